@@ -1,0 +1,1 @@
+"""Keep an Enerflo account and its CRM warehouse tables in agreement, and prove it."""

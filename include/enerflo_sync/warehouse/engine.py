@@ -1,0 +1,117 @@
+"""One way to reach the warehouse, with the session settings that the SQL of this project is tuned for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
+
+MINIMUM_VERSION = 14
+
+# Measured (docs/benchmarks.md): JIT costs more than it saves on these statements, and the planner reads
+# whole tables for a few thousand keys at the default random_page_cost. UTC keeps row text comparable.
+SESSION_OPTIONS = "-c jit=off -c random_page_cost=1.1 -c timezone=UTC -c client_min_messages=warning"
+
+
+def warehouse_engine(url: str, *, application: str = "enerflo-sync", pool_size: int = 5) -> sa.Engine:
+    """Return an engine on ``url`` whose sessions carry the settings that this project expects.
+
+    No connection is made yet: the first one raises :class:`RetriableError` or
+    :class:`ConfigurationError` when used inside :func:`warehouse_errors`.
+
+    :param url: any PostgreSQL URL: ``postgresql://``, ``postgres://`` or ``postgresql+<driver>://``.
+    :raises ConfigurationError: the text is not a PostgreSQL URL.
+    """
+    try:
+        parsed = sa.make_url(re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", url.strip()))
+    except sa.exc.ArgumentError:
+        parsed = None
+    if parsed is None or parsed.get_backend_name() != "postgresql":
+        raise ConfigurationError(
+            "the warehouse address is not a PostgreSQL URL.",
+            where="WAREHOUSE_URL",
+            next_step="Write it as postgresql://user:password@host:5432/database.",
+        )
+    return sa.create_engine(
+        parsed,
+        pool_size=pool_size,
+        pool_pre_ping=True,
+        connect_args={
+            "application_name": application,
+            "connect_timeout": 10,
+            "options": SESSION_OPTIONS,
+        },
+    )
+
+
+@contextmanager
+def warehouse_errors(where: str) -> Iterator[None]:
+    """Turn the driver's errors into ours: what to change for a person, or that a retry may help.
+
+    :param where: the step that was under way, in words: ``"poll"``, ``"migrate"``.
+    :raises ConfigurationError: missing migration, missing permission, unknown database or password.
+    :raises RetriableError: server down, disk full, dead lock, connection lost: safe to run again.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        raise _explained(error, where) from error
+
+
+def _explained(error: DBAPIError, where: str) -> EnerfloSyncError:
+    state = getattr(error.orig, "sqlstate", None) or ""
+    place = f"warehouse, while running {where}"
+    if state in {"42P01", "3F000", "42703"}:
+        name = getattr(getattr(error.orig, "diag", None), "message_primary", "") or "a table is missing"
+        return ConfigurationError(
+            f"{name}.", where=place, next_step="Run enerflo-sync migrate, then enerflo-sync doctor."
+        )
+    if state == "42501":
+        name = getattr(getattr(error.orig, "diag", None), "message_primary", "") or "permission denied"
+        return ConfigurationError(
+            f"{name}.",
+            where=place,
+            next_step="Grant the role USAGE on the schema and the needed rights on the table.",
+        )
+    if state.startswith("28") or state == "3D000":
+        return ConfigurationError(
+            "the server refused the login or does not know the database.",
+            where=place,
+            next_step="Check user, password and database name of the warehouse URL or connection.",
+        )
+    if state in {"53100", "53200", "53300"} or state.startswith(("57", "40", "08", "55")):
+        return RetriableError(
+            f"the server could not finish the statement (SQLSTATE {state}).",
+            where=place,
+            next_step="Nothing was half-written and no watermark moved; free the resource and run it again.",
+        )
+    if isinstance(error, OperationalError) and not state:
+        return RetriableError(
+            "the server could not be reached, or the connection was lost.",
+            where=place,
+            next_step="Check that PostgreSQL runs and that host and port are right, then run it again.",
+        )
+    return EnerfloSyncError(
+        f"the statement failed ({type(error.orig).__name__}, SQLSTATE {state or 'none'}).",
+        where=place,
+        next_step="Nothing was half-written. Please report it with the server's log line.",
+    )
+
+
+def check_server(connection: sa.Connection) -> None:
+    """Return when the server is new enough.
+
+    :raises ConfigurationError: it is older than PostgreSQL 14.
+    """
+    number = int(connection.scalar(sa.text("show server_version_num")) or 0)
+    if number < MINIMUM_VERSION * 10_000:
+        raise ConfigurationError(
+            f"the server is PostgreSQL {number // 10_000}, and {MINIMUM_VERSION} or newer is needed.",
+            where="warehouse",
+            next_step="Upgrade it, or point WAREHOUSE_URL at a newer one.",
+        )

@@ -1,0 +1,70 @@
+"""Bring the warehouse to this version's tables: idempotent, and safe when two start at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.warehouse.engine import check_server, warehouse_errors
+from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE
+
+# Any constant serves, as long as every version of this program takes the same one.
+MIGRATION_LOCK = 7_203_114_551
+
+
+def _config(connection: sa.Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def latest_revision() -> str:
+    """Return the revision that this version of the code expects."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None  # noqa: S101 - the package ships its migrations
+    return head
+
+
+def current_revision(connection: sa.Connection) -> str | None:
+    """Return the revision the warehouse is at, ``None`` when nothing was ever migrated."""
+    context = MigrationContext.configure(
+        connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SYNC_SCHEMA}
+    )
+    return context.get_current_revision()
+
+
+def migrate(engine: sa.Engine) -> tuple[str | None, str]:
+    """Run what is missing, in one transaction, and return the revisions before and after.
+
+    :raises ConfigurationError: server too old, or no right to create schemas.
+    :raises RetriableError: the server could not be reached.
+    """
+    with warehouse_errors("migrate"), engine.begin() as connection:
+        check_server(connection)
+        connection.execute(sa.text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        connection.execute(sa.text(f"create schema if not exists {SYNC_SCHEMA}"))
+        before = current_revision(connection)
+        command.upgrade(_config(connection), "head")
+    return before, latest_revision()
+
+
+def require_migrated(engine: sa.Engine) -> None:
+    """Return when the warehouse has this version's tables.
+
+    :raises ConfigurationError: it has not; the text says which command to run.
+    """
+    with warehouse_errors("a look at the schema version"), engine.connect() as connection:
+        found, expected = current_revision(connection), latest_revision()
+    if found != expected:
+        raise ConfigurationError(
+            f"the warehouse is at schema revision {found or 'none'}, and this version needs {expected}.",
+            where=f"{SYNC_SCHEMA}.{VERSION_TABLE}",
+            next_step="Run enerflo-sync migrate.",
+        )

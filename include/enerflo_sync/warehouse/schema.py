@@ -1,0 +1,282 @@
+"""The warehouse tables of this project, declared once; the migrations are tested against this page.
+
+Names are a contract with analysts: columns are added, never renamed (design §5).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+MIRROR_SCHEMA = "enerflo"
+SYNC_SCHEMA = "sync"
+VERSION_TABLE = "enerflo_sync_schema_version"
+
+
+def _time(name: str, *, nullable: bool = True) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+def _text(*names: str) -> list[Column[Any]]:
+    return [Column(name, Text) for name in names]
+
+
+def _mirror_table(name: str, key: list[Column[Any]], columns: list[Column[Any]]) -> Table:
+    """Declare one table of current records, with the columns that every such table has."""
+    return Table(
+        name,
+        metadata,
+        Column("account", Text, nullable=False),
+        *key,
+        *columns,
+        _time("observed_at", nullable=False),
+        Column("observed_by", Text, nullable=False),
+        _time("absent_since"),
+        _time("deleted_at"),
+        # Digest of the record's bytes as received, volatile parts left out: equal means "do not parse".
+        Column("raw_hash", LargeBinary),
+        PrimaryKeyConstraint("account", *(column.name for column in key)),
+        Index(f"{name}_observed", "account", "observed_at"),
+        Index(f"{name}_gone", "account", "deleted_at", postgresql_where="deleted_at is not null"),
+        schema=MIRROR_SCHEMA,
+    )
+
+
+def _sync_table(name: str, *columns: Any) -> Table:
+    return Table(name, metadata, Column("account", Text, nullable=False), *columns, schema=SYNC_SCHEMA)
+
+
+def _required(name: str, kind: Any = Text) -> Column[Any]:
+    return Column(name, kind, nullable=False)
+
+
+installs = _mirror_table(
+    "installs",
+    [_required("install_id", BigInteger)],
+    [
+        *_text("deal_id", "survey_id", "customer_name"),
+        Column("customer_id", BigInteger),
+        Column("company_id", BigInteger),
+        Column("status_id", BigInteger),
+        *_text("status_name", "current_milestone", "office_name", "agent_name"),
+        Column("system_size_kw", Numeric),
+        Column("panel_type", Text),
+        Column("panel_count", Integer),
+        Column("battery_configuration", Text),
+        Column("contract_amount", Numeric),
+        _time("created_at"),
+        _time("updated_at"),
+        Column("content_hash", Text),
+    ],
+)
+
+install_versions = Table(
+    "install_versions",
+    metadata,
+    _required("account"),
+    _required("install_id", BigInteger),
+    _required("content_hash"),
+    _required("raw", JSONB),
+    _time("first_seen_at", nullable=False),
+    _required("observed_by"),
+    _required("evidence"),
+    PrimaryKeyConstraint("account", "install_id", "content_hash"),
+    schema=MIRROR_SCHEMA,
+)
+
+milestones = _mirror_table(
+    "milestones",
+    [_required("install_id", BigInteger), _required("milestone_id", BigInteger)],
+    [
+        Column("title", Text),
+        Column("sequence", Integer),
+        _time("started_at"),
+        _time("due_at"),
+        _time("completed_at"),
+    ],
+)
+
+notes = _mirror_table(
+    "notes",
+    [_required("note_id", BigInteger)],
+    [
+        Column("install_id", BigInteger),
+        Column("author_id", BigInteger),
+        Column("body", Text),
+        _time("created_at"),
+    ],
+)
+Index("notes_install", notes.c.account, notes.c.install_id)
+
+change_orders = _mirror_table(
+    "change_orders",
+    [_required("change_order_id", BigInteger)],
+    [
+        Column("install_id", BigInteger),
+        Column("status", Text),
+        _time("signed_at"),
+        *_text("panel_type_old", "panel_type_new"),
+        Column("panel_count_old", Integer),
+        Column("panel_count_new", Integer),
+        *_text("battery_old", "battery_new"),
+        Column("total_change", Numeric),
+    ],
+)
+Index("change_orders_install", change_orders.c.account, change_orders.c.install_id)
+
+change_order_adders = _mirror_table(
+    "change_order_adders",
+    [_required("change_order_id", BigInteger), _required("adder_id"), _required("side")],
+    [
+        Column("name", Text),
+        Column("cost", Numeric),
+        Column("quantity", Numeric),
+        Column("active", Boolean),
+    ],
+)
+
+customers = _mirror_table(
+    "customers",
+    [_required("customer_id", BigInteger)],
+    [
+        *_text("first_name", "last_name", "email", "mobile", "address", "city", "state", "zip"),
+        *_text("integration_record_id", "status_name"),
+        _time("created_at"),
+        _time("updated_at"),
+    ],
+)
+
+install_statuses = _mirror_table(
+    "install_statuses", [_required("status_id", BigInteger)], [Column("name", Text)]
+)
+
+watermarks = _sync_table(
+    "watermarks",
+    _required("name"),
+    _time("value", nullable=False),
+    _time("recorded_at", nullable=False),
+    _required("run_id"),
+    PrimaryKeyConstraint("account", "name"),
+)
+
+runs = _sync_table(
+    "runs",
+    _required("run_id"),
+    _required("job"),
+    _time("started_at", nullable=False),
+    _time("finished_at"),
+    # A run is born failed and becomes ok or partial when it ends, so a killed one needs no clean-up.
+    _required("state"),
+    *(Column(name, BigInteger, nullable=False, server_default="0") for name in ("read", "applied")),
+    *(Column(name, BigInteger, nullable=False, server_default="0") for name in ("unchanged", "quarantined")),
+    Column("skipped", BigInteger, nullable=False, server_default="0"),
+    Column("requests", BigInteger, nullable=False, server_default="0"),
+    Column("reasons", JSONB, nullable=False, server_default="{}"),
+    Column("resources", JSONB, nullable=False, server_default="{}"),
+    PrimaryKeyConstraint("account", "run_id"),
+    CheckConstraint("state in ('ok', 'partial', 'failed')", name="runs_state"),
+    CheckConstraint(
+        "state = 'failed' or read = applied + unchanged + quarantined + skipped", name="runs_identity"
+    ),
+    Index("runs_job", "account", "job", "started_at"),
+)
+
+quarantine = _sync_table(
+    "quarantine",
+    _required("item_id"),
+    _required("kind"),
+    _required("reason"),
+    _required("fingerprint"),
+    Column("evidence_uri", Text),
+    _time("first_seen_at", nullable=False),
+    _time("last_seen_at", nullable=False),
+    Column("count", BigInteger, nullable=False),
+    _required("state"),
+    # Which record it is about, where that is known: the mirror table and its key.
+    Column("table_name", Text),
+    Column("key", JSONB),
+    # The rejected bytes themselves: bytea, since text and jsonb refuse NUL.
+    Column("payload", LargeBinary),
+    PrimaryKeyConstraint("account", "item_id"),
+    CheckConstraint("state in ('open', 'replayed', 'dismissed')", name="quarantine_state"),
+    Index("quarantine_open", "account", "table_name", postgresql_where="state = 'open'"),
+)
+
+reconciliations = _sync_table(
+    "reconciliations",
+    _required("reconciliation_id"),
+    _time("started_at", nullable=False),
+    _time("finished_at"),
+    # full or incremental; an incremental one stands on the same configuration as the one before.
+    _required("scope"),
+    _required("config_hash"),
+    # Where the next incremental comparison takes up, by the database's clock.
+    _time("compared_until", nullable=False),
+    Column("differences", BigInteger, nullable=False, server_default="0"),
+    Column("unexplained", BigInteger, nullable=False, server_default="0"),
+    Column("report", JSONB, nullable=False, server_default="{}"),
+    PrimaryKeyConstraint("account", "reconciliation_id"),
+    Index("reconciliations_time", "account", "started_at"),
+)
+
+differences = _sync_table(
+    "differences",
+    _required("reconciliation_id"),
+    _required("table_name"),
+    _required("key", JSONB),
+    Column("field", Text),
+    Column("enerflo_value", JSONB),
+    Column("crm_value", JSONB),
+    _required("cause"),
+    Index("differences_run", "account", "reconciliation_id", "table_name"),
+)
+
+api_calls = _sync_table(
+    "api_calls",
+    _required("endpoint"),
+    _time("hour", nullable=False),
+    *(
+        Column(name, BigInteger, nullable=False, server_default="0")
+        for name in ("calls", "throttled", "failed", "bytes")
+    ),
+    Column("seconds", Float, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("account", "endpoint", "hour"),
+)
+
+request_budgets = _sync_table(
+    "request_budgets",
+    _required("key_fingerprint"),
+    _required("limit_per_window", Integer),
+    Column("remaining", Integer),
+    _time("reset_at"),
+    _time("blocked_until"),
+    _time("updated_at"),
+    PrimaryKeyConstraint("account", "key_fingerprint"),
+)
+
+request_slots = _sync_table(
+    "request_slots",
+    _required("key_fingerprint"),
+    _required("slot", Integer),
+    _time("used_at", nullable=False),
+    PrimaryKeyConstraint("account", "key_fingerprint", "slot"),
+)

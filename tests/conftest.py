@@ -1,0 +1,62 @@
+"""One PostgreSQL for the whole test run; each test that asks for a warehouse gets a database of its own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from enerflo_sync.warehouse.embedded import embedded_postgres
+from enerflo_sync.warehouse.engine import warehouse_engine
+from enerflo_sync.warehouse.migrate import migrate
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The address of the run's PostgreSQL server, with a migrated database to copy from."""
+    with tempfile.TemporaryDirectory(prefix="enerflo-pg-") as folder, embedded_postgres(Path(folder)) as url:
+        admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+        with admin.connect() as connection:
+            connection.execute(sa.text("create database migrated"))
+        engine = warehouse_engine(_with_database(url, "migrated"))
+        migrate(engine)
+        engine.dispose()
+        yield url
+
+
+def _with_database(url: str, name: str) -> str:
+    return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _fresh_database(url: str, template: str) -> str:
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"create database {name} template {template}"))
+    return _with_database(url, name)
+
+
+@pytest.fixture
+def empty_warehouse_url(postgres_url: str) -> str:
+    """The address of a database in which nothing was made yet."""
+    return _fresh_database(postgres_url, "template0")
+
+
+@pytest.fixture
+def warehouse_url(postgres_url: str) -> str:
+    """The address of a database with this version's tables, all of them empty."""
+    return _fresh_database(postgres_url, "migrated")
+
+
+@pytest.fixture
+def warehouse(warehouse_url: str) -> Iterator[sa.Engine]:
+    """An engine on a database with this version's tables, all of them empty."""
+    engine = warehouse_engine(warehouse_url)
+    yield engine
+    engine.dispose()

@@ -1,0 +1,86 @@
+"""The migrations make exactly the declared tables, once, whoever starts them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from enerflo_sync.errors import ConfigurationError, RetriableError
+from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
+from enerflo_sync.warehouse.migrate import latest_revision, migrate, require_migrated
+from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE, metadata
+
+
+def test_the_migrations_make_exactly_the_declared_tables(empty_warehouse_url: str) -> None:
+    engine = warehouse_engine(empty_warehouse_url)
+    assert migrate(engine) == (None, latest_revision())
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "include_schemas": True,
+                "compare_type": True,
+                "version_table": VERSION_TABLE,
+                "version_table_schema": SYNC_SCHEMA,
+            },
+        )
+        assert compare_metadata(context, metadata) == []
+        tables = connection.scalar(
+            sa.text("select count(*) from information_schema.tables where table_schema in ('enerflo', 'sync')")
+        )
+    assert tables == len(metadata.tables) + 1
+
+
+def test_migrating_again_changes_nothing(empty_warehouse_url: str) -> None:
+    engine = warehouse_engine(empty_warehouse_url)
+    migrate(engine)
+    assert migrate(engine) == (latest_revision(), latest_revision())
+
+
+def test_two_migrations_that_start_at_once_both_succeed(empty_warehouse_url: str) -> None:
+    engines = [warehouse_engine(empty_warehouse_url) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(migrate, engines))
+    assert sorted(before or "" for before, _ in results) == ["", *[latest_revision()] * 3]
+
+
+def test_a_warehouse_that_was_never_migrated_names_the_command(empty_warehouse_url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"revision none.*Run enerflo-sync migrate"):
+        require_migrated(warehouse_engine(empty_warehouse_url))
+
+
+def test_a_server_that_is_down_is_worth_another_try() -> None:
+    with pytest.raises(RetriableError, match="could not be reached"):
+        migrate(warehouse_engine("postgresql://nobody@127.0.0.1:9/none"))
+
+
+def test_a_missing_table_names_the_command(empty_warehouse_url: str) -> None:
+    engine = warehouse_engine(empty_warehouse_url)
+    with (
+        pytest.raises(ConfigurationError, match=r"enerflo.installs.*Run enerflo-sync migrate"),
+        warehouse_errors("poll"),
+        engine.connect() as connection,
+    ):
+        connection.execute(sa.text("select 1 from enerflo.installs"))
+
+
+def test_a_missing_right_says_which(warehouse: sa.Engine) -> None:
+    with warehouse.begin() as connection:
+        connection.execute(sa.text("drop role if exists reader"))
+        connection.execute(sa.text("create role reader"))
+    with (
+        pytest.raises(ConfigurationError, match=r"permission denied for schema enerflo.*Grant"),
+        warehouse_errors("poll"),
+        warehouse.connect() as connection,
+    ):
+        connection.execute(sa.text("set role reader"))
+        connection.execute(sa.text("select 1 from enerflo.installs"))
+
+
+@pytest.mark.parametrize("text", ["", "mysql://u@h/d", "not a url"])
+def test_an_address_that_is_not_postgresql_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="not a PostgreSQL URL"):
+        warehouse_engine(text)
