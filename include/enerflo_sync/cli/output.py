@@ -1,0 +1,76 @@
+"""What the commands print: results on standard output, progress and errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from enerflo_sync.errors import EnerfloSyncError
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Exit(IntEnum):
+    """Exit codes of every command (design §11)."""
+
+    DONE = 0
+    NEEDS_A_PERSON = 1
+    FAILED = 2
+
+
+Account = Annotated[
+    str, typer.Option("--account", metavar="NAME", help="The account of sync.yaml to work on.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else there.")
+]
+
+Tick = Callable[[str, int, int | None], None]
+
+
+def finish(code: Exit) -> NoReturn:
+    """End the command with ``code``."""
+    raise typer.Exit(int(code))
+
+
+def print_json(value: Any) -> None:
+    """Print JSON values, indented, in the order given."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
+
+
+def print_error(error: EnerfloSyncError) -> None:
+    """Print one error as one sentence on standard error: what, where, what next."""
+    errors.print(f"[red]enerflo-sync:[/] {error}".replace("\n", "\n  "), markup=True)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Tick]:
+    """Yield a function that shows how far each part has come; nothing is shown without a terminal.
+
+    The function takes the part's name, how many are done, and how many there are (None: not known).
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<14}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tick(name: str, done: int, total: int | None) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done, total=total)
+
+        yield tick

@@ -1,0 +1,67 @@
+"""``enerflo-sync poll``: bring the mirror up to what Enerflo lists now."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import msgspec
+import typer
+
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json, progress_bars
+from enerflo_sync.jobs import open_workplace
+from enerflo_sync.mirror.poll import PollResource
+from enerflo_sync.warehouse.runs import RunReport
+
+
+def command(
+    account: Account = "default",
+    resource: Annotated[
+        list[PollResource] | None,
+        typer.Option("--resource", help="Read only this; may be given several times."),
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read all notes again, not only new ones: finds edits and deletions.")
+    ] = False,
+    accept_shrink: Annotated[
+        bool,
+        typer.Option("--accept-shrink", help="Believe that far fewer records are left than before, this once."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Read Enerflo and write what changed into the mirror tables (schema enerflo).
+
+    Unchanged records are neither parsed nor written. Killed at any point, the next poll completes it.
+    """
+    workplace = open_workplace(account, os.environ)
+    with progress_bars() as tick:
+        report = workplace.poll(
+            resources=frozenset(resource) if resource else None,
+            full=full,
+            accept_shrink=accept_shrink,
+            progress=tick,
+        )
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        print_run(report)
+    finish(Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE)
+
+
+def print_run(report: RunReport) -> None:
+    """Print what a run did, and what it wants a person to know."""
+    console.print(f"[bold]{report.run_id}[/] {report.state}")
+    width = max([len(name) for name in report.resources] + [5])
+    rows = [*report.resources.items(), ("all", msgspec.to_builtins(report))]
+    for name, counts in rows:
+        console.print(
+            f"  {name:<{width}}  read {counts['read']:>9,}  applied {counts['applied']:>8,}"
+            f"  unchanged {counts['unchanged']:>9,}  quarantined {counts['quarantined']:>5,}"
+            f"  skipped {counts['skipped']:>5,}"
+        )
+    console.print(f"  {report.requests:,} requests")
+    for group, title in (("incomplete", "Not read whole"), ("quarantined", "Put aside"), ("notice", "Noticed")):
+        for reason, count in sorted(report.reasons.get(group, {}).items()):
+            console.print(f"  {title}: {reason}" + ("" if group == "incomplete" else f" ({count:,})"))
+    if not report.read:
+        console.print("  Enerflo listed no record at all: an empty account, or a key without rights.")

@@ -1,0 +1,149 @@
+"""What the live database says of a table: columns, types, unique keys and rights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+import msgspec
+import sqlalchemy as sa
+
+
+class Kind(StrEnum):
+    """A column's type, as far as comparing is concerned."""
+
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    FLOAT = "float"
+    TEXT = "text"
+    UUID = "uuid"
+    TIMESTAMPTZ = "timestamptz"
+    TIMESTAMP = "timestamp"
+    DATE = "date"
+    BOOLEAN = "boolean"
+    JSON = "json"
+    JSONB = "jsonb"
+    OTHER = "other"
+
+    @property
+    def is_time(self) -> bool:
+        """Return whether values of this type can be compared with a moment."""
+        return self in {Kind.TIMESTAMPTZ, Kind.TIMESTAMP, Kind.DATE}
+
+
+_KINDS = {
+    **dict.fromkeys(("int2", "int4", "int8", "oid"), Kind.INTEGER),
+    "numeric": Kind.DECIMAL,
+    **dict.fromkeys(("float4", "float8"), Kind.FLOAT),
+    **dict.fromkeys(("text", "varchar", "bpchar", "char", "name", "citext"), Kind.TEXT),
+    "uuid": Kind.UUID,
+    "timestamptz": Kind.TIMESTAMPTZ,
+    "timestamp": Kind.TIMESTAMP,
+    "date": Kind.DATE,
+    "bool": Kind.BOOLEAN,
+    "json": Kind.JSON,
+    "jsonb": Kind.JSONB,
+}
+
+_TABLE = sa.text("""
+/* enerflo-sync catalog: one relation */
+select c.oid::bigint as oid, c.relkind in ('v', 'm', 'f') as view,
+       has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as readable,
+       has_schema_privilege(n.oid, 'usage') as usable
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where n.nspname = :schema and c.relname = :name and c.relkind in ('r', 'p', 'v', 'm', 'f')
+""")
+
+_COLUMNS = sa.text("""
+/* enerflo-sync catalog: columns of one relation */
+with recursive base as (
+  select a.attnum, a.attname, a.atttypid as typid, a.atttypid as shown, a.atttypmod
+  from pg_catalog.pg_attribute a
+  where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped
+  union all
+  select b.attnum, b.attname, t.typbasetype, b.shown, b.atttypmod
+  from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype = 'd'
+)
+select b.attname as name, case when t.typtype = 'e' then 'text' else t.typname end as base,
+       format_type(b.shown, b.atttypmod) as type,
+       has_column_privilege(:oid, b.attnum, 'select') as readable
+from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype <> 'd'
+order by b.attnum
+""")
+
+_INDEXES = sa.text("""
+/* enerflo-sync catalog: indexes of one relation */
+select i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid as proves_unique,
+       array(select a.attname::text from unnest(i.indkey::int[]) with ordinality as k(attnum, place)
+             join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+             where k.place <= i.indnkeyatts order by k.place) as columns
+from pg_catalog.pg_index i where i.indrelid = :oid and i.indislive
+""")
+
+_NAMES = sa.text("""
+/* enerflo-sync catalog: names of every relation */
+select n.nspname || '.' || c.relname
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname not in ('pg_catalog', 'information_schema')
+  and n.nspname !~ '^pg_(toast|temp)'
+order by 1
+""")
+
+
+class LiveColumn(msgspec.Struct, frozen=True):
+    """One column: ``type`` as SQL writes it, ``kind`` with domains and enumerations resolved."""
+
+    name: str
+    type: str
+    kind: Kind
+    readable: bool
+
+
+class LiveTable(msgspec.Struct, frozen=True):
+    """One table or view. ``readable`` is whether all of it may be selected."""
+
+    schema: str
+    name: str
+    view: bool
+    usable: bool
+    readable: bool
+    columns: Mapping[str, LiveColumn]
+    unique_keys: Sequence[tuple[str, ...]]
+    first_indexed: frozenset[str]
+
+    def unique_by(self, columns: Sequence[str]) -> bool:
+        """Return whether an index proves that no two rows share these columns' values."""
+        return any(set(key) <= set(columns) for key in self.unique_keys if key)
+
+
+def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable | None:
+    """Return what the catalog says of a table or view, ``None`` when there is none of that name.
+
+    Names are compared letter by letter. Needs no right on the table itself.
+    """
+    row = connection.execute(_TABLE, {"schema": schema, "name": name}).mappings().first()
+    if row is None:
+        return None
+    found = connection.execute(_COLUMNS, {"oid": row["oid"]}).mappings().all()
+    columns = {
+        column["name"]: LiveColumn(
+            column["name"], column["type"], _KINDS.get(column["base"], Kind.OTHER), column["readable"]
+        )
+        for column in found
+    }
+    indexes = connection.execute(_INDEXES, {"oid": row["oid"]}).all()
+    return LiveTable(
+        schema=schema,
+        name=name,
+        view=row["view"],
+        usable=row["usable"],
+        readable=row["readable"],
+        columns=columns,
+        unique_keys=[tuple(index.columns) for index in indexes if index.proves_unique],
+        first_indexed=frozenset(index.columns[0] for index in indexes if index.columns),
+    )
+
+
+def relation_names(connection: sa.Connection) -> list[str]:
+    """Return every table and view of the database as ``schema.table``."""
+    return list(connection.execute(_NAMES).scalars())

@@ -1,0 +1,156 @@
+"""What the form of the file cannot say: names that must exist, options that exclude each other."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import MIRROR_TABLES, FieldMapping, FieldType, TableMapping, TableName
+from enerflo_sync.crm.names import relation
+from enerflo_sync.crm.problems import Problem, listed, nearest
+from enerflo_sync.crm.source import Place, Source
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
+
+_ACCOUNT_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_CRON = re.compile(r"@(hourly|daily|weekly|monthly)|\S+( \S+){4}")
+
+# Columns of every mirror table that are ours and not Enerflo's.
+OWN_COLUMNS = {
+    "account",
+    "observed_at",
+    "observed_by",
+    "absent_since",
+    "deleted_at",
+    "raw_hash",
+    "content_hash",
+}
+
+_COMPARABLE: dict[type[Any], set[FieldType]] = {
+    sa.Text: {FieldType.TEXT, FieldType.NUMBER, FieldType.INTEGER, FieldType.DATE, FieldType.TIMESTAMP},
+    sa.Integer: {FieldType.TEXT, FieldType.NUMBER, FieldType.INTEGER},
+    sa.Numeric: {FieldType.TEXT, FieldType.NUMBER, FieldType.INTEGER},
+    sa.DateTime: {FieldType.TEXT, FieldType.TIMESTAMP, FieldType.DATE},
+    sa.Boolean: {FieldType.TEXT, FieldType.BOOLEAN},
+    sa.JSON: {FieldType.JSON},
+}
+_OPTIONS_OF_TYPES = {
+    "tolerance": {FieldType.NUMBER},
+    "tolerance_percent": {FieldType.NUMBER},
+    "precision": {FieldType.TIMESTAMP},
+    "trim": {FieldType.TEXT},
+    "fold_case": {FieldType.TEXT},
+    "values": {FieldType.TEXT},
+    "time_zone": {FieldType.TIMESTAMP, FieldType.DATE},
+}
+
+
+def mirror_columns(table: TableName) -> dict[str, sa.types.TypeEngine[Any]]:
+    """Return the columns of a mirror table that a mapping may name, with their types."""
+    declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[table]}"]
+    return {column.name: column.type for column in declared.columns if column.name not in OWN_COLUMNS}
+
+
+def table_problems(name: TableName, mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
+    """Return what cannot be right in one table's mapping."""
+    try:
+        relation(mapping.crm_table)
+    except ValueError:
+        yield source.problem(
+            (*place, "crm_table"), f"the text '{mapping.crm_table}'", "schema.table, as in crm.installs"
+        )
+    yield from _key_problems(mapping, source, place)
+    yield from _zone_problems(mapping.time_zone, source, (*place, "time_zone"))
+    known = mirror_columns(name)
+    keys = [
+        (("key", crm), mirror)
+        for crm, mirror in (mapping.key.items() if isinstance(mapping.key, dict) else ())
+    ]
+    joins = [(("join", crm), mirror) for crm, mirror in (mapping.join or {}).items()]
+    for where, mirror in [*keys, *joins]:
+        if mirror not in known:
+            yield _unknown_column(source, (*place, *where), name, mirror, known)
+    for column, field in mapping.fields.items():
+        here = (*place, "fields", column)
+        if field.enerflo not in known:
+            yield _unknown_column(source, (*here, "enerflo"), name, field.enerflo, known)
+        else:
+            yield from _field_problems(field, known[field.enerflo], source, here)
+
+
+def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
+    """Return what cannot be right in the accounts and in the poll's options."""
+    for name, account in config.accounts.items():
+        place = ("accounts", name)
+        if not _ACCOUNT_NAME.fullmatch(name):
+            yield source.problem(
+                place,
+                f"the account name '{name}'",
+                "a small letter, then small letters, digits or _, 40 at most",
+            )
+        for job in ("poll", "reconcile"):
+            cron = getattr(account.schedule, job)
+            if not _CRON.fullmatch(cron):
+                yield source.problem(
+                    (*place, "schedule", job), f"'{cron}'", "five cron fields, as in */15 * * * *"
+                )
+    if config.poll.min_per_page > config.poll.per_page:
+        yield source.problem(
+            ("poll", "min_per_page"),
+            str(config.poll.min_per_page),
+            f"at most per_page, {config.poll.per_page}",
+        )
+
+
+def _key_problems(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
+    if not mapping.key:
+        yield source.problem((*place, "key"), "no column", "at least one column")
+    elif isinstance(mapping.key, list) and not mapping.join:
+        expected = "{crm column: mirror column}, or a join option beside the list"
+        yield source.problem((*place, "key"), "a list of columns and no join", expected)
+    elif isinstance(mapping.key, dict) and mapping.join is not None:
+        expected = "a list of CRM columns as key where there is a join option"
+        yield source.problem((*place, "key"), "both a key that is matched and a join", expected)
+
+
+def _field_problems(
+    field: FieldMapping, column: sa.types.TypeEngine[Any], source: Source, place: Place
+) -> Iterator[Problem]:
+    allowed = next(
+        (types for base, types in _COMPARABLE.items() if isinstance(column, base)), {FieldType.TEXT}
+    )
+    if field.type not in allowed:
+        yield source.problem(
+            (*place, "type"),
+            f"type {field.type} for the mirror's column {field.enerflo} ({str(column).lower()})",
+            listed(sorted(allowed)),
+        )
+    for option, types in _OPTIONS_OF_TYPES.items():
+        if option in field.model_fields_set and field.type not in types:
+            expected = f"{option} only where type is {' or '.join(sorted(types))}"
+            yield source.problem((*place, option), f"{option} with type {field.type}", expected)
+    if field.time_zone is not None:
+        yield from _zone_problems(field.time_zone, source, (*place, "time_zone"))
+
+
+def _zone_problems(zone: str, source: Source, place: Place) -> Iterator[Problem]:
+    known = zoneinfo.available_timezones()
+    if zone not in known:
+        near = nearest(zone, known) or nearest(zone.rpartition("/")[2], known)
+        yield source.problem(place, f"the text '{zone}'", "a time zone, as in America/Denver", near)
+
+
+def _unknown_column(
+    source: Source, place: Place, table: TableName, name: str, known: dict[str, sa.types.TypeEngine[Any]]
+) -> Problem:
+    relation_name = f"{MIRROR_SCHEMA}.{MIRROR_TABLES[table]}"
+    return source.problem(
+        place,
+        f"the column {name}",
+        f"a column of {relation_name}: {listed(known, limit=24)}",
+        nearest(name, known),
+    )

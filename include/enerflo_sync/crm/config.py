@@ -1,0 +1,271 @@
+"""The configuration file as one typed object, and its loading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr
+
+from enerflo_sync.crm.mapping import Mode, Options, TableMapping, TableName, TableOverride
+from enerflo_sync.crm.problems import Problem, listed, nearest
+from enerflo_sync.errors import ConfigurationError
+
+_Lax = Field(strict=False)
+
+# Raised when a release compares differently, so that its first run compares everything again.
+COMPARISON_VERSION = 1
+
+# Options that may refer to a variable which is not set, as long as nothing asks for them.
+LAZY_OPTIONS = re.compile(r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|webhook_drop_uri)")
+
+
+class Resource(StrEnum):
+    """What a poll reads."""
+
+    STATUSES = "statuses"
+    INSTALLS = "installs"
+    MILESTONES = "milestones"
+    NOTES = "notes"
+    CUSTOMERS = "customers"
+    CHANGE_ORDERS = "change_orders"
+
+
+class AirflowConnections(Options):
+    """The ids of the Airflow connections that stand in for the addresses and the key inside Airflow."""
+
+    enerflo_connection: str = Field("enerflo_default", description="Connection of type enerflo.")
+    warehouse_connection: str = Field("enerflo_warehouse", description="Connection of type postgres.")
+
+
+class Schedule(Options):
+    """When the account's jobs start, as cron expressions in UTC."""
+
+    poll: str = Field("*/15 * * * *", description="When Enerflo is polled.")
+    reconcile: str = Field(
+        "0 5 * * *", description="When everything is reconciled even if the mirror did not change."
+    )
+
+
+class AccountConfig(Options):
+    """One Enerflo API key with its warehouse. Secrets are text, or None while their variable is not set."""
+
+    base_url: str | None = Field("https://enerflo.io", description="Address of the Enerflo REST API.")
+    api_key: str | None = Field(None, description="The key, as a variable: ${ENERFLO_API_KEY}.")
+    warehouse_url: str | None = Field(None, description="postgresql://user:password@host:5432/database")
+    webhook_drop_uri: str | None = Field(
+        None, description="Folder or bucket into which payloads are dropped."
+    )
+    airflow: AirflowConnections = Field(
+        default_factory=lambda: AirflowConnections.model_validate({}), description="Airflow connection ids."
+    )
+    schedule: Schedule = Field(
+        default_factory=lambda: Schedule.model_validate({}), description="When the jobs start."
+    )
+    mode: Annotated[Mode, _Lax] = Field(
+        Mode.REPORT, description="Which side may be written: report (none), crm, enerflo or both."
+    )
+    tables: dict[Annotated[TableName, _Lax], TableOverride] = Field(  # type: ignore[valid-type]
+        default_factory=dict, description="What differs for this account from the tables below."
+    )
+
+    _name: str = PrivateAttr("")
+    _where: str = PrivateAttr("")
+    _unset: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Return the account's name in the file."""
+        return self._name
+
+    def need(self, option: Literal["base_url", "api_key", "warehouse_url", "webhook_drop_uri"]) -> str:
+        """Return the value of an option that the job at hand cannot do without.
+
+        :raises ConfigurationError: it is absent or empty, or its environment variable is not set.
+        """
+        value: str | None = getattr(self, option)
+        if value:
+            return value
+        variable = self._unset.get(option)
+        raise ConfigurationError(
+            f"the environment variable {variable} is not set." if variable else "it has no value.",
+            where=f"{self._where}: accounts.{self._name}.{option}",
+            next_step=f"Set {variable or option.upper()}, or give {option} a value in the file.",
+        )
+
+
+class PollOptions(Options):
+    """How Enerflo is read."""
+
+    lookback_minutes: int = Field(
+        15, ge=0, le=1440, description="How far a poll goes back before its watermark."
+    )
+    per_page: int = Field(500, ge=1, le=5000, description="Installs asked for in one page at first.")
+    min_per_page: int = Field(25, ge=1, le=5000, description="The smallest page after slow answers.")
+    shrink_guard_percent: int = Field(
+        20,
+        ge=1,
+        le=100,
+        description="A sweep that returns this much fewer records stops and deletes nothing.",
+    )
+    resources: tuple[Annotated[Resource, _Lax], ...] = Field(
+        tuple(Resource), strict=False, description="What is read.", min_length=1
+    )
+
+
+class ReconcileOptions(Options):
+    """How differences are judged and kept."""
+
+    in_flight_minutes: int = Field(30, ge=0, description="A difference younger than this is in_flight.")
+    unexplained_budget: int = Field(0, ge=0, description="Unexplained differences that are allowed.")
+    samples: int = Field(20, ge=0, le=1000, description="Differences per table shown in a report.")
+    keep_days: int = Field(90, ge=1, description="Days after which stored differences are deleted.")
+    lookback_minutes: int = Field(
+        15, ge=0, description="How far an incremental run goes back before the one it stands on."
+    )
+
+
+class StatusNames(Options):
+    """Install statuses that have a meaning here, each by name or by its id at Enerflo."""
+
+    completed: str | int = Field("Completed", description="Set when the last milestone is completed.")
+    on_hold: str | int = Field(4, description="The status of an install that waits.")
+    voided: list[str | int] = Field(["Voided"], description="Statuses of a contract that no longer stands.")
+
+
+class StatusBody(Options):
+    """Field names of the body that sets an install's status."""
+
+    status: str = Field("status_id", description="Takes the status id.")
+
+
+class MilestoneBody(Options):
+    """Field names of the body that sets a milestone's dates."""
+
+    started_at: str = Field("started_at", description="Takes the start.")
+    due_at: str = Field("due_at", description="Takes the due date.")
+    completed_at: str = Field("completed_at", description="Takes the completion.")
+
+
+class NoteBody(Options):
+    """Field names of the body that adds a note."""
+
+    body: str = Field("note", description="Takes the text.")
+
+
+class WriteBodies(Options):
+    """Body field names that the vendor does not document (REFERENCE.md §6.1 to §6.3)."""
+
+    status: StatusBody = Field(default_factory=lambda: StatusBody.model_validate({}), description="4.1")
+    milestone: MilestoneBody = Field(
+        default_factory=lambda: MilestoneBody.model_validate({}), description="3.1"
+    )
+    note: NoteBody = Field(default_factory=lambda: NoteBody.model_validate({}), description="5.1")
+
+
+class ChangeOrderKeys(Options):
+    """Keys of ``change_values`` under which a component may stand, first match wins (REFERENCE.md §8)."""
+
+    panel: list[str] = Field(["panel", "panel_type", "panels", "module"], description="Panel type.")
+    panel_count: list[str] = Field(["panel_count", "panelCount", "module_count"], description="Panel count.")
+    battery: list[str] = Field(
+        ["battery", "batteries", "battery_configuration", "storage"],
+        description="Battery configuration.",
+    )
+
+
+class SyncConfig(Options):
+    """The whole of sync.yaml."""
+
+    version: Literal[1] = Field(description="The version of this file's form.")
+    accounts: dict[str, AccountConfig] = Field(description="Enerflo accounts by name.", min_length=1)
+    poll: PollOptions = Field(
+        default_factory=lambda: PollOptions.model_validate({}), description="How Enerflo is read."
+    )
+    reconcile: ReconcileOptions = Field(
+        default_factory=lambda: ReconcileOptions.model_validate({}), description="How differences are judged."
+    )
+    statuses: StatusNames = Field(
+        default_factory=lambda: StatusNames.model_validate({}), description="Statuses with a meaning."
+    )
+    writes: WriteBodies = Field(
+        default_factory=lambda: WriteBodies.model_validate({}), description="Undocumented body field names."
+    )
+    change_orders: ChangeOrderKeys = Field(
+        default_factory=lambda: ChangeOrderKeys.model_validate({}), description="Undocumented component keys."
+    )
+    tables: dict[Annotated[TableName, _Lax], TableMapping] = Field(description="The mapped CRM tables.")
+
+    _file: Path = PrivateAttr(Path("sync.yaml"))
+    _lines: Mapping[tuple[str, ...], int] = PrivateAttr(default_factory=dict)
+    _tables: dict[str, dict[str, TableMapping]] = PrivateAttr(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        """Return the path that the configuration was read from."""
+        return self._file
+
+    def line(self, *place: str) -> int:
+        """Return the line of an option, or of the nearest section around it that the file holds."""
+        while place and place not in self._lines:
+            place = place[:-1]
+        return self._lines.get(place, 1)
+
+    def table_line(self, account: str, table: str, *place: str) -> int:
+        """Return the line of a table's option: the account's override where there is one."""
+        own = ("accounts", account, "tables", table, *place)
+        return self._lines[own] if own in self._lines else self.line("tables", table, *place)
+
+    def account(self, name: str) -> AccountConfig:
+        """Return one account.
+
+        :raises ConfigurationError: there is none of that name; the text lists those that there are.
+        """
+        if name not in self.accounts:
+            problem = Problem(
+                str(self._file),
+                self.line("accounts"),
+                "accounts",
+                f"no account {name}",
+                listed(self.accounts),
+                nearest(name, self.accounts),
+            )
+            raise ConfigurationError(str(problem), next_step="Choose it with --account NAME.")
+        return self.accounts[name]
+
+    def tables_for(self, account: str) -> dict[str, TableMapping]:
+        """Return the account's tables with its overrides applied, in the order of the contract.
+
+        :raises ConfigurationError: there is no account of that name.
+        """
+        self.account(account)
+        return dict(self._tables[account])
+
+    def mode_of(self, account: str, table: str) -> Mode:
+        """Return which side may be written for one table of an account."""
+        return self._tables[account][table].mode or self.account(account).mode
+
+    def hash(self, account: str) -> str:
+        """Return the sha-256 of what decides a comparison or a plan for this account.
+
+        Comments, the order of options and written-out defaults do not change it.
+        """
+        tables = {name: table.model_dump(mode="json") for name, table in self.tables_for(account).items()}
+        content: dict[str, Any] = {
+            "comparison": COMPARISON_VERSION,
+            "statuses": self.statuses.model_dump(mode="json"),
+            "tables": tables,
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the file, for editors; committed beside it as sync.schema.json."""
+    schema = SyncConfig.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,220 @@
+"""Does the mapping fit the live tables? Every mismatch with its line, what is there, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import FieldType, TableMapping
+from enerflo_sync.crm.names import quoted, relation
+from enerflo_sync.crm.problems import listed, nearest
+
+COMPARABLE = {
+    FieldType.TEXT: frozenset(Kind) - {Kind.OTHER, Kind.JSON, Kind.JSONB},
+    FieldType.NUMBER: frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT}),
+    FieldType.INTEGER: frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT}),
+    FieldType.TIMESTAMP: frozenset({Kind.TIMESTAMPTZ, Kind.TIMESTAMP, Kind.DATE, Kind.TEXT}),
+    FieldType.DATE: frozenset({Kind.TIMESTAMPTZ, Kind.TIMESTAMP, Kind.DATE, Kind.TEXT}),
+    FieldType.BOOLEAN: frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.TEXT}),
+    FieldType.JSON: frozenset({Kind.JSON, Kind.JSONB}),
+}
+KEY_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.UUID})
+
+_STATUSES = sa.text("""
+/* enerflo-sync doctor: statuses of the company */
+select status_id, name from enerflo.install_statuses where account = :account and deleted_at is null
+""")
+
+
+class Severity(StrEnum):
+    """Whether the comparison cannot run, would mislead, or could be better."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    HINT = "hint"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that the doctor noticed. ``what`` names the option and the table."""
+
+    severity: Severity
+    file: str
+    line: int
+    what: str
+    found: str
+    expected: str
+    next_step: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.what}: found {self.found}, expected {self.expected}."
+
+
+class _Desk:
+    """Writes findings about one mapped table."""
+
+    def __init__(self, config: SyncConfig, account: str, table: str, path: Path) -> None:
+        self._config, self._account, self._table, self._file = config, account, table, str(path)
+
+    def finding(
+        self, severity: Severity, place: Sequence[str], found: str, expected: str, next_step: str
+    ) -> Finding:
+        line = self._config.table_line(self._account, self._table, *place)
+        what = ".".join(("tables", self._table, *place))
+        return Finding(severity, self._file, line, what, found, expected, next_step)
+
+
+def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, path: Path) -> list[Finding]:
+    """Return everything in which an account's mapping does not fit the live database; reads only.
+
+    Tables that are not reconciled are checked too. Uniqueness of keys without an index is found by
+    reading the table's keys.
+
+    :param path: the file to name in the findings.
+    :raises ConfigurationError: there is no account of that name.
+    """
+    findings: list[Finding] = []
+    for name, mapping in config.tables_for(account).items():
+        table, found = check_table(connection, config, account, name, path)
+        findings += found
+        if table is not None and not any(finding.severity is Severity.ERROR for finding in found):
+            findings += _uniqueness(connection, mapping, table, _Desk(config, account, name, path))
+    findings += _statuses(connection, config, account, path)
+    return findings
+
+
+def check_table(
+    connection: sa.Connection, config: SyncConfig, account: str, name: str, path: Path
+) -> tuple[LiveTable | None, list[Finding]]:
+    """Return one mapped table as it is live, and what its catalog entry alone says against the mapping."""
+    mapping = config.tables_for(account)[name]
+    desk = _Desk(config, account, name, path)
+    schema, relname = relation(mapping.crm_table)
+    table = live_table(connection, schema, relname)
+    if table is None:
+        names = relation_names(connection)
+        near = nearest(f"{schema}.{relname}", names)
+        found = f"no table {mapping.crm_table} in the database"
+        step = f"Did you mean {near}?" if near else "Create it, or write the name that it has."
+        return None, [desk.finding(Severity.ERROR, ("crm_table",), found, "an existing table or view", step)]
+    if not table.usable or not (table.readable or any(c.readable for c in table.columns.values())):
+        role = connection.scalar(sa.text("select current_user"))
+        found = f"no right to read {mapping.crm_table}"
+        step = (
+            f"grant usage on schema {quoted(schema)}, select on {quoted(schema, relname)} to {quoted(role)};"
+        )
+        return table, [
+            desk.finding(Severity.ERROR, ("crm_table",), found, "USAGE and SELECT", f"Run: {step}")
+        ]
+    return table, [*_columns(mapping, table, desk), *_updated_at(mapping, table, desk)]
+
+
+def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
+    keys = [(("key", column), column, KEY_KINDS) for column in mapping.key]
+    joins = [(("join", column), column, KEY_KINDS) for column in mapping.join or {}]
+    fields = [
+        (("fields", column), column, COMPARABLE[field.type]) for column, field in mapping.fields.items()
+    ]
+    for place, column, kinds in [*keys, *joins, *fields]:
+        live = table.columns.get(column)
+        if live is None:
+            yield _missing_column(place, column, table, desk)
+        elif not live.readable:
+            step = f"grant select ({quoted(column)}) on {quoted(table.schema, table.name)}"
+            yield desk.finding(
+                Severity.ERROR, place, f"no right to read {column}", "SELECT", f"Run: {step} to the role."
+            )
+        elif live.kind not in kinds:
+            yield desk.finding(
+                Severity.ERROR,
+                place,
+                f"column {column} of type {live.type}",
+                f"a type that compares as declared: {listed(sorted(kinds))}",
+                "Change the declared type, or map a view that converts the column.",
+            )
+
+
+def _missing_column(place: Sequence[str], column: str, table: LiveTable, desk: _Desk) -> Finding:
+    near = nearest(column, table.columns)
+    return desk.finding(
+        Severity.ERROR,
+        place,
+        f"no column {column} in {table.schema}.{table.name}",
+        listed(table.columns, limit=30),
+        f"Did you mean {near}?" if near else "Write a column that the table has, or leave the option out.",
+    )
+
+
+def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
+    name = mapping.updated_at
+    full = "Every reconciliation compares this table in full until then."
+    if name is None:
+        found, expected = "no updated_at", "the column with the row's last change"
+        yield desk.finding(Severity.HINT, ("updated_at",), found, expected, full)
+        return
+    column = table.columns.get(name)
+    if column is None:
+        yield _missing_column(("updated_at",), name, table, desk)
+    elif not column.readable:
+        found = f"no right to read {name}"
+        yield desk.finding(Severity.ERROR, ("updated_at",), found, "SELECT", "Grant it, or leave it out.")
+    elif not column.kind.is_time:
+        found = f"column {name} of type {column.type}"
+        yield desk.finding(Severity.WARNING, ("updated_at",), found, "a timestamp or a date", full)
+    elif name not in table.first_indexed and not table.view:
+        step = f"create index on {quoted(table.schema, table.name)} ({quoted(name)});"
+        yield desk.finding(
+            Severity.HINT, ("updated_at",), f"no index on {name}", "one, for fast runs", f"Run: {step}"
+        )
+
+
+def _uniqueness(
+    connection: sa.Connection, mapping: TableMapping, table: LiveTable, desk: _Desk
+) -> Iterator[Finding]:
+    for option, columns in (("key", mapping.key_columns), ("join", tuple(mapping.join or ()))):
+        if not columns or table.unique_by(columns):
+            continue
+        names = ", ".join(quoted(column) for column in columns)
+        known = " and ".join(f"{quoted(column)} is not null" for column in columns)
+        query = (
+            f"/* enerflo-sync doctor: duplicates */ select count(*) from (select 1 from "  # noqa: S608
+            f"{quoted(table.schema, table.name)} where {known} group by {names} having count(*) > 1) as d"
+        )
+        duplicates = connection.exec_driver_sql(query, {}).scalar_one()
+        if duplicates:
+            yield desk.finding(
+                Severity.WARNING,
+                (option,),
+                f"{duplicates} values of {', '.join(columns)} that more than one row has",
+                "one row for each",
+                "Those rows are reported as duplicate_identity and not compared field by field.",
+            )
+
+
+def _statuses(connection: sa.Connection, config: SyncConfig, account: str, path: Path) -> Iterator[Finding]:
+    if connection.scalar(sa.text("select to_regclass('enerflo.install_statuses')")) is None:
+        return
+    names = {row.status_id: row.name or "" for row in connection.execute(_STATUSES, {"account": account})}
+    if not names:
+        return
+    folded = {name.strip().lower() for name in names.values()}
+    statuses = config.statuses
+    used = [("completed", statuses.completed), ("on_hold", statuses.on_hold)]
+    for option, status in [*used, *(("voided", status) for status in statuses.voided)]:
+        known = status in names if isinstance(status, int) else status.strip().lower() in folded
+        if not known:
+            near = nearest(str(status), names.values())
+            yield Finding(
+                Severity.WARNING,
+                str(path),
+                config.line("statuses", option),
+                f"statuses.{option}",
+                f"no status {status} among the company's {len(names)}",
+                listed(names.values()),
+                f"Did you mean {near}?" if near else "Write one that Enerflo lists for the company.",
+            )

@@ -1,0 +1,232 @@
+"""Reading sync.yaml: every mistake in it is found at once, and said with its line."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from enerflo_sync.crm.checks import account_problems, table_problems
+from enerflo_sync.crm.config import LAZY_OPTIONS, SyncConfig
+from enerflo_sync.crm.mapping import TableMapping, TableName
+from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, listed, nearest
+from enerflo_sync.crm.source import Place, Source, read_source
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "dict_type": "a map of options",
+    "model_type": "a map of options",
+    "model_attributes_type": "a map of options",
+    "list_type": "a list",
+    "tuple_type": "a list",
+}
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> SyncConfig:
+    """Return the configuration in ``path`` with ``${NAME}`` and ``${NAME:-default}`` filled in.
+
+    An account's address or key whose variable is not set is no error here: it is one when
+    :meth:`AccountConfig.need` asks for it.
+
+    :param environ: the variables, usually ``os.environ``.
+    :raises ConfigurationError: the file cannot be read or holds mistakes; an
+        :class:`InvalidConfigurationError` then lists all of them with file, line, found and expected.
+    """
+    source = read_source(path, environ, LAZY_OPTIONS)
+    problems = list(source.problems)
+    known = {(problem.line, problem.place) for problem in problems}
+    try:
+        config = SyncConfig.model_validate(source.data)
+    except ValidationError as error:
+        shape = [p for p in _shape_problems(source, error) if (p.line, p.place) not in known]
+        problems += shape
+        problems += _problems_of_sound_tables(source)
+        raise InvalidConfigurationError(path, _distinct(problems)) from None
+    tables = {name: _account_tables(config, name, source, problems) for name in config.accounts}
+    problems += account_problems(config, source)
+    problems += _problems_of_sound_tables(source)
+    if problems:
+        raise InvalidConfigurationError(path, _distinct(problems))
+    _remember(config, source, tables)
+    return config
+
+
+def _remember(config: SyncConfig, source: Source, tables: dict[str, dict[str, TableMapping]]) -> None:
+    config._file = source.file
+    config._lines = source.lines
+    config._tables = tables
+    for name, account in config.accounts.items():
+        account._name = name
+        account._where = f"{source.file}:{source.line(('accounts', name))}"
+        account._unset = {
+            place[2]: variable for place, variable in source.unset.items() if place[:2] == ("accounts", name)
+        }
+
+
+def _account_tables(
+    config: SyncConfig, account: str, source: Source, problems: list[Problem]
+) -> dict[str, TableMapping]:
+    tables: dict[str, TableMapping] = {}
+    for name in TableName:
+        override: Any = config.accounts[account].tables.get(name)
+        base = config.tables.get(name)
+        own = ("accounts", account, "tables", name)
+        if override is None:
+            if base is not None:
+                tables[name] = base
+            continue
+        merged = _merged(base.model_dump(exclude_unset=True) if base else {}, override)
+        try:
+            tables[name] = TableMapping.model_validate(merged)
+        except ValidationError as error:
+            problems += _shape_problems(source, error, own, TableMapping)
+        else:
+            problems += table_problems(name, tables[name], source, own)
+    return tables
+
+
+def _merged(base: dict[str, Any], override: BaseModel) -> dict[str, Any]:
+    own = override.model_dump(exclude_unset=True)
+    fields = dict(base.get("fields", {}))
+    for name, options in (own.pop("fields", None) or {}).items():
+        if options is None:
+            fields.pop(name, None)
+        else:
+            fields[name] = fields.get(name, {}) | options
+    # A key of another form replaces the whole way in which rows are matched.
+    if "key" in own and "join" not in own:
+        base = {option: value for option, value in base.items() if option != "join"}
+    return base | own | {"fields": fields}
+
+
+def _problems_of_sound_tables(source: Source) -> Iterator[Problem]:
+    """Check what the mapping means even while other parts of the file do not have the right form."""
+    data: dict[str, Any] = source.data
+    tables = data.get("tables")
+    for name, raw in (tables if isinstance(tables, dict) else {}).items():
+        try:
+            mapping = TableMapping.model_validate(raw)
+        except ValidationError:
+            continue
+        if name in list(TableName):
+            yield from table_problems(TableName(name), mapping, source, ("tables", name))
+
+
+def _shape_problems(
+    source: Source, error: ValidationError, prefix: Place = (), model: type[BaseModel] = SyncConfig
+) -> Iterator[Problem]:
+    alternatives: dict[Place, list[tuple[str, str, str]]] = {}
+    for detail in error.errors(include_url=False):
+        place = prefix + _place(source.data, prefix, detail)
+        if source.problems and place in source.unset:
+            continue
+        alternatives.setdefault(place, []).append(_explained(source, place, len(prefix), model, detail))
+    for place, reasons in alternatives.items():
+        expected = " or ".join(dict.fromkeys(expected for _, expected, _ in reasons))
+        yield source.problem(place, reasons[0][0], expected, reasons[0][2])
+
+
+def _place(data: Any, prefix: Place, detail: ErrorDetails) -> Place:
+    """Return the option's path without the names of the alternatives that pydantic tried."""
+    for step in prefix:
+        data = data[step] if isinstance(data, dict) and step in data else {}
+    place: Place = ()
+    steps = [str(step) for step in detail["loc"] if step != "[key]"]
+    for index, step in enumerate(steps):
+        if isinstance(data, dict) and step in data:
+            data = data[step]
+        elif isinstance(data, list) and step.isdigit() and int(step) < len(data):
+            data = data[int(step)]
+        elif detail["type"] == "missing" and index == len(steps) - 1:
+            return (*place, step)
+        else:
+            continue
+        place = (*place, step)
+    return place
+
+
+def _explained(
+    source: Source, place: Place, skip: int, model: type[BaseModel], detail: ErrorDetails
+) -> tuple[str, str, str]:
+    kind, context = detail["type"], detail.get("ctx", {})
+    found = "a value" if source.hidden(place) else _shown(detail["input"])
+    if kind == "missing":
+        return "nothing", _description(model, place[skip:]), ""
+    if kind == "extra_forbidden":
+        names = list(_model_at(model, place[skip:-1]))
+        return f"the unknown option {place[-1]}", listed(names, limit=20), nearest(place[-1], names)
+    if kind in {"enum", "literal_error"}:
+        names = [name.strip(" '") for name in str(context["expected"]).replace(" or ", ", ").split(",")]
+        return found, listed(names), nearest(str(detail["input"]), names)
+    if kind in _EXPECTED:
+        return found, _EXPECTED[kind], ""
+    limits = {"greater_than_equal": "ge", "less_than_equal": "le"}
+    if kind in limits:
+        words = "at least" if kind == "greater_than_equal" else "at most"
+        return found, f"{words} {context[limits[kind]]:g}", ""
+    if kind == "too_short":
+        return "nothing in it", "at least one entry", ""
+    return found, detail["msg"].removeprefix("Input should be ").removeprefix("Value error, "), ""
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case Enum():
+            return str(value.value)
+        case dict():
+            return "a map of options"
+        case list():
+            return "a list"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"the text '{value[:60]}'"
+        case _:
+            return str(value)
+
+
+def _description(model: type[BaseModel], place: Place) -> str:
+    info = _model_at(model, place[:-1]).get(place[-1])
+    text = getattr(info, "description", None) or "a value"
+    return f"{place[-1]} ({text.rstrip('.')})"
+
+
+def _model_at(model: type[BaseModel], place: Place) -> dict[str, Any]:
+    """Return the options that are valid at a path."""
+    annotation: Any = model
+    for step in place:
+        options = getattr(annotation, "model_fields", None)
+        annotation = options[step].annotation if options and step in options else _item_type(annotation)
+        annotation = _model_among(annotation)
+    return dict(getattr(annotation, "model_fields", {}))
+
+
+def _item_type(annotation: Any) -> Any:
+    arguments = typing.get_args(annotation)
+    return arguments[-1] if arguments else None
+
+
+def _model_among(annotation: Any) -> Any:
+    """Return the alternative of a union that has options of its own."""
+    while typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) not in {typing.Union, types.UnionType}:
+        return annotation
+    choices = [choice for choice in typing.get_args(annotation) if choice is not type(None)]
+    return _model_among(choices[0])
+
+
+def _distinct(problems: list[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))

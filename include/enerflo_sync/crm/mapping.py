@@ -1,0 +1,186 @@
+"""How one CRM table corresponds to one mirror table: keys, fields, and how each field is compared."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from enerflo_sync.masking import PersonalData
+
+_Lax = Field(strict=False)
+
+
+class Options(BaseModel):
+    """Base of every section: an unknown option is an error, and nothing is converted silently."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class TableName(StrEnum):
+    """The tables that a mapping may name (design §5)."""
+
+    LEADS = "leads"
+    INSTALLS = "installs"
+    MILESTONES = "milestones"
+    NOTES = "notes"
+    CHANGE_ORDERS = "change_orders"
+
+
+# Leads become customers at Enerflo; the other tables have the mirror's name.
+MIRROR_TABLES = {name: ("customers" if name is TableName.LEADS else str(name)) for name in TableName}
+
+
+class Mode(StrEnum):
+    """Which side may be written."""
+
+    REPORT = "report"
+    CRM = "crm"
+    ENERFLO = "enerflo"
+    BOTH = "both"
+
+
+class FieldType(StrEnum):
+    """The domain in which two values are compared."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    INTEGER = "integer"
+    TIMESTAMP = "timestamp"
+    DATE = "date"
+    BOOLEAN = "boolean"
+    JSON = "json"
+
+
+class Precision(StrEnum):
+    """The unit to which times are cut before they are compared."""
+
+    MICROSECOND = "microsecond"
+    SECOND = "second"
+    MINUTE = "minute"
+    DAY = "day"
+
+
+class NullRule(StrEnum):
+    """What NULL is equal to: only itself, the empty text as well, or anything."""
+
+    DISTINCT = "distinct"
+    EMPTY_IS_NULL = "empty_is_null"
+    IGNORE = "ignore"
+
+
+class SourceOfTruth(StrEnum):
+    """Which side's value stands when the two differ (design §8)."""
+
+    ENERFLO = "enerflo"
+    CRM = "crm"
+    NEWEST = "newest"
+    REVIEW = "review"
+
+
+class FieldMapping(Options):
+    """One column of the CRM table, the mirror column it corresponds to, and how they are compared."""
+
+    enerflo: str = Field(description="The mirror's column that holds Enerflo's value.")
+    type: Annotated[FieldType, _Lax] = Field(description="The domain in which the two values are compared.")
+    tolerance: float | None = Field(
+        None, ge=0, description="number: the largest difference, in the field's unit, that counts as equal."
+    )
+    tolerance_percent: float | None = Field(
+        None, ge=0, description="number: the same in percent of Enerflo's value; the larger of both counts."
+    )
+    precision: Annotated[Precision, _Lax] = Field(
+        Precision.SECOND, description="timestamp: times are cut to this unit before they are compared."
+    )
+    time_zone: str | None = Field(
+        None, description="Zone of CRM times without one, and of a day's limits; the table's where absent."
+    )
+    trim: bool = Field(False, description="text: white space at both ends does not count.")
+    fold_case: bool = Field(False, description="text: upper and lower case are the same.")
+    null: Annotated[NullRule, _Lax] = Field(
+        NullRule.DISTINCT,
+        description="What NULL equals: itself (distinct), also the empty text (empty_is_null), or anything "
+        "(ignore).",
+    )
+    source_of_truth: Annotated[SourceOfTruth, _Lax] = Field(
+        SourceOfTruth.REVIEW, description="Which side's value stands when they differ."
+    )
+    personal_data: Annotated[PersonalData, _Lax] = Field(
+        PersonalData.NONE, description="The class of personal data: how the value is masked in every output."
+    )
+    values: dict[str, str] = Field(
+        default_factory=dict,
+        description="{Enerflo's value: the CRM's value}. A value that is not listed stands for itself.",
+    )
+
+
+class TableMapping(Options):
+    """One CRM table: where it is, how its rows are matched, and which columns are compared."""
+
+    crm_table: str = Field(
+        description='The table as schema.table. A name with a dot in it stands in double quotes: "a.b".c'
+    )
+    key: dict[str, str] | list[str] = Field(
+        description="The CRM table's key. Either {crm column: mirror column}, or a list of CRM columns when "
+        "rows are matched by others (join)."
+    )
+    join: dict[str, str] | None = Field(
+        None, description="{crm column: mirror column} by which rows are matched, where that is not the key."
+    )
+    updated_at: str | None = Field(
+        None, description="The CRM column with the row's last change; absent: every run compares in full."
+    )
+    time_zone: str = Field("UTC", description="Zone of CRM times that have none, as in America/Denver.")
+    reconcile: bool = Field(True, description="Whether the reconciliation compares this table.")
+    mode: Annotated[Mode | None, _Lax] = Field(
+        None, description="Which side may be written; the account's mode where absent."
+    )
+    create_only: bool = Field(
+        False, description="Rows are created on the other side and never changed there afterwards."
+    )
+    fields: dict[str, FieldMapping] = Field(
+        description="The compared columns, by the name they have in the CRM table.", min_length=1
+    )
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """Return the CRM columns that name a row."""
+        return tuple(self.key)
+
+    @property
+    def join_columns(self) -> dict[str, str]:
+        """Return the CRM columns by which rows are matched, each with its mirror column."""
+        return self.join or (dict(self.key) if isinstance(self.key, dict) else {})
+
+    @property
+    def joined_by_key(self) -> bool:
+        """Return whether the CRM table's key is also what rows are matched by."""
+        return self.join is None
+
+    @property
+    def install_column(self) -> str | None:
+        """Return the CRM column that says to which install a row belongs, if one is mapped."""
+        pairs = [*self.join_columns.items(), *((name, field.enerflo) for name, field in self.fields.items())]
+        return next((name for name, mirror in pairs if mirror == "install_id"), None)
+
+
+def _partial(model: type[Options], name: str, **others: Any) -> type[Options]:
+    """Return ``model`` with every option optional, for an account's overrides."""
+    options: dict[str, Any] = {}
+    for option, info in model.model_fields.items():
+        annotation: Any = info.annotation
+        for constraint in info.metadata:
+            annotation = Annotated[annotation, constraint]
+        optional = others.get(option, annotation | None)
+        options[option] = (optional, Field(None, description=info.description))
+    text = f"Options of one account that replace those of the shared {model.__name__}."
+    return create_model(name, __base__=Options, __doc__=text, **options)
+
+
+FieldOverride = _partial(FieldMapping, "FieldOverride")
+TableOverride = _partial(
+    TableMapping,
+    "TableOverride",
+    fields=dict[str, FieldOverride | None] | None,  # type: ignore[valid-type]
+)

@@ -1,0 +1,38 @@
+"""Names of other people's tables and columns, as they are written in a file and in SQL."""
+
+from __future__ import annotations
+
+import re
+
+_PART = re.compile(r'"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[^".]+)')
+
+
+def relation(text: str) -> tuple[str, str]:
+    """Return schema and table of ``schema.table``; a part with a dot in it stands in double quotes.
+
+    Parts are taken letter by letter, as the catalog has them: upper case is not folded.
+
+    :raises ValueError: the text is not two names with a dot between them.
+    """
+    parts: list[str] = []
+    position = 0
+    while match := _PART.match(text, position):
+        parts.append(match["quoted"].replace('""', '"') if match["quoted"] else match["plain"].strip())
+        position = match.end()
+        if position == len(text) or text[position] != ".":
+            break
+        position += 1
+    if position != len(text) or len(parts) != 2 or not all(parts):
+        raise ValueError(text)
+    return parts[0], parts[1]
+
+
+def quoted(*parts: str) -> str:
+    """Return names as an SQL identifier for a statement with ``%(name)s`` parameters, always quoted."""
+    return ".".join('"' + part.replace('"', '""').replace("%", "%%") + '"' for part in parts)
+
+
+def literal(text: str) -> str:
+    """Return text as an SQL literal for a statement with ``%(name)s`` parameters."""
+    body = text.replace("'", "''").replace("%", "%%")
+    return "E'" + body.replace("\\", "\\\\") + "'" if "\\" in body else f"'{body}'"

@@ -1,0 +1,58 @@
+"""What is wrong with a configuration file, said with file, line, found, expected and the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from enerflo_sync.errors import ConfigurationError
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing to mend. ``line`` counts from 1; ``place`` is the option's dotted path."""
+
+    file: str
+    line: int
+    place: str
+    found: str
+    expected: str
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.place}: " if self.place else ""
+        hint = f"; did you mean {self.nearest}?" if self.nearest else "."
+        return f"{self.file}:{self.line}: {place}found {self.found}, expected {self.expected}{hint}"
+
+
+class InvalidConfigurationError(ConfigurationError):
+    """The file cannot be used; ``problems`` holds every reason, in the order of the file's lines."""
+
+    def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.line))
+        super().__init__(
+            "\n".join(str(problem) for problem in self.problems),
+            next_step=f"Correct {file.name} and run it again." if len(self.problems) == 1 else "",
+        )
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """Return the valid name that ``word`` was most likely meant to be, ``""`` when none comes near."""
+    known = list(names)
+    folded = {name.lower(): name for name in known}
+    if word.lower() in folded:
+        return folded[word.lower()]
+    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else ""
+
+
+def listed(names: Iterable[str], *, limit: int = 12) -> str:
+    """Return names as ``one of a, b, c``, cut after ``limit``."""
+    known = [str(name) for name in names]
+    if not known:
+        return "nothing"
+    more = f" and {len(known) - limit} more" if len(known) > limit else ""
+    prefix = "one of " if len(known) > 1 else ""
+    return prefix + ", ".join(known[:limit]) + more

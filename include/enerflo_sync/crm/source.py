@@ -1,0 +1,177 @@
+"""YAML text as plain values that remember the line they stand on, with ``${NAME}`` filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from enerflo_sync.crm.problems import InvalidConfigurationError, Problem
+from enerflo_sync.errors import ConfigurationError
+
+Place = tuple[str, ...]
+
+MAX_DEPTH = 20
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+# YAML 1.2's core schema, as editors read it: "on", "yes" and 12:30 are text.
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+
+
+class Source:
+    """A parsed file: ``data``, the line of every option, and the variables that were not set.
+
+    :param lazy: tells whether an option may go without its variable until it is used (account secrets).
+        Such an option reads as ``None``, is always text otherwise, and its value is never shown.
+    """
+
+    def __init__(self, file: Path, text: str, environ: Mapping[str, str], lazy: re.Pattern[str]) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+        self.unset: dict[Place, str] = {}
+        self._environ = environ
+        self._lazy = lazy
+        self.lines: dict[Place, int] = {(): 1}
+        self.data: Any = None
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.YAMLError as error:
+            self._unreadable(error)
+        else:
+            self.data = None if node is None else self._value(node, ())
+
+    def line(self, place: Place) -> int:
+        """Return the line of ``place``, or of the nearest enclosing option that the file holds."""
+        while place not in self.lines:
+            place = place[:-1]
+        return self.lines[place]
+
+    def problem(self, place: Place, found: str, expected: str, nearest: str = "") -> Problem:
+        """Return a problem at ``place``."""
+        return Problem(str(self.file), self.line(place), ".".join(place), found, expected, nearest)
+
+    def hidden(self, place: Place) -> bool:
+        """Return whether the option's value is a secret."""
+        return self._lazy.fullmatch(".".join(place)) is not None
+
+    def _unreadable(self, error: yaml.YAMLError) -> None:
+        mark = getattr(error, "problem_mark", None)
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        reason = (getattr(error, "problem", None) or "characters that YAML does not allow").removeprefix(
+            "found "
+        )
+        self.problems.append(
+            Problem(str(self.file), line, "", f"{reason} at column {column}", "a YAML document")
+        )
+
+    def _value(self, node: yaml.Node, place: Place) -> Any:
+        if len(place) > MAX_DEPTH:
+            self.problems.append(self.problem(place[:3], "an alias of itself", "options that end"))
+            return None
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._item(child, (*place, str(index))) for index, child in enumerate(node.value)]
+        return self._scalar(str(node.value), getattr(node, "style", None) is None, place)
+
+    def _item(self, node: yaml.Node, place: Place) -> Any:
+        self.lines[place] = node.start_mark.line + 1
+        return self._value(node, place)
+
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.problems.append(
+                    Problem(str(self.file), line, ".".join(place), "a list or map as a name", "text")
+                )
+                continue
+            name = key_node.value
+            if name == "<<" and key_node.style is None:
+                merged |= self._merge(value_node, place)
+                continue
+            here = (*place, name)
+            if name in own:
+                found = f"{name} a second time (first on line {self.lines[here]})"
+                self.problems.append(Problem(str(self.file), line, ".".join(here), found, "each option once"))
+                continue
+            self.lines[here] = line
+            own[name] = self._value(value_node, here)
+        return merged | own
+
+    def _merge(self, node: yaml.Node, place: Place) -> dict[str, Any]:
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, place)
+        if isinstance(node, yaml.SequenceNode):
+            merged: dict[str, Any] = {}
+            for child in reversed(node.value):
+                merged |= self._merge(child, place)
+            return merged
+        self.problems.append(self.problem(place, "<< with a single value", "a map to take options from"))
+        return {}
+
+    def _scalar(self, text: str, plain: bool, place: Place) -> Any:
+        if "${" not in text:
+            return _resolved(text) if plain and not (self.hidden(place) and text) else text
+        missing: list[str] = []
+
+        def fill(match: re.Match[str]) -> str:
+            value = self._environ.get(match["name"]) or match["default"]
+            if value is None:
+                missing.append(match["name"])
+            return value or ""
+
+        filled = _VARIABLE.sub(fill, text)
+        if missing and self.hidden(place):
+            self.unset[place] = missing[0]
+            return None
+        if missing:
+            self.problems.append(
+                self.problem(place, f"the unset variable {missing[0]}", f"{missing[0]} in the environment")
+            )
+            return None
+        return _resolved(filled) if plain and not self.hidden(place) else filled
+
+
+def _resolved(text: str) -> Any:
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOLEAN.fullmatch(text):
+        return text.lower() == "true"
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+def read_source(file: Path, environ: Mapping[str, str], lazy: re.Pattern[str]) -> Source:
+    """Return the parsed file; problems of its form are in ``Source.problems``.
+
+    :raises ConfigurationError: the file cannot be read, is not UTF-8, is not YAML or is empty.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigurationError(
+            f"the configuration cannot be read: {reason}.",
+            where=str(file),
+            next_step="Check the path in ENERFLO_SYNC_CONFIG and the rights of the file.",
+        ) from error
+    source = Source(file, text, environ, lazy)
+    if not isinstance(source.data, dict) and not source.problems:
+        found = "an empty file" if source.data is None else "a single value or a list"
+        source.problems.append(
+            Problem(str(file), 1, "", found, "a map of options that starts with version: 1")
+        )
+    if not isinstance(source.data, dict):
+        raise InvalidConfigurationError(file, source.problems)
+    return source

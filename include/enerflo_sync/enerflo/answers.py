@@ -1,0 +1,206 @@
+"""What an answer is before anyone uses it: its body whole, JSON, and not a refusal in disguise.
+
+The first byte decides what a 200 holds; the content type is not relied on, since PHP often labels JSON
+as HTML and Enerflo sends HTML where JSON was asked for (REFERENCE.md §2, §12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import msgspec
+
+from enerflo_sync.enerflo.failures import PermissionRefusedError, VendorRefusedError
+from enerflo_sync.enerflo.retry import Fault
+from enerflo_sync.errors import ContractDriftError
+
+T = TypeVar("T")
+
+_BOM = b"\xef\xbb\xbf"
+_BLANK_CONTROLS = bytes.maketrans(bytes(range(32)), b" " * 32)
+_REFUSAL_WORDS = (b"permi", b"denied", b"unauthor", b"forbidden", b"not allowed")
+
+
+class UnreadableBodyError(Exception):
+    """A 200 whose body cannot be used; the client decides whether to ask again.
+
+    :param fault: TRUNCATED or NOT_JSON.
+    :param what: what the body was instead, without any of its content.
+    """
+
+    def __init__(self, fault: Fault, what: str) -> None:
+        super().__init__(fault, what)
+        self.fault = fault
+        self.what = what
+
+
+class _Head(msgspec.Struct):
+    success: object = None
+
+
+_object_head = msgspec.json.Decoder(_Head)
+_any_json = msgspec.json.Decoder(msgspec.Raw)
+
+
+def checked_body(body: bytes) -> bytes:
+    """Return ``body`` once it is known to be one whole JSON value without ``"success": false``."""
+    if body[:1] == b"{":
+        refuse_if_unsuccessful(_object_head.decode(body).success)
+    else:
+        _any_json.decode(body)
+    return body
+
+
+def refuse_if_unsuccessful(success: object) -> None:
+    """Do nothing, unless ``success`` is a no: ``false``, 0 or their text.
+
+    :raises VendorRefusedError: it is.
+    """
+    if success is False or success == 0 or (isinstance(success, str) and success.lower() in ("false", "0")):
+        raise VendorRefusedError(
+            "Enerflo answered 200 with success: false.",
+            next_step="Check the request's ids and what the key may see; repeating it does not help.",
+        )
+
+
+def decode_answer(body: bytes, decode: Callable[[bytes], T]) -> T:
+    """Return ``decode`` of a body that starts like a JSON object or array.
+
+    Raw control characters inside the text (a NUL typed into a note) are invalid JSON; they are read as
+    spaces rather than losing the whole page for one record.
+
+    :param decode: parses the body once; raises msgspec's errors.
+    :raises UnreadableBodyError: cut off, HTML, or no JSON at all.
+    :raises VendorRefusedError: a bare string (:class:`PermissionRefusedError` where it says so), or
+        ``success: false``.
+    :raises ContractDriftError: JSON of another form than ``decode`` knows.
+    """
+    body = body.removeprefix(_BOM)
+    first = body[:64].lstrip()[:1]
+    if first in (b"{", b"["):
+        if body[:1] != first:
+            body = body.lstrip()
+    else:
+        _reject(body, first)
+    try:
+        return decode(body)
+    except msgspec.ValidationError as error:
+        raise _drift(error) from None
+    except msgspec.DecodeError as error:
+        if "truncated" in str(error):
+            raise UnreadableBodyError(Fault.TRUNCATED, "a body that is cut off") from None
+    try:
+        return decode(body.translate(_BLANK_CONTROLS))
+    except msgspec.ValidationError as error:
+        raise _drift(error) from None
+    except msgspec.DecodeError:
+        raise UnreadableBodyError(Fault.NOT_JSON, "a body that is not valid JSON") from None
+
+
+def written_body(body: bytes) -> bytes:
+    """Return the body that answers a write, whatever text or nothing it is, unless it is a refusal.
+
+    What Enerflo answers to most writes is not documented (REFERENCE.md §14), so only what is known to be
+    wrong is: HTML, JSON that is cut off, ``success: false``, a text that refuses access.
+
+    :raises UnreadableBodyError: it says nothing about whether the write was applied.
+    :raises VendorRefusedError: it is a refusal.
+    """
+    first = body.removeprefix(_BOM)[:64].lstrip()[:1]
+    if first in (b"{", b"[", b"<"):
+        return decode_answer(body, checked_body)
+    if any(word in body[:200].lower() for word in _REFUSAL_WORDS):
+        _reject(body, first)
+    return body
+
+
+def _drift(error: msgspec.ValidationError) -> ContractDriftError:
+    # msgspec's text names types and a path, never values of the body.
+    return ContractDriftError(
+        f"the answer has another form than this version knows: {error}.",
+        next_step="Compare it with REFERENCE.md §3 and update the client.",
+    )
+
+
+def _reject(body: bytes, first: bytes) -> None:
+    text = body.strip()
+    if not text:
+        raise UnreadableBodyError(Fault.TRUNCATED, "an empty body")
+    if first == b"<":
+        raise UnreadableBodyError(Fault.NOT_JSON, "an HTML page")
+    if text in (b"null", b"true", b"false") or not (first == b'"' or first.isalpha()):
+        raise UnreadableBodyError(Fault.NOT_JSON, "neither an object nor a list")
+    lowered = text[:200].lower()
+    if any(word in lowered for word in _REFUSAL_WORDS):
+        raise PermissionRefusedError(
+            "Enerflo answered 200 with a text that refuses access.",
+            next_step="Give the key's user the permission for this endpoint in Enerflo.",
+        )
+    raise VendorRefusedError(
+        "Enerflo answered 200 with a bare text instead of JSON.",
+        next_step="Check the request's ids and what the key may do; repeating it does not help.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LimitNews:
+    """What an answer's headers say about the request limit (REFERENCE.md §2).
+
+    :param retry_after: seconds from now.
+    :param reset_at: when the vendor's window ends, on this side's clock.
+    """
+
+    limit: int | None
+    remaining: int | None
+    reset_at: datetime | None
+    retry_after: float | None
+
+
+def limit_news(headers: Mapping[str, str], now: datetime) -> LimitNews:
+    """Return what ``headers`` say about the limit; what is absent or unreadable is None.
+
+    Absolute times (``x-ratelimit-reset`` as epoch seconds, ``retry-after`` as an HTTP date) are taken
+    relative to the answer's own ``date`` where it has one, so that a clock that differs from the
+    vendor's does not change a wait.
+
+    :param headers: the answer's headers, names in any case.
+    :param now: the present on this side's clock.
+    """
+    server_now = _http_date(headers.get("date")) or now
+    reset = _integer(headers.get("x-ratelimit-reset"))
+    reset_in = None
+    if reset is not None and 0 < reset < 1 << 33:
+        reset_in = max(0.0, reset - server_now.timestamp())
+    return LimitNews(
+        limit=_integer(headers.get("x-ratelimit-limit")),
+        remaining=_integer(headers.get("x-ratelimit-remaining")),
+        reset_at=None if reset_in is None else now + timedelta(seconds=reset_in),
+        retry_after=_retry_after(headers.get("retry-after"), server_now),
+    )
+
+
+def _retry_after(value: str | None, server_now: datetime) -> float | None:
+    seconds = _integer(value)
+    if seconds is not None:
+        return float(seconds)
+    moment = _http_date(value)
+    return None if moment is None else max(0.0, (moment - server_now).total_seconds())
+
+
+def _integer(value: str | None) -> int | None:
+    text = (value or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def _http_date(value: str | None) -> datetime | None:
+    if not value:
+        return None
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,400 @@
+"""The one client of the vendor's REST API: key, request budget, retries and errors.
+
+Every request goes through :meth:`EnerfloClient._call`, the only place that tries again. What it promises:
+
+* The key is sent as the ``api-key`` header (REFERENCE.md §1) to the configured host and nowhere else:
+  redirects are not followed, and plain http is refused for every host but this machine unless allowed.
+* Each attempt is paid for in the request budget first, and what the answer says about the limit is given
+  to the budget afterwards.
+* 429, 5xx, dropped connections, time-outs and bodies that are cut off are tried again within the bounds
+  of the :class:`RetryPolicy`; 401, 403, 404, 422 and other refusals are not.
+* A write is tried again only where it surely was not applied: on a 429, or when no connection came about.
+* No log line and no error holds a body, the key, or the query part of an address.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Generic, NoReturn, TypeVar
+
+import msgspec
+import requests
+import urllib3
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.enerflo.address import ApiKeyHeader, base_address
+from enerflo_sync.enerflo.answers import (
+    LimitNews,
+    UnreadableBodyError,
+    checked_body,
+    decode_answer,
+    limit_news,
+    written_body,
+)
+from enerflo_sync.enerflo.budget import RequestBudget
+from enerflo_sync.enerflo.failures import AnswerTooHeavyError, OutcomeUnknownError
+from enerflo_sync.enerflo.ids import endpoint_of
+from enerflo_sync.enerflo.refusals import is_heavy, is_transient, refusal
+from enerflo_sync.enerflo.retry import Fault, RetryPolicy
+from enerflo_sync.enerflo.transport import TRANSPORT_ERRORS, explain
+from enerflo_sync.errors import (
+    ContractDriftError,
+    EnerfloSyncError,
+    FatalError,
+    NotFoundError,
+    RetriableError,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_PIECE = 1 << 18
+_DRAIN = 1 << 16
+_JSON_BACK = {"accept": "application/json"}
+_JSON_BOTH_WAYS = {"accept": "application/json", "content-type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """Seconds after which an attempt is given up.
+
+    :param connect: until the connection stands.
+    :param read: between two pieces of the answer, the first one included.
+    :param total: for the whole body, so that a host that trickles bytes is given up too.
+    """
+
+    connect: float = 10.0
+    read: float = 60.0
+    total: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP attempt, as the ``sync.api_calls`` counters need it.
+
+    :param endpoint: path with ids replaced, ``/api/v3/installs/{id}``.
+    :param status: HTTP status, None where no answer came.
+    :param seconds: from sending to the last byte.
+    :param bytes: body size after decompression.
+    :param failed: it gave no usable answer (a 429 included).
+    """
+
+    endpoint: str
+    status: int | None
+    seconds: float
+    bytes: int
+    throttled: bool
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """A decoded answer and what it cost.
+
+    :param requested_at: when the attempt that succeeded was sent, aware UTC.
+    :param seconds: how long that attempt took.
+    :param attempts: attempts made, the failed ones included.
+    """
+
+    value: T
+    requested_at: datetime
+    seconds: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """One attempt that may be repeated."""
+
+    fault: Fault
+    reached: bool
+    what: str
+    next_step: str
+    retry_after: float | None = None
+    heavy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is sent: the same for each attempt."""
+
+    method: str
+    path: str
+    params: Mapping[str, str | int] | None
+    body: bytes | None
+
+    @property
+    def is_write(self) -> bool:
+        """Whether sending it twice could change something twice."""
+        return self.body is not None
+
+    @property
+    def where(self) -> str:
+        """Method and path, without the query."""
+        return f"{self.method} {self.path}"
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What one attempt has seen so far, for the counters."""
+
+    status: int | None = None
+    bytes: int = 0
+    failed: bool = True
+
+
+class EnerfloClient:
+    """Reads and writes one Enerflo account.
+
+    One thread may read ahead while another one uses the client: it holds no state between calls.
+
+    :param session: the connection pool, proxies and TLS settings; its own retries should be off.
+    :param base_url: ``https://enerflo.io``, or a sandbox.
+    :param api_key: a company's REST key; shown nowhere.
+    :param budget: asked before each attempt.
+    :param rng: where the waits' jitter comes from.
+    :param on_call: told about each attempt, on the thread that made it.
+    :param max_body_bytes: an answer beyond it is given up (the vendor's own limit is 512 MB, §3).
+    :param allow_plain_http: send the key unencrypted to a host that is not this machine.
+    :raises ConfigurationError: the base URL or the key cannot be used.
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        base_url: str,
+        api_key: str,
+        *,
+        budget: RequestBudget,
+        clock: Clock,
+        rng: random.Random,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - an immutable value
+        timeout: Timeout = Timeout(),  # noqa: B008 - an immutable value
+        on_call: Callable[[Call], None] | None = None,
+        max_body_bytes: int = 512 * 1024 * 1024,
+        allow_plain_http: bool = False,
+    ) -> None:
+        self.clock = clock
+        self._session = session
+        self._base, self._host = base_address(base_url, allow_plain_http)
+        self._key = ApiKeyHeader(api_key)
+        self._budget = budget
+        self._rng = rng
+        self._retry = retry
+        self._timeout = timeout
+        self._on_call = on_call
+        self._max_body_bytes = max_body_bytes
+
+    def __repr__(self) -> str:
+        return f"EnerfloClient({self._base})"
+
+    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> bytes:
+        """Return the answer's body, one whole JSON object or array.
+
+        :param path: from ``/api/`` on, ids already checked by :mod:`enerflo_sync.enerflo.ids`.
+        :raises AuthenticationError: the key is wrong (401).
+        :raises NotFoundError: there is no such record (404).
+        :raises VendorRefusedError: any other refusal, ``success: false`` included.
+        :raises RetriableError: it failed as often as the policy allows; run it again later.
+        :raises ContractDriftError: it answers something else than JSON.
+        :raises ConfigurationError: the address or its TLS certificate is wrong.
+        """
+        return self._call(
+            _Request("GET", path, params, None), partial(decode_answer, decode=checked_body)
+        ).value
+
+    def read(
+        self,
+        path: str,
+        params: Mapping[str, str | int] | None,
+        decode: Callable[[bytes], T],
+        *,
+        shrinkable: bool = False,
+    ) -> Answer[T]:
+        """Return the answer parsed once by ``decode``; raises as :meth:`get`.
+
+        :param decode: takes one JSON object or array; may raise msgspec's errors.
+        :param shrinkable: the caller can ask for less: a 500, 502, 504, time-out or answer over the size cap
+            is then not tried again but raised at once.
+        :raises AnswerTooHeavyError: only where ``shrinkable``.
+        """
+        return self._call(
+            _Request("GET", path, params, None), partial(decode_answer, decode=decode), shrinkable
+        )
+
+    def send(self, method: str, path: str, body: object) -> bytes:
+        """Write ``body`` as JSON once and return the answer's body (``b""`` where there is none).
+
+        Tried again only where it surely was not applied: on a 429, or when no connection came about.
+
+        :raises OutcomeUnknownError: it may have arrived and no usable answer came: read the record back.
+            Otherwise raises as :meth:`get`.
+        """
+        return self._call(_Request(method, path, None, msgspec.json.encode(body)), written_body).value
+
+    def check(self) -> None:
+        """Return if the key is accepted.
+
+        Asks ``/api/v3/authcheck`` (seen in one client only, REFERENCE.md §1); where that does not exist or
+        does not answer JSON, reads one install instead.
+
+        :raises AuthenticationError: the key is wrong. Otherwise raises as :meth:`get`.
+        """
+        try:
+            self._call(_Request("GET", "/api/v3/authcheck", None, None), written_body)
+        except (NotFoundError, ContractDriftError):
+            self.get("/api/v3/installs", {"page": 1, "per_page": 1})
+
+    def _call(
+        self, request: _Request, read_body: Callable[[bytes], T], shrinkable: bool = False
+    ) -> Answer[T]:
+        tried, spent = 0, 0.0
+        while True:
+            self._budget.acquire()
+            began = self.clock.monotonic()
+            outcome = self._attempt(request, read_body)
+            tried += 1
+            if isinstance(outcome, Answer):
+                return Answer(outcome.value, outcome.requested_at, outcome.seconds, tried)
+            spent += self.clock.monotonic() - began
+            if request.is_write and outcome.reached:
+                raise OutcomeUnknownError(
+                    f"{outcome.what}; the write may or may not have been applied.",
+                    where=request.where,
+                    next_step="Read the record back before sending it again.",
+                    retry_after=outcome.retry_after,
+                )
+            if shrinkable and outcome.heavy:
+                raise AnswerTooHeavyError(
+                    f"{outcome.what}.", where=request.where, next_step="Ask for fewer rows."
+                )
+            wait = self._retry.wait(outcome.fault, tried, spent, outcome.retry_after, self._rng)
+            if wait is None:
+                _give_up(request, outcome, tried, spent)
+            endpoint = endpoint_of(request.path)
+            log.warning(
+                "enerflo.retry endpoint=%s fault=%s tried=%d wait=%.1f", endpoint, outcome.fault, tried, wait
+            )
+            self.clock.sleep(wait)
+            spent += wait
+
+    def _attempt(self, request: _Request, read_body: Callable[[bytes], T]) -> Answer[T] | _Failed:
+        """Send once; an error that trying again cannot change is raised, any other failure returned."""
+        seen = _Seen()
+        requested_at, began = self.clock.now(), self.clock.monotonic()
+        try:
+            value = self._exchange(request, read_body, seen, began)
+            seen.failed = isinstance(value, _Failed)
+            return value if isinstance(value, _Failed) else Answer(value, requested_at, self._since(began), 1)
+        except UnreadableBodyError as error:
+            what = f"{self._host} answered {seen.status} with {error.what}"
+            return _Failed(
+                error.fault, True, what, "Check that the base URL is Enerflo's (https://enerflo.io)."
+            )
+        except EnerfloSyncError as error:
+            error.where = error.where or request.where
+            raise
+        except TRANSPORT_ERRORS as error:
+            line = explain(error, self._host, self._since(began))
+            if isinstance(line, EnerfloSyncError):
+                line.where = request.where
+                raise line from None
+            return _Failed(
+                line.fault, line.reached, line.what, line.next_step, None, line.fault is Fault.TIMED_OUT
+            )
+        finally:
+            if self._on_call is not None:
+                endpoint, throttled = endpoint_of(request.path), seen.status == 429
+                self._on_call(
+                    Call(endpoint, seen.status, self._since(began), seen.bytes, throttled, seen.failed)
+                )
+
+    def _exchange(
+        self, request: _Request, read_body: Callable[[bytes], T], seen: _Seen, began: float
+    ) -> T | _Failed:
+        with self._session.request(
+            request.method,
+            self._base + request.path,
+            params=dict(request.params) if request.params else None,
+            data=request.body,
+            headers=_JSON_BOTH_WAYS if request.is_write else _JSON_BACK,
+            auth=self._key,
+            stream=True,
+            timeout=(self._timeout.connect, self._timeout.read),
+            allow_redirects=False,
+        ) as response:
+            seen.status = response.status_code
+            news = limit_news(response.headers, self.clock.now())
+            throttled = seen.status == 429
+            self._budget.observe(news.limit, news.remaining, news.reset_at, news.retry_after, throttled)
+            if not 200 <= seen.status < 300:
+                location = response.headers.get("location")
+                seen.bytes = self._drain(response, began)
+                return self._unsuccessful(request, seen.status, news, location)
+            body = self._body(response, self._max_body_bytes, began)
+        if body is None:
+            what = f"the answer is larger than {self._max_body_bytes} bytes"
+            return _Failed(
+                Fault.TOO_LARGE, True, what, "Raise max_body_bytes, or ask for fewer rows.", heavy=True
+            )
+        seen.bytes = len(body)
+        return read_body(body)
+
+    def _unsuccessful(self, request: _Request, status: int, news: LimitNews, location: str | None) -> _Failed:
+        if not is_transient(status):
+            raise refusal(status, request.where, location)
+        if status != 429:
+            what, heavy = f"{self._host} answered {status}", is_heavy(status, news.retry_after)
+            return _Failed(Fault.SERVER_ERROR, True, what, "Run it again later.", news.retry_after, heavy)
+        retry_after = news.retry_after
+        if retry_after is None and news.reset_at is not None:
+            retry_after = max(0.0, (news.reset_at - self.clock.now()).total_seconds())
+        what = f"{self._host} answered 429: the key's request limit is used up"
+        return _Failed(
+            Fault.THROTTLED, False, what, "Run it again later, or send less with this key.", retry_after
+        )
+
+    def _body(self, response: requests.Response, cap: int, began: float) -> bytes | None:
+        """Return the decoded body, or None once it is larger than ``cap`` bytes."""
+        raw = response.raw
+        if not isinstance(raw, urllib3.HTTPResponse):
+            return response.content if len(response.content) <= cap else None
+        # Pieces as they arrive, not requests' 10 KB: a page has megabytes.
+        pieces: list[bytes] = []
+        size = 0
+        while piece := raw.read1(_PIECE, decode_content=True):
+            pieces.append(piece)
+            size += len(piece)
+            if size > cap:
+                return None
+            if self._since(began) > self._timeout.total:
+                raise TimeoutError
+        return b"".join(pieces)
+
+    def _drain(self, response: requests.Response, began: float) -> int:
+        """Read a failed answer's body away, so that the connection can be used again; return its size."""
+        try:
+            return len(self._body(response, _DRAIN, began) or b"")
+        except TRANSPORT_ERRORS:
+            return 0
+
+    def _since(self, began: float) -> float:
+        return self.clock.monotonic() - began
+
+
+def _give_up(request: _Request, failed: _Failed, tried: int, spent: float) -> NoReturn:
+    times = "once" if tried == 1 else f"{tried} times in {spent:.0f} s"
+    what = f"{failed.what} (tried {times})."
+    if failed.fault is Fault.NOT_JSON:
+        raise ContractDriftError(what, where=request.where, next_step=failed.next_step)
+    if failed.fault is Fault.TOO_LARGE:
+        raise FatalError(what, where=request.where, next_step=failed.next_step)
+    raise RetriableError(
+        what, where=request.where, next_step=failed.next_step, retry_after=failed.retry_after
+    )

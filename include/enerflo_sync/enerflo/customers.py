@@ -1,0 +1,42 @@
+"""Customers: the list, one customer, and the update (REFERENCE.md §6.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.ids import integer_or_uuid
+from enerflo_sync.enerflo.objects import object_body
+from enerflo_sync.enerflo.pages import Envelope, PageWalk
+
+ENVELOPE = Envelope("data", total_key="dataCount", page_param="page", size_param="pageSize")
+
+
+def walk_customers(client: EnerfloClient, *, per_page: int = 500, floor: int = 25) -> PageWalk:
+    """Return the walk over all customers the key sees, as v1 rows."""
+    return PageWalk(client, "/api/v1/customers", ENVELOPE, per_page=per_page, floor=floor)
+
+
+def read_customer(client: EnerfloClient, customer_id: int | str) -> bytes:
+    """Return one customer as a JSON object.
+
+    :param customer_id: the v1 number; a v2 uuid is accepted for some keys and refused for others (§13.7).
+    :raises NotFoundError: there is no such customer.
+    :raises PermissionRefusedError: the key may not see it.
+    """
+    return object_body(client, _path(customer_id), "customer")
+
+
+def update_customer(client: EnerfloClient, customer_id: int | str, body: Mapping[str, object]) -> bytes:
+    """Send ``body`` as the customer's update and return the answer's body.
+
+    Owner and setter are set by ``agent_user_id`` and ``setter_user_id``; their e-mails are silently ignored.
+
+    :raises PermissionRefusedError: 403 while the record is still an unconverted lead.
+    :raises OutcomeUnknownError: it may or may not have been applied: read the customer back.
+    """
+    return client.send("PUT", _path(customer_id), body)
+
+
+def _path(customer_id: int | str) -> str:
+    return f"/api/v3/customers/{integer_or_uuid(customer_id, 'customer id')}"

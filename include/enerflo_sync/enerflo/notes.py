@@ -1,0 +1,38 @@
+"""Install notes: the incremental list, and adding one (REFERENCE.md §6.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.ids import integer_id
+from enerflo_sync.enerflo.pages import Envelope, PageWalk
+
+ENVELOPE = Envelope("notes", total_pages_key="totalPages", page_param="page", size_param="pageSize")
+
+
+def walk_notes(
+    client: EnerfloClient, created_after: datetime | None = None, *, per_page: int = 100, floor: int = 25
+) -> PageWalk:
+    """Return the walk over the notes of all installs, oldest first.
+
+    The list is by creation only: an edit or a deletion of an older note is not seen.
+
+    :param created_after: aware; None reads all. Sent with whole seconds, rounded down.
+    :param per_page: 100 is what a production client uses; other endpoints ignore a larger ``pageSize``.
+    """
+    params: dict[str, str | int] = {"orderDir": "asc"}
+    if created_after is not None:
+        params["created_after"] = created_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return PageWalk(client, "/api/v3/installs/notes", ENVELOPE, params=params, per_page=per_page, floor=floor)
+
+
+def add_note(client: EnerfloClient, install_id: int | str, body: Mapping[str, object]) -> bytes:
+    """Add a note to an install and return the answer's body.
+
+    The vendor does not document the field names; they come from the configuration.
+
+    :raises OutcomeUnknownError: it may or may not exist now: read the install's notes before adding it again.
+    """
+    return client.send("POST", f"/api/v3/installs/{integer_id(install_id, 'install id')}/notes", body)

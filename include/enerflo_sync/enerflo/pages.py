@@ -1,0 +1,274 @@
+"""Walking a list endpoint page by page while the list changes under the walk (REFERENCE.md §3).
+
+**Why no record is skipped.** Lists come newest ids first, so a record added during the walk pushes rows
+towards the end and the next page repeats some of them: duplicates, no loss. A record deleted from the part
+already read pulls rows towards the front, and the next page would start too late. With ``i`` records added
+and ``d`` deleted between two answers, at most ``d - i`` rows are skipped, and ``total`` falls by at least
+that number (deletions further down only make it fall more). So whenever ``total`` falls by ``f``, the walk
+goes back ``f`` rows and reads on from there; whenever it does not fall, nothing was skipped. Endpoints
+that only say ``totalPages`` hide a fall that stays within a page: there the walk goes back as many pages as
+``totalPages`` fell, and a record can still be missed in one walk; it is caught by the next.
+
+**Why the size may change.** Pages are counted in the size asked for, so a walk that has ``covered`` rows
+behind it and changes to size ``s`` goes on with page ``covered // s + 1``, reading up to ``s - 1`` rows
+again. Where pages were shorter than asked (a server that caps the size, or hides rows), ``covered`` is the
+number of rows received, which is never more than the rows passed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.envelopes import Envelope, Listing
+from enerflo_sync.enerflo.failures import AnswerTooHeavyError
+from enerflo_sync.errors import ContractDriftError
+
+__all__ = ["Envelope", "Page", "PageWalk", "StopReason"]
+
+log = logging.getLogger(__name__)
+
+_GROW_AFTER = 8
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page as it came.
+
+    :param number: its number at size ``per_page``, from 1; numbers repeat after a step back.
+    :param total: rows in the whole list when it was read, None where the endpoint does not say.
+    :param records: undecoded rows; they keep the page's bytes alive, so let go of a page when done with it.
+    :param requested_at: when it was asked for: its content is at least as new, aware UTC.
+    """
+
+    number: int
+    per_page: int
+    total: int | None
+    records: list[msgspec.Raw]
+    requested_at: datetime
+
+
+class StopReason(StrEnum):
+    """Why a walk ended."""
+
+    TOTAL_REACHED = "total_reached"
+    LAST_PAGE = "last_page"
+    EMPTY_PAGE = "empty_page"
+    REPEATED_PAGE = "repeated_page"
+    NOT_ENDING = "not_ending"
+
+
+class _Identity(msgspec.Struct):
+    """What tells rows apart; on notes ``id`` is the install's (REFERENCE.md §6.3)."""
+
+    id: object = None
+    note_id: object = None
+
+
+_identity = msgspec.json.Decoder(_Identity)
+
+
+class PageWalk:
+    """The pages of one list endpoint, read one after the other; iterate it once.
+
+    Every row that is in the list during the whole walk is delivered at least once if ``complete`` is true
+    afterwards; rows may be delivered twice. It never stops on a short page.
+
+    :param client: reads the pages, retries and all.
+    :param per_page: rows asked for; halved down to ``floor`` when a page is too heavy for the server or
+        takes longer than ``slow_seconds``, doubled again after a run of quick ones.
+    :param params: further query parameters.
+
+    After the walk: ``complete`` (False too when it was left early), ``expected_total`` (the last total),
+    ``requests`` (HTTP attempts), ``rows`` (delivered, repeats included), ``stop_reason`` (None until then).
+    """
+
+    def __init__(
+        self,
+        client: EnerfloClient,
+        path: str,
+        envelope: Envelope,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        per_page: int = 500,
+        floor: int = 25,
+        slow_seconds: float = 20.0,
+    ) -> None:
+        self.complete = False
+        self.expected_total: int | None = None
+        self.requests = 0
+        self.rows = 0
+        self.stop_reason: StopReason | None = None
+        self._client = client
+        self._path = path
+        self._envelope = envelope
+        self._params = dict(params or {})
+        self._largest = per_page
+        self._floor = min(floor, per_page)
+        self._slow_seconds = slow_seconds
+        self._number = 1
+        self._size = per_page
+        self._covered = 0
+        self._pages: int | None = None
+        self._total_is_per_page = False
+        self._short_seen = False
+        self._most_rows = 0
+        self._quick = 0
+        self._grown = False
+        self._grow_after = _GROW_AFTER
+        self._seen: set[int] = set()
+        self._iterator = self._walk()
+
+    def __iter__(self) -> Iterator[Page]:
+        """Return the walk's only iterator."""
+        return self._iterator
+
+    def _walk(self) -> Iterator[Page]:
+        while self.stop_reason is None:
+            listing, requested_at, seconds = self._fetch()
+            page = Page(self._number, self._size, listing.total, listing.records, requested_at)
+            stop = self._take_in(listing, seconds)
+            self.rows += len(page.records)
+            if page.records:
+                yield page
+            self.stop_reason = stop or self._not_ending()
+        log.info(
+            "enerflo.walk_ended path=%s reason=%s complete=%s rows=%d total=%s requests=%d",
+            self._path, self.stop_reason, self.complete, self.rows, self.expected_total, self.requests,
+        )  # fmt: skip
+
+    def _fetch(self) -> tuple[Listing, datetime, float]:
+        """Return the page at the present position, asking for fewer rows where it is too heavy."""
+        names = self._envelope
+        while True:
+            params = {**self._params, **names.page_params(self._number, self._size)}
+            try:
+                answer = self._client.read(
+                    self._path, params, names.decode, shrinkable=self._size > self._floor
+                )
+            except AnswerTooHeavyError:
+                self.requests += 1
+                self._shrink(self._covered)
+                continue
+            self.requests += answer.attempts
+            return answer.value, answer.requested_at, answer.seconds
+
+    def _take_in(self, listing: Listing, seconds: float) -> StopReason | None:
+        """Move the position past this page, or back where the list lost rows; return why to stop, if so."""
+        rows = len(listing.records)
+        before, total = self.expected_total, self._trusted_total(listing.total, rows)
+        pages_before, pages = self._pages, listing.total_pages
+        self.expected_total, self._pages = total, pages
+        fell = max(0, before - total) if before is not None and total is not None else 0
+        if total is None and pages is not None and pages_before is not None:
+            fell = max(0, pages_before - pages) * self._size
+        grew = _rose(before, total) or _rose(pages_before, pages)
+        end = self._covered + rows
+        if fell and self._covered:
+            log.info("enerflo.walk_step_back path=%s page=%d rows=%d", self._path, self._number, fell)
+            self._go_to(max(0, self._covered - fell))
+            return None
+        if not rows:
+            self.complete = total is None or end >= total
+            return StopReason.EMPTY_PAGE
+        if self._is_repeated(listing.records) and not grew:
+            return self._stop_repeating(total, pages, rows)
+        if self._reached(total, pages, rows, end):
+            self.complete = True
+            return StopReason.TOTAL_REACHED if total is not None else StopReason.LAST_PAGE
+        self._advance(rows, end, seconds)
+        return None
+
+    def _trusted_total(self, total: int | None, rows: int) -> int | None:
+        """Return ``total``, or None once it turns out to count the page's rows instead of the list's."""
+        if total is not None and rows and total == rows and total < self._covered + rows:
+            self._total_is_per_page = True
+        return None if self._total_is_per_page else total
+
+    def _reached(self, total: int | None, pages: int | None, rows: int, end: int) -> bool:
+        if total is not None:
+            # A total equal to a full first page may be that page's own count: one more page tells.
+            return end >= total and not (self._number == 1 and total == rows == self._size)
+        return pages is not None and self._number >= pages
+
+    def _is_repeated(self, records: list[msgspec.Raw]) -> bool:
+        mark = hash((len(records), _mark(records[0]), _mark(records[-1])))
+        if mark in self._seen:
+            return True
+        self._seen.add(mark)
+        return False
+
+    def _stop_repeating(self, total: int | None, pages: int | None, rows: int) -> StopReason:
+        if total is not None or (pages is not None and self._number <= pages):
+            raise ContractDriftError(
+                f"page {self._number} repeats an earlier page, while the answer says that there is more.",
+                where=f"GET {self._path}",
+                next_step="Check that the endpoint still takes its page parameters (REFERENCE.md §3).",
+            )
+        # Without a total: a server may repeat its last page past the end, or ignore the page number.
+        self.complete = self._number > 2 or rows < self._size
+        return StopReason.REPEATED_PAGE
+
+    def _advance(self, rows: int, end: int, seconds: float) -> None:
+        self._short_seen = self._short_seen or rows < self._size
+        self._most_rows = max(self._most_rows, rows)
+        self._number += 1
+        self._covered = end
+        if seconds > self._slow_seconds and self._size > self._floor:
+            self._shrink(end)
+            return
+        self._quick = self._quick + 1 if seconds < self._slow_seconds / 4 else 0
+        wider = min(self._size * 2, self._largest)
+        aligned = end % wider == 0 or self._quick >= 2 * self._grow_after
+        if self._size < wider and self._quick >= self._grow_after and aligned and not self._short_seen:
+            self._grown = True
+            self._resize(wider, end)
+
+    def _shrink(self, covered: int) -> None:
+        if self._grown:
+            self._grow_after *= 2
+            self._grown = False
+        smaller = self._size // 2
+        if self._short_seen:
+            smaller = min(smaller, self._most_rows)
+        self._resize(max(self._floor, smaller), covered)
+
+    def _resize(self, size: int, covered: int) -> None:
+        log.info("enerflo.walk_resize path=%s from=%d to=%d", self._path, self._size, size)
+        self._size = size
+        self._pages = None
+        self._quick = 0
+        self._go_to(covered)
+
+    def _go_to(self, covered: int) -> None:
+        """Place the next read so that the row after ``covered`` rows is not behind it."""
+        self._number = covered // self._size + 1
+        rows_a_page = min(self._size, self._most_rows) if self._short_seen else self._size
+        self._covered = (self._number - 1) * rows_a_page
+        self._seen.clear()
+
+    def _not_ending(self) -> StopReason | None:
+        """Return a reason once far more requests were made than the list can need."""
+        if self.expected_total is None:
+            return None
+        bound = 100 + 4 * (self.expected_total // self._floor)
+        return StopReason.NOT_ENDING if self.requests > bound else None
+
+
+def _rose(before: int | None, now: int | None) -> bool:
+    return before is not None and now is not None and now > before
+
+
+def _mark(record: msgspec.Raw) -> str | bytes:
+    """Return what stands for a row when pages are compared: its ids, since other fields may be volatile."""
+    try:
+        identity = _identity.decode(record)
+    except msgspec.DecodeError:
+        return bytes(record)
+    if identity.id is None and identity.note_id is None:
+        return bytes(record)
+    return f"{identity.id}/{identity.note_id}"

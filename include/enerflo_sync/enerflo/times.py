@@ -1,0 +1,133 @@
+"""One parser for every time format that Enerflo sends (REFERENCE.md §4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from enerflo_sync.errors import BadRecordError
+
+FIRST_YEAR = 1990
+LAST_YEAR = 2100
+_EMPTY = ("", "0000-00-00", "0000-00-00 00:00:00")
+# Epoch numbers of this size and above are milliseconds: as seconds they would lie past the year 5000.
+_MILLISECONDS_FROM = 100_000_000_000
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})")
+_SPACED_OFFSET = re.compile(r"\s+(?=[+-][0-9]{2}:?[0-9]{2}$)|\s*(?:UTC|GMT)$")
+
+
+def parse_time(value: object) -> datetime | None:
+    """Return the moment that ``value`` names as an aware UTC datetime, or None where it names none.
+
+    Accepted: ``YYYY-MM-DD HH:MM:SS`` (UTC, with or without fraction), ISO 8601 with ``Z`` or an offset,
+    a date alone (its midnight UTC), a PHP Carbon object ``{"date": ..., "timezone": ...}``, epoch seconds
+    and epoch milliseconds as numbers or digits. None, ``""`` and ``0000-00-00 00:00:00`` name no moment;
+    an empty PHP object arrives as ``[]`` and names none either.
+
+    :raises BadRecordError: anything else, and years before 1990 or after 2100.
+    """
+    if isinstance(value, str):
+        if len(value) == 19 and value[10] == " " and value[0] != "0":
+            try:
+                moment = datetime.fromisoformat(value)
+            except ValueError:
+                raise _bad(value) from None
+            return _sane(moment.replace(tzinfo=UTC), value)
+        return _from_text(value, UTC)
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        raise _bad(value)
+    if isinstance(value, int | float):
+        return _from_epoch(value)
+    if isinstance(value, Mapping):
+        return _from_carbon(value)
+    if isinstance(value, list) and not value:
+        return None
+    raise _bad(value)
+
+
+def parse_date(value: object) -> date | None:
+    """Return the UTC calendar date that ``value`` names, or None; accepts what :func:`parse_time` accepts.
+
+    A date without a time is returned as it stands.
+
+    :raises BadRecordError: as :func:`parse_time`.
+    """
+    moment = parse_time(value)
+    return None if moment is None else moment.date()
+
+
+def _from_text(value: str, zone: tzinfo) -> datetime | None:
+    text = value.strip()
+    if text in _EMPTY or text.startswith("0000-00-00"):
+        return None
+    if _NUMBER.fullmatch(text):
+        return _from_epoch(float(text) if "." in text else int(text))
+    try:
+        moment = datetime.fromisoformat(_SPACED_OFFSET.sub("", text))
+    except ValueError:
+        raise _bad(value) from None
+    return _in_utc(moment if moment.tzinfo is not None else moment.replace(tzinfo=zone), value)
+
+
+def _from_epoch(value: float) -> datetime:
+    seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else value
+    try:
+        moment = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
+    except (OverflowError, ValueError):
+        raise _bad(value) from None
+    return _sane(moment, value)
+
+
+def _from_carbon(value: Mapping[object, object]) -> datetime | None:
+    inner = value.get("date")
+    if inner is None and not value:
+        return None
+    if not isinstance(inner, str):
+        raise _bad(value)
+    return _from_text(inner, _zone(value.get("timezone"), value))
+
+
+def _zone(name: object, value: object) -> tzinfo:
+    if name in (None, "", "UTC", "Z", "GMT"):
+        return UTC
+    if not isinstance(name, str):
+        raise _bad(value)
+    offset = _OFFSET.fullmatch(name)
+    try:
+        if offset is None:
+            return ZoneInfo(name)
+        size = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
+        return timezone(-size if offset[1] == "-" else size)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise _bad(value) from None
+
+
+def _in_utc(moment: datetime, value: object) -> datetime:
+    try:
+        return _sane(moment.astimezone(UTC), value)
+    except (OverflowError, ValueError):
+        raise _bad(value) from None
+
+
+def _sane(moment: datetime, value: object) -> datetime:
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise BadRecordError(
+            f"the time {_shape(value)} lies in the year {moment.year}, outside {FIRST_YEAR} to {LAST_YEAR}.",
+        )
+    return moment
+
+
+def _bad(value: object) -> BadRecordError:
+    return BadRecordError(f"{_shape(value)} is not a time in any form that Enerflo is known to send.")
+
+
+def _shape(value: object) -> str:
+    """Return the form of ``value`` without its content: a misplaced value may be personal data."""
+    if isinstance(value, str):
+        return "'" + re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", value[:40])) + "'"
+    return f"a value of type {type(value).__name__}"

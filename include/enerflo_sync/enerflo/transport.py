@@ -1,0 +1,129 @@
+"""What a failed connection means: bad set-up, a host that cannot be reached, or a line that broke."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import requests
+import urllib3.exceptions
+
+from enerflo_sync.enerflo.retry import Fault
+from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
+
+#: What the HTTP stack raises for a request that got no whole answer.
+TRANSPORT_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenLine:
+    """One attempt that got no whole answer.
+
+    :param reached: whether the request may have reached the server.
+    :param what: what happened, without the address's query.
+    :param next_step: what to change when it stays like that.
+    """
+
+    fault: Fault
+    reached: bool
+    what: str
+    next_step: str
+
+
+def explain(error: BaseException, host: str, seconds: float) -> BrokenLine | EnerfloSyncError:
+    """Return what ``error`` of the HTTP stack means for a request to ``host``.
+
+    :param seconds: how long the attempt took.
+    :return: a BrokenLine where trying again may help, else the error to raise.
+    """
+    causes = list(_causes(error))
+    if found := _tls_fault(causes, host):
+        return found
+    if any(isinstance(cause, requests.exceptions.InvalidURL | ValueError) for cause in causes[:1]):
+        return ConfigurationError(
+            f"the address of {host} cannot be requested.", next_step="Correct the base URL of the account."
+        )
+    if any(isinstance(cause, requests.exceptions.ProxyError) for cause in causes):
+        return BrokenLine(
+            Fault.UNREACHABLE,
+            False,
+            f"the proxy on the way to {host} could not be used",
+            "Check HTTPS_PROXY and NO_PROXY, or the connection's proxy settings.",
+        )
+    if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
+        return BrokenLine(
+            Fault.UNREACHABLE,
+            False,
+            f"the host name {host} has no address",
+            "Check the base URL (https://enerflo.io) and this machine's DNS.",
+        )
+    if any(
+        isinstance(cause, requests.ConnectTimeout | urllib3.exceptions.ConnectTimeoutError)
+        for cause in causes
+    ):
+        return BrokenLine(
+            Fault.UNREACHABLE,
+            False,
+            f"{host} did not accept a connection within {seconds:.0f} s",
+            "Check the base URL, and that a firewall or proxy lets this machine through.",
+        )
+    if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes):
+        return BrokenLine(
+            Fault.UNREACHABLE,
+            False,
+            f"{host} refused the connection",
+            "Check the host and port of the base URL, and that a firewall lets this machine through.",
+        )
+    if any(
+        isinstance(cause, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
+        for cause in causes
+    ):
+        return BrokenLine(
+            Fault.TIMED_OUT,
+            True,
+            f"{host} did not answer within {seconds:.0f} s",
+            "Check the base URL; if it is right, raise the time-out or try later.",
+        )
+    return BrokenLine(
+        Fault.DROPPED,
+        True,
+        f"{host} dropped the connection before the answer was whole",
+        "Try later; if it stays, check proxies between this machine and Enerflo.",
+    )
+
+
+def _tls_fault(causes: list[BaseException], host: str) -> ConfigurationError | None:
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError | ssl.CertificateError):
+            return ConfigurationError(
+                f"the TLS certificate of {host} was not accepted ({cause.verify_message or 'not valid'}).",
+                next_step="Check the base URL's host name, or give this machine the CA that signed it.",
+            )
+        if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
+            return ConfigurationError(
+                f"{host} does not speak TLS on that port.",
+                next_step="Correct the port or the scheme of the base URL.",
+            )
+    if isinstance(causes[0], OSError) and not isinstance(causes[0], requests.RequestException):
+        text = str(causes[0])
+        if "TLS CA certificate bundle" in text or "TLS certificate file" in text or "TLS key file" in text:
+            return ConfigurationError(
+                "the CA bundle or client certificate that is set for TLS does not exist.",
+                next_step="Correct REQUESTS_CA_BUNDLE, or the connection's verify and cert settings.",
+            )
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield ``error`` and every error that it wraps: requests and urllib3 hide the cause in arguments."""
+    seen: set[int] = set()
+    waiting: list[BaseException] = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
+        waiting.extend(item for item in inner if isinstance(item, BaseException))

@@ -1,0 +1,182 @@
+"""Every job as one function, called alike by the command line and by Airflow.
+
+This module and ``cli`` are the only ones that know all rooms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+
+import requests
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock, SystemClock
+from enerflo_sync.crm.config import AccountConfig, SyncConfig
+from enerflo_sync.crm.load import load_config
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.mirror.change_orders import ComponentKeys
+from enerflo_sync.mirror.poll import PollOptions, PollResource, Progress, poll
+from enerflo_sync.reconcile.report import ReconciliationReport
+from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
+from enerflo_sync.warehouse.migrate import require_migrated
+from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
+from enerflo_sync.warehouse.runs import RunReport
+
+DEFAULT_CONFIG = Path("include/config/sync.yaml")
+CONFIG_VARIABLE = "ENERFLO_SYNC_CONFIG"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Where one account's two sides are, and what opens them: asked for only by the job that needs it.
+
+    Each call returns the value or raises :class:`ConfigurationError` that says where to set it.
+    """
+
+    base_url: Callable[[], str] = field(repr=False)
+    api_key: Callable[[], str] = field(repr=False)
+    warehouse_url: Callable[[], str] = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: AccountConfig) -> Credentials:
+        """Return the credentials that the configuration file names."""
+        return cls(
+            base_url=lambda: settings.need("base_url"),
+            api_key=lambda: settings.need("api_key"),
+            warehouse_url=lambda: settings.need("warehouse_url"),
+        )
+
+
+@dataclass
+class Workplace:
+    """One account, opened: configuration, warehouse, and a client when one is asked for.
+
+    :param session: carries proxies and TLS settings; inside Airflow it is the connection's.
+    :param clock: handed to everything that waits or stamps a time.
+    :param rng: handed to everything that rolls dice (jitter, run ids).
+    """
+
+    account: str
+    config: SyncConfig
+    config_path: Path
+    credentials: Credentials
+    session: requests.Session = field(default_factory=requests.Session)
+    clock: Clock = field(default_factory=SystemClock)
+    rng: random.Random = field(default_factory=random.Random)
+
+    @cached_property
+    def settings(self) -> AccountConfig:
+        """Return the account's own section of the configuration."""
+        return self.config.account(self.account)
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """Return the warehouse's engine; nothing is connected yet."""
+        return warehouse_engine(self.credentials.warehouse_url())
+
+    @cached_property
+    def calls(self) -> CallCounter:
+        """Return the counter of this workplace's HTTP calls."""
+        return CallCounter()
+
+    @cached_property
+    def client(self) -> EnerfloClient:
+        """Return the account's client, whose request budget is shared by every process with this key.
+
+        :raises ConfigurationError: the address or the key is missing or cannot be used.
+        """
+        api_key = self.credentials.api_key()
+        budget = WarehouseRequestBudget(self.engine, self.account, key_fingerprint(api_key), self.clock)
+        return EnerfloClient(
+            self.session,
+            self.credentials.base_url(),
+            api_key,
+            budget=budget,
+            clock=self.clock,
+            rng=self.rng,
+            on_call=self.calls.add,
+        )
+
+    def close(self) -> None:
+        """Give the connections back. The workplace may be used again."""
+        self.session.close()
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+
+    def poll(
+        self,
+        *,
+        resources: frozenset[PollResource] | None = None,
+        full: bool = False,
+        accept_shrink: bool = False,
+        run_id: str | None = None,
+        progress: Progress | None = None,
+        read_ahead: int = 2,
+    ) -> RunReport:
+        """Bring the mirror up to what Enerflo lists now (:func:`enerflo_sync.mirror.poll.poll`).
+
+        :param resources: what to read; what the configuration says where None.
+        """
+        require_migrated(self.engine)
+        settings = self.config.poll
+        options = PollOptions(
+            resources=resources or frozenset(PollResource(name) for name in settings.resources),
+            per_page=settings.per_page,
+            min_per_page=settings.min_per_page,
+            notes_lookback=timedelta(minutes=settings.lookback_minutes),
+            full=full,
+            shrink_guard=settings.shrink_guard_percent / 100,
+            accept_shrink=accept_shrink,
+            component_keys=ComponentKeys(**self.config.change_orders.model_dump()),
+            read_ahead=read_ahead,
+        )
+        return poll(
+            self.client,
+            self.engine,
+            self.account,
+            clock=self.clock,
+            rng=self.rng,
+            calls=self.calls,
+            options=options,
+            run_id=run_id,
+            progress=progress,
+        )
+
+    def reconcile(
+        self, *, full: bool = False, progress: Callable[[str, int, int], None] | None = None
+    ) -> ReconciliationReport:
+        """Compare the mirror with the CRM's tables and store the result.
+
+        Reads Enerflo not at all. :raises ConfigurationError: the mapping does not fit the live tables.
+        """
+        require_migrated(self.engine)
+        with warehouse_errors("reconcile"):
+            return reconcile(self.engine, self.config, self.account, full=full, progress=progress)
+
+
+def key_fingerprint(api_key: str) -> str:
+    """Return what names a key in the warehouse without giving it away: 16 hex digits of its sha-256."""
+    return hashlib.sha256(api_key.encode()).hexdigest()[:16]
+
+
+def find_config(environ: Mapping[str, str]) -> Path:
+    """Return the path of sync.yaml: ``ENERFLO_SYNC_CONFIG``, or ``include/config/sync.yaml``."""
+    return Path(environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+
+
+def open_workplace(account: str, environ: Mapping[str, str], config_path: Path | None = None) -> Workplace:
+    """Return the account's workplace with credentials from the configuration and the environment.
+
+    :raises ConfigurationError: the file cannot be read, or names no such account.
+    """
+    path = config_path or find_config(environ)
+    config = load_config(path, environ)
+    return Workplace(account, config, path, Credentials.of(config.account(account)))

@@ -1,0 +1,131 @@
+"""Change orders and their adders (REFERENCE §8: ``change_values.<component>.{new, old}``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.mirror.fields import INTEGER, Record, identity, integer, moment, nested, number, rows, text
+from enerflo_sync.mirror.installs import MOST_MONEY, MOST_PANELS
+from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.warehouse.schema import change_order_adders, change_orders
+
+COST_KEYS = ("total_change", "system_cost", "total_cost", "solar_data_total_cost_after_fees")
+
+FIELDS = frozenset(
+    """
+    id epc_install_id install_id epc_company_id creator_id change_values signer co_signer docflo_data pdf_url
+    hash created_at updated_at deleted_at status signed_at notes update_nem_docs nem_signer is_override
+    total_change
+    """.split()
+)
+SIDES = ("old", "new")
+
+
+PARTS = (
+    Part(
+        change_orders,
+        (
+            *("change_order_id", "install_id", "status", "signed_at", "panel_type_old"),
+            *("panel_type_new", "panel_count_old", "panel_count_new", "battery_old", "battery_new"),
+            *("total_change", "deleted_at"),
+        ),
+    ),
+    Part(
+        change_order_adders,
+        ("change_order_id", "adder_id", "side", "name", "cost", "quantity", "active"),
+        owner="change_order_id",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ComponentKeys:
+    """Under which keys of ``change_values`` a component may stand; the first that is there counts.
+
+    The vendor documents none but ``adders`` (REFERENCE §14), so they come from the configuration.
+    """
+
+    panel: Sequence[str] = ("panel", "panel_type", "panels", "module")
+    panel_count: Sequence[str] = ("panel_count", "panelCount", "module_count")
+    battery: Sequence[str] = ("battery", "batteries", "battery_configuration", "storage")
+
+
+def _component(values: Record, keys: Sequence[str]) -> Record:
+    return next((nested(values, key) for key in keys if values.get(key)), {})
+
+
+def _described(component: Record, side: str) -> str | None:
+    """Return a component's text: itself, or manufacturer, model and count where it is an object."""
+    value = component.get(side)
+    if not isinstance(value, dict):
+        return text(component, side)
+    name = " ".join(filter(None, (text(value, "manufacturer"), text(value, "model") or text(value, "name"))))
+    count = integer(value, "count", high=INTEGER) or integer(value, "quantity", high=INTEGER)
+    return f"{count} x {name}" if count and name else name or None
+
+
+def _total_change(record: Record, values: Record) -> str | Decimal | None:
+    stated = number(record, "total_change", low=-MOST_MONEY, high=MOST_MONEY)
+    if stated is not None:
+        return stated
+    cost = _component(values, COST_KEYS)
+    old, new = (number(cost, side, low=-MOST_MONEY, high=MOST_MONEY) for side in SIDES)
+    return None if old is None or new is None else Decimal(new) - Decimal(old)
+
+
+def _adders(order_id: int, values: Record) -> list[Row]:
+    found: dict[tuple[str, str], Row] = {}
+    adders = nested(values, "adders")
+    for side in SIDES:
+        for adder in rows(adders, side):
+            adder_id = text(adder, "id")
+            if adder_id is None:
+                raise BadRecordError("missing_id", field=f"change_values.adders.{side}.id")
+            active = adder.get("active")
+            found[adder_id, side] = (
+                order_id,
+                adder_id,
+                side,
+                text(adder, "name"),
+                number(adder, "cost", low=-MOST_MONEY, high=MOST_MONEY),
+                number(adder, "quantity", low=-INTEGER, high=INTEGER),
+                None if active is None else bool(active),
+            )
+    return list(found.values())
+
+
+def _own_row(order_id: int, record: Record, values: Record, keys: ComponentKeys) -> Row:
+    panel = _component(values, keys.panel)
+    count = _component(values, keys.panel_count)
+    battery = _component(values, keys.battery)
+    return (
+        order_id,
+        integer(record, "epc_install_id") or integer(record, "install_id"),
+        text(record, "status"),
+        moment(record, "signed_at"),
+        *(_described(panel, side) for side in SIDES),
+        *(integer(count, side, high=MOST_PANELS) for side in SIDES),
+        *(_described(battery, side) for side in SIDES),
+        _total_change(record, values),
+        moment(record, "deleted_at"),
+    )
+
+
+def change_orders_resource(keys: ComponentKeys = ComponentKeys()) -> Resource:
+    """Return how change orders are read, with the component keys of one configuration."""
+
+    def read(record: Record) -> Sequence[Sequence[Row]]:
+        order_id = identity(record, "id")
+        values = nested(record, "change_values")
+        return [_own_row(order_id, record, values, keys)], _adders(order_id, values)
+
+    return Resource(
+        name="change_orders",
+        id_field="id",
+        parts=PARTS,
+        read=read,
+        known_fields=FIELDS,
+    )

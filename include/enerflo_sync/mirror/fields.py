@@ -1,0 +1,126 @@
+"""Read one field of a vendor record: the vendor's spellings of nothing, and limits that catch nonsense.
+
+Enerflo is a PHP application: numbers arrive as text, an empty object as ``[]``, a missing one as ``""``.
+Every reader returns ``None`` for nothing and raises :class:`BadRecordError` with the field's path for
+what no reading makes sense of.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from enerflo_sync.enerflo.times import parse_time
+from enerflo_sync.errors import BadRecordError
+
+BIGINT = 2**63 - 1
+INTEGER = 2**31 - 1
+TEXT_LIMIT = 1_000_000
+
+Record = Mapping[str, Any]
+
+
+def nested(record: Record, *path: str) -> Record:
+    """Return the object at ``path``; an empty one where there is none, ``[]`` or ``""`` stands there."""
+    value: Any = record
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    if value is None or value == [] or value == "":
+        return {}
+    if not isinstance(value, dict):
+        raise BadRecordError("expected_object", field=".".join(path))
+    return value
+
+
+def rows(record: Record, name: str) -> list[Record]:
+    """Return the list of objects at ``name``; an object keyed by id counts as the list of its values."""
+    value = record.get(name)
+    if value is None or value == "":
+        return []
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise BadRecordError("expected_list_of_objects", field=name)
+    return value
+
+
+def text(record: Record, name: str, *, limit: int = TEXT_LIMIT) -> str | None:
+    """Return text; numbers are written out. Longer than ``limit`` characters is refused."""
+    value = record.get(name)
+    if value is None or value == []:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise BadRecordError("expected_text", field=name)
+    value = str(value)
+    if len(value) > limit:
+        raise BadRecordError("text_too_long", field=name)
+    return value or None
+
+
+def integer(record: Record, name: str, *, low: int = 0, high: int = BIGINT) -> int | None:
+    """Return a whole number between ``low`` and ``high``; ``"12"`` and ``12.0`` are accepted."""
+    value = record.get(name)
+    if value is None or value == "" or value == []:
+        return None
+    if type(value) is not int:
+        try:
+            number = Decimal(str(value)) if not isinstance(value, bool) else None
+        except ArithmeticError:
+            number = None
+        if number is None or not number.is_finite() or number != number.to_integral_value():
+            raise BadRecordError("expected_whole_number", field=name)
+        value = int(number)
+    if not low <= value <= high:
+        raise BadRecordError("number_out_of_range", field=name)
+    return int(value)
+
+
+def identity(record: Record, name: str) -> int:
+    """Return the record's own id: a whole number from 1 to 2^63 - 1.
+
+    :raises BadRecordError: it is missing or is no such number.
+    """
+    found = integer(record, name, low=1)
+    if found is None:
+        raise BadRecordError("missing_id", field=name)
+    return found
+
+
+def number(record: Record, name: str, *, low: float, high: float) -> str | None:
+    """Return a finite number between ``low`` and ``high`` as exact decimal text, ready for ``numeric``."""
+    value = record.get(name)
+    if value is None or value == "" or value == []:
+        return None
+    try:
+        # float() also reads "1_000" and " 12 ", which PostgreSQL's numeric does not.
+        if isinstance(value, bool) or "_" in str(value):
+            raise ValueError
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise BadRecordError("expected_number", field=name) from None
+    if not math.isfinite(found) or not low <= found <= high:
+        raise BadRecordError("number_out_of_range", field=name)
+    return str(value).strip()
+
+
+def moment(record: Record, *names: str) -> datetime | None:
+    """Return the first time that is given under one of ``names``, as aware UTC."""
+    for name in names:
+        value = record.get(name)
+        if value is not None and value != "":
+            try:
+                return parse_time(value)
+            except BadRecordError as error:
+                raise BadRecordError("not_a_time", field=name) from error
+    return None
+
+
+def first(*values: Any) -> Any:
+    """Return the first value that says something: not None, and not a zero that stands for unset."""
+    for value in values:
+        if value is not None and value != 0 and value != "0":
+            return value
+    return next((value for value in values if value is not None), None)

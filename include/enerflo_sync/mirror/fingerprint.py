@@ -1,0 +1,64 @@
+"""Tell whether a record changed without parsing it, and keep what is safe to keep of its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import msgspec
+
+from enerflo_sync.errors import BadRecordError
+
+# The user who asks, not the record (REFERENCE §6.1): differs per key and sometimes per answer.
+_VOLATILE_MEMBER = re.compile(rb'"logged_in_user":\s*\{[^{}]*\}')
+# The query part of a pre-signed file URL: a credential, and new in every answer (REFERENCE §10).
+_SIGNED_QUERY = re.compile(rb'\?[^"\s]*(?:X-Amz-|Signature=|Expires=|token=|sig=)[^"]*')
+# A JSON escape for NUL, which PostgreSQL refuses in text and jsonb; `\\u0000` is plain text and stays.
+_ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+def stable_bytes(raw: bytes | memoryview) -> bytes:
+    """Return the record's bytes without the parts that differ in every answer and mean nothing."""
+    data = bytes(raw)
+    if b"logged_in_user" in data:
+        data = _VOLATILE_MEMBER.sub(b'"logged_in_user":null', data)
+    if b"?" in data:
+        data = _SIGNED_QUERY.sub(b"", data)
+    return data
+
+
+def raw_hash(stable: bytes) -> bytes:
+    """Return 16 bytes that are equal only for equal bytes; no parsing."""
+    return hashlib.blake2b(stable, digest_size=16).digest()
+
+
+def decode(stable: bytes) -> tuple[dict[str, Any], bool]:
+    """Return the record as plain values, and whether NUL characters had to be removed from it.
+
+    :raises BadRecordError: it is not a JSON object in UTF-8.
+    """
+    nul_removed = False
+    if b"\\u0000" in stable:
+        stable, count = _ESCAPED_NUL.subn(rb"\1", stable)
+        nul_removed = count > 0
+    try:
+        record = msgspec.json.decode(stable)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = "not_utf8" if isinstance(error, UnicodeDecodeError) else "not_json"
+        raise BadRecordError(reason) from error
+    if not isinstance(record, dict):
+        raise BadRecordError("not_an_object")
+    record.pop("logged_in_user", None)
+    return record, nul_removed
+
+
+def canonical(record: dict[str, Any]) -> tuple[str, bytes]:
+    """Return the record's content hash (sha-256, hex) and the canonical JSON it was made from.
+
+    Two answers with other key order, white space, signatures or asking user have the same hash.
+    """
+    data = _canonical.encode(record)
+    return hashlib.sha256(data).hexdigest(), data

@@ -1,0 +1,164 @@
+"""Installs and their milestones, as the v3 install list gives them (REFERENCE §6.1, §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.mirror.fields import (
+    INTEGER,
+    Record,
+    first,
+    identity,
+    integer,
+    moment,
+    nested,
+    number,
+    rows,
+    text,
+)
+from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.warehouse.schema import installs, milestones
+
+# Wide enough for a utility-scale project, narrow enough to catch a value in the wrong unit.
+MOST_PANELS = 100_000
+MOST_KILOWATTS = 50_000.0
+MOST_MONEY = 1e9
+
+FIELDS = frozenset(
+    """
+    id customer_id customer company_id company epc_company_id epc_company status_id status_name status
+    current_milestone all_milestones milestones agent_id agent agent_user agent_user_id setter_user_id
+    setter_user setter_id office_id office survey_id v2_survey_id agreement_url agreement_id files image
+    system_size panel_count equipment survey cost utility loan created_at updated_at deleted_at
+    integration_maps integrations sales_company_id install_company_id market_id epc_market_id epc_market
+    survey_type_id site_survey_id editor_company_id survey_url proposal_url change_orders notes timestamps
+    install_integration_id project_manager_id
+    """.split()
+)
+
+
+def _name(person: Record) -> str | None:
+    joined = " ".join(filter(None, (text(person, "first_name"), text(person, "last_name"))))
+    return text(person, "name") or joined or None
+
+
+def _deal_id(record: Record, customer: Record) -> str | None:
+    deal = next(iter(rows(customer, "deals")), {})
+    return text(record, "v2_survey_id") or text(deal, "EnerfloV2DealId")
+
+
+def _panel_type(record: Record) -> str | None:
+    equipment = nested(record, "equipment")
+    panel = equipment.get("panel")
+    if isinstance(panel, dict):
+        parts = [text(panel, "manufacturer"), text(panel, "model") or text(panel, "name")]
+        return " ".join(part for part in parts if part) or None
+    return text(equipment, "panel")
+
+
+def _battery(record: Record) -> str | None:
+    equipment = nested(record, "equipment")
+    if isinstance(equipment.get("battery"), dict):
+        battery = nested(record, "equipment", "battery")
+        count, model = (
+            integer(battery, "count", high=INTEGER),
+            text(battery, "model") or text(battery, "name"),
+        )
+        return f"{count} x {model}" if count and model else model
+    return text(equipment, "battery") or text(record, "battery_configuration")
+
+
+def _status(record: Record) -> tuple[int | None, str | None]:
+    nested_status = record.get("status")
+    if isinstance(nested_status, dict):
+        return integer(nested_status, "id"), text(nested_status, "name")
+    return integer(record, "status_id"), text(record, "status_name") or text(record, "status")
+
+
+def _install(record: Record) -> Row:
+    customer, survey = nested(record, "customer"), nested(record, "survey")
+    status_id, status_name = _status(record)
+    return (
+        identity(record, "id"),
+        _deal_id(record, customer),
+        text(record, "survey_id"),
+        _name(customer),
+        first(integer(record, "customer_id"), integer(customer, "id")),
+        first(integer(record, "company_id"), integer(nested(record, "company"), "id")),
+        status_id,
+        status_name,
+        text(nested(record, "current_milestone"), "title"),
+        text(nested(record, "office"), "name"),
+        _name(nested(record, "agent_user")),
+        # 0 at the root means "not set here": the survey then has the value (REFERENCE §6.1).
+        first(
+            number(record, "system_size", low=0, high=MOST_KILOWATTS),
+            number(survey, "system_size", low=0, high=MOST_KILOWATTS),
+            number(survey, "solar_system_size", low=0, high=MOST_KILOWATTS),
+        ),
+        _panel_type(record),
+        first(
+            integer(record, "panel_count", high=MOST_PANELS),
+            integer(survey, "panel_count", high=MOST_PANELS),
+            integer(survey, "solar_data_panel_count", high=MOST_PANELS),
+        ),
+        _battery(record),
+        number(nested(record, "cost"), "system_cost_gross", low=-MOST_MONEY, high=MOST_MONEY),
+        moment(record, "created_at"),
+        moment(record, "updated_at"),
+    )
+
+
+def milestone_rows(record: Record) -> list[Row]:
+    """Return the milestone rows of an install, by the definition's id; a later row of one id wins.
+
+    The vendor documents the definition (``id, title, sequence``) and that a per-install row wraps it with
+    a start, a due and a completion date, not the row's own names (REFERENCE §8): all likely ones are read.
+    """
+    install_id = identity(record, "id")
+    found: dict[int, Row] = {}
+    for row in rows(record, "all_milestones") or rows(record, "milestones"):
+        definition = nested(row, "milestone") or row
+        milestone_id = integer(row, "milestone_id", low=1) or integer(definition, "id", low=1)
+        if milestone_id is None:
+            raise BadRecordError("missing_id", field="all_milestones.milestone.id")
+        found[milestone_id] = (
+            install_id,
+            milestone_id,
+            text(definition, "title"),
+            integer(definition, "sequence", high=INTEGER),
+            moment(row, "started_at", "start_date", "start_at"),
+            moment(row, "due_at", "due_date"),
+            moment(row, "completed_at", "completion_date", "completed_date"),
+        )
+    return list(found.values())
+
+
+def _read(record: Record) -> Sequence[Sequence[Row]]:
+    return [_install(record)], milestone_rows(record)
+
+
+INSTALLS = Resource(
+    name="installs",
+    id_field="id",
+    parts=(
+        Part(
+            installs,
+            (
+                *("install_id", "deal_id", "survey_id", "customer_name", "customer_id", "company_id"),
+                *("status_id", "status_name", "current_milestone", "office_name", "agent_name"),
+                *("system_size_kw", "panel_type", "panel_count", "battery_configuration"),
+                *("contract_amount", "created_at", "updated_at"),
+            ),
+        ),
+        Part(
+            milestones,
+            ("install_id", "milestone_id", "title", "sequence", "started_at", "due_at", "completed_at"),
+            owner="install_id",
+        ),
+    ),
+    read=_read,
+    known_fields=FIELDS,
+    keeps_versions=True,
+)

@@ -1,0 +1,219 @@
+"""The one path by which vendor records enter the mirror, whoever saw them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.mirror import quarantine
+from enerflo_sync.mirror.fingerprint import canonical, decode, raw_hash, stable_bytes
+from enerflo_sync.mirror.quarantine import Rejected
+from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.bulk import append, driver_connection, merge
+from enerflo_sync.warehouse.schema import install_versions
+
+log = logging.getLogger(__name__)
+
+# A record of this size is no record: it is put aside unread, so that memory has a bound.
+RECORD_LIMIT = 1_000_000
+VERSION_COLUMNS = ("account", "install_id", "content_hash", "raw", "first_seen_at", "observed_by", "evidence")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Who saw the records, when, and by which evidence.
+
+    :param observed_at: when the request was sent: content cannot be older than that.
+    :param observed_by: poll, webhook, backfill or push.
+    :param evidence: what to look up to see it again: ``poll:<run id>``, a file's URI.
+    """
+
+    account: str
+    observed_at: datetime
+    observed_by: str
+    evidence: str
+
+
+@dataclass
+class _Batch:
+    """One page's records, sorted by what is to be done with them."""
+
+    tally: Tally = field(default_factory=Tally)
+    # Every id that the page names, also of records that are unchanged or put aside.
+    ids: list[int] = field(default_factory=list)
+    good: list[int] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    rows: list[list[Row]] = field(default_factory=list)
+    versions: list[Row] = field(default_factory=list)
+    # Changed records that the mirror had before: only they can have lost rows that belong to them.
+    known: list[int] = field(default_factory=list)
+
+
+class Intake:
+    """Take pages of one resource into the mirror.
+
+    Nothing is parsed or written for a record whose bytes are as they were. Each call is one transaction
+    of the caller's: records, raw versions, tombstones, quarantine and the list of seen ids commit together.
+    """
+
+    def __init__(self, resource: Resource) -> None:
+        self.resource = resource
+        self._open: set[int] | None = None
+
+    def take(
+        self, connection: sa.Connection, records: Iterable[bytes | memoryview], observation: Observation
+    ) -> tuple[Tally, list[int]]:
+        """Bring ``records`` in and return what became of them, and the ids that were named.
+
+        A later record of one id on the same page replaces the earlier one (``repeated_on_page``).
+        """
+        batch = self._sort(connection, records, observation)
+        resource = self.resource
+        if self._open is None:
+            self._open = quarantine.open_keys(connection, observation.account, resource.table.name)
+        quarantine.put_aside(connection, observation.account, batch.rejected, observation.observed_at)
+        changed = len(batch.rows[0])
+        if changed:
+            written = self._write(connection, batch, observation)
+            batch.tally.applied += written
+            batch.tally.unchanged += changed - written
+        settled = self._open.intersection(batch.good)
+        if settled:
+            keys = [resource.key(record_id) for record_id in settled]
+            quarantine.settle(connection, observation.account, resource.table.name, keys)
+            self._open -= settled
+        self._open.update(item.key[resource.id_column] for item in batch.rejected if item.key)
+        return batch.tally, batch.ids
+
+    def _sort(
+        self, connection: sa.Connection, records: Iterable[bytes | memoryview], observation: Observation
+    ) -> _Batch:
+        batch = _Batch(rows=[[] for _ in self.resource.parts])
+        tally, resource = batch.tally, self.resource
+        by_id: dict[int, tuple[bytes, bytes]] = {}
+        for raw in records:
+            tally.read += 1
+            stable = stable_bytes(raw)
+            try:
+                if len(stable) > RECORD_LIMIT:
+                    raise BadRecordError("record_too_large")
+                record_id = resource.record_id(stable)
+            except BadRecordError as error:
+                self._reject(batch, stable, error, None, observation)
+                continue
+            if record_id in by_id:
+                tally.skipped += 1
+                tally.because("skipped", "repeated_on_page")
+            by_id[record_id] = (stable, raw_hash(stable))
+        batch.ids = list(by_id)
+        known = self._known(connection, observation.account, batch.ids)
+        for record_id, (stable, digest) in by_id.items():
+            if known.get(record_id) == digest:
+                tally.unchanged += 1
+                batch.good.append(record_id)
+                continue
+            try:
+                self._parse(batch, record_id, stable, digest, observation)
+            except BadRecordError as error:
+                self._reject(batch, stable, error, record_id, observation)
+            else:
+                batch.good.append(record_id)
+                if record_id in known:
+                    batch.known.append(record_id)
+        return batch
+
+    def _known(self, connection: sa.Connection, account: str, ids: list[int]) -> dict[int, bytes | None]:
+        """Return the stored raw hash per id; None for a record that is known and must be looked at."""
+        table, column = self.resource.table, self.resource.id_column
+        cursor = driver_connection(connection).execute(
+            f"/* enerflo-sync: known {table.name} */"  # noqa: S608 - names of the declared schema
+            f" select {column}, case when absent_since is null then raw_hash end"
+            f" from {table.fullname} where account = %s and {column} = any(%s)",
+            (account, ids),
+        )
+        return dict(cursor.fetchall())
+
+    def _parse(
+        self, batch: _Batch, record_id: int, stable: bytes, digest: bytes, observation: Observation
+    ) -> None:
+        record, nul_removed = decode(stable)
+        content = self.resource.read(record)
+        seen = (observation.account, observation.observed_at, observation.observed_by, digest)
+        for part_rows, rows in zip(batch.rows, content, strict=True):
+            part_rows.extend((*row, *seen) for row in rows)
+        if self.resource.keeps_versions:
+            content_hash, data = canonical(record)
+            batch.rows[0][-1] = (*batch.rows[0][-1], content_hash)
+            batch.versions.append(
+                (
+                    observation.account,
+                    record_id,
+                    content_hash,
+                    data.decode(),
+                    observation.observed_at,
+                    observation.observed_by,
+                    observation.evidence,
+                )
+            )
+        if nul_removed:
+            batch.tally.because("notice", "nul_removed")
+        if not record.keys() <= self.resource.known_fields:
+            for name in sorted(record.keys() - self.resource.known_fields):
+                batch.tally.because("notice", f"unknown_field: {self.resource.name}.{name[:64]}")
+
+    def _reject(
+        self,
+        batch: _Batch,
+        stable: bytes,
+        error: BadRecordError,
+        record_id: int | None,
+        observation: Observation,
+    ) -> None:
+        item = Rejected(
+            kind="record",
+            reason=error.what,
+            field=error.field,
+            payload=stable,
+            evidence_uri=observation.evidence,
+            table_name=self.resource.table.name,
+            key=None if record_id is None else self.resource.key(record_id),
+        )
+        batch.rejected.append(item)
+        batch.tally.quarantined += 1
+        batch.tally.because("quarantined", item.described)
+        log.warning("record_quarantined resource=%s id=%s", self.resource.name, record_id)
+
+    def _write(self, connection: sa.Connection, batch: _Batch, observation: Observation) -> int:
+        seen = ("account", "observed_at", "observed_by", "raw_hash")
+        own, *contained = self.resource.parts
+        extra = ("content_hash",) if self.resource.keeps_versions else ()
+        written = merge(connection, own.table, (*own.columns, *seen, *extra), batch.rows[0]).written
+        if batch.versions:
+            append(connection, install_versions, VERSION_COLUMNS, batch.versions)
+        for part, rows in zip(contained, batch.rows[1:], strict=True):
+            merge(connection, part.table, (*part.columns, *seen), rows)
+            if batch.known:
+                _tombstone_unlisted(connection, part, batch.known, observation)
+        return written
+
+
+def _tombstone_unlisted(
+    connection: sa.Connection, part: Part, owners: Sequence[int], observation: Observation
+) -> None:
+    """Mark rows that their record no longer lists: the record's own list is the evidence."""
+    key = [column.name for column in part.table.primary_key.columns]
+    same = " and ".join(f"s.{name} = t.{name}" for name in key)
+    driver_connection(connection).execute(
+        f"/* enerflo-sync: unlisted {part.table.name} */"  # noqa: S608 - names of the declared schema
+        f" update {part.table.fullname} t set deleted_at = %s"
+        f" where t.account = %s and t.{part.owner} = any(%s) and t.deleted_at is null"
+        f" and t.observed_at <= %s"
+        f" and not exists (select from stage_{part.table.name} s where {same})",
+        (observation.observed_at, observation.account, list(owners), observation.observed_at),
+    )

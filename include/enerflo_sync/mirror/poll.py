@@ -1,0 +1,265 @@
+"""The poll: walk what Enerflo lists, bring in what changed, notice what is gone."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.enerflo.change_orders import walk_change_orders
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.customers import walk_customers
+from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.enerflo.installs import read_install, walk_installs
+from enerflo_sync.enerflo.notes import walk_notes
+from enerflo_sync.enerflo.pages import PageWalk
+from enerflo_sync.enerflo.statuses import read_status_rows
+from enerflo_sync.errors import ContractDriftError, FatalError, NotFoundError
+from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
+from enerflo_sync.mirror.customers import CUSTOMERS
+from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.mirror.intake import Intake, Observation
+from enerflo_sync.mirror.notes import NOTES
+from enerflo_sync.mirror.read_ahead import read_ahead
+from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.statuses import STATUSES
+from enerflo_sync.mirror.sweep import ShrunkSourceError, Sweep
+from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.runs import RunReport
+from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int | None], None]
+
+
+class PollResource(StrEnum):
+    """What a poll reads, in this order."""
+
+    STATUSES = "statuses"
+    INSTALLS = "installs"
+    CUSTOMERS = "customers"
+    CHANGE_ORDERS = "change_orders"
+    NOTES = "notes"
+
+
+@dataclass(frozen=True)
+class PollOptions:
+    """How to read.
+
+    :param notes_lookback: how far behind the last run's start notes are read again: clocks differ, and a
+        note may be listed later than it is dated.
+    :param notes_sweep_every: `created_after` never shows an edit or a deletion, so all notes are read
+        again when the last such sweep is this old.
+    :param full: sweep the notes now, whatever the time of the last sweep.
+    :param shrink_guard: share of known records that may be missing before a sweep is not believed.
+    :param accept_shrink: believe a sweep that returns far fewer records, this once.
+    :param confirmations: absent installs that are read directly at the end; a 404 is proof enough.
+    :param component_keys: where a change order's components stand.
+    :param read_ahead: pages fetched while the last one is stored; 0 in a simulation.
+    """
+
+    resources: frozenset[PollResource] = frozenset(PollResource)
+    per_page: int = 500
+    min_per_page: int = 25
+    notes_lookback: timedelta = timedelta(minutes=15)
+    notes_sweep_every: timedelta = timedelta(hours=24)
+    full: bool = False
+    shrink_guard: float = 0.2
+    accept_shrink: bool = False
+    confirmations: int = 50
+    component_keys: ComponentKeys = ComponentKeys()  # noqa: RUF009 - frozen
+    read_ahead: int = 2
+
+
+@dataclass
+class _Poll:
+    client: EnerfloClient
+    connection: sa.Connection
+    run: Run
+    clock: Clock
+    options: PollOptions
+    progress: Progress = field(default=lambda *_: None)
+
+    def observation(self, observed_at: datetime) -> Observation:
+        return Observation(self.run.account, observed_at, "poll", f"poll:{self.run.run_id}")
+
+    def read(self, resource: PollResource) -> None:
+        match resource:
+            case PollResource.STATUSES:
+                self._statuses()
+            case PollResource.INSTALLS:
+                self._sweep(INSTALLS, self._walk(walk_installs))
+            case PollResource.CUSTOMERS:
+                self._sweep(CUSTOMERS, self._walk(walk_customers))
+            case PollResource.CHANGE_ORDERS:
+                change_orders = change_orders_resource(self.options.component_keys)
+                self._sweep(change_orders, self._walk(walk_change_orders))
+            case PollResource.NOTES:
+                self._notes()
+
+    def _walk(self, walk: Callable[..., PageWalk]) -> PageWalk:
+        return walk(self.client, per_page=self.options.per_page, floor=self.options.min_per_page)
+
+    def _statuses(self) -> None:
+        observed_at = self.clock.now()
+        records = read_status_rows(self.client)
+        sweep = Sweep(self.connection, STATUSES, self.run.account, guard=None)
+        with self.connection.begin():
+            tally, ids = Intake(STATUSES).take(self.connection, records, self.observation(observed_at))
+            sweep.note(ids)
+            sweep.conclude(self.clock.now(), started_at=observed_at)
+        self.run.count(STATUSES.name, tally)
+        self.progress(STATUSES.name, tally.read, tally.read)
+
+    def _sweep(self, resource: Resource, walk: PageWalk) -> None:
+        started_at = self.clock.now()
+        guard = None if self.options.accept_shrink else self.options.shrink_guard
+        sweep = Sweep(self.connection, resource, self.run.account, guard)
+        intake = Intake(resource)
+        self._store(resource, walk, intake, sweep)
+        if not walk.complete:
+            self.run.incomplete(resource.name, f"walk stopped: {walk.stop_reason}")
+            return
+        now = self.clock.now()
+        with self.connection.begin():
+            gone = sweep.conclude(now, started_at=started_at)
+        if gone.absent or gone.deleted:
+            log.info("sweep resource=%s absent=%s deleted=%s", resource.name, gone.absent, gone.deleted)
+            self.run.notice(resource.name, "absent", gone.absent)
+            self.run.notice(resource.name, "deleted", gone.deleted)
+        if resource is INSTALLS:
+            self._confirm_absent(intake, sweep, now)
+            self._report_unknown_statuses()
+
+    def _store(self, resource: Resource, walk: PageWalk, intake: Intake, sweep: Sweep | None) -> None:
+        pages = read_ahead(walk, self.options.read_ahead)
+        done = 0
+        for page in pages:
+            if sweep is not None and page.total is not None:
+                sweep.check(page.total)
+            with self.connection.begin():
+                observation = self.observation(page.requested_at)
+                tally, ids = intake.take(self.connection, page.records, observation)
+                if sweep is not None:
+                    sweep.note(ids)
+            self.run.count(resource.name, tally)
+            done += tally.read
+            self.progress(resource.name, done, page.total)
+
+    def _confirm_absent(self, intake: Intake, sweep: Sweep, now: datetime) -> None:
+        """Read absent installs directly: a 404 is evidence of deletion, anything else that it is there."""
+        for install_id in sweep.absentees(now, self.options.confirmations):
+            observed_at = self.clock.now()
+            try:
+                records: Iterable[bytes] = [read_install(self.client, install_id)]
+            except NotFoundError:
+                with self.connection.begin():
+                    self.run.notice("installs", "deleted", sweep.bury(install_id, observed_at))
+            else:
+                with self.connection.begin():
+                    tally, _ = intake.take(self.connection, records, self.observation(observed_at))
+                self.run.count("installs", tally)
+
+    def _report_unknown_statuses(self) -> None:
+        rows = self.connection.execute(sa.text(UNKNOWN_STATUSES), {"account": self.run.account})
+        for name, count in rows.fetchall():
+            self.run.notice("installs", f"unknown_status: {name}", count)
+        self.connection.rollback()
+
+    def _notes(self) -> None:
+        """Read new notes, or all of them when the last sweep of all is too old."""
+        started_at = self.clock.now()
+        with self.connection.begin():
+            swept = read_watermark(self.connection, self.run.account, "notes_swept")
+            known_until = read_watermark(self.connection, self.run.account, "notes")
+        due = swept is None or started_at - swept >= self.options.notes_sweep_every
+        moved = ["notes"]
+        if self.options.full or due or known_until is None:
+            self._sweep(NOTES, self._walk(walk_notes))
+            moved.append("notes_swept")
+        else:
+            since = known_until - self.options.notes_lookback
+            walk = walk_notes(
+                self.client,
+                created_after=since,
+                per_page=self.options.per_page,
+                floor=self.options.min_per_page,
+            )
+            self._store(NOTES, walk, Intake(NOTES), None)
+            if not walk.complete:
+                self.run.incomplete("notes", f"walk stopped: {walk.stop_reason}")
+        if not self.run.is_incomplete("notes"):
+            with self.connection.begin():
+                for name in moved:
+                    # From the start: what is written while we read is read again by the next run.
+                    move_watermark(
+                        self.connection,
+                        self.run.account,
+                        name,
+                        started_at,
+                        run_id=self.run.run_id,
+                        now=self.clock.now(),
+                    )
+
+
+UNKNOWN_STATUSES = """
+/* enerflo-sync: statuses that the company's table does not list */
+select i.status_name, count(*)
+from enerflo.installs i
+where i.account = :account and i.deleted_at is null and i.status_name is not null
+  and not exists (
+    select from enerflo.install_statuses s where s.account = i.account and s.name = i.status_name
+  )
+group by 1 order by 1
+"""
+
+
+def poll(
+    client: EnerfloClient,
+    engine: sa.Engine,
+    account: str,
+    *,
+    clock: Clock,
+    rng: random.Random,
+    calls: CallCounter,
+    options: PollOptions = PollOptions(),
+    run_id: str | None = None,
+    progress: Progress | None = None,
+) -> RunReport:
+    """Bring the mirror of one account up to what Enerflo lists now, and return what was read and done.
+
+    Each page commits by itself, and a watermark moves only after all that it covers: a run that is killed
+    anywhere is completed by the next one. A resource that the key may not read, or that answers in an
+    unknown form, is reported as incomplete and the others go on.
+
+    :param calls: where the client counts its calls (``on_call=calls.add``).
+    :param progress: called with resource, records so far and their total, where the vendor gives one.
+    :raises AuthenticationError: the key is not accepted. Change it; retrying cannot help.
+    :raises RetriableError: Enerflo or the warehouse could not be reached, within the bounds of retrying.
+    :raises ConfigurationError: the warehouse lacks tables or rights.
+    """
+    with warehouse_errors("poll"), engine.connect() as connection:
+        run = Run(connection, account, "poll", clock, rng, run_id=run_id)
+        with run.recording(calls):
+            work = _Poll(client, connection, run, clock, options, progress or (lambda *_: None))
+            for resource in PollResource:
+                if resource not in options.resources:
+                    continue
+                try:
+                    work.read(resource)
+                except AuthenticationError:
+                    raise
+                except (FatalError, ContractDriftError, ShrunkSourceError) as error:
+                    connection.rollback()
+                    log.warning("poll_incomplete resource=%s error=%s", resource, type(error).__name__)
+                    run.incomplete(str(resource), str(error))
+    return run.report

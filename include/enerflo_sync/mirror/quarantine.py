@@ -1,0 +1,124 @@
+"""Records that cannot be used: kept with their bytes and reason, one item per content and reason."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from enerflo_sync.warehouse.schema import quarantine
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One input that was not taken, and why.
+
+    :param kind: file, event, record, change_order or push (design §5).
+    :param reason: a stable word such as ``missing_id``.
+    :param field: dotted path of the field that was wrong, ``""`` for the whole.
+    :param key: the record's mirror key, where it is known.
+    """
+
+    kind: str
+    reason: str
+    field: str
+    payload: bytes
+    evidence_uri: str
+    table_name: str | None = None
+    key: Mapping[str, Any] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what items of one trouble have in common: kind, reason and field path."""
+        text = "|".join((self.kind, self.reason, self.field))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def item_id(self) -> str:
+        """Return the id that the same content with the same reason always gets."""
+        digest = hashlib.sha256(self.payload)
+        digest.update("|".join((self.fingerprint, self.table_name or "")).encode())
+        return digest.hexdigest()[:24]
+
+    @property
+    def described(self) -> str:
+        """Return the reason with its field, as people read it: ``not_a_time at created_at``."""
+        return f"{self.reason} at {self.field}" if self.field else self.reason
+
+
+def put_aside(connection: sa.Connection, account: str, items: Iterable[Rejected], seen_at: datetime) -> None:
+    """Store ``items``; one that is known gets a later ``last_seen_at`` and a higher count.
+
+    A dismissed item stays dismissed: a person has decided about exactly this content.
+    """
+    values: dict[str, dict[str, Any]] = {}
+    for item in items:
+        row = values.setdefault(
+            item.item_id,
+            {
+                "account": account,
+                "item_id": item.item_id,
+                "kind": item.kind,
+                "reason": item.described,
+                "fingerprint": item.fingerprint,
+                "evidence_uri": item.evidence_uri,
+                "first_seen_at": seen_at,
+                "last_seen_at": seen_at,
+                "count": 0,
+                "state": "open",
+                "table_name": item.table_name,
+                "key": item.key,
+                "payload": item.payload,
+            },
+        )
+        row["count"] += 1
+    if not values:
+        return
+    statement = insert(quarantine).values(list(values.values()))
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["account", "item_id"],
+            set_={
+                "last_seen_at": sa.func.greatest(quarantine.c.last_seen_at, statement.excluded.last_seen_at),
+                "count": quarantine.c.count + statement.excluded.count,
+                "state": sa.case((quarantine.c.state == "replayed", "open"), else_=quarantine.c.state),
+            },
+        )
+    )
+
+
+def open_keys(connection: sa.Connection, account: str, table_name: str) -> set[int]:
+    """Return the ids of the records of one table that stand in quarantine. A short list, or alarming."""
+    rows = connection.execute(
+        sa.select(quarantine.c.key).where(
+            quarantine.c.account == account,
+            quarantine.c.table_name == table_name,
+            quarantine.c.state == "open",
+            quarantine.c.kind == "record",
+            quarantine.c.key.is_not(None),
+        )
+    )
+    return {value for (key,) in rows for value in key.values()}
+
+
+def settle(
+    connection: sa.Connection, account: str, table_name: str, keys: Sequence[Mapping[str, Any]]
+) -> None:
+    """Mark the open items of records that have since been read without trouble as replayed."""
+    if keys:
+        connection.execute(
+            sa.update(quarantine)
+            .where(
+                quarantine.c.account == account,
+                quarantine.c.table_name == table_name,
+                quarantine.c.state == "open",
+                quarantine.c.kind == "record",
+                quarantine.c.key.in_(keys),
+            )
+            .values(state="replayed")
+        )

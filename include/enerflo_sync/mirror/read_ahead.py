@@ -1,0 +1,65 @@
+"""Read the next page while the last one is being stored."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Entry(Generic[T]):
+    """One item, or the error that came instead of it, or neither at the end."""
+
+    item: tuple[T, ...] = ()
+    error: BaseException | None = None
+
+
+def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
+    """Yield ``items`` in order, fetched by a thread that is at most ``depth`` items ahead.
+
+    An exception of ``items`` is raised here at its place in the order. Closing this iterator stops the
+    thread before its next item. ``depth`` bounds memory; 0 reads in the caller's thread, which a
+    simulation needs to be repeatable.
+    """
+    if depth == 0:
+        yield from items
+        return
+    pipe: queue.Queue[_Entry[T]] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def put(entry: _Entry[T]) -> None:
+        while not stop.is_set():
+            try:
+                return pipe.put(entry, timeout=0.2)
+            except queue.Full:
+                continue
+
+    def fetch() -> None:
+        try:
+            for item in items:
+                put(_Entry((item,)))
+                if stop.is_set():
+                    return
+        except BaseException as error:
+            put(_Entry(error=error))
+        else:
+            put(_Entry())
+
+    thread = threading.Thread(target=fetch, name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            entry = pipe.get()
+            if entry.error is not None:
+                raise entry.error
+            if not entry.item:
+                return
+            yield entry.item[0]
+    finally:
+        stop.set()
+        thread.join()

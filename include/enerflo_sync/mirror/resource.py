@@ -1,0 +1,93 @@
+"""What the mirror needs to know of one kind of vendor record: its id, its tables, how to read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.mirror.fields import BIGINT, Record
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One mirror table that a record fills.
+
+    :param columns: what :attr:`Resource.read` gives, in order; key columns among them.
+    :param owner: for rows that belong to the record: the column that holds the record's id. Rows that the
+        record no longer lists get a tombstone. ``None`` for the record's own row.
+    """
+
+    table: sa.Table
+    columns: tuple[str, ...]
+    owner: str | None = None
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind of vendor record.
+
+    :param id_field: the JSON field with the record's own id.
+    :param parts: the record's own table first, then those of what it contains.
+    :param read: turns a record into rows, one list per part; raises :class:`BadRecordError`.
+    :param known_fields: top-level fields that were seen before; others are kept and reported.
+    :param keeps_versions: whether every distinct content goes to ``install_versions``.
+    """
+
+    name: str
+    id_field: str
+    parts: tuple[Part, ...]
+    read: Callable[[Record], Sequence[Sequence[Row]]]
+    known_fields: frozenset[str]
+    keeps_versions: bool = False
+    _leading_id: re.Pattern[bytes] = field(init=False, repr=False)
+    _id_decoder: msgspec.json.Decoder[Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        pattern = rb'^\{\s*"' + self.id_field.encode() + rb'":\s*([1-9]\d{0,17})\s*[,}]'
+        object.__setattr__(self, "_leading_id", re.compile(pattern))
+        struct = msgspec.defstruct("RecordId", [(self.id_field, Any, None)])
+        object.__setattr__(self, "_id_decoder", msgspec.json.Decoder(struct))
+
+    @property
+    def table(self) -> sa.Table:
+        """Return the table that holds one row per record."""
+        return self.parts[0].table
+
+    @property
+    def id_column(self) -> str:
+        """Return the column of that table which holds the record's id."""
+        return next(column.name for column in self.table.primary_key.columns if column.name != "account")
+
+    def key(self, record_id: int) -> Mapping[str, int]:
+        """Return the record's key as quarantine and reports write it."""
+        return {self.id_column: record_id}
+
+    def record_id(self, raw: bytes) -> int:
+        """Return the record's own id without decoding the rest.
+
+        :raises BadRecordError: there is none, or it is no whole number from 1 to 2^63 - 1.
+        """
+        leading = self._leading_id.match(raw)
+        if leading:
+            return int(leading[1])
+        try:
+            found = getattr(self._id_decoder.decode(raw), self.id_field)
+        except (msgspec.ValidationError, RecursionError):
+            raise BadRecordError("not_an_object") from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise BadRecordError("not_json") from None
+        if isinstance(found, str) and found.isascii() and found.isdigit():
+            found = int(found)
+        if found is None:
+            raise BadRecordError("missing_id", field=self.id_field)
+        if type(found) is not int or not 1 <= found <= BIGINT:
+            raise BadRecordError("id_not_a_whole_number", field=self.id_field)
+        return found

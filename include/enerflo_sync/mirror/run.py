@@ -1,0 +1,121 @@
+"""One run of a job that reads records: its counts, its record in the warehouse, how it ended."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+import psycopg
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.mirror.calls import CallCounter, Counts
+from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.runs import RunReport, RunState, add_api_calls, finish_run, start_run
+
+
+def new_run_id(job: str, now: datetime, rng: random.Random) -> str:
+    """Return an id that sorts by time and says which job it was: ``poll-20260102T030405Z-1a2b3c``."""
+    return f"{job}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{rng.getrandbits(24):06x}"
+
+
+class Run:
+    """The counts of one run while it goes on.
+
+    :param connection: used between the caller's own transactions, never inside one.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        account: str,
+        job: str,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        run_id: str | None = None,
+    ) -> None:
+        self.account = account
+        self.job = job
+        self.started_at = clock.now()
+        self.run_id = run_id or new_run_id(job, self.started_at, rng)
+        self._connection = connection
+        self._clock = clock
+        self._tallies: dict[str, Tally] = {}
+        self._report: RunReport | None = None
+
+    @property
+    def report(self) -> RunReport:
+        """Return the finished run's report."""
+        assert self._report is not None, "the run has not finished"  # noqa: S101 - a defect of ours
+        return self._report
+
+    def _tally(self, resource: str) -> Tally:
+        return self._tallies.setdefault(resource, Tally())
+
+    def count(self, resource: str, tally: Tally) -> None:
+        """Add what became of one page's records."""
+        self._tally(resource).add(tally)
+
+    def notice(self, resource: str, what: str, count: int) -> None:
+        """Report something that was kept and needs no action of ours."""
+        if count:
+            self._tally(resource).because("notice", what, count)
+
+    def incomplete(self, resource: str, why: str) -> None:
+        """Report that ``resource`` was not read whole; the run is partial then."""
+        self._tally(resource).because("incomplete", f"{resource}: {why}")
+
+    def is_incomplete(self, resource: str) -> bool:
+        """Return whether ``resource`` is already known not to be read whole."""
+        return "incomplete" in self._tally(resource).reasons
+
+    @contextmanager
+    def recording(self, calls: CallCounter) -> Iterator[None]:
+        """Record the run's start, and at the end, however it ends, its counts and API calls.
+
+        :raises EnerfloSyncError: a record that was read is not accounted for.
+        """
+        with self._connection.begin():
+            start_run(self._connection, self.account, self.job, self.run_id, self.started_at)
+        try:
+            yield
+        except BaseException as error:
+            # When the warehouse itself is gone the run stays as it was born: failed, without an end.
+            with suppress(sa.exc.SQLAlchemyError, psycopg.Error):
+                self._connection.rollback()
+                self._finish(RunState.FAILED, calls.take(), failure=type(error).__name__)
+            raise
+        total = self._total()
+        total.check(f"run {self.run_id}")
+        partial = total.quarantined or "incomplete" in total.reasons
+        self._finish(RunState.PARTIAL if partial else RunState.OK, calls.take())
+
+    def _total(self) -> Tally:
+        total = Tally()
+        for tally in self._tallies.values():
+            total.add(tally)
+        return total
+
+    def _finish(self, state: RunState, calls: Counts, failure: str | None = None) -> None:
+        total = self._total()
+        if failure:
+            total.because("failed", failure)
+        now = self._clock.now()
+        self._report = RunReport(
+            run_id=self.run_id,
+            account=self.account,
+            job=self.job,
+            state=state,
+            started_at=self.started_at,
+            finished_at=now,
+            requests=int(sum(counts["calls"] for counts in calls.values())),
+            resources={name: tally.as_dict() for name, tally in self._tallies.items()},
+            **total.as_dict(),
+        )
+        with self._connection.begin():
+            finish_run(self._connection, self._report)
+            hour = now.replace(minute=0, second=0, microsecond=0)
+            add_api_calls(self._connection, self.account, hour, calls)

@@ -1,0 +1,151 @@
+"""Deletion by evidence: what a complete walk did not name, and when that means a record is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.warehouse.bulk import driver_connection
+
+# Below this many missing records a percentage says nothing: small companies delete test installs.
+SMALLEST_SHRINK = 10
+
+
+class ShrunkSourceError(EnerfloSyncError):
+    """The source suddenly holds far fewer records than the mirror: nothing is deleted on such evidence."""
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What a finished sweep concluded: ``absent`` for the first time, ``deleted`` for the second."""
+
+    absent: int
+    deleted: int
+
+
+class Sweep:
+    """The ids that one walk over a whole resource names, kept in a temporary table of the session.
+
+    A record that a complete walk does not name is absent; one that the next complete walk does not name
+    either is deleted. Tombstones keep the last known values.
+
+    :param guard: the share of the mirror's live records, 0 to 1, that may be missing before the sweep is
+        not believed; ``None`` where a person has said that the source really shrank.
+    """
+
+    def __init__(
+        self, connection: sa.Connection, resource: Resource, account: str, guard: float | None
+    ) -> None:
+        self.resource = resource
+        self.account = account
+        self.guard = guard
+        self._connection = connection
+        self._seen = f"seen_{resource.table.name}"
+        with connection.begin():
+            driver = driver_connection(connection)
+            driver.execute(f"drop table if exists {self._seen}")
+            driver.execute(f"create temporary table {self._seen} (id bigint not null)")
+            self.known = self._live()
+
+    def _live(self) -> int:
+        table = self.resource.table
+        return (
+            self._connection.scalar(
+                sa.select(sa.func.count())
+                .select_from(table)
+                .where(table.c.account == self.account, table.c.deleted_at.is_(None))
+            )
+            or 0
+        )
+
+    def check(self, total: int) -> None:
+        """Return when ``total`` records are believable beside what the mirror holds.
+
+        :raises ShrunkSourceError: they are not.
+        """
+        missing = self.known - total
+        if self.guard is not None and missing > max(SMALLEST_SHRINK, self.guard * self.known):
+            raise ShrunkSourceError(
+                f"Enerflo lists {total:,} {self.resource.name} where the mirror holds {self.known:,}.",
+                where=f"account {self.account}, sweep of {self.resource.name}",
+                next_step="Nothing was deleted. Check the key's rights; if the records are really gone,"
+                " run enerflo-sync poll --accept-shrink once.",
+            )
+
+    def note(self, ids: Sequence[int]) -> None:
+        """Remember that the walk named ``ids``, in the caller's transaction."""
+        with (
+            driver_connection(self._connection).cursor() as cursor,
+            cursor.copy(f"copy {self._seen} from stdin") as copy,
+        ):
+            for record_id in ids:
+                copy.write_row((record_id,))
+
+    def conclude(self, now: datetime, *, started_at: datetime) -> Gone:
+        """Mark what the whole walk did not name, in the caller's transaction.
+
+        Records that someone else saw after ``started_at`` are left alone: that sight is newer.
+
+        :raises ShrunkSourceError: the walk named far fewer records than the mirror holds.
+        """
+        driver = driver_connection(self._connection)
+        row = driver.execute(f"select count(distinct id) from {self._seen}").fetchone()  # noqa: S608
+        self.check(row[0] if row else 0)
+        driver.execute(f"analyze {self._seen}")
+        table, column = self.resource.table, self.resource.id_column
+        counts = driver.execute(
+            f"""
+            /* enerflo-sync: conclude sweep of {table.name} */
+            with gone as (
+                update {table.fullname} t
+                set absent_since = coalesce(absent_since, %(now)s),
+                    deleted_at = case when absent_since is not null then %(now)s::timestamptz end
+                where account = %(account)s and deleted_at is null and observed_at <= %(started)s
+                  and not exists (select from {self._seen} s where s.id = t.{column})
+                returning deleted_at
+            )
+            select count(*) filter (where deleted_at is null), count(deleted_at) from gone
+            """,  # noqa: S608 - names of the declared schema
+            {"now": now, "account": self.account, "started": started_at},
+        ).fetchone()
+        absent, deleted = counts or (0, 0)
+        if deleted:
+            self._bury_contents(now)
+        return Gone(absent, deleted)
+
+    def bury(self, record_id: int, now: datetime) -> int:
+        """Mark one record deleted: a direct read answered 404. Returns how many records were marked."""
+        table, column = self.resource.table, self.resource.id_column
+        cursor = driver_connection(self._connection).execute(
+            f"update {table.fullname} set deleted_at = %s, absent_since = coalesce(absent_since, %s)"  # noqa: S608
+            f" where account = %s and {column} = %s and deleted_at is null",
+            (now, now, self.account, record_id),
+        )
+        self._bury_contents(now)
+        return cursor.rowcount
+
+    def absentees(self, now: datetime, most: int) -> list[int]:
+        """Return up to ``most`` ids that this sweep found absent for the first time."""
+        table, column = self.resource.table, self.resource.id_column
+        cursor = driver_connection(self._connection).execute(
+            f"select {column} from {table.fullname}"  # noqa: S608 - names of the declared schema
+            f" where account = %s and absent_since = %s and deleted_at is null order by 1 limit %s",
+            (self.account, now, most),
+        )
+        return [record_id for (record_id,) in cursor.fetchall()]
+
+    def _bury_contents(self, now: datetime) -> None:
+        """Give what belongs to deleted records the same tombstone."""
+        table, column = self.resource.table, self.resource.id_column
+        for part in self.resource.parts[1:]:
+            driver_connection(self._connection).execute(
+                f"update {part.table.fullname} p set deleted_at = %s from {table.fullname} t"  # noqa: S608
+                f" where t.account = %s and t.deleted_at = %s and p.account = t.account"
+                f" and p.{part.owner} = t.{column} and p.deleted_at is null",
+                (now, self.account, now),
+            )

@@ -1,0 +1,63 @@
+"""Counting what happened to each record that was read, so that a run can prove it lost none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from enerflo_sync.errors import EnerfloSyncError
+
+
+@dataclass
+class Tally:
+    """What became of the records that were read: ``read = applied + unchanged + quarantined + skipped``.
+
+    :param reasons: how often each reason occurred, by what it explains: ``quarantined``, ``skipped``,
+        ``notice`` (kept and reported: an unknown field, a NUL that was removed) and ``incomplete``.
+    """
+
+    read: int = 0
+    applied: int = 0
+    unchanged: int = 0
+    quarantined: int = 0
+    skipped: int = 0
+    reasons: dict[str, Counter[str]] = field(default_factory=dict)
+
+    def because(self, group: str, reason: str, count: int = 1) -> None:
+        """Note that ``reason`` occurred ``count`` times."""
+        self.reasons.setdefault(group, Counter())[reason] += count
+
+    def add(self, other: Tally) -> None:
+        """Take another tally's counts into this one."""
+        self.read += other.read
+        self.applied += other.applied
+        self.unchanged += other.unchanged
+        self.quarantined += other.quarantined
+        self.skipped += other.skipped
+        for group, counts in other.reasons.items():
+            self.reasons.setdefault(group, Counter()).update(counts)
+
+    def check(self, where: str) -> None:
+        """Return when every record that was read is accounted for.
+
+        :raises EnerfloSyncError: it is not: a defect of this program, never of the data.
+        """
+        accounted = self.applied + self.unchanged + self.quarantined + self.skipped
+        if accounted != self.read:
+            raise EnerfloSyncError(
+                f"{self.read} records were read and {accounted} accounted for.",
+                where=where,
+                next_step="This is a defect: please report it. What was committed before is right.",
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts and reasons as JSON values."""
+        return {
+            "read": self.read,
+            "applied": self.applied,
+            "unchanged": self.unchanged,
+            "quarantined": self.quarantined,
+            "skipped": self.skipped,
+            "reasons": {group: dict(counts) for group, counts in self.reasons.items()},
+        }

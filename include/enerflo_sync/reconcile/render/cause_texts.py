@@ -1,0 +1,143 @@
+"""What each cause means in words: a label, an explanation, and what a person should do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from enerflo_sync.reconcile.report import Cause
+
+
+class Urgency(StrEnum):
+    """Who has to act on a cause, in the order in which a report shows them."""
+
+    INVESTIGATE = "investigate"
+    DECIDE = "decide"
+    CARRY_OVER = "carry_over"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class CauseText:
+    """One cause in words. ``explanation`` and ``what_to_do`` are one plain-text sentence each."""
+
+    label: str
+    explanation: str
+    what_to_do: str
+    urgency: Urgency
+
+
+CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
+    {
+        Cause.UNEXPLAINED: CauseText(
+            "Unexplained",
+            "The values differ, and no rule and no known event accounts for it.",
+            "Look the samples up in both systems, then correct the wrong side, or declare the rule that "
+            "makes the difference right in sync.yaml.",
+            Urgency.INVESTIGATE,
+        ),
+        Cause.CONFLICT: CauseText(
+            "Conflict",
+            "Both sides changed since they last agreed.",
+            "Decide which value stands; if it is always the same side, declare that side as the field's "
+            "source of truth in sync.yaml.",
+            Urgency.DECIDE,
+        ),
+        Cause.QUARANTINED: CauseText(
+            "Quarantined",
+            "The Enerflo record, or an event about it, was rejected on its way into the mirror, so the "
+            "mirror may show an older state.",
+            "Read the reason in sync.quarantine and correct the record at its source; the next poll takes "
+            "it in.",
+            Urgency.DECIDE,
+        ),
+        Cause.DUPLICATE_IDENTITY: CauseText(
+            "Duplicate identity",
+            "Several rows on one side carry the same identity, so it cannot be told which of them is meant.",
+            "Merge or remove the surplus rows until the key names one row.",
+            Urgency.DECIDE,
+        ),
+        Cause.DELETED_IN_CRM: CauseText(
+            "Deleted in the CRM",
+            "The CRM had this row when both sides last agreed and has it no longer; Enerflo still does.",
+            "Decide: restore the row in the CRM, or void the record in Enerflo.",
+            Urgency.DECIDE,
+        ),
+        Cause.MISSING_IN_CRM: CauseText(
+            "Missing in the CRM",
+            "Enerflo has this record and the CRM has no row for it.",
+            "Create the row in the CRM, or let the sync create it (mode crm or both in sync.yaml).",
+            Urgency.CARRY_OVER,
+        ),
+        Cause.MISSING_IN_ENERFLO: CauseText(
+            "Missing in Enerflo",
+            "The CRM has this row and Enerflo has no record for it.",
+            "Check that the row's Enerflo id is right, then create the record in Enerflo, or let the sync "
+            "deliver it (mode enerflo or both in sync.yaml).",
+            Urgency.CARRY_OVER,
+        ),
+        Cause.DELETED_IN_ENERFLO: CauseText(
+            "Deleted in Enerflo",
+            "Enerflo no longer has this record: two full sweeps did not find it, or reading it gave a 404.",
+            "Close or remove the row in the CRM, or restore the record in Enerflo.",
+            Urgency.CARRY_OVER,
+        ),
+        Cause.EDITED_IN_CRM: CauseText(
+            "Edited in the CRM",
+            "Only the CRM changed since both sides last agreed.",
+            "Carry the value to Enerflo, or let the sync do it (mode enerflo or both in sync.yaml).",
+            Urgency.CARRY_OVER,
+        ),
+        Cause.EDITED_IN_ENERFLO: CauseText(
+            "Edited in Enerflo",
+            "Only Enerflo changed since both sides last agreed.",
+            "Carry the value to the CRM, or let the sync do it (mode crm or both in sync.yaml).",
+            Urgency.CARRY_OVER,
+        ),
+        Cause.PLANNED: CauseText(
+            "Planned",
+            "A plan that is not applied yet covers the difference.",
+            "Approve and apply the plan, or reject it.",
+            Urgency.NONE,
+        ),
+        Cause.IN_FLIGHT: CauseText(
+            "In flight",
+            "One side changed more recently than the configured delay, so the other had no time to follow.",
+            "Wait for the next run; if the same record is still here then, check that the poll runs.",
+            Urgency.NONE,
+        ),
+        Cause.POLICY: CauseText(
+            "Policy",
+            "A rule declared in sync.yaml keeps the two sides apart.",
+            "Nothing; change the rule in sync.yaml if the sides should agree after all.",
+            Urgency.NONE,
+        ),
+        Cause.VOIDED: CauseText(
+            "Voided",
+            "The install is voided in Enerflo, and what is voided is not kept equal any more.",
+            "Nothing, unless the CRM still treats the install as live: then close it there.",
+            Urgency.NONE,
+        ),
+        Cause.EQUAL_AFTER_NORMALISATION: CauseText(
+            "Equal after normalisation",
+            "The values are written differently (spaces, case, precision, time zone) and mean the same.",
+            "Nothing; tighten the field's comparison in sync.yaml if the spelling matters.",
+            Urgency.NONE,
+        ),
+    }
+)
+
+# The order in which bars are stacked and causes listed: what needs a person first.
+CAUSE_ORDER: Final[tuple[Cause, ...]] = tuple(CAUSES)
+
+URGENCY_LABELS: Final[Mapping[Urgency, str]] = MappingProxyType(
+    {
+        Urgency.INVESTIGATE: "Find out why",
+        Urgency.DECIDE: "A person decides",
+        Urgency.CARRY_OVER: "Carry over",
+        Urgency.NONE: "Nothing to do now",
+    }
+)

@@ -1,0 +1,86 @@
+"""One entry for every output of a reconciliation report."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import BinaryIO
+
+from enerflo_sync.reconcile.render.html import render_html
+from enerflo_sync.reconcile.render.records import write_csv, write_parquet
+from enerflo_sync.reconcile.render.structured import write_json
+from enerflo_sync.reconcile.render.text import render_text
+from enerflo_sync.reconcile.report import Difference, ReconciliationReport
+
+
+class ReportFormat(StrEnum):
+    """What a report can be rendered to (``enerflo-sync reconcile --format``)."""
+
+    TEXT = "text"
+    HTML = "html"
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+    @property
+    def carries_all_differences(self) -> bool:
+        """Return whether the format is the list of all differences, not a report about them."""
+        return self in (ReportFormat.CSV, ReportFormat.PARQUET)
+
+    @property
+    def media_type(self) -> str:
+        """Return the content type to serve the format with."""
+        return _MEDIA_TYPES[self]
+
+    @property
+    def extension(self) -> str:
+        """Return the ending of a file of this format, without the dot."""
+        return "txt" if self is ReportFormat.TEXT else self.value
+
+
+_MEDIA_TYPES = {
+    ReportFormat.TEXT: "text/plain; charset=utf-8",
+    ReportFormat.HTML: "text/html; charset=utf-8",
+    ReportFormat.JSON: "application/json",
+    ReportFormat.CSV: "text/csv; charset=utf-8",
+    ReportFormat.PARQUET: "application/vnd.apache.parquet",
+}
+
+
+def write_report(
+    report: ReconciliationReport,
+    report_format: ReportFormat,
+    out: BinaryIO,
+    differences: Iterable[Difference] | None = None,
+) -> None:
+    """Write ``report`` to the binary stream ``out``, which stays open.
+
+    :param differences: every difference of the run, read once and never held as a whole. CSV and Parquet
+        need it, JSON adds it as ``difference_rows`` where it is given, text and HTML do not read it.
+    :raises ValueError: CSV or Parquet without ``differences``; the samples in the report are not all.
+    """
+    if report_format.carries_all_differences and differences is None:
+        raise ValueError(f"Format {report_format} lists all differences of the run: hand them in.")
+    match report_format:
+        case ReportFormat.TEXT:
+            out.write(render_text(report).encode())
+        case ReportFormat.HTML:
+            out.write(render_html(report).encode())
+        case ReportFormat.JSON:
+            write_json(report, out, differences)
+        case ReportFormat.CSV:
+            write_csv(report, differences or (), out)
+        case ReportFormat.PARQUET:
+            write_parquet(report, differences or (), out)
+
+
+def render(
+    report: ReconciliationReport,
+    report_format: ReportFormat,
+    differences: Iterable[Difference] | None = None,
+) -> bytes:
+    """Return what :func:`write_report` writes; for outputs that are small enough to hold."""
+    buffer = io.BytesIO()
+    write_report(report, report_format, buffer, differences)
+    return buffer.getvalue()

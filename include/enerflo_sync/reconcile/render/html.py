@@ -1,0 +1,140 @@
+"""Pages for the browser: one self-contained file each, without scripts or other hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+from enerflo_sync.reconcile.render import chart, summary, wording
+from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
+from enerflo_sync.reconcile.render.verdict import Tone, verdict_text
+from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, TrendPoint
+
+VALUE_WIDTH: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class PageLinks:
+    """Where a page may lead; what is left out is not shown.
+
+    :param index: the list of past reports.
+    :param report: gives the address of one report from its reconciliation id.
+    :param downloads: words for a link → its address; they open outside an enclosing frame.
+    """
+
+    index: str | None = None
+    report: Callable[[str], str] | None = None
+    downloads: Mapping[str, str] = field(default_factory=dict)
+
+
+@lru_cache
+def page_environment(*packages: str) -> Environment:
+    """Return the Jinja environment of all pages: escapes everything, and fails on a name it does not know.
+
+    :param packages: import paths of packages with a ``templates`` folder of their own, looked up first;
+        they can extend ``base.html.j2`` and import ``macros.html.j2`` and ``charts.html.j2`` from here.
+    """
+    own = "enerflo_sync.reconcile.render"
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(package) for package in (*packages, own)]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        number=wording.number,
+        compact=wording.compact,
+        utc=wording.utc,
+        day=wording.day,
+        iso=wording.iso,
+        duration=wording.duration,
+        visible=wording.visible,
+    )
+    environment.globals.update(
+        CAUSES=CAUSES,
+        URGENCY_LABELS=URGENCY_LABELS,
+        UNEXPLAINED=Cause.UNEXPLAINED,
+        count_of=wording.count_of,
+        share=wording.share,
+    )
+    return environment
+
+
+def render_page(template: str, *packages: str, **names: Any) -> str:
+    """Return one page of ``template`` with ``names``; for the pages of other rooms as well."""
+    return page_environment(*packages).get_template(template).render(**names)
+
+
+def render_html(report: ReconciliationReport, links: PageLinks | None = None) -> str:
+    """Return the report as one HTML page, in the order in which a person decides."""
+    return render_page(
+        "report.html.j2",
+        report=report,
+        links=links or PageLinks(),
+        verdict=verdict_text(report),
+        compared_rows=summary.compared_rows(report),
+        causes=summary.causes_of(report),
+        chart=chart.field_chart(report),
+        trend=chart.trend_chart(chart.trend_points(report), report.budget),
+        field_lines=summary.field_lines,
+        table_differences=summary.table_differences,
+        shown_values=_shown_values,
+        key_names=wording.key_names,
+        key_values=wording.key_values,
+    )
+
+
+def _shown_values(difference: Difference) -> tuple[wording.ShownValue, wording.ShownValue]:
+    return wording.shown_values(difference, VALUE_WIDTH)
+
+
+def render_index(
+    reports: Sequence[TrendPoint], link: Callable[[str], str], *, account: str = "default"
+) -> str:
+    """Return the page that lists past reports, newest first.
+
+    :param link: gives the address of one report from its reconciliation id.
+    """
+    oldest_first = sorted(reports, key=lambda point: point.finished_at)
+    if not oldest_first:
+        return render_no_report(account=account)
+    return render_page(
+        "index.html.j2",
+        account=account,
+        reports=oldest_first[::-1],
+        links=PageLinks(report=link),
+        trend=chart.trend_chart(oldest_first),
+    )
+
+
+def render_message(
+    title: str, body: str, *, command: str = "", tone: Tone = Tone.UNSURE, links: PageLinks | None = None
+) -> str:
+    """Return a page that says one thing: an error, or that there is nothing to show yet.
+
+    :param body: plain text; what happened and what to do.
+    :param command: a command line to copy, ``""`` for none.
+    """
+    return render_page(
+        "message.html.j2",
+        title=title,
+        body=body,
+        command=command,
+        tone=tone,
+        links=links or PageLinks(),
+    )
+
+
+def render_no_report(*, account: str = "default", dag_id: str = "enerflo_reconcile") -> str:
+    """Return the page of an account that was never reconciled."""
+    return render_message(
+        "No reconciliation yet",
+        f"Nothing has been compared for the account {account}. Run the DAG {dag_id}, or this command:",
+        command="enerflo-sync reconcile" + ("" if account == "default" else f" --account {account}"),
+    )

@@ -1,0 +1,86 @@
+"""All differences of a run as CSV or Parquet, written in bounded memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from enerflo_sync.reconcile.report import Difference, ReconciliationReport
+
+ROW_GROUP_ROWS: Final = 20_000
+
+# A JSON text tells "12" from 12 and "" from nothing, and no spreadsheet takes it for a formula.
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("account", pa.string(), nullable=False),
+        pa.field("reconciliation_id", pa.string(), nullable=False),
+        pa.field("table_name", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("field", pa.string()),
+        pa.field("enerflo_value", pa.string()),
+        pa.field("crm_value", pa.string()),
+        pa.field("cause", pa.string(), nullable=False),
+        pa.field("masked", pa.bool_(), nullable=False),
+    ]
+)
+
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def write_csv(report: ReconciliationReport, differences: Iterable[Difference], out: BinaryIO) -> None:
+    """Write one line per difference to ``out`` as UTF-8 CSV with a header line.
+
+    ``key``, ``enerflo_value`` and ``crm_value`` are JSON texts; an empty cell is no value, and an empty
+    ``field`` a whole record. A run without differences gives the header alone.
+    """
+    text = io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=False)
+    try:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(SCHEMA.names)
+        for row in _rows(report, differences):
+            writer.writerow(["true" if v is True else "false" if v is False else v for v in row])
+    finally:
+        # The caller opened `out` and closes it; a wrapper that is collected would close it as well.
+        text.detach()
+
+
+def write_parquet(report: ReconciliationReport, differences: Iterable[Difference], out: BinaryIO) -> None:
+    """Write one row per difference to ``out`` as Parquet in groups of ``ROW_GROUP_ROWS`` rows.
+
+    Columns as in :func:`write_csv`, with nulls for no value. A run without differences gives an empty
+    table with the same columns.
+    """
+    rows = _rows(report, differences)
+    with pq.ParquetWriter(out, SCHEMA, compression="zstd") as writer:
+        while batch := list(itertools.islice(rows, ROW_GROUP_ROWS)):
+            columns = [
+                pa.array(values, type=field.type)
+                for values, field in zip(zip(*batch, strict=True), SCHEMA, strict=True)
+            ]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+
+
+def _rows(report: ReconciliationReport, differences: Iterable[Difference]) -> Iterator[tuple[Any, ...]]:
+    for difference in differences:
+        yield (
+            report.account,
+            report.reconciliation_id,
+            difference.table_name,
+            _json_text(difference.key),
+            difference.field,
+            _json_text(difference.enerflo_value),
+            _json_text(difference.crm_value),
+            difference.cause.value,
+            difference.masked,
+        )
+
+
+def _json_text(value: Any) -> str | None:
+    return None if value is None else _encoder.encode(value).decode()

@@ -1,0 +1,45 @@
+"""A report as JSON, for programs."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from typing import BinaryIO, Final
+
+import msgspec
+
+from enerflo_sync.reconcile.render.verdict import verdict_text
+from enerflo_sync.reconcile.report import Difference, ReconciliationReport
+
+_INDENT: Final = 2
+
+
+def write_json(
+    report: ReconciliationReport, out: BinaryIO, differences: Iterable[Difference] | None = None
+) -> None:
+    """Write the report to ``out`` as one JSON object in UTF-8.
+
+    It has the report's fields and, computed, ``differences`` and ``unexplained`` (counts),
+    ``within_budget``, ``verdict`` (a value of :class:`Verdict`) and ``headline``. Where ``differences``
+    are given, all of them follow as the list ``difference_rows``, written one by one.
+    """
+    words = verdict_text(report)
+    document = {
+        "verdict": words.verdict,
+        "headline": words.headline,
+        "differences": report.differences,
+        "unexplained": report.unexplained,
+        "within_budget": report.within_budget,
+        **msgspec.structs.asdict(report),
+    }
+    body = msgspec.json.format(msgspec.json.encode(document), indent=_INDENT)
+    if differences is None:
+        out.write(body + b"\n")
+        return
+    out.write(body.rstrip().removesuffix(b"}").rstrip() + b',\n  "difference_rows": [')
+    separator = b"\n"
+    for difference in differences:
+        row = msgspec.json.format(msgspec.json.encode(difference), indent=_INDENT).decode()
+        out.write(separator + textwrap.indent(row, " " * 2 * _INDENT).encode())
+        separator = b",\n"
+    out.write((b"]" if separator == b"\n" else b"\n  ]") + b"\n}\n")

@@ -1,0 +1,159 @@
+"""The one sentence that a report opens with, and whether it may be shown as good news."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from enerflo_sync.reconcile.render.summary import compared_rows
+from enerflo_sync.reconcile.render.wording import count_of, number
+from enerflo_sync.reconcile.report import ReconciliationReport, TableReport
+
+
+class Tone(StrEnum):
+    """How a verdict may be coloured. Only ``good`` is green."""
+
+    GOOD = "good"
+    BAD = "bad"
+    UNSURE = "unsure"
+
+
+class Verdict(StrEnum):
+    """What a reconciliation allows to be said, the first that fits."""
+
+    NEVER_POLLED = "never_polled"
+    NOTHING_TO_COMPARE = "nothing_to_compare"
+    OVER_BUDGET = "over_budget"
+    # A table has rows, and none of them stands on both sides: an empty side, or keys that never meet.
+    NOTHING_MATCHED = "nothing_matched"
+    TOLERATED = "tolerated"
+    EXPLAINED = "explained"
+    AGREED = "agreed"
+
+
+_TONES = {
+    Verdict.NEVER_POLLED: Tone.UNSURE,
+    Verdict.NOTHING_TO_COMPARE: Tone.UNSURE,
+    Verdict.OVER_BUDGET: Tone.BAD,
+    Verdict.NOTHING_MATCHED: Tone.UNSURE,
+    Verdict.TOLERATED: Tone.GOOD,
+    Verdict.EXPLAINED: Tone.GOOD,
+    Verdict.AGREED: Tone.GOOD,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictText:
+    """A verdict in words: the headline, what stands behind it, and the next step (may be empty)."""
+
+    verdict: Verdict
+    headline: str
+    detail: str
+    next_step: str
+
+    @property
+    def tone(self) -> Tone:
+        """Return how the verdict may be coloured."""
+        return _TONES[self.verdict]
+
+
+def verdict_of(report: ReconciliationReport) -> Verdict:
+    """Return what the report allows to be said; good news needs a poll and rows that met on both sides."""
+    if report.mirror_as_of is None:
+        return Verdict.NEVER_POLLED
+    if not compared_rows(report):
+        return Verdict.NOTHING_TO_COMPARE
+    if report.unexplained > report.budget:
+        return Verdict.OVER_BUDGET
+    if unmatched_tables(report):
+        return Verdict.NOTHING_MATCHED
+    if report.unexplained:
+        return Verdict.TOLERATED
+    return Verdict.EXPLAINED if report.differences else Verdict.AGREED
+
+
+def unmatched_tables(report: ReconciliationReport) -> list[TableReport]:
+    """Return the tables that have rows, none of which stands on both sides."""
+    return [t for t in report.tables if not t.matched and (t.enerflo_rows or t.crm_rows)]
+
+
+def verdict_text(report: ReconciliationReport) -> VerdictText:
+    """Return the report's verdict in words."""
+    verdict = verdict_of(report)
+    compared = _compared(report)
+    match verdict:
+        case Verdict.NEVER_POLLED:
+            return VerdictText(
+                verdict,
+                "Enerflo was never polled completely, so nothing can be called equal",
+                "The mirror has not taken in one complete poll. The figures below show what it holds so far.",
+                "Run the DAG enerflo_poll or `enerflo-sync poll` until it finishes, then reconcile again.",
+            )
+        case Verdict.NOTHING_TO_COMPARE:
+            return VerdictText(verdict, "There was nothing to compare", _nothing(report), _CHECK_SET_UP)
+        case Verdict.NOTHING_MATCHED:
+            return _nothing_matched(report)
+        case Verdict.OVER_BUDGET | Verdict.TOLERATED:
+            return _unexplained(report, verdict)
+        case Verdict.EXPLAINED:
+            headline = (
+                "The only difference is explained"
+                if report.differences == 1
+                else f"All {number(report.differences)} differences are explained"
+            )
+            return VerdictText(verdict, headline, f"{compared}.", "")
+        case Verdict.AGREED:
+            return VerdictText(verdict, "Both sides agree", f"{compared}, without a difference.", "")
+
+
+_CHECK_SET_UP = (
+    "Check with `enerflo-sync doctor` that the account and the mapped tables are the right ones, and that "
+    "the CRM tables are loaded."
+)
+
+
+def _compared(report: ReconciliationReport) -> str:
+    tables = count_of(len(report.tables), "table")
+    return f"{count_of(compared_rows(report), 'row')} compared in {tables}"
+
+
+def _nothing(report: ReconciliationReport) -> str:
+    if not report.tables:
+        return "No table is mapped for this account."
+    return f"{count_of(len(report.tables), 'mapped table')} without a row on either side."
+
+
+def _nothing_matched(report: ReconciliationReport) -> VerdictText:
+    tables = unmatched_tables(report)
+    names = ", ".join(t.table_name for t in tables)
+    sizes = "; ".join(
+        f"{t.table_name}: {count_of(t.enerflo_rows, 'row')} in Enerflo, {number(t.crm_rows)} in the CRM"
+        for t in tables
+    )
+    return VerdictText(
+        Verdict.NOTHING_MATCHED,
+        f"No row of {names} stands on both sides",
+        f"{sizes}. {_compared(report)}; {_share_unexplained(report)}.",
+        _CHECK_SET_UP,
+    )
+
+
+def _share_unexplained(report: ReconciliationReport) -> str:
+    total, unexplained = report.differences, report.unexplained
+    verb = "is" if unexplained == 1 else "are"
+    of = f"of {count_of(total, 'difference')}"
+    return f"{number(unexplained)} {of} {verb} unexplained, {number(report.budget)} allowed"
+
+
+def _unexplained(report: ReconciliationReport, verdict: Verdict) -> VerdictText:
+    known = report.differences - report.unexplained
+    others = f"; {count_of(known, 'other difference')} with a known cause" if known else ""
+    next_step = ""
+    if verdict is Verdict.OVER_BUDGET:
+        next_step = "Start with the samples marked Unexplained below: each needs a correction or a rule."
+    return VerdictText(
+        verdict,
+        _share_unexplained(report),
+        f"{_compared(report)}{others}.",
+        next_step,
+    )

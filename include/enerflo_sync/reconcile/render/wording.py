@@ -1,0 +1,211 @@
+"""Numbers, times and values as a person reads them, the same in every output."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from enerflo_sync.reconcile.report import Cause, Difference
+
+# Joiners that scripts and emoji need; every other invisible character is spelled out.
+_JOINERS: Final = frozenset("\u200c\u200d")
+_CONTEXT_BEFORE_DIFFERENCE: Final = 24
+# A title is there to read a value in full, and no one reads more than this in one.
+TITLE_LIMIT: Final = 2000
+
+
+class ValueKind(StrEnum):
+    """Whether the text is a value, or words about a value or record."""
+
+    VALUE = "value"
+    REMARK = "remark"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownValue:
+    """A value as text: ``short`` fits a table cell, ``full`` is all of it up to ``TITLE_LIMIT`` characters.
+
+    Neither holds a line break, a control character or an invisible one: they are spelled out.
+    """
+
+    short: str
+    full: str
+    kind: ValueKind = ValueKind.VALUE
+
+    @property
+    def cut(self) -> bool:
+        """Return whether ``short`` leaves something out."""
+        return self.short != self.full
+
+
+def number(value: int) -> str:
+    """Return ``value`` with a comma between thousands: ``4,310``."""
+    return f"{value:,}"
+
+
+def compact(value: int) -> str:
+    """Return ``value`` in about seven characters for an axis: ``10,000``, ``120 k``, ``2.5 M``."""
+    if value < 100_000:
+        return number(value)
+    for size, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= size:
+            return f"{value / size:,.3g} {unit}" if value < 1000 * size else f"{value // size:,} {unit}"
+    return number(value)
+
+
+def count_of(value: int, noun: str) -> str:
+    """Return the number with its noun, in the plural where it has to be: ``1 row``, ``4,310 rows``."""
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
+
+
+def share(part: int, whole: int) -> str:
+    """Return ``part`` of ``whole`` in per cent, ``""`` for a whole of nothing, never rounded to 0 or 100."""
+    if whole <= 0:
+        return ""
+    if 0 < part < whole * 0.001:
+        return "<0.1 %"
+    if whole * 0.999 < part < whole:
+        return ">99.9 %"
+    percent = 100 * part / whole
+    return f"{percent:.0f} %" if percent in (0, 100) else f"{percent:.1f} %"
+
+
+def utc(moment: datetime) -> str:
+    """Return an aware time to the minute in UTC: ``2025-03-03 14:05 UTC``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def day(moment: datetime) -> str:
+    """Return the day of an aware time in UTC: ``2025-03-03``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d")
+
+
+def iso(moment: datetime) -> str:
+    """Return an aware time in UTC as ISO 8601 to the second: ``2025-03-03T14:05:09Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def duration(span: timedelta) -> str:
+    """Return a length of time with its two largest units: ``3.4 s``, ``2 min 5 s``, ``3 d 4 h``."""
+    seconds = max(span.total_seconds(), 0.0)
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, name, part_size, part_name in (
+        (86_400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            part = whole % size // part_size
+            return f"{number(whole // size)} {name}" + (f" {part} {part_name}" if part else "")
+    return f"{seconds:.1f} s"
+
+
+def key_names(key: Mapping[str, Any]) -> str:
+    """Return the key's column names as one text."""
+    return " · ".join(visible(str(name)) for name in key)
+
+
+def key_values(key: Mapping[str, Any]) -> str:
+    """Return the key's values as one text, in the order of :func:`key_names`."""
+    return " · ".join(visible(value if isinstance(value, str) else _json(value)) for value in key.values())
+
+
+def visible(text: str) -> str:
+    r"""Return ``text`` with what cannot be seen spelled out, safe for a terminal and for one table cell.
+
+    Line breaks become ``⏎``, spaces at the ends ``␣``; control, format and unusual space characters become
+    their escape (``\u00a0``), so neither an escape sequence nor a reversed reading order gets through.
+    """
+    body = text.strip(" ")
+    head = "␣" * (len(text) - len(text.lstrip(" ")))
+    tail = "␣" * (len(text) - len(text.rstrip(" "))) if body else ""
+    if body.isprintable():
+        return f"{head}{body}{tail}"
+    return head + "".join(_visible_character(c) for c in body.replace("\r\n", "\n")) + tail
+
+
+def _visible_character(character: str) -> str:
+    if character == "\n":
+        return "⏎"
+    if character == " " or character in _JOINERS:
+        return character
+    if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"}:
+        return character.encode("unicode_escape").decode("ascii")
+    return character
+
+
+def shown_values(difference: Difference, width: int) -> tuple[ShownValue, ShownValue]:
+    """Return what Enerflo says and what the CRM says, each cut to about ``width`` characters.
+
+    Long values are cut around the first place at which they differ. Values that would look the same (``12``
+    and ``"12"``, composed and decomposed letters) are shown as ASCII JSON.
+    """
+    ours, theirs = difference.enerflo_value, difference.crm_value
+    if difference.field is None:
+        return (
+            _side_of_record(ours, theirs, difference.cause, _ABSENT_IN_ENERFLO, width),
+            _side_of_record(theirs, ours, difference.cause, _ABSENT_IN_CRM, width),
+        )
+    left, right = _plain(ours), _plain(theirs)
+    if not difference.masked and ours is not None and theirs is not None and _look_alike(left, right):
+        left, right = _json(ours, ascii_only=True), _json(theirs, ascii_only=True)
+    start = 0
+    if max(len(left), len(right)) > width and ours is not None and theirs is not None:
+        start = max(_first_difference(left, right) - _CONTEXT_BEFORE_DIFFERENCE, 0)
+    return _shown(ours, left, start, width), _shown(theirs, right, start, width)
+
+
+_ABSENT_IN_CRM: Final = frozenset({Cause.MISSING_IN_CRM, Cause.DELETED_IN_CRM})
+_ABSENT_IN_ENERFLO: Final = frozenset({Cause.MISSING_IN_ENERFLO, Cause.DELETED_IN_ENERFLO})
+
+
+def _side_of_record(value: Any, other: Any, cause: Cause, absent: frozenset[Cause], width: int) -> ShownValue:
+    if value is not None:
+        return _shown(value, _plain(value), 0, width)
+    if cause in absent or other is not None:
+        words = "no record"
+    elif cause in _ABSENT_IN_CRM | _ABSENT_IN_ENERFLO:
+        words = "record"
+    else:
+        # Such a cause does not tell which side the record is missing from.
+        words = "not told"
+    return ShownValue(words, words, ValueKind.REMARK)
+
+
+def _plain(value: Any) -> str:
+    return visible(value) if isinstance(value, str) else _json(value)
+
+
+def _json(value: Any, *, ascii_only: bool = False) -> str:
+    return visible(json.dumps(value, ensure_ascii=ascii_only, default=str, sort_keys=True))
+
+
+def _look_alike(left: str, right: str) -> bool:
+    return unicodedata.normalize("NFC", left) == unicodedata.normalize("NFC", right)
+
+
+def _first_difference(left: str, right: str) -> int:
+    """Return the index of the first character that differs, 0 where one text is only shorter."""
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), 0)
+
+
+def _shown(value: Any, text: str, start: int, width: int) -> ShownValue:
+    if value is None:
+        return ShownValue("no value", "no value", ValueKind.REMARK)
+    if value == "":
+        return ShownValue("empty text", "empty text", ValueKind.REMARK)
+    full = text
+    if len(text) > TITLE_LIMIT:
+        full = f"{text[:TITLE_LIMIT]}… ({number(len(text))} characters)"
+    if len(text) <= width:
+        return ShownValue(text, text)
+    piece = text[start : start + width].rstrip()
+    return ShownValue(f"{'…' if start else ''}{piece}{'…' if start + width < len(text) else ''}", full)

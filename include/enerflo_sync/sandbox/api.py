@@ -1,0 +1,190 @@
+"""The company's REST API as a function from a request to an answer, the same in process and on a socket."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+import msgspec
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.sandbox import reads, render, writes
+from enerflo_sync.sandbox.changes import ChangeKind
+from enerflo_sync.sandbox.draw import Draw
+from enerflo_sync.sandbox.exchange import Request, Response, html_page, refusal
+from enerflo_sync.sandbox.faults import FaultKind, Faults, instead_of_answer, spoil_answer
+from enerflo_sync.sandbox.throttle import FixedWindow, Usage
+from enerflo_sync.sandbox.world import Received, UnknownRecordError, World
+
+DEFAULT_KEY = "sandbox-key"
+RATE_LIMIT = 300
+_SIGNED_FOR_SECONDS = 3600
+
+Hook = Callable[[Request, World], None]
+Reader = Callable[..., Response]
+
+_READS: tuple[tuple[re.Pattern[str], Reader], ...] = tuple(
+    (re.compile(pattern), reader)
+    for pattern, reader in (
+        (r"/api/v3/authcheck", reads.authcheck),
+        (r"/api/v3/installs", reads.installs),
+        (r"/api/v3/installs/notes", reads.notes),
+        (r"/api/v3/installs/(\d+)", reads.install),
+        (r"/api/v3/installs/find/([^/]+)", reads.find_install),
+        (r"/api/v3/installs/(\d+)/notes", reads.notes_of_install),
+        (r"/api/v3/installs/(\d+)/change-order-data", reads.change_orders_of_install),
+        (r"/api/v3/install-statuses", reads.statuses),
+        (r"/api/v1/customers", reads.customers),
+        (r"/api/v3/customers/(\d+)", reads.customer),
+        (r"/api/v3/change-orders", reads.change_orders),
+        (r"/api/v3/change-orders/(\d+)", reads.change_order),
+        (r"/api/v3/users", reads.users),
+        (r"/api/v3/offices", reads.offices),
+    )
+)
+_WRITES: tuple[tuple[str, re.Pattern[str], Reader], ...] = tuple(
+    (method, re.compile(pattern), writer)
+    for method, pattern, writer in (
+        ("PUT", r"/api/v3/installs/(\d+)", writes.update_install),
+        ("PUT", r"/api/v3/installs/(\d+)/milestones/(\d+)", writes.update_milestone),
+        ("POST", r"/api/v3/installs/(\d+)/notes", writes.add_note),
+        ("PUT", r"/api/v3/customers/(\d+)", writes.update_customer),
+        ("POST", r"/api/v1/partner/action/lead/add", writes.add_lead),
+    )
+)
+
+
+class SandboxApi:
+    """Answers requests for a company, with the vendor's limit, errors and quirks, and counts them.
+
+    Thread-safe: requests are carried out one after the other under the world's lock.
+
+    :param keys: the API keys that are accepted.
+    :param rate_limit: requests a minute per key.
+    :param largest_page: installs a page may hold before the gateway gives up with 504; no limit where None.
+    :param seconds_per_record: how long each install of a page takes, added as delay.
+    :param before_request: called under the lock before each request, for tests that change the world
+        between two pages.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        clock: Clock | None = None,
+        keys: Collection[str] = (DEFAULT_KEY,),
+        rate_limit: int = RATE_LIMIT,
+        faults: Faults | None = None,
+        largest_page: int | None = None,
+        seconds_per_record: float = 0.0,
+        before_request: Hook | None = None,
+    ) -> None:
+        self.world = world
+        self.clock = clock if clock is not None else world.clock
+        self.keys = frozenset(keys)
+        self.throttle = FixedWindow(rate_limit)
+        self.faults = faults if faults is not None else Faults()
+        self.largest_page = largest_page
+        self.seconds_per_record = seconds_per_record
+        self.before_request = before_request
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self._answers = 0
+
+    @property
+    def usage(self) -> dict[str, Usage]:
+        """Return what each key has used of its limit."""
+        return self.throttle.usage
+
+    def handle(self, request: Request) -> Response:
+        """Return the answer to one request; nothing it does raises."""
+        with self.world.lock:
+            if self.before_request is not None:
+                self.before_request(request, self.world)
+            return self._limited(request)
+
+    def _limited(self, request: Request) -> Response:
+        path = request.path.rstrip("/") or "/"
+        self.requests[request.method, path] += 1
+        key = request.headers.get("api-key") or request.parameters().get("api_key", "")
+        verdict = self.throttle.admit(key, self.clock.now().timestamp())
+        limit = {
+            "x-ratelimit-limit": str(self.throttle.limit),
+            "x-ratelimit-remaining": str(verdict.remaining),
+        }
+        waits = {"retry-after": str(verdict.retry_after), "x-ratelimit-reset": str(verdict.reset)}
+        if not verdict.allowed:
+            return _with(html_page(429, "Too Many Requests"), {**limit, **waits})
+        fault = self.faults.choose(request) if key in self.keys else None
+        if fault is FaultKind.TOO_MANY_REQUESTS:
+            spent = {**limit, **waits, "x-ratelimit-remaining": "0"}
+            return _with(html_page(429, "Too Many Requests"), spent)
+        early = instead_of_answer(fault)
+        if early is not None:
+            # Pages of the proxy in front carry no limit headers; the application's own 500 does.
+            return _with(early, limit) if early.status == 500 else early
+        if fault is FaultKind.PAGE_SHIFT:
+            self.world.step(0, 1, (ChangeKind.NEW_INSTALL,))
+        answer = self._route(request, path) if key in self.keys else refusal(401, "Unauthenticated.")
+        if answer.status != 504:
+            answer = _with(answer, limit)
+        return spoil_answer(fault, self._sign(answer), self.faults.slow_seconds)
+
+    def _route(self, request: Request, path: str) -> Response:
+        try:
+            if request.method == "GET":
+                return self._read(request, path)
+            return self._write(request, path)
+        except UnknownRecordError:
+            return refusal(404, "No query results for this record.")
+
+    def _read(self, request: Request, path: str) -> Response:
+        parameters = request.parameters()
+        for pattern, reader in _READS:
+            match = pattern.fullmatch(path)
+            if match is not None:
+                if reader is reads.installs:
+                    return self._list_installs(parameters)
+                return reader(self.world, parameters, *match.groups())
+        return refusal(404, "Not Found")
+
+    def _list_installs(self, parameters: dict[str, str]) -> Response:
+        size = reads.whole_number(parameters.get("per_page"), reads.DEFAULT_PAGE)
+        if self.largest_page is not None and size > self.largest_page:
+            return html_page(504, "504 Gateway Time-out")
+        answer = reads.installs(self.world, parameters)
+        return replace(answer, delay=self.seconds_per_record * size)
+
+    def _write(self, request: Request, path: str) -> Response:
+        try:
+            body = msgspec.json.decode(request.body) if request.body else {}
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            body = None
+        self.world.received.append(Received(self.world.now(), request.method, path, body))
+        if not isinstance(body, dict):
+            return refusal(400, "The body is not a JSON object.")
+        known = False
+        for method, pattern, writer in _WRITES:
+            match = pattern.fullmatch(path)
+            known = known or match is not None
+            if match is not None and method == request.method:
+                return writer(self.world, body, *match.groups())
+        return refusal(405 if known else 404, "Method Not Allowed" if known else "Not Found")
+
+    def _sign(self, answer: Response) -> Response:
+        """Put this answer's own signatures and session where the records have marks."""
+        if render.NONCE_BYTES not in answer.body:
+            return answer
+        self._answers += 1
+        nonce = Draw(self.world.era.seed, "answer", self._answers).hex(len(render.NONCE_MARK))
+        expires = f"{self.world.moment() + _SIGNED_FOR_SECONDS:0{len(render.EXPIRES_MARK)}d}"
+        body = answer.body.replace(render.NONCE_BYTES, nonce.encode())
+        return replace(answer, body=body.replace(render.EXPIRES_BYTES, expires.encode()))
+
+
+def _with(answer: Response, headers: dict[str, str]) -> Response:
+    return replace(answer, headers={**answer.headers, **headers})
+
+
+__all__ = ["DEFAULT_KEY", "RATE_LIMIT", "Request", "Response", "SandboxApi"]

@@ -1,0 +1,417 @@
+"""The simulated company: its records, what may be done to them, and what is true of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.sandbox import catalogue as c
+from enerflo_sync.sandbox import render
+from enerflo_sync.sandbox.bad_records import HOPELESS, BadKind, spoil
+from enerflo_sync.sandbox.books import ChangeOrderBook, CustomerBook, InstallBook, NoteBook
+from enerflo_sync.sandbox.changes import Change, ChangeKind, Origin
+from enerflo_sync.sandbox.draw import aware, moment_of
+from enerflo_sync.sandbox.life import Life
+from enerflo_sync.sandbox.plants import NO_PLANTS, Plant, PlantPlan, choose_plants
+from enerflo_sync.sandbox.seeded import Era, deal_uuid
+from enerflo_sync.sandbox.state import ChangeOrderState, CustomerState, Deal, InstallState, NoteState
+from enerflo_sync.sandbox.truth import Truth
+from enerflo_sync.sandbox.virtual_clock import VirtualClock
+
+# The history ends here whatever the machine's date, so that one seed is one company on every day.
+DEFAULT_START = datetime(2025, 1, 6, tzinfo=UTC)
+
+
+class UnknownRecordError(LookupError):
+    """The company has no such record: the caller named an id that does not exist or was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One write that arrived by the API, applied or not."""
+
+    at: datetime
+    method: str
+    path: str
+    body: object
+
+
+class World:
+    """A company that follows from ``installs`` and ``seed``; the same arguments give the same bytes.
+
+    Callers that read and write from several threads hold ``lock`` around a consistent set of calls; every
+    method that changes something takes it by itself.
+
+    :param installs: number of installs in the history, >= 0.
+    :param start: the moment at which the history ends, aware. Not later than the clock's present moment.
+    :param clock: the company's time; without one, a virtual clock that stands at ``start`` until ``step``.
+    :param per_cause: how many planted differences of each cause the company takes part in (``PlantPlan``).
+    :param cached_records: how many rendered installs are kept, about 5 KB each; the rest is made on demand.
+    """
+
+    def __init__(
+        self,
+        installs: int,
+        seed: int,
+        start: datetime = DEFAULT_START,
+        *,
+        clock: Clock | None = None,
+        per_cause: int = 0,
+        cached_records: int = 60_000,
+    ) -> None:
+        if installs < 0:
+            raise ValueError(f"a company needs 0 or more installs, got {installs}")
+        self.lock = threading.RLock()
+        self.clock: Clock = clock if clock is not None else VirtualClock(start)
+        self.era = Era(seed, installs, moment_of(start))
+        self.installs = InstallBook(self.era)
+        self.customers = CustomerBook(self.era, self.installs)
+        self.notes = NoteBook(self.era, self.installs)
+        self.change_orders = ChangeOrderBook(self.era, self.installs)
+        self.bad: dict[int, BadKind] = {}
+        self.changes: list[Change] = []
+        self.received: list[Received] = []
+        self.truth = Truth(self)
+        self._rendered: dict[int, bytes] = {}
+        self._cached_records = cached_records
+        self.plants: PlantPlan = choose_plants(self, per_cause) if per_cause else NO_PLANTS
+        for number in self.plants.installs.get(Plant.VOIDED, ()):
+            self.installs.edit(number).status_id = c.VOIDED
+        for at, number in enumerate(self.plants.installs.get(Plant.QUARANTINED, ())):
+            self.bad[number] = HOPELESS[at % len(HOPELESS)]
+        self._life = Life(self)
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """Return the company's present moment, aware UTC."""
+        return self.clock.now()
+
+    def moment(self) -> int:
+        """Return the company's present moment as whole epoch seconds."""
+        return moment_of(self.clock.now())
+
+    def install_id(self, number: int) -> int:
+        """Return the id of install ``number``."""
+        return self.installs.get(number).install_id
+
+    def status_name(self, status_id: int) -> str:
+        """Return a status's name, also of the one that the status endpoint does not list."""
+        return c.STATUSES.get(status_id, c.UNLISTED_STATUS_NAME)
+
+    def rendered(self, number: int) -> bytes:
+        """Return the JSON of install ``number`` with its volatile marks in place (``render``)."""
+        record = self._rendered.get(number)
+        if record is None:
+            record = self._render(number)
+            if len(self._rendered) < self._cached_records:
+                self._rendered[number] = record
+        return record
+
+    def _render(self, number: int) -> bytes:
+        state = self.installs.get(number)
+        customer = self.customers.get(state.customer_id)
+        record = render.install_record(state, customer, self.status_name(state.status_id))
+        kind = self.bad.get(number)
+        return render.encode(record) if kind is None else spoil(record, kind)
+
+    def number_of(self, install_id: int) -> int:
+        """Return the number of a live install.
+
+        :raises UnknownRecordError: when there is none with this id.
+        """
+        number = self.installs.number_of(install_id)
+        if number is None:
+            raise UnknownRecordError(f"no install {install_id} in this company")
+        return number
+
+    # -- what happens to installs -------------------------------------------------------------------------
+
+    def create_install(self) -> int:
+        """Add an install with its own customer, as when a contract is signed, and return its id."""
+        with self.lock:
+            state = self.installs.add(self.moment())
+            customer = self.customers.edit(state.customer_id)
+            customer.created = customer.updated = state.created
+            self._begin(state)
+            return state.install_id
+
+    def sign_deal(self, customer_id: int) -> int:
+        """Turn the first open deal of a lead into an install and return the install's id.
+
+        :raises UnknownRecordError: when the lead or an open deal of it does not exist.
+        """
+        with self.lock:
+            deal = next((d for d in self.customer(customer_id).deals if d.install_id is None), None)
+            if deal is None:
+                raise UnknownRecordError(f"customer {customer_id} has no open deal")
+            state = self.installs.add(self.moment())
+            self.customers.never_born(state.customer_id)
+            state.customer_id, state.deal_id, state.survey_id = customer_id, deal.deal_id, deal.survey_id
+            self.installs.link_deal(deal.deal_id, state.number)
+            customer = self.customers.edit(customer_id)
+            signed = next(d for d in customer.deals if d.deal_id == deal.deal_id)
+            signed.install_id = state.install_id
+            customer.status_id, customer.status_name = c.SIGNED_CUSTOMER
+            customer.updated = self.moment()
+            self._begin(state)
+            return state.install_id
+
+    def _begin(self, state: InstallState) -> None:
+        state.status_id = c.IN_PROGRESS
+        state.milestones[0].started = state.created
+        self._log(ChangeKind.NEW_INSTALL, state)
+
+    def set_status(self, install_id: int, status_id: int, *, origin: Origin = Origin.COMPANY) -> None:
+        """Give an install another status; the same status again changes nothing."""
+        with self.lock:
+            state = self._edit(install_id)
+            before = self.status_name(state.status_id)
+            if state.status_id == status_id:
+                return
+            state.status_id = status_id
+            kind = ChangeKind.INSTALL_VOIDED if status_id == c.VOIDED else ChangeKind.STATUS_CHANGED
+            detail = {"status_before": before, "status": self.status_name(status_id), "status_id": status_id}
+            self._touch(state)
+            self._log(kind, state, origin=origin, detail=detail)
+
+    def void_install(self, install_id: int) -> None:
+        """Give an install the status Voided."""
+        self.set_status(install_id, c.VOIDED)
+
+    def resubmit_install(self, install_id: int, *, panel_count: int | None = None) -> None:
+        """Sign a voided install again: In progress, with a new panel count where one is given."""
+        with self.lock:
+            state = self._edit(install_id)
+            state.status_id = c.IN_PROGRESS
+            if panel_count is not None:
+                self._set_panel_count(state, panel_count)
+            self._touch(state)
+            self._log(ChangeKind.INSTALL_RESUBMITTED, state)
+
+    def delete_install(self, install_id: int) -> None:
+        """Delete an install: it and its notes and change orders vanish from every answer, find gives 404."""
+        with self.lock:
+            number = self.number_of(install_id)
+            state = self.installs.get(number)
+            self.installs.delete(number)
+            self.notes.forget_install(number)
+            self._rendered.pop(number, None)
+            self._log(ChangeKind.INSTALL_DELETED, state)
+
+    def set_milestone(
+        self,
+        install_id: int,
+        milestone_id: int,
+        dates: dict[str, datetime | None],
+        *,
+        origin: Origin = Origin.COMPANY,
+    ) -> None:
+        """Set dates of one milestone of an install.
+
+        :param milestone_id: the definition's id.
+        :param dates: any of ``started``, ``due``, ``completed``; others stay as they are.
+        :raises UnknownRecordError: when the install or the definition does not exist.
+        """
+        with self.lock:
+            state = self._edit(install_id)
+            at = c.MILESTONE_POSITION.get(milestone_id)
+            if at is None:
+                raise UnknownRecordError(f"no milestone {milestone_id} in this company")
+            for name, value in dates.items():
+                setattr(state.milestones[at], name, None if value is None else moment_of(value))
+            self._touch(state)
+            detail: dict[str, object] = {n: value and value.isoformat() for n, value in dates.items()}
+            kind = ChangeKind.MILESTONE_CHANGED
+            self._log(kind, state, milestone_id=milestone_id, origin=origin, detail=detail)
+
+    def sign_change_order(self, order: ChangeOrderState) -> None:
+        """Hold a signed change order and give its install what it says."""
+        with self.lock:
+            state = self._edit(self.install_id(order.install_number))
+            self.change_orders.add(order)
+            if order.panel is not None:
+                state.panel = next(at for at, panel in enumerate(c.PANELS) if panel.name == order.panel[1])
+            self._set_panel_count(state, order.panel_count[1] if order.panel_count else state.panel_count)
+            if order.battery is not None and state.has_equipment:
+                state.battery = order.battery[1]
+            if state.cost_cents is not None:
+                state.cost_cents += order.total_change * 100
+            self._touch(state)
+            self._log(ChangeKind.CHANGE_ORDER_SIGNED, state, change_order_id=order.change_order_id)
+
+    def set_unlisted_status(self, install_id: int) -> None:
+        """Give an install a status that the status endpoint does not list."""
+        self.set_status(install_id, c.UNLISTED_STATUS_ID)
+
+    def plant_bad(self, install_id: int, kind: BadKind) -> None:
+        """Serve an install's record spoilt from now on; ``truth.installs`` leaves it out."""
+        with self.lock:
+            number = self.number_of(install_id)
+            self.bad[number] = kind
+            self._rendered.pop(number, None)
+
+    def mend(self, install_id: int) -> None:
+        """Serve an install's record right again."""
+        with self.lock:
+            number = self.number_of(install_id)
+            self.bad.pop(number, None)
+            self._rendered.pop(number, None)
+
+    # -- what happens to notes and customers ---------------------------------------------------------------
+
+    def add_note(
+        self, install_id: int, text: str, *, author_id: int | None = None, origin: Origin = Origin.COMPANY
+    ) -> int:
+        """Add a note to an install and return the note's id."""
+        with self.lock:
+            number = self.number_of(install_id)
+            author = c.USERS[0].user_id if author_id is None else author_id
+            note = self.notes.add(self.moment(), number, author, text)
+            self._log_note(ChangeKind.NOTE_CREATED, note, origin)
+            return note.note_id
+
+    def edit_note(self, note_id: int, text: str) -> None:
+        """Replace a note's text; its ``created_at`` stays, so ``created_after`` never shows the edit."""
+        with self.lock:
+            note = self._edit_note(note_id)
+            note.text = text
+            self._log_note(ChangeKind.NOTE_EDITED, note)
+
+    def delete_note(self, note_id: int) -> None:
+        """Delete a note softly: it stays in answers with ``deleted_at`` (REFERENCE.md §6.3)."""
+        with self.lock:
+            note = self._edit_note(note_id)
+            note.deleted = self.moment()
+            self._log_note(ChangeKind.NOTE_DELETED, note)
+
+    def customer(self, customer_id: int) -> CustomerState:
+        """Return a customer or lead.
+
+        :raises UnknownRecordError: when there is none with this id.
+        """
+        if not self.customers.exists(customer_id):
+            raise UnknownRecordError(f"no customer {customer_id} in this company")
+        return self.customers.get(customer_id)
+
+    def edit_customer(
+        self, customer_id: int, values: dict[str, object], *, origin: Origin = Origin.COMPANY
+    ) -> None:
+        """Set fields of a customer by the names of ``CustomerState``; installs show the new values too."""
+        with self.lock:
+            self.customer(customer_id)
+            customer = self.customers.edit(customer_id)
+            for name, value in values.items():
+                setattr(customer, name, value)
+            customer.updated = self.moment()
+            for deal in customer.deals:
+                number = self.installs.number_of(deal.install_id) if deal.install_id is not None else None
+                self._rendered.pop(-1 if number is None else number, None)
+            self._log_customer(ChangeKind.CUSTOMER_EDITED, customer_id, origin, sorted(values))
+
+    def add_lead(
+        self, values: dict[str, object], external_id: str | None, *, origin: Origin = Origin.COMPANY
+    ) -> int:
+        """Add a lead with the given fields of ``CustomerState`` and return its customer id."""
+        with self.lock:
+            lead = self.customers.add_lead(self.moment(), external_id)
+            lead.email = lead.mobile = None
+            lead.lead_source = ""
+            lead.status_id, lead.status_name = c.CUSTOMER_STATUSES[0]
+            for name, value in values.items():
+                setattr(lead, name, value)
+            self._log_customer(ChangeKind.NEW_CUSTOMER, lead.customer_id, origin, sorted(values))
+            return lead.customer_id
+
+    def add_deal(self, customer_id: int) -> Deal:
+        """Open a deal for a customer and return it."""
+        with self.lock:
+            self.customer(customer_id)
+            customer = self.customers.edit(customer_id)
+            number = customer.number * 64 + len(customer.deals)
+            deal_id = deal_uuid(self.era.seed, "lead", number)
+            deal = Deal(deal_id, 3_200_001 + number, f"{customer.last_name} residence")
+            customer.deals.append(deal)
+            customer.updated = self.moment()
+            return deal
+
+    # -- time ---------------------------------------------------------------------------------------------
+
+    def step(
+        self, minutes: float = 15, events: int | None = None, kinds: Sequence[ChangeKind] | None = None
+    ) -> list[Change]:
+        """Let ``minutes`` pass with their plausible changes and return the changes, oldest first.
+
+        On a virtual clock the time passes; on the machine's clock the changes happen at the present moment.
+        Planted records are left alone. The n-th step of a seed does the same in every run.
+
+        :param events: how many changes; without it, about 2 % of the installs a day, one at least.
+        :param kinds: the kinds to choose from; all where absent.
+        """
+        with self.lock:
+            before = len(self.changes)
+            self._life.step(minutes, events, kinds)
+            return self.changes[before:]
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _edit(self, install_id: int) -> InstallState:
+        return self.installs.edit(self.number_of(install_id))
+
+    def _edit_note(self, note_id: int) -> NoteState:
+        position = self.notes.position_of(note_id)
+        if position is None:
+            raise UnknownRecordError(f"no note {note_id} in this company")
+        return self.notes.edit(position)
+
+    def _touch(self, state: InstallState) -> None:
+        state.updated = max(state.updated, self.moment())
+        self._rendered.pop(state.number, None)
+
+    @staticmethod
+    def _set_panel_count(state: InstallState, panel_count: int) -> None:
+        state.panel_count = panel_count
+        state.watts = panel_count * c.PANELS[state.panel].watts
+
+    def _stamp(self) -> datetime:
+        stamp = aware(self.moment())
+        if stamp is None:
+            raise AssertionError("a moment is a number")
+        return stamp
+
+    def _log(
+        self,
+        kind: ChangeKind,
+        state: InstallState,
+        *,
+        milestone_id: int | None = None,
+        change_order_id: int | None = None,
+        origin: Origin = Origin.COMPANY,
+        detail: dict[str, object] | None = None,
+    ) -> None:
+        change = Change(
+            kind,
+            self._stamp(),
+            state.install_id,
+            state.deal_id,
+            state.customer_id,
+            milestone_id=milestone_id,
+            change_order_id=change_order_id,
+            origin=origin,
+            detail=detail or {},
+        )
+        self.changes.append(change)
+
+    def _log_note(self, kind: ChangeKind, note: NoteState, origin: Origin = Origin.COMPANY) -> None:
+        state = self.installs.get(note.install_number)
+        self.changes.append(
+            Change(kind, self._stamp(), state.install_id, state.deal_id, note_id=note.note_id, origin=origin)
+        )
+
+    def _log_customer(self, kind: ChangeKind, customer_id: int, origin: Origin, fields: list[str]) -> None:
+        detail = {"fields": fields}
+        change = Change(kind, self._stamp(), customer_id=customer_id, origin=origin, detail=detail)
+        self.changes.append(change)

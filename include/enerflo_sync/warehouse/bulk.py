@@ -1,0 +1,115 @@
+"""Bulk loads: COPY to a staging table, then one statement that touches only rows that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+# These say when and how a row was seen, not what it says: alone they never make a row different.
+OBSERVATION_COLUMNS = ("observed_at", "observed_by", "raw_hash")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """How many staged rows were new, and how many replaced a row that differed."""
+
+    inserted: int = 0
+    updated: int = 0
+
+    @property
+    def written(self) -> int:
+        """Return the number of rows that were written at all."""
+        return self.inserted + self.updated
+
+
+def driver_connection(connection: sa.Connection) -> psycopg.Connection[Any]:
+    """Return psycopg's own connection under ``connection``, in the same transaction."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)  # noqa: S101 - warehouse_engine only makes these
+    return driver
+
+
+def stage(
+    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> str:
+    """COPY ``rows`` into an empty temporary table shaped like ``table`` and return its name.
+
+    The table lives as long as the session and is emptied at commit, so that one session reuses it for
+    every page of a walk.
+    """
+    name = f"stage_{table.name}"
+    driver = driver_connection(connection)
+    driver.execute(
+        f"create temporary table if not exists {name} (like {table.fullname}) on commit delete rows"
+    )
+    for column in table.columns:
+        if not column.nullable and column.name not in columns:
+            driver.execute(f"alter table {name} alter column {column.name} drop not null")
+    with driver.cursor() as cursor, cursor.copy(f"copy {name} ({', '.join(columns)}) from stdin") as copy:
+        write_row = copy.write_row
+        for row in rows:
+            write_row(row)
+    return name
+
+
+def merge(
+    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> Merged:
+    """Insert the rows that are new and update those whose content differs; leave the others untouched.
+
+    A row that was observed later than the staged one is never overwritten, so two readers of one account
+    may merge in any order. A tombstone is lifted by a row that is observed again.
+
+    :param columns: the staged columns, with every key column among them.
+    :param rows: tuples in the order of ``columns``; each key at most once.
+    """
+    name = stage(connection, table, columns, rows)
+    result = driver_connection(connection).execute(merge_statement(table, columns, source=name))
+    inserted, updated = result.fetchone() or (0, 0)
+    return Merged(inserted, updated)
+
+
+def merge_statement(table: sa.Table, columns: Sequence[str], *, source: str) -> str:
+    """Return the statement that brings ``source`` into ``table`` and counts what it wrote."""
+    key = [column.name for column in table.primary_key.columns]
+    values = [name for name in columns if name not in key]
+    content = [name for name in values if name not in OBSERVATION_COLUMNS]
+    assignments = [f"{name} = excluded.{name}" for name in values]
+    differs = (
+        f"({', '.join(f't.{name}' for name in content)})"
+        f" is distinct from ({', '.join(f'excluded.{name}' for name in content)})"
+    )
+    if "absent_since" in table.c:
+        # Where the record itself says whether it is deleted, its word stands.
+        lifted = ["absent_since"] if "deleted_at" in columns else ["absent_since", "deleted_at"]
+        assignments += [f"{name} = null" for name in lifted]
+        gone = " or ".join(f"t.{name} is not null" for name in lifted)
+        differs = f"({differs} or {gone}) and excluded.observed_at >= t.observed_at"
+    action = f"update set {', '.join(assignments)} where {differs}" if content else "nothing"
+    return f"""
+        /* enerflo-sync: merge into {table.fullname} */
+        with written as (
+            insert into {table.fullname} as t ({", ".join(columns)})
+            select {", ".join(columns)} from {source}
+            on conflict ({", ".join(key)}) do {action}
+            returning (xmax = 0) as inserted
+        )
+        select count(*) filter (where inserted), count(*) filter (where not inserted) from written
+    """  # noqa: S608 - every name comes from the declared schema
+
+
+def append(
+    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> int:
+    """Add the rows of an append-only table whose key is not there yet; return how many were added."""
+    name = stage(connection, table, columns, rows)
+    listed = ", ".join(columns)
+    cursor = driver_connection(connection).execute(
+        f"/* enerflo-sync: append to {table.fullname} */"  # noqa: S608 - names of the declared schema
+        f" insert into {table.fullname} ({listed}) select {listed} from {name} on conflict do nothing"
+    )
+    return cursor.rowcount

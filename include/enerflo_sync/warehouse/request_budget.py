@@ -1,0 +1,298 @@
+"""The request budget of one API key, kept in the warehouse and shared by every process that uses the key.
+
+Two tables (declared in ``warehouse/schema.py``) hold it:
+
+* ``sync.request_slots`` (account, key_fingerprint, slot, used_at): one row per request that the limit
+  allows. A request takes the row that was used longest ago, and only once a whole window has passed since;
+  so in **any** stretch of ``window_seconds`` at most ``limit`` requests are sent, wherever the vendor's own
+  fixed window begins. A process that dies holds nothing: its rows simply grow old.
+* ``sync.request_budgets`` (account, key_fingerprint, limit_per_window, remaining, reset_at, blocked_until,
+  updated_at): what the vendor said. ``blocked_until`` stops everybody after a 429. ``remaining`` is what is
+  left in the vendor's window when something else uses the key too: it is taken from
+  ``x-ratelimit-remaining`` less what was sent since, counted down by each request, and forgotten at
+  ``reset_at``, the latest moment at which that window can end. ``updated_at`` is when it was last told.
+
+Moments are the database's own (``clock_timestamp()``), since the clocks of the machines that share a key
+differ; under any clock but the machine's they are that clock's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock, SystemClock
+from enerflo_sync.errors import RetriableError
+from enerflo_sync.warehouse.engine import warehouse_errors
+
+log = logging.getLogger(__name__)
+
+_PREPARE = (
+    sa.text(
+        """
+        /* enerflo-sync request budget: prepare */
+        insert into sync.request_budgets as b (account, key_fingerprint, limit_per_window)
+        values (:account, :key, :limit)
+        on conflict (account, key_fingerprint) do update set limit_per_window = excluded.limit_per_window
+        where b.limit_per_window is distinct from excluded.limit_per_window
+        """
+    ),
+    sa.text(
+        """
+        /* enerflo-sync request budget: prepare */
+        insert into sync.request_slots (account, key_fingerprint, slot, used_at)
+        select :account, :key, n, timestamptz '1970-01-01 00:00:00+00' from generate_series(0, :limit - 1) n
+        on conflict do nothing
+        """
+    ),
+)
+
+# FOR UPDATE SKIP LOCKED gives every process a slot of its own; the budget row is locked by its update, so
+# `remaining` is counted down one process after the other. Nothing is written unless both are granted.
+_ACQUIRE = sa.text(
+    """
+    /* enerflo-sync request budget: acquire */
+    with moment as materialized (
+        select coalesce(cast(:now as timestamptz), clock_timestamp()) as at
+    ), free as (
+        select s.slot
+        from sync.request_slots s, moment m
+        where s.account = :account and s.key_fingerprint = :key
+          and s.slot < least(:limit, (select b.limit_per_window from sync.request_budgets b
+                                      where b.account = :account and b.key_fingerprint = :key))
+          and s.used_at <= m.at - make_interval(secs => :window)
+        order by s.used_at, s.slot
+        limit 1
+        for update of s skip locked
+    ), paid as (
+        update sync.request_budgets b
+        set remaining = case when b.reset_at > m.at then b.remaining - 1 end
+        from moment m
+        where b.account = :account and b.key_fingerprint = :key
+          and exists (select from free)
+          and (b.blocked_until is null or b.blocked_until <= m.at)
+          and (b.remaining is null or b.reset_at is null or b.reset_at <= m.at or b.remaining > 0)
+        returning m.at, b.remaining
+    )
+    update sync.request_slots s
+    set used_at = p.at
+    from free f, paid p
+    where s.account = :account and s.key_fingerprint = :key and s.slot = f.slot
+    returning s.used_at, p.remaining is not null as steered
+    """
+)
+
+_WAITS = sa.text(
+    """
+    /* enerflo-sync request budget: how long to wait */
+    with moment as materialized (
+        select coalesce(cast(:now as timestamptz), clock_timestamp()) as at
+    )
+    select extract(epoch from b.blocked_until - m.at)::float8 as paused,
+           case when b.remaining <= 0 then extract(epoch from b.reset_at - m.at)::float8 end as used_elsewhere,
+           (select extract(epoch from min(s.used_at) - m.at)::float8 + :window
+            from sync.request_slots s
+            where s.account = :account and s.key_fingerprint = :key
+              and s.slot < least(:limit, b.limit_per_window)) as window_full
+    from sync.request_budgets b, moment m
+    where b.account = :account and b.key_fingerprint = :key
+    """
+)
+
+_OBSERVE = sa.text(
+    """
+    /* enerflo-sync request budget: observe */
+    with moment as materialized (
+        select coalesce(cast(:now as timestamptz), clock_timestamp()) as at
+    ), told as (
+        select m.at,
+               :remaining - (select count(*) from sync.request_slots s
+                             where s.account = :account and s.key_fingerprint = :key
+                               and s.used_at > coalesce(cast(:sent_at as timestamptz), m.at)) as remaining,
+               case when cast(:reset_in as float8) is not null
+                    then m.at + make_interval(secs => :reset_in)
+                    else coalesce(cast(:began as timestamptz), m.at) + make_interval(secs => :window)
+               end as reset_at,
+               m.at + make_interval(secs => :pause) as blocked_until
+        from moment m
+    )
+    update sync.request_budgets b
+    set limit_per_window = coalesce(:vendor_limit, b.limit_per_window),
+        remaining = case
+            when t.remaining is null then b.remaining
+            when b.reset_at > t.at and t.remaining <= b.remaining + :slack
+                then least(b.remaining, t.remaining)
+            else t.remaining end,
+        reset_at = case
+            when t.remaining is null then b.reset_at
+            when cast(:reset_in as float8) is null and b.reset_at > t.at and t.remaining <= b.remaining + :slack
+                then least(b.reset_at, t.reset_at)
+            else t.reset_at end,
+        blocked_until = greatest(b.blocked_until, t.blocked_until),
+        updated_at = t.at
+    from told t
+    where b.account = :account and b.key_fingerprint = :key
+    """
+)
+
+
+class WaitReason(StrEnum):
+    """Why a request had to wait."""
+
+    PAUSED = "paused"
+    USED_ELSEWHERE = "used_elsewhere"
+    WINDOW_FULL = "window_full"
+    CONTENDED = "contended"
+
+
+class WarehouseRequestBudget:
+    """At most ``limit`` requests in any ``window_seconds``, over all processes that use the key.
+
+    Safe to use from several threads. Each acquire is one short statement in a transaction of its own, on a
+    connection of its own from ``engine``'s pool, so a poll's long transaction never holds it.
+
+    :param engine: the warehouse, migrated.
+    :param key_fingerprint: first 16 hex digits of the key's SHA-256.
+    :param limit: requests per window (the vendor's is 300 a minute, REFERENCE.md §2); a lower
+        ``x-ratelimit-limit`` is kept to.
+    :param margin_seconds: added to the window: requests reach the vendor later than they were granted, and
+        not all equally late.
+    :param max_wait_seconds: an acquire that would block longer raises instead.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        account: str,
+        key_fingerprint: str,
+        clock: Clock,
+        limit: int = 300,
+        window_seconds: float = 60.0,
+        *,
+        margin_seconds: float = 2.0,
+        max_wait_seconds: float = 900.0,
+    ) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._account = account
+        self._clock = clock
+        self._window = window_seconds + margin_seconds
+        self._margin = margin_seconds
+        self._max_wait = max_wait_seconds
+        self._limit = limit
+        self._slack = max(1, limit // 10)
+        self._always = {"account": account, "key": key_fingerprint, "limit": limit, "window": self._window}
+        self._lock = threading.Lock()
+        self._prepared = False
+        self._of_thread = threading.local()
+        self._last_remaining: int | None = None
+        self._began: datetime | None = None
+
+    def acquire(self) -> None:
+        """Return when one request may be sent; a wait is logged once per reason.
+
+        :raises RetriableError: it would block longer than ``max_wait_seconds``, or the warehouse is away.
+        :raises ConfigurationError: the tables or the rights on them are missing.
+        """
+        self._prepare()
+        logged: set[WaitReason] = set()
+        while True:
+            with warehouse_errors("the request budget"), self._engine.connect() as connection:
+                row = connection.execute(_ACQUIRE, self._with_now()).one_or_none()
+                if row is not None:
+                    self._of_thread.sent_at, self._of_thread.steered = row.used_at, row.steered
+                    return
+                waits = connection.execute(_WAITS, self._with_now()).mappings().one()
+            reason, seconds = _longest(waits)
+            if seconds > self._max_wait:
+                raise RetriableError(
+                    f"the request budget of account {self._account} has no room for {seconds:.0f} s ({reason}).",
+                    next_step="Run it again after that time.",
+                    retry_after=seconds,
+                )
+            if reason not in logged:
+                logged.add(reason)
+                level = logging.DEBUG if reason is WaitReason.CONTENDED else logging.INFO
+                log.log(
+                    level,
+                    "request_budget.wait account=%s reason=%s seconds=%.1f",
+                    self._account,
+                    reason,
+                    seconds,
+                )
+            self._clock.sleep(seconds)
+
+    def observe(
+        self,
+        limit: int | None,
+        remaining: int | None,
+        reset_at: datetime | None,
+        retry_after: float | None,
+        throttled: bool,
+    ) -> None:
+        """Take in what the answer to this thread's last acquired request said; see ``RequestBudget``.
+
+        Written only where it can change what others may send: on a 429, when the vendor's limit differs,
+        when less than half of the limit is left, or while the key is being steered.
+
+        :raises RetriableError: the warehouse is away.
+        """
+        sent_at: datetime | None = getattr(self._of_thread, "sent_at", None)
+        began = self._window_began(remaining, sent_at)
+        steered = getattr(self._of_thread, "steered", False)
+        matters = throttled or (limit is not None and limit != self._limit)
+        matters = matters or (remaining is not None and (steered or remaining * 2 <= self._limit))
+        if not matters:
+            return
+        reset_in = None if reset_at is None else (reset_at - self._clock.now()).total_seconds()
+        pause = None
+        if throttled:
+            known = retry_after if retry_after is not None else reset_in
+            pause = max(0.0, known) + self._margin if known is not None else self._window
+        news = {
+            "vendor_limit": limit or None,
+            "remaining": remaining,
+            "reset_in": None if reset_in is None else reset_in + self._margin,
+            "pause": pause,
+            "sent_at": sent_at,
+            "began": began,
+            "slack": self._slack,
+        }
+        with warehouse_errors("the request budget"), self._engine.connect() as connection:
+            connection.execute(_OBSERVE, self._with_now() | news)
+
+    def _window_began(self, remaining: int | None, sent_at: datetime | None) -> datetime | None:
+        """Return the earliest request that this process knows to lie in the vendor's present window."""
+        with self._lock:
+            if remaining is None or sent_at is None:
+                return self._began
+            last, self._last_remaining = self._last_remaining, remaining
+            renewed = last is None or remaining > last + self._slack
+            if renewed or self._began is None or sent_at - self._began >= timedelta(seconds=self._window):
+                self._began = sent_at
+            return self._began
+
+    def _prepare(self) -> None:
+        with self._lock:
+            if self._prepared:
+                return
+            with warehouse_errors("the request budget"), self._engine.connect() as connection:
+                for statement in _PREPARE:
+                    connection.execute(statement, self._always)
+            self._prepared = True
+
+    def _with_now(self) -> dict[str, object]:
+        now = None if isinstance(self._clock, SystemClock) else self._clock.now()
+        return {**self._always, "now": now}
+
+
+def _longest(waits: Mapping[str, float | None]) -> tuple[WaitReason, float]:
+    """Return what holds a request longest; all of it must be over before one is sent."""
+    reasons = (WaitReason.PAUSED, WaitReason.USED_ELSEWHERE, WaitReason.WINDOW_FULL)
+    seconds, reason = max((waits[reason] or 0.0, reason) for reason in reasons)
+    # A wait of nothing: another process took the slot or holds the row, look again at once.
+    return (reason, seconds + 0.001) if seconds > 0 else (WaitReason.CONTENDED, 0.005)

@@ -1,0 +1,97 @@
+"""Run records: what each job read and did, kept where the data is (``sync.runs``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from enerflo_sync.warehouse.schema import api_calls, runs
+
+
+class RunState(StrEnum):
+    """How a run ended. Partial: something was put aside or left out, and the report says what."""
+
+    OK = "ok"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run did: ``read = applied + unchanged + quarantined + skipped``.
+
+    ``reasons`` counts why, by group (quarantined, skipped, notice, incomplete); ``resources`` has the same
+    figures per resource; ``requests`` is what the vendor counted against the key.
+    """
+
+    run_id: str
+    account: str
+    job: str
+    state: RunState
+    started_at: datetime
+    finished_at: datetime | None = None
+    read: int = 0
+    applied: int = 0
+    unchanged: int = 0
+    quarantined: int = 0
+    skipped: int = 0
+    requests: int = 0
+    reasons: Mapping[str, Mapping[str, int]] = {}
+    resources: Mapping[str, Mapping[str, Any]] = {}
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Return whether something waits for a person: quarantined input, or a part that was not read."""
+        return self.state is not RunState.OK
+
+
+def start_run(connection: sa.Connection, account: str, job: str, run_id: str, now: datetime) -> None:
+    """Record that a run began. Until :func:`finish_run` it counts as failed, so a kill needs no clean-up."""
+    values = {"account": account, "run_id": run_id, "job": job, "started_at": now, "state": "failed"}
+    statement = insert(runs).values(values)
+    # A retried Airflow task carries the run id of its first try.
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["account", "run_id"], set_={"started_at": now, "finished_at": None}
+        )
+    )
+
+
+def finish_run(connection: sa.Connection, report: RunReport) -> None:
+    """Record how a run ended; the table itself refuses a run whose counts do not add up."""
+    values = msgspec.to_builtins(report, builtin_types=(datetime,))
+    values["state"] = str(report.state)
+    connection.execute(
+        sa.update(runs)
+        .where(runs.c.account == report.account, runs.c.run_id == report.run_id)
+        .values({name: values[name] for name in values if name not in ("account", "run_id", "job")})
+    )
+
+
+def newest_run(connection: sa.Connection, account: str, job: str) -> sa.Row[Any] | None:
+    """Return the newest run of a job that ended ok or partial, or None."""
+    return connection.execute(
+        sa.select(runs)
+        .where(runs.c.account == account, runs.c.job == job, runs.c.state != "failed")
+        .order_by(runs.c.started_at.desc())
+        .limit(1)
+    ).first()
+
+
+def add_api_calls(
+    connection: sa.Connection, account: str, hour: datetime, calls: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Add a run's calls to the counters of its hour, by endpoint (no ids in it, so a few rows an hour)."""
+    for endpoint, counts in calls.items():
+        statement = insert(api_calls).values(account=account, endpoint=endpoint, hour=hour, **counts)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["account", "endpoint", "hour"],
+                set_={name: api_calls.c[name] + statement.excluded[name] for name in counts},
+            )
+        )

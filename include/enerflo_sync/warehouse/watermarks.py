@@ -1,0 +1,34 @@
+"""How far each incremental read has come. A watermark moves in the transaction of the data it covers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from enerflo_sync.warehouse.schema import watermarks
+
+
+def read_watermark(connection: sa.Connection, account: str, name: str) -> datetime | None:
+    """Return the moment up to which ``name`` has been read whole, None when it never was."""
+    return connection.scalar(
+        sa.select(watermarks.c.value).where(watermarks.c.account == account, watermarks.c.name == name)
+    )
+
+
+def move_watermark(
+    connection: sa.Connection, account: str, name: str, value: datetime, *, run_id: str, now: datetime
+) -> None:
+    """Move the watermark to ``value`` if that is later than where it stands; it never moves back."""
+    statement = insert(watermarks).values(
+        account=account, name=name, value=value, recorded_at=now, run_id=run_id
+    )
+    excluded = statement.excluded
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["account", "name"],
+            set_={"value": excluded.value, "recorded_at": excluded.recorded_at, "run_id": excluded.run_id},
+            where=watermarks.c.value < excluded.value,
+        )
+    )

@@ -1,0 +1,82 @@
+"""The house's two import rules (design §3): the engine is free of Airflow, and rooms only look upwards."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ENGINE = Path(__file__).parent.parent / "include" / "enerflo_sync"
+ROOMS = ["enerflo", "warehouse", "mirror", "inbox", "crm", "reconcile", "sync", "quality", "sandbox"]
+# They bring the rooms together.
+ABOVE_ALL = {"cli", "jobs"}
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules() -> list[Path]:
+    return sorted(ENGINE.rglob("*.py"))
+
+
+def room_of(dotted: str) -> str | None:
+    parts = dotted.split(".")
+    return parts[1] if parts[0] == "enerflo_sync" and len(parts) > 1 else None
+
+
+def violations(path: Path, names: Iterator[str]) -> list[str]:
+    home = path.relative_to(ENGINE).parts[0].removesuffix(".py")
+    found = []
+    for name in names:
+        room = room_of(name)
+        if name.split(".")[0] == "airflow":
+            found.append(f"{path.name} imports {name}")
+        elif home in ABOVE_ALL or room is None or room == home:
+            continue
+        elif room in ABOVE_ALL:
+            found.append(f"{path.name} in {home} imports {name}")
+        elif home not in ROOMS:
+            if room in ROOMS:
+                found.append(f"{path.name} is a foundation and imports {name}")
+        elif room in ROOMS and (
+            ROOMS.index(room) > ROOMS.index(home) or home == "sandbox" or room == "sandbox"
+        ):
+            found.append(f"{path.name} in {home} imports {name}")
+    return found
+
+
+def test_the_walk_sees_the_whole_engine() -> None:
+    assert len(modules()) > 40
+    assert {path.relative_to(ENGINE).parts[0] for path in modules()} >= {"enerflo", "mirror", "sandbox"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ENGINE)))
+def test_no_room_imports_airflow_or_a_room_below_it(path: Path) -> None:
+    assert violations(path, imported(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("home", "name", "allowed"),
+    [
+        ("mirror/poll.py", "enerflo_sync.enerflo.client", True),
+        ("mirror/poll.py", "enerflo_sync.errors", True),
+        ("mirror/poll.py", "enerflo_sync.crm.config", False),
+        ("mirror/poll.py", "airflow.sdk", False),
+        ("mirror/poll.py", "enerflo_sync.jobs", False),
+        ("sandbox/world.py", "enerflo_sync.enerflo.times", False),
+        ("reconcile/run.py", "enerflo_sync.sandbox.world", False),
+        ("masking.py", "enerflo_sync.mirror.poll", False),
+        ("jobs.py", "enerflo_sync.reconcile.run", True),
+    ],
+)
+def test_the_rule_can_fail(home: str, name: str, allowed: bool) -> None:
+    assert (violations(ENGINE / home, iter([name])) == []) is allowed
