@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
 from enerflo_sync.warehouse.embedded import embedded_postgres
 from enerflo_sync.warehouse.engine import warehouse_engine
 from enerflo_sync.warehouse.migrate import migrate

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 import sqlalchemy as sa
+
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.mirror.calls import CallCounter

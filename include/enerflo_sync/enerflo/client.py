@@ -18,9 +18,8 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from typing import Generic, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import msgspec
 import requests
@@ -37,6 +36,7 @@ from enerflo_sync.enerflo.answers import (
     written_body,
 )
 from enerflo_sync.enerflo.budget import RequestBudget
+from enerflo_sync.enerflo.calls import Answer, Call, Timeout
 from enerflo_sync.enerflo.failures import AnswerTooHeavyError, OutcomeUnknownError
 from enerflo_sync.enerflo.ids import endpoint_of
 from enerflo_sync.enerflo.refusals import is_heavy, is_transient, refusal
@@ -50,62 +50,18 @@ from enerflo_sync.errors import (
     RetriableError,
 )
 
+__all__ = ["Answer", "Call", "EnerfloClient", "RetryPolicy", "Timeout"]
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+DEFAULT_RETRY = RetryPolicy()
+DEFAULT_TIMEOUT = Timeout()
 _PIECE = 1 << 18
 _DRAIN = 1 << 16
 _JSON_BACK = {"accept": "application/json"}
 _JSON_BOTH_WAYS = {"accept": "application/json", "content-type": "application/json"}
-
-
-@dataclass(frozen=True, slots=True)
-class Timeout:
-    """Seconds after which an attempt is given up.
-
-    :param connect: until the connection stands.
-    :param read: between two pieces of the answer, the first one included.
-    :param total: for the whole body, so that a host that trickles bytes is given up too.
-    """
-
-    connect: float = 10.0
-    read: float = 60.0
-    total: float = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One HTTP attempt, as the ``sync.api_calls`` counters need it.
-
-    :param endpoint: path with ids replaced, ``/api/v3/installs/{id}``.
-    :param status: HTTP status, None where no answer came.
-    :param seconds: from sending to the last byte.
-    :param bytes: body size after decompression.
-    :param failed: it gave no usable answer (a 429 included).
-    """
-
-    endpoint: str
-    status: int | None
-    seconds: float
-    bytes: int
-    throttled: bool
-    failed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
-    """A decoded answer and what it cost.
-
-    :param requested_at: when the attempt that succeeded was sent, aware UTC.
-    :param seconds: how long that attempt took.
-    :param attempts: attempts made, the failed ones included.
-    """
-
-    value: T
-    requested_at: datetime
-    seconds: float
-    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +130,8 @@ class EnerfloClient:
         budget: RequestBudget,
         clock: Clock,
         rng: random.Random,
-        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - an immutable value
-        timeout: Timeout = Timeout(),  # noqa: B008 - an immutable value
+        retry: RetryPolicy = DEFAULT_RETRY,
+        timeout: Timeout = DEFAULT_TIMEOUT,
         on_call: Callable[[Call], None] | None = None,
         max_body_bytes: int = 512 * 1024 * 1024,
         allow_plain_http: bool = False,

@@ -47,12 +47,17 @@ def decode(stable: bytes) -> tuple[dict[str, Any], bool]:
     try:
         record = msgspec.json.decode(stable)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        reason = "not_utf8" if isinstance(error, UnicodeDecodeError) else "not_json"
-        raise BadRecordError(reason) from error
+        raise BadRecordError(_undecodable(error)) from error
     if not isinstance(record, dict):
         raise BadRecordError("not_an_object")
     record.pop("logged_in_user", None)
     return record, nul_removed
+
+
+def _undecodable(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not_utf8"
+    return "number_out_of_range" if "out of range" in str(error) else "not_json"
 
 
 def canonical(record: dict[str, Any]) -> tuple[str, bytes]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from enerflo_sync.sandbox.catalogue import COMPLETED, IN_PROGRESS
 
 if TYPE_CHECKING:
+    from enerflo_sync.sandbox.company import Company
     from enerflo_sync.sandbox.state import InstallState
-    from enerflo_sync.sandbox.world import World
 
 
 class Plant(StrEnum):
@@ -67,7 +67,7 @@ class PlantPlan:
 NO_PLANTS = PlantPlan(0, {}, {})
 
 
-def choose_plants(world: World, per_cause: int) -> PlantPlan:
+def choose_plants(world: Company, per_cause: int) -> PlantPlan:
     """Return up to ``per_cause`` records of every kind, all different, by the world's seed.
 
     A company too small for them (fewer than about 28 installs for each ``per_cause``) gets fewer, and a
@@ -90,11 +90,11 @@ def choose_plants(world: World, per_cause: int) -> PlantPlan:
 
 
 def _take(
-    world: World,
+    world: Company,
     numbers: list[int],
     taken: set[int],
     count: int,
-    fits: Callable[[World, InstallState], bool],
+    fits: Callable[[Company, InstallState], bool],
 ) -> tuple[int, ...]:
     found: list[int] = []
     for number in numbers:
@@ -106,7 +106,7 @@ def _take(
     return tuple(found)
 
 
-def _is_plain(world: World, install: InstallState) -> bool:
+def _is_plain(world: Company, install: InstallState) -> bool:
     """Tell whether every planted field is there: status, equipment, amount, a completed milestone."""
     return (
         install.status_id in (IN_PROGRESS, COMPLETED)
@@ -116,13 +116,13 @@ def _is_plain(world: World, install: InstallState) -> bool:
     )
 
 
-def _is_alone(world: World, install: InstallState) -> bool:
+def _is_alone(world: Company, install: InstallState) -> bool:
     has_more = world.notes.of_install(install.number) or world.change_orders.of_install(install.number)
     return _is_plain(world, install) and not has_more
 
 
 def _choose_notes(
-    world: World, numbers: list[int], taken: set[int], count: int
+    world: Company, numbers: list[int], taken: set[int], count: int
 ) -> dict[NotePlant, tuple[int, ...]]:
     free: list[int] = []
     for number in numbers:

@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime
 
 from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox import render
+from enerflo_sync.sandbox import customer_rows, render
 from enerflo_sync.sandbox.draw import moment_of
 from enerflo_sync.sandbox.exchange import Response, json_answer, raw_answer, refusal
 from enerflo_sync.sandbox.world import UnknownRecordError, World
@@ -116,7 +116,7 @@ def customer_row(world: World, customer_id: int) -> render.Record:
         if number is not None:
             state = world.installs.get(number)
             states[state.install_id] = (world.status_name(state.status_id), state.created, state.updated)
-    return render.customer_row(one, world.era.seed, states)
+    return customer_rows.customer_row(one, world.era.seed, states)
 
 
 def customer(world: World, parameters: Parameters, customer_id: str) -> Response:

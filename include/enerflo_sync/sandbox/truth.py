@@ -12,7 +12,7 @@ from enerflo_sync.sandbox.draw import aware
 from enerflo_sync.sandbox.state import Adder, ChangeOrderState, InstallState
 
 if TYPE_CHECKING:
-    from enerflo_sync.sandbox.world import World
+    from enerflo_sync.sandbox.company import Company
 
 
 class InstallRow(NamedTuple):
@@ -120,7 +120,7 @@ class Truth:
     Rows come in ascending order of their key. They read the world as they go: do not change it meanwhile.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Company) -> None:
         self._world = world
 
     def installs(self) -> Iterator[InstallRow]:
@@ -264,5 +264,11 @@ class Truth:
 
 def _adder_row(change_order_id: int, side: str, adder: Adder) -> AdderRow:
     return AdderRow(
-        change_order_id, str(adder.adder_id), side, adder.name, Decimal(adder.cost), adder.quantity, adder.active
+        change_order_id,
+        str(adder.adder_id),
+        side,
+        adder.name,
+        Decimal(adder.cost),
+        adder.quantity,
+        adder.active,
     )

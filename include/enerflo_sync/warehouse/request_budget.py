@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -81,8 +80,8 @@ _ACQUIRE = sa.text(
     )
     update sync.request_slots s
     set used_at = p.at
-    from free f, paid p
-    where s.account = :account and s.key_fingerprint = :key and s.slot = f.slot
+    from paid p
+    where s.account = :account and s.key_fingerprint = :key and s.slot = (select f.slot from free f)
     returning s.used_at, p.remaining is not null as steered
     """
 )
@@ -94,7 +93,8 @@ _WAITS = sa.text(
         select coalesce(cast(:now as timestamptz), clock_timestamp()) as at
     )
     select extract(epoch from b.blocked_until - m.at)::float8 as paused,
-           case when b.remaining <= 0 then extract(epoch from b.reset_at - m.at)::float8 end as used_elsewhere,
+           case when b.remaining <= 0 then extract(epoch from b.reset_at - m.at)::float8
+           end as used_elsewhere,
            (select extract(epoch from min(s.used_at) - m.at)::float8 + :window
             from sync.request_slots s
             where s.account = :account and s.key_fingerprint = :key
@@ -110,19 +110,19 @@ _OBSERVE = sa.text(
     with moment as materialized (
         select coalesce(cast(:now as timestamptz), clock_timestamp()) as at
     ), told as (
-        select m.at,
-               :remaining - (select count(*) from sync.request_slots s
-                             where s.account = :account and s.key_fingerprint = :key
-                               and s.used_at > coalesce(cast(:sent_at as timestamptz), m.at)) as remaining,
-               case when cast(:reset_in as float8) is not null
-                    then m.at + make_interval(secs => :reset_in)
-                    else coalesce(cast(:began as timestamptz), m.at) + make_interval(secs => :window)
-               end as reset_at,
+        select m.at, cast(:reset_in as float8) is not null as exact,
+               cast(:remaining as bigint) - (select count(*) from sync.request_slots s
+                    where s.account = :account and s.key_fingerprint = :key
+                      and s.used_at > coalesce(cast(:sent_at as timestamptz), m.at)) as remaining,
+               coalesce(
+                   m.at + make_interval(secs => :reset_in),
+                   coalesce(cast(:began as timestamptz), m.at) + make_interval(secs => :window)
+               ) as reset_at,
                m.at + make_interval(secs => :pause) as blocked_until
         from moment m
     )
     update sync.request_budgets b
-    set limit_per_window = coalesce(:vendor_limit, b.limit_per_window),
+    set limit_per_window = coalesce(cast(:vendor_limit as integer), b.limit_per_window),
         remaining = case
             when t.remaining is null then b.remaining
             when b.reset_at > t.at and t.remaining <= b.remaining + :slack
@@ -130,7 +130,7 @@ _OBSERVE = sa.text(
             else t.remaining end,
         reset_at = case
             when t.remaining is null then b.reset_at
-            when cast(:reset_in as float8) is null and b.reset_at > t.at and t.remaining <= b.remaining + :slack
+            when not t.exact and b.reset_at > t.at and t.remaining <= b.remaining + :slack
                 then least(b.reset_at, t.reset_at)
             else t.reset_at end,
         blocked_until = greatest(b.blocked_until, t.blocked_until),
@@ -210,20 +210,15 @@ class WarehouseRequestBudget:
             reason, seconds = _longest(waits)
             if seconds > self._max_wait:
                 raise RetriableError(
-                    f"the request budget of account {self._account} has no room for {seconds:.0f} s ({reason}).",
+                    f"the requests of account {self._account} are used up for {seconds:.0f} s ({reason}).",
                     next_step="Run it again after that time.",
                     retry_after=seconds,
                 )
             if reason not in logged:
                 logged.add(reason)
                 level = logging.DEBUG if reason is WaitReason.CONTENDED else logging.INFO
-                log.log(
-                    level,
-                    "request_budget.wait account=%s reason=%s seconds=%.1f",
-                    self._account,
-                    reason,
-                    seconds,
-                )
+                message = "request_budget.wait account=%s reason=%s seconds=%.1f"
+                log.log(level, message, self._account, reason, seconds)
             self._clock.sleep(seconds)
 
     def observe(
@@ -290,7 +285,7 @@ class WarehouseRequestBudget:
         return {**self._always, "now": now}
 
 
-def _longest(waits: Mapping[str, float | None]) -> tuple[WaitReason, float]:
+def _longest(waits: sa.RowMapping) -> tuple[WaitReason, float]:
     """Return what holds a request longest; all of it must be over before one is sent."""
     reasons = (WaitReason.PAUSED, WaitReason.USED_ELSEWHERE, WaitReason.WINDOW_FULL)
     seconds, reason = max((waits[reason] or 0.0, reason) for reason in reasons)

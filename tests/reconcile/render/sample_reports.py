@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+
 from enerflo_sync.reconcile.report import (
     Cause,
     Difference,
@@ -236,12 +237,15 @@ def tolerated() -> ReconciliationReport:
 
 def every_cause() -> ReconciliationReport:
     """All causes at once, with counts from one to billions, in more fields than a chart draws."""
-    by_cause = {cause: 9**index for index, cause in enumerate(Cause)}
     causes = list(Cause)
     fields = [
         FieldCount(f"field_{index:02d}", 3, {causes[index % 15]: 2, causes[(index + 4) % 15]: 1})
         for index in range(24)
     ]
+    by_cause = {
+        cause: 9**index + sum(field.by_cause.get(cause, 0) for field in fields)
+        for index, cause in enumerate(Cause)
+    }
     table = TableReport(
         table_name="change_orders",
         crm_table="warehouse.a_schema_with_a_long_name.change_orders_of_the_company",

@@ -134,11 +134,9 @@ def visible(text: str) -> str:
 def _visible_character(character: str) -> str:
     if character == "\n":
         return "⏎"
-    if character == " " or character in _JOINERS:
+    if character.isprintable() or character in _JOINERS:
         return character
-    if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"}:
-        return character.encode("unicode_escape").decode("ascii")
-    return character
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def shown_values(difference: Difference, width: int) -> tuple[ShownValue, ShownValue]:
@@ -192,9 +190,9 @@ def _look_alike(left: str, right: str) -> bool:
 
 
 def _first_difference(left: str, right: str) -> int:
-    """Return the index of the first character that differs, 0 where one text is only shorter."""
+    """Return the index of the first character that differs; the shorter length where there is none."""
     pairs = enumerate(zip(left, right, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), 0)
+    return next((index for index, (a, b) in pairs if a != b), min(len(left), len(right)))
 
 
 def _shown(value: Any, text: str, start: int, width: int) -> ShownValue:

@@ -1,0 +1,29 @@
+# Airflow with enerflo-sync beside it: the exact packages of uv.lock, in an environment of their own.
+# The base image's own packages differ from the lock's and stay unused; its entry point and user are kept.
+
+FROM apache/airflow:3.3.2-python3.11 AS build
+USER root
+ENV UV_COMPILE_BYTECODE=1 \
+    UV_LINK_MODE=copy \
+    UV_NO_CACHE=1 \
+    UV_PROJECT_ENVIRONMENT=/opt/enerflo \
+    UV_PYTHON=python3.11 \
+    UV_PYTHON_DOWNLOADS=never
+RUN python -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check uv==0.13.9
+WORKDIR /opt/airflow
+COPY pyproject.toml uv.lock README.md ./
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --no-install-project
+# Installed in place: what runs is /opt/airflow/include, the same path that compose mounts.
+COPY include ./include
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow
+
+FROM apache/airflow:3.3.2-python3.11
+ENV PATH=/opt/enerflo/bin:$PATH \
+    VIRTUAL_ENV=/opt/enerflo \
+    ENERFLO_SYNC_CONFIG=/opt/airflow/include/config/sync.yaml
+COPY --from=build /opt/enerflo /opt/enerflo
+COPY include ./include
+COPY plugins ./plugins
+COPY dags ./dags
+# Fails the build, not the first start, when an import or an entry point is broken.
+RUN airflow version && enerflo-sync --help > /dev/null

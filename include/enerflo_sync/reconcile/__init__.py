@@ -1,0 +1,1 @@
+"""Compare the mirror with the CRM tables, give every difference a cause, and report it."""

@@ -1,0 +1,231 @@
+"""What an incremental run has to look at so that its result is the one of a full run.
+
+A difference can only appear or vanish where a row moved, and where a row differed before it may get
+another cause by the passing of time. So the wanted keys are: mirror rows observed or deleted, and CRM rows
+updated, since the run that this one stands on (less a lookback for transactions that were open then), and
+every key that differed then. A row that was deleted from the CRM moved without a trace; it shows in the
+count of rows, and only when the counts do not add up are the keys of both sides compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.compare import Comparison
+
+# A run that writes for longer than this without an end is taken for dead.
+LONGEST_RUN = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The reconciliation that an incremental one stands on."""
+
+    reconciliation_id: str
+    compared_until: datetime
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What to stand on, or why there is nothing to stand on and everything is compared."""
+
+    previous: Previous | None
+    reason: str = ""
+
+
+_LATEST = sa.text("""
+/* enerflo-sync reconcile: the run that an incremental one stands on */
+select r.reconciliation_id, r.compared_until, r.config_hash, r.differences, r.report->>'live' as live,
+       (select count(*) from sync.differences d
+        where d.account = r.account and d.reconciliation_id = r.reconciliation_id) as kept
+from sync.reconciliations r
+where r.account = :account and r.reconciliation_id <> :reconciliation_id and r.finished_at is not null
+order by r.compared_until desc, r.started_at desc limit 1
+""")
+
+# What a job wrote carries the time it was seen, which for a long one may lie well before its commit.
+_OPEN_RUNS = sa.text("""
+/* enerflo-sync reconcile: jobs that were writing at that time */
+select min(started_at) from sync.runs
+where account = :account and started_at > :earliest and started_at < :until
+  and (finished_at is null or finished_at >= :until)
+""")
+
+
+def find_basis(
+    connection: sa.Connection,
+    account: str,
+    reconciliation_id: str,
+    *,
+    config_hash: str,
+    live: str,
+    lookback_minutes: int,
+) -> Basis:
+    """Return the newest finished reconciliation if this one may stand on it, else the reason why not.
+
+    :param live: digest of the live types that were compared; other types compare otherwise.
+    """
+    row = connection.execute(_LATEST, {"account": account, "reconciliation_id": reconciliation_id}).first()
+    if row is None:
+        return Basis(None, "Compared in full: this is the first reconciliation.")
+    if row.config_hash != config_hash:
+        return Basis(None, "Compared in full: the mapping changed since the last reconciliation.")
+    if row.live != live:
+        return Basis(None, "Compared in full: the CRM tables' columns changed since the last reconciliation.")
+    if row.kept != row.differences:
+        return Basis(None, "Compared in full: the last reconciliation's differences are no longer stored.")
+    until = row.compared_until
+    started = connection.scalar(
+        _OPEN_RUNS, {"account": account, "until": until, "earliest": until - LONGEST_RUN}
+    )
+    since = min(until, started or until) - timedelta(minutes=lookback_minutes)
+    return Basis(Previous(row.reconciliation_id, until, since))
+
+
+_WANTED = Template("""
+/* enerflo-sync reconcile $name: keys to look at */
+create temporary table $wanted on commit drop as
+select $joins from (
+  select $mine from $mirror e where $rows and e.observed_at > %(since)s
+  union all
+  select $mine from $mirror e where $rows and e.deleted_at > %(since)s
+  union all
+  select $theirs from $crm t where $known and ($updated or t.$updated_at is null)
+  $before
+) k group by $joins
+""")
+
+_BEFORE = Template("""
+  union all
+  select $keys from sync.differences d
+  where d.account = %(account)s and d.reconciliation_id = %(previous)s and d.table_name = $table $which
+""")
+
+_BEFORE_BY_CRM_KEY = Template("""
+  union all
+  select $theirs from sync.differences d join $crm t on $on
+  where d.account = %(account)s and d.reconciliation_id = %(previous)s and d.table_name = $table and $known
+""")
+
+
+def wanted_statement(plan: Comparison) -> str:
+    """Return the statement that collects the wanted join keys; takes ``account``, ``since``, ``previous``."""
+    assert plan.updated_at is not None  # noqa: S101 - a table without it is compared in full
+    first = plan.joins[0].crm_name
+    before = _BEFORE.substitute(
+        keys=", ".join(f"(d.key->>{literal(j.crm_name)})::{j.type}" for j in plan.joins),
+        table=literal(plan.name),
+        which="" if plan.mapping.joined_by_key else f"and jsonb_exists(d.key, {literal(first)})",
+    )
+    if not plan.mapping.joined_by_key:
+        columns = {name: plan.live.columns[name].type for name in plan.mapping.key_columns}
+        before += _BEFORE_BY_CRM_KEY.substitute(
+            theirs=plan.select_join("crm"),
+            crm=plan.crm,
+            known=plan.crm_key_known,
+            table=literal(plan.name),
+            on=" and ".join(
+                f"t.{quoted(name)} = (d.key->>{literal(name)})::{kind.replace('%', '%%')}"
+                for name, kind in columns.items()
+            ),
+        )
+    return _WANTED.substitute(
+        name=plan.name,
+        wanted=plan.wanted,
+        joins=plan.join_names(),
+        mine=plan.select_join("mirror"),
+        theirs=plan.select_join("crm"),
+        mirror=plan.mirror,
+        rows=plan.mirror_rows,
+        crm=plan.crm,
+        known=plan.crm_key_known,
+        updated=_updated_since(plan),
+        updated_at=quoted(plan.updated_at),
+        before=before,
+    )
+
+
+def _updated_since(plan: Comparison) -> str:
+    """Return the condition that a CRM row moved, written so that an index on the column serves it."""
+    name = plan.updated_at or ""
+    column, zone = f"t.{quoted(name)}", literal(plan.mapping.time_zone)
+    match plan.live.columns[name].kind:
+        case Kind.TIMESTAMPTZ:
+            return f"{column} > %(since)s"
+        case Kind.TIMESTAMP:
+            return f"{column} > %(since)s::timestamptz at time zone {zone}"
+        case _:
+            return f"{column} >= (%(since)s::timestamptz at time zone {zone})::date"
+
+
+_TALLY = Template("""
+/* enerflo-sync reconcile $name: do the rows that nobody wants still pair off? */
+select (select count(*) from $wanted w join $mirror e on $on_mirror and $rows where e.deleted_at is null)
+         as wanted_mirror,
+       (select count(*) from $wanted w join $crm t on $on_crm) as wanted_crm,
+       $loose as loose_crm
+""")
+
+
+def tally_statement(plan: Comparison) -> str:
+    """Return the statement that counts the wanted rows of both sides, and CRM rows without a join key."""
+    nullable = "0" if plan.unique and plan.mapping.joined_by_key else ""
+    known = f"(select count(*) from {plan.crm} t where not ({plan.crm_key_known}))"  # noqa: S608 - quoted names
+    return _TALLY.substitute(
+        name=plan.name,
+        wanted=plan.wanted,
+        mirror=plan.mirror,
+        crm=plan.crm,
+        rows=plan.mirror_rows,
+        on_mirror=" and ".join(f"{_typed(j.mirror, j.type)} = w.j{n}" for n, j in enumerate(plan.joins, 1)),
+        on_crm=" and ".join(f"{_typed(j.crm, j.type)} = w.j{n}" for n, j in enumerate(plan.joins, 1)),
+        loose=nullable or known,
+    )
+
+
+def _typed(expression: str, kind: str) -> str:
+    return f"{expression}::text" if kind == "text" else expression
+
+
+_LOST = Template("""
+/* enerflo-sync reconcile $name: keys that stand on one side only */
+insert into $wanted ($joins)
+select k.* from (
+  select $either from (select $mine from $mirror e where $rows and e.deleted_at is null) m
+  full join (select $theirs from $crm t where $known) c on $on
+  where m.j1 is null or c.j1 is null
+) k group by $joins
+except select $joins from $wanted
+""")
+
+
+def lost_statement(plan: Comparison) -> str:
+    """Return the statement that adds the keys which only one side has to the wanted ones."""
+    return _LOST.substitute(
+        name=plan.name,
+        wanted=plan.wanted,
+        joins=plan.join_names(),
+        either=", ".join(f"coalesce(m.j{n}, c.j{n}) as j{n}" for n, _ in enumerate(plan.joins, 1)),
+        mine=", ".join(f"{_typed(j.mirror, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
+        theirs=", ".join(f"{_typed(j.crm, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
+        mirror=plan.mirror,
+        rows=plan.mirror_rows,
+        crm=plan.crm,
+        known=plan.crm_key_known,
+        on=plan.on("m", "c"),
+    )
+
+
+def pairs_off(counts: dict[str, Any], enerflo_rows: int, crm_rows: int) -> bool:
+    """Return whether every row outside the wanted keys can have its partner on the other side."""
+    return bool(
+        crm_rows - counts["wanted_crm"] - counts["loose_crm"] == enerflo_rows - counts["wanted_mirror"]
+    )

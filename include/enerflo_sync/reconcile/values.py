@@ -1,0 +1,237 @@
+"""One mapped field as SQL: both sides' values in one domain, whether they are equal, and how they show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import Kind, LiveColumn
+from enerflo_sync.crm.mapping import FieldMapping, FieldType, NullRule, Precision
+from enerflo_sync.crm.names import literal
+
+_DAY = (
+    r"(?:(?!0000)[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    r"|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+    r"|(?!0000)(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29)"
+)
+_TIME = r"[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{1,9})?)?"
+# What a text must look like so that its cast cannot fail: pg_input_is_valid exists only from 16 on.
+NUMBER_TEXT = r"^[-+]?(?:[0-9]{1,100}(?:\.[0-9]{0,100})?|\.[0-9]{1,100})(?:[eE][-+]?[0-9]{1,3})?$"
+ZONED_TEXT = rf"^{_DAY}{_TIME} ?(?:Z|[-+](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?)$"
+NAIVE_TEXT = rf"^{_DAY}(?:{_TIME})?$"
+WHOLE_TEXT = "^-?[0-9]{1,18}$"
+BLANK = "E' \\t\\r\\n'"
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One side's value: in the domain, the text that does not convert to it, and as a JSON value."""
+
+    value: str
+    rest: str
+    shown: str
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field's SQL. ``equal`` is the declared comparison; the operands differ where it need be asked.
+
+    :param pairs: Enerflo's and the CRM's expressions that are all alike exactly when nothing differs.
+    """
+
+    name: str
+    mapping: FieldMapping
+    enerflo: Operand
+    crm: Operand
+    equal: str
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the expressions to compare row-wise."""
+        pairs = [(self.enerflo.value, self.crm.value)]
+        if (self.enerflo.rest, self.crm.rest) != (_NOTHING, _NOTHING):
+            pairs.append((self.enerflo.rest, self.crm.rest))
+        return pairs
+
+    @property
+    def differs(self) -> str:
+        """Return the condition under which the two sides are not exactly alike in the domain."""
+        return " or ".join(f"{mine} is distinct from {theirs}" for mine, theirs in self.pairs)
+
+
+_NOTHING = "null::text"
+
+
+def mirror_kind(column: sa.types.TypeEngine[Any]) -> Kind:
+    """Return how a mirror column's values compare."""
+    kinds: list[tuple[type[Any], Kind]] = [
+        (sa.Integer, Kind.INTEGER),
+        (sa.Numeric, Kind.DECIMAL),
+        (sa.DateTime, Kind.TIMESTAMPTZ),
+        (sa.Boolean, Kind.BOOLEAN),
+        (sa.JSON, Kind.JSONB),
+    ]
+    return next((kind for base, kind in kinds if isinstance(column, base)), Kind.TEXT)
+
+
+def field_sql(
+    name: str,
+    mapping: FieldMapping,
+    enerflo: tuple[str, Kind],
+    crm: tuple[str, LiveColumn],
+    *,
+    table_zone: str,
+    fold: str,
+) -> Field:
+    """Return the SQL of one field.
+
+    :param enerflo: the expression that holds the mirror's raw value, and its kind.
+    :param crm: the expression that holds the CRM's raw value, and its live column.
+    :param table_zone: zone of times without one, where the field declares none.
+    :param fold: name of the collation whose case rules apply, quoted, or ``""``.
+    """
+    zone = mapping.time_zone or table_zone
+    live = crm[1]
+    # A CRM date can only ever say the day: the time of day is no difference.
+    domain = FieldType.DATE if mapping.type is FieldType.TIMESTAMP and live.kind is Kind.DATE else mapping.type
+    is_plain_text = live.type == "text" or live.type.startswith("character varying")
+    crm_raw = crm[0] if live.kind is not Kind.TEXT or is_plain_text else f"{crm[0]}::text"
+    mine = _operand(enerflo[0], enerflo[1], domain, zone, mapping.values)
+    theirs = _operand(crm_raw, live.kind, domain, zone, {})
+    return Field(name, mapping, mine, theirs, _equal(mapping, domain, enerflo, (crm_raw, live.kind), zone, fold))
+
+
+def _operand(raw: str, kind: Kind, domain: FieldType, zone: str, values: dict[str, str]) -> Operand:
+    match domain:
+        case FieldType.NUMBER | FieldType.INTEGER:
+            return _number(raw, kind, domain)
+        case FieldType.TIMESTAMP | FieldType.DATE:
+            return _moment(raw, kind, domain, zone)
+        case FieldType.BOOLEAN:
+            return _boolean(raw, kind)
+        case FieldType.JSON:
+            value = raw if kind is Kind.JSONB else f"{raw}::jsonb"
+            return Operand(value, _NOTHING, value)
+        case _:
+            value = _text(raw, kind)
+            return Operand(_translated(value, values), _NOTHING, f"to_jsonb({value})")
+
+
+def _text(raw: str, kind: Kind) -> str:
+    if kind is Kind.DECIMAL:
+        return f"trim_scale({raw})::text"
+    return raw if kind is Kind.TEXT else f"{raw}::text"
+
+
+def _translated(text: str, values: dict[str, str]) -> str:
+    if not values:
+        return text
+    cases = " ".join(f"when {literal(mine)} then {literal(theirs)}" for mine, theirs in values.items())
+    return f"(case {text} {cases} else {text} end)"
+
+
+def _number(raw: str, kind: Kind, domain: FieldType) -> Operand:
+    shown = f"to_jsonb({raw}::text)" if domain is FieldType.NUMBER else f"to_jsonb({raw})"
+    if kind is not Kind.TEXT:
+        return Operand(f"{raw}::numeric" if kind is Kind.FLOAT else raw, _NOTHING, shown)
+    text = f"btrim({raw}, {BLANK})"
+    fits = f"{text} ~ {literal(NUMBER_TEXT)}"
+    return Operand(f"(case when {fits} then {text}::numeric end)", _unless(fits, raw), shown)
+
+
+def _unless(fits: str, raw: str) -> str:
+    return f"(case when not ({fits}) then {raw} end)"
+
+
+def moment(raw: str, kind: Kind, zone: str) -> str:
+    """Return a value of a time type as timestamptz; times without a zone are in ``zone``."""
+    if kind is Kind.TIMESTAMPTZ:
+        return raw
+    return f"({raw}{'::timestamp' if kind is Kind.DATE else ''} at time zone {literal(zone)})"
+
+
+def _moment(raw: str, kind: Kind, domain: FieldType, zone: str) -> Operand:
+    rest = _NOTHING
+    if kind is Kind.TEXT:
+        text = f"btrim({raw}, {BLANK})"
+        zoned, naive = f"{text} ~ {literal(ZONED_TEXT)}", f"{text} ~ {literal(NAIVE_TEXT)}"
+        value = (
+            f"(case when {zoned} then {text}::timestamptz"
+            f" when {naive} then {text}::timestamp at time zone {literal(zone)} end)"
+        )
+        rest = _unless(f"{zoned} or {naive}", raw)
+    elif domain is FieldType.DATE and kind is not Kind.TIMESTAMPTZ:
+        value = raw if kind is Kind.DATE else f"{raw}::date"
+        return Operand(value, rest, f"to_jsonb({value})")
+    else:
+        value = moment(raw, kind, zone)
+    if domain is FieldType.DATE:
+        value = f"({value} at time zone {literal(zone)})::date"
+    return Operand(value, rest, f"to_jsonb({raw if kind is Kind.TEXT else value})")
+
+
+def _boolean(raw: str, kind: Kind) -> Operand:
+    if kind is Kind.INTEGER:
+        return Operand(f"({raw} <> 0)", _NOTHING, f"to_jsonb({raw})")
+    if kind is not Kind.TEXT:
+        return Operand(raw, _NOTHING, f"to_jsonb({raw})")
+    text = f"lower(btrim({raw}, {BLANK}))"
+    yes, no = f"{text} in ('t', 'true', 'y', 'yes', 'on', '1')", f"{text} in ('f', 'false', 'n', 'no', 'off', '0')"
+    value = f"(case when {yes} then true when {no} then false end)"
+    return Operand(value, _unless(f"{yes} or {no}", raw), f"to_jsonb({raw})")
+
+
+def _equal(
+    mapping: FieldMapping,
+    domain: FieldType,
+    enerflo: tuple[str, Kind],
+    crm: tuple[str, Kind],
+    zone: str,
+    fold: str,
+) -> str:
+    """Return the declared comparison as a condition that is never null."""
+    raws = [_without_blank(raw, kind, mapping) for raw, kind in (enerflo, crm)]
+    mine = _operand(raws[0], enerflo[1], domain, zone, mapping.values)
+    theirs = _operand(raws[1], crm[1], domain, zone, {})
+    left, right = (
+        _normalised(operand.value, mapping, domain, zone, fold) for operand in (mine, theirs)
+    )
+    same = f"{left} is not distinct from {right}"
+    if mapping.tolerance is not None or mapping.tolerance_percent is not None:
+        limits = [f"{mapping.tolerance or 0!r}::numeric"]
+        if mapping.tolerance_percent:
+            limits.append(f"abs({left}) * {mapping.tolerance_percent / 100!r}::numeric")
+        same = f"({same} or abs({left} - {right}) <= greatest({', '.join(limits)}))"
+    if (mine.rest, theirs.rest) != (_NOTHING, _NOTHING):
+        same = f"({mine.rest} is not distinct from {theirs.rest} and {same})"
+    if mapping.null is NullRule.IGNORE:
+        same = f"({raws[0]} is null or {raws[1]} is null or {same})"
+    return f"coalesce({same}, false)"
+
+
+def _without_blank(raw: str, kind: Kind, mapping: FieldMapping) -> str:
+    if mapping.null is not NullRule.EMPTY_IS_NULL or kind is not Kind.TEXT:
+        return raw
+    trims = mapping.trim or mapping.type is not FieldType.TEXT
+    return f"nullif(btrim({raw}, {BLANK}), '')" if trims else f"nullif({raw}, '')"
+
+
+def _normalised(value: str, mapping: FieldMapping, domain: FieldType, zone: str, fold: str) -> str:
+    if domain is FieldType.TIMESTAMP and mapping.precision is not Precision.MICROSECOND:
+        if mapping.precision is Precision.DAY:
+            return f"({value} at time zone {literal(zone)})::date"
+        return f"date_trunc({literal(mapping.precision)}, {value})"
+    if domain is FieldType.TEXT:
+        return normal_text(value, mapping, fold)
+    return value
+
+
+def normal_text(value: str, mapping: FieldMapping, fold: str) -> str:
+    """Return a text as it is compared: trimmed and case-folded where declared."""
+    if mapping.trim:
+        value = f"btrim({value}, {BLANK})"
+    if mapping.fold_case:
+        value = f"lower({value}{f' collate {fold}' if fold else ''})"
+    return value

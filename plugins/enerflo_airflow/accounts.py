@@ -1,0 +1,48 @@
+"""The accounts of sync.yaml as Airflow needs them: names of DAGs, assets and tags.
+
+Reading the file asks for no secret and no warehouse, so DAG files may do it while they are parsed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from airflow.sdk import Asset
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.load import load_config
+
+# The same variable as enerflo_sync.jobs.CONFIG_VARIABLE, whose import would cost each parse a second.
+CONFIG_VARIABLE = "ENERFLO_SYNC_CONFIG"
+DEFAULT_ACCOUNT = "default"
+# Airflow's processes run in folders of their own, so the file is found beside plugins/.
+_SHIPPED_CONFIG = Path(__file__).resolve().parents[2] / "include" / "config" / "sync.yaml"
+
+
+def config_path() -> Path:
+    """Return the path of sync.yaml: ``ENERFLO_SYNC_CONFIG``, or the one in ``include/`` beside ``plugins/``."""
+    return Path(os.environ.get(CONFIG_VARIABLE) or _SHIPPED_CONFIG)
+
+
+def sync_config() -> SyncConfig:
+    """Return the configuration.
+
+    :raises ConfigurationError: it cannot be read or holds mistakes; Airflow shows the text as the DAG
+        file's import error.
+    """
+    return load_config(config_path(), os.environ)
+
+
+def account_name(job: str, account: str) -> str:
+    """Return the name of an account's own DAG or asset: ``enerflo_poll``, ``enerflo_poll__west``."""
+    return f"enerflo_{job}" if account == DEFAULT_ACCOUNT else f"enerflo_{job}__{account}"
+
+
+def account_tags(account: str) -> list[str]:
+    """Return the tags by which an account's DAGs are found in the UI."""
+    return ["enerflo", f"account:{account}"]
+
+
+def mirror_asset(account: str) -> Asset:
+    """Return the asset that stands for the account's mirror tables."""
+    return Asset(name=account_name("mirror", account), uri=f"enerflo://{account}/mirror")

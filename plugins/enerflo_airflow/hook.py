@@ -1,0 +1,197 @@
+"""The connection type ``enerflo``, and an account opened with Airflow's connections."""
+
+from __future__ import annotations
+
+import random
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from airflow.providers.http.hooks.http import HttpHook
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+from enerflo_sync.clock import SystemClock
+from enerflo_sync.enerflo.budget import UnlimitedBudget
+from enerflo_sync.enerflo.client import EnerfloClient, Timeout
+from enerflo_sync.enerflo.retry import RetryPolicy
+from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
+from enerflo_sync.jobs import Credentials, Workplace
+
+from enerflo_airflow.accounts import config_path, sync_config
+
+DEFAULT_HOST = "enerflo.io"
+_FALSE_WORDS = frozenset({"false", "f", "no", "n", "off", "0"})
+# A person waits for the Test button, so it gives up sooner than a task does.
+_TEST_TIMEOUT = Timeout(connect=5.0, read=10.0, total=15.0)
+_TEST_RETRY = RetryPolicy(attempts=2, unreachable_attempts=1, unreadable_attempts=1, total_seconds=20.0)
+
+
+class EnerfloHook(BaseHook):
+    """Opens one Enerflo account from an Airflow connection of type ``enerflo``.
+
+    The connection holds host, port and, as its password, the API key; its extras ``verify``,
+    ``ca_bundle`` and ``proxy`` say how the way there is secured. Unknown extras are ignored.
+
+    :param enerflo_conn_id: id of the connection.
+    """
+
+    conn_name_attr = "enerflo_conn_id"
+    default_conn_name = "enerflo_default"
+    conn_type = "enerflo"
+    hook_name = "Enerflo"
+
+    def __init__(self, enerflo_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.enerflo_conn_id = enerflo_conn_id
+
+    @cached_property
+    def connection(self) -> Connection:
+        """Return the Airflow connection.
+
+        :raises ConfigurationError: it is not defined.
+        """
+        return _connection(self.enerflo_conn_id, "Enerflo")
+
+    @property
+    def base_url(self) -> str:
+        """Return the address that the connection names, ``https://enerflo.io`` where it names none.
+
+        The host may be a whole address, such as that of a sandbox: ``http://127.0.0.1:8801``.
+        """
+        connection = self.connection
+        host = (connection.host or DEFAULT_HOST).strip().rstrip("/")
+        address = host if "://" in host else f"{connection.schema or 'https'}://{host}"
+        parts = urlsplit(address)
+        usual_port = {"https": 443, "http": 80}.get(parts.scheme)
+        port = connection.port
+        if not port or port == usual_port or parts.netloc.rpartition("]")[2].count(":"):
+            return address
+        return parts._replace(netloc=f"{parts.netloc}:{port}").geturl()
+
+    @property
+    def api_key(self) -> str:
+        """Return the API key.
+
+        :raises ConfigurationError: the connection has none.
+        """
+        key = (self.connection.password or "").strip()
+        if not key:
+            raise ConfigurationError(
+                "the connection has no API key.",
+                where=f"Airflow connection {self.enerflo_conn_id}",
+                next_step="Put the key of Enerflo's company settings into its field API key.",
+            )
+        return key
+
+    def get_conn(self) -> requests.Session:
+        """Return a session with the connection's proxy and TLS settings, and without the key.
+
+        The session machinery is :class:`HttpHook`'s, which would also send every unknown extra, and a
+        login, to the vendor: both are taken off again.
+        """
+        self.connection  # noqa: B018 - raises our own error where the connection is not defined
+        session = HttpHook(http_conn_id=self.enerflo_conn_id).get_conn(
+            extra_options={"proxies": self._proxies(), "verify": self._verify()}
+        )
+        session.headers = requests.utils.default_headers()
+        session.auth = None
+        return session
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Return whether Enerflo accepts the key, and a sentence that says what to change if not."""
+        try:
+            address = self.base_url
+            client = EnerfloClient(
+                self.get_conn(),
+                address,
+                self.api_key,
+                budget=UnlimitedBudget(),
+                clock=SystemClock(),
+                rng=random.Random(),
+                timeout=_TEST_TIMEOUT,
+                retry=_TEST_RETRY,
+            )
+            client.check()
+        except EnerfloSyncError as error:
+            return False, str(error)
+        return True, f"{address} accepts the API key."
+
+    def _extras(self) -> dict[str, Any]:
+        return dict(self.connection.extra_dejson)
+
+    def _proxies(self) -> dict[str, str]:
+        extras = self._extras()
+        if isinstance(extras.get("proxies"), dict):
+            return {str(scheme): str(address) for scheme, address in extras["proxies"].items()}
+        proxy = str(extras.get("proxy") or "").strip()
+        return {"http": proxy, "https": proxy} if proxy else {}
+
+    def _verify(self) -> bool | str:
+        extras = self._extras()
+        verify = extras.get("verify")
+        # A connection written as a URI has only texts.
+        if verify is not None and str(verify).strip().lower() in _FALSE_WORDS:
+            return False
+        return str(extras.get("ca_bundle") or "").strip() or True
+
+
+def workplace(account: str, *, reads_enerflo: bool = False) -> Workplace:
+    """Return one account of sync.yaml, opened with the Airflow connections that the file names for it.
+
+    :param reads_enerflo: whether the session takes the Enerflo connection's proxy and TLS settings; without
+        it that connection does not have to exist.
+    :raises ConfigurationError: the file has mistakes or no such account, or the connection is not defined.
+    """
+    config = sync_config()
+    connections = config.account(account).airflow
+    hook = EnerfloHook(connections.enerflo_connection)
+    return Workplace(
+        account,
+        config,
+        config_path(),
+        Credentials(
+            base_url=lambda: hook.base_url,
+            api_key=lambda: hook.api_key,
+            warehouse_url=lambda: warehouse_url(connections.warehouse_connection),
+        ),
+        session=hook.get_conn() if reads_enerflo else requests.Session(),
+    )
+
+
+def warehouse_url(conn_id: str) -> str:
+    """Return the SQLAlchemy URL of an Airflow connection of type ``postgres``, password included.
+
+    The extras that libpq knows (``sslmode``, ``sslrootcert``, …) come along. A host that begins with ``/``
+    is the folder of a unix socket.
+
+    :raises ConfigurationError: the connection is not defined or is of another type.
+    """
+    connection = _connection(conn_id, "Postgres")
+    if connection.conn_type not in ("postgres", "postgresql"):
+        raise ConfigurationError(
+            f"the connection is of type {connection.conn_type}, and the warehouse is PostgreSQL.",
+            where=f"Airflow connection {conn_id}",
+            next_step="Change its type to Postgres, or name another one under airflow.warehouse_connection.",
+        )
+    url = PostgresHook(postgres_conn_id=conn_id, sqlalchemy_scheme="postgresql+psycopg").sqlalchemy_url
+    extras = {
+        name: str(value)
+        for name, value in connection.extra_dejson.items()
+        if name not in PostgresHook.ignored_extra_options and isinstance(value, str | int)
+    }
+    if url.host and url.host.startswith("/"):
+        url, extras = url.set(host=None), {"host": url.host, **extras}
+    return url.update_query_dict(extras).render_as_string(hide_password=False)
+
+
+def _connection(conn_id: str, kind: str) -> Connection:
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise ConfigurationError(
+            "the connection is not defined in Airflow.",
+            where=f"Airflow connection {conn_id}",
+            next_step=f"Create it under Admin, Connections, with the type {kind}.",
+        ) from None

@@ -1,0 +1,47 @@
+"""Addresses of the report pages, and the button that leads from a task to its report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from airflow.configuration import conf
+from airflow.sdk import BaseOperatorLink, XCom
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+    from airflow.sdk.types import TaskInstanceKey
+
+APP_PREFIX = "/enerflo"
+# The route of the page that shows the reports inside the Airflow UI.
+UI_ROUTE = "enerflo-reports"
+
+
+def base_path() -> str:
+    """Return the path under which Airflow is served, without a trailing slash: ``""`` for the root."""
+    return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
+
+
+def report_path(account: str, reconciliation_id: str | None = None) -> str:
+    """Return the path of a report within the reports app, or that of the account's list of reports."""
+    path = f"/reports/{quote(account, safe='')}"
+    return f"{path}/{quote(reconciliation_id, safe='')}" if reconciliation_id else path
+
+
+def ui_address(account: str, reconciliation_id: str | None = None) -> str:
+    """Return the address at which the Airflow UI shows a report in its own frame."""
+    base = base_path()
+    return f"{base}/plugin/{UI_ROUTE}{base}{APP_PREFIX}{report_path(account, reconciliation_id)}"
+
+
+class ReportLink(BaseOperatorLink):
+    """Leads from a reconciliation task to its report, inside the Airflow UI."""
+
+    name = "Reconciliation report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the report's address, ``""`` (no button) where the task made none."""
+        result: Any = XCom.get_value(ti_key=ti_key, key="return_value")
+        if not isinstance(result, dict) or "reconciliation_id" not in result:
+            return ""
+        return ui_address(result["account"], result["reconciliation_id"])

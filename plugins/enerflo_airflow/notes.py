@@ -1,0 +1,82 @@
+"""What a run did, in one line for people, and how it becomes the note of the DAG run.
+
+A task cannot write the note of its run, so it leaves the line as an XCom, and a listener in the scheduler
+takes it over when the run ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from airflow.listeners import hookimpl
+from enerflo_sync.reconcile.report import ReconciliationReport
+from enerflo_sync.warehouse.runs import RunReport, RunState
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+
+NOTE_KEY = "enerflo_note"
+# What Airflow's column takes.
+LONGEST_NOTE = 1000
+
+
+def poll_note(report: RunReport) -> str:
+    """Return what a poll did, and where to look when it is not whole."""
+    lines = [
+        f"read {report.read:,} · applied {report.applied:,} · unchanged {report.unchanged:,} · "
+        f"{report.quarantined:,} quarantined · {report.skipped:,} skipped · {report.requests:,} requests"
+    ]
+    if report.state is RunState.PARTIAL:
+        lines.append(f"Partial, as recorded in sync.runs under {report.run_id}:")
+    lines += [f"not read whole: {why}" for why in _group(report.reasons, "incomplete")]
+    if report.quarantined:
+        reasons = ", ".join(f"{count:,} {why}" for why, count in _group(report.reasons, "quarantined").items())
+        lines.append(f"quarantined (select * from sync.quarantine where state = 'open'): {reasons}")
+    return "\n".join(lines)
+
+
+def reconciliation_note(report: ReconciliationReport) -> str:
+    """Return the headline of a reconciliation."""
+    if report.mirror_as_of is None:
+        return "nothing can be called equal: the mirror was never polled completely"
+    return (
+        f"{report.unexplained:,} unexplained of {report.budget:,} allowed · "
+        f"{report.differences:,} differences in all · {report.scope} comparison: open the report"
+    )
+
+
+def _group(reasons: Mapping[str, Mapping[str, int]], name: str) -> Mapping[str, int]:
+    return reasons.get(name, {})
+
+
+class RunNotes:
+    """Listener: gives a finished run the note that its task left. A note by a person stays as it is."""
+
+    @hookimpl
+    def on_dag_run_success(self, dag_run: DagRun, msg: str) -> None:
+        """Take over the note of a run that succeeded."""
+        take_over_note(dag_run)
+
+    @hookimpl
+    def on_dag_run_failed(self, dag_run: DagRun, msg: str) -> None:
+        """Take over the note of a run that failed."""
+        take_over_note(dag_run)
+
+
+def take_over_note(dag_run: DagRun) -> None:
+    """Set the note that a task of ours left for this run, in the transaction that ends the run."""
+    if not dag_run.dag_id.startswith("enerflo_"):
+        return
+    # The worker imports this module too, and has no metadata database.
+    from airflow.models.xcom import XComModel
+    from sqlalchemy.orm import object_session
+
+    session = object_session(dag_run)
+    written = dag_run.dag_run_note
+    if session is None or (written is not None and written.user_id is not None):
+        return
+    query = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, key=NOTE_KEY)
+    notes = [XComModel.deserialize_value(row) for row in session.scalars(query)]
+    if notes:
+        dag_run.note = "\n".join(str(note) for note in notes)[:LONGEST_NOTE]

@@ -1,0 +1,186 @@
+"""The operators: one job of the engine each, with counts and ids as their result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context
+from airflow.sdk.exceptions import AirflowFailException
+from enerflo_sync.crm.config import Resource
+from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
+
+from enerflo_airflow.links import ReportLink
+from enerflo_airflow.notes import NOTE_KEY, poll_note, reconciliation_note
+
+if TYPE_CHECKING:
+    from enerflo_sync.mirror.poll import PollResource
+    from enerflo_sync.warehouse.runs import RunReport
+
+
+class EnerfloToWarehouseOperator(BaseOperator):
+    """Brings the account's mirror tables up to what Enerflo lists now.
+
+    Succeeds with a note that says so when a part could not be read (``state`` = partial): what was read is
+    stored, and the next run takes up the rest.
+
+    :param account: name of the account in sync.yaml.
+    :param resources: what to read; what sync.yaml says where empty.
+    :param full: read all notes again, whatever the time of the last such sweep.
+    :param accept_shrink: believe, this once, that Enerflo lists far fewer records than before.
+    :return: counts and ids of the run, and ``mirror_changed``.
+    """
+
+    template_fields: Sequence[str] = ("account", "resources", "full", "accept_shrink")
+    ui_color = "#e8f3ec"
+
+    def __init__(
+        self,
+        *,
+        account: str,
+        resources: Sequence[str] | str | None = None,
+        full: bool | str = False,
+        accept_shrink: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+        self.resources = resources
+        self.full = full
+        self.accept_shrink = accept_shrink
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the poll and return its counts."""
+        # Imported by the worker only: parsing a DAG file does not need the whole engine.
+        from enerflo_airflow.hook import workplace
+
+        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
+            report = place.poll(
+                resources=_resources(self.resources),
+                full=_flag(self.full),
+                accept_shrink=_flag(self.accept_shrink),
+                run_id=f"{context['ti'].dag_id}/{context['ti'].run_id}",
+            )
+        note = poll_note(report)
+        self.log.info("poll_finished state=%s %s", report.state, note)
+        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        return {
+            "account": report.account,
+            "run_id": report.run_id,
+            "state": str(report.state),
+            "read": report.read,
+            "applied": report.applied,
+            "unchanged": report.unchanged,
+            "quarantined": report.quarantined,
+            "skipped": report.skipped,
+            "requests": report.requests,
+            "mirror_changed": _mirror_may_have_changed(report, context),
+        }
+
+
+class ReconcileOperator(BaseOperator):
+    """Compares the account's mirror tables with the CRM's, and stores the report.
+
+    :param account: name of the account in sync.yaml.
+    :param full: compare every row, not only what changed on either side since the last run.
+    :param fail_over_budget: fail the task, without a retry, when more differences are unexplained than
+        sync.yaml allows. The report is stored either way.
+    :return: ids, and how many differences there are.
+    """
+
+    template_fields: Sequence[str] = ("account", "full", "fail_over_budget")
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (ReportLink(),)
+    ui_color = "#e8eef7"
+
+    def __init__(
+        self,
+        *,
+        account: str,
+        full: bool | str = False,
+        fail_over_budget: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+        self.full = full
+        self.fail_over_budget = fail_over_budget
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Reconcile and return the headline's numbers."""
+        from enerflo_airflow.hook import workplace
+
+        with noted_failure(context), closing(workplace(str(self.account))) as place:
+            report = place.reconcile(full=_flag(self.full))
+        note = reconciliation_note(report)
+        self.log.info("reconciled reconciliation_id=%s %s", report.reconciliation_id, note)
+        result = {
+            "account": report.account,
+            "reconciliation_id": report.reconciliation_id,
+            "scope": str(report.scope),
+            "differences": report.differences,
+            "unexplained": report.unexplained,
+            "budget": report.budget,
+            "within_budget": report.within_budget,
+        }
+        # Pushed before a possible failure, so that a failed task has its note and its link as well.
+        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        context["ti"].xcom_push(key="return_value", value=result)
+        if _flag(self.fail_over_budget) and not report.within_budget:
+            raise AirflowFailException(f"Reconciliation {report.reconciliation_id}: {note}.")
+        return result
+
+
+class noted_failure:  # noqa: N801 - a context manager reads like a function
+    """Leaves the text of an error of ours as the note of the run, and lets the error pass."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        """Begin the part whose failure is noted."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Note the error where there is one."""
+        if isinstance(error, EnerfloSyncError):
+            self._context["ti"].xcom_push(key=NOTE_KEY, value=f"failed: {error}")
+
+
+def _mirror_may_have_changed(report: RunReport, context: Context) -> bool:
+    """Return whether a reconciliation has something new to look at.
+
+    A try before this one, or a run before it that failed, may have stored pages that this one found
+    unchanged; so only a first try after a run that succeeded can say that nothing changed.
+    """
+    found_gone = sum(
+        count
+        for what, count in report.reasons.get("notice", {}).items()
+        if what.split(":")[-1].strip() in ("absent", "deleted")
+    )
+    if report.applied or found_gone or context["ti"].try_number > 1:
+        return True
+    previous = context["ti"].get_previous_dagrun()
+    return previous is None or str(previous.state) != "success"
+
+
+def _resources(names: Sequence[str] | str | None) -> frozenset[PollResource] | None:
+    from enerflo_sync.mirror.poll import PollResource
+
+    if not names:
+        return None
+    wanted = [names] if isinstance(names, str) else list(names)
+    known = {str(resource) for resource in PollResource}
+    # Milestones come in the installs' rows, so asking for them asks for the installs.
+    asked = {"installs" if name == "milestones" and name not in known else name for name in wanted}
+    if unknown := asked - known:
+        raise ConfigurationError(
+            f"the resource {', '.join(sorted(unknown))} is not known.",
+            where="parameter resources",
+            next_step=f"Choose among {', '.join(Resource)}.",
+        )
+    return frozenset(PollResource(name) for name in asked)
+
+
+def _flag(value: bool | str) -> bool:
+    """Return a yes or no that may have come through a template as text."""
+    return value if isinstance(value, bool) else str(value).strip().lower() in {"true", "1", "yes"}

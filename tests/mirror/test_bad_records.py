@@ -1,0 +1,263 @@
+"""A record that does not fit is put aside with its reason, or normalised as documented; the rest go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.mirror.change_orders import change_orders_resource
+from enerflo_sync.mirror.customers import CUSTOMERS
+from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.mirror.intake import Intake, Observation
+from enerflo_sync.mirror.notes import NOTES
+from enerflo_sync.mirror.poll import PollResource
+from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.sandbox.bad_records import BadKind
+from enerflo_sync.warehouse.runs import RunState
+from tests.mirror.conftest import Company
+
+AT = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def take(warehouse: sa.Engine, resource: Resource, *records: bytes) -> Tally:
+    observation = Observation("default", AT, "poll", "poll:test")
+    with warehouse.begin() as connection:
+        tally, _ = Intake(resource).take(connection, list(records), observation)
+    tally.check("test")
+    return tally
+
+
+def column(warehouse: sa.Engine, statement: str) -> Sequence[object]:
+    with warehouse.connect() as connection:
+        return list(connection.scalars(sa.text(statement)))
+
+
+REASONS = {
+    BadKind.WRONG_TYPES: "expected_text at status_name",
+    BadKind.MISSING_ID: "missing_id at id",
+    BadKind.ABSURD_NUMBER: "number_out_of_range",
+    BadKind.ABSURD_DATE: "not_a_time at created_at",
+    BadKind.INVALID_UTF8: "not_utf8",
+}
+
+
+@pytest.mark.parametrize("kind", REASONS)
+def test_a_spoilt_install_is_put_aside_and_the_others_are_mirrored(company: Company, kind: BadKind) -> None:
+    victim = next(company.world.truth.installs()).install_id
+    company.world.plant_bad(victim, kind)
+    report = company.poll()
+    assert report.state is RunState.PARTIAL
+    assert report.quarantined == 1
+    assert len(company.mirror("installs", ["install_id"])) == 59
+    rows = company.rows("select kind, reason, table_name, key, state, evidence_uri from sync.quarantine")
+    key = None if kind is BadKind.MISSING_ID else {"install_id": victim}
+    assert rows == [("record", REASONS[kind], "installs", key, "open", f"poll:{report.run_id}")]
+
+
+def test_the_rejected_bytes_are_kept_without_signature(company: Company) -> None:
+    victim = next(company.world.truth.installs()).install_id
+    company.world.plant_bad(victim, BadKind.ABSURD_DATE)
+    company.poll()
+    ((payload,),) = company.rows("select payload from sync.quarantine")
+    assert msgspec.json.decode(bytes(payload))["id"] == victim
+    assert b"Signature=" not in bytes(payload)
+
+
+def test_the_same_spoilt_record_is_one_item_that_is_counted(company: Company) -> None:
+    company.world.plant_bad(next(company.world.truth.installs()).install_id, BadKind.ABSURD_DATE)
+    company.poll()
+    company.poll()
+    assert company.rows("select count, last_seen_at > first_seen_at from sync.quarantine") == [(2, True)]
+
+
+def test_a_mended_record_closes_its_item(company: Company) -> None:
+    victim = next(company.world.truth.installs()).install_id
+    company.world.plant_bad(victim, BadKind.WRONG_TYPES)
+    company.poll()
+    company.world.mend(victim)
+    assert company.poll().state is RunState.OK
+    assert company.rows("select state from sync.quarantine") == [("replayed",)]
+    company.assert_mirror_is_true()
+
+
+def test_a_record_that_spoils_keeps_its_last_good_row_and_is_not_taken_for_deleted(company: Company) -> None:
+    company.poll()
+    victim = next(company.world.truth.installs()).install_id
+    company.world.plant_bad(victim, BadKind.ABSURD_DATE)
+    company.poll()
+    company.poll()
+    rows = company.rows(
+        "select absent_since, deleted_at from enerflo.installs where install_id = :i", i=victim
+    )
+    assert rows == [(None, None)]
+    company.world.mend(victim)
+    company.poll()
+    assert company.rows("select state from sync.quarantine") == [("replayed",)]
+
+
+def test_empty_arrays_for_objects_are_read_as_nothing(company: Company) -> None:
+    victim = next(company.world.truth.installs()).install_id
+    company.world.plant_bad(victim, BadKind.ARRAY_FOR_OBJECT)
+    assert company.poll().state is RunState.OK
+    rows = company.rows(
+        "select customer_name, office_name, agent_name, panel_type, contract_amount"
+        " from enerflo.installs where install_id = :id",
+        id=victim,
+    )
+    assert rows == [(None, None, None, None, None)]
+
+
+def test_nul_characters_are_removed_and_said(company: Company) -> None:
+    victim = next(company.world.truth.installs()).install_id
+    company.world.plant_bad(victim, BadKind.NUL_CHARACTER)
+    report = company.poll()
+    assert report.reasons["notice"] == {"nul_removed": 1}
+    ((name,),) = company.rows("select customer_name from enerflo.installs where install_id = :id", id=victim)
+    assert name
+    assert "\0" not in name
+
+
+def test_unknown_fields_are_kept_and_reported(company: Company) -> None:
+    victim = next(company.world.truth.installs()).install_id
+    company.world.plant_bad(victim, BadKind.UNKNOWN_FIELDS)
+    report = company.poll()
+    assert report.state is RunState.OK
+    assert report.reasons["notice"] == {"unknown_field: installs.quantum_flux": 1}
+    kept = company.rows(
+        "select raw->'quantum_flux'->>'capacitance' from enerflo.install_versions where install_id = :id",
+        id=victim,
+    )
+    assert kept == [("1.21",)]
+
+
+def test_a_status_that_the_company_does_not_list_is_kept_and_reported(company: Company) -> None:
+    victim = next(company.world.truth.installs()).install_id
+    company.world.set_unlisted_status(victim)
+    report = company.poll()
+    assert [name for name in report.reasons["notice"] if name.startswith("unknown_status: ")]
+    company.assert_mirror_is_true()
+
+
+NOTE = {"note_id": 7, "id": 1, "epc_install_id": 1, "author_id": 2, "created_at": "2026-01-01 00:00:00"}
+
+
+def test_a_note_of_five_megabytes_is_put_aside_unread(warehouse: sa.Engine) -> None:
+    record = msgspec.json.encode({**NOTE, "note": "x" * 5_000_000})
+    tally = take(warehouse, NOTES, record, msgspec.json.encode({**NOTE, "note_id": 8, "note": "short"}))
+    assert (tally.quarantined, tally.applied) == (1, 1)
+    assert column(warehouse, "select reason from sync.quarantine") == ["record_too_large"]
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["plain", "<b>html</b>", "'; drop table enerflo.notes; --", "tab\there\nline\\N", "日本語 🌞", "\\."],
+)
+def test_any_text_comes_through_unchanged(warehouse: sa.Engine, note: str) -> None:
+    take(warehouse, NOTES, msgspec.json.encode({**NOTE, "note": note}))
+    assert column(warehouse, "select body from enerflo.notes") == [note]
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (b"[]", "not_an_object"),
+        (b"17", "not_an_object"),
+        (b'"text"', "not_an_object"),
+        (b"null", "not_an_object"),
+        (b'{"note_id": 9', "not_json"),
+        (b'{"note_id": null}', "missing_id at note_id"),
+        (b'{"note_id": 0}', "id_not_a_whole_number at note_id"),
+        (b'{"note_id": -3}', "id_not_a_whole_number at note_id"),
+        (b'{"note_id": 1.5}', "id_not_a_whole_number at note_id"),
+        (b'{"note_id": "../../x"}', "id_not_a_whole_number at note_id"),
+        (b'{"note_id": 99999999999999999999999}', "id_not_a_whole_number at note_id"),
+        (b'{"note_id": 5, "created_at": "yesterday"}', "not_a_time at created_at"),
+        (b'{"note_id": 5, "note": {"a": 1}}', "expected_text at note"),
+        (b'{"note_id": 5, "author_id": true}', "expected_whole_number at author_id"),
+        (b'{"note_id": 5, "author_id": 1e99}', "number_out_of_range at author_id"),
+        (b"{" * 2000, "not_json"),
+    ],
+)
+def test_what_is_no_note_is_named(warehouse: sa.Engine, record: bytes, reason: str) -> None:
+    good = msgspec.json.encode({**NOTE, "note": "good"})
+    tally = take(warehouse, NOTES, record, good)
+    assert (tally.quarantined, tally.applied) == (1, 1)
+    assert column(warehouse, "select reason from sync.quarantine") == [reason]
+
+
+def test_the_later_of_two_copies_on_one_page_counts(warehouse: sa.Engine) -> None:
+    first, second = (msgspec.json.encode({**NOTE, "note": text}) for text in ("first", "second"))
+    tally = take(warehouse, NOTES, first, second)
+    assert (tally.read, tally.applied, tally.skipped) == (2, 1, 1)
+    assert column(warehouse, "select body from enerflo.notes") == ["second"]
+
+
+def test_another_key_order_or_white_space_is_no_change(warehouse: sa.Engine) -> None:
+    take(warehouse, INSTALLS, b'{"id": 5, "status_name": "Voided", "panel_count": 12}')
+    tally = take(warehouse, INSTALLS, b'{"panel_count":12,"status_name":"Voided","id":5}')
+    assert (tally.applied, tally.unchanged) == (0, 1)
+    assert column(warehouse, "select count(*) from enerflo.install_versions") == [1]
+
+
+def test_numbers_as_text_are_numbers(warehouse: sa.Engine) -> None:
+    take(
+        warehouse,
+        INSTALLS,
+        b'{"id": "5", "panel_count": "12", "system_size": "4.86", "cost": {"system_cost_gross": "1e4"}}',
+    )
+    with warehouse.connect() as connection:
+        row = connection.execute(
+            sa.text("select install_id, panel_count, system_size_kw, contract_amount from enerflo.installs")
+        ).one()
+    assert [str(value) for value in row] == ["5", "12", "4.86", "10000"]
+
+
+def test_a_zero_at_the_root_gives_way_to_the_survey(warehouse: sa.Engine) -> None:
+    take(
+        warehouse,
+        INSTALLS,
+        b'{"id":5,"panel_count":0,"system_size":0,"survey":{"panel_count":9,"solar_system_size":3.6}}',
+    )
+    assert column(warehouse, "select panel_count from enerflo.installs") == [9]
+    assert [str(value) for value in column(warehouse, "select system_size_kw from enerflo.installs")] == [
+        "3.6"
+    ]
+
+
+def test_a_milestone_that_the_install_no_longer_lists_gets_a_tombstone(warehouse: sa.Engine) -> None:
+    take(warehouse, INSTALLS, b'{"id":5,"all_milestones":[{"milestone":{"id":1}},{"milestone":{"id":2}}]}')
+    take(warehouse, INSTALLS, b'{"id":5,"all_milestones":[{"milestone":{"id":2}}]}')
+    assert column(warehouse, "select milestone_id from enerflo.milestones where deleted_at is null") == [2]
+    take(warehouse, INSTALLS, b'{"id":5,"all_milestones":[{"milestone":{"id":1}},{"milestone":{"id":2}}]}')
+    alive = "select milestone_id from enerflo.milestones where deleted_at is null order by 1"
+    assert column(warehouse, alive) == [1, 2]
+
+
+@pytest.mark.parametrize("empty", [b"[]", b"{}", b"null", b'""'])
+def test_a_customer_without_integrations_is_read(warehouse: sa.Engine, empty: bytes) -> None:
+    take(warehouse, CUSTOMERS, b'{"id":5,"first_name":"A","integrations":' + empty + b"}")
+    assert column(warehouse, "select integration_record_id from enerflo.customers") == [None]
+
+
+@pytest.mark.parametrize(
+    "adders", [b'{"986": {"id": 986, "cost": "300.10"}}', b'[{"id": 986, "cost": 300.1}]']
+)
+def test_adders_come_as_object_or_as_list(warehouse: sa.Engine, adders: bytes) -> None:
+    record = (
+        b'{"id": 1, "epc_install_id": 5, "change_values": {"adders": {"old": [], "new": ' + adders + b"}}}"
+    )
+    take(warehouse, change_orders_resource(), record)
+    rows = column(warehouse, "select concat_ws(' ', adder_id, side, cost) from enerflo.change_order_adders")
+    assert [str(row).rstrip("0") for row in rows] == ["986 new 300.1"]
+
+
+def test_a_quarantined_poll_of_one_resource_leaves_the_others_ok(company: Company) -> None:
+    company.world.plant_bad(next(company.world.truth.installs()).install_id, BadKind.MISSING_ID)
+    report = company.poll(PollResource.STATUSES, PollResource.INSTALLS)
+    assert report.resources["statuses"]["quarantined"] == 0
+    assert report.resources["installs"]["quarantined"] == 1

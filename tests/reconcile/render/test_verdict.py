@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from enerflo_sync.reconcile.render import CAUSES, Tone, Verdict, verdict_text
+from enerflo_sync.reconcile.report import Cause
+from tests.reconcile.render.sample_reports import REPORTS, typical
+
+EXPECTED = {
+    "typical": (Verdict.OVER_BUDGET, Tone.BAD, "12 of 77 differences are unexplained, 0 allowed"),
+    "no_tables": (Verdict.NOTHING_TO_COMPARE, Tone.UNSURE, "There was nothing to compare"),
+    "no_rows": (Verdict.NOTHING_TO_COMPARE, Tone.UNSURE, "There was nothing to compare"),
+    "never_polled": (
+        Verdict.NEVER_POLLED,
+        Tone.UNSURE,
+        "Enerflo was never polled completely, so nothing can be called equal",
+    ),
+    "empty_crm_side": (Verdict.NOTHING_MATCHED, Tone.UNSURE, "No row of notes stands on both sides"),
+    "agreed": (Verdict.AGREED, Tone.GOOD, "Both sides agree"),
+    "explained": (Verdict.EXPLAINED, Tone.GOOD, "All 4 differences are explained"),
+    "tolerated": (Verdict.TOLERATED, Tone.GOOD, "12 of 77 differences are unexplained, 20 allowed"),
+    "every_cause": (
+        Verdict.OVER_BUDGET,
+        Tone.BAD,
+        "22,876,792,454,964 of 25,736,391,511,903 differences are unexplained, 0 allowed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_headline_says_how_much_is_unexplained_and_whether_that_is_good(name: str) -> None:
+    words = verdict_text(REPORTS[name]())
+    assert (words.verdict, words.tone, words.headline) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", [n for n, (_, tone, _) in EXPECTED.items() if tone is not Tone.GOOD])
+def test_whatever_is_not_good_says_what_to_do_next(name: str) -> None:
+    assert verdict_text(REPORTS[name]()).next_step
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_report_that_never_polled_is_never_good_whatever_it_holds(name: str) -> None:
+    report = msgspec.structs.replace(REPORTS[name](), mirror_as_of=None)
+    assert verdict_text(report).tone is Tone.UNSURE
+
+
+def test_the_budget_itself_is_allowed_and_one_more_is_not() -> None:
+    assert verdict_text(msgspec.structs.replace(typical(), budget=12)).tone is Tone.GOOD
+    assert verdict_text(msgspec.structs.replace(typical(), budget=11)).tone is Tone.BAD
+
+
+def test_one_is_not_spoken_of_in_the_plural() -> None:
+    table = msgspec.structs.replace(typical().tables[2], by_cause={Cause.UNEXPLAINED: 1}, by_field=[])
+    words = verdict_text(msgspec.structs.replace(typical(), tables=[table]))
+    assert words.headline == "1 of 1 difference is unexplained, 0 allowed"
+    assert words.detail == "689 rows compared in 1 table."
+
+
+def test_every_cause_has_a_label_an_explanation_and_something_to_do() -> None:
+    assert set(CAUSES) == set(Cause)
+    assert len({text.label for text in CAUSES.values()}) == len(Cause)
+    for text in CAUSES.values():
+        assert text.explanation.endswith(".")
+        assert text.what_to_do.endswith(".")
