@@ -7,6 +7,41 @@ from __future__ import annotations
 
 from typing import Any
 
+_TEXT = {"type": ["string", "null"]}
+
+CONNECTION_FORM: dict[str, Any] = {
+    "connection-type": "enerflo",
+    "hook-name": "Enerflo",
+    "hook-class-name": "enerflo_airflow.hook.EnerfloHook",
+    "ui-field-behaviour": {
+        # The port stays visible: the form's Test button does not work while it is hidden.
+        "hidden-fields": ["schema", "login", "extra"],
+        "relabeling": {"host": "Host or address", "password": "API key"},
+        "placeholders": {
+            "host": "enerflo.io",
+            "port": "443",
+            "password": "the REST key of Enerflo's company settings",
+        },
+    },
+    "conn-fields": {
+        "verify": {
+            "label": "Check the TLS certificate",
+            "description": "Off only for a test server: anyone on the way could read the key.",
+            "schema": {"type": ["boolean", "null"], "default": True},
+        },
+        "ca_bundle": {
+            "label": "CA bundle",
+            "description": "File on the workers with the CA of the certificate, where it is no public one.",
+            "schema": _TEXT,
+        },
+        "proxy": {
+            "label": "Proxy",
+            "description": "Address of a proxy on the way to Enerflo, such as http://proxy.example.com:3128.",
+            "schema": _TEXT,
+        },
+    },
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's description, with the connection type ``enerflo`` and its form."""
@@ -14,4 +49,5 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "enerflo-sync",
         "name": "Enerflo",
         "description": "Enerflo installs, milestones, statuses and notes, in step with a CRM's tables.",
+        "connection-types": [CONNECTION_FORM],
     }

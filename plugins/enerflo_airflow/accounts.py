@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from airflow.sdk import Asset
+
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 
@@ -20,7 +21,7 @@ _SHIPPED_CONFIG = Path(__file__).resolve().parents[2] / "include" / "config" / "
 
 
 def config_path() -> Path:
-    """Return the path of sync.yaml: ``ENERFLO_SYNC_CONFIG``, or the one in ``include/`` beside ``plugins/``."""
+    """Return the path of sync.yaml: ``ENERFLO_SYNC_CONFIG``, or ``include/config/`` beside ``plugins/``."""
     return Path(os.environ.get(CONFIG_VARIABLE) or _SHIPPED_CONFIG)
 
 

@@ -12,14 +12,14 @@ from airflow.providers.http.hooks.http import HttpHook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
+
+from enerflo_airflow.accounts import config_path, sync_config
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient, Timeout
 from enerflo_sync.enerflo.retry import RetryPolicy
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.jobs import Credentials, Workplace
-
-from enerflo_airflow.accounts import config_path, sync_config
 
 DEFAULT_HOST = "enerflo.io"
 _FALSE_WORDS = frozenset({"false", "f", "no", "n", "off", "0"})

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from airflow.configuration import conf
-from airflow.sdk import BaseOperatorLink, XCom
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.execution_time.xcom import XCom
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 APP_PREFIX = "/enerflo"
 # The route of the page that shows the reports inside the Airflow UI.
 UI_ROUTE = "enerflo-reports"
+# The route of the tab on a DAG run's page.
+RUN_UI_ROUTE = "enerflo-report"
 
 
 def base_path() -> str:

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from airflow.listeners import hookimpl
-from enerflo_sync.reconcile.report import ReconciliationReport
-from enerflo_sync.warehouse.runs import RunReport, RunState
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
+
+    from enerflo_sync.reconcile.report import ReconciliationReport
+    from enerflo_sync.warehouse.runs import RunReport
 
 NOTE_KEY = "enerflo_note"
 # What Airflow's column takes.
@@ -27,12 +28,13 @@ def poll_note(report: RunReport) -> str:
         f"read {report.read:,} · applied {report.applied:,} · unchanged {report.unchanged:,} · "
         f"{report.quarantined:,} quarantined · {report.skipped:,} skipped · {report.requests:,} requests"
     ]
-    if report.state is RunState.PARTIAL:
+    if report.state == "partial":
         lines.append(f"Partial, as recorded in sync.runs under {report.run_id}:")
     lines += [f"not read whole: {why}" for why in _group(report.reasons, "incomplete")]
     if report.quarantined:
-        reasons = ", ".join(f"{count:,} {why}" for why, count in _group(report.reasons, "quarantined").items())
-        lines.append(f"quarantined (select * from sync.quarantine where state = 'open'): {reasons}")
+        counts = _group(report.reasons, "quarantined")
+        reasons = ", ".join(f"{count:,} {why}" for why, count in counts.items())
+        lines.append(f"quarantined, listed in sync.quarantine with state open: {reasons}")
     return "\n".join(lines)
 
 

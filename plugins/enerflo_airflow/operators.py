@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowFailException
-from enerflo_sync.crm.config import Resource
-from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 
 from enerflo_airflow.links import ReportLink
 from enerflo_airflow.notes import NOTE_KEY, poll_note, reconciliation_note
+from enerflo_sync.crm.config import Resource
+from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 
 if TYPE_CHECKING:
     from enerflo_sync.mirror.poll import PollResource
@@ -26,27 +26,28 @@ class EnerfloToWarehouseOperator(BaseOperator):
     stored, and the next run takes up the rest.
 
     :param account: name of the account in sync.yaml.
-    :param resources: what to read; what sync.yaml says where empty.
+    :param read_resources: what to read; what sync.yaml says where empty. (Airflow's own ``resources`` are a
+        task's CPU and memory.)
     :param full: read all notes again, whatever the time of the last such sweep.
     :param accept_shrink: believe, this once, that Enerflo lists far fewer records than before.
     :return: counts and ids of the run, and ``mirror_changed``.
     """
 
-    template_fields: Sequence[str] = ("account", "resources", "full", "accept_shrink")
+    template_fields: Sequence[str] = ("account", "read_resources", "full", "accept_shrink")
     ui_color = "#e8f3ec"
 
     def __init__(
         self,
         *,
         account: str,
-        resources: Sequence[str] | str | None = None,
+        read_resources: Sequence[str] | str | None = None,
         full: bool | str = False,
         accept_shrink: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.account = account
-        self.resources = resources
+        self.read_resources = read_resources
         self.full = full
         self.accept_shrink = accept_shrink
 
@@ -57,7 +58,7 @@ class EnerfloToWarehouseOperator(BaseOperator):
 
         with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
             report = place.poll(
-                resources=_resources(self.resources),
+                resources=_resources(self.read_resources),
                 full=_flag(self.full),
                 accept_shrink=_flag(self.accept_shrink),
                 run_id=f"{context['ti'].dag_id}/{context['ti'].run_id}",

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import RetryPolicy
 from airflow.sdk.definitions.retry_policy import RetryDecision
+
 from enerflo_sync.errors import EnerfloSyncError, RetriableError
 
 

@@ -21,11 +21,14 @@ def command(
         typer.Option("--resource", help="Read only this; may be given several times."),
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Read all notes again, not only new ones: finds edits and deletions.")
+        bool,
+        typer.Option("--full", help="Read all notes again, not only new ones: finds edits and deletions."),
     ] = False,
     accept_shrink: Annotated[
         bool,
-        typer.Option("--accept-shrink", help="Believe that far fewer records are left than before, this once."),
+        typer.Option(
+            "--accept-shrink", help="Believe that far fewer records are left than before, this once."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -60,7 +63,11 @@ def print_run(report: RunReport) -> None:
             f"  skipped {counts['skipped']:>5,}"
         )
     console.print(f"  {report.requests:,} requests")
-    for group, title in (("incomplete", "Not read whole"), ("quarantined", "Put aside"), ("notice", "Noticed")):
+    for group, title in (
+        ("incomplete", "Not read whole"),
+        ("quarantined", "Put aside"),
+        ("notice", "Noticed"),
+    ):
         for reason, count in sorted(report.reasons.get(group, {}).items()):
             console.print(f"  {title}: {reason}" + ("" if group == "incomplete" else f" ({count:,})"))
     if not report.read:

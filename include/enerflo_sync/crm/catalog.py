@@ -57,15 +57,15 @@ where n.nspname = :schema and c.relname = :name and c.relkind in ('r', 'p', 'v',
 _COLUMNS = sa.text("""
 /* enerflo-sync catalog: columns of one relation */
 with recursive base as (
-  select a.attnum, a.attname, a.atttypid as typid, a.atttypid as shown, a.atttypmod
+  select a.attnum, a.attname, a.atttypid as typid, a.atttypid as shown, a.atttypmod, a.attnotnull
   from pg_catalog.pg_attribute a
   where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped
   union all
-  select b.attnum, b.attname, t.typbasetype, b.shown, b.atttypmod
+  select b.attnum, b.attname, t.typbasetype, b.shown, b.atttypmod, b.attnotnull
   from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype = 'd'
 )
 select b.attname as name, case when t.typtype = 'e' then 'text' else t.typname end as base,
-       format_type(b.shown, b.atttypmod) as type,
+       format_type(b.shown, b.atttypmod) as type, b.attnotnull as not_null,
        has_column_privilege(:oid, b.attnum, 'select') as readable
 from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype <> 'd'
 order by b.attnum
@@ -96,6 +96,7 @@ class LiveColumn(msgspec.Struct, frozen=True):
     name: str
     type: str
     kind: Kind
+    not_null: bool
     readable: bool
 
 
@@ -127,7 +128,11 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
     found = connection.execute(_COLUMNS, {"oid": row["oid"]}).mappings().all()
     columns = {
         column["name"]: LiveColumn(
-            column["name"], column["type"], _KINDS.get(column["base"], Kind.OTHER), column["readable"]
+            column["name"],
+            column["type"],
+            _KINDS.get(column["base"], Kind.OTHER),
+            column["not_null"],
+            column["readable"],
         )
         for column in found
     }

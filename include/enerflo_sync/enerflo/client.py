@@ -14,10 +14,11 @@ Every request goes through :meth:`EnerfloClient._call`, the only place that trie
 
 from __future__ import annotations
 
+import copy
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NoReturn, TypeVar
 
@@ -58,6 +59,8 @@ T = TypeVar("T")
 
 DEFAULT_RETRY = RetryPolicy()
 DEFAULT_TIMEOUT = Timeout()
+_CHECK_RETRY = RetryPolicy(attempts=2, total_seconds=30.0)
+_CHECK_READ_SECONDS = 15.0
 _PIECE = 1 << 18
 _DRAIN = 1 << 16
 _JSON_BACK = {"accept": "application/json"}
@@ -195,17 +198,20 @@ class EnerfloClient:
         return self._call(_Request(method, path, None, msgspec.json.encode(body)), written_body).value
 
     def check(self) -> None:
-        """Return if the key is accepted.
+        """Return if the key is accepted; a person waits, so it gives up sooner than a read does.
 
         Asks ``/api/v3/authcheck`` (seen in one client only, REFERENCE.md §1); where that does not exist or
         does not answer JSON, reads one install instead.
 
         :raises AuthenticationError: the key is wrong. Otherwise raises as :meth:`get`.
         """
+        quick = copy.copy(self)
+        quick._retry = _CHECK_RETRY
+        quick._timeout = replace(self._timeout, read=min(self._timeout.read, _CHECK_READ_SECONDS))
         try:
-            self._call(_Request("GET", "/api/v3/authcheck", None, None), written_body)
+            quick._call(_Request("GET", "/api/v3/authcheck", None, None), written_body)
         except (NotFoundError, ContractDriftError):
-            self.get("/api/v3/installs", {"page": 1, "per_page": 1})
+            quick.get("/api/v3/installs", {"page": 1, "per_page": 1})
 
     def _call(
         self, request: _Request, read_body: Callable[[bytes], T], shrinkable: bool = False

@@ -175,7 +175,10 @@ class PageWalk:
         if not rows:
             self.complete = total is None or end >= total
             return StopReason.EMPTY_PAGE
-        if self._is_repeated(listing.records) and not grew:
+        if grew:
+            # Added records push rows onto later pages, which then honestly repeat earlier ones.
+            self._seen.clear()
+        if self._is_repeated(listing.records):
             return self._stop_repeating(total, pages, rows)
         if self._reached(total, pages, rows, end):
             self.complete = True

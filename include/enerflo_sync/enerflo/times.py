@@ -32,10 +32,9 @@ def parse_time(value: object) -> datetime | None:
     if isinstance(value, str):
         if len(value) == 19 and value[10] == " " and value[0] != "0":
             try:
-                moment = datetime.fromisoformat(value)
+                return _sane(datetime.fromisoformat(value + "+00:00"), value)
             except ValueError:
                 raise _bad(value) from None
-            return _sane(moment.replace(tzinfo=UTC), value)
         return _from_text(value, UTC)
     if value is None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import requests
 import urllib3.exceptions
@@ -31,6 +31,63 @@ class BrokenLine:
     next_step: str
 
 
+# The first row whose types occur among the causes says what happened. `{host}` and `{seconds}` are filled in.
+# NewConnectionError is also a ConnectTimeoutError in urllib3, so the order matters.
+_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], BrokenLine], ...] = (
+    (
+        (requests.exceptions.ProxyError,),
+        BrokenLine(
+            Fault.UNREACHABLE,
+            False,
+            "the proxy on the way to {host} could not be used",
+            "Check HTTPS_PROXY and NO_PROXY, or the connection's proxy settings.",
+        ),
+    ),
+    (
+        (urllib3.exceptions.NameResolutionError,),
+        BrokenLine(
+            Fault.UNREACHABLE,
+            False,
+            "the host name {host} has no address",
+            "Check the base URL (https://enerflo.io) and this machine's DNS.",
+        ),
+    ),
+    (
+        (urllib3.exceptions.NewConnectionError,),
+        BrokenLine(
+            Fault.UNREACHABLE,
+            False,
+            "{host} refused the connection or cannot be reached from here",
+            "Check the host and port of the base URL, and that a firewall lets this machine through.",
+        ),
+    ),
+    (
+        (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError),
+        BrokenLine(
+            Fault.UNREACHABLE,
+            False,
+            "{host} did not accept a connection within {seconds:.0f} s",
+            "Check the base URL, and that a firewall or proxy lets this machine through.",
+        ),
+    ),
+    (
+        (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError),
+        BrokenLine(
+            Fault.TIMED_OUT,
+            True,
+            "{host} did not answer within {seconds:.0f} s",
+            "Check the base URL; if it is right, raise the time-out or try later.",
+        ),
+    ),
+)
+_DROPPED = BrokenLine(
+    Fault.DROPPED,
+    True,
+    "{host} dropped the connection before the answer was whole",
+    "Try later; if it stays, check proxies between this machine and Enerflo.",
+)
+
+
 def explain(error: BaseException, host: str, seconds: float) -> BrokenLine | EnerfloSyncError:
     """Return what ``error`` of the HTTP stack means for a request to ``host``.
 
@@ -40,57 +97,13 @@ def explain(error: BaseException, host: str, seconds: float) -> BrokenLine | Ene
     causes = list(_causes(error))
     if found := _tls_fault(causes, host):
         return found
-    if any(isinstance(cause, requests.exceptions.InvalidURL | ValueError) for cause in causes[:1]):
+    if isinstance(error, ValueError):
         return ConfigurationError(
             f"the address of {host} cannot be requested.", next_step="Correct the base URL of the account."
         )
-    if any(isinstance(cause, requests.exceptions.ProxyError) for cause in causes):
-        return BrokenLine(
-            Fault.UNREACHABLE,
-            False,
-            f"the proxy on the way to {host} could not be used",
-            "Check HTTPS_PROXY and NO_PROXY, or the connection's proxy settings.",
-        )
-    if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
-        return BrokenLine(
-            Fault.UNREACHABLE,
-            False,
-            f"the host name {host} has no address",
-            "Check the base URL (https://enerflo.io) and this machine's DNS.",
-        )
-    if any(
-        isinstance(cause, requests.ConnectTimeout | urllib3.exceptions.ConnectTimeoutError)
-        for cause in causes
-    ):
-        return BrokenLine(
-            Fault.UNREACHABLE,
-            False,
-            f"{host} did not accept a connection within {seconds:.0f} s",
-            "Check the base URL, and that a firewall or proxy lets this machine through.",
-        )
-    if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes):
-        return BrokenLine(
-            Fault.UNREACHABLE,
-            False,
-            f"{host} refused the connection",
-            "Check the host and port of the base URL, and that a firewall lets this machine through.",
-        )
-    if any(
-        isinstance(cause, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError)
-        for cause in causes
-    ):
-        return BrokenLine(
-            Fault.TIMED_OUT,
-            True,
-            f"{host} did not answer within {seconds:.0f} s",
-            "Check the base URL; if it is right, raise the time-out or try later.",
-        )
-    return BrokenLine(
-        Fault.DROPPED,
-        True,
-        f"{host} dropped the connection before the answer was whole",
-        "Try later; if it stays, check proxies between this machine and Enerflo.",
-    )
+    rows = (meaning for types, meaning in _MEANINGS if any(isinstance(cause, types) for cause in causes))
+    meaning = next(rows, _DROPPED)
+    return replace(meaning, what=meaning.what.format(host=host, seconds=seconds))
 
 
 def _tls_fault(causes: list[BaseException], host: str) -> ConfigurationError | None:

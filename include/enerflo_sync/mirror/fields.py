@@ -23,16 +23,14 @@ TEXT_LIMIT = 1_000_000
 Record = Mapping[str, Any]
 
 
-def nested(record: Record, *path: str) -> Record:
-    """Return the object at ``path``; an empty one where there is none, ``[]`` or ``""`` stands there."""
-    value: Any = record
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
+def nested(record: Record, name: str) -> Record:
+    """Return the object at ``name``; an empty one where there is none, or ``[]`` or ``""`` stands there."""
+    value = record.get(name)
+    if type(value) is dict:
+        return value
     if value is None or value == [] or value == "":
         return {}
-    if not isinstance(value, dict):
-        raise BadRecordError("expected_object", field=".".join(path))
-    return value
+    raise BadRecordError("expected_object", field=name)
 
 
 def rows(record: Record, name: str) -> list[Record]:
@@ -50,6 +48,8 @@ def rows(record: Record, name: str) -> list[Record]:
 def text(record: Record, name: str, *, limit: int = TEXT_LIMIT) -> str | None:
     """Return text; numbers are written out. Longer than ``limit`` characters is refused."""
     value = record.get(name)
+    if type(value) is str and len(value) <= limit:
+        return value or None
     if value is None or value == []:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -63,6 +63,8 @@ def text(record: Record, name: str, *, limit: int = TEXT_LIMIT) -> str | None:
 def integer(record: Record, name: str, *, low: int = 0, high: int = BIGINT) -> int | None:
     """Return a whole number between ``low`` and ``high``; ``"12"`` and ``12.0`` are accepted."""
     value = record.get(name)
+    if type(value) is int and low <= value <= high:
+        return value
     if value is None or value == "" or value == []:
         return None
     if type(value) is not int:

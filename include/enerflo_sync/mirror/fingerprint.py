@@ -7,13 +7,15 @@ import re
 from typing import Any
 
 import msgspec
+import xxhash
 
 from enerflo_sync.errors import BadRecordError
 
 # The user who asks, not the record (REFERENCE §6.1): differs per key and sometimes per answer.
-_VOLATILE_MEMBER = re.compile(rb'"logged_in_user":\s*\{[^{}]*\}')
+_VOLATILE_NAME = b'"logged_in_user"'
+_VOLATILE_MEMBER = re.compile(_VOLATILE_NAME + rb"\s*:\s*\{[^{}]*\}")
 # The query part of a pre-signed file URL: a credential, and new in every answer (REFERENCE §10).
-_SIGNED_QUERY = re.compile(rb'\?[^"\s]*(?:X-Amz-|Signature=|Expires=|token=|sig=)[^"]*')
+_SIGNED_QUERY = re.compile(rb'\?[^"\s]*(?:X-Amz-|Signature=|Expires=|[?&](?:token|sig)=)[^"]*')
 # A JSON escape for NUL, which PostgreSQL refuses in text and jsonb; `\\u0000` is plain text and stays.
 _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -23,16 +25,20 @@ _canonical = msgspec.json.Encoder(order="deterministic")
 def stable_bytes(raw: bytes | memoryview) -> bytes:
     """Return the record's bytes without the parts that differ in every answer and mean nothing."""
     data = bytes(raw)
-    if b"logged_in_user" in data:
-        data = _VOLATILE_MEMBER.sub(b'"logged_in_user":null', data)
+    start = data.find(_VOLATILE_NAME)
+    if start >= 0 and (member := _VOLATILE_MEMBER.match(data, start)):
+        data = b"".join((data[:start], _VOLATILE_NAME, b":null", data[member.end() :]))
     if b"?" in data:
         data = _SIGNED_QUERY.sub(b"", data)
     return data
 
 
 def raw_hash(stable: bytes) -> bytes:
-    """Return 16 bytes that are equal only for equal bytes; no parsing."""
-    return hashlib.blake2b(stable, digest_size=16).digest()
+    """Return 16 bytes that are equal only for equal bytes; no parsing.
+
+    Not a cryptographic hash: nobody gains by forging a record that looks unchanged.
+    """
+    return xxhash.xxh3_128_digest(stable)
 
 
 def decode(stable: bytes) -> tuple[dict[str, Any], bool]:

@@ -60,7 +60,7 @@ def _panel_type(record: Record) -> str | None:
 def _battery(record: Record) -> str | None:
     equipment = nested(record, "equipment")
     if isinstance(equipment.get("battery"), dict):
-        battery = nested(record, "equipment", "battery")
+        battery = nested(equipment, "battery")
         count, model = (
             integer(battery, "count", high=INTEGER),
             text(battery, "model") or text(battery, "name"),

@@ -1,4 +1,4 @@
-"""Which cause a difference gets: one list of rules in the order of :class:`Cause`, the first that fits wins."""
+"""Which cause a difference gets: rules in the order of :class:`Cause`, the first that fits wins."""
 
 from __future__ import annotations
 
@@ -38,37 +38,45 @@ def quarantined(plan: Comparison, alias: str) -> str:
 
     ``alias`` has the columns ``p1…`` and ``owner`` of ``odd``.
     """
-    ids = [f"q.key->>{literal(column)}" for column in plan.mirror_key]
-    own = ", ".join(f"({text})::bigint" for text in ids)
     keys = ", ".join(f"{alias}.p{n}" for n, _ in enumerate(plan.mirror_key, 1))
-    table = literal(MIRROR_TABLES[plan.name])
-    conditions = [f"coalesce(({keys}) in (select {own} from {_items(table, ids)}), false)"]
-    if plan.mirror_has_install and plan.name is not TableName.INSTALLS:
-        install = "q.key->>'install_id'"
-        conditions.append(
-            f"coalesce({alias}.owner in (select ({install})::bigint from {_items("'installs'", [install])}), false)"
-        )
+    conditions = [_among_items(keys, MIRROR_TABLES[plan.name], plan.mirror_key)]
+    if plan.mirror_has_install and not plan.is_installs:
+        conditions.append(_among_items(f"{alias}.owner", TableName.INSTALLS, ["install_id"]))
     return "(" + " or ".join(conditions) + ")"
 
 
-def _items(table: str, ids: Sequence[str]) -> str:
-    whole = " and ".join(f"{text} ~ {literal(WHOLE_TEXT)}" for text in ids)
-    # A materialised list: the cast must not run before the look at the text.
-    return (
-        f"(select q.key from sync.quarantine q where q.account = %(account)s and q.state = 'open'"
-        f" and q.table_name = {table} and {whole} offset 0) q"
+# The inner select is a fence (offset 0): the cast must not run before the look at the text.
+_ITEMS = Template("""coalesce(($keys) in (
+    select $ids from (
+      select q.key from sync.quarantine q
+      where q.account = %(account)s and q.state = 'open' and q.table_name = $table and $whole offset 0
+    ) q), false)""")
+
+
+def _among_items(keys: str, table: str, columns: Sequence[str]) -> str:
+    texts = [f"q.key->>{literal(column)}" for column in columns]
+    return _ITEMS.substitute(
+        keys=keys,
+        ids=", ".join(f"({text})::bigint" for text in texts),
+        table=literal(table),
+        whole=" and ".join(f"{text} ~ {literal(WHOLE_TEXT)}" for text in texts),
     )
 
 
-def voided(plan: Comparison, alias: str) -> str:
-    """Return the condition that the install of a row is voided in Enerflo."""
-    if not plan.mirror_has_install:
-        return "false"
+def voided(alias: str) -> str:
+    """Return the condition that the install of a row is voided in Enerflo; ``alias`` has its status."""
     return (
-        f"exists (select from enerflo.installs i where i.account = %(account)s and i.install_id = {alias}.owner"
-        " and i.deleted_at is null and (i.status_id = any(%(voided_ids)s::bigint[])"
-        " or lower(btrim(i.status_name)) = any(%(voided_names)s::text[])))"
+        f"coalesce({alias}.install_status_id = any(%(voided_ids)s::bigint[])"
+        f" or lower(btrim({alias}.install_status_name)) = any(%(voided_names)s::text[]), false)"
     )
+
+
+# An install carries its own status; what belongs to one takes the status from there.
+_OWNERS = """left join lateral (
+    select i.status_id as install_status_id, i.status_name as install_status_name
+    from enerflo.installs i
+    where i.account = %(account)s and i.install_id = o.owner and i.deleted_at is null
+  ) i on true"""
 
 
 def young(alias: str) -> str:
@@ -92,11 +100,12 @@ def cause_parameters(statuses: StatusNames, now: datetime, in_flight_minutes: in
 
 _DIFFERENCES = Template("""
 /* enerflo-sync reconcile $name: differences with their causes */
-insert into sync.differences (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause)
+insert into sync.differences
+  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause)
 select %(account)s, %(reconciliation_id)s, $table, $key, f.field, f.mine, f.theirs, $cause
 from (
   select o.*, $quarantined as quarantined, $voided as voided, $young as young
-  from $odd o where $compared
+  from $odd o $owners where $compared
 ) o cross join lateral (
   select null::text as field, null::jsonb as mine, null::jsonb as theirs, false as equal
   where not (o.in_enerflo and o.in_crm)
@@ -124,17 +133,17 @@ def differences_statement(plan: Comparison) -> str:
         )
         for field in plan.fields
     )
-    compared = f"not exists (select from {plan.twice} d where {plan.on('d', 'o')})"
     return _DIFFERENCES.substitute(
         name=plan.name,
         table=literal(plan.name),
         key=difference_key(plan),
         cause=cause_of(),
         quarantined=quarantined(plan, "o"),
-        voided=voided(plan, "o"),
+        voided=voided("o") if plan.is_installs else voided("i") if plan.mirror_has_install else "false",
+        owners=_OWNERS if plan.mirror_has_install and not plan.is_installs else "",
         young=young("o"),
         odd=plan.odd,
-        compared="true" if plan.unique else compared,
+        compared=plan.comparable,
         fields=fields,
     )
 
@@ -148,13 +157,14 @@ def difference_key(plan: Comparison) -> str:
 
 _DUPLICATES = Template("""
 /* enerflo-sync reconcile $name: join keys that more than one row has */
-insert into sync.differences (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause)
+insert into sync.differences
+  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause)
 select %(account)s, %(reconciliation_id)s, $table, jsonb_build_object($join), null, null, d.rows,
        case when $quarantined then 'quarantined' else 'duplicate_identity' end
 from (
-  select $joined, $key,
-         $owner as owner,
-         jsonb_build_object('rows', count(*), 'keys', to_jsonb((array_agg($crm_key order by $crm_key))[1:10])) as rows
+  select $joined, $key, $owner as owner,
+         jsonb_build_object(
+           'rows', count(*), 'keys', to_jsonb((array_agg($crm_key order by $crm_key))[1:10])) as rows
   from $twice d left join $crm t on $on
   group by $joined
 ) d
@@ -167,7 +177,9 @@ def duplicates_statement(plan: Comparison) -> str:
     Its CRM value says how many rows there are, and names ten of them by their keys.
     """
     keys = [quoted(name) for name in plan.mapping.key_columns]
-    names = ", ".join(f"{literal(name)}, t.{key}" for name, key in zip(plan.mapping.key_columns, keys, strict=True))
+    names = ", ".join(
+        f"{literal(name)}, t.{key}" for name, key in zip(plan.mapping.key_columns, keys, strict=True)
+    )
     columns = [join.mirror_name for join in plan.joins]
     places = {name: f"d.j{n}" for n, name in enumerate(columns, 1)}
     owner = "install_id" if "install_id" in places else ""
@@ -194,8 +206,11 @@ def _as_id(expression: str) -> str:
     return f"(case when {text} ~ {literal(WHOLE_TEXT)} then {text}::bigint end)"
 
 
+_OWNER = Template("(select min(e.install_id) from $mirror e where $rows and $on)")
+
+
 def _owner_in_mirror(plan: Comparison) -> str:
     if not plan.mirror_has_install:
         return "null::bigint"
     on = " and ".join(f"({join.mirror})::{join.type} = d.j{n}" for n, join in enumerate(plan.joins, 1))
-    return f"(select min(e.install_id) from {plan.mirror} e where {plan.mirror_rows} and {on})"
+    return _OWNER.substitute(mirror=plan.mirror, rows=plan.mirror_rows, on=on)

@@ -47,8 +47,24 @@ class Comparison:
     fields: Sequence[Field]
     mirror_key: Sequence[str]
     mirror_has_install: bool
-    unique: bool
+    crm_unique: bool
+    mirror_unique: bool
     updated_at: str | None
+
+    @property
+    def is_installs(self) -> bool:
+        """Return whether the rows are installs, and not something that belongs to one."""
+        return self.name is TableName.INSTALLS
+
+    @property
+    def unique(self) -> bool:
+        """Return whether no two rows of either side can have the same join key."""
+        return self.crm_unique and self.mirror_unique
+
+    @property
+    def may_be_loose(self) -> bool:
+        """Return whether the CRM may hold rows without a join key."""
+        return not all(self.live.columns[join.crm_name].not_null for join in self.joins)
 
     @property
     def odd(self) -> str:
@@ -78,7 +94,11 @@ class Comparison:
     @property
     def mirror_rows(self) -> str:
         """Return the condition that chooses the account's rows of the mirror ``e`` that can be matched."""
-        known = [f"e.{quoted(j.mirror_name)} is not null" for j in self.joins if j.mirror_name not in self.mirror_key]
+        known = [
+            f"e.{quoted(j.mirror_name)} is not null"
+            for j in self.joins
+            if j.mirror_name not in self.mirror_key
+        ]
         return " and ".join(["e.account = %(account)s", *known])
 
     @property
@@ -93,6 +113,13 @@ class Comparison:
         kind = self.live.columns[self.updated_at].kind
         return moment(f"{alias}.{quoted(self.updated_at)}", kind, self.mapping.time_zone)
 
+    @property
+    def comparable(self) -> str:
+        """Return the condition that an odd row ``o`` has a key of its own."""
+        if self.unique:
+            return "true"
+        return f"not exists (select from {self.twice} d where {self.on('d', 'o')})"
+
     def join_names(self, alias: str = "") -> str:
         """Return ``j1, j2 …``, the join key as the temporary tables have it."""
         prefix = f"{alias}." if alias else ""
@@ -101,7 +128,8 @@ class Comparison:
     def select_join(self, side: str) -> str:
         """Return the join key of ``mirror`` or ``crm`` as select list, typed alike on both sides."""
         return ", ".join(
-            f"({j.mirror if side == 'mirror' else j.crm})::{j.type} as j{n}" for n, j in enumerate(self.joins, 1)
+            f"({j.mirror if side == 'mirror' else j.crm})::{j.type} as j{n}"
+            for n, j in enumerate(self.joins, 1)
         )
 
     def on(self, left: str, right: str) -> str:
@@ -136,7 +164,6 @@ def plan_comparison(name: TableName, mapping: TableMapping, live: LiveTable, *, 
     ]
     column = live.columns.get(mapping.updated_at or "")
     mirror_key = [key.name for key in declared.primary_key.columns if key.name != "account"]
-    crm_unique = live.unique_by([join.crm_name for join in joins])
     return Comparison(
         name=name,
         mapping=mapping,
@@ -145,7 +172,8 @@ def plan_comparison(name: TableName, mapping: TableMapping, live: LiveTable, *, 
         fields=fields,
         mirror_key=mirror_key,
         mirror_has_install="install_id" in declared.c,
-        unique=crm_unique and set(mirror_key) <= {join.mirror_name for join in joins},
+        crm_unique=live.unique_by([join.crm_name for join in joins]),
+        mirror_unique=set(mirror_key) <= {join.mirror_name for join in joins},
         updated_at=column.name if column is not None and column.kind.is_time else None,
     )
 
@@ -160,9 +188,11 @@ def _join_column(crm: str, mirror: str, column: sa.types.TypeEngine[Any], kind: 
 
 
 # Without a cast where there is none to make, so that the primary keys' order serves the join.
-_MIRROR_SIDE = """select $join, $values, $key, $owner, e.observed_at, e.deleted_at is null as lives,
+_MIRROR_SIDE = """select $join, $values, $key, $owner$status, e.observed_at, e.deleted_at is null as lives,
     true as here from $mirror e where $rows"""
 _CRM_SIDE = """select $join, $values, $key, $owner, $changed as changed_at, true as here from $crm t"""
+
+_STATUS = {"install_status_id": "status_id", "install_status_name": "status_name"}
 
 _ODD_OF_ALL = Template("""
 /* enerflo-sync reconcile $name: rows that are not exactly alike, of all */
@@ -180,11 +210,37 @@ from $wanted w
 left join ($mirror_side) m on $on_mirror
 left join ($crm_side) c on $on_crm
 where $odd_rows
-union all
+$loose
+""")
+
+_LOOSE = Template("""union all
 select $columns
 from ($crm_side) c left join ($mirror_side and false) m on true
-where $unmatchable
+where $unmatchable""")
+
+_TWICE = Template("""
+/* enerflo-sync reconcile $name: join keys that more than one row has */
+create temporary table $twice on commit drop as
+$selects
 """)
+
+_TWICE_ON_ONE_SIDE = Template("""select $joins from (
+  select $keys from $table where $rows
+) k $wanted group by $joins having count(*) > 1""")
+
+
+def twice_statement(plan: Comparison, *, wanted_only: bool) -> str:
+    """Return the statement that fills ``twice``; takes ``account``. What an index proves is left out."""
+    wanted = f"join {plan.wanted} w using ({plan.join_names()})" if wanted_only else ""
+    common = {"joins": plan.join_names(), "wanted": wanted}
+    selects = []
+    if not plan.crm_unique:
+        keys, rows = plan.select_join("crm"), plan.crm_key_known
+        selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.crm} t"))
+    if not plan.mirror_unique:
+        keys, rows = plan.select_join("mirror"), f"{plan.mirror_rows} and e.deleted_at is null"
+        selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.mirror} e"))
+    return _TWICE.substitute(name=plan.name, twice=plan.twice, selects="\nunion\n".join(selects))
 
 
 def odd_statement(plan: Comparison, *, wanted_only: bool) -> str:
@@ -192,7 +248,7 @@ def odd_statement(plan: Comparison, *, wanted_only: bool) -> str:
 
     Columns: ``j1…`` join key, ``k1…`` the CRM row's key, ``p1…`` the mirror's key, ``owner`` the install,
     ``e1…`` and ``c1…`` the raw values, ``in_enerflo`` and ``in_crm``, ``tombstone``, ``observed_at`` and
-    ``changed_at``.
+    ``changed_at``; for installs their status in Enerflo.
     """
     alike = [pair for field in plan.fields for pair in field.pairs]
     mine = ", ".join(pair[0] for pair in alike)
@@ -206,9 +262,9 @@ def odd_statement(plan: Comparison, *, wanted_only: bool) -> str:
     if not wanted_only:
         return _ODD_OF_ALL.substitute(parts, on=plan.on("m", "c"))
     unmatchable = " or ".join(f"c.j{n} is null" for n, _ in enumerate(plan.joins, 1))
-    return _ODD_OF_WANTED.substitute(
-        parts, wanted=plan.wanted, on_mirror=plan.on("m", "w"), on_crm=plan.on("c", "w"), unmatchable=unmatchable
-    )
+    loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if plan.may_be_loose else ""
+    on = {"on_mirror": plan.on("m", "w"), "on_crm": plan.on("c", "w")}
+    return _ODD_OF_WANTED.substitute(parts, wanted=plan.wanted, loose=loose, **on)
 
 
 def _odd_columns(plan: Comparison) -> str:
@@ -225,6 +281,7 @@ def _odd_columns(plan: Comparison) -> str:
             "coalesce(m.lives, false) as in_enerflo",
             "coalesce(c.here, false) as in_crm",
             "coalesce(not m.lives, false) as tombstone",
+            *(f"m.{name}" for name in _STATUS if plan.is_installs),
             "m.observed_at",
             "c.changed_at",
         ]
@@ -238,9 +295,12 @@ def _mirror_side(plan: Comparison) -> str:
             f"{j.mirror if j.type == 'bigint' else f'{j.mirror}::{j.type}'} as j{n}"
             for n, j in enumerate(plan.joins, 1)
         ),
-        values=", ".join(f"e.{quoted(field.mapping.enerflo)} as e{n}" for n, field in enumerate(plan.fields, 1)),
+        values=", ".join(
+            f"e.{quoted(field.mapping.enerflo)} as e{n}" for n, field in enumerate(plan.fields, 1)
+        ),
         key=", ".join(f"e.{quoted(column)} as p{n}" for n, column in enumerate(plan.mirror_key, 1)),
         owner=f"{owner} as owner",
+        status="".join(f", e.{column} as {name}" for name, column in _STATUS.items() if plan.is_installs),
         mirror=plan.mirror,
         rows=plan.mirror_rows,
     )
@@ -258,19 +318,21 @@ def _crm_side(plan: Comparison) -> str:
             [
                 *(f"t.{quoted(column)} as k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)),
                 *(
-                    f"{_whole(plan, of_mirror[column].crm_name) if column in of_mirror else 'null::bigint'} as p{n}"
+                    f"{_whole(plan, of_mirror[column].crm_name if column in of_mirror else None)} as p{n}"
                     for n, column in enumerate(plan.mirror_key, 1)
                 ),
             ]
         ),
-        owner=f"{_whole(plan, owner) if owner else 'null::bigint'} as owner",
+        owner=f"{_whole(plan, owner)} as owner",
         changed=plan.changed_at("t"),
         crm=plan.crm,
     )
 
 
-def _whole(plan: Comparison, column: str) -> str:
+def _whole(plan: Comparison, column: str | None) -> str:
     """Return a CRM column as the bigint that Enerflo's ids are; null where it is none."""
+    if column is None:
+        return "null::bigint"
     raw = f"t.{quoted(column)}"
     match plan.live.columns[column].kind:
         case Kind.INTEGER:

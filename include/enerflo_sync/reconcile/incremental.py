@@ -177,8 +177,7 @@ select (select count(*) from $wanted w join $mirror e on $on_mirror and $rows wh
 
 def tally_statement(plan: Comparison) -> str:
     """Return the statement that counts the wanted rows of both sides, and CRM rows without a join key."""
-    nullable = "0" if plan.unique and plan.mapping.joined_by_key else ""
-    known = f"(select count(*) from {plan.crm} t where not ({plan.crm_key_known}))"  # noqa: S608 - quoted names
+    loose = f"(select count(*) from {plan.crm} t where not ({plan.crm_key_known}))"  # noqa: S608 - quoted names
     return _TALLY.substitute(
         name=plan.name,
         wanted=plan.wanted,
@@ -187,7 +186,7 @@ def tally_statement(plan: Comparison) -> str:
         rows=plan.mirror_rows,
         on_mirror=" and ".join(f"{_typed(j.mirror, j.type)} = w.j{n}" for n, j in enumerate(plan.joins, 1)),
         on_crm=" and ".join(f"{_typed(j.crm, j.type)} = w.j{n}" for n, j in enumerate(plan.joins, 1)),
-        loose=nullable or known,
+        loose=loose if plan.may_be_loose else "0",
     )
 
 
@@ -198,11 +197,9 @@ def _typed(expression: str, kind: str) -> str:
 _LOST = Template("""
 /* enerflo-sync reconcile $name: keys that stand on one side only */
 insert into $wanted ($joins)
-select k.* from (
-  select $either from (select $mine from $mirror e where $rows and e.deleted_at is null) m
-  full join (select $theirs from $crm t where $known) c on $on
-  where m.j1 is null or c.j1 is null
-) k group by $joins
+select $either from (select $mine from $mirror e where $rows and e.deleted_at is null) m
+full join (select $theirs from $crm t where $known) c on $on
+where m.j1 is null or c.j1 is null
 except select $joins from $wanted
 """)
 

@@ -118,5 +118,5 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
 
     @property
     def within_budget(self) -> bool:
-        """Return whether there was something to compare and no more is unexplained than allowed."""
+        """Return whether the mirror was ever polled and no more is unexplained than allowed."""
         return self.mirror_as_of is not None and self.unexplained <= self.budget

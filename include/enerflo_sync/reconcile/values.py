@@ -95,12 +95,16 @@ def field_sql(
     zone = mapping.time_zone or table_zone
     live = crm[1]
     # A CRM date can only ever say the day: the time of day is no difference.
-    domain = FieldType.DATE if mapping.type is FieldType.TIMESTAMP and live.kind is Kind.DATE else mapping.type
+    domain = (
+        FieldType.DATE if mapping.type is FieldType.TIMESTAMP and live.kind is Kind.DATE else mapping.type
+    )
     is_plain_text = live.type == "text" or live.type.startswith("character varying")
     crm_raw = crm[0] if live.kind is not Kind.TEXT or is_plain_text else f"{crm[0]}::text"
     mine = _operand(enerflo[0], enerflo[1], domain, zone, mapping.values)
     theirs = _operand(crm_raw, live.kind, domain, zone, {})
-    return Field(name, mapping, mine, theirs, _equal(mapping, domain, enerflo, (crm_raw, live.kind), zone, fold))
+    return Field(
+        name, mapping, mine, theirs, _equal(mapping, domain, enerflo, (crm_raw, live.kind), zone, fold)
+    )
 
 
 def _operand(raw: str, kind: Kind, domain: FieldType, zone: str, values: dict[str, str]) -> Operand:
@@ -178,7 +182,10 @@ def _boolean(raw: str, kind: Kind) -> Operand:
     if kind is not Kind.TEXT:
         return Operand(raw, _NOTHING, f"to_jsonb({raw})")
     text = f"lower(btrim({raw}, {BLANK}))"
-    yes, no = f"{text} in ('t', 'true', 'y', 'yes', 'on', '1')", f"{text} in ('f', 'false', 'n', 'no', 'off', '0')"
+    yes, no = (
+        f"{text} in ('t', 'true', 'y', 'yes', 'on', '1')",
+        f"{text} in ('f', 'false', 'n', 'no', 'off', '0')",
+    )
     value = f"(case when {yes} then true when {no} then false end)"
     return Operand(value, _unless(f"{yes} or {no}", raw), f"to_jsonb({raw})")
 
@@ -195,9 +202,7 @@ def _equal(
     raws = [_without_blank(raw, kind, mapping) for raw, kind in (enerflo, crm)]
     mine = _operand(raws[0], enerflo[1], domain, zone, mapping.values)
     theirs = _operand(raws[1], crm[1], domain, zone, {})
-    left, right = (
-        _normalised(operand.value, mapping, domain, zone, fold) for operand in (mine, theirs)
-    )
+    left, right = (_normalised(operand.value, mapping, domain, zone, fold) for operand in (mine, theirs))
     same = f"{left} is not distinct from {right}"
     if mapping.tolerance is not None or mapping.tolerance_percent is not None:
         limits = [f"{mapping.tolerance or 0!r}::numeric"]

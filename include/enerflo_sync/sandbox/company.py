@@ -29,7 +29,7 @@ class UnknownRecordError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One write that arrived by the API, applied or not."""
+    """One write that arrived by the API, applied or not; ``path`` has no trailing slash."""
 
     at: datetime
     method: str

@@ -83,4 +83,4 @@ def _rows(report: ReconciliationReport, differences: Iterable[Difference]) -> It
 
 
 def _json_text(value: Any) -> str | None:
-    return None if not value else _encoder.encode(value).decode()
+    return None if value is None else _encoder.encode(value).decode()

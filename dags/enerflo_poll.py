@@ -1,0 +1,105 @@
+"""Brings the mirror tables up to what the account lists in Enerflo now.
+
+Reads statuses, installs with their milestones, customers, change orders and notes into the warehouse's
+schema `enerflo`. Rows that did not change are not written, and nothing is ever written to Enerflo or to
+the CRM.
+
+| task | does |
+|---|---|
+| Read Enerflo into the mirror | `enerflo-sync poll`; its counts are the run's note, and in `sync.runs` |
+| Say that the mirror changed | starts the reconciliation through an asset; skipped where nothing changed |
+
+**Partial:** the run is green, and its note says what was not read whole or how many records were put into
+quarantine. The next run takes up the rest.
+
+**Failed:** a wrong key or mapping fails at once, and the note says what to change; a host that does not
+answer is tried again. Nothing is half-written, so the run may be started again at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import CronTriggerTimetable, Param, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, sync_config
+from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.operators import EnerfloToWarehouseOperator
+
+from enerflo_sync.crm.config import AccountConfig, Resource, SyncConfig
+
+
+def poll_params(config: SyncConfig) -> dict[str, Param]:
+    """Return the fields of the form that starts a run by hand."""
+    names = [str(resource) for resource in Resource]
+    return {
+        "resources": Param(
+            [str(resource) for resource in config.poll.resources],
+            type="array",
+            items={"type": "string", "enum": names},
+            examples=names,
+            minItems=1,
+            title="What to read",
+            description="Milestones come in the rows of installs.",
+        ),
+        "full": Param(
+            False,
+            type="boolean",
+            title="Read all notes again",
+            description="Finds notes that were edited or deleted; otherwise done once a day.",
+        ),
+        "accept_shrink": Param(
+            False,
+            type="boolean",
+            title="Believe a much smaller company",
+            description="For one run after the guard stopped a sweep that returned far fewer records than"
+            " are known. Missing records then count as absent.",
+        ),
+    }
+
+
+def poll_dag(account: str, settings: AccountConfig, config: SyncConfig) -> Any:
+    """Return the account's DAG."""
+    mirror = mirror_asset(account)
+
+    @dag(
+        dag_id=account_name("poll", account),
+        description=f"Read Enerflo into the mirror tables (account {account}).",
+        doc_md=__doc__,
+        schedule=CronTriggerTimetable(settings.schedule.poll, timezone="UTC"),
+        start_date=START_DATE,
+        catchup=False,
+        max_active_runs=1,
+        tags=account_tags(account),
+        params=poll_params(config),
+        default_args=task_defaults(),
+        render_template_as_native_obj=True,
+    )
+    def enerflo_poll() -> None:
+        read = EnerfloToWarehouseOperator(
+            task_id="read_enerflo",
+            task_display_name="Read Enerflo into the mirror",
+            doc_md="Runs `enerflo-sync poll` for the account and returns its counts.",
+            account=account,
+            read_resources="{{ params.resources }}",
+            full="{{ params.full }}",
+            accept_shrink="{{ params.accept_shrink }}",
+        )
+
+        @task(
+            task_display_name="Say that the mirror changed",
+            doc_md=f"Emits `{mirror.uri}`, which starts a reconciliation. Skipped where nothing changed.",
+            outlets=[mirror],
+        )
+        def announce_change(counts: dict[str, Any]) -> None:
+            if not counts["mirror_changed"]:
+                raise AirflowSkipException("The mirror did not change: there is nothing new to reconcile.")
+
+        announce_change(read.output)
+
+    return enerflo_poll()
+
+
+config = sync_config()
+for account, settings in config.accounts.items():
+    poll_dag(account, settings, config)

@@ -1,0 +1,75 @@
+"""Compares the mirror with the CRM, and reports every difference with its cause.
+
+Compares what Enerflo says (the mirror tables, schema `enerflo`) with the CRM's tables that `sync.yaml` maps,
+gives every difference a cause, and stores the report. Reads Enerflo not at all and changes no CRM row.
+
+Runs when a poll changed the mirror, and once a day in any case, since rows of the CRM change too.
+
+**The report:** the button *Reconciliation report* of the task, the tab *Enerflo report* of the run, or all
+of them under *Browse, Enerflo reports*. The headline is the number of differences that nothing explains;
+the run's note repeats it. The same in SQL: `sync.reconciliations` and `sync.differences`.
+
+**Failed:** the note says what to change (`enerflo-sync doctor` checks the mapping against the live tables).
+It may be started again at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag
+from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, sync_config
+from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.operators import ReconcileOperator
+
+from enerflo_sync.crm.config import AccountConfig
+
+PARAMS = {
+    "full": Param(
+        False,
+        type="boolean",
+        title="Compare every row",
+        description="Otherwise only what changed on either side since the last run; the result is the same.",
+    ),
+    "fail_over_budget": Param(
+        False,
+        type="boolean",
+        title="Fail when too much is unexplained",
+        description="The run fails when more differences are unexplained than reconcile.unexplained_budget"
+        " in sync.yaml allows. The report is stored either way.",
+    ),
+}
+
+
+def reconcile_dag(account: str, settings: AccountConfig) -> Any:
+    """Return the account's DAG."""
+    daily = CronTriggerTimetable(settings.schedule.reconcile, timezone="UTC")
+
+    @dag(
+        dag_id=account_name("reconcile", account),
+        description=f"Compare the mirror with the CRM and report every difference (account {account}).",
+        doc_md=__doc__,
+        schedule=AssetOrTimeSchedule(timetable=daily, assets=[mirror_asset(account)]),
+        start_date=START_DATE,
+        catchup=False,
+        max_active_runs=1,
+        tags=account_tags(account),
+        params=PARAMS,
+        default_args=task_defaults(),
+        render_template_as_native_obj=True,
+    )
+    def enerflo_reconcile() -> None:
+        ReconcileOperator(
+            task_id="compare_with_crm",
+            task_display_name="Compare the mirror with the CRM",
+            doc_md="Runs `enerflo-sync reconcile` for the account and stores the report.",
+            account=account,
+            full="{{ params.full }}",
+            fail_over_budget="{{ params.fail_over_budget }}",
+        )
+
+    return enerflo_reconcile()
+
+
+for account, settings in sync_config().accounts.items():
+    reconcile_dag(account, settings)

@@ -1,0 +1,142 @@
+"""``enerflo-sync doctor``: check connections and mapping without writing anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, print_json
+from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
+from enerflo_sync.enerflo.statuses import read_statuses
+from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.jobs import Workplace, open_workplace
+from enerflo_sync.warehouse.engine import check_server, warehouse_errors
+from enerflo_sync.warehouse.migrate import current_revision, require_migrated
+
+_MARKS = {Severity.ERROR: "[red]✗[/]", Severity.WARNING: "[yellow]![/]", Severity.HINT: "[cyan]·[/]"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    :param failed: the check itself could not be made; ``detail`` says why and what to do.
+    """
+
+    name: str
+    detail: str
+    failed: bool = False
+    findings: list[Finding] = field(default_factory=list)
+
+
+def command(account: Account = "default", as_json: Json = False) -> None:
+    """Check everything a first run needs, and say what to change: reads only.
+
+    The configuration, the warehouse and its tables, the API key, the company's statuses, and the mapping
+    against the live CRM tables: file, line, found, expected.
+    """
+    workplace = open_workplace(account, os.environ)
+    checks = list(_checks(workplace))
+    if as_json:
+        print_json({"account": account, "checks": [_as_dict(check) for check in checks]})
+    else:
+        _print(workplace, checks)
+    if any(check.failed for check in checks):
+        finish(Exit.FAILED)
+    waiting = any(finding.severity is not Severity.HINT for check in checks for finding in check.findings)
+    finish(Exit.NEEDS_A_PERSON if waiting else Exit.DONE)
+
+
+def _checks(workplace: Workplace) -> Iterator[Check]:
+    """Yield each check as it was made; one that fails leaves out only those that stand on it."""
+    tables = ", ".join(workplace.config.tables_for(workplace.account))
+    mode = workplace.settings.mode
+    yield Check(
+        "configuration", f"{workplace.config_path}: account {workplace.account}, mode {mode}, {tables}"
+    )
+    server = _made("warehouse", lambda: _server(workplace))
+    yield server
+    if not server.failed:
+        yield _made("tables", lambda: _migrated(workplace))
+        yield _mapping(workplace)
+    key = _made("Enerflo", lambda: _key(workplace))
+    yield key
+    if not key.failed:
+        yield _made("statuses", lambda: _statuses(workplace))
+
+
+def _made(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, look())
+    except EnerfloSyncError as error:
+        return Check(name, str(error), failed=True)
+
+
+def _server(workplace: Workplace) -> str:
+    with warehouse_errors("doctor"), workplace.engine.connect() as connection:
+        check_server(connection)
+        return f"PostgreSQL {connection.exec_driver_sql('show server_version').scalar()}"
+
+
+def _migrated(workplace: Workplace) -> str:
+    require_migrated(workplace.engine)
+    with warehouse_errors("doctor"), workplace.engine.connect() as connection:
+        return f"at revision {current_revision(connection)}"
+
+
+def _mapping(workplace: Workplace) -> Check:
+    try:
+        with warehouse_errors("doctor"), workplace.engine.connect() as connection:
+            path = workplace.config_path
+            findings = check_mapping(connection, workplace.config, workplace.account, path)
+    except EnerfloSyncError as error:
+        return Check("mapping", str(error), failed=True)
+    tables = workplace.config.tables_for(workplace.account)
+    fields = sum(len(table.fields) for table in tables.values())
+    detail = f"{fields} fields of {len(tables)} tables" + (": fits the live tables" if not findings else "")
+    return Check("mapping", detail, findings=findings)
+
+
+def _key(workplace: Workplace) -> str:
+    workplace.client.check()
+    return f"{workplace.credentials.base_url()} accepts the API key"
+
+
+def _statuses(workplace: Workplace) -> str:
+    names = {status.id: status.name for status in read_statuses(workplace.client)}
+    wanted = workplace.config.statuses
+    for option, value in (("completed", wanted.completed), ("on_hold", wanted.on_hold)):
+        if value not in names and value not in names.values():
+            known = ", ".join(sorted(names.values())) or "none"
+            line = workplace.config.line("statuses", option)
+            raise EnerfloSyncError(
+                f"the company has no status {value}; it has {known}.",
+                where=f"{workplace.config_path}:{line}: statuses.{option}",
+                next_step="Write one of them.",
+            )
+    return f"{len(names)} of the company: {', '.join(sorted(names.values()))}"
+
+
+def _as_dict(check: Check) -> dict[str, object]:
+    return {
+        "name": check.name,
+        "ok": not check.failed and not check.findings,
+        "detail": check.detail,
+        "findings": msgspec.to_builtins(check.findings),
+    }
+
+
+def _print(workplace: Workplace, checks: list[Check]) -> None:
+    for check in checks:
+        bad = check.failed or any(finding.severity is Severity.ERROR for finding in check.findings)
+        console.print(f"{'[red]✗[/]' if bad else '[green]✓[/]'} [bold]{check.name}[/]: {check.detail}")
+        for finding in check.findings:
+            console.print(f"    {_MARKS[finding.severity]} {finding} {finding.next_step}", markup=True)
+    failed = [check for check in checks if check.failed]
+    if failed:
+        errors.print(f"enerflo-sync: {failed[0].name}: {failed[0].detail}", markup=False)
+    elif workplace.settings.mode == "report":
+        console.print("Mode report: reconciliations are made and shown; nothing of yours is written.")

@@ -1,0 +1,75 @@
+"""``enerflo-sync reconcile``: compare the mirror with the CRM's tables and report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+
+from enerflo_sync.cli.output import Account, Exit, Json, errors, finish, progress_bars
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs import open_workplace
+from enerflo_sync.reconcile.render import ReportFormat, write_report
+from enerflo_sync.reconcile.store import read_differences
+
+
+def command(
+    account: Account = "default",
+    full: Annotated[
+        bool, typer.Option("--full", help="Compare every row, not only what changed since the last run.")
+    ] = False,
+    report_format: Annotated[
+        ReportFormat, typer.Option("--format", help="csv and parquet hold every difference, one a row.")
+    ] = ReportFormat.TEXT,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="F", help="Write to this file, not to standard output.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare what Enerflo says (the mirror) with what the CRM tables say, each difference with its cause.
+
+    Reads the warehouse only; nothing of yours is written. Exit code 1 when more is unexplained than
+    sync.yaml allows, or nothing was there to compare. Personal data is masked in every format.
+    """
+    if as_json:
+        report_format = ReportFormat.JSON
+    if report_format is ReportFormat.PARQUET and out is None and sys.stdout.isatty():
+        raise ConfigurationError(
+            "Parquet is not for a terminal.", where="--format parquet", next_step="Add --out FILE."
+        )
+    workplace = open_workplace(account, os.environ)
+    with progress_bars() as tick:
+        report = workplace.reconcile(full=full, progress=tick)
+    differences = None
+    if report_format in (ReportFormat.CSV, ReportFormat.PARQUET):
+        differences = read_differences(workplace.engine, workplace.config, account, report.reconciliation_id)
+    if out is None:
+        write_report(report, report_format, sys.stdout.buffer, differences)
+        sys.stdout.flush()
+    else:
+        _write(out, lambda stream: write_report(report, report_format, stream, differences))
+        errors.print(f"Written to {out}.")
+    finish(Exit.DONE if report.within_budget else Exit.NEEDS_A_PERSON)
+
+
+def _write(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file whole or not at all.
+
+    :raises ConfigurationError: it cannot be written there.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as stream:
+            write(stream)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ConfigurationError(
+            f"the report cannot be written ({error.strerror}).",
+            where=str(path),
+            next_step="Choose another place with --out. The result itself is stored.",
+        ) from error

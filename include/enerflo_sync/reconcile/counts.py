@@ -1,0 +1,187 @@
+"""The figures of one compared table: sizes, causes, fields, samples, and what a reader has to know."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.names import literal
+from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.report import Cause, Difference, FieldCount
+from enerflo_sync.reconcile.store import difference
+from enerflo_sync.reconcile.values import Field, normal_text
+
+STRANGERS_SHOWN = 10
+
+_ODD_COUNTS = Template("""
+/* enerflo-sync reconcile $name: what the odd rows are */
+select count(*) filter (where o.in_enerflo and not o.in_crm) as only_enerflo,
+       count(*) filter (where o.in_crm and not o.in_enerflo) as only_crm,
+       count(*) filter (where o.in_crm and o.in_enerflo) as differing,
+       $twice_keys as twice_keys, $twice_rows as twice_rows
+from $odd o where $compared
+""")
+
+_TWICE_KEYS = Template("(select count(*) from $twice)")
+_TWICE_ROWS = Template("(select count(*) from $twice d join $crm t on $on)")
+
+_BY_CAUSE = sa.text("""
+/* enerflo-sync reconcile: differences by field and cause */
+select field, cause, count(*) as differences from sync.differences
+where account = :account and reconciliation_id = :reconciliation_id and table_name = :table
+group by field, cause
+""")
+
+_SAMPLES = sa.text("""
+/* enerflo-sync reconcile: samples, some of every cause, the gravest first */
+select table_name, key, field, enerflo_value, crm_value, cause from (
+  select d.*, row_number() over (partition by cause order by field nulls first, key) as place
+  from sync.differences d
+  where account = :account and reconciliation_id = :reconciliation_id and table_name = :table
+) d where place <= :samples
+order by array_position(cast(:causes as text[]), cause), place
+""")
+
+# The cause that a person looks for first, and the harmless last.
+GRAVITY = [
+    Cause.UNEXPLAINED,
+    Cause.CONFLICT,
+    *(c for c in Cause if c not in (Cause.UNEXPLAINED, Cause.CONFLICT)),
+]
+
+
+def count_rows(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> tuple[int, int]:
+    """Return how many live records the mirror holds for the account, and how many rows the CRM."""
+    mirror = (
+        f"/* enerflo-sync reconcile {plan.name}: size */"  # noqa: S608 - quoted names
+        f" select (select count(*) from {plan.mirror} e where {plan.mirror_rows})"
+        f" - (select count(*) from {plan.mirror} e where {plan.mirror_rows} and e.deleted_at is not null)"
+    )
+    crm = f"/* enerflo-sync reconcile {plan.name}: size */ select count(*) from {plan.crm} t"  # noqa: S608
+    return (
+        connection.exec_driver_sql(mirror, parameters).scalar_one(),
+        connection.exec_driver_sql(crm, {}).scalar_one(),
+    )
+
+
+def odd_counts(connection: sa.Connection, plan: Comparison) -> dict[str, int]:
+    """Return the numbers of odd rows by what they are; rows of a duplicated key count only as ``twice``."""
+    on = " and ".join(f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(plan.joins, 1))
+    parts = {"twice": plan.twice, "crm": plan.crm, "on": on}
+    query = _ODD_COUNTS.substitute(
+        name=plan.name,
+        odd=plan.odd,
+        compared=plan.comparable,
+        twice_keys="0" if plan.unique else _TWICE_KEYS.substitute(parts),
+        twice_rows="0" if plan.unique else _TWICE_ROWS.substitute(parts),
+    )
+    return dict(connection.exec_driver_sql(query, {}).mappings().one())
+
+
+def by_cause_and_field(
+    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]
+) -> tuple[dict[Cause, int], list[FieldCount]]:
+    """Return the stored differences by cause, and by field (most first) with each field's causes."""
+    causes: dict[Cause, int] = defaultdict(int)
+    fields: dict[str, dict[Cause, int]] = defaultdict(dict)
+    for row in connection.execute(_BY_CAUSE, {**parameters, "table": plan.name}):
+        causes[Cause(row.cause)] += row.differences
+        if row.field is not None:
+            fields[row.field][Cause(row.cause)] = row.differences
+    counted = [FieldCount(name, sum(found.values()), _ordered(found)) for name, found in fields.items()]
+    return _ordered(causes), sorted(counted, key=lambda field: (-field.differences, field.field))
+
+
+def _ordered(counts: dict[Cause, int]) -> dict[Cause, int]:
+    return {cause: counts[cause] for cause in Cause if cause in counts}
+
+
+def samples(
+    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any], limit: int
+) -> list[Difference]:
+    """Return up to ``limit`` differences, masked: some of every cause there is, the gravest first.
+
+    The same differences give the same samples, whichever run found them.
+    """
+    causes = [str(cause) for cause in GRAVITY]
+    rows = connection.execute(
+        _SAMPLES, {**parameters, "table": plan.name, "samples": limit, "causes": causes}
+    ).mappings()
+    groups: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        groups[row["cause"]].append(row)
+    classes = {(str(plan.name), field.name): field.mapping.personal_data for field in plan.fields}
+    chosen: dict[str, int] = dict.fromkeys(groups, 0)
+    while sum(chosen.values()) < limit and any(chosen[cause] < len(groups[cause]) for cause in groups):
+        for cause in groups:
+            if sum(chosen.values()) < limit and chosen[cause] < len(groups[cause]):
+                chosen[cause] += 1
+    return [
+        difference(row, classes, reveal=False)
+        for cause, rows in groups.items()
+        for row in rows[: chosen[cause]]
+    ]
+
+
+_STRANGERS = Template("""
+/* enerflo-sync reconcile $name: CRM values that no Enerflo value stands for */
+select $value as value, count(*) as rows from $odd o
+where o.in_crm and $value is not null and $normal <> all(select $allowed_normal from ($allowed) a(value))
+group by 1 order by 2 desc, 1
+""")
+
+_STATUS_NAMES = (
+    "select s.name from enerflo.install_statuses s where s.account = %(account)s and s.name is not null"
+)
+
+
+def stranger_remarks(
+    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any], fold: str
+) -> list[str]:
+    """Return a sentence per enumerated field whose CRM column holds values that Enerflo does not know."""
+    remarks: list[str] = []
+    for field in plan.fields:
+        is_status = plan.name is TableName.INSTALLS and field.mapping.enerflo == "status_name"
+        if not (is_status or field.mapping.values):
+            continue
+        if is_status and not connection.exec_driver_sql(f"{_STATUS_NAMES} limit 1", parameters).first():
+            continue
+        rows = connection.exec_driver_sql(_strangers_query(plan, field, is_status, fold), parameters).all()
+        if rows:
+            remarks.append(_stranger_sentence(field, [(row.value, row.rows) for row in rows], is_status))
+    return remarks
+
+
+def _strangers_query(plan: Comparison, field: Field, is_status: bool, fold: str) -> str:
+    values = field.mapping.values
+    mapped = [f"select {literal(theirs)}" for theirs in dict.fromkeys(values.values())]
+    names = _STATUS_NAMES
+    if values:
+        listed = ", ".join(literal(mine) for mine in values)
+        names += f" and s.name not in ({listed})"
+    allowed = " union all ".join([*mapped, *([names] if is_status else [])])
+    return _STRANGERS.substitute(
+        name=plan.name,
+        value=field.crm.value,
+        odd=plan.odd,
+        normal=normal_text(field.crm.value, field.mapping, fold),
+        allowed_normal=normal_text("a.value", field.mapping, fold),
+        allowed=allowed,
+    )
+
+
+def _stranger_sentence(field: Field, found: Sequence[tuple[str, int]], is_status: bool) -> str:
+    kind = field.mapping.personal_data
+    shown = [
+        f"{mask(value, kind) if kind is not PersonalData.NONE else value} ({rows:,})"
+        for value, rows in found[:STRANGERS_SHOWN]
+    ]
+    more = f" and {len(found) - STRANGERS_SHOWN} more" if len(found) > STRANGERS_SHOWN else ""
+    known = "that is no status of the company" if is_status else "that the mapping's values do not list"
+    return f"{field.name}: the CRM holds a value {known}: {', '.join(shown)}{more}."

@@ -1,0 +1,280 @@
+"""One reconciliation from beginning to end, in one transaction over one snapshot of both sides."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.doctor import Severity, check_table
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.reconcile.causes import cause_parameters, differences_statement, duplicates_statement
+from enerflo_sync.reconcile.compare import (
+    Comparison,
+    full_name,
+    odd_statement,
+    plan_comparison,
+    twice_statement,
+)
+from enerflo_sync.reconcile.counts import (
+    by_cause_and_field,
+    count_rows,
+    odd_counts,
+    samples,
+    stranger_remarks,
+)
+from enerflo_sync.reconcile.incremental import (
+    Basis,
+    Previous,
+    find_basis,
+    lost_statement,
+    pairs_off,
+    tally_statement,
+    wanted_statement,
+)
+from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint
+from enerflo_sync.reconcile.store import (
+    drop_old_differences,
+    forget_attempt,
+    mirror_as_of,
+    store_report,
+    trend,
+)
+from enerflo_sync.warehouse.engine import warehouse_errors
+
+Progress = Callable[[str, int, int], None]
+
+# Case rules that know more than ASCII, whatever the database's own are; the first that the server has.
+_FOLDS = ("pg_unicode_fast", "pg_c_utf8", "und-x-icu")
+
+
+def reconcile(
+    engine: sa.Engine,
+    config: SyncConfig,
+    account: str,
+    *,
+    full: bool = False,
+    now: datetime | None = None,
+    reconciliation_id: str | None = None,
+    progress: Progress | None = None,
+) -> ReconciliationReport:
+    """Compare the account's mirror with its CRM tables, store every difference with its cause, and report.
+
+    One transaction over one snapshot: it writes ``sync.reconciliations`` and ``sync.differences``, or
+    nothing. Rows never pass through this process. Without ``full`` only what moved since the last
+    reconciliation is looked at, where that can be known; the stored differences are the same.
+
+    :param now: the moment that ages are measured from; the database's clock where None.
+    :param reconciliation_id: names the result; one that exists is replaced, so a retried task may pass it.
+    :param progress: called with a table's name, how many tables are done, and how many there are.
+    :raises ConfigurationError: a mapped table or column is missing, of another type, or may not be read.
+    :raises RetriableError: the warehouse went away or has no room; nothing was stored.
+    """
+    snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
+    with warehouse_errors("reconcile"):
+        with snapshot.begin() as connection:
+            moment = now or connection.scalar(sa.text("select now()"))
+            assert moment is not None  # noqa: S101 - the server has a clock
+            name = reconciliation_id or f"{moment:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
+            job = _Reconciliation(connection, config, account, name, moment)
+            report = job.run(full, progress or _silent)
+        drop_old_differences(engine, account, config.reconcile.keep_days, moment)
+    return report
+
+
+def _silent(_table: str, _done: int, _total: int) -> None:
+    return None
+
+
+@dataclass
+class _Reconciliation:
+    connection: sa.Connection
+    config: SyncConfig
+    account: str
+    reconciliation_id: str
+    now: datetime
+
+    def run(self, full: bool, progress: Progress) -> ReconciliationReport:
+        started = self._clock()
+        settings = self.config.reconcile
+        fold = self._fold()
+        plans = self._plans(fold)
+        live = _digest(plans)
+        forget_attempt(self.connection, self.account, self.reconciliation_id)
+        basis = Basis(None)
+        if not full:
+            basis = find_basis(
+                self.connection,
+                self.account,
+                self.reconciliation_id,
+                config_hash=self.config.hash(self.account),
+                live=live,
+                lookback_minutes=settings.lookback_minutes,
+            )
+        polled = mirror_as_of(self.connection, self.account)
+        tables, scopes = [], set()
+        for done, plan in enumerate(plans):
+            progress(str(plan.name), done, len(plans))
+            table, scope = self._compare(plan, basis, polled, fold)
+            tables.append(table)
+            scopes.add(scope)
+        progress("", len(plans), len(plans))
+        report = ReconciliationReport(
+            reconciliation_id=self.reconciliation_id,
+            account=self.account,
+            mode=str(self.config.account(self.account).mode),
+            scope=Scope.INCREMENTAL if Scope.INCREMENTAL in scopes else Scope.FULL,
+            started_at=self.now,
+            finished_at=self.now + (self._clock() - started),
+            config_hash=self.config.hash(self.account),
+            mirror_as_of=polled,
+            budget=settings.unexplained_budget,
+            tables=tables,
+        )
+        report = _with_trend(report, trend(self.connection, self.account))
+        store_report(self.connection, report, self.now, live)
+        return report
+
+    def _clock(self) -> datetime:
+        value = self.connection.scalar(sa.text("select clock_timestamp()"))
+        assert isinstance(value, datetime)  # noqa: S101 - the server has a clock
+        return value
+
+    def _fold(self) -> str:
+        query = sa.text(
+            "select collname from pg_catalog.pg_collation"
+            " where collname = any(:names) and getdatabaseencoding() = 'UTF8'"
+            " order by array_position(cast(:names as text[]), collname::text)"
+        )
+        name = self.connection.scalar(query, {"names": list(_FOLDS)})
+        return f'"{name}"' if name else ""
+
+    def _plans(self, fold: str) -> list[Comparison]:
+        plans, problems = [], []
+        for name, mapping in self.config.tables_for(self.account).items():
+            if not mapping.reconcile:
+                continue
+            live, findings = check_table(self.connection, self.config, self.account, name, self.config.file)
+            errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+            problems += errors
+            if live is not None and not errors:
+                plans.append(plan_comparison(TableName(name), mapping, live, fold=fold))
+        if problems:
+            raise ConfigurationError(
+                "\n".join(f"{problem} {problem.next_step}" for problem in problems),
+                next_step="enerflo-sync doctor shows the whole mapping against the live tables.",
+            )
+        return plans
+
+    def _compare(
+        self, plan: Comparison, basis: Basis, polled: datetime | None, fold: str
+    ) -> tuple[TableReport, Scope]:
+        parameters: dict[str, Any] = {"account": self.account, "reconciliation_id": self.reconciliation_id}
+        previous = basis.previous if plan.updated_at is not None else None
+        sizes = count_rows(self.connection, plan, parameters)
+        if previous is not None:
+            self._find_wanted(plan, previous, sizes)
+        self._store_differences(plan, parameters, wanted_only=previous is not None)
+        odd = odd_counts(self.connection, plan)
+        by_cause, by_field = by_cause_and_field(self.connection, plan, parameters)
+        remarks = [
+            *_size_remarks(plan, sizes, polled),
+            *_scope_remarks(plan, basis),
+            *_duplicate_remarks(odd),
+            *stranger_remarks(self.connection, plan, parameters, fold),
+        ]
+        report = TableReport(
+            table_name=str(plan.name),
+            crm_table=full_name(plan.mapping),
+            mode=str(self.config.mode_of(self.account, plan.name)),
+            enerflo_rows=sizes[0],
+            crm_rows=sizes[1],
+            matched=sizes[1] - odd["only_crm"] - odd["twice_rows"],
+            only_enerflo=odd["only_enerflo"],
+            only_crm=odd["only_crm"],
+            differing_rows=odd["differing"],
+            by_cause=by_cause,
+            by_field=by_field,
+            samples=samples(self.connection, plan, parameters, self.config.reconcile.samples),
+            remarks=remarks,
+        )
+        return report, Scope.FULL if previous is None else Scope.INCREMENTAL
+
+    def _find_wanted(self, plan: Comparison, previous: Previous, sizes: tuple[int, int]) -> None:
+        parameters = {
+            "account": self.account,
+            "since": previous.since,
+            "previous": previous.reconciliation_id,
+        }
+        self._execute(wanted_statement(plan), parameters)
+        # Without statistics the planner takes the few keys for many and reads both tables whole.
+        self._execute(f"analyze {plan.wanted}", {})
+        counts = self._execute(tally_statement(plan), parameters).mappings().one()
+        if not pairs_off(dict(counts), *sizes):
+            self._execute(lost_statement(plan), parameters)
+            self._execute(f"analyze {plan.wanted}", {})
+
+    def _store_differences(self, plan: Comparison, parameters: dict[str, Any], *, wanted_only: bool) -> None:
+        causes = cause_parameters(self.config.statuses, self.now, self.config.reconcile.in_flight_minutes)
+        self._execute(odd_statement(plan, wanted_only=wanted_only), parameters)
+        self._execute(f"analyze {plan.odd} ({plan.join_names()})", {})
+        if not plan.unique:
+            self._execute(twice_statement(plan, wanted_only=wanted_only), parameters)
+            self._execute(f"analyze {plan.twice}", {})
+            self._execute(duplicates_statement(plan), parameters)
+        self._execute(differences_statement(plan), parameters | causes)
+
+    def _execute(self, statement: str, parameters: dict[str, Any]) -> sa.CursorResult[Any]:
+        return self.connection.exec_driver_sql(statement, parameters)
+
+
+def _with_trend(report: ReconciliationReport, earlier: list[TrendPoint]) -> ReconciliationReport:
+    this = TrendPoint(
+        report.reconciliation_id, report.finished_at, report.scope, report.differences, report.unexplained
+    )
+    values = {name: getattr(report, name) for name in report.__struct_fields__}
+    return ReconciliationReport(**values | {"trend": [*earlier, this]})
+
+
+def _digest(plans: list[Comparison]) -> str:
+    """Return what stands for the live types and keys: when they change, so may the result."""
+    text = ";".join(
+        f"{plan.name}:{plan.live.schema}.{plan.live.name}:{plan.unique}:"
+        + ",".join(f"{column.name} {column.type}" for column in plan.live.columns.values())
+        for plan in plans
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _size_remarks(plan: Comparison, sizes: tuple[int, int], polled: datetime | None) -> list[str]:
+    remarks = []
+    if polled is None:
+        remarks.append("Enerflo was never polled completely, so nothing here can be called equal yet.")
+    if sizes[0] == 0:
+        remarks.append(f"The mirror holds no {plan.name}.")
+    if sizes[1] == 0:
+        remarks.append(f"{full_name(plan.mapping)} is empty.")
+    return remarks
+
+
+def _scope_remarks(plan: Comparison, basis: Basis) -> list[str]:
+    if plan.updated_at is not None:
+        return [basis.reason] if basis.reason else []
+    name = full_name(plan.mapping)
+    return [f"{name} has no updated_at that can be used: every run compares it in full."]
+
+
+def _duplicate_remarks(odd: dict[str, int]) -> list[str]:
+    if not odd["twice_keys"]:
+        return []
+    return [
+        f"{odd['twice_rows']:,} CRM rows share {odd['twice_keys']:,} keys;"
+        " they are not compared field by field."
+    ]

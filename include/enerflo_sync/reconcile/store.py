@@ -1,0 +1,164 @@
+"""Reconciliations as they are kept: the report whole, the differences row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
+from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.schema import differences, reconciliations, runs
+
+TREND_LENGTH = 30
+
+
+def forget_attempt(connection: sa.Connection, account: str, reconciliation_id: str) -> None:
+    """Remove what an earlier attempt of the same id stored: a retried task carries its id."""
+    for table in (differences, reconciliations):
+        connection.execute(
+            sa.delete(table).where(table.c.account == account, table.c.reconciliation_id == reconciliation_id)
+        )
+
+
+def store_report(
+    connection: sa.Connection, report: ReconciliationReport, compared_until: datetime, live: str
+) -> None:
+    """Store a finished report beside its differences.
+
+    :param live: digest of the live types that were compared, for the next incremental run.
+    """
+    content = msgspec.to_builtins(report, str_keys=True) | {"live": live}
+    connection.execute(
+        sa.insert(reconciliations).values(
+            account=report.account,
+            reconciliation_id=report.reconciliation_id,
+            started_at=report.started_at,
+            finished_at=report.finished_at,
+            scope=str(report.scope),
+            config_hash=report.config_hash,
+            compared_until=compared_until,
+            differences=report.differences,
+            unexplained=report.unexplained,
+            report=content,
+        )
+    )
+
+
+def load_report(
+    engine: sa.Engine, account: str, reconciliation_id: str | None = None
+) -> ReconciliationReport:
+    """Return a stored report, the account's newest where no id is given. Its samples are masked.
+
+    :raises ConfigurationError: there is none of that id, or none at all yet.
+    """
+    query = sa.select(reconciliations.c.report).where(reconciliations.c.account == account)
+    if reconciliation_id is not None:
+        query = query.where(reconciliations.c.reconciliation_id == reconciliation_id)
+    query = query.order_by(reconciliations.c.compared_until.desc(), reconciliations.c.started_at.desc())
+    with warehouse_errors("a look at a report"), engine.connect() as connection:
+        content = connection.scalar(query.limit(1))
+    if content is None:
+        raise ConfigurationError(
+            f"there is no reconciliation {reconciliation_id}." if reconciliation_id else "there is none yet.",
+            where=f"sync.reconciliations, account {account}",
+            next_step="Run enerflo-sync reconcile first.",
+        )
+    return msgspec.convert(content, ReconciliationReport, strict=False)
+
+
+def read_differences(
+    engine: sa.Engine,
+    config: SyncConfig,
+    account: str,
+    reconciliation_id: str,
+    *,
+    table_name: str | None = None,
+    cause: Cause | None = None,
+    reveal: bool = False,
+) -> Iterator[Difference]:
+    """Yield a reconciliation's stored differences by table, key and field, in bounded memory.
+
+    Values of fields with a class of personal data are masked unless ``reveal``; a field that the mapping
+    no longer has is masked whole, since nobody can say what it held.
+    """
+    query = sa.select(differences).where(
+        differences.c.account == account, differences.c.reconciliation_id == reconciliation_id
+    )
+    if table_name is not None:
+        query = query.where(differences.c.table_name == table_name)
+    if cause is not None:
+        query = query.where(differences.c.cause == str(cause))
+    query = query.order_by(differences.c.table_name, differences.c.key, differences.c.field.nulls_first())
+    classes = personal_data_classes(config, account)
+    with warehouse_errors("a look at differences"), engine.connect() as connection:
+        rows = connection.execution_options(stream_results=True, max_row_buffer=1000).execute(query)
+        for row in rows.mappings():
+            yield difference(dict(row), classes, reveal=reveal)
+
+
+def personal_data_classes(config: SyncConfig, account: str) -> dict[tuple[str, str], PersonalData]:
+    """Return the class of every mapped field by table and field."""
+    return {
+        (str(name), field): options.personal_data
+        for name, mapping in config.tables_for(account).items()
+        for field, options in mapping.fields.items()
+    }
+
+
+def difference(
+    row: Mapping[str, Any], classes: Mapping[tuple[str, str], PersonalData], *, reveal: bool
+) -> Difference:
+    """Return one stored row as a difference, masked by its field's class unless ``reveal``."""
+    table, field = row["table_name"], row["field"]
+    # A record on one side has no values; a duplicate's value holds keys and a count.
+    kind = PersonalData.NONE if field is None else classes.get((table, field), PersonalData.FREE_TEXT)
+    hidden = kind is not PersonalData.NONE and not reveal
+    values = row["enerflo_value"], row["crm_value"]
+    mine, theirs = (mask(value, kind) for value in values) if hidden else values
+    return Difference(table, row["key"], field, mine, theirs, Cause(row["cause"]), masked=hidden)
+
+
+def mirror_as_of(connection: sa.Connection, account: str) -> datetime | None:
+    """Return when the newest poll that ended ok or partial did so, ``None`` when none ever did."""
+    ended: datetime | None = connection.scalar(
+        sa.select(sa.func.max(runs.c.finished_at)).where(
+            runs.c.account == account, runs.c.job == "poll", runs.c.state.in_(("ok", "partial"))
+        )
+    )
+    return ended
+
+
+def trend(connection: sa.Connection, account: str) -> list[TrendPoint]:
+    """Return the account's last finished reconciliations, oldest first."""
+    table = reconciliations.c
+    rows = connection.execute(
+        sa.select(
+            table.reconciliation_id, table.finished_at, table.scope, table.differences, table.unexplained
+        )
+        .where(table.account == account, table.finished_at.is_not(None))
+        .order_by(table.started_at.desc())
+        .limit(TREND_LENGTH - 1)
+    )
+    return [TrendPoint(row[0], row[1], Scope(row[2]), row[3], row[4]) for row in reversed(rows.all())]
+
+
+def drop_old_differences(engine: sa.Engine, account: str, keep_days: int, now: datetime) -> int:
+    """Delete differences older than ``keep_days`` and return how many; the reports stay."""
+    old = sa.select(reconciliations.c.reconciliation_id).where(
+        reconciliations.c.account == account,
+        reconciliations.c.compared_until < now - timedelta(days=keep_days),
+    )
+    with engine.begin() as connection:
+        result = connection.execute(
+            sa.delete(differences).where(
+                differences.c.account == account, differences.c.reconciliation_id.in_(old)
+            )
+        )
+    return result.rowcount

@@ -1,0 +1,24 @@
+"""What all jobs' DAGs have in common."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from enerflo_airflow.retry import EnerfloRetryPolicy
+
+# Long past, so that the first run is due at once; catchup is off.
+START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def task_defaults() -> dict[str, Any]:
+    """Return the tasks' default arguments: the owner, and retries where a retry can help."""
+    return {
+        "owner": "enerflo-sync",
+        "retries": 3,
+        "retry_delay": timedelta(minutes=1),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=15),
+        "retry_policy": EnerfloRetryPolicy(),
+        "execution_timeout": timedelta(hours=2),
+    }

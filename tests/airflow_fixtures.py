@@ -1,0 +1,89 @@
+"""Fixtures for tests that use Airflow: a company over HTTP, its warehouse, and the connections to both."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.clock import SystemClock
+from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sync.sandbox.crm_tables import make_crm_tables
+from enerflo_sync.sandbox.server import SandboxServer
+from enerflo_sync.sandbox.world import World
+from tests.airflow_environment import migrated_metadata
+
+INSTALLS = 60
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A running company, and a warehouse that holds its CRM's tables."""
+
+    sandbox_url: str
+    warehouse_url: str
+    world: World
+
+
+def enerflo_connection(address: str, key: str = DEFAULT_KEY, **extra: object) -> str:
+    """Return an Airflow connection of type enerflo, as an environment variable holds it."""
+    return json.dumps({"conn_type": "enerflo", "host": address, "password": key, "extra": extra})
+
+
+def warehouse_connection(url: str, **extra: object) -> str:
+    """Return an Airflow connection of type postgres to a server on a unix socket."""
+    parsed = sa.make_url(url)
+    return json.dumps(
+        {
+            "conn_type": "postgres",
+            "login": parsed.username,
+            "password": parsed.password or "",
+            "host": parsed.query["host"],
+            "schema": parsed.database,
+            "extra": extra,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def metadata() -> None:
+    """Airflow's metadata database with its tables."""
+    migrated_metadata()
+
+
+@pytest.fixture
+def setting(postgres_url: str) -> Iterator[Setting]:
+    """A company of 60 installs over HTTP, and a warehouse with its planted CRM tables, not polled yet."""
+    url = sa.make_url(postgres_url).set(database=f"airflow_test_{next(_numbers)}")
+    admin = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"create database {url.database} template migrated"))
+    warehouse = url.render_as_string(hide_password=False)
+    world = World(INSTALLS, 7, clock=SystemClock(), per_cause=1)
+    make_crm_tables(world, warehouse)
+    with SandboxServer(SandboxApi(world, rate_limit=10_000)) as server:
+        yield Setting(server.url, warehouse, world)
+
+
+@pytest.fixture
+def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """The company and its warehouse, known to Airflow as connections."""
+    monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_DEFAULT", enerflo_connection(setting.sandbox_url))
+    monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE", warehouse_connection(setting.warehouse_url))
+    return setting
+
+
+@pytest.fixture
+def reconciled(connected: Setting) -> str:
+    """The id of a report that was made through Airflow's connections."""
+    from enerflo_airflow.hook import workplace
+
+    with closing(workplace("default", reads_enerflo=True)) as place:
+        place.poll()
+        return place.reconcile().reconciliation_id

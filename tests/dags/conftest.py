@@ -1,0 +1,8 @@
+"""The Airflow environment comes first: it has to be set before anything of Airflow is imported."""
+
+from __future__ import annotations
+
+from tests import airflow_environment  # isort: skip
+from tests.airflow_fixtures import connected, metadata, reconciled, setting
+
+__all__ = ["airflow_environment", "connected", "metadata", "reconciled", "setting"]

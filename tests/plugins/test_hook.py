@@ -1,0 +1,162 @@
+"""The connection type enerflo against a company over HTTP, and the warehouse connection against PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import closing
+
+import pytest
+import requests
+import sqlalchemy as sa
+from enerflo_airflow.hook import EnerfloHook, warehouse_url, workplace
+
+from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.warehouse.engine import warehouse_engine
+from tests.airflow_fixtures import Setting, enerflo_connection, warehouse_connection
+
+
+def hook_for(monkeypatch: pytest.MonkeyPatch, **connection: object) -> EnerfloHook:
+    text = json.dumps({"conn_type": "enerflo", "password": "a-key", **connection})
+    monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_DEFAULT", text)
+    return EnerfloHook()
+
+
+@pytest.mark.parametrize(
+    ("fields", "address"),
+    [
+        ({}, "https://enerflo.io"),
+        ({"port": 443}, "https://enerflo.io"),
+        ({"host": "enerflo.io", "port": 8443}, "https://enerflo.io:8443"),
+        ({"host": "https://staging.enerflo.io/", "port": 443}, "https://staging.enerflo.io"),
+        ({"host": "http://127.0.0.1:8801"}, "http://127.0.0.1:8801"),
+        ({"host": "http://127.0.0.1:8801", "port": 443}, "http://127.0.0.1:8801"),
+        ({"host": "http://127.0.0.1", "port": 8801}, "http://127.0.0.1:8801"),
+        ({"host": "127.0.0.1", "port": 8801, "schema": "http"}, "http://127.0.0.1:8801"),
+        ({"host": "http://[::1]", "port": 8801}, "http://[::1]:8801"),
+    ],
+)
+def test_the_address_is_put_together_from_host_and_port(
+    monkeypatch: pytest.MonkeyPatch, fields: dict[str, object], address: str
+) -> None:
+    assert hook_for(monkeypatch, **fields).base_url == address
+
+
+def test_the_test_button_says_that_the_key_is_accepted(connected: Setting) -> None:
+    assert EnerfloHook().test_connection() == (True, f"{connected.sandbox_url} accepts the API key.")
+
+
+def test_the_test_button_says_that_the_key_is_wrong(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_DEFAULT", enerflo_connection(setting.sandbox_url, "wrong-key"))
+    works, message = EnerfloHook().test_connection()
+    assert not works
+    assert "does not accept the API key (401)" in message
+    assert "connection" in message
+    assert "wrong-key" not in message
+
+
+def test_the_test_button_says_that_nobody_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        works, message = hook_for(monkeypatch, host="http://127.0.0.1", port=port).test_connection()
+    assert not works
+    assert f"127.0.0.1:{port} refused the connection" in message
+    assert "Check the host and port" in message
+
+
+def test_the_test_button_says_that_a_host_does_not_speak_tls(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = setting.sandbox_url.replace("http://", "https://")
+    works, message = hook_for(monkeypatch, host=address).test_connection()
+    assert not works
+    assert "does not speak TLS on that port" in message
+
+
+def test_the_test_button_asks_for_a_key_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    works, message = hook_for(monkeypatch, password="").test_connection()
+    assert not works
+    assert "has no API key" in message
+
+
+def test_an_undefined_connection_is_named_with_what_to_create(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_ENERFLO_DEFAULT", raising=False)
+    with pytest.raises(ConfigurationError, match="enerflo_default.*Admin, Connections.*Enerflo"):
+        _ = EnerfloHook().api_key
+
+
+def test_extras_of_the_form_shape_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = hook_for(monkeypatch, extra={"ca_bundle": "/etc/our-ca.pem", "proxy": "http://proxy:3128"})
+    session = hook.get_conn()
+    assert session.verify == "/etc/our-ca.pem"
+    assert session.proxies == {"http": "http://proxy:3128", "https": "http://proxy:3128"}
+    assert hook_for(monkeypatch).get_conn().verify is True
+    assert hook_for(monkeypatch, extra={"verify": False}).get_conn().verify is False
+
+
+def test_a_connection_written_as_a_uri_can_switch_verification_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_DEFAULT", "enerflo://:a-key@enerflo.io:443/?verify=false")
+    hook = EnerfloHook()
+    assert hook.base_url == "https://enerflo.io"
+    assert hook.api_key == "a-key"
+    assert hook.get_conn().verify is False
+
+
+def test_unknown_extras_and_the_login_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = hook_for(monkeypatch, login="someone", extra={"note": "private"}).get_conn()
+    assert dict(session.headers) == dict(requests.utils.default_headers())
+    assert session.auth is None
+    assert session.proxies == {}
+
+
+def test_the_warehouse_connection_opens_the_warehouse(connected: Setting) -> None:
+    with warehouse_engine(warehouse_url("enerflo_warehouse")).connect() as connection:
+        assert connection.scalar(sa.text("select count(*) from crm.installs"))
+
+
+def test_libpq_extras_of_the_warehouse_connection_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"sslmode": "require", "connect_timeout": 5, "cursor": "dictcursor"}
+    connection = {"conn_type": "postgres", "login": "me", "password": "p@ss/word", "host": "db", "port": 5433}
+    monkeypatch.setenv("AIRFLOW_CONN_PG", json.dumps({**connection, "schema": "wh", "extra": extra}))
+    url = sa.make_url(warehouse_url("pg"))
+    assert (url.username, url.password, url.host, url.port, url.database) == (
+        "me",
+        "p@ss/word",
+        "db",
+        5433,
+        "wh",
+    )
+    assert dict(url.query) == {"sslmode": "require", "connect_timeout": "5"}
+
+
+def test_a_warehouse_connection_of_another_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PG", json.dumps({"conn_type": "mysql", "host": "db"}))
+    with pytest.raises(ConfigurationError, match="of type mysql.*type to Postgres"):
+        warehouse_url("pg")
+
+
+def test_an_account_is_opened_with_the_connections_that_the_file_names(connected: Setting) -> None:
+    with closing(workplace("default", reads_enerflo=True)) as place:
+        assert place.client.check() is None
+        with place.engine.connect() as connection:
+            assert connection.scalar(sa.text("select count(*) from enerflo.installs")) == 0
+
+
+def test_a_reconciliation_needs_no_enerflo_connection(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE", warehouse_connection(setting.warehouse_url))
+    with closing(workplace("default")) as place:
+        assert place.reconcile().mirror_as_of is None
+
+
+def test_a_wrong_key_in_the_connection_is_an_authentication_error(
+    connected: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_DEFAULT", enerflo_connection(connected.sandbox_url, "wrong"))
+    with closing(workplace("default", reads_enerflo=True)) as place, pytest.raises(AuthenticationError):
+        place.poll()

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+from typer.testing import CliRunner
+
+import enerflo_sync
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.sandbox.cli import app
+from enerflo_sync.sandbox.world import World
+
+run = CliRunner()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[dict[str, Any], Path]]:
+    state = tmp_path / "state"
+    code = "from enerflo_sync.sandbox.cli import app; app()"
+    options = ["--installs", "100", "--seed", "7", "--port", "0", "--per-cause", "1", "--state", str(state)]
+    faults = ["--script", "504@/api/v3/offices#1", "--key", "k1"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "serve", "--json", *options, *faults],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(enerflo_sync.__path__[0]).parent)},
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while (
+            not (state / "sandbox.json").exists() and process.poll() is None and time.monotonic() < deadline
+        ):
+            time.sleep(0.05)
+        yield json.loads((state / "sandbox.json").read_text()), state
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+def test_serve_answers_step_moves_it_and_the_end_is_clean(served: tuple[dict[str, Any], Path]) -> None:
+    about, state = served
+    url, headers = about["url"], {"api-key": "k1"}
+    assert requests.get(f"{url}/api/v3/offices", headers=headers, timeout=10).status_code == 504
+    listed = requests.get(f"{url}/api/v3/installs?per_page=200", headers=headers, timeout=10).json()
+    here = World(100, 7, per_cause=1)
+    assert [row["id"] for row in listed["results"]] == [
+        here.install_id(n) for n in here.installs.page(0, 200)
+    ]
+    stepped = run.invoke(app, ["step", "--state", str(state), "--events", "3", "--json"])
+    assert stepped.exit_code == 0
+    assert len(json.loads(stepped.output)["changes"]) >= 3
+    told = run.invoke(app, ["step", "--url", url, "--events", "1", "--kind", "new_install"])
+    assert "new_install install" in told.output
+    deleted = run.invoke(app, ["step", "--state", str(state), "--delete-planted"])
+    assert deleted.output.startswith("install_deleted install ")
+    truth = requests.get(f"{url}/_sandbox/truth", timeout=10).json()
+    assert truth["per_cause"] == 1
+
+
+def test_crm_tables_names_the_rows_and_the_plants(empty_warehouse_url: str) -> None:
+    options = ["--warehouse", empty_warehouse_url, "--installs", "100", "--per-cause", "1"]
+    told = run.invoke(app, ["crm-tables", *options])
+    assert told.exit_code == 0, told.output
+    assert "crm.installs" in told.output
+    assert "planted duplicate_identity" in told.output
+    made = json.loads(run.invoke(app, ["crm-tables", *options, "--json"]).output)
+    assert made["rows"]["installs"] == 101
+    assert made["causes"]["voided"] == 1
+    with psycopg.connect(empty_warehouse_url.replace("+psycopg", "")) as connection:
+        assert connection.execute("select installs, seed, per_cause from sandbox.company").fetchone() == (
+            100,
+            7,
+            1,
+        )
+
+
+def test_no_plant_gives_tables_that_agree(empty_warehouse_url: str) -> None:
+    options = ["--warehouse", empty_warehouse_url, "--installs", "100", "--no-plant", "--json"]
+    assert json.loads(run.invoke(app, ["crm-tables", *options]).output)["planted"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["step", "--url", "http://127.0.0.1:1"], "no sandbox took the order"),
+        (["step", "--state", "/nowhere"], "no running sandbox has left its address"),
+        (["serve", "--fault", "999=1"], "999"),
+        (["serve", "--script", "504"], "KIND@PATH#N"),
+        (["serve", "--installs", "1", "--host", "192.0.2.1", "--port", "1"], "cannot be taken"),
+        (["crm-tables", "--installs", "1", "--warehouse", ""], "no warehouse is named"),
+    ],
+)
+def test_a_wrong_call_says_what_to_change(arguments: list[str], said: str) -> None:
+    result = run.invoke(app, arguments, env={"WAREHOUSE_URL": ""})
+    assert isinstance(result.exception, ConfigurationError)
+    assert said in str(result.exception)
