@@ -182,7 +182,8 @@ def warehouse_url(conn_id: str) -> str:
         if name not in PostgresHook.ignored_extra_options and isinstance(value, str | int)
     }
     if url.host and url.host.startswith("/"):
-        url, extras = url.set(host=None), {"host": url.host, **extras}
+        # URL.set takes None for "as it is".
+        url, extras = url._replace(host=None), {"host": url.host, **extras}
     return url.update_query_dict(extras).render_as_string(hide_password=False)
 
 

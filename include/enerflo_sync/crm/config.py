@@ -26,11 +26,10 @@ LAZY_OPTIONS = re.compile(r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|web
 
 
 class Resource(StrEnum):
-    """What a poll reads."""
+    """What a poll reads; milestones come in the rows of installs."""
 
     STATUSES = "statuses"
     INSTALLS = "installs"
-    MILESTONES = "milestones"
     NOTES = "notes"
     CUSTOMERS = "customers"
     CHANGE_ORDERS = "change_orders"

@@ -1,12 +1,15 @@
-"""Install notes: the incremental list, and adding one (REFERENCE.md §6.3)."""
+"""Install notes: the incremental list, those of one install, and adding one (REFERENCE.md §6.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+import msgspec
+
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.ids import integer_id
+from enerflo_sync.enerflo.objects import row_list
 from enerflo_sync.enerflo.pages import Envelope, PageWalk
 
 ENVELOPE = Envelope("notes", total_pages_key="totalPages", page_param="page", size_param="pageSize")
@@ -24,8 +27,21 @@ def walk_notes(
     """
     params: dict[str, str | int] = {"orderDir": "asc"}
     if created_after is not None:
+        if created_after.tzinfo is None:
+            raise ValueError("created_after must be aware, got a naive time: its zone would be guessed.")
         params["created_after"] = created_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return PageWalk(client, "/api/v3/installs/notes", ENVELOPE, params=params, per_page=per_page, floor=floor)
+
+
+def read_install_notes(client: EnerfloClient, install_id: int | str) -> list[msgspec.Raw]:
+    """Return the notes of one install, undecoded: the only read that shows an edit or a deletion.
+
+    The read beside the documented POST; whether Enerflo answers it is not known (REFERENCE.md §14).
+
+    :raises NotFoundError: no such install, or the endpoint does not exist.
+    """
+    path = f"/api/v3/installs/{integer_id(install_id, 'install id')}/notes"
+    return row_list(client, path, ("notes", "results", "data"))
 
 
 def add_note(client: EnerfloClient, install_id: int | str, body: Mapping[str, object]) -> bytes:
