@@ -40,7 +40,7 @@ def poll_params(config: SyncConfig) -> dict[str, Param]:
             examples=names,
             minItems=1,
             title="What to read",
-            description="Milestones come in the rows of installs.",
+            description="Milestones come in the rows of installs; what is left out stays as it is.",
         ),
         "full": Param(
             False,

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.sandbox.crm_tables import make_crm_tables
 from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.sandbox.world import World
-from tests.airflow_environment import migrated_metadata
+from tests.airflow_environment import ROOT, migrated_metadata
 
 INSTALLS = 60
 _numbers = itertools.count(1)
@@ -28,7 +29,6 @@ class Setting:
 
     sandbox_url: str
     warehouse_url: str
-    world: World
 
 
 def enerflo_connection(address: str, key: str = DEFAULT_KEY, **extra: object) -> str:
@@ -57,23 +57,33 @@ def metadata() -> None:
     migrated_metadata()
 
 
+@pytest.fixture(scope="session")
+def company() -> Iterator[SandboxServer]:
+    """A company of 60 installs over HTTP, in which nothing happens."""
+    world = World(INSTALLS, 7, clock=SystemClock(), per_cause=1)
+    with SandboxServer(SandboxApi(world, rate_limit=10_000)) as server:
+        yield server
+
+
 @pytest.fixture
-def setting(postgres_url: str) -> Iterator[Setting]:
-    """A company of 60 installs over HTTP, and a warehouse with its planted CRM tables, not polled yet."""
+def setting(postgres_url: str, company: SandboxServer) -> Setting:
+    """The company, and a warehouse with its planted CRM tables, not polled yet."""
     url = sa.make_url(postgres_url).set(database=f"airflow_test_{next(_numbers)}")
     admin = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
     with admin.connect() as connection:
         connection.execute(sa.text(f"create database {url.database} template migrated"))
     warehouse = url.render_as_string(hide_password=False)
-    world = World(INSTALLS, 7, clock=SystemClock(), per_cause=1)
-    make_crm_tables(world, warehouse)
-    with SandboxServer(SandboxApi(world, rate_limit=10_000)) as server:
-        yield Setting(server.url, warehouse, world)
+    make_crm_tables(company.api.world, warehouse)
+    return Setting(company.url, warehouse)
 
 
 @pytest.fixture
-def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> Setting:
-    """The company and its warehouse, known to Airflow as connections."""
+def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Setting:
+    """The company and its warehouse, known to Airflow as connections; nothing counts as in flight."""
+    shipped = (ROOT / "include" / "config" / "sync.yaml").read_text()
+    config = tmp_path / "sync.yaml"
+    config.write_text(shipped.replace("in_flight_minutes: 30", "in_flight_minutes: 0"))
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(config))
     monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_DEFAULT", enerflo_connection(setting.sandbox_url))
     monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE", warehouse_connection(setting.warehouse_url))
     return setting

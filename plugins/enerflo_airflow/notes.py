@@ -13,6 +13,7 @@ from airflow.listeners import hookimpl
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
+    from sqlalchemy.orm import Session
 
     from enerflo_sync.reconcile.report import ReconciliationReport
     from enerflo_sync.warehouse.runs import RunReport
@@ -67,16 +68,32 @@ class RunNotes:
 
 
 def take_over_note(dag_run: DagRun) -> None:
-    """Set the note that a task of ours left for this run, in the transaction that ends the run."""
+    """Set the note that a task of ours left for this run, in the transaction that ends the run.
+
+    ``dag.test()`` hands in a run that belongs to no session any more: that one is loaded again.
+    """
     if not dag_run.dag_id.startswith("enerflo_"):
         return
     # The worker imports this module too, and has no metadata database.
-    from airflow.models.xcom import XComModel
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
     from sqlalchemy.orm import object_session
 
     session = object_session(dag_run)
+    if session is not None:
+        _take_over(dag_run, session)
+        return
+    with create_session() as own:
+        loaded = own.get(DagRun, dag_run.id)
+        if loaded is not None:
+            _take_over(loaded, own)
+
+
+def _take_over(dag_run: DagRun, session: Session) -> None:
+    from airflow.models.xcom import XComModel
+
     written = dag_run.dag_run_note
-    if session is None or (written is not None and written.user_id is not None):
+    if written is not None and written.user_id is not None:
         return
     query = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, key=NOTE_KEY)
     notes = [XComModel.deserialize_value(row) for row in session.scalars(query)]

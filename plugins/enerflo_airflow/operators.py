@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator, BaseOperatorLink, Context
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context, DagRunState
 from airflow.sdk.exceptions import AirflowFailException
 
 from enerflo_airflow.links import ReportLink
@@ -161,7 +161,7 @@ def _mirror_may_have_changed(report: RunReport, context: Context) -> bool:
     if report.applied or found_gone or context["ti"].try_number > 1:
         return True
     previous = context["ti"].get_previous_dagrun()
-    return previous is None or str(previous.state) != "success"
+    return previous is None or previous.state != DagRunState.SUCCESS
 
 
 def _resources(names: Sequence[str] | str | None) -> frozenset[PollResource] | None:
@@ -169,10 +169,8 @@ def _resources(names: Sequence[str] | str | None) -> frozenset[PollResource] | N
 
     if not names:
         return None
-    wanted = [names] if isinstance(names, str) else list(names)
+    asked = {names} if isinstance(names, str) else set(names)
     known = {str(resource) for resource in PollResource}
-    # Milestones come in the installs' rows, so asking for them asks for the installs.
-    asked = {"installs" if name == "milestones" and name not in known else name for name in wanted}
     if unknown := asked - known:
         raise ConfigurationError(
             f"the resource {', '.join(sorted(unknown))} is not known.",

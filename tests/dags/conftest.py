@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests import airflow_environment  # isort: skip
-from tests.airflow_fixtures import connected, metadata, reconciled, setting
+from tests.airflow_fixtures import company, connected, metadata, reconciled, setting
 
-__all__ = ["airflow_environment", "connected", "metadata", "reconciled", "setting"]
+__all__ = ["airflow_environment", "company", "connected", "metadata", "reconciled", "setting"]

@@ -27,7 +27,7 @@ AT = datetime(2026, 3, 2, tzinfo=UTC)
 def take(warehouse: sa.Engine, resource: Resource, *records: bytes) -> Tally:
     observation = Observation("default", AT, "poll", "poll:test")
     with warehouse.begin() as connection:
-        tally, _ = Intake(resource).take(connection, list(records), observation)
+        tally = Intake(resource).take(connection, list(records), observation).tally
     tally.check("test")
     return tally
 

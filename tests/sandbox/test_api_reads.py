@@ -127,6 +127,14 @@ def test_created_after_shows_new_notes_but_neither_edits_nor_deletions(ask: Ask,
     }.items()
 
 
+def test_created_after_leaves_out_what_was_created_in_its_own_second(ask: Ask, world: World) -> None:
+    row = next(world.truth.installs())
+    world.step(minutes=60, events=0)
+    watermark = world.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.add_note(row.install_id, "in the same second")
+    assert body_of(ask("GET", f"/api/v3/installs/notes?created_after={watermark}"))["notes"] == []
+
+
 def test_created_after_that_is_no_date_is_refused(ask: Ask) -> None:
     assert ask("GET", "/api/v3/installs/notes?created_after=yesterday").status == 422
 

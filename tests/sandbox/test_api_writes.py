@@ -102,6 +102,8 @@ def test_create_deal_opens_one_deal_however_often_it_is_sent(ask: Ask, world: Wo
     body = {"lead": {**LEAD, "createDeal": 1}}
     first, again = (body_of(ask("POST", ADD, body))["data"]["lead"]["deal"]["id"] for _ in range(2))
     assert first == again
+    found = body_of(ask("GET", "/api/v1/customers?search=Account.abc"))["data"]
+    assert len(found[0]["surveys"]) == 1
     assert ask("GET", f"/api/v3/installs/find/{first}").status == 404
     install_id = world.sign_deal(world.customers.by_key("Account.abc") or 0)
     assert body_of(ask("GET", f"/api/v3/installs/find/{first}"))["id"] == install_id

@@ -63,6 +63,7 @@ def test_the_quirks_of_the_vendor_occur_in_a_company_of_some_size() -> None:
     world = World(2000, 7)
     records = [json.loads(record) for record in _rendered(world)]
     assert any(record["panel_count"] == 0 and record["system_size"] == 0 for record in records)
+    assert any(record["panel_count"] == record["survey"]["solar_data_panel_count"] for record in records)
     for name in ("equipment", "cost", "agent_user", "office", "current_milestone"):
         assert any(record[name] == [] for record in records), name
     assert {record["status_name"] for record in records} == set(STATUSES.values())

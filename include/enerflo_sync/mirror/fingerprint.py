@@ -25,7 +25,8 @@ _canonical = msgspec.json.Encoder(order="deterministic")
 def stable_bytes(raw: bytes | memoryview) -> bytes:
     """Return the record's bytes without the parts that differ in every answer and mean nothing."""
     data = bytes(raw)
-    start = data.find(_VOLATILE_NAME)
+    # From the end: Enerflo puts it last.
+    start = data.rfind(_VOLATILE_NAME)
     if start >= 0 and (member := _VOLATILE_MEMBER.match(data, start)):
         data = b"".join((data[:start], _VOLATILE_NAME, b":null", data[member.end() :]))
     if b"?" in data:

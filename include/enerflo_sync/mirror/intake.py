@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -41,25 +41,24 @@ class Observation:
 
 
 @dataclass
-class _Batch:
-    """One page's records, sorted by what is to be done with them."""
+class Batch:
+    """One page's records, sorted by what is to be done with them (:meth:`Intake.prepare`)."""
 
+    observation: Observation
     tally: Tally = field(default_factory=Tally)
     # Every id that the page names, also of records that are unchanged or put aside.
     ids: list[int] = field(default_factory=list)
     good: list[int] = field(default_factory=list)
+    changed: list[int] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     rows: list[list[Row]] = field(default_factory=list)
     versions: list[Row] = field(default_factory=list)
-    # Changed records that the mirror had before: only they can have lost rows that belong to them.
-    known: list[int] = field(default_factory=list)
 
 
 class Intake:
     """Take pages of one resource into the mirror.
 
-    Nothing is parsed or written for a record whose bytes are as they were. Each call is one transaction
-    of the caller's: records, raw versions, tombstones, quarantine and the list of seen ids commit together.
+    Nothing is parsed or written for a record whose bytes are as they were.
     """
 
     def __init__(self, resource: Resource) -> None:
@@ -68,33 +67,41 @@ class Intake:
 
     def take(
         self, connection: sa.Connection, records: Iterable[bytes | memoryview], observation: Observation
-    ) -> tuple[Tally, list[int]]:
-        """Bring ``records`` in and return what became of them, and the ids that were named.
+    ) -> Batch:
+        """Bring ``records`` in, in the caller's transaction, and return what became of them."""
+        return self.store(connection, self.prepare(connection, records, observation))
 
-        A later record of one id on the same page replaces the earlier one (``repeated_on_page``).
+    def store(self, connection: sa.Connection, batch: Batch) -> Batch:
+        """Write a prepared batch and return it with its tally completed.
+
+        Records, raw versions, tombstones and quarantine commit with the caller's transaction.
         """
-        batch = self._sort(connection, records, observation)
-        resource = self.resource
+        resource, account = self.resource, batch.observation.account
         if self._open is None:
-            self._open = quarantine.open_keys(connection, observation.account, resource.table.name)
-        quarantine.put_aside(connection, observation.account, batch.rejected, observation.observed_at)
-        changed = len(batch.rows[0])
-        if changed:
-            written = self._write(connection, batch, observation)
+            self._open = quarantine.open_keys(connection, account, resource.table.name)
+        quarantine.put_aside(connection, account, batch.rejected, batch.observation.observed_at)
+        if batch.changed:
+            written = self._write(connection, batch)
             batch.tally.applied += written
-            batch.tally.unchanged += changed - written
+            batch.tally.unchanged += len(batch.changed) - written
         settled = self._open.intersection(batch.good)
         if settled:
             keys = [resource.key(record_id) for record_id in settled]
-            quarantine.settle(connection, observation.account, resource.table.name, keys)
+            quarantine.settle(connection, account, resource.table.name, keys)
             self._open -= settled
         self._open.update(item.key[resource.id_column] for item in batch.rejected if item.key)
-        return batch.tally, batch.ids
+        return batch
 
-    def _sort(
+    def prepare(
         self, connection: sa.Connection, records: Iterable[bytes | memoryview], observation: Observation
-    ) -> _Batch:
-        batch = _Batch(rows=[[] for _ in self.resource.parts])
+    ) -> Batch:
+        """Sort out what changed, parse that, and write nothing.
+
+        It may run ahead of the storing of earlier pages, on a connection of its own: what it knows of the
+        mirror is then a little old, which costs a comparison and decides nothing.
+        A later record of one id on the same page replaces the earlier one (``repeated_on_page``).
+        """
+        batch = Batch(observation, rows=[[] for _ in self.resource.parts])
         tally, resource = batch.tally, self.resource
         by_id: dict[int, tuple[bytes, bytes]] = {}
         for raw in records:
@@ -105,7 +112,7 @@ class Intake:
                     raise BadRecordError("record_too_large")
                 record_id = resource.record_id(stable)
             except BadRecordError as error:
-                self._reject(batch, stable, error, None, observation)
+                self._reject(batch, stable, error, None)
                 continue
             if record_id in by_id:
                 tally.skipped += 1
@@ -119,13 +126,12 @@ class Intake:
                 batch.good.append(record_id)
                 continue
             try:
-                self._parse(batch, record_id, stable, digest, observation)
+                self._parse(batch, record_id, stable, digest)
             except BadRecordError as error:
-                self._reject(batch, stable, error, record_id, observation)
+                self._reject(batch, stable, error, record_id)
             else:
                 batch.good.append(record_id)
-                if record_id in known:
-                    batch.known.append(record_id)
+                batch.changed.append(record_id)
         return batch
 
     def _known(self, connection: sa.Connection, account: str, ids: list[int]) -> dict[int, bytes | None]:
@@ -139,9 +145,8 @@ class Intake:
         )
         return dict(cursor.fetchall())
 
-    def _parse(
-        self, batch: _Batch, record_id: int, stable: bytes, digest: bytes, observation: Observation
-    ) -> None:
+    def _parse(self, batch: Batch, record_id: int, stable: bytes, digest: bytes) -> None:
+        observation = batch.observation
         record, nul_removed = decode(stable)
         content = self.resource.read(record)
         seen = (observation.account, observation.observed_at, observation.observed_by, digest)
@@ -167,20 +172,13 @@ class Intake:
             for name in sorted(record.keys() - self.resource.known_fields):
                 batch.tally.because("notice", f"unknown_field: {self.resource.name}.{name[:64]}")
 
-    def _reject(
-        self,
-        batch: _Batch,
-        stable: bytes,
-        error: BadRecordError,
-        record_id: int | None,
-        observation: Observation,
-    ) -> None:
+    def _reject(self, batch: Batch, stable: bytes, error: BadRecordError, record_id: int | None) -> None:
         item = Rejected(
             kind="record",
             reason=error.what,
             field=error.field,
             payload=stable,
-            evidence_uri=observation.evidence,
+            evidence_uri=batch.observation.evidence,
             table_name=self.resource.table.name,
             key=None if record_id is None else self.resource.key(record_id),
         )
@@ -189,31 +187,31 @@ class Intake:
         batch.tally.because("quarantined", item.described)
         log.warning("record_quarantined resource=%s id=%s", self.resource.name, record_id)
 
-    def _write(self, connection: sa.Connection, batch: _Batch, observation: Observation) -> int:
+    def _write(self, connection: sa.Connection, batch: Batch) -> int:
         seen = ("account", "observed_at", "observed_by", "raw_hash")
         own, *contained = self.resource.parts
         extra = ("content_hash",) if self.resource.keeps_versions else ()
-        written = merge(connection, own.table, (*own.columns, *seen, *extra), batch.rows[0]).written
+        merged = merge(connection, own.table, (*own.columns, *seen, *extra), batch.rows[0])
         if batch.versions:
             append(connection, install_versions, VERSION_COLUMNS, batch.versions)
         for part, rows in zip(contained, batch.rows[1:], strict=True):
             merge(connection, part.table, (*part.columns, *seen), rows)
-            if batch.known:
-                _tombstone_unlisted(connection, part, batch.known, observation)
-        return written
+            # Where all records are new, none of them can have lost a row that it listed before.
+            if merged.inserted < len(batch.changed):
+                _tombstone_unlisted(connection, part, batch)
+        return merged.written
 
 
-def _tombstone_unlisted(
-    connection: sa.Connection, part: Part, owners: Sequence[int], observation: Observation
-) -> None:
+def _tombstone_unlisted(connection: sa.Connection, part: Part, batch: Batch) -> None:
     """Mark rows that their record no longer lists: the record's own list is the evidence."""
     key = [column.name for column in part.table.primary_key.columns]
     same = " and ".join(f"s.{name} = t.{name}" for name in key)
+    at = batch.observation.observed_at
     driver_connection(connection).execute(
         f"/* enerflo-sync: unlisted {part.table.name} */"  # noqa: S608 - names of the declared schema
         f" update {part.table.fullname} t set deleted_at = %s"
         f" where t.account = %s and t.{part.owner} = any(%s) and t.deleted_at is null"
         f" and t.observed_at <= %s"
         f" and not exists (select from stage_{part.table.name} s where {same})",
-        (observation.observed_at, observation.account, list(owners), observation.observed_at),
+        (at, batch.observation.account, batch.changed, at),
     )

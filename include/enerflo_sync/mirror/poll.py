@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -25,7 +25,7 @@ from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.intake import Intake, Observation
+from enerflo_sync.mirror.intake import Batch, Intake, Observation
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.read_ahead import read_ahead
 from enerflo_sync.mirror.resource import Resource
@@ -83,6 +83,7 @@ class PollOptions:
 @dataclass
 class _Poll:
     client: EnerfloClient
+    engine: sa.Engine
     connection: sa.Connection
     run: Run
     clock: Clock
@@ -114,11 +115,11 @@ class _Poll:
         records = read_status_rows(self.client)
         sweep = Sweep(self.connection, STATUSES, self.run.account, guard=None)
         with self.connection.begin():
-            tally, ids = Intake(STATUSES).take(self.connection, records, self.observation(observed_at))
-            sweep.note(ids)
+            batch = Intake(STATUSES).take(self.connection, records, self.observation(observed_at))
+            sweep.note(batch.ids)
             sweep.conclude(self.clock.now(), started_at=observed_at)
-        self.run.count(STATUSES.name, tally)
-        self.progress(STATUSES.name, tally.read, tally.read)
+        self.run.count(STATUSES.name, batch.tally)
+        self.progress(STATUSES.name, batch.tally.read, batch.tally.read)
 
     def _sweep(self, resource: Resource, walk: PageWalk) -> None:
         started_at = self.clock.now()
@@ -141,19 +142,27 @@ class _Poll:
             self._report_unknown_statuses()
 
     def _store(self, resource: Resource, walk: PageWalk, intake: Intake, sweep: Sweep | None) -> None:
-        pages = read_ahead(walk, self.options.read_ahead)
+        """Store page after page, each in a transaction of its own, while the next ones are prepared."""
         done = 0
-        for page in pages:
-            if sweep is not None and page.total is not None:
-                sweep.check(page.total)
+        for batch, total in read_ahead(self._prepared(walk, intake, sweep), self.options.read_ahead):
             with self.connection.begin():
-                observation = self.observation(page.requested_at)
-                tally, ids = intake.take(self.connection, page.records, observation)
+                intake.store(self.connection, batch)
                 if sweep is not None:
-                    sweep.note(ids)
-            self.run.count(resource.name, tally)
-            done += tally.read
-            self.progress(resource.name, done, page.total)
+                    sweep.note(batch.ids)
+            self.run.count(resource.name, batch.tally)
+            done += batch.tally.read
+            self.progress(resource.name, done, total)
+
+    def _prepared(
+        self, walk: PageWalk, intake: Intake, sweep: Sweep | None
+    ) -> Iterator[tuple[Batch, int | None]]:
+        """Yield the walk's pages, parsed as far as they changed, with the total that the page named."""
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lookups:
+            for page in walk:
+                if sweep is not None and page.total is not None:
+                    sweep.check(page.total)
+                observation = self.observation(page.requested_at)
+                yield intake.prepare(lookups, page.records, observation), page.total
 
     def _confirm_absent(self, intake: Intake, sweep: Sweep, now: datetime) -> None:
         """Read absent installs directly: a 404 is evidence of deletion, anything else that it is there."""
@@ -166,8 +175,8 @@ class _Poll:
                     self.run.notice("installs", "deleted", sweep.bury(install_id, observed_at))
             else:
                 with self.connection.begin():
-                    tally, _ = intake.take(self.connection, records, self.observation(observed_at))
-                self.run.count("installs", tally)
+                    batch = intake.take(self.connection, records, self.observation(observed_at))
+                self.run.count("installs", batch.tally)
 
     def _report_unknown_statuses(self) -> None:
         rows = self.connection.execute(sa.text(UNKNOWN_STATUSES), {"account": self.run.account})
@@ -250,7 +259,7 @@ def poll(
     with warehouse_errors("poll"), engine.connect() as connection:
         run = Run(connection, account, "poll", clock, rng, run_id=run_id)
         with run.recording(calls):
-            work = _Poll(client, connection, run, clock, options, progress or (lambda *_: None))
+            work = _Poll(client, engine, connection, run, clock, options, progress or (lambda *_: None))
             for resource in PollResource:
                 if resource not in options.resources:
                     continue

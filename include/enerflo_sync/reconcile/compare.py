@@ -77,6 +77,11 @@ class Comparison:
         return f"pg_temp.wanted_{self.name}"
 
     @property
+    def lost(self) -> str:
+        """Return the temporary table of further keys that only one side has."""
+        return f"pg_temp.lost_{self.name}"
+
+    @property
     def twice(self) -> str:
         """Return the temporary table of the join keys that more than one row has."""
         return f"pg_temp.twice_{self.name}"
@@ -115,10 +120,10 @@ class Comparison:
 
     @property
     def comparable(self) -> str:
-        """Return the condition that an odd row ``o`` has a key of its own."""
+        """Return the condition that a row ``o`` of ``odd`` is odd, and has a key of its own."""
         if self.unique:
-            return "true"
-        return f"not exists (select from {self.twice} d where {self.on('d', 'o')})"
+            return "o.is_odd"
+        return f"o.is_odd and not exists (select from {self.twice} d where {self.on('d', 'o')})"
 
     def join_names(self, alias: str = "") -> str:
         """Return ``j1, j2 …``, the join key as the temporary tables have it."""
@@ -197,24 +202,25 @@ _STATUS = {"install_status_id": "status_id", "install_status_name": "status_name
 _ODD_OF_ALL = Template("""
 /* enerflo-sync reconcile $name: rows that are not exactly alike, of all */
 create temporary table $odd on commit drop as
-select $columns
+select $columns, true as is_odd
 from ($mirror_side) m full join ($crm_side) c on $on
-where $odd_rows
+where $is_odd
 """)
 
+# All wanted rows are kept, since their number tells whether the others still pair off.
 _ODD_OF_WANTED = Template("""
-/* enerflo-sync reconcile $name: rows that are not exactly alike, of the wanted keys */
-create temporary table $odd on commit drop as
-select $columns
+/* enerflo-sync reconcile $name: rows of the $wanted keys */
+$into
+select $columns, $is_odd as is_odd
 from $wanted w
 left join ($mirror_side) m on $on_mirror
 left join ($crm_side) c on $on_crm
-where $odd_rows
+where m.here or c.here
 $loose
 """)
 
 _LOOSE = Template("""union all
-select $columns
+select $columns, true as is_odd
 from ($crm_side) c left join ($mirror_side and false) m on true
 where $unmatchable""")
 
@@ -243,28 +249,44 @@ def twice_statement(plan: Comparison, *, wanted_only: bool) -> str:
     return _TWICE.substitute(name=plan.name, twice=plan.twice, selects="\nunion\n".join(selects))
 
 
-def odd_statement(plan: Comparison, *, wanted_only: bool) -> str:
-    """Return the statement that fills ``odd``; it takes the parameter ``account``.
+def odd_statement(plan: Comparison) -> str:
+    """Return the statement that fills ``odd`` from all rows; it takes the parameter ``account``.
 
     Columns: ``j1…`` join key, ``k1…`` the CRM row's key, ``p1…`` the mirror's key, ``owner`` the install,
     ``e1…`` and ``c1…`` the raw values, ``in_enerflo`` and ``in_crm``, ``tombstone``, ``observed_at`` and
-    ``changed_at``; for installs their status in Enerflo.
+    ``changed_at``, ``is_odd``; for installs their status in Enerflo.
     """
-    alike = [pair for field in plan.fields for pair in field.pairs]
-    mine = ", ".join(pair[0] for pair in alike)
-    theirs = ", ".join(pair[1] for pair in alike)
-    odd_rows = (
-        f"((m.lives is null or not m.lives or c.here is null) and (coalesce(m.lives, false) or c.here))"
-        f" or (m.lives and c.here and (row({mine}) is distinct from row({theirs})))"
-    )
-    sides = {"mirror_side": _mirror_side(plan), "crm_side": _crm_side(plan)}
-    parts = {"name": plan.name, "odd": plan.odd, "columns": _odd_columns(plan), "odd_rows": odd_rows, **sides}
-    if not wanted_only:
-        return _ODD_OF_ALL.substitute(parts, on=plan.on("m", "c"))
+    return _ODD_OF_ALL.substitute(_odd_parts(plan), on=plan.on("m", "c"))
+
+
+def wanted_odd_statement(plan: Comparison, *, keys: str, first: bool) -> str:
+    """Return the statement that fills ``odd`` from the rows of the join keys in the table ``keys``.
+
+    :param first: it makes the table, and takes the CRM rows without a join key too.
+    """
+    parts = _odd_parts(plan)
     unmatchable = " or ".join(f"c.j{n} is null" for n, _ in enumerate(plan.joins, 1))
-    loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if plan.may_be_loose else ""
+    loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if first and plan.may_be_loose else ""
+    into = f"create temporary table {plan.odd} on commit drop as" if first else f"insert into {plan.odd}"
     on = {"on_mirror": plan.on("m", "w"), "on_crm": plan.on("c", "w")}
-    return _ODD_OF_WANTED.substitute(parts, wanted=plan.wanted, loose=loose, **on)
+    return _ODD_OF_WANTED.substitute(parts, wanted=keys, into=into, loose=loose, **on)
+
+
+def _odd_parts(plan: Comparison) -> dict[str, str]:
+    alike = [pair for field in plan.fields for pair in field.pairs]
+    mine, theirs = (", ".join(pair[side] for pair in alike) for side in (0, 1))
+    one_sided = (
+        "(m.lives is null or not m.lives or c.here is null) and (coalesce(m.lives, false) or c.here is true)"
+    )
+    differing = f"m.lives and c.here and row({mine}) is distinct from row({theirs})"
+    return {
+        "name": plan.name,
+        "odd": plan.odd,
+        "columns": _odd_columns(plan),
+        "is_odd": f"coalesce(({one_sided}) or ({differing}), false)",
+        "mirror_side": _mirror_side(plan),
+        "crm_side": _crm_side(plan),
+    }
 
 
 def _odd_columns(plan: Comparison) -> str:

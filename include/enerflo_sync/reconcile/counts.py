@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from string import Template
 from typing import Any
 
@@ -40,12 +40,12 @@ group by field, cause
 
 _SAMPLES = sa.text("""
 /* enerflo-sync reconcile: samples, some of every cause, the gravest first */
-select table_name, key, field, enerflo_value, crm_value, cause from (
-  select d.*, row_number() over (partition by cause order by field nulls first, key) as place
-  from sync.differences d
+select d.* from unnest(cast(:causes as text[])) with ordinality as c(cause, gravity) cross join lateral (
+  select table_name, key, field, enerflo_value, crm_value, d.cause from sync.differences d
   where account = :account and reconciliation_id = :reconciliation_id and table_name = :table
-) d where place <= :samples
-order by array_position(cast(:causes as text[]), cause), place
+    and d.cause = c.cause
+  order by field nulls first, key limit :samples
+) d order by c.gravity, d.field nulls first, d.key
 """)
 
 # The cause that a person looks for first, and the harmless last.
@@ -103,13 +103,17 @@ def _ordered(counts: dict[Cause, int]) -> dict[Cause, int]:
 
 
 def samples(
-    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any], limit: int
+    connection: sa.Connection,
+    plan: Comparison,
+    parameters: dict[str, Any],
+    present: Collection[Cause],
+    limit: int,
 ) -> list[Difference]:
     """Return up to ``limit`` differences, masked: some of every cause there is, the gravest first.
 
     The same differences give the same samples, whichever run found them.
     """
-    causes = [str(cause) for cause in GRAVITY]
+    causes = [str(cause) for cause in GRAVITY if cause in present]
     rows = connection.execute(
         _SAMPLES, {**parameters, "table": plan.name, "samples": limit, "causes": causes}
     ).mappings()
@@ -131,9 +135,11 @@ def samples(
 
 _STRANGERS = Template("""
 /* enerflo-sync reconcile $name: CRM values that no Enerflo value stands for */
-select $value as value, count(*) as rows from $odd o
-where o.in_crm and $value is not null and $normal <> all(select $allowed_normal from ($allowed) a(value))
-group by 1 order by 2 desc, 1
+select v.value, v.rows from (
+  select $value as value, count(*) as rows from $odd o where o.is_odd and o.in_crm group by 1
+) v
+where v.value is not null and $normal not in (select $allowed_normal from ($allowed) a(value))
+order by 2 desc, 1
 """)
 
 _STATUS_NAMES = (
@@ -170,7 +176,7 @@ def _strangers_query(plan: Comparison, field: Field, is_status: bool, fold: str)
         name=plan.name,
         value=field.crm.value,
         odd=plan.odd,
-        normal=normal_text(field.crm.value, field.mapping, fold),
+        normal=normal_text("v.value", field.mapping, fold),
         allowed_normal=normal_text("a.value", field.mapping, fold),
         allowed=allowed,
     )

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from string import Template
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -100,7 +99,7 @@ select $joins from (
   union all
   select $theirs from $crm t where $known and ($updated or t.$updated_at is null)
   $before
-) k group by $joins
+) k group by $joins order by $joins
 """)
 
 _BEFORE = Template("""
@@ -166,37 +165,13 @@ def _updated_since(plan: Comparison) -> str:
             return f"{column} >= (%(since)s::timestamptz at time zone {zone})::date"
 
 
-_TALLY = Template("""
-/* enerflo-sync reconcile $name: do the rows that nobody wants still pair off? */
-select (select count(*) from $wanted w join $mirror e on $on_mirror and $rows where e.deleted_at is null)
-         as wanted_mirror,
-       (select count(*) from $wanted w join $crm t on $on_crm) as wanted_crm,
-       $loose as loose_crm
-""")
-
-
-def tally_statement(plan: Comparison) -> str:
-    """Return the statement that counts the wanted rows of both sides, and CRM rows without a join key."""
-    loose = f"(select count(*) from {plan.crm} t where not ({plan.crm_key_known}))"  # noqa: S608 - quoted names
-    return _TALLY.substitute(
-        name=plan.name,
-        wanted=plan.wanted,
-        mirror=plan.mirror,
-        crm=plan.crm,
-        rows=plan.mirror_rows,
-        on_mirror=" and ".join(f"{_typed(j.mirror, j.type)} = w.j{n}" for n, j in enumerate(plan.joins, 1)),
-        on_crm=" and ".join(f"{_typed(j.crm, j.type)} = w.j{n}" for n, j in enumerate(plan.joins, 1)),
-        loose=loose if plan.may_be_loose else "0",
-    )
-
-
 def _typed(expression: str, kind: str) -> str:
     return f"{expression}::text" if kind == "text" else expression
 
 
 _LOST = Template("""
 /* enerflo-sync reconcile $name: keys that stand on one side only */
-insert into $wanted ($joins)
+create temporary table $lost on commit drop as
 select $either from (select $mine from $mirror e where $rows and e.deleted_at is null) m
 full join (select $theirs from $crm t where $known) c on $on
 where m.j1 is null or c.j1 is null
@@ -205,12 +180,13 @@ except select $joins from $wanted
 
 
 def lost_statement(plan: Comparison) -> str:
-    """Return the statement that adds the keys which only one side has to the wanted ones."""
+    """Return the statement that finds the keys which only one side has, and which are not wanted yet."""
     return _LOST.substitute(
         name=plan.name,
+        lost=plan.lost,
         wanted=plan.wanted,
         joins=plan.join_names(),
-        either=", ".join(f"coalesce(m.j{n}, c.j{n}) as j{n}" for n, _ in enumerate(plan.joins, 1)),
+        either=", ".join(f"coalesce(m.j{n}, c.j{n})::{j.type} as j{n}" for n, j in enumerate(plan.joins, 1)),
         mine=", ".join(f"{_typed(j.mirror, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
         theirs=", ".join(f"{_typed(j.crm, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
         mirror=plan.mirror,
@@ -221,8 +197,18 @@ def lost_statement(plan: Comparison) -> str:
     )
 
 
-def pairs_off(counts: dict[str, Any], enerflo_rows: int, crm_rows: int) -> bool:
-    """Return whether every row outside the wanted keys can have its partner on the other side."""
-    return bool(
-        crm_rows - counts["wanted_crm"] - counts["loose_crm"] == enerflo_rows - counts["wanted_mirror"]
-    )
+_PAIRS_OFF = Template("""
+/* enerflo-sync reconcile $name: do the rows that nobody wants still pair off? */
+select %(enerflo_rows)s - count(*) filter (where in_enerflo) = %(crm_rows)s - count(*) filter (where in_crm)
+from $odd
+""")
+
+
+def pairs_off(connection: sa.Connection, plan: Comparison, enerflo_rows: int, crm_rows: int) -> bool:
+    """Return whether the rows outside the wanted keys are equally many on both sides.
+
+    They stood in pairs when the last run ended and did not move, so this tells whether one was deleted.
+    """
+    counts = {"enerflo_rows": enerflo_rows, "crm_rows": crm_rows}
+    query = _PAIRS_OFF.substitute(name=plan.name, odd=plan.odd)
+    return bool(connection.exec_driver_sql(query, counts).scalar_one())

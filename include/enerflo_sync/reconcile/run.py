@@ -22,6 +22,7 @@ from enerflo_sync.reconcile.compare import (
     odd_statement,
     plan_comparison,
     twice_statement,
+    wanted_odd_statement,
 )
 from enerflo_sync.reconcile.counts import (
     by_cause_and_field,
@@ -36,7 +37,6 @@ from enerflo_sync.reconcile.incremental import (
     find_basis,
     lost_statement,
     pairs_off,
-    tally_statement,
     wanted_statement,
 )
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint
@@ -179,8 +179,10 @@ class _Reconciliation:
         parameters: dict[str, Any] = {"account": self.account, "reconciliation_id": self.reconciliation_id}
         previous = basis.previous if plan.updated_at is not None else None
         sizes = count_rows(self.connection, plan, parameters)
-        if previous is not None:
-            self._find_wanted(plan, previous, sizes)
+        if previous is None:
+            self._execute(odd_statement(plan), parameters)
+        else:
+            self._find_wanted_odd(plan, previous, sizes)
         self._store_differences(plan, parameters, wanted_only=previous is not None)
         odd = odd_counts(self.connection, plan)
         by_cause, by_field = by_cause_and_field(self.connection, plan, parameters)
@@ -202,12 +204,12 @@ class _Reconciliation:
             differing_rows=odd["differing"],
             by_cause=by_cause,
             by_field=by_field,
-            samples=samples(self.connection, plan, parameters, self.config.reconcile.samples),
+            samples=samples(self.connection, plan, parameters, by_cause, self.config.reconcile.samples),
             remarks=remarks,
         )
         return report, Scope.FULL if previous is None else Scope.INCREMENTAL
 
-    def _find_wanted(self, plan: Comparison, previous: Previous, sizes: tuple[int, int]) -> None:
+    def _find_wanted_odd(self, plan: Comparison, previous: Previous, sizes: tuple[int, int]) -> None:
         parameters = {
             "account": self.account,
             "since": previous.since,
@@ -216,15 +218,15 @@ class _Reconciliation:
         self._execute(wanted_statement(plan), parameters)
         # Without statistics the planner takes the few keys for many and reads both tables whole.
         self._execute(f"analyze {plan.wanted}", {})
-        counts = self._execute(tally_statement(plan), parameters).mappings().one()
-        if not pairs_off(dict(counts), *sizes):
+        self._execute(wanted_odd_statement(plan, keys=plan.wanted, first=True), parameters)
+        if not pairs_off(self.connection, plan, *sizes):
             self._execute(lost_statement(plan), parameters)
-            self._execute(f"analyze {plan.wanted}", {})
+            self._execute(f"analyze {plan.lost}", {})
+            self._execute(wanted_odd_statement(plan, keys=plan.lost, first=False), parameters)
+            self._execute(f"insert into {plan.wanted} table {plan.lost}", {})
 
     def _store_differences(self, plan: Comparison, parameters: dict[str, Any], *, wanted_only: bool) -> None:
         causes = cause_parameters(self.config.statuses, self.now, self.config.reconcile.in_flight_minutes)
-        self._execute(odd_statement(plan, wanted_only=wanted_only), parameters)
-        self._execute(f"analyze {plan.odd} ({plan.join_names()})", {})
         if not plan.unique:
             self._execute(twice_statement(plan, wanted_only=wanted_only), parameters)
             self._execute(f"analyze {plan.twice}", {})

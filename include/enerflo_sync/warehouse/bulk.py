@@ -44,7 +44,8 @@ def stage(
     name = f"stage_{table.name}"
     driver = driver_connection(connection)
     driver.execute(
-        f"create temporary table if not exists {name} (like {table.fullname}) on commit delete rows"
+        f"create temporary table if not exists {name}"
+        f" (like {table.fullname} including storage including compression) on commit delete rows"
     )
     for column in table.columns:
         if not column.nullable and column.name not in columns:

@@ -1,0 +1,173 @@
+"""What every DAG of this project keeps to. The bag is compared with the exact set, so it is never empty."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
+from enerflo_airflow.retry import EnerfloRetryPolicy
+
+from tests.airflow_environment import DAGS, PLUGINS, ROOT
+
+DAG_IDS = {"enerflo_poll", "enerflo_reconcile"}
+SHIPPED = ROOT / "include" / "config" / "sync.yaml"
+
+
+@pytest.fixture(scope="module")
+def bag() -> DagBag:
+    return DagBag(dag_folder=str(DAGS))
+
+
+@pytest.fixture(params=sorted(DAG_IDS))
+def one(bag: DagBag, request: pytest.FixtureRequest) -> DAG:
+    return bag.dags[request.param]
+
+
+def bag_of(config: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> DagBag:
+    """Return the bag under another sync.yaml."""
+    (folder / "sync.yaml").write_text(config)
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(folder / "sync.yaml"))
+    return DagBag(dag_folder=str(DAGS))
+
+
+def test_the_bag_holds_exactly_these_dags(bag: DagBag) -> None:
+    assert bag.import_errors == {}
+    assert set(bag.dags) == DAG_IDS
+
+
+def test_a_dag_file_is_named_like_its_dag() -> None:
+    assert {path.stem for path in DAGS.glob("*.py")} == DAG_IDS
+
+
+def test_a_dag_says_what_it_is(one: DAG) -> None:
+    assert one.doc_md
+    assert len(one.doc_md) > 300
+    assert one.doc_md.splitlines()[0].endswith(".")
+    assert one.description
+    assert set(one.tags) == {"enerflo", "account:default"}
+
+
+def test_a_dag_runs_once_at_a_time_and_never_catches_up(one: DAG) -> None:
+    assert one.catchup is False
+    assert one.max_active_runs == 1
+    assert one.start_date is not None
+    assert one.timetable.can_be_scheduled
+
+
+def test_every_parameter_has_a_title_and_a_description(one: DAG) -> None:
+    assert one.params
+    for name in one.params:
+        param = one.params.get_param(name)
+        assert param.schema["title"], name
+        assert param.schema["type"], name
+        assert param.description, name
+        assert param.description.endswith("."), name
+
+
+def test_every_task_has_an_owner_retries_a_policy_a_time_limit_and_a_text(one: DAG) -> None:
+    assert one.tasks
+    for task in one.tasks:
+        assert task.owner == "enerflo-sync", task.task_id
+        assert task.retries >= 2, task.task_id
+        assert isinstance(task.retry_policy, EnerfloRetryPolicy), task.task_id
+        assert task.execution_timeout is not None, task.task_id
+        assert task.execution_timeout <= timedelta(hours=2), task.task_id
+        assert task.doc_md, task.task_id
+        assert task.task_display_name != task.task_id
+
+
+def test_a_dag_survives_serialization(one: DAG) -> None:
+    again = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(one))
+    assert set(again.task_dict) == set(one.task_dict)
+
+
+def test_the_poll_form_offers_what_can_be_read(bag: DagBag) -> None:
+    resources = bag.dags["enerflo_poll"].params.get_param("resources").schema
+    assert resources["type"] == "array"
+    assert resources["items"]["enum"] == resources["examples"]
+    assert set(resources["examples"]) >= {"statuses", "installs", "customers", "change_orders", "notes"}
+
+
+def test_the_reconciliation_waits_for_the_asset_that_the_poll_emits(bag: DagBag) -> None:
+    outlets = [asset.uri for task in bag.dags["enerflo_poll"].tasks for asset in task.outlets]
+    timetable: Any = bag.dags["enerflo_reconcile"].timetable
+    assert outlets == ["enerflo://default/mirror"]
+    assert [asset.uri for asset in timetable.asset_condition.objects] == outlets
+    assert timetable.timetable.expression == "0 5 * * *"
+
+
+def test_each_account_has_dags_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    west = (
+        "accounts:\n  west:\n    schedule: {poll: '5 * * * *', reconcile: '30 6 * * *'}\n    mode: report\n"
+    )
+    bag = bag_of(SHIPPED.read_text().replace("accounts:\n", west, 1), tmp_path, monkeypatch)
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {*DAG_IDS, "enerflo_poll__west", "enerflo_reconcile__west"}
+    poll: Any = bag.dags["enerflo_poll__west"]
+    assert poll.timetable.expression == "5 * * * *"
+    assert "account:west" in poll.tags
+    outlets = {asset.uri for dag in bag.dags.values() for task in dag.tasks for asset in task.outlets}
+    assert outlets == {"enerflo://default/mirror", "enerflo://west/mirror"}
+    timetable: Any = bag.dags["enerflo_reconcile__west"].timetable
+    assert [asset.name for asset in timetable.asset_condition.objects] == ["enerflo_mirror__west"]
+
+
+def test_a_mistake_in_the_configuration_is_the_import_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = SHIPPED.read_text().replace("shrink_guard_percent: 20", "shrink_gard_percent: 20")
+    bag = bag_of(text, tmp_path, monkeypatch)
+    assert bag.dags == {}
+    assert len(bag.import_errors) == len(DAG_IDS)
+    for error in bag.import_errors.values():
+        assert "shrink_gard_percent" in error
+        assert "shrink_guard_percent" in error
+        assert str(tmp_path / "sync.yaml") in error
+
+
+def test_parsing_needs_no_secret_no_warehouse_and_no_network(tmp_path: Path) -> None:
+    """In a process of its own without any variable of ours, in which every socket is refused."""
+    code = """
+import socket, sys
+def refused(*_, **__): raise AssertionError("a socket was opened while a DAG file was parsed")
+socket.socket.connect = socket.create_connection = refused
+for path in sys.argv[1:]:
+    exec(compile(open(path).read(), path, "exec"), {"__name__": "parsed", "__file__": path})
+print(sorted(name for name in sys.modules if name in ("psycopg", "pandas", "enerflo_sync.jobs")))
+"""
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
+        "PYTHONPATH": f"{PLUGINS}:{ROOT / 'include'}",
+    }
+    files = [str(path) for path in sorted(DAGS.glob("*.py"))]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *files], env=environment, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "[]"
+    shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.mark.parametrize("path", sorted(DAGS.glob("*.py")), ids=lambda path: path.stem)
+def test_a_dag_file_reads_nothing_but_the_configuration_at_import(path: Path) -> None:
+    called = {
+        node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
+        for statement in ast.parse(path.read_text()).body
+        if not isinstance(statement, ast.FunctionDef | ast.Import | ast.ImportFrom)
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Call)
+    }
+    allowed = {"Param", "sync_config", "sync_config().accounts.items", "config.accounts.items"}
+    assert called <= {*allowed, f"{path.stem.removeprefix('enerflo_')}_dag"}
+    assert "sync_config" in called
