@@ -193,6 +193,18 @@ def test_a_server_that_caps_the_page_size_is_read_whole(
     assert (walk.complete, walk.requests) == (True, 5)
 
 
+def test_a_deletion_under_a_capped_page_size_hides_no_other(
+    client: EnerfloClient, server: ScriptedServer
+) -> None:
+    living = LivingList(newest_first(27))
+    living.cap = 5
+    living.before = lambda ordinal: living.ids.remove(27) if ordinal == 3 else None
+    server.handler = living
+    walk = PageWalk(client, PATH, TOTALS, per_page=7)
+    assert set(ids_of(walk)) >= set(living.ids)
+    assert walk.complete
+
+
 def test_a_504_in_the_middle_halves_the_page_and_skips_nothing(
     client: EnerfloClient, server: ScriptedServer, clock: JumpingClock
 ) -> None:
@@ -201,7 +213,7 @@ def test_a_504_in_the_middle_halves_the_page_and_skips_nothing(
     server.handler = living
     walk = PageWalk(client, PATH, TOTALS, per_page=200)
     assert ids_of(walk) == newest_first(1000)
-    assert living.sizes == [200, 200, *[50] * 8, 100, 100][: len(living.sizes)]
+    assert living.sizes == [200, 200, *[50] * 8, 100, 100]
     assert walk.requests == living.answered
     assert walk.complete
     assert clock.slept == []

@@ -1,4 +1,4 @@
-"""The connection type enerflo against a company over HTTP, and the warehouse connection against PostgreSQL."""
+"""The connection type enerflo against a company over HTTP, the warehouse's against PostgreSQL."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_the_test_button_asks_for_a_key_where_there_is_none(monkeypatch: pytest.
 
 def test_an_undefined_connection_is_named_with_what_to_create(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_ENERFLO_DEFAULT", raising=False)
-    with pytest.raises(ConfigurationError, match="enerflo_default.*Admin, Connections.*Enerflo"):
+    with pytest.raises(ConfigurationError, match=r"enerflo_default.*Admin, Connections.*Enerflo"):
         _ = EnerfloHook().api_key
 
 
@@ -135,7 +135,7 @@ def test_libpq_extras_of_the_warehouse_connection_come_along(monkeypatch: pytest
 
 def test_a_warehouse_connection_of_another_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_PG", json.dumps({"conn_type": "mysql", "host": "db"}))
-    with pytest.raises(ConfigurationError, match="of type mysql.*type to Postgres"):
+    with pytest.raises(ConfigurationError, match=r"of type mysql.*type to Postgres"):
         warehouse_url("pg")
 
 

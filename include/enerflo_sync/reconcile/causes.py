@@ -63,11 +63,11 @@ def _among_items(keys: str, table: str, columns: Sequence[str]) -> str:
     )
 
 
-def voided(alias: str) -> str:
-    """Return the condition that the install of a row is voided in Enerflo; ``alias`` has its status."""
+def voided(alias: str, prefix: str = "install_status") -> str:
+    """Return the condition that an install is voided: ``alias`` has ``<prefix>_id`` and ``<prefix>_name``."""
     return (
-        f"coalesce({alias}.install_status_id = any(%(voided_ids)s::bigint[])"
-        f" or lower(btrim({alias}.install_status_name)) = any(%(voided_names)s::text[]), false)"
+        f"coalesce({alias}.{prefix}_id = any(%(voided_ids)s::bigint[])"
+        f" or lower(btrim({alias}.{prefix}_name)) = any(%(voided_names)s::text[]), false)"
     )
 
 
@@ -189,10 +189,10 @@ def duplicates_statement(plan: Comparison) -> str:
         join=", ".join(f"{literal(join.crm_name)}, d.j{n}" for n, join in enumerate(plan.joins, 1)),
         joined=plan.join_names("d"),
         key=", ".join(
-            f"{_as_id(places[name]) if name in places else 'null::bigint'} as p{n}"
+            f"{as_id(places[name]) if name in places else 'null::bigint'} as p{n}"
             for n, name in enumerate(plan.mirror_key, 1)
         ),
-        owner=_as_id(places[owner]) if owner else _owner_in_mirror(plan),
+        owner=as_id(places[owner]) if owner else _owner_in_mirror(plan),
         crm_key=f"jsonb_build_object({names})",
         quarantined=quarantined(plan, "d"),
         twice=plan.twice,
@@ -201,7 +201,8 @@ def duplicates_statement(plan: Comparison) -> str:
     )
 
 
-def _as_id(expression: str) -> str:
+def as_id(expression: str) -> str:
+    """Return a join key as the bigint that Enerflo's ids are; null where it is none."""
     text = f"{expression}::text"
     return f"(case when {text} ~ {literal(WHOLE_TEXT)} then {text}::bigint end)"
 

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from string import Template
 from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.mapping import TableName
-from enerflo_sync.crm.names import literal
-from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.report import Cause, Difference, FieldCount
 from enerflo_sync.reconcile.store import difference
-from enerflo_sync.reconcile.values import Field, normal_text
-
-STRANGERS_SHOWN = 10
 
 _ODD_COUNTS = Template("""
 /* enerflo-sync reconcile $name: what the odd rows are */
@@ -131,63 +125,3 @@ def samples(
         for cause, rows in groups.items()
         for row in rows[: chosen[cause]]
     ]
-
-
-_STRANGERS = Template("""
-/* enerflo-sync reconcile $name: CRM values that no Enerflo value stands for */
-select v.value, v.rows from (
-  select $value as value, count(*) as rows from $odd o where o.is_odd and o.in_crm group by 1
-) v
-where v.value is not null and $normal not in (select $allowed_normal from ($allowed) a(value))
-order by 2 desc, 1
-""")
-
-_STATUS_NAMES = (
-    "select s.name from enerflo.install_statuses s where s.account = %(account)s and s.name is not null"
-)
-
-
-def stranger_remarks(
-    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any], fold: str
-) -> list[str]:
-    """Return a sentence per enumerated field whose CRM column holds values that Enerflo does not know."""
-    remarks: list[str] = []
-    for field in plan.fields:
-        is_status = plan.name is TableName.INSTALLS and field.mapping.enerflo == "status_name"
-        if not (is_status or field.mapping.values):
-            continue
-        if is_status and not connection.exec_driver_sql(f"{_STATUS_NAMES} limit 1", parameters).first():
-            continue
-        rows = connection.exec_driver_sql(_strangers_query(plan, field, is_status, fold), parameters).all()
-        if rows:
-            remarks.append(_stranger_sentence(field, [(row.value, row.rows) for row in rows], is_status))
-    return remarks
-
-
-def _strangers_query(plan: Comparison, field: Field, is_status: bool, fold: str) -> str:
-    values = field.mapping.values
-    mapped = [f"select {literal(theirs)}" for theirs in dict.fromkeys(values.values())]
-    names = _STATUS_NAMES
-    if values:
-        listed = ", ".join(literal(mine) for mine in values)
-        names += f" and s.name not in ({listed})"
-    allowed = " union all ".join([*mapped, *([names] if is_status else [])])
-    return _STRANGERS.substitute(
-        name=plan.name,
-        value=field.crm.value,
-        odd=plan.odd,
-        normal=normal_text("v.value", field.mapping, fold),
-        allowed_normal=normal_text("a.value", field.mapping, fold),
-        allowed=allowed,
-    )
-
-
-def _stranger_sentence(field: Field, found: Sequence[tuple[str, int]], is_status: bool) -> str:
-    kind = field.mapping.personal_data
-    shown = [
-        f"{mask(value, kind) if kind is not PersonalData.NONE else value} ({rows:,})"
-        for value, rows in found[:STRANGERS_SHOWN]
-    ]
-    more = f" and {len(found) - STRANGERS_SHOWN} more" if len(found) > STRANGERS_SHOWN else ""
-    known = "that is no status of the company" if is_status else "that the mapping's values do not list"
-    return f"{field.name}: the CRM holds a value {known}: {', '.join(shown)}{more}."

@@ -1,10 +1,11 @@
 """What an incremental run has to look at so that its result is the one of a full run.
 
-A difference can only appear or vanish where a row moved, and where a row differed before it may get
-another cause by the passing of time. So the wanted keys are: mirror rows observed or deleted, and CRM rows
-updated, since the run that this one stands on (less a lookback for transactions that were open then), and
-every key that differed then. A row that was deleted from the CRM moved without a trace; it shows in the
-count of rows, and only when the counts do not add up are the keys of both sides compared.
+A difference can only appear or vanish where a row moved, and one that was there before may get another
+cause. So the wanted keys are: mirror rows observed or deleted, and CRM rows updated, since the run that
+this one stands on (less a lookback for transactions that were open then), and every key that differed
+then, without those whose difference is settled (:mod:`enerflo_sync.reconcile.carry`). A row that was
+deleted from the CRM moved without a trace; it shows in the count of rows, and only when the counts do not
+add up are the keys of both sides compared.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from string import Template
+from typing import Any
 
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.carry import SETTLED, can_carry, unsettled_keys
 from enerflo_sync.reconcile.compare import Comparison
 
 # A run that writes for longer than this without an end is taken for dead.
@@ -115,9 +118,39 @@ _BEFORE_BY_CRM_KEY = Template("""
 """)
 
 
+def wanted_parameters(previous: Previous, account: str, causes: dict[str, Any]) -> dict[str, Any]:
+    """Return what the statements of an incremental run take."""
+    return {
+        "account": account,
+        "since": previous.since,
+        "previous": previous.reconciliation_id,
+        "settled": [str(cause) for cause in SETTLED],
+        **causes,
+    }
+
+
 def wanted_statement(plan: Comparison) -> str:
-    """Return the statement that collects the wanted join keys; takes ``account``, ``since``, ``previous``."""
+    """Return the statement that collects the wanted join keys; takes :func:`wanted_parameters`."""
     assert plan.updated_at is not None  # noqa: S101 - a table without it is compared in full
+    before = unsettled_keys(plan) if can_carry(plan) else _all_before(plan)
+    return _WANTED.substitute(
+        name=plan.name,
+        wanted=plan.wanted,
+        joins=plan.join_names(),
+        mine=plan.select_join("mirror"),
+        theirs=plan.select_join("crm"),
+        mirror=plan.mirror,
+        rows=plan.mirror_rows,
+        crm=plan.crm,
+        known=plan.crm_key_known,
+        updated=_updated_since(plan),
+        updated_at=quoted(plan.updated_at),
+        before=before,
+    )
+
+
+def _all_before(plan: Comparison) -> str:
+    """Return the part of the wanted keys that differed before."""
     first = plan.joins[0].crm_name
     before = _BEFORE.substitute(
         keys=", ".join(f"(d.key->>{literal(j.crm_name)})::{j.type}" for j in plan.joins),
@@ -136,20 +169,7 @@ def wanted_statement(plan: Comparison) -> str:
                 for name, kind in columns.items()
             ),
         )
-    return _WANTED.substitute(
-        name=plan.name,
-        wanted=plan.wanted,
-        joins=plan.join_names(),
-        mine=plan.select_join("mirror"),
-        theirs=plan.select_join("crm"),
-        mirror=plan.mirror,
-        rows=plan.mirror_rows,
-        crm=plan.crm,
-        known=plan.crm_key_known,
-        updated=_updated_since(plan),
-        updated_at=quoted(plan.updated_at),
-        before=before,
-    )
+    return before
 
 
 def _updated_since(plan: Comparison) -> str:
@@ -197,18 +217,22 @@ def lost_statement(plan: Comparison) -> str:
     )
 
 
-_PAIRS_OFF = Template("""
-/* enerflo-sync reconcile $name: do the rows that nobody wants still pair off? */
-select %(enerflo_rows)s - count(*) filter (where in_enerflo) = %(crm_rows)s - count(*) filter (where in_crm)
-from $odd
+_HELD = Template("""
+/* enerflo-sync reconcile $name: wanted rows on each side */
+select count(*) filter (where in_enerflo) as enerflo, count(*) filter (where in_crm) as crm from $odd
 """)
 
 
-def pairs_off(connection: sa.Connection, plan: Comparison, enerflo_rows: int, crm_rows: int) -> bool:
+def pairs_off(
+    connection: sa.Connection, plan: Comparison, sizes: tuple[int, int], unmoved: dict[str, int]
+) -> bool:
     """Return whether the rows outside the wanted keys are equally many on both sides.
 
-    They stood in pairs when the last run ended and did not move, so this tells whether one was deleted.
+    Those that do not stand on one side only stood in pairs when the last run ended and did not move, so
+    this tells whether one was deleted.
+
+    :param unmoved: how many records outside the wanted keys are known to stand on one side only.
     """
-    counts = {"enerflo_rows": enerflo_rows, "crm_rows": crm_rows}
-    query = _PAIRS_OFF.substitute(name=plan.name, odd=plan.odd)
-    return bool(connection.exec_driver_sql(query, counts).scalar_one())
+    held = connection.exec_driver_sql(_HELD.substitute(name=plan.name, odd=plan.odd), {}).one()
+    mirror = sizes[0] - held.enerflo - unmoved["only_enerflo"]
+    return bool(mirror == sizes[1] - held.crm - unmoved["only_crm"])

@@ -15,21 +15,14 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.doctor import Severity, check_table
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.reconcile.carry import can_carry, carry, one_sided
 from enerflo_sync.reconcile.causes import cause_parameters, differences_statement, duplicates_statement
-from enerflo_sync.reconcile.compare import (
-    Comparison,
-    full_name,
-    odd_statement,
-    plan_comparison,
-    twice_statement,
-    wanted_odd_statement,
-)
+from enerflo_sync.reconcile.compare import Comparison, full_name, plan_comparison
 from enerflo_sync.reconcile.counts import (
     by_cause_and_field,
     count_rows,
     odd_counts,
     samples,
-    stranger_remarks,
 )
 from enerflo_sync.reconcile.incremental import (
     Basis,
@@ -37,7 +30,15 @@ from enerflo_sync.reconcile.incremental import (
     find_basis,
     lost_statement,
     pairs_off,
+    wanted_parameters,
     wanted_statement,
+)
+from enerflo_sync.reconcile.odd import odd_statement, twice_statement, wanted_odd_statement
+from enerflo_sync.reconcile.remarks import (
+    duplicate_remarks,
+    scope_remarks,
+    size_remarks,
+    stranger_remarks,
 )
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint
 from enerflo_sync.reconcile.store import (
@@ -106,7 +107,7 @@ class _Reconciliation:
         settings = self.config.reconcile
         fold = self._fold()
         plans = self._plans(fold)
-        live = _digest(plans)
+        live = _digest(plans, settings.in_flight_minutes)
         forget_attempt(self.connection, self.account, self.reconciliation_id)
         basis = Basis(None)
         if not full:
@@ -176,62 +177,69 @@ class _Reconciliation:
     def _compare(
         self, plan: Comparison, basis: Basis, polled: datetime | None, fold: str
     ) -> tuple[TableReport, Scope]:
-        parameters: dict[str, Any] = {"account": self.account, "reconciliation_id": self.reconciliation_id}
+        parameters = self._parameters()
         previous = basis.previous if plan.updated_at is not None else None
         sizes = count_rows(self.connection, plan, parameters)
+        carried = {"only_enerflo": 0, "only_crm": 0, "differing": 0}
         if previous is None:
             self._execute(odd_statement(plan), parameters)
         else:
-            self._find_wanted_odd(plan, previous, sizes)
+            carried |= self._find_wanted_odd(plan, previous, sizes)
         self._store_differences(plan, parameters, wanted_only=previous is not None)
         odd = odd_counts(self.connection, plan)
         by_cause, by_field = by_cause_and_field(self.connection, plan, parameters)
-        remarks = [
-            *_size_remarks(plan, sizes, polled),
-            *_scope_remarks(plan, basis),
-            *_duplicate_remarks(odd),
-            *stranger_remarks(self.connection, plan, parameters, fold),
-        ]
+        only_crm = odd["only_crm"] + carried["only_crm"]
         report = TableReport(
             table_name=str(plan.name),
             crm_table=full_name(plan.mapping),
             mode=str(self.config.mode_of(self.account, plan.name)),
             enerflo_rows=sizes[0],
             crm_rows=sizes[1],
-            matched=sizes[1] - odd["only_crm"] - odd["twice_rows"],
-            only_enerflo=odd["only_enerflo"],
-            only_crm=odd["only_crm"],
-            differing_rows=odd["differing"],
+            matched=sizes[1] - only_crm - odd["twice_rows"],
+            only_enerflo=odd["only_enerflo"] + carried["only_enerflo"],
+            only_crm=only_crm,
+            differing_rows=odd["differing"] + carried["differing"],
             by_cause=by_cause,
             by_field=by_field,
             samples=samples(self.connection, plan, parameters, by_cause, self.config.reconcile.samples),
-            remarks=remarks,
+            remarks=[
+                *size_remarks(plan, sizes, polled),
+                *scope_remarks(plan, basis.reason),
+                *duplicate_remarks(odd),
+                *stranger_remarks(self.connection, plan, parameters, fold),
+            ],
         )
         return report, Scope.FULL if previous is None else Scope.INCREMENTAL
 
-    def _find_wanted_odd(self, plan: Comparison, previous: Previous, sizes: tuple[int, int]) -> None:
-        parameters = {
-            "account": self.account,
-            "since": previous.since,
-            "previous": previous.reconciliation_id,
-        }
+    def _parameters(self) -> dict[str, Any]:
+        causes = cause_parameters(self.config.statuses, self.now, self.config.reconcile.in_flight_minutes)
+        return {"account": self.account, "reconciliation_id": self.reconciliation_id, **causes}
+
+    def _find_wanted_odd(
+        self, plan: Comparison, previous: Previous, sizes: tuple[int, int]
+    ) -> dict[str, int]:
+        """Fill ``odd`` from what moved, take over what did not, and return the counts of the latter."""
+        parameters = wanted_parameters(previous, self.account, self._parameters())
         self._execute(wanted_statement(plan), parameters)
         # Without statistics the planner takes the few keys for many and reads both tables whole.
         self._execute(f"analyze {plan.wanted}", {})
         self._execute(wanted_odd_statement(plan, keys=plan.wanted, first=True), parameters)
-        if not pairs_off(self.connection, plan, *sizes):
+        unmoved = {"only_enerflo": 0, "only_crm": 0}
+        if can_carry(plan):
+            unmoved = one_sided(self.connection, plan, parameters)
+        if not pairs_off(self.connection, plan, sizes, unmoved):
             self._execute(lost_statement(plan), parameters)
             self._execute(f"analyze {plan.lost}", {})
             self._execute(wanted_odd_statement(plan, keys=plan.lost, first=False), parameters)
             self._execute(f"insert into {plan.wanted} table {plan.lost}", {})
+        return carry(self.connection, plan, parameters) if can_carry(plan) else unmoved
 
     def _store_differences(self, plan: Comparison, parameters: dict[str, Any], *, wanted_only: bool) -> None:
-        causes = cause_parameters(self.config.statuses, self.now, self.config.reconcile.in_flight_minutes)
         if not plan.unique:
             self._execute(twice_statement(plan, wanted_only=wanted_only), parameters)
             self._execute(f"analyze {plan.twice}", {})
             self._execute(duplicates_statement(plan), parameters)
-        self._execute(differences_statement(plan), parameters | causes)
+        self._execute(differences_statement(plan), parameters)
 
     def _execute(self, statement: str, parameters: dict[str, Any]) -> sa.CursorResult[Any]:
         return self.connection.exec_driver_sql(statement, parameters)
@@ -245,38 +253,11 @@ def _with_trend(report: ReconciliationReport, earlier: list[TrendPoint]) -> Reco
     return ReconciliationReport(**values | {"trend": [*earlier, this]})
 
 
-def _digest(plans: list[Comparison]) -> str:
-    """Return what stands for the live types and keys: when they change, so may the result."""
-    text = ";".join(
+def _digest(plans: list[Comparison], in_flight_minutes: int) -> str:
+    """Return what stands for live types, keys and delay: when they change, so may what was settled."""
+    text = f"{in_flight_minutes};" + ";".join(
         f"{plan.name}:{plan.live.schema}.{plan.live.name}:{plan.unique}:"
         + ",".join(f"{column.name} {column.type}" for column in plan.live.columns.values())
         for plan in plans
     )
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _size_remarks(plan: Comparison, sizes: tuple[int, int], polled: datetime | None) -> list[str]:
-    remarks = []
-    if polled is None:
-        remarks.append("Enerflo was never polled completely, so nothing here can be called equal yet.")
-    if sizes[0] == 0:
-        remarks.append(f"The mirror holds no {plan.name}.")
-    if sizes[1] == 0:
-        remarks.append(f"{full_name(plan.mapping)} is empty.")
-    return remarks
-
-
-def _scope_remarks(plan: Comparison, basis: Basis) -> list[str]:
-    if plan.updated_at is not None:
-        return [basis.reason] if basis.reason else []
-    name = full_name(plan.mapping)
-    return [f"{name} has no updated_at that can be used: every run compares it in full."]
-
-
-def _duplicate_remarks(odd: dict[str, int]) -> list[str]:
-    if not odd["twice_keys"]:
-        return []
-    return [
-        f"{odd['twice_rows']:,} CRM rows share {odd['twice_keys']:,} keys;"
-        " they are not compared field by field."
-    ]

@@ -31,6 +31,7 @@ DEFAULT_INSTALLS = 2_000
 DEFAULT_SEED = 7
 DEFAULT_PORT = 8787
 DEFAULT_PER_CAUSE = 3
+DEFAULT_CACHED = 60_000
 _ADDRESS_FILE = "sandbox.json"
 _TIMEOUT_SECONDS = 30
 
@@ -72,13 +73,17 @@ def serve(
     ] = None,
     plant: Plant = True,
     per_cause: PerCause = DEFAULT_PER_CAUSE,
+    cached_records: Annotated[
+        int, typer.Option(min=0, help="Installs kept rendered, about 5 KB each; others are made on demand.")
+    ] = DEFAULT_CACHED,
     warm: Annotated[bool, typer.Option("--warm/--no-warm", help="Render the records first.")] = True,
     state: State = None,
     as_json: Json = False,
 ) -> None:
     """Serve a company over HTTP until interrupted; its key is sandbox-key unless --key says another."""
     faults = _faults(fault, script, fault_seed, slow_seconds)
-    world = World(installs, seed, clock=SystemClock(), per_cause=per_cause if plant else 0)
+    causes = per_cause if plant else 0
+    world = World(installs, seed, clock=SystemClock(), per_cause=causes, cached_records=cached_records)
     keys = tuple(key or (DEFAULT_KEY,))
     api = SandboxApi(world, keys=keys, rate_limit=rate_limit, faults=faults, largest_page=largest_page)
     if warm:

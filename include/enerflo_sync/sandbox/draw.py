@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TypeVar
 
 T = TypeVar("T")
+_DAY_SECONDS = 86_400
 _EPOCH = datetime(1970, 1, 1)
 _AWARE_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -45,14 +47,29 @@ class Draw:
         return self._bytes.hex()[:length]
 
 
+# A record holds about 20 times: putting them together from parts made once is the larger half of its cost.
+@lru_cache(maxsize=4096)
+def _day(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).date().isoformat()
+
+
+@lru_cache(maxsize=_DAY_SECONDS)
+def _time(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).time().isoformat()
+
+
 def naive(moment: int | None) -> str | None:
     """Return epoch seconds as ``YYYY-MM-DD HH:MM:SS``, the vendor's naive UTC form (REFERENCE.md §4)."""
-    return None if moment is None else (_EPOCH + timedelta(seconds=moment)).isoformat(" ")
+    if moment is None:
+        return None
+    day, second = divmod(moment, _DAY_SECONDS)
+    return f"{_day(day)} {_time(second)}"
 
 
 def offset(moment: int) -> str:
     """Return epoch seconds as ISO 8601 with ``+00:00`` (REFERENCE.md §4)."""
-    return (_EPOCH + timedelta(seconds=moment)).isoformat() + "+00:00"
+    day, second = divmod(moment, _DAY_SECONDS)
+    return f"{_day(day)}T{_time(second)}+00:00"
 
 
 def aware(moment: int | None) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sandbox.draw import Draw
@@ -50,6 +51,7 @@ class Era:
         return (HISTORY_DAYS - 1) * DAY / max(1, self.installs)
 
 
+@lru_cache(maxsize=1024)
 def install_id_of(seed: int, number: int) -> int:
     """Return the id of install ``number``: rising with creation, with gaps as in a shared database."""
     return FIRST_INSTALL_ID + number * INSTALL_ID_STEP + Draw(seed, "id", number).below(INSTALL_ID_STEP)
@@ -61,6 +63,7 @@ def install_number_of(seed: int, install_id: int) -> int | None:
     return number if number >= 0 and install_id_of(seed, number) == install_id else None
 
 
+@lru_cache(maxsize=1024)
 def deal_uuid(seed: int, kind: str, number: int) -> str:
     """Return the v2 deal id of install (or lead) ``number``."""
     head = Draw(seed, f"deal-{kind}", number).hex(20)

@@ -1,0 +1,1 @@
+"""What is fast here, measured beside what a user would pick instead, in one run (`make bench`)."""

@@ -1,0 +1,140 @@
+"""Reconciliation of two tables: ours in full and incremental, datacompy on pandas, reladiff in join mode."""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks import rows
+from benchmarks.jobs import CompareJob
+from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
+from benchmarks.results import WrongResultError, expect
+from benchmarks.warehouse import Warehouse
+from enerflo_sync.warehouse.engine import SESSION_OPTIONS
+
+Say = Callable[[str], None]
+OURS_DATABASE = "bench_ours_reconcile"
+
+
+@dataclass(frozen=True)
+class Comparer:
+    """One way to compare; ``needs`` is what must be installed for it."""
+
+    name: str
+    module: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> list[str]:
+        """Return which of the packages it needs are not installed."""
+        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+
+
+OURS_FULL = Comparer("ours, full", "benchmarks.peers.ours_reconcile")
+OURS_INCREMENTAL = Comparer("ours, incremental, 1 % changed since", "benchmarks.peers.ours_reconcile")
+DATACOMPY = Comparer(
+    "datacompy on pandas, read_sql", "benchmarks.peers.datacompy_pandas", needs=("datacompy",)
+)
+RELADIFF = Comparer("reladiff, join mode", "benchmarks.peers.reladiff_join", needs=("reladiff", "psycopg2"))
+PEERS = (DATACOMPY, RELADIFF)
+
+
+@dataclass
+class CompareRuns:
+    """All measurements of this kind, by way."""
+
+    runs: dict[str, list[Measurement]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def of(self, comparer: Comparer) -> list[Measurement]:
+        """Return the runs of one way."""
+        return self.runs.get(comparer.name, [])
+
+
+class CompareBench:
+    """Measures the ways side by side on the same planted rows.
+
+    :param count: rows a side, a multiple of 1,000.
+    """
+
+    def __init__(
+        self, warehouse: Warehouse, count: int, say: Say, peers: tuple[Comparer, ...] = PEERS
+    ) -> None:
+        self.warehouse = warehouse
+        self.count = count
+        self.result = CompareRuns()
+        self._say = say
+        self._left_out: set[Comparer] = set()
+        self._peers = peers
+        for peer in peers:
+            if peer.missing:
+                self._failed(peer, f"not installed: {', '.join(peer.missing)}; run it by make bench")
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """Make the rows, and remove them at the end."""
+        self._say(f"making two tables of {self.count:,} rows")
+        rows.plant(self.warehouse, self.count)
+        try:
+            yield
+        finally:
+            self.warehouse.drop(OURS_DATABASE)
+            self.warehouse.drop(rows.DATABASE)
+
+    def round(self) -> None:
+        """Measure every way once, ours on a copy of its own."""
+        with tempfile.TemporaryDirectory(prefix="bench-config-") as folder:
+            config = Path(folder) / "sync.yaml"
+            config.write_text(rows.CONFIG)
+            url = self.warehouse.fresh(OURS_DATABASE, template=rows.DATABASE)
+            self._measure(OURS_FULL, CompareJob(url, str(config)), rows.Planted.of(self.count))
+            for peer in self._peers:
+                job = CompareJob(self.warehouse.database_url(rows.DATABASE), "")
+                self._measure(peer, job, rows.Planted.of(self.count))
+            if OURS_FULL in self._left_out:
+                return self._failed(OURS_INCREMENTAL, "it stands on the full one, which failed")
+            self.warehouse.execute(OURS_DATABASE, rows.change_statement())
+            planted = rows.Planted.of(self.count, changed=True)
+            self._measure(OURS_INCREMENTAL, CompareJob(url, str(config), full=False), planted)
+
+    def _measure(self, comparer: Comparer, job: CompareJob, planted: rows.Planted) -> None:
+        if comparer in self._left_out:
+            return
+        try:
+            self.warehouse.settle()
+            # Every way gets the session settings that ours asks for by itself.
+            run = run_fresh(
+                comparer.module,
+                job,
+                server_cpu=self.warehouse.cpu_seconds,
+                environment={"PGOPTIONS": SESSION_OPTIONS},
+            )
+            self._check(comparer, run, planted)
+        except (CouldNotMeasureError, WrongResultError) as error:
+            return self._failed(comparer, str(error))
+        self.result.runs.setdefault(comparer.name, []).append(run)
+        self._say(f"reconcile: {comparer.name}: {run.seconds:.2f} s, {run.peak_rss_mb:.0f} MB")
+
+    def _check(self, comparer: Comparer, run: Measurement, planted: rows.Planted) -> None:
+        for name in ("only_left", "only_right", "differing"):
+            expect(comparer.name, f"rows {name}", run.counts[name], getattr(planted, name))
+        if comparer in PEERS:
+            return
+        expect(comparer.name, "differences by cause", run.counts["by_cause"], planted.by_cause)
+        scope = "full" if comparer is OURS_FULL else "incremental"
+        expect(comparer.name, "scope", run.counts["scope"], scope)
+        stored = self.warehouse.row(
+            OURS_DATABASE,
+            "select count(*) from sync.differences where reconciliation_id = (select reconciliation_id"
+            " from sync.reconciliations order by compared_until desc limit 1)",
+        )
+        expect(comparer.name, "stored differences", stored[0], sum(planted.by_cause.values()))
+
+    def _failed(self, comparer: Comparer, why: str) -> None:
+        self._left_out.add(comparer)
+        self.result.failures.append(f"{comparer.name}: {why}")
+        self._say(f"NOT MEASURED: {comparer.name}: {why}")

@@ -1,0 +1,37 @@
+"""What a contender is asked to do: plain values that cross the border into its own process."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class LoadJob(msgspec.Struct, frozen=True, tag=True):
+    """Bring every install that the API lists into PostgreSQL.
+
+    :param database_url: SQLAlchemy URL with ``postgresql+psycopg``, over a unix socket.
+    :param per_page: installs asked for in one page; None leaves the contender its own default.
+    :param folder: the contender's own working folder, kept between a first load and its re-polls.
+    :param request_limit: the request budget's requests per window; None leaves the vendor's limit.
+    """
+
+    base_url: str
+    api_key: str
+    database_url: str
+    per_page: int | None
+    folder: str
+    request_limit: int | None = None
+
+
+class CompareJob(msgspec.Struct, frozen=True, tag=True):
+    """Compare the two tables of ``benchmarks.rows``.
+
+    :param config_path: the sync.yaml that maps them; only ours reads it.
+    :param full: whether every row is compared; only ours can do anything else.
+    """
+
+    database_url: str
+    config_path: str
+    full: bool = True
+
+
+Job = LoadJob | CompareJob

@@ -1,0 +1,53 @@
+"""Ours: the poll of installs, as ``enerflo-sync poll`` and the DAG run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.jobs import LoadJob
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.jobs import Workplace, key_fingerprint, open_workplace
+from enerflo_sync.mirror.poll import PollResource
+from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
+
+CONFIG = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
+
+
+def run(job: LoadJob) -> dict[str, Any]:
+    """Poll installs with the shipped configuration, the real client and the real request budget."""
+    environ = {
+        "ENERFLO_BASE_URL": job.base_url,
+        "ENERFLO_API_KEY": job.api_key,
+        "WAREHOUSE_URL": job.database_url,
+    }
+    workplace = open_workplace("default", environ, CONFIG)
+    if job.request_limit is not None:
+        workplace.client = _client(workplace, job)
+    report = workplace.poll(resources=frozenset({PollResource.INSTALLS}))
+    workplace.close()
+    return {
+        "state": str(report.state),
+        "read": report.read,
+        "applied": report.applied,
+        "unchanged": report.unchanged,
+        "requests": report.requests,
+    }
+
+
+def _client(workplace: Workplace, job: LoadJob) -> EnerfloClient:
+    """Return the workplace's client but for the budget's limit: large companies need more than a minute's."""
+    assert job.request_limit is not None
+    fingerprint = key_fingerprint(job.api_key)
+    budget = WarehouseRequestBudget(
+        workplace.engine, workplace.account, fingerprint, workplace.clock, job.request_limit
+    )
+    return EnerfloClient(
+        workplace.session,
+        job.base_url,
+        job.api_key,
+        budget=budget,
+        clock=workplace.clock,
+        rng=workplace.rng,
+        on_call=workplace.calls.add,
+    )

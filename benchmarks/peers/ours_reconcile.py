@@ -1,0 +1,25 @@
+"""Ours: the reconciliation, causes and stored differences included, as ``enerflo-sync reconcile`` runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.jobs import CompareJob
+from enerflo_sync.jobs import open_workplace
+
+
+def run(job: CompareJob) -> dict[str, Any]:
+    """Compare, give each difference its cause, store all, and report."""
+    environ = {"WAREHOUSE_URL": job.database_url}
+    workplace = open_workplace("default", environ, Path(job.config_path))
+    report = workplace.reconcile(full=job.full)
+    workplace.close()
+    (table,) = report.tables
+    return {
+        "scope": str(report.scope),
+        "only_left": table.only_enerflo,
+        "only_right": table.only_crm,
+        "differing": table.differing_rows,
+        "by_cause": {str(cause): count for cause, count in table.by_cause.items()},
+    }

@@ -1,0 +1,108 @@
+"""Processes that the demo starts, each in a session of its own, so that ending one ends all its children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from enerflo_sync.errors import ConfigurationError
+
+_PATIENCE = ((signal.SIGINT, 15.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def require_free(port: int) -> None:
+    """Return when nothing listens on ``port``.
+
+    :raises ConfigurationError: something does.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} is in use.",
+                where="demo",
+                next_step='Choose another: make demo DEMO="--port 8081".',
+            ) from error
+
+
+class Background:
+    """A command that runs until :meth:`end`, its output in a log file."""
+
+    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - our own commands
+                list(command),
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def check(self) -> None:
+        """Return while the command runs.
+
+        :raises ConfigurationError: it has ended; the text names its log.
+        """
+        code = self._process.poll()
+        if code is not None:
+            raise ConfigurationError(
+                f"{self.name} ended with code {code}.", where="demo", next_step=f"Read {self.log}."
+            )
+
+    def end(self) -> None:
+        """End the command and every process that it started, more firmly each time it does not listen."""
+        group = self._process.pid
+        for how, seconds in _PATIENCE:
+            with suppress(ProcessLookupError):
+                os.killpg(group, how)
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                self._process.poll()
+                if not _alive(group):
+                    return
+                time.sleep(0.1)
+
+
+def _alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def run(name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
+    """Run a command to its end, its output in a log file.
+
+    :raises ConfigurationError: it failed; the text names its log.
+    """
+    with log.open("ab") as output:
+        code = subprocess.run(  # noqa: S603 - our own commands
+            list(command),
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
+    if code:
+        raise ConfigurationError(f"{name} ended with code {code}.", where="demo", next_step=f"Read {log}.")

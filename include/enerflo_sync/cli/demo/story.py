@@ -1,0 +1,244 @@
+"""The demo's story, from an empty folder to a reconciliation report in the Airflow UI."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+import sqlalchemy as sa
+from rich.status import Status
+
+from enerflo_sync.cli.demo.airflow import AirflowApi, connection, environment
+from enerflo_sync.cli.demo.processes import Background, require_free, run
+from enerflo_sync.cli.output import console, errors
+from enerflo_sync.clock import SystemClock
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.reconcile.render import print_text
+from enerflo_sync.reconcile.store import load_report
+from enerflo_sync.sandbox.cli import DEFAULT_PER_CAUSE
+from enerflo_sync.sandbox.crm_tables import make_crm_tables
+from enerflo_sync.sandbox.world import World
+from enerflo_sync.warehouse.embedded import embedded_postgres
+from enerflo_sync.warehouse.engine import warehouse_engine
+from enerflo_sync.warehouse.migrate import migrate
+
+HOME = Path(".demo")
+KEY = "sandbox-key"
+# The demo does not wait half an hour until nothing is in flight any more (docs/decisions/0005).
+IN_FLIGHT_MINUTES = 1
+POLL, RECONCILE = "enerflo_poll", "enerflo_reconcile"
+
+# The CRM's users are at work on these rows at this very moment.
+_EDITED_NOW = """
+update crm.installs i set updated_at = now()
+from sandbox.planted_differences p
+where p.table_name = 'installs' and p.cause = 'in_flight'
+  and (p.key->>'enerflo_install_id')::bigint = i.enerflo_install_id
+"""
+
+
+class Demo:
+    """Everything that runs, and where to find it."""
+
+    def __init__(self, stack: ExitStack, *, port: int, installs: int, seed: int) -> None:
+        self.port, self.installs, self.seed = port, installs, seed
+        self.repository = _repository()
+        self.home = (self.repository / HOME).resolve()
+        self._stack = stack
+
+    def prepare(self) -> None:
+        """Start an empty folder, PostgreSQL, the company, and the CRM tables with planted differences."""
+        require_free(self.port)
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.home.mkdir(parents=True)
+        with _step("PostgreSQL (embedded) and its tables"):
+            postgres = self._stack.enter_context(embedded_postgres(self.home / "postgres"))
+            self.warehouse_url = _make_database(postgres, "warehouse")
+            self.airflow_url = _make_database(postgres, "airflow").replace("+psycopg:", "+psycopg2:")
+            self.engine = warehouse_engine(self.warehouse_url)
+            migrate(self.engine)
+        with _step(f"a solar company with {self.installs:,} installs at Enerflo, and its CRM tables"):
+            self.sandbox_url = self._start_sandbox()
+            world = World(self.installs, self.seed, clock=SystemClock(), per_cause=DEFAULT_PER_CAUSE)
+            planted = make_crm_tables(world, self.warehouse_url)
+        console.print(f"  {len(planted.planted)} differences are planted between the two.")
+
+    def _start_sandbox(self) -> str:
+        state = self.home / "sandbox"
+        command = [_binary("enerflo-sync"), "sandbox", "serve", "--port", "0", "--key", KEY]
+        command += ["--installs", str(self.installs), "--seed", str(self.seed), "--state", str(state)]
+        self._background("the sandbox", command, os.environ)
+        address = state / "sandbox.json"
+        deadline = time.monotonic() + 120
+        while not address.exists():
+            if time.monotonic() > deadline:
+                raise ConfigurationError(
+                    "the sandbox did not start.", where="demo", next_step=f"Read {self.home}/the-sandbox.log."
+                )
+            time.sleep(0.2)
+        url: str = json.loads(address.read_text())["url"]
+        return url
+
+    def start_airflow(self) -> None:
+        """Start Airflow with the demo's connections, and wait until it has both DAGs."""
+        configuration = self._configuration()
+        environ = environment(
+            os.environ,
+            home=self.home / "airflow",
+            repository=self.repository,
+            port=self.port,
+            database_url=self.airflow_url,
+        )
+        environ |= {
+            "ENERFLO_SYNC_CONFIG": str(configuration),
+            "AIRFLOW_CONN_ENERFLO_DEFAULT": connection("enerflo", host=self.sandbox_url, password=KEY),
+            "AIRFLOW_CONN_ENERFLO_WAREHOUSE": _warehouse_connection(self.warehouse_url),
+        }
+        with _step("Airflow"):
+            run("airflow db migrate", [_binary("airflow"), "db", "migrate"], environ, self._log("airflow"))
+            airflow = self._background("airflow", [_binary("airflow"), "standalone"], environ)
+            self.api = AirflowApi(f"http://127.0.0.1:{self.port}", airflow.check)
+            self.api.wait_until_healthy()
+            self.api.wait_for_dags(POLL, RECONCILE)
+            self.api.unpause(RECONCILE)
+            self.api.unpause(POLL)
+
+    def first_poll(self) -> None:
+        """Poll through Airflow; the change of the mirror starts the first reconciliation by itself."""
+        known = {run["dag_run_id"] for run in self.api.runs(RECONCILE)}
+        with _step("DAG enerflo_poll: Enerflo → mirror"):
+            run_id = self.api.trigger(POLL)
+            self.api.wait_for_run(POLL, run_id)
+        counts = self.api.xcom(POLL, run_id, "read_enerflo")
+        console.print(
+            f"  read {counts['read']:,}, applied {counts['applied']:,},"
+            f" put aside {counts['quarantined']:,}, in {counts['requests']:,} requests"
+        )
+        with _step("DAG enerflo_reconcile, started by the change of the mirror"):
+            self.api.wait_for_next_run(RECONCILE, known)
+        self.polled_at = time.monotonic()
+
+    def life_goes_on(self) -> None:
+        """Delete the installs that are planted to be deleted, and wait until the first load has settled."""
+        requests.post(f"{self.sandbox_url}/_sandbox/delete", json={"planted": True}, timeout=30)
+        wait = IN_FLIGHT_MINUTES * 60 + 5 - (time.monotonic() - self.polled_at)
+        if wait > 0:
+            with _step(f"waiting {wait:.0f} s until nothing of the first load is in flight"):
+                time.sleep(wait)
+        with self.engine.begin() as warehouse:
+            warehouse.execute(sa.text(_EDITED_NOW))
+
+    def second_poll(self) -> str:
+        """Poll and reconcile once more; return the id of the report."""
+        known = {run["dag_run_id"] for run in self.api.runs(RECONCILE)}
+        with _step("a second poll finds what was deleted, and the report follows"):
+            self.api.wait_for_run(POLL, self.api.trigger(POLL))
+            done = self.api.wait_for_next_run(RECONCILE, known)
+        found = self.api.xcom(RECONCILE, done["dag_run_id"], "compare_with_crm")
+        reconciliation_id: str = found["reconciliation_id"]
+        return reconciliation_id
+
+    def _configuration(self) -> Path:
+        """Return a copy of the shipped sync.yaml with the demo's shorter delay."""
+        shipped = (self.repository / "include" / "config" / "sync.yaml").read_text()
+        before, found, after = shipped.partition("in_flight_minutes:")
+        if not found:
+            raise ConfigurationError("reconcile.in_flight_minutes is gone.", where="include/config/sync.yaml")
+        path = self.home / "sync.yaml"
+        path.write_text(f"{before}in_flight_minutes: {IN_FLIGHT_MINUTES}\n{after.partition(chr(10))[2]}")
+        return path
+
+    def _background(self, name: str, command: list[str], environ: Mapping[str, str]) -> Background:
+        process = Background(name, command, environ, self._log(name))
+        self._stack.callback(process.end)
+        return process
+
+    def _log(self, name: str) -> Path:
+        return self.home / f"{name.replace(' ', '-')}.log"
+
+
+def run_demo(*, port: int, installs: int, seed: int, once: bool) -> None:
+    """Tell the whole story, print the report and its address, and keep everything running until Ctrl-C.
+
+    :param once: stop when the report is there.
+    :raises ConfigurationError: a part is missing or did not start; the text says which log to read.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        demo = Demo(stack, port=port, installs=installs, seed=seed)
+        demo.prepare()
+        demo.start_airflow()
+        demo.first_poll()
+        demo.life_goes_on()
+        reconciliation_id = demo.second_poll()
+        report = load_report(demo.engine, "default", reconciliation_id)
+        print_text(report, console)
+        page = f"/enerflo/reports/default/{reconciliation_id}"
+        console.print()
+        console.print(f"[bold green]Done[/] in {time.monotonic() - began:.0f} s.")
+        console.print(f"The report in the Airflow UI: http://127.0.0.1:{port}/plugin/enerflo-reports{page}")
+        console.print(f"The report as a page:         http://127.0.0.1:{port}{page}")
+        console.print(f"The warehouse:                {demo.warehouse_url}")
+        if not once:
+            console.print("Everything runs until you press Ctrl-C.")
+            _wait_for_the_end()
+        console.print("Stopping.")
+
+
+def _wait_for_the_end() -> None:
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        return
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Show that a step is under way, and how long it took."""
+    began = time.monotonic()
+    with Status(f"{what} …", console=errors):
+        yield
+    console.print(f"[green]✓[/] {what} [dim]({time.monotonic() - began:.0f} s)[/]")
+
+
+def _make_database(server_url: str, name: str) -> str:
+    url = sa.make_url(server_url)
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    with admin.connect() as connected:
+        connected.execute(sa.text(f"create database {name}"))
+    return url.set(database=name).render_as_string(hide_password=False)
+
+
+def _warehouse_connection(url: str) -> str:
+    parts = sa.make_url(url)
+    details: dict[str, Any] = {"login": parts.username, "schema": parts.database}
+    return connection("postgres", host=parts.query.get("host") or parts.host, **details)
+
+
+def _repository() -> Path:
+    """Return the checkout that the command was started in.
+
+    :raises ConfigurationError: it was started elsewhere; dags and plugins are not in the wheel.
+    """
+    here = Path.cwd()
+    if not (here / "dags").is_dir() or not (here / "plugins").is_dir():
+        raise ConfigurationError(
+            "there are no dags and plugins here.",
+            where=str(here),
+            next_step="Run the demo in a checkout of the repository, with: make demo.",
+        )
+    return here
+
+
+def _binary(name: str) -> str:
+    """Return the path of a command of this environment."""
+    return str(Path(sys.executable).with_name(name))

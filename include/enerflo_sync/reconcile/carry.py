@@ -1,0 +1,122 @@
+"""Differences that an incremental run takes over from the one before, unjudged.
+
+A difference whose row did not move keeps its cause when no passing of time, quarantine item or voided
+install can change it. Most differences of a quiet day are such, and a copy is all that they cost.
+"""
+
+from __future__ import annotations
+
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.causes import as_id, quarantined, voided
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.report import Cause
+
+# Causes that stay until one of the two rows moves, its install is voided or it falls into quarantine.
+SETTLED = (
+    Cause.DELETED_IN_ENERFLO,
+    Cause.MISSING_IN_CRM,
+    Cause.MISSING_IN_ENERFLO,
+    Cause.EQUAL_AFTER_NORMALISATION,
+    Cause.UNEXPLAINED,
+)
+
+
+def can_carry(plan: Comparison) -> bool:
+    """Return whether a difference's key alone says which records, and which install, it is about."""
+    owner_known = not plan.mirror_has_install or any(j.mirror_name == "install_id" for j in plan.joins)
+    return plan.mapping.joined_by_key and plan.mirror_unique and not plan.may_be_loose and owner_known
+
+
+_UNSETTLED = Template("""
+  union all
+  select $joins from (
+    select d.*, $ids, $owner as owner from (
+      select $keys, d.cause from sync.differences d
+      where d.account = %(account)s and d.reconciliation_id = %(previous)s and d.table_name = $table
+    ) d
+  ) d where d.cause <> all(%(settled)s::text[]) or $quarantined or $voided
+""")
+
+_VOIDED = Template("""d.owner in (
+    select i.install_id from enerflo.installs i
+    where i.account = %(account)s and i.observed_at > %(since)s and i.deleted_at is null and $voided)""")
+
+
+def unsettled_keys(plan: Comparison) -> str:
+    """Return the part of the wanted keys that differed before and may get another cause by now.
+
+    Takes ``account``, ``previous``, ``since``, ``settled`` and the statuses of a voided install.
+    """
+    places = {join.mirror_name: f"d.j{n}" for n, join in enumerate(plan.joins, 1)}
+    of_install = plan.mirror_has_install and not plan.is_installs
+    return _UNSETTLED.substitute(
+        joins=plan.join_names("d"),
+        ids=", ".join(f"{as_id(places[name])} as p{n}" for n, name in enumerate(plan.mirror_key, 1)),
+        owner=as_id(places["install_id"]) if "install_id" in places else "null::bigint",
+        keys=", ".join(f"{_key(join.crm_name, join.type)} as j{n}" for n, join in enumerate(plan.joins, 1)),
+        table=literal(plan.name),
+        quarantined=quarantined(plan, "d"),
+        voided=_VOIDED.substitute(voided=voided("i", "status")) if of_install else "false",
+    )
+
+
+def _key(column: str, kind: str) -> str:
+    return f"(d.key->>{literal(column)})::{kind}"
+
+
+_SETTLED_BEFORE = """d.account = %(account)s and d.reconciliation_id = %(previous)s
+  and d.table_name = $table and d.cause = any(%(settled)s::text[])"""
+
+_CARRY = Template(f"""
+/* enerflo-sync reconcile $name: differences whose rows did not move */
+with settled as materialized (
+  select d.key, d.field, d.enerflo_value, d.crm_value, d.cause, $keys from sync.differences d
+  where {_SETTLED_BEFORE} and not exists (select from $wanted w where $on)
+), stored as (
+  insert into sync.differences
+    (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause)
+  select %(account)s, %(reconciliation_id)s, $table, key, field, enerflo_value, crm_value, cause from settled
+)
+select count(*) filter (where cause = 'missing_in_crm') as only_enerflo,
+       count(*) filter (where field is null and cause <> 'missing_in_crm') as only_crm,
+       (select count(*) from (select from settled where field is not null group by $joins) r) as differing
+from settled
+""")  # noqa: S608 - a constant
+
+
+def carry(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> dict[str, int]:
+    """Copy the settled differences of unwanted keys and return what kind of rows they are about."""
+    query = _CARRY.substitute(
+        name=plan.name,
+        keys=", ".join(f"{_key(join.crm_name, join.type)} as j{n}" for n, join in enumerate(plan.joins, 1)),
+        joins=plan.join_names(),
+        table=literal(plan.name),
+        wanted=plan.wanted,
+        on=" and ".join(f"w.j{n} = {_key(j.crm_name, j.type)}" for n, j in enumerate(plan.joins, 1)),
+    )
+    return dict(connection.exec_driver_sql(query, parameters).mappings().one())
+
+
+_ONE_SIDED = Template(f"""
+/* enerflo-sync reconcile $name: records on one side that did not move */
+select count(*) filter (where cause = 'missing_in_crm') as only_enerflo,
+       count(*) filter (where cause <> 'missing_in_crm') as only_crm
+from sync.differences d
+where {_SETTLED_BEFORE} and d.field is null and not exists (select from $wanted w where $on)
+""")  # noqa: S608 - a constant
+
+
+def one_sided(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> dict[str, int]:
+    """Return how many settled records of unwanted keys stood on one side only when the last run ended."""
+    query = _ONE_SIDED.substitute(
+        name=plan.name,
+        table=literal(plan.name),
+        wanted=plan.wanted,
+        on=" and ".join(f"w.j{n} = {_key(j.crm_name, j.type)}" for n, j in enumerate(plan.joins, 1)),
+    )
+    return dict(connection.exec_driver_sql(query, parameters).mappings().one())

@@ -1,0 +1,184 @@
+"""The rows of one table that are not exactly alike on both sides, in a temporary table."""
+
+from __future__ import annotations
+
+from string import Template
+
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.values import WHOLE_TEXT
+
+# Without a cast where there is none to make, so that the primary keys' order serves the join.
+_MIRROR_SIDE = """select $join, $values, $key, $owner$status, e.observed_at, e.deleted_at is null as lives,
+    true as here from $mirror e where $rows"""
+_CRM_SIDE = """select $join, $values, $key, $owner, $changed as changed_at, true as here from $crm t"""
+
+_STATUS = {"install_status_id": "status_id", "install_status_name": "status_name"}
+
+_ODD_OF_ALL = Template("""
+/* enerflo-sync reconcile $name: rows that are not exactly alike, of all */
+create temporary table $odd on commit drop as
+select $columns, true as is_odd
+from ($mirror_side) m full join ($crm_side) c on $on
+where $is_odd
+""")
+
+# All wanted rows are kept, since their number tells whether the others still pair off.
+_ODD_OF_WANTED = Template("""
+/* enerflo-sync reconcile $name: rows of the $wanted keys */
+$into
+select $columns, $is_odd as is_odd
+from $wanted w
+left join ($mirror_side) m on $on_mirror
+left join ($crm_side) c on $on_crm
+where m.here or c.here
+$loose
+""")
+
+_LOOSE = Template("""union all
+select $columns, true as is_odd
+from ($crm_side) c left join ($mirror_side and false) m on true
+where $unmatchable""")
+
+_TWICE = Template("""
+/* enerflo-sync reconcile $name: join keys that more than one row has */
+create temporary table $twice on commit drop as
+$selects
+""")
+
+_TWICE_ON_ONE_SIDE = Template("""select $joins from (
+  select $keys from $table where $rows
+) k $wanted group by $joins having count(*) > 1""")
+
+
+def twice_statement(plan: Comparison, *, wanted_only: bool) -> str:
+    """Return the statement that fills ``twice``; takes ``account``. What an index proves is left out."""
+    wanted = f"join {plan.wanted} w using ({plan.join_names()})" if wanted_only else ""
+    common = {"joins": plan.join_names(), "wanted": wanted}
+    selects = []
+    if not plan.crm_unique:
+        keys, rows = plan.select_join("crm"), plan.crm_key_known
+        selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.crm} t"))
+    if not plan.mirror_unique:
+        keys, rows = plan.select_join("mirror"), f"{plan.mirror_rows} and e.deleted_at is null"
+        selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.mirror} e"))
+    return _TWICE.substitute(name=plan.name, twice=plan.twice, selects="\nunion\n".join(selects))
+
+
+def odd_statement(plan: Comparison) -> str:
+    """Return the statement that fills ``odd`` from all rows; it takes the parameter ``account``.
+
+    Columns: ``j1…`` join key, ``k1…`` the CRM row's key, ``p1…`` the mirror's key, ``owner`` the install,
+    ``e1…`` and ``c1…`` the raw values, ``in_enerflo`` and ``in_crm``, ``tombstone``, ``observed_at`` and
+    ``changed_at``, ``is_odd``; for installs their status in Enerflo.
+    """
+    return _ODD_OF_ALL.substitute(_odd_parts(plan), on=plan.on("m", "c"))
+
+
+def wanted_odd_statement(plan: Comparison, *, keys: str, first: bool) -> str:
+    """Return the statement that fills ``odd`` from the rows of the join keys in the table ``keys``.
+
+    :param first: it makes the table, and takes the CRM rows without a join key too.
+    """
+    parts = _odd_parts(plan)
+    unmatchable = " or ".join(f"c.j{n} is null" for n, _ in enumerate(plan.joins, 1))
+    loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if first and plan.may_be_loose else ""
+    into = f"create temporary table {plan.odd} on commit drop as" if first else f"insert into {plan.odd}"
+    on = {"on_mirror": plan.on("m", "w"), "on_crm": plan.on("c", "w")}
+    return _ODD_OF_WANTED.substitute(parts, wanted=keys, into=into, loose=loose, **on)
+
+
+def _odd_parts(plan: Comparison) -> dict[str, str]:
+    alike = [pair for field in plan.fields for pair in field.pairs]
+    mine, theirs = (", ".join(pair[side] for pair in alike) for side in (0, 1))
+    one_sided = (
+        "(m.lives is null or not m.lives or c.here is null) and (coalesce(m.lives, false) or c.here is true)"
+    )
+    differing = f"m.lives and c.here and row({mine}) is distinct from row({theirs})"
+    return {
+        "name": plan.name,
+        "odd": plan.odd,
+        "columns": _odd_columns(plan),
+        "is_odd": f"coalesce(({one_sided}) or ({differing}), false)",
+        "mirror_side": _mirror_side(plan),
+        "crm_side": _crm_side(plan),
+    }
+
+
+def _odd_columns(plan: Comparison) -> str:
+    keys = range(1, len(plan.mapping.key_columns) + 1)
+    fields = range(1, len(plan.fields) + 1)
+    return ", ".join(
+        [
+            *(f"coalesce(m.j{n}, c.j{n}) as j{n}" for n, _ in enumerate(plan.joins, 1)),
+            *(f"c.k{n}" for n in keys),
+            *(f"coalesce(m.p{n}, c.p{n}) as p{n}" for n, _ in enumerate(plan.mirror_key, 1)),
+            "coalesce(m.owner, c.owner) as owner",
+            *(f"m.e{n}" for n in fields),
+            *(f"c.c{n}" for n in fields),
+            "coalesce(m.lives, false) as in_enerflo",
+            "coalesce(c.here, false) as in_crm",
+            "coalesce(not m.lives, false) as tombstone",
+            *(f"m.{name}" for name in _STATUS if plan.is_installs),
+            "m.observed_at",
+            "c.changed_at",
+        ]
+    )
+
+
+def _mirror_side(plan: Comparison) -> str:
+    owner = "e.install_id" if plan.mirror_has_install else "null::bigint"
+    return Template(_MIRROR_SIDE).substitute(
+        join=", ".join(
+            f"{j.mirror if j.type == 'bigint' else f'{j.mirror}::{j.type}'} as j{n}"
+            for n, j in enumerate(plan.joins, 1)
+        ),
+        values=", ".join(
+            f"e.{quoted(field.mapping.enerflo)} as e{n}" for n, field in enumerate(plan.fields, 1)
+        ),
+        key=", ".join(f"e.{quoted(column)} as p{n}" for n, column in enumerate(plan.mirror_key, 1)),
+        owner=f"{owner} as owner",
+        status="".join(f", e.{column} as {name}" for name, column in _STATUS.items() if plan.is_installs),
+        mirror=plan.mirror,
+        rows=plan.mirror_rows,
+    )
+
+
+def _crm_side(plan: Comparison) -> str:
+    of_mirror = {join.mirror_name: join for join in plan.joins}
+    owner = plan.mapping.install_column
+    return Template(_CRM_SIDE).substitute(
+        join=", ".join(
+            f"{f'{j.crm}::text' if j.type == 'text' else j.crm} as j{n}" for n, j in enumerate(plan.joins, 1)
+        ),
+        values=", ".join(f"t.{quoted(field.name)} as c{n}" for n, field in enumerate(plan.fields, 1)),
+        key=", ".join(
+            [
+                *(f"t.{quoted(column)} as k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)),
+                *(
+                    f"{_whole(plan, of_mirror[column].crm_name if column in of_mirror else None)} as p{n}"
+                    for n, column in enumerate(plan.mirror_key, 1)
+                ),
+            ]
+        ),
+        owner=f"{_whole(plan, owner)} as owner",
+        changed=plan.changed_at("t"),
+        crm=plan.crm,
+    )
+
+
+def _whole(plan: Comparison, column: str | None) -> str:
+    """Return a CRM column as the bigint that Enerflo's ids are; null where it is none."""
+    if column is None:
+        return "null::bigint"
+    raw = f"t.{quoted(column)}"
+    match plan.live.columns[column].kind:
+        case Kind.INTEGER:
+            return f"{raw}::bigint"
+        case Kind.DECIMAL | Kind.FLOAT:
+            return f"(case when abs({raw}) < 1e18 and trunc({raw}::numeric) = {raw} then {raw}::bigint end)"
+        case Kind.TEXT:
+            return f"(case when {raw}::text ~ {literal(WHOLE_TEXT)} then {raw}::text::bigint end)"
+        case _:
+            return "null::bigint"

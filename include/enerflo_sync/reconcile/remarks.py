@@ -1,0 +1,110 @@
+"""What a reader has to know about the comparison itself, as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.names import literal
+from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.values import Field, normal_text
+
+STRANGERS_SHOWN = 10
+
+
+def size_remarks(plan: Comparison, sizes: tuple[int, int], polled: datetime | None) -> list[str]:
+    """Return what makes the comparison say less than it seems to: no poll, an empty side."""
+    remarks = []
+    if polled is None:
+        remarks.append("Enerflo was never polled completely, so nothing here can be called equal yet.")
+    if sizes[0] == 0:
+        remarks.append(f"The mirror holds no {plan.name}.")
+    if sizes[1] == 0:
+        remarks.append(f"{full_name(plan.mapping)} is empty.")
+    return remarks
+
+
+def scope_remarks(plan: Comparison, reason: str) -> list[str]:
+    """Return why everything was compared although less was asked for."""
+    if plan.updated_at is not None:
+        return [reason] if reason else []
+    name = full_name(plan.mapping)
+    return [f"{name} has no updated_at that can be used: every run compares it in full."]
+
+
+def duplicate_remarks(odd: dict[str, int]) -> list[str]:
+    """Return how many CRM rows were not compared since others have the same key."""
+    if not odd["twice_keys"]:
+        return []
+    return [
+        f"{odd['twice_rows']:,} CRM rows share {odd['twice_keys']:,} keys;"
+        " they are not compared field by field."
+    ]
+
+
+_STRANGERS = Template("""
+/* enerflo-sync reconcile $name: differing CRM values that no Enerflo value stands for */
+select v.value, v.rows from (
+  select crm_value #>> '{}' as value, count(*) as rows from sync.differences
+  where account = %(account)s and reconciliation_id = %(reconciliation_id)s and table_name = $table
+    and field = $field
+  group by 1
+) v
+where v.value is not null and $normal not in (select $allowed_normal from ($allowed) a(value))
+order by 2 desc, 1
+""")
+
+_STATUS_NAMES = (
+    "select s.name from enerflo.install_statuses s where s.account = %(account)s and s.name is not null"
+)
+
+
+def stranger_remarks(
+    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any], fold: str
+) -> list[str]:
+    """Return a sentence per enumerated field whose CRM column holds values that Enerflo does not know."""
+    remarks: list[str] = []
+    for field in plan.fields:
+        is_status = plan.name is TableName.INSTALLS and field.mapping.enerflo == "status_name"
+        if not (is_status or field.mapping.values):
+            continue
+        if is_status and not connection.exec_driver_sql(f"{_STATUS_NAMES} limit 1", parameters).first():
+            continue
+        rows = connection.exec_driver_sql(_strangers_query(plan, field, is_status, fold), parameters).all()
+        if rows:
+            remarks.append(_stranger_sentence(field, [(row.value, row.rows) for row in rows], is_status))
+    return remarks
+
+
+def _strangers_query(plan: Comparison, field: Field, is_status: bool, fold: str) -> str:
+    values = field.mapping.values
+    mapped = [f"select {literal(theirs)}" for theirs in dict.fromkeys(values.values())]
+    names = _STATUS_NAMES
+    if values:
+        listed = ", ".join(literal(mine) for mine in values)
+        names += f" and s.name not in ({listed})"
+    return _STRANGERS.substitute(
+        name=plan.name,
+        table=literal(plan.name),
+        field=literal(field.name),
+        normal=normal_text("v.value", field.mapping, fold),
+        allowed_normal=normal_text("a.value", field.mapping, fold),
+        allowed=" union all ".join([*mapped, *([names] if is_status else [])]),
+    )
+
+
+def _stranger_sentence(field: Field, found: Sequence[tuple[str, int]], is_status: bool) -> str:
+    kind = field.mapping.personal_data
+    shown = [
+        f"{mask(value, kind) if kind is not PersonalData.NONE else value} ({rows:,})"
+        for value, rows in found[:STRANGERS_SHOWN]
+    ]
+    more = f" and {len(found) - STRANGERS_SHOWN} more" if len(found) > STRANGERS_SHOWN else ""
+    known = "that is no status of the company" if is_status else "that the mapping's values do not list"
+    return f"{field.name}: the CRM holds a value {known}: {', '.join(shown)}{more}."

@@ -1,0 +1,219 @@
+"""The report pages within Airflow's API app: who may see them, what they show, where they lead."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import closing
+
+import pandas as pd
+import pytest
+from airflow.api_fastapi.app import create_app, get_auth_manager
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from enerflo_sync.crm.load import load_config
+from tests.airflow_environment import ROOT
+from tests.airflow_fixtures import Setting, warehouse_connection
+
+pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("metadata")]
+
+
+@pytest.fixture(scope="module")
+def airflow_app(metadata: None) -> FastAPI:
+    return create_app(apps="core")
+
+
+@pytest.fixture
+def anonymous(airflow_app: FastAPI) -> Iterator[TestClient]:
+    with closing(TestClient(airflow_app, base_url="http://localhost:8080", follow_redirects=False)) as client:
+        yield client
+
+
+def as_role(client: TestClient, role: str | None) -> TestClient:
+    """Return the client signed in as a browser is: by the cookie."""
+    token = get_auth_manager().generate_jwt(SimpleAuthManagerUser(username="someone", role=role))
+    client.cookies.set("_token", token)
+    return client
+
+
+@pytest.fixture
+def viewer(anonymous: TestClient) -> TestClient:
+    return as_role(anonymous, "VIEWER")
+
+
+PATHS = [
+    "/enerflo/reports",
+    "/enerflo/reports/default",
+    "/enerflo/reports/default/latest",
+    "/enerflo/reports/default/some-id",
+    "/enerflo/reports/default/some-id/download/csv",
+    "/enerflo/reports/nowhere",
+    "/enerflo/run?dag_id=enerflo_reconcile&run_id=manual",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_without_a_login_nothing_is_shown(anonymous: TestClient, connected: Setting, path: str) -> None:
+    answer = anonymous.get(path)
+    assert answer.status_code == 401
+    assert "Sign in to Airflow first" in answer.text
+    assert "/api/v2/auth/login?next=" in answer.text
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_user_without_access_to_the_dag_is_refused(
+    anonymous: TestClient, connected: Setting, path: str
+) -> None:
+    answer = as_role(anonymous, None).get(path)
+    assert answer.status_code == 403
+    assert "No access" in answer.text
+
+
+def test_every_route_of_the_app_is_covered_by_the_two_tests_above() -> None:
+    from enerflo_airflow.pages import app
+
+    templates = [re.sub(r"\{[^}]+\}", "[^/?]+", getattr(route, "path", "")) for route in app.routes]
+    assert templates
+    for template in templates:
+        assert any(re.fullmatch(f"/enerflo{template}(\\?.*)?", path) for path in PATHS), template
+
+
+def test_a_report_is_shown_with_its_downloads(viewer: TestClient, reconciled: str) -> None:
+    answer = viewer.get(f"/enerflo/reports/default/{reconciled}")
+    assert answer.status_code == 200
+    assert "unexplained" in answer.text
+    assert reconciled in answer.text
+    for form in ("csv", "parquet", "json", "html"):
+        assert f"/enerflo/reports/default/{reconciled}/download/{form}" in answer.text
+    assert viewer.get("/enerflo/reports/default/latest").text == answer.text
+
+
+def test_a_page_loads_nothing_from_elsewhere_and_stands_in_no_other_frame(
+    viewer: TestClient, reconciled: str
+) -> None:
+    answer = viewer.get(f"/enerflo/reports/default/{reconciled}")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'self'" in policy
+    assert "<script" not in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_the_list_leads_to_each_report(viewer: TestClient, reconciled: str) -> None:
+    answer = viewer.get("/enerflo/reports/default")
+    assert answer.status_code == 200
+    assert f'href="/enerflo/reports/default/{reconciled}"' in answer.text
+
+
+def test_with_one_account_the_entry_leads_to_its_list(viewer: TestClient, connected: Setting) -> None:
+    answer = viewer.get("/enerflo/reports")
+    assert answer.status_code == 307
+    assert answer.headers["location"] == "/enerflo/reports/default"
+
+
+def test_with_several_accounts_the_entry_lists_them_with_their_verdicts(
+    viewer: TestClient,
+    reconciled: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    shipped = (ROOT / "include" / "config" / "sync.yaml").read_text()
+    config = tmp_path_factory.mktemp("accounts") / "sync.yaml"
+    config.write_text(shipped.replace("accounts:\n", "accounts:\n  west: {mode: report}\n", 1))
+    assert set(load_config(config, {}).accounts) == {"west", "default"}
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(config))
+    answer = viewer.get("/enerflo/reports")
+    assert answer.status_code == 200
+    assert 'href="/enerflo/reports/default"' in answer.text
+    assert 'href="/enerflo/reports/west"' in answer.text
+    assert answer.text.count("none yet") == 1
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "json"])
+def test_a_download_holds_every_difference(viewer: TestClient, reconciled: str, form: str) -> None:
+    expected = viewer.get(f"/enerflo/reports/default/{reconciled}/download/json").json()["differences"]
+    answer = viewer.get(f"/enerflo/reports/default/{reconciled}/download/{form}")
+    assert answer.status_code == 200
+    assert f"reconciliation-default-{reconciled}.{form}" in answer.headers["content-disposition"]
+    match form:
+        case "csv":
+            rows = len(pd.read_csv(io.BytesIO(answer.content)))
+        case "parquet":
+            rows = len(pd.read_parquet(io.BytesIO(answer.content)))
+        case _:
+            rows = len(answer.json()["difference_rows"])
+    assert rows == expected > 0
+
+
+def test_before_the_first_reconciliation_the_page_says_what_to_run(
+    viewer: TestClient, connected: Setting
+) -> None:
+    for path in ("/enerflo/reports/default", "/enerflo/reports/default/latest"):
+        answer = viewer.get(path)
+        assert answer.status_code == 200
+        assert "No reconciliation yet" in answer.text
+        assert "enerflo_reconcile" in answer.text
+
+
+def test_an_unknown_report_and_an_unknown_account_are_said_to_be_unknown(
+    viewer: TestClient, reconciled: str
+) -> None:
+    unknown = viewer.get("/enerflo/reports/default/no-such-report")
+    assert unknown.status_code == 404
+    assert "no-such-report" in unknown.text
+    nowhere = viewer.get("/enerflo/reports/nowhere")
+    assert nowhere.status_code == 404
+    assert "no account nowhere" in nowhere.text
+
+
+def test_what_is_asked_for_is_shown_as_text(viewer: TestClient, connected: Setting) -> None:
+    answer = viewer.get("/enerflo/reports/default/%3Cscript%3Ealert(1)%3C%2Fscript%3E")
+    assert answer.status_code in (404, 200)
+    assert "<script" not in answer.text
+
+
+def test_a_warehouse_that_is_not_migrated_is_said_on_the_page(
+    viewer: TestClient, connected: Setting, empty_warehouse_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE", warehouse_connection(empty_warehouse_url))
+    answer = viewer.get("/enerflo/reports/default")
+    assert answer.status_code == 503
+    assert "enerflo-sync migrate" in answer.text
+
+
+def test_a_missing_connection_is_said_on_the_page(
+    viewer: TestClient, connected: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE")
+    answer = viewer.get("/enerflo/reports/default")
+    assert answer.status_code == 503
+    assert "enerflo_warehouse" in answer.text
+
+
+def test_a_run_without_a_report_is_said_to_have_none(viewer: TestClient, connected: Setting) -> None:
+    answer = viewer.get("/enerflo/run", params={"dag_id": "enerflo_poll", "run_id": "manual__2026"})
+    assert answer.status_code == 200
+    assert "No report in this run" in answer.text
+
+
+def test_links_follow_a_base_path_of_airflow(airflow_app: FastAPI, reconciled: str) -> None:
+    client = TestClient(
+        airflow_app, base_url="http://localhost:8080", root_path="/airflow", follow_redirects=False
+    )
+    with closing(client):
+        answer = as_role(client, "VIEWER").get("/airflow/enerflo/reports/default")
+    assert answer.status_code == 200
+    assert f'href="/airflow/enerflo/reports/default/{reconciled}"' in answer.text
+
+
+def test_the_test_button_of_the_form_works_through_the_api(anonymous: TestClient, connected: Setting) -> None:
+    admin = as_role(anonymous, "ADMIN")
+    body = {"connection_id": "typed_in_the_form", "conn_type": "enerflo", "host": connected.sandbox_url}
+    right = admin.post("/api/v2/connections/test", json={**body, "password": "sandbox-key"})
+    wrong = admin.post("/api/v2/connections/test", json={**body, "password": "another-key"})
+    assert right.json() == {"status": True, "message": f"{connected.sandbox_url} accepts the API key."}
+    assert wrong.json()["status"] is False
+    assert "401" in wrong.json()["message"]

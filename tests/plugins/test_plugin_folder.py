@@ -1,0 +1,76 @@
+"""What Airflow executes of the plugins folder, and what it learns from it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow import plugins_manager
+from airflow._shared.module_loading import find_path_from_directory
+from airflow.models.connection import Connection
+from airflow.providers_manager import ProvidersManager
+
+from enerflo_sync.provider_info import get_provider_info
+from tests.airflow_environment import PLUGINS
+
+
+def executed() -> list[Path]:
+    found = map(Path, find_path_from_directory(str(PLUGINS), ".airflowignore", "glob"))
+    return [path for path in found if path.suffix == ".py"]
+
+
+def test_only_plugin_definitions_are_executed() -> None:
+    assert [path.name for path in executed()] == ["enerflo_reports_plugin.py"]
+    assert len(list(PLUGINS.rglob("*.py"))) > 5
+
+
+def test_no_executed_file_shadows_another_module() -> None:
+    """Airflow registers each under its bare stem in ``sys.modules``."""
+    stems = [path.stem for path in executed()]
+    assert [stem for stem, count in Counter(stems).items() if count > 1] == []
+    installed = {module.split(".")[0] for module in sys.stdlib_module_names}
+    assert not installed & set(stems)
+    assert not {path.name for path in PLUGINS.iterdir() if path.is_dir()} & set(stems)
+
+
+def test_the_plugin_loads_without_an_error_and_is_registered_once() -> None:
+    plugins, errors = plugins_manager._get_plugins()
+    assert errors == {}
+    assert [plugin.name for plugin in plugins].count("enerflo_reports") == 1
+
+
+def test_the_plugin_has_a_place_in_the_menu_and_on_every_run() -> None:
+    views, _ = plugins_manager._get_ui_plugins()
+    ours = {view["destination"]: view for view in views if view["name"].startswith("Enerflo")}
+    assert ours["nav"]["href"] == "/enerflo/reports"
+    assert ours["dag_run"]["href"] == "/enerflo/run?dag_id={DAG_ID}&run_id={RUN_ID}"
+
+
+def test_the_connection_type_is_listed_with_its_form() -> None:
+    manager = ProvidersManager()
+    hook: Any = manager.hooks["enerflo"]
+    assert hook.hook_name == "Enerflo"
+    assert hook.hook_class_name == "enerflo_airflow.hook.EnerfloHook"
+    behaviour = manager.field_behaviours["enerflo"]
+    assert behaviour["relabeling"]["password"] == "API key"
+    assert "port" not in behaviour["hidden-fields" if "hidden-fields" in behaviour else "hidden_fields"]
+    widgets = {name for name in manager.connection_form_widgets if name.startswith("extra__enerflo__")}
+    assert widgets == {f"extra__enerflo__{name}" for name in ("verify", "ca_bundle", "proxy")}
+
+
+def test_airflow_finds_the_hook_of_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    from enerflo_airflow.hook import EnerfloHook
+
+    monkeypatch.setenv("AIRFLOW_CONN_OURS", '{"conn_type": "enerflo", "password": "a-key"}')
+    hook = Connection(conn_id="ours", conn_type="enerflo").get_hook()
+    assert isinstance(hook, EnerfloHook)
+    assert hook.api_key == "a-key"
+
+
+def test_the_provider_description_holds_no_defaults_that_are_secrets() -> None:
+    [form] = get_provider_info()["connection-types"]
+    defaults = {name: field["schema"].get("default") for name, field in form["conn-fields"].items()}
+    assert defaults == {"verify": True, "ca_bundle": None, "proxy": None}
