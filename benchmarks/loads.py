@@ -194,9 +194,7 @@ class LoadBench:
         if loader is OURS:
             self._check_ours(database, stage, truth, run, changed)
 
-    def _check_ours(
-        self, database: str, stage: Stage, truth: Truth, run: Measurement, changed: int
-    ) -> None:
+    def _check_ours(self, database: str, stage: Stage, truth: Truth, run: Measurement, changed: int) -> None:
         applied = {Stage.FIRST: truth.installs, Stage.UNCHANGED: 0, Stage.CHANGED: changed}[stage]
         expect("ours", "run state", run.counts["state"], "ok")
         expect("ours", "records applied", run.counts["applied"], applied)

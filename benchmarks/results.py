@@ -14,7 +14,7 @@ class WrongResultError(Exception):
 class Target:
     """One figure that the project promises, and what this run came to.
 
-    :param wanted: in words, such as ``≥ 8 ×``.
+    :param wanted: in words, such as ``≥ 8 x``.
     :param reached: None where it could not be measured.
     """
 
@@ -47,14 +47,14 @@ class Report:
 def at_least(what: str, wanted: float, ratio: float | None) -> Target:
     """Return a target for a ratio that must not be lower than ``wanted``."""
     if ratio is None:
-        return Target(what, f"≥ {wanted:g} ×", "–", None)
-    return Target(what, f"≥ {wanted:g} ×", f"{ratio:.1f} ×", ratio >= wanted)
+        return Target(what, f"≥ {wanted:g} x", "-", None)
+    return Target(what, f"≥ {wanted:g} x", f"{ratio:.1f} x", ratio >= wanted)
 
 
 def at_most(what: str, wanted: float, value: float | None, unit: str) -> Target:
     """Return a target for a number that must not be higher than ``wanted``."""
     if value is None:
-        return Target(what, f"≤ {wanted:g} {unit}", "–", None)
+        return Target(what, f"≤ {wanted:g} {unit}", "-", None)
     return Target(what, f"≤ {wanted:g} {unit}", f"{value:.3g} {unit}", value <= wanted)
 
 

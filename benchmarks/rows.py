@@ -18,7 +18,8 @@ _VALUES: dict[str, tuple[str, str]] = {
     "deal_id": ("md5('d' || n)::uuid::text", "md5('e' || n)::uuid::text"),
     "customer_name": ("'Customer Number ' || n", "'Customer Numbered ' || n"),
     "status_name": (
-        "case when n / 100 % 7 = 3 then 'Voided' else (array['In Progress', 'On Hold', 'Completed'])[1 + n % 3] end",
+        "case when n / 100 % 7 = 3 then 'Voided'"
+        " else (array['In Progress', 'On Hold', 'Completed'])[1 + n % 3] end",
         "'Somewhere else'",
     ),
     "current_milestone": ("(array['Site Survey', 'Permit', 'Install', 'Inspection'])[1 + n % 4]", "'PTO'"),
@@ -28,7 +29,10 @@ _VALUES: dict[str, tuple[str, str]] = {
     "panel_type": ("(array['Q.PEAK DUO 400', 'REC Alpha 405', 'SPR-A420'])[1 + n % 3]", "'Other 410'"),
     "panel_count": ("(10 + n % 40)::int", "(11 + n % 40)::int"),
     "battery_configuration": ("case when n % 5 = 0 then '2 x Powerwall 3' end", "'1 x Powerwall 2'"),
-    "contract_amount": ("(1500000 + n % 4000000)::numeric / 100", "(1500000 + n % 4000000)::numeric / 100 + 1"),
+    "contract_amount": (
+        "(1500000 + n % 4000000)::numeric / 100",
+        "(1500000 + n % 4000000)::numeric / 100 + 1",
+    ),
     "created_at": (
         "timestamptz '2021-01-01 00:00:00+00' + n * interval '97 seconds'",
         "timestamptz '2021-01-02 00:00:00+00' + n * interval '97 seconds'",
@@ -103,7 +107,9 @@ class Planted:
 
 def change_statement() -> str:
     """Return the statement by which one CRM row in a hundred, alike so far, is edited now."""
-    return f"update {RIGHT} set panel_count = panel_count + 1, updated_at = now() where ({KEY} - 1) % 100 = 50"
+    return (
+        f"update {RIGHT} set panel_count = panel_count + 1, updated_at = now() where ({KEY} - 1) % 100 = 50"
+    )
 
 
 def plant(warehouse: Warehouse, rows: int) -> None:
@@ -132,11 +138,14 @@ def plant(warehouse: Warehouse, rows: int) -> None:
                    decode(md5('r' || n), 'hex'), md5('a' || n) || md5('b' || n), n + 7, 1, 1 + n % 3,
                    timestamptz '2024-12-31 00:00:00+00'
             from {numbers} where n % 1000 <> 3""",
-        f"create schema crm; create table {RIGHT} ({KEY} bigint not null, {declared}, updated_at timestamptz)",
+        "create schema crm",
+        f"create table {RIGHT} ({KEY} bigint not null, {declared}, updated_at timestamptz)",
         f"""insert into {RIGHT} select n, {differing}, timestamptz '2024-12-31 00:00:00+00'
             from {numbers} where n % 1000 <> 2""",
-        f"alter table {RIGHT} add primary key ({KEY}); create index on {RIGHT} (updated_at)",
-        f"create schema peers; create table {LEFT} as select {KEY}, {columns} from enerflo.installs",
+        f"alter table {RIGHT} add primary key ({KEY})",
+        f"create index on {RIGHT} (updated_at)",
+        "create schema peers",
+        f"create table {LEFT} as select {KEY}, {columns} from enerflo.installs",
         f"alter table {LEFT} add primary key ({KEY})",
         """insert into sync.runs (account, run_id, job, started_at, finished_at, state)
            values ('default', 'poll-generated', 'poll', timestamptz '2025-01-01 00:00:00+00',

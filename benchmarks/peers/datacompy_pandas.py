@@ -25,7 +25,7 @@ def run(job: CompareJob) -> dict[str, Any]:
     return {
         "only_left": len(comparison.df1_unq_rows),
         "only_right": len(comparison.df2_unq_rows),
-        "differing": len(comparison.intersect_rows) - comparison.count_matching_rows(),
+        "differing": int(len(comparison.intersect_rows) - comparison.count_matching_rows()),
     }
 
 

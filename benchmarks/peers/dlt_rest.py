@@ -12,7 +12,6 @@ from dlt.sources.rest_api import rest_api_source
 from benchmarks.jobs import LoadJob
 
 PER_PAGE = 100
-CHECK = "select count(*), sum(id), sum(status_id) from bench.installs"
 
 
 def run(job: LoadJob) -> dict[str, Any]:

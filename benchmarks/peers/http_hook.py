@@ -16,8 +16,6 @@ from airflow.sdk.definitions import connection  # noqa: F401 - what the hook loa
 from benchmarks.jobs import LoadJob
 
 PER_PAGE = 100
-TABLE = "installs"
-CHECK = "select count(*), sum(id), sum(status_id) from installs"
 
 
 def run(job: LoadJob) -> dict[str, Any]:
@@ -45,6 +43,6 @@ def run(job: LoadJob) -> dict[str, Any]:
             # PostgreSQL has no column type for a list of objects: the usual way is JSON as text.
             frame[name] = frame[name].map(json.dumps)
     engine = sa.create_engine(sa.make_url(job.database_url).set(drivername="postgresql+psycopg2"))
-    frame.to_sql(TABLE, engine, if_exists="replace", index=False, chunksize=1000)
+    frame.to_sql("installs", engine, if_exists="replace", index=False, chunksize=1000)
     engine.dispose()
     return {"read": len(records), "requests": requests}

@@ -6,6 +6,8 @@ response body, a key, a signed URL or personal data.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class EnerfloSyncError(Exception):
     """Base of every error this package raises on purpose.
@@ -21,9 +23,20 @@ class EnerfloSyncError(Exception):
         self.next_step = next_step
         super().__init__(what, where, next_step)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Airflow and multiprocessing pickle errors; BaseException would call __init__ with positions only.
+        return _rebuilt, (type(self), self.__dict__)
+
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
         return f"{text} {self.next_step}" if self.next_step else text
+
+
+def _rebuilt(kind: type[EnerfloSyncError], state: dict[str, Any]) -> EnerfloSyncError:
+    error = kind.__new__(kind)
+    error.__dict__.update(state)
+    error.args = (error.what, error.where, error.next_step)
+    return error
 
 
 class ConfigurationError(EnerfloSyncError):

@@ -38,6 +38,7 @@ class Company:
     faults: list[str] = field(default_factory=list)
     rng: random.Random = field(default_factory=lambda: random.Random(1))
     largest_page: int | None = None
+    lean_lists: bool = False
     account: str = "default"
     api: SandboxApi | None = None
 
@@ -48,6 +49,7 @@ class Company:
             faults=Faults(script=[parse_script(text) for text in self.faults]),
             before_request=self.before_request,
             largest_page=self.largest_page,
+            lean_lists=self.lean_lists,
         )
         session = requests.Session()
         session.mount("https://enerflo.io", SandboxAdapter(self.api))

@@ -87,3 +87,17 @@ def test_a_note_deleted_in_enerflo_gets_enerflos_own_time(company: Company) -> N
     assert company.rows("select deleted_at from enerflo.notes where note_id = :id", id=note_id) == [
         (truth.deleted_at,)
     ]
+
+
+def test_notes_and_change_orders_go_with_their_install(company: Company) -> None:
+    company.poll()
+    victims = company.rows(
+        "select install_id from enerflo.change_orders join enerflo.notes n using (install_id) limit 1"
+    )[0]
+    company.world.delete_install(victims[0])
+    company.poll()
+    for table in ("notes", "change_orders", "milestones"):
+        rows = company.rows(GONE.format(table), id=victims[0])
+        assert rows, table
+        assert set(rows) == {(True, True)}, table
+    company.assert_mirror_is_true()

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
 from enerflo_sync.warehouse.migrate import latest_revision, migrate, require_migrated
@@ -29,7 +30,9 @@ def test_the_migrations_make_exactly_the_declared_tables(empty_warehouse_url: st
         )
         assert compare_metadata(context, metadata) == []
         tables = connection.scalar(
-            sa.text("select count(*) from information_schema.tables where table_schema in ('enerflo', 'sync')")
+            sa.text(
+                "select count(*) from information_schema.tables where table_schema in ('enerflo', 'sync')"
+            )
         )
     assert tables == len(metadata.tables) + 1
 

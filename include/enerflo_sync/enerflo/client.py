@@ -18,9 +18,9 @@ import copy
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import msgspec
 import requests
@@ -36,6 +36,7 @@ from enerflo_sync.enerflo.answers import (
     limit_news,
     written_body,
 )
+from enerflo_sync.enerflo.attempts import FailedAttempt, Request, Seen, give_up
 from enerflo_sync.enerflo.budget import RequestBudget
 from enerflo_sync.enerflo.calls import Answer, Call, Timeout
 from enerflo_sync.enerflo.failures import AnswerTooHeavyError, OutcomeUnknownError
@@ -46,9 +47,7 @@ from enerflo_sync.enerflo.transport import TRANSPORT_ERRORS, explain
 from enerflo_sync.errors import (
     ContractDriftError,
     EnerfloSyncError,
-    FatalError,
     NotFoundError,
-    RetriableError,
 )
 
 __all__ = ["Answer", "Call", "EnerfloClient", "RetryPolicy", "Timeout"]
@@ -65,47 +64,6 @@ _PIECE = 1 << 18
 _DRAIN = 1 << 16
 _JSON_BACK = {"accept": "application/json"}
 _JSON_BOTH_WAYS = {"accept": "application/json", "content-type": "application/json"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    """One attempt that may be repeated."""
-
-    fault: Fault
-    reached: bool
-    what: str
-    next_step: str
-    retry_after: float | None = None
-    heavy: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What is sent: the same for each attempt."""
-
-    method: str
-    path: str
-    params: Mapping[str, str | int] | None
-    body: bytes | None
-
-    @property
-    def is_write(self) -> bool:
-        """Whether sending it twice could change something twice."""
-        return self.body is not None
-
-    @property
-    def where(self) -> str:
-        """Method and path, without the query."""
-        return f"{self.method} {self.path}"
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What one attempt has seen so far, for the counters."""
-
-    status: int | None = None
-    bytes: int = 0
-    failed: bool = True
 
 
 class EnerfloClient:
@@ -165,7 +123,7 @@ class EnerfloClient:
         :raises ConfigurationError: the address or its TLS certificate is wrong.
         """
         return self._call(
-            _Request("GET", path, params, None), partial(decode_answer, decode=checked_body)
+            Request("GET", path, params, None), partial(decode_answer, decode=checked_body)
         ).value
 
     def read(
@@ -184,7 +142,7 @@ class EnerfloClient:
         :raises AnswerTooHeavyError: only where ``shrinkable``.
         """
         return self._call(
-            _Request("GET", path, params, None), partial(decode_answer, decode=decode), shrinkable
+            Request("GET", path, params, None), partial(decode_answer, decode=decode), shrinkable
         )
 
     def send(self, method: str, path: str, body: object) -> bytes:
@@ -195,7 +153,7 @@ class EnerfloClient:
         :raises OutcomeUnknownError: it may have arrived and no usable answer came: read the record back.
             Otherwise raises as :meth:`get`.
         """
-        return self._call(_Request(method, path, None, msgspec.json.encode(body)), written_body).value
+        return self._call(Request(method, path, None, msgspec.json.encode(body)), written_body).value
 
     def check(self) -> None:
         """Return if the key is accepted; a person waits, so it gives up sooner than a read does.
@@ -209,13 +167,11 @@ class EnerfloClient:
         quick._retry = _CHECK_RETRY
         quick._timeout = replace(self._timeout, read=min(self._timeout.read, _CHECK_READ_SECONDS))
         try:
-            quick._call(_Request("GET", "/api/v3/authcheck", None, None), written_body)
+            quick._call(Request("GET", "/api/v3/authcheck", None, None), written_body)
         except (NotFoundError, ContractDriftError):
             quick.get("/api/v3/installs", {"page": 1, "per_page": 1})
 
-    def _call(
-        self, request: _Request, read_body: Callable[[bytes], T], shrinkable: bool = False
-    ) -> Answer[T]:
+    def _call(self, request: Request, read_body: Callable[[bytes], T], shrinkable: bool = False) -> Answer[T]:
         tried, spent = 0, 0.0
         while True:
             self._budget.acquire()
@@ -238,7 +194,7 @@ class EnerfloClient:
                 )
             wait = self._retry.wait(outcome.fault, tried, spent, outcome.retry_after, self._rng)
             if wait is None:
-                _give_up(request, outcome, tried, spent)
+                give_up(request, outcome, tried, spent)
             endpoint = endpoint_of(request.path)
             log.warning(
                 "enerflo.retry endpoint=%s fault=%s tried=%d wait=%.1f", endpoint, outcome.fault, tried, wait
@@ -246,17 +202,21 @@ class EnerfloClient:
             self.clock.sleep(wait)
             spent += wait
 
-    def _attempt(self, request: _Request, read_body: Callable[[bytes], T]) -> Answer[T] | _Failed:
+    def _attempt(self, request: Request, read_body: Callable[[bytes], T]) -> Answer[T] | FailedAttempt:
         """Send once; an error that trying again cannot change is raised, any other failure returned."""
-        seen = _Seen()
+        seen = Seen()
         requested_at, began = self.clock.now(), self.clock.monotonic()
         try:
             value = self._exchange(request, read_body, seen, began)
-            seen.failed = isinstance(value, _Failed)
-            return value if isinstance(value, _Failed) else Answer(value, requested_at, self._since(began), 1)
+            seen.failed = isinstance(value, FailedAttempt)
+            return (
+                value
+                if isinstance(value, FailedAttempt)
+                else Answer(value, requested_at, self._since(began), 1)
+            )
         except UnreadableBodyError as error:
             what = f"{self._host} answered {seen.status} with {error.what}"
-            return _Failed(
+            return FailedAttempt(
                 error.fault, True, what, "Check that the base URL is Enerflo's (https://enerflo.io)."
             )
         except EnerfloSyncError as error:
@@ -267,7 +227,7 @@ class EnerfloClient:
             if isinstance(line, EnerfloSyncError):
                 line.where = request.where
                 raise line from None
-            return _Failed(
+            return FailedAttempt(
                 line.fault, line.reached, line.what, line.next_step, None, line.fault is Fault.TIMED_OUT
             )
         finally:
@@ -278,8 +238,8 @@ class EnerfloClient:
                 )
 
     def _exchange(
-        self, request: _Request, read_body: Callable[[bytes], T], seen: _Seen, began: float
-    ) -> T | _Failed:
+        self, request: Request, read_body: Callable[[bytes], T], seen: Seen, began: float
+    ) -> T | FailedAttempt:
         with self._session.request(
             request.method,
             self._base + request.path,
@@ -302,23 +262,27 @@ class EnerfloClient:
             body = self._body(response, self._max_body_bytes, began)
         if body is None:
             what = f"the answer is larger than {self._max_body_bytes} bytes"
-            return _Failed(
+            return FailedAttempt(
                 Fault.TOO_LARGE, True, what, "Raise max_body_bytes, or ask for fewer rows.", heavy=True
             )
         seen.bytes = len(body)
         return read_body(body)
 
-    def _unsuccessful(self, request: _Request, status: int, news: LimitNews, location: str | None) -> _Failed:
+    def _unsuccessful(
+        self, request: Request, status: int, news: LimitNews, location: str | None
+    ) -> FailedAttempt:
         if not is_transient(status):
             raise refusal(status, request.where, location)
         if status != 429:
             what, heavy = f"{self._host} answered {status}", is_heavy(status, news.retry_after)
-            return _Failed(Fault.SERVER_ERROR, True, what, "Run it again later.", news.retry_after, heavy)
+            return FailedAttempt(
+                Fault.SERVER_ERROR, True, what, "Run it again later.", news.retry_after, heavy
+            )
         retry_after = news.retry_after
         if retry_after is None and news.reset_at is not None:
             retry_after = max(0.0, (news.reset_at - self.clock.now()).total_seconds())
         what = f"{self._host} answered 429: the key's request limit is used up"
-        return _Failed(
+        return FailedAttempt(
             Fault.THROTTLED, False, what, "Run it again later, or send less with this key.", retry_after
         )
 
@@ -348,15 +312,3 @@ class EnerfloClient:
 
     def _since(self, began: float) -> float:
         return self.clock.monotonic() - began
-
-
-def _give_up(request: _Request, failed: _Failed, tried: int, spent: float) -> NoReturn:
-    times = "once" if tried == 1 else f"{tried} times in {spent:.0f} s"
-    what = f"{failed.what} (tried {times})."
-    if failed.fault is Fault.NOT_JSON:
-        raise ContractDriftError(what, where=request.where, next_step=failed.next_step)
-    if failed.fault is Fault.TOO_LARGE:
-        raise FatalError(what, where=request.where, next_step=failed.next_step)
-    raise RetriableError(
-        what, where=request.where, next_step=failed.next_step, retry_after=failed.retry_after
-    )

@@ -18,7 +18,7 @@ from enerflo_sync.mirror.fields import (
     text,
 )
 from enerflo_sync.mirror.resource import Part, Resource, Row
-from enerflo_sync.warehouse.schema import installs, milestones
+from enerflo_sync.warehouse.schema import change_orders, installs, milestones, notes
 
 # Wide enough for a utility-scale project, narrow enough to catch a value in the wrong unit.
 MOST_PANELS = 100_000
@@ -110,15 +110,20 @@ def _install(record: Record) -> Row:
     )
 
 
-def milestone_rows(record: Record) -> list[Row]:
+def milestone_rows(record: Record) -> list[Row] | None:
     """Return the milestone rows of an install, by the definition's id; a later row of one id wins.
+
+    None where the record has no list of milestones at all, which says nothing about them.
 
     The vendor documents the definition (``id, title, sequence``) and that a per-install row wraps it with
     a start, a due and a completion date, not the row's own names (REFERENCE §8): all likely ones are read.
     """
+    name = next((name for name in ("all_milestones", "milestones") if name in record), None)
+    if name is None:
+        return None
     install_id = identity(record, "id")
     found: dict[int, Row] = {}
-    for row in rows(record, "all_milestones") or rows(record, "milestones"):
+    for row in rows(record, name):
         definition = nested(row, "milestone") or row
         milestone_id = integer(row, "milestone_id", low=1) or integer(definition, "id", low=1)
         if milestone_id is None:
@@ -135,7 +140,7 @@ def milestone_rows(record: Record) -> list[Row]:
     return list(found.values())
 
 
-def _read(record: Record) -> Sequence[Sequence[Row]]:
+def _read(record: Record) -> Sequence[Sequence[Row] | None]:
     return [_install(record)], milestone_rows(record)
 
 
@@ -160,5 +165,6 @@ INSTALLS = Resource(
     ),
     read=_read,
     known_fields=FIELDS,
+    dependents=(Part(notes, owner="install_id"), Part(change_orders, owner="install_id")),
     keeps_versions=True,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 # A record of this size is no record: it is put aside unread, so that memory has a bound.
 RECORD_LIMIT = 1_000_000
+SEEN = ("account", "observed_at", "observed_by", "raw_hash")
 VERSION_COLUMNS = ("account", "install_id", "content_hash", "raw", "first_seen_at", "observed_by", "evidence")
 
 
@@ -50,6 +51,8 @@ class Batch:
     ids: list[int] = field(default_factory=list)
     good: list[int] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
+    # Changed records that did not tell what belongs to them: it has to be read from the record itself.
+    untold: list[int] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     rows: list[list[Row]] = field(default_factory=list)
     versions: list[Row] = field(default_factory=list)
@@ -151,7 +154,10 @@ class Intake:
         content = self.resource.read(record)
         seen = (observation.account, observation.observed_at, observation.observed_by, digest)
         for part_rows, rows in zip(batch.rows, content, strict=True):
-            part_rows.extend((*row, *seen) for row in rows)
+            if rows is None:
+                batch.untold.append(record_id)
+            else:
+                part_rows.extend((*row, *seen) for row in rows)
         if self.resource.keeps_versions:
             content_hash, data = canonical(record)
             batch.rows[0][-1] = (*batch.rows[0][-1], content_hash)
@@ -188,30 +194,58 @@ class Intake:
         log.warning("record_quarantined resource=%s id=%s", self.resource.name, record_id)
 
     def _write(self, connection: sa.Connection, batch: Batch) -> int:
-        seen = ("account", "observed_at", "observed_by", "raw_hash")
         own, *contained = self.resource.parts
         extra = ("content_hash",) if self.resource.keeps_versions else ()
-        merged = merge(connection, own.table, (*own.columns, *seen, *extra), batch.rows[0])
+        merged = merge(connection, own.table, (*own.columns, *SEEN, *extra), batch.rows[0])
         if batch.versions:
             append(connection, install_versions, VERSION_COLUMNS, batch.versions)
         for part, rows in zip(contained, batch.rows[1:], strict=True):
-            merge(connection, part.table, (*part.columns, *seen), rows)
+            merge(connection, part.table, (*part.columns, *SEEN), rows)
             # Where all records are new, none of them can have lost a row that it listed before.
             if merged.inserted < len(batch.changed):
-                _tombstone_unlisted(connection, part, batch)
+                told = set(batch.changed).difference(batch.untold)
+                _tombstone_unlisted(connection, part, told, batch.observation)
         return merged.written
 
+    def store_contents(
+        self, connection: sa.Connection, raw: bytes, observation: Observation, record_id: int
+    ) -> Tally:
+        """Store only what belongs to one record, from an answer to a direct read, and return what changed.
 
-def _tombstone_unlisted(connection: sa.Connection, part: Part, batch: Batch) -> None:
-    """Mark rows that their record no longer lists: the record's own list is the evidence."""
+        The record's own row stays with the list, whose answer may have another form.
+        """
+        tally = Tally(read=1)
+        try:
+            _, *contents = self.resource.read(decode(stable_bytes(raw))[0])
+        except BadRecordError as error:
+            batch = Batch(observation, tally=tally)
+            self._reject(batch, stable_bytes(raw), error, record_id)
+            quarantine.put_aside(connection, observation.account, batch.rejected, observation.observed_at)
+            return tally
+        written = 0
+        for part, rows in zip(self.resource.parts[1:], contents, strict=True):
+            if rows is not None:
+                seen = (observation.account, observation.observed_at, observation.observed_by, None)
+                staged = ((*row, *seen) for row in rows)
+                written += merge(connection, part.table, (*part.columns, *SEEN), staged).written
+                written += _tombstone_unlisted(connection, part, {record_id}, observation)
+        tally.applied, tally.unchanged = (1, 0) if written else (0, 1)
+        return tally
+
+
+def _tombstone_unlisted(
+    connection: sa.Connection, part: Part, owners: Collection[int], observation: Observation
+) -> int:
+    """Mark rows that their record no longer lists, and count them: the record's own list is the evidence."""
     key = [column.name for column in part.table.primary_key.columns]
     same = " and ".join(f"s.{name} = t.{name}" for name in key)
-    at = batch.observation.observed_at
-    driver_connection(connection).execute(
+    at = observation.observed_at
+    cursor = driver_connection(connection).execute(
         f"/* enerflo-sync: unlisted {part.table.name} */"  # noqa: S608 - names of the declared schema
         f" update {part.table.fullname} t set deleted_at = %s"
         f" where t.account = %s and t.{part.owner} = any(%s) and t.deleted_at is null"
         f" and t.observed_at <= %s"
         f" and not exists (select from stage_{part.table.name} s where {same})",
-        (at, batch.observation.account, batch.changed, at),
+        (at, observation.account, list(owners), at),
     )
+    return cursor.rowcount

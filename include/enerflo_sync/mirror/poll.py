@@ -24,6 +24,7 @@ from enerflo_sync.errors import ContractDriftError, FatalError, NotFoundError
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
+from enerflo_sync.mirror.details import mark_due, mark_read, next_due
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Batch, Intake, Observation
 from enerflo_sync.mirror.notes import NOTES
@@ -63,6 +64,7 @@ class PollOptions:
     :param shrink_guard: share of known records that may be missing before a sweep is not believed.
     :param accept_shrink: believe a sweep that returns far fewer records, this once.
     :param confirmations: absent installs that are read directly at the end; a 404 is proof enough.
+    :param details: installs read directly in one poll where the list does not tell their milestones.
     :param component_keys: where a change order's components stand.
     :param read_ahead: pages fetched while the last one is stored; 0 in a simulation.
     """
@@ -76,6 +78,7 @@ class PollOptions:
     shrink_guard: float = 0.2
     accept_shrink: bool = False
     confirmations: int = 50
+    details: int = 60
     component_keys: ComponentKeys = ComponentKeys()  # noqa: RUF009 - frozen
     read_ahead: int = 2
 
@@ -139,6 +142,7 @@ class _Poll:
             self.run.notice(resource.name, "deleted", gone.deleted)
         if resource is INSTALLS:
             self._confirm_absent(intake, sweep, now)
+            self._read_details(intake)
             self._report_unknown_statuses()
 
     def _store(self, resource: Resource, walk: PageWalk, intake: Intake, sweep: Sweep | None) -> None:
@@ -147,6 +151,7 @@ class _Poll:
         for batch, total in read_ahead(self._prepared(walk, intake, sweep), self.options.read_ahead):
             with self.connection.begin():
                 intake.store(self.connection, batch)
+                mark_due(self.connection, self.run.account, batch.untold)
                 if sweep is not None:
                     sweep.note(batch.ids)
             self.run.count(resource.name, batch.tally)
@@ -177,6 +182,25 @@ class _Poll:
                 with self.connection.begin():
                     batch = intake.take(self.connection, records, self.observation(observed_at))
                 self.run.count("installs", batch.tally)
+
+    def _read_details(self, intake: Intake) -> None:
+        """Read milestones from the installs themselves, where the list does not tell them."""
+        with self.connection.begin():
+            due = next_due(self.connection, self.run.account, self.options.details)
+        for done, install_id in enumerate(due, start=1):
+            observation = self.observation(self.clock.now())
+            try:
+                raw = read_install(self.client, install_id)
+            except NotFoundError:
+                # The next sweep will not name it either, and then it is gone.
+                with self.connection.begin():
+                    mark_read(self.connection, self.run.account, install_id, observation.observed_at)
+                continue
+            with self.connection.begin():
+                tally = intake.store_contents(self.connection, raw, observation, install_id)
+                mark_read(self.connection, self.run.account, install_id, observation.observed_at)
+            self.run.count("milestones", tally)
+            self.progress("milestones", done, len(due))
 
     def _report_unknown_statuses(self) -> None:
         rows = self.connection.execute(sa.text(UNKNOWN_STATUSES), {"account": self.run.account})

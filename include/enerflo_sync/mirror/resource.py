@@ -26,7 +26,7 @@ class Part:
     """
 
     table: sa.Table
-    columns: tuple[str, ...]
+    columns: tuple[str, ...] = ()
     owner: str | None = None
 
 
@@ -36,16 +36,19 @@ class Resource:
 
     :param id_field: the JSON field with the record's own id.
     :param parts: the record's own table first, then those of what it contains.
-    :param read: turns a record into rows, one list per part; raises :class:`BadRecordError`.
+    :param read: turns a record into rows, one list per part, None for a part that the record does not tell;
+        raises :class:`BadRecordError`.
     :param known_fields: top-level fields that were seen before; others are kept and reported.
+    :param dependents: rows of other resources that cannot outlive the record.
     :param keeps_versions: whether every distinct content goes to ``install_versions``.
     """
 
     name: str
     id_field: str
     parts: tuple[Part, ...]
-    read: Callable[[Record], Sequence[Sequence[Row]]]
+    read: Callable[[Record], Sequence[Sequence[Row] | None]]
     known_fields: frozenset[str]
+    dependents: tuple[Part, ...] = ()
     keeps_versions: bool = False
     _leading_id: re.Pattern[bytes] = field(init=False, repr=False)
     _id_decoder: msgspec.json.Decoder[Any] = field(init=False, repr=False)

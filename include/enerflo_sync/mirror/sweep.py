@@ -142,10 +142,11 @@ class Sweep:
     def _bury_contents(self, now: datetime) -> None:
         """Give what belongs to deleted records the same tombstone."""
         table, column = self.resource.table, self.resource.id_column
-        for part in self.resource.parts[1:]:
+        for part in (*self.resource.parts[1:], *self.resource.dependents):
             driver_connection(self._connection).execute(
-                f"update {part.table.fullname} p set deleted_at = %s from {table.fullname} t"  # noqa: S608
+                f"update {part.table.fullname} p"  # noqa: S608 - names of the declared schema
+                f" set deleted_at = %s, absent_since = coalesce(p.absent_since, %s) from {table.fullname} t"
                 f" where t.account = %s and t.deleted_at = %s and p.account = t.account"
                 f" and p.{part.owner} = t.{column} and p.deleted_at is null",
-                (now, self.account, now),
+                (now, now, self.account, now),
             )

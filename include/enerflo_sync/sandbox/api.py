@@ -65,6 +65,7 @@ class SandboxApi:
     :param rate_limit: requests a minute per key.
     :param largest_page: installs a page may hold before the gateway gives up with 504; no limit where None.
     :param seconds_per_record: how long each install of a page takes, added as delay.
+    :param lean_lists: rows of the install list lack their milestones, as they may at the vendor's.
     :param before_request: called under the lock before each request, for tests that change the world
         between two pages.
     """
@@ -79,6 +80,7 @@ class SandboxApi:
         faults: Faults | None = None,
         largest_page: int | None = None,
         seconds_per_record: float = 0.0,
+        lean_lists: bool = False,
         before_request: Hook | None = None,
     ) -> None:
         self.world = world
@@ -88,6 +90,7 @@ class SandboxApi:
         self.faults = faults if faults is not None else Faults()
         self.largest_page = largest_page
         self.seconds_per_record = seconds_per_record
+        self.lean_lists = lean_lists
         self.before_request = before_request
         self.requests: Counter[tuple[str, str]] = Counter()
         self._answers = 0
@@ -154,6 +157,11 @@ class SandboxApi:
         if self.largest_page is not None and size > self.largest_page:
             return html_page(504, "504 Gateway Time-out")
         answer = reads.installs(self.world, parameters)
+        if self.lean_lists:
+            listing = msgspec.json.decode(answer.body)
+            for row in listing["results"]:
+                del row["all_milestones"]
+            answer = replace(answer, body=msgspec.json.encode(listing))
         return replace(answer, delay=self.seconds_per_record * size)
 
     def _write(self, request: Request, path: str) -> Response:

@@ -86,7 +86,16 @@ installs = _mirror_table(
         _time("created_at"),
         _time("updated_at"),
         Column("content_hash", Text),
+        # When the whole record was last read directly, because the list does not tell its milestones;
+        # 1970 when that is due, null where the list tells everything.
+        _time("detail_read_at"),
     ],
+)
+Index(
+    "installs_detail",
+    installs.c.account,
+    installs.c.detail_read_at,
+    postgresql_where=installs.c.detail_read_at.is_not(None),
 )
 
 install_versions = Table(

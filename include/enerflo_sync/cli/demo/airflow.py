@@ -113,7 +113,7 @@ class AirflowApi:
             return self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"] in _ENDED
 
         self._wait(f"the run {run_id} of {dag_id} did not end", ended, seconds)
-        run = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")
+        run: dict[str, Any] = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")
         if run["state"] != "success":
             raise ConfigurationError(
                 f"a run of {dag_id} failed.",

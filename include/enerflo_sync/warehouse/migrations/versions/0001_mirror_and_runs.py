@@ -180,6 +180,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("content_hash", sa.Text(), nullable=True),
+        sa.Column("detail_read_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("observed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("observed_by", sa.Text(), nullable=False),
         sa.Column("absent_since", sa.DateTime(timezone=True), nullable=True),
@@ -187,6 +188,14 @@ def upgrade() -> None:
         sa.Column("raw_hash", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("account", "install_id"),
         schema="enerflo",
+    )
+    op.create_index(
+        "installs_detail",
+        "installs",
+        ["account", "detail_read_at"],
+        unique=False,
+        schema="enerflo",
+        postgresql_where=sa.text("detail_read_at IS NOT NULL"),
     )
     op.create_index(
         "installs_gone",

@@ -1,0 +1,109 @@
+"""``python -m benchmarks``: measure, print the tables, and optionally write docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.company import running_company
+from benchmarks.compares import CompareBench, CompareRuns
+from benchmarks.loads import LoadBench, Say, Stage
+from benchmarks.memory import MANY_INSTALLS, measure_polls
+from benchmarks.page import document, render
+from benchmarks.results import Report
+from benchmarks.sections import compare_section, load_section, memory_section
+from benchmarks.warehouse import Warehouse, embedded_warehouse
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+_STAGES = {
+    "poll": frozenset({Stage.FIRST}),
+    "repoll": frozenset({Stage.UNCHANGED, Stage.CHANGED}),
+    "all": frozenset(Stage),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the chosen sections and return the exit code.
+
+    1 says that something could not be measured or was wrong; a target that is missed says nothing.
+    """
+    options = _options(arguments)
+    report, facts = Report(), []
+    started, load_before = time.monotonic(), os.getloadavg()[0]
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - started:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+    say("starting PostgreSQL")
+    with embedded_warehouse() as warehouse:
+        settings = warehouse.settings()
+        if options.section in _STAGES:
+            facts += _loads(warehouse, options, report, say)
+        compared = None
+        if options.section in {"reconcile", "all"}:
+            compared = _compares(warehouse, options, report, say)
+        if options.section in {"memory", "all"}:
+            sizes = (options.installs,) if options.quick else (options.installs, MANY_INSTALLS)
+            runs = measure_polls(warehouse, sizes, say)
+            report.failures += runs.failures
+            report.sections.append(memory_section(runs, compared, options.rows))
+    say("done")
+    print(render(report))
+    if options.write:
+        command = " ".join(["python -m benchmarks", *(arguments if arguments is not None else sys.argv[1:])])
+        load = (load_before, os.getloadavg()[0])
+        PAGE.write_text(document(report, command=command, server=settings, load=load, facts=facts))
+        say(f"written to {PAGE}")
+    for failure in report.failures:
+        print(f"benchmarks: {' '.join(failure.split())}", file=sys.stderr)
+    return 1 if report.failures else 0
+
+
+def _loads(warehouse: Warehouse, options: argparse.Namespace, report: Report, say: Say) -> list[str]:
+    say(f"making a company of {options.installs:,} installs")
+    with running_company(options.installs) as company:
+        size = company.bytes_of_one()
+        bench = LoadBench(warehouse, company, say, _STAGES[options.section])
+        bench.choose_page_sizes()
+        for number in range(options.repeat):
+            say(f"loads: round {number + 1} of {options.repeat}")
+            bench.round()
+    for stage in Stage:
+        if stage in bench.stages:
+            report.sections.append(load_section(stage, bench.result, options.installs))
+    report.failures += bench.result.failures
+    return [f"Data: generated installs of {size:,} bytes of JSON each, no network latency"]
+
+
+def _compares(warehouse: Warehouse, options: argparse.Namespace, report: Report, say: Say) -> CompareRuns:
+    bench = CompareBench(warehouse, options.rows, say)
+    with bench.planted():
+        for number in range(options.repeat):
+            say(f"reconcile: round {number + 1} of {options.repeat}")
+            bench.round()
+    report.sections.append(compare_section(bench.result, options.rows))
+    report.failures += bench.result.failures
+    return bench.result
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("benchmarks", description=__doc__)
+    parser.add_argument(
+        "section", nargs="?", default="all", choices=["poll", "repoll", "reconcile", "memory", "all"]
+    )
+    parser.add_argument("--installs", type=int, default=10_000, help="installs of the company (10,000)")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows to reconcile (1,000,000)")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds; figures are medians (3)")
+    parser.add_argument("--quick", action="store_true", help="leave out the poll of 200,000 installs")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    options = parser.parse_args(arguments)
+    if options.installs < 100 or options.rows < 1000 or options.rows % 1000 or options.repeat < 1:
+        parser.error("--installs ≥ 100, --rows a multiple of 1,000, --repeat ≥ 1")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

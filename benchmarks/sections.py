@@ -1,0 +1,206 @@
+"""Measurements as sections of the report: a table with ratios, and the issue's targets beside them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from benchmarks.compares import DATACOMPY, OURS_FULL, OURS_INCREMENTAL, RELADIFF, Comparer, CompareRuns
+from benchmarks.loads import DLT, FLOOR, HTTP_HOOK, LOADERS, OURS, Loader, LoadRuns, Stage
+from benchmarks.measure import Measurement, Spread, spread
+from benchmarks.memory import MemoryRuns
+from benchmarks.results import Section, Target, at_least, at_most
+
+MOST_MB = 150.0
+# "The same" at any number of installs: what the allocator keeps may differ by a few pages of records.
+SAME_WITHIN = 1.2
+
+_LOAD_WANTED = {
+    Stage.FIRST: ((DLT, 8), (HTTP_HOOK, 2)),
+    Stage.UNCHANGED: ((DLT, 30), (HTTP_HOOK, 8)),
+    Stage.CHANGED: ((DLT, 30), (HTTP_HOOK, 8)),
+}
+_COMPARE_WANTED = ((DATACOMPY, 15), (RELADIFF, 1))
+
+_LOAD_HEADERS = (
+    "way",
+    "installs/s",
+    "seconds",
+    "ours is",
+    "whole process, s",
+    "CPU client + server, s",
+    "CPU: ours is",
+    "peak RSS, MB",
+    "requests",
+)
+_COMPARE_HEADERS = (
+    "way",
+    "seconds",
+    "ours is",
+    "whole process, s",
+    "CPU client + server, s",
+    "peak RSS, MB",
+)
+
+
+def load_section(stage: Stage, result: LoadRuns, installs: int) -> Section:
+    """Return the section of one stage of loading."""
+    section = Section(
+        f"{stage.capitalize()}: {installs:,} installs",
+        _ABOUT_LOAD[stage],
+        _LOAD_HEADERS,
+    )
+    ours = result.of(stage, OURS)
+    for loader in LOADERS:
+        runs = result.of(stage, loader)
+        if runs:
+            section.rows.append(_load_row(loader, runs, ours, installs, result.page_size.get(loader.key)))
+    section.targets = [
+        at_least(f"{loader.name}: times our seconds", wanted, _ratio(result.of(stage, loader), ours))
+        for loader, wanted in _LOAD_WANTED[stage]
+    ]
+    section.targets.append(_memory_target(ours))
+    if stage is Stage.FIRST and result.tried:
+        section.notes.append("Page sizes tried, the faster one taken: " + "; ".join(result.tried) + ".")
+    if stage is Stage.CHANGED and result.changed:
+        section.notes.append(f"Distinct installs changed per round: {', '.join(map(str, result.changed))}.")
+    return section
+
+
+_ABOUT_LOAD = {
+    Stage.FIRST: "Into an empty database. Ours keeps every raw version, fills installs and milestones, and"
+    " records the run; dlt makes its normalized tables; `to_sql` writes one table with lists as JSON text.",
+    Stage.UNCHANGED: "The same again, with nothing changed but signatures and session marks, which are new"
+    " in every answer.",
+    Stage.CHANGED: "The same again after one install in a hundred got another status.",
+}
+
+
+def _load_row(
+    loader: Loader, runs: list[Measurement], ours: list[Measurement], installs: int, size: int | None
+) -> list[str]:
+    seconds = spread(runs, "seconds")
+    rate = Spread.of(installs / run.seconds for run in runs)
+    is_peer = loader not in (OURS, FLOOR)
+    return [
+        f"**{loader.name}**" if loader is OURS else loader.name + (f", {size} a page" if size else ""),
+        f"{rate.low:,.0f} / **{rate.median:,.0f}** / {rate.high:,.0f}",
+        _three(seconds),
+        _times(_ratio(runs, ours)) if is_peer else "",
+        _three(spread(runs, "wall_seconds")),
+        _cpu(runs),
+        _times(_cpu_ratio(runs, ours)) if is_peer else "",
+        f"{spread(runs, 'peak_rss_mb').high:.0f}",
+        f"{statistics.median(run.requests for run in runs):.0f}",
+    ]
+
+
+def compare_section(result: CompareRuns, rows: int) -> Section:
+    """Return the section of the reconciliation."""
+    section = Section(
+        f"Reconcile: {rows:,} rows x 12 columns",
+        "1 % of the rows differ, 0.1 % stand on one side only, on each side. Ours finds them, gives each its"
+        " cause, stores a row per difference and builds the report; the peers only find and count them."
+        " Incremental: after one CRM row in a hundred was edited; it stores all differences, old and new.",
+        _COMPARE_HEADERS,
+    )
+    full, incremental = result.of(OURS_FULL), result.of(OURS_INCREMENTAL)
+    for comparer in (OURS_FULL, OURS_INCREMENTAL, DATACOMPY, RELADIFF):
+        runs = result.of(comparer)
+        if runs:
+            section.rows.append(_compare_row(comparer, runs, full))
+    section.targets = [
+        at_least(f"{peer.name}: times our full seconds", wanted, _ratio(result.of(peer), full))
+        for peer, wanted in _COMPARE_WANTED
+    ]
+    section.targets.append(
+        at_least("our full run: times our incremental seconds", 5, _ratio(full, incremental))
+    )
+    section.targets.append(_memory_target(full + incremental))
+    return section
+
+
+def _compare_row(comparer: Comparer, runs: list[Measurement], full: list[Measurement]) -> list[str]:
+    ours = comparer in (OURS_FULL, OURS_INCREMENTAL)
+    return [
+        f"**{comparer.name}**" if ours else comparer.name,
+        _three(spread(runs, "seconds")),
+        "" if ours else _times(_ratio(runs, full)),
+        _three(spread(runs, "wall_seconds")),
+        _cpu(runs),
+        f"{spread(runs, 'peak_rss_mb').high:.0f}",
+    ]
+
+
+def memory_section(result: MemoryRuns, compared: CompareRuns | None, rows: int) -> Section:
+    """Return the section of our own peak memory."""
+    section = Section(
+        "Memory of ours",
+        "Peak resident memory of the whole process tree, interpreter and imports included.",
+        ("work", "records", "peak RSS, MB", "seconds", "requests"),
+    )
+    for (installs, stage), run in result.polls.items():
+        section.rows.append(
+            [
+                f"poll, {stage}",
+                f"{installs:,}",
+                f"{run.peak_rss_mb:.0f}",
+                f"{run.seconds:.1f}",
+                str(run.requests),
+            ]
+        )
+    for comparer in (OURS_FULL, OURS_INCREMENTAL):
+        for run in compared.of(comparer)[:1] if compared else ():
+            name = comparer.name.replace("ours", "reconcile")
+            section.rows.append([name, f"{rows:,}", f"{run.peak_rss_mb:.0f}", f"{run.seconds:.1f}", "0"])
+    section.targets.append(_memory_target(list(result.polls.values())))
+    sizes = sorted({installs for installs, _ in result.polls})
+    if len(sizes) > 1:
+        few, many = (result.polls.get((size, "first load")) for size in (sizes[0], sizes[-1]))
+        factor = many.peak_rss_mb / few.peak_rss_mb if few and many else None
+        what = f"first load of {sizes[-1]:,}: times the memory of {sizes[0]:,}"
+        section.targets.append(at_most(what, SAME_WITHIN, factor, "x"))
+    return section
+
+
+def _memory_target(runs: Sequence[Measurement]) -> Target:
+    peak = max((run.peak_rss_mb for run in runs), default=None)
+    return at_most("peak memory of ours", MOST_MB, peak, "MB")
+
+
+def _ratio(peer: Sequence[Measurement], ours: Sequence[Measurement]) -> float | None:
+    """Return how many times longer the peer's median run took."""
+    if not peer or not ours:
+        return None
+    return spread(peer, "seconds").median / spread(ours, "seconds").median
+
+
+def _cpu_ratio(peer: Sequence[Measurement], ours: Sequence[Measurement]) -> float | None:
+    if not peer or not ours:
+        return None
+    mine, theirs = (
+        statistics.median(run.cpu_seconds + run.server_cpu_seconds for run in runs) for runs in (ours, peer)
+    )
+    return theirs / mine
+
+
+def _three(values: Spread) -> str:
+    return f"{_figure(values.low)} / **{_figure(values.median)}** / {_figure(values.high)}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+def _times(ratio: float | None) -> str:
+    if ratio is None:
+        return "-"
+    return f"{ratio:.1f} x faster" if ratio >= 1 else f"{1 / ratio:.1f} x slower"
+
+
+def _cpu(runs: Sequence[Measurement]) -> str:
+    client, server = (
+        statistics.median(getattr(run, name) for run in runs)
+        for name in ("cpu_seconds", "server_cpu_seconds")
+    )
+    return f"{_figure(client)} + {_figure(server)}"

@@ -1,0 +1,205 @@
+"""Values are compared in the declared domain, whatever type the CRM's column has."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.values import NAIVE_TEXT, NUMBER_TEXT, ZONED_TEXT
+
+if TYPE_CHECKING:
+    from tests.reconcile.conftest import TwoSides
+
+NOON = datetime(2025, 3, 1, 12, 0, 0, tzinfo=UTC)
+SAME, NORMAL, OTHER = None, "equal_after_normalisation", "unexplained"
+
+
+@pytest.mark.parametrize(
+    ("mirror", "options", "crm_type", "enerflo", "crm", "cause"),
+    [
+        ("status_name", {}, "text", "A", "A", SAME),
+        ("status_name", {}, "char(5)", "A", "A", SAME),
+        ("status_name", {}, "varchar(9)", "A", "a", OTHER),
+        ("status_name", {"trim": True}, "text", "A", "\tA\r\n", NORMAL),
+        ("status_name", {"values": {"In 'progress'": "50% wip"}}, "text", "In 'progress'", "50% wip", SAME),
+        ("status_name", {"values": {"Done": "x"}}, "text", "Other", "Other", SAME),
+        ("status_name", {"values": {"Done": "x"}}, "text", "Done", "Done", OTHER),
+        ("status_name", {"null": "empty_is_null"}, "text", None, "", NORMAL),
+        ("status_name", {"null": "empty_is_null"}, "text", None, " ", OTHER),
+        ("status_name", {"null": "ignore"}, "text", "A", None, NORMAL),
+        ("status_name", {"null": "ignore"}, "text", "A", "B", OTHER),
+        ("status_id", {}, "text", 7, "7", SAME),
+        ("system_size_kw", {"type": "number"}, "numeric(9,3)", "7.5", "7.500", SAME),
+        ("system_size_kw", {"type": "number"}, "real", "7.35", 7.35, SAME),
+        ("system_size_kw", {"type": "number"}, "double precision", "7.1234567", 7.1234567, SAME),
+        ("system_size_kw", {"type": "number"}, "double precision", "7.1", float("nan"), OTHER),
+        ("system_size_kw", {"type": "number"}, "double precision", "7.1", float("inf"), OTHER),
+        ("system_size_kw", {"type": "number"}, "text", "7.5", " 7.50 ", SAME),
+        ("system_size_kw", {"type": "number"}, "text", "7.5", "7,5", OTHER),
+        ("system_size_kw", {"type": "number"}, "text", None, "abc", OTHER),
+        ("system_size_kw", {"type": "number"}, "text", None, "", OTHER),
+        ("system_size_kw", {"type": "number", "null": "empty_is_null"}, "text", None, " ", NORMAL),
+        ("system_size_kw", {"type": "number"}, "text", "7.5", "1e99999999", OTHER),
+        ("system_size_kw", {"type": "number", "tolerance": 0.01}, "numeric", "7.5", "7.51", NORMAL),
+        ("system_size_kw", {"type": "number", "tolerance": 0.01}, "numeric", "7.5", "7.511", OTHER),
+        ("system_size_kw", {"type": "number", "tolerance": 0.01}, "numeric", None, "7.5", OTHER),
+        ("system_size_kw", {"type": "number", "tolerance_percent": 1}, "numeric", "100", "99", NORMAL),
+        ("system_size_kw", {"type": "number", "tolerance_percent": 1}, "numeric", "100", "98.9", OTHER),
+        ("panel_count", {"type": "integer"}, "smallint", 20, 20, SAME),
+        ("panel_count", {"type": "integer"}, "numeric", 20, "20.0", SAME),
+        ("panel_count", {"type": "integer"}, "text", 20, "twenty", OTHER),
+        ("created_at", {"type": "timestamp"}, "timestamptz", NOON, "2025-03-01 12:00:00.9+00", NORMAL),
+        ("created_at", {"type": "timestamp"}, "timestamptz", NOON, "2025-03-01 12:00:01+00", OTHER),
+        ("created_at", {"type": "timestamp"}, "timestamp", NOON, "2025-03-01 12:00:00", SAME),
+        (
+            "created_at",
+            {"type": "timestamp", "time_zone": "America/Denver"},
+            "timestamp",
+            NOON,
+            "2025-03-01 05:00:00",
+            SAME,
+        ),
+        ("created_at", {"type": "timestamp"}, "text", NOON, "2025-03-01T13:00:00+01:00", SAME),
+        ("created_at", {"type": "timestamp"}, "text", NOON, "2025-03-01 12:00", SAME),
+        ("created_at", {"type": "timestamp"}, "text", NOON, "2025-02-30 12:00:00", OTHER),
+        ("created_at", {"type": "timestamp"}, "text", None, "soon", OTHER),
+        ("created_at", {"type": "timestamp"}, "timestamptz", NOON, "infinity", OTHER),
+        (
+            "created_at",
+            {"type": "timestamp", "precision": "minute"},
+            "timestamptz",
+            NOON,
+            "2025-03-01 12:00:59+00",
+            NORMAL,
+        ),
+        (
+            "created_at",
+            {"type": "timestamp", "precision": "day"},
+            "timestamptz",
+            NOON,
+            "2025-03-01 23:00+00",
+            NORMAL,
+        ),
+        (
+            "created_at",
+            {"type": "timestamp", "precision": "day", "time_zone": "America/Denver"},
+            "timestamptz",
+            NOON,
+            "2025-03-01 06:00+00",
+            OTHER,
+        ),
+        ("created_at", {"type": "timestamp"}, "date", NOON, "2025-03-01", SAME),
+        ("created_at", {"type": "date"}, "date", NOON, "2025-03-02", OTHER),
+        ("created_at", {"type": "date"}, "timestamptz", NOON, "2025-03-01 01:00+00", SAME),
+        ("created_at", {"type": "date"}, "text", NOON, "2025-03-01", SAME),
+    ],
+)
+def test_two_values(
+    sides: TwoSides,
+    tmp_path: Path,
+    mirror: str,
+    options: dict[str, Any],
+    crm_type: str,
+    enerflo: object,
+    crm: object,
+    cause: str | None,
+) -> None:
+    field = json.dumps({"enerflo": mirror, "type": "text"} | options)
+    sides.with_config(
+        "version: 1\naccounts: {default: {}}\ntables: {installs: {crm_table: crm.t, key: {id: install_id},"
+        f" fields: {{v: {field}}}}}}}",
+        tmp_path,
+    )
+    sides.sql(f"create table crm.t (id bigint primary key, v {crm_type})")
+    sides.mirror("installs", install_id=1, **{mirror: enerflo})
+    sides.sql("insert into crm.t values (1, :v)", v=crm)
+    report = sides.reconcile()
+    assert [found for *_, found in sides.causes(report)] == ([cause] if cause else [])
+
+
+def test_a_value_that_does_not_convert_is_stored_as_it_stands(sides: TwoSides) -> None:
+    sides.sql("alter table crm.installs alter panel_count type text using panel_count::text")
+    sides.install(1, crm_panel_count="abc")
+    assert sides.stored(sides.reconcile())[0][3:] == ("20", '"abc"', "unexplained")
+
+
+def test_times_and_days_are_stored_as_iso_8601(sides: TwoSides, tmp_path: Path) -> None:
+    sides.sql("alter table crm.milestones alter due_at type timestamp")
+    sides.mirror("milestones", install_id=1, milestone_id=2, title="T", due_at=NOON)
+    sides.crm(
+        "milestones", enerflo_install_id=1, milestone_id=2, title="T", due_at=datetime(2025, 3, 2, 1, 30)
+    )
+    assert sides.stored(sides.reconcile())[0][3:5] == (
+        '"2025-03-01T12:00:00+00:00"',
+        '"2025-03-02T01:30:00+00:00"',
+    )
+
+
+NUMBERS = [
+    "1",
+    "-1.5",
+    "+2.",
+    ".5",
+    "1e5",
+    "1E-3",
+    "",
+    "-",
+    ".",
+    "1e",
+    "0x1F",
+    "1_000",
+    "NaN",
+    "1 2",
+    "٣",
+    "1,5",
+]
+MOMENTS = [
+    *("2024-02-29 00:00:00Z", "2023-02-29 00:00:00Z", "1900-02-29", "2000-02-29", "0000-01-01", "0004-02-29"),
+    *(
+        "2024-04-31",
+        "2024-12-31T23:59:59.999999999",
+        "2024-12-31 24:00",
+        "2024-13-01",
+        "2024-1-1",
+        "2024-12-31T23",
+    ),
+    *(
+        "2024-12-31 23:59:60",
+        "2024-06-30 12:00+14",
+        "2024-06-30 12:00 -07:30",
+        "2024-06-30 12:00+15:00",
+        "now",
+        "",
+    ),
+    *(
+        "2024-06-30 12:00+0530",
+        "9999-12-31T23:59:59-14:00",
+        "0001-01-01 00:00+14:00",
+        "tomorrow",
+        "2024-06-30Z",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kind", "texts"),
+    [
+        (NUMBER_TEXT, "numeric", NUMBERS),
+        (ZONED_TEXT, "timestamptz", MOMENTS),
+        (NAIVE_TEXT, "timestamp", MOMENTS),
+    ],
+)
+def test_a_text_that_passes_for_a_value_can_be_cast(
+    warehouse: sa.Engine, pattern: str, kind: str, texts: list[str]
+) -> None:
+    query = f"select %(text)s ~ {literal(pattern)}, pg_input_is_valid(%(text)s, '{kind}')"
+    with warehouse.connect() as connection:
+        judged = {text: tuple(connection.exec_driver_sql(query, {"text": text}).one()) for text in texts}
+    assert [text for text, (passes, valid) in judged.items() if passes and not valid] == []
+    assert sum(passes for passes, _ in judged.values()) >= 3
