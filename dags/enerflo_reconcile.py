@@ -19,7 +19,7 @@ from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag
 from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, sync_config
-from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.defaults import task_defaults
 from enerflo_airflow.operators import ReconcileOperator
 
 from enerflo_sync.crm.config import AccountConfig
@@ -50,7 +50,7 @@ def reconcile_dag(account: str, settings: AccountConfig) -> Any:
         description=f"Compare the mirror with the CRM and report every difference (account {account}).",
         doc_md=__doc__,
         schedule=AssetOrTimeSchedule(timetable=daily, assets=[mirror_asset(account)]),
-        start_date=START_DATE,
+        # No start date: with one in the past the last missed day would run at once, before the first poll.
         catchup=False,
         max_active_runs=1,
         tags=account_tags(account),

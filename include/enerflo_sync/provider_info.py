@@ -14,12 +14,13 @@ CONNECTION_FORM: dict[str, Any] = {
     "hook-name": "Enerflo",
     "hook-class-name": "enerflo_airflow.hook.EnerfloHook",
     "ui-field-behaviour": {
-        # The port stays visible: the form's Test button does not work while it is hidden.
+        # Airflow 3.3.2 refuses to test a connection that was stored without a port: its Test button sends 0
+        # for an empty one, and the API takes that for another address than the stored one.
         "hidden-fields": ["schema", "login", "extra"],
-        "relabeling": {"host": "Host or address", "password": "API key"},
+        "relabeling": {"host": "Host or address", "password": "API key", "port": "Port (enter 443)"},
         "placeholders": {
             "host": "enerflo.io",
-            "port": "443",
+            "port": "443; without it the Test button does not work",
             "password": "the REST key of Enerflo's company settings",
         },
     },

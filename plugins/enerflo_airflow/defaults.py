@@ -7,7 +7,7 @@ from typing import Any
 
 from enerflo_airflow.retry import EnerfloRetryPolicy
 
-# Long past, so that the first run is due at once; catchup is off.
+# Long past, so that a DAG which starts here runs as soon as it is switched on; catchup is off.
 START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -59,7 +59,6 @@ def test_a_dag_says_what_it_is(one: DAG) -> None:
 def test_a_dag_runs_once_at_a_time_and_never_catches_up(one: DAG) -> None:
     assert one.catchup is False
     assert one.max_active_runs == 1
-    assert one.start_date is not None
     assert one.timetable.can_be_scheduled
 
 
@@ -171,3 +170,9 @@ def test_a_dag_file_reads_nothing_but_the_configuration_at_import(path: Path) ->
     allowed = {"Param", "sync_config", "sync_config().accounts.items", "config.accounts.items"}
     assert called <= {*allowed, f"{path.stem.removeprefix('enerflo_')}_dag"}
     assert "sync_config" in called
+
+
+def test_the_poll_starts_when_it_is_switched_on_and_the_reconciliation_waits_for_it(bag: DagBag) -> None:
+    """With a start date in the past Airflow runs the last missed time of a schedule at once."""
+    assert bag.dags["enerflo_poll"].start_date is not None
+    assert bag.dags["enerflo_reconcile"].start_date is None

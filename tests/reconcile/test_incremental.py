@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from enerflo_sync.reconcile.report import Scope
-from enerflo_sync.reconcile.store import forget_attempt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from enerflo_sync.reconcile.report import Scope
+from enerflo_sync.reconcile.store import forget_attempt
 
 if TYPE_CHECKING:
     from tests.reconcile.conftest import TwoSides
@@ -30,9 +31,13 @@ CHANGES = st.one_of(
     st.tuples(st.just("tombstone"), st.sampled_from(["installs", "milestones", "notes"]), IDS, st.none()),
     st.tuples(st.just("crm_install"), IDS, STATUSES, COUNTS, TIMES),
     st.tuples(st.just("crm_milestone"), IDS, st.integers(1, 2), st.sampled_from("AB"), TIMES),
-    st.tuples(st.just("crm_note"), st.sampled_from("abcd"), st.none() | IDS, st.sampled_from("xy"), IDS, TIMES),
+    st.tuples(
+        st.just("crm_note"), st.sampled_from("abcd"), st.none() | IDS, st.sampled_from("xy"), IDS, TIMES
+    ),
     st.tuples(st.just("crm_delete"), st.sampled_from(["installs", "milestones", "notes"]), IDS, st.none()),
-    st.tuples(st.just("quarantine"), st.sampled_from(["installs", "milestones", "notes"]), IDS, st.booleans()),
+    st.tuples(
+        st.just("quarantine"), st.sampled_from(["installs", "milestones", "notes"]), IDS, st.booleans()
+    ),
 )
 ROUNDS = st.lists(st.tuples(st.integers(2, 45), st.lists(CHANGES, max_size=6)), min_size=2, max_size=5)
 
@@ -71,10 +76,14 @@ def change(connection: sa.Connection, now: datetime, kind: str, *values: Any) ->
         moments = {"now": now, "none": None}
         values = tuple(moments[v] if v in ("now", "none") else v for v in values)
         parameters = dict(zip("abcde", values, strict=False)) | {"now": now}
-        connection.execute(sa.text(UPSERTS[kind]), {k: v for k, v in parameters.items() if f":{k}" in UPSERTS[kind]})
+        connection.execute(
+            sa.text(UPSERTS[kind]), {k: v for k, v in parameters.items() if f":{k}" in UPSERTS[kind]}
+        )
     elif kind == "tombstone":
         table, number, _ = values
-        query = f"update enerflo.{table} set deleted_at = :now where {OWN_KEY[table]} = :n and deleted_at is null"
+        query = (
+            f"update enerflo.{table} set deleted_at = :now where {OWN_KEY[table]} = :n and deleted_at is null"
+        )
         connection.execute(sa.text(query), {"n": number, "now": now})
     elif kind == "crm_delete":
         table, number, _ = values
@@ -100,7 +109,9 @@ def change(connection: sa.Connection, now: datetime, kind: str, *values: Any) ->
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(rounds=ROUNDS)
 def test_an_incremental_run_stores_what_a_full_run_stores(sides: TwoSides, rounds: list[Any]) -> None:
@@ -120,7 +131,11 @@ def test_an_incremental_run_stores_what_a_full_run_stores(sides: TwoSides, round
         for mine, whole in zip(incremental.tables, full.tables, strict=True):
             for name in ("enerflo_rows", "crm_rows", "matched", "only_enerflo", "only_crm", "differing_rows"):
                 assert getattr(mine, name) == getattr(whole, name), name
-            assert (mine.by_cause, mine.by_field, mine.samples) == (whole.by_cause, whole.by_field, whole.samples)
+            assert (mine.by_cause, mine.by_field, mine.samples) == (
+                whole.by_cause,
+                whole.by_field,
+                whole.samples,
+            )
         assert incremental.scope is (Scope.INCREMENTAL if number else Scope.FULL)
         with sides.engine.begin() as connection:
             forget_attempt(connection, "default", "full")
@@ -169,14 +184,18 @@ def test_a_row_that_did_not_move_is_not_looked_at_again(sides: TwoSides) -> None
     assert sides.reconcile(NOW + timedelta(hours=2), full=True).differences == 1
 
 
-def test_what_a_long_poll_saw_before_the_last_run_and_committed_after_it_is_looked_at(sides: TwoSides) -> None:
+def test_what_a_long_poll_saw_before_the_last_run_and_committed_after_it_is_looked_at(
+    sides: TwoSides,
+) -> None:
     sides.install(1)
     started = NOW - timedelta(hours=2)
     sides.insert(
         "sync.runs", account="default", run_id="long", job="poll", state="failed", started_at=started
     )
     sides.reconcile(NOW)
-    sides.sql("update enerflo.installs set panel_count = 1, observed_at = :seen", seen=NOW - timedelta(hours=1))
+    sides.sql(
+        "update enerflo.installs set panel_count = 1, observed_at = :seen", seen=NOW - timedelta(hours=1)
+    )
     assert sides.reconcile(NOW + timedelta(hours=1)).differences == 1
 
 
@@ -194,7 +213,10 @@ def test_an_install_that_is_voided_later_explains_its_milestones_that_did_not_mo
     ("prepare", "reason"),
     [
         (lambda sides: None, ""),
-        (lambda sides: sides.sql("alter table crm.installs alter panel_count type numeric"), "columns changed"),
+        (
+            lambda sides: sides.sql("alter table crm.installs alter panel_count type numeric"),
+            "columns changed",
+        ),
         (lambda sides: sides.sql("delete from sync.differences"), "no longer stored"),
         (lambda sides: sides.sql("update sync.reconciliations set config_hash = 'x'"), "mapping changed"),
         (lambda sides: sides.sql("delete from sync.reconciliations"), "first reconciliation"),

@@ -1,8 +1,8 @@
 """What the install list does not tell: milestones read from the install itself, changed ones first.
 
 It is not known whether the vendor's list rows hold the milestones (REFERENCE §6.1, §8). Where they do,
-nothing here costs anything. Where they do not, a poll reads some installs directly: those whose row changed, then the
-others in turn, so that every install's milestones are looked at again after installs / limit polls.
+nothing here costs anything. Where they do not, a poll reads some installs directly: those whose row changed,
+then the others in turn, so that each install's milestones are looked at again after installs / limit polls.
 """
 
 from __future__ import annotations

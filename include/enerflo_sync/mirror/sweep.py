@@ -114,8 +114,7 @@ class Sweep:
             {"now": now, "account": self.account, "started": started_at},
         ).fetchone()
         absent, deleted = counts or (0, 0)
-        if deleted:
-            self._bury_contents(now)
+        self._bury_contents(now)
         return Gone(absent, deleted)
 
     def bury(self, record_id: int, now: datetime) -> int:
@@ -140,13 +139,13 @@ class Sweep:
         return [record_id for (record_id,) in cursor.fetchall()]
 
     def _bury_contents(self, now: datetime) -> None:
-        """Give what belongs to deleted records the same tombstone."""
+        """Give what belongs to deleted records, whoever buried those, a tombstone too."""
         table, column = self.resource.table, self.resource.id_column
         for part in (*self.resource.parts[1:], *self.resource.dependents):
             driver_connection(self._connection).execute(
                 f"update {part.table.fullname} p"  # noqa: S608 - names of the declared schema
                 f" set deleted_at = %s, absent_since = coalesce(p.absent_since, %s) from {table.fullname} t"
-                f" where t.account = %s and t.deleted_at = %s and p.account = t.account"
+                f" where t.account = %s and t.deleted_at is not null and p.account = t.account"
                 f" and p.{part.owner} = t.{column} and p.deleted_at is null",
-                (now, now, self.account, now),
+                (now, now, self.account),
             )
