@@ -25,12 +25,14 @@ LONGEST_NOTE = 1000
 
 def poll_note(report: RunReport) -> str:
     """Return what a poll did, and where to look when it is not whole."""
+    # The first line is what lists of runs show.
+    partial = report.state == "partial"
     lines = [
-        f"read {report.read:,} · applied {report.applied:,} · unchanged {report.unchanged:,} · "
-        f"{report.quarantined:,} quarantined · {report.skipped:,} skipped · {report.requests:,} requests"
+        f"{'partial · ' if partial else ''}read {report.read:,} · applied {report.applied:,} · "
+        f"unchanged {report.unchanged:,} · {report.quarantined:,} quarantined · {report.skipped:,} skipped · {report.requests:,} requests"
     ]
-    if report.state == "partial":
-        lines.append(f"Partial, as recorded in sync.runs under {report.run_id}:")
+    if partial:
+        lines.append(f"sync.runs has it under {report.run_id}")
     lines += [f"not read whole: {why}" for why in _group(report.reasons, "incomplete")]
     if report.quarantined:
         counts = _group(report.reasons, "quarantined")

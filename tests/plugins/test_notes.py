@@ -26,7 +26,8 @@ def test_a_whole_run_is_one_line() -> None:
 def test_a_partial_run_says_what_is_missing_and_where_to_look() -> None:
     reasons = {"incomplete": {"customers: the API key may not do this (403).": 1}}
     note = poll_note(poll_report(state=RunState.PARTIAL, read=3, unchanged=3, reasons=reasons))
-    assert "Partial, as recorded in sync.runs under poll-1" in note
+    assert note.startswith("partial · read 3 · ")
+    assert "sync.runs has it under poll-1" in note
     assert "not read whole: customers: the API key may not do this (403)." in note
 
 

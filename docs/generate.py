@@ -1,0 +1,147 @@
+"""Writes the pages that follow from the code; with ``--check`` it only compares, and fails where one is old.
+
+Run it as ``make docs``. CI runs ``make check``, which compares.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ROOT / "include" / "config" / "sync.yaml"
+
+
+def tables_page() -> str:
+    """Return the catalogue of the warehouse tables."""
+    from enerflo_sync.warehouse.schema import metadata
+
+    lines = ["# Tables", "", "Every table has `account` first in its key. All times are `timestamptz`.", ""]
+    for table in sorted(metadata.tables.values(), key=lambda table: (table.schema or "", table.name)):
+        key = {column.name for column in table.primary_key.columns}
+        lines += [f"## {table.fullname}", "", "| column | type | |", "|---|---|---|"]
+        for column in table.columns:
+            type_ = str(column.type).lower().replace("datetime", "timestamptz")
+            remark = "key" if column.name in key else "" if column.nullable else "required"
+            lines.append(f"| {column.name} | {type_} | {remark} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def fields_page() -> str:
+    """Return the catalogue of the compared fields, as the shipped configuration has them."""
+    from enerflo_sync.crm.load import load_config
+
+    config = load_config(SHIPPED, {})
+    lines = ["# Fields", "", "What the shipped `include/config/sync.yaml` compares, and how.", ""]
+    for name, table in config.tables_for("default").items():
+        compared = "" if table.reconcile else " (not compared yet)"
+        lines += [f"## {name}: {table.crm_table}{compared}", ""]
+        lines += [
+            "| CRM column | Enerflo | compared as | source of truth | personal data |",
+            "|---|---|---|---|---|",
+        ]
+        for column, field in table.fields.items():
+            how = [str(field.type)]
+            how += [f"tolerance {field.tolerance:g}"] if field.tolerance else []
+            how += [f"{field.tolerance_percent:g} %"] if field.tolerance_percent else []
+            how += [word for word in ("trim", "fold_case") if getattr(field, word)]
+            how += [f"null {field.null}"] if field.null != "distinct" else []
+            lines.append(
+                f"| {column} | {field.enerflo} | {', '.join(how)} | {field.source_of_truth}"
+                f" | {field.personal_data} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def dags_page() -> str:
+    """Return the catalogue of the DAGs, from Airflow's own reading of them."""
+    home = tempfile.mkdtemp(prefix="enerflo-docs-")
+    os.environ |= {
+        "AIRFLOW_HOME": home,
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        "ENERFLO_SYNC_CONFIG": str(SHIPPED),
+    }
+    sys.path.insert(0, str(ROOT / "plugins"))
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(ROOT / "dags"))
+    if bag.import_errors or not bag.dags:
+        raise SystemExit(f"the DAGs cannot be read: {bag.import_errors or 'none found'}")
+    lines = [
+        "# DAGs",
+        "",
+        "One of each for the account `default`; `enerflo_poll__<account>` and so on for others.",
+        "",
+    ]
+    for dag_id, dag in sorted(bag.dags.items()):
+        lines += [
+            f"## {dag_id}",
+            "",
+            f"*Starts:* {_schedule(dag.timetable)}",
+            "",
+            (dag.doc_md or "").strip(),
+            "",
+        ]
+        if dag.params:
+            lines += ["| form field | default | what it does |", "|---|---|---|"]
+            for name, value in dag.params.dump().items():
+                param = dag.params.get_param(name)
+                default = json.dumps(value)
+                lines.append(f"| {param.schema['title']} | `{default}` | {param.description} |")
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _schedule(timetable: Any) -> str:
+    """Return a timetable in words: its cron expression, the assets it waits for, or both."""
+    parts = []
+    assets = getattr(timetable, "asset_condition", None)
+    if assets is not None:
+        parts.append("when " + ", ".join(f"`{asset.uri}`" for asset in assets.objects) + " changed")
+    clock = getattr(timetable, "timetable", timetable)
+    if getattr(clock, "expression", None):
+        parts.append(f"`{clock.expression}` (UTC)")
+    return " and ".join(parts) or type(timetable).__name__
+
+
+def schema_file() -> str:
+    """Return the JSON schema of sync.yaml, for editors."""
+    from enerflo_sync.crm.config import json_schema
+
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Yield each generated file with what should be in it."""
+    head = "<!-- Generated by docs/generate.py (make docs): change the code, not this page. -->\n\n"
+    yield SHIPPED.with_name("sync.schema.json"), schema_file()
+    yield ROOT / "docs" / "tables.md", head + tables_page()
+    yield ROOT / "docs" / "fields.md", head + fields_page()
+    yield ROOT / "docs" / "dags.md", head + dags_page()
+
+
+def main() -> None:
+    """Write the pages, or say which are old."""
+    new = {path: text.rstrip("\n") + "\n" for path, text in pages()}
+    old = [path for path, text in new.items() if not path.exists() or path.read_text() != text]
+    if "--check" not in sys.argv[1:]:
+        for path in old:
+            path.write_text(new[path])
+    elif old:
+        names = ", ".join(str(path.relative_to(ROOT)) for path in old)
+        raise SystemExit(f"not what the code says: {names}. Run: make docs")
+
+
+if __name__ == "__main__":
+    main()
