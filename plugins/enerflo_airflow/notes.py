@@ -74,7 +74,7 @@ def take_over_note(dag_run: DagRun) -> None:
 
     ``dag.test()`` hands in a run that belongs to no session any more: that one is loaded again.
     """
-    if not dag_run.dag_id.startswith("enerflo_"):
+    if dag_run.dag_id.startswith("enerflo_"):
         return
     # The worker imports this module too, and has no metadata database.
     from airflow.models.dagrun import DagRun

@@ -1,0 +1,185 @@
+"""What each command does, prints and exits with, as a person meets it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from enerflo_sync.sandbox.world import World
+from tests.cli.conftest import SHIPPED, Run
+
+KEYS = ["sandbox-key", "not-the-key"]
+
+
+def test_migrate_says_what_it_did_and_nothing_the_second_time(
+    run: Run, monkeypatch: pytest.MonkeyPatch, empty_warehouse_url: str
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", empty_warehouse_url)
+    first, second = run("migrate", "--json"), run("migrate", "--json")
+    assert (first.code, first.json["changed"]) == (0, True)
+    assert (second.code, second.json["changed"]) == (0, False)
+
+
+def test_the_whole_first_day(run: Run, world: World) -> None:
+    assert run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "1").code == 0
+    doctor = run("doctor", "--json")
+    assert doctor.code == 1
+    (warning,) = [finding for check in doctor.json["checks"] for finding in check["findings"]]
+    assert "more than one row" in warning["found"]
+    polled = run("poll", "--json")
+    assert polled.code == 1
+    assert polled.json["quarantined"] == 1
+    assert polled.json["read"] == polled.json["applied"] + 1
+    report = run("reconcile", "--json")
+    assert report.json["scope"] == "full"
+    assert report.json["differences"] > 0
+
+
+@pytest.mark.parametrize("form", ["text", "html", "json", "csv", "parquet"])
+def test_the_report_in_every_format(run: Run, tmp_path: Path, form: str) -> None:
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "1")
+    run("poll")
+    out = tmp_path / f"report.{form}"
+    result = run("reconcile", "--format", form, "--out", str(out))
+    content = out.read_bytes()
+    assert result.out == ""
+    assert f"Written to {out}" in result.err.replace("\n", "")
+    if form == "parquet":
+        assert len(pd.read_parquet(io.BytesIO(content))) > 5
+    elif form == "csv":
+        assert len(pd.read_csv(io.BytesIO(content))) > 5
+    else:
+        assert b"installs" in content
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_nothing_polled_yet_is_not_green(run: Run) -> None:
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "1")
+    result = run("reconcile")
+    assert result.code == 1
+    assert "never polled" in result.out
+
+
+def test_a_report_has_no_personal_data(run: Run, world: World) -> None:
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "1")
+    run("poll")
+    for form in ("text", "html", "json", "csv"):
+        text = run("reconcile", "--full", "--format", form).out
+        for customer in world.truth.customers():
+            assert f"{customer.first_name} {customer.last_name}" not in text
+        for note in world.truth.notes():
+            assert note.body not in text
+
+
+def test_a_wrong_key_is_one_sentence_and_exit_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENERFLO_API_KEY", "not-the-key")
+    result = run("poll")
+    assert result.code == 2
+    assert result.out == ""
+    assert "401" in result.err
+    assert "key" in result.err
+    assert "not-the-key" not in result.err
+    assert "Traceback" not in result.err
+
+
+def test_doctor_goes_on_after_a_wrong_key(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "1")
+    monkeypatch.setenv("ENERFLO_API_KEY", "not-the-key")
+    result = run("doctor")
+    assert result.code == 2
+    assert "✗ Enerflo" in result.out
+    assert "✓ mapping" in result.out
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("WAREHOUSE_URL", "postgresql://nobody@127.0.0.1:9/none", "could not be reached"),
+        ("WAREHOUSE_URL", "mysql://u@h/d", "not a PostgreSQL URL"),
+        ("WAREHOUSE_URL", "", "WAREHOUSE_URL"),
+        ("ENERFLO_API_KEY", "", "ENERFLO_API_KEY"),
+        ("ENERFLO_BASE_URL", "http://127.0.0.1:9", "refused the connection"),
+        ("ENERFLO_SYNC_CONFIG", "/nowhere/sync.yaml", "/nowhere/sync.yaml"),
+    ],
+)
+def test_a_wrong_set_up_is_one_sentence_and_exit_2(
+    run: Run, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setattr("enerflo_sync.enerflo.retry.RetryPolicy.wait", lambda *_, **__: None)
+    monkeypatch.setenv(variable, value)
+    result = run("poll")
+    assert result.code == 2
+    assert said in " ".join(result.err.split())
+    assert "Traceback" not in result.err
+
+
+def test_a_warehouse_that_was_not_migrated_names_the_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch, empty_warehouse_url: str
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", empty_warehouse_url)
+    for command in ("poll", "reconcile"):
+        result = run(command)
+        assert result.code == 2
+        assert "Run enerflo-sync migrate." in " ".join(result.err.split())
+
+
+def test_an_unknown_account_names_those_there_are(run: Run) -> None:
+    result = run("poll", "--account", "defualt")
+    assert result.code == 2
+    assert "default" in result.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("source_of_truth: newest", "source_of_thruth: newest", "source_of_truth"),
+        ("type: text", "type: txet", "text"),
+        ("version: 1", "version: [", "YAML"),
+        ("per_page: 500", "per_page: many", "per_page"),
+        ("\nreconcile:", "\npoll: {}\n\nreconcile:", "poll"),
+    ],
+)
+def test_a_mistake_in_the_mapping_is_said_with_file_line_and_remedy(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    text = SHIPPED.read_text()
+    assert old in text
+    path = tmp_path / "sync.yaml"
+    path.write_text(text.replace(old, new, 1))
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(path))
+    line = next(
+        n for n, row in enumerate(path.read_text().splitlines(), 1) if new.strip().split("\n")[0] in row
+    )
+    for command in ("doctor", "poll", "reconcile", "migrate"):
+        result = run(command)
+        assert result.code == 2
+        told = " ".join(result.err.split())
+        assert said in told
+        assert any(f"sync.yaml:{at}" in told or f"line {at}" in told for at in range(line - 1, line + 3)), (
+            told
+        )
+
+
+def test_a_column_that_is_not_there_stops_the_comparison_with_its_nearest_name(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "1")
+    path = tmp_path / "sync.yaml"
+    path.write_text(SHIPPED.read_text().replace("      panel_count:", "      panel_cuont:", 1))
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(path))
+    doctor, reconcile = run("doctor"), run("reconcile")
+    assert doctor.code == 1
+    assert reconcile.code == 2
+    for text in (doctor.out, reconcile.err):
+        told = " ".join(text.split())
+        assert "panel_cuont" in told
+        assert "panel_count" in told
+
+
+def test_help_teaches(run: Run) -> None:
+    text = run("--help").out
+    for word in ("migrate", "doctor", "poll", "reconcile", "sandbox", "demo", "Exit codes"):
+        assert word in text
