@@ -170,7 +170,7 @@ class LoadBench:
         if stage is Stage.FIRST:
             shutil.rmtree(own, ignore_errors=True)
             own.mkdir()
-            if loader is OURS:
+            if loader.key == OURS.key:
                 self.warehouse.migrated(database)
             else:
                 self.warehouse.fresh(database)
@@ -191,7 +191,7 @@ class LoadBench:
         found = tuple(int(value or 0) for value in self.warehouse.row(database, loader.check))
         wanted = (truth.installs, truth.id_sum, truth.status_sum)
         expect(loader.name, "count, sum of ids, sum of statuses", found, wanted)
-        if loader is OURS:
+        if loader.key == OURS.key:
             self._check_ours(database, stage, truth, run, changed)
 
     def _check_ours(self, database: str, stage: Stage, truth: Truth, run: Measurement, changed: int) -> None:

@@ -27,10 +27,16 @@ def poll_note(report: RunReport) -> str:
     """Return what a poll did, and where to look when it is not whole."""
     # The first line is what lists of runs show.
     partial = report.state == "partial"
-    lines = [
-        f"{'partial · ' if partial else ''}read {report.read:,} · applied {report.applied:,} · "
-        f"unchanged {report.unchanged:,} · {report.quarantined:,} quarantined · {report.skipped:,} skipped · {report.requests:,} requests"
+    first = [
+        "partial",
+        f"read {report.read:,}",
+        f"applied {report.applied:,}",
+        f"unchanged {report.unchanged:,}",
+        f"{report.quarantined:,} quarantined",
+        f"{report.skipped:,} skipped",
+        f"{report.requests:,} requests",
     ]
+    lines = [" · ".join(first if partial else first[1:])]
     if partial:
         lines.append(f"sync.runs has it under {report.run_id}")
     lines += [f"not read whole: {why}" for why in _group(report.reasons, "incomplete")]
@@ -74,7 +80,7 @@ def take_over_note(dag_run: DagRun) -> None:
 
     ``dag.test()`` hands in a run that belongs to no session any more: that one is loaded again.
     """
-    if dag_run.dag_id.startswith("enerflo_"):
+    if not dag_run.dag_id.startswith("enerflo_"):
         return
     # The worker imports this module too, and has no metadata database.
     from airflow.models.dagrun import DagRun

@@ -137,7 +137,7 @@ def test_an_unknown_account_names_those_there_are(run: Run) -> None:
     [
         ("source_of_truth: newest", "source_of_thruth: newest", "source_of_truth"),
         ("type: text", "type: txet", "text"),
-        ("version: 1", "version: [", "YAML"),
+        ("version: 1", "version: : 1", "YAML"),
         ("per_page: 500", "per_page: many", "per_page"),
         ("\nreconcile:", "\npoll: {}\n\nreconcile:", "poll"),
     ],

@@ -12,8 +12,9 @@ import pytest
 import requests
 import sqlalchemy as sa
 
-from enerflo_sync.enerflo.budget import UnlimitedBudget
+from enerflo_sync.enerflo.budget import RequestBudget, UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.jobs import key_fingerprint
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.poll import PollOptions, PollResource, poll
 from enerflo_sync.sandbox.adapter import SandboxAdapter
@@ -22,6 +23,7 @@ from enerflo_sync.sandbox.exchange import Request
 from enerflo_sync.sandbox.faults import Faults, parse_script
 from enerflo_sync.sandbox.virtual_clock import VirtualClock
 from enerflo_sync.sandbox.world import World
+from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 from enerflo_sync.warehouse.runs import RunReport
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -39,17 +41,22 @@ class Company:
     rng: random.Random = field(default_factory=lambda: random.Random(1))
     largest_page: int | None = None
     lean_lists: bool = False
+    # Requests a minute, of the vendor's limit and of our budget alike; no limit on our side where None.
+    limit: int | None = None
     account: str = "default"
     api: SandboxApi | None = None
+    # Where several pollers ask one vendor.
+    api_of: SandboxApi | None = None
 
     def client(self, calls: CallCounter, key: str = DEFAULT_KEY) -> EnerfloClient:
-        self.api = SandboxApi(
+        self.api = self.api_of or SandboxApi(
             self.world,
             clock=self.clock,
             faults=Faults(script=[parse_script(text) for text in self.faults]),
             before_request=self.before_request,
             largest_page=self.largest_page,
             lean_lists=self.lean_lists,
+            rate_limit=self.limit or 300,
         )
         session = requests.Session()
         session.mount("https://enerflo.io", SandboxAdapter(self.api))
@@ -57,11 +64,17 @@ class Company:
             session,
             "https://enerflo.io",
             key,
-            budget=UnlimitedBudget(),
+            budget=self._budget(key),
             clock=self.clock,
             rng=self.rng,
             on_call=calls.add,
         )
+
+    def _budget(self, key: str) -> RequestBudget:
+        if self.limit is None:
+            return UnlimitedBudget()
+        fingerprint = key_fingerprint(key)
+        return WarehouseRequestBudget(self.warehouse, self.account, fingerprint, self.clock, limit=self.limit)
 
     def poll(self, *resources: PollResource, key: str = DEFAULT_KEY, **options: Any) -> RunReport:
         calls = CallCounter()

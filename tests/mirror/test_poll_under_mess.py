@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import ContractDriftError, RetriableError
 from enerflo_sync.mirror.poll import PollResource
-from enerflo_sync.sandbox.api import SandboxApi
+from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.sandbox.exchange import Request
 from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.sandbox.virtual_clock import VirtualClock
@@ -129,6 +129,22 @@ def test_an_older_answer_never_overwrites_a_newer_one(company: Company) -> None:
     assert overtaken
     status = company.rows("select status_name from enerflo.installs where install_id = :id", id=install_id)
     assert status == [("Voided",)]
+
+
+def test_two_polls_at_once_on_one_key_stay_under_its_limit(company: Company) -> None:
+    company.limit = 12
+    vendor = SandboxApi(company.world, clock=company.clock, rate_limit=12)
+    others = [
+        Company(company.warehouse, company.world, company.clock, limit=12, api_of=vendor) for _ in range(2)
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(lambda one: one.poll(per_page=5), others))
+    usage = vendor.usage[DEFAULT_KEY]
+    assert {report.state for report in reports} == {RunState.OK}
+    assert sum(report.requests for report in reports) > 2 * 12
+    assert usage.most_in_a_window <= 12
+    assert company.rows("select sum(throttled) from sync.api_calls") == [(0,)]
+    company.assert_mirror_is_true()
 
 
 KILLED = """

@@ -80,7 +80,7 @@ CRM_INSTALL = {
 }
 
 
-@dataclass
+@dataclass(repr=False)
 class TwoSides:
     """The warehouse with helpers that put rows on either side, long ago unless told otherwise."""
 

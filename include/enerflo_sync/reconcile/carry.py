@@ -72,6 +72,18 @@ def _key(column: str, kind: str) -> str:
 _SETTLED_BEFORE = """d.account = %(account)s and d.reconciliation_id = %(previous)s
   and d.table_name = $table and d.cause = any(%(settled)s::text[])"""
 
+_ONE_SIDED_KEYS = Template(f"""union
+select $keys from sync.differences d where {_SETTLED_BEFORE} and d.field is null""")  # noqa: S608 - a constant
+
+
+def one_sided_keys(plan: Comparison) -> str:
+    """Return the keys of the settled records that stood on one side only when the last run ended."""
+    return _ONE_SIDED_KEYS.substitute(
+        keys=", ".join(f"{_key(join.crm_name, join.type)} as j{n}" for n, join in enumerate(plan.joins, 1)),
+        table=literal(plan.name),
+    )
+
+
 _CARRY = Template(f"""
 /* enerflo-sync reconcile $name: differences whose rows did not move */
 with settled as materialized (

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal, quoted
-from enerflo_sync.reconcile.carry import SETTLED, can_carry, unsettled_keys
+from enerflo_sync.reconcile.carry import SETTLED, can_carry, one_sided_keys, unsettled_keys
 from enerflo_sync.reconcile.compare import Comparison
 
 # A run that writes for longer than this without an end is taken for dead.
@@ -195,12 +195,16 @@ create temporary table $lost on commit drop as
 select $either from (select $mine from $mirror e where $rows and e.deleted_at is null) m
 full join (select $theirs from $crm t where $known) c on $on
 where m.j1 is null or c.j1 is null
+$before
 except select $joins from $wanted
 """)
 
 
 def lost_statement(plan: Comparison) -> str:
-    """Return the statement that finds the keys which only one side has, and which are not wanted yet."""
+    """Return the statement that finds keys which only one side has or had, and which are not wanted yet.
+
+    What stood on one side only before may stand on none by now.
+    """
     return _LOST.substitute(
         name=plan.name,
         lost=plan.lost,
@@ -214,6 +218,7 @@ def lost_statement(plan: Comparison) -> str:
         crm=plan.crm,
         known=plan.crm_key_known,
         on=plan.on("m", "c"),
+        before=one_sided_keys(plan) if can_carry(plan) else "",
     )
 
 

@@ -1,0 +1,174 @@
+"""Every contender does its work and is checked; nothing here is timed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import compares, loads, rows
+from benchmarks.company import Company, running_company
+from benchmarks.compares import CompareBench, Comparer
+from benchmarks.loads import LoadBench, Loader, Stage
+from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
+from benchmarks.page import document, render
+from benchmarks.results import Report, WrongResultError, at_least, at_most
+from benchmarks.sections import compare_section, load_section
+from benchmarks.warehouse import Warehouse
+
+INSTALLS = 200
+ROWS = 2_000
+
+
+@pytest.fixture
+def bench_warehouse(postgres_url: str) -> Warehouse:
+    return Warehouse(postgres_url)
+
+
+@pytest.fixture(scope="module")
+def company() -> Iterator[Company]:
+    with running_company(INSTALLS) as running:
+        yield running
+
+
+def quiet(_text: str) -> None:
+    return None
+
+
+def skip_without(way: Loader | Comparer) -> None:
+    if way.missing:
+        pytest.skip(
+            f"NOT TESTED: {way.name} needs {', '.join(way.missing)}, of the dependency group bench:"
+            " uv sync --all-extras --all-groups"
+        )
+
+
+def load(warehouse: Warehouse, company: Company, loader: Loader) -> LoadBench:
+    bench = LoadBench(warehouse, company, quiet, loaders=(loader,))
+    bench.round()
+    return bench
+
+
+@pytest.mark.parametrize("loader", loads.LOADERS, ids=lambda loader: loader.key)
+def test_a_way_to_load_leaves_every_install_in_every_stage(
+    bench_warehouse: Warehouse, company: Company, loader: Loader
+) -> None:
+    skip_without(loader)
+    result = load(bench_warehouse, company, loader).result
+    assert result.failures == []
+    for stage in Stage:
+        (run,) = result.of(stage, loader)
+        assert run.counts["read"] == INSTALLS
+        assert run.requests > 0
+        assert run.seconds <= run.wall_seconds
+        assert run.peak_rss_mb > 10
+
+
+def test_a_load_that_loses_records_is_not_shown(bench_warehouse: Warehouse, company: Company) -> None:
+    loses_one = (
+        "select count(*), sum(install_id), sum(status_id) from (select * from enerflo.installs limit 199)"
+    )
+    loader = replace(loads.OURS, check=loses_one)
+    result = load(bench_warehouse, company, loader).result
+    assert "count, sum of ids, sum of statuses" in result.failures[0]
+    assert result.runs == {}
+
+
+@pytest.mark.parametrize("peer", compares.PEERS, ids=lambda peer: peer.module.rpartition(".")[2])
+def test_a_peer_finds_exactly_the_planted_differences(bench_warehouse: Warehouse, peer: Comparer) -> None:
+    skip_without(peer)
+    bench = CompareBench(bench_warehouse, ROWS, quiet, peers=(peer,))
+    with bench.planted():
+        bench.round()
+    assert bench.result.failures == []
+    assert len(bench.result.of(peer)) == 1
+    assert len(bench.result.of(compares.OURS_INCREMENTAL)) == 1
+
+
+def test_ours_finds_exactly_the_planted_differences_by_cause(bench_warehouse: Warehouse) -> None:
+    bench = CompareBench(bench_warehouse, ROWS, quiet, peers=())
+    with bench.planted():
+        bench.round()
+    assert bench.result.failures == []
+    (full,) = bench.result.of(compares.OURS_FULL)
+    # 20 rows differ, in hundreds 0 to 19; hundreds 3, 10 and 17 are voided, as is install 1002.
+    assert full.counts["by_cause"] == {
+        "unexplained": 17,
+        "voided": 4,
+        "missing_in_crm": 1,
+        "missing_in_enerflo": 2,
+    }
+    (incremental,) = bench.result.of(compares.OURS_INCREMENTAL)
+    assert incremental.counts["by_cause"]["in_flight"] == 17
+
+
+def test_a_comparison_that_finds_something_else_is_not_shown(
+    bench_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "change_statement", lambda: "select 1")
+    bench = CompareBench(bench_warehouse, ROWS, quiet, peers=())
+    with bench.planted():
+        bench.round()
+    assert bench.result.of(compares.OURS_INCREMENTAL) == []
+    assert bench.result.failures[0].startswith("ours, incremental")
+
+
+def test_what_is_not_installed_is_a_failure_and_not_silence(
+    bench_warehouse: Warehouse, company: Company
+) -> None:
+    absent = replace(loads.DLT, needs=("no_such_package",))
+    bench = LoadBench(bench_warehouse, company, quiet, loaders=(absent,))
+    bench.round()
+    assert "no_such_package" in bench.result.failures[0]
+
+
+def test_a_process_that_fails_says_how_it_failed() -> None:
+    job = loads.LoadJob("http://127.0.0.1:9", "key", "postgresql://nowhere", None, "")
+    with pytest.raises(CouldNotMeasureError, match="ConnectionError"):
+        run_fresh("benchmarks.peers.pages_only", job, server_cpu=lambda: 0.0)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "reached"), [(8.0, True), (7.9, False), (None, None)], ids=["reached", "missed", "unknown"]
+)
+def test_a_target_says_whether_it_was_reached(ratio: float | None, reached: bool | None) -> None:
+    assert at_least("dlt", 8, ratio).reached is reached
+
+
+def test_a_memory_target_is_an_upper_bound() -> None:
+    assert at_most("memory", 150, 149.9, "MB").reached is True
+    assert at_most("memory", 150, 150.1, "MB").reached is False
+
+
+def measurement(seconds: float) -> Measurement:
+    return Measurement(seconds, seconds + 1, seconds, 0.0, 80.0, 20, {})
+
+
+def test_ratios_are_of_medians_and_stand_beside_the_targets() -> None:
+    result = loads.LoadRuns()
+    result.runs[Stage.FIRST, loads.OURS.key] = [measurement(one) for one in (1.0, 2.0, 9.0)]
+    result.runs[Stage.FIRST, loads.DLT.key] = [measurement(one) for one in (16.0, 17.0, 99.0)]
+    section = load_section(Stage.FIRST, result, 10_000)
+    dlt, hook, memory = section.targets
+    assert (dlt.measured, dlt.reached) == ("8.5 x", True)
+    assert hook.reached is None
+    assert memory.reached is True
+    text = render(Report([section], []))
+    assert "1.00 / **2.00** / 9.00" in text
+    assert "| 8.5 x | yes |" in text
+
+
+def test_the_page_names_failures_and_no_host() -> None:
+    section = compare_section(compares.CompareRuns(), 1_000_000)
+    report = Report([section], ["reladiff, join mode: boom"])
+    text = document(report, command="python -m benchmarks", server={"fsync": "on"}, load=(0.1, 2.0), facts=())
+    assert "reladiff, join mode: boom" in text
+    assert "not measured" in text
+    assert os.uname().nodename not in text
+
+
+def test_an_unexpected_value_is_told_with_both_sides() -> None:
+    with pytest.raises(WrongResultError, match="found 1, expected 2"):
+        loads.expect("ours", "rows", 1, 2)
