@@ -26,12 +26,13 @@ from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, s
 from enerflo_airflow.defaults import START_DATE, task_defaults
 from enerflo_airflow.operators import EnerfloToWarehouseOperator
 
-from enerflo_sync.crm.config import AccountConfig, Resource, SyncConfig
+from enerflo_sync.crm.config import AccountConfig, SyncConfig
+from enerflo_sync.mirror.poll_resources import PollResource
 
 
 def poll_params(config: SyncConfig) -> dict[str, Param]:
     """Return the fields of the form that starts a run by hand."""
-    names = [str(resource) for resource in Resource]
+    names = [str(resource) for resource in PollResource]
     return {
         "resources": Param(
             [str(resource) for resource in config.poll.resources],

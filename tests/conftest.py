@@ -21,7 +21,14 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The address of the run's PostgreSQL server, with a migrated database to copy from."""
-    with tempfile.TemporaryDirectory(prefix="enerflo-pg-") as folder, embedded_postgres(Path(folder)) as url:
+    with tempfile.TemporaryDirectory(prefix="enerflo-pg-") as folder:
+        # Where root runs the tests, PostgreSQL runs as somebody else, who has to get through.
+        Path(folder).chmod(0o755)
+        yield from _server(Path(folder) / "data")
+
+
+def _server(folder: Path) -> Iterator[str]:
+    with embedded_postgres(folder) as url:
         admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
         with admin.connect() as connection:
             # These databases live for minutes: nothing of them has to survive a power cut.

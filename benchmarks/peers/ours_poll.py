@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.jobs import LoadJob
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.jobs import Workplace, key_fingerprint, open_workplace
-from enerflo_sync.mirror.poll import PollResource
+from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 
 CONFIG = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"

@@ -22,7 +22,8 @@ from enerflo_sync.crm.load import load_config
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.change_orders import ComponentKeys
-from enerflo_sync.mirror.poll import PollOptions, PollResource, Progress, poll
+from enerflo_sync.mirror.poll import PollOptions, Progress, poll
+from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors

@@ -11,11 +11,10 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from enerflo_airflow.links import ReportLink
 from enerflo_airflow.notes import NOTE_KEY, poll_note, reconciliation_note
-from enerflo_sync.crm.config import Resource
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
+from enerflo_sync.mirror.poll_resources import PollResource
 
 if TYPE_CHECKING:
-    from enerflo_sync.mirror.poll import PollResource
     from enerflo_sync.warehouse.runs import RunReport
 
 
@@ -165,7 +164,6 @@ def _mirror_may_have_changed(report: RunReport, context: Context) -> bool:
 
 
 def _resources(names: Sequence[str] | str | None) -> frozenset[PollResource] | None:
-    from enerflo_sync.mirror.poll import PollResource
 
     if not names:
         return None
@@ -175,7 +173,7 @@ def _resources(names: Sequence[str] | str | None) -> frozenset[PollResource] | N
         raise ConfigurationError(
             f"the resource {', '.join(sorted(unknown))} is not known.",
             where="parameter resources",
-            next_step=f"Choose among {', '.join(Resource)}.",
+            next_step=f"Choose among {', '.join(PollResource)}.",
         )
     return frozenset(PollResource(name) for name in asked)
 

@@ -16,7 +16,8 @@ from enerflo_sync.enerflo.budget import RequestBudget, UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.jobs import key_fingerprint
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.poll import PollOptions, PollResource, poll
+from enerflo_sync.mirror.poll import PollOptions, poll
+from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.sandbox.adapter import SandboxAdapter
 from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.sandbox.exchange import Request

@@ -14,7 +14,7 @@ from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake, Observation
 from enerflo_sync.mirror.notes import NOTES
-from enerflo_sync.mirror.poll import PollResource
+from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.sandbox.bad_records import BadKind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enerflo_sync.mirror.poll import PollResource
+from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import Company
 

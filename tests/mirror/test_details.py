@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from enerflo_sync.mirror.poll import PollResource
+from enerflo_sync.mirror.poll_resources import PollResource
 from tests.mirror.conftest import Company
 
 INSTALLS = PollResource.INSTALLS

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ContractDriftError, RetriableError
-from enerflo_sync.mirror.poll import PollResource
+from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.sandbox.exchange import Request
 from enerflo_sync.sandbox.server import SandboxServer

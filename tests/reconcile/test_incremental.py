@@ -109,7 +109,7 @@ def change(connection: sa.Connection, now: datetime, kind: str, *values: Any) ->
 
 
 @settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

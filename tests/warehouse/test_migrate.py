@@ -87,3 +87,9 @@ def test_a_missing_right_says_which(warehouse: sa.Engine) -> None:
 def test_an_address_that_is_not_postgresql_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not a PostgreSQL URL"):
         warehouse_engine(text)
+
+
+def test_a_database_that_does_not_exist_is_a_set_up_mistake(postgres_url: str) -> None:
+    url = sa.make_url(postgres_url).set(database="nowhere").render_as_string(hide_password=False)
+    with pytest.raises(ConfigurationError, match="does not know the database"):
+        migrate(warehouse_engine(url))

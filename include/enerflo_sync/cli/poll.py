@@ -10,7 +10,7 @@ import typer
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json, progress_bars
 from enerflo_sync.jobs import open_workplace
-from enerflo_sync.mirror.poll import PollResource
+from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.warehouse.runs import RunReport
 
 

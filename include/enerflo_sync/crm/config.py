@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +14,7 @@ from pydantic import Field, PrivateAttr
 from enerflo_sync.crm.mapping import Mode, Options, TableMapping, TableName, TableOverride
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.mirror.poll_resources import PollResource
 
 _Lax = Field(strict=False)
 
@@ -23,16 +23,6 @@ COMPARISON_VERSION = 1
 
 # Options that may refer to a variable which is not set, as long as nothing asks for them.
 LAZY_OPTIONS = re.compile(r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|webhook_drop_uri)")
-
-
-class Resource(StrEnum):
-    """What a poll reads; milestones come in the rows of installs."""
-
-    STATUSES = "statuses"
-    INSTALLS = "installs"
-    NOTES = "notes"
-    CUSTOMERS = "customers"
-    CHANGE_ORDERS = "change_orders"
 
 
 class AirflowConnections(Options):
@@ -112,8 +102,8 @@ class PollOptions(Options):
         le=100,
         description="A sweep that returns this much fewer records stops and deletes nothing.",
     )
-    resources: tuple[Annotated[Resource, _Lax], ...] = Field(
-        tuple(Resource), strict=False, description="What is read.", min_length=1
+    resources: tuple[Annotated[PollResource, _Lax], ...] = Field(
+        tuple(PollResource), strict=False, description="What is read.", min_length=1
     )
 
 

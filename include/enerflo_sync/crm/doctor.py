@@ -26,6 +26,13 @@ COMPARABLE = {
 }
 KEY_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.UUID})
 
+_MAY_READ_STATUSES = sa.text("""
+/* enerflo-sync doctor: is the mirror there, and may it be read? */
+select coalesce(has_table_privilege(t.oid, 'select') and has_schema_privilege(t.relnamespace, 'usage'), false)
+from pg_catalog.pg_class t join pg_catalog.pg_namespace n on n.oid = t.relnamespace
+where n.nspname = 'enerflo' and t.relname = 'install_statuses'
+""")
+
 _STATUSES = sa.text("""
 /* enerflo-sync doctor: statuses of the company */
 select status_id, name from enerflo.install_statuses where account = :account and deleted_at is null
@@ -197,7 +204,7 @@ def _uniqueness(
 
 
 def _statuses(connection: sa.Connection, config: SyncConfig, account: str, path: Path) -> Iterator[Finding]:
-    if connection.scalar(sa.text("select to_regclass('enerflo.install_statuses')")) is None:
+    if not connection.scalar(_MAY_READ_STATUSES):
         return
     names = {row.status_id: row.name or "" for row in connection.execute(_STATUSES, {"account": account})}
     if not names:

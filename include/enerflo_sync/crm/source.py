@@ -41,7 +41,7 @@ class Source:
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.YAMLError as error:
-            self._unreadable(error)
+            self._unreadable(error, text)
         else:
             self.data = None if node is None else self._value(node, ())
 
@@ -59,15 +59,17 @@ class Source:
         """Return whether the option's value is a secret."""
         return self._lazy.fullmatch(".".join(place)) is not None
 
-    def _unreadable(self, error: yaml.YAMLError) -> None:
+    def _unreadable(self, error: yaml.YAMLError, text: str) -> None:
         mark = getattr(error, "problem_mark", None)
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         reason = (getattr(error, "problem", None) or "characters that YAML does not allow").removeprefix(
             "found "
         )
-        self.problems.append(
-            Problem(str(self.file), line, "", f"{reason} at column {column}", "a YAML document")
-        )
+        expected = "a YAML document"
+        if "${" in text:
+            # The braces of a variable end a flow map: the commonest way to break this file.
+            expected += " (inside { } a ${NAME} stands in quotes)"
+        self.problems.append(Problem(str(self.file), line, "", f"{reason} at column {column}", expected))
 
     def _value(self, node: yaml.Node, place: Place) -> Any:
         if len(place) > MAX_DEPTH:

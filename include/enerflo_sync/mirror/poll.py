@@ -7,7 +7,6 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 import sqlalchemy as sa
 
@@ -28,6 +27,7 @@ from enerflo_sync.mirror.details import mark_due, mark_read, next_due
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Batch, Intake, Observation
 from enerflo_sync.mirror.notes import NOTES
+from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.read_ahead import read_ahead
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
@@ -40,16 +40,6 @@ from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int | None], None]
-
-
-class PollResource(StrEnum):
-    """What a poll reads, in this order."""
-
-    STATUSES = "statuses"
-    INSTALLS = "installs"
-    CUSTOMERS = "customers"
-    CHANGE_ORDERS = "change_orders"
-    NOTES = "notes"
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,10 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
             where=place,
             next_step="Grant the role USAGE on the schema and the needed rights on the table.",
         )
-    if state.startswith("28") or state == "3D000":
+    # A connection that is refused carries no SQLSTATE, only the server's words.
+    refused = "authentication failed", "no pg_hba.conf entry", "does not exist"
+    words = str(error) if not state and isinstance(error, psycopg.OperationalError) else ""
+    if state.startswith("28") or state == "3D000" or any(word in words for word in refused):
         return ConfigurationError(
             "the server refused the login or does not know the database.",
             where=place,

@@ -7,7 +7,6 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from enerflo_sync.errors import ConfigurationError
@@ -34,10 +33,11 @@ def latest_revision() -> str:
 
 def current_revision(connection: sa.Connection) -> str | None:
     """Return the revision the warehouse is at, ``None`` when nothing was ever migrated."""
-    context = MigrationContext.configure(
-        connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SYNC_SCHEMA}
-    )
-    return context.get_current_revision()
+    table = f"{SYNC_SCHEMA}.{VERSION_TABLE}"
+    if connection.scalar(sa.text("select to_regclass(:table)"), {"table": table}) is None:
+        return None
+    revision: str | None = connection.scalar(sa.text(f"select version_num from {table}"))  # noqa: S608
+    return revision
 
 
 def migrate(engine: sa.Engine) -> tuple[str | None, str]:

@@ -83,11 +83,23 @@ class Background:
 
 
 def _alive(group: int) -> bool:
+    """Return whether a process of the group still runs; one that ended and was not reaped does not."""
     try:
         os.killpg(group, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    return True
+    states = [_state(entry, group) for entry in Path("/proc").glob("[0-9]*")]
+    found = [state for state in states if state]
+    return not found or any(state not in "ZX" for state in found)
+
+
+def _state(process: Path, group: int) -> str:
+    """Return the state letter of a process of the group (proc(5)), ``""`` for any other."""
+    try:
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return fields[0] if int(fields[2]) == group else ""
 
 
 def run(name: str, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:

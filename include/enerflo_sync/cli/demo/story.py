@@ -34,6 +34,8 @@ HOME = Path(".demo")
 KEY = "sandbox-key"
 # The demo does not wait half an hour until nothing is in flight any more (docs/decisions/0005).
 IN_FLIGHT_MINUTES = 1
+# Where the Airflow UI shows a page of the reports plugin.
+FRAME = "/plugin/enerflo-reports"
 POLL, RECONCILE = "enerflo_poll", "enerflo_reconcile"
 
 # The CRM's users are at work on these rows at this very moment.
@@ -48,11 +50,21 @@ where p.table_name = 'installs' and p.cause = 'in_flight'
 class Demo:
     """Everything that runs, and where to find it."""
 
-    def __init__(self, stack: ExitStack, *, port: int, installs: int, seed: int) -> None:
+    def __init__(
+        self, stack: ExitStack, *, port: int, installs: int, seed: int, home: Path | None = None
+    ) -> None:
         self.port, self.installs, self.seed = port, installs, seed
         self.repository = _repository()
-        self.home = (self.repository / HOME).resolve()
+        self.home = home or self.repository / HOME
         self._stack = stack
+
+    def tell(self) -> str:
+        """Run the story to its end and return the id of the last report."""
+        self.prepare()
+        self.start_airflow()
+        self.first_poll()
+        self.life_goes_on()
+        return self.second_poll()
 
     def prepare(self) -> None:
         """Start an empty folder, PostgreSQL, the company, and the CRM tables with planted differences."""
@@ -68,8 +80,8 @@ class Demo:
         with _step(f"a solar company with {self.installs:,} installs at Enerflo, and its CRM tables"):
             self.sandbox_url = self._start_sandbox()
             world = World(self.installs, self.seed, clock=SystemClock(), per_cause=DEFAULT_PER_CAUSE)
-            planted = make_crm_tables(world, self.warehouse_url)
-        console.print(f"  {len(planted.planted)} differences are planted between the two.")
+            self.made = make_crm_tables(world, self.warehouse_url)
+        console.print(f"  {len(self.made.planted)} differences are planted between the two.")
 
     def _start_sandbox(self) -> str:
         state = self.home / "sandbox"
@@ -174,23 +186,24 @@ def run_demo(*, port: int, installs: int, seed: int, once: bool) -> None:
     began = time.monotonic()
     with ExitStack() as stack:
         demo = Demo(stack, port=port, installs=installs, seed=seed)
-        demo.prepare()
-        demo.start_airflow()
-        demo.first_poll()
-        demo.life_goes_on()
-        reconciliation_id = demo.second_poll()
+        reconciliation_id = demo.tell()
         report = load_report(demo.engine, "default", reconciliation_id)
         print_text(report, console)
-        page = f"/enerflo/reports/default/{reconciliation_id}"
+        page = report_page(reconciliation_id)
         console.print()
         console.print(f"[bold green]Done[/] in {time.monotonic() - began:.0f} s.")
-        console.print(f"The report in the Airflow UI: http://127.0.0.1:{port}/plugin/enerflo-reports{page}")
+        console.print(f"The report in the Airflow UI: http://127.0.0.1:{port}{FRAME}{page}")
         console.print(f"The report as a page:         http://127.0.0.1:{port}{page}")
         console.print(f"The warehouse:                {demo.warehouse_url}")
         if not once:
             console.print("Everything runs until you press Ctrl-C.")
             _wait_for_the_end()
         console.print("Stopping.")
+
+
+def report_page(reconciliation_id: str) -> str:
+    """Return the path of a report of the account ``default``; within the Airflow UI it follows ``FRAME``."""
+    return f"/enerflo/reports/default/{reconciliation_id}"
 
 
 def _wait_for_the_end() -> None:

@@ -23,7 +23,7 @@ class PageLinks:
 
     :param index: the list of past reports.
     :param report: gives the address of one report from its reconciliation id.
-    :param downloads: words for a link → its address; they open outside an enclosing frame.
+    :param downloads: words for a link → the address of a file to save.
     """
 
     index: str | None = None

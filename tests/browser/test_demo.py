@@ -1,0 +1,137 @@
+"""The demo from beginning to end: a real Airflow, green runs, and the report as a person sees it.
+
+``ENERFLO_REGENERATE_PICTURES=1`` writes the README's picture again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from playwright.sync_api import Page, sync_playwright
+
+from enerflo_sync.cli.demo.processes import free_port
+from enerflo_sync.cli.demo.story import FRAME, POLL, RECONCILE, Demo, report_page
+from enerflo_sync.reconcile.store import load_report
+
+CHROMIUM = shutil.which("chromium")
+PICTURE = Path(__file__).parent.parent.parent / "docs" / "images" / "report.png"
+REQUIRED = bool(os.environ.get("ENERFLO_REQUIRE_BROWSER"))
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.airflow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        CHROMIUM is None and not REQUIRED,
+        reason="THE DEMO AND ITS PAGES ARE NOT TESTED: there is no chromium on this machine (apt-get install chromium)",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Told:
+    demo: Demo
+    reconciliation_id: str
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.demo.port}"
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[Told]:
+    with ExitStack() as stack:
+        # Where root runs the tests, PostgreSQL runs as somebody else, who has to get through.
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enerflo-demo-")))
+        home.chmod(0o755)
+        demo = Demo(stack, port=free_port(), installs=400, seed=7, home=home)
+        yield Told(demo, demo.tell())
+
+
+@pytest.fixture(scope="module")
+def page(told: Told) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 1100}, device_scale_factor=1)
+        page.set_default_timeout(30_000)
+        yield page
+        browser.close()
+
+
+def test_every_run_is_green(told: Told) -> None:
+    for dag_id in (POLL, RECONCILE):
+        runs = told.demo.api.runs(dag_id)
+        assert len(runs) >= 2
+        assert {run["state"] for run in runs} == {"success"}
+
+
+def test_the_notes_of_the_runs_say_what_happened(told: Told) -> None:
+    notes = [run["note"] or "" for run in told.demo.api.runs(POLL)]
+    assert any("read" in note and "quarantined" in note for note in notes), notes
+
+
+def test_the_report_finds_what_was_planted(told: Told) -> None:
+    planted = Counter(
+        (one.table_name, json.dumps(one.key, sort_keys=True), one.field, str(one.cause))
+        for one in told.demo.made.planted
+    )
+    query = "select table_name, key, field, cause from sync.differences where reconciliation_id = :id"
+    with told.demo.engine.connect() as connection:
+        rows = connection.execute(sa.text(query), {"id": told.reconciliation_id})
+        found = Counter((t, json.dumps(key, sort_keys=True), field, cause) for t, key, field, cause in rows)
+    assert found - planted == Counter(), "reported and not planted"
+    assert planted - found == Counter(), "planted and not reported"
+
+
+def test_the_report_is_shown_inside_the_airflow_ui(told: Told, page: Page) -> None:
+    report = load_report(told.demo.engine, "default", told.reconciliation_id)
+    page.goto(told.origin + FRAME + report_page(told.reconciliation_id))
+    frame = page.frame_locator("iframe").first
+    frame.get_by_role("heading", level=1).wait_for()
+    text = frame.locator("body").inner_text()
+    assert f"{report.unexplained} of {report.differences} differences" in text
+    for table in report.tables:
+        assert table.crm_table in text
+    page.wait_for_timeout(500)
+    picture = page.screenshot()
+    assert len(picture) > 50_000
+    if os.environ.get("ENERFLO_REGENERATE_PICTURES"):
+        PICTURE.write_bytes(picture)
+
+
+def test_a_task_leads_to_its_report(told: Told, page: Page) -> None:
+    run = next(run for run in told.demo.api.runs(RECONCILE))
+    page.goto(f"{told.origin}/dags/{RECONCILE}/runs/{run['dag_run_id']}/tasks/compare_with_crm/details")
+    page.get_by_role("link", name="Reconciliation report").first.click()
+    page.wait_for_url(f"**{FRAME}/**")
+    page.frame_locator("iframe").first.get_by_role("heading", level=1).wait_for()
+
+
+def test_every_download_comes_down_inside_the_airflow_ui(told: Told, page: Page, tmp_path: Path) -> None:
+    page.goto(told.origin + FRAME + report_page(told.reconciliation_id))
+    frame = page.frame_locator("iframe").first
+    for form in ("CSV", "JSON", "PARQUET"):
+        with page.expect_download() as waiting:
+            frame.get_by_role("link", name=f"Download {form}").click()
+        target = tmp_path / form
+        waiting.value.save_as(target)
+        assert target.stat().st_size > 500
+
+
+def test_the_list_of_reports_is_in_the_menu(told: Told, page: Page) -> None:
+    page.goto(f"{told.origin}{FRAME}")
+    frame = page.frame_locator("iframe").first
+    frame.get_by_role("link").first.wait_for()
+    links: Any = frame.get_by_role("link").evaluate_all("all => all.map(one => one.href)")
+    assert any(told.reconciliation_id in link for link in links)

@@ -1,0 +1,177 @@
+"""The doctor compares the mapping with the live tables, names the line and changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
+from enerflo_sync.crm.load import load_config
+
+CONFIG = """\
+version: 1
+accounts: {default: {}}
+tables:
+  installs:
+    crm_table: crm.installs
+    key: {enerflo_install_id: install_id}
+    updated_at: updated_at
+    fields:
+      status: {enerflo: status_name, type: text}
+      panel_count: {enerflo: panel_count, type: integer}
+"""
+TABLE = """
+create schema crm;
+create table crm.installs (enerflo_install_id bigint primary key, status text, panel_count integer,
+  updated_at timestamptz);
+create index on crm.installs (updated_at);
+"""
+
+
+@pytest.fixture
+def crm(warehouse: sa.Engine) -> sa.Engine:
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql(TABLE)
+    return warehouse
+
+
+def check(
+    engine: sa.Engine, folder: Path, *statements: str, text: str = CONFIG, role: str = ""
+) -> list[Finding]:
+    path = folder / "sync.yaml"
+    path.write_text(text)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("set transaction read only")
+        if role:
+            connection.exec_driver_sql(f"set local role {role}")
+        return check_mapping(connection, load_config(path, {}), "default", Path("sync.yaml"))
+
+
+def test_a_mapping_that_fits_gives_nothing(crm: sa.Engine, tmp_path: Path) -> None:
+    assert check(crm, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "severity", "line", "found", "step"),
+    [
+        (
+            "alter table crm.installs rename to instals",
+            "error",
+            5,
+            "no table crm.installs",
+            "mean crm.instals?",
+        ),
+        ("alter table crm.installs rename status to phase", "error", 9, "no column status", "Write a column"),
+        (
+            "alter table crm.installs rename panel_count to panel_cnt",
+            "error",
+            10,
+            "no column",
+            "mean panel_cnt?",
+        ),
+        (
+            "alter table crm.installs rename enerflo_install_id to id",
+            "error",
+            6,
+            "no column enerflo_install_id",
+            "",
+        ),
+        (
+            "alter table crm.installs rename updated_at to updated",
+            "error",
+            7,
+            "no column updated_at",
+            "mean updated?",
+        ),
+        (
+            "alter table crm.installs alter panel_count type date using null",
+            "error",
+            10,
+            "column panel_count of type date",
+            "Change the declared type",
+        ),
+        (
+            "alter table crm.installs alter updated_at type text",
+            "warning",
+            7,
+            "column updated_at of type text",
+            "in full",
+        ),
+        (
+            "drop index crm.installs_updated_at_idx",
+            "hint",
+            7,
+            "no index on updated_at",
+            'create index on "crm"',
+        ),
+        (
+            "alter table crm.installs drop constraint installs_pkey;"
+            " insert into crm.installs values (1), (1), (2), (2), (3)",
+            "warning",
+            6,
+            "2 values of enerflo_install_id that more than one row has",
+            "duplicate_identity",
+        ),
+    ],
+)
+def test_a_mismatch_is_named_with_line_and_next_step(
+    crm: sa.Engine, tmp_path: Path, statement: str, severity: str, line: int, found: str, step: str
+) -> None:
+    (finding,) = check(crm, tmp_path, statement)
+    assert (finding.severity, finding.file, finding.line) == (severity, "sync.yaml", line)
+    assert found in finding.found
+    assert step in finding.next_step
+
+
+def test_a_key_without_an_index_that_holds_no_duplicates_is_fine(crm: sa.Engine, tmp_path: Path) -> None:
+    drop = "alter table crm.installs drop constraint installs_pkey"
+    assert check(crm, tmp_path, drop, "insert into crm.installs values (1), (2)") == []
+
+
+def test_a_mapping_without_updated_at_is_told_what_that_costs(crm: sa.Engine, tmp_path: Path) -> None:
+    (finding,) = check(crm, tmp_path, text=CONFIG.replace("    updated_at: updated_at\n", ""))
+    assert (finding.severity, finding.line) == (Severity.HINT, 4)
+    assert "in full" in finding.next_step
+
+
+def test_missing_rights_come_with_the_grant_that_helps(crm: sa.Engine, tmp_path: Path) -> None:
+    (finding,) = check(crm, tmp_path, role="pg_monitor")
+    assert finding.found == "no right to read crm.installs"
+    assert 'grant usage on schema "crm", select on "crm"."installs"' in finding.next_step
+    grants = (
+        "grant usage on schema crm to pg_monitor",
+        "grant select (enerflo_install_id) on crm.installs to pg_monitor",
+    )
+    found = check(crm, tmp_path, *grants, role="pg_monitor")
+    assert {finding.found for finding in found} == {
+        "no right to read status",
+        "no right to read panel_count",
+        "no right to read updated_at",
+    }
+
+
+def test_a_status_that_the_company_lacks_is_told_the_nearest(crm: sa.Engine, tmp_path: Path) -> None:
+    insert = (
+        "insert into enerflo.install_statuses (account, status_id, name, observed_at, observed_by) values"
+        " ('default', 4, 'On Hold', now(), 'poll'), ('default', 9, 'Voided ', now(), 'poll'),"
+        " ('default', 8, 'Complete', now(), 'poll')"
+    )
+    (finding,) = check(crm, tmp_path, insert)
+    assert (finding.severity, finding.what) == (Severity.WARNING, "statuses.completed")
+    assert "Did you mean Complete?" in finding.next_step
+
+
+def test_views_domains_and_enumerations_can_be_mapped(crm: sa.Engine, tmp_path: Path) -> None:
+    statements = (
+        "create type crm.state as enum ('a', 'b')",
+        "create domain crm.amount as integer",
+        "create domain crm.small as crm.amount",
+        "create view crm.v as select enerflo_install_id, status::crm.state as status,"
+        " panel_count::crm.small as panel_count, updated_at from crm.installs",
+    )
+    assert check(crm, tmp_path, *statements, text=CONFIG.replace("crm.installs", "crm.v")) == []
