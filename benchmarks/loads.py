@@ -113,6 +113,7 @@ class LoadBench:
         self.result = LoadRuns()
         self._say = say
         self._loaders: list[Loader] = []
+        self._databases = [f"bench_{loader.key}" for loader in loaders]
         for loader in loaders:
             if loader.missing:
                 self._failed(loader, f"not installed: {', '.join(loader.missing)}; run it by make bench")
@@ -215,5 +216,5 @@ class LoadBench:
     def _folder(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="bench-load-") as folder:
             yield Path(folder)
-            for loader in self._loaders:
-                self.warehouse.drop(f"bench_{loader.key}")
+            for name in self._databases:
+                self.warehouse.drop(name)

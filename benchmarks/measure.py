@@ -25,7 +25,7 @@ SAMPLE_SECONDS = 0.03
 LONGEST_SECONDS = 1800
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
-# One thread each in numerical libraries, no look-ups outside this machine, compiled files where they are.
+# No look-ups outside this machine, and no chatter between the measured lines.
 ENVIRONMENT = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__LOG_LEVEL": "ERROR",

@@ -111,8 +111,8 @@ def document(
     settings = ", ".join(f"{name} {value}" for name, value in server.items())
     lines = [
         "# Benchmarks",
-        "One run of `make bench`; the page is written by it and never by hand. Compare ratios, not seconds:"
-        " machines differ, ratios hardly do.",
+        "One run of `make bench BENCH=--write`, which writes this page; it is never edited by hand."
+        " Compare ratios, not seconds: machines differ, ratios hardly do.",
         f"- Run: `{command}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"- Machine: {machine()}; load average {load[0]:.1f} at the beginning and {load[1]:.1f} at the end"
         " (the run itself makes about 2)",

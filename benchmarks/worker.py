@@ -20,14 +20,13 @@ class Outcome(msgspec.Struct, frozen=True):
     """What one run took, seen from inside.
 
     :param seconds: work only: the clock starts after the imports.
-    :param whole_cpu_seconds: this process and its children since the interpreter started.
+    :param cpu_seconds: this process and its children, work only.
     :param peak_rss_mb: this process alone; the sampler outside adds the children.
     :param counts: what the contender says of its own work.
     """
 
     seconds: float
     cpu_seconds: float
-    whole_cpu_seconds: float
     peak_rss_mb: float
     counts: dict[str, Any]
 
@@ -39,7 +38,7 @@ def main() -> None:
     cpu, started = _cpu(), time.perf_counter()
     counts = module.run(job)
     seconds = time.perf_counter() - started
-    outcome = Outcome(seconds, _cpu() - cpu, _cpu(), _peak_rss_mb(), counts)
+    outcome = Outcome(seconds, _cpu() - cpu, _peak_rss_mb(), counts)
     Path(sys.argv[2]).write_bytes(msgspec.json.encode(outcome))
 
 

@@ -13,9 +13,10 @@ from benchmarks.company import Company, running_company
 from benchmarks.compares import CompareBench, Comparer
 from benchmarks.loads import LoadBench, Loader, Stage
 from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
+from benchmarks.memory import measure_polls
 from benchmarks.page import document, render
 from benchmarks.results import Report, WrongResultError, at_least, at_most
-from benchmarks.sections import compare_section, load_section
+from benchmarks.sections import compare_section, load_section, memory_section
 from benchmarks.warehouse import Warehouse
 
 INSTALLS = 200
@@ -113,6 +114,14 @@ def test_a_comparison_that_finds_something_else_is_not_shown(
         bench.round()
     assert bench.result.of(compares.OURS_INCREMENTAL) == []
     assert bench.result.failures[0].startswith("ours, incremental")
+
+
+def test_the_memory_of_a_poll_is_measured_twice_for_each_size(bench_warehouse: Warehouse) -> None:
+    result = measure_polls(bench_warehouse, (INSTALLS,), quiet)
+    assert result.failures == []
+    first, again = (result.polls[INSTALLS, stage] for stage in ("first load", "re-poll"))
+    assert (first.counts["applied"], again.counts["applied"]) == (INSTALLS, 0)
+    assert memory_section(result, None, ROWS).targets[0].reached is True
 
 
 def test_what_is_not_installed_is_a_failure_and_not_silence(

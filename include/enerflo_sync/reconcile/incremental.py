@@ -189,13 +189,16 @@ def _typed(expression: str, kind: str) -> str:
     return f"{expression}::text" if kind == "text" else expression
 
 
+# Tombstones are taken out afterwards: without them in the join it reads nothing but the two keys' indexes.
 _LOST = Template("""
 /* enerflo-sync reconcile $name: keys that stand on one side only */
 create temporary table $lost on commit drop as
-select $either from (select $mine from $mirror e where $rows and e.deleted_at is null) m
-full join (select $theirs from $crm t where $known) c on $on
-where m.j1 is null or c.j1 is null
-$before
+((
+  select $either from (select $mine from $mirror e where $rows) m
+  full join (select $theirs from $crm t where $known) c on $on
+  where m.j1 is null or c.j1 is null
+  except select $mine from $mirror e where $rows and e.deleted_at is not null
+) $before)
 except select $joins from $wanted
 """)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from enerflo_sync.errors import ConfigurationError
 
-_PATIENCE = ((signal.SIGINT, 15.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
+_PATIENCE = ((signal.SIGINT, 3.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
 
 
 def free_port() -> int:
