@@ -120,7 +120,7 @@ class Workplace:
         accept_shrink: bool = False,
         run_id: str | None = None,
         progress: Progress | None = None,
-        read_ahead: int = 2,
+        read_ahead: int = 1,
     ) -> RunReport:
         """Bring the mirror up to what Enerflo lists now (:func:`enerflo_sync.mirror.poll.poll`).
 

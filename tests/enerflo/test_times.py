@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enerflo_sync.enerflo.times import parse_date, parse_time
+from enerflo_sync.enerflo.times import parse_date, parse_time, time_text
 from enerflo_sync.errors import BadRecordError
 
 MOMENT = datetime(2024, 6, 13, 17, 5, 9, tzinfo=UTC)
@@ -133,3 +133,33 @@ def test_a_date_is_the_day_in_utc() -> None:
     assert parse_date("2024-06-13 23:59:59") == date(2024, 6, 13)
     assert parse_date("2024-06-13T23:00:00-07:00") == date(2024, 6, 14)
     assert parse_time("2024-06-13") == datetime(2024, 6, 13, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("2024-08-07 23:59:41", "1990-01-01 00:00:00", "2100-12-31 23:59:59", "2024-08-07T23:59:41+02:00"),
+        *("2024-08-07 23:59:41.000000", "", None, "0000-00-00 00:00:00", 1723075181, [], "2024-08-07"),
+    ],
+)
+def test_a_times_text_names_the_same_moment(value: object) -> None:
+    moment, text = parse_time(value), time_text(value)
+    assert (None if text is None else datetime.fromisoformat(text)) == moment
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "1989-12-31 23:59:59",
+        "2101-01-01 00:00:00",
+        "2024-13-01 00:00:00",
+        "2024-08-07 23:59:6x",
+        "soon",
+        True,
+    ],
+)
+def test_what_is_no_time_has_no_text_either(value: object) -> None:
+    with pytest.raises(BadRecordError):
+        time_text(value)
+    with pytest.raises(BadRecordError):
+        parse_time(value)

@@ -90,7 +90,7 @@ def test_kept_versions_hold_no_signature_and_no_asking_user(company: Company) ->
     assert "https" in raw
     assert "Signature" not in raw
     assert "Expires=" not in raw
-    assert "logged_in_user" not in raw
+    assert company.rows("select distinct raw->'logged_in_user' from enerflo.install_versions") == [(None,)]
 
 
 def test_a_wrong_key_fails_the_run_and_moves_nothing(company: Company) -> None:

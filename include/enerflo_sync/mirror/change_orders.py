@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.fields import INTEGER, Record, identity, integer, moment, nested, number, rows, text
-from enerflo_sync.mirror.installs import MOST_MONEY, MOST_PANELS
+from enerflo_sync.mirror.limits import MOST_MONEY, MOST_PANELS
 from enerflo_sync.mirror.resource import Part, Resource, Row
 from enerflo_sync.warehouse.schema import change_order_adders, change_orders
 

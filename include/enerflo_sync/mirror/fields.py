@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from enerflo_sync.enerflo.times import parse_time
+from enerflo_sync.enerflo.times import time_text
 from enerflo_sync.errors import BadRecordError
 
 BIGINT = 2**63 - 1
@@ -94,6 +93,8 @@ def identity(record: Record, name: str) -> int:
 def number(record: Record, name: str, *, low: float, high: float) -> str | None:
     """Return a finite number between ``low`` and ``high`` as exact decimal text, ready for ``numeric``."""
     value = record.get(name)
+    if (type(value) is float or type(value) is int) and low <= value <= high:
+        return str(value)
     if value is None or value == "" or value == []:
         return None
     try:
@@ -108,16 +109,16 @@ def number(record: Record, name: str, *, low: float, high: float) -> str | None:
     return str(value).strip()
 
 
-def moment(record: Record, *names: str) -> datetime | None:
-    """Return the first time that is given under one of ``names``, as aware UTC."""
-    for name in names:
-        value = record.get(name)
-        if value is not None and value != "":
-            try:
-                return parse_time(value)
-            except BadRecordError as error:
-                raise BadRecordError("not_a_time", field=name) from error
-    return None
+def moment(record: Record, name: str, *others: str) -> str | None:
+    """Return the first time that is given under one of the names, as ISO text with its offset."""
+    place = name
+    try:
+        found = time_text(record.get(name))
+        for place in others if found is None else ():
+            found = found or time_text(record.get(place))
+    except BadRecordError as error:
+        raise BadRecordError("not_a_time", field=place) from error
+    return found
 
 
 def first(*values: Any) -> Any:

@@ -12,14 +12,13 @@ import xxhash
 from enerflo_sync.errors import BadRecordError
 
 # The user who asks, not the record (REFERENCE §6.1): differs per key and sometimes per answer.
-_VOLATILE_NAME = b'"logged_in_user"'
+VOLATILE = "logged_in_user"
+_VOLATILE_NAME = f'"{VOLATILE}"'.encode()
 _VOLATILE_MEMBER = re.compile(_VOLATILE_NAME + rb"\s*:\s*\{[^{}]*\}")
 # The query part of a pre-signed file URL: a credential, and new in every answer (REFERENCE §10).
 _SIGNED_QUERY = re.compile(rb'\?[^"\s]*(?:X-Amz-|Signature=|Expires=|[?&](?:token|sig)=)[^"]*')
 # A JSON escape for NUL, which PostgreSQL refuses in text and jsonb; `\\u0000` is plain text and stays.
 _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
-
-_canonical = msgspec.json.Encoder(order="deterministic")
 
 
 def stable_bytes(raw: bytes | memoryview) -> bytes:
@@ -42,35 +41,34 @@ def raw_hash(stable: bytes) -> bytes:
     return xxhash.xxh3_128_digest(stable)
 
 
-def decode(stable: bytes) -> tuple[dict[str, Any], bool]:
-    """Return the record as plain values, and whether NUL characters had to be removed from it.
+def decode(stable: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the record as plain values, and the bytes that say just that.
+
+    The bytes are shorter than ``stable`` where NUL characters were removed, which PostgreSQL refuses.
 
     :raises BadRecordError: it is not a JSON object in UTF-8.
     """
-    nul_removed = False
     if b"\\u0000" in stable:
-        stable, count = _ESCAPED_NUL.subn(rb"\1", stable)
-        nul_removed = count > 0
+        stable = _ESCAPED_NUL.sub(rb"\1", stable)
     try:
         record = msgspec.json.decode(stable)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecordError(_undecodable(error)) from error
     if not isinstance(record, dict):
         raise BadRecordError("not_an_object")
-    record.pop("logged_in_user", None)
-    return record, nul_removed
+    if record.get(VOLATILE) is not None:
+        # A form that the pattern does not know: the slow way, with the same result.
+        record[VOLATILE] = None
+        stable = msgspec.json.encode(record)
+    return record, stable
+
+
+def content_hash(data: bytes) -> str:
+    """Return the sha-256, in hex, of a record's bytes without their volatile parts."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def _undecodable(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "not_utf8"
     return "number_out_of_range" if "out of range" in str(error) else "not_json"
-
-
-def canonical(record: dict[str, Any]) -> tuple[str, bytes]:
-    """Return the record's content hash (sha-256, hex) and the canonical JSON it was made from.
-
-    Two answers with other key order, white space, signatures or asking user have the same hash.
-    """
-    data = _canonical.encode(record)
-    return hashlib.sha256(data).hexdigest(), data

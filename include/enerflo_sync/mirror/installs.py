@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.fields import (
@@ -17,13 +18,10 @@ from enerflo_sync.mirror.fields import (
     rows,
     text,
 )
+from enerflo_sync.mirror.limits import MOST_KILOWATTS, MOST_MONEY, MOST_PANELS
 from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.mirror.usual_install import read_usual, usual_reader
 from enerflo_sync.warehouse.schema import change_orders, installs, milestones, notes
-
-# Wide enough for a utility-scale project, narrow enough to catch a value in the wrong unit.
-MOST_PANELS = 100_000
-MOST_KILOWATTS = 50_000.0
-MOST_MONEY = 1e9
 
 FIELDS = frozenset(
     """
@@ -34,6 +32,7 @@ FIELDS = frozenset(
     integration_maps integrations sales_company_id install_company_id market_id epc_market_id epc_market
     survey_type_id site_survey_id editor_company_id survey_url proposal_url change_orders notes timestamps
     install_integration_id project_manager_id
+    logged_in_user
     """.split()
 )
 
@@ -164,6 +163,7 @@ INSTALLS = Resource(
         ),
     ),
     read=_read,
+    read_usual=partial(read_usual, usual_reader(FIELDS)),
     known_fields=FIELDS,
     dependents=(Part(notes, owner="install_id"), Part(change_orders, owner="install_id")),
     keeps_versions=True,

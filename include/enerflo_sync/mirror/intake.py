@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror import quarantine
-from enerflo_sync.mirror.fingerprint import canonical, decode, raw_hash, stable_bytes
+from enerflo_sync.mirror.fingerprint import content_hash, decode, raw_hash, stable_bytes
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Part, Resource, Row
 from enerflo_sync.mirror.tally import Tally
@@ -22,8 +24,18 @@ log = logging.getLogger(__name__)
 
 # A record of this size is no record: it is put aside unread, so that memory has a bound.
 RECORD_LIMIT = 1_000_000
-SEEN = ("account", "observed_at", "observed_by", "raw_hash")
+SEEN = ("account", "observed_at", "observed_by")
 VERSION_COLUMNS = ("account", "install_id", "content_hash", "raw", "first_seen_at", "observed_by", "evidence")
+
+
+NEWEST_VERSIONS = """
+/* enerflo-sync: newest versions */
+select i.install_id, v.raw::text
+from unnest(%(ids)s::bigint[]) as u(id)
+join enerflo.installs i on i.account = %(account)s and i.install_id = u.id
+join enerflo.install_versions v
+  on v.account = i.account and v.install_id = i.install_id and v.content_hash = i.content_hash
+"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,8 @@ class Batch:
     ids: list[int] = field(default_factory=list)
     good: list[int] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
+    # None of the page's records was in the mirror when it was prepared.
+    all_new: bool = False
     # Changed records that did not tell what belongs to them: it has to be read from the record itself.
     untold: list[int] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
@@ -123,60 +137,92 @@ class Intake:
             by_id[record_id] = (stable, raw_hash(stable))
         batch.ids = list(by_id)
         known = self._known(connection, observation.account, batch.ids)
-        for record_id, (stable, digest) in by_id.items():
-            if known.get(record_id) == digest:
-                tally.unchanged += 1
-                batch.good.append(record_id)
-                continue
+        batch.all_new = not known
+        moved = [record_id for record_id in by_id if known.get(record_id, b"") != by_id[record_id][1]]
+        stored = self._stored(connection, observation.account, [i for i in moved if known.get(i)])
+        tally.unchanged += len(by_id) - len(moved)
+        batch.good += by_id.keys() - set(moved)
+        for record_id in moved:
+            stable, digest = by_id[record_id]
             try:
-                self._parse(batch, record_id, stable, digest)
+                if self._parse(batch, record_id, stable, digest, stored.get(record_id)):
+                    batch.changed.append(record_id)
+                else:
+                    tally.unchanged += 1
             except BadRecordError as error:
                 self._reject(batch, stable, error, record_id)
             else:
                 batch.good.append(record_id)
-                batch.changed.append(record_id)
         return batch
 
     def _known(self, connection: sa.Connection, account: str, ids: list[int]) -> dict[int, bytes | None]:
         """Return the stored raw hash per id; None for a record that is known and must be looked at."""
         table, column = self.resource.table, self.resource.id_column
+        # Row by row by the primary key, whatever the statistics say: without any, the planner would read
+        # every row of the account for each page.
         cursor = driver_connection(connection).execute(
             f"/* enerflo-sync: known {table.name} */"  # noqa: S608 - names of the declared schema
-            f" select {column}, case when absent_since is null then raw_hash end"
-            f" from {table.fullname} where account = %s and {column} = any(%s)",
-            (account, ids),
+            f" select k.* from unnest(%(ids)s::bigint[]) as u(id) cross join lateral ("
+            f" select {column}, case when absent_since is null then raw_hash end from {table.fullname}"
+            f" where account = %(account)s and {column} = u.id offset 0) as k",
+            {"ids": ids, "account": account},
         )
         return dict(cursor.fetchall())
 
-    def _parse(self, batch: Batch, record_id: int, stable: bytes, digest: bytes) -> None:
-        observation = batch.observation
-        record, nul_removed = decode(stable)
-        content = self.resource.read(record)
-        seen = (observation.account, observation.observed_at, observation.observed_by, digest)
-        for part_rows, rows in zip(batch.rows, content, strict=True):
+    def _stored(self, connection: sa.Connection, account: str, ids: list[int]) -> dict[int, str]:
+        """Return the newest kept version of each record, to tell a change from another spelling."""
+        if not ids or not self.resource.keeps_versions:
+            return {}
+        cursor = driver_connection(connection).execute(NEWEST_VERSIONS, {"ids": ids, "account": account})
+        return dict(cursor.fetchall())
+
+    def _parse(self, batch: Batch, record_id: int, stable: bytes, digest: bytes, stored: str | None) -> bool:
+        """Read a record whose bytes are new; return whether its content is.
+
+        Another key order, white space or spelling of a number is no new content.
+        """
+        data, usual = stable, None
+        if stored is None and self.resource.read_usual is not None and b"\\u0000" not in stable:
+            usual = self.resource.read_usual(stable)
+        if usual is not None:
+            contents: Sequence[Sequence[Row] | None] = usual
+        else:
+            record, data = decode(stable)
+            if stored is not None and msgspec.json.decode(stored) == record:
+                return False
+            contents = self.resource.read(record)
+            self._notice(batch, record, stable, data)
+        self._add(batch, record_id, contents, digest, data)
+        return True
+
+    def _add(
+        self,
+        batch: Batch,
+        record_id: int,
+        contents: Sequence[Sequence[Row] | None],
+        digest: bytes,
+        data: bytes,
+    ) -> None:
+        at = batch.observation
+        seen = (at.account, at.observed_at, at.observed_by)
+        version = content_hash(data) if self.resource.keeps_versions else None
+        extra = (digest,) if version is None else (digest, version)
+        batch.rows[0].extend([(*row, *seen, *extra) for row in contents[0] or ()])
+        for part_rows, rows in zip(batch.rows[1:], contents[1:], strict=True):
             if rows is None:
                 batch.untold.append(record_id)
             else:
-                part_rows.extend((*row, *seen) for row in rows)
-        if self.resource.keeps_versions:
-            content_hash, data = canonical(record)
-            batch.rows[0][-1] = (*batch.rows[0][-1], content_hash)
-            batch.versions.append(
-                (
-                    observation.account,
-                    record_id,
-                    content_hash,
-                    data.decode(),
-                    observation.observed_at,
-                    observation.observed_by,
-                    observation.evidence,
-                )
-            )
-        if nul_removed:
+                part_rows.extend([row + seen for row in rows])
+        if version is not None:
+            key = (at.account, record_id, version)
+            batch.versions.append((*key, data.decode(), at.observed_at, at.observed_by, at.evidence))
+
+    def _notice(self, batch: Batch, record: Mapping[str, Any], stable: bytes, data: bytes) -> None:
+        """Report what was kept and is not as it usually is."""
+        if len(data) < len(stable) and b"\\u0000" in stable:
             batch.tally.because("notice", "nul_removed")
-        if not record.keys() <= self.resource.known_fields:
-            for name in sorted(record.keys() - self.resource.known_fields):
-                batch.tally.because("notice", f"unknown_field: {self.resource.name}.{name[:64]}")
+        for name in sorted(record.keys() - self.resource.known_fields):
+            batch.tally.because("notice", f"unknown_field: {self.resource.name}.{name[:64]}")
 
     def _reject(self, batch: Batch, stable: bytes, error: BadRecordError, record_id: int | None) -> None:
         item = Rejected(
@@ -195,12 +241,13 @@ class Intake:
 
     def _write(self, connection: sa.Connection, batch: Batch) -> int:
         own, *contained = self.resource.parts
-        extra = ("content_hash",) if self.resource.keeps_versions else ()
-        merged = merge(connection, own.table, (*own.columns, *SEEN, *extra), batch.rows[0])
+        new = batch.all_new
+        columns = (*own.columns, *SEEN, "raw_hash", *(("content_hash",) * self.resource.keeps_versions))
+        merged = merge(connection, own.table, columns, batch.rows[0], believed_new=new)
         if batch.versions:
-            append(connection, install_versions, VERSION_COLUMNS, batch.versions)
+            append(connection, install_versions, VERSION_COLUMNS, batch.versions, believed_new=new)
         for part, rows in zip(contained, batch.rows[1:], strict=True):
-            merge(connection, part.table, (*part.columns, *SEEN), rows)
+            merge(connection, part.table, (*part.columns, *SEEN), rows, believed_new=new)
             # Where all records are new, none of them can have lost a row that it listed before.
             if merged.inserted < len(batch.changed):
                 told = set(batch.changed).difference(batch.untold)
@@ -225,8 +272,8 @@ class Intake:
         written = 0
         for part, rows in zip(self.resource.parts[1:], contents, strict=True):
             if rows is not None:
-                seen = (observation.account, observation.observed_at, observation.observed_by, None)
-                staged = ((*row, *seen) for row in rows)
+                seen = (observation.account, observation.observed_at, observation.observed_by)
+                staged = [(*row, *seen) for row in rows]
                 written += merge(connection, part.table, (*part.columns, *SEEN), staged).written
                 written += _tombstone_unlisted(connection, part, {record_id}, observation)
         tally.applied, tally.unchanged = (1, 0) if written else (0, 1)
@@ -242,10 +289,9 @@ def _tombstone_unlisted(
     at = observation.observed_at
     cursor = driver_connection(connection).execute(
         f"/* enerflo-sync: unlisted {part.table.name} */"  # noqa: S608 - names of the declared schema
-        f" update {part.table.fullname} t set deleted_at = %s"
-        f" where t.account = %s and t.{part.owner} = any(%s) and t.deleted_at is null"
-        f" and t.observed_at <= %s"
+        f" update {part.table.fullname} t set deleted_at = %s from unnest(%s::bigint[]) as u(id)"
+        f" where t.account = %s and t.{part.owner} = u.id and t.deleted_at is null and t.observed_at <= %s"
         f" and not exists (select from stage_{part.table.name} s where {same})",
-        (at, observation.account, list(owners), at),
+        (at, list(owners), observation.account, at),
     )
     return cursor.rowcount

@@ -70,7 +70,7 @@ class PollOptions:
     confirmations: int = 50
     details: int = 60
     component_keys: ComponentKeys = ComponentKeys()  # noqa: RUF009 - frozen
-    read_ahead: int = 2
+    read_ahead: int = 1
 
 
 @dataclass
@@ -140,6 +140,9 @@ class _Poll:
         done = 0
         for batch, total in read_ahead(self._prepared(walk, intake, sweep), self.options.read_ahead):
             with self.connection.begin():
+                # The run's own record is committed for good, and everything before it with it; a page that a
+                # power cut takes is read again.
+                self.connection.exec_driver_sql("set local synchronous_commit = off")
                 intake.store(self.connection, batch)
                 mark_due(self.connection, self.run.account, batch.untold)
                 if sweep is not None:
@@ -153,7 +156,7 @@ class _Poll:
     ) -> Iterator[tuple[Batch, int | None]]:
         """Yield the walk's pages, parsed as far as they changed, with the total that the page named."""
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lookups:
-            for page in walk:
+            for page in read_ahead(walk, self.options.read_ahead):
                 if sweep is not None and page.total is not None:
                     sweep.check(page.total)
                 observation = self.observation(page.requested_at)

@@ -8,6 +8,11 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.copy import LibpqWriter
+
+# Bytes sent between two waits for the server: each wait lets another thread take the interpreter, and getting
+# it back takes longer than a small block is worth.
+FLUSH_THRESHOLD = 1 << 20
 
 # These say when and how a row was seen, not what it says: alone they never make a row different.
 OBSERVATION_COLUMNS = ("observed_at", "observed_by", "raw_hash")
@@ -50,15 +55,45 @@ def stage(
     for column in table.columns:
         if not column.nullable and column.name not in columns:
             driver.execute(f"alter table {name} alter column {column.name} drop not null")
-    with driver.cursor() as cursor, cursor.copy(f"copy {name} ({', '.join(columns)}) from stdin") as copy:
-        write_row = copy.write_row
-        for row in rows:
-            write_row(row)
+    copy_rows(connection, name, columns, rows)
     return name
 
 
+def copy_rows(
+    connection: sa.Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """COPY ``rows`` into ``table``, a name of the declared schema or of a staging table."""
+    statement = f"copy {table} ({', '.join(columns)}) from stdin"
+    with driver_connection(connection).cursor() as cursor:
+        writer = LibpqWriter(cursor, flush_threshold=FLUSH_THRESHOLD)
+        with cursor.copy(statement, writer=writer) as copy:
+            write_row = copy.write_row
+            for row in rows:
+                write_row(row)
+
+
+def copy_new(
+    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> bool:
+    """COPY rows that are believed to be new straight into ``table``; the short way of a first load.
+
+    :return: False, with nothing written, where one of them was there after all.
+    """
+    try:
+        with connection.begin_nested():
+            copy_rows(connection, table.fullname, columns, rows)
+    except psycopg.errors.UniqueViolation:
+        return False
+    return True
+
+
 def merge(
-    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+    connection: sa.Connection,
+    table: sa.Table,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    believed_new: bool = False,
 ) -> Merged:
     """Insert the rows that are new and update those whose content differs; leave the others untouched.
 
@@ -67,7 +102,10 @@ def merge(
 
     :param columns: the staged columns, with every key column among them.
     :param rows: tuples in the order of ``columns``; each key at most once.
+    :param believed_new: none of them is likely to be there yet: try the short way first.
     """
+    if believed_new and copy_new(connection, table, columns, rows):
+        return Merged(inserted=len(rows))
     name = stage(connection, table, columns, rows)
     result = driver_connection(connection).execute(merge_statement(table, columns, source=name))
     inserted, updated = result.fetchone() or (0, 0)
@@ -104,9 +142,16 @@ def merge_statement(table: sa.Table, columns: Sequence[str], *, source: str) -> 
 
 
 def append(
-    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+    connection: sa.Connection,
+    table: sa.Table,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    believed_new: bool = False,
 ) -> int:
     """Add the rows of an append-only table whose key is not there yet; return how many were added."""
+    if believed_new and copy_new(connection, table, columns, rows):
+        return len(rows)
     name = stage(connection, table, columns, rows)
     listed = ", ".join(columns)
     cursor = driver_connection(connection).execute(

@@ -404,6 +404,8 @@ def upgrade() -> None:
             alter table enerflo.install_versions alter column raw set compression lz4;
         exception when feature_not_supported then
             alter table enerflo.install_versions alter column raw set storage external;
+            -- Up to a page a version stays in its row: one tuple to write instead of several toast chunks.
+            alter table enerflo.install_versions set (toast_tuple_target = 8160);
         end $$
         """
     )
