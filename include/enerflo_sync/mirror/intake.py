@@ -17,7 +17,7 @@ from enerflo_sync.mirror.fingerprint import content_hash, decode, raw_hash, stab
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Part, Resource, Row
 from enerflo_sync.mirror.tally import Tally
-from enerflo_sync.warehouse.bulk import append, driver_connection, merge
+from enerflo_sync.warehouse.bulk import Block, append, driver_connection, encode, merge
 from enerflo_sync.warehouse.schema import install_versions
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,8 @@ class Batch:
     rejected: list[Rejected] = field(default_factory=list)
     rows: list[list[Row]] = field(default_factory=list)
     versions: list[Row] = field(default_factory=list)
+    # The two above, ready to be sent.
+    blocks: list[Block] = field(default_factory=list)
 
 
 class Intake:
@@ -153,6 +155,8 @@ class Intake:
                 self._reject(batch, stable, error, record_id)
             else:
                 batch.good.append(record_id)
+        batch.blocks = [encode(connection, rows) for rows in (*batch.rows, batch.versions)]
+        batch.rows, batch.versions = [], []
         return batch
 
     def _known(self, connection: sa.Connection, account: str, ids: list[int]) -> dict[int, bytes | None]:
@@ -243,11 +247,12 @@ class Intake:
         own, *contained = self.resource.parts
         new = batch.all_new
         columns = (*own.columns, *SEEN, "raw_hash", *(("content_hash",) * self.resource.keeps_versions))
-        merged = merge(connection, own.table, columns, batch.rows[0], believed_new=new)
-        if batch.versions:
-            append(connection, install_versions, VERSION_COLUMNS, batch.versions, believed_new=new)
-        for part, rows in zip(contained, batch.rows[1:], strict=True):
-            merge(connection, part.table, (*part.columns, *SEEN), rows, believed_new=new)
+        own_block, *contents, versions = batch.blocks
+        merged = merge(connection, own.table, columns, own_block, believed_new=new)
+        if versions.rows:
+            append(connection, install_versions, VERSION_COLUMNS, versions, believed_new=new)
+        for part, block in zip(contained, contents, strict=True):
+            merge(connection, part.table, (*part.columns, *SEEN), block, believed_new=new)
             # Where all records are new, none of them can have lost a row that it listed before.
             if merged.inserted < len(batch.changed):
                 told = set(batch.changed).difference(batch.untold)
@@ -273,8 +278,8 @@ class Intake:
         for part, rows in zip(self.resource.parts[1:], contents, strict=True):
             if rows is not None:
                 seen = (observation.account, observation.observed_at, observation.observed_by)
-                staged = [(*row, *seen) for row in rows]
-                written += merge(connection, part.table, (*part.columns, *SEEN), staged).written
+                block = encode(connection, [(*row, *seen) for row in rows])
+                written += merge(connection, part.table, (*part.columns, *SEEN), block).written
                 written += _tombstone_unlisted(connection, part, {record_id}, observation)
         tally.applied, tally.unchanged = (1, 0) if written else (0, 1)
         return tally

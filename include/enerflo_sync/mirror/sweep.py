@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.mirror.resource import Resource
-from enerflo_sync.warehouse.bulk import driver_connection
+from enerflo_sync.warehouse.bulk import driver_connection, encode, send
 
 # Below this many missing records a percentage says nothing: small companies delete test installs.
 SMALLEST_SHRINK = 10
@@ -79,12 +79,7 @@ class Sweep:
 
     def note(self, ids: Sequence[int]) -> None:
         """Remember that the walk named ``ids``, in the caller's transaction."""
-        with (
-            driver_connection(self._connection).cursor() as cursor,
-            cursor.copy(f"copy {self._seen} from stdin") as copy,
-        ):
-            for record_id in ids:
-                copy.write_row((record_id,))
+        send(self._connection, self._seen, ("id",), encode(self._connection, [(one,) for one in ids]))
 
     def conclude(self, now: datetime, *, started_at: datetime) -> Gone:
         """Mark what the whole walk did not name, in the caller's transaction.

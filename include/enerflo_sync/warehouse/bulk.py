@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.copy import LibpqWriter
+from psycopg.copy import Copy, FileWriter, LibpqWriter
 
 # Bytes sent between two waits for the server: each wait lets another thread take the interpreter, and getting
 # it back takes longer than a small block is worth.
@@ -38,10 +39,32 @@ def driver_connection(connection: sa.Connection) -> psycopg.Connection[Any]:
     return driver
 
 
-def stage(
-    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> str:
-    """COPY ``rows`` into an empty temporary table shaped like ``table`` and return its name.
+@dataclass(frozen=True)
+class Block:
+    """Rows as COPY takes them: text format, one line a row. It can be sent as often as needed."""
+
+    data: bytes
+    rows: int
+
+
+def encode(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> Block:
+    """Return ``rows`` as a block; sends nothing. ``connection`` lends its type adaptation.
+
+    Apart from the sending, so that one page is encoded while the server takes in another.
+    """
+    buffer = BytesIO()
+    with (
+        driver_connection(connection).cursor() as cursor,
+        Copy(cursor, writer=FileWriter(buffer)) as copy,
+    ):
+        write_row = copy.write_row
+        for row in rows:
+            write_row(row)
+    return Block(buffer.getvalue(), len(rows))
+
+
+def stage(connection: sa.Connection, table: sa.Table, columns: Sequence[str], block: Block) -> str:
+    """COPY ``block`` into an empty temporary table shaped like ``table`` and return its name.
 
     The table lives as long as the session and is emptied at commit, so that one session reuses it for
     every page of a walk.
@@ -55,33 +78,27 @@ def stage(
     for column in table.columns:
         if not column.nullable and column.name not in columns:
             driver.execute(f"alter table {name} alter column {column.name} drop not null")
-    copy_rows(connection, name, columns, rows)
+    send(connection, name, columns, block)
     return name
 
 
-def copy_rows(
-    connection: sa.Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> None:
-    """COPY ``rows`` into ``table``, a name of the declared schema or of a staging table."""
+def send(connection: sa.Connection, table: str, columns: Sequence[str], block: Block) -> None:
+    """COPY ``block`` into ``table``, a name of the declared schema or of a temporary table."""
     statement = f"copy {table} ({', '.join(columns)}) from stdin"
     with driver_connection(connection).cursor() as cursor:
         writer = LibpqWriter(cursor, flush_threshold=FLUSH_THRESHOLD)
         with cursor.copy(statement, writer=writer) as copy:
-            write_row = copy.write_row
-            for row in rows:
-                write_row(row)
+            copy.write(block.data)
 
 
-def copy_new(
-    connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> bool:
+def _send_new(connection: sa.Connection, table: sa.Table, columns: Sequence[str], block: Block) -> bool:
     """COPY rows that are believed to be new straight into ``table``; the short way of a first load.
 
     :return: False, with nothing written, where one of them was there after all.
     """
     try:
         with connection.begin_nested():
-            copy_rows(connection, table.fullname, columns, rows)
+            send(connection, table.fullname, columns, block)
     except psycopg.errors.UniqueViolation:
         return False
     return True
@@ -91,7 +108,7 @@ def merge(
     connection: sa.Connection,
     table: sa.Table,
     columns: Sequence[str],
-    rows: Sequence[Sequence[Any]],
+    block: Block,
     *,
     believed_new: bool = False,
 ) -> Merged:
@@ -101,12 +118,12 @@ def merge(
     may merge in any order. A tombstone is lifted by a row that is observed again.
 
     :param columns: the staged columns, with every key column among them.
-    :param rows: tuples in the order of ``columns``; each key at most once.
+    :param block: rows in the order of ``columns``; each key at most once.
     :param believed_new: none of them is likely to be there yet: try the short way first.
     """
-    if believed_new and copy_new(connection, table, columns, rows):
-        return Merged(inserted=len(rows))
-    name = stage(connection, table, columns, rows)
+    if believed_new and _send_new(connection, table, columns, block):
+        return Merged(inserted=block.rows)
+    name = stage(connection, table, columns, block)
     result = driver_connection(connection).execute(merge_statement(table, columns, source=name))
     inserted, updated = result.fetchone() or (0, 0)
     return Merged(inserted, updated)
@@ -145,14 +162,14 @@ def append(
     connection: sa.Connection,
     table: sa.Table,
     columns: Sequence[str],
-    rows: Sequence[Sequence[Any]],
+    block: Block,
     *,
     believed_new: bool = False,
 ) -> int:
     """Add the rows of an append-only table whose key is not there yet; return how many were added."""
-    if believed_new and copy_new(connection, table, columns, rows):
-        return len(rows)
-    name = stage(connection, table, columns, rows)
+    if believed_new and _send_new(connection, table, columns, block):
+        return block.rows
+    name = stage(connection, table, columns, block)
     listed = ", ".join(columns)
     cursor = driver_connection(connection).execute(
         f"/* enerflo-sync: append to {table.fullname} */"  # noqa: S608 - names of the declared schema
