@@ -120,22 +120,20 @@ class Demo:
             self.api = AirflowApi(f"http://127.0.0.1:{self.port}", airflow.check)
             self.api.wait_until_healthy()
             self.api.wait_for_dags(POLL, RECONCILE)
-            self.api.unpause(RECONCILE)
-            self.api.unpause(POLL)
 
     def first_poll(self) -> None:
-        """Poll through Airflow; the change of the mirror starts the first reconciliation by itself."""
-        known = {run["dag_run_id"] for run in self.api.runs(RECONCILE)}
+        """Switch both DAGs on: the poll starts by itself, and its change of the mirror the reconciliation."""
         with _step("DAG enerflo_poll: Enerflo → mirror"):
-            run_id = self.api.trigger(POLL)
-            self.api.wait_for_run(POLL, run_id)
-        counts = self.api.xcom(POLL, run_id, "read_enerflo")
+            self.api.unpause(RECONCILE)
+            self.api.unpause(POLL)
+            run = self.api.wait_for_next_run(POLL, set())
+        counts = self.api.xcom(POLL, run["dag_run_id"], "read_enerflo")
         console.print(
             f"  read {counts['read']:,}, applied {counts['applied']:,},"
             f" put aside {counts['quarantined']:,}, in {counts['requests']:,} requests"
         )
         with _step("DAG enerflo_reconcile, started by the change of the mirror"):
-            self.api.wait_for_next_run(RECONCILE, known)
+            self.api.wait_for_next_run(RECONCILE, set())
         self.polled_at = time.monotonic()
 
     def life_goes_on(self) -> None:
@@ -150,11 +148,12 @@ class Demo:
 
     def second_poll(self) -> str:
         """Poll and reconcile once more; return the id of the report."""
-        known = {run["dag_run_id"] for run in self.api.runs(RECONCILE)}
         with _step("a second poll finds what was deleted, and the report follows"):
             self.api.wait_for_run(POLL, self.api.trigger(POLL))
-            done = self.api.wait_for_next_run(RECONCILE, known)
-        found = self.api.xcom(RECONCILE, done["dag_run_id"], "compare_with_crm")
+            # Not left to the asset: a poll by the clock may have brought the change in already.
+            run_id = self.api.trigger(RECONCILE)
+            self.api.wait_for_run(RECONCILE, run_id)
+        found = self.api.xcom(RECONCILE, run_id, "compare_with_crm")
         reconciliation_id: str = found["reconciliation_id"]
         return reconciliation_id
 
