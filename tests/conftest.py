@@ -1,4 +1,8 @@
-"""One PostgreSQL for the whole test run; each test that asks for a warehouse gets a database of its own."""
+"""One PostgreSQL for the whole test run; each test that asks for a warehouse gets a database of its own.
+
+``ENERFLO_TEST_POSTGRES=postgresql+psycopg://…`` runs the tests on a server of yours, of any version from 14 on; its
+role must be a superuser. Databases named ``test_…`` and ``migrated`` are left there.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +25,33 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The address of the run's PostgreSQL server, with a migrated database to copy from."""
+    if own := os.environ.get("ENERFLO_TEST_POSTGRES"):
+        _make_migrated(own)
+        yield own
+        return
     with tempfile.TemporaryDirectory(prefix="enerflo-pg-") as folder:
         # Where root runs the tests, PostgreSQL runs as somebody else, who has to get through.
         Path(folder).chmod(0o755)
-        yield from _server(Path(folder) / "data")
-
-
-def _server(folder: Path) -> Iterator[str]:
-    with embedded_postgres(folder) as url:
-        admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
-        with admin.connect() as connection:
+        with embedded_postgres(Path(folder) / "data") as url:
             # These databases live for minutes: nothing of them has to survive a power cut.
-            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-                connection.execute(sa.text(f"alter system set {setting} = off"))
-            connection.execute(sa.text("select pg_reload_conf()"))
-            connection.execute(sa.text("create database migrated"))
-        engine = warehouse_engine(_with_database(url, "migrated"))
-        migrate(engine)
-        engine.dispose()
-        yield url
+            settings = ("fsync", "full_page_writes", "synchronous_commit")
+            _run(url, *(f"alter system set {name} = off" for name in settings), "select pg_reload_conf()")
+            _make_migrated(url)
+            yield url
+
+
+def _run(url: str, *statements: str) -> None:
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    with admin.connect() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))
+
+
+def _make_migrated(url: str) -> None:
+    _run(url, "drop database if exists migrated", "create database migrated")
+    engine = warehouse_engine(_with_database(url, "migrated"))
+    migrate(engine)
+    engine.dispose()
 
 
 def _with_database(url: str, name: str) -> str:
@@ -48,9 +60,7 @@ def _with_database(url: str, name: str) -> str:
 
 def _fresh_database(url: str, template: str) -> str:
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"create database {name} template {template}"))
+    _run(url, f"create database {name} template {template}")
     return _with_database(url, name)
 
 

@@ -198,6 +198,9 @@ MOMENTS = [
 def test_a_text_that_passes_for_a_value_can_be_cast(
     warehouse: sa.Engine, pattern: str, kind: str, texts: list[str]
 ) -> None:
+    with warehouse.connect() as connection:
+        if int(connection.scalar(sa.text("show server_version_num")) or 0) < 160_000:
+            pytest.skip("this test, not the product, asks pg_input_is_valid, which PostgreSQL 16 brought")
     query = f"select %(text)s ~ {literal(pattern)}, pg_input_is_valid(%(text)s, '{kind}')"
     with warehouse.connect() as connection:
         judged = {text: tuple(connection.exec_driver_sql(query, {"text": text}).one()) for text in texts}
