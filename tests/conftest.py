@@ -14,10 +14,15 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from enerflo_sync.warehouse.embedded import embedded_postgres
 from enerflo_sync.warehouse.engine import warehouse_engine
 from enerflo_sync.warehouse.migrate import migrate
+
+# The same examples in every run: a red CI is a defect of the change.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 _numbers = itertools.count(1)
 

@@ -154,7 +154,8 @@ def test_what_stays_in_the_list_is_delivered_whatever_happens_around_it(
         if ordinal == 1 or ordinal - 2 >= len(events):
             return None
         kind, where = events[ordinal - 2]
-        if kind == "x":
+        # The client gives up after six in a row, which is another test's matter.
+        if kind == "x" and [one for one, _ in events[max(0, ordinal - 6) : ordinal - 2]] != ["x"] * 4:
             return Reply(504)
         if kind == "+":
             living.add(where % 5)

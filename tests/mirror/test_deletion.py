@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.sandbox.exchange import Request
+from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import Company
 
@@ -101,3 +103,57 @@ def test_notes_and_change_orders_go_with_their_install(company: Company) -> None
         assert rows, table
         assert set(rows) == {(True, True)}, table
     company.assert_mirror_is_true()
+
+
+def test_a_small_company_that_is_suddenly_empty_is_not_believed(company: Company) -> None:
+    company.world = type(company.world)(8, seed=1, start=company.clock.now(), clock=company.clock)
+    company.poll(PollResource.INSTALLS)
+    for install_id in ids(company):
+        company.world.delete_install(install_id)
+    report = company.poll(PollResource.INSTALLS)
+    assert report.state is RunState.PARTIAL
+    assert company.rows("select count(*) from enerflo.installs where deleted_at is null") == [(8,)]
+
+
+def test_an_install_that_is_listed_again_after_one_absence_is_present_again(company: Company) -> None:
+    company.poll(PollResource.INSTALLS)
+    with company.warehouse.begin() as connection:
+        connection.exec_driver_sql("update enerflo.installs set absent_since = now()")
+    company.poll(PollResource.INSTALLS)
+    assert company.rows("select count(*) from enerflo.installs where absent_since is not null") == [(0,)]
+
+
+def test_one_accounts_sweep_leaves_the_others_rows_alone(company: Company) -> None:
+    company.poll(PollResource.INSTALLS)
+    other = Company(company.warehouse, company.world, company.clock, account="other")
+    other.world = type(company.world)(20, seed=99, start=company.clock.now(), clock=company.clock)
+    other.poll(PollResource.INSTALLS)
+    other.poll(PollResource.INSTALLS)
+    query = "select count(*) from enerflo.installs where account = 'default' and absent_since is null"
+    assert company.rows(query) == [(60,)]
+
+
+def test_what_another_reader_saw_during_the_walk_is_not_absent(company: Company) -> None:
+    company.poll(PollResource.INSTALLS)
+    other = Company(company.warehouse, company.world, company.clock)
+    made: list[int] = []
+
+    def sign_and_store_elsewhere(request: Request, world: World) -> None:
+        if request.path == "/api/v3/installs" and request.parameters()["page"] == "2" and not made:
+            company.clock.advance(5)
+            made.append(world.create_install())
+            other.poll(PollResource.INSTALLS)
+
+    company.before_request = sign_and_store_elsewhere
+    company.poll(PollResource.INSTALLS, confirmations=0)
+    assert company.rows(GONE.format("installs"), id=made[0]) == [(False, False)]
+
+
+def test_one_install_that_cannot_be_read_directly_does_not_stop_the_others(company: Company) -> None:
+    company.lean_lists = True
+    newest = ids(company)[0]
+    company.faults = [f"success_false@/api/v3/installs/{newest}#1-99"]
+    report = company.poll(PollResource.INSTALLS, details=100)
+    assert report.state is RunState.PARTIAL
+    read = {install_id for (install_id,) in company.mirror("milestones", ["install_id"])}
+    assert read == set(ids(company)) - {newest}

@@ -100,7 +100,7 @@ def test_no_mutation_makes_the_readers_disagree(draw: st.DataObject) -> None:
     record = copy.deepcopy(msgspec.json.decode(draw.draw(st.sampled_from(RECORDS))))
     for _ in range(draw.draw(st.integers(1, 3))):
         path = draw.draw(st.sampled_from(places(record)))
-        put(record, path, draw.draw(st.sampled_from(ODD)), remove=draw.draw(st.booleans()))
+        put(record, path, copy.deepcopy(draw.draw(st.sampled_from(ODD))), remove=draw.draw(st.booleans()))
     data = msgspec.json.encode(record)
     quick = usual(data)
     if quick is None:

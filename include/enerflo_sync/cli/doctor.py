@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
+from rich.markup import escape
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, print_json
 from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
@@ -132,9 +133,11 @@ def _as_dict(check: Check) -> dict[str, object]:
 def _print(workplace: Workplace, checks: list[Check]) -> None:
     for check in checks:
         bad = check.failed or any(finding.severity is Severity.ERROR for finding in check.findings)
-        console.print(f"{'[red]✗[/]' if bad else '[green]✓[/]'} [bold]{check.name}[/]: {check.detail}")
+        console.print(
+            f"{'[red]✗[/]' if bad else '[green]✓[/]'} [bold]{check.name}[/]: {escape(check.detail)}"
+        )
         for finding in check.findings:
-            console.print(f"    {_MARKS[finding.severity]} {finding} {finding.next_step}", markup=True)
+            console.print(f"    {_MARKS[finding.severity]} {escape(f'{finding} {finding.next_step}')}")
     failed = [check for check in checks if check.failed]
     if failed:
         errors.print(f"enerflo-sync: {failed[0].name}: {failed[0].detail}", markup=False)

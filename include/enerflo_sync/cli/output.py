@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -56,7 +57,7 @@ def print_json(value: Any) -> None:
 
 def print_error(error: EnerfloSyncError) -> None:
     """Print one error as one sentence on standard error: what, where, what next."""
-    errors.print(f"[red]enerflo-sync:[/] {error}".replace("\n", "\n  "), markup=True)
+    errors.print(f"[red]enerflo-sync:[/] {escape(str(error))}".replace("\n", "\n  "))
 
 
 @contextmanager

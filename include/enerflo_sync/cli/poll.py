@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from rich.markup import escape
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json, progress_bars
 from enerflo_sync.jobs import open_workplace
@@ -69,6 +70,6 @@ def print_run(report: RunReport) -> None:
         ("notice", "Noticed"),
     ):
         for reason, count in sorted(report.reasons.get(group, {}).items()):
-            console.print(f"  {title}: {reason}" + ("" if group == "incomplete" else f" ({count:,})"))
+            console.print(f"  {title}: {escape(reason)}" + ("" if group == "incomplete" else f" ({count:,})"))
     if not report.read:
         console.print("  Enerflo listed no record at all: an empty account, or a key without rights.")

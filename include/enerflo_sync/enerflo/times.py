@@ -11,6 +11,7 @@ from enerflo_sync.errors import BadRecordError
 
 FIRST_YEAR = 1990
 LAST_YEAR = 2100
+_USUAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 _FIRST, _AFTER_LAST = f"{FIRST_YEAR}-", f"{LAST_YEAR + 1}-"
 _EMPTY = ("", "0000-00-00", "0000-00-00 00:00:00")
 # Epoch numbers of this size and above are milliseconds: as seconds they would lie past the year 5000.
@@ -57,7 +58,7 @@ def time_text(value: object) -> str | None:
 
     :raises BadRecordError: as :func:`parse_time`.
     """
-    if type(value) is str and len(value) == 19 and value[10] == " " and _FIRST <= value < _AFTER_LAST:
+    if type(value) is str and _USUAL.fullmatch(value) and _FIRST <= value < _AFTER_LAST:
         try:
             datetime.fromisoformat(value)
         except ValueError:

@@ -92,7 +92,7 @@ def _adders(order_id: int, values: Record) -> list[Row]:
                 text(adder, "name"),
                 number(adder, "cost", low=-MOST_MONEY, high=MOST_MONEY),
                 number(adder, "quantity", low=-INTEGER, high=INTEGER),
-                None if active is None else bool(active),
+                None if active is None else active not in (False, 0, "0", "false", "", []),
             )
     return list(found.values())
 

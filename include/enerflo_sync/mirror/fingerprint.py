@@ -15,8 +15,16 @@ from enerflo_sync.errors import BadRecordError
 VOLATILE = "logged_in_user"
 _VOLATILE_NAME = f'"{VOLATILE}"'.encode()
 _VOLATILE_MEMBER = re.compile(_VOLATILE_NAME + rb"\s*:\s*\{[^{}]*\}")
-# The query part of a pre-signed file URL: a credential, and new in every answer (REFERENCE §10).
-_SIGNED_QUERY = re.compile(rb'\?[^"\s]*(?:X-Amz-|Signature=|Expires=|[?&](?:token|sig)=)[^"]*')
+# The query part of a pre-signed file URL: a credential, and new in every answer (REFERENCE §10). PHP writes
+# `/` as `\/` and may write `&` as `\u0026`.
+_IN_URL = rb'(?:[^"\\\s]|\\/|\\u0026)'
+_SIGNED_QUERY = re.compile(
+    rb'(https?:(?:[^"\\\s?]|\\/)+)\?(?='
+    + _IN_URL
+    + rb"*?(?:X-Amz-|Signature=|Expires=|(?<=[?&])(?:token|sig)=))"
+    + _IN_URL
+    + rb"*"
+)
 # A JSON escape for NUL, which PostgreSQL refuses in text and jsonb; `\\u0000` is plain text and stays.
 _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -29,7 +37,7 @@ def stable_bytes(raw: bytes | memoryview) -> bytes:
     if start >= 0 and (member := _VOLATILE_MEMBER.match(data, start)):
         data = b"".join((data[:start], _VOLATILE_NAME, b":null", data[member.end() :]))
     if b"?" in data:
-        data = _SIGNED_QUERY.sub(b"", data)
+        data = _SIGNED_QUERY.sub(rb"\1", data)
     return data
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from enerflo_sync.mirror.fingerprint import content_hash, decode, raw_hash, stab
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Part, Resource, Row
 from enerflo_sync.mirror.tally import Tally
-from enerflo_sync.warehouse.bulk import Block, append, driver_connection, encode, merge
+from enerflo_sync.warehouse.bulk import Block, Owner, append, driver_connection, encode, merge
 from enerflo_sync.warehouse.schema import install_versions
 
 log = logging.getLogger(__name__)
@@ -127,17 +127,19 @@ class Intake:
             tally.read += 1
             stable = stable_bytes(raw)
             try:
-                if len(stable) > RECORD_LIMIT:
-                    raise BadRecordError("record_too_large")
                 record_id = resource.record_id(stable)
             except BadRecordError as error:
                 self._reject(batch, stable, error, None)
+                continue
+            if len(stable) > RECORD_LIMIT:
+                self._reject(batch, stable, BadRecordError("record_too_large"), record_id)
+                batch.ids.append(record_id)
                 continue
             if record_id in by_id:
                 tally.skipped += 1
                 tally.because("skipped", "repeated_on_page")
             by_id[record_id] = (stable, raw_hash(stable))
-        batch.ids = list(by_id)
+        batch.ids += by_id
         known = self._known(connection, observation.account, batch.ids)
         batch.all_new = not known
         moved = [record_id for record_id in by_id if known.get(record_id, b"") != by_id[record_id][1]]
@@ -186,16 +188,22 @@ class Intake:
         Another key order, white space or spelling of a number is no new content.
         """
         data, usual = stable, None
+        try:
+            stable.decode()
+        except UnicodeDecodeError:
+            raise BadRecordError("not_utf8") from None
         if stored is None and self.resource.read_usual is not None and b"\\u0000" not in stable:
             usual = self.resource.read_usual(stable)
         if usual is not None:
             contents: Sequence[Sequence[Row] | None] = usual
         else:
             record, data = decode(stable)
-            if stored is not None and msgspec.json.decode(stored) == record:
+            if stored is not None and _same(msgspec.json.decode(stored), record):
                 return False
             contents = self.resource.read(record)
             self._notice(batch, record, stable, data)
+        if contents[0] is None or contents[0][0][0] != record_id:
+            raise BadRecordError("two_ids", field=self.resource.id_field)
         self._add(batch, record_id, contents, digest, data)
         return True
 
@@ -251,13 +259,45 @@ class Intake:
         merged = merge(connection, own.table, columns, own_block, believed_new=new)
         if versions.rows:
             append(connection, install_versions, VERSION_COLUMNS, versions, believed_new=new)
+        # Where all records are new, none of them can have lost a row that it listed before.
+        new = new and merged.inserted == len(batch.changed)
+        told = set(batch.changed).difference(batch.untold)
         for part, block in zip(contained, contents, strict=True):
-            merge(connection, part.table, (*part.columns, *SEEN), block, believed_new=new)
-            # Where all records are new, none of them can have lost a row that it listed before.
-            if merged.inserted < len(batch.changed):
-                told = set(batch.changed).difference(batch.untold)
-                _tombstone_unlisted(connection, part, told, batch.observation)
+            self._merge_part(connection, part, block, told, batch.observation, believed_new=new)
         return merged.written
+
+    def refuse(self, connection: sa.Connection, raw: bytes | memoryview, observation: Observation) -> Batch:
+        """Put a record aside that the warehouse itself refused, in the caller's transaction."""
+        batch = Batch(observation, tally=Tally(read=1))
+        stable = stable_bytes(raw)
+        try:
+            record_id = self.resource.record_id(stable)
+            batch.ids.append(record_id)
+        except BadRecordError:
+            record_id = None
+        self._reject(batch, stable, BadRecordError("refused_by_the_warehouse"), record_id)
+        quarantine.put_aside(connection, observation.account, batch.rejected, observation.observed_at)
+        return batch
+
+    def _merge_part(
+        self,
+        connection: sa.Connection,
+        part: Part,
+        block: Block,
+        told: Collection[int],
+        observation: Observation,
+        *,
+        believed_new: bool = False,
+    ) -> int:
+        """Bring in what belongs to records, unless a newer answer told of them; return the rows changed."""
+        owner = Owner(self.resource.table, self.resource.id_column, part.owner or "")
+        columns = (*part.columns, *SEEN)
+        written = merge(
+            connection, part.table, columns, block, believed_new=believed_new, owner=owner
+        ).written
+        if not believed_new:
+            written += _tombstone_unlisted(connection, part, owner, told, observation)
+        return written
 
     def store_contents(
         self, connection: sa.Connection, raw: bytes, observation: Observation, record_id: int
@@ -272,21 +312,30 @@ class Intake:
         except BadRecordError as error:
             batch = Batch(observation, tally=tally)
             self._reject(batch, stable_bytes(raw), error, record_id)
-            quarantine.put_aside(connection, observation.account, batch.rejected, observation.observed_at)
+            # Under what could not be read: the record's own row in the list may be right.
+            items = [replace(item, table_name=self.resource.parts[1].table.name) for item in batch.rejected]
+            quarantine.put_aside(connection, observation.account, items, observation.observed_at)
             return tally
+        keys = [self.resource.key(record_id)]
+        quarantine.settle(connection, observation.account, self.resource.parts[1].table.name, keys)
         written = 0
         for part, rows in zip(self.resource.parts[1:], contents, strict=True):
             if rows is not None:
                 seen = (observation.account, observation.observed_at, observation.observed_by)
                 block = encode(connection, [(*row, *seen) for row in rows])
-                written += merge(connection, part.table, (*part.columns, *SEEN), block).written
-                written += _tombstone_unlisted(connection, part, {record_id}, observation)
+                written += self._merge_part(connection, part, block, {record_id}, observation)
         tally.applied, tally.unchanged = (1, 0) if written else (0, 1)
         return tally
 
 
+def _same(stored: object, record: object) -> bool:
+    """Return whether two decoded records say the same; true is not 1."""
+    encoder = msgspec.json.Encoder(order="deterministic")
+    return encoder.encode(stored) == encoder.encode(record)
+
+
 def _tombstone_unlisted(
-    connection: sa.Connection, part: Part, owners: Collection[int], observation: Observation
+    connection: sa.Connection, part: Part, owner: Owner, told: Collection[int], observation: Observation
 ) -> int:
     """Mark rows that their record no longer lists, and count them: the record's own list is the evidence."""
     key = [column.name for column in part.table.primary_key.columns]
@@ -296,7 +345,9 @@ def _tombstone_unlisted(
         f"/* enerflo-sync: unlisted {part.table.name} */"  # noqa: S608 - names of the declared schema
         f" update {part.table.fullname} t set deleted_at = %s from unnest(%s::bigint[]) as u(id)"
         f" where t.account = %s and t.{part.owner} = u.id and t.deleted_at is null and t.observed_at <= %s"
+        f" and not exists (select from {owner.table.fullname} o where o.account = t.account"
+        f" and o.{owner.id_column} = u.id and o.observed_at > %s)"
         f" and not exists (select from stage_{part.table.name} s where {same})",
-        (at, list(owners), observation.account, at),
+        (at, list(told), observation.account, at, at),
     )
     return cursor.rowcount

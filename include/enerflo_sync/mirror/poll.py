@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
@@ -17,9 +18,15 @@ from enerflo_sync.enerflo.customers import walk_customers
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.enerflo.installs import read_install, walk_installs
 from enerflo_sync.enerflo.notes import walk_notes
-from enerflo_sync.enerflo.pages import PageWalk
+from enerflo_sync.enerflo.pages import Page, PageWalk
 from enerflo_sync.enerflo.statuses import read_status_rows
-from enerflo_sync.errors import ContractDriftError, FatalError, NotFoundError
+from enerflo_sync.errors import (
+    BadRecordError,
+    ContractDriftError,
+    FatalError,
+    NotFoundError,
+    RetriableError,
+)
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
@@ -33,6 +40,7 @@ from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.statuses import STATUSES
 from enerflo_sync.mirror.sweep import ShrunkSourceError, Sweep
+from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
@@ -103,10 +111,13 @@ class _Poll:
     def _walk(self, walk: Callable[..., PageWalk]) -> PageWalk:
         return walk(self.client, per_page=self.options.per_page, floor=self.options.min_per_page)
 
+    def _guard(self) -> float | None:
+        return None if self.options.accept_shrink else self.options.shrink_guard
+
     def _statuses(self) -> None:
         observed_at = self.clock.now()
         records = read_status_rows(self.client)
-        sweep = Sweep(self.connection, STATUSES, self.run.account, guard=None)
+        sweep = Sweep(self.connection, STATUSES, self.run.account, self._guard())
         with self.connection.begin():
             batch = Intake(STATUSES).take(self.connection, records, self.observation(observed_at))
             sweep.note(batch.ids)
@@ -116,8 +127,7 @@ class _Poll:
 
     def _sweep(self, resource: Resource, walk: PageWalk) -> None:
         started_at = self.clock.now()
-        guard = None if self.options.accept_shrink else self.options.shrink_guard
-        sweep = Sweep(self.connection, resource, self.run.account, guard)
+        sweep = Sweep(self.connection, resource, self.run.account, self._guard())
         intake = Intake(resource)
         self._store(resource, walk, intake, sweep)
         if not walk.complete:
@@ -138,42 +148,82 @@ class _Poll:
     def _store(self, resource: Resource, walk: PageWalk, intake: Intake, sweep: Sweep | None) -> None:
         """Store page after page, each in a transaction of its own, while the next ones are prepared."""
         done = 0
-        for batch, total in read_ahead(self._prepared(walk, intake, sweep), self.options.read_ahead):
-            with self.connection.begin():
-                # The run's own record is committed for good, and everything before it with it; a page that a
-                # power cut takes is read again.
-                self.connection.exec_driver_sql("set local synchronous_commit = off")
-                intake.store(self.connection, batch)
-                mark_due(self.connection, self.run.account, batch.untold)
-                if sweep is not None:
-                    sweep.note(batch.ids)
-            self.run.count(resource.name, batch.tally)
-            done += batch.tally.read
-            self.progress(resource.name, done, total)
+        for batch, page in read_ahead(self._prepared(walk, intake, sweep), self.options.read_ahead):
+            try:
+                tally = self._store_page(intake, batch, sweep)
+            except (psycopg.DataError, psycopg.errors.CardinalityViolation):
+                # One record holds what the warehouse refuses: find it, and put only that one aside.
+                self.connection.rollback()
+                tally = self._store_one_by_one(intake, page, sweep)
+            self.run.count(resource.name, tally)
+            done += tally.read
+            self.progress(resource.name, done, page.total)
 
-    def _prepared(
-        self, walk: PageWalk, intake: Intake, sweep: Sweep | None
-    ) -> Iterator[tuple[Batch, int | None]]:
-        """Yield the walk's pages, parsed as far as they changed, with the total that the page named."""
+    def _store_page(self, intake: Intake, batch: Batch, sweep: Sweep | None) -> Tally:
+        with self.connection.begin():
+            # The run's own record is committed for good, and everything before it with it; a page that a
+            # power cut takes is read again.
+            self.connection.exec_driver_sql("set local synchronous_commit = off")
+            intake.store(self.connection, batch)
+            mark_due(self.connection, self.run.account, batch.untold)
+            if sweep is not None:
+                sweep.note(batch.ids)
+        return batch.tally
+
+    def _store_one_by_one(self, intake: Intake, page: Page, sweep: Sweep | None) -> Tally:
+        tally = Tally()
+        observation = self.observation(page.requested_at)
+        for raw in page.records:
+            try:
+                with self.connection.begin():
+                    batch = intake.prepare(self.connection, [raw], observation)
+                tally.add(self._store_page(intake, batch, sweep))
+            except psycopg.DataError:
+                self.connection.rollback()
+                with self.connection.begin():
+                    batch = intake.refuse(self.connection, raw, observation)
+                    if sweep is not None:
+                        sweep.note(batch.ids)
+                tally.add(batch.tally)
+        return tally
+
+    def _prepared(self, walk: PageWalk, intake: Intake, sweep: Sweep | None) -> Iterator[tuple[Batch, Page]]:
+        """Yield the walk's pages, parsed as far as they changed."""
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lookups:
             for page in read_ahead(walk, self.options.read_ahead):
                 if sweep is not None and page.total is not None:
                     sweep.check(page.total)
                 observation = self.observation(page.requested_at)
-                yield intake.prepare(lookups, page.records, observation), page.total
+                yield intake.prepare(lookups, page.records, observation), page
+
+    def _read_directly(self, install_id: int) -> bytes | None:
+        """Return one install; None where it cannot be read now, which the run's report says.
+
+        :raises NotFoundError: there is none.
+        :raises AuthenticationError: the key is not accepted any more.
+        """
+        try:
+            return read_install(self.client, install_id)
+        except (NotFoundError, AuthenticationError):
+            raise
+        except (BadRecordError, FatalError, ContractDriftError, RetriableError) as error:
+            log.warning("direct_read_failed install=%s error=%s", install_id, type(error).__name__)
+            self.run.incomplete("milestones", f"install {install_id}: {error}")
+            return None
 
     def _confirm_absent(self, intake: Intake, sweep: Sweep, now: datetime) -> None:
         """Read absent installs directly: a 404 is evidence of deletion, anything else that it is there."""
         for install_id in sweep.absentees(now, self.options.confirmations):
             observed_at = self.clock.now()
             try:
-                records: Iterable[bytes] = [read_install(self.client, install_id)]
+                raw = self._read_directly(install_id)
             except NotFoundError:
                 with self.connection.begin():
                     self.run.notice("installs", "deleted", sweep.bury(install_id, observed_at))
-            else:
+                continue
+            if raw is not None:
                 with self.connection.begin():
-                    batch = intake.take(self.connection, records, self.observation(observed_at))
+                    batch = intake.take(self.connection, [raw], self.observation(observed_at))
                 self.run.count("installs", batch.tally)
 
     def _read_details(self, intake: Intake) -> None:
@@ -183,15 +233,16 @@ class _Poll:
         for done, install_id in enumerate(due, start=1):
             observation = self.observation(self.clock.now())
             try:
-                raw = read_install(self.client, install_id)
+                raw = self._read_directly(install_id)
             except NotFoundError:
                 # The next sweep will not name it either, and then it is gone.
-                with self.connection.begin():
-                    mark_read(self.connection, self.run.account, install_id, observation.observed_at)
-                continue
+                raw = None
             with self.connection.begin():
-                tally = intake.store_contents(self.connection, raw, observation, install_id)
+                # Whatever came of it, the others have their turn first.
                 mark_read(self.connection, self.run.account, install_id, observation.observed_at)
+                tally = Tally()
+                if raw is not None:
+                    tally = intake.store_contents(self.connection, raw, observation, install_id)
             self.run.count("milestones", tally)
             self.progress("milestones", done, len(due))
 

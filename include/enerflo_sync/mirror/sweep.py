@@ -48,7 +48,7 @@ class Sweep:
         self._seen = f"seen_{resource.table.name}"
         with connection.begin():
             driver = driver_connection(connection)
-            driver.execute(f"drop table if exists {self._seen}")
+            driver.execute(f"drop table if exists pg_temp.{self._seen}")
             driver.execute(f"create temporary table {self._seen} (id bigint not null)")
             self.known = self._live()
 
@@ -69,7 +69,9 @@ class Sweep:
         :raises ShrunkSourceError: they are not.
         """
         missing = self.known - total
-        if self.guard is not None and missing > max(SMALLEST_SHRINK, self.guard * self.known):
+        if self.guard is None or not missing:
+            return
+        if missing > max(SMALLEST_SHRINK, self.guard * self.known) or not total:
             raise ShrunkSourceError(
                 f"Enerflo lists {total:,} {self.resource.name} where the mirror holds {self.known:,}.",
                 where=f"account {self.account}, sweep of {self.resource.name}",

@@ -40,6 +40,18 @@ def driver_connection(connection: sa.Connection) -> psycopg.Connection[Any]:
 
 
 @dataclass(frozen=True)
+class Owner:
+    """The record that staged rows belong to.
+
+    :param column: the staged column that holds the record's id.
+    """
+
+    table: sa.Table
+    id_column: str
+    column: str
+
+
+@dataclass(frozen=True)
 class Block:
     """Rows as COPY takes them: text format, one line a row. It can be sent as often as needed."""
 
@@ -75,6 +87,7 @@ def stage(connection: sa.Connection, table: sa.Table, columns: Sequence[str], bl
         f"create temporary table if not exists {name}"
         f" (like {table.fullname} including storage including compression) on commit delete rows"
     )
+    driver.execute(f"delete from {name}")  # noqa: S608 - a name of the declared schema
     for column in table.columns:
         if not column.nullable and column.name not in columns:
             driver.execute(f"alter table {name} alter column {column.name} drop not null")
@@ -111,6 +124,7 @@ def merge(
     block: Block,
     *,
     believed_new: bool = False,
+    owner: Owner | None = None,
 ) -> Merged:
     """Insert the rows that are new and update those whose content differs; leave the others untouched.
 
@@ -120,16 +134,17 @@ def merge(
     :param columns: the staged columns, with every key column among them.
     :param block: rows in the order of ``columns``; each key at most once.
     :param believed_new: none of them is likely to be there yet: try the short way first.
+    :param owner: rows whose owner was observed later are left out: their answer is an old one.
     """
     if believed_new and _send_new(connection, table, columns, block):
         return Merged(inserted=block.rows)
     name = stage(connection, table, columns, block)
-    result = driver_connection(connection).execute(merge_statement(table, columns, source=name))
+    result = driver_connection(connection).execute(merge_statement(table, columns, name, owner))
     inserted, updated = result.fetchone() or (0, 0)
     return Merged(inserted, updated)
 
 
-def merge_statement(table: sa.Table, columns: Sequence[str], *, source: str) -> str:
+def merge_statement(table: sa.Table, columns: Sequence[str], source: str, owner: Owner | None) -> str:
     """Return the statement that brings ``source`` into ``table`` and counts what it wrote."""
     key = [column.name for column in table.primary_key.columns]
     values = [name for name in columns if name not in key]
@@ -145,12 +160,19 @@ def merge_statement(table: sa.Table, columns: Sequence[str], *, source: str) -> 
         assignments += [f"{name} = null" for name in lifted]
         gone = " or ".join(f"t.{name} is not null" for name in lifted)
         differs = f"({differs} or {gone}) and excluded.observed_at >= t.observed_at"
+    fresh = ""
+    if owner is not None:
+        fresh = (
+            f"where not exists (select from {owner.table.fullname} o where o.account = s.account"
+            f" and o.{owner.id_column} = s.{owner.column} and o.observed_at > s.observed_at)"
+        )
     action = f"update set {', '.join(assignments)} where {differs}" if content else "nothing"
     return f"""
         /* enerflo-sync: merge into {table.fullname} */
         with written as (
             insert into {table.fullname} as t ({", ".join(columns)})
-            select {", ".join(columns)} from {source}
+            select {", ".join(columns)} from {source} s
+            {fresh}
             on conflict ({", ".join(key)}) do {action}
             returning (xmax = 0) as inserted
         )

@@ -55,10 +55,16 @@ def start_run(connection: sa.Connection, account: str, job: str, run_id: str, no
     values = {"account": account, "run_id": run_id, "job": job, "started_at": now, "state": "failed"}
     statement = insert(runs).values(values)
     # A retried Airflow task carries the run id of its first try.
+    counts = dict.fromkeys(("read", "applied", "unchanged", "quarantined", "skipped", "requests"), 0)
+    fresh: dict[str, Any] = {
+        "started_at": now,
+        "finished_at": None,
+        "state": "failed",
+        "reasons": {},
+        "resources": {},
+    }
     connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["account", "run_id"], set_={"started_at": now, "finished_at": None}
-        )
+        statement.on_conflict_do_update(index_elements=["account", "run_id"], set_={**fresh, **counts})
     )
 
 

@@ -222,7 +222,7 @@ quarantine = _sync_table(
     _required("state"),
     # Which record it is about, where that is known: the mirror table and its key.
     Column("table_name", Text),
-    Column("key", JSONB),
+    Column("key", JSONB(none_as_null=True)),
     # The rejected bytes themselves: bytea, since text and jsonb refuse NUL.
     Column("payload", LargeBinary),
     PrimaryKeyConstraint("account", "item_id"),

@@ -1,0 +1,153 @@
+"""The one path into the mirror, step by step: what is known may be old, answers may overtake each other."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.mirror.customers import CUSTOMERS
+from enerflo_sync.mirror.fingerprint import stable_bytes
+from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.mirror.intake import Batch, Intake, Observation
+from enerflo_sync.mirror.notes import NOTES
+from enerflo_sync.mirror.resource import Resource
+
+AT = datetime(2026, 3, 2, 8, tzinfo=UTC)
+TWO = b'{"id":5,"status_name":"New","all_milestones":[{"milestone":{"id":1}},{"milestone":{"id":2}}]}'
+ONE = b'{"id":5,"status_name":"Old","all_milestones":[{"milestone":{"id":1}}]}'
+
+
+def observed(minutes: int) -> Observation:
+    return Observation("default", AT + timedelta(minutes=minutes), "poll", f"poll:{minutes}")
+
+
+def prepare(warehouse: sa.Engine, resource: Resource, minutes: int, *records: bytes) -> Batch:
+    with warehouse.connect() as connection:
+        return Intake(resource).prepare(connection, list(records), observed(minutes))
+
+
+def store(warehouse: sa.Engine, resource: Resource, batch: Batch) -> Batch:
+    with warehouse.begin() as connection:
+        return Intake(resource).store(connection, batch)
+
+
+def take(warehouse: sa.Engine, resource: Resource, minutes: int, *records: bytes) -> Batch:
+    return store(warehouse, resource, prepare(warehouse, resource, minutes, *records))
+
+
+def rows(warehouse: sa.Engine, statement: str) -> list[Any]:
+    with warehouse.connect() as connection:
+        return [tuple(row) for row in connection.execute(sa.text(statement))]
+
+
+ALIVE = "select milestone_id from enerflo.milestones where deleted_at is null order by 1"
+
+
+def test_an_old_answer_that_is_stored_late_changes_nothing(warehouse: sa.Engine) -> None:
+    take(warehouse, INSTALLS, 0, b'{"id":5,"status_name":"First","all_milestones":[{"milestone":{"id":2}}]}')
+    old = prepare(warehouse, INSTALLS, 1, ONE)
+    take(warehouse, INSTALLS, 2, TWO)
+    store(warehouse, INSTALLS, old)
+    assert rows(warehouse, "select status_name from enerflo.installs") == [("New",)]
+    assert rows(warehouse, ALIVE) == [(1,), (2,)]
+
+
+def test_an_old_answers_milestone_dates_change_nothing_either(warehouse: sa.Engine) -> None:
+    form = '{"id":5,"status_name":"%s","all_milestones":[{"milestone":{"id":1},"due_at":"%s 00:00:00"}]}'
+    take(warehouse, INSTALLS, 0, (form % ("First", "2026-01-01")).encode())
+    old = prepare(warehouse, INSTALLS, 1, (form % ("Second", "2026-02-02")).encode())
+    take(warehouse, INSTALLS, 2, (form % ("Third", "2026-01-01")).encode())
+    store(warehouse, INSTALLS, old)
+    assert rows(warehouse, "select due_at::date::text from enerflo.milestones") == [("2026-01-01",)]
+
+
+def test_a_record_that_was_thought_new_and_was_not_loses_no_milestone(warehouse: sa.Engine) -> None:
+    first = prepare(warehouse, INSTALLS, 0, TWO)
+    again = prepare(warehouse, INSTALLS, 1, TWO, b'{"id":6,"all_milestones":[]}')
+    store(warehouse, INSTALLS, first)
+    assert again.all_new
+    store(warehouse, INSTALLS, again)
+    assert rows(warehouse, ALIVE) == [(1,), (2,)]
+    assert rows(warehouse, "select count(*) from enerflo.installs") == [(2,)]
+
+
+def test_a_known_record_that_grows_too_large_still_counts_as_seen(warehouse: sa.Engine) -> None:
+    note = b'{"note_id":7,"note":"%s"}'
+    batch = prepare(warehouse, NOTES, 0, note % (b"x" * 2_000_000))
+    assert batch.ids == [7]
+    assert batch.tally.quarantined == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (b"see https://x.io/y?a=1&token=abc please call back", b"see https://x.io/y please call back"),
+        (b"https:\\/\\/x.io\\/y?Expires=1&Signature=s", b"https:\\/\\/x.io\\/y"),
+        (b"https://x.io/y?token=abc", b"https://x.io/y"),
+        (b'link \\"https://x.io/y?a=1&sig=abc\\" is here', b'link \\"https://x.io/y\\" is here'),
+        (
+            b"Really?Expires=never, she said. Second sentence",
+            b"Really?Expires=never, she said. Second sentence",
+        ),
+        (b"https://x.io/y?page=2", b"https://x.io/y?page=2"),
+    ],
+)
+def test_only_the_query_of_a_signed_address_is_left_out(text: bytes, kept: bytes) -> None:
+    assert stable_bytes(b'{"note":"' + text + b'"}') == b'{"note":"' + kept + b'"}'
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (b'{"id":5,"all_milestones":[],"utility":{"company":"\xff"}}', "not_utf8"),
+        (b'{"id":5,"all_milestones":[],"id":6}', "two_ids at id"),
+        (
+            '{"id":5,"all_milestones":[],"system_size":"\uff11\uff12"}'.encode(),
+            "expected_number at system_size",
+        ),
+        (b'{"id":5,"all_milestones":[],"system_size":"1e-20000"}', "expected_number at system_size"),
+        (b'{"id":5,"all_milestones":[],"panel_count":"1e3000000"}', "expected_whole_number at panel_count"),
+        (b'{"id":5,"all_milestones":[],"created_at":"2024-02-30 00:00:00"}', "not_a_time at created_at"),
+    ],
+)
+def test_what_python_reads_and_postgresql_would_not_is_put_aside(
+    warehouse: sa.Engine, record: bytes, reason: str
+) -> None:
+    batch = take(warehouse, INSTALLS, 0, record, b'{"id":9,"all_milestones":[]}')
+    batch.tally.check("test")
+    assert rows(warehouse, "select install_id from enerflo.installs") == [(9,)]
+    assert rows(warehouse, "select reason from sync.quarantine") == [(reason,)]
+
+
+def test_a_record_without_an_id_does_not_stop_later_polls(warehouse: sa.Engine) -> None:
+    for minute in range(3):
+        take(warehouse, NOTES, minute, b'{"note": "whose?"}', b'{"note_id": 3}')
+    assert rows(warehouse, "select key, count from sync.quarantine") == [(None, 3)]
+
+
+def test_a_dismissed_item_stays_dismissed_and_a_replayed_one_opens_again(warehouse: sa.Engine) -> None:
+    bad, good = b'{"note_id": 3, "created_at": "soon"}', b'{"note_id": 3}'
+    take(warehouse, NOTES, 0, bad)
+    take(warehouse, NOTES, 1, good)
+    assert rows(warehouse, "select state from sync.quarantine") == [("replayed",)]
+    take(warehouse, NOTES, 2, bad)
+    assert rows(warehouse, "select state from sync.quarantine") == [("open",)]
+    with warehouse.begin() as connection:
+        connection.execute(sa.text("update sync.quarantine set state = 'dismissed'"))
+    take(warehouse, NOTES, 3, bad)
+    assert rows(warehouse, "select state from sync.quarantine") == [("dismissed",)]
+
+
+def test_true_is_not_one(warehouse: sa.Engine) -> None:
+    take(warehouse, INSTALLS, 0, b'{"id":5,"all_milestones":[],"panel_count":1}')
+    batch = take(warehouse, INSTALLS, 1, b'{"id":5,"all_milestones":[],"panel_count":true}')
+    assert batch.tally.quarantined == 1
+
+
+def test_a_change_in_a_field_that_no_column_holds_writes_no_row(warehouse: sa.Engine) -> None:
+    take(warehouse, CUSTOMERS, 0, b'{"id":5,"first_name":"A","details":"x"}')
+    batch = take(warehouse, CUSTOMERS, 1, b'{"id":5,"first_name":"A","details":"y"}')
+    assert (batch.tally.applied, batch.tally.unchanged) == (0, 1)
