@@ -15,16 +15,13 @@ from enerflo_sync.errors import BadRecordError
 VOLATILE = "logged_in_user"
 _VOLATILE_NAME = f'"{VOLATILE}"'.encode()
 _VOLATILE_MEMBER = re.compile(_VOLATILE_NAME + rb"\s*:\s*\{[^{}]*\}")
-# The query part of a pre-signed file URL: a credential, and new in every answer (REFERENCE §10). PHP writes
-# `/` as `\/` and may write `&` as `\u0026`.
-_IN_URL = rb'(?:[^"\\\s]|\\/|\\u0026)'
-_SIGNED_QUERY = re.compile(
-    rb'(https?:(?:[^"\\\s?]|\\/)+)\?(?='
-    + _IN_URL
-    + rb"*?(?:X-Amz-|Signature=|Expires=|(?<=[?&])(?:token|sig)=))"
-    + _IN_URL
-    + rb"*"
-)
+# The query part of an address, as far as it goes within a JSON string: PHP writes `/` as `\/`, and may write
+# `&` as `\u0026`.
+_QUERY = re.compile(rb'\?(?:[^"\\\s]++|\\/|\\u0026)*+')
+# A pre-signed file URL: its query is a credential, and new in every answer (REFERENCE §10).
+_SIGNED = re.compile(rb"X-Amz-|Signature=|Expires=|(?:[?&]|\\u0026)(?:token|sig)=")
+_ADDRESS = re.compile(rb'https?:(?:[^"\\\s?]|\\/)+')
+_LONGEST_ADDRESS = 2_000
 # A JSON escape for NUL, which PostgreSQL refuses in text and jsonb; `\\u0000` is plain text and stays.
 _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -37,8 +34,17 @@ def stable_bytes(raw: bytes | memoryview) -> bytes:
     if start >= 0 and (member := _VOLATILE_MEMBER.match(data, start)):
         data = b"".join((data[:start], _VOLATILE_NAME, b":null", data[member.end() :]))
     if b"?" in data:
-        data = _SIGNED_QUERY.sub(rb"\1", data)
+        data = _QUERY.sub(_without_signature, data)
     return data
+
+
+def _without_signature(query: re.Match[bytes]) -> bytes:
+    """Return nothing for the query of a signed address, and anything else as it is."""
+    if not _SIGNED.search(query[0]):
+        return query[0]
+    text, end = query.string, query.start()
+    begin = text.rfind(b"http", max(0, end - _LONGEST_ADDRESS), end)
+    return b"" if begin >= 0 and _ADDRESS.fullmatch(text, begin, end) else query[0]
 
 
 def raw_hash(stable: bytes) -> bytes:
