@@ -33,18 +33,26 @@ def stable_bytes(raw: bytes | memoryview) -> bytes:
     start = data.rfind(_VOLATILE_NAME)
     if start >= 0 and (member := _VOLATILE_MEMBER.match(data, start)):
         data = b"".join((data[:start], _VOLATILE_NAME, b":null", data[member.end() :]))
-    if b"?" in data:
-        data = _QUERY.sub(_without_signature, data)
-    return data
+    return _without_signatures(data)
 
 
-def _without_signature(query: re.Match[bytes]) -> bytes:
-    """Return nothing for the query of a signed address, and anything else as it is."""
-    if not _SIGNED.search(query[0]):
-        return query[0]
-    text, end = query.string, query.start()
-    begin = text.rfind(b"http", max(0, end - _LONGEST_ADDRESS), end)
-    return b"" if begin >= 0 and _ADDRESS.fullmatch(text, begin, end) else query[0]
+def _without_signatures(data: bytes) -> bytes:
+    """Return ``data`` without the queries of its signed addresses."""
+    kept, done = [], 0
+    at = data.find(b"?")
+    while at >= 0:
+        query = _QUERY.match(data, at)
+        end = query.end() if query else at + 1
+        if _SIGNED.search(data, at, end) and _ends_an_address(data, at):
+            kept.append(data[done:at])
+            done = end
+        at = data.find(b"?", end)
+    return b"".join((*kept, data[done:])) if kept else data
+
+
+def _ends_an_address(data: bytes, end: int) -> bool:
+    begin = data.rfind(b"http", max(0, end - _LONGEST_ADDRESS), end)
+    return begin >= 0 and _ADDRESS.fullmatch(data, begin, end) is not None
 
 
 def raw_hash(stable: bytes) -> bytes:
