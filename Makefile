@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV ?= $(shell command -v uv || echo .uv/bin/uv)
 export UV_PYTHON_DOWNLOADS = never
+# The machine's own certificates, as pip uses them: behind a company's proxy uv's built-in list is not enough.
+export UV_SYSTEM_CERTS = true
 SYNC = $(UV) sync --quiet --frozen --all-extras --group dev
 RUN = .venv/bin
 

@@ -261,3 +261,15 @@ def test_a_quarantined_poll_of_one_resource_leaves_the_others_ok(company: Compan
     report = company.poll(PollResource.STATUSES, PollResource.INSTALLS)
     assert report.resources["statuses"]["quarantined"] == 0
     assert report.resources["installs"]["quarantined"] == 1
+
+
+def test_a_record_that_only_the_warehouse_refuses_is_put_aside_alone(company: Company) -> None:
+    victim = next(company.world.truth.installs()).install_id
+    number = company.world.number_of(victim)
+    spoilt = company.world.rendered(number).replace(b'"utility":{', b'"utility":{"volts":1e200000,', 1)
+    assert b"1e200000" in spoilt
+    company.world._rendered[number] = spoilt
+    report = company.poll(PollResource.INSTALLS)
+    assert (report.state, report.quarantined, report.applied) == (RunState.PARTIAL, 1, 59)
+    assert company.rows("select key, state from sync.quarantine") == [({"install_id": victim}, "open")]
+    assert company.poll(PollResource.INSTALLS).unchanged == 59
