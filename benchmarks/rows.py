@@ -83,10 +83,10 @@ class Planted:
     by_cause: dict[str, int]
 
     @classmethod
-    def of(cls, rows: int, *, changed: bool = False) -> Planted:
+    def of(cls, rows: int, *, changed_per: int = 0) -> Planted:
         """Return what is planted in so many rows.
 
-        :param changed: whether :func:`change_statement` was run, a moment ago.
+        :param changed_per: the ``per`` with which :func:`change_statement` was run a moment ago, if it was.
         """
         causes: Counter[str] = Counter()
         sides: Counter[str] = Counter()
@@ -94,7 +94,7 @@ class Planted:
             voided = hundred % 7 == 3
             sides["differing"] += 1
             causes["voided" if voided else "unexplained"] += 1
-            if changed:
+            if changed_per and hundred % (changed_per // 100) == 0:
                 sides["differing"] += 1
                 causes["voided" if voided else "in_flight"] += 1
             if hundred % 10 == 0:
@@ -105,10 +105,10 @@ class Planted:
         return cls(sides["only_left"], sides["only_right"], sides["differing"], dict(causes))
 
 
-def change_statement() -> str:
-    """Return the statement by which one CRM row in a hundred, alike so far, is edited now."""
+def change_statement(per: int) -> str:
+    """Return the statement by which one CRM row in ``per``, a multiple of 100, is edited now."""
     return (
-        f"update {RIGHT} set panel_count = panel_count + 1, updated_at = now() where ({KEY} - 1) % 100 = 50"
+        f"update {RIGHT} set panel_count = panel_count + 1, updated_at = now() where ({KEY} - 1) % {per} = 50"
     )
 
 

@@ -18,6 +18,9 @@ from enerflo_sync.warehouse.migrate import migrate
 
 SHOWN_SETTINGS = ("server_version", "shared_buffers", "fsync", "max_wal_size", "default_toast_compression")
 
+# As large as the compared tables, and what PostgreSQL's own advice comes to on such a machine.
+SERVER_SETTINGS = {"shared_buffers": "1GB"}
+
 
 class Warehouse:
     """One server; contenders get databases of their own in it.
@@ -38,6 +41,12 @@ class Warehouse:
     def _command(self, statement: str) -> None:
         with self._admin.connect() as connection:
             connection.execute(sa.text(statement))
+
+    def configure(self, settings: dict[str, str]) -> None:
+        """Give the server other settings from its next start on."""
+        for name, value in settings.items():
+            self._command(f"alter system set {name} = '{value}'")
+        self._admin.dispose()
 
     def cpu_seconds(self) -> float:
         """Return the CPU seconds of the server and all its backends so far."""
@@ -92,5 +101,8 @@ class Warehouse:
 @contextmanager
 def embedded_warehouse() -> Iterator[Warehouse]:
     """Run the embedded server in a temporary folder until the end of the block."""
-    with tempfile.TemporaryDirectory(prefix="bench-pg-") as folder, embedded_postgres(Path(folder)) as url:
-        yield Warehouse(url)
+    with tempfile.TemporaryDirectory(prefix="bench-pg-") as folder:
+        with embedded_postgres(Path(folder)) as url:
+            Warehouse(url).configure(SERVER_SETTINGS)
+        with embedded_postgres(Path(folder)) as url:
+            yield Warehouse(url)

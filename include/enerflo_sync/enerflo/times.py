@@ -11,7 +11,6 @@ from enerflo_sync.errors import BadRecordError
 
 FIRST_YEAR = 1990
 LAST_YEAR = 2100
-_USUAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 _FIRST, _AFTER_LAST = f"{FIRST_YEAR}-", f"{LAST_YEAR + 1}-"
 _EMPTY = ("", "0000-00-00", "0000-00-00 00:00:00")
 # Epoch numbers of this size and above are milliseconds: as seconds they would lie past the year 5000.
@@ -58,7 +57,7 @@ def time_text(value: object) -> str | None:
 
     :raises BadRecordError: as :func:`parse_time`.
     """
-    if type(value) is str and _USUAL.fullmatch(value) and _FIRST <= value < _AFTER_LAST:
+    if type(value) is str and _FIRST <= value < _AFTER_LAST and _is_usual(value):
         try:
             datetime.fromisoformat(value)
         except ValueError:
@@ -66,6 +65,11 @@ def time_text(value: object) -> str | None:
         return value + "+00"
     moment = parse_time(value)
     return None if moment is None else moment.isoformat()
+
+
+def _is_usual(value: str) -> bool:
+    """Return whether text that is a time at all stands in the form ``YYYY-MM-DD HH:MM:SS``."""
+    return len(value) == 19 and (value[7], value[10], value[13], value[16]) == ("-", " ", ":", ":")
 
 
 def parse_date(value: object) -> date | None:

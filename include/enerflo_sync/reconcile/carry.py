@@ -17,13 +17,22 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.report import Cause
 
 # Causes that stay until one of the two rows moves, its install is voided or it falls into quarantine.
-SETTLED = (
+_SETTLED = (
     Cause.DELETED_IN_ENERFLO,
     Cause.MISSING_IN_CRM,
     Cause.MISSING_IN_ENERFLO,
     Cause.EQUAL_AFTER_NORMALISATION,
     Cause.UNEXPLAINED,
 )
+
+
+def settled_causes(plan: Comparison) -> list[str]:
+    """Return the causes that a row's difference keeps while the row does not move.
+
+    An install's row carries the status by which it is voided; what belongs to an install does not.
+    """
+    own = (Cause.VOIDED,) if plan.is_installs else ()
+    return [str(cause) for cause in (*_SETTLED, *own)]
 
 
 def can_carry(plan: Comparison) -> bool:
@@ -94,8 +103,8 @@ with settled as materialized (
     (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause)
   select %(account)s, %(reconciliation_id)s, $table, key, field, enerflo_value, crm_value, cause from settled
 )
-select count(*) filter (where cause = 'missing_in_crm') as only_enerflo,
-       count(*) filter (where field is null and cause <> 'missing_in_crm') as only_crm,
+select count(*) filter (where field is null and cause in ('missing_in_crm', 'voided')) as only_enerflo,
+       count(*) filter (where field is null and cause not in ('missing_in_crm', 'voided')) as only_crm,
        (select count(*) from (select from settled where field is not null group by $joins) r) as differing
 from settled
 """)  # noqa: S608 - a constant
@@ -116,8 +125,8 @@ def carry(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any
 
 _ONE_SIDED = Template(f"""
 /* enerflo-sync reconcile $name: records on one side that did not move */
-select count(*) filter (where cause = 'missing_in_crm') as only_enerflo,
-       count(*) filter (where cause <> 'missing_in_crm') as only_crm
+select count(*) filter (where cause in ('missing_in_crm', 'voided')) as only_enerflo,
+       count(*) filter (where cause not in ('missing_in_crm', 'voided')) as only_crm
 from sync.differences d
 where {_SETTLED_BEFORE} and d.field is null and not exists (select from $wanted w where $on)
 """)  # noqa: S608 - a constant

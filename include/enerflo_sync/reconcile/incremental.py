@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal, quoted
-from enerflo_sync.reconcile.carry import SETTLED, can_carry, one_sided_keys, unsettled_keys
+from enerflo_sync.reconcile.carry import can_carry, one_sided_keys, settled_causes, unsettled_keys
 from enerflo_sync.reconcile.compare import Comparison
 
 # A run that writes for longer than this without an end is taken for dead.
@@ -118,13 +118,15 @@ _BEFORE_BY_CRM_KEY = Template("""
 """)
 
 
-def wanted_parameters(previous: Previous, account: str, causes: dict[str, Any]) -> dict[str, Any]:
+def wanted_parameters(
+    plan: Comparison, previous: Previous, account: str, causes: dict[str, Any]
+) -> dict[str, Any]:
     """Return what the statements of an incremental run take."""
     return {
         "account": account,
         "since": previous.since,
         "previous": previous.reconciliation_id,
-        "settled": [str(cause) for cause in SETTLED],
+        "settled": settled_causes(plan),
         **causes,
     }
 

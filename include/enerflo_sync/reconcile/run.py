@@ -219,7 +219,7 @@ class _Reconciliation:
         self, plan: Comparison, previous: Previous, sizes: tuple[int, int]
     ) -> dict[str, int]:
         """Fill ``odd`` from what moved, take over what did not, and return the counts of the latter."""
-        parameters = wanted_parameters(previous, self.account, self._parameters())
+        parameters = wanted_parameters(plan, previous, self.account, self._parameters())
         self._execute(wanted_statement(plan), parameters)
         # Without statistics the planner takes the few keys for many and reads both tables whole.
         self._execute(f"analyze {plan.wanted}", {})

@@ -87,7 +87,9 @@ class _Connection(socketserver.StreamRequestHandler):
         lines.append("connection: " + ("close" if close else "keep-alive"))
         body = answer.body[: len(answer.body) // 2] if answer.cut is Cut.IN_BODY else answer.body
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-        self.connection.sendall(head if head_only else head + body)
+        self.connection.sendall(head)
+        if not head_only:
+            self.connection.sendall(body)
 
 
 def _read_request(stream: BufferedIOBase, connection: socket.socket) -> Request | None:

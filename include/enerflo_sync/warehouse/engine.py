@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
 
@@ -17,6 +20,10 @@ MINIMUM_VERSION = 14
 # Measured (docs/benchmarks.md): JIT costs more than it saves on these statements, and the planner reads
 # whole tables for a few thousand keys at the default random_page_cost. UTC keeps row text comparable.
 SESSION_OPTIONS = "-c jit=off -c random_page_cost=1.1 -c timezone=UTC -c client_min_messages=warning"
+
+# A pooled connection is asked whether it still lives only after so long without use: each question is a round
+# trip, and a poll takes a connection for every page.
+IDLE_SECONDS = 20.0
 
 
 def warehouse_engine(url: str, *, application: str = "enerflo-sync", pool_size: int = 5) -> sa.Engine:
@@ -38,16 +45,35 @@ def warehouse_engine(url: str, *, application: str = "enerflo-sync", pool_size: 
             where="WAREHOUSE_URL",
             next_step="Write it as postgresql://user:password@host:5432/database.",
         )
-    return sa.create_engine(
+    engine = sa.create_engine(
         parsed,
         pool_size=pool_size,
-        pool_pre_ping=True,
         connect_args={
             "application_name": application,
             "connect_timeout": 10,
             "options": SESSION_OPTIONS,
         },
     )
+    _ask_idle_connections(engine)
+    return engine
+
+
+def _ask_idle_connections(engine: sa.Engine) -> None:
+    """Replace a pooled connection that died while nobody used it before anybody gets it."""
+
+    @sa.event.listens_for(engine, "checkin")
+    def put_back(_driver: Any, entry: ConnectionPoolEntry) -> None:
+        entry.info["idle_since"] = time.monotonic()
+
+    @sa.event.listens_for(engine, "checkout")
+    def hand_out(driver: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
+        since = entry.info.get("idle_since")
+        if since is None or time.monotonic() - since < IDLE_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(driver)
+        except psycopg.Error as error:
+            raise sa.exc.DisconnectionError from error
 
 
 @contextmanager
