@@ -6,7 +6,7 @@ UV ?= $(shell command -v uv || echo .uv/bin/uv)
 export UV_PYTHON_DOWNLOADS = never
 # The machine's own certificates, as pip uses them: behind a company's proxy uv's built-in list is not enough.
 export UV_SYSTEM_CERTS = true
-SYNC = $(UV) sync --quiet --frozen --all-extras --group dev
+SYNC = $(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --group dev
 RUN = .venv/bin
 
 .PHONY: help demo test check bench docs clean sync
@@ -28,7 +28,7 @@ check: sync ## lint, types, import rules, generated files, compose file
 	$(RUN)/python docs/generate.py --check
 
 bench: ## measure speed and memory beside the peers, in one run
-	$(UV) sync --quiet --frozen --all-extras --all-groups
+	$(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --all-groups
 	$(RUN)/python -m benchmarks $(BENCH)
 
 docs: sync ## write the generated pages again

@@ -20,6 +20,10 @@ from enerflo_sync.clock import Clock, SystemClock
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.inbox.batch import MEGABYTE, Limits
+from enerflo_sync.inbox.drop import Drop, open_drop
+from enerflo_sync.inbox.hydrate import HydrateOptions
+from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.poll import PollOptions, Progress, poll
@@ -142,6 +146,55 @@ class Workplace:
         return poll(
             self.client,
             self.engine,
+            self.account,
+            clock=self.clock,
+            rng=self.rng,
+            calls=self.calls,
+            options=options,
+            run_id=run_id,
+            progress=progress,
+        )
+
+    @cached_property
+    def drop(self) -> Drop:
+        """Return the place into which the account's webhook payloads are dropped; nothing is touched yet.
+
+        :raises ConfigurationError: it is not configured, or its kind of storage is not installed.
+        """
+        return open_drop(
+            self.settings.need("webhook_drop_uri"),
+            self.settings.webhook_archive_uri,
+            self.config.webhooks.settle_seconds,
+        )
+
+    def ingest(
+        self,
+        *,
+        run_id: str | None = None,
+        progress: Progress | None = None,
+        read_ahead: int = 1,
+    ) -> RunReport:
+        """Bring dropped webhook payloads into the mirror (:func:`enerflo_sync.inbox.ingest.ingest`)."""
+        require_migrated(self.engine)
+        settings = self.config.webhooks
+        options = IngestOptions(
+            limits=Limits(
+                file=settings.max_file_mb * MEGABYTE,
+                event=settings.max_event_mb * MEGABYTE,
+                ignored=frozenset(settings.ignored_events),
+            ),
+            hydration=HydrateOptions(
+                most=settings.max_records,
+                not_found_for=timedelta(minutes=settings.not_found_minutes),
+                component_keys=ComponentKeys(**self.config.change_orders.model_dump()),
+            ),
+            keep_archive=None if settings.archive_days is None else timedelta(days=settings.archive_days),
+            read_ahead=read_ahead,
+        )
+        return ingest(
+            self.client,
+            self.engine,
+            self.drop,
             self.account,
             clock=self.clock,
             rng=self.rng,

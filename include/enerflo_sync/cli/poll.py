@@ -52,8 +52,14 @@ def command(
     finish(Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE)
 
 
-def print_run(report: RunReport) -> None:
-    """Print what a run did, and what it wants a person to know."""
+NOTHING_LISTED = "Enerflo listed no record at all: an empty account, or a key without rights."
+
+
+def print_run(report: RunReport, nothing: str = NOTHING_LISTED) -> None:
+    """Print what a run did, and what it wants a person to know.
+
+    :param nothing: what to say where nothing was read.
+    """
     console.print(f"[bold]{report.run_id}[/] {report.state}")
     width = max([len(name) for name in report.resources] + [5])
     rows = [*report.resources.items(), ("all", msgspec.to_builtins(report))]
@@ -72,4 +78,4 @@ def print_run(report: RunReport) -> None:
         for reason, count in sorted(report.reasons.get(group, {}).items()):
             console.print(f"  {title}: {escape(reason)}" + ("" if group == "incomplete" else f" ({count:,})"))
     if not report.read:
-        console.print("  Enerflo listed no record at all: an empty account, or a key without rights.")
+        console.print(f"  {nothing}")

@@ -22,7 +22,7 @@ _Lax = Field(strict=False)
 COMPARISON_VERSION = 1
 
 # Options that may refer to a variable which is not set, as long as nothing asks for them.
-LAZY_OPTIONS = re.compile(r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|webhook_drop_uri)")
+LAZY_OPTIONS = re.compile(r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|webhook_(drop|archive)_uri)")
 
 
 class AirflowConnections(Options):
@@ -39,6 +39,9 @@ class Schedule(Options):
     reconcile: str = Field(
         "0 5 * * *", description="When everything is reconciled even if the mirror did not change."
     )
+    webhooks: str = Field(
+        "*/5 * * * *", description="When the drop is looked into even if nothing said that a file arrived."
+    )
 
 
 class AccountConfig(Options):
@@ -48,7 +51,11 @@ class AccountConfig(Options):
     api_key: str | None = Field(None, description="The key, as a variable: ${ENERFLO_API_KEY}.")
     warehouse_url: str | None = Field(None, description="postgresql://user:password@host:5432/database")
     webhook_drop_uri: str | None = Field(
-        None, description="Folder or bucket into which payloads are dropped."
+        None,
+        description="Folder or bucket into which payloads are dropped: a path, file://, s3://, gs://, abfs://.",
+    )
+    webhook_archive_uri: str | None = Field(
+        None, description="Where taken files are kept, by date; the folder archive beside the drop if unset."
     )
     airflow: AirflowConnections = Field(
         default_factory=lambda: AirflowConnections.model_validate({}), description="Airflow connection ids."
@@ -104,6 +111,34 @@ class PollOptions(Options):
     )
     resources: tuple[Annotated[PollResource, _Lax], ...] = Field(
         tuple(PollResource), strict=False, description="What is read.", min_length=1
+    )
+
+
+class WebhookOptions(Options):
+    """How dropped payloads are taken in."""
+
+    settle_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=3600,
+        description="A file younger than this may still be written and is left alone. Unset: 0 where files"
+        " appear whole (folders, s3, gs, abfs), 10 elsewhere (sftp, ftp, smb …).",
+    )
+    max_file_mb: int = Field(32, ge=1, le=1024, description="Larger files, unpacked, are put aside unread.")
+    max_event_mb: int = Field(4, ge=1, le=64, description="Larger events are put aside.")
+    archive_days: int | None = Field(
+        None, ge=1, description="Days after which archived files are deleted. Unset: never."
+    )
+    not_found_minutes: int = Field(
+        60,
+        ge=0,
+        description="How long an event waits for a record that Enerflo does not know yet, until quarantine.",
+    )
+    max_records: int = Field(
+        1500, ge=1, description="Records read again in one run; what is left is taken up by the next."
+    )
+    ignored_events: list[str] = Field(
+        [], description="Further event names that are known to you and need no action."
     )
 
 
@@ -175,6 +210,9 @@ class SyncConfig(Options):
     accounts: dict[str, AccountConfig] = Field(description="Enerflo accounts by name.", min_length=1)
     poll: PollOptions = Field(
         default_factory=lambda: PollOptions.model_validate({}), description="How Enerflo is read."
+    )
+    webhooks: WebhookOptions = Field(
+        default_factory=lambda: WebhookOptions.model_validate({}), description="How payloads are taken in."
     )
     reconcile: ReconcileOptions = Field(
         default_factory=lambda: ReconcileOptions.model_validate({}), description="How differences are judged."

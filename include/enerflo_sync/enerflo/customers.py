@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.ids import integer_or_uuid
-from enerflo_sync.enerflo.objects import object_body
+from enerflo_sync.enerflo.objects import object_body, row_list
 from enerflo_sync.enerflo.pages import Envelope, PageWalk
 
 ENVELOPE = Envelope("data", total_key="dataCount", page_param="page", size_param="pageSize")
@@ -15,6 +17,15 @@ ENVELOPE = Envelope("data", total_key="dataCount", page_param="page", size_param
 def walk_customers(client: EnerfloClient, *, per_page: int = 500, floor: int = 25) -> PageWalk:
     """Return the walk over all customers the key sees, as v1 rows."""
     return PageWalk(client, "/api/v1/customers", ENVELOPE, per_page=per_page, floor=floor)
+
+
+def search_customers(client: EnerfloClient, words: str, *, most: int = 25) -> list[msgspec.Raw]:
+    """Return the v1 rows of the customers that ``words`` finds, undecoded.
+
+    :param words: a name, e-mail, phone, uuid or external id (REFERENCE.md §3); it goes into the query part,
+        which is never logged.
+    """
+    return row_list(client, "/api/v1/customers", ("data",), {"search": words, "page": 1, "pageSize": most})
 
 
 def read_customer(client: EnerfloClient, customer_id: int | str) -> bytes:

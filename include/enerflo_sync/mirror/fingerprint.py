@@ -70,8 +70,7 @@ def decode(stable: bytes) -> tuple[dict[str, Any], bytes]:
 
     :raises BadRecordError: it is not a JSON object in UTF-8.
     """
-    if b"\\u0000" in stable:
-        stable = _ESCAPED_NUL.sub(rb"\1", stable)
+    stable = without_nul(stable)
     try:
         record = msgspec.json.decode(stable)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -83,6 +82,11 @@ def decode(stable: bytes) -> tuple[dict[str, Any], bytes]:
         record[VOLATILE] = None
         stable = msgspec.json.encode(record)
     return record, stable
+
+
+def without_nul(data: bytes) -> bytes:
+    """Return JSON text without the NUL characters that PostgreSQL refuses."""
+    return _ESCAPED_NUL.sub(rb"\1", data) if b"\\u0000" in data else data
 
 
 def content_hash(data: bytes) -> str:

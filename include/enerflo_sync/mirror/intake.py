@@ -45,12 +45,14 @@ class Observation:
     :param observed_at: when the request was sent: content cannot be older than that.
     :param observed_by: poll, webhook, backfill or push.
     :param evidence: what to look up to see it again: ``poll:<run id>``, a file's URI.
+    :param arrived_at: when the webhook arrived that made us look; None where none did.
     """
 
     account: str
     observed_at: datetime
     observed_by: str
     evidence: str
+    arrived_at: datetime | None = None
 
 
 @dataclass

@@ -107,7 +107,11 @@ def open_keys(connection: sa.Connection, account: str, table_name: str) -> set[i
 
 
 def settle(
-    connection: sa.Connection, account: str, table_name: str, keys: Sequence[Mapping[str, Any]]
+    connection: sa.Connection,
+    account: str,
+    table_name: str,
+    keys: Sequence[Mapping[str, Any]],
+    kind: str = "record",
 ) -> None:
     """Mark the open items of records that have since been read without trouble as replayed."""
     if keys:
@@ -117,7 +121,7 @@ def settle(
                 quarantine.c.account == account,
                 quarantine.c.table_name == table_name,
                 quarantine.c.state == "open",
-                quarantine.c.kind == "record",
+                quarantine.c.kind == kind,
                 quarantine.c.key.in_(keys),
             )
             .values(state="replayed")

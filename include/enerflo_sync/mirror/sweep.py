@@ -111,19 +111,12 @@ class Sweep:
             {"now": now, "account": self.account, "started": started_at},
         ).fetchone()
         absent, deleted = counts or (0, 0)
-        self._bury_contents(now)
+        _bury_contents(self._connection, self.resource, self.account, now)
         return Gone(absent, deleted)
 
     def bury(self, record_id: int, now: datetime) -> int:
-        """Mark one record deleted: a direct read answered 404. Returns how many records were marked."""
-        table, column = self.resource.table, self.resource.id_column
-        cursor = driver_connection(self._connection).execute(
-            f"update {table.fullname} set deleted_at = %s, absent_since = coalesce(absent_since, %s)"  # noqa: S608
-            f" where account = %s and {column} = %s and deleted_at is null",
-            (now, now, self.account, record_id),
-        )
-        self._bury_contents(now)
-        return cursor.rowcount
+        """Mark one record deleted (:func:`bury`)."""
+        return bury(self._connection, self.resource, self.account, record_id, now)
 
     def absentees(self, now: datetime, most: int) -> list[int]:
         """Return up to ``most`` ids that this sweep found absent for the first time."""
@@ -135,14 +128,30 @@ class Sweep:
         )
         return [record_id for (record_id,) in cursor.fetchall()]
 
-    def _bury_contents(self, now: datetime) -> None:
-        """Give what belongs to deleted records, whoever buried those, a tombstone too."""
-        table, column = self.resource.table, self.resource.id_column
-        for part in (*self.resource.parts[1:], *self.resource.dependents):
-            driver_connection(self._connection).execute(
-                f"update {part.table.fullname} p"  # noqa: S608 - names of the declared schema
-                f" set deleted_at = %s, absent_since = coalesce(p.absent_since, %s) from {table.fullname} t"
-                f" where t.account = %s and t.deleted_at is not null and p.account = t.account"
-                f" and p.{part.owner} = t.{column} and p.deleted_at is null",
-                (now, now, self.account),
-            )
+
+def bury(connection: sa.Connection, resource: Resource, account: str, record_id: int, now: datetime) -> int:
+    """Mark one record, and what belongs to it, deleted: a direct read answered 404.
+
+    :return: how many records were marked; 0 where it was deleted before, or never known.
+    """
+    table, column = resource.table, resource.id_column
+    cursor = driver_connection(connection).execute(
+        f"update {table.fullname} set deleted_at = %s, absent_since = coalesce(absent_since, %s)"  # noqa: S608
+        f" where account = %s and {column} = %s and deleted_at is null",
+        (now, now, account, record_id),
+    )
+    _bury_contents(connection, resource, account, now)
+    return cursor.rowcount
+
+
+def _bury_contents(connection: sa.Connection, resource: Resource, account: str, now: datetime) -> None:
+    """Give what belongs to deleted records, whoever buried those, a tombstone too."""
+    table, column = resource.table, resource.id_column
+    for part in (*resource.parts[1:], *resource.dependents):
+        driver_connection(connection).execute(
+            f"update {part.table.fullname} p"  # noqa: S608 - names of the declared schema
+            f" set deleted_at = %s, absent_since = coalesce(p.absent_since, %s) from {table.fullname} t"
+            f" where t.account = %s and t.deleted_at is not null and p.account = t.account"
+            f" and p.{part.owner} = t.{column} and p.deleted_at is null",
+            (now, now, account),
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -109,6 +110,29 @@ install_versions = Table(
     _required("observed_by"),
     _required("evidence"),
     PrimaryKeyConstraint("account", "install_id", "content_hash"),
+    schema=MIRROR_SCHEMA,
+)
+
+submissions = Table(
+    "submissions",
+    metadata,
+    _required("account"),
+    _required("deal_id"),
+    _required("content_hash"),
+    _required("event"),
+    Column("install_id", BigInteger),
+    Column("panel_type", Text),
+    Column("panel_count", Integer),
+    Column("battery_configuration", Text),
+    *(Column(name, Numeric) for name in ("system_size_watts", "gross_cost", "net_cost")),
+    *_text("street", "city", "state", "postal_code"),
+    Column("adders", JSONB),
+    _time("first_seen_at", nullable=False),
+    _required("observed_by"),
+    _required("evidence"),
+    # Where in the payload each value was found, by column.
+    Column("sources", JSONB, nullable=False, server_default="{}"),
+    PrimaryKeyConstraint("account", "deal_id", "content_hash"),
     schema=MIRROR_SCHEMA,
 )
 
@@ -225,6 +249,10 @@ quarantine = _sync_table(
     Column("key", JSONB(none_as_null=True)),
     # The rejected bytes themselves: bytea, since text and jsonb refuse NUL.
     Column("payload", LargeBinary),
+    # Who dismissed or replayed it, when, and why.
+    Column("decided_by", Text),
+    _time("decided_at"),
+    Column("decision_reason", Text),
     PrimaryKeyConstraint("account", "item_id"),
     CheckConstraint("state in ('open', 'replayed', 'dismissed')", name="quarantine_state"),
     Index("quarantine_open", "account", "table_name", postgresql_where="state = 'open'"),
@@ -288,4 +316,61 @@ request_slots = _sync_table(
     _required("slot", Integer),
     _time("used_at", nullable=False),
     PrimaryKeyConstraint("account", "key_fingerprint", "slot"),
+)
+
+webhook_events = _sync_table(
+    "webhook_events",
+    # The first half of content_hash: the same content is the same event, whoever delivered it how often.
+    _required("event_id"),
+    _required("event"),
+    Column("install_id", BigInteger),
+    # The v2 deal's uuid; what v1 calls deal_id is the survey's number.
+    Column("deal_id", Text),
+    _required("content_hash"),
+    _time("received_at", nullable=False),
+    _required("source_uri"),
+    _required("state"),
+    _time("applied_at"),
+    Column("copies", BigInteger, nullable=False, server_default="1"),
+    # Which record of the mirror it concerns: installs/123, deals/<uuid>, customers/45, customers/<uuid>.
+    Column("record", Text),
+    # Why it is ignored or quarantined, or what the last attempt to read the record met.
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _time("next_attempt_at"),
+    # The event as it came, canonical JSON; json and not jsonb, which costs three times as much to store.
+    _required("body", JSON),
+    PrimaryKeyConstraint("account", "event_id"),
+    CheckConstraint(
+        "state in ('received', 'applied', 'ignored', 'quarantined')", name="webhook_events_state"
+    ),
+    Index("webhook_events_waiting", "account", "received_at", postgresql_where="state = 'received'"),
+    Index("webhook_events_day", "account", "received_at", "event"),
+)
+
+# Files whose events are committed and which are still to be moved: empty but for crashes and refused moves.
+webhook_moves = _sync_table(
+    "webhook_moves",
+    _required("move_id"),
+    _time("taken_at", nullable=False),
+    # By the file's address in the drop: the digest of what was read, and its address in the archive.
+    _required("files", JSONB),
+    PrimaryKeyConstraint("account", "move_id"),
+)
+
+witnesses = _sync_table(
+    "witnesses",
+    # The record of the mirror, installs/123, and the digest of what it said after the change.
+    _required("record"),
+    _required("content_hash"),
+    # The event that Enerflo should send for such a change.
+    _required("event"),
+    # The source's own time of the change, where it says one.
+    _time("changed_at"),
+    _time("poll_seen_at"),
+    # When the webhook arrived, not when its record was read.
+    _time("webhook_seen_at"),
+    PrimaryKeyConstraint("account", "record", "content_hash"),
+    Index("witnesses_poll", "account", "poll_seen_at"),
+    Index("witnesses_webhook", "account", "webhook_seen_at"),
 )

@@ -1,0 +1,28 @@
+"""``enerflo-sync ingest``: bring dropped webhook payloads into the mirror."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from enerflo_sync.cli.output import Account, Exit, Json, finish, print_json, progress_bars
+from enerflo_sync.cli.poll import print_run
+from enerflo_sync.jobs import open_workplace
+
+
+def command(account: Account = "default", as_json: Json = False) -> None:
+    """Take in the webhook files of the drop, and read the records that they are about again.
+
+    The drop is WEBHOOK_DROP_URI, or webhook_drop_uri of sync.yaml: a folder, s3://, gs:// or abfs://. Each
+    event is stored once, then its file moves to the archive beside the drop. What cannot be used stands in
+    sync.quarantine with its file, position and reason. Killed at any point, the next ingest completes it.
+    """
+    workplace = open_workplace(account, os.environ)
+    with progress_bars() as tick:
+        report = workplace.ingest(progress=tick)
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        print_run(report, nothing="No file lay in the drop.")
+    finish(Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE)

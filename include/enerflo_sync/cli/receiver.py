@@ -1,0 +1,75 @@
+"""``enerflo-sync receiver``: take webhook posts and drop them to storage."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from enerflo_sync.cli.output import Json, errors, print_json
+from enerflo_sync.clock import SystemClock
+from enerflo_sync.crm.load import load_config
+from enerflo_sync.jobs import CONFIG_VARIABLE, DEFAULT_CONFIG
+from enerflo_sync.receiver.app import make_app
+from enerflo_sync.receiver.drop import open_drop
+from enerflo_sync.receiver.server import listen, serve, url_of
+from enerflo_sync.receiver.settings import DEFAULT_HOST, DEFAULT_PORT, read_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Take webhook posts and drop them to storage, where enerflo_webhooks finds them.",
+)
+
+
+@app.callback()
+def receiver() -> None:
+    """Take webhook posts and drop them to storage, where enerflo_webhooks finds them."""
+
+
+@app.command("serve")
+def command(
+    host: Annotated[
+        str, typer.Option(envvar="RECEIVER_HOST", help="Address to listen on; 0.0.0.0 in a container.")
+    ] = DEFAULT_HOST,
+    port: Annotated[
+        int, typer.Option(envvar="RECEIVER_PORT", min=0, max=65_535, help="Port; 0 takes a free one.")
+    ] = DEFAULT_PORT,
+    account: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--account", metavar="NAME", help="Serve only this account of sync.yaml; repeat for more."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Serve POST /hooks/ACCOUNT/SECRET until interrupted, one file in the drop for each post.
+
+    Set RECEIVER_SECRET (account default) or RECEIVER_SECRET_ACCOUNT to at least 32 characters, made with
+    openssl rand -hex 32, and WEBHOOK_DROP_URI or the account's webhook_drop_uri to a folder or bucket. Then
+    point Enerflo's webhooks at https://YOUR-HOST/hooks/default/SECRET. A sender that can set headers may post
+    to /hooks/ACCOUNT with the secret in x-webhook-secret instead.
+
+    The answer is 200 once the file is safely stored, and 503 when it could not be. GET /health and
+    GET /metrics are for whoever watches it. docs/receiver.md has the proxy, signatures and the change of a
+    secret.
+    """
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("enerflo_sync.receiver").setLevel(logging.INFO)
+    config = load_config(Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG), os.environ)
+    settings = read_settings(os.environ, config, account or ())
+    drops = {hook.account: open_drop(hook.drop_uri) for hook in settings.hooks}
+    service = make_app(settings, drops, SystemClock(), random.SystemRandom())
+    with listen(host, port) as listener:
+        names = sorted(drops)
+        if as_json:
+            print_json({"url": url_of(listener), "pid": os.getpid(), "accounts": names})
+            sys.stdout.flush()
+        else:
+            errors.print(f"Receiver for {', '.join(names)} listens at {url_of(listener)}", markup=False)
+        serve(service, listener)

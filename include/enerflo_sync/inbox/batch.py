@@ -1,0 +1,178 @@
+"""Files of a drop, read and sorted out, ready to be stored: everything that needs no database."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.inbox.drop import Content, Drop, DropFile, NotRead
+from enerflo_sync.inbox.identify import identify
+from enerflo_sync.inbox.unpack import Document, Problem, unpack
+from enerflo_sync.mirror.fingerprint import content_hash, raw_hash
+from enerflo_sync.mirror.quarantine import Rejected
+from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.bulk import Block, encode
+from enerflo_sync.warehouse.schema import webhook_events
+
+# Files that commit together. Bytes bound it too, since one file may hold thousands of events.
+BATCH_FILES = 1_000
+BATCH_BYTES = 8_000_000
+
+COLUMNS = (
+    *("account", "event_id", "event", "install_id", "deal_id", "content_hash", "received_at", "source_uri"),
+    *("state", "record", "reason", "copies", "body"),
+)
+EVENT_ID_LENGTH = 32
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes in bytes above which a file or an event is put aside.
+
+    :param ignored: event names that ask for nothing, beside those that are known to.
+    """
+
+    file: int
+    event: int
+    ignored: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Move:
+    """A file that was read, without its data, and where it goes."""
+
+    content: Content
+    archive_uri: str
+
+
+@dataclass
+class FileBatch:
+    """Files that commit together, and what was found in them.
+
+    :param moves: every file that may leave the drop once this batch is committed.
+    :param fresh: of the files that are new: address, digest and address in the archive.
+    :param block: the distinct events in them, as rows of :data:`COLUMNS`.
+    """
+
+    moves: list[Move] = field(default_factory=list)
+    fresh: dict[str, list[str]] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
+    not_read: list[NotRead] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    files: int = 0
+    block: Block = field(default_factory=lambda: Block(b"", 0))
+    _events: dict[str, list[Any]] = field(default_factory=dict)
+
+
+class Reader:
+    """Reads the files of one drop in batches.
+
+    :param connection: lends its type adaptation; nothing is sent.
+    :param taken: files that an earlier run committed and did not move: address to digest and archive address.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        drop: Drop,
+        account: str,
+        limits: Limits,
+        clock: Clock,
+        taken: Mapping[str, list[str]],
+    ) -> None:
+        self._connection = connection
+        self._drop = drop
+        self._account = account
+        self._limits = limits
+        self._clock = clock
+        self._taken = taken
+
+    def batches(self, waiting: Iterable[DropFile]) -> Iterator[FileBatch]:
+        """Yield what is in ``waiting``; sends nothing to the database, so that it may run in a thread."""
+        files = iter(waiting)
+        while some := list(itertools.islice(files, BATCH_FILES)):
+            batch, size = FileBatch(), 0
+            for found in self._drop.read(some, self._limits.file):
+                batch.files += 1
+                if isinstance(found, NotRead):
+                    batch.not_read.append(found)
+                    continue
+                size += len(found.data)
+                self._sort_out(batch, found)
+                if size > BATCH_BYTES:
+                    yield self._closed(batch)
+                    batch, size = FileBatch(), 0
+            yield self._closed(batch)
+
+    def _closed(self, batch: FileBatch) -> FileBatch:
+        batch.block = encode(self._connection, list(batch._events.values()))
+        batch._events = {}
+        return batch
+
+    def _sort_out(self, batch: FileBatch, content: Content) -> None:
+        digest = raw_hash(content.data).hex()
+        light = replace(content, data=b"")
+        known = self._taken.get(content.file.uri)
+        if known is not None and known[0] == digest:
+            batch.moves.append(Move(light, known[1]))
+            return
+        archive_uri = self._drop.archive_name(content)
+        batch.moves.append(Move(light, archive_uri))
+        batch.fresh[content.file.uri] = [digest, archive_uri]
+        if content.too_large:
+            self.reject(batch, "file_too_large", content.data, archive_uri)
+            return
+        arrived = content.modified_at
+        for part in unpack(content.data, most_file=self._limits.file, most_event=self._limits.event):
+            self.take(batch, part, arrived, archive_uri)
+
+    def take(self, batch: FileBatch, part: Document | Problem, arrived: datetime, source_uri: str) -> None:
+        """Put one part of a file into ``batch``.
+
+        :param arrived: when the file was written; an envelope knows better.
+        """
+        uri = f"{source_uri}#{part.position}" if part.position else source_uri
+        if isinstance(part, Problem):
+            self.reject(batch, part.reason, part.payload, uri)
+            return
+        batch.tally.read += 1
+        if part.nul_removed:
+            batch.tally.because("notice", "nul_removed")
+        digest = content_hash(part.canonical)
+        event_id = digest[:EVENT_ID_LENGTH]
+        row = batch._events.get(event_id)
+        if row is not None:
+            row[COLUMNS.index("copies")] += 1
+            return
+        received = min(part.received_at or arrived, self._clock.now())
+        known = identify(part.body, self._limits.ignored)
+        if known.trouble is not None:
+            key = {"event_id": event_id}
+            _put_aside(batch, "event", known.trouble, part.canonical, uri, key)
+        batch._events[event_id] = [
+            *(self._account, event_id, known.event, known.install_id, known.deal_id, digest, received, uri),
+            *(known.state, known.record, known.reason, 1, part.canonical.decode()),
+        ]
+
+    def reject(self, batch: FileBatch, reason: str, payload: bytes, uri: str) -> None:
+        """Put a part aside that is no event at all."""
+        batch.tally.read += 1
+        batch.tally.quarantined += 1
+        _put_aside(batch, "file", BadRecordError(reason), payload, uri, None)
+
+
+def _put_aside(
+    batch: FileBatch, kind: str, error: BadRecordError, payload: bytes, uri: str, key: dict[str, str] | None
+) -> None:
+    table = webhook_events.name if key else None
+    item = Rejected(kind, error.what, error.field, payload, uri, table_name=table, key=key)
+    batch.rejected.append(item)
+    batch.tally.because("quarantined", item.described)

@@ -1,0 +1,164 @@
+"""The folder into which payloads are dropped, and the archive into which they go, on any storage.
+
+A drop is any URI that fsspec knows. A plain path or ``file://`` is worked with directly: a hundred thousand
+small files go five times faster that way. Both give the same guarantees: a file is named once, what was read
+is what is moved, and nothing in the archive is ever overwritten by something else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Protocol
+
+from enerflo_sync.errors import ConfigurationError
+
+# Where a writer that cannot rename is met, and how long such a file is left alone.
+WHOLE_SCHEMES = frozenset({"file", "local", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
+SETTLE_SECONDS = 10.0
+
+# Names under which uploads, editors and synchronisers keep what is not finished.
+_TEMPORARY = re.compile(
+    r"(?:^|/)[._~#][^/]*|\.(?:tmp|temp|part|partial|filepart|crdownload|swp|swx|lock|writing)(?:[.-]\w*)?$|~$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DropFile:
+    """One file that waits.
+
+    :param name: its path below the drop, with ``/``.
+    :param uri: its whole address.
+    """
+
+    name: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What was read of one file.
+
+    :param data: its bytes; the first ones only where it is ``too_large``.
+    :param modified_at: when its last byte was written, by the store's clock.
+    :param identity: what the file is known by to the store; another one under the same name differs.
+    """
+
+    file: DropFile
+    data: bytes
+    modified_at: datetime
+    identity: object
+    too_large: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Return the sha-256 of the bytes, in hex."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class NotRead:
+    """A file that could not be read now.
+
+    :param vanished: someone else took it, which is no trouble.
+    :param why: the kind of error, for people; never its text.
+    """
+
+    file: DropFile
+    why: str
+    vanished: bool = False
+
+
+class Drop(Protocol):
+    """A place with files, and the archive beside it."""
+
+    uri: str
+    archive_uri: str
+
+    def waiting(self) -> Iterator[DropFile]:
+        """Yield the files that are ready to be read, by name; what may still be written is left out.
+
+        :raises ConfigurationError: there is no such place, or it may not be listed.
+        """
+        ...
+
+    def read(self, files: Sequence[DropFile], limit: int) -> Iterator[Content | NotRead]:
+        """Yield the content of each file, of files larger than ``limit`` bytes their beginning."""
+        ...
+
+    def archive_name(self, content: Content) -> str:
+        """Return the address under which a file will be archived, the same for the same file."""
+        ...
+
+    def move(self, content: Content, archived_uri: str) -> str | None:
+        """Move what was read to the archive; return why it could not be, or None.
+
+        A file that was replaced after it was read stays where it is.
+        """
+        ...
+
+    def expire(self, before: datetime) -> int:
+        """Delete the archive's days that ended before ``before`` and return how many files that were."""
+        ...
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a name says that its file is not finished, or not meant to be read."""
+    return _TEMPORARY.search(name) is not None
+
+
+def dated_name(content: Content) -> str:
+    """Return the place of a file in the archive: ``2026/01/31/`` and its own name.
+
+    The day is the file's own, so that an interrupted move ends where it was announced.
+    """
+    return f"{content.modified_at.astimezone(UTC):%Y/%m/%d}/{content.file.name}"
+
+
+def distinct_name(name: str, content: Content) -> str:
+    """Return ``name`` with the content's digest in it, for when the plain one is taken by other content."""
+    path = PurePosixPath(name)
+    return str(path.with_name(f"{path.stem}-{content.digest[:12]}{path.suffix}"))
+
+
+def day_of(folder: str) -> datetime | None:
+    """Return the day that an archive folder ``…/2026/01/31`` stands for, or None for any other."""
+    try:
+        return datetime.strptime("/".join(folder.split("/")[-3:]), "%Y/%m/%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def open_drop(uri: str, archive_uri: str | None = None, settle_seconds: float | None = None) -> Drop:
+    """Return the drop at ``uri``; nothing is touched yet.
+
+    :param archive_uri: where taken files go; the folder ``archive`` beside the drop where None.
+    :param settle_seconds: files younger than this are left alone; by the storage's kind where None.
+    :raises ConfigurationError: the archive lies inside the drop, or the storage's kind is not installed.
+    """
+    scheme, found, rest = uri.partition("://")
+    if not found:
+        scheme, rest = "file", uri
+    drop = uri.rstrip("/")
+    archive = (archive_uri or f"{drop.rpartition('/')[0]}/archive").rstrip("/")
+    if f"{archive}/".startswith(f"{drop}/"):
+        raise ConfigurationError(
+            "the archive lies inside the drop, where its files would be taken in again.",
+            where="webhook_archive_uri",
+            next_step="Choose a folder beside the drop, such as the default, ../archive.",
+        )
+    settle = settle_seconds
+    if settle is None:
+        settle = 0.0 if scheme in WHOLE_SCHEMES else SETTLE_SECONDS
+    if scheme in ("file", "local"):
+        from enerflo_sync.inbox.local_drop import LocalDrop
+
+        return LocalDrop(rest, archive.removeprefix(f"{scheme}://"), settle)
+    from enerflo_sync.inbox.remote_drop import RemoteDrop
+
+    return RemoteDrop(drop, archive, settle)

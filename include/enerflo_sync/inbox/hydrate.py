@@ -1,0 +1,192 @@
+"""Read the records of waiting events again, and bring them into the mirror by the poll's own path.
+
+What counts is what Enerflo answers now: order, age and number of the events that made us ask do not. Each
+record is read once for all events of a run that concern it. A record, and the state of the events that it
+serves, commit together.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import psycopg
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.errors import (
+    BadRecordError,
+    ContractDriftError,
+    FatalError,
+    NotFoundError,
+    RetriableError,
+)
+from enerflo_sync.inbox.event import Need
+from enerflo_sync.inbox.pending import Pending, Waiting, mark_applied, put_off, quarantine_events
+from enerflo_sync.inbox.reads import Answer, Reads
+from enerflo_sync.inbox.submissions import keep_submissions
+from enerflo_sync.mirror.change_orders import ComponentKeys
+from enerflo_sync.mirror.intake import Observation
+from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.tally import Tally
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int | None], None]
+
+# So many records in a row that could not be read mean that Enerflo does not answer: the rest waits.
+_GIVE_UP_AFTER = 3
+
+
+@dataclass(frozen=True)
+class HydrateOptions:
+    """How far one run goes.
+
+    :param most: records read; what is left is taken up by the next run.
+    :param not_found_for: how long a record that Enerflo does not know, and we neither, is asked for again.
+    :param component_keys: where a change order's components stand.
+    """
+
+    most: int = 1_500
+    not_found_for: timedelta = timedelta(hours=1)
+    component_keys: ComponentKeys = ComponentKeys()  # noqa: RUF009 - frozen
+
+
+class Hydration:
+    """Serves the waiting events of one account."""
+
+    def __init__(
+        self,
+        client: EnerfloClient,
+        connection: sa.Connection,
+        run: Run,
+        clock: Clock,
+        options: HydrateOptions,
+    ) -> None:
+        self._connection = connection
+        self._account = run.account
+        self._run = run
+        self._clock = clock
+        self._options = options
+        self._reads = Reads(client, connection, run.account, options.component_keys)
+        self._failed_in_a_row = 0
+
+    def run(self, progress: Progress, only: list[str] | None = None) -> None:
+        """Read what the waiting events ask for, within the account's request budget.
+
+        :param only: ids of events to look at; all that may be tried now where None.
+        :raises AuthenticationError: the key is not accepted: every event waits.
+        """
+        with self._connection.begin():
+            pending = Pending.load(self._connection, self._account, self._clock.now(), only)
+        needs = pending.needs()
+        for done, need in enumerate(needs):
+            if done >= self._options.most or self._failed_in_a_row >= _GIVE_UP_AFTER:
+                break
+            if need in pending.by_need:
+                self._serve(need, pending)
+            progress("records", done + 1, len(needs))
+        self._report_left(pending)
+
+    def _report_left(self, pending: Pending) -> None:
+        left = {event.event_id for events in pending.by_need.values() for event in events}
+        if not left:
+            return
+        why = "Enerflo does not answer" if self._failed_in_a_row >= _GIVE_UP_AFTER else "the next run's work"
+        self._run.notice("events", f"waiting, {why}", len(left))
+        if self._failed_in_a_row >= _GIVE_UP_AFTER:
+            self._run.incomplete("records", f"{why}; the events wait and are taken up later")
+
+    def _serve(self, need: Need, pending: Pending) -> None:
+        events = pending.by_need[need]
+        observed_at = self._clock.now()
+        try:
+            answer = self._reads.read(need, events)
+        except AuthenticationError:
+            raise
+        except NotFoundError:
+            self._not_there(need, pending, observed_at)
+        except RetriableError as error:
+            self._failed_in_a_row += 1
+            self._put_off(need, pending, f"could not be read: {type(error).__name__}")
+        except (BadRecordError, ContractDriftError, FatalError) as error:
+            self._refused(need, pending, error)
+        else:
+            self._failed_in_a_row = 0
+            try:
+                self._store(need, answer, self._observation(events, observed_at), pending)
+            except psycopg.DataError:
+                self._connection.rollback()
+                with self._connection.begin():
+                    self._quarantine(events, "refused_by_the_warehouse", str(need.subject))
+
+    def _observation(self, events: list[Waiting], observed_at: datetime) -> Observation:
+        """Return who saw the records: the webhook that came first, by the file of the last."""
+        arrived = min(event.received_at for event in events)
+        return Observation(self._account, observed_at, "webhook", events[-1].source_uri, arrived)
+
+    def _store(self, need: Need, answer: Answer, observation: Observation, pending: Pending) -> None:
+        """Bring an answer into the mirror, and mark the events that it serves, in one transaction."""
+        with self._connection.begin():
+            tallies = self._reads.store(answer, observation)
+            served = [one for also in (need, *answer.tells) for one in pending.served(also)]
+            self._finish(served, observation, answer.install_id)
+        for name, tally in tallies:
+            self._run.count(name, tally)
+
+    def _finish(self, served: list[Waiting], observation: Observation, install_id: int | None) -> None:
+        """Mark events whose records are stored, and keep their designs, in the caller's transaction."""
+        bad = keep_submissions(self._connection, self._account, served, observation, install_id)
+        for event, error in bad:
+            self._quarantine([event], error.what, error.field)
+        troubled = {event.event_id for event, _ in bad}
+        good = [event for event in served if event.event_id not in troubled]
+        mark_applied(self._connection, self._account, good, self._clock.now(), install_id)
+        self._run.notice("events", "applied", len(good))
+
+    def _not_there(self, need: Need, pending: Pending, observed_at: datetime) -> None:
+        """Take a 404 as evidence of deletion for a known record, else as a reason to ask again."""
+        events = pending.by_need[need]
+        self._failed_in_a_row = 0
+        with self._connection.begin():
+            known, buried = self._reads.bury(need, observed_at)
+            if known:
+                self._finish(pending.served(need), self._observation(events, observed_at), None)
+        if known:
+            self._run.notice(need.subject, "deleted", buried)
+            return
+        now = self._clock.now()
+        late = [event for event in events if now - event.received_at >= self._options.not_found_for]
+        soon = [event for event in events if event not in late]
+        with self._connection.begin():
+            self._quarantine(late, "not_found", str(need.subject))
+            put_off(self._connection, self._account, soon, now, "not_found")
+        self._run.notice("events", "waiting, Enerflo does not know the record yet", len(soon))
+        pending.by_need.pop(need)
+
+    def _put_off(self, need: Need, pending: Pending, reason: str) -> None:
+        events = pending.by_need.pop(need)
+        log.warning("hydration_put_off subject=%s events=%d why=%s", need.subject, len(events), reason)
+        with self._connection.begin():
+            put_off(self._connection, self._account, events, self._clock.now(), reason)
+        self._run.notice("events", "waiting, their record could not be read", len(events))
+        self._run.incomplete("records", reason)
+
+    def _refused(self, need: Need, pending: Pending, error: Exception) -> None:
+        reason = error.what if isinstance(error, BadRecordError) else type(error).__name__
+        log.warning("hydration_refused subject=%s error=%s", need.subject, type(error).__name__)
+        with self._connection.begin():
+            self._quarantine(pending.by_need.pop(need), f"not_readable: {reason}", str(need.subject))
+
+    def _quarantine(self, events: list[Waiting], reason: str, field: str) -> None:
+        """Put events aside in the caller's transaction."""
+        if not events:
+            return
+        quarantine_events(self._connection, self._account, events, self._clock.now(), reason, field)
+        tally = Tally(read=len(events), quarantined=len(events))
+        tally.because("quarantined", f"{reason} at {field}", len(events))
+        self._run.count("waiting", tally)

@@ -1,0 +1,69 @@
+"""What the inbox makes of an event before anything is read: its row in ``sync.webhook_events``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.inbox.event import Body, event_name
+from enerflo_sync.inbox.kinds import KINDS
+
+UNKNOWN_EVENT = "unknown_event"
+# What an event without a usable name is filed under.
+NAMELESS = "?"
+
+
+class EventState(StrEnum):
+    """Where an event stands; it is in exactly one state."""
+
+    RECEIVED = "received"
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """An event's name, record and state.
+
+    :param record: the first read that it asks for, None where it asks for none.
+    :param trouble: why it is quarantined.
+    """
+
+    event: str
+    state: EventState
+    record: str | None = None
+    install_id: int | None = None
+    deal_id: str | None = None
+    reason: str | None = None
+    trouble: BadRecordError | None = None
+
+
+def identify(body: Body, ignored: Collection[str] = ()) -> Identified:
+    """Return what an event is; nothing it does raises.
+
+    :param ignored: names that the configuration declares to ask for nothing.
+    """
+    name = NAMELESS
+    try:
+        name = event_name(body)
+        kind = KINDS.get(name)
+        if name in ignored or (kind is not None and kind.need is None):
+            return Identified(name, EventState.IGNORED, reason="known, and nothing of it is kept")
+        if kind is None or kind.need is None:
+            # Grouped by name: one new event of the vendor is one line for a person to decide about.
+            raise BadRecordError(UNKNOWN_EVENT, field=name)
+        record = str(kind.need(body))
+    except BadRecordError as error:
+        described = f"{error.what} at {error.field}" if error.field else error.what
+        return Identified(name, EventState.QUARANTINED, reason=described, trouble=error)
+    install_id = kind.install_id(body)
+    return Identified(
+        name,
+        EventState.RECEIVED,
+        record,
+        None if install_id is None else int(install_id),
+        kind.deal_id(body),
+    )

@@ -1,0 +1,106 @@
+"""The job that brings a drop's events into the mirror: take in, read again, keep the archive short."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.inbox.batch import MEGABYTE, Limits
+from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.inbox.hydrate import HydrateOptions, Hydration
+from enerflo_sync.inbox.take_in import Progress, TakeIn
+from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.mirror.read_ahead import quick_switches
+from enerflo_sync.mirror.run import Run
+from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.runs import RunReport
+
+log = logging.getLogger(__name__)
+
+JOB = "webhooks"
+# How long a second ingest of one account waits for the first.
+_LOCK_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """How a drop is taken in.
+
+    :param keep_archive: age at which archived files are deleted; None keeps them for ever.
+    :param read_ahead: batches of files read while the last one is stored; 0 in a simulation.
+    :param hydrate: whether the records are read again now; without, the events wait in ``received``.
+    """
+
+    limits: Limits = Limits(32 * MEGABYTE, 4 * MEGABYTE)  # noqa: RUF009 - frozen
+    hydration: HydrateOptions = field(default_factory=HydrateOptions)
+    keep_archive: timedelta | None = None
+    read_ahead: int = 1
+    hydrate: bool = True
+
+
+def ingest(
+    client: EnerfloClient | None,
+    engine: sa.Engine,
+    drop: Drop,
+    account: str,
+    *,
+    clock: Clock,
+    rng: random.Random,
+    calls: CallCounter,
+    options: IngestOptions = IngestOptions(),
+    run_id: str | None = None,
+    progress: Progress | None = None,
+) -> RunReport:
+    """Take in what lies in the drop, read the records that it concerns, and return what was done.
+
+    Safe to kill anywhere, and to run again: each event is stored once, a file leaves the drop only after its
+    events are committed, and an event becomes ``applied`` in the transaction that stores its record. Where
+    Enerflo does not answer, events wait and are taken up by a later run.
+
+    :param client: reads the records; None leaves every event waiting.
+    :raises ConfigurationError: the drop or the warehouse's tables are missing, or may not be used.
+    :raises AuthenticationError: the key is not accepted; what was dropped is taken in all the same.
+    :raises RetriableError: the warehouse went away, or another ingest of this account takes too long.
+    """
+    tell = progress or (lambda *_: None)
+    with (
+        warehouse_errors("ingest"),
+        quick_switches(),
+        engine.connect() as connection,
+        _alone(engine, account),
+    ):
+        run = Run(connection, account, JOB, clock, rng, run_id=run_id)
+        with run.recording(calls):
+            depth = options.read_ahead
+            TakeIn(connection, drop, account, options.limits, clock, depth).run(run, tell)
+            if client is not None and options.hydrate:
+                Hydration(client, connection, run, clock, options.hydration).run(tell)
+            if options.keep_archive is not None:
+                run.notice(
+                    "files", "archived, deleted by age", drop.expire(clock.now() - options.keep_archive)
+                )
+    return run.report
+
+
+@contextmanager
+def _alone(engine: sa.Engine, account: str) -> Iterator[None]:
+    """Let one process at a time take in for an account; the lock ends with the session, however that ends."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
+        session.execute(
+            sa.text("select set_config('lock_timeout', :wait, false)"), {"wait": f"{_LOCK_SECONDS}s"}
+        )
+        key = {"key": f"enerflo-sync inbox {account}"}
+        session.execute(sa.text("select pg_advisory_lock(hashtextextended(:key, 0))"), key)
+        try:
+            yield
+        finally:
+            session.execute(sa.text("select pg_advisory_unlock(hashtextextended(:key, 0))"), key)
+            session.execute(sa.text("reset lock_timeout"))

@@ -1,0 +1,167 @@
+"""A drop in a folder of this machine, or of anything that is mounted as one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.inbox.drop import (
+    Content,
+    DropFile,
+    NotRead,
+    dated_name,
+    day_of,
+    distinct_name,
+    is_temporary,
+)
+
+
+class LocalDrop:
+    """Files below a folder, moved by rename.
+
+    :param settle: seconds that a file must have been left alone before it is read.
+    """
+
+    def __init__(self, folder: str, archive: str, settle: float = 0.0) -> None:
+        self._folder = Path(folder).absolute()
+        self._archive = Path(os.path.normpath(Path(archive).absolute()))
+        self._settle = settle
+        self._made: set[str] = set()
+        self.uri = str(self._folder)
+        self.archive_uri = str(self._archive)
+
+    def waiting(self) -> Iterator[DropFile]:
+        """Yield the files that are ready to be read, by name (:meth:`Drop.waiting`)."""
+        try:
+            yield from self._below(self.uri, "")
+        except FileNotFoundError:
+            raise self._unusable("does not exist") from None
+        except NotADirectoryError:
+            raise self._unusable("is a file and no folder") from None
+        except PermissionError:
+            raise self._unusable("may not be listed by this user") from None
+
+    def _below(self, folder: str, prefix: str) -> Iterator[DropFile]:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        newest = time.time() - self._settle
+        for entry in found:
+            name = prefix + entry.name
+            if is_temporary(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._below(entry.path, f"{name}/")
+            elif entry.is_file() and (not self._settle or _age(entry) <= newest):
+                yield DropFile(name, entry.path)
+
+    def _unusable(self, why: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"the drop {self.uri} {why}.",
+            where="webhook_drop_uri",
+            next_step="Create the folder and let this user read and move files in it, or correct the option.",
+        )
+
+    def read(self, files: Sequence[DropFile], limit: int) -> Iterator[Content | NotRead]:
+        """Yield the content of each file (:meth:`Drop.read`)."""
+        for file in files:
+            try:
+                yield _read(file, limit)
+            except FileNotFoundError:
+                yield NotRead(file, "vanished", vanished=True)
+            except OSError as error:
+                yield NotRead(file, _in_words(error))
+
+    def archive_name(self, content: Content) -> str:
+        """Return where a file will be archived (:meth:`Drop.archive_name`)."""
+        name = dated_name(content)
+        target = f"{self.archive_uri}/{name}"
+        return f"{self.archive_uri}/{distinct_name(name, content)}" if os.path.lexists(target) else target
+
+    def move(self, content: Content, archived_uri: str) -> str | None:
+        """Move what was read to the archive (:meth:`Drop.move`)."""
+        source = content.file.uri
+        try:
+            if _identity(os.stat(source)) != content.identity:
+                return "it was replaced after it was read"
+            folder = os.path.dirname(archived_uri)
+            if folder not in self._made:
+                os.makedirs(folder, exist_ok=True)
+                self._made.add(folder)
+            _rename(source, archived_uri)
+        except FileNotFoundError:
+            return None if os.path.lexists(archived_uri) else "it vanished before it could be moved"
+        except OSError as error:
+            return _in_words(error)
+        return None
+
+    def expire(self, before: datetime) -> int:
+        """Delete the archive's days that ended before ``before`` (:meth:`Drop.expire`)."""
+        gone = 0
+        for folder in sorted(self._archive.glob("[0-9]*/[0-9]*/[0-9]*")):
+            day = day_of(folder.as_posix())
+            if day is not None and day < before.replace(hour=0, minute=0, second=0, microsecond=0):
+                gone += sum(len(names) for _, _, names in os.walk(folder))
+                shutil.rmtree(folder)
+                self._made.discard(str(folder))
+        return gone
+
+
+def _read(file: DropFile, limit: int) -> Content:
+    descriptor = os.open(file.uri, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        about = os.fstat(descriptor)
+        large = about.st_size > limit
+        # One more than is said to be there: a file that grows while it is read is noticed.
+        data = _bytes(descriptor, 65_536 if large else about.st_size + 1)
+    finally:
+        os.close(descriptor)
+    modified = datetime.fromtimestamp(about.st_mtime, UTC)
+    return Content(file, data, modified, _identity(about), too_large=large)
+
+
+def _bytes(descriptor: int, size: int) -> bytes:
+    data = os.read(descriptor, size)
+    if len(data) >= size - 1 or not data:
+        return data
+    parts = [data]
+    while data and sum(map(len, parts)) < size:
+        data = os.read(descriptor, size)
+        parts.append(data)
+    return b"".join(parts)
+
+
+def _identity(about: os.stat_result) -> object:
+    return about.st_dev, about.st_ino, about.st_mtime_ns, about.st_size
+
+
+def _age(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _rename(source: str, target: str) -> None:
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # Another file system: under a temporary name first, so that a kill leaves no half file there.
+        halfway = f"{os.path.dirname(target)}/.{os.path.basename(target)}.moving"
+        shutil.copy2(source, halfway)
+        with open(halfway, "rb") as copied:
+            os.fsync(copied.fileno())
+        os.rename(halfway, target)
+        os.unlink(source)
+
+
+def _in_words(error: OSError) -> str:
+    """Return the kind of an error without the paths that its text holds."""
+    return os.strerror(error.errno).lower() if error.errno else type(error).__name__

@@ -1,0 +1,164 @@
+"""Events that wait for their record: which reads they ask for, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from enerflo_sync.inbox.event import Need, Subject
+from enerflo_sync.inbox.identify import EventState
+from enerflo_sync.inbox.kinds import KINDS
+from enerflo_sync.mirror.quarantine import Rejected, put_aside, settle
+from enerflo_sync.warehouse.schema import webhook_events
+
+# Events looked at in one go. Their bodies are not among what is read of them.
+MOST_EVENTS = 20_000
+FIRST_WAIT = timedelta(seconds=30)
+LONGEST_WAIT = timedelta(minutes=15)
+
+_WAITING = sa.text("""
+/* enerflo-sync inbox: events that wait for their record */
+select event_id, event, record, received_at, source_uri, attempts from sync.webhook_events
+where account = :account and state = 'received'
+  and case when :some then event_id = any(cast(:only as text[]))
+      else next_attempt_at is null or next_attempt_at <= :now end
+order by received_at, event_id limit :most
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One event in state ``received``."""
+
+    event_id: str
+    event: str
+    needs: tuple[Need, ...]
+    received_at: datetime
+    source_uri: str
+    attempts: int
+
+    @property
+    def wants_submission(self) -> bool:
+        """Return whether its payload holds a signed design."""
+        kind = KINDS.get(self.event)
+        return kind is not None and kind.submission
+
+
+@dataclass
+class Pending:
+    """The events of one run, by the reads they ask for: each read serves all events that need it."""
+
+    by_need: dict[Need, list[Waiting]] = field(default_factory=dict)
+    _left: dict[str, set[Need]] = field(default_factory=dict)
+
+    @classmethod
+    def load(
+        cls, connection: sa.Connection, account: str, now: datetime, only: Sequence[str] | None = None
+    ) -> Pending:
+        """Return the events that may be tried now, oldest first.
+
+        :param only: ids of the events to look at, whenever they may be tried; all where None.
+        """
+        pending = cls()
+        values = {"account": account, "now": now, "most": MOST_EVENTS, "some": only is not None}
+        for row in connection.execute(_WAITING, {**values, "only": list(only or ())}):
+            kind = KINDS[row.event]
+            event = Waiting(
+                row.event_id,
+                row.event,
+                kind.needs(row.record),
+                row.received_at,
+                row.source_uri,
+                row.attempts,
+            )
+            for need in event.needs:
+                pending.by_need.setdefault(need, []).append(event)
+            pending._left[row.event_id] = set(event.needs)
+        return pending
+
+    def needs(self) -> list[Need]:
+        """Return the reads in the order in which they are made: a deal's read also tells its install."""
+        order = list(Subject)
+        rank = {subject: order.index(subject) for subject in order}
+        rank[Subject.DEAL] = -1
+        return sorted(self.by_need, key=lambda need: rank[need.subject])
+
+    def served(self, need: Need) -> list[Waiting]:
+        """Take note that ``need`` was read, and return the events that have all they need by that."""
+        complete = []
+        for event in self.by_need.pop(need, []):
+            left = self._left[event.event_id]
+            left.discard(need)
+            if not left:
+                complete.append(event)
+        return complete
+
+
+def mark_applied(
+    connection: sa.Connection,
+    account: str,
+    events: Iterable[Waiting],
+    now: datetime,
+    install_id: int | None = None,
+) -> None:
+    """Mark events applied, in the transaction that stored what they asked for."""
+    ids = [event.event_id for event in events]
+    if not ids:
+        return
+    table = webhook_events.c
+    connection.execute(
+        sa.update(webhook_events)
+        .where(table.account == account, table.event_id.in_(ids))
+        .values(
+            state=EventState.APPLIED,
+            applied_at=now,
+            reason=None,
+            next_attempt_at=None,
+            install_id=sa.func.coalesce(table.install_id, install_id),
+        )
+    )
+    # One that stood in quarantine, and was replayed, has found its way.
+    settle(connection, account, webhook_events.name, [{"event_id": one} for one in ids], kind="event")
+
+
+def put_off(
+    connection: sa.Connection, account: str, events: Iterable[Waiting], now: datetime, reason: str
+) -> None:
+    """Leave events in ``received``, to be tried again later: sooner at first, then every 15 minutes."""
+    for event in events:
+        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(event.attempts, 10))
+        connection.execute(
+            sa.update(webhook_events)
+            .where(webhook_events.c.account == account, webhook_events.c.event_id == event.event_id)
+            .values(attempts=event.attempts + 1, next_attempt_at=now + wait, reason=reason)
+        )
+
+
+def quarantine_events(
+    connection: sa.Connection, account: str, events: Iterable[Waiting], now: datetime, reason: str, field: str
+) -> None:
+    """Put events aside whose record cannot be read."""
+    ids = [event.event_id for event in events]
+    table = webhook_events.c
+    rows = connection.execute(
+        sa.update(webhook_events)
+        .where(table.account == account, table.event_id.in_(ids))
+        .values(state=EventState.QUARANTINED, reason=reason, next_attempt_at=None)
+        .returning(table.event_id, table.source_uri, sa.cast(table.body, sa.Text).label("body"))
+    ).all()
+    items = [
+        Rejected(
+            "event",
+            reason,
+            field,
+            row.body.encode(),
+            row.source_uri,
+            table_name=webhook_events.name,
+            key={"event_id": row.event_id},
+        )
+        for row in rows
+    ]
+    put_aside(connection, account, items, now)

@@ -1,0 +1,161 @@
+"""A drop on object storage, or on anything else that fsspec reaches: s3, gs, abfs, sftp, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fsspec.core import url_to_fs
+
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.inbox.drop import (
+    Content,
+    DropFile,
+    NotRead,
+    dated_name,
+    day_of,
+    distinct_name,
+    is_temporary,
+)
+
+# Objects read in one go: enough to hide a store's latency, few enough to bound memory.
+_TOGETHER = 64
+_EXTRAS = {
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "abfs": "azure",
+    "abfss": "azure",
+    "az": "azure",
+}
+
+
+class RemoteDrop:
+    """Objects below a prefix, moved by copy and delete.
+
+    Credentials are the storage library's own: its environment variables, profile or instance role.
+
+    :param settle: seconds that an object must have been left alone before it is read.
+    """
+
+    def __init__(self, uri: str, archive_uri: str, settle: float = 0.0) -> None:
+        scheme = uri.partition("://")[0]
+        try:
+            self._fs, self._root = url_to_fs(uri, use_listings_cache=False)
+        except ImportError as error:
+            extra = _EXTRAS.get(scheme)
+            raise ConfigurationError(
+                f"the part that reads {scheme}:// is not installed.",
+                where="webhook_drop_uri",
+                next_step=f"Install enerflo-sync[{extra}]." if extra else "Install the fsspec part for it.",
+            ) from error
+        except ValueError as error:
+            raise ConfigurationError(
+                f"no storage is known for {scheme}://.",
+                where="webhook_drop_uri",
+                next_step="Use a path, file://, s3://, gs://, abfs:// or another protocol of fsspec.",
+            ) from error
+        self._scheme = scheme
+        self._archive = self._fs._strip_protocol(archive_uri)
+        self._settle = timedelta(seconds=settle)
+        self.uri = uri
+        self.archive_uri = archive_uri
+
+    def waiting(self) -> Iterator[DropFile]:
+        """Yield the objects that are ready to be read, by name (:meth:`Drop.waiting`)."""
+        try:
+            found = self._fs.find(self._root, detail=True)
+            if not found:
+                self._fs.invalidate_cache()
+                self._check_container()
+        except FileNotFoundError:
+            raise self._unusable("does not exist") from None
+        except PermissionError:
+            raise self._unusable("may not be listed with these credentials") from None
+        newest = datetime.now(UTC) - self._settle
+        for path in sorted(found):
+            name = path.removeprefix(self._root).lstrip("/")
+            if name and not is_temporary(name) and (not self._settle or _modified(found[path]) <= newest):
+                yield DropFile(name, f"{self._scheme}://{path}")
+
+    def _check_container(self) -> None:
+        """Tell an empty prefix, which object storage does not know from a missing one, from no bucket."""
+        self._fs.ls(self._root.split("/")[0] if self._scheme in _EXTRAS else self._root)
+
+    def _unusable(self, why: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"the drop {self.uri} {why}.",
+            where="webhook_drop_uri",
+            next_step="Create it and grant list, read, write and delete, or correct the option.",
+        )
+
+    def read(self, files: Sequence[DropFile], limit: int) -> Iterator[Content | NotRead]:
+        """Yield the content of each object (:meth:`Drop.read`)."""
+        for start in range(0, len(files), _TOGETHER):
+            some = files[start : start + _TOGETHER]
+            for file in some:
+                yield self._read(file, limit)
+
+    def _read(self, file: DropFile, limit: int) -> Content | NotRead:
+        path = self._fs._strip_protocol(file.uri)
+        try:
+            about = self._fs.info(path)
+            large = (about.get("size") or 0) > limit
+            data = self._fs.cat_file(path, start=0, end=65_536) if large else self._fs.cat_file(path)
+        except FileNotFoundError:
+            return NotRead(file, "vanished", vanished=True)
+        except (OSError, ValueError) as error:
+            return NotRead(file, type(error).__name__)
+        return Content(file, data, _modified(about), _identity(about), too_large=large)
+
+    def archive_name(self, content: Content) -> str:
+        """Return where an object will be archived (:meth:`Drop.archive_name`)."""
+        name = dated_name(content)
+        taken = self._fs.exists(f"{self._archive}/{name}")
+        return f"{self.archive_uri}/{distinct_name(name, content) if taken else name}"
+
+    def move(self, content: Content, archived_uri: str) -> str | None:
+        """Move what was read to the archive (:meth:`Drop.move`)."""
+        source = self._fs._strip_protocol(content.file.uri)
+        target = self._fs._strip_protocol(archived_uri)
+        try:
+            if _identity(self._fs.info(source)) != content.identity:
+                return "it was replaced after it was read"
+            self._fs.makedirs(self._fs._parent(target), exist_ok=True)
+            self._fs.copy(source, target)
+            self._fs.rm_file(source)
+        except FileNotFoundError:
+            return None if self._fs.exists(target) else "it vanished before it could be moved"
+        except OSError as error:
+            return type(error).__name__
+        return None
+
+    def expire(self, before: datetime) -> int:
+        """Delete the archive's days that ended before ``before`` (:meth:`Drop.expire`)."""
+        midnight = before.replace(hour=0, minute=0, second=0, microsecond=0)
+        gone = 0
+        for path in self._fs.glob(f"{self._archive}/*/*/*"):
+            day = day_of(path)
+            if day is not None and day < midnight:
+                gone += len(self._fs.find(path))
+                self._fs.rm(path, recursive=True)
+        return gone
+
+
+def _modified(about: dict[str, Any]) -> datetime:
+    value = about.get("LastModified") or about.get("last_modified") or about.get("updated")
+    value = value or about.get("created") or about.get("mtime")
+    if isinstance(value, datetime):
+        return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC)
+    if isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return datetime.now(UTC)
+
+
+def _identity(about: dict[str, Any]) -> object:
+    return about.get("ETag") or about.get("etag") or (about.get("size"), _modified(about))

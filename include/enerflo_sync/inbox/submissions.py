@@ -1,0 +1,54 @@
+"""Signed designs from submission events into ``enerflo.submissions``, which is append-only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.inbox.payloads import stored_bodies
+from enerflo_sync.inbox.pending import Waiting
+from enerflo_sync.inbox.submission import read_submission
+from enerflo_sync.mirror.intake import Observation
+from enerflo_sync.warehouse.schema import submissions
+
+
+def keep_submissions(
+    connection: sa.Connection,
+    account: str,
+    events: Sequence[Waiting],
+    observation: Observation,
+    install_id: int | None,
+) -> list[tuple[Waiting, BadRecordError]]:
+    """Store the designs of those events that hold one, in the caller's transaction.
+
+    A version that is there already stays as it was first seen: the newest is the one seen last.
+
+    :param install_id: the install that belongs to the deal, where Enerflo told it.
+    :return: events whose design is nonsense, and why.
+    """
+    wanted = {event.event_id: event for event in events if event.wants_submission}
+    bad = []
+    for event_id, body in stored_bodies(connection, account, list(wanted)):
+        event = wanted[event_id]
+        try:
+            found = read_submission(body)
+        except BadRecordError as error:
+            bad.append((event, error))
+            continue
+        statement = insert(submissions).values(
+            account=account,
+            deal_id=found.deal_id,
+            content_hash=found.content_hash,
+            event=event.event,
+            install_id=install_id,
+            first_seen_at=event.received_at,
+            observed_by=observation.observed_by,
+            evidence=event.source_uri,
+            sources=found.sources,
+            **found.values,
+        )
+        connection.execute(statement.on_conflict_do_nothing())
+    return bad
