@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,65 @@ def test_serve_answers_step_moves_it_and_the_end_is_clean(served: tuple[dict[str
     assert truth["per_cause"] == 1
 
 
+def test_a_step_without_webhooks_says_how_to_have_them(served: tuple[dict[str, Any], Path]) -> None:
+    result = run.invoke(app, ["step", "--url", served[0]["url"], "--emit"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "--webhooks" in str(result.exception)
+
+
+@contextmanager
+def serving(tmp_path: Path, *options: str) -> Iterator[dict[str, Any]]:
+    code = "from enerflo_sync.sandbox.cli import app; app()"
+    usual = ["--installs", "50", "--no-plant", "--port", "0", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "serve", *usual, *options],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(enerflo_sync.__path__[0]).parent)},
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        text = ""
+        while not text.endswith("}\n"):
+            text += process.stdout.readline() or pytest.fail("the sandbox ended early")
+        yield json.loads(text)
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+def test_serve_drops_webhook_files_for_a_step_that_emits(tmp_path: Path) -> None:
+    drop = tmp_path / "drop"
+    calm = ["--duplicates", "0", "--delay", "0", "--reorder", "0"]
+    with serving(tmp_path, "--webhooks", str(drop), "--webhook-format", "envelope", *calm) as about:
+        url = about["url"]
+        assert run.invoke(app, ["step", "--url", url, "--events", "2"]).exit_code == 0
+        assert list(drop.iterdir()) == []
+        kind = ["--kind", "note_created"]
+        told = run.invoke(app, ["step", "--url", url, "--events", "1", *kind, "--emit"])
+        assert "webhook events, 0 copies still to come" in told.output
+        (path, *_) = sorted(drop.glob("*new_install_note*"))
+        event = json.loads(path.read_bytes())
+        assert (event["source"], event["body"]["webhook_event"]) == ("sandbox", "new_install_note")
+        notes = f"{url}/api/v3/installs/notes?pageSize=1"
+        answer = requests.get(notes, headers={"api-key": "sandbox-key"}, timeout=10).json()
+        body = event["body"]
+        assert answer["notes"][0]["note_id"] == body.get("note_id", body["id"])
+
+
+def test_a_served_company_lives_and_tells_by_itself(tmp_path: Path) -> None:
+    drop = tmp_path / "drop"
+    with serving(tmp_path, "--webhooks", str(drop), "--live-every", "0.2") as about:
+        deadline = time.monotonic() + 30
+        while len(list(drop.glob("[!.]*"))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(list(drop.glob("[!.]*"))) >= 3
+        listed = requests.get(f"{about['url']}/_sandbox/webhooks", timeout=10).json()
+        assert listed["events"] >= 3
+        for path in drop.glob("[!.]*"):
+            json.loads(path.read_bytes())
+
+
 def test_crm_tables_names_the_rows_and_the_plants(empty_warehouse_url: str) -> None:
     options = ["--warehouse", empty_warehouse_url, "--installs", "100", "--per-cause", "1"]
     told = run.invoke(app, ["crm-tables", *options])
@@ -96,6 +156,8 @@ def test_no_plant_gives_tables_that_agree(empty_warehouse_url: str) -> None:
         (["serve", "--script", "504"], "KIND@PATH#N"),
         (["serve", "--installs", "1", "--host", "192.0.2.1", "--port", "1"], "cannot be taken"),
         (["crm-tables", "--installs", "1", "--warehouse", ""], "no warehouse is named"),
+        (["serve", "--webhooks", "nosuchstore://x"], "webhook drop cannot be opened"),
+        (["serve", "--webhooks", "http://127.0.0.1:1", "--webhook-secret-header", "x"], "NAME=VALUE"),
     ],
 )
 def test_a_wrong_call_says_what_to_change(arguments: list[str], said: str) -> None:

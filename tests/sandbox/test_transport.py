@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import requests
 
 from enerflo_sync.sandbox.adapter import SandboxAdapter, VirtualClock
 from enerflo_sync.sandbox.api import SandboxApi
+from enerflo_sync.sandbox.delivery import FileDrop
+from enerflo_sync.sandbox.emitter import Emitter, Mess
 from enerflo_sync.sandbox.faults import FaultKind, Faults, ScriptedFault
 from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.sandbox.world import World
@@ -209,3 +212,63 @@ def test_a_wrong_control_order_says_what_is_wrong(connect: Connect) -> None:
         assert (kinds.status_code, "party" in kinds.text) == (422, True)
         assert session.post(f"{base}/_sandbox/delete", json={"install_id": 1}, timeout=10).status_code == 404
         assert session.get(f"{base}/_sandbox/nothing", timeout=10).status_code == 404
+
+
+@BOTH
+def test_a_step_is_told_by_webhooks_when_asked(connect: Connect, tmp_path: Path) -> None:
+    world = World(100, 7, per_cause=1)
+    api = SandboxApi(world)
+    with connect(api) as (session, base):
+        refused = session.post(f"{base}/_sandbox/step", json={"emit": True}, timeout=10)
+        assert (refused.status_code, "--webhooks" in refused.text) == (422, True)
+        assert session.get(f"{base}/_sandbox/webhooks", timeout=10).json() == {"enabled": False}
+        assert world.changes == []
+
+        drop = FileDrop(tmp_path, clock=world.clock)
+        api.webhooks = Emitter(world, 1, Mess(loss=0.2, delay=0.3), drop)
+        api.webhooks.watch()
+        quiet = session.post(f"{base}/_sandbox/step", json={"events": 5}, timeout=10).json()
+        assert set(quiet) == {"changes"}
+        assert list(tmp_path.iterdir()) == []
+
+        order = {"events": 30, "emit": True}
+        told = session.post(f"{base}/_sandbox/step", json=order, timeout=10).json()
+        assert told["events"] >= 30
+        assert told["pending"] > 0
+        listed = session.get(f"{base}/_sandbox/webhooks", timeout=10).json()
+        sent = [one for one in listed["recent"] if one["fate"] == "sent"]
+        assert (listed["events"], listed["pending"]) == (told["events"], told["pending"])
+        assert {one["place"] for one in sent} == {path.name for path in tmp_path.iterdir()}
+        assert any(one["fate"] == "lost" and one["sent_at"] is None for one in listed["recent"])
+
+        rest = session.post(f"{base}/_sandbox/webhooks", json={"all": True}, timeout=10).json()
+        assert (len(rest["webhooks"]), rest["pending"]) == (told["pending"], 0)
+        assert len(listed["recent"]) + told["pending"] == told["events"]
+        deleted = session.post(f"{base}/_sandbox/delete", json={"planted": True, "emit": True}, timeout=10)
+        assert deleted.json()["events"] in (0, 1, 2)
+
+
+def test_the_company_answers_while_a_receiver_is_slow() -> None:
+    world = World(50, 7)
+    reached, free = threading.Event(), threading.Event()
+
+    class Slow:
+        def send(self, body: bytes, headers: Mapping[str, str]) -> str:
+            reached.set()
+            free.wait(10)
+            return "200"
+
+        def flush(self) -> frozenset[str]:
+            return frozenset()
+
+    api = SandboxApi(world)
+    api.webhooks = Emitter(world, 1, Mess(), Slow())
+    api.webhooks.watch()
+    with by_socket(api) as (session, base):
+        order = {"events": 1, "kinds": ["status_changed"], "emit": True}
+        step = threading.Thread(target=lambda: requests.post(f"{base}/_sandbox/step", json=order, timeout=20))
+        step.start()
+        assert reached.wait(10)
+        assert session.get(f"{base}/api/v3/authcheck", timeout=5).status_code == 200
+        free.set()
+        step.join()

@@ -13,6 +13,7 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.sandbox import reads, render, writes
 from enerflo_sync.sandbox.changes import ChangeKind
 from enerflo_sync.sandbox.draw import Draw
+from enerflo_sync.sandbox.emitter import Emitter
 from enerflo_sync.sandbox.exchange import Request, Response, html_page, refusal
 from enerflo_sync.sandbox.faults import FaultKind, Faults, instead_of_answer, spoil_answer
 from enerflo_sync.sandbox.throttle import FixedWindow, Usage
@@ -38,6 +39,7 @@ _READS: tuple[tuple[re.Pattern[str], Reader], ...] = tuple(
         (r"/api/v3/install-statuses", reads.statuses),
         (r"/api/v1/customers", reads.customers),
         (r"/api/v3/customers/(\d+)", reads.customer),
+        (r"/api/v3/customers/([0-9a-fA-F-]{36})", reads.customer_by_uuid),
         (r"/api/v3/change-orders", reads.change_orders),
         (r"/api/v3/change-orders/(\d+)", reads.change_order),
         (r"/api/v3/users", reads.users),
@@ -66,6 +68,7 @@ class SandboxApi:
     :param largest_page: installs a page may hold before the gateway gives up with 504; no limit where None.
     :param seconds_per_record: how long each install of a page takes, added as delay.
     :param lean_lists: rows of the install list lack their milestones, as they may at the vendor's.
+    :param no_uuid_keys: keys that get 403 on a customer by v2 uuid, as some do (REFERENCE.md §13.7).
     :param before_request: called under the lock before each request, for tests that change the world
         between two pages.
     """
@@ -81,6 +84,7 @@ class SandboxApi:
         largest_page: int | None = None,
         seconds_per_record: float = 0.0,
         lean_lists: bool = False,
+        no_uuid_keys: Collection[str] = (),
         before_request: Hook | None = None,
     ) -> None:
         self.world = world
@@ -91,7 +95,10 @@ class SandboxApi:
         self.largest_page = largest_page
         self.seconds_per_record = seconds_per_record
         self.lean_lists = lean_lists
+        self.no_uuid_keys = frozenset(no_uuid_keys)
         self.before_request = before_request
+        # What tells the world's changes to a receiver; the control routes speak to it.
+        self.webhooks: Emitter | None = None
         self.requests: Counter[tuple[str, str]] = Counter()
         self._answers = 0
 
@@ -129,26 +136,28 @@ class SandboxApi:
             return _with(early, limit) if early.status == 500 else early
         if fault is FaultKind.PAGE_SHIFT:
             self.world.step(0, 1, (ChangeKind.NEW_INSTALL,))
-        answer = self._route(request, path) if key in self.keys else refusal(401, "Unauthenticated.")
+        answer = self._route(request, path, key) if key in self.keys else refusal(401, "Unauthenticated.")
         if answer.status != 504:
             answer = _with(answer, limit)
         return spoil_answer(fault, self._sign(answer), self.faults.slow_seconds)
 
-    def _route(self, request: Request, path: str) -> Response:
+    def _route(self, request: Request, path: str, key: str) -> Response:
         try:
             if request.method == "GET":
-                return self._read(request, path)
+                return self._read(request, path, key)
             return self._write(request, path)
         except UnknownRecordError:
             return refusal(404, "No query results for this record.")
 
-    def _read(self, request: Request, path: str) -> Response:
+    def _read(self, request: Request, path: str, key: str) -> Response:
         parameters = request.parameters()
         for pattern, reader in _READS:
             match = pattern.fullmatch(path)
             if match is not None:
                 if reader is reads.installs:
                     return self._list_installs(parameters)
+                if reader is reads.customer_by_uuid and key in self.no_uuid_keys:
+                    return refusal(403, "This action is unauthorized.")
                 return reader(self.world, parameters, *match.groups())
         return refusal(404, "Not Found")
 

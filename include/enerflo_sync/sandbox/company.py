@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -61,6 +62,8 @@ class Company:
         self.change_orders = ChangeOrderBook(self.era, self.installs)
         self.bad: dict[int, BadKind] = {}
         self.changes: list[Change] = []
+        # Each is called with every change at the moment it happens, under the lock.
+        self.listeners: list[Callable[[Change], None]] = []
         self.received: list[Received] = []
         self.truth = Truth(self)
         self._rendered: dict[int, bytes] = {}
@@ -149,15 +152,20 @@ class Company:
             origin=origin,
             detail=detail or {},
         )
-        self.changes.append(change)
+        self._happened(change)
 
     def _log_note(self, kind: ChangeKind, note: NoteState, origin: Origin = Origin.COMPANY) -> None:
         state = self.installs.get(note.install_number)
-        self.changes.append(
+        self._happened(
             Change(kind, self._stamp(), state.install_id, state.deal_id, note_id=note.note_id, origin=origin)
         )
 
-    def _log_customer(self, kind: ChangeKind, customer_id: int, origin: Origin, fields: list[str]) -> None:
-        detail = {"fields": fields}
-        change = Change(kind, self._stamp(), customer_id=customer_id, origin=origin, detail=detail)
+    def _log_customer(
+        self, kind: ChangeKind, customer_id: int, origin: Origin, detail: dict[str, object]
+    ) -> None:
+        self._happened(Change(kind, self._stamp(), customer_id=customer_id, origin=origin, detail=detail))
+
+    def _happened(self, change: Change) -> None:
         self.changes.append(change)
+        for listener in self.listeners:
+            listener(change)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 
 import msgspec
 
 from enerflo_sync.sandbox.api import SandboxApi
 from enerflo_sync.sandbox.bad_records import BadKind
 from enerflo_sync.sandbox.changes import ChangeKind
+from enerflo_sync.sandbox.emitter import Delivery, Emitter
 from enerflo_sync.sandbox.exchange import Request, Response, json_answer, refusal
 from enerflo_sync.sandbox.faults import Faults, parse_rate, parse_script
 from enerflo_sync.sandbox.plants import Plant
@@ -18,11 +21,12 @@ PREFIX = "/_sandbox/"
 
 
 class StepOrder(msgspec.Struct):
-    """Body of POST /_sandbox/step."""
+    """Body of POST /_sandbox/step; without ``emit`` no webhook tells of the changes."""
 
     minutes: float = 15
     events: int | None = None
     kinds: list[ChangeKind] | None = None
+    emit: bool = False
 
 
 class DeleteOrder(msgspec.Struct):
@@ -30,6 +34,13 @@ class DeleteOrder(msgspec.Struct):
 
     install_id: int | None = None
     planted: bool = False
+    emit: bool = False
+
+
+class DeliverOrder(msgspec.Struct):
+    """Body of POST /_sandbox/webhooks: send what is due now, or all that is pending."""
+
+    all: bool = False
 
 
 class FaultsOrder(msgspec.Struct):
@@ -54,45 +65,102 @@ class Control:
     def __init__(self, api: SandboxApi) -> None:
         self._api = api
         self._routes: dict[tuple[str, str], Callable[[bytes], object]] = {
-            ("POST", "step"): self._step,
-            ("POST", "delete"): self._delete,
             ("POST", "faults"): self._faults,
             ("POST", "bad"): self._bad,
             ("GET", "received"): self._received,
             ("GET", "changes"): self._changes,
             ("GET", "truth"): self._truth,
             ("GET", "usage"): self._usage,
+            ("GET", "webhooks"): self._webhooks,
+        }
+        # Carried out without the world's lock: a slow receiver must not keep the company from answering.
+        self._sending_routes: dict[tuple[str, str], Callable[[bytes], object]] = {
+            ("POST", "step"): self._step,
+            ("POST", "delete"): self._delete,
+            ("POST", "webhooks"): self._deliver,
         }
 
     def handle(self, request: Request) -> Response:
         """Return the answer to a control request; a wrong body gets 422 with the reason."""
-        route = self._routes.get((request.method, request.path.removeprefix(PREFIX).rstrip("/")))
-        if route is None:
-            known = ", ".join(f"{method} {PREFIX}{name}" for method, name in self._routes)
-            return refusal(404, f"no such control route; there are {known}")
-        with self._api.world.lock:
-            try:
-                return json_answer(route(request.body or b"{}"))
-            except UnknownRecordError as error:
-                return refusal(404, str(error))
-            except (msgspec.DecodeError, ValueError) as error:
-                return refusal(422, str(error))
+        asked = request.method, request.path.removeprefix(PREFIX).rstrip("/")
+        sending, route = self._sending_routes.get(asked), self._routes.get(asked)
+        body = request.body or b"{}"
+        try:
+            if sending is not None:
+                return json_answer(sending(body))
+            if route is not None:
+                with self._api.world.lock:
+                    return json_answer(route(body))
+        except UnknownRecordError as error:
+            return refusal(404, str(error))
+        except (msgspec.DecodeError, ValueError) as error:
+            return refusal(422, str(error))
+        routes = sorted((*self._sending_routes, *self._routes))
+        known = ", ".join(f"{method} {PREFIX}{name}" for method, name in routes)
+        return refusal(404, f"no such control route; there are {known}")
 
     def _step(self, body: bytes) -> object:
         order = msgspec.json.decode(body, type=StepOrder)
-        changes = self._api.world.step(order.minutes, order.events, order.kinds)
-        return {"changes": [change.to_json() for change in changes]}
+        told: dict[str, object] = {}
+        with self._telling(order.emit, told):
+            changes = self._api.world.step(order.minutes, order.events, order.kinds)
+        return {"changes": [change.to_json() for change in changes], **told}
+
+    @contextmanager
+    def _telling(self, emit: bool, told: dict[str, object]) -> Iterator[None]:
+        """Hold the world's lock; afterwards send what is due and put into ``told`` how many events came."""
+        if not emit:
+            quiet = nullcontext() if self._api.webhooks is None else self._api.webhooks.muted()
+            with self._api.world.lock, quiet:
+                yield
+            return
+        emitter = self._emitter()
+        with self._api.world.lock:
+            before = emitter.events
+            yield
+            told["events"] = emitter.events - before
+        emitter.deliver_due()
+        told["pending"] = emitter.pending
+
+    def _emitter(self) -> Emitter:
+        if self._api.webhooks is None:
+            raise ValueError("this sandbox sends no webhooks; start it with --webhooks URI_OR_URL.")
+        return self._api.webhooks
+
+    def _deliver(self, body: bytes) -> object:
+        order = msgspec.json.decode(body, type=DeliverOrder)
+        emitter = self._emitter()
+        ended = emitter.drain() if order.all else emitter.deliver_due()
+        return {"webhooks": [_delivery(one) for one in ended], "pending": emitter.pending}
+
+    def _webhooks(self, body: bytes) -> object:
+        emitter = self._api.webhooks
+        if emitter is None:
+            return {"enabled": False}
+        counts: dict[str, dict[str, int]] = {}
+        for (event, fate), count in sorted(emitter.counts.items()):
+            counts.setdefault(event, {})[fate.value] = count
+        return {
+            "enabled": True,
+            "events": emitter.events,
+            "counts": counts,
+            "pending": emitter.pending,
+            "next_due": emitter.next_due,
+            "recent": [_delivery(one) for one in emitter.recent],
+        }
 
     def _delete(self, body: bytes) -> object:
         order = msgspec.json.decode(body, type=DeleteOrder)
         world = self._api.world
         ids = [] if order.install_id is None else [order.install_id]
-        if order.planted:
-            numbers = world.plants.installs.get(Plant.DELETED_IN_ENERFLO, ())
-            ids += [world.install_id(number) for number in numbers if world.installs.is_live(number)]
-        for install_id in ids:
-            world.delete_install(install_id)
-        return {"deleted": ids}
+        told: dict[str, object] = {}
+        with self._telling(order.emit, told):
+            if order.planted:
+                numbers = world.plants.installs.get(Plant.DELETED_IN_ENERFLO, ())
+                ids += [world.install_id(number) for number in numbers if world.installs.is_live(number)]
+            for install_id in ids:
+                world.delete_install(install_id)
+        return {"deleted": ids, **told}
 
     def _faults(self, body: bytes) -> object:
         order = msgspec.json.decode(body, type=FaultsOrder)
@@ -139,3 +207,7 @@ class Control:
         requests = {f"{method} {path}": count for (method, path), count in common}
         faults = {kind.value: count for kind, count in self._api.faults.happened.items()}
         return {"limit": self._api.throttle.limit, "keys": keys, "requests": requests, "faults": faults}
+
+
+def _delivery(one: Delivery) -> dict[str, object]:
+    return {**asdict(one), **one.ids}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sandbox.draw import naive, offset
 from enerflo_sync.sandbox.render import COMPANY_NAME, Record
-from enerflo_sync.sandbox.seeded import deal_uuid
+from enerflo_sync.sandbox.seeded import Era, deal_uuid
 from enerflo_sync.sandbox.state import CustomerState
 
 
-def customer_row(customer: CustomerState, seed: int, statuses: dict[int, tuple[str, int, int]]) -> Record:
+def customer_row(customer: CustomerState, era: Era, statuses: dict[int, tuple[str, int, int]]) -> Record:
     """Return a v1 customer row (REFERENCE.md §6.4); ``surveys`` and ``integrations`` are ``[]`` when empty.
 
     :param statuses: per install id of the customer: status name, created and updated epoch seconds.
@@ -56,15 +56,23 @@ def customer_row(customer: CustomerState, seed: int, statuses: dict[int, tuple[s
         "setter": {"id": setter.junction_id, "user_id": setter.user_id, "name": setter.name},
         "office": {"office_id": office[0], "office_name": office[1]},
         "company": {"company_name": COMPANY_NAME},
-        "integrations": _integrations(customer, seed),
+        "integrations": _integrations(customer, era),
         "customer_notes": [],
         "customer_portal_url": f"https://portal.enerflo.io/{customer.customer_id}",
         "surveys": _surveys(customer, statuses),
     }
 
 
-def _integrations(customer: CustomerState, seed: int) -> Record | list[object]:
-    if customer.external_id is None and not customer.deals:
+def v2_id(customer: CustomerState, era: Era) -> str | None:
+    """Return the customer's v2 uuid; None for a lead of the history without a deal, which only v1 has."""
+    if not customer.deals and customer.created < era.end:
+        return None
+    return deal_uuid(era.seed, "customer", customer.number)
+
+
+def _integrations(customer: CustomerState, era: Era) -> Record | list[object]:
+    uuid = v2_id(customer, era)
+    if customer.external_id is None and uuid is None:
         return []
     stamp = offset(customer.created)
     row = {"enerflo_id": customer.customer_id, "last_synced": stamp, "updated_at": stamp, "created_at": stamp}
@@ -72,8 +80,7 @@ def _integrations(customer: CustomerState, seed: int) -> Record | list[object]:
     if customer.external_id is not None:
         link = {"integration_record_id": customer.external_id, "record_type": "Lead", **row}
         maps["Sandbox CRM"] = {"Lead": link}
-    if customer.deals:
-        uuid = deal_uuid(seed, "customer", customer.number)
+    if uuid is not None:
         link = {"integration_record_id": uuid, "record_type": "EnerfloV2Customer", **row}
         maps["Enerflo V2"] = {"EnerfloV2Customer": link}
     return maps

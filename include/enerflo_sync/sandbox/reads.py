@@ -9,6 +9,7 @@ from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sandbox import customer_rows, render
 from enerflo_sync.sandbox.draw import moment_of
 from enerflo_sync.sandbox.exchange import Response, json_answer, raw_answer, refusal
+from enerflo_sync.sandbox.seeded import FIRST_CUSTOMER_ID, deal_number_of
 from enerflo_sync.sandbox.world import UnknownRecordError, World
 
 Parameters = dict[str, str]
@@ -101,6 +102,9 @@ def customers(world: World, parameters: Parameters) -> Response:
 
 
 def _search(world: World, ids: list[int], words: str) -> list[int]:
+    linked = _customer_of_uuid(world, words)
+    if linked is not None:
+        return [linked]
     found = []
     for customer_id in ids:
         one = world.customers.get(customer_id)
@@ -119,12 +123,29 @@ def customer_row(world: World, customer_id: int) -> render.Record:
         if number is not None:
             state = world.installs.get(number)
             states[state.install_id] = (world.status_name(state.status_id), state.created, state.updated)
-    return customer_rows.customer_row(one, world.era.seed, states)
+    return customer_rows.customer_row(one, world.era, states)
+
+
+def _customer_of_uuid(world: World, uuid: str) -> int | None:
+    number = deal_number_of(world.era.seed, uuid, "customer")
+    customer_id = None if number is None else FIRST_CUSTOMER_ID + number
+    if customer_id is None or not world.customers.exists(customer_id):
+        return None
+    linked = customer_rows.v2_id(world.customers.get(customer_id), world.era) is not None
+    return customer_id if linked else None
 
 
 def customer(world: World, parameters: Parameters, customer_id: str) -> Response:
     """Show one customer in the v3 form."""
     return json_answer(render.embedded_customer(world.customer(int(customer_id))))
+
+
+def customer_by_uuid(world: World, parameters: Parameters, uuid: str) -> Response:
+    """Show the customer of a v2 uuid in the v3 form, with its v1 id (REFERENCE.md §13.7)."""
+    customer_id = _customer_of_uuid(world, uuid)
+    if customer_id is None:
+        raise UnknownRecordError("no customer of this uuid in this company")
+    return json_answer(render.embedded_customer(world.customer(customer_id)))
 
 
 def change_orders(world: World, parameters: Parameters) -> Response:

@@ -65,19 +65,19 @@ def install_number_of(seed: int, install_id: int) -> int | None:
 
 @lru_cache(maxsize=1024)
 def deal_uuid(seed: int, kind: str, number: int) -> str:
-    """Return the v2 deal id of install (or lead) ``number``."""
+    """Return the v2 uuid of record ``number`` of a kind: install, lead (their deals) or customer."""
     head = Draw(seed, f"deal-{kind}", number).hex(20)
     tail = number * _DEAL_FACTOR % _DEAL_MODULUS
     return f"{head[:8]}-{head[8:12]}-5{head[12:15]}-a{head[15:18]}-{tail:012x}"
 
 
-def deal_number_of(seed: int, deal_id: str) -> int | None:
-    """Return the number of the seeded install whose v2 deal id this is, or None."""
+def deal_number_of(seed: int, deal_id: str, kind: str = "install") -> int | None:
+    """Return the number of the seeded install (or record of another kind) whose v2 uuid this is, or None."""
     try:
         number = int(deal_id[-12:], 16) * _DEAL_INVERSE % _DEAL_MODULUS
     except ValueError:
         return None
-    return number if deal_uuid(seed, "install", number) == deal_id.lower() else None
+    return number if deal_uuid(seed, kind, number) == deal_id.lower() else None
 
 
 def seeded_install(era: Era, number: int) -> InstallState:

@@ -213,13 +213,15 @@ class World(Company):
         with self.lock:
             self.customer(customer_id)
             customer = self.customers.edit(customer_id)
+            before = {name: getattr(customer, name) for name in values}
             for name, value in values.items():
                 setattr(customer, name, value)
             customer.updated = self.moment()
             for deal in customer.deals:
                 number = self.installs.number_of(deal.install_id) if deal.install_id is not None else None
                 self._rendered.pop(-1 if number is None else number, None)
-            self._log_customer(ChangeKind.CUSTOMER_EDITED, customer_id, origin, sorted(values))
+            detail: dict[str, object] = {"fields": sorted(values), "before": before}
+            self._log_customer(ChangeKind.CUSTOMER_EDITED, customer_id, origin, detail)
 
     def add_lead(
         self, values: dict[str, object], external_id: str | None, *, origin: Origin = Origin.COMPANY
@@ -232,7 +234,7 @@ class World(Company):
             lead.status_id, lead.status_name = c.CUSTOMER_STATUSES[0]
             for name, value in values.items():
                 setattr(lead, name, value)
-            self._log_customer(ChangeKind.NEW_CUSTOMER, lead.customer_id, origin, sorted(values))
+            self._log_customer(ChangeKind.NEW_CUSTOMER, lead.customer_id, origin, {"fields": sorted(values)})
             return lead.customer_id
 
     def add_deal(self, customer_id: int) -> Deal:
