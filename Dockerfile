@@ -25,6 +25,8 @@ COPY --from=build /opt/enerflo /opt/enerflo
 COPY include ./include
 COPY plugins ./plugins
 COPY dags ./dags
+# A new volume takes over the owner of what lies at its place.
+RUN mkdir -p webhooks/drop
 # Fails the build, not the first start, when an import or an entry point is broken. In a home of its own:
 # airflow commands may write an airflow.cfg with fresh keys, and no key may stay in the image.
 RUN export AIRFLOW_HOME=/tmp/home && airflow version && enerflo-sync --help > /dev/null && rm -rf /tmp/home

@@ -36,7 +36,10 @@ KEY = "sandbox-key"
 IN_FLIGHT_MINUTES = 1
 # Where the Airflow UI shows a page of the reports plugin.
 FRAME = "/plugin/enerflo-reports"
-POLL, RECONCILE = "enerflo_poll", "enerflo_reconcile"
+POLL, WEBHOOKS, RECONCILE = "enerflo_poll", "enerflo_webhooks", "enerflo_reconcile"
+# What happens in the company while the demo looks on, all of it told by webhooks.
+CHANGES = 12
+WEBHOOK_SECONDS = 180
 
 # The CRM's users are at work on these rows at this very moment.
 _EDITED_NOW = """
@@ -44,6 +47,15 @@ update crm.installs i set updated_at = now()
 from sandbox.planted_differences p
 where p.table_name = 'installs' and p.cause = 'in_flight'
   and (p.key->>'enerflo_install_id')::bigint = i.enerflo_install_id
+"""
+
+_TAKEN_IN = """
+select count(*) as events, coalesce(sum(copies), 0) as copies,
+       count(*) filter (where state = 'applied') as applied,
+       count(*) filter (where state = 'received') as waiting,
+       percentile_disc(0.5) within group (order by applied_at - received_at) as median,
+       max(applied_at - received_at) as slowest
+from sync.webhook_events
 """
 
 
@@ -56,6 +68,8 @@ class Demo:
         self.port, self.installs, self.seed = port, installs, seed
         self.repository = _repository()
         self.home = home or self.repository / HOME
+        self.drop = self.home / "webhooks" / "drop"
+        self.report_after_webhooks = ""
         self._stack = stack
 
     def tell(self) -> str:
@@ -64,13 +78,15 @@ class Demo:
         self.start_airflow()
         self.first_poll()
         self.life_goes_on()
-        return self.second_poll()
+        planted = self.second_poll()
+        self.webhooks_arrive()
+        return planted
 
     def prepare(self) -> None:
         """Start an empty folder, PostgreSQL, the company, and the CRM tables with planted differences."""
         require_free(self.port)
         shutil.rmtree(self.home, ignore_errors=True)
-        self.home.mkdir(parents=True)
+        self.drop.mkdir(parents=True)
         with _step("PostgreSQL (embedded) and its tables"):
             postgres = self._stack.enter_context(embedded_postgres(self.home / "postgres"))
             self.warehouse_url = _make_database(postgres, "warehouse")
@@ -87,6 +103,7 @@ class Demo:
         state = self.home / "sandbox"
         command = [_binary("enerflo-sync"), "sandbox", "serve", "--port", "0", "--key", KEY]
         command += ["--installs", str(self.installs), "--seed", str(self.seed), "--state", str(state)]
+        command += ["--webhooks", str(self.drop), "--webhook-format", "mixed", "--duplicates", "0.3"]
         self._background("the sandbox", command, os.environ)
         address = state / "sandbox.json"
         deadline = time.monotonic() + 120
@@ -111,6 +128,7 @@ class Demo:
         )
         environ |= {
             "ENERFLO_SYNC_CONFIG": str(configuration),
+            "WEBHOOK_DROP_URI": str(self.drop),
             "AIRFLOW_CONN_ENERFLO_DEFAULT": connection("enerflo", host=self.sandbox_url, password=KEY),
             "AIRFLOW_CONN_ENERFLO_WAREHOUSE": _warehouse_connection(self.warehouse_url),
         }
@@ -119,11 +137,12 @@ class Demo:
             airflow = self._background("airflow", [_binary("airflow"), "standalone"], environ)
             self.api = AirflowApi(f"http://127.0.0.1:{self.port}", airflow.check)
             self.api.wait_until_healthy()
-            self.api.wait_for_dags(POLL, RECONCILE)
+            self.api.wait_for_dags(POLL, WEBHOOKS, RECONCILE)
 
     def first_poll(self) -> None:
-        """Switch both DAGs on: the poll starts by itself, and its change of the mirror the reconciliation."""
+        """Switch the DAGs on: the poll starts by itself, and its change of the mirror the reconciliation."""
         with _step("DAG enerflo_poll: Enerflo → mirror"):
+            self.api.unpause(WEBHOOKS)
             self.api.unpause(RECONCILE)
             self.api.unpause(POLL)
             run = self.api.wait_for_next_run(POLL, set())
@@ -156,6 +175,43 @@ class Demo:
         found = self.api.xcom(RECONCILE, run_id, "compare_with_crm")
         reconciliation_id: str = found["reconciliation_id"]
         return reconciliation_id
+
+    def webhooks_arrive(self) -> None:
+        """Let things happen in the company, and look on as its webhooks bring them into mirror and report."""
+        reported = {run["dag_run_id"] for run in self.api.runs(RECONCILE)}
+        with _step(
+            f"{CHANGES} changes in the company, told by webhooks; DAG enerflo_webhooks wakes by itself"
+        ):
+            order = {"minutes": 1, "events": CHANGES, "emit": True}
+            answer = requests.post(f"{self.sandbox_url}/_sandbox/step", json=order, timeout=30)
+            answer.raise_for_status()
+            requests.post(f"{self.sandbox_url}/_sandbox/webhooks", json={"all": True}, timeout=30)
+            taken = self._wait_for_webhooks()
+        console.print(
+            f"  {taken['copies']} webhooks, {taken['events']} different, {taken['applied']} of them applied;"
+            f" from file to mirror {taken['median'].total_seconds():.1f} s in the median,"
+            f" {taken['slowest'].total_seconds():.1f} s at most"
+        )
+        with _step("the report follows: DAG enerflo_reconcile, started by the change of the mirror"):
+            run = self.api.wait_for_next_run(RECONCILE, reported)
+        found = self.api.xcom(RECONCILE, run["dag_run_id"], "compare_with_crm")
+        self.report_after_webhooks = str(found["reconciliation_id"])
+
+    def _wait_for_webhooks(self) -> sa.RowMapping:
+        """Return what became of the events, once all of them are in the mirror and the drop is empty."""
+        deadline = time.monotonic() + WEBHOOK_SECONDS
+        while True:
+            with self.engine.connect() as warehouse:
+                taken = warehouse.execute(sa.text(_TAKEN_IN)).mappings().one()
+            if taken["applied"] and not taken["waiting"] and not any(self.drop.rglob("*.*")):
+                return taken
+            if time.monotonic() > deadline:
+                raise ConfigurationError(
+                    f"the webhooks were not taken in within {WEBHOOK_SECONDS} s.",
+                    where=str(self.drop),
+                    next_step=f"Look at the runs of {WEBHOOKS} in the Airflow UI.",
+                )
+            time.sleep(0.5)
 
     def _configuration(self) -> Path:
         """Return a copy of the shipped sync.yaml with the demo's shorter delay."""
@@ -193,6 +249,8 @@ def run_demo(*, port: int, installs: int, seed: int, once: bool) -> None:
         console.print(f"[bold green]Done[/] in {time.monotonic() - began:.0f} s.")
         console.print(f"The report in the Airflow UI: http://127.0.0.1:{port}{FRAME}{page}")
         console.print(f"The report as a page:         http://127.0.0.1:{port}{page}")
+        after = report_page(demo.report_after_webhooks)
+        console.print(f"After the webhooks:           http://127.0.0.1:{port}{FRAME}{after}")
         console.print(f"The warehouse:                {demo.warehouse_url}")
         if not once:
             console.print("Everything runs until you press Ctrl-C.")

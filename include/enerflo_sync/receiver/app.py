@@ -1,0 +1,125 @@
+"""The receiver's routes: ``/hooks/{account}/{secret}``, ``/hooks/{account}``, ``/health``, ``/metrics``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.receiver.access import Gate
+from enerflo_sync.receiver.drop import Drop
+from enerflo_sync.receiver.health import Health
+from enerflo_sync.receiver.intake import Intake, Stored
+from enerflo_sync.receiver.metrics import CONTENT_TYPE, Metrics
+from enerflo_sync.receiver.outcomes import Outcome, RefusedError
+from enerflo_sync.receiver.settings import ReceiverSettings
+
+logger = logging.getLogger(__name__)
+
+
+def make_app(
+    settings: ReceiverSettings, drops: Mapping[str, Drop], clock: Clock, rng: random.Random
+) -> FastAPI:
+    """Return the service for the accounts in ``settings``, each with a drop of its name.
+
+    A post is answered with 200 only when it lies in the drop for good. Other methods than POST get 405,
+    whatever the path behind ``/hooks/``. Logs hold accounts, sizes, file names and outcomes.
+    """
+    desk = _Desk(settings, drops, clock, rng)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        desk.intake.close()
+
+    # Without pages that describe the routes: whoever does not know them has no business here.
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
+
+    @app.post("/hooks/{account}/{secret}")
+    async def receive_by_path(request: Request, account: str, secret: str) -> Response:
+        return await desk.receive(request, account, secret)
+
+    @app.post("/hooks/{account}")
+    async def receive_by_header(request: Request, account: str) -> Response:
+        return await desk.receive(request, account, request.headers.get(settings.secret_header, ""))
+
+    @app.get("/health")
+    async def health() -> Response:
+        reasons = await asyncio.to_thread(desk.health.reasons)
+        state = "unavailable" if reasons else "ok"
+        return JSONResponse({"status": state, "drops": reasons}, 503 if reasons else 200)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        free = await asyncio.to_thread(desk.health.free_bytes)
+        return PlainTextResponse(desk.metrics.rendered(free), media_type=CONTENT_TYPE)
+
+    return app
+
+
+class _Desk:
+    """What the routes share."""
+
+    def __init__(
+        self, settings: ReceiverSettings, drops: Mapping[str, Drop], clock: Clock, rng: random.Random
+    ) -> None:
+        self.intake = Intake(settings, drops, clock, rng)
+        self.health = Health(drops, clock)
+        self.metrics = Metrics(hook.account for hook in settings.hooks)
+        self._gate = Gate(settings.hooks)
+        self._clock = clock
+
+    async def receive(self, request: Request, account: str, offered: str) -> Response:
+        """Take one post, count it, log it, and answer."""
+        started = self._clock.monotonic()
+        hook = self._gate.admits(account, offered)
+        known = hook.account if hook else ""
+        stored: Stored | None = None
+        answer: Response
+        try:
+            if hook is None:
+                # The very answer that a path gets which is no route.
+                raise RefusedError(Outcome.UNKNOWN_HOOK, "Not Found")
+            stored = await self.intake.take(hook, _headers(request), request.stream())
+            outcome, answer = Outcome.STORED, JSONResponse({"stored": stored.name})
+        except RefusedError as refused:
+            outcome, answer = refused.outcome, _refusal(refused)
+        except ClientDisconnect:
+            outcome, answer = Outcome.ABORTED, Response(status_code=Outcome.ABORTED.status)
+        except Exception as error:
+            # Its text and its trace may hold a part of the body: the sender's 500 and this line must do.
+            logger.error("defect account=%s kind=%s", known, type(error).__name__)
+            outcome, answer = Outcome.FAILED, JSONResponse({"detail": "Internal Server Error"}, 500)
+        size = stored.size if stored else 0
+        self.metrics.add(known, outcome, size, self._clock.monotonic() - started)
+        logger.info(
+            "post account=%s outcome=%s status=%d bytes=%d id=%s",
+            known or "-",
+            outcome,
+            outcome.status,
+            size,
+            stored.name if stored else "-",
+        )
+        return answer
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """Return the headers by their names in small letters; repeated ones joined, as HTTP allows."""
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _refusal(refused: RefusedError) -> Response:
+    headers = {} if refused.retry_after is None else {"retry-after": str(refused.retry_after)}
+    if refused.outcome is Outcome.UNSUPPORTED:
+        headers["accept-encoding"] = "gzip"
+    return JSONResponse({"detail": refused.detail}, refused.outcome.status, headers)

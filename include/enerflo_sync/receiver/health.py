@@ -1,0 +1,56 @@
+"""Whether the drops take files now, asked no more often than a store wants to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.errors import RetriableError
+from enerflo_sync.receiver.drop import LEAST_FREE_BYTES, Drop
+
+# Health routes are asked every few seconds, by several askers; a trial is a write.
+TRIAL_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    at: float
+    reason: str
+
+
+class Health:
+    """Remembers for a few seconds what a trial write found. Safe to call from many threads."""
+
+    def __init__(self, drops: Mapping[str, Drop], clock: Clock) -> None:
+        self._drops = drops
+        self._clock = clock
+        self._found: dict[str, _Finding] = {}
+
+    def reasons(self) -> dict[str, str]:
+        """Return why each unusable account's drop is unusable, without its place; empty when all is well."""
+        found = {name: self._reason(name, drop) for name, drop in self._drops.items()}
+        return {name: reason for name, reason in found.items() if reason}
+
+    def free_bytes(self) -> dict[str, int | None]:
+        """Return the room in each account's drop; None where it is not known."""
+        return {name: drop.free_bytes() for name, drop in self._drops.items()}
+
+    def _reason(self, name: str, drop: Drop) -> str:
+        now = self._clock.monotonic()
+        known = self._found.get(name)
+        if known is None or now - known.at >= TRIAL_SECONDS:
+            known = _Finding(now, _trial(drop))
+            self._found[name] = known
+        return known.reason
+
+
+def _trial(drop: Drop) -> str:
+    try:
+        drop.check()
+    except RetriableError as error:
+        return error.what
+    free = drop.free_bytes()
+    if free is not None and free < LEAST_FREE_BYTES:
+        return f"only {free} bytes are free; {LEAST_FREE_BYTES} are the least."
+    return ""

@@ -1,0 +1,57 @@
+"""How a post can end, and the one HTTP status of each end."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """The end of one post, as it is counted and logged."""
+
+    STORED = "stored"
+    UNKNOWN_HOOK = "unknown_hook"
+    BAD_SIGNATURE = "bad_signature"
+    UNSUPPORTED = "unsupported"
+    TOO_LARGE = "too_large"
+    EMPTY = "empty"
+    TOO_SLOW = "too_slow"
+    ABORTED = "aborted"
+    OVERLOADED = "overloaded"
+    NOT_STORED = "not_stored"
+    FAILED = "failed"
+
+    @property
+    def status(self) -> int:
+        """Return the HTTP status that the sender gets."""
+        return _STATUS[self]
+
+
+# ABORTED is never read by anybody: the sender has hung up.
+_STATUS = {
+    Outcome.STORED: 200,
+    Outcome.UNKNOWN_HOOK: 404,
+    Outcome.BAD_SIGNATURE: 401,
+    Outcome.UNSUPPORTED: 415,
+    Outcome.TOO_LARGE: 413,
+    Outcome.EMPTY: 400,
+    Outcome.TOO_SLOW: 408,
+    Outcome.ABORTED: 400,
+    Outcome.OVERLOADED: 503,
+    Outcome.NOT_STORED: 503,
+    Outcome.FAILED: 500,
+}
+
+
+class RefusedError(Exception):
+    """A post ends here, and nothing of it is in the drop.
+
+    :param outcome: how it ended.
+    :param detail: what the sender is told; never a part of what it sent.
+    :param retry_after: seconds after which the same post may succeed.
+    """
+
+    def __init__(self, outcome: Outcome, detail: str, retry_after: int | None = None) -> None:
+        self.outcome = outcome
+        self.detail = detail
+        self.retry_after = retry_after
+        super().__init__(outcome, detail)

@@ -1,0 +1,86 @@
+"""The receiver behind a socket, until it is asked to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from enerflo_sync.errors import ConfigurationError
+
+# For posts that are under way at the end. docker-compose.yml grants ten seconds more.
+GRACE_SECONDS = 30
+_MOST_CONNECTIONS = 2_000
+_BACKLOG = 1_024
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that already queues connections.
+
+    :param port: 0 takes a free one.
+    :raises ConfigurationError: the address cannot be taken.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        # A name that cannot be resolved has a text of its own and no number of the system's.
+        unknown = isinstance(error, socket.gaierror) or error.errno is None
+        reason = "no such host" if unknown else os.strerror(error.errno or 0)
+        raise ConfigurationError(
+            f"the address cannot be taken ({reason}).",
+            where=f"{host}:{port}",
+            next_step="Stop the other program on it, or choose another --host or --port (0: a free one).",
+        ) from error
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the address to call, such as ``http://127.0.0.1:8099``."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(app: FastAPI, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT; then take no new connection, answer what is under way, and return.
+
+    What is not answered after 30 seconds is given up: nothing of it is in the drop, or all of it.
+    """
+    config = uvicorn.Config(
+        app,
+        # Always there; the faster parser is optional, and two would treat bad requests in two ways.
+        http="h11",
+        ws="none",
+        lifespan="on",
+        # Its lines hold whole paths, and a path holds the secret.
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    with _ending_is_no_error():
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+@contextmanager
+def _ending_is_no_error() -> Iterator[None]:
+    """Keep the signal that uvicorn raises again after its orderly end from killing the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

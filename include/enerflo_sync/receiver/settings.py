@@ -1,0 +1,155 @@
+"""What the receiver is told by its environment, read once at the start and checked whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.errors import ConfigurationError
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8099
+# Such an event still fits, with its envelope, into the 4 MiB of the inbox (webhooks.max_event_mb).
+DEFAULT_MAX_BYTES = 4_000_000
+DEFAULT_SECRET_HEADER = "x-webhook-secret"  # noqa: S105 - a header's name
+DEFAULT_HMAC_HEADER = "x-hub-signature-256"
+
+DEFAULT_ACCOUNT = "default"
+SHORTEST_SECRET = 32
+MAKE_A_SECRET = "Make one with: openssl rand -hex 32"  # noqa: S105 - how to make one, not one
+
+_MOST_BYTES = 64 * 1024 * 1024
+_PATH_SAFE = re.compile(r"[A-Za-z0-9._~-]+")
+_HEADER_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+@dataclass(frozen=True)
+class Hook:
+    """One account that can be posted to.
+
+    :param drop_uri: where its payloads go: a folder, or any URI that fsspec knows.
+    :param secrets: each of them opens the hook; two while one replaces the other.
+    :param hmac_keys: when there are any, a post must also be signed with one of them.
+    """
+
+    account: str
+    drop_uri: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    hmac_keys: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class ReceiverSettings:
+    """Everything that decides whether and how a post is taken.
+
+    :param max_bytes: the largest body, as sent and unpacked.
+    :param secret_header: in which ``POST /hooks/{account}`` carries the secret; small letters.
+    :param hmac_header: in which a gateway puts its signature; small letters.
+    """
+
+    hooks: tuple[Hook, ...]
+    max_bytes: int = DEFAULT_MAX_BYTES
+    secret_header: str = DEFAULT_SECRET_HEADER
+    hmac_header: str = DEFAULT_HMAC_HEADER
+
+
+def read_settings(
+    environ: Mapping[str, str], config: SyncConfig, accounts: Iterable[str] = ()
+) -> ReceiverSettings:
+    """Return the settings for ``accounts``, or for every account of the configuration.
+
+    :param environ: ``RECEIVER_SECRET`` (account ``default``), ``RECEIVER_SECRET_<ACCOUNT>``, the same two
+        with ``RECEIVER_HMAC_KEY``, ``RECEIVER_HEADER_FOR_SECRET``, ``RECEIVER_HEADER_FOR_HMAC``,
+        ``RECEIVER_MAX_BYTES`` and ``WEBHOOK_DROP_URI`` (account ``default``). A comma separates a new secret
+        from the one that it replaces.
+    :raises ConfigurationError: a secret is missing, short or used twice, a drop is missing or shared, or a
+        number is none. No text of it holds a secret.
+    """
+    names = list(dict.fromkeys(accounts)) or list(config.accounts)
+    hooks = tuple(_hook(environ, config, name) for name in names)
+    _refuse_shared(hooks)
+    return ReceiverSettings(
+        hooks,
+        max_bytes=_max_bytes(environ),
+        secret_header=_header_name(environ, "RECEIVER_HEADER_FOR_SECRET", DEFAULT_SECRET_HEADER),
+        hmac_header=_header_name(environ, "RECEIVER_HEADER_FOR_HMAC", DEFAULT_HMAC_HEADER),
+    )
+
+
+def _hook(environ: Mapping[str, str], config: SyncConfig, account: str) -> Hook:
+    options = config.account(account)
+    drop_uri = options.webhook_drop_uri
+    if not drop_uri and account == DEFAULT_ACCOUNT:
+        drop_uri = environ.get("WEBHOOK_DROP_URI")
+    if not drop_uri:
+        # A variable of the account's own that is not set is named by the configuration itself.
+        drop_uri = options.need("webhook_drop_uri")
+    variable, secrets = _secrets(environ, "RECEIVER_SECRET", account)
+    if not secrets:
+        raise ConfigurationError(
+            f"account {account} has no secret.", where=variable, next_step=f"{MAKE_A_SECRET}, and set it."
+        )
+    if not all(_PATH_SAFE.fullmatch(secret) for secret in secrets):
+        raise ConfigurationError(
+            "the secret holds a character that an address may not.",
+            where=variable,
+            next_step=f"Use letters, digits and . _ ~ - only. {MAKE_A_SECRET}.",
+        )
+    _, hmac_keys = _secrets(environ, "RECEIVER_HMAC_KEY", account)
+    return Hook(account, drop_uri, secrets, hmac_keys)
+
+
+def _secrets(environ: Mapping[str, str], stem: str, account: str) -> tuple[str, tuple[str, ...]]:
+    """Return the variable that counts for the account, and the secrets in it."""
+    variable = f"{stem}_{account.upper()}"
+    if account == DEFAULT_ACCOUNT and not environ.get(variable):
+        variable = stem
+    secrets = tuple(filter(None, (part.strip() for part in environ.get(variable, "").split(","))))
+    if any(len(secret) < SHORTEST_SECRET for secret in secrets):
+        raise ConfigurationError(
+            f"a secret of account {account} is shorter than {SHORTEST_SECRET} characters.",
+            where=variable,
+            next_step=f"{MAKE_A_SECRET}.",
+        )
+    return variable, secrets
+
+
+def _refuse_shared(hooks: tuple[Hook, ...]) -> None:
+    owners: dict[str, str] = {}
+    for hook in hooks:
+        for what, values in (("drop", {hook.drop_uri.rstrip("/")}), ("secret", set(hook.secrets))):
+            for value in values:
+                other = owners.setdefault(f"{what} {value}", hook.account)
+                if other != hook.account:
+                    raise ConfigurationError(
+                        f"accounts {other} and {hook.account} have the same {what}.",
+                        where=f"account {hook.account}",
+                        next_step=f"Give each account a {what} of its own.",
+                    )
+
+
+def _max_bytes(environ: Mapping[str, str]) -> int:
+    text = environ.get("RECEIVER_MAX_BYTES", "").strip()
+    if not text:
+        return DEFAULT_MAX_BYTES
+    # isdecimal also holds for digits of other scripts, which int() reads; a length bound keeps it quick.
+    if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= _MOST_BYTES:
+        raise ConfigurationError(
+            "it is no whole number of bytes.",
+            where="RECEIVER_MAX_BYTES",
+            next_step=f"Give a number from 1 to {_MOST_BYTES}.",
+        )
+    return int(text)
+
+
+def _header_name(environ: Mapping[str, str], variable: str, default: str) -> str:
+    name = environ.get(variable, "").strip().lower() or default
+    if not _HEADER_NAME.fullmatch(name):
+        raise ConfigurationError(
+            "it is no header name.",
+            where=variable,
+            next_step=f"Use letters, digits and -, such as {default}.",
+        )
+    return name
