@@ -20,9 +20,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, Param, dag, task
-from airflow.sdk.exceptions import AirflowSkipException
-from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, sync_config
+from airflow.sdk import CronTriggerTimetable, Param, dag
+from enerflo_airflow.accounts import account_name, account_tags, sync_config
+from enerflo_airflow.announce import announce_change
 from enerflo_airflow.defaults import START_DATE, task_defaults
 from enerflo_airflow.operators import EnerfloToWarehouseOperator
 
@@ -61,7 +61,6 @@ def poll_params(config: SyncConfig) -> dict[str, Param]:
 
 def poll_dag(account: str, settings: AccountConfig, config: SyncConfig) -> Any:
     """Return the account's DAG."""
-    mirror = mirror_asset(account)
 
     @dag(
         dag_id=account_name("poll", account),
@@ -87,16 +86,7 @@ def poll_dag(account: str, settings: AccountConfig, config: SyncConfig) -> Any:
             accept_shrink="{{ params.accept_shrink }}",
         )
 
-        @task(
-            task_display_name="Say that the mirror changed",
-            doc_md=f"Emits `{mirror.uri}`, which starts a reconciliation. Skipped where nothing changed.",
-            outlets=[mirror],
-        )
-        def announce_change(counts: dict[str, Any]) -> None:
-            if not counts["mirror_changed"]:
-                raise AirflowSkipException("The mirror did not change: there is nothing new to reconcile.")
-
-        announce_change(read.output)
+        announce_change(account, read.output)
 
     return enerflo_poll()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -24,10 +24,23 @@ from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop, open_drop
 from enerflo_sync.inbox.hydrate import HydrateOptions
 from enerflo_sync.inbox.ingest import IngestOptions, ingest
+from enerflo_sync.inbox.quarantine import (
+    Filter,
+    ItemDetail,
+    QuarantineGroup,
+    dismiss_items,
+    list_groups,
+    list_items,
+    show_item,
+)
+from enerflo_sync.inbox.quarantine_items import QuarantineItem, Selection
+from enerflo_sync.inbox.replay import replay
+from enerflo_sync.inbox.replay_report import ReplayReport
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.poll import PollOptions, Progress, poll
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.mirror.witness_report import DAYS, WitnessReport, witness_report
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
@@ -176,8 +189,22 @@ class Workplace:
     ) -> RunReport:
         """Bring dropped webhook payloads into the mirror (:func:`enerflo_sync.inbox.ingest.ingest`)."""
         require_migrated(self.engine)
+        return ingest(
+            self.client,
+            self.engine,
+            self.drop,
+            self.account,
+            clock=self.clock,
+            rng=self.rng,
+            calls=self.calls,
+            options=self._ingest_options(read_ahead),
+            run_id=run_id,
+            progress=progress,
+        )
+
+    def _ingest_options(self, read_ahead: int = 1) -> IngestOptions:
         settings = self.config.webhooks
-        options = IngestOptions(
+        return IngestOptions(
             limits=Limits(
                 file=settings.max_file_mb * MEGABYTE,
                 event=settings.max_event_mb * MEGABYTE,
@@ -191,18 +218,81 @@ class Workplace:
             keep_archive=None if settings.archive_days is None else timedelta(days=settings.archive_days),
             read_ahead=read_ahead,
         )
-        return ingest(
-            self.client,
+
+    def quarantine_groups(self, wanted: Filter) -> list[QuarantineGroup]:
+        """Return what stands in quarantine by fingerprint, each with one masked example."""
+        require_migrated(self.engine)
+        with warehouse_errors("quarantine"), self.engine.connect() as connection:
+            return list_groups(connection, self.account, wanted)
+
+    def quarantine_items(self, wanted: Filter) -> list[QuarantineItem]:
+        """Return the items in quarantine, without their payloads."""
+        require_migrated(self.engine)
+        with warehouse_errors("quarantine"), self.engine.connect() as connection:
+            return list_items(connection, self.account, wanted)
+
+    def quarantine_item(self, item: str, *, reveal: bool = False, by: str = "") -> ItemDetail:
+        """Return everything about one item; to reveal its payload is recorded under ``by``.
+
+        :param item: an id, or the beginning of one.
+        :raises ConfigurationError: there is no such item, or several.
+        """
+        require_migrated(self.engine)
+        with warehouse_errors("quarantine"), self.engine.begin() as connection:
+            return show_item(connection, self.account, item, reveal=reveal, by=by, clock=self.clock)
+
+    def replay(
+        self,
+        *,
+        items: Sequence[str] = (),
+        fingerprint: str | None = None,
+        event: str | None = None,
+        everything: bool = False,
+        dry: bool = True,
+        by: str,
+        run_id: str | None = None,
+        progress: Progress | None = None,
+    ) -> ReplayReport:
+        """Try quarantined items again (:func:`enerflo_sync.inbox.replay.replay`); dry unless told otherwise.
+
+        Exactly one of ``items``, ``fingerprint``, ``event`` and ``everything`` says which.
+        """
+        require_migrated(self.engine)
+        return replay(
+            lambda: self.client,
             self.engine,
-            self.drop,
+            lambda: self.drop,
             self.account,
+            Selection(tuple(items), fingerprint, event, everything),
+            dry=dry,
+            by=by,
             clock=self.clock,
             rng=self.rng,
             calls=self.calls,
-            options=options,
+            options=self._ingest_options(),
             run_id=run_id,
             progress=progress,
         )
+
+    def dismiss(
+        self,
+        *,
+        items: Sequence[str] = (),
+        fingerprint: str | None = None,
+        everything: bool = False,
+        reason: str,
+        by: str,
+    ) -> int:
+        """Close open items that nothing has to be done about, and return how many that were.
+
+        Exactly one of ``items``, ``fingerprint`` and ``everything`` says which.
+
+        :raises ConfigurationError: the selection is not clear, no open item fits, or a text is empty.
+        """
+        require_migrated(self.engine)
+        selection = Selection(tuple(items), fingerprint, None, everything)
+        with warehouse_errors("quarantine"), self.engine.begin() as connection:
+            return dismiss_items(connection, self.account, selection, reason=reason, by=by, clock=self.clock)
 
     def reconcile(
         self, *, full: bool = False, progress: Callable[[str, int, int], None] | None = None
@@ -214,6 +304,15 @@ class Workplace:
         require_migrated(self.engine)
         with warehouse_errors("reconcile"):
             return reconcile(self.engine, self.config, self.account, full=full, progress=progress)
+
+    def witnesses(self, *, days: int = DAYS) -> WitnessReport:
+        """Return which changes of the last ``days`` days poll and webhooks saw; reads the warehouse only.
+
+        :param days: calendar days in UTC, 1 to 90; today is one of them.
+        """
+        require_migrated(self.engine)
+        with warehouse_errors("witnesses"), self.engine.connect() as connection:
+            return witness_report(connection, self.account, self.clock.now(), days=days)
 
 
 def key_fingerprint(api_key: str) -> str:

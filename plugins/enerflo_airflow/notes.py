@@ -15,18 +15,19 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
 
+    from enerflo_sync.inbox.replay_report import ReplayReport
     from enerflo_sync.reconcile.report import ReconciliationReport
     from enerflo_sync.warehouse.runs import RunReport
 
 NOTE_KEY = "enerflo_note"
 # What Airflow's column takes.
 LONGEST_NOTE = 1000
+# How the notices of events begin that a later run takes up.
+_WAITING = "waiting"
 
 
 def poll_note(report: RunReport) -> str:
     """Return what a poll did, and where to look when it is not whole."""
-    # The first line is what lists of runs show.
-    partial = report.state == "partial"
     first = [
         "partial",
         f"read {report.read:,}",
@@ -36,6 +37,31 @@ def poll_note(report: RunReport) -> str:
         f"{report.skipped:,} skipped",
         f"{report.requests:,} requests",
     ]
+    return _in_lines(report, first)
+
+
+def ingest_note(report: RunReport) -> str:
+    """Return what became of the dropped events, and where to look when something waits for a person."""
+    events = report.resources.get("events", {})
+    notices: Mapping[str, int] = events.get("reasons", {}).get("notice", {})
+    waiting = {why: count for why, count in notices.items() if why.startswith(_WAITING)}
+    first = [
+        "partial",
+        f"{events.get('read', 0):,} events",
+        f"{events.get('unchanged', 0):,} of them copies",
+        f"{notices.get('applied', 0):,} applied",
+        f"{sum(waiting.values()):,} waiting",
+        f"{report.quarantined:,} quarantined",
+        f"{events.get('skipped', 0):,} ignored",
+        f"{report.requests:,} requests",
+    ]
+    note = _in_lines(report, first)
+    return "\n".join([note, *(f"{count:,} {why}" for why, count in waiting.items())])
+
+
+def _in_lines(report: RunReport, first: list[str]) -> str:
+    """Return a note: the line that lists of runs show, and where to look when the run is partial."""
+    partial = report.state == "partial"
     lines = [" · ".join(first if partial else first[1:])]
     if partial:
         lines.append(f"sync.runs has it under {report.run_id}")
@@ -45,6 +71,24 @@ def poll_note(report: RunReport) -> str:
         reasons = ", ".join(f"{count:,} {why}" for why, count in counts.items())
         lines.append(f"quarantined, listed in sync.quarantine with state open: {reasons}")
     return "\n".join(lines)
+
+
+def replay_note(report: ReplayReport, by: str) -> str:
+    """Return what became of quarantined items, or what would, and where each of them is listed."""
+    first = [f"dry run for {by}, nothing was changed" if report.dry else f"replayed by {by}"]
+    if report.needs_a_person and not report.dry:
+        first.insert(0, "partial")
+    first.append(f"{len(report.results):,} items")
+    first += [f"{count:,} {outcome.replace('_', ' ')}" for outcome, count in report.counts.items()]
+    lines = [" · ".join(first), "item by item in the task's log"]
+    if report.run_id:
+        lines.append(f"sync.runs has it under {report.run_id}")
+    return "\n".join(lines)
+
+
+def dismissal_note(count: int, by: str) -> str:
+    """Return how many quarantined items were dismissed."""
+    return f"dismissed by {by} · {count:,} items\nsync.quarantine keeps them, with the reason"
 
 
 def reconciliation_note(report: ReconciliationReport) -> str:

@@ -60,7 +60,7 @@ class EnerfloToWarehouseOperator(BaseOperator):
                 resources=_resources(self.read_resources),
                 full=_flag(self.full),
                 accept_shrink=_flag(self.accept_shrink),
-                run_id=f"{context['ti'].dag_id}/{context['ti'].run_id}",
+                run_id=engine_run_id(context),
             )
         note = poll_note(report)
         self.log.info("poll_finished state=%s %s", report.state, note)
@@ -146,18 +146,29 @@ class noted_failure:  # noqa: N801 - a context manager reads like a function
             self._context["ti"].xcom_push(key=NOTE_KEY, value=f"failed: {error}")
 
 
+def engine_run_id(context: Context) -> str:
+    """Return the id under which ``sync.runs`` has what this DAG run does."""
+    return f"{context['ti'].dag_id}/{context['ti'].run_id}"
+
+
+def changed_mirror(report: RunReport) -> bool:
+    """Return whether a run stored or removed records of the mirror; stored events alone are none."""
+    found_gone = sum(
+        count
+        for what, count in report.reasons.get("notice", {}).items()
+        if what.split(":")[-1].strip() in ("absent", "deleted")
+    )
+    applied = sum(counts["applied"] for name, counts in report.resources.items() if name != "events")
+    return bool(applied or found_gone)
+
+
 def _mirror_may_have_changed(report: RunReport, context: Context) -> bool:
     """Return whether a reconciliation has something new to look at.
 
     A try before this one, or a run before it that failed, may have stored pages that this one found
     unchanged; so only a first try after a run that succeeded can say that nothing changed.
     """
-    found_gone = sum(
-        count
-        for what, count in report.reasons.get("notice", {}).items()
-        if what.split(":")[-1].strip() in ("absent", "deleted")
-    )
-    if report.applied or found_gone or context["ti"].try_number > 1:
+    if changed_mirror(report) or context["ti"].try_number > 1:
         return True
     previous = context["ti"].get_previous_dagrun()
     return previous is None or previous.state != DagRunState.SUCCESS

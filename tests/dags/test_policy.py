@@ -14,11 +14,16 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
+from airflow.triggers.base import BaseEventTrigger
 from enerflo_airflow.retry import EnerfloRetryPolicy
+from enerflo_airflow.triggers import WebhookDropEventTrigger
 
 from tests.airflow_environment import DAGS, PLUGINS, ROOT
 
-DAG_IDS = {"enerflo_poll", "enerflo_reconcile"}
+DAG_IDS = {"enerflo_poll", "enerflo_reconcile", "enerflo_replay", "enerflo_webhooks"}
+BY_HAND = {"enerflo_replay"}
+# Its runs are started by files: there is nothing to ask for.
+WITHOUT_FORM = {"enerflo_webhooks"}
 SHIPPED = ROOT / "include" / "config" / "sync.yaml"
 
 
@@ -59,11 +64,11 @@ def test_a_dag_says_what_it_is(one: DAG) -> None:
 def test_a_dag_runs_once_at_a_time_and_never_catches_up(one: DAG) -> None:
     assert one.catchup is False
     assert one.max_active_runs == 1
-    assert one.timetable.can_be_scheduled
+    assert one.timetable.can_be_scheduled is (one.dag_id not in BY_HAND)
 
 
 def test_every_parameter_has_a_title_and_a_description(one: DAG) -> None:
-    assert one.params
+    assert bool(one.params) is (one.dag_id not in WITHOUT_FORM)
     for name in one.params:
         param = one.params.get_param(name)
         assert param.schema["title"], name
@@ -96,10 +101,11 @@ def test_the_poll_form_offers_what_can_be_read(bag: DagBag) -> None:
     assert set(resources["examples"]) >= {"statuses", "installs", "customers", "change_orders", "notes"}
 
 
-def test_the_reconciliation_waits_for_the_asset_that_the_poll_emits(bag: DagBag) -> None:
-    outlets = [asset.uri for task in bag.dags["enerflo_poll"].tasks for asset in task.outlets]
+def test_the_reconciliation_waits_for_the_asset_that_all_who_change_the_mirror_emit(bag: DagBag) -> None:
+    for dag_id in DAG_IDS - {"enerflo_reconcile"}:
+        outlets = [asset.uri for task in bag.dags[dag_id].tasks for asset in task.outlets]
+        assert outlets == ["enerflo://default/mirror"], dag_id
     timetable: Any = bag.dags["enerflo_reconcile"].timetable
-    assert outlets == ["enerflo://default/mirror"]
     assert [asset.uri for asset in timetable.asset_condition.objects] == outlets
     assert timetable.timetable.expression == "0 5 * * *"
 
@@ -110,7 +116,8 @@ def test_each_account_has_dags_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     )
     bag = bag_of(SHIPPED.read_text().replace("accounts:\n", west, 1), tmp_path, monkeypatch)
     assert bag.import_errors == {}
-    assert set(bag.dags) == {*DAG_IDS, "enerflo_poll__west", "enerflo_reconcile__west"}
+    # Its section names no drop.
+    assert set(bag.dags) == {*DAG_IDS, *(f"enerflo_{job}__west" for job in ("poll", "reconcile", "replay"))}
     poll: Any = bag.dags["enerflo_poll__west"]
     assert poll.timetable.expression == "5 * * * *"
     assert "account:west" in poll.tags
@@ -118,6 +125,47 @@ def test_each_account_has_dags_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert outlets == {"enerflo://default/mirror", "enerflo://west/mirror"}
     timetable: Any = bag.dags["enerflo_reconcile__west"].timetable
     assert [asset.name for asset in timetable.asset_condition.objects] == ["enerflo_mirror__west"]
+
+
+def test_files_and_the_clock_start_the_webhooks(bag: DagBag) -> None:
+    written: Any = bag.dags["enerflo_webhooks"].timetable
+    assert written.timetable.expression == "*/5 * * * *"
+    # As Airflow's database has it, from which the triggerer makes the trigger.
+    again = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(bag.dags["enerflo_webhooks"]))
+    timetable: Any = again.timetable
+    [asset] = timetable.asset_condition.objects
+    assert (asset.name, asset.uri) == ("enerflo_drop", "enerflo://default/drop")
+    [watcher] = asset.watchers
+    trigger = WebhookDropEventTrigger("default")
+    classpath, kwargs = watcher.trigger["classpath"], watcher.trigger["kwargs"]
+    assert (classpath, kwargs) == trigger.serialize()
+    assert BaseEventTrigger.hash(classpath, kwargs) == BaseEventTrigger.hash(*trigger.serialize())
+
+
+def test_an_account_with_a_drop_has_webhooks_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    west = (
+        "accounts:\n  west:\n    webhook_drop_uri: ${WEST_DROP_URI}\n"
+        "    schedule: {webhooks: '7 * * * *'}\n    mode: report\n"
+    )
+    bag = bag_of(SHIPPED.read_text().replace("accounts:\n", west, 1), tmp_path, monkeypatch)
+    assert bag.import_errors == {}
+    timetable: Any = bag.dags["enerflo_webhooks__west"].timetable
+    assert timetable.timetable.expression == "7 * * * *"
+    [asset] = timetable.asset_condition.objects
+    assert asset.name == "enerflo_drop__west"
+    assert asset.watchers[0].trigger.serialize()[1]["account"] == "west"
+
+
+def test_a_replay_started_without_a_thought_changes_nothing(bag: DagBag) -> None:
+    params = bag.dags["enerflo_replay"].params
+    assert params["action"] == "dry_run"
+    assert params["selection"] != "everything"
+    assert params.get_param("action").schema["enum"] == ["dry_run", "replay", "dismiss"]
+    for name in ("selection", "action"):
+        schema = params.get_param(name).schema
+        assert set(schema["values_display"]) == set(schema["enum"])
 
 
 def test_a_mistake_in_the_configuration_is_the_import_error(
@@ -167,12 +215,13 @@ def test_a_dag_file_reads_nothing_but_the_configuration_at_import(path: Path) ->
         for node in ast.walk(statement)
         if isinstance(node, ast.Call)
     }
-    allowed = {"Param", "sync_config", "sync_config().accounts.items", "config.accounts.items"}
+    allowed = {"Param", "str", "sync_config", "sync_config().accounts.items", "config.accounts.items"}
     assert called <= {*allowed, f"{path.stem.removeprefix('enerflo_')}_dag"}
     assert "sync_config" in called
 
 
-def test_the_poll_starts_when_it_is_switched_on_and_the_reconciliation_waits_for_it(bag: DagBag) -> None:
+def test_what_reads_starts_when_it_is_switched_on_and_the_reconciliation_waits_for_it(bag: DagBag) -> None:
     """With a start date in the past Airflow runs the last missed time of a schedule at once."""
     assert bag.dags["enerflo_poll"].start_date is not None
+    assert bag.dags["enerflo_webhooks"].start_date is not None
     assert bag.dags["enerflo_reconcile"].start_date is None

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.models.dagrun import DagRun, DagRunNote
-from enerflo_airflow.notes import poll_note, take_over_note
+from enerflo_airflow.notes import ingest_note, poll_note, replay_note, take_over_note
 
+from enerflo_sync.inbox.replay_report import Outcome, ReplayReport, ReplayResult
 from enerflo_sync.warehouse.runs import RunReport, RunState
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -36,6 +37,58 @@ def test_quarantined_records_are_counted_by_reason() -> None:
     note = poll_note(poll_report(state=RunState.PARTIAL, read=3, quarantined=3, reasons=reasons))
     assert "sync.quarantine" in note
     assert "2 expected_text at status_name, 1 missing id" in note
+
+
+def ingest_report(events: dict[str, Any], **values: Any) -> RunReport:
+    counts = {"read": 0, "applied": 0, "unchanged": 0, "quarantined": 0, "skipped": 0, "reasons": {}}
+    return poll_report(job="webhooks", resources={"events": {**counts, **events}}, **values)
+
+
+def test_an_ingest_without_files_is_said() -> None:
+    note = ingest_note(poll_report(job="webhooks"))
+    assert note.startswith("0 events · 0 of them copies · 0 applied · 0 waiting · 0 quarantined")
+
+
+def test_an_ingest_says_what_became_of_its_events_and_what_waits_why() -> None:
+    notices = {"applied": 7, "waiting, Enerflo does not know the record yet": 2}
+    events = {"read": 12, "applied": 9, "unchanged": 2, "skipped": 1, "reasons": {"notice": notices}}
+    first, second = ingest_note(ingest_report(events, read=30, requests=5)).splitlines()
+    assert first == (
+        "12 events · 2 of them copies · 7 applied · 2 waiting · 0 quarantined · 1 ignored · 5 requests"
+    )
+    assert second == "2 waiting, Enerflo does not know the record yet"
+
+
+def test_a_partial_ingest_says_so_first_and_where_the_quarantined_events_are() -> None:
+    reasons = {"quarantined": {"truncated_json": 3}}
+    note = ingest_note(
+        ingest_report(
+            {"read": 3, "quarantined": 3}, state=RunState.PARTIAL, read=3, quarantined=3, reasons=reasons
+        )
+    )
+    assert note.startswith("partial · 3 events · ")
+    assert "quarantined, listed in sync.quarantine with state open: 3 truncated_json" in note
+
+
+def replayed(dry: bool, *outcomes: Outcome) -> ReplayReport:
+    results = [
+        ReplayResult(item_id=str(number), kind="event", reason="unknown_event", outcome=outcome, detail="")
+        for number, outcome in enumerate(outcomes)
+    ]
+    return ReplayReport(run_id=None if dry else "replay-1", account="default", dry=dry, results=results)
+
+
+def test_a_dry_replay_says_that_nothing_was_changed() -> None:
+    note = replay_note(replayed(True, Outcome.WOULD_REPLAY, Outcome.WOULD_REPLAY), "ana")
+    first = "dry run for ana, nothing was changed · 2 items · 2 would replay"
+    assert note == f"{first}\nitem by item in the task's log"
+
+
+def test_a_replay_that_leaves_items_open_is_partial() -> None:
+    note = replay_note(replayed(False, Outcome.REPLAYED, Outcome.STILL_FAILING), "ana")
+    assert note.startswith("partial · replayed by ana · 2 items · 1 replayed · 1 still failing\n")
+    assert "sync.runs has it under replay-1" in note
+    assert replay_note(replayed(False, Outcome.REPLAYED), "ana").startswith("replayed by ana · 1 items")
 
 
 def test_runs_of_other_dags_are_left_alone() -> None:

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from enerflo_sync.cli import doctor, ingest, migrate, poll, receiver, reconcile, witnesses
+from enerflo_sync.cli import doctor, ingest, migrate, poll, quarantine, receiver, reconcile, witnesses
 from enerflo_sync.cli.output import Exit, errors, print_error
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.sandbox.cli import app as sandbox_app
@@ -33,6 +33,7 @@ app.command("ingest")(ingest.command)
 app.command("reconcile")(reconcile.command)
 app.command("witnesses")(witnesses.command)
 app.add_typer(receiver.app, name="receiver", help="Take webhook posts and drop them to storage.")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(sandbox_app, name="sandbox", help="A simulated Enerflo company to try everything on.")
 
 

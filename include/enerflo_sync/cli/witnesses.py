@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.table import Table
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.jobs import open_workplace
 from enerflo_sync.mirror.witness_report import DAYS, WitnessReport
-from enerflo_sync.reconcile.render.witness_texts import ALL_EVENTS, HEAD, witness_cells, witness_sentence
+from enerflo_sync.reconcile.render.witness_texts import HEAD, event_rows, witness_cells, witness_sentence
 
 
 def command(
@@ -34,17 +34,16 @@ def command(
     else:
         console.print(witness_sentence(report))
         if report.by_day:
-            console.print(_table(report))
+            console.print("\n".join(_lines(report)), markup=False)
     finish(Exit.DONE)
 
 
-def _table(report: WitnessReport) -> Table:
-    table = Table("day", "event", box=None, pad_edge=False, header_style="dim")
-    for title in HEAD:
-        table.add_column(title, justify="right", no_wrap=True)
-    for figures in report.by_day:
-        table.add_row(str(figures.day), figures.event, *witness_cells(figures))
-    for figures in report.by_event:
-        table.add_row("all days", figures.event, *witness_cells(figures), style="bold")
-    table.add_row("all days", ALL_EVENTS, *witness_cells(report.total), style="bold")
-    return table
+def _lines(report: WitnessReport) -> list[str]:
+    """Return the table, days first; as wide as it is, since a script may read its columns."""
+    rows: list[Sequence[str]] = [("day", "event", *HEAD)]
+    rows += [(str(one.day), one.event or "", *witness_cells(one)) for one in report.by_day]
+    rows += [("all days", name, *cells) for name, cells in event_rows(report)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = "<<" + ">" * len(HEAD)
+    forms = [f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True)]
+    return ["  ".join(forms).format(*row).rstrip() for row in rows]

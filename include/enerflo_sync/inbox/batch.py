@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.inbox.drop import Content, Drop, DropFile, NotRead
-from enerflo_sync.inbox.identify import identify
+from enerflo_sync.inbox.identify import EventState, identify
 from enerflo_sync.inbox.unpack import Document, Problem, unpack
 from enerflo_sync.mirror.fingerprint import content_hash, raw_hash
 from enerflo_sync.mirror.quarantine import Rejected
@@ -29,6 +30,7 @@ COLUMNS = (
     *("account", "event_id", "event", "install_id", "deal_id", "content_hash", "received_at", "source_uri"),
     *("state", "record", "reason", "copies", "body"),
 )
+_STATE, _COPIES = COLUMNS.index("state"), COLUMNS.index("copies")
 EVENT_ID_LENGTH = 32
 MEGABYTE = 1_000_000
 
@@ -45,8 +47,7 @@ class Limits:
     ignored: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """A file that was read, without its data, and where it goes."""
 
     content: Content
@@ -59,7 +60,8 @@ class FileBatch:
 
     :param moves: every file that may leave the drop once this batch is committed.
     :param fresh: of the files that are new: address, digest and address in the archive.
-    :param block: the distinct events in them, as rows of :data:`COLUMNS`.
+    :param block: the distinct events in them, as rows of :data:`COLUMNS`, one line each.
+    :param events: the same events' ids, in the same order, each with the state it begins in and its copies.
     """
 
     moves: list[Move] = field(default_factory=list)
@@ -69,7 +71,8 @@ class FileBatch:
     tally: Tally = field(default_factory=Tally)
     files: int = 0
     block: Block = field(default_factory=lambda: Block(b"", 0))
-    _events: dict[str, list[Any]] = field(default_factory=dict)
+    events: dict[str, tuple[EventState, int]] = field(default_factory=dict)
+    _rows: dict[str, list[Any]] = field(default_factory=dict)
 
 
 class Reader:
@@ -113,13 +116,15 @@ class Reader:
             yield self._closed(batch)
 
     def _closed(self, batch: FileBatch) -> FileBatch:
-        batch.block = encode(self._connection, list(batch._events.values()))
-        batch._events = {}
+        rows = batch._rows
+        batch.block = encode(self._connection, list(rows.values()))
+        batch.events = {event_id: (row[_STATE], row[_COPIES]) for event_id, row in rows.items()}
+        batch._rows = {}
         return batch
 
     def _sort_out(self, batch: FileBatch, content: Content) -> None:
         digest = raw_hash(content.data).hex()
-        light = replace(content, data=b"")
+        light = Content(content.file, b"", content.modified_at, content.identity, content.too_large)
         known = self._taken.get(content.file.uri)
         if known is not None and known[0] == digest:
             batch.moves.append(Move(light, known[1]))
@@ -148,16 +153,16 @@ class Reader:
             batch.tally.because("notice", "nul_removed")
         digest = content_hash(part.canonical)
         event_id = digest[:EVENT_ID_LENGTH]
-        row = batch._events.get(event_id)
+        row = batch._rows.get(event_id)
         if row is not None:
-            row[COLUMNS.index("copies")] += 1
+            row[_COPIES] += 1
             return
         received = min(part.received_at or arrived, self._clock.now())
         known = identify(part.body, self._limits.ignored)
         if known.trouble is not None:
             key = {"event_id": event_id}
             _put_aside(batch, "event", known.trouble, part.canonical, uri, key)
-        batch._events[event_id] = [
+        batch._rows[event_id] = [
             *(self._account, event_id, known.event, known.install_id, known.deal_id, digest, received, uri),
             *(known.state, known.record, known.reason, 1, part.canonical.decode()),
         ]

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Protocol
+
+import msgspec
 
 from enerflo_sync.errors import ConfigurationError
 
@@ -28,8 +30,7 @@ _TEMPORARY = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DropFile:
+class DropFile(msgspec.Struct, frozen=True):
     """One file that waits.
 
     :param name: its path below the drop, with ``/``.
@@ -40,8 +41,7 @@ class DropFile:
     uri: str
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """What was read of one file.
 
     :param data: its bytes; the first ones only where it is ``too_large``.
@@ -61,8 +61,7 @@ class Content:
         return hashlib.sha256(self.data).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class NotRead:
+class NotRead(msgspec.Struct, frozen=True):
     """A file that could not be read now.
 
     :param vanished: someone else took it, which is no trouble.
@@ -117,7 +116,12 @@ def dated_name(content: Content) -> str:
 
     The day is the file's own, so that an interrupted move ends where it was announced.
     """
-    return f"{content.modified_at.astimezone(UTC):%Y/%m/%d}/{content.file.name}"
+    return f"{_folder_of(content.modified_at.astimezone(UTC).date())}/{content.file.name}"
+
+
+@lru_cache(maxsize=64)
+def _folder_of(day: date) -> str:
+    return f"{day:%Y/%m/%d}"
 
 
 def distinct_name(name: str, content: Content) -> str:

@@ -55,6 +55,7 @@ class EventKind:
     :param install_id: the v1 install it concerns, where its payload says so.
     :param deal_id: the v2 deal it concerns, where its payload says so.
     :param submission: whether the payload holds a signed design, which no endpoint gives.
+    :param empty: whether a payload is one of the vendor's copies without data, whose full copy counts.
     """
 
     name: str
@@ -64,6 +65,7 @@ class EventKind:
     install_id: Callable[[Body], str | None] = lambda _body: None
     deal_id: Callable[[Body], str | None] = lambda _body: None
     submission: bool = False
+    empty: Callable[[Body], bool] = lambda _body: False
 
     @property
     def ignored(self) -> bool:

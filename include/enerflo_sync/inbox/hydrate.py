@@ -131,8 +131,13 @@ class Hydration:
 
     def _store(self, need: Need, answer: Answer, observation: Observation, pending: Pending) -> None:
         """Bring an answer into the mirror, and mark the events that it serves, in one transaction."""
+        arrived = {
+            also.subject: min(event.received_at for event in pending.by_need[also])
+            for also in (need, *answer.tells)
+            if also in pending.by_need
+        }
         with self._connection.begin():
-            tallies = self._reads.store(answer, observation)
+            tallies = self._reads.store(answer, observation, arrived)
             served = [one for also in (need, *answer.tells) for one in pending.served(also)]
             self._finish(served, observation, answer.install_id)
         for name, tally in tallies:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.inbox.event import Body, event_name
+from enerflo_sync.inbox.event import Body, Subject, event_name
 from enerflo_sync.inbox.kinds import KINDS
 
 UNKNOWN_EVENT = "unknown_event"
@@ -24,8 +25,7 @@ class EventState(StrEnum):
     QUARANTINED = "quarantined"
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(msgspec.Struct, frozen=True):
     """An event's name, record and state.
 
     :param record: the first read that it asks for, None where it asks for none.
@@ -52,18 +52,20 @@ def identify(body: Body, ignored: Collection[str] = ()) -> Identified:
         kind = KINDS.get(name)
         if name in ignored or (kind is not None and kind.need is None):
             return Identified(name, EventState.IGNORED, reason="known, and nothing of it is kept")
+        if kind is not None and kind.empty(body):
+            return Identified(name, EventState.IGNORED, reason="a copy without data")
         if kind is None or kind.need is None:
             # Grouped by name: one new event of the vendor is one line for a person to decide about.
             raise BadRecordError(UNKNOWN_EVENT, field=name)
-        record = str(kind.need(body))
+        need = kind.need(body)
     except BadRecordError as error:
         described = f"{error.what} at {error.field}" if error.field else error.what
         return Identified(name, EventState.QUARANTINED, reason=described, trouble=error)
-    install_id = kind.install_id(body)
+    install_id = need.key if need.subject is Subject.INSTALL else kind.install_id(body)
     return Identified(
         name,
         EventState.RECEIVED,
-        record,
+        str(need),
         None if install_id is None else int(install_id),
         kind.deal_id(body),
     )

@@ -48,17 +48,25 @@ class LocalDrop:
             raise self._unusable("may not be listed by this user") from None
 
     def _below(self, folder: str, prefix: str) -> Iterator[DropFile]:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
         newest = time.time() - self._settle
-        for entry in found:
-            name = prefix + entry.name
-            if is_temporary(entry.name):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._below(entry.path, f"{name}/")
-            elif entry.is_file() and (not self._settle or _age(entry) <= newest):
-                yield DropFile(name, entry.path)
+        # Names alone are kept: entries of a hundred thousand files would take 30 MB.
+        names, folders = [], set()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = entry.name
+                if is_temporary(name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.add(name)
+                elif not entry.is_file() or (self._settle and _age(entry) > newest):
+                    continue
+                names.append(name)
+        names.sort()
+        for name in names:
+            if name in folders:
+                yield from self._below(f"{folder}/{name}", f"{prefix}{name}/")
+            else:
+                yield DropFile(prefix + name, f"{folder}/{name}")
 
     def _unusable(self, why: str) -> ConfigurationError:
         return ConfigurationError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -35,6 +35,13 @@ log = logging.getLogger(__name__)
 Records = Sequence[bytes | memoryview]
 # A note may be listed a little later than the event about it, or be dated by another clock.
 _NOTES_LOOKBACK = timedelta(minutes=15)
+# Which reads' events are about the records of a resource.
+_ABOUT = {
+    "installs": (Subject.INSTALL, Subject.DEAL),
+    "customers": (Subject.CUSTOMER,),
+    "notes": (Subject.NOTES,),
+    "change_orders": (Subject.CHANGE_ORDERS,),
+}
 
 
 @dataclass(frozen=True)
@@ -175,15 +182,23 @@ class Reads:
                 said.append(payload)
         return Answer([(self._change_orders, read)], [(self._change_orders, said)], install_id=install_id)
 
-    def store(self, answer: Answer, observation: Observation) -> list[tuple[str, Tally]]:
-        """Bring an answer into the mirror, in the caller's transaction."""
+    def store(
+        self, answer: Answer, observation: Observation, arrived: Mapping[Subject, datetime]
+    ) -> list[tuple[str, Tally]]:
+        """Bring an answer into the mirror, in the caller's transaction.
+
+        :param arrived: when the first event arrived that asked for a read of that subject: what comes along
+            with another record's event was told by none.
+        """
         tallies = []
         for resource, records in answer.records:
-            batch = self._intake(resource).take(self._connection, records, observation)
+            seen = _told(observation, resource, arrived)
+            batch = self._intake(resource).take(self._connection, records, seen)
             tallies.append((resource.name, batch.tally))
         for resource, records in answer.said:
             unknown = [raw for raw in records if not self._knows(resource, raw)]
-            batch = self._intake(resource).take(self._connection, unknown, observation)
+            seen = _told(observation, resource, arrived)
+            batch = self._intake(resource).take(self._connection, unknown, seen)
             batch.tally.because("notice", "taken from the payload", len(unknown))
             tallies.append((resource.name, batch.tally))
         return tallies
@@ -218,3 +233,8 @@ class Reads:
         where = table.c.deal_id == need.key if need.subject is Subject.DEAL else column == int(need.key)
         found = self._connection.scalar(sa.select(column).where(table.c.account == self._account, where))
         return resource, found
+
+
+def _told(observation: Observation, resource: Resource, arrived: Mapping[Subject, datetime]) -> Observation:
+    times = [arrived[subject] for subject in _ABOUT[resource.name] if subject in arrived]
+    return replace(observation, arrived_at=min(times, default=None))

@@ -8,9 +8,12 @@ file that is found in the drop and on such a list was taken in before: it is mov
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container, Generator, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 
 import msgspec
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
@@ -18,34 +21,35 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.inbox.batch import COLUMNS, FileBatch, Limits, Reader
 from enerflo_sync.inbox.drop import Drop
 from enerflo_sync.inbox.identify import EventState
+from enerflo_sync.inbox.local_drop import LocalDrop
 from enerflo_sync.mirror.fingerprint import raw_hash
 from enerflo_sync.mirror.quarantine import put_aside
 from enerflo_sync.mirror.read_ahead import read_ahead
 from enerflo_sync.mirror.run import Run
-from enerflo_sync.warehouse.bulk import driver_connection, stage
+from enerflo_sync.warehouse.bulk import Block, driver_connection, send
 from enerflo_sync.warehouse.schema import webhook_events, webhook_moves
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int | None], None]
 
-_INSERT = f"""
-/* enerflo-sync inbox: new events, and further copies of known ones */
-with stored as (
-    insert into sync.webhook_events as e ({", ".join(COLUMNS)})
-    select {", ".join(COLUMNS)} from stage_webhook_events
-    on conflict (account, event_id) do update set copies = e.copies + excluded.copies
-    returning (xmax = 0) as is_new, state
-)
-select is_new, state, count(*) from stored group by 1, 2
-"""  # noqa: S608 - constants
+_COUNT_COPIES = """
+/* enerflo-sync inbox: further copies of known events */
+update sync.webhook_events e set copies = e.copies + s.copies
+from unnest(%(ids)s::text[], %(copies)s::bigint[]) as s (event_id, copies)
+where e.account = %(account)s and e.event_id = s.event_id
+returning e.event_id, e.state
+"""
+# Someone else may store an event between our look and our insert, once or twice.
+_ATTEMPTS = 3
 
 
 class TakeIn:
     """Takes in what lies in one account's drop.
 
     :param connection: used in transactions of this class's own; nobody else takes in for this account.
-    :param depth: batches read ahead by a thread; 0 in a simulation.
+    :param depth: batches read ahead while others are stored; 0 does one thing after the other, in the
+        caller's thread, as a simulation needs it.
     """
 
     def __init__(
@@ -75,19 +79,23 @@ class TakeIn:
         waiting = list(self._drop.waiting())
         reader = Reader(self._connection, self._drop, self._account, self._limits, self._clock, taken)
         done, stuck = 0, set()
-        for batch in read_ahead(reader.batches(waiting), self._depth):
-            move_id = self._commit(batch)
-            here = self._move(batch, run)
-            stuck |= here
-            if move_id is not None and not here:
-                self._done.append(move_id)
-            _report(batch, run)
-            done += batch.files
-            progress("files", done, len(waiting))
+        batches = reader.batches(waiting)
+        if not isinstance(self._drop, LocalDrop):
+            batches = read_ahead(batches, self._depth)
+        with closing(self._committed(batches)) as committed:
+            for batch, move_id in committed:
+                here = self._move(batch, run)
+                stuck |= here
+                if move_id is not None and not here:
+                    self._done.append(move_id)
+                _report(batch, run)
+                done += batch.files
+                progress("files", done, len(waiting))
         self._done += [move_id for move_id, uris in left.items() if stuck.isdisjoint(uris)]
         if self._done:
             with self._connection.begin():
-                self._forget()
+                self._forget(len(self._done))
+            self._done = []
         return done
 
     def _left(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
@@ -101,27 +109,58 @@ class TakeIn:
         taken = {uri: how for row in rows for uri, how in row.files.items()}
         return {row.move_id: list(row.files) for row in rows}, taken
 
+    def _committed(self, batches: Iterable[FileBatch]) -> Generator[tuple[FileBatch, str | None], None, None]:
+        """Yield each batch once it is stored, with the id of the list of files that are now to be moved."""
+        if not self._depth:
+            for batch in batches:
+                yield batch, self._commit(batch)
+            return
+        storing = ThreadPoolExecutor(1, "inbox-store")
+        try:
+            former: tuple[FileBatch, Future[str | None]] | None = None
+            for batch in batches:
+                latter = batch, storing.submit(self._commit, batch)
+                if former is not None:
+                    yield former[0], former[1].result()
+                former = latter
+            if former is not None:
+                yield former[0], former[1].result()
+        finally:
+            storing.shutdown(cancel_futures=True)
+
     def _commit(self, batch: FileBatch) -> str | None:
-        """Store a batch whole, and return the id of the list of files that are now to be moved."""
-        tally = batch.tally
-        with self._connection.begin():
-            if batch.block.rows:
-                stage(self._connection, webhook_events, COLUMNS, batch.block)
-                counted = driver_connection(self._connection).execute(_INSERT).fetchall()
-                for is_new, state, count in counted:
-                    if state == EventState.QUARANTINED:
-                        tally.quarantined += count
-                    elif is_new and state == EventState.IGNORED:
-                        tally.skipped += count
-                        tally.because("skipped", "known_and_ignored", count)
-                    elif is_new:
-                        tally.applied += count
-            put_aside(self._connection, self._account, batch.rejected, self._clock.now())
-            self._forget()
-            move_id = self._remember(batch.fresh) if batch.fresh else None
-        # Copies of events that were known, or stand in this batch already.
-        tally.unchanged = tally.read - tally.applied - tally.skipped - tally.quarantined
+        for attempt in range(1, _ATTEMPTS + 1):
+            done = len(self._done)
+            try:
+                with self._connection.begin():
+                    known = self._store(batch)
+                    put_aside(self._connection, self._account, batch.rejected, self._clock.now())
+                    self._forget(done)
+                    move_id = self._remember(batch.fresh) if batch.fresh else None
+            except psycopg.errors.UniqueViolation:
+                if attempt == _ATTEMPTS:
+                    raise
+                continue
+            break
+        del self._done[:done]
+        _count(batch, known)
+        batch.block, batch.events = Block(b"", 0), {}
         return move_id
+
+    def _store(self, batch: FileBatch) -> dict[str, str]:
+        """Store a batch's events, and return the state of each that was there before."""
+        if not batch.events:
+            return {}
+        values = {
+            "account": self._account,
+            "ids": list(batch.events),
+            "copies": [copies for _, copies in batch.events.values()],
+        }
+        known = dict(driver_connection(self._connection).execute(_COUNT_COPIES, values).fetchall())
+        block = _without(batch, known) if known else batch.block
+        if block.rows:
+            send(self._connection, webhook_events.fullname, COLUMNS, block)
+        return known
 
     def _remember(self, files: dict[str, list[str]]) -> str:
         move_id = raw_hash(msgspec.json.encode(files)).hex()
@@ -131,14 +170,15 @@ class TakeIn:
         self._connection.execute(statement.on_conflict_do_nothing())
         return move_id
 
-    def _forget(self) -> None:
-        if self._done:
+    def _forget(self, count: int) -> None:
+        """Delete the first ``count`` lists whose files are moved; the moving adds others meanwhile."""
+        if count:
             self._connection.execute(
                 sa.delete(webhook_moves).where(
-                    webhook_moves.c.account == self._account, webhook_moves.c.move_id.in_(self._done)
+                    webhook_moves.c.account == self._account,
+                    webhook_moves.c.move_id.in_(self._done[:count]),
                 )
             )
-            self._done = []
 
     def _move(self, batch: FileBatch, run: Run) -> set[str]:
         """Move a committed batch's files to the archive; return those that stayed."""
@@ -151,6 +191,31 @@ class TakeIn:
             log.warning("inbox_move_failed account=%s files=%d why=%s", self._account, len(uris), why)
             run.incomplete("files", f"some stay in the drop, {why}: taken in, but not archived")
         return {uri for uris in stuck.values() for uri in uris}
+
+
+def _without(batch: FileBatch, known: Container[str]) -> Block:
+    """Return a batch's rows without those that are known: text COPY writes each on a line of its own."""
+    lines = zip(batch.events, batch.block.data.splitlines(keepends=True), strict=True)
+    fresh = [line for event_id, line in lines if event_id not in known]
+    return Block(b"".join(fresh), len(fresh))
+
+
+def _count(batch: FileBatch, known: Mapping[str, str]) -> None:
+    """Count what became of a stored batch's events."""
+    tally = batch.tally
+    for event_id, (begins, _) in batch.events.items():
+        state = known.get(event_id, begins)
+        if state == EventState.QUARANTINED:
+            tally.quarantined += 1
+        elif event_id in known:
+            continue
+        elif state == EventState.IGNORED:
+            tally.skipped += 1
+            tally.because("skipped", "known_and_ignored")
+        else:
+            tally.applied += 1
+    # Copies of events that were known, or stand in this batch already.
+    tally.unchanged = tally.read - tally.applied - tally.skipped - tally.quarantined
 
 
 def _report(batch: FileBatch, run: Run) -> None:

@@ -10,7 +10,6 @@ import binascii
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -32,8 +31,7 @@ _any = msgspec.json.Decoder(msgspec.Raw)
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """One event as it lay in a file.
 
     :param position: its place in the file, from 0: the element of an array, the line of JSON lines.
@@ -50,8 +48,7 @@ class Document:
     nul_removed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """A part of a file that is no event.
 
     :param reason: a stable word such as ``not_json``.
@@ -191,8 +188,7 @@ def _decoded(text: bytes) -> tuple[Any, bytes]:
     if text.count(b"{") + text.count(b"[") > MOST_LEVELS and _levels(value) > MOST_LEVELS:
         raise BadRecordError("nested_too_deep")
     canonical = _canonical.encode(value)
-    # A key that stands twice is lost on the way. White space and escapes change the length, too.
-    if len(canonical) != len(text):
+    if not _has_all_strings(canonical, text):
         _refuse_repeated_keys(text)
     return value, canonical
 
@@ -219,6 +215,15 @@ def _levels(value: Any) -> int:
             inner = item.values() if isinstance(item, dict) else item
             waiting.extend((one, level + 1) for one in inner)
     return deepest
+
+
+def _has_all_strings(canonical: bytes, text: bytes) -> bool:
+    r"""Return whether no string of ``text`` was lost on the way to its canonical form.
+
+    Of a key that stands twice one is lost, with its two quotes. A quote in a string is one in both forms, but
+    for ``\u0022``, where this says False. Asking costs a twentieth of :func:`_refuse_repeated_keys`.
+    """
+    return canonical.count(b'"') == text.count(b'"') and b"u0022" not in text
 
 
 def _refuse_repeated_keys(text: bytes) -> None:

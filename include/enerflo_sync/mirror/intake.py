@@ -17,6 +17,7 @@ from enerflo_sync.mirror.fingerprint import content_hash, decode, raw_hash, stab
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Part, Resource, Row
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.mirror.witnesses import Witnesses
 from enerflo_sync.warehouse.bulk import Block, Owner, append, driver_connection, encode, merge
 from enerflo_sync.warehouse.schema import install_versions
 
@@ -45,7 +46,7 @@ class Observation:
     :param observed_at: when the request was sent: content cannot be older than that.
     :param observed_by: poll, webhook, backfill or push.
     :param evidence: what to look up to see it again: ``poll:<run id>``, a file's URI.
-    :param arrived_at: when the webhook arrived that made us look; None where none did.
+    :param arrived_at: when the webhook about these records arrived; None where none did.
     """
 
     account: str
@@ -65,6 +66,8 @@ class Batch:
     ids: list[int] = field(default_factory=list)
     good: list[int] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
+    # Those of the changed that were not in the mirror when the page was prepared.
+    new: list[int] = field(default_factory=list)
     # None of the page's records was in the mirror when it was prepared.
     all_new: bool = False
     # Changed records that did not tell what belongs to them: it has to be read from the record itself.
@@ -85,6 +88,7 @@ class Intake:
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
         self._open: set[int] | None = None
+        self._witnesses = Witnesses(resource)
 
     def take(
         self, connection: sa.Connection, records: Iterable[bytes | memoryview], observation: Observation
@@ -105,6 +109,7 @@ class Intake:
             written = self._write(connection, batch)
             batch.tally.applied += written
             batch.tally.unchanged += len(batch.changed) - written
+        self._bear_witness(connection, batch)
         settled = self._open.intersection(batch.good)
         if settled:
             keys = [resource.key(record_id) for record_id in settled]
@@ -159,6 +164,7 @@ class Intake:
                 self._reject(batch, stable, error, record_id)
             else:
                 batch.good.append(record_id)
+        batch.new = batch.changed if batch.all_new else [i for i in batch.changed if i not in known]
         batch.blocks = [encode(connection, rows) for rows in (*batch.rows, batch.versions)]
         batch.rows, batch.versions = [], []
         return batch
@@ -267,6 +273,20 @@ class Intake:
         for part, block in zip(contained, contents, strict=True):
             self._merge_part(connection, part, block, told, batch.observation, believed_new=new)
         return merged.written
+
+    def _bear_witness(self, connection: sa.Connection, batch: Batch) -> None:
+        """Note who saw the page's changes; a webhook also tells of what the poll has brought before it."""
+        at = batch.observation
+        polled = at.observed_by == "poll"
+        self._witnesses.take_down(
+            connection,
+            at.account,
+            at.observed_by,
+            ids=batch.changed if polled else batch.good,
+            new=batch.new,
+            observed_at=at.observed_at,
+            seen_at=at.observed_at if polled else at.arrived_at,
+        )
 
     def refuse(self, connection: sa.Connection, raw: bytes | memoryview, observation: Observation) -> Batch:
         """Put a record aside that the warehouse itself refused, in the caller's transaction."""

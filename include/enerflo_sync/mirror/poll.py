@@ -41,6 +41,7 @@ from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.statuses import STATUSES
 from enerflo_sync.mirror.sweep import ShrunkSourceError, Sweep
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.mirror.witnesses import confirm, forget
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
@@ -136,6 +137,9 @@ class _Poll:
         now = self.clock.now()
         with self.connection.begin():
             gone = sweep.conclude(now, started_at=started_at)
+            confirm(self.connection, resource, self.run.account, started_at)
+            if resource is not NOTES:
+                self._move_watermark(resource.name, started_at)
         if gone.absent or gone.deleted:
             log.info("sweep resource=%s absent=%s deleted=%s", resource.name, gone.absent, gone.deleted)
             self.run.notice(resource.name, "absent", gone.absent)
@@ -274,18 +278,21 @@ class _Poll:
             self._store(NOTES, walk, Intake(NOTES), None)
             if not walk.complete:
                 self.run.incomplete("notes", f"walk stopped: {walk.stop_reason}")
+            else:
+                with self.connection.begin():
+                    confirm(self.connection, NOTES, self.run.account, started_at, listed_after=since)
         if not self.run.is_incomplete("notes"):
             with self.connection.begin():
                 for name in moved:
-                    # From the start: what is written while we read is read again by the next run.
-                    move_watermark(
-                        self.connection,
-                        self.run.account,
-                        name,
-                        started_at,
-                        run_id=self.run.run_id,
-                        now=self.clock.now(),
-                    )
+                    self._move_watermark(name, started_at)
+
+    def _move_watermark(self, name: str, started_at: datetime) -> None:
+        """Say that ``name`` is read whole, in the caller's transaction.
+
+        From the start: what is written while we read is read again by the next run.
+        """
+        account, run_id = self.run.account, self.run.run_id
+        move_watermark(self.connection, account, name, started_at, run_id=run_id, now=self.clock.now())
 
 
 UNKNOWN_STATUSES = """
@@ -339,4 +346,6 @@ def poll(
                     connection.rollback()
                     log.warning("poll_incomplete resource=%s error=%s", resource, type(error).__name__)
                     run.incomplete(str(resource), str(error))
+            with connection.begin():
+                forget(connection, account, clock.now())
     return run.report

@@ -13,6 +13,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from enerflo_sync.warehouse.schema import quarantine
 
+# Rows in one statement: the driver sends at most 65,535 parameters.
+_CHUNK = 1_000
+
 
 @dataclass(frozen=True)
 class Rejected:
@@ -77,16 +80,26 @@ def put_aside(connection: sa.Connection, account: str, items: Iterable[Rejected]
             },
         )
         row["count"] += 1
-    if not values:
-        return
-    statement = insert(quarantine).values(list(values.values()))
+    rows = list(values.values())
+    for at in range(0, len(rows), _CHUNK):
+        _upsert(connection, rows[at : at + _CHUNK])
+
+
+def _upsert(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+    statement = insert(quarantine).values(rows)
+    c = quarantine.c
+    returned = c.state == "replayed"
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["account", "item_id"],
             set_={
-                "last_seen_at": sa.func.greatest(quarantine.c.last_seen_at, statement.excluded.last_seen_at),
-                "count": quarantine.c.count + statement.excluded.count,
-                "state": sa.case((quarantine.c.state == "replayed", "open"), else_=quarantine.c.state),
+                "last_seen_at": sa.func.greatest(c.last_seen_at, statement.excluded.last_seen_at),
+                "count": c.count + statement.excluded.count,
+                "state": sa.case((returned, "open"), else_=c.state),
+                **{
+                    name: sa.case((returned, None), else_=c[name])
+                    for name in ("decided_by", "decided_at", "decision_reason")
+                },
             },
         )
     )
@@ -126,3 +139,61 @@ def settle(
             )
             .values(state="replayed")
         )
+
+
+def settle_deleted(
+    connection: sa.Connection, account: str, table: sa.Table, id_column: str, names: Sequence[str]
+) -> None:
+    """Mark the open items of deleted records as replayed: nothing is left that could be corrected.
+
+    What was put aside after the deletion stays open: the record is back, and cannot be read.
+
+    :param table: holds the records, and when they were deleted; ``id_column`` is their key.
+    :param names: the tables that such items name.
+    """
+    connection.execute(
+        sa.update(quarantine)
+        .where(
+            quarantine.c.account == account,
+            quarantine.c.table_name.in_(names),
+            quarantine.c.state == "open",
+            quarantine.c.kind == "record",
+            table.c.account == account,
+            table.c.deleted_at >= quarantine.c.last_seen_at,
+            quarantine.c.key == sa.func.jsonb_build_object(sa.cast(id_column, sa.Text), table.c[id_column]),
+        )
+        .values(state="replayed")
+    )
+
+
+def standing(connection: sa.Connection, account: str, key: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
+    """Return the items about one record or event, whatever their state: how often seen, and why."""
+    rows = connection.execute(
+        sa.select(quarantine.c.item_id, quarantine.c.count, quarantine.c.reason).where(
+            quarantine.c.account == account, quarantine.c.key == dict(key)
+        )
+    )
+    return {row.item_id: (row[1], row.reason) for row in rows}
+
+
+def decide(
+    connection: sa.Connection,
+    account: str,
+    item_ids: Sequence[str],
+    state: str,
+    *,
+    by: str,
+    at: datetime,
+    reason: str | None = None,
+) -> int:
+    """Mark items replayed or dismissed by a person, and return how many that were.
+
+    :param reason: why; None leaves what stands there.
+    """
+    said = {} if reason is None else {"decision_reason": reason}
+    cursor = connection.execute(
+        sa.update(quarantine)
+        .where(quarantine.c.account == account, quarantine.c.item_id.in_(item_ids))
+        .values(state=state, decided_by=by, decided_at=at, **said)
+    )
+    return cursor.rowcount

@@ -9,6 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.warehouse.bulk import driver_connection, encode, send
 
@@ -132,6 +133,8 @@ class Sweep:
 def bury(connection: sa.Connection, resource: Resource, account: str, record_id: int, now: datetime) -> int:
     """Mark one record, and what belongs to it, deleted: a direct read answered 404.
 
+    What stands in quarantine of it is settled.
+
     :return: how many records were marked; 0 where it was deleted before, or never known.
     """
     table, column = resource.table, resource.id_column
@@ -145,7 +148,7 @@ def bury(connection: sa.Connection, resource: Resource, account: str, record_id:
 
 
 def _bury_contents(connection: sa.Connection, resource: Resource, account: str, now: datetime) -> None:
-    """Give what belongs to deleted records, whoever buried those, a tombstone too."""
+    """Give what belongs to deleted records a tombstone too, whoever buried those; settle their items."""
     table, column = resource.table, resource.id_column
     for part in (*resource.parts[1:], *resource.dependents):
         driver_connection(connection).execute(
@@ -155,3 +158,9 @@ def _bury_contents(connection: sa.Connection, resource: Resource, account: str, 
             f" and p.{part.owner} = t.{column} and p.deleted_at is null",
             (now, now, account),
         )
+    # A record is put aside under its own table, or under that of what belongs to it.
+    names = [part.table.name for part in resource.parts]
+    quarantine.settle_deleted(connection, account, table, column, names)
+    for part in resource.dependents:
+        own = next(column.name for column in part.table.primary_key if column.name != "account")
+        quarantine.settle_deleted(connection, account, part.table, own, [part.table.name])

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from enerflo_sync.mirror.witness_report import WitnessReport
+
 
 class Cause(StrEnum):
     """Why two sides differ; where several fit, the first in this order (design §5, vocabulary)."""
@@ -105,6 +107,8 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
     budget: int
     tables: Sequence[TableReport]
     trend: Sequence[TrendPoint] = ()
+    # Which changes poll and webhooks saw; None where the account never received a webhook.
+    witnesses: WitnessReport | None = None
 
     @property
     def differences(self) -> int:

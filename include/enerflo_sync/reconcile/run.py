@@ -15,6 +15,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.doctor import Severity, check_table
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.mirror.witness_report import witness_report
 from enerflo_sync.reconcile.carry import can_carry, carry, one_sided
 from enerflo_sync.reconcile.causes import cause_parameters, differences_statement, duplicates_statement
 from enerflo_sync.reconcile.compare import Comparison, full_name, plan_comparison
@@ -127,6 +128,7 @@ class _Reconciliation:
             tables.append(table)
             scopes.add(scope)
         progress("", len(plans), len(plans))
+        witnesses = witness_report(self.connection, self.account, self.now)
         report = ReconciliationReport(
             reconciliation_id=self.reconciliation_id,
             account=self.account,
@@ -138,6 +140,7 @@ class _Reconciliation:
             mirror_as_of=polled,
             budget=settings.unexplained_budget,
             tables=tables,
+            witnesses=witnesses if witnesses.webhooks_since else None,
         )
         report = _with_trend(report, trend(self.connection, self.account))
         store_report(self.connection, report, self.now, live)

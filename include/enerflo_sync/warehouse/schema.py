@@ -348,6 +348,15 @@ webhook_events = _sync_table(
     Index("webhook_events_day", "account", "received_at", "event"),
 )
 
+# Who had personal data shown unmasked, and of what: quarantine/<item id>.
+reveals = _sync_table(
+    "reveals",
+    _time("at", nullable=False),
+    _required("who"),
+    _required("what"),
+    PrimaryKeyConstraint("account", "at", "who", "what"),
+)
+
 # Files whose events are committed and which are still to be moved: empty but for crashes and refused moves.
 webhook_moves = _sync_table(
     "webhook_moves",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from enerflo_sync.mirror.witness_report import WitnessFigures, WitnessReport
 from enerflo_sync.reconcile.report import (
     Cause,
     Difference,
@@ -179,6 +180,25 @@ def typical() -> ReconciliationReport:
     )
 
 
+def witnesses() -> WitnessReport:
+    """Poll and webhooks, a fortnight with something of everything."""
+    day = FINISHED.date()
+    total = WitnessFigures(None, None, 1_240, 1_196, 1_182, 31, 40, 2, 9, 7, 4.2, 61.5, 9_400.0)
+    installs = WitnessFigures("update_install", None, 1_000, 970, 960, 30, 28, 1, 8, 3, 4.0, 58.0, 9_400.0)
+    notes = WitnessFigures("new_install_note", None, 240, 226, 222, 1, 12, 1, 1, 4, 5.5, 70.0, 130.0)
+    days = [
+        WitnessFigures("update_install", day, 1_000, 970, 960, 30, 28, 1, 8, 3, 4.0, 58.0, 9_400.0),
+        WitnessFigures("new_install_note", day, 240, 226, 222, 1, 12, 1, 1, 4, 5.5, 70.0, 130.0),
+    ]
+    since = FINISHED - timedelta(days=13)
+    return WitnessReport("default", since, FINISHED, since, total, [installs, notes], days)
+
+
+def witnessed() -> ReconciliationReport:
+    """An account that receives webhooks."""
+    return msgspec.structs.replace(agreed(), witnesses=witnesses())
+
+
 def empty_table(name: str, **changes: object) -> TableReport:
     """A table without rows, with fields replaced."""
     table = TableReport(name, f"crm.{name}", "report", 0, 0, 0, 0, 0, 0, {}, [], [])
@@ -282,4 +302,5 @@ REPORTS = {
     "explained": explained,
     "tolerated": tolerated,
     "every_cause": every_cause,
+    "witnessed": witnessed,
 }

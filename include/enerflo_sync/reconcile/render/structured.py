@@ -20,17 +20,21 @@ def write_json(
     """Write the report to ``out`` as one JSON object in UTF-8.
 
     It has the report's fields and, computed, ``differences`` and ``unexplained`` (counts),
-    ``within_budget``, ``verdict`` (a value of :class:`Verdict`) and ``headline``. Where ``differences``
+    ``within_budget``, ``verdict`` (a value of :class:`Verdict`) and ``headline``; ``witnesses`` is left out
+    where no webhook was ever received. Where ``differences``
     are given, all of them follow as the list ``difference_rows``, written one by one.
     """
     words = verdict_text(report)
+    fields = msgspec.structs.asdict(report)
+    if report.witnesses is None:
+        del fields["witnesses"]
     document = {
         "verdict": words.verdict,
         "headline": words.headline,
         "differences": report.differences,
         "unexplained": report.unexplained,
         "within_budget": report.within_budget,
-        **msgspec.structs.asdict(report),
+        **fields,
     }
     body = msgspec.json.format(msgspec.json.encode(document), indent=_INDENT)
     if differences is None:

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from enerflo_sync.mirror.witness_report import WitnessReport
 from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
 from enerflo_sync.reconcile.render.chart import trend_points
 from enerflo_sync.reconcile.render.summary import (
@@ -20,8 +21,10 @@ from enerflo_sync.reconcile.render.summary import (
     table_differences,
 )
 from enerflo_sync.reconcile.render.verdict import Tone, verdict_text
+from enerflo_sync.reconcile.render.witness_texts import HEAD, event_rows, witness_sentence
 from enerflo_sync.reconcile.render.wording import (
     count_of,
+    day,
     duration,
     key_names,
     key_values,
@@ -64,6 +67,7 @@ def _lines(report: ReconciliationReport) -> Iterator[Line]:
     yield from _causes(report)
     for table in report.tables:
         yield from _table(table)
+    yield from _witnesses(report.witnesses)
     yield from _trend(report)
     if report.differences:
         yield Line("")
@@ -171,6 +175,17 @@ def _samples(table: TableReport) -> Iterator[Line]:
         )
     names = key_names(table.samples[0].key)
     yield from _grid([names, "field", "Enerflo says", "CRM says", "cause"], rows, text_columns=5)
+
+
+def _witnesses(witnesses: WitnessReport | None) -> Iterator[Line]:
+    if witnesses is None:
+        return
+    yield from _section("Two witnesses, poll and webhooks", f"since {day(witnesses.since)}")
+    yield from _wrapped(witness_sentence(witnesses), indent=2)
+    rows = event_rows(witnesses)
+    if rows:
+        yield Line("")
+        yield from _grid(["event", *HEAD], [[visible(name), *cells] for name, cells in rows], text_columns=1)
 
 
 def _trend(report: ReconciliationReport) -> Iterator[Line]:

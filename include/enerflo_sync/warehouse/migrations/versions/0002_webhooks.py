@@ -77,6 +77,15 @@ def upgrade() -> None:
         schema="sync",
     )
     op.create_table(
+        "reveals",
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "at", "who", "what"),
+        schema="sync",
+    )
+    op.create_table(
         "webhook_moves",
         sa.Column("account", sa.Text(), nullable=False),
         sa.Column("move_id", sa.Text(), nullable=False),

@@ -1,0 +1,106 @@
+"""Takes quarantined input in again, by the path on which it failed; started by hand only.
+
+Something is put into quarantine when it cannot be used: a payload that is not JSON, an event that nobody
+knows, a record with a wrong type. Once its cause is gone (a new release knows the event, the record was
+mended in Enerflo), replay takes it in as if it had just arrived.
+
+**Choose** by fingerprint, which is what items of one cause have in common, by the event's name, by ids, or
+everything that is open. `enerflo-sync quarantine list` and the table `sync.quarantine` show all of these.
+
+**Nothing happens by default:** a dry run says what would become of each item. Then start another run with
+*Replay*. *Dismiss* settles items for good without taking them in, and keeps your reason with each.
+
+| task | does |
+|---|---|
+| Settle the quarantined items | `enerflo-sync quarantine replay` or `dismiss`; its log has every outcome |
+| Say that the mirror changed | starts the reconciliation through an asset; skipped where nothing changed |
+
+**Failed:** the note says what to change in the form. What was replayed before stays so, and may be replayed
+again without harm.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Param, dag
+from enerflo_airflow.accounts import account_name, account_tags, sync_config
+from enerflo_airflow.announce import announce_change
+from enerflo_airflow.defaults import task_defaults
+from enerflo_airflow.replay import Action, ReplayOperator, Selection
+
+PARAMS = {
+    "selection": Param(
+        Selection.FINGERPRINT.value,
+        type="string",
+        enum=[str(selection) for selection in Selection],
+        values_display={
+            "fingerprint": "One fingerprint",
+            "event": "One event name",
+            "items": "Items by id",
+            "everything": "Everything that is open",
+        },
+        title="Which items",
+        description="How the quarantined items are chosen.",
+    ),
+    "value": Param(
+        None,
+        type=["null", "string"],
+        maxLength=20_000,
+        title="Fingerprint, event or ids",
+        description="What to choose by; several ids are separated by spaces or commas. Empty for everything.",
+    ),
+    "action": Param(
+        Action.DRY_RUN.value,
+        type="string",
+        enum=[str(action) for action in Action],
+        values_display={
+            "dry_run": "Dry run: only say what would happen",
+            "replay": "Replay: take the items in again",
+            "dismiss": "Dismiss: settle them without taking them in",
+        },
+        title="What to do",
+        description="A dry run changes nothing.",
+    ),
+    "reason": Param(
+        None,
+        type=["null", "string"],
+        maxLength=500,
+        title="Reason",
+        description="Why the items are dismissed; kept with each of them, so name no customer.",
+    ),
+}
+
+
+def replay_dag(account: str) -> Any:
+    """Return the account's DAG."""
+
+    @dag(
+        dag_id=account_name("replay", account),
+        description=f"Take quarantined input in again, dry by default (account {account}).",
+        doc_md=__doc__,
+        schedule=None,
+        catchup=False,
+        max_active_runs=1,
+        tags=account_tags(account),
+        params=PARAMS,
+        default_args=task_defaults(),
+    )
+    def enerflo_replay() -> None:
+        settle = ReplayOperator(
+            task_id="settle",
+            task_display_name="Settle the quarantined items",
+            doc_md="Runs `enerflo-sync quarantine replay` or `dismiss` for the account.",
+            account=account,
+            selection="{{ params.selection }}",
+            value="{{ params.value or '' }}",
+            action="{{ params.action }}",
+            reason="{{ params.reason or '' }}",
+        )
+        announce_change(account, settle.output)
+
+    return enerflo_replay()
+
+
+for account in sync_config().accounts:
+    replay_dag(account)

@@ -1,0 +1,69 @@
+"""Brings webhook payloads that were dropped to storage into the mirror, seconds after they arrive.
+
+Takes in each event of the files in the account's drop once, reads the records that they are about again, and
+moves the mirror by the same path as the poll. A file goes to the archive beside the drop only after its
+events are committed. Nothing is written to Enerflo or to the CRM.
+
+Runs when files arrive, which the triggerer sees within seconds, and by the clock in any case. A start only
+means "look": files that arrive during a run are taken in by it or by the next one.
+
+| task | does |
+|---|---|
+| Take in the webhook files | `enerflo-sync ingest`; its counts are the run's note, and in `sync.runs` |
+| Say that the mirror changed | starts the reconciliation through an asset; skipped where nothing changed |
+
+**Partial:** the run is green, and its note says how many events were put into quarantine and why, or what
+could not be read. `enerflo-sync quarantine list` shows them, and the DAG `enerflo_replay` takes them in
+again. Events whose record cannot be read now wait, and a later run takes them up.
+
+**Failed:** a missing drop, a wrong key or a missing table fails at once, and the note says what to change; a
+warehouse that does not answer is tried again. Nothing is lost or counted twice, so the run may be started
+again at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag
+from enerflo_airflow.accounts import account_name, account_tags, sync_config
+from enerflo_airflow.announce import announce_change
+from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.ingest import IngestDropOperator
+from enerflo_airflow.watcher import drop_asset
+
+from enerflo_sync.crm.config import AccountConfig
+
+
+def webhooks_dag(account: str, settings: AccountConfig) -> Any:
+    """Return the account's DAG."""
+    clock = CronTriggerTimetable(settings.schedule.webhooks, timezone="UTC")
+
+    @dag(
+        dag_id=account_name("webhooks", account),
+        description=f"Bring dropped webhook payloads into the mirror tables (account {account}).",
+        doc_md=__doc__,
+        schedule=AssetOrTimeSchedule(timetable=clock, assets=[drop_asset(account)]),
+        start_date=START_DATE,
+        catchup=False,
+        max_active_runs=1,
+        tags=account_tags(account),
+        default_args=task_defaults(),
+    )
+    def enerflo_webhooks() -> None:
+        ingest = IngestDropOperator(
+            task_id="ingest",
+            task_display_name="Take in the webhook files",
+            doc_md="Runs `enerflo-sync ingest` for the account and returns its counts.",
+            account=account,
+        )
+        announce_change(account, ingest.output)
+
+    return enerflo_webhooks()
+
+
+for account, settings in sync_config().accounts.items():
+    # An account whose section does not name the option works without webhooks. Where it names a variable
+    # that is not set the DAG is there, and its run says so.
+    if "webhook_drop_uri" in settings.model_fields_set:
+        webhooks_dag(account, settings)

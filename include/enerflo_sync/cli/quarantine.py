@@ -1,0 +1,222 @@
+"""``enerflo-sync quarantine``: what was put aside, why, and what is to become of it."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.markup import escape
+
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json, progress_bars
+from enerflo_sync.inbox.quarantine import Filter, QuarantineGroup
+from enerflo_sync.inbox.quarantine_items import ItemKind, ItemState, QuarantineItem
+from enerflo_sync.inbox.replay_report import ReplayReport
+from enerflo_sync.jobs import open_workplace
+
+_EXAMPLE_CHARACTERS = 300
+
+
+class StateChoice(StrEnum):
+    """Which items are listed."""
+
+    OPEN = "open"
+    REPLAYED = "replayed"
+    DISMISSED = "dismissed"
+    ALL = "all"
+
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids, or their beginnings.")]
+Fingerprint = Annotated[
+    str | None, typer.Option("--fingerprint", metavar="F", help="All open items of one group.")
+]
+Everything = Annotated[bool, typer.Option("--all", help="All open items.")]
+By = Annotated[
+    str | None, typer.Option("--by", metavar="NAME", help="Who decides; the user of this machine if absent.")
+]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What was put aside because it could not be used: list it, show one, replay or dismiss it.",
+)
+
+
+@app.command("list")
+def list_command(
+    account: Account = "default",
+    kind: Annotated[ItemKind | None, typer.Option("--kind", help="Only items of this kind.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="WORDS", help="Only reasons with these words in them.")
+    ] = None,
+    state: Annotated[StateChoice, typer.Option("--state", help="Only items in this state.")] = (
+        StateChoice.OPEN
+    ),
+    items: Annotated[bool, typer.Option("--items", help="One line an item, not one a group.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List what stands in quarantine, grouped by what went wrong, with an example and the next step.
+
+    Personal data is masked. Exit code 1 when open items are there, of --kind and --reason where given.
+    """
+    workplace = open_workplace(account, os.environ)
+    wanted = Filter(kind, reason, None if state is StateChoice.ALL else ItemState(state.value))
+    is_open = bool(workplace.quarantine_items(Filter(kind, reason)))
+    found: list[QuarantineItem] | list[QuarantineGroup]
+    found = workplace.quarantine_items(wanted) if items else workplace.quarantine_groups(wanted)
+    if as_json:
+        print_json({"account": account, "items" if items else "groups": msgspec.to_builtins(found)})
+    else:
+        for one in found:
+            _print_item(one) if isinstance(one, QuarantineItem) else _print_group(one)
+        if not found:
+            console.print("Nothing is there." if state is StateChoice.ALL else f"Nothing is {state}.")
+    finish(Exit.NEEDS_A_PERSON if is_open else Exit.DONE)
+
+
+@app.command("show")
+def show_command(
+    item: Annotated[str, typer.Argument(metavar="ID", help="An item's id, or its beginning.")],
+    account: Account = "default",
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show personal data, too; who did so is kept in sync.reveals.")
+    ] = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Show everything about one item: what, when, from where, and its content with personal data masked."""
+    workplace = open_workplace(account, os.environ)
+    detail = workplace.quarantine_item(item, reveal=reveal, by=_who(by))
+    if as_json:
+        print_json({"account": account, **msgspec.to_builtins(detail)})
+    else:
+        for name, value in msgspec.to_builtins(detail.item, builtin_types=(datetime,)).items():
+            if value is not None:
+                console.print(f"  {name:<16} {escape(_plain(value))}")
+        console.print(f"  next step        {escape(detail.next_step)}")
+        console.print(f"  payload{'' if reveal else ', masked'}:")
+        console.print(escape(_json(detail.payload, indent=2)))
+    finish(Exit.NEEDS_A_PERSON if detail.item.state == ItemState.OPEN else Exit.DONE)
+
+
+@app.command("replay")
+def replay_command(
+    items: Ids = None,
+    account: Account = "default",
+    fingerprint: Fingerprint = None,
+    event: Annotated[
+        str | None, typer.Option("--event", metavar="NAME", help="All open items of events of this name.")
+    ] = None,
+    everything: Everything = False,
+    go: Annotated[bool, typer.Option("--go", help="Do it; without, only say what would be done.")] = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Try items again by the path that everything else comes in by; dry unless --go is given.
+
+    A file is read again from the archive, an event is identified again and its record read, a record is read
+    again. An item is closed only after what it holds is stored. Exit code 1 while something still waits.
+    """
+    workplace = open_workplace(account, os.environ)
+    with progress_bars() as tick:
+        report = workplace.replay(
+            items=items or (),
+            fingerprint=fingerprint,
+            event=event,
+            everything=everything,
+            dry=not go,
+            by=_who(by),
+            progress=tick,
+        )
+    if as_json:
+        print_json({**msgspec.to_builtins(report), "counts": report.counts})
+    else:
+        _print_report(report)
+    finish(Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE)
+
+
+@app.command("dismiss")
+def dismiss_command(
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why nothing is to be done.")],
+    items: Ids = None,
+    account: Account = "default",
+    fingerprint: Fingerprint = None,
+    everything: Everything = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Close open items about which nothing is to be done; the reason and the name are kept with them.
+
+    The same content with the same trouble stays closed when it comes again.
+    """
+    workplace = open_workplace(account, os.environ)
+    count = workplace.dismiss(
+        items=items or (), fingerprint=fingerprint, everything=everything, reason=reason, by=_who(by)
+    )
+    if as_json:
+        print_json({"account": account, "dismissed": count})
+    else:
+        console.print(f"{count:,} dismissed.")
+    finish(Exit.DONE)
+
+
+def _who(by: str | None) -> str:
+    """Return the name that is kept with a decision: the given one, or that of the operating system's user."""
+    if by is not None:
+        return by
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        return f"uid {os.getuid()}"
+
+
+def _print_group(group: QuarantineGroup) -> None:
+    console.print(
+        f"[bold]{group.items:,} x {group.kind}[/] {escape(group.reason)}"
+        f"  (seen {group.count:,} times, {_when(group.first_seen_at)} to {_when(group.last_seen_at)})"
+    )
+    example = _json(group.example)
+    if len(example) > _EXAMPLE_CHARACTERS:
+        example = f"{example[:_EXAMPLE_CHARACTERS]}…"
+    console.print(f"  fingerprint {group.fingerprint}, newest {group.example_id}")
+    console.print(f"  {escape(example)}")
+    console.print(f"  {escape(group.next_step)}")
+
+
+def _print_item(item: QuarantineItem) -> None:
+    console.print(
+        f"{item.item_id}  {item.state:<9}  {item.kind:<6}  {_when(item.last_seen_at)}  {item.count:>5,} x"
+        f"  {escape(item.reason)}  {escape(_plain(item.key or item.evidence_uri or ''))}"
+    )
+
+
+def _print_report(report: ReplayReport) -> None:
+    if report.run_id is not None:
+        console.print(f"[bold]{report.run_id}[/]")
+    for result in report.results:
+        console.print(
+            f"  {result.item_id}  {result.kind:<6}  {result.outcome:<14}  {escape(result.reason)}:"
+            f" {escape(result.detail)}"
+        )
+    console.print("  " + ", ".join(f"{name} {count:,}" for name, count in report.counts.items()))
+    if report.dry:
+        console.print("  Nothing was done: add --go to do it.")
+
+
+def _when(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    return value if isinstance(value, str) else _json(value)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=str)

@@ -1,0 +1,210 @@
+"""The job that tries again what stands in quarantine, by the paths that everything else came in by.
+
+A file's part is read again from the archive, an event is identified again by today's code and configuration,
+a record is asked for again. Files come first, since they hold events.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.inbox.hydrate import Hydration, Progress
+from enerflo_sync.inbox.ingest import IngestOptions
+from enerflo_sync.inbox.ingest import _alone as alone
+from enerflo_sync.inbox.quarantine_items import ItemKind, ItemState, QuarantineItem, Selection, select_items
+from enerflo_sync.inbox.replay_events import EventReplay
+from enerflo_sync.inbox.replay_files import FileReplay
+from enerflo_sync.inbox.replay_records import RecordReplay, wanted_record
+from enerflo_sync.inbox.replay_report import Outcome, ReplayReport, ReplayResult, Verdict, Verdicts
+from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.mirror.quarantine import decide
+from enerflo_sync.mirror.run import Run
+from enerflo_sync.warehouse.engine import warehouse_errors
+
+JOB = "replay"
+# Ids in one statement: the driver sends at most 65,535 parameters.
+_CHUNK = 10_000
+
+
+def replay(
+    client: Callable[[], EnerfloClient],
+    engine: sa.Engine,
+    drop: Callable[[], Drop],
+    account: str,
+    selection: Selection,
+    *,
+    dry: bool,
+    by: str,
+    clock: Clock,
+    rng: random.Random,
+    calls: CallCounter,
+    options: IngestOptions,
+    run_id: str | None = None,
+    progress: Progress | None = None,
+) -> ReplayReport:
+    """Try the selected items again and return what became of each.
+
+    Safe to kill anywhere and to repeat: an item is closed only after what it holds is stored, and an item
+    that is closed is not tried again. An event's item is closed in the transaction that applies the event.
+
+    :param client: asked for only when something is read from Enerflo; :param drop: only for files.
+    :param dry: say what would be done; reads the archive and the warehouse, and writes nothing.
+    :param by: who asks for it, kept with the items that are closed.
+    :raises ConfigurationError: the selection is not clear, no open item fits, or the drop is not configured.
+    :raises AuthenticationError: the key is not accepted; the events wait for the next ingest.
+    :raises RetriableError: the warehouse went away, or an ingest of this account takes too long.
+    """
+    tell = progress or (lambda *_: None)
+    with warehouse_errors("replay"), engine.connect() as connection:
+        if dry:
+            with connection.begin():
+                items = select_items(connection, account, selection)
+            verdicts = _look(connection, drop, account, items, clock, options)
+            return _report(None, account, items, verdicts)
+        with alone(engine, account):
+            with connection.begin():
+                items = select_items(connection, account, selection)
+            run = Run(connection, account, JOB, clock, rng, run_id=run_id)
+            with run.recording(calls):
+                work = _Replay(client, drop, connection, run, clock, options, by, tell)
+                verdicts = work.go(items)
+    return _report(run.run_id, account, items, verdicts)
+
+
+class _Replay:
+    """One replay that does what it says."""
+
+    def __init__(
+        self,
+        client: Callable[[], EnerfloClient],
+        drop: Callable[[], Drop],
+        connection: sa.Connection,
+        run: Run,
+        clock: Clock,
+        options: IngestOptions,
+        by: str,
+        progress: Progress,
+    ) -> None:
+        self._client = client
+        self._connection = connection
+        self._run = run
+        self._clock = clock
+        self._options = options
+        self._by = by
+        self._progress = progress
+        self._files = FileReplay(connection, drop, run.account, options.limits, clock)
+        self._events = EventReplay(connection, run.account, options.limits.ignored)
+
+    def go(self, items: list[QuarantineItem]) -> Verdicts:
+        """Try the items again, and close those that are settled."""
+        verdicts = _beforehand(items)
+        by_kind = _by_kind(items, verdicts)
+        taken = self._take(by_kind.get(ItemKind.FILE, []), verdicts)
+        self._hydrate(by_kind.get(ItemKind.EVENT, []), taken, verdicts)
+        self._read(by_kind.get(ItemKind.RECORD, []), verdicts)
+        return verdicts
+
+    def _take(self, items: list[QuarantineItem], verdicts: Verdicts) -> list[str]:
+        found, taken = self._files.take_in(items, self._run)
+        with self._connection.begin():
+            self._close(found)
+        verdicts |= found
+        return taken
+
+    def _hydrate(self, items: list[QuarantineItem], taken: list[str], verdicts: Verdicts) -> None:
+        """Serve the events of the items, and those that files gave."""
+        waiting = [*self._events.identify_again(items, self._run), *taken]
+        if waiting:
+            hydration = Hydration(
+                self._client(), self._connection, self._run, self._clock, self._options.hydration
+            )
+            hydration.run(self._progress, only=waiting)
+        with self._connection.begin():
+            found = self._events.conclude(items)
+            self._close(found)
+        verdicts |= found
+
+    def _read(self, items: list[QuarantineItem], verdicts: Verdicts) -> None:
+        if not items:
+            return
+        keys = self._options.hydration.component_keys
+        records = RecordReplay(self._client(), self._connection, self._run, self._clock, keys)
+        for done, item in enumerate(items, start=1):
+            verdict = records.serve(item)
+            with self._connection.begin():
+                self._close({item.item_id: verdict})
+            verdicts[item.item_id] = verdict
+            self._progress("items", done, len(items))
+
+    def _close(self, verdicts: Verdicts) -> None:
+        """Mark settled items as replayed, in the caller's transaction."""
+        ids = [item_id for item_id, verdict in verdicts.items() if verdict.settles]
+        for at in range(0, len(ids), _CHUNK):
+            some, now = ids[at : at + _CHUNK], self._clock.now()
+            decide(self._connection, self._run.account, some, "replayed", by=self._by, at=now)
+
+
+def _look(
+    connection: sa.Connection,
+    drop: Callable[[], Drop],
+    account: str,
+    items: list[QuarantineItem],
+    clock: Clock,
+    options: IngestOptions,
+) -> Verdicts:
+    """Return what a replay would do; nothing is written, and Enerflo is not asked."""
+    verdicts = _beforehand(items)
+    by_kind = _by_kind(items, verdicts)
+    files = FileReplay(connection, drop, account, options.limits, clock)
+    verdicts |= files.look(by_kind.get(ItemKind.FILE, []))
+    events = EventReplay(connection, account, options.limits.ignored)
+    verdicts |= events.look(by_kind.get(ItemKind.EVENT, []))
+    for item in by_kind.get(ItemKind.RECORD, []):
+        wanted = wanted_record(item)
+        verdicts[item.item_id] = (
+            wanted if isinstance(wanted, Verdict) else Verdict(Outcome.WOULD_REPLAY, f"read {wanted} again")
+        )
+    return verdicts
+
+
+def _beforehand(items: list[QuarantineItem]) -> Verdicts:
+    """Return what needs no try: items that are closed, and kinds that cannot be replayed."""
+    verdicts: Verdicts = {}
+    for item in items:
+        if item.state == ItemState.REPLAYED:
+            verdicts[item.item_id] = Verdict(Outcome.REPLAYED, "before; there is nothing to do")
+        elif item.kind not in (ItemKind.FILE, ItemKind.EVENT, ItemKind.RECORD):
+            why = f"items of kind {item.kind} cannot be replayed yet"
+            verdicts[item.item_id] = Verdict(Outcome.NOT_REPLAYABLE, why)
+    return verdicts
+
+
+def _by_kind(items: list[QuarantineItem], decided: Verdicts) -> dict[str, list[QuarantineItem]]:
+    """Return the items that have to be tried, by kind."""
+    found: dict[str, list[QuarantineItem]] = {}
+    for item in items:
+        if item.item_id not in decided:
+            found.setdefault(item.kind, []).append(item)
+    return found
+
+
+def _report(
+    run_id: str | None, account: str, items: list[QuarantineItem], verdicts: Verdicts
+) -> ReplayReport:
+    results = [
+        ReplayResult(
+            item_id=item.item_id,
+            kind=item.kind,
+            reason=item.reason,
+            outcome=verdicts[item.item_id].outcome,
+            detail=verdicts[item.item_id].detail,
+        )
+        for item in items
+    ]
+    return ReplayReport(run_id=run_id, account=account, dry=run_id is None, results=results)

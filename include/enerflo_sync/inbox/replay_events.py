@@ -1,0 +1,180 @@
+"""Replay of events: identified again by today's code and configuration, then hydrated like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from enerflo_sync.inbox.event import Body
+from enerflo_sync.inbox.identify import EventState, Identified, identify
+from enerflo_sync.inbox.payloads import stored_bodies
+from enerflo_sync.inbox.quarantine_items import QuarantineItem
+from enerflo_sync.inbox.replay_report import Outcome, Verdict, Verdicts
+from enerflo_sync.mirror.quarantine import standing
+from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.schema import webhook_events
+
+# Events whose bodies are in memory at once.
+_CHUNK = 500
+_DONE = (EventState.APPLIED, EventState.IGNORED)
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """A stored event, and what today's code makes of it."""
+
+    event_id: str
+    state: str
+    now: Identified
+
+
+class EventReplay:
+    """Tries the quarantined events of one account again.
+
+    :param ignored: event names that the configuration declares to ask for nothing.
+    """
+
+    def __init__(self, connection: sa.Connection, account: str, ignored: Collection[str]) -> None:
+        self._connection = connection
+        self._account = account
+        self._ignored = ignored
+        # By event: its items and how often each was seen, before it was tried again.
+        self._before: dict[str, dict[str, tuple[int, str]]] = {}
+
+    def look(self, items: Sequence[QuarantineItem]) -> Verdicts:
+        """Return what a replay of these items would do; nothing is written."""
+        verdicts: Verdicts = {}
+        for some in _chunks(items):
+            with self._connection.begin():
+                found = self._found(some)
+            for item in some:
+                verdicts[item.item_id] = _expected(found.get(event_id_of(item)))
+        return verdicts
+
+    def identify_again(self, items: Sequence[QuarantineItem], run: Run) -> list[str]:
+        """Bring the events into the state that they would have if they came now, and return those to hydrate.
+
+        Of one that still cannot be identified nothing changes.
+        """
+        waiting = []
+        for some in _chunks(items):
+            tally = Tally()
+            with self._connection.begin():
+                for event in self._found(some).values():
+                    if event.state == EventState.QUARANTINED:
+                        self._change(event, tally)
+                    if EventState.RECEIVED in (event.state, event.now.state) and event.state not in _DONE:
+                        waiting.append(event.event_id)
+                        key = {"event_id": event.event_id}
+                        self._before[event.event_id] = standing(self._connection, self._account, key)
+            run.count("events", tally)
+        return waiting
+
+    def _change(self, event: _Standing, tally: Tally) -> None:
+        now = event.now
+        if now.state is EventState.QUARANTINED:
+            tally.add(Tally(read=1, quarantined=1))
+            tally.because("quarantined", now.reason or "")
+            return
+        if now.state is EventState.IGNORED:
+            tally.add(Tally(read=1, skipped=1))
+            tally.because("skipped", "known_and_ignored")
+        table = webhook_events.c
+        self._connection.execute(
+            sa.update(webhook_events)
+            .where(
+                table.account == self._account,
+                table.event_id == event.event_id,
+                table.state == str(EventState.QUARANTINED),
+            )
+            .values(
+                event=now.event,
+                state=str(now.state),
+                record=now.record,
+                reason=now.reason,
+                install_id=sa.func.coalesce(sa.literal(now.install_id, sa.BigInteger), table.install_id),
+                deal_id=sa.func.coalesce(sa.literal(now.deal_id, sa.Text), table.deal_id),
+                attempts=0,
+                next_attempt_at=None,
+            )
+        )
+
+    def conclude(self, items: Sequence[QuarantineItem]) -> Verdicts:
+        """Return what became of the items' events, in the caller's transaction."""
+        verdicts: Verdicts = {}
+        for some in _chunks(items):
+            found = self._states([event_id_of(item) for item in some])
+            for item in some:
+                verdicts[item.item_id] = self._verdict(item, *found.get(event_id_of(item), (None, None)))
+        return verdicts
+
+    def _verdict(self, item: QuarantineItem, state: str | None, reason: str | None) -> Verdict:
+        match state:
+            case None:
+                return _GONE
+            case EventState.APPLIED:
+                return Verdict(Outcome.REPLAYED, "applied", settles=True)
+            case EventState.IGNORED:
+                return Verdict(Outcome.REPLAYED, "known and ignored now", settles=True)
+            case EventState.RECEIVED:
+                return Verdict(Outcome.WAITING, f"{reason or 'not tried yet'}; the next ingest takes it up")
+        outcome = Outcome.NOT_FOUND if reason == "not_found" else Outcome.STILL_FAILING
+        return Verdict(outcome, reason or "quarantined", settles=self._has_another_reason(item))
+
+    def _has_another_reason(self, item: QuarantineItem) -> bool:
+        """Return whether the event was put aside again, for another reason than this item's."""
+        event_id = event_id_of(item)
+        before = self._before.get(event_id)
+        if before is None:
+            return False
+        after = standing(self._connection, self._account, {"event_id": event_id})
+        seen_again = {one for one, (count, _) in after.items() if count > before.get(one, (0, ""))[0]}
+        return bool(seen_again) and item.item_id not in seen_again
+
+    def _states(self, event_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+        table = webhook_events.c
+        rows = self._connection.execute(
+            sa.select(table.event_id, table.state, table.reason).where(
+                table.account == self._account, table.event_id.in_(event_ids)
+            )
+        )
+        return {row.event_id: (row.state, row.reason) for row in rows}
+
+    def _found(self, items: Sequence[QuarantineItem]) -> dict[str, _Standing]:
+        event_ids = list({event_id_of(item) for item in items})
+        states = self._states(event_ids)
+        bodies: list[tuple[str, Body]] = [*stored_bodies(self._connection, self._account, event_ids)]
+        return {
+            event_id: _Standing(event_id, states[event_id][0], identify(body, self._ignored))
+            for event_id, body in bodies
+        }
+
+
+_GONE = Verdict(Outcome.NOT_REPLAYABLE, "its event is no longer stored")
+
+
+def event_id_of(item: QuarantineItem) -> str:
+    """Return the event that an item is about; an empty text where it says none."""
+    return str((item.key or {}).get("event_id", ""))
+
+
+def _expected(event: _Standing | None) -> Verdict:
+    if event is None:
+        return _GONE
+    if event.state in _DONE:
+        return Verdict(Outcome.WOULD_REPLAY, f"is {event.state}: close the item")
+    if event.state == EventState.RECEIVED:
+        return Verdict(Outcome.WOULD_REPLAY, "waits for its record: read it now")
+    match event.now.state:
+        case EventState.QUARANTINED:
+            return Verdict(Outcome.STILL_FAILING, event.now.reason or "")
+        case EventState.IGNORED:
+            return Verdict(Outcome.WOULD_REPLAY, "known and ignored now: close the item")
+    return Verdict(Outcome.WOULD_REPLAY, f"read {event.now.record} again")
+
+
+def _chunks(items: Sequence[QuarantineItem]) -> list[Sequence[QuarantineItem]]:
+    return [items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK)]

@@ -1,0 +1,267 @@
+"""Replay of records: asked for again by their key, and brought in by the reads and intake of the inbox."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import psycopg
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.enerflo.change_orders import read_change_order
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.customers import read_customer, search_customers
+from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefusedError
+from enerflo_sync.enerflo.times import parse_time
+from enerflo_sync.errors import (
+    BadRecordError,
+    ContractDriftError,
+    FatalError,
+    NotFoundError,
+    RetriableError,
+)
+from enerflo_sync.inbox.event import Need, Subject
+from enerflo_sync.inbox.payloads import search_words
+from enerflo_sync.inbox.pending import Waiting
+from enerflo_sync.inbox.quarantine_items import QuarantineItem, payload_of
+from enerflo_sync.inbox.reads import Answer, Reads
+from enerflo_sync.inbox.replay_report import Outcome, Verdict
+from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
+from enerflo_sync.mirror.customers import CUSTOMERS
+from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.mirror.intake import Observation
+from enerflo_sync.mirror.notes import NOTES
+from enerflo_sync.mirror.quarantine import standing
+from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.sweep import bury
+from enerflo_sync.mirror.tally import Tally
+
+log = logging.getLogger(__name__)
+
+# So many records in a row that could not be read mean that Enerflo does not answer: the rest waits.
+_GIVE_UP_AFTER = 3
+# By the table under which a record is put aside: what is read of Enerflo.
+_READ: Mapping[str, tuple[Resource, Subject]] = {
+    "installs": (INSTALLS, Subject.INSTALL),
+    "milestones": (INSTALLS, Subject.INSTALL),
+    "customers": (CUSTOMERS, Subject.CUSTOMER),
+    "notes": (NOTES, Subject.NOTES),
+    "change_orders": (change_orders_resource(), Subject.CHANGE_ORDERS),
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The record that an item is about."""
+
+    resource: Resource
+    subject: Subject
+    record_id: int
+
+    def __str__(self) -> str:
+        """Return it as people read it: ``installs/123``."""
+        return f"{self.resource.name}/{self.record_id}"
+
+
+def wanted_record(item: QuarantineItem) -> Wanted | Verdict:
+    """Return the record that has to be read again for an item, or why none can be."""
+    known = _READ.get(item.table_name or "")
+    if known is None:
+        return Verdict(
+            Outcome.NOT_REPLAYABLE, "no single record of this kind can be read; the next poll does"
+        )
+    resource, subject = known
+    found = (item.key or {}).get(resource.id_column)
+    if not isinstance(found, int):
+        return Verdict(Outcome.NOT_REPLAYABLE, "it has no id, so there is nothing to ask Enerflo for")
+    return Wanted(resource, subject, found)
+
+
+class RecordReplay:
+    """Reads quarantined records of one account again, each once, whatever the number of its items."""
+
+    def __init__(
+        self, client: EnerfloClient, connection: sa.Connection, run: Run, clock: Clock, keys: ComponentKeys
+    ) -> None:
+        self._client = client
+        self._connection = connection
+        self._account = run.account
+        self._run = run
+        self._clock = clock
+        self._orders = change_orders_resource(keys)
+        self._reads = Reads(client, connection, run.account, keys)
+        self._said: dict[tuple[str, int], Verdict] = {}
+        self._seen_again: dict[tuple[str, int], set[str]] = {}
+        self._failed_in_a_row = 0
+
+    def serve(self, item: QuarantineItem) -> Verdict:
+        """Read an item's record and store it; return what became of it.
+
+        :raises AuthenticationError: the key is not accepted.
+        """
+        wanted = wanted_record(item)
+        if isinstance(wanted, Verdict):
+            return wanted
+        key = (wanted.resource.name, wanted.record_id)
+        if key not in self._said:
+            self._said[key] = self._try(wanted, item)
+        said = self._said[key]
+        again = self._seen_again.get(key, set())
+        if said.outcome is Outcome.STILL_FAILING and again and item.item_id not in again:
+            # It stands in quarantine with its present content now, by another item.
+            return Verdict(said.outcome, said.detail, settles=True)
+        return said
+
+    def _try(self, wanted: Wanted, item: QuarantineItem) -> Verdict:
+        if self._failed_in_a_row >= _GIVE_UP_AFTER:
+            return Verdict(Outcome.WAITING, "not tried: Enerflo does not answer")
+        observed_at = self._clock.now()
+        with self._connection.begin():
+            known = _object(payload_of(self._connection, self._account, item.item_id))
+        try:
+            answer = self._read(wanted, item, known)
+        except AuthenticationError:
+            raise
+        except NotFoundError:
+            self._failed_in_a_row = 0
+            return self._gone(wanted, observed_at)
+        except RetriableError as error:
+            self._failed_in_a_row += 1
+            self._run.incomplete("records", f"could not be read: {type(error).__name__}")
+            return Verdict(Outcome.WAITING, f"could not be read now: {type(error).__name__}")
+        except BadRecordError as error:
+            return Verdict(Outcome.STILL_FAILING, error.what)
+        except (ContractDriftError, FatalError) as error:
+            return Verdict(Outcome.STILL_FAILING, f"not_readable: {type(error).__name__}")
+        self._failed_in_a_row = 0
+        return self._store(wanted, answer, *self._observation(wanted, item, observed_at))
+
+    def _observation(
+        self, wanted: Wanted, item: QuarantineItem, observed_at: datetime
+    ) -> tuple[Observation, dict[Subject, datetime]]:
+        """Return who saw the record: whoever did when it was put aside, and when its webhook arrived."""
+        polled = (item.evidence_uri or "").startswith("poll:")
+        by, arrived = ("poll", {}) if polled else ("webhook", {wanted.subject: item.first_seen_at})
+        return Observation(self._account, observed_at, by, f"replay:{self._run.run_id}"), arrived
+
+    def _store(
+        self,
+        wanted: Wanted,
+        answer: Answer,
+        observation: Observation,
+        arrived: Mapping[Subject, datetime],
+    ) -> Verdict:
+        key = wanted.resource.key(wanted.record_id)
+        try:
+            with self._connection.begin():
+                before = standing(self._connection, self._account, key)
+                tallies = self._reads.store(answer, observation, arrived)
+                after = standing(self._connection, self._account, key)
+        except psycopg.DataError:
+            self._connection.rollback()
+            refused = Tally(read=1, quarantined=1)
+            refused.because("quarantined", "refused_by_the_warehouse")
+            self._run.count(wanted.resource.name, refused)
+            return Verdict(Outcome.STILL_FAILING, "refused_by_the_warehouse")
+        for name, tally in tallies:
+            self._run.count(name, tally)
+        again = {one for one, (count, _) in after.items() if count > before.get(one, (0, ""))[0]}
+        if again:
+            self._seen_again[wanted.resource.name, wanted.record_id] = again
+            return Verdict(Outcome.STILL_FAILING, after[min(again)][1])
+        if not _holds(answer, wanted):
+            return Verdict(Outcome.NOT_FOUND, "Enerflo's answer does not list it")
+        return Verdict(Outcome.REPLAYED, f"{wanted} was read again", settles=True)
+
+    def _gone(self, wanted: Wanted, observed_at: datetime) -> Verdict:
+        """Take a 404 for what it is: evidence that the record is gone, and its item with it."""
+        with self._connection.begin():
+            buried = bury(self._connection, wanted.resource, self._account, wanted.record_id, observed_at)
+        self._run.notice(wanted.resource.name, "deleted", buried)
+        return Verdict(
+            Outcome.NOT_FOUND, f"Enerflo has no {wanted} any more; the item is closed", settles=True
+        )
+
+    def _read(self, wanted: Wanted, item: QuarantineItem, known: Mapping[str, Any]) -> Answer:
+        """Return what Enerflo says of the record now.
+
+        :param known: the record as it was put aside, which says where else it may be found.
+        :raises NotFoundError: there is no such record.
+        """
+        if wanted.resource is INSTALLS:
+            return self._reads.read(Need(Subject.INSTALL, str(wanted.record_id)), [])
+        if wanted.resource is CUSTOMERS:
+            return self._customer(wanted.record_id, known)
+        install_id = known.get("epc_install_id") or known.get("install_id")
+        if wanted.resource is NOTES:
+            return self._note(install_id or known.get("id"), item, known)
+        return self._change_order(wanted.record_id, install_id)
+
+    def _note(self, install_id: Any, item: QuarantineItem, known: Mapping[str, Any]) -> Answer:
+        """Read the notes of the note's install; or those made since, where Enerflo has no such list."""
+        if not isinstance(install_id, int):
+            raise BadRecordError("the note does not say on which install it stands")
+        need = Need(Subject.NOTES, str(install_id))
+        try:
+            made_at = parse_time(known.get("created_at")) or item.first_seen_at
+        except BadRecordError:
+            made_at = item.first_seen_at
+        since = Waiting(item.item_id, "", (need,), made_at, item.evidence_uri or "", 0)
+        return self._reads.read(need, [since])
+
+    def _customer(self, customer_id: int, known: Mapping[str, Any]) -> Answer:
+        """Search the list, whose rows are the mirror's form, for what the record said."""
+        name = " ".join(str(known.get(part) or "") for part in ("first_name", "last_name")).strip()
+        for words in search_words(str(customer_id), [{"full_name": name, **known}]):
+            for raw in search_customers(self._client, words):
+                if CUSTOMERS.record_id(bytes(raw)) == customer_id:
+                    return Answer([(CUSTOMERS, [bytes(raw)])])
+        try:
+            read_customer(self._client, customer_id)
+        except PermissionRefusedError:
+            log.info("customer_not_readable id=%s", customer_id)
+        raise BadRecordError("the customer list's search does not find it; the next poll reads it")
+
+    def _change_order(self, order_id: int, install_id: Any) -> Answer:
+        """Read the order itself; or the orders of its install, where Enerflo does not give one alone."""
+        try:
+            return Answer([(self._orders, [read_change_order(self._client, order_id)])])
+        except (NotFoundError, PermissionRefusedError, ContractDriftError):
+            if not isinstance(install_id, int):
+                raise
+            answer = self._reads.read(Need(Subject.CHANGE_ORDERS, str(install_id)), [])
+            for _, records in answer.records:
+                mine = [raw for raw in records if _has_id(self._orders, raw, order_id)]
+                if mine:
+                    return Answer([(self._orders, mine)])
+            raise
+
+
+def _holds(answer: Answer, wanted: Wanted) -> bool:
+    return any(
+        _has_id(resource, raw, wanted.record_id)
+        for resource, records in answer.records
+        if resource.name == wanted.resource.name
+        for raw in records
+    )
+
+
+def _has_id(resource: Resource, raw: bytes | memoryview, record_id: int) -> bool:
+    try:
+        return resource.record_id(bytes(raw)) == record_id
+    except BadRecordError:
+        return False
+
+
+def _object(payload: bytes) -> Mapping[str, Any]:
+    try:
+        found = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

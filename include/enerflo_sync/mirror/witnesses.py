@@ -1,0 +1,214 @@
+"""Two witnesses: which changes the poll saw, which a webhook told, and when (design §6).
+
+One row of ``sync.witnesses`` is one change of one record. It is written in the transaction that writes the
+record, by whoever brought it in, and the other witness is added when it meets the same change. What stood in
+an account before its first complete poll is history: nobody could have told of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from string import Template
+
+import sqlalchemy as sa
+
+from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.warehouse.bulk import driver_connection
+from enerflo_sync.warehouse.watermarks import read_watermark
+
+RETENTION = timedelta(days=90)
+# Clocks differ, and a poll's start is not the moment of its answer: a time so far before the last complete
+# poll may still be that of a change which it did not see.
+SLACK = timedelta(hours=1)
+# A webhook that comes later than this after the poll was sent for some other reason.
+LATEST = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How the changes of one resource are told.
+
+    :param created: the event of a new record; None where only a change is told.
+    :param changed: the event of a changed record; None where none is sent.
+    :param content: SQL for the digest of what the row ``t`` says; None where a record is told of only once.
+    :param changed_at: columns with the source's own time of a creation and of a change.
+    :param told: SQL: which rows ``t`` an event is sent for at all.
+    """
+
+    created: str | None
+    changed: str | None
+    changed_at: tuple[str, str]
+    content: str | None = None
+    told: str = "true"
+
+
+_RAW_HASH = "encode(t.raw_hash, 'hex')"
+_DATED = ("created_at", "updated_at")
+# An edited or deleted note has no event. A signed order that is edited later is not signed again.
+_KINDS = {
+    "installs": _Kind("new_install", "update_install", _DATED, "t.content_hash"),
+    "customers": _Kind("new_customer", "update_customer", _DATED, _RAW_HASH),
+    "notes": _Kind("new_install_note", None, ("created_at", "created_at")),
+    "change_orders": _Kind(
+        None,
+        "signed_change_order",
+        ("signed_at", "signed_at"),
+        told="(t.signed_at >= %(since)s or t.signed_at is null and lower(t.status) = 'signed')",
+    ),
+}
+
+# An install that quotes a changed customer has another content and was not updated: its own time says so.
+_RECORD = Template("""
+/* enerflo-sync: $witness is witness of $name */
+with seen as (
+  select '$name/' || t.$id as record, $content as content_hash, n.is_new,
+    case when n.is_new then t.$created_at when t.$updated_at >= %(since)s then t.$updated_at
+      end as changed_at,
+    n.is_new or t.$updated_at is null or t.$updated_at >= %(since)s as moved,
+    t.observed_at = %(observed_at)s and t.observed_by = '$witness' as written
+  from $table t cross join lateral (select t.$id = any(%(new)s::bigint[]) as is_new) n
+  where t.account = %(account)s and t.$id = any(%(ids)s::bigint[]) and t.deleted_at is null and $told
+), known as (
+  update sync.witnesses w
+  set ${witness}_seen_at = coalesce(w.${witness}_seen_at, %(seen_at)s::timestamptz)
+  from seen s
+  where w.account = %(account)s and w.record = s.record and $same and (s.written or $near)
+  returning w.record
+)
+insert into sync.witnesses (account, record, content_hash, event, changed_at, ${witness}_seen_at)
+select %(account)s, s.record, s.content_hash, $event, s.changed_at, %(seen_at)s::timestamptz
+from seen s
+where s.written and s.moved and $event is not null
+  and not exists (select from known k where k.record = s.record)
+on conflict do nothing
+""")
+
+_CONFIRM = Template("""
+/* enerflo-sync: a complete poll confirms $name */
+update sync.witnesses w set poll_seen_at = %(started_at)s
+from $table t
+where w.account = %(account)s and w.poll_seen_at is null and w.record like '$name/%%'
+  and t.account = w.account and t.$id = split_part(w.record, '/', 2)::bigint and $same
+  and t.observed_at <= %(started_at)s and t.absent_since is null and t.deleted_at is null
+  and (%(listed_after)s::timestamptz is null or t.$created_at > %(listed_after)s::timestamptz)
+""")
+
+_FORGET = """
+/* enerflo-sync: forget old witnesses */
+delete from sync.witnesses
+where account = %(account)s
+  and (poll_seen_at < %(before)s
+    or poll_seen_at is null and coalesce(webhook_seen_at, changed_at) < %(before)s)
+"""
+
+
+def _names(resource: Resource, kind: _Kind) -> dict[str, str]:
+    created_at, updated_at = kind.changed_at
+    return {
+        "name": resource.name,
+        "table": resource.table.fullname,
+        "id": resource.id_column,
+        "created_at": created_at,
+        "updated_at": updated_at,
+        "content": kind.content or _RAW_HASH,
+        "told": kind.told,
+    }
+
+
+def _literal(event: str | None) -> str:
+    return f"'{event}'" if event else "null"
+
+
+class Witnesses:
+    """Takes down who saw the changes of one resource."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = resource
+        self._kind = _KINDS.get(resource.name)
+        # When the last complete poll before this one started, by account; None where there was none.
+        self._polled: dict[str, datetime | None] = {}
+
+    def take_down(
+        self,
+        connection: sa.Connection,
+        account: str,
+        witness: str,
+        *,
+        ids: Collection[int],
+        new: Collection[int],
+        observed_at: datetime,
+        seen_at: datetime | None,
+    ) -> None:
+        """Note what ``witness`` saw of records that the caller's transaction has just stored.
+
+        One statement, and none for a resource whose changes nobody tells, for a backfill, or before the
+        account's first complete poll of the resource. A change that is known already, by its content or by
+        the source's own time of it, gets its second witness; a later content that differs is another change.
+
+        :param witness: ``poll`` or ``webhook``; others are none.
+        :param ids: the records seen, whether they were written or stood there already.
+        :param new: those of them that the mirror did not hold.
+        :param seen_at: None where a webhook about another record brought them along: nobody told of them.
+        """
+        if self._kind is None or not ids or witness not in ("poll", "webhook"):
+            return
+        if account not in self._polled:
+            self._polled[account] = read_watermark(connection, account, self._resource.name)
+        polled = self._polled[account]
+        if polled is None:
+            return
+        values = {
+            "account": account,
+            "ids": list(ids),
+            "new": list(new),
+            "observed_at": observed_at,
+            "seen_at": seen_at,
+            "since": polled - SLACK,
+            "latest": LATEST,
+        }
+        driver_connection(connection).execute(self._statement(self._kind, witness), values)
+
+    def _statement(self, kind: _Kind, witness: str) -> str:
+        near = "true"
+        if witness == "webhook":
+            near = "coalesce(w.poll_seen_at, 'infinity') > %(seen_at)s::timestamptz - %(latest)s::interval"
+        same = "true"
+        if kind.content is not None:
+            # A list and a direct read may put one content differently: the source's own time is the same.
+            same = "(w.content_hash = s.content_hash or w.changed_at = s.changed_at)"
+        created = kind.created or kind.changed
+        event = f"case when s.is_new then {_literal(created)} else {_literal(kind.changed)} end"
+        names = _names(self._resource, kind)
+        return _RECORD.substitute(names, witness=witness, near=near, same=same, event=event)
+
+
+def confirm(
+    connection: sa.Connection,
+    resource: Resource,
+    account: str,
+    started_at: datetime,
+    *,
+    listed_after: datetime | None = None,
+) -> int:
+    """Let a complete walk that began at ``started_at`` witness what it found as a webhook had told it.
+
+    In the caller's transaction, after the walk's last page; one look at an index where nothing waits.
+
+    :param listed_after: the walk named only records created after this moment.
+    :return: how many changes the poll has now seen, too.
+    """
+    kind = _KINDS.get(resource.name)
+    if kind is None:
+        return 0
+    same = "true" if kind.content is None else f"w.content_hash = {kind.content}"
+    values = {"account": account, "started_at": started_at, "listed_after": listed_after}
+    statement = _CONFIRM.substitute(_names(resource, kind), same=same)
+    return driver_connection(connection).execute(statement, values).rowcount
+
+
+def forget(connection: sa.Connection, account: str, now: datetime) -> int:
+    """Delete what was seen more than :data:`RETENTION` ago, and return how many changes that were."""
+    values = {"account": account, "before": now - RETENTION}
+    return driver_connection(connection).execute(_FORGET, values).rowcount

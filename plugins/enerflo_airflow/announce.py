@@ -1,0 +1,30 @@
+"""The task that tells the other DAGs of an account that its mirror changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from enerflo_airflow.accounts import mirror_asset
+
+
+def announce_change(account: str, counts: Any) -> None:
+    """Add the task that emits the account's mirror asset where ``counts["mirror_changed"]`` says so.
+
+    :param counts: the output of the task that may have changed the mirror.
+    """
+    mirror = mirror_asset(account)
+
+    @task(
+        task_id="announce_change",
+        task_display_name="Say that the mirror changed",
+        doc_md=f"Emits `{mirror.uri}`, which starts a reconciliation. Skipped where nothing changed.",
+        outlets=[mirror],
+    )
+    def announce(counts: dict[str, Any]) -> None:
+        if not counts["mirror_changed"]:
+            raise AirflowSkipException("The mirror did not change: there is nothing new to reconcile.")
+
+    announce(counts)

@@ -1,0 +1,80 @@
+"""What lies in an account's drop, as Airflow's processes look at it: names only, nothing is read or moved."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from enerflo_airflow.accounts import config_path
+
+if TYPE_CHECKING:
+    from enerflo_sync.inbox.drop import Drop
+
+# A drop that takes long to list is looked into less often, so that looking stays a small part of the time.
+_REST = 10.0
+
+
+class DropWatch:
+    """Lists one account's drop, again and again.
+
+    The drop is opened once, and again where sync.yaml changed. It needs the file and the storage's own
+    credentials, and none of Airflow's connections.
+
+    :param account: name of the account in sync.yaml.
+    """
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+        # Seconds that the last listing took, opening the drop not among them.
+        self.took = 0.0
+        self._drop: Drop | None = None
+        self._opened_from: tuple[int, int] | None = None
+
+    def names(self) -> frozenset[str]:
+        """Return the names of the files that are ready to be read; blocks while the storage answers.
+
+        :raises ConfigurationError: sync.yaml has mistakes or names no drop, or the drop is not there or may
+            not be listed.
+        """
+        drop = self._open()
+        began = time.monotonic()
+        names = frozenset(file.name for file in drop.waiting())
+        self.took = time.monotonic() - began
+        return names
+
+    def _open(self) -> Drop:
+        about = config_path().stat() if config_path().exists() else None
+        version = about and (about.st_mtime_ns, about.st_size)
+        if self._drop is None or version != self._opened_from:
+            # Heavy to import, and DAG files import this module's users.
+            from enerflo_airflow.hook import workplace
+
+            with closing(workplace(self.account)) as place:
+                self._drop = place.drop
+            self._opened_from = version
+        return self._drop
+
+
+async def looks(account: str, interval: float) -> AsyncIterator[frozenset[str] | Exception]:
+    """Yield what lies in the drop, look after look, for ever; never blocks the event loop.
+
+    A look that fails yields its error, and the looks after it come later and later, up to once a minute.
+
+    :param interval: seconds between two looks.
+    """
+    watch = DropWatch(account)
+    failed = 0
+    while True:
+        try:
+            names = await asyncio.to_thread(watch.names)
+        except Exception as error:
+            failed += 1
+            yield error
+        else:
+            failed = 0
+            yield names
+        back_off = min(60.0, interval * 2 ** min(failed, 10)) if failed else 0.0
+        await asyncio.sleep(max(interval, back_off, watch.took * _REST))

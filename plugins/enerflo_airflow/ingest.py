@@ -1,0 +1,80 @@
+"""The operator that brings dropped webhook payloads into the mirror."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from airflow.sdk import BaseOperator, Context
+
+from enerflo_airflow.notes import NOTE_KEY, ingest_note
+from enerflo_airflow.operators import changed_mirror, engine_run_id, noted_failure
+
+if TYPE_CHECKING:
+    from enerflo_sync.jobs import Workplace
+
+_PREVIOUS_RUN_FAILED = sa.text("""
+/* enerflo-sync airflow: did the run before this one fail? */
+select state = 'failed' from sync.runs
+where account = :account and job = :job and run_id <> :run_id
+order by started_at desc limit 1
+""")
+
+
+class IngestDropOperator(BaseOperator):
+    """Takes in the webhook files that lie in the account's drop, and reads their records again.
+
+    Succeeds with a note that says so when something was put into quarantine or could not be read
+    (``state`` = partial): everything else is stored, and what waits is taken up by the next run.
+
+    :param account: name of the account in sync.yaml.
+    :return: counts and ids of the run, and ``mirror_changed``.
+    """
+
+    template_fields: Sequence[str] = ("account",)
+    ui_color = "#e8f3ec"
+
+    def __init__(self, *, account: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the ingest and return its counts."""
+        from enerflo_airflow.hook import workplace
+
+        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
+            report = place.ingest(run_id=engine_run_id(context))
+            changed = changed_mirror(report) or _was_tried_before(place, report.job, context)
+        note = ingest_note(report)
+        self.log.info("ingest_finished state=%s %s", report.state, note)
+        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        return {
+            "account": report.account,
+            "run_id": report.run_id,
+            "state": str(report.state),
+            "read": report.read,
+            "applied": report.applied,
+            "unchanged": report.unchanged,
+            "quarantined": report.quarantined,
+            "skipped": report.skipped,
+            "requests": report.requests,
+            "mirror_changed": changed,
+        }
+
+
+def _was_tried_before(place: Workplace, job: str, context: Context) -> bool:
+    """Return whether a try, or a run, before this one may have stored records and not announced them.
+
+    The warehouse is asked: a run that an asset started has no logical date, by which Airflow would find
+    the run before it.
+    """
+    if context["ti"].try_number > 1:
+        return True
+    # Psycopg is not imported where DAG files are only parsed.
+    from enerflo_sync.warehouse.engine import warehouse_errors
+
+    values = {"account": place.account, "job": job, "run_id": engine_run_id(context)}
+    with warehouse_errors("ingest"), place.engine.connect() as connection:
+        return bool(connection.scalar(_PREVIOUS_RUN_FAILED, values))

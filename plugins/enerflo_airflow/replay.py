@@ -1,0 +1,150 @@
+"""The operator that settles quarantined items: by the same path again, or for good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, Context
+
+from enerflo_airflow.notes import NOTE_KEY, dismissal_note, replay_note
+from enerflo_airflow.operators import engine_run_id, noted_failure
+from enerflo_sync.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from enerflo_sync.inbox.replay_report import ReplayReport
+
+# Items whose outcome is logged one by one; sync.quarantine has all of them.
+_LOGGED = 2_000
+# Who decided, where Airflow does not say who started the run.
+NOBODY = "airflow"
+
+
+class Selection(StrEnum):
+    """How quarantined items are chosen."""
+
+    FINGERPRINT = "fingerprint"
+    EVENT = "event"
+    ITEMS = "items"
+    EVERYTHING = "everything"
+
+
+class Action(StrEnum):
+    """What is done with them."""
+
+    DRY_RUN = "dry_run"
+    REPLAY = "replay"
+    DISMISS = "dismiss"
+
+
+class ReplayOperator(BaseOperator):
+    """Takes quarantined items in again, shows what that would do, or dismisses them.
+
+    What becomes of each item is in the task's log, by its id; bodies are neither logged nor returned.
+
+    :param account: name of the account in sync.yaml.
+    :param selection: a :class:`Selection`.
+    :param value: a fingerprint, an event's name, or ids separated by spaces or commas; nothing for
+        everything.
+    :param action: an :class:`Action`; a dry run changes nothing.
+    :param reason: why items are dismissed, kept with each of them.
+    :return: how many items had which outcome, and ``mirror_changed``.
+    """
+
+    template_fields = ("account", "selection", "value", "action", "reason")
+    ui_color = "#f7ece8"
+
+    def __init__(
+        self,
+        *,
+        account: str,
+        selection: str,
+        value: str | None = None,
+        action: str = Action.DRY_RUN,
+        reason: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+        self.selection = selection
+        self.value = value
+        self.action = action
+        self.reason = reason
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Settle the chosen items and return the counts."""
+        from enerflo_airflow.hook import workplace
+
+        action = Action(self.action)
+        by = context["dag_run"].triggering_user_name or NOBODY
+        with noted_failure(context):
+            chosen = chosen_items(self.selection, self.value, action)
+            reason = _reason(self.reason) if action is Action.DISMISS else ""
+            with closing(workplace(str(self.account), reads_enerflo=action is Action.REPLAY)) as place:
+                if action is Action.DISMISS:
+                    count = place.dismiss(**chosen, reason=reason, by=by)
+                    return self._done(context, dismissal_note(count, by), {"dismissed": count})
+                dry = action is Action.DRY_RUN
+                report = place.replay(**chosen, dry=dry, by=by, run_id=engine_run_id(context))
+        self._log_items(report)
+        # A try before this one may have stored records, and its items are closed now.
+        changed = not dry and ("replayed" in report.counts or context["ti"].try_number > 1)
+        return self._done(context, replay_note(report, by), report.counts, mirror_changed=changed)
+
+    def _log_items(self, report: ReplayReport) -> None:
+        for item in report.results[:_LOGGED]:
+            self.log.info(
+                "replay_item %s kind=%s outcome=%s %s", item.item_id, item.kind, item.outcome, item.detail
+            )
+        if len(report.results) > _LOGGED:
+            self.log.info("replay_items_not_shown count=%d", len(report.results) - _LOGGED)
+
+    def _done(
+        self, context: Context, note: str, outcomes: Mapping[str, int], *, mirror_changed: bool = False
+    ) -> dict[str, Any]:
+        self.log.info("replay_finished %s", note)
+        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        return {
+            "account": str(self.account),
+            "items": sum(outcomes.values()),
+            "outcomes": dict(outcomes),
+            "mirror_changed": mirror_changed,
+        }
+
+
+def chosen_items(selection: str, value: str | None, action: Action) -> dict[str, Any]:
+    """Return the selection in the words of :meth:`Workplace.replay`.
+
+    :raises ConfigurationError: a value is missing, stands where none belongs, or the action does not know
+        the selection.
+    """
+    chosen = Selection(selection)
+    text = (value or "").strip()
+    if chosen is Selection.EVERYTHING:
+        # Somebody who typed a fingerprint and left the selection at everything means the fingerprint.
+        if text:
+            raise _form_error("a value stands beside the selection everything.", "Clear it, or choose by it.")
+        return {"everything": True}
+    if not text:
+        raise _form_error(
+            f"the selection {chosen} has no value.",
+            "Enter the fingerprint, the event's name or the ids that `enerflo-sync quarantine list` shows.",
+        )
+    if chosen is Selection.ITEMS:
+        return {"items": tuple(text.replace(",", " ").split())}
+    if chosen is Selection.EVENT and action is Action.DISMISS:
+        raise _form_error("items are not dismissed by event.", "Dismiss them by fingerprint or by ids.")
+    return {str(chosen): text}
+
+
+def _reason(text: str | None) -> str:
+    reason = (text or "").strip()
+    if not reason:
+        raise _form_error("no reason is given for the dismissal.", "Say why: it is kept with each item.")
+    return reason
+
+
+def _form_error(what: str, next_step: str) -> ConfigurationError:
+    return ConfigurationError(what, where="form of the run", next_step=next_step)
