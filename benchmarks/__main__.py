@@ -10,11 +10,13 @@ from pathlib import Path
 
 from benchmarks.company import running_company
 from benchmarks.compares import CompareBench, CompareRuns
+from benchmarks.inbox import InboxBench
+from benchmarks.latency import measure_latency
 from benchmarks.loads import LoadBench, Say, Stage
 from benchmarks.memory import MANY_INSTALLS, measure_polls
 from benchmarks.page import document, render
 from benchmarks.results import Report
-from benchmarks.sections import compare_section, load_section, memory_section
+from benchmarks.sections import compare_section, inbox_section, latency_section, load_section, memory_section
 from benchmarks.warehouse import Warehouse, embedded_warehouse
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -45,11 +47,18 @@ def main(arguments: list[str] | None = None) -> int:
         compared = None
         if options.section in {"reconcile", "all"}:
             compared = _compares(warehouse, options, report, say)
+        if options.section in {"inbox", "all"}:
+            _inbox(warehouse, options, report, say)
         if options.section in {"memory", "all"}:
             sizes = (options.installs,) if options.quick else (options.installs, MANY_INSTALLS)
             runs = measure_polls(warehouse, sizes, say)
             report.failures += runs.failures
             report.sections.append(memory_section(runs, compared, options.rows))
+    # Last and without the benchmark's server: Airflow takes what the machine has.
+    if options.section == "latency" or (options.section == "all" and options.write and not options.quick):
+        latency = measure_latency(options.latency_files, say)
+        report.failures += latency.failures
+        report.sections.append(latency_section(latency))
     say("done")
     print(render(report))
     if options.write:
@@ -89,19 +98,34 @@ def _compares(warehouse: Warehouse, options: argparse.Namespace, report: Report,
     return bench.result
 
 
+def _inbox(warehouse: Warehouse, options: argparse.Namespace, report: Report, say: Say) -> None:
+    bench = InboxBench(warehouse, options.files, say)
+    with bench.planted():
+        for number in range(options.repeat):
+            say(f"inbox: round {number + 1} of {options.repeat}")
+            bench.round()
+    report.sections.append(inbox_section(bench.result, bench.files, bench.few))
+    report.failures += bench.result.failures
+
+
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__)
-    parser.add_argument(
-        "section", nargs="?", default="all", choices=["poll", "repoll", "reconcile", "memory", "all"]
-    )
+    sections = ["poll", "repoll", "reconcile", "memory", "inbox", "latency", "all"]
+    parser.add_argument("section", nargs="?", default="all", choices=sections)
     parser.add_argument("--installs", type=int, default=10_000, help="installs of the company (10,000)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows to reconcile (1,000,000)")
+    parser.add_argument("--files", type=int, default=100_000, help="files in the drop (100,000)")
+    parser.add_argument("--latency-files", type=int, default=50, help="files dropped one by one (50)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; figures are medians (3)")
-    parser.add_argument("--quick", action="store_true", help="leave out the poll of 200,000 installs")
+    parser.add_argument(
+        "--quick", action="store_true", help="leave out the poll of 200,000 installs, and Airflow's latency"
+    )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args(arguments)
     if options.installs < 100 or options.rows < 1000 or options.rows % 1000 or options.repeat < 1:
         parser.error("--installs ≥ 100, --rows a multiple of 1,000, --repeat ≥ 1")
+    if options.files < 500 or options.files % 500 or options.latency_files < 1:
+        parser.error("--files a multiple of 500, --latency-files ≥ 1")
     return options
 
 

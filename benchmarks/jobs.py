@@ -34,4 +34,17 @@ class CompareJob(msgspec.Struct, frozen=True, tag=True):
     full: bool = True
 
 
-Job = LoadJob | CompareJob
+class InboxJob(msgspec.Struct, frozen=True, tag=True):
+    """Take every file of a folder into ``sync.webhook_events`` and move it to the archive.
+
+    :param drop: the folder; ``archive`` is where its files go, by date.
+    :param wake_ups: how often ours looks into the folder; what is told is the median look.
+    """
+
+    database_url: str
+    drop: str
+    archive: str
+    wake_ups: int = 1
+
+
+Job = LoadJob | CompareJob | InboxJob

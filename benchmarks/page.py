@@ -147,6 +147,11 @@ READING = """
   over `requests`, the request budget kept in the warehouse with the vendor's limit of 300 (lifted to
   5,000 only for the 200,000 installs of the memory section); `reconcile` with a mapping that trims, folds
   case and tolerates. Migrations are not measured.
+- The inbox's files are hard links to files written once, in cache, so that each way begins with the same;
+  afterwards events, copies, ids and bodies in the table, the drop and the archive are counted. A wake-up is
+  an `ingest` of an empty drop that also looks for days to delete from the archive.
+- The way from a file to the mirror is measured by the clock on the wall, from the rename that puts the
+  file into the drop: it is mostly Airflow's own time.
 - The peers get what is best for them: the faster of 100 and 500 a page, byte code kept, dlt without its
   import of Airflow, and for comparisons a narrow copy of the mirror's side with a primary key, and the
   session settings of ours (`jit=off`, `random_page_cost=1.1`) by `PGOPTIONS`.

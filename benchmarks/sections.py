@@ -6,6 +6,9 @@ import statistics
 from collections.abc import Sequence
 
 from benchmarks.compares import DATACOMPY, INCREMENTAL, OURS_FULL, RELADIFF, Comparer, CompareRuns
+from benchmarks.inbox import NAIVE, TAKERS, WAKE_UPS, InboxRuns, Taker
+from benchmarks.inbox import OURS as OUR_INBOX
+from benchmarks.latency import LatencyRuns, percentile
 from benchmarks.loads import DLT, FLOOR, HTTP_HOOK, LOADERS, OURS, Loader, LoadRuns, Stage
 from benchmarks.measure import Measurement, Spread, spread
 from benchmarks.memory import MemoryRuns
@@ -14,6 +17,9 @@ from benchmarks.results import Section, Target, at_least, at_most
 MOST_MB = 150.0
 # "The same" at any number of installs: what the allocator keeps may differ by a few pages of records.
 SAME_WITHIN = 1.2
+# The names of the files that wait are in memory, and nothing else of them.
+MANY_FILES = 1.5
+MOST_SECONDS = 20.0
 
 _LOAD_WANTED = {
     Stage.FIRST: ((DLT, 8), (HTTP_HOOK, 2)),
@@ -133,6 +139,82 @@ def _compare_row(comparer: Comparer, runs: list[Measurement], full: list[Measure
         _cpu(runs),
         f"{spread(runs, 'peak_rss_mb').high:.0f}",
     ]
+
+
+def inbox_section(result: InboxRuns, files: int, few: int) -> Section:
+    """Return the section of the inbox.
+
+    :param few: files of the smaller folder by which the memory is judged.
+    """
+    section = Section(
+        f"Inbox: {files:,} files of {result.file_bytes / 1000:.1f} KB",
+        "One `update_install` a file, one in a hundred a re-delivery, all in one local folder: each event"
+        " stored once, each file moved to a dated archive. Ours is the whole `ingest`, its run record"
+        " included, but for the reads of the API; both write the same table with the same indexes.",
+        ("way", "files/s", "seconds", "ours is", "CPU client + server, s", "CPU: ours is", "peak RSS, MB"),
+    )
+    ours = result.of(OUR_INBOX)
+    for taker in TAKERS:
+        if runs := result.of(taker):
+            section.rows.append(_inbox_row(taker, runs, ours, files))
+    section.targets = [at_least("the loop: times our seconds", 7, _ratio(result.of(NAIVE), ours))]
+    section.targets.append(_memory_target([*ours, *result.few]))
+    if ours and result.few:
+        factor = spread(ours, "peak_rss_mb").median / spread(result.few, "peak_rss_mb").median
+        section.targets.append(
+            at_most(f"{files:,} files: times the memory of {few:,}", MANY_FILES, factor, "x")
+        )
+    section.notes = [_looks(result)] if result.looks else []
+    return section
+
+
+def _inbox_row(taker: Taker, runs: list[Measurement], ours: list[Measurement], files: int) -> list[str]:
+    rate = Spread.of(files / run.seconds for run in runs)
+    is_peer = taker is not OUR_INBOX
+    return [
+        taker.name if is_peer else f"**{taker.name}**",
+        f"{rate.low:,.0f} / **{rate.median:,.0f}** / {rate.high:,.0f}",
+        _three(spread(runs, "seconds")),
+        _times(_ratio(runs, ours)) if is_peer else "",
+        _cpu(runs),
+        _times(_cpu_ratio(runs, ours)) if is_peer else "",
+        f"{spread(runs, 'peak_rss_mb').high:.0f}",
+    ]
+
+
+def _looks(result: InboxRuns) -> str:
+    looks = "; ".join(
+        f"{archived:,} files in the archive: {_milliseconds(seconds)} ms"
+        for archived, seconds in sorted(result.looks.items())
+    )
+    return f"A wake-up that finds nothing (each figure the median of {WAKE_UPS}): {looks}."
+
+
+def _milliseconds(seconds: Sequence[float]) -> str:
+    found = Spread.of(one * 1000 for one in seconds)
+    return f"{found.low:.1f} / **{found.median:.1f}** / {found.high:.1f}"
+
+
+def latency_section(result: LatencyRuns) -> Section:
+    """Return the section of the way from a file to the mirror."""
+    section = Section(
+        f"From a file to the mirror, with a running Airflow: {len(result.applied)} files, one by one",
+        "The demo's parts on this machine: `airflow standalone`, the shipped DAGs, the simulated company."
+        " Each file is dropped once the former one was applied, at a random moment between two looks of the"
+        " triggerer, and says that an install changed, which the mirror does not know yet.",
+        ("until", "least, s", "median, s", "95th percentile, s", "most, s"),
+    )
+    for name, values in (
+        ("the event is applied", result.applied),
+        ("the mirror's row says it", result.mirrored),
+    ):
+        if values:
+            found = Spread.of(values)
+            shown = (found.low, found.median, percentile(values, 95), found.high)
+            section.rows.append([name, *map(_figure, shown)])
+    value = percentile(result.mirrored, 95) if result.mirrored else None
+    section.targets = [at_most("95th percentile, file to mirror", MOST_SECONDS, value, "s")]
+    return section
 
 
 def memory_section(result: MemoryRuns, compared: CompareRuns | None, rows: int) -> Section:

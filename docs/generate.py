@@ -112,7 +112,8 @@ def _schedule(timetable: Any) -> str:
     clock = getattr(timetable, "timetable", timetable)
     if getattr(clock, "expression", None):
         parts.append(f"`{clock.expression}` (UTC)")
-    return " and ".join(parts) or type(timetable).__name__
+    name = type(timetable).__name__
+    return " and ".join(parts) or ("by hand only" if name == "NullTimetable" else name)
 
 
 def schema_file() -> str:

@@ -8,19 +8,22 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import compares, loads, rows
+from benchmarks import compares, inbox, loads, rows
 from benchmarks.company import Company, running_company
 from benchmarks.compares import CompareBench, Comparer
+from benchmarks.inbox import InboxBench, Taker
+from benchmarks.latency import LatencyRuns, percentile
 from benchmarks.loads import LoadBench, Loader, Stage
 from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
 from benchmarks.memory import measure_polls
 from benchmarks.page import document, render
 from benchmarks.results import Report, WrongResultError, at_least, at_most
-from benchmarks.sections import compare_section, load_section, memory_section
+from benchmarks.sections import compare_section, inbox_section, latency_section, load_section, memory_section
 from benchmarks.warehouse import Warehouse
 
 INSTALLS = 200
 ROWS = 2_000
+FILES = 2_000
 
 
 @pytest.fixture
@@ -123,6 +126,63 @@ def test_the_memory_of_a_poll_is_measured_twice_for_each_size(bench_warehouse: W
     first, again = (result.polls[INSTALLS, stage] for stage in ("first load", "re-poll"))
     assert (first.counts["applied"], again.counts["applied"]) == (INSTALLS, 0)
     assert memory_section(result, None, ROWS).targets[0].reached is True
+
+
+def take_in(warehouse: Warehouse, taker: Taker) -> InboxBench:
+    bench = InboxBench(warehouse, FILES, quiet, takers=(taker,))
+    with bench.planted():
+        bench.round()
+    return bench
+
+
+@pytest.mark.parametrize("taker", inbox.TAKERS, ids=lambda taker: taker.module.rpartition(".")[2])
+def test_a_way_to_take_in_stores_each_event_once_and_archives_every_file(
+    bench_warehouse: Warehouse, taker: Taker
+) -> None:
+    result = take_in(bench_warehouse, taker).result
+    assert result.failures == []
+    (run,) = result.of(taker)
+    assert run.counts["read"] == FILES
+
+
+def test_an_inbox_is_also_measured_with_few_files_and_with_none(bench_warehouse: Warehouse) -> None:
+    bench = take_in(bench_warehouse, inbox.OURS)
+    (few,) = bench.result.few
+    assert few.counts["read"] == bench.few
+    assert set(bench.result.looks) == {0, FILES}
+    loop, memory, same_memory = inbox_section(bench.result, FILES, bench.few).targets
+    assert (loop.reached, memory.reached, same_memory.reached) == (None, True, True)
+
+
+def test_a_way_to_take_in_that_leaves_something_out_is_not_shown(
+    bench_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "REDELIVERED_PER", 50)
+    # Planted with one re-delivery in fifty, and judged as if it were one in a hundred.
+    bench = InboxBench(bench_warehouse, FILES, quiet, takers=(inbox.NAIVE,))
+    with bench.planted():
+        monkeypatch.setattr(inbox, "REDELIVERED_PER", 100)
+        bench.round()
+    assert bench.result.runs == {}
+    assert "events, copies, sum of ids, bodies" in bench.result.failures[0]
+
+
+def test_re_deliveries_come_after_the_first_and_are_one_in_a_hundred() -> None:
+    origins = [inbox.origin(number) for number in range(FILES)]
+    assert sum(origin < number for number, origin in enumerate(origins)) == FILES // 100
+    assert all(origins[origin] == origin <= number for number, origin in enumerate(origins))
+    assert len({inbox.payload(origin) for origin in origins}) == FILES - FILES // 100
+
+
+def test_a_percentile_is_a_value_that_occurred() -> None:
+    assert percentile([float(value) for value in range(1, 51)], 95) == 48.0
+    assert percentile([4.0], 95) == 4.0
+
+
+def test_the_latency_is_judged_by_its_95th_percentile() -> None:
+    slow = LatencyRuns(applied=[1.0] * 20, mirrored=[1.0] * 18 + [21.0, 22.0])
+    assert latency_section(slow).targets[0].reached is False
+    assert latency_section(LatencyRuns()).targets[0].reached is None
 
 
 def test_what_is_not_installed_is_a_failure_and_not_silence(

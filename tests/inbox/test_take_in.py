@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.batch import Limits
 from enerflo_sync.inbox.drop import Content, open_drop
 from enerflo_sync.inbox.local_drop import LocalDrop
-from tests.inbox.conftest import Inbox, defect, digest_of, ignored, packed, update_install
+from tests.inbox.conftest import Inbox, digest_of, ignored, packed, update_install
+
+TODAY = date(2026, 3, 5)
 
 MARK = "Zanzibar Quux"
 
@@ -81,7 +83,6 @@ def test_nothing_in_the_archive_is_overwritten_by_other_content(inbox: Inbox) ->
     assert uris == set(contents)
 
 
-@defect("the digest in the name is that of the first 64 KB")
 def test_large_files_of_one_name_and_one_beginning_are_all_kept(inbox: Inbox) -> None:
     contents = [b"x" * 70_000 + bytes([65 + at]) for at in range(3)]
     for data in contents:
@@ -92,7 +93,6 @@ def test_large_files_of_one_name_and_one_beginning_are_all_kept(inbox: Inbox) ->
     assert inbox.reasons() == {"file_too_large": 3}
 
 
-@defect("the move does not look again whether its place is free")
 def test_a_place_taken_since_the_crash_is_not_overwritten(inbox: Inbox) -> None:
     """Killed between commit and move; meanwhile another account archives a file under the same name."""
 
@@ -112,7 +112,6 @@ def test_a_place_taken_since_the_crash_is_not_overwritten(inbox: Inbox) -> None:
     assert len(inbox.archived()) == 2
 
 
-@defect("the move does not look again whether its place is free")
 def test_two_accounts_that_share_an_archive_keep_all_their_files(inbox: Inbox) -> None:
     """Both read before either moves: the names were free when they were chosen."""
     folders = [inbox.folder.parent / name for name in ("one", "two")]
@@ -127,7 +126,7 @@ def test_two_accounts_that_share_an_archive_keep_all_their_files(inbox: Inbox) -
     for drop in drops:
         (content,) = drop.read(list(drop.waiting()), 1_000)
         assert isinstance(content, Content)
-        found.append((drop, content, drop.archive_name(content)))
+        found.append((drop, content, drop.archive_name(content, TODAY)))
     for drop, content, name in found:
         drop.move(content, name)
     left = [path.read_bytes() for path in inbox.folder.parent.rglob("*.json")]
@@ -262,15 +261,22 @@ def test_an_escaped_nul_is_taken_out_and_said(inbox: Inbox) -> None:
 
 
 def test_five_thousand_bad_lines_are_put_aside(inbox: Inbox) -> None:
-    """A table of numbers that somebody exported into the drop: every line is no event."""
+    """A table of numbers that somebody exported into the drop: no line is an event."""
     inbox.drop(b"\n".join(b"install,%d,x" % number for number in range(5_100)), "export.csv")
     inbox.drop(ignored(1), "z.json")
     report = inbox.take_in()
-    assert (report.quarantined, report.skipped) == (5_100, 1)
-    assert inbox.reasons() == {"not_json": 5_100}
+    assert (report.quarantined, report.skipped) == (1, 1)
+    assert inbox.reasons() == {"not_json": 1}
 
 
-@defect("UnicodeEncodeError ends every run")
+def test_of_very_many_bad_lines_the_first_ones_stand_for_all(inbox: Inbox) -> None:
+    bad = [b"install,%d,x" % number for number in range(5_100)]
+    inbox.drop(b"\n".join([*bad, json.dumps(ignored(1)).encode()]), "export.jsonl")
+    report = inbox.take_in()
+    assert (report.read, report.quarantined, report.skipped) == (5_101, 5_100, 1)
+    assert inbox.reasons() == {"not_json": 100, "further_problems_in_the_file": 1}
+
+
 def test_a_name_that_is_no_utf8_does_not_stop_the_others(inbox: Inbox) -> None:
     odd = os.fsencode(inbox.folder) + b"/caf\xe9.json"
     with open(odd, "wb") as file:
@@ -290,7 +296,6 @@ def test_odd_names_are_names(inbox: Inbox, name: str) -> None:
     assert inbox.archived() == [name]
 
 
-@defect("a sub-folder's refusal ends every run")
 def test_a_sub_folder_without_permission_does_not_hold_the_others(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,7 +315,6 @@ def test_a_sub_folder_without_permission_does_not_hold_the_others(
     assert report.state == "partial"
 
 
-@defect("a sub-folder that vanished is told as a missing drop")
 def test_a_sub_folder_that_vanishes_does_not_hold_the_others(inbox: Inbox) -> None:
     for name in ("a/1.json", "b/2.json", "c/3.json"):
         inbox.drop(ignored(1), name)
@@ -393,7 +397,6 @@ def test_a_file_that_cannot_be_read_is_said_and_the_others_go_on(inbox: Inbox, r
     assert inbox.copies() == [1, 1, 1]
 
 
-@defect("what could not be read is forgotten as if moved")
 def test_a_file_that_could_be_neither_moved_nor_read_again_counts_once(inbox: Inbox, refusing: Any) -> None:
     inbox.drop(ignored(1), "b.json")
     may_move = refusing("rename", "/b.json", 13)
@@ -432,7 +435,6 @@ def test_archived_files_are_kept_for_the_retention_and_then_deleted(inbox: Inbox
     assert inbox.states() == {"ignored": 2}
 
 
-@defect("the retention counts from the file's own date")
 def test_a_file_of_an_old_date_is_kept_for_the_retention_too(inbox: Inbox) -> None:
     """A folder of last year's payloads, copied into the drop with its dates."""
     path = inbox.drop(b"what nobody can read", "old.json")
@@ -451,7 +453,6 @@ def test_what_is_not_ours_in_the_archive_is_not_deleted(inbox: Inbox) -> None:
     assert sum(path.is_file() for path in inbox.archive.rglob("*")) == 4
 
 
-@defect("its folder's name is taken by a file, for ever")
 def test_a_name_that_is_a_folder_in_the_archive_is_archived(inbox: Inbox) -> None:
     inbox.drop(ignored(1), "b")
     inbox.take_in()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from enerflo_sync.inbox.unpack import Document, Problem, unpack
-from tests.inbox.conftest import defect, digest_of, packed
+from tests.inbox.conftest import digest_of, packed
 
 A = {"webhook_event": "update_install", "id": 5, "status": {"name": "Sold", "id": 3}}
 B = {"event": "customer.created", "payload": {"customer": {"id": "x"}}}
@@ -165,9 +165,9 @@ def test_a_bad_line_in_the_middle_is_put_aside_and_the_others_go_on(bad: bytes, 
     "bad",
     [
         b"nope",
-        pytest.param(b'{"a":', marks=defect("a bad first line takes the whole file to quarantine")),
-        pytest.param(b'{"webhook_event":"upd', marks=defect("the same")),
-        pytest.param(b"{" + b'"a":[' * 1_000, marks=defect("the same")),
+        b'{"a":',
+        b'{"webhook_event":"upd',
+        b"{" + b'"a":[' * 1_000,
     ],
 )
 def test_a_bad_first_line_is_put_aside_and_the_others_go_on(bad: bytes) -> None:
@@ -176,10 +176,13 @@ def test_a_bad_first_line_is_put_aside_and_the_others_go_on(bad: bytes) -> None:
     assert isinstance(found[0], str)
 
 
-@defect("one deep line takes the whole file to quarantine")
 def test_a_deep_first_line_is_put_aside_and_the_others_go_on() -> None:
     deep = b'{"a":' + b"[" * 1_000 + b"]" * 1_000 + b"}"
     assert outline(b"\n".join([deep, dumped(A)])) == ["nested_too_deep", A]
+
+
+def test_what_stands_whole_before_the_end_of_a_cut_array_is_taken() -> None:
+    assert outline(dumped([A, B])[:-5]) == [A, "truncated_json"]
 
 
 def test_a_bad_element_of_an_array_is_put_aside_and_the_others_go_on() -> None:
@@ -193,13 +196,11 @@ def test_a_deep_element_of_an_array_is_put_aside_and_the_others_go_on() -> None:
     assert outline(b"[%s,%s,%s]" % (dumped(A), deep, dumped(B))) == [A, "nested_too_deep", B]
 
 
-@defect("one deep element takes the whole array to quarantine")
 def test_an_element_too_deep_for_the_decoder_is_put_aside_and_the_others_go_on() -> None:
     deep = b"[" * 1_000 + b"]" * 1_000
     assert outline(b"[%s,%s,%s]" % (dumped(A), deep, dumped(B))) == [A, "nested_too_deep", B]
 
 
-@defect("elements behind a bad one are dropped")
 def test_a_bad_element_of_an_envelopes_body_is_put_aside_and_the_others_go_on() -> None:
     assert outline(dumped({"received_at": RECEIVED, "headers": {}, "body": [A, 5, B]})) == [
         A,
@@ -208,7 +209,6 @@ def test_a_bad_element_of_an_envelopes_body_is_put_aside_and_the_others_go_on() 
     ]
 
 
-@defect("elements behind a bad one are dropped")
 def test_a_bad_element_of_a_lines_array_is_put_aside_and_the_others_go_on() -> None:
     assert outline(dumped(C) + b"\n" + dumped([A, None, B])) == [C, A, "not_an_object", B]
 
@@ -222,7 +222,6 @@ def test_a_bad_element_of_a_lines_array_is_put_aside_and_the_others_go_on() -> N
         (packed(b""), "empty_file"),
         (b"{", "truncated_json"),
         (dumped(A)[:-5], "truncated_json"),
-        (json.dumps([A, B], indent=2).encode()[:-9].replace(b"\n", b" "), "truncated_json"),
         (b"<html><body>502 Bad Gateway</body></html>", "not_json"),
         (b"a=1&b=2", "not_json"),
         (b'{"a":"\xe9"}', "not_utf8"),
@@ -262,14 +261,12 @@ def test_deep_but_plausible_nesting_is_taken() -> None:
     assert len(bodies(b'{"a":' + b"[" * 60 + b"]" * 60 + b"}")) == 1
 
 
-@defect("b64decode raises ValueError, which nobody catches")
 def test_base64_with_letters_beyond_ascii_has_a_reason() -> None:
     text = json.dumps({"headers": {}, "body": "é", "isBase64Encoded": True}, ensure_ascii=False)
     assert reason(text.encode()) == "body_not_base64"
 
 
 @pytest.mark.parametrize("body", [[], "[]"], ids=["array", "text"])
-@defect("an empty array in an envelope yields nothing at all")
 def test_an_envelope_without_an_event_is_not_passed_over(body: Any) -> None:
     assert reason(dumped({"received_at": RECEIVED, "headers": {}, "body": body})) == "no_event_in_it"
 
@@ -340,7 +337,6 @@ def test_a_gzip_bomb_is_refused_with_bounded_memory() -> None:
     assert peak < 20_000_000
 
 
-@defect("every element is an object in one list")
 def test_a_gzip_bomb_of_tiny_elements_is_taken_with_bounded_memory() -> None:
     # A KB that unpacks to the limit's 1 MB, half a million elements: memory may be a few times the limit.
     bomb = packed(b"[" + b"0," * 499_990 + b"0]")
@@ -355,7 +351,6 @@ def test_a_gzip_bomb_of_tiny_elements_is_taken_with_bounded_memory() -> None:
         tracemalloc.stop()
 
 
-@defect("each member copies the rest of the file")
 def test_a_gzip_of_many_empty_members_takes_no_time_of_its_own() -> None:
     data = gzip.compress(b"", mtime=0) * 120_000
     began = time.process_time()

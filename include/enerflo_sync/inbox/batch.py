@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -30,8 +30,10 @@ COLUMNS = (
     *("account", "event_id", "event", "install_id", "deal_id", "content_hash", "received_at", "source_uri"),
     *("state", "record", "reason", "copies", "body"),
 )
-_STATE, _COPIES = COLUMNS.index("state"), COLUMNS.index("copies")
+_STATE, _COPIES, _RECEIVED = (COLUMNS.index(name) for name in ("state", "copies", "received_at"))
 EVENT_ID_LENGTH = 32
+# So many parts of one file that are no events stand in quarantine one by one.
+MOST_PROBLEMS = 100
 MEGABYTE = 1_000_000
 
 
@@ -54,6 +56,14 @@ class Move(msgspec.Struct, frozen=True):
     archive_uri: str
 
 
+class Told(NamedTuple):
+    """An event of a batch: the state it begins in, how often the batch has it, and when it came."""
+
+    begins: EventState
+    copies: int
+    received_at: datetime
+
+
 @dataclass
 class FileBatch:
     """Files that commit together, and what was found in them.
@@ -61,7 +71,7 @@ class FileBatch:
     :param moves: every file that may leave the drop once this batch is committed.
     :param fresh: of the files that are new: address, digest and address in the archive.
     :param block: the distinct events in them, as rows of :data:`COLUMNS`, one line each.
-    :param events: the same events' ids, in the same order, each with the state it begins in and its copies.
+    :param events: the same events by their ids, in the same order.
     """
 
     moves: list[Move] = field(default_factory=list)
@@ -71,7 +81,7 @@ class FileBatch:
     tally: Tally = field(default_factory=Tally)
     files: int = 0
     block: Block = field(default_factory=lambda: Block(b"", 0))
-    events: dict[str, tuple[EventState, int]] = field(default_factory=dict)
+    events: dict[str, Told] = field(default_factory=dict)
     _rows: dict[str, list[Any]] = field(default_factory=dict)
 
 
@@ -111,33 +121,47 @@ class Reader:
                 size += len(found.data)
                 self._sort_out(batch, found)
                 if size > BATCH_BYTES:
-                    yield self._closed(batch)
+                    yield self.closed(batch)
                     batch, size = FileBatch(), 0
-            yield self._closed(batch)
+            yield self.closed(batch)
 
-    def _closed(self, batch: FileBatch) -> FileBatch:
+    def closed(self, batch: FileBatch) -> FileBatch:
+        """Return ``batch`` with its events ready to be sent."""
         rows = batch._rows
         batch.block = encode(self._connection, list(rows.values()))
-        batch.events = {event_id: (row[_STATE], row[_COPIES]) for event_id, row in rows.items()}
+        batch.events = {
+            event_id: Told(row[_STATE], row[_COPIES], row[_RECEIVED]) for event_id, row in rows.items()
+        }
         batch._rows = {}
         return batch
 
     def _sort_out(self, batch: FileBatch, content: Content) -> None:
         digest = raw_hash(content.data).hex()
         light = Content(content.file, b"", content.modified_at, content.identity, content.too_large)
-        known = self._taken.get(content.file.uri)
+        known = self._taken.get(content.file.key)
         if known is not None and known[0] == digest:
             batch.moves.append(Move(light, known[1]))
             return
-        archive_uri = self._drop.archive_name(content)
+        archive_uri = self._drop.archive_name(content, self._clock.now().date())
         batch.moves.append(Move(light, archive_uri))
-        batch.fresh[content.file.uri] = [digest, archive_uri]
+        batch.fresh[content.file.key] = [digest, archive_uri]
         if content.too_large:
             self.reject(batch, "file_too_large", content.data, archive_uri)
             return
-        arrived = content.modified_at
+        self._take_all(batch, content, archive_uri)
+
+    def _take_all(self, batch: FileBatch, content: Content, archive_uri: str) -> None:
+        """Take every part of a file; of very many that are no events, the first ones stand for the rest."""
+        problems = 0
         for part in unpack(content.data, most_file=self._limits.file, most_event=self._limits.event):
-            self.take(batch, part, arrived, archive_uri)
+            problems += isinstance(part, Problem)
+            if isinstance(part, Document) or problems <= MOST_PROBLEMS:
+                self.take(batch, part, content.modified_at, archive_uri)
+        further = problems - MOST_PROBLEMS
+        if further > 0:
+            self.reject(batch, "further_problems_in_the_file", b"", archive_uri)
+            batch.tally.read += further - 1
+            batch.tally.quarantined += further - 1
 
     def take(self, batch: FileBatch, part: Document | Problem, arrived: datetime, source_uri: str) -> None:
         """Put one part of a file into ``batch``.

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from pathlib import PurePosixPath
 from typing import Protocol
 
 import msgspec
@@ -25,9 +24,12 @@ SETTLE_SECONDS = 10.0
 
 # Names under which uploads, editors and synchronisers keep what is not finished.
 _TEMPORARY = re.compile(
-    r"(?:^|/)[._~#][^/]*|\.(?:tmp|temp|part|partial|filepart|crdownload|swp|swx|lock|writing)(?:[.-]\w*)?$|~$",
+    r"(?:^|/)[._~#][^/]*|\.(?:tmp|temp|part|partial|filepart|crdownload|swp|swx|lock|writing)(?:[-~]\w*|\.\d+)?$|~$",
     re.IGNORECASE,
 )
+
+
+_PASSWORD = re.compile(r"//[^/@:]+:[^/@]*@")
 
 
 class DropFile(msgspec.Struct, frozen=True):
@@ -39,6 +41,11 @@ class DropFile(msgspec.Struct, frozen=True):
 
     name: str
     uri: str
+
+    @property
+    def key(self) -> str:
+        """Return the address as it can be stored: a file's name need not be UTF-8."""
+        return storable(self.uri)
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -54,11 +61,6 @@ class Content(msgspec.Struct, frozen=True):
     modified_at: datetime
     identity: object
     too_large: bool = False
-
-    @property
-    def digest(self) -> str:
-        """Return the sha-256 of the bytes, in hex."""
-        return hashlib.sha256(self.data).hexdigest()
 
 
 class NotRead(msgspec.Struct, frozen=True):
@@ -78,6 +80,8 @@ class Drop(Protocol):
 
     uri: str
     archive_uri: str
+    # Folders below the drop that the last look could not list.
+    unlisted: int
 
     def waiting(self) -> Iterator[DropFile]:
         """Yield the files that are ready to be read, by name; what may still be written is left out.
@@ -90,14 +94,15 @@ class Drop(Protocol):
         """Yield the content of each file, of files larger than ``limit`` bytes their beginning."""
         ...
 
-    def archive_name(self, content: Content) -> str:
-        """Return the address under which a file will be archived, the same for the same file."""
+    def archive_name(self, content: Content, day: date) -> str:
+        """Return the address under which a file that is taken in on ``day`` will be archived."""
         ...
 
     def move(self, content: Content, archived_uri: str) -> str | None:
         """Move what was read to the archive; return why it could not be, or None.
 
-        A file that was replaced after it was read stays where it is.
+        A file that was replaced after it was read stays where it is. A place that something else has taken
+        since is left alone: the file goes beside it, with its digest in the name.
         """
         ...
 
@@ -106,17 +111,19 @@ class Drop(Protocol):
         ...
 
 
+def storable(text: str) -> str:
+    """Return ``text`` with what is no character written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def is_temporary(name: str) -> bool:
     """Return whether a name says that its file is not finished, or not meant to be read."""
     return _TEMPORARY.search(name) is not None
 
 
-def dated_name(content: Content) -> str:
-    """Return the place of a file in the archive: ``2026/01/31/`` and its own name.
-
-    The day is the file's own, so that an interrupted move ends where it was announced.
-    """
-    return f"{_folder_of(content.modified_at.astimezone(UTC).date())}/{content.file.name}"
+def dated_name(content: Content, day: date) -> str:
+    """Return the place in the archive of a file that is taken in on ``day``: ``2026/01/31/`` and its name."""
+    return f"{_folder_of(day)}/{content.file.name}"
 
 
 @lru_cache(maxsize=64)
@@ -125,9 +132,11 @@ def _folder_of(day: date) -> str:
 
 
 def distinct_name(name: str, content: Content) -> str:
-    """Return ``name`` with the content's digest in it, for when the plain one is taken by other content."""
-    path = PurePosixPath(name)
-    return str(path.with_name(f"{path.stem}-{content.digest[:12]}{path.suffix}"))
+    """Return ``name`` with a mark of the very file in it, for when the plain one is taken."""
+    mark = hashlib.sha256(repr(content.identity).encode()).hexdigest()[:12]
+    folder, slash, last = name.rpartition("/")
+    stem, dot, suffix = last.partition(".")
+    return f"{folder}{slash}{stem}-{mark}{dot}{suffix}"
 
 
 def day_of(folder: str) -> datetime | None:
@@ -143,26 +152,54 @@ def open_drop(uri: str, archive_uri: str | None = None, settle_seconds: float | 
 
     :param archive_uri: where taken files go; the folder ``archive`` beside the drop where None.
     :param settle_seconds: files younger than this are left alone; by the storage's kind where None.
-    :raises ConfigurationError: the archive lies inside the drop, or the storage's kind is not installed.
+    :raises ConfigurationError: the archive lies inside the drop or on another storage, the storage's kind is
+        not installed, or a password stands in an address.
     """
-    scheme, found, rest = uri.partition("://")
-    if not found:
-        scheme, rest = "file", uri
-    drop = uri.rstrip("/")
-    archive = (archive_uri or f"{drop.rpartition('/')[0]}/archive").rstrip("/")
-    if f"{archive}/".startswith(f"{drop}/"):
+    for address in filter(None, (uri, archive_uri)):
+        if _PASSWORD.search(address):
+            raise ConfigurationError(
+                "a user and password stand in the address, which is stored with every event.",
+                where="webhook_drop_uri, webhook_archive_uri",
+                next_step="Give them to the storage library instead: its environment variables or profile.",
+            )
+    scheme = scheme_of(uri)
+    settle = settle_seconds
+    if settle is None:
+        settle = 0.0 if scheme in WHOLE_SCHEMES else SETTLE_SECONDS
+    if archive_uri and scheme_of(archive_uri) != scheme:
+        raise ConfigurationError(
+            f"the archive lies on {scheme_of(archive_uri)}, and the drop on {scheme}.",
+            where="webhook_archive_uri",
+            next_step="Choose a place on the drop's own storage: files are moved there, not copied.",
+        )
+    if scheme == "file":
+        from enerflo_sync.inbox.local_drop import LocalDrop
+
+        return LocalDrop(local_path(uri), local_path(archive_uri) if archive_uri else None, settle)
+    from enerflo_sync.inbox.remote_drop import RemoteDrop
+
+    return RemoteDrop(uri.rstrip("/"), archive_uri and archive_uri.rstrip("/"), settle)
+
+
+def scheme_of(uri: str) -> str:
+    """Return the kind of storage that an address names; a plain path is a file."""
+    scheme, found, _ = uri.partition("://")
+    return "file" if not found or scheme == "local" else scheme
+
+
+def local_path(uri: str) -> str:
+    """Return the path in a ``file://`` address, or the path that it is."""
+    return uri.partition("://")[2] if "://" in uri else uri
+
+
+def refuse_archive_inside(drop: str, archive: str) -> None:
+    """Return unless files would be archived where they are taken in again.
+
+    :raises ConfigurationError: they would.
+    """
+    if f"{archive}/".startswith(f"{drop.rstrip('/')}/"):
         raise ConfigurationError(
             "the archive lies inside the drop, where its files would be taken in again.",
             where="webhook_archive_uri",
             next_step="Choose a folder beside the drop, such as the default, ../archive.",
         )
-    settle = settle_seconds
-    if settle is None:
-        settle = 0.0 if scheme in WHOLE_SCHEMES else SETTLE_SECONDS
-    if scheme in ("file", "local"):
-        from enerflo_sync.inbox.local_drop import LocalDrop
-
-        return LocalDrop(rest, archive.removeprefix(f"{scheme}://"), settle)
-    from enerflo_sync.inbox.remote_drop import RemoteDrop
-
-    return RemoteDrop(drop, archive, settle)

@@ -75,7 +75,7 @@ def ingest(
         warehouse_errors("ingest"),
         quick_switches(),
         engine.connect() as connection,
-        _alone(engine, account),
+        alone(engine, account),
     ):
         run = Run(connection, account, JOB, clock, rng, run_id=run_id)
         with run.recording(calls):
@@ -91,7 +91,7 @@ def ingest(
 
 
 @contextmanager
-def _alone(engine: sa.Engine, account: str) -> Iterator[None]:
+def alone(engine: sa.Engine, account: str) -> Iterator[None]:
     """Let one process at a time take in for an account; the lock ends with the session, however that ends."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
         session.execute(

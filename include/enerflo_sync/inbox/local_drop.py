@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from enerflo_sync.errors import ConfigurationError
@@ -19,6 +19,8 @@ from enerflo_sync.inbox.drop import (
     day_of,
     distinct_name,
     is_temporary,
+    refuse_archive_inside,
+    storable,
 )
 
 
@@ -28,26 +30,31 @@ class LocalDrop:
     :param settle: seconds that a file must have been left alone before it is read.
     """
 
-    def __init__(self, folder: str, archive: str, settle: float = 0.0) -> None:
-        self._folder = Path(folder).absolute()
-        self._archive = Path(os.path.normpath(Path(archive).absolute()))
+    def __init__(self, folder: str, archive: str | None, settle: float = 0.0) -> None:
+        self._folder = Path(os.path.normpath(Path(folder).absolute()))
+        self._archive = Path(os.path.normpath(Path(archive or self._folder.parent / "archive").absolute()))
+        refuse_archive_inside(os.path.realpath(self._folder), os.path.realpath(self._archive))
         self._settle = settle
         self._made: set[str] = set()
+        self.unlisted = 0
         self.uri = str(self._folder)
         self.archive_uri = str(self._archive)
 
     def waiting(self) -> Iterator[DropFile]:
         """Yield the files that are ready to be read, by name (:meth:`Drop.waiting`)."""
+        self.unlisted = 0
         try:
-            yield from self._below(self.uri, "")
+            found = self._listed(self.uri)
         except FileNotFoundError:
             raise self._unusable("does not exist") from None
         except NotADirectoryError:
             raise self._unusable("is a file and no folder") from None
         except PermissionError:
             raise self._unusable("may not be listed by this user") from None
+        yield from self._below(self.uri, "", *found)
 
-    def _below(self, folder: str, prefix: str) -> Iterator[DropFile]:
+    def _listed(self, folder: str) -> tuple[list[str], set[str]]:
+        """Return the names in a folder that are ready, sorted, and which of them are folders."""
         newest = time.time() - self._settle
         # Names alone are kept: entries of a hundred thousand files would take 30 MB.
         names, folders = [], set()
@@ -62,11 +69,21 @@ class LocalDrop:
                     continue
                 names.append(name)
         names.sort()
+        return names, folders
+
+    def _below(self, folder: str, prefix: str, names: list[str], folders: set[str]) -> Iterator[DropFile]:
         for name in names:
-            if name in folders:
-                yield from self._below(f"{folder}/{name}", f"{prefix}{name}/")
-            else:
+            if name not in folders:
                 yield DropFile(prefix + name, f"{folder}/{name}")
+                continue
+            try:
+                found = self._listed(f"{folder}/{name}")
+            except FileNotFoundError:
+                continue
+            except OSError:
+                self.unlisted += 1
+                continue
+            yield from self._below(f"{folder}/{name}", f"{prefix}{name}/", *found)
 
     def _unusable(self, why: str) -> ConfigurationError:
         return ConfigurationError(
@@ -85,11 +102,10 @@ class LocalDrop:
             except OSError as error:
                 yield NotRead(file, _in_words(error))
 
-    def archive_name(self, content: Content) -> str:
+    def archive_name(self, content: Content, day: date) -> str:
         """Return where a file will be archived (:meth:`Drop.archive_name`)."""
-        name = dated_name(content)
-        target = f"{self.archive_uri}/{name}"
-        return f"{self.archive_uri}/{distinct_name(name, content)}" if os.path.lexists(target) else target
+        target = f"{self.archive_uri}/{storable(dated_name(content, day))}"
+        return distinct_name(target, content) if os.path.lexists(target) else target
 
     def move(self, content: Content, archived_uri: str) -> str | None:
         """Move what was read to the archive (:meth:`Drop.move`)."""
@@ -97,16 +113,31 @@ class LocalDrop:
         try:
             if _identity(os.stat(source)) != content.identity:
                 return "it was replaced after it was read"
-            folder = os.path.dirname(archived_uri)
-            if folder not in self._made:
-                os.makedirs(folder, exist_ok=True)
-                self._made.add(folder)
+            if not self._make_folder(os.path.dirname(archived_uri)):
+                # A file of that name is there: the path becomes a name.
+                archived_uri = distinct_name(self._flat(archived_uri), content)
+            elif os.path.lexists(archived_uri):
+                archived_uri = distinct_name(archived_uri, content)
             _rename(source, archived_uri)
         except FileNotFoundError:
             return None if os.path.lexists(archived_uri) else "it vanished before it could be moved"
         except OSError as error:
             return _in_words(error)
         return None
+
+    def _make_folder(self, folder: str) -> bool:
+        if folder not in self._made:
+            try:
+                os.makedirs(folder, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                return False
+            self._made.add(folder)
+        return True
+
+    def _flat(self, archived_uri: str) -> str:
+        """Return the place with the folders below the day written into the name."""
+        year, month, day, *names = archived_uri.removeprefix(f"{self.archive_uri}/").split("/")
+        return f"{self.archive_uri}/{year}/{month}/{day}/{'__'.join(names)}"
 
     def expire(self, before: datetime) -> int:
         """Delete the archive's days that ended before ``before`` (:meth:`Drop.expire`)."""

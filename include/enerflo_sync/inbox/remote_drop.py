@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from fsspec.core import url_to_fs
@@ -17,6 +17,7 @@ from enerflo_sync.inbox.drop import (
     day_of,
     distinct_name,
     is_temporary,
+    refuse_archive_inside,
 )
 
 # Objects read in one go: enough to hide a store's latency, few enough to bound memory.
@@ -40,7 +41,7 @@ class RemoteDrop:
     :param settle: seconds that an object must have been left alone before it is read.
     """
 
-    def __init__(self, uri: str, archive_uri: str, settle: float = 0.0) -> None:
+    def __init__(self, uri: str, archive_uri: str | None, settle: float = 0.0) -> None:
         scheme = uri.partition("://")[0]
         try:
             self._fs, self._root = url_to_fs(uri, use_listings_cache=False)
@@ -58,10 +59,28 @@ class RemoteDrop:
                 next_step="Use a path, file://, s3://, gs://, abfs:// or another protocol of fsspec.",
             ) from error
         self._scheme = scheme
-        self._archive = self._fs._strip_protocol(archive_uri)
+        self._root = self._root.rstrip("/")
+        self.unlisted = 0
+        archive_uri = archive_uri or self._archive_beside()
+        self._archive = self._fs._strip_protocol(archive_uri).rstrip("/")
+        refuse_archive_inside(self._root, self._archive)
         self._settle = timedelta(seconds=settle)
         self.uri = uri
         self.archive_uri = archive_uri
+
+    def _archive_beside(self) -> str:
+        """Return the prefix ``archive`` beside the drop's.
+
+        :raises ConfigurationError: the drop is a whole bucket, which nothing lies beside.
+        """
+        parent, slash, _ = self._root.rpartition("/")
+        if not slash and self._scheme in _EXTRAS:
+            raise ConfigurationError(
+                "the drop is a whole bucket, and its archive cannot lie beside it.",
+                where="webhook_archive_uri",
+                next_step=f"Use a prefix, such as {self._scheme}://{self._root}/drop, or set the option.",
+            )
+        return f"{self._scheme}://{parent}/archive"
 
     def waiting(self) -> Iterator[DropFile]:
         """Yield the objects that are ready to be read, by name (:meth:`Drop.waiting`)."""
@@ -110,21 +129,31 @@ class RemoteDrop:
             return NotRead(file, type(error).__name__)
         return Content(file, data, _modified(about), _identity(about), too_large=large)
 
-    def archive_name(self, content: Content) -> str:
+    def archive_name(self, content: Content, day: date) -> str:
         """Return where an object will be archived (:meth:`Drop.archive_name`)."""
-        name = dated_name(content)
-        taken = self._fs.exists(f"{self._archive}/{name}")
-        return f"{self.archive_uri}/{distinct_name(name, content) if taken else name}"
+        target = f"{self.archive_uri}/{dated_name(content, day)}"
+        return distinct_name(target, content) if self._fs.exists(self._path(target)) else target
+
+    def _path(self, uri: str) -> str:
+        path: str = self._fs._strip_protocol(uri)
+        return path
 
     def move(self, content: Content, archived_uri: str) -> str | None:
         """Move what was read to the archive (:meth:`Drop.move`)."""
-        source = self._fs._strip_protocol(content.file.uri)
-        target = self._fs._strip_protocol(archived_uri)
+        source, target = self._path(content.file.uri), self._path(archived_uri)
         try:
             if _identity(self._fs.info(source)) != content.identity:
                 return "it was replaced after it was read"
-            self._fs.makedirs(self._fs._parent(target), exist_ok=True)
-            self._fs.copy(source, target)
+            if self._fs.exists(target) and _identity(self._fs.info(target)) != content.identity:
+                target = self._path(distinct_name(archived_uri, content))
+            if self._scheme not in _EXTRAS:
+                self._fs.makedirs(self._fs._parent(target), exist_ok=True)
+            # Not `copy` or `mv`: those take a name with a bracket or a star for a pattern.
+            self._fs.cp_file(source, target)
+            if _identity(self._fs.info(source)) != content.identity:
+                # What was copied may be what was written meanwhile: it is still to be read.
+                self._fs.rm_file(target)
+                return "it was replaced after it was read"
             self._fs.rm_file(source)
         except FileNotFoundError:
             return None if self._fs.exists(target) else "it vanished before it could be moved"

@@ -15,8 +15,7 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.inbox.drop import Drop
 from enerflo_sync.inbox.hydrate import Hydration, Progress
-from enerflo_sync.inbox.ingest import IngestOptions
-from enerflo_sync.inbox.ingest import _alone as alone
+from enerflo_sync.inbox.ingest import IngestOptions, alone
 from enerflo_sync.inbox.quarantine_items import ItemKind, ItemState, QuarantineItem, Selection, select_items
 from enerflo_sync.inbox.replay_events import EventReplay
 from enerflo_sync.inbox.replay_files import FileReplay

@@ -113,9 +113,7 @@ class FileReplay:
                 reader.take(batch, part, one.arrived, source)
         known = sum(isinstance(part, Document) and event_id_of(part) not in fresh for part in one.parts)
         run.count("events", Tally(read=known, unchanged=known))
-        TakeIn(self._connection, drop, self._account, self._limits, self._clock)._commit(
-            reader._closed(batch)
-        )
+        TakeIn(self._connection, drop, self._account, self._limits, self._clock).commit(reader.closed(batch))
         run.count("events", batch.tally)
         return list(fresh)
 

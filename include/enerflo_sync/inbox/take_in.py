@@ -35,8 +35,11 @@ Progress = Callable[[str, int, int | None], None]
 
 _COUNT_COPIES = """
 /* enerflo-sync inbox: further copies of known events */
-update sync.webhook_events e set copies = e.copies + s.copies
-from unnest(%(ids)s::text[], %(copies)s::bigint[]) as s (event_id, copies)
+update sync.webhook_events e set copies = e.copies + s.copies,
+    -- Told once more after its record was read: the record may have moved and the words be the same.
+    state = case when e.state = 'applied' and s.received_at > e.applied_at then 'received' else e.state end
+from unnest(%(ids)s::text[], %(copies)s::bigint[], %(received)s::timestamptz[])
+     as s (event_id, copies, received_at)
 where e.account = %(account)s and e.event_id = s.event_id
 returning e.event_id, e.state
 """
@@ -77,6 +80,8 @@ class TakeIn:
         """
         left, taken = self._left()
         waiting = list(self._drop.waiting())
+        if self._drop.unlisted:
+            run.incomplete("files", "a folder below the drop may not be listed")
         reader = Reader(self._connection, self._drop, self._account, self._limits, self._clock, taken)
         done, stuck = 0, set()
         batches = reader.batches(waiting)
@@ -85,7 +90,7 @@ class TakeIn:
         with closing(self._committed(batches)) as committed:
             for batch, move_id in committed:
                 here = self._move(batch, run)
-                stuck |= here
+                stuck |= here | {missing.file.key for missing in batch.not_read if not missing.vanished}
                 if move_id is not None and not here:
                     self._done.append(move_id)
                 _report(batch, run)
@@ -102,9 +107,9 @@ class TakeIn:
         """Return what earlier runs committed and did not move: addresses by list, and by address the rest."""
         with self._connection.begin():
             rows = self._connection.execute(
-                sa.select(webhook_moves.c.move_id, webhook_moves.c.files).where(
-                    webhook_moves.c.account == self._account
-                )
+                sa.select(webhook_moves.c.move_id, webhook_moves.c.files)
+                .where(webhook_moves.c.account == self._account)
+                .order_by(webhook_moves.c.taken_at)
             ).all()
         taken = {uri: how for row in rows for uri, how in row.files.items()}
         return {row.move_id: list(row.files) for row in rows}, taken
@@ -113,13 +118,13 @@ class TakeIn:
         """Yield each batch once it is stored, with the id of the list of files that are now to be moved."""
         if not self._depth:
             for batch in batches:
-                yield batch, self._commit(batch)
+                yield batch, self.commit(batch)
             return
         storing = ThreadPoolExecutor(1, "inbox-store")
         try:
             former: tuple[FileBatch, Future[str | None]] | None = None
             for batch in batches:
-                latter = batch, storing.submit(self._commit, batch)
+                latter = batch, storing.submit(self.commit, batch)
                 if former is not None:
                     yield former[0], former[1].result()
                 former = latter
@@ -128,7 +133,8 @@ class TakeIn:
         finally:
             storing.shutdown(cancel_futures=True)
 
-    def _commit(self, batch: FileBatch) -> str | None:
+    def commit(self, batch: FileBatch) -> str | None:
+        """Store a batch whole, and return the id of the list of files that are now to be moved."""
         for attempt in range(1, _ATTEMPTS + 1):
             done = len(self._done)
             try:
@@ -154,7 +160,8 @@ class TakeIn:
         values = {
             "account": self._account,
             "ids": list(batch.events),
-            "copies": [copies for _, copies in batch.events.values()],
+            "copies": [told.copies for told in batch.events.values()],
+            "received": [told.received_at for told in batch.events.values()],
         }
         known = dict(driver_connection(self._connection).execute(_COUNT_COPIES, values).fetchall())
         block = _without(batch, known) if known else batch.block
@@ -186,7 +193,7 @@ class TakeIn:
         for move in batch.moves:
             why = self._drop.move(move.content, move.archive_uri)
             if why is not None:
-                stuck.setdefault(why, []).append(move.content.file.uri)
+                stuck.setdefault(why, []).append(move.content.file.key)
         for why, uris in stuck.items():
             log.warning("inbox_move_failed account=%s files=%d why=%s", self._account, len(uris), why)
             run.incomplete("files", f"some stay in the drop, {why}: taken in, but not archived")
@@ -203,8 +210,8 @@ def _without(batch: FileBatch, known: Container[str]) -> Block:
 def _count(batch: FileBatch, known: Mapping[str, str]) -> None:
     """Count what became of a stored batch's events."""
     tally = batch.tally
-    for event_id, (begins, _) in batch.events.items():
-        state = known.get(event_id, begins)
+    for event_id, told in batch.events.items():
+        state = known.get(event_id, told.begins)
         if state == EventState.QUARANTINED:
             tally.quarantined += 1
         elif event_id in known:

@@ -6,8 +6,11 @@ Whatever cannot be read becomes a :class:`Problem` with its position, and the re
 from __future__ import annotations
 
 import base64
-import binascii
+import gzip
+import io
+import itertools
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from datetime import datetime
@@ -26,7 +29,12 @@ _BOM = b"\xef\xbb\xbf"
 _ENVELOPE = frozenset({"received_at", "headers", "isBase64Encoded", "requestContext", "source"})
 _EVENT_NAMES = frozenset({"webhook_event", "event"})
 
-_rows = msgspec.json.Decoder(list[msgspec.Raw])
+# What is kept of a part that cannot be read.
+_KEPT = 65_536
+# Brackets and commas outside of strings; an unfinished string is passed over to the end.
+_MARKS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
+_SPACE = re.compile(rb"[ \t\r\n]*")
+
 _any = msgspec.json.Decoder(msgspec.Raw)
 _canonical = msgspec.json.Encoder(order="deterministic")
 
@@ -66,21 +74,20 @@ def unpack(data: bytes, *, most_file: int, most_event: int) -> Iterator[Document
     :param most_file: bytes that a compressed file may have when it is unpacked.
     :param most_event: bytes that one event may have.
     """
+    position = -1
     try:
         data = _plain(data, most_file)
-        texts = _split(data)
+        for position, text in _split(data):
+            try:
+                yield from _open(position, text, most_event)
+            except BadRecordError as error:
+                yield Problem(position, error.what, text[:_KEPT])
     except BadRecordError as error:
-        yield Problem(0, error.what, data[:65_536])
+        # The file as a whole, or what comes after the last element that could be told apart.
+        yield Problem(position + 1, error.what, data[:_KEPT])
         return
-    found = False
-    for position, text in texts:
-        found = True
-        try:
-            yield from _open(position, text, most_event)
-        except BadRecordError as error:
-            yield Problem(position, error.what, bytes(text[:65_536]))
-    if not found:
-        yield Problem(0, "no_event_in_it", data[:65_536])
+    if position < 0:
+        yield Problem(0, "no_event_in_it", data[:_KEPT])
 
 
 def _plain(data: bytes, most: int) -> bytes:
@@ -94,49 +101,41 @@ def _plain(data: bytes, most: int) -> bytes:
 
 
 def _gunzip(data: bytes, most: int) -> bytes:
-    parts, size = [], 0
-    while data:
-        stream = zlib.decompressobj(wbits=31)
-        try:
-            part = stream.decompress(data, most - size + 1)
-        except zlib.error:
-            raise BadRecordError("damaged_gzip") from None
-        size += len(part)
-        if size > most:
-            raise BadRecordError("too_large_unpacked")
-        if not stream.eof:
-            raise BadRecordError("truncated_gzip")
-        parts.append(part)
-        data = stream.unused_data
-    return b"".join(parts)
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            plain = stream.read(most + 1)
+    except EOFError:
+        raise BadRecordError("truncated_gzip") from None
+    except (OSError, zlib.error):
+        raise BadRecordError("damaged_gzip") from None
+    if len(plain) > most:
+        raise BadRecordError("too_large_unpacked")
+    return plain
 
 
 def _split(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Return the file's events as text, each with its position."""
-    if data.lstrip()[:1] == b"[":
-        try:
-            return iter([(at, bytes(raw)) for at, raw in enumerate(_rows.decode(data))])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            # Lines may hold arrays, too.
-            if b"\n" not in data.strip():
-                raise BadRecordError(_why(error, data)) from None
-    elif b"\n" not in data.strip() or _is_whole(data):
-        return iter([(0, data)])
-    return ((at, line) for at, line in enumerate(data.split(b"\n")) if line.strip())
+    """Yield the file's events as text, each with its position."""
+    first = data.lstrip()[:1]
+    if b"\n" in data.strip() and not _is_whole(data) and (first != b"[" or _has_whole_line(data)):
+        yield from enumerate_lines(data)
+    elif first == b"[":
+        yield from _elements(data)
+    else:
+        yield 0, data
 
 
 def _is_whole(data: bytes) -> bool:
-    """Return whether several lines are one JSON value."""
-    if data.lstrip()[:1] != b"{":
-        return False
+    """Return whether several lines are one JSON value, or one that is broken."""
     try:
         _any.decode(data)
-    except RecursionError:
-        return True
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        # The first line of JSON lines is a value of its own; that of one cut off or broken object is not.
-        return not _decodes(data.lstrip().split(b"\n", 1)[0])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # A line that is a value of its own stands in JSON lines; in one broken object there is none.
+        return not _has_whole_line(data)
     return True
+
+
+def _has_whole_line(data: bytes) -> bool:
+    return any(line.lstrip()[:1] in (b"{", b"[") and _decodes(line) for _, line in enumerate_lines(data))
 
 
 def _decodes(text: bytes) -> bool:
@@ -147,33 +146,74 @@ def _decodes(text: bytes) -> bool:
     return True
 
 
+def enumerate_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not blank, each with its number from 0, without a list of them."""
+    for at, line in enumerate(io.BytesIO(data)):
+        if line.strip():
+            yield at, line.rstrip(b"\r\n")
+
+
+def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the elements of an array one by one, as text: an array of millions is never held as objects."""
+    at = _after_space(data, data.index(b"[") + 1)
+    for position in itertools.count():
+        if data[at : at + 1] == b"]":
+            break
+        end = _end_of_value(data, at)
+        yield position, data[at:end]
+        at = _after_space(data, end)
+        if data[at : at + 1] == b",":
+            at = _after_space(data, at + 1)
+        elif data[at : at + 1] != b"]":
+            raise BadRecordError("truncated_json" if at >= len(data) else "not_json")
+    if data[at + 1 :].strip():
+        raise BadRecordError("not_json")
+
+
+def _after_space(data: bytes, at: int) -> int:
+    found = _SPACE.match(data, at)
+    return found.end() if found else at
+
+
+def _end_of_value(data: bytes, at: int) -> int:
+    """Return where the value that begins at ``at`` ends, by its brackets and strings alone."""
+    depth = deepest = 0
+    for mark in _MARKS.finditer(data, at):
+        match mark[0][:1]:
+            case b"{" | b"[":
+                depth += 1
+                deepest = max(deepest, depth)
+            case b"}" | b"]" | b"," if depth == 0:
+                return mark.start()
+            case b"}" | b"]":
+                depth -= 1
+                if depth == 0:
+                    return mark.end()
+    raise BadRecordError("nested_too_deep" if deepest > MOST_LEVELS else "truncated_json")
+
+
 def _open(position: int, text: bytes, most: int) -> Iterator[Document | Problem]:
     """Yield the event in ``text``, or those in the envelope or the line's array that it is."""
     if len(text) > most:
         raise BadRecordError("event_too_large")
     stripped = without_nul(text)
+    nul_removed = len(stripped) < len(text)
     value, canonical = _decoded(stripped)
-    if isinstance(value, list):
-        for item in value:
-            yield _document(position, item, None, nul_removed=len(stripped) < len(text))
-        if not value:
-            raise BadRecordError("no_event_in_it")
+    received_at = None
+    if isinstance(value, dict) and not _is_envelope(value):
+        yield Document(position, value, canonical, None, nul_removed)
         return
-    if not isinstance(value, dict):
-        raise BadRecordError("not_an_object")
-    if not _is_envelope(value):
-        yield Document(position, value, canonical, None, len(stripped) < len(text))
-        return
-    received_at = _received_at(value)
-    body = _unwrapped(value)
-    for item in body if isinstance(body, list) else [body]:
-        yield _document(position, item, received_at, nul_removed=len(stripped) < len(text))
-
-
-def _document(position: int, body: Any, received_at: datetime | None, *, nul_removed: bool) -> Document:
-    if not isinstance(body, dict):
-        raise BadRecordError("not_an_object")
-    return Document(position, body, _canonical.encode(body), received_at, nul_removed)
+    if isinstance(value, dict):
+        received_at = _received_at(value)
+        value = _unwrapped(value)
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if isinstance(item, dict):
+            yield Document(position, item, _canonical.encode(item), received_at, nul_removed)
+        else:
+            yield Problem(position, "not_an_object", msgspec.json.encode(item)[:_KEPT])
+    if not items:
+        raise BadRecordError("no_event_in_it")
 
 
 def _decoded(text: bytes) -> tuple[Any, bytes]:
@@ -247,7 +287,7 @@ def _unwrapped(envelope: dict[str, Any]) -> Any:
             raise BadRecordError("body_not_base64")
         try:
             return _decoded(without_nul(base64.b64decode(body, validate=True)))[0]
-        except binascii.Error:
+        except ValueError:
             raise BadRecordError("body_not_base64") from None
     if isinstance(body, str):
         if not body.strip():

@@ -1,0 +1,45 @@
+"""Many seeds on many cores, over one PostgreSQL."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
+
+from tests.simulation.database import Database, simulation_server
+from tests.simulation.run import Outcome, run_seed
+
+# Seeds that a worker is given at a time.
+SHARE = 2
+
+
+@cache
+def _database(url: str) -> Database:
+    return Database(url, f"worker_{os.getpid()}")
+
+
+def _some(url: str, seeds: list[int], hours: float) -> list[Outcome]:
+    """Run some seeds in a worker; what the engine logs about the faults it meets is as it should be."""
+    logging.disable(logging.CRITICAL)
+    # Nothing of a seed lives longer than it: one collection after each is enough.
+    gc.disable()
+    outcomes = []
+    for seed in seeds:
+        outcomes.append(run_seed(seed, hours, _database(url)))
+        gc.collect()
+    return outcomes
+
+
+def simulate(first: int, count: int, hours: float, workers: int) -> Iterator[Outcome]:
+    """Yield what came of each seed, as they end."""
+    # Fresh processes: a forked one would share the server's handle, and stop the server at its end.
+    context = multiprocessing.get_context("spawn")
+    end = first + count
+    with simulation_server() as url, ProcessPoolExecutor(workers, mp_context=context) as pool:
+        shares = [list(range(at, min(at + SHARE, end))) for at in range(first, end, SHARE)]
+        for done in as_completed([pool.submit(_some, url, share, hours) for share in shares]):
+            yield from done.result()

@@ -1,0 +1,97 @@
+"""One simulated operating-system process: every boundary that it passes, and how it dies.
+
+A kill is an exception that nothing catches, and after it every further statement, request and file operation
+of the process raises again: what the engine does in ``finally`` blocks reaches nothing, as after SIGKILL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+
+
+class Boundary(StrEnum):
+    """What a process is about to do, or has just done."""
+
+    STATEMENT = "before a statement"
+    COMMIT = "before a commit"
+    COMMITTED = "after a commit"
+    REQUEST = "before a request"
+    ANSWER = "after an answer"
+    LIST = "before the drop is listed"
+    LISTED = "after the drop is listed"
+    READ = "before a file is read"
+    MOVE = "before a file is moved"
+    MOVED = "after a file is moved"
+
+
+OF_WAREHOUSE = frozenset({Boundary.STATEMENT, Boundary.COMMIT, Boundary.COMMITTED})
+
+
+class End(StrEnum):
+    """What happens to a process at a chosen boundary."""
+
+    KILLED = "killed"
+    # The process goes on and meets errors; a commit before it may have happened all the same.
+    WAREHOUSE_LOST = "warehouse lost"
+
+
+class Killed(BaseException):
+    """The process is gone. A ``BaseException``, so that no handler of the engine takes it for an error."""
+
+
+@dataclass
+class Process:
+    """What one job runs in.
+
+    :param end_at: the boundary, counted from 1, at which ``end`` happens; None lets it live.
+    :param passing: called at each boundary while the process lives: the rest of the world goes on there.
+    """
+
+    name: str
+    passing: Callable[[Boundary], None]
+    end_at: int | None = None
+    end: End = End.KILLED
+    dead: bool = False
+    passed: int = 0
+    ended_at: Boundary | None = None
+    connections: list[Any] = field(default_factory=list)
+
+    def at(self, boundary: Boundary) -> None:
+        """Pass a boundary.
+
+        :raises Killed: the process dies here, or is dead already.
+        :raises psycopg.OperationalError: its connections to the warehouse break here.
+        """
+        if self.dead:
+            raise Killed(self.name)
+        self.passed += 1
+        if self.end_at is not None and self.passed >= self.end_at and self.ended_at is None:
+            self._end(boundary)
+        self.passing(boundary)
+
+    def _end(self, boundary: Boundary) -> None:
+        if self.end is End.WAREHOUSE_LOST:
+            if boundary not in OF_WAREHOUSE:
+                return
+            self.ended_at = boundary
+            self._let_go()
+            for connection in self.connections:
+                psycopg.Connection.close(connection)
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        self.ended_at, self.dead = boundary, True
+        self._let_go()
+        raise Killed(self.name)
+
+    def _let_go(self) -> None:
+        """Undo what is not committed and give locks back, as the server does for a lost session."""
+        for connection in self.connections:
+            if not connection.closed:
+                psycopg.Connection.rollback(connection)
+                with connection.plain() as cursor:
+                    cursor.execute("select pg_advisory_unlock_all()")
+                psycopg.Connection.rollback(connection)

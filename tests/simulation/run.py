@@ -1,0 +1,70 @@
+"""Run one seed and say what came of it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.simulation.check import Check, Divergence
+from tests.simulation.database import Database
+from tests.simulation.plan import Plan, plan_of
+from tests.simulation.world import SimulatedDay
+
+MEMORY = Path("/dev/shm")  # noqa: S108
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one seed.
+
+    :param problem: what does not hold, or None.
+    :param story: the jobs that ran, one line each.
+    """
+
+    seed: int
+    hours: float
+    seconds: float
+    jobs: int
+    harmed: int
+    events: int
+    problem: str | None
+    story: list[str]
+
+    @property
+    def command(self) -> str:
+        """Return what repeats the seed."""
+        return f"make simulate FROM={self.seed} SEEDS=1 HOURS={self.hours:g}"
+
+
+def run_seed(seed: int, hours: float, database: Database, plan: Plan | None = None) -> Outcome:
+    """Return what came of ``hours`` simulated hours and the settling after them."""
+    began = time.perf_counter()
+    database.clear()
+    folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=MEMORY if MEMORY.is_dir() else None))
+    problem = None
+    try:
+        day = SimulatedDay(seed, plan or plan_of(seed), database.warehouses, folder)
+        try:
+            day.pass_time(hours)
+            Check(day, database.plain).settle()
+        except Divergence as found:
+            problem = str(found)
+        except Exception:
+            # A job may fail, but only with an error of the engine's own.
+            problem = f"an error that no job should let out:\n{traceback.format_exc()}"
+    finally:
+        shutil.rmtree(folder)
+    return Outcome(
+        seed=seed,
+        hours=hours,
+        seconds=time.perf_counter() - began,
+        jobs=len(day.story),
+        harmed=sum(" killed" in line or "lost" in line for line in day.story),
+        events=sum(day.postbox.delivered.values()),
+        problem=problem,
+        story=day.story,
+    )

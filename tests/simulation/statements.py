@@ -1,0 +1,78 @@
+"""The warehouse as a process sees it: real PostgreSQL, with a boundary at each statement and commit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from enerflo_sync.warehouse.engine import warehouse_engine
+from tests.simulation.process import Boundary, Process
+
+# A statement that waits for a lock waits for a process that is itself waiting for this one.
+OPTIONS = " -c lock_timeout=3s -c statement_timeout=20s"
+
+
+class WatchedCursor(psycopg.Cursor[Any]):
+    connection: WatchedConnection
+
+    def execute(self, *args: Any, **kwargs: Any) -> WatchedCursor:
+        self.connection.process.at(Boundary.STATEMENT)
+        return super().execute(*args, **kwargs)
+
+    def executemany(self, *args: Any, **kwargs: Any) -> None:
+        self.connection.process.at(Boundary.STATEMENT)
+        super().executemany(*args, **kwargs)
+
+    def copy(self, *args: Any, **kwargs: Any) -> Any:
+        self.connection.process.at(Boundary.STATEMENT)
+        return super().copy(*args, **kwargs)
+
+
+class WatchedConnection(psycopg.Connection[Any]):
+    process: Process
+
+    def plain(self) -> psycopg.Cursor[Any]:
+        """Return a cursor without boundaries."""
+        return psycopg.Cursor(self)
+
+    def commit(self) -> None:
+        self.process.at(Boundary.COMMIT)
+        super().commit()
+        self.process.at(Boundary.COMMITTED)
+
+
+class Warehouse:
+    """One database, reached by one process after the other over connections that are kept between them."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = warehouse_engine(url, application="simulation")
+        self.process: Process | None = None
+        sa.event.listen(self.engine, "do_connect", self._connect)
+        sa.event.listen(self.engine, "checkout", self._check_out)
+
+    def _connect(self, _dialect: Any, _record: Any, args: Any, options: dict[str, Any]) -> WatchedConnection:
+        if self.process is not None:
+            self.process.at(Boundary.STATEMENT)
+        options = {**options, "options": options["options"] + OPTIONS}
+        made = WatchedConnection.connect(*args, cursor_factory=WatchedCursor, **options)
+        # The dialect asks for version and type ids on a first connection, outside every job.
+        made.process = self.process or Process("set-up", lambda _boundary: None)
+        return made
+
+    def _check_out(self, driver: WatchedConnection, _record: Any, _proxy: Any) -> None:
+        if self.process is not None:
+            driver.process = self.process
+            if not any(driver is one for one in self.process.connections):
+                self.process.connections.append(driver)
+
+    def begin(self, process: Process) -> None:
+        """Let what is done with the engine from now on be done by ``process``."""
+        self.process = process
+
+    def end(self) -> None:
+        """Take the engine from its process; one that came to harm leaves no connection behind."""
+        process, self.process = self.process, None
+        if process is not None and process.ended_at is not None:
+            self.engine.dispose()

@@ -1,0 +1,264 @@
+"""One simulated company and the jobs that follow it, on one virtual clock; one seed decides everything."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from enerflo_sync.enerflo.budget import UnlimitedBudget
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.inbox.hydrate import HydrateOptions
+from enerflo_sync.inbox.ingest import IngestOptions, ingest
+from enerflo_sync.inbox.local_drop import LocalDrop
+from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.mirror.poll import PollOptions, poll
+from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sync.sandbox.bad_records import BadKind
+from enerflo_sync.sandbox.changes import Change
+from enerflo_sync.sandbox.emitter import Emitter
+from enerflo_sync.sandbox.faults import FaultKind, Faults
+from enerflo_sync.sandbox.virtual_clock import VirtualClock
+from enerflo_sync.sandbox.world import World
+from enerflo_sync.warehouse.runs import RunReport
+from tests.simulation.calls import session_of
+from tests.simulation.files import Postbox, WatchedDrop
+from tests.simulation.plan import Plan
+from tests.simulation.process import Boundary, End, Killed, Process
+from tests.simulation.statements import Warehouse
+
+START = datetime(2026, 3, 2, 8, tzinfo=UTC)
+ACCOUNT = "default"
+# Boundaries of a job of which nothing is known yet.
+USUAL_LENGTH = 60
+# What happens during one job at most: more changes make more requests, and those more changes.
+MOST_STIRS = 6
+MOST_BESIDE = 2
+
+Job = Callable[[Process, Warehouse], RunReport]
+
+
+class SimulatedDay:
+    """A company, its webhooks, and the poll and the ingest that follow it.
+
+    :param warehouses: two ways to one empty database: for a job, and for one that runs beside it.
+    :param folder: an empty folder for the drop and its archive.
+    """
+
+    def __init__(self, seed: int, plan: Plan, warehouses: tuple[Warehouse, Warehouse], folder: Path) -> None:
+        self.plan = plan
+        self.clock = VirtualClock(START)
+        self.world = World(plan.installs, seed, START, clock=self.clock)
+        self.updated: dict[tuple[str, int], list[datetime]] = {}
+        self.world.listeners.append(self._note_update)
+        self._rng = random.Random(f"{seed}/schedule")
+        self._fates = random.Random(f"{seed}/fates")
+        self.drop = folder / "drop"
+        self.archive = folder / "archive"
+        formats, reused = plan.formats, plan.reused_names
+        self.postbox = Postbox(self.drop, self.clock, random.Random(f"{seed}/files"), formats, reused)
+        self.emitter = Emitter(self.world, seed, plan.mess, self.postbox, self.clock)
+        self.emitter.watch()
+        self.faults = Faults(rates=plan.faults, seed=seed, slow_seconds=40.0)
+        self.api = SandboxApi(
+            self.world,
+            clock=self.clock,
+            faults=self.faults,
+            lean_lists=plan.lean_lists,
+            no_uuid_keys=(DEFAULT_KEY,) if plan.without_uuids else (),
+        )
+        self.warehouses = warehouses
+        self.reports: list[RunReport] = []
+        self.story: list[str] = []
+        self.ever_bad: set[int] = set()
+        self._lengths: dict[str, int] = {}
+        self._running: list[str] = []
+        self._names = itertools.count(1)
+        self._quiet = False
+        self._stirs = self._others = 0
+
+    # -- what the company does ------------------------------------------------------------------------------
+
+    def _note_update(self, change: Change) -> None:
+        world = self.world
+        if (
+            change.install_id is not None
+            and (number := world.installs.number_of(change.install_id)) is not None
+        ):
+            row = world.truth.install_row(world.installs.get(number))
+            self.updated.setdefault(("installs", change.install_id), []).append(row.updated_at or START)
+
+    def live(self, minutes: float, events: int) -> None:
+        """Let time pass with changes of the company, and what is due of its webhooks arrive."""
+        self.world.step(minutes, events, self.plan.kinds or None)
+        if self.plan.spoilt and self._rng.random() < self.plan.spoilt:
+            self._spoil()
+        self.emitter.deliver_due()
+
+    def _spoil(self) -> None:
+        """Serve one install wrong from now on, or all of them right again."""
+        if self.world.bad and self._rng.random() < 0.5:
+            self.mend()
+        elif len(self.world.installs):
+            (number,) = self.world.installs.page(self._rng.randrange(len(self.world.installs)), 1)
+            self.ever_bad.add(number)
+            self.world.plant_bad(self.world.install_id(number), self._rng.choice(list(BadKind)))
+
+    def mend(self) -> None:
+        """Serve every install right again."""
+        for number in list(self.world.bad):
+            if self.world.installs.is_live(number):
+                self.world.mend(self.world.install_id(number))
+
+    # -- what the jobs do -----------------------------------------------------------------------------------
+
+    def poll(
+        self, *, full: bool = False, end_at: int | None = None, end: End = End.KILLED
+    ) -> RunReport | None:
+        """Run a poll; return its report, None where it was killed or failed."""
+
+        def job(process: Process, warehouse: Warehouse) -> RunReport:
+            calls = CallCounter()
+            return poll(
+                self._client(process, calls),
+                warehouse.engine,
+                ACCOUNT,
+                clock=self.clock,
+                rng=self._rng,
+                calls=calls,
+                options=PollOptions(
+                    per_page=self.plan.per_page,
+                    min_per_page=min(5, self.plan.per_page),
+                    notes_lookback=self.plan.notes_lookback,
+                    notes_sweep_every=self.plan.notes_sweep_every,
+                    full=full,
+                    accept_shrink=self._quiet,
+                    read_ahead=0,
+                ),
+            )
+
+        return self._run("poll", job, end_at, end)
+
+    def ingest(self, *, end_at: int | None = None, end: End = End.KILLED) -> RunReport | None:
+        """Run an ingest; return its report, None where it was killed or failed."""
+
+        def job(process: Process, warehouse: Warehouse) -> RunReport:
+            calls = CallCounter()
+            failing = 0.0 if self._quiet else self.plan.failing
+            drop = WatchedDrop(LocalDrop(str(self.drop), str(self.archive)), process, self._fates, failing)
+            return ingest(
+                self._client(process, calls),
+                warehouse.engine,
+                drop,
+                ACCOUNT,
+                clock=self.clock,
+                rng=self._rng,
+                calls=calls,
+                options=IngestOptions(hydration=HydrateOptions(), read_ahead=0),
+            )
+
+        return self._run("ingest", job, end_at, end)
+
+    def _client(self, process: Process, calls: CallCounter) -> EnerfloClient:
+        return EnerfloClient(
+            session_of(self.api, process),
+            "https://enerflo.io",
+            DEFAULT_KEY,
+            budget=UnlimitedBudget(),
+            clock=self.clock,
+            rng=self._rng,
+            on_call=calls.add,
+        )
+
+    def _run(self, name: str, job: Job, end_at: int | None, end: End) -> RunReport | None:
+        if end_at is None:
+            end_at, end = self._drawn_end(name)
+        process = Process(f"{name} {next(self._names)}", self._passing, end_at, end)
+        warehouse = self.warehouses[len(self._running)]
+        warehouse.begin(process)
+        if not self._running:
+            self._stirs = self._others = 0
+        self._running.append(name)
+        down = not self._quiet and self._fates.random() < self.plan.down
+        rates, self.faults.rates = (
+            self.faults.rates,
+            {FaultKind.UNAVAILABLE: 1.0} if down else self.faults.rates,
+        )
+        began, outcome = self.clock.now(), "killed"
+        try:
+            report = job(process, warehouse)
+        except Killed:
+            return None
+        except EnerfloSyncError as error:
+            outcome = f"failed: {type(error).__name__}: {error}"
+            return None
+        else:
+            outcome = str(report.state)
+            self.reports.append(report)
+            self._lengths[name] = process.passed
+            return report
+        finally:
+            self.faults.rates = rates
+            self._running.pop()
+            warehouse.end()
+            harm = f" {process.end} {process.ended_at}" if process.ended_at else ""
+            self.story.append(
+                f"{began:%d %H:%M:%S} {process.name}: {outcome}{harm}, {process.passed} boundaries"
+            )
+
+    def _drawn_end(self, name: str) -> tuple[int | None, End]:
+        """Return where a job comes to its end, any boundary being as likely as another."""
+        if self._quiet:
+            return None, End.KILLED
+        roll, place = self._fates.random(), self._fates.random()
+        at = 1 + int(place * self._lengths.get(name, USUAL_LENGTH))
+        if roll < self.plan.killed:
+            return at, End.KILLED
+        return (at, End.WAREHOUSE_LOST) if roll < self.plan.killed + self.plan.lost else (None, End.KILLED)
+
+    def _passing(self, boundary: Boundary) -> None:
+        """Let the rest of the world go on while a job stands at a boundary."""
+        if boundary is Boundary.REQUEST:
+            self.clock.advance(0.05 + self._fates.random() * 0.5)
+        if self._quiet:
+            return
+        if self._stirs < MOST_STIRS and self._fates.random() < self.plan.restless:
+            self._stirs += 1
+            self.live(self._fates.choice((0, 0.01, 0.2)), self._fates.choice((1, 1, 2)))
+        # A process that holds an answer holds no lock; what it does next rests on old knowledge.
+        free = boundary in (Boundary.REQUEST, Boundary.ANSWER) and len(self._running) == 1
+        if free and self._others < MOST_BESIDE and self._fates.random() < self.plan.beside:
+            self._others += 1
+            # Two ingests of one account take turns by themselves.
+            other = "poll" if self._running == ["ingest"] else self._fates.choice(("poll", "ingest"))
+            self.poll() if other == "poll" else self.ingest()
+
+    # -- a whole schedule -----------------------------------------------------------------------------------
+
+    def pass_time(self, hours: float) -> None:
+        """Live through ``hours`` as the plan has it."""
+        ticks = max(1, round(hours * 60 / self.plan.tick))
+        for tick in range(1, ticks + 1):
+            self.live(self.plan.tick, self._events())
+            jobs = []
+            if tick % self.plan.ingest_every == 0:
+                jobs.append(self.ingest)
+            if tick % self.plan.poll_every == 0:
+                jobs.append(self.poll)
+            self._rng.shuffle(jobs)
+            for job in jobs:
+                job()
+
+    def _events(self) -> int:
+        """Return how many changes a tick has: often none, sometimes many."""
+        return int(self._rng.expovariate(1 / self.plan.events) + 0.5)
+
+    def calm_down(self) -> None:
+        """End every trouble, and let everything that is under way arrive."""
+        self._quiet = True
+        self.faults.rates = {}
+        self.mend()
+        self.emitter.drain()
