@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from playwright.sync_api import Page, sync_playwright
 
 from enerflo_sync.cli.demo.processes import free_port
-from enerflo_sync.cli.demo.story import FRAME, POLL, RECONCILE, Demo, report_page
+from enerflo_sync.cli.demo.story import CHANGES, FRAME, POLL, RECONCILE, WEBHOOKS, Demo, report_page
 from enerflo_sync.reconcile.store import load_report
 
 CHROMIUM = shutil.which("chromium")
@@ -70,10 +70,10 @@ def page(told: Told) -> Iterator[Page]:
 
 
 def test_every_run_is_green(told: Told) -> None:
-    for dag_id in (POLL, RECONCILE):
-        runs = told.demo.api.runs(dag_id)
-        assert len(runs) >= 2
-        assert {run["state"] for run in runs} == {"success"}
+    for dag_id, at_least in ((POLL, 2), (RECONCILE, 2), (WEBHOOKS, 1)):
+        ended = [run for run in told.demo.api.runs(dag_id) if run["state"] not in ("queued", "running")]
+        assert len(ended) >= at_least
+        assert {run["state"] for run in ended} == {"success"}
 
 
 def test_the_notes_of_the_runs_say_what_happened(told: Told) -> None:
@@ -92,6 +92,31 @@ def test_the_report_finds_what_was_planted(told: Told) -> None:
         found = Counter((t, json.dumps(key, sort_keys=True), field, cause) for t, key, field, cause in rows)
     assert found - planted == Counter(), "reported and not planted"
     assert planted - found == Counter(), "planted and not reported"
+
+
+def test_webhooks_woke_the_dag_and_moved_mirror_and_report(told: Told) -> None:
+    notes = [run["note"] or "" for run in told.demo.api.runs(WEBHOOKS)]
+    assert any("applied" in note for note in notes), notes
+    with told.demo.engine.connect() as connection:
+        states = dict(
+            connection.execute(sa.text("select state, count(*) from sync.webhook_events group by 1")).all()
+        )
+        moved = connection.scalar(
+            sa.text("select count(*) from enerflo.installs where observed_by = 'webhook'")
+        )
+        waited = connection.scalar(
+            sa.text("select max(applied_at - received_at) < interval '60 seconds' from sync.webhook_events")
+        )
+    assert states["applied"] >= CHANGES / 2
+    assert "received" not in states
+    assert moved
+    assert waited
+    assert not [path for path in told.demo.drop.rglob("*.*") if path.is_file()]
+    assert [path for path in (told.demo.drop.parent / "archive").rglob("*.*") if path.is_file()]
+    after = load_report(told.demo.engine, "default", told.demo.report_after_webhooks)
+    assert after.witnesses is not None
+    before = load_report(told.demo.engine, "default", told.reconciliation_id)
+    assert after.differences > before.differences
 
 
 def test_the_report_is_shown_inside_the_airflow_ui(told: Told, page: Page) -> None:
