@@ -488,6 +488,18 @@ def test_no_log_of_the_http_library_holds_the_key(
     assert KEY not in caplog.text
 
 
+def test_no_log_of_the_http_library_holds_a_query(
+    client: EnerfloClient, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.script = [Reply(503), Reply(reset=True), Reply()]
+    with caplog.at_level(logging.DEBUG):
+        client.get(PATH, PERSONAL_QUERY)
+    assert server.asked[0].query == PERSONAL_QUERY
+    assert any(f'"GET {PATH} HTTP/1.1"' in line for line in caplog.messages), "the line is there"
+    assert "jane" not in caplog.text
+    assert "search" not in caplog.text
+
+
 def test_a_slow_trickle_ends_at_the_total_time_out(
     new_client: Callable[..., EnerfloClient], server: ScriptedServer
 ) -> None:

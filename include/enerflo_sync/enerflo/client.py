@@ -9,7 +9,7 @@ Every request goes through :meth:`EnerfloClient._call`, the only place that trie
 * 429, 5xx, dropped connections, time-outs and bodies that are cut off are tried again within the bounds
   of the :class:`RetryPolicy`; 401, 403, 404, 422 and other refusals are not.
 * A write is tried again only where it surely was not applied: on a 429, or when no connection came about.
-* No log line and no error holds a body, the key, or the query part of an address.
+* No log line, urllib3's included, and no error holds a body, the key, or the query part of an address.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from enerflo_sync.enerflo.budget import RequestBudget
 from enerflo_sync.enerflo.calls import Answer, Call, Timeout
 from enerflo_sync.enerflo.failures import AnswerTooHeavyError, OutcomeUnknownError
 from enerflo_sync.enerflo.ids import endpoint_of
+from enerflo_sync.enerflo.quiet_log import log_no_queries
 from enerflo_sync.enerflo.refusals import is_heavy, is_transient, refusal
 from enerflo_sync.enerflo.retry import Fault, RetryPolicy
 from enerflo_sync.enerflo.transport import TRANSPORT_ERRORS, explain
@@ -107,6 +108,7 @@ class EnerfloClient:
         self._timeout = timeout
         self._on_call = on_call
         self._max_body_bytes = max_body_bytes
+        log_no_queries()
 
     def __repr__(self) -> str:
         return f"EnerfloClient({self._base})"

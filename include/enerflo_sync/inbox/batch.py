@@ -49,7 +49,7 @@ class Limits:
     ignored: frozenset[str] = frozenset()
 
 
-class Move(msgspec.Struct, frozen=True):
+class Move(msgspec.Struct, frozen=True, gc=False):
     """A file that was read, without its data, and where it goes."""
 
     content: Content
@@ -68,12 +68,14 @@ class Told(NamedTuple):
 class FileBatch:
     """Files that commit together, and what was found in them.
 
+    :param began: when its reading began: nothing in it is taken to have arrived later.
     :param moves: every file that may leave the drop once this batch is committed.
     :param fresh: of the files that are new: address, digest and address in the archive.
     :param block: the distinct events in them, as rows of :data:`COLUMNS`, one line each.
     :param events: the same events by their ids, in the same order.
     """
 
+    began: datetime
     moves: list[Move] = field(default_factory=list)
     fresh: dict[str, list[str]] = field(default_factory=dict)
     rejected: list[Rejected] = field(default_factory=list)
@@ -112,7 +114,7 @@ class Reader:
         """Yield what is in ``waiting``; sends nothing to the database, so that it may run in a thread."""
         files = iter(waiting)
         while some := list(itertools.islice(files, BATCH_FILES)):
-            batch, size = FileBatch(), 0
+            batch, size = FileBatch(self._clock.now()), 0
             for found in self._drop.read(some, self._limits.file):
                 batch.files += 1
                 if isinstance(found, NotRead):
@@ -122,7 +124,7 @@ class Reader:
                 self._sort_out(batch, found)
                 if size > BATCH_BYTES:
                     yield self.closed(batch)
-                    batch, size = FileBatch(), 0
+                    batch, size = FileBatch(self._clock.now()), 0
             yield self.closed(batch)
 
     def closed(self, batch: FileBatch) -> FileBatch:
@@ -138,13 +140,14 @@ class Reader:
     def _sort_out(self, batch: FileBatch, content: Content) -> None:
         digest = raw_hash(content.data).hex()
         light = Content(content.file, b"", content.modified_at, content.identity, content.too_large)
-        known = self._taken.get(content.file.key)
+        key = content.file.key
+        known = self._taken.get(key)
         if known is not None and known[0] == digest:
             batch.moves.append(Move(light, known[1]))
             return
-        archive_uri = self._drop.archive_name(content, self._clock.now().date())
+        archive_uri = self._drop.archive_name(content, batch.began.date())
         batch.moves.append(Move(light, archive_uri))
-        batch.fresh[content.file.key] = [digest, archive_uri]
+        batch.fresh[key] = [digest, archive_uri]
         if content.too_large:
             self.reject(batch, "file_too_large", content.data, archive_uri)
             return
@@ -181,7 +184,7 @@ class Reader:
         if row is not None:
             row[_COPIES] += 1
             return
-        received = min(part.received_at or arrived, self._clock.now())
+        received = min(part.received_at or arrived, batch.began)
         known = identify(part.body, self._limits.ignored)
         if known.trouble is not None:
             key = {"event_id": event_id}

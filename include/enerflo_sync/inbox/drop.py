@@ -32,7 +32,7 @@ _TEMPORARY = re.compile(
 _PASSWORD = re.compile(r"//[^/@:]+:[^/@]*@")
 
 
-class DropFile(msgspec.Struct, frozen=True):
+class DropFile(msgspec.Struct, frozen=True, gc=False):
     """One file that waits.
 
     :param name: its path below the drop, with ``/``.
@@ -48,7 +48,7 @@ class DropFile(msgspec.Struct, frozen=True):
         return storable(self.uri)
 
 
-class Content(msgspec.Struct, frozen=True):
+class Content(msgspec.Struct, frozen=True, gc=False):
     """What was read of one file.
 
     :param data: its bytes; the first ones only where it is ``too_large``.
@@ -63,7 +63,7 @@ class Content(msgspec.Struct, frozen=True):
     too_large: bool = False
 
 
-class NotRead(msgspec.Struct, frozen=True):
+class NotRead(msgspec.Struct, frozen=True, gc=False):
     """A file that could not be read now.
 
     :param vanished: someone else took it, which is no trouble.
@@ -113,7 +113,7 @@ class Drop(Protocol):
 
 def storable(text: str) -> str:
     """Return ``text`` with what is no character written out."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def is_temporary(name: str) -> bool:

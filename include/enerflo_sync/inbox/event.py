@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from enerflo_sync.enerflo.ids import integer_id, uuid_id
 from enerflo_sync.errors import BadRecordError
 
@@ -23,8 +25,7 @@ class Subject(StrEnum):
     CHANGE_ORDERS = "change_orders_of"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Need:
+class Need(msgspec.Struct, frozen=True, order=True, gc=False):
     """One read that an event asks for; events with equal needs are served by one.
 
     :param key: a v1 number as text, or a v2 uuid.

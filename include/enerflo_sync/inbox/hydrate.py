@@ -8,7 +8,7 @@ serves, commit together.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,12 +25,16 @@ from enerflo_sync.errors import (
     NotFoundError,
     RetriableError,
 )
-from enerflo_sync.inbox.event import Need
+from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.pending import Pending, Waiting, mark_applied, put_off, quarantine_events
 from enerflo_sync.inbox.reads import Answer, Reads
 from enerflo_sync.inbox.submissions import keep_submissions
 from enerflo_sync.mirror.change_orders import ComponentKeys
-from enerflo_sync.mirror.intake import Observation
+from enerflo_sync.mirror.customers import CUSTOMERS
+from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.mirror.intake import Batch, Observation
+from enerflo_sync.mirror.quarantine import Rejected
+from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
 
@@ -38,6 +42,8 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int | None], None]
 
+# Reads that name one record, and the resource that it is of.
+_OWN = {Subject.INSTALL: INSTALLS, Subject.DEAL: INSTALLS, Subject.CUSTOMER: CUSTOMERS}
 # So many records in a row that could not be read mean that Enerflo does not answer: the rest waits.
 _GIVE_UP_AFTER = 3
 
@@ -117,31 +123,41 @@ class Hydration:
             self._refused(need, pending, error)
         else:
             self._failed_in_a_row = 0
+            observation = self._observation(events, observed_at)
             try:
-                self._store(need, answer, self._observation(events, observed_at), pending)
+                self._store(need, answer, observation, pending)
             except psycopg.DataError:
+                # One of the records holds what the warehouse refuses: only that one is put aside.
                 self._connection.rollback()
-                with self._connection.begin():
-                    self._quarantine(events, "refused_by_the_warehouse", str(need.subject))
+                self._store(need, answer, observation, pending, one_by_one=True)
 
     def _observation(self, events: list[Waiting], observed_at: datetime) -> Observation:
         """Return who saw the records: the webhook that came first, by the file of the last."""
         arrived = min(event.received_at for event in events)
         return Observation(self._account, observed_at, "webhook", events[-1].source_uri, arrived)
 
-    def _store(self, need: Need, answer: Answer, observation: Observation, pending: Pending) -> None:
-        """Bring an answer into the mirror, and mark the events that it serves, in one transaction."""
-        arrived = {
-            also.subject: min(event.received_at for event in pending.by_need[also])
-            for also in (need, *answer.tells)
-            if also in pending.by_need
-        }
+    def _store(
+        self,
+        need: Need,
+        answer: Answer,
+        observation: Observation,
+        pending: Pending,
+        *,
+        one_by_one: bool = False,
+    ) -> None:
+        """Bring an answer into the mirror, and settle the events that it serves, in one transaction."""
+        served = [also for also in (need, *answer.tells) if also in pending.by_need]
+        arrived = {also.subject: min(event.received_at for event in pending.by_need[also]) for also in served}
         with self._connection.begin():
-            tallies = self._reads.store(answer, observation, arrived)
-            served = [one for also in (need, *answer.tells) for one in pending.served(also)]
-            self._finish(served, observation, answer.install_id)
-        for name, tally in tallies:
-            self._run.count(name, tally)
+            batches = self._reads.bring_in(answer, observation, arrived, one_by_one=one_by_one)
+            for item in _own_refused(need, batches)[:1]:
+                about_it = [also for also in served if also.subject in _OWN]
+                for also in about_it:
+                    self._quarantine(pending.dismiss(also), item.reason, item.field)
+            complete = [one for also in served for one in pending.served(also)]
+            self._finish(complete, observation, answer.install_id)
+        for resource, batch in batches:
+            self._run.count(resource.name, batch.tally)
 
     def _finish(self, served: list[Waiting], observation: Observation, install_id: int | None) -> None:
         """Mark events whose records are stored, and keep their designs, in the caller's transaction."""
@@ -171,10 +187,10 @@ class Hydration:
             self._quarantine(late, "not_found", str(need.subject))
             put_off(self._connection, self._account, soon, now, "not_found")
         self._run.notice("events", "waiting, Enerflo does not know the record yet", len(soon))
-        pending.by_need.pop(need)
+        pending.dismiss(need)
 
     def _put_off(self, need: Need, pending: Pending, reason: str) -> None:
-        events = pending.by_need.pop(need)
+        events = pending.dismiss(need)
         log.warning("hydration_put_off subject=%s events=%d why=%s", need.subject, len(events), reason)
         with self._connection.begin():
             put_off(self._connection, self._account, events, self._clock.now(), reason)
@@ -185,7 +201,7 @@ class Hydration:
         reason = error.what if isinstance(error, BadRecordError) else type(error).__name__
         log.warning("hydration_refused subject=%s error=%s", need.subject, type(error).__name__)
         with self._connection.begin():
-            self._quarantine(pending.by_need.pop(need), f"not_readable: {reason}", str(need.subject))
+            self._quarantine(pending.dismiss(need), f"not_readable: {reason}", str(need.subject))
 
     def _quarantine(self, events: list[Waiting], reason: str, field: str) -> None:
         """Put events aside in the caller's transaction."""
@@ -195,3 +211,9 @@ class Hydration:
         tally = Tally(read=len(events), quarantined=len(events))
         tally.because("quarantined", f"{reason} at {field}", len(events))
         self._run.count("waiting", tally)
+
+
+def _own_refused(need: Need, batches: Sequence[tuple[Resource, Batch]]) -> list[Rejected]:
+    """Return what was put aside of the very record that a need names; none for one of several records."""
+    own = _OWN.get(need.subject)
+    return [item for resource, batch in batches if resource is own for item in batch.rejected]

@@ -25,7 +25,7 @@ class EventState(StrEnum):
     QUARANTINED = "quarantined"
 
 
-class Identified(msgspec.Struct, frozen=True):
+class Identified(msgspec.Struct, frozen=True, gc=False):
     """An event's name, record and state.
 
     :param record: the first read that it asks for, None where it asks for none.

@@ -105,7 +105,7 @@ class LocalDrop:
     def archive_name(self, content: Content, day: date) -> str:
         """Return where a file will be archived (:meth:`Drop.archive_name`)."""
         target = f"{self.archive_uri}/{storable(dated_name(content, day))}"
-        return distinct_name(target, content) if os.path.lexists(target) else target
+        return distinct_name(target, content) if os.access(target, os.F_OK) else target
 
     def move(self, content: Content, archived_uri: str) -> str | None:
         """Move what was read to the archive (:meth:`Drop.move`)."""
@@ -113,10 +113,10 @@ class LocalDrop:
         try:
             if _identity(os.stat(source)) != content.identity:
                 return "it was replaced after it was read"
-            if not self._make_folder(os.path.dirname(archived_uri)):
+            if not self._make_folder(archived_uri.rpartition("/")[0]):
                 # A file of that name is there: the path becomes a name.
                 archived_uri = distinct_name(self._flat(archived_uri), content)
-            elif os.path.lexists(archived_uri):
+            elif os.access(archived_uri, os.F_OK):
                 archived_uri = distinct_name(archived_uri, content)
             _rename(source, archived_uri)
         except FileNotFoundError:

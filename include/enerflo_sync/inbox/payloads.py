@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.inbox.event import Body, at
+from enerflo_sync.mirror.fingerprint import decode
 from enerflo_sync.warehouse.schema import webhook_events
 
 
@@ -47,6 +48,17 @@ def search_words(key: str, bodies: Sequence[Body]) -> Iterator[str]:
                 yield words.strip()
 
 
+def words_of(customer: bytes) -> list[str]:
+    """Return what the list may find a customer by, from Enerflo's own answer about them.
+
+    :raises BadRecordError: the answer is no JSON object.
+    """
+    record, _ = decode(customer)
+    parts = (record.get("first_name"), record.get("last_name"))
+    name = " ".join(part for part in parts if isinstance(part, str))
+    return list(search_words("0", [{"full_name": name, **record}]))
+
+
 def customer_of(body: Body) -> bytes | None:
     """Return a v1 customer payload in the form of the list's rows, None for a v2 one, which has no v1 id."""
     if not isinstance(body.get("webhook_event"), str):
@@ -71,11 +83,16 @@ def customer_of(body: Body) -> bytes | None:
 
 
 def change_orders_of(bodies: Sequence[Body]) -> dict[str, bytes]:
-    """Return the change orders that payloads list, by id, as the newest payload says."""
+    """Return the change orders that payloads list, by id, as the newest payload says.
+
+    Anything but a list, or PHP's object of numbered rows, tells nothing.
+    """
     found: dict[str, bytes] = {}
     for body in bodies:
         listed = body.get("change_orders")
-        for order in listed.values() if isinstance(listed, dict) else listed or ():
-            if isinstance(order, dict) and isinstance(order.get("id"), int):
+        if isinstance(listed, dict):
+            listed = list(listed.values())
+        for order in listed if isinstance(listed, list) else ():
+            if isinstance(order, dict) and isinstance(order.get("id"), int | str):
                 found[str(order["id"])] = msgspec.json.encode({"epc_install_id": body.get("id"), **order})
     return found

@@ -21,7 +21,8 @@ LONGEST_WAIT = timedelta(minutes=15)
 
 _WAITING = sa.text("""
 /* enerflo-sync inbox: events that wait for their record */
-select event_id, event, record, received_at, source_uri, attempts from sync.webhook_events
+select event_id, event, record, greatest(received_at, applied_at) as received_at, source_uri, attempts
+from sync.webhook_events
 where account = :account and state = 'received'
   and case when :some then event_id = any(cast(:only as text[]))
       else next_attempt_at is null or next_attempt_at <= :now end
@@ -31,7 +32,10 @@ order by received_at, event_id limit :most
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One event in state ``received``."""
+    """One event in state ``received``.
+
+    :param received_at: when it arrived; of one that came once more after it was applied, when it was applied.
+    """
 
     event_id: str
     event: str
@@ -85,6 +89,17 @@ class Pending:
         rank = {subject: order.index(subject) for subject in order}
         rank[Subject.DEAL] = -1
         return sorted(self.by_need, key=lambda need: rank[need.subject])
+
+    def dismiss(self, need: Need) -> list[Waiting]:
+        """Return the events that ask for ``need``, for which nothing more is read in this run."""
+        events = self.by_need.pop(need, [])
+        for event in events:
+            for other in event.needs:
+                if event in self.by_need.get(other, ()):
+                    self.by_need[other].remove(event)
+                    if not self.by_need[other]:
+                        del self.by_need[other]
+        return events
 
     def served(self, need: Need) -> list[Waiting]:
         """Take note that ``need`` was read, and return the events that have all they need by that."""

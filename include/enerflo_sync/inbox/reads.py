@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
-import msgspec
+import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.enerflo.change_orders import read_change_order, read_install_change_orders
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.enerflo.customers import read_customer, search_customers
-from enerflo_sync.enerflo.failures import PermissionRefusedError
 from enerflo_sync.enerflo.installs import find_install, read_install
 from enerflo_sync.enerflo.notes import read_install_notes, walk_notes
-from enerflo_sync.errors import ContractDriftError, NotFoundError
+from enerflo_sync.inbox.answers import Answer, Records, given, record_id_of, same_record
+from enerflo_sync.inbox.customer_read import read_customer_of
 from enerflo_sync.inbox.event import Need, Subject
-from enerflo_sync.inbox.payloads import change_orders_of, customer_of, load_bodies, search_words
+from enerflo_sync.inbox.payloads import change_orders_of, load_bodies
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.intake import Intake, Observation
+from enerflo_sync.mirror.intake import Batch, Intake, Observation
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.sweep import bury
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.warehouse.schema import customers, installs
 
-log = logging.getLogger(__name__)
+__all__ = ["Answer", "Reads"]
 
-Records = Sequence[bytes | memoryview]
 # A note may be listed a little later than the event about it, or be dated by another clock.
 _NOTES_LOOKBACK = timedelta(minutes=15)
 # Which reads' events are about the records of a resource.
@@ -42,21 +41,6 @@ _ABOUT = {
     "notes": (Subject.NOTES,),
     "change_orders": (Subject.CHANGE_ORDERS,),
 }
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one read gave.
-
-    :param records: by resource, as Enerflo answered.
-    :param said: by resource, what only a payload says: stored where the mirror does not know the record.
-    :param tells: further needs that the answer serves.
-    """
-
-    records: Sequence[tuple[Resource, Records]]
-    said: Sequence[tuple[Resource, Records]] = ()
-    tells: Sequence[Need] = ()
-    install_id: int | None = None
 
 
 class Reads:
@@ -78,26 +62,24 @@ class Reads:
         """Return what Enerflo says now.
 
         :raises NotFoundError: there is no such record.
+        :raises BadRecordError: the answer is not the record that was asked for.
         """
         match need.subject:
             case Subject.INSTALL:
-                return self._install(read_install(self._client, need.key), int(need.key))
+                return self._install(same_record(INSTALLS, read_install(self._client, need.key), need.key))
             case Subject.DEAL:
-                return self._deal(need.key)
+                return self._install(find_install(self._client, need.key), of_deal=True)
             case Subject.CUSTOMER:
-                return self._customer(need, events)
+                return read_customer_of(self._client, need.key, self._bodies(events))
             case Subject.NOTES:
                 return self._notes(need.key, min(event.received_at for event in events))
             case Subject.CHANGE_ORDERS:
                 return self._orders(need, events)
 
-    def _deal(self, deal_id: str) -> Answer:
-        raw = find_install(self._client, deal_id)
-        install_id = INSTALLS.record_id(raw)
-        return self._install(raw, install_id, Need(Subject.INSTALL, str(install_id)))
-
-    def _install(self, raw: bytes, install_id: int, *tells: Need) -> Answer:
+    def _install(self, raw: bytes, *, of_deal: bool = False) -> Answer:
         """Read the install's notes, too: their list by time of creation never shows an edit (design §6)."""
+        install_id = INSTALLS.record_id(raw)
+        tells = [Need(Subject.INSTALL, str(install_id))] if of_deal else []
         notes = self._notes_of(install_id)
         if notes is None:
             return Answer([(INSTALLS, [raw])], tells=tells, install_id=install_id)
@@ -111,9 +93,8 @@ class Reads:
         """Return an install's notes, None where Enerflo does not answer for those of one install."""
         if self._notes_by_install is False:
             return None
-        try:
-            rows = read_install_notes(self._client, install_id)
-        except (NotFoundError, PermissionRefusedError, ContractDriftError):
+        rows = given(lambda: read_install_notes(self._client, install_id))
+        if rows is None:
             if self._notes_by_install is None:
                 self._notes_by_install = False
             return None
@@ -135,73 +116,86 @@ class Reads:
         self._notes_walked_from = since
         return rows
 
-    def _customer(self, need: Need, events: Sequence[Waiting]) -> Answer:
-        """Search the list, whose rows are the mirror's form; a payload speaks where nothing else does."""
-        bodies = load_bodies(self._connection, self._account, [event.event_id for event in events])
-        for words in search_words(need.key, bodies):
-            for raw in search_customers(self._client, words):
-                if self._is_customer(raw, need.key, words):
-                    return Answer([(CUSTOMERS, [bytes(raw)])])
-        if not need.key.isdigit():
-            # Some keys may read a customer by its uuid, which tells the number at least (REFERENCE.md §13.7).
-            return Answer([], [(CUSTOMERS, [self._by_uuid(need.key)])])
-        try:
-            read_customer(self._client, need.key)
-        except PermissionRefusedError:
-            log.info("customer_not_readable id=%s", need.key)
-        said = [record for body in bodies if (record := customer_of(body)) is not None]
-        return Answer([], [(CUSTOMERS, said[-1:])])
-
-    def _by_uuid(self, uuid: str) -> bytes:
-        try:
-            return read_customer(self._client, uuid)
-        except PermissionRefusedError:
-            raise NotFoundError("no customer is found by this id.", where="GET /api/v1/customers") from None
-
-    def _is_customer(self, raw: msgspec.Raw, key: str, words: str) -> bool:
-        if key.isdigit():
-            return CUSTOMERS.record_id(bytes(raw)) == int(key)
-        # Searched by the uuid itself: the row names it among its integrations.
-        return words == key and key.encode() in bytes(raw).lower()
-
     def _orders(self, need: Need, events: Sequence[Waiting]) -> Answer:
         """Read the install's orders; each by itself, or from the payload, where there is no list of them."""
         install_id = int(need.key)
-        try:
-            rows = [bytes(row) for row in read_install_change_orders(self._client, need.key)]
-            return Answer([(self._change_orders, rows)], install_id=install_id)
-        except (NotFoundError, PermissionRefusedError, ContractDriftError):
-            pass
-        bodies = load_bodies(self._connection, self._account, [event.event_id for event in events])
-        told = change_orders_of(bodies)
+        rows = given(lambda: read_install_change_orders(self._client, need.key))
+        if rows is not None:
+            return Answer([(self._change_orders, [bytes(row) for row in rows])], install_id=install_id)
+        if self._is_gone(install_id):
+            # Its orders went with it, whatever a payload from before says.
+            return Answer([], install_id=install_id)
         read, said = [], []
-        for order_id, payload in told.items():
-            try:
-                read.append(read_change_order(self._client, order_id))
-            except (NotFoundError, PermissionRefusedError, ContractDriftError):
+        for order_id, payload in change_orders_of(self._bodies(events)).items():
+            answered = given(partial(read_change_order, self._client, order_id))
+            if answered is None:
                 said.append(payload)
+            else:
+                read.append(answered)
         return Answer([(self._change_orders, read)], [(self._change_orders, said)], install_id=install_id)
+
+    def _bodies(self, events: Sequence[Waiting]) -> list[dict[str, Any]]:
+        return load_bodies(self._connection, self._account, [event.event_id for event in events])
+
+    def _is_gone(self, install_id: int) -> bool:
+        """Return whether the install is deleted in the mirror, where its own read of this run came first."""
+        query = sa.select(installs.c.deleted_at).where(
+            installs.c.account == self._account, installs.c.install_id == install_id
+        )
+        with self._connection.begin():
+            return self._connection.scalar(query) is not None
 
     def store(
         self, answer: Answer, observation: Observation, arrived: Mapping[Subject, datetime]
     ) -> list[tuple[str, Tally]]:
+        """Bring an answer into the mirror as :meth:`bring_in`, and return what became of it by resource."""
+        batches = self.bring_in(answer, observation, arrived)
+        return [(resource.name, batch.tally) for resource, batch in batches]
+
+    def bring_in(
+        self,
+        answer: Answer,
+        observation: Observation,
+        arrived: Mapping[Subject, datetime],
+        *,
+        one_by_one: bool = False,
+    ) -> list[tuple[Resource, Batch]]:
         """Bring an answer into the mirror, in the caller's transaction.
 
         :param arrived: when the first event arrived that asked for a read of that subject: what comes along
             with another record's event was told by none.
+        :param one_by_one: each record within a savepoint: one that the warehouse refuses is put aside alone.
         """
-        tallies = []
-        for resource, records in answer.records:
+        if one_by_one:
+            # What they remember of the warehouse was rolled back.
+            self._intakes.clear()
+        unknown = [
+            (resource, [raw for raw in records if not self._knows(resource, raw)])
+            for resource, records in answer.said
+        ]
+        batches = []
+        for resource, records in (*answer.records, *unknown):
             seen = _told(observation, resource, arrived)
-            batch = self._intake(resource).take(self._connection, records, seen)
-            tallies.append((resource.name, batch.tally))
-        for resource, records in answer.said:
-            unknown = [raw for raw in records if not self._knows(resource, raw)]
-            seen = _told(observation, resource, arrived)
-            batch = self._intake(resource).take(self._connection, unknown, seen)
-            batch.tally.because("notice", "taken from the payload", len(unknown))
-            tallies.append((resource.name, batch.tally))
-        return tallies
+            for some in [[raw] for raw in records] if one_by_one else [records]:
+                take = self._take_or_refuse if one_by_one else self._take
+                batches.append((resource, take(resource, some, seen)))
+        said = sum(len(records) for _, records in unknown)
+        if said:
+            batches[-1][1].tally.because("notice", f"taken from {answer.said_by}", said)
+        return batches
+
+    def _take(self, resource: Resource, records: Records, seen: Observation) -> Batch:
+        intake = self._intake(resource)
+        if resource is INSTALLS and len(records) == 1:
+            return intake.take_own_answer(self._connection, records[0], seen)
+        return intake.take(self._connection, records, seen)
+
+    def _take_or_refuse(self, resource: Resource, records: Records, seen: Observation) -> Batch:
+        try:
+            with self._connection.begin_nested():
+                return self._take(resource, records, seen)
+        except psycopg.DataError:
+            return self._intake(resource).refuse(self._connection, records[0], seen)
 
     def _intake(self, resource: Resource) -> Intake:
         return self._intakes.setdefault(resource.name, Intake(resource))
@@ -210,7 +204,7 @@ class Reads:
         table = resource.table
         column = table.c[resource.id_column]
         query = sa.select(column).where(
-            table.c.account == self._account, column == resource.record_id(bytes(raw))
+            table.c.account == self._account, column == record_id_of(resource, bytes(raw))
         )
         return self._connection.scalar(query) is not None
 

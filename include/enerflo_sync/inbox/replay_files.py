@@ -101,7 +101,7 @@ class FileReplay:
         """
         drop = self._drop()
         reader = Reader(self._connection, drop, self._account, self._limits, self._clock, {})
-        batch = FileBatch()
+        batch = FileBatch(self._clock.now())
         with self._connection.begin():
             fresh = self._unknown(one.parts)
             known_parts = self._put_aside_parts(source)

@@ -12,7 +12,7 @@ import msgspec
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.inbox.event import Body, at, uuid_at
 from enerflo_sync.mirror.fields import INTEGER, integer, number, rows, text
-from enerflo_sync.mirror.fingerprint import content_hash
+from enerflo_sync.mirror.fingerprint import content_hash, stable_bytes
 from enerflo_sync.mirror.limits import MOST_MONEY, MOST_PANELS
 
 # -1 stands for "inputs are missing", not for a price (REFERENCE.md §10).
@@ -20,6 +20,8 @@ _NO_PRICE = -1
 _PRICING = "payload.proposal.pricingOutputs"
 _ADDRESS = f"{_PRICING}.deal.projectAddress"
 _DESIGNS = ("payload.design", f"{_PRICING}.design")
+# The event's name, who started it and to whom it is sent make no other version.
+_VERSION = ("deal", "customer", "proposal", "design")
 _MOST_WATTS = 100_000_000
 _ZIP_LENGTH = 5
 
@@ -28,6 +30,8 @@ _ZIP_LENGTH = 5
 class Submission:
     """One signed version of a deal's design.
 
+    :param content_hash: what makes it this version: all that the payload says of deal, customer, proposal and
+        design, the queries of signed addresses left out.
     :param values: the columns of ``enerflo.submissions`` that the payload fills.
     :param sources: by column, the path in the payload where the value was found.
     """
@@ -41,8 +45,9 @@ class Submission:
 def read_submission(body: Body) -> Submission:
     """Return the design that a payload holds.
 
-    The same signed version gives the same ``content_hash`` in ``projectSubmitted`` and ``projectReceived``;
-    a version that was signed again has another one, even when it says the same.
+    The same signed version gives the same ``content_hash`` in ``projectSubmitted`` and ``projectReceived``.
+    One that was signed again has another as soon as a word differs, such as the address of the signed
+    contract. A payload that says the same in every word is taken for a copy: it has no time and no number.
 
     :raises BadRecordError: it names no deal, or a value is nonsense.
     """
@@ -67,13 +72,19 @@ def read_submission(body: Body) -> Submission:
     adders = _adders(body)
     found["adders"] = (adders, f"{_PRICING}.calculatedSystemAdders, calculatedValueAdders")
     values = {column: value for column, (value, _) in found.items()}
-    identity = [deal_id, at(body, "payload.proposal.id"), at(body, "payload.design.id"), values]
     return Submission(
         deal_id=deal_id,
-        content_hash=content_hash(msgspec.json.encode(identity, order="deterministic")),
+        content_hash=_digest(body, deal_id),
         values=values,
         sources={column: path for column, (value, path) in found.items() if value not in (None, [])},
     )
+
+
+def _digest(body: Body, deal_id: str) -> str:
+    """Return the digest of the version: the same for both events, however its file addresses are signed."""
+    said = {name: at(body, f"payload.{name}") for name in _VERSION}
+    said["deal"] = {**said["deal"], "id": deal_id}
+    return content_hash(stable_bytes(msgspec.json.encode(said, order="deterministic")))
 
 
 def _objects(body: Body, path: str) -> list[Body]:
@@ -145,9 +156,9 @@ def _address(body: Body, found: dict[str, tuple[Any, str]]) -> None:
         found[column] = (text(address, name), f"{_ADDRESS}.{name}")
     code = address.get("postalCode")
     zip_code = text(address, "postalCode")
-    if isinstance(code, int) and zip_code:
+    if isinstance(code, int | float) and code == int(code):
         # A number has lost its leading zeros (REFERENCE.md §10).
-        zip_code = zip_code.zfill(_ZIP_LENGTH)
+        zip_code = str(int(code)).zfill(_ZIP_LENGTH)
     found["postal_code"] = (zip_code, f"{_ADDRESS}.postalCode")
 
 

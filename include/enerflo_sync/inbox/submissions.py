@@ -24,7 +24,8 @@ def keep_submissions(
 ) -> list[tuple[Waiting, BadRecordError]]:
     """Store the designs of those events that hold one, in the caller's transaction.
 
-    A version that is there already stays as it was first seen: the newest is the one seen last.
+    A version that is there already stays as it was first seen, and the newest is the one first seen last. A
+    version whose payload comes late, after a newer one's, and was never seen before, counts as the newer one.
 
     :param install_id: the install that belongs to the deal, where Enerflo told it.
     :return: events whose design is nonsense, and why.

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Container, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
 
 import msgspec
 import psycopg
@@ -33,11 +34,16 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int | None], None]
 
+_KNOWN = """
+/* enerflo-sync inbox: which events are known */
+select event_id from sync.webhook_events where account = %(account)s and event_id = any(%(ids)s::text[])
+"""
 _COUNT_COPIES = """
 /* enerflo-sync inbox: further copies of known events */
 update sync.webhook_events e set copies = e.copies + s.copies,
     -- Told once more after its record was read: the record may have moved and the words be the same.
-    state = case when e.state = 'applied' and s.received_at > e.applied_at then 'received' else e.state end
+    state = case when e.state = 'applied' and s.received_at > e.applied_at then 'received' else e.state end,
+    attempts = case when e.state = 'applied' then 0 else e.attempts end
 from unnest(%(ids)s::text[], %(copies)s::bigint[], %(received)s::timestamptz[])
      as s (event_id, copies, received_at)
 where e.account = %(account)s and e.event_id = s.event_id
@@ -157,16 +163,20 @@ class TakeIn:
         """Store a batch's events, and return the state of each that was there before."""
         if not batch.events:
             return {}
-        values = {
-            "account": self._account,
-            "ids": list(batch.events),
-            "copies": [told.copies for told in batch.events.values()],
-            "received": [told.received_at for told in batch.events.values()],
-        }
-        known = dict(driver_connection(self._connection).execute(_COUNT_COPIES, values).fetchall())
-        block = _without(batch, known) if known else batch.block
-        if block.rows:
-            send(self._connection, webhook_events.fullname, COLUMNS, block)
+        driver = driver_connection(self._connection)
+        values: dict[str, Any] = {"account": self._account, "ids": list(batch.events)}
+        there = [event_id for (event_id,) in driver.execute(_KNOWN, values)]
+        if not there:
+            send(self._connection, webhook_events.fullname, COLUMNS, batch.block)
+            return {}
+        told = [batch.events[event_id] for event_id in there]
+        values["ids"] = there
+        values["copies"] = [one.copies for one in told]
+        values["received"] = [one.received_at for one in told]
+        known = dict(driver.execute(_COUNT_COPIES, values).fetchall())
+        fresh = _without(batch, known)
+        if fresh.rows:
+            send(self._connection, webhook_events.fullname, COLUMNS, fresh)
         return known
 
     def _remember(self, files: dict[str, list[str]]) -> str:

@@ -39,7 +39,7 @@ _any = msgspec.json.Decoder(msgspec.Raw)
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
-class Document(msgspec.Struct, frozen=True):
+class Document(msgspec.Struct, frozen=True, gc=False):
     """One event as it lay in a file.
 
     :param position: its place in the file, from 0: the element of an array, the line of JSON lines.
@@ -56,7 +56,7 @@ class Document(msgspec.Struct, frozen=True):
     nul_removed: bool = False
 
 
-class Problem(msgspec.Struct, frozen=True):
+class Problem(msgspec.Struct, frozen=True, gc=False):
     """A part of a file that is no event.
 
     :param reason: a stable word such as ``not_json``.
@@ -74,6 +74,9 @@ def unpack(data: bytes, *, most_file: int, most_event: int) -> Iterator[Document
     :param most_file: bytes that a compressed file may have when it is unpacked.
     :param most_event: bytes that one event may have.
     """
+    if (usual := _usual(data, most_event)) is not None:
+        yield usual
+        return
     position = -1
     try:
         data = _plain(data, most_file)
@@ -88,6 +91,17 @@ def unpack(data: bytes, *, most_file: int, most_event: int) -> Iterator[Document
         return
     if position < 0:
         yield Problem(0, "no_event_in_it", data[:_KEPT])
+
+
+def _usual(data: bytes, most: int) -> Document | None:
+    """Return the one raw event that most files are, None for any other form: a third of the work."""
+    if data[:1] != b"{" or len(data) > most or b"u0000" in data:
+        return None
+    try:
+        value, canonical = _decoded(data)
+    except BadRecordError:
+        return None
+    return None if _is_envelope(value) else Document(0, value, canonical)
 
 
 def _plain(data: bytes, most: int) -> bytes:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.fingerprint import content_hash, decode, raw_hash, stable_bytes
+from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Part, Resource, Row
 from enerflo_sync.mirror.tally import Tally
@@ -77,6 +78,8 @@ class Batch:
     versions: list[Row] = field(default_factory=list)
     # The two above, ready to be sent.
     blocks: list[Block] = field(default_factory=list)
+    # The only record told more of itself than the list by which the mirror knows it.
+    own_answer: bool = False
 
 
 class Intake:
@@ -95,6 +98,20 @@ class Intake:
     ) -> Batch:
         """Bring ``records`` in, in the caller's transaction, and return what became of them."""
         return self.store(connection, self.prepare(connection, records, observation))
+
+    def take_own_answer(
+        self, connection: sa.Connection, raw: bytes | memoryview, observation: Observation
+    ) -> Batch:
+        """Bring in one record that was read by itself, in the caller's transaction.
+
+        As :meth:`take`. Where the list tells less than the record itself, the record's row is written only
+        when a visible column differs, and its bytes are not compared with the list's (:mod:`.own_answer`).
+        """
+        batch = self.prepare(connection, [raw], observation)
+        batch.own_answer = bool(batch.changed) and tells_more_than_its_list(
+            connection, self.resource, observation.account, batch.changed[0]
+        )
+        return self.store(connection, batch)
 
     def store(self, connection: sa.Connection, batch: Batch) -> Batch:
         """Write a prepared batch and return it with its tally completed.
@@ -264,14 +281,21 @@ class Intake:
         new = batch.all_new
         columns = (*own.columns, *SEEN, "raw_hash", *(("content_hash",) * self.resource.keeps_versions))
         own_block, *contents, versions = batch.blocks
-        merged = merge(connection, own.table, columns, own_block, believed_new=new)
+        if batch.own_answer:
+            merged = merge_own_answer(connection, self.resource, columns, own_block)
+        else:
+            merged = merge(connection, own.table, columns, own_block, believed_new=new)
         if versions.rows:
             append(connection, install_versions, VERSION_COLUMNS, versions, believed_new=new)
         # Where all records are new, none of them can have lost a row that it listed before.
         new = new and merged.inserted == len(batch.changed)
         told = set(batch.changed).difference(batch.untold)
+        of_parts = 0
         for part, block in zip(contained, contents, strict=True):
-            self._merge_part(connection, part, block, told, batch.observation, believed_new=new)
+            of_parts += self._merge_part(connection, part, block, told, batch.observation, believed_new=new)
+        if batch.own_answer:
+            # Its row may stand as it was while what belongs to it changed.
+            return min(1, merged.written + of_parts)
         return merged.written
 
     def _bear_witness(self, connection: sa.Connection, batch: Batch) -> None:

@@ -118,6 +118,7 @@ submissions = Table(
     metadata,
     _required("account"),
     _required("deal_id"),
+    # Of all that a payload says of deal, customer, proposal and design: one signed version is one row.
     _required("content_hash"),
     _required("event"),
     Column("install_id", BigInteger),

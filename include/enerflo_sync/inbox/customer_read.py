@@ -1,0 +1,76 @@
+"""The read of one customer: the list's row where it can be found, else whatever is said of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.customers import read_customer, search_customers
+from enerflo_sync.enerflo.failures import PermissionRefusedError
+from enerflo_sync.errors import NotFoundError
+from enerflo_sync.inbox.answers import Answer, record_id_of, same_record
+from enerflo_sync.inbox.event import Body
+from enerflo_sync.inbox.payloads import customer_of, search_words, words_of
+from enerflo_sync.mirror.customers import CUSTOMERS
+
+log = logging.getLogger(__name__)
+
+
+def read_customer_of(client: EnerfloClient, key: str, bodies: Sequence[Body]) -> Answer:
+    """Return what Enerflo says of a customer now.
+
+    The list's rows are the mirror's form, and it is searched by words only. Those of a payload may be old;
+    Enerflo's own answer about the customer has those of today, and speaks itself where they find nobody.
+
+    :param key: the v1 number, or the v2 uuid.
+    :param bodies: the events about the customer, oldest first.
+    :raises NotFoundError: there is no such customer.
+    :raises BadRecordError: the answer is not the customer who was asked for.
+    """
+    row = _listed(client, key, search_words(key, bodies))
+    if row is not None:
+        return Answer([(CUSTOMERS, [row])])
+    itself = _itself(client, key)
+    if itself is None:
+        said = [record for body in bodies if (record := customer_of(body)) is not None]
+        return Answer([], [(CUSTOMERS, said[-1:])])
+    row = _listed(client, str(CUSTOMERS.record_id(itself)), words_of(itself))
+    if row is not None:
+        return Answer([(CUSTOMERS, [row])])
+    return Answer([], [(CUSTOMERS, [itself])], said_by="the customer's own record")
+
+
+def _listed(client: EnerfloClient, key: str, all_words: Iterable[str]) -> bytes | None:
+    """Return the list's row of a customer, None where none of the words finds it."""
+    for words in all_words:
+        for raw in search_customers(client, words):
+            if _is_customer(bytes(raw), key, words):
+                return bytes(raw)
+    return None
+
+
+def _is_customer(raw: bytes, key: str, words: str) -> bool:
+    if key.isdigit():
+        return record_id_of(CUSTOMERS, raw) == int(key)
+    # Searched by the uuid itself: the row names it among its integrations.
+    return words == key and key.encode() in raw.lower()
+
+
+def _itself(client: EnerfloClient, key: str) -> bytes | None:
+    """Return Enerflo's answer about one customer; None where it gives none for a v1 number.
+
+    Some keys may read a customer by its uuid, which tells the number at least (REFERENCE.md §13.7).
+    """
+    try:
+        itself = read_customer(client, key)
+    except PermissionRefusedError:
+        if not key.isdigit():
+            raise NotFoundError("no customer is found by this id.", where="GET /api/v1/customers") from None
+        log.info("customer_not_readable id=%s", key)
+        return None
+    if key.isdigit() and record_id_of(CUSTOMERS, itself) is None:
+        # The form of this answer is not documented (REFERENCE.md §14): one without a number tells nothing.
+        log.info("customer_answer_without_id id=%s", key)
+        return None
+    return same_record(CUSTOMERS, itself, key if key.isdigit() else None)
