@@ -21,7 +21,7 @@ from tests.simulation.process import End
 from tests.simulation.run import MEMORY, run_seed
 from tests.simulation.world import SimulatedDay
 
-SEEDS = 100
+SEEDS = 200
 HOURS = 1.0
 
 

@@ -93,11 +93,17 @@ def add_api_calls(
     connection: sa.Connection, account: str, hour: datetime, calls: Mapping[str, Mapping[str, float]]
 ) -> None:
     """Add a run's calls to the counters of its hour, by endpoint (no ids in it, so a few rows an hour)."""
-    for endpoint, counts in calls.items():
-        statement = insert(api_calls).values(account=account, endpoint=endpoint, hour=hour, **counts)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["account", "endpoint", "hour"],
-                set_={name: api_calls.c[name] + statement.excluded[name] for name in counts},
-            )
+    if not calls:
+        return
+    rows = [
+        {"account": account, "endpoint": endpoint, "hour": hour, **counts}
+        for endpoint, counts in sorted(calls.items())
+    ]
+    statement = insert(api_calls).values(rows)
+    counted = [column.name for column in api_calls.columns if not column.primary_key]
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["account", "endpoint", "hour"],
+            set_={name: api_calls.c[name] + statement.excluded[name] for name in counted},
         )
+    )
