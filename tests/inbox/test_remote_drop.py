@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+import s3fs
 from moto.server import ThreadedMotoServer
 
 from enerflo_sync.errors import ConfigurationError
@@ -37,6 +38,8 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.delenv("AWS_PROFILE", raising=False)
+    # fsspec keeps one store per set of arguments, with the address that was set when it was made.
+    s3fs.S3FileSystem.clear_instance_cache()
     return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
 
 

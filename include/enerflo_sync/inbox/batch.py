@@ -30,7 +30,7 @@ COLUMNS = (
     *("account", "event_id", "event", "install_id", "deal_id", "content_hash", "received_at", "source_uri"),
     *("state", "record", "reason", "copies", "body"),
 )
-_STATE, _COPIES, _RECEIVED = (COLUMNS.index(name) for name in ("state", "copies", "received_at"))
+_STATE, _COPIES = COLUMNS.index("state"), COLUMNS.index("copies")
 EVENT_ID_LENGTH = 32
 # So many parts of one file that are no events stand in quarantine one by one.
 MOST_PROBLEMS = 100
@@ -57,7 +57,7 @@ class Move(msgspec.Struct, frozen=True, gc=False):
 
 
 class Told(NamedTuple):
-    """An event of a batch: the state it begins in, how often the batch has it, and when it came."""
+    """An event of a batch: the state it begins in, how often the batch has it, and when it came last."""
 
     begins: EventState
     copies: int
@@ -70,7 +70,7 @@ class FileBatch:
 
     :param began: when its reading began: nothing in it is taken to have arrived later.
     :param moves: every file that may leave the drop once this batch is committed.
-    :param fresh: of the files that are new: address, digest and address in the archive.
+    :param fresh: of the files that are new: address, digest with time of writing, address in the archive.
     :param block: the distinct events in them, as rows of :data:`COLUMNS`, one line each.
     :param events: the same events by their ids, in the same order.
     """
@@ -85,6 +85,7 @@ class FileBatch:
     block: Block = field(default_factory=lambda: Block(b"", 0))
     events: dict[str, Told] = field(default_factory=dict)
     _rows: dict[str, list[Any]] = field(default_factory=dict)
+    _latest: dict[str, datetime] = field(default_factory=dict)
 
 
 class Reader:
@@ -132,13 +133,14 @@ class Reader:
         rows = batch._rows
         batch.block = encode(self._connection, list(rows.values()))
         batch.events = {
-            event_id: Told(row[_STATE], row[_COPIES], row[_RECEIVED]) for event_id, row in rows.items()
+            event_id: Told(row[_STATE], row[_COPIES], batch._latest[event_id])
+            for event_id, row in rows.items()
         }
-        batch._rows = {}
+        batch._rows, batch._latest = {}, {}
         return batch
 
     def _sort_out(self, batch: FileBatch, content: Content) -> None:
-        digest = raw_hash(content.data).hex()
+        digest = f"{raw_hash(content.data).hex()} {content.modified_at.timestamp()}"
         light = Content(content.file, b"", content.modified_at, content.identity, content.too_large)
         key = content.file.key
         known = self._taken.get(key)
@@ -149,7 +151,7 @@ class Reader:
         batch.moves.append(Move(light, archive_uri))
         batch.fresh[key] = [digest, archive_uri]
         if content.too_large:
-            self.reject(batch, "file_too_large", content.data, archive_uri)
+            self.reject(batch, "file_too_large", content.data, archive_uri, mark=repr(content.identity))
             return
         self._take_all(batch, content, archive_uri)
 
@@ -162,7 +164,7 @@ class Reader:
                 self.take(batch, part, content.modified_at, archive_uri)
         further = problems - MOST_PROBLEMS
         if further > 0:
-            self.reject(batch, "further_problems_in_the_file", b"", archive_uri)
+            self.reject(batch, "further_problems_in_the_file", b"", archive_uri, mark=archive_uri)
             batch.tally.read += further - 1
             batch.tally.quarantined += further - 1
 
@@ -173,18 +175,19 @@ class Reader:
         """
         uri = f"{source_uri}#{part.position}" if part.position else source_uri
         if isinstance(part, Problem):
-            self.reject(batch, part.reason, part.payload, uri)
+            self.reject(batch, part.reason, part.payload, uri, part.mark)
             return
         batch.tally.read += 1
         if part.nul_removed:
             batch.tally.because("notice", "nul_removed")
         digest = content_hash(part.canonical)
         event_id = digest[:EVENT_ID_LENGTH]
+        received = min(part.received_at or arrived, batch.began)
+        batch._latest[event_id] = max(batch._latest.get(event_id, received), received)
         row = batch._rows.get(event_id)
         if row is not None:
             row[_COPIES] += 1
             return
-        received = min(part.received_at or arrived, batch.began)
         known = identify(part.body, self._limits.ignored)
         if known.trouble is not None:
             key = {"event_id": event_id}
@@ -194,17 +197,26 @@ class Reader:
             *(known.state, known.record, known.reason, 1, part.canonical.decode()),
         ]
 
-    def reject(self, batch: FileBatch, reason: str, payload: bytes, uri: str) -> None:
-        """Put a part aside that is no event at all."""
+    def reject(self, batch: FileBatch, reason: str, payload: bytes, uri: str, mark: str = "") -> None:
+        """Put a part aside that is no event at all.
+
+        :param mark: tells it from others of the same beginning, where only that is kept.
+        """
         batch.tally.read += 1
         batch.tally.quarantined += 1
-        _put_aside(batch, "file", BadRecordError(reason), payload, uri, None)
+        _put_aside(batch, "file", BadRecordError(reason), payload, uri, None, mark)
 
 
 def _put_aside(
-    batch: FileBatch, kind: str, error: BadRecordError, payload: bytes, uri: str, key: dict[str, str] | None
+    batch: FileBatch,
+    kind: str,
+    error: BadRecordError,
+    payload: bytes,
+    uri: str,
+    key: dict[str, str] | None,
+    mark: str = "",
 ) -> None:
     table = webhook_events.name if key else None
-    item = Rejected(kind, error.what, error.field, payload, uri, table_name=table, key=key)
+    item = Rejected(kind, error.what, error.field, payload, uri, table_name=table, key=key, mark=mark)
     batch.rejected.append(item)
     batch.tally.because("quarantined", item.described)

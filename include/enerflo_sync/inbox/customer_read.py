@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.customers import read_customer, search_customers
 from enerflo_sync.enerflo.failures import PermissionRefusedError
 from enerflo_sync.errors import NotFoundError
-from enerflo_sync.inbox.answers import Answer, record_id_of, same_record
+from enerflo_sync.inbox.answers import Answer, given, record_id_of, same_record
 from enerflo_sync.inbox.event import Body
 from enerflo_sync.inbox.payloads import customer_of, search_words, words_of
 from enerflo_sync.mirror.customers import CUSTOMERS
@@ -44,7 +45,8 @@ def read_customer_of(client: EnerfloClient, key: str, bodies: Sequence[Body]) ->
 def _listed(client: EnerfloClient, key: str, all_words: Iterable[str]) -> bytes | None:
     """Return the list's row of a customer, None where none of the words finds it."""
     for words in all_words:
-        for raw in search_customers(client, words):
+        found = given(partial(search_customers, client, words))
+        for raw in found or ():
             if _is_customer(bytes(raw), key, words):
                 return bytes(raw)
     return None

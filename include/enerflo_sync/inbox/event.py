@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,9 @@ from enerflo_sync.enerflo.ids import integer_id, uuid_id
 from enerflo_sync.errors import BadRecordError
 
 Body = Mapping[str, Any]
+
+# Anything else may be text that somebody wrote, and names are shown unmasked.
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
 class Subject(StrEnum):
@@ -87,7 +91,7 @@ def event_name(body: Body) -> str:
     for field in ("webhook_event", "event"):
         name = body.get(field)
         if isinstance(name, str) and name.strip():
-            if len(name) > 100 or not name.isprintable():
+            if _NAME.fullmatch(name.strip()) is None:
                 raise BadRecordError("bad_event_name", field=field)
             return name.strip()
     raise BadRecordError("missing_event_name", field="webhook_event")

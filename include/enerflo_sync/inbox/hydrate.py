@@ -18,8 +18,10 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.enerflo.statuses import read_status_rows
 from enerflo_sync.errors import (
     BadRecordError,
+    ConfigurationError,
     ContractDriftError,
     FatalError,
     NotFoundError,
@@ -36,6 +38,7 @@ from enerflo_sync.mirror.intake import Batch, Observation
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.sweep import SMALLEST_SHRINK
 from enerflo_sync.mirror.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -54,11 +57,13 @@ class HydrateOptions:
 
     :param most: records read; what is left is taken up by the next run.
     :param not_found_for: how long a record that Enerflo does not know, and we neither, is asked for again.
+    :param shrink_guard: share of the known installs that 404s may mark deleted in one run.
     :param component_keys: where a change order's components stand.
     """
 
     most: int = 1_500
     not_found_for: timedelta = timedelta(hours=1)
+    shrink_guard: float = 0.2
     component_keys: ComponentKeys = ComponentKeys()  # noqa: RUF009 - frozen
 
 
@@ -73,6 +78,7 @@ class Hydration:
         clock: Clock,
         options: HydrateOptions,
     ) -> None:
+        self._client = client
         self._connection = connection
         self._account = run.account
         self._run = run
@@ -80,6 +86,8 @@ class Hydration:
         self._options = options
         self._reads = Reads(client, connection, run.account, options.component_keys)
         self._failed_in_a_row = 0
+        self._buried = 0
+        self._most_buried: int | None = None
 
     def run(self, progress: Progress, only: list[str] | None = None) -> None:
         """Read what the waiting events ask for, within the account's request budget.
@@ -166,7 +174,8 @@ class Hydration:
             self._quarantine([event], error.what, error.field)
         troubled = {event.event_id for event, _ in bad}
         good = [event for event in served if event.event_id not in troubled]
-        mark_applied(self._connection, self._account, good, self._clock.now(), install_id)
+        now = self._clock.now()
+        mark_applied(self._connection, self._account, good, now, observation.observed_at, install_id)
         self._run.notice("events", "applied", len(good))
 
     def _not_there(self, need: Need, pending: Pending, observed_at: datetime) -> None:
@@ -174,7 +183,13 @@ class Hydration:
         events = pending.by_need[need]
         self._failed_in_a_row = 0
         with self._connection.begin():
+            is_known = self._reads.knows(need)
+        if is_known and not self._may_bury():
+            self._put_off(need, pending, "more records are gone than is believed at once")
+            return
+        with self._connection.begin():
             known, buried = self._reads.bury(need, observed_at)
+            self._buried += buried
             if known:
                 self._finish(pending.served(need), self._observation(events, observed_at), None)
         if known:
@@ -188,6 +203,25 @@ class Hydration:
             put_off(self._connection, self._account, soon, now, "not_found")
         self._run.notice("events", "waiting, Enerflo does not know the record yet", len(soon))
         pending.dismiss(need)
+
+    def _may_bury(self) -> bool:
+        """Return whether a 404 may count: Enerflo answers at this address, and not all is gone at once.
+
+        :raises ConfigurationError: not even the statuses are there: the address is wrong.
+        """
+        if self._most_buried is None:
+            try:
+                read_status_rows(self._client)
+            except NotFoundError:
+                raise ConfigurationError(
+                    "Enerflo's address answers 404 to everything.",
+                    where="accounts.base_url, or the host of the Enerflo connection",
+                    next_step="Correct it: https://enerflo.io. Nothing was deleted, and the events wait.",
+                ) from None
+            with self._connection.begin():
+                known = self._reads.known_installs()
+            self._most_buried = max(SMALLEST_SHRINK, round(self._options.shrink_guard * known))
+        return self._buried < self._most_buried
 
     def _put_off(self, need: Need, pending: Pending, reason: str) -> None:
         events = pending.dismiss(need)

@@ -7,12 +7,13 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
 from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop
 from enerflo_sync.inbox.hydrate import HydrateOptions, Hydration
@@ -84,9 +85,7 @@ def ingest(
             if client is not None and options.hydrate:
                 Hydration(client, connection, run, clock, options.hydration).run(tell)
             if options.keep_archive is not None:
-                run.notice(
-                    "files", "archived, deleted by age", drop.expire(clock.now() - options.keep_archive)
-                )
+                _expire(drop, clock.now() - options.keep_archive, run)
     return run.report
 
 
@@ -104,3 +103,12 @@ def alone(engine: sa.Engine, account: str) -> Iterator[None]:
         finally:
             session.execute(sa.text("select pg_advisory_unlock(hashtextextended(:key, 0))"), key)
             session.execute(sa.text("reset lock_timeout"))
+
+
+def _expire(drop: Drop, before: datetime, run: Run) -> None:
+    try:
+        gone = drop.expire(before)
+    except (OSError, EnerfloSyncError) as error:
+        run.incomplete("files", f"old archived ones cannot be deleted: {type(error).__name__}")
+    else:
+        run.notice("files", "archived, deleted by age", gone)

@@ -23,6 +23,9 @@ from enerflo_sync.inbox.drop import (
     storable,
 )
 
+# Folders within folders that are looked into: gateways write by date, four or five deep.
+MOST_FOLDERS = 32
+
 
 class LocalDrop:
     """Files below a folder, moved by rename.
@@ -77,6 +80,8 @@ class LocalDrop:
                 yield DropFile(prefix + name, f"{folder}/{name}")
                 continue
             try:
+                if prefix.count("/") >= MOST_FOLDERS:
+                    raise OSError(errno.ELOOP, "")
                 found = self._listed(f"{folder}/{name}")
             except FileNotFoundError:
                 continue
@@ -118,7 +123,11 @@ class LocalDrop:
                 archived_uri = distinct_name(self._flat(archived_uri), content)
             elif os.access(archived_uri, os.F_OK):
                 archived_uri = distinct_name(archived_uri, content)
-            _rename(source, archived_uri)
+            if _rename(source, archived_uri) != content.identity:
+                # Another file took the name within the moment: nobody has read it, so it goes back.
+                os.link(archived_uri, source)
+                os.unlink(archived_uri)
+                return "it was replaced after it was read"
         except FileNotFoundError:
             return None if os.path.lexists(archived_uri) else "it vanished before it could be moved"
         except OSError as error:
@@ -186,19 +195,28 @@ def _age(entry: os.DirEntry[str]) -> float:
         return float("inf")
 
 
-def _rename(source: str, target: str) -> None:
+def _rename(source: str, target: str) -> object:
+    """Move a file and return the identity of what was moved."""
     try:
         os.rename(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        # Another file system: under a temporary name first, so that a kill leaves no half file there.
-        halfway = f"{os.path.dirname(target)}/.{os.path.basename(target)}.moving"
-        shutil.copy2(source, halfway)
-        with open(halfway, "rb") as copied:
-            os.fsync(copied.fileno())
-        os.rename(halfway, target)
+        return _copy_over(source, target)
+    return _identity(os.stat(target))
+
+
+def _copy_over(source: str, target: str) -> object:
+    """Move a file to another file system, under a temporary name first: a kill leaves no half file there."""
+    halfway = f"{os.path.dirname(target)}/.{os.path.basename(target)}.moving"
+    before = _identity(os.stat(source))
+    shutil.copy2(source, halfway)
+    with open(halfway, "rb") as copied:
+        os.fsync(copied.fileno())
+    os.rename(halfway, target)
+    if _identity(os.stat(source)) == before:
         os.unlink(source)
+    return before
 
 
 def _in_words(error: OSError) -> str:

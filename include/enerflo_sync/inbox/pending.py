@@ -21,7 +21,7 @@ LONGEST_WAIT = timedelta(minutes=15)
 
 _WAITING = sa.text("""
 /* enerflo-sync inbox: events that wait for their record */
-select event_id, event, record, greatest(received_at, applied_at) as received_at, source_uri, attempts
+select event_id, event, record, greatest(received_at, read_at) as received_at, source_uri, attempts
 from sync.webhook_events
 where account = :account and state = 'received'
   and case when :some then event_id = any(cast(:only as text[]))
@@ -34,7 +34,7 @@ order by received_at, event_id limit :most
 class Waiting:
     """One event in state ``received``.
 
-    :param received_at: when it arrived; of one that came once more after it was applied, when it was applied.
+    :param received_at: when it arrived; of one that came once more, when its record was read before.
     """
 
     event_id: str
@@ -69,11 +69,12 @@ class Pending:
         pending = cls()
         values = {"account": account, "now": now, "most": MOST_EVENTS, "some": only is not None}
         for row in connection.execute(_WAITING, {**values, "only": list(only or ())}):
-            kind = KINDS[row.event]
+            # A name of a newer release, after a step back: its record is known all the same.
+            kind = KINDS.get(row.event)
             event = Waiting(
                 row.event_id,
                 row.event,
-                kind.needs(row.record),
+                kind.needs(row.record) if kind is not None else (Need.of(row.record),),
                 row.received_at,
                 row.source_uri,
                 row.attempts,
@@ -117,9 +118,13 @@ def mark_applied(
     account: str,
     events: Iterable[Waiting],
     now: datetime,
+    read_at: datetime,
     install_id: int | None = None,
 ) -> None:
-    """Mark events applied, in the transaction that stored what they asked for."""
+    """Mark events applied, in the transaction that stored what they asked for.
+
+    :param read_at: when the read of their record began.
+    """
     ids = [event.event_id for event in events]
     if not ids:
         return
@@ -130,6 +135,7 @@ def mark_applied(
         .values(
             state=EventState.APPLIED,
             applied_at=now,
+            read_at=read_at,
             reason=None,
             next_attempt_at=None,
             install_id=sa.func.coalesce(table.install_id, install_id),

@@ -15,6 +15,7 @@ from enerflo_sync.enerflo.change_orders import read_change_order, read_install_c
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.installs import find_install, read_install
 from enerflo_sync.enerflo.notes import read_install_notes, walk_notes
+from enerflo_sync.errors import ContractDriftError, NotFoundError
 from enerflo_sync.inbox.answers import Answer, Records, given, record_id_of, same_record
 from enerflo_sync.inbox.customer_read import read_customer_of
 from enerflo_sync.inbox.event import Need, Subject
@@ -112,7 +113,13 @@ class Reads:
         if self._notes_walked_from is not None and self._notes_walked_from <= since:
             return []
         walk = walk_notes(self._client, created_after=since)
-        rows = [bytes(row) for page in walk for row in page.records]
+        try:
+            rows = [bytes(row) for page in walk for row in page.records]
+        except NotFoundError:
+            # That says nothing about the install whose notes were asked for.
+            raise ContractDriftError(
+                "there is no list of notes.", where="GET /api/v3/installs/notes"
+            ) from None
         self._notes_walked_from = since
         return rows
 
@@ -217,6 +224,17 @@ class Reads:
         if resource is None or record_id is None:
             return False, 0
         return True, bury(self._connection, resource, self._account, record_id, observed_at)
+
+    def knows(self, need: Need) -> bool:
+        """Return whether the mirror holds the record, in the caller's transaction."""
+        return self._known_record(need)[1] is not None
+
+    def known_installs(self) -> int:
+        """Return how many live installs the mirror holds."""
+        query = sa.select(sa.func.count()).where(
+            installs.c.account == self._account, installs.c.deleted_at.is_(None)
+        )
+        return self._connection.scalar(query) or 0
 
     def _known_record(self, need: Need) -> tuple[Resource | None, int | None]:
         resource: Resource = CUSTOMERS if need.subject is Subject.CUSTOMER else INSTALLS

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from fsspec.core import url_to_fs
 
-from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.inbox.drop import (
     Content,
     DropFile,
@@ -20,8 +23,8 @@ from enerflo_sync.inbox.drop import (
     refuse_archive_inside,
 )
 
-# Objects read in one go: enough to hide a store's latency, few enough to bound memory.
-_TOGETHER = 64
+# Objects read at a time, to hide the store's latency; four times as many are held.
+_TOGETHER = 8
 _EXTRAS = {
     "s3": "s3",
     "s3a": "s3",
@@ -84,20 +87,35 @@ class RemoteDrop:
 
     def waiting(self) -> Iterator[DropFile]:
         """Yield the objects that are ready to be read, by name (:meth:`Drop.waiting`)."""
-        try:
+        with self._store_errors():
             found = self._fs.find(self._root, detail=True)
             if not found:
                 self._fs.invalidate_cache()
                 self._check_container()
-        except FileNotFoundError:
-            raise self._unusable("does not exist") from None
-        except PermissionError:
-            raise self._unusable("may not be listed with these credentials") from None
         newest = datetime.now(UTC) - self._settle
         for path in sorted(found):
             name = path.removeprefix(self._root).lstrip("/")
             if name and not is_temporary(name) and (not self._settle or _modified(found[path]) <= newest):
                 yield DropFile(name, f"{self._scheme}://{path}")
+
+    @contextmanager
+    def _store_errors(self) -> Iterator[None]:
+        """Say in our words what a storage library raises; they have no common base."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise self._unusable("does not exist") from None
+        except PermissionError:
+            raise self._unusable("may not be used with these credentials") from None
+        except Exception as error:
+            name = type(error).__name__
+            if "Credential" in name:
+                raise self._unusable("cannot be opened: no credentials are found") from None
+            raise RetriableError(
+                f"the store does not answer ({name}).",
+                where=self.uri,
+                next_step="Nothing was lost; run it again. If it stays, check the address and the network.",
+            ) from None
 
     def _check_container(self) -> None:
         """Tell an empty prefix, which object storage does not know from a missing one, from no bucket."""
@@ -112,10 +130,10 @@ class RemoteDrop:
 
     def read(self, files: Sequence[DropFile], limit: int) -> Iterator[Content | NotRead]:
         """Yield the content of each object (:meth:`Drop.read`)."""
-        for start in range(0, len(files), _TOGETHER):
-            some = files[start : start + _TOGETHER]
-            for file in some:
-                yield self._read(file, limit)
+        with ThreadPoolExecutor(_TOGETHER, "inbox-read") as readers:
+            for start in range(0, len(files), 4 * _TOGETHER):
+                some = files[start : start + 4 * _TOGETHER]
+                yield from readers.map(partial(self._read, limit=limit), some)
 
     def _read(self, file: DropFile, limit: int) -> Content | NotRead:
         path = self._fs._strip_protocol(file.uri)
@@ -125,14 +143,16 @@ class RemoteDrop:
             data = self._fs.cat_file(path, start=0, end=65_536) if large else self._fs.cat_file(path)
         except FileNotFoundError:
             return NotRead(file, "vanished", vanished=True)
-        except (OSError, ValueError) as error:
+        except Exception as error:
             return NotRead(file, type(error).__name__)
         return Content(file, data, _modified(about), _identity(about), too_large=large)
 
     def archive_name(self, content: Content, day: date) -> str:
         """Return where an object will be archived (:meth:`Drop.archive_name`)."""
         target = f"{self.archive_uri}/{dated_name(content, day)}"
-        return distinct_name(target, content) if self._fs.exists(self._path(target)) else target
+        with self._store_errors():
+            taken = self._fs.exists(self._path(target))
+        return distinct_name(target, content) if taken else target
 
     def _path(self, uri: str) -> str:
         path: str = self._fs._strip_protocol(uri)
@@ -157,7 +177,7 @@ class RemoteDrop:
             self._fs.rm_file(source)
         except FileNotFoundError:
             return None if self._fs.exists(target) else "it vanished before it could be moved"
-        except OSError as error:
+        except Exception as error:
             return type(error).__name__
         return None
 
@@ -165,11 +185,12 @@ class RemoteDrop:
         """Delete the archive's days that ended before ``before`` (:meth:`Drop.expire`)."""
         midnight = before.replace(hour=0, minute=0, second=0, microsecond=0)
         gone = 0
-        for path in self._fs.glob(f"{self._archive}/*/*/*"):
-            day = day_of(path)
-            if day is not None and day < midnight:
-                gone += len(self._fs.find(path))
-                self._fs.rm(path, recursive=True)
+        with self._store_errors():
+            for path in self._fs.glob(f"{self._archive}/*/*/*"):
+                day = day_of(path)
+                if day is not None and day < midnight:
+                    gone += len(self._fs.find(path))
+                    self._fs.rm(path, recursive=True)
         return gone
 
 

@@ -180,7 +180,9 @@ class RecordReplay:
         return Verdict(Outcome.REPLAYED, f"{wanted} was read again", settles=True)
 
     def _gone(self, wanted: Wanted, observed_at: datetime) -> Verdict:
-        """Take a 404 for what it is: evidence that the record is gone, and its item with it."""
+        """Take the 404 of a record's own endpoint as evidence that it is gone, and its item with it."""
+        if wanted.resource not in (INSTALLS, CUSTOMERS):
+            return Verdict(Outcome.NOT_FOUND, f"Enerflo does not show {wanted}; the next sweep decides")
         with self._connection.begin():
             buried = bury(self._connection, wanted.resource, self._account, wanted.record_id, observed_at)
         self._run.notice(wanted.resource.name, "deleted", buried)

@@ -41,9 +41,15 @@ select event_id from sync.webhook_events where account = %(account)s and event_i
 _COUNT_COPIES = """
 /* enerflo-sync inbox: further copies of known events */
 update sync.webhook_events e set copies = e.copies + s.copies,
-    -- Told once more after its record was read: the record may have moved and the words be the same.
-    state = case when e.state = 'applied' and s.received_at > e.applied_at then 'received' else e.state end,
-    attempts = case when e.state = 'applied' then 0 else e.attempts end
+    -- Told once more after its record was read, by clocks of whole seconds: the record may have moved and the
+    -- words be the same. One that nobody knew may be there by now.
+    state = case
+        when e.state = 'applied' and s.received_at > e.read_at - interval '1 second' then 'received'
+        when e.state = 'quarantined' and e.record is not null and s.received_at > e.received_at
+            then 'received'
+        else e.state end,
+    attempts = case when e.state = 'received' then e.attempts else 0 end,
+    next_attempt_at = case when e.state = 'received' then e.next_attempt_at end
 from unnest(%(ids)s::text[], %(copies)s::bigint[], %(received)s::timestamptz[])
      as s (event_id, copies, received_at)
 where e.account = %(account)s and e.event_id = s.event_id
@@ -102,7 +108,8 @@ class TakeIn:
                 _report(batch, run)
                 done += batch.files
                 progress("files", done, len(waiting))
-        self._done += [move_id for move_id, uris in left.items() if stuck.isdisjoint(uris)]
+        if not self._drop.unlisted:
+            self._done += [move_id for move_id, uris in left.items() if stuck.isdisjoint(uris)]
         if self._done:
             with self._connection.begin():
                 self._forget(len(self._done))

@@ -20,7 +20,7 @@ import msgspec
 
 from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.mirror.fingerprint import without_nul
+from enerflo_sync.mirror.fingerprint import raw_hash, without_nul
 
 # Real payloads nest about ten deep.
 MOST_LEVELS = 64
@@ -61,11 +61,19 @@ class Problem(msgspec.Struct, frozen=True, gc=False):
 
     :param reason: a stable word such as ``not_json``.
     :param payload: the bytes in question, cut after 64 KB.
+    :param mark: the digest of all of them, where they were cut.
     """
 
     position: int
     reason: str
     payload: bytes
+    mark: str = ""
+
+    @classmethod
+    def of(cls, position: int, reason: str, data: bytes) -> Problem:
+        """Return the problem with ``data``, of which the beginning is kept."""
+        mark = raw_hash(data).hex() if len(data) > _KEPT else ""
+        return cls(position, reason, data[:_KEPT], mark)
 
 
 def unpack(data: bytes, *, most_file: int, most_event: int) -> Iterator[Document | Problem]:
@@ -84,13 +92,13 @@ def unpack(data: bytes, *, most_file: int, most_event: int) -> Iterator[Document
             try:
                 yield from _open(position, text, most_event)
             except BadRecordError as error:
-                yield Problem(position, error.what, text[:_KEPT])
+                yield Problem.of(position, error.what, text)
     except BadRecordError as error:
         # The file as a whole, or what comes after the last element that could be told apart.
-        yield Problem(position + 1, error.what, data[:_KEPT])
+        yield Problem.of(position + 1, error.what, data)
         return
     if position < 0:
-        yield Problem(0, "no_event_in_it", data[:_KEPT])
+        yield Problem.of(0, "no_event_in_it", data)
 
 
 def _usual(data: bytes, most: int) -> Document | None:
@@ -225,7 +233,7 @@ def _open(position: int, text: bytes, most: int) -> Iterator[Document | Problem]
         if isinstance(item, dict):
             yield Document(position, item, _canonical.encode(item), received_at, nul_removed)
         else:
-            yield Problem(position, "not_an_object", msgspec.json.encode(item)[:_KEPT])
+            yield Problem.of(position, "not_an_object", msgspec.json.encode(item))
     if not items:
         raise BadRecordError("no_event_in_it")
 

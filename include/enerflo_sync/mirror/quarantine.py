@@ -25,6 +25,7 @@ class Rejected:
     :param reason: a stable word such as ``missing_id``.
     :param field: dotted path of the field that was wrong, ``""`` for the whole.
     :param key: the record's mirror key, where it is known.
+    :param mark: tells the input from others with the same ``payload``, where that is only its beginning.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Rejected:
     evidence_uri: str
     table_name: str | None = None
     key: Mapping[str, Any] | None = None
+    mark: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -45,7 +47,9 @@ class Rejected:
     def item_id(self) -> str:
         """Return the id that the same content with the same reason always gets."""
         digest = hashlib.sha256(self.payload)
-        digest.update("|".join((self.fingerprint, self.table_name or "")).encode())
+        digest.update(
+            "|".join((self.fingerprint, self.table_name or "", *filter(None, (self.mark,)))).encode()
+        )
         return digest.hexdigest()[:24]
 
     @property

@@ -11,8 +11,8 @@ from enerflo_sync.errors import ConfigurationError
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8099
-# Such an event still fits, with its envelope, into the 4 MiB of the inbox (webhooks.max_event_mb).
-DEFAULT_MAX_BYTES = 4_000_000
+# A JSON body of this size still fits, with its envelope, into the inbox's 4 MB (webhooks.max_event_mb).
+DEFAULT_MAX_BYTES = 3_900_000
 DEFAULT_SECRET_HEADER = "x-webhook-secret"  # noqa: S105 - a header's name
 DEFAULT_HMAC_HEADER = "x-hub-signature-256"
 

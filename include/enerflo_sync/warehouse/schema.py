@@ -332,6 +332,8 @@ webhook_events = _sync_table(
     _required("source_uri"),
     _required("state"),
     _time("applied_at"),
+    # When the read began whose answer serves the event: what is told after that is not in it.
+    _time("read_at"),
     Column("copies", BigInteger, nullable=False, server_default="1"),
     # Which record of the mirror it concerns: installs/123, deals/<uuid>, customers/45, customers/<uuid>.
     Column("record", Text),

@@ -49,6 +49,7 @@ def upgrade() -> None:
         sa.Column("source_uri", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("applied_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("read_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("copies", sa.BigInteger(), server_default="1", nullable=False),
         sa.Column("record", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
