@@ -24,7 +24,7 @@ def test_two_variables_are_enough() -> None:
     settings = read(GOOD)
     (hook,) = settings.hooks
     assert (hook.account, hook.drop_uri, hook.secrets, hook.hmac_keys) == ("default", "/drop", (SECRET,), ())
-    assert (settings.max_bytes, settings.secret_header) == (4_000_000, "x-webhook-secret")
+    assert (settings.max_bytes, settings.secret_header) == (3_900_000, "x-webhook-secret")
 
 
 def test_an_accounts_own_variable_comes_before_the_general_one() -> None:
