@@ -70,12 +70,11 @@ def print_run(report: RunReport, nothing: str = NOTHING_LISTED) -> None:
             f"  skipped {counts['skipped']:>5,}"
         )
     console.print(f"  {report.requests:,} requests")
-    for group, title in (
-        ("incomplete", "Not read whole"),
-        ("quarantined", "Put aside"),
-        ("notice", "Noticed"),
-    ):
+    for group, title in (("incomplete", "Not read whole"), ("quarantined", "Put aside")):
         for reason, count in sorted(report.reasons.get(group, {}).items()):
             console.print(f"  {title}: {escape(reason)}" + ("" if group == "incomplete" else f" ({count:,})"))
+    for name, counts in report.resources.items():
+        for reason, count in sorted(counts["reasons"].get("notice", {}).items()):
+            console.print(f"  Noticed, {name}: {escape(reason)} ({count:,})")
     if not report.read:
         console.print(f"  {nothing}")
