@@ -213,6 +213,7 @@ class Workplace:
             hydration=HydrateOptions(
                 most=settings.max_records,
                 not_found_for=timedelta(minutes=settings.not_found_minutes),
+                shrink_guard=self.config.poll.shrink_guard_percent / 100,
                 component_keys=ComponentKeys(**self.config.change_orders.model_dump()),
             ),
             keep_archive=None if settings.archive_days is None else timedelta(days=settings.archive_days),

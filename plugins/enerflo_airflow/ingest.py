@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from airflow.sdk import BaseOperator, Context
 
 from enerflo_airflow.notes import NOTE_KEY, ingest_note
-from enerflo_airflow.operators import changed_mirror, engine_run_id, noted_failure
+from enerflo_airflow.operators import changed_mirror, counts_of, engine_run_id, noted_failure
 
 if TYPE_CHECKING:
     from enerflo_sync.jobs import Workplace
@@ -50,18 +50,7 @@ class IngestDropOperator(BaseOperator):
         note = ingest_note(report)
         self.log.info("ingest_finished state=%s %s", report.state, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
-        return {
-            "account": report.account,
-            "run_id": report.run_id,
-            "state": str(report.state),
-            "read": report.read,
-            "applied": report.applied,
-            "unchanged": report.unchanged,
-            "quarantined": report.quarantined,
-            "skipped": report.skipped,
-            "requests": report.requests,
-            "mirror_changed": changed,
-        }
+        return counts_of(report, mirror_changed=changed)
 
 
 def _was_tried_before(place: Workplace, job: str, context: Context) -> bool:

@@ -107,7 +107,8 @@ class PollOptions(Options):
         20,
         ge=1,
         le=100,
-        description="A sweep that returns this much fewer records stops and deletes nothing.",
+        description="A sweep that returns this much fewer records stops and deletes nothing; events delete no"
+        " more than this within a day.",
     )
     resources: tuple[Annotated[PollResource, _Lax], ...] = Field(
         tuple(PollResource), strict=False, description="What is read.", min_length=1

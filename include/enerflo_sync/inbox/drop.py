@@ -27,8 +27,6 @@ _TEMPORARY = re.compile(
     r"(?:^|/)[._~#][^/]*|\.(?:tmp|temp|part|partial|filepart|crdownload|swp|swx|lock|writing)(?:[-~]\w*|\.\d+)?$|~$",
     re.IGNORECASE,
 )
-
-
 _PASSWORD = re.compile(r"//[^/@:]+:[^/@]*@")
 
 

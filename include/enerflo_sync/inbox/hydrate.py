@@ -18,15 +18,14 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
-from enerflo_sync.enerflo.statuses import read_status_rows
 from enerflo_sync.errors import (
     BadRecordError,
-    ConfigurationError,
     ContractDriftError,
     FatalError,
     NotFoundError,
     RetriableError,
 )
+from enerflo_sync.inbox.burial import Burial
 from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.pending import Pending, Waiting, mark_applied, put_off, quarantine_events
 from enerflo_sync.inbox.reads import Answer, Reads
@@ -38,7 +37,6 @@ from enerflo_sync.mirror.intake import Batch, Observation
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
-from enerflo_sync.mirror.sweep import SMALLEST_SHRINK
 from enerflo_sync.mirror.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -48,7 +46,7 @@ Progress = Callable[[str, int, int | None], None]
 # Reads that name one record, and the resource that it is of.
 _OWN = {Subject.INSTALL: INSTALLS, Subject.DEAL: INSTALLS, Subject.CUSTOMER: CUSTOMERS}
 # So many records in a row that could not be read mean that Enerflo does not answer: the rest waits.
-_GIVE_UP_AFTER = 3
+GIVE_UP_AFTER = 3
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,8 @@ class HydrateOptions:
 
     :param most: records read; what is left is taken up by the next run.
     :param not_found_for: how long a record that Enerflo does not know, and we neither, is asked for again.
-    :param shrink_guard: share of the known installs that 404s may mark deleted in one run.
+    :param shrink_guard: share of the known installs that may be deleted within a day before a 404 is not
+        believed.
     :param component_keys: where a change order's components stand.
     """
 
@@ -78,16 +77,14 @@ class Hydration:
         clock: Clock,
         options: HydrateOptions,
     ) -> None:
-        self._client = client
         self._connection = connection
         self._account = run.account
         self._run = run
         self._clock = clock
         self._options = options
         self._reads = Reads(client, connection, run.account, options.component_keys)
+        self._burial = Burial(client, connection, run.account, clock, options.shrink_guard)
         self._failed_in_a_row = 0
-        self._buried = 0
-        self._most_buried: int | None = None
 
     def run(self, progress: Progress, only: list[str] | None = None) -> None:
         """Read what the waiting events ask for, within the account's request budget.
@@ -99,7 +96,7 @@ class Hydration:
             pending = Pending.load(self._connection, self._account, self._clock.now(), only)
         needs = pending.needs()
         for done, need in enumerate(needs):
-            if done >= self._options.most or self._failed_in_a_row >= _GIVE_UP_AFTER:
+            if done >= self._options.most or self._failed_in_a_row >= GIVE_UP_AFTER:
                 break
             if need in pending.by_need:
                 self._serve(need, pending)
@@ -110,9 +107,9 @@ class Hydration:
         left = {event.event_id for events in pending.by_need.values() for event in events}
         if not left:
             return
-        why = "Enerflo does not answer" if self._failed_in_a_row >= _GIVE_UP_AFTER else "the next run's work"
+        why = "Enerflo does not answer" if self._failed_in_a_row >= GIVE_UP_AFTER else "the next run's work"
         self._run.notice("events", f"waiting, {why}", len(left))
-        if self._failed_in_a_row >= _GIVE_UP_AFTER:
+        if self._failed_in_a_row >= GIVE_UP_AFTER:
             self._run.incomplete("records", f"{why}; the events wait and are taken up later")
 
     def _serve(self, need: Need, pending: Pending) -> None:
@@ -181,20 +178,12 @@ class Hydration:
     def _not_there(self, need: Need, pending: Pending, observed_at: datetime) -> None:
         """Take a 404 as evidence of deletion for a known record, else as a reason to ask again."""
         events = pending.by_need[need]
+        with self._connection.begin():
+            known = self._reads.known_record(need)
+        if known is not None:
+            self._gone(need, known, pending, observed_at)
+            return
         self._failed_in_a_row = 0
-        with self._connection.begin():
-            is_known = self._reads.knows(need)
-        if is_known and not self._may_bury():
-            self._put_off(need, pending, "more records are gone than is believed at once")
-            return
-        with self._connection.begin():
-            known, buried = self._reads.bury(need, observed_at)
-            self._buried += buried
-            if known:
-                self._finish(pending.served(need), self._observation(events, observed_at), None)
-        if known:
-            self._run.notice(need.subject, "deleted", buried)
-            return
         now = self._clock.now()
         late = [event for event in events if now - event.received_at >= self._options.not_found_for]
         soon = [event for event in events if event not in late]
@@ -204,24 +193,23 @@ class Hydration:
         self._run.notice("events", "waiting, Enerflo does not know the record yet", len(soon))
         pending.dismiss(need)
 
-    def _may_bury(self) -> bool:
-        """Return whether a 404 may count: Enerflo answers at this address, and not all is gone at once.
-
-        :raises ConfigurationError: not even the statuses are there: the address is wrong.
-        """
-        if self._most_buried is None:
-            try:
-                read_status_rows(self._client)
-            except NotFoundError:
-                raise ConfigurationError(
-                    "Enerflo's address answers 404 to everything.",
-                    where="accounts.base_url, or the host of the Enerflo connection",
-                    next_step="Correct it: https://enerflo.io. Nothing was deleted, and the events wait.",
-                ) from None
-            with self._connection.begin():
-                known = self._reads.known_installs()
-            self._most_buried = max(SMALLEST_SHRINK, round(self._options.shrink_guard * known))
-        return self._buried < self._most_buried
+    def _gone(self, need: Need, known: tuple[Resource, int], pending: Pending, observed_at: datetime) -> None:
+        """Mark a known record deleted, and its events applied, where the 404 is believed."""
+        try:
+            believed = self._burial.is_believed()
+        except RetriableError as error:
+            self._failed_in_a_row += 1
+            self._put_off(need, pending, f"could not be read: {type(error).__name__}")
+            return
+        self._failed_in_a_row = 0
+        if not believed:
+            self._put_off(need, pending, "more records are gone than is believed at once")
+            return
+        observation = self._observation(pending.by_need[need], observed_at)
+        with self._connection.begin():
+            buried = self._burial.bury(*known, observed_at)
+            self._finish(pending.served(need), observation, None)
+        self._run.notice(need.subject, "deleted", buried)
 
     def _put_off(self, need: Need, pending: Pending, reason: str) -> None:
         events = pending.dismiss(need)

@@ -37,14 +37,12 @@ class IngestOptions:
 
     :param keep_archive: age at which archived files are deleted; None keeps them for ever.
     :param read_ahead: batches of files read while the last one is stored; 0 in a simulation.
-    :param hydrate: whether the records are read again now; without, the events wait in ``received``.
     """
 
     limits: Limits = Limits(32 * MEGABYTE, 4 * MEGABYTE)  # noqa: RUF009 - frozen
     hydration: HydrateOptions = field(default_factory=HydrateOptions)
     keep_archive: timedelta | None = None
     read_ahead: int = 1
-    hydrate: bool = True
 
 
 def ingest(
@@ -82,7 +80,7 @@ def ingest(
         with run.recording(calls):
             depth = options.read_ahead
             TakeIn(connection, drop, account, options.limits, clock, depth).run(run, tell)
-            if client is not None and options.hydrate:
+            if client is not None:
                 Hydration(client, connection, run, clock, options.hydration).run(tell)
             if options.keep_archive is not None:
                 _expire(drop, clock.now() - options.keep_archive, run)

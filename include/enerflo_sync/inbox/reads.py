@@ -15,7 +15,7 @@ from enerflo_sync.enerflo.change_orders import read_change_order, read_install_c
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.installs import find_install, read_install
 from enerflo_sync.enerflo.notes import read_install_notes, walk_notes
-from enerflo_sync.errors import ContractDriftError, NotFoundError
+from enerflo_sync.errors import ContractDriftError, NotFoundError, RetriableError
 from enerflo_sync.inbox.answers import Answer, Records, given, record_id_of, same_record
 from enerflo_sync.inbox.customer_read import read_customer_of
 from enerflo_sync.inbox.event import Need, Subject
@@ -27,9 +27,8 @@ from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Batch, Intake, Observation
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.resource import Resource
-from enerflo_sync.mirror.sweep import bury
 from enerflo_sync.mirror.tally import Tally
-from enerflo_sync.warehouse.schema import customers, installs
+from enerflo_sync.warehouse.schema import installs
 
 __all__ = ["Answer", "Reads"]
 
@@ -120,6 +119,8 @@ class Reads:
             raise ContractDriftError(
                 "there is no list of notes.", where="GET /api/v3/installs/notes"
             ) from None
+        if not walk.complete:
+            raise RetriableError("the list of notes was not read whole.", where="GET /api/v3/installs/notes")
         self._notes_walked_from = since
         return rows
 
@@ -215,36 +216,16 @@ class Reads:
         )
         return self._connection.scalar(query) is not None
 
-    def bury(self, need: Need, observed_at: datetime) -> tuple[bool, int]:
-        """Mark a record deleted that Enerflo does not know any more.
-
-        :return: whether we know it at all, and how many records were marked now.
-        """
-        resource, record_id = self._known_record(need)
-        if resource is None or record_id is None:
-            return False, 0
-        return True, bury(self._connection, resource, self._account, record_id, observed_at)
-
-    def knows(self, need: Need) -> bool:
-        """Return whether the mirror holds the record, in the caller's transaction."""
-        return self._known_record(need)[1] is not None
-
-    def known_installs(self) -> int:
-        """Return how many live installs the mirror holds."""
-        query = sa.select(sa.func.count()).where(
-            installs.c.account == self._account, installs.c.deleted_at.is_(None)
-        )
-        return self._connection.scalar(query) or 0
-
-    def _known_record(self, need: Need) -> tuple[Resource | None, int | None]:
+    def known_record(self, need: Need) -> tuple[Resource, int] | None:
+        """Return the record of the mirror that a need names, if any, in the caller's transaction."""
         resource: Resource = CUSTOMERS if need.subject is Subject.CUSTOMER else INSTALLS
         if need.subject is Subject.CUSTOMER and not need.key.isdigit():
-            return None, None
-        table = customers if resource is CUSTOMERS else installs
+            return None
+        table = resource.table
         column = table.c[resource.id_column]
         where = table.c.deal_id == need.key if need.subject is Subject.DEAL else column == int(need.key)
         found = self._connection.scalar(sa.select(column).where(table.c.account == self._account, where))
-        return resource, found
+        return None if found is None else (resource, found)
 
 
 def _told(observation: Observation, resource: Resource, arrived: Mapping[Subject, datetime]) -> Observation:

@@ -132,8 +132,8 @@ class _Replay:
     def _read(self, items: list[QuarantineItem], verdicts: Verdicts) -> None:
         if not items:
             return
-        keys = self._options.hydration.component_keys
-        records = RecordReplay(self._client(), self._connection, self._run, self._clock, keys)
+        options = self._options.hydration
+        records = RecordReplay(self._client(), self._connection, self._run, self._clock, options)
         for done, item in enumerate(items, start=1):
             verdict = records.serve(item)
             with self._connection.begin():

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock
 from enerflo_sync.enerflo.change_orders import read_change_order
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.enerflo.customers import read_customer, search_customers
 from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefusedError
 from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import (
@@ -25,13 +24,15 @@ from enerflo_sync.errors import (
     NotFoundError,
     RetriableError,
 )
+from enerflo_sync.inbox.burial import Burial
+from enerflo_sync.inbox.customer_read import read_customer_of
 from enerflo_sync.inbox.event import Need, Subject
-from enerflo_sync.inbox.payloads import search_words
+from enerflo_sync.inbox.hydrate import GIVE_UP_AFTER, HydrateOptions
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.inbox.quarantine_items import QuarantineItem, payload_of
 from enerflo_sync.inbox.reads import Answer, Reads
 from enerflo_sync.inbox.replay_report import Outcome, Verdict
-from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
+from enerflo_sync.mirror.change_orders import change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Observation
@@ -39,13 +40,10 @@ from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.quarantine import standing
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
-from enerflo_sync.mirror.sweep import bury
 from enerflo_sync.mirror.tally import Tally
 
 log = logging.getLogger(__name__)
 
-# So many records in a row that could not be read mean that Enerflo does not answer: the rest waits.
-_GIVE_UP_AFTER = 3
 # By the table under which a record is put aside: what is read of Enerflo.
 _READ: Mapping[str, tuple[Resource, Subject]] = {
     "installs": (INSTALLS, Subject.INSTALL),
@@ -87,15 +85,21 @@ class RecordReplay:
     """Reads quarantined records of one account again, each once, whatever the number of its items."""
 
     def __init__(
-        self, client: EnerfloClient, connection: sa.Connection, run: Run, clock: Clock, keys: ComponentKeys
+        self,
+        client: EnerfloClient,
+        connection: sa.Connection,
+        run: Run,
+        clock: Clock,
+        options: HydrateOptions,
     ) -> None:
         self._client = client
         self._connection = connection
         self._account = run.account
         self._run = run
         self._clock = clock
-        self._orders = change_orders_resource(keys)
-        self._reads = Reads(client, connection, run.account, keys)
+        self._orders = change_orders_resource(options.component_keys)
+        self._reads = Reads(client, connection, run.account, options.component_keys)
+        self._burial = Burial(client, connection, run.account, clock, options.shrink_guard)
         self._said: dict[tuple[str, int], Verdict] = {}
         self._seen_again: dict[tuple[str, int], set[str]] = {}
         self._failed_in_a_row = 0
@@ -119,7 +123,7 @@ class RecordReplay:
         return said
 
     def _try(self, wanted: Wanted, item: QuarantineItem) -> Verdict:
-        if self._failed_in_a_row >= _GIVE_UP_AFTER:
+        if self._failed_in_a_row >= GIVE_UP_AFTER:
             return Verdict(Outcome.WAITING, "not tried: Enerflo does not answer")
         observed_at = self._clock.now()
         with self._connection.begin():
@@ -183,8 +187,14 @@ class RecordReplay:
         """Take the 404 of a record's own endpoint as evidence that it is gone, and its item with it."""
         if wanted.resource not in (INSTALLS, CUSTOMERS):
             return Verdict(Outcome.NOT_FOUND, f"Enerflo does not show {wanted}; the next sweep decides")
+        try:
+            believed = self._burial.is_believed()
+        except RetriableError as error:
+            return Verdict(Outcome.WAITING, f"could not be read now: {type(error).__name__}")
+        if not believed:
+            return Verdict(Outcome.WAITING, "more records are gone than is believed at once")
         with self._connection.begin():
-            buried = bury(self._connection, wanted.resource, self._account, wanted.record_id, observed_at)
+            buried = self._burial.bury(wanted.resource, wanted.record_id, observed_at)
         self._run.notice(wanted.resource.name, "deleted", buried)
         return Verdict(
             Outcome.NOT_FOUND, f"Enerflo has no {wanted} any more; the item is closed", settles=True
@@ -218,17 +228,9 @@ class RecordReplay:
         return self._reads.read(need, [since])
 
     def _customer(self, customer_id: int, known: Mapping[str, Any]) -> Answer:
-        """Search the list, whose rows are the mirror's form, for what the record said."""
+        """Read the customer as an event about them would, by what the record said."""
         name = " ".join(str(known.get(part) or "") for part in ("first_name", "last_name")).strip()
-        for words in search_words(str(customer_id), [{"full_name": name, **known}]):
-            for raw in search_customers(self._client, words):
-                if CUSTOMERS.record_id(bytes(raw)) == customer_id:
-                    return Answer([(CUSTOMERS, [bytes(raw)])])
-        try:
-            read_customer(self._client, customer_id)
-        except PermissionRefusedError:
-            log.info("customer_not_readable id=%s", customer_id)
-        raise BadRecordError("the customer list's search does not find it; the next poll reads it")
+        return read_customer_of(self._client, str(customer_id), [{"full_name": name, **known}])
 
     def _change_order(self, order_id: int, install_id: Any) -> Answer:
         """Read the order itself; or the orders of its install, where Enerflo does not give one alone."""

@@ -133,15 +133,16 @@ class Sweep:
 def bury(connection: sa.Connection, resource: Resource, account: str, record_id: int, now: datetime) -> int:
     """Mark one record, and what belongs to it, deleted: a direct read answered 404.
 
-    What stands in quarantine of it is settled.
+    What stands in quarantine of it is settled. A record that somebody saw later than ``now`` is left alone.
 
+    :param now: when the read was asked for.
     :return: how many records were marked; 0 where it was deleted before, or never known.
     """
     table, column = resource.table, resource.id_column
     cursor = driver_connection(connection).execute(
         f"update {table.fullname} set deleted_at = %s, absent_since = coalesce(absent_since, %s)"  # noqa: S608
-        f" where account = %s and {column} = %s and deleted_at is null",
-        (now, now, account, record_id),
+        f" where account = %s and {column} = %s and deleted_at is null and observed_at <= %s",
+        (now, now, account, record_id, now),
     )
     _bury_contents(connection, resource, account, now)
     return cursor.rowcount
