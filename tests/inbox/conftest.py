@@ -35,11 +35,6 @@ LIMITS = Limits(32 * MEGABYTE, 4 * MEGABYTE)
 NOTE = {"webhook_event": "new_note", "id": 1}
 
 
-def defect(reason: str) -> pytest.MarkDecorator:
-    """Mark a test that shows a defect of the inbox; whoever mends it removes the mark."""
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 def sample(name: str) -> dict[str, Any]:
     """One payload of the vendor, as its own documents or a real account show it."""
     found: dict[str, Any] = json.loads((SAMPLES / f"{name}.json").read_bytes())
@@ -120,15 +115,18 @@ class Inbox:
                 self.drop(event.body, f"{len(names):04}-{at}-{event.name}.json")
         return names
 
-    def ingest(self, *, pause: float = 60, **options: Any) -> RunReport:
-        """Ingest once, in this process and its only thread, and let a minute pass."""
+    def ingest(self, *, pause: float = 60, reads: bool = True, **options: Any) -> RunReport:
+        """Ingest once, in this process and its only thread, and let a minute pass.
+
+        :param reads: whether Enerflo is asked for the records.
+        """
         hydration = {
             name: options.pop(name) for name in ("most", "not_found_for") if options.get(name) is not None
         }
         options = {"limits": LIMITS, "read_ahead": 0} | options
         drop = options.pop("drop", None) or self.place
         calls = CallCounter()
-        client = self.company.client(calls, self.key)
+        client = self.company.client(calls, self.key) if reads else None
         try:
             report = ingest(
                 client,
@@ -147,7 +145,7 @@ class Inbox:
 
     def take_in(self, **options: Any) -> RunReport:
         """Ingest without reading any record."""
-        return self.ingest(hydrate=False, **options)
+        return self.ingest(reads=False, **options)
 
     def later(self, minutes: float = 20) -> None:
         self.clock.advance(minutes * 60)
@@ -242,3 +240,12 @@ def polled(inbox: Inbox) -> Inbox:
     """A company of twelve installs, all of them in the mirror."""
     inbox.company.poll()
     return inbox
+
+
+@pytest.fixture
+def again(polled: Inbox) -> Any:
+    """Replay what stands in quarantine of ``polled``."""
+    # It imports this module.
+    from tests.inbox.replaying import Again
+
+    return Again(polled)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from enerflo_sync.sandbox.bad_records import HOPELESS, BadKind
 from enerflo_sync.sandbox.exchange import Response
 from tests.inbox.conftest import Inbox, answering, update_install
-from tests.inbox.test_replay import Again
+from tests.inbox.replaying import Again
 
 HEAD = {"content-type": "application/json"}
 
@@ -169,3 +169,15 @@ def test_an_install_that_the_warehouse_refuses_takes_its_event_along(inbox: Inbo
         ("event", "refused_by_the_warehouse"),
         ("record", "refused_by_the_warehouse"),
     ]
+
+
+def test_a_list_of_notes_that_is_not_read_whole_applies_no_event(polled: Inbox) -> None:
+    """A server that ignores the page number, and says nothing of how many there are."""
+    one = polled.world.install_id(0)
+    answering(polled, f"/api/v3/installs/{one}/notes", Response(404, {}, b"{}"))
+    rows = [{"note_id": 900_000 + number, "id": one, "note": "again"} for number in range(100)]
+    body = json.dumps({"success": True, "notes": rows}).encode()
+    answering(polled, "/api/v3/installs/notes", Response(200, {"content-type": "application/json"}, body))
+    polled.drop({"webhook_event": "new_install_note", "id": one})
+    assert polled.ingest().state == "partial"
+    assert polled.states() == {"received": 1}
