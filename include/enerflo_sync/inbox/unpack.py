@@ -5,11 +5,9 @@ Whatever cannot be read becomes a :class:`Problem` with its position, and the re
 
 from __future__ import annotations
 
-import base64
 import gzip
 import io
 import itertools
-import json
 import re
 import zlib
 from collections.abc import Iterator
@@ -18,17 +16,13 @@ from typing import Any
 
 import msgspec
 
-from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import BadRecordError
+from enerflo_sync.inbox.envelope import is_envelope, received_at_of, unwrapped
+from enerflo_sync.inbox.json_text import MOST_LEVELS, canonical_json, decode_json
 from enerflo_sync.mirror.fingerprint import raw_hash, without_nul
 
-# Real payloads nest about ten deep.
-MOST_LEVELS = 64
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
-_ENVELOPE = frozenset({"received_at", "headers", "isBase64Encoded", "requestContext", "source"})
-_EVENT_NAMES = frozenset({"webhook_event", "event"})
-
 # What is kept of a part that cannot be read.
 _KEPT = 65_536
 # Brackets and commas outside of strings; an unfinished string is passed over to the end.
@@ -36,7 +30,6 @@ _MARKS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\r\n]*")
 
 _any = msgspec.json.Decoder(msgspec.Raw)
-_canonical = msgspec.json.Encoder(order="deterministic")
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
@@ -106,10 +99,10 @@ def _usual(data: bytes, most: int) -> Document | None:
     if data[:1] != b"{" or len(data) > most or b"u0000" in data:
         return None
     try:
-        value, canonical = _decoded(data)
+        value, canonical = decode_json(data)
     except BadRecordError:
         return None
-    return None if _is_envelope(value) else Document(0, value, canonical)
+    return None if is_envelope(value) else Document(0, value, canonical)
 
 
 def _plain(data: bytes, most: int) -> bytes:
@@ -220,112 +213,19 @@ def _open(position: int, text: bytes, most: int) -> Iterator[Document | Problem]
         raise BadRecordError("event_too_large")
     stripped = without_nul(text)
     nul_removed = len(stripped) < len(text)
-    value, canonical = _decoded(stripped)
+    value, canonical = decode_json(stripped)
     received_at = None
-    if isinstance(value, dict) and not _is_envelope(value):
+    if isinstance(value, dict) and not is_envelope(value):
         yield Document(position, value, canonical, None, nul_removed)
         return
     if isinstance(value, dict):
-        received_at = _received_at(value)
-        value = _unwrapped(value)
+        received_at = received_at_of(value)
+        value = unwrapped(value)
     items = value if isinstance(value, list) else [value]
     for item in items:
         if isinstance(item, dict):
-            yield Document(position, item, _canonical.encode(item), received_at, nul_removed)
+            yield Document(position, item, canonical_json(item), received_at, nul_removed)
         else:
             yield Problem.of(position, "not_an_object", msgspec.json.encode(item))
     if not items:
         raise BadRecordError("no_event_in_it")
-
-
-def _decoded(text: bytes) -> tuple[Any, bytes]:
-    """Return the JSON value of ``text`` and its canonical form.
-
-    :raises BadRecordError: no JSON, not UTF-8, nested too deep, a number out of range, or a key twice.
-    """
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRecordError(_why(error, text)) from None
-    if text.count(b"{") + text.count(b"[") > MOST_LEVELS and _levels(value) > MOST_LEVELS:
-        raise BadRecordError("nested_too_deep")
-    canonical = _canonical.encode(value)
-    if not _has_all_strings(canonical, text):
-        _refuse_repeated_keys(text)
-    return value, canonical
-
-
-def _why(error: Exception, text: bytes) -> str:
-    """Return the stable word for what a JSON decoder met."""
-    if isinstance(error, RecursionError):
-        return "nested_too_deep"
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return "not_utf8"
-    if "truncated" in str(error):
-        return "truncated_json"
-    return "number_out_of_range" if "out of range" in str(error) else "not_json"
-
-
-def _levels(value: Any) -> int:
-    deepest, waiting = 0, [(value, 1)]
-    while waiting:
-        item, level = waiting.pop()
-        if isinstance(item, dict | list):
-            deepest = max(deepest, level)
-            inner = item.values() if isinstance(item, dict) else item
-            waiting.extend((one, level + 1) for one in inner)
-    return deepest
-
-
-def _has_all_strings(canonical: bytes, text: bytes) -> bool:
-    r"""Return whether no string of ``text`` was lost on the way to its canonical form.
-
-    Of a key that stands twice one is lost, with its two quotes. A quote in a string is one in both forms, but
-    for ``\u0022``, where this says False. Asking costs a twentieth of :func:`_refuse_repeated_keys`.
-    """
-    return canonical.count(b'"') == text.count(b'"') and b"u0022" not in text
-
-
-def _refuse_repeated_keys(text: bytes) -> None:
-    def check(pairs: list[tuple[str, Any]]) -> None:
-        if len({name for name, _ in pairs}) != len(pairs):
-            raise BadRecordError("repeated_key")
-
-    json.loads(text, object_pairs_hook=check)
-
-
-def _is_envelope(value: dict[str, Any]) -> bool:
-    has_body = "body" in value or "body_base64" in value
-    return has_body and not _ENVELOPE.isdisjoint(value) and _EVENT_NAMES.isdisjoint(value)
-
-
-def _unwrapped(envelope: dict[str, Any]) -> Any:
-    """Return the body of an envelope: as it stands, or decoded where it is text (an API gateway's form)."""
-    body = envelope.get("body", envelope.get("body_base64"))
-    if "body" not in envelope or envelope.get("isBase64Encoded") is True:
-        if not isinstance(body, str):
-            raise BadRecordError("body_not_base64")
-        try:
-            return _decoded(without_nul(base64.b64decode(body, validate=True)))[0]
-        except ValueError:
-            raise BadRecordError("body_not_base64") from None
-    if isinstance(body, str):
-        if not body.strip():
-            raise BadRecordError("empty_body")
-        return _decoded(without_nul(body.encode("utf-8", "surrogatepass")))[0]
-    return body
-
-
-def _received_at(envelope: dict[str, Any]) -> datetime | None:
-    context = envelope.get("requestContext")
-    epoch = context.get("timeEpoch", context.get("requestTimeEpoch")) if isinstance(context, dict) else None
-    for value in (envelope.get("received_at"), epoch):
-        try:
-            moment = parse_time(value)
-        except BadRecordError:
-            continue
-        if moment is not None:
-            return moment
-    return None
