@@ -181,6 +181,28 @@ class NoteBody(Options):
     """Field names of the body that adds a note."""
 
     body: str = Field("note", description="Takes the text.")
+    text: str | list[str] = Field(
+        ["{body}\n\n{author} (CRM)", "{body}"],
+        description="What is written; {name} takes a column of the CRM's note. The first whose columns are"
+        " all there.",
+    )
+
+
+class LeadBody(Options):
+    """What a new lead is sent with beside its mapped fields."""
+
+    also: dict[str, str | list[str]] = Field(
+        default_factory=dict,
+        description="{lead/add field: text}; {name} takes a column of the CRM's lead; left out where null.",
+    )
+
+
+class AppointmentBody(Options):
+    """The appointment that is made for a new lead whose row says when."""
+
+    type: int = Field(description="Enerflo's appointment type.")
+    start: str = Field(description="The CRM column with the beginning.")
+    minutes: int = Field(60, ge=5, le=1440, description="How long it takes.")
 
 
 class WriteBodies(Options):
@@ -191,6 +213,8 @@ class WriteBodies(Options):
         default_factory=lambda: MilestoneBody.model_validate({}), description="3.1"
     )
     note: NoteBody = Field(default_factory=lambda: NoteBody.model_validate({}), description="5.1")
+    lead: LeadBody = Field(default_factory=lambda: LeadBody.model_validate({}), description="1.1")
+    appointment: AppointmentBody | None = Field(None, description="1.1, where an appointment is wanted.")
 
 
 class ChangeOrderKeys(Options):
@@ -202,6 +226,19 @@ class ChangeOrderKeys(Options):
         ["battery", "batteries", "battery_configuration", "storage"],
         description="Battery configuration.",
     )
+
+
+class ApprovalOptions(Options):
+    """Which plans wait for a person."""
+
+    changes: int = Field(500, ge=0, description="Plans of more changes than this.")
+    percent: float = Field(10, ge=0, le=100, description="Plans that change more of a table than this.")
+    nulling: bool = Field(True, description="Plans that take a value away.")
+    deletions: bool = Field(True, description="Plans that delete a row.")
+    new_mapping: bool = Field(True, description="The first plan of a mapping that changed.")
+    first_to_enerflo: bool = Field(True, description="The first plan that writes anything to Enerflo.")
+    always: bool = Field(False, description="Every plan.")
+    expires_hours: float = Field(24, gt=0, le=24 * 30, description="How long a plan may be applied.")
 
 
 class SyncConfig(Options):
@@ -226,6 +263,10 @@ class SyncConfig(Options):
     )
     change_orders: ChangeOrderKeys = Field(
         default_factory=lambda: ChangeOrderKeys.model_validate({}), description="Undocumented component keys."
+    )
+    approval: ApprovalOptions = Field(
+        default_factory=lambda: ApprovalOptions.model_validate({}),
+        description="Plans that wait for a person.",
     )
     tables: dict[Annotated[TableName, _Lax], TableMapping] = Field(description="The mapped CRM tables.")
 
@@ -287,6 +328,7 @@ class SyncConfig(Options):
         content: dict[str, Any] = {
             "comparison": COMPARISON_VERSION,
             "statuses": self.statuses.model_dump(mode="json"),
+            "writes": self.writes.model_dump(mode="json"),
             "tables": tables,
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

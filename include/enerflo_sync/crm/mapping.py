@@ -79,6 +79,22 @@ class SourceOfTruth(StrEnum):
     REVIEW = "review"
 
 
+class Side(StrEnum):
+    """One of the two sides that are kept in agreement."""
+
+    CRM = "crm"
+    ENERFLO = "enerflo"
+
+
+class Direction(StrEnum):
+    """In which directions a field's value may be written."""
+
+    BOTH = "both"
+    TO_CRM = "to_crm"
+    TO_ENERFLO = "to_enerflo"
+    NONE = "none"
+
+
 class FieldMapping(Options):
     """One column of the CRM table, the mirror column it corresponds to, and how they are compared."""
 
@@ -106,6 +122,13 @@ class FieldMapping(Options):
     source_of_truth: Annotated[SourceOfTruth, _Lax] = Field(
         SourceOfTruth.REVIEW, description="Which side's value stands when they differ."
     )
+    null_overwrites: bool = Field(
+        False, description="Whether a null on the winning side takes the other side's value away."
+    )
+    direction: Annotated[Direction, _Lax] = Field(
+        Direction.BOTH, description="Where the field may be written at all, whoever's value stands."
+    )
+    protected: bool = Field(False, description="A plan that changes this field waits for a person.")
     personal_data: Annotated[PersonalData, _Lax] = Field(
         PersonalData.NONE, description="The class of personal data: how the value is masked in every output."
     )
@@ -138,6 +161,35 @@ class TableMapping(Options):
     )
     create_only: bool = Field(
         False, description="Rows are created on the other side and never changed there afterwards."
+    )
+    create_in: tuple[Annotated[Side, _Lax], ...] = Field(
+        (Side.CRM,),
+        strict=False,
+        description="Sides on which a record that only the other side has is created.",
+    )
+    create_when: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="{CRM column: words}: a CRM row is created in Enerflo once it has one of the words.",
+    )
+    delete_in: tuple[Annotated[Side, _Lax], ...] = Field(
+        (),
+        strict=False,
+        description="Sides on which a record is deleted that the other side deleted. Only crm can be.",
+    )
+    void_in: tuple[Annotated[Side, _Lax], ...] = Field(
+        (Side.CRM,),
+        strict=False,
+        description="Sides on which an install may be given a voided status.",
+    )
+    on_insert: dict[str, str | list[str]] = Field(
+        default_factory=dict,
+        description="{CRM column: text} of new CRM rows only. {name} takes a column of the mirror, {a|b} the "
+        "first that is not null; of a list, the first text whose columns are all there.",
+    )
+    adopt: dict[str, str] = Field(
+        default_factory=dict,
+        description="{CRM column: mirror column} by which a CRM row that names no record of Enerflo yet "
+        "recognises its own.",
     )
     fields: dict[str, FieldMapping] = Field(
         description="The compared columns, by the name they have in the CRM table.", min_length=1

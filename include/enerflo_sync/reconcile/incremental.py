@@ -85,11 +85,16 @@ def find_basis(
     if row.kept != row.differences:
         return Basis(None, "Compared in full: the last reconciliation's differences are no longer stored.")
     until = row.compared_until
+    since = looking_back(connection, account, until, lookback_minutes)
+    return Basis(Previous(row.reconciliation_id, until, since))
+
+
+def looking_back(connection: sa.Connection, account: str, until: datetime, minutes: int) -> datetime:
+    """Return since when rows may have moved that were not to be seen at ``until``."""
     started = connection.scalar(
         _OPEN_RUNS, {"account": account, "until": until, "earliest": until - LONGEST_RUN}
     )
-    since = min(until, started or until) - timedelta(minutes=lookback_minutes)
-    return Basis(Previous(row.reconciliation_id, until, since))
+    return min(until, started or until) - timedelta(minutes=minutes)
 
 
 _WANTED = Template("""
@@ -133,11 +138,20 @@ def wanted_parameters(
 
 def wanted_statement(plan: Comparison) -> str:
     """Return the statement that collects the wanted join keys; takes :func:`wanted_parameters`."""
+    before = unsettled_keys(plan) if can_carry(plan) else differing_keys(plan)
+    return moved_statement(plan, plan.wanted, before)
+
+
+def moved_statement(plan: Comparison, into: str, before: str = "") -> str:
+    """Return the statement that collects the join keys of rows that moved; takes ``account``, ``since``.
+
+    :param into: the temporary table to make.
+    :param before: further keys, as ``union all select …`` with the parameters that it takes.
+    """
     assert plan.updated_at is not None  # noqa: S101 - a table without it is compared in full
-    before = unsettled_keys(plan) if can_carry(plan) else _all_before(plan)
     return _WANTED.substitute(
         name=plan.name,
-        wanted=plan.wanted,
+        wanted=into,
         joins=plan.join_names(),
         mine=plan.select_join("mirror"),
         theirs=plan.select_join("crm"),
@@ -151,8 +165,8 @@ def wanted_statement(plan: Comparison) -> str:
     )
 
 
-def _all_before(plan: Comparison) -> str:
-    """Return the part of the wanted keys that differed before."""
+def differing_keys(plan: Comparison) -> str:
+    """Return ``union all select …`` of the keys that differed in a run; takes ``account``, ``previous``."""
     first = plan.joins[0].crm_name
     before = _BEFORE.substitute(
         keys=", ".join(f"(d.key->>{literal(j.crm_name)})::{j.type}" for j in plan.joins),

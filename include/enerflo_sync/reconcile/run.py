@@ -12,13 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.doctor import Severity, check_table
-from enerflo_sync.crm.mapping import TableName
-from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.witness_report import witness_report
 from enerflo_sync.reconcile.carry import can_carry, carry, one_sided
 from enerflo_sync.reconcile.causes import cause_parameters, differences_statement, duplicates_statement
-from enerflo_sync.reconcile.compare import Comparison, full_name, plan_comparison
+from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.counts import (
     by_cause_and_field,
     count_rows,
@@ -34,6 +31,7 @@ from enerflo_sync.reconcile.incremental import (
     wanted_parameters,
     wanted_statement,
 )
+from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.odd import odd_statement, twice_statement, wanted_odd_statement
 from enerflo_sync.reconcile.remarks import (
     duplicate_remarks,
@@ -52,9 +50,6 @@ from enerflo_sync.reconcile.store import (
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 Progress = Callable[[str, int, int], None]
-
-# Case rules that know more than ASCII, whatever the database's own are; the first that the server has.
-_FOLDS = ("pg_unicode_fast", "pg_c_utf8", "und-x-icu")
 
 
 def reconcile(
@@ -106,8 +101,8 @@ class _Reconciliation:
     def run(self, full: bool, progress: Progress) -> ReconciliationReport:
         started = self._clock()
         settings = self.config.reconcile
-        fold = self._fold()
-        plans = self._plans(fold)
+        fold = case_folding(self.connection)
+        plans = live_comparisons(self.connection, self.config, self.account, fold)
         live = _digest(plans, settings.in_flight_minutes)
         forget_attempt(self.connection, self.account, self.reconciliation_id)
         basis = Basis(None)
@@ -150,32 +145,6 @@ class _Reconciliation:
         value = self.connection.scalar(sa.text("select clock_timestamp()"))
         assert isinstance(value, datetime)  # noqa: S101 - the server has a clock
         return value
-
-    def _fold(self) -> str:
-        query = sa.text(
-            "select collname from pg_catalog.pg_collation"
-            " where collname = any(:names) and getdatabaseencoding() = 'UTF8'"
-            " order by array_position(cast(:names as text[]), collname::text)"
-        )
-        name = self.connection.scalar(query, {"names": list(_FOLDS)})
-        return f'"{name}"' if name else ""
-
-    def _plans(self, fold: str) -> list[Comparison]:
-        plans, problems = [], []
-        for name, mapping in self.config.tables_for(self.account).items():
-            if not mapping.reconcile:
-                continue
-            live, findings = check_table(self.connection, self.config, self.account, name, self.config.file)
-            errors = [finding for finding in findings if finding.severity is Severity.ERROR]
-            problems += errors
-            if live is not None and not errors:
-                plans.append(plan_comparison(TableName(name), mapping, live, fold=fold))
-        if problems:
-            raise ConfigurationError(
-                "\n".join(f"{problem} {problem.next_step}" for problem in problems),
-                next_step="enerflo-sync doctor shows the whole mapping against the live tables.",
-            )
-        return plans
 
     def _compare(
         self, plan: Comparison, basis: Basis, polled: datetime | None, fold: str

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Float,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -385,4 +386,139 @@ witnesses = _sync_table(
     PrimaryKeyConstraint("account", "record", "content_hash"),
     Index("witnesses_poll", "account", "poll_seen_at"),
     Index("witnesses_webhook", "account", "webhook_seen_at"),
+)
+
+agreed = _sync_table(
+    "agreed",
+    _required("table_name"),
+    # The CRM table's key columns.
+    _required("key", JSONB),
+    _required("field"),
+    # The value as Enerflo has it, and as the CRM writes it where that is something else (JSON null included).
+    Column("value", JSONB(none_as_null=True)),
+    Column("crm_value", JSONB(none_as_null=True)),
+    _time("agreed_at", nullable=False),
+    # comparison: found equal; push: written by us and read back; undo: left apart on purpose.
+    _required("agreed_by"),
+    # The field holds the other side's id: by it a row that was deleted from the CRM is known.
+    Column("is_link", Boolean, nullable=False, server_default="false"),
+    PrimaryKeyConstraint("account", "table_name", "key", "field"),
+    Index("agreed_link", "account", "table_name", "value", postgresql_where="is_link"),
+)
+
+plans = _sync_table(
+    "plans",
+    # sha-256 of the plan's content.
+    _required("plan_hash"),
+    # sync, or undo of another plan.
+    _required("kind"),
+    _time("created_at", nullable=False),
+    _time("expires_at", nullable=False),
+    _required("state"),
+    Column("change_count", BigInteger, nullable=False),
+    Column("needs_approval", Boolean, nullable=False),
+    # Why it needs approval, in sentences.
+    Column("reasons", JSONB, nullable=False, server_default="[]"),
+    Column("decided_by", Text),
+    _time("decided_at"),
+    Column("decision_reason", Text),
+    _required("mode"),
+    _required("config_hash"),
+    # What the plan stands on: a reconciliation, or the plan that is undone.
+    Column("stands_on", Text),
+    # Counts by group, for lists of plans.
+    Column("summary", JSONB, nullable=False, server_default="{}"),
+    _time("applied_at"),
+    PrimaryKeyConstraint("account", "plan_hash"),
+    CheckConstraint("state in ('open', 'approved', 'rejected', 'applied', 'expired')", name="plans_state"),
+    Index("plans_time", "account", "created_at"),
+)
+
+plan_changes = _sync_table(
+    "plan_changes",
+    _required("plan_hash"),
+    Column("position", BigInteger, nullable=False),
+    _required("table_name"),
+    _required("key", JSONB),
+    # The mirror's key, by column: which record of Enerflo it is, where it has one.
+    Column("enerflo_key", JSONB(none_as_null=True)),
+    _required("op"),
+    # Null for a row that is deleted.
+    Column("field", Text),
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
+    # The winning side's own value; ``after`` is the same in the other side's words.
+    Column("source_value", JSONB(none_as_null=True)),
+    _required("direction"),
+    _required("policy"),
+    _required("cause"),
+    # The rule that decided, and the facts that it was decided from.
+    _required("rule"),
+    Column("facts", JSONB, nullable=False, server_default="[]"),
+    # When the winning value was said, and when both sides last agreed.
+    _time("changed_at"),
+    _time("observed_at"),
+    _time("agreed_at"),
+    _required("state"),
+    # Why it is moved, parked or refused.
+    Column("reason", Text),
+    _time("sent_at"),
+    _time("done_at"),
+    PrimaryKeyConstraint("account", "plan_hash", "position"),
+    CheckConstraint(
+        "state in ('planned', 'sent', 'applied', 'moved', 'parked', 'refused')", name="plan_changes_state"
+    ),
+    CheckConstraint("op in ('insert', 'update', 'delete')", name="plan_changes_op"),
+    CheckConstraint("direction in ('to_crm', 'to_enerflo')", name="plan_changes_direction"),
+    Index("plan_changes_record", "account", "table_name", "key"),
+    Index("plan_changes_sent", "account", postgresql_where="state = 'sent'"),
+)
+
+# What a plan could not decide, and why: each waits for a person, a mapping or the other side.
+plan_undecided = _sync_table(
+    "plan_undecided",
+    _required("plan_hash"),
+    Column("position", BigInteger, nullable=False),
+    _required("table_name"),
+    _required("key", JSONB),
+    Column("field", Text),
+    Column("enerflo_value", JSONB(none_as_null=True)),
+    Column("crm_value", JSONB(none_as_null=True)),
+    _required("cause"),
+    _required("reason"),
+    PrimaryKeyConstraint("account", "plan_hash", "position"),
+)
+
+ledger = _sync_table(
+    "ledger",
+    Column("ledger_id", BigInteger, Identity(always=True), nullable=False),
+    _required("table_name"),
+    _required("key", JSONB),
+    _required("op"),
+    Column("field", Text),
+    Column("old_value", JSONB(none_as_null=True)),
+    Column("new_value", JSONB(none_as_null=True)),
+    Column("losing_value", JSONB(none_as_null=True)),
+    _required("direction"),
+    _required("policy"),
+    _required("cause"),
+    _required("rule"),
+    Column("facts", JSONB, nullable=False, server_default="[]"),
+    _required("plan_hash"),
+    _required("decision"),
+    # Why it was not applied, or how an applied one was settled.
+    Column("reason", Text),
+    _required("decided_by"),
+    # By what the winning value is known: a version of the record, a webhook event, the CRM's row.
+    Column("evidence", Text),
+    _required("run_id"),
+    # The source's time of the value, when we saw it, and when we stored the decision.
+    _time("changed_at"),
+    _time("observed_at"),
+    _time("recorded_at", nullable=False),
+    PrimaryKeyConstraint("account", "ledger_id"),
+    CheckConstraint("decision in ('applied', 'moved', 'refused', 'parked', 'held')", name="ledger_decision"),
+    Index("ledger_record", "account", "table_name", "key"),
+    Index("ledger_plan", "account", "plan_hash"),
+    Index("ledger_time", "account", "recorded_at"),
 )

@@ -1,0 +1,76 @@
+"""Texts with ``{column}`` in them, by which a value is made of a row's other columns.
+
+``{a|b}`` takes the first of several columns that is not null. A template of which a column stays null makes
+nothing: the value is left out, or the next template of a list is tried.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from enerflo_sync.crm.names import literal
+
+_HOLE = re.compile(r"\{([^{}]*)\}")
+_COLUMN = re.compile(r"[^\s|{}]+")
+
+
+def columns_of(templates: str | Sequence[str]) -> list[str]:
+    """Return the columns that templates name, each once, in the order in which they stand.
+
+    :raises ValueError: a brace is left open, or holds no column.
+    """
+    found: dict[str, None] = {}
+    for template in _listed(templates):
+        rest = _HOLE.sub("", template)
+        if "{" in rest or "}" in rest:
+            raise ValueError("a brace without its other half")
+        for names in _HOLE.findall(template):
+            for name in names.split("|"):
+                if not _COLUMN.fullmatch(name):
+                    raise ValueError(f"{{{names}}} names no column")
+                found[name] = None
+    return list(found)
+
+
+def filled(templates: str | Sequence[str], row: Mapping[str, Any]) -> str | None:
+    """Return the first template whose columns ``row`` fills, as text; None where it fills none."""
+    return next((text for text in (_fill(one, row) for one in _listed(templates)) if text is not None), None)
+
+
+def _fill(template: str, row: Mapping[str, Any]) -> str | None:
+    pieces, at = [], 0
+    for hole in _HOLE.finditer(template):
+        value = next((row[name] for name in hole[1].split("|") if row.get(name) is not None), None)
+        if value is None:
+            return None
+        pieces += [template[at : hole.start()], str(value)]
+        at = hole.end()
+    return "".join([*pieces, template[at:]])
+
+
+def template_sql(templates: str | Sequence[str], column_text: Callable[[str], str]) -> str:
+    """Return the same as an SQL expression of type text.
+
+    :param column_text: the expression of a column as text.
+    """
+    options = [_concatenated(template, column_text) for template in _listed(templates)]
+    return options[0] if len(options) == 1 else f"coalesce({', '.join(options)})"
+
+
+def _concatenated(template: str, column_text: Callable[[str], str]) -> str:
+    pieces, at = [], 0
+    for hole in _HOLE.finditer(template):
+        if hole.start() > at:
+            pieces.append(literal(template[at : hole.start()]))
+        names = [column_text(name) for name in hole[1].split("|")]
+        pieces.append(names[0] if len(names) == 1 else f"coalesce({', '.join(names)})")
+        at = hole.end()
+    if at < len(template) or not pieces:
+        pieces.append(literal(template[at:]))
+    return f"({' || '.join(pieces)})"
+
+
+def _listed(templates: str | Sequence[str]) -> Iterable[str]:
+    return [templates] if isinstance(templates, str) else templates

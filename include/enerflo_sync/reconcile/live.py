@@ -1,0 +1,50 @@
+"""The comparisons of an account's mapped tables, checked against what the database is like now."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.doctor import Severity, check_table
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.reconcile.compare import Comparison, plan_comparison
+
+# Case rules that know more than ASCII, whatever the database's own are; the first that the server has.
+_FOLDS = ("pg_unicode_fast", "pg_c_utf8", "und-x-icu")
+
+
+def case_folding(connection: sa.Connection) -> str:
+    """Return the collation whose case rules apply, quoted; empty where the server has none of the known."""
+    query = sa.text(
+        "select collname from pg_catalog.pg_collation"
+        " where collname = any(:names) and getdatabaseencoding() = 'UTF8'"
+        " order by array_position(cast(:names as text[]), collname::text)"
+    )
+    name = connection.scalar(query, {"names": list(_FOLDS)})
+    return f'"{name}"' if name else ""
+
+
+def live_comparisons(
+    connection: sa.Connection, config: SyncConfig, account: str, fold: str, *, all_tables: bool = False
+) -> list[Comparison]:
+    """Return the comparison of each reconciled table, or of each mapped one, in the order of the contract.
+
+    :param fold: as :func:`case_folding` returns it.
+    :raises ConfigurationError: the mapping does not fit the live tables; the text has every mismatch.
+    """
+    found, problems = [], []
+    for name, mapping in config.tables_for(account).items():
+        if not (mapping.reconcile or all_tables):
+            continue
+        live, findings = check_table(connection, config, account, name, config.file)
+        errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+        problems += errors
+        if live is not None and not errors:
+            found.append(plan_comparison(TableName(name), mapping, live, fold=fold))
+    if problems:
+        raise ConfigurationError(
+            "\n".join(f"{problem} {problem.next_step}" for problem in problems),
+            next_step="enerflo-sync doctor shows the whole mapping against the live tables.",
+        )
+    return found
