@@ -101,8 +101,8 @@ def _odd_parts(plan: Comparison) -> dict[str, str]:
         "odd": plan.odd,
         "columns": _odd_columns(plan),
         "is_odd": f"coalesce(({one_sided}) or ({differing}), false)",
-        "mirror_side": _mirror_side(plan),
-        "crm_side": _crm_side(plan),
+        "mirror_side": mirror_side(plan),
+        "crm_side": crm_side(plan),
     }
 
 
@@ -127,7 +127,8 @@ def _odd_columns(plan: Comparison) -> str:
     )
 
 
-def _mirror_side(plan: Comparison) -> str:
+def mirror_side(plan: Comparison) -> str:
+    """Return the select of the mirror's rows, tombstones too: ``j1…``, ``e1…``, ``p1…``, ``lives``."""
     owner = "e.install_id" if plan.mirror_has_install else "null::bigint"
     return Template(_MIRROR_SIDE).substitute(
         join=", ".join(
@@ -145,7 +146,8 @@ def _mirror_side(plan: Comparison) -> str:
     )
 
 
-def _crm_side(plan: Comparison) -> str:
+def crm_side(plan: Comparison) -> str:
+    """Return the select of the CRM's rows: ``j1…``, ``c1…``, ``k1…``, ``p1…``, ``changed_at``."""
     of_mirror = {join.mirror_name: join for join in plan.joins}
     owner = plan.mapping.install_column
     return Template(_CRM_SIDE).substitute(

@@ -1,0 +1,1 @@
+"""Both ways: the values on which both sides agree, plans, their approval and application, the ledger."""

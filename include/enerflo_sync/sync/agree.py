@@ -1,0 +1,172 @@
+"""``sync.agreed``: per field the value on which both sides last agreed, from which it shows who moved since.
+
+A pair of values is remembered as each side writes it, so that a side has moved exactly when it says something
+else than then. Rows that did not move since the last look are not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.incremental import looking_back, moved_statement
+from enerflo_sync.reconcile.odd import crm_side, mirror_side
+from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
+
+
+class AgreedBy(StrEnum):
+    """How a pair of values came to be the agreed one."""
+
+    COMPARISON = "comparison"
+    PUSH = "push"
+    UNDO = "undo"
+
+
+_AGREE = Template("""
+/* enerflo-sync agree $name: pairs of values on which both sides agree */
+insert into sync.agreed (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link)
+select $distinct %(account)s, $table, o.key, f.field, f.mine,
+       case when f.theirs is distinct from f.mine then coalesce(f.theirs, 'null') end,
+       %(now)s, %(by)s, f.is_link
+from (
+  select $key as key, m.*, $crm_columns
+  from $keys ($mirror) m $on_mirror join ($crm) c on $on where m.lives
+) o cross join lateral ($fields) f
+where $which
+on conflict (account, table_name, key, field) do update
+set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
+    agreed_by = excluded.agreed_by, is_link = excluded.is_link
+where (agreed.value, agreed.crm_value) is distinct from (excluded.value, excluded.crm_value)
+   or $always
+""")
+
+_WRITTEN = """exists (
+  select from sync.plan_changes p
+  where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.position = any(%(positions)s::bigint[])
+    and p.table_name = {table} and p.key = o.key and (p.field = f.field or (p.op = 'insert' and f.equal)))"""
+
+_WRITTEN_KEYS = Template("""
+/* enerflo-sync agree $name: join keys of written rows */
+create temporary table $into on commit drop as
+select distinct $joins from sync.plan_changes p join $crm t on $on
+where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
+  and p.position = any(%(positions)s::bigint[]) and $known
+""")
+
+_FORGET = """
+/* enerflo-sync agree: rows that are gone are agreed on no longer */
+delete from sync.agreed a using sync.plan_changes p
+where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.position = any(%(positions)s::bigint[])
+  and p.op = 'delete' and a.account = p.account and a.table_name = p.table_name and a.key = p.key
+"""
+
+
+def agree_moved(
+    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str, lookback_minutes: int
+) -> None:
+    """Remember the pairs of values that are equal as declared, of rows that moved since the last look.
+
+    In the caller's transaction, with its own watermark. All rows are looked at for the first time, after the
+    mapping changed, and always where the CRM table has no column with its rows' last change.
+    """
+    now = connection.scalar(sa.text("select now()"))
+    assert isinstance(now, datetime)  # noqa: S101 - the server has a clock
+    name = f"agreed/{comparison.name}/{config_hash[:16]}"
+    until = read_watermark(connection, account, name) if comparison.updated_at is not None else None
+    values: dict[str, Any] = {"account": account, "now": now, "by": str(AgreedBy.COMPARISON)}
+    keys = ""
+    if until is not None:
+        keys = f"pg_temp.agreeing_{comparison.name}"
+        since = looking_back(connection, account, until, lookback_minutes)
+        connection.exec_driver_sql(moved_statement(comparison, keys), {"account": account, "since": since})
+        connection.exec_driver_sql(f"analyze {keys}")
+    connection.exec_driver_sql(_statement(comparison, keys, "f.equal", always="false"), values)
+    move_watermark(connection, account, name, now, run_id="plan", now=now)
+
+
+def agree_written(
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    plan_hash: str,
+    positions: Sequence[int],
+    by: AgreedBy,
+) -> None:
+    """Remember the pairs of values that changes left behind, equal or not, in the caller's transaction.
+
+    What we wrote and what came of it is agreed on, however each side puts it, so it comes back as no change.
+    """
+    keys = f"pg_temp.written_{comparison.name}"
+    values: dict[str, Any] = {
+        "account": account,
+        "plan_hash": plan_hash,
+        "positions": list(positions),
+        "by": str(by),
+        "now": connection.scalar(sa.text("select now()")),
+    }
+    connection.exec_driver_sql(f"drop table if exists {keys}")
+    connection.exec_driver_sql(
+        _WRITTEN_KEYS.substitute(
+            name=comparison.name,
+            into=keys,
+            joins=comparison.select_join("crm"),
+            crm=comparison.crm,
+            on=" and ".join(
+                f"t.{quoted(column)} = {typed_key(comparison, 'p.key', column)}"
+                for column in comparison.mapping.key_columns
+            ),
+            table=literal(comparison.name),
+            known=comparison.crm_key_known,
+        ),
+        values,
+    )
+    connection.exec_driver_sql(f"analyze {keys}")
+    which = _WRITTEN.format(table=literal(comparison.name))
+    connection.exec_driver_sql(_statement(comparison, keys, which, always="true"), values)
+    connection.exec_driver_sql(_FORGET, values)
+
+
+def typed_key(comparison: Comparison, key: str, column: str) -> str:
+    """Return one column of a jsonb key as an SQL value of the CRM column's type."""
+    kind = comparison.live.columns[column].type.replace("%", "%%")
+    return f"({key}->>{literal(column)})::{kind}"
+
+
+def _statement(comparison: Comparison, keys: str, which: str, *, always: str) -> str:
+    names = comparison.mapping.key_columns
+    key = ", ".join(f"{literal(name)}, c.k{n}" for n, name in enumerate(names, 1))
+    columns = [f"c.c{n}" for n, _ in enumerate(comparison.fields, 1)]
+    links = set(comparison.mapping.join_columns) - set(names)
+    selects = [
+        f"select {literal(field.name)} as field, {field.enerflo.shown} as mine, {field.crm.shown} as theirs,"
+        f" {field.equal} as equal, {str(field.name in links).lower()} as is_link"
+        for field in comparison.fields
+    ]
+    selects += [
+        f"select {literal(join.crm_name)}, to_jsonb(o.j{n}), to_jsonb(o.j{n}), true, true"
+        for n, join in enumerate(comparison.joins, 1)
+        if join.crm_name in links - {field.name for field in comparison.fields}
+    ]
+    return _AGREE.substitute(
+        name=comparison.name,
+        table=literal(comparison.name),
+        # Without a unique key two rows may share one: each pair is remembered once.
+        distinct="" if comparison.unique else "distinct on (o.key, f.field)",
+        key=f"jsonb_build_object({key})",
+        crm_columns=", ".join(columns),
+        keys=f"{keys} w join" if keys else "",
+        on_mirror=f"on {comparison.on('m', 'w')}" if keys else "",
+        mirror=mirror_side(comparison),
+        crm=crm_side(comparison),
+        on=comparison.on("m", "c"),
+        fields="\n  union all ".join(selects),
+        which=which,
+        always=always,
+    )
