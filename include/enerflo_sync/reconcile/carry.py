@@ -12,16 +12,22 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.names import literal
-from enerflo_sync.reconcile.causes import as_id, quarantined, voided
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.conditions import as_id, pending_changes, quarantined, voided
 from enerflo_sync.reconcile.report import Cause
 
-# Causes that stay until one of the two rows moves, its install is voided or it falls into quarantine.
+# Causes that stay until one of the two rows moves, its install is voided or it falls into quarantine, a plan
+# covers it or another value is agreed on.
 _SETTLED = (
     Cause.DELETED_IN_ENERFLO,
+    Cause.DELETED_IN_CRM,
     Cause.MISSING_IN_CRM,
     Cause.MISSING_IN_ENERFLO,
     Cause.EQUAL_AFTER_NORMALISATION,
+    Cause.POLICY,
+    Cause.CONFLICT,
+    Cause.EDITED_IN_CRM,
+    Cause.EDITED_IN_ENERFLO,
     Cause.UNEXPLAINED,
 )
 
@@ -45,10 +51,13 @@ _UNSETTLED = Template("""
   union all
   select $joins from (
     select d.*, $ids, $owner as owner from (
-      select $keys, d.cause from sync.differences d
+      select $keys, d.key, d.cause from sync.differences d
       where d.account = %(account)s and d.reconciliation_id = %(previous)s and d.table_name = $table
     ) d
-  ) d where d.cause <> all(%(settled)s::text[]) or $quarantined or $voided
+  ) d where d.cause <> all(%(settled)s::text[]) or $quarantined or $voided or d.key in ($pending)
+    or exists (
+      select from sync.agreed a where a.account = %(account)s and a.table_name = $table and a.key = d.key
+        and a.agreed_at > %(since)s)
 """)
 
 _VOIDED = Template("""d.owner in (
@@ -70,6 +79,7 @@ def unsettled_keys(plan: Comparison) -> str:
         keys=", ".join(f"{_key(join.crm_name, join.type)} as j{n}" for n, join in enumerate(plan.joins, 1)),
         table=literal(plan.name),
         quarantined=quarantined(plan, "d"),
+        pending=Template(pending_changes("p.key")).substitute(table=literal(plan.name)),
         voided=_VOIDED.substitute(voided=voided("i", "status")) if of_install else "false",
     )
 
@@ -93,6 +103,9 @@ def one_sided_keys(plan: Comparison) -> str:
     )
 
 
+# Causes of settled records that only Enerflo has.
+_ENERFLOS = "('missing_in_crm', 'deleted_in_crm', 'voided')"
+
 _CARRY = Template(f"""
 /* enerflo-sync reconcile $name: differences whose rows did not move */
 with settled as materialized (
@@ -103,8 +116,8 @@ with settled as materialized (
     (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause)
   select %(account)s, %(reconciliation_id)s, $table, key, field, enerflo_value, crm_value, cause from settled
 )
-select count(*) filter (where field is null and cause in ('missing_in_crm', 'voided')) as only_enerflo,
-       count(*) filter (where field is null and cause not in ('missing_in_crm', 'voided')) as only_crm,
+select count(*) filter (where field is null and cause in {_ENERFLOS}) as only_enerflo,
+       count(*) filter (where field is null and cause not in {_ENERFLOS}) as only_crm,
        (select count(*) from (select from settled where field is not null group by $joins) r) as differing
 from settled
 """)  # noqa: S608 - a constant
@@ -125,8 +138,8 @@ def carry(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any
 
 _ONE_SIDED = Template(f"""
 /* enerflo-sync reconcile $name: records on one side that did not move */
-select count(*) filter (where cause in ('missing_in_crm', 'voided')) as only_enerflo,
-       count(*) filter (where cause not in ('missing_in_crm', 'voided')) as only_crm
+select count(*) filter (where cause in {_ENERFLOS}) as only_enerflo,
+       count(*) filter (where cause not in {_ENERFLOS}) as only_crm
 from sync.differences d
 where {_SETTLED_BEFORE} and d.field is null and not exists (select from $wanted w where $on)
 """)  # noqa: S608 - a constant

@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.mirror.witness_report import witness_report
 from enerflo_sync.reconcile.carry import can_carry, carry, one_sided
-from enerflo_sync.reconcile.causes import cause_parameters, differences_statement, duplicates_statement
+from enerflo_sync.reconcile.causes import differences_statement, duplicates_statement
 from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.counts import (
     by_cause_and_field,
     count_rows,

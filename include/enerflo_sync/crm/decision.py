@@ -1,0 +1,183 @@
+"""Which side's value stands where the two differ: one list of rules, read by Python and by SQL alike.
+
+A rule is a conjunction of facts (``newest and base_known and not crm_moved``); the first that fits decides.
+The statements of plan and reconciliation, the truth table of the docs and its test are all made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from enerflo_sync.crm.mapping import Direction, FieldMapping, SourceOfTruth, TableMapping, TableName
+
+
+class Outcome(StrEnum):
+    """What is done about a difference: one side is written, a person decides, or both stay as they are."""
+
+    TO_CRM = "to_crm"
+    TO_ENERFLO = "to_enerflo"
+    REVIEW = "review"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule: ``name`` as the ledger has it, the facts under which it fits, what it says in words."""
+
+    name: str
+    when: str
+    outcome: Outcome
+    words: str
+
+    def fits(self, facts: Mapping[str, bool]) -> bool:
+        """Return whether all facts of the rule are as it says."""
+        return all(facts[fact] is wanted for fact, wanted in _terms(self.when))
+
+    def sql(self, alias: str) -> str:
+        """Return the same as a condition over columns of ``alias``."""
+        terms = [f"{'' if wanted else 'not '}{alias}.{fact}" for fact, wanted in _terms(self.when)]
+        return " and ".join(terms) or "true"
+
+
+# What is known of a difference, in the order in which the ledger lists those that hold. Without a base
+# nobody is known to have moved.
+POLICIES = tuple(str(policy) for policy in SourceOfTruth)
+FACTS = (
+    "base_known",
+    "base_kept",
+    "enerflo_moved",
+    "crm_moved",
+    "enerflo_null",
+    "crm_null",
+    "crm_later",
+    "null_overwrites",
+    "create_only",
+    "crm_allowed",
+    "enerflo_allowed",
+    "enerflo_writable",
+    "crm_barred",
+    "enerflo_barred",
+)
+
+# Whose value it is, were nothing in the way.
+WINNER_RULES: Sequence[Rule] = (
+    Rule(
+        "agreed_apart",
+        "base_kept and not enerflo_moved and not crm_moved",
+        Outcome.KEEP,
+        "both sides are as they were left when this value was last written or undone",
+    ),
+    Rule("source_of_truth", "enerflo", Outcome.TO_CRM, "Enerflo is the source of truth"),
+    Rule("source_of_truth", "crm", Outcome.TO_ENERFLO, "the CRM is the source of truth"),
+    Rule(
+        "fills_gap",
+        "not base_known and crm_null and not enerflo_null",
+        Outcome.TO_CRM,
+        "the CRM has no value and never had one that both agreed on",
+    ),
+    Rule(
+        "fills_gap",
+        "not base_known and enerflo_null and not crm_null",
+        Outcome.TO_ENERFLO,
+        "Enerflo has no value and never had one that both agreed on",
+    ),
+    Rule(
+        "only_side_moved",
+        "enerflo_moved and not crm_moved",
+        Outcome.TO_CRM,
+        "only Enerflo changed it since both agreed",
+    ),
+    Rule(
+        "only_side_moved",
+        "crm_moved and not enerflo_moved",
+        Outcome.TO_ENERFLO,
+        "only the CRM changed it since both agreed",
+    ),
+    Rule("both_moved", "review and base_known", Outcome.REVIEW, "both sides changed it since they agreed"),
+    Rule("never_agreed", "review", Outcome.REVIEW, "the two sides never agreed on it"),
+    Rule("later_time", "crm_later", Outcome.TO_ENERFLO, "the CRM's row was changed later"),
+    Rule("later_time", "", Outcome.TO_CRM, "Enerflo's record was changed later"),
+)
+
+# What may be in the way of the winner, whose side is the fact ``to_crm`` or ``to_enerflo``.
+BLOCKING_RULES: Sequence[Rule] = (
+    Rule(
+        "null_kept",
+        "to_crm and enerflo_null and not crm_null and not null_overwrites",
+        Outcome.KEEP,
+        "a null on Enerflo's side takes nothing away (null_overwrites)",
+    ),
+    Rule(
+        "null_kept",
+        "to_enerflo and crm_null and not enerflo_null and not null_overwrites",
+        Outcome.KEEP,
+        "a null on the CRM's side takes nothing away (null_overwrites)",
+    ),
+    Rule("create_only", "to_crm and create_only", Outcome.KEEP, "rows are created and never changed later"),
+    Rule(
+        "create_only", "to_enerflo and create_only", Outcome.KEEP, "rows are created and never changed later"
+    ),
+    Rule("direction", "to_crm and not crm_allowed", Outcome.KEEP, "the CRM's column may not be written"),
+    Rule("direction", "to_enerflo and not enerflo_allowed", Outcome.KEEP, "Enerflo's may not be written"),
+    Rule(
+        "no_call",
+        "to_enerflo and not enerflo_writable",
+        Outcome.REVIEW,
+        "no call of Enerflo's API sets it: change it there by hand, or declare the other side",
+    ),
+    Rule("void", "to_crm and crm_barred", Outcome.KEEP, "the CRM's install may not be voided (void_in)"),
+    Rule("void", "to_enerflo and enerflo_barred", Outcome.KEEP, "Enerflo's may not be voided (void_in)"),
+)
+
+# Columns of the mirror that a call of Enerflo's API sets (REFERENCE.md §6.1, §6.2, §6.4).
+ENERFLO_WRITES: Mapping[TableName, frozenset[str]] = {
+    TableName.INSTALLS: frozenset({"status_name"}),
+    TableName.MILESTONES: frozenset({"started_at", "due_at", "completed_at"}),
+    TableName.LEADS: frozenset(
+        {"first_name", "last_name", "email", "mobile", "address", "city", "state", "zip"}
+    ),
+    TableName.NOTES: frozenset(),
+    TableName.CHANGE_ORDERS: frozenset(),
+}
+
+
+def decide(policy: SourceOfTruth, facts: Mapping[str, bool]) -> tuple[Outcome, Rule]:
+    """Return what is done about a difference, and the rule that says so.
+
+    :param facts: one for each of :data:`FACTS`.
+    """
+    known = {**dict.fromkeys(POLICIES, False), **facts, str(policy): True}
+    winner = next(rule for rule in WINNER_RULES if rule.fits(known))
+    known |= {str(outcome): outcome is winner.outcome for outcome in (Outcome.TO_CRM, Outcome.TO_ENERFLO)}
+    blocking = next((rule for rule in BLOCKING_RULES if rule.fits(known)), None)
+    rule = blocking or winner
+    return rule.outcome, rule
+
+
+def rule_sql(rules: Sequence[Rule], alias: str) -> str:
+    """Return the number of the first rule that fits as an SQL expression; null where none does.
+
+    :param alias: a relation with the facts, the policies and the winner's side as boolean columns.
+    """
+    cases = " ".join(f"when {rule.sql(alias)} then {number}" for number, rule in enumerate(rules))
+    return f"(case {cases} end)"
+
+
+def constant_facts(table: TableName, mapping: TableMapping, field: FieldMapping) -> dict[str, bool]:
+    """Return the policy and the facts that the configuration alone decides."""
+    return {
+        **{policy: field.source_of_truth == policy for policy in POLICIES},
+        "null_overwrites": field.null_overwrites,
+        "create_only": mapping.create_only,
+        "crm_allowed": field.direction in {Direction.BOTH, Direction.TO_CRM},
+        "enerflo_allowed": field.direction in {Direction.BOTH, Direction.TO_ENERFLO},
+        "enerflo_writable": field.enerflo in ENERFLO_WRITES[table],
+    }
+
+
+def _terms(when: str) -> list[tuple[str, bool]]:
+    """Return the facts of a conjunction, each with whether it must hold."""
+    words = [term.split() for term in when.split(" and ")] if when else []
+    return [(term[-1], len(term) == 1) for term in words]

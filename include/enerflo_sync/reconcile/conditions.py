@@ -1,0 +1,104 @@
+"""Conditions over odd rows: what stands in quarantine, is voided, or moved just now, and the rows' keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from string import Template
+from typing import Any
+
+from enerflo_sync.crm.config import StatusNames
+from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.values import WHOLE_TEXT
+
+
+def quarantined(plan: Comparison, alias: str) -> str:
+    """Return the condition that a record, or the install it belongs to, stands in quarantine.
+
+    ``alias`` has the columns ``p1…`` and ``owner`` of ``odd``.
+    """
+    keys = ", ".join(f"{alias}.p{n}" for n, _ in enumerate(plan.mirror_key, 1))
+    conditions = [_among_items(keys, MIRROR_TABLES[plan.name], plan.mirror_key)]
+    if plan.mirror_has_install and not plan.is_installs:
+        conditions.append(_among_items(f"{alias}.owner", TableName.INSTALLS, ["install_id"]))
+    return "(" + " or ".join(conditions) + ")"
+
+
+# The inner select is a fence (offset 0): the cast must not run before the look at the text.
+_ITEMS = Template("""coalesce(($keys) in (
+    select $ids from (
+      select q.key from sync.quarantine q
+      where q.account = %(account)s and q.state = 'open' and q.table_name = $table and $whole offset 0
+    ) q), false)""")
+
+
+def _among_items(keys: str, table: str, columns: Sequence[str]) -> str:
+    texts = [f"q.key->>{literal(column)}" for column in columns]
+    return _ITEMS.substitute(
+        keys=keys,
+        ids=", ".join(f"({text})::bigint" for text in texts),
+        table=literal(table),
+        whole=" and ".join(f"{text} ~ {literal(WHOLE_TEXT)}" for text in texts),
+    )
+
+
+def voided(alias: str, prefix: str = "install_status") -> str:
+    """Return the condition that an install is voided: ``alias`` has ``<prefix>_id`` and ``<prefix>_name``."""
+    return (
+        f"coalesce({alias}.{prefix}_id = any(%(voided_ids)s::bigint[])"
+        f" or lower(btrim({alias}.{prefix}_name)) = any(%(voided_names)s::text[]), false)"
+    )
+
+
+# An install carries its own status; what belongs to one takes the status from there.
+OWNERS = """left join lateral (
+    select i.status_id as install_status_id, i.status_name as install_status_name
+    from enerflo.installs i
+    where i.account = %(account)s and i.install_id = o.owner and i.deleted_at is null
+  ) i on true"""
+
+
+def young(alias: str) -> str:
+    """Return the condition that one side moved more recently than a sync may take to follow.
+
+    A CRM time further ahead of the clock than that is not believed, or it would excuse its row for ever.
+    """
+    believed = f"case when {alias}.changed_at <= %(now)s::timestamptz + %(delay)s then {alias}.changed_at end"
+    return f"coalesce(greatest({alias}.observed_at, {believed}) > %(now)s::timestamptz - %(delay)s, false)"
+
+
+def cause_parameters(statuses: StatusNames, now: datetime, in_flight_minutes: int) -> dict[str, Any]:
+    """Return the parameters that the conditions of this module take, but for ``account``."""
+    return {
+        "voided_ids": [status for status in statuses.voided if isinstance(status, int)],
+        "voided_names": [status.strip().lower() for status in statuses.voided if isinstance(status, str)],
+        "now": now,
+        "delay": timedelta(minutes=in_flight_minutes),
+    }
+
+
+def difference_key(plan: Comparison) -> str:
+    """Return the jsonb key of an odd row: the CRM's key, or the join key where the CRM has no such row."""
+    mine = ", ".join(f"{literal(join.crm_name)}, o.j{n}" for n, join in enumerate(plan.joins, 1))
+    theirs = ", ".join(f"{literal(name)}, o.k{n}" for n, name in enumerate(plan.mapping.key_columns, 1))
+    return f"case when o.in_crm then jsonb_build_object({theirs}) else jsonb_build_object({mine}) end"
+
+
+def as_id(expression: str) -> str:
+    """Return a join key as the bigint that Enerflo's ids are; null where it is none."""
+    text = f"{expression}::text"
+    return f"(case when {text} ~ {literal(WHOLE_TEXT)} then {text}::bigint end)"
+
+
+def pending_changes(columns: str) -> str:
+    """Return the select of ``columns`` of changes ``p`` in plans that wait or are being applied.
+
+    For a template with ``table``; takes ``account`` and ``now``.
+    """
+    return (
+        f"select {columns} from sync.plan_changes p join sync.plans q using (account, plan_hash)"  # noqa: S608
+        " where p.account = %(account)s and p.table_name = $table and p.state in ('planned', 'sent')"
+        " and q.state in ('open', 'approved') and q.expires_at > %(now)s"
+    )

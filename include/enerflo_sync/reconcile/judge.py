@@ -1,0 +1,198 @@
+"""The odd rows of one table with everything that is known of each: what reconciliation and plan judge by."""
+
+from __future__ import annotations
+
+from string import Template
+
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.decision import (
+    BLOCKING_RULES,
+    POLICIES,
+    WINNER_RULES,
+    Outcome,
+    constant_facts,
+    rule_sql,
+)
+from enerflo_sync.crm.mapping import FieldType, NullRule, Side, TableName
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.conditions import OWNERS, difference_key, quarantined, voided, young
+from enerflo_sync.reconcile.values import BLANK, Field
+
+# Columns of the mirror with the source's own time of a record's last change.
+_SAID_AT = {TableName.INSTALLS: "updated_at", TableName.LEADS: "updated_at"}
+_CONSTANTS = (
+    *POLICIES,
+    "null_overwrites",
+    "create_only",
+    "crm_allowed",
+    "enerflo_allowed",
+    "enerflo_writable",
+)
+_BLANK_FIELD = (
+    ("field", "null::text"),
+    *((name, "null::jsonb") for name in ("mine", "theirs", "to_crm_value", "to_enerflo_value")),
+    *((name, "false") for name in ("equal", "unreadable", "enerflo_null", "crm_null")),
+    *((name, "false") for name in ("crm_barred", "enerflo_barred", *_CONSTANTS)),
+)
+
+# o: an odd row; f: one of its differing fields, or none where a side lacks the row; x: the facts; d: what is
+# decided, as numbers of rules.
+_JUDGED = Template("""(
+    select o.*, $key as key, $enerflo_key as enerflo_key, $said_at as said_at,
+           $quarantined as quarantined, $voided as voided, $young as young, $was_agreed as was_agreed
+    from $odd o $owners $record where $compared
+  ) o
+  cross join lateral (
+    select $blank where not (o.in_enerflo and o.in_crm)
+    $fields
+  ) f
+  left join sync.agreed a on a.account = %(account)s and a.table_name = $table and a.key = o.key
+    and a.field = f.field
+  cross join lateral (
+    select $constants, f.enerflo_null, f.crm_null, f.crm_barred, f.enerflo_barred,
+           a.account is not null as base_known,
+           coalesce(a.agreed_by <> 'comparison', false) as base_kept,
+           a.account is not null and f.mine is distinct from a.value as enerflo_moved,
+           a.account is not null and f.theirs is distinct from
+             case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end as crm_moved,
+           coalesce(o.changed_at > o.said_at, false) as crm_later
+  ) x
+  cross join lateral (select $winner as winner) w
+  cross join lateral (
+    select x.*, w.winner in ($to_crm) as to_crm, w.winner in ($to_enerflo) as to_enerflo
+  ) y
+  cross join lateral (select w.winner, $blocking as blocking) d""")
+
+_OWN_SPELLING = """coalesce((
+      select min(s.name) from enerflo.install_statuses s where s.account = %(account)s
+        and s.deleted_at is null and lower(btrim(s.name)) = lower(btrim($value))), $value)"""
+
+_FIELD = Template("""union all
+    select $values
+    where o.in_enerflo and o.in_crm and ($differs)""")
+
+
+def judged(plan: Comparison) -> str:
+    """Return the ``from`` part with ``o``, ``f``, ``a``, ``x``, ``y`` and ``d``: a row per differing field.
+
+    A record on one side only is one row whose ``f.field`` is null. Takes ``account`` and the parameters of
+    :func:`enerflo_sync.reconcile.conditions.cause_parameters`.
+    """
+    sides = {
+        outcome: ", ".join(str(n) for n, rule in enumerate(WINNER_RULES) if rule.outcome is outcome)
+        for outcome in (Outcome.TO_CRM, Outcome.TO_ENERFLO)
+    }
+    of_install = plan.mirror_has_install and not plan.is_installs
+    return _JUDGED.substitute(
+        key=difference_key(plan),
+        enerflo_key=_enerflo_key(plan),
+        said_at=_said_at(plan),
+        quarantined=quarantined(plan, "o"),
+        voided=voided("o") if plan.is_installs else voided("i") if plan.mirror_has_install else "false",
+        young=young("o"),
+        was_agreed=_was_agreed(plan),
+        odd=plan.odd,
+        owners=OWNERS if of_install else "",
+        record=_record(plan),
+        compared=plan.comparable,
+        blank=", ".join(f"{value} as {name}" for name, value in _BLANK_FIELD),
+        fields="\n    ".join(_field(plan, field) for field in plan.fields),
+        table=literal(plan.name),
+        constants=", ".join(f"f.{name}" for name in _CONSTANTS),
+        winner=rule_sql(WINNER_RULES, "x"),
+        to_crm=sides[Outcome.TO_CRM],
+        to_enerflo=sides[Outcome.TO_ENERFLO],
+        blocking=rule_sql(BLOCKING_RULES, "y"),
+    )
+
+
+def _enerflo_key(plan: Comparison) -> str:
+    pairs = ", ".join(f"{literal(name)}, o.p{n}" for n, name in enumerate(plan.mirror_key, 1))
+    return f"case when o.in_enerflo or o.tombstone then jsonb_build_object({pairs}) end"
+
+
+def _said_at(plan: Comparison) -> str:
+    if plan.name not in _SAID_AT:
+        return "o.observed_at"
+    return f"coalesce(least(r.{_SAID_AT[plan.name]}, o.observed_at), o.observed_at)"
+
+
+def _record(plan: Comparison) -> str:
+    if plan.name not in _SAID_AT:
+        return ""
+    key = " and ".join(f"r.{name} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1))
+    return f"left join {plan.mirror} r on r.account = %(account)s and {key}"
+
+
+def _was_agreed(plan: Comparison) -> str:
+    """Return the condition that the two sides once agreed on a record that only Enerflo has now."""
+    which = "a.key = " + difference_key(plan) if plan.mapping.joined_by_key else "a.is_link"
+    if not plan.mapping.joined_by_key:
+        which += " and a.value = to_jsonb(o.j1)"
+    return (
+        "(o.in_enerflo and not o.in_crm and exists (select from sync.agreed a where a.account = %(account)s"
+        f" and a.table_name = {literal(plan.name)} and {which}))"
+    )
+
+
+def _field(plan: Comparison, field: Field) -> str:
+    values = {
+        "field": literal(field.name),
+        "mine": field.enerflo.shown,
+        "theirs": field.crm.shown,
+        "to_crm_value": _for_crm(field),
+        "to_enerflo_value": _for_enerflo(plan, field),
+        "equal": field.equal,
+        "unreadable": f"{field.crm.rest} is not null",
+        "enerflo_null": _is_null(field, field.enerflo.shown),
+        "crm_null": _is_null(field, field.crm.shown),
+        "crm_barred": "false",
+        "enerflo_barred": "false",
+    }
+    if plan.is_installs and field.mapping.enerflo == "status_name":
+        if Side.CRM not in plan.mapping.void_in:
+            values["crm_barred"] = "o.voided"
+        if Side.ENERFLO not in plan.mapping.void_in:
+            values["enerflo_barred"] = _voids(_for_enerflo(plan, field))
+    constants = constant_facts(plan.name, plan.mapping, field.mapping)
+    values |= {name: str(constants[name]).lower() for name in _CONSTANTS}
+    return _FIELD.substitute(
+        values=", ".join(values[name] for name, _ in _BLANK_FIELD), differs=field.differs
+    )
+
+
+def _voids(value: str) -> str:
+    return f"coalesce(lower(btrim({value} #>> '{{}}')) = any(%(voided_names)s::text[]), false)"
+
+
+def _is_null(field: Field, shown: str) -> str:
+    if field.mapping.null is NullRule.EMPTY_IS_NULL:
+        return f"coalesce(btrim({shown} #>> '{{}}', {BLANK}), '') = ''"
+    return f"({shown}) is null"
+
+
+def _for_crm(field: Field) -> str:
+    """Return Enerflo's value as the CRM writes it, as JSON."""
+    return f"to_jsonb({field.enerflo.value})" if field.mapping.type is FieldType.TEXT else field.enerflo.shown
+
+
+def _for_enerflo(plan: Comparison, field: Field) -> str:
+    """Return the CRM's value as Enerflo writes it, as JSON; a status in the company's own spelling."""
+    mapping = field.mapping
+    if mapping.type is FieldType.TIMESTAMP and plan.live.columns[field.name].kind is Kind.DATE:
+        zone = literal(mapping.time_zone or plan.mapping.time_zone)
+        return f"to_jsonb({field.crm.value}::timestamp at time zone {zone})"
+    if mapping.type is FieldType.TIMESTAMP:
+        return f"to_jsonb({field.crm.value})"
+    if mapping.type is not FieldType.TEXT:
+        return field.crm.shown
+    value = f"btrim({field.crm.value}, {BLANK})" if mapping.trim else field.crm.value
+    if mapping.values:
+        cases = " ".join(
+            f"when {literal(theirs)} then {literal(mine)}" for mine, theirs in mapping.values.items()
+        )
+        value = f"(case {value} {cases} else {value} end)"
+    if plan.is_installs and mapping.enerflo == "status_name":
+        value = Template(_OWN_SPELLING).substitute(value=value)
+    return f"to_jsonb({value})"
