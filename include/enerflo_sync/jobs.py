@@ -43,6 +43,8 @@ from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.witness_report import DAYS, WitnessReport, witness_report
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.sync.plan import make_plan
+from enerflo_sync.sync.plan_store import PlanReport
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
 from enerflo_sync.warehouse.migrate import require_migrated
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
@@ -305,6 +307,14 @@ class Workplace:
         require_migrated(self.engine)
         with warehouse_errors("reconcile"):
             return reconcile(self.engine, self.config, self.account, full=full, progress=progress)
+
+    def plan(self, *, progress: Callable[[str, int, int], None] | None = None) -> PlanReport:
+        """Reconcile, and decide about every difference (:func:`enerflo_sync.sync.plan.make_plan`).
+
+        Reads Enerflo not at all, and writes nothing but its own tables.
+        """
+        report = self.reconcile(progress=progress)
+        return make_plan(self.engine, self.config, self.account, report.reconciliation_id, progress=progress)
 
     def witnesses(self, *, days: int = DAYS) -> WitnessReport:
         """Return which changes of the last ``days`` days poll and webhooks saw; reads the warehouse only.

@@ -69,7 +69,7 @@ def _concatenated(template: str, column_text: Callable[[str], str]) -> str:
         at = hole.end()
     if at < len(template) or not pieces:
         pieces.append(literal(template[at:]))
-    return f"({' || '.join(pieces)})"
+    return f"({' || '.join(pieces)})::text"
 
 
 def _listed(templates: str | Sequence[str]) -> Iterable[str]:

@@ -141,8 +141,8 @@ def _field(plan: Comparison, field: Field) -> str:
         "field": literal(field.name),
         "mine": field.enerflo.shown,
         "theirs": field.crm.shown,
-        "to_crm_value": _for_crm(field),
-        "to_enerflo_value": _for_enerflo(plan, field),
+        "to_crm_value": enerflo_value_for_crm(field),
+        "to_enerflo_value": crm_value_for_enerflo(plan, field),
         "equal": field.equal,
         "unreadable": f"{field.crm.rest} is not null",
         "enerflo_null": _is_null(field, field.enerflo.shown),
@@ -154,7 +154,7 @@ def _field(plan: Comparison, field: Field) -> str:
         if Side.CRM not in plan.mapping.void_in:
             values["crm_barred"] = "o.voided"
         if Side.ENERFLO not in plan.mapping.void_in:
-            values["enerflo_barred"] = _voids(_for_enerflo(plan, field))
+            values["enerflo_barred"] = _voids(crm_value_for_enerflo(plan, field))
     constants = constant_facts(plan.name, plan.mapping, field.mapping)
     values |= {name: str(constants[name]).lower() for name in _CONSTANTS}
     return _FIELD.substitute(
@@ -172,12 +172,12 @@ def _is_null(field: Field, shown: str) -> str:
     return f"({shown}) is null"
 
 
-def _for_crm(field: Field) -> str:
+def enerflo_value_for_crm(field: Field) -> str:
     """Return Enerflo's value as the CRM writes it, as JSON."""
     return f"to_jsonb({field.enerflo.value})" if field.mapping.type is FieldType.TEXT else field.enerflo.shown
 
 
-def _for_enerflo(plan: Comparison, field: Field) -> str:
+def crm_value_for_enerflo(plan: Comparison, field: Field) -> str:
     """Return the CRM's value as Enerflo writes it, as JSON; a status in the company's own spelling."""
     mapping = field.mapping
     if mapping.type is FieldType.TIMESTAMP and plan.live.columns[field.name].kind is Kind.DATE:

@@ -1,0 +1,99 @@
+"""Which plans wait for a person, and why: the rules of ``approval`` in sync.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.names import literal, quoted, relation
+
+_COUNTS = sa.text("""
+/* enerflo-sync plan: what approval asks about */
+select count(*) as changes,
+       count(*) filter (where direction = 'to_enerflo') as to_enerflo,
+       count(*) filter (where op = 'delete') as deletions,
+       count(*) filter (where op = 'update' and coalesce(after, 'null') = 'null'
+         and coalesce(before, 'null') <> 'null') as nulled
+from pg_temp.planned
+""")
+
+_ROWS = sa.text("""
+/* enerflo-sync plan: rows that change, by table */
+select table_name, count(distinct key) as rows from pg_temp.planned group by table_name order by 1
+""")
+
+_PROTECTED = Template("""
+/* enerflo-sync plan: changes of protected fields */
+select p.table_name || '.' || p.field as name, count(*) as changes
+from pg_temp.planned p
+where p.op = 'update' and (p.table_name, p.field) in ($fields) group by 1 order by 1
+""")
+
+_BEFORE = sa.text("""
+/* enerflo-sync plan: what was applied before */
+select
+  (select config_hash from sync.plans where account = :account and applied_at is not null and change_count > 0
+   order by applied_at desc limit 1) as config_hash,
+  exists (select from sync.ledger where account = :account and direction = 'to_enerflo'
+          and decision = 'applied') as wrote_to_enerflo
+""")
+
+
+def approval_reasons(connection: sa.Connection, config: SyncConfig, account: str) -> list[str]:
+    """Return why the plan in ``planned`` waits for a person, in sentences; none where it need not.
+
+    Each sentence names the option of sync.yaml that asks for it.
+    """
+    counts = connection.execute(_COUNTS).mappings().one()
+    if not counts["changes"]:
+        return []
+    return [*_of_size(connection, config, account, counts["changes"]), *_of_kind(connection, config, account)]
+
+
+def _of_size(connection: sa.Connection, config: SyncConfig, account: str, changes: int) -> Iterator[str]:
+    rules = config.approval
+    if rules.always:
+        yield "Every plan waits for a person (approval.always)."
+    if changes > rules.changes:
+        yield f"It makes {changes:,} changes, more than {rules.changes:,} (approval.changes)."
+    tables = config.tables_for(account)
+    for name, rows in connection.execute(_ROWS):
+        table = quoted(*relation(tables[name].crm_table))
+        total = connection.exec_driver_sql(f"select count(*) from {table}", {}).scalar_one()  # noqa: S608
+        if rows * 100 > rules.percent * total:
+            share = f"{rows * 100 / total:.1f} %" if total else "all"
+            yield f"It changes {share} of {name}, more than {rules.percent:g} % (approval.percent)."
+
+
+def _of_kind(connection: sa.Connection, config: SyncConfig, account: str) -> Iterator[str]:
+    rules = config.approval
+    counts = connection.execute(_COUNTS).mappings().one()
+    if rules.deletions and counts["deletions"]:
+        yield f"It deletes {counts['deletions']:,} rows (approval.deletions)."
+    if rules.nulling and counts["nulled"]:
+        yield f"It takes {counts['nulled']:,} values away (approval.nulling)."
+    for name, count in _protected(connection, config, account):
+        yield f"It changes the protected field {name} {count:,} times (protected)."
+    before = connection.execute(_BEFORE, {"account": account}).one()
+    if rules.new_mapping and before.config_hash != config.hash(account):
+        which = "changed mapping" if before.config_hash else "account"
+        yield f"It is the first plan of this {which} (approval.new_mapping)."
+    if rules.first_to_enerflo and counts["to_enerflo"] and not before.wrote_to_enerflo:
+        yield "It is the first that writes to Enerflo (approval.first_to_enerflo)."
+
+
+def _protected(connection: sa.Connection, config: SyncConfig, account: str) -> list[Any]:
+    fields = [
+        f"({literal(name)}, {literal(column)})"
+        for name, table in config.tables_for(account).items()
+        for column, field in table.fields.items()
+        if field.protected
+    ]
+    if not fields:
+        return []
+    query = _PROTECTED.substitute(fields=", ".join(fields))
+    return list(connection.exec_driver_sql(query, {}).all())

@@ -1,0 +1,168 @@
+"""What is to be done about each odd row of a table, decided in SQL into one temporary table, ``decided``.
+
+The judgement is reconciliation's own (:mod:`enerflo_sync.reconcile.judge`); here it becomes a change, a
+question for a person, or a reason to leave both sides as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.decision import BLOCKING_RULES, FACTS, POLICIES, WINNER_RULES, Outcome
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.causes import cause_of
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.incremental import differing_keys
+from enerflo_sync.reconcile.judge import judged
+from enerflo_sync.reconcile.odd import odd_statement, twice_statement, wanted_odd_statement
+from enerflo_sync.reconcile.report import Cause
+
+DECIDED = "pg_temp.decided"
+
+MAKE_DECIDED = f"""
+/* enerflo-sync plan: what is decided, of all tables */
+create temporary table {DECIDED} (
+  outcome text not null, table_name text not null, key jsonb, enerflo_key jsonb, op text not null, field text,
+  before jsonb, after jsonb, source_value jsonb, policy text not null, cause text not null,
+  rule text not null,
+  facts jsonb not null default '[]', reason text, changed_at timestamptz, observed_at timestamptz,
+  agreed_at timestamptz
+) on commit drop
+"""
+
+# A cause of the moment says nothing about whether a change is due.
+_NOT_ASKED = (Cause.IN_FLIGHT, Cause.PLANNED)
+
+_KEYS = Template("""
+/* enerflo-sync plan $name: keys that differ */
+create temporary table $wanted on commit drop as
+select $joins from (
+  select $mine from $mirror e where false
+  $differing
+) k group by $joins
+""")
+
+_UPDATES = Template("""
+/* enerflo-sync plan $name: fields of rows that both sides have */
+insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, before, after, source_value,
+  policy, cause, rule, facts, reason, changed_at, observed_at, agreed_at)
+select r.outcome, $table, o.key, o.enerflo_key, 'update', f.field,
+       case when r.outcome = 'to_crm' then f.theirs else f.mine end,
+       case when r.outcome = 'to_crm' then f.to_crm_value
+            when r.outcome = 'to_enerflo' then f.to_enerflo_value end,
+       case when r.outcome = 'to_crm' then f.mine else f.theirs end,
+       $policy, $cause, coalesce(($blocking_names)[d.blocking + 1], ($winner_names)[d.winner + 1]),
+       $facts, r.reason,
+       case when y.to_crm then o.said_at else o.changed_at end,
+       case when y.to_crm then o.observed_at else %(now)s end, a.agreed_at
+from $judged
+cross join lateral (
+  select case
+    when o.quarantined then 'its record stands in quarantine'
+    when y.to_enerflo and d.blocking is null and f.unreadable then 'the CRM''s value cannot be read as $type'
+    $unknown_status
+    else coalesce(($blocking_words)[d.blocking + 1], ($winner_words)[d.winner + 1]) end as reason,
+  case
+    when o.quarantined or (y.to_enerflo and d.blocking is null and (f.unreadable $or_unknown_status))
+      then 'review'
+    else coalesce(($blocking_outcomes)[d.blocking + 1], ($winner_outcomes)[d.winner + 1]) end as outcome
+) r
+where o.in_enerflo and o.in_crm and not f.equal
+""")
+
+_UNKNOWN_STATUS = """f.field = $status and not exists (
+      select from enerflo.install_statuses s where s.account = %(account)s and s.deleted_at is null
+        and s.name = f.to_enerflo_value #>> '{}')"""
+
+_TWICE = Template("""
+/* enerflo-sync plan $name: join keys that more than one row has */
+insert into pg_temp.decided (outcome, table_name, key, op, policy, cause, rule, reason)
+select 'review', $table, jsonb_build_object($join), 'update', 'review', 'duplicate_identity',
+       'duplicate_identity', 'more than one row has this key'
+from $twice d
+""")
+
+
+def prepare(connection: sa.Connection, plan: Comparison, reconciliation_id: str, account: str) -> None:
+    """Fill the table's ``odd`` with the rows that differed in a reconciliation, as they are now.
+
+    A table that is not reconciled is compared whole.
+    """
+    values: dict[str, Any] = {"account": account, "previous": reconciliation_id}
+    if plan.mapping.reconcile:
+        keys = _KEYS.substitute(
+            name=plan.name,
+            wanted=plan.wanted,
+            joins=plan.join_names(),
+            mine=plan.select_join("mirror"),
+            mirror=plan.mirror,
+            differing=differing_keys(plan),
+        )
+        connection.exec_driver_sql(keys, values)
+        connection.exec_driver_sql(f"analyze {plan.wanted}")
+        odd = wanted_odd_statement(plan, keys=plan.wanted, first=True)
+        connection.exec_driver_sql(odd, values)
+    else:
+        connection.exec_driver_sql(odd_statement(plan), values)
+    connection.exec_driver_sql(f"analyze {plan.odd}")
+    if not plan.unique:
+        twice = twice_statement(plan, wanted_only=plan.mapping.reconcile)
+        connection.exec_driver_sql(twice, values)
+        connection.exec_driver_sql(
+            _TWICE.substitute(
+                name=plan.name,
+                table=literal(plan.name),
+                join=", ".join(f"{literal(join.crm_name)}, d.j{n}" for n, join in enumerate(plan.joins, 1)),
+                twice=plan.twice,
+            )
+        )
+
+
+def decide_updates(connection: sa.Connection, plan: Comparison, values: dict[str, Any]) -> None:
+    """Decide about every field in which a row differs that both sides have.
+
+    :param values: ``account`` and the parameters of the conditions.
+    """
+    status = next(
+        (name for name, field in plan.mapping.fields.items() if field.enerflo == "status_name"), None
+    )
+    unknown = ""
+    if plan.is_installs and status is not None:
+        unknown = Template(_UNKNOWN_STATUS).safe_substitute(status=literal(status))
+    connection.exec_driver_sql(
+        _UPDATES.substitute(
+            name=plan.name,
+            table=literal(plan.name),
+            policy="case " + " ".join(f"when x.{name} then '{name}'" for name in POLICIES) + " end",
+            cause=cause_of(plan, *_NOT_ASKED),
+            facts=held_facts("x"),
+            judged=judged(plan),
+            type="its declared type",
+            unknown_status=f"when y.to_enerflo and d.blocking is null and {unknown}"
+            " then 'the company has no status of this name'"
+            if unknown
+            else "",
+            or_unknown_status=f"or {unknown}" if unknown else "",
+            **_texts("winner", [(rule.name, rule.words, rule.outcome) for rule in WINNER_RULES]),
+            **_texts("blocking", [(rule.name, rule.words, rule.outcome) for rule in BLOCKING_RULES]),
+        ),
+        values,
+    )
+
+
+def held_facts(alias: str) -> str:
+    """Return the facts that hold as a jsonb array, in the order of :data:`FACTS`."""
+    cases = ", ".join(f"case when {alias}.{fact} then '{fact}' end" for fact in FACTS)
+    return f"to_jsonb(array_remove(array[{cases}], null))"
+
+
+def _texts(name: str, rules: Sequence[tuple[str, str, Outcome]]) -> dict[str, str]:
+    """Return name, words and outcome of rules as SQL arrays, by their numbers."""
+    parts = zip(("names", "words", "outcomes"), zip(*rules, strict=True), strict=True)
+    return {
+        f"{name}_{part}": f"array[{', '.join(literal(str(text)) for text in texts)}]" for part, texts in parts
+    }

@@ -1,0 +1,153 @@
+"""The plan: everything that would be written on either side, decided once, under a hash of its content.
+
+What is applied later is what the plan says, or nothing: each change carries the value it expects to find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import Mode, TableName
+from enerflo_sync.errors import RetriableError
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.conditions import cause_parameters
+from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.sync.adopt import adopt
+from enerflo_sync.sync.agree import agree_moved
+from enerflo_sync.sync.approval import approval_reasons
+from enerflo_sync.sync.completion import complete_installs
+from enerflo_sync.sync.creations import decide_rows
+from enerflo_sync.sync.decide import MAKE_DECIDED, decide_updates, prepare
+from enerflo_sync.sync.plan_store import PlanReport, read_plan, store_plan
+from enerflo_sync.warehouse.engine import warehouse_errors
+
+Progress = Callable[[str, int, int], None]
+
+_NOT_SWITCHED_ON = sa.text("""
+/* enerflo-sync plan: directions that are not switched on */
+update pg_temp.decided set outcome = 'keep', reason = 'not switched on (mode ' || :mode || ')'
+where table_name = :table and outcome = :outcome
+""")
+
+_SAME = """
+/* enerflo-sync plan: changes that would write what is there */
+update pg_temp.decided set outcome = 'keep', reason = 'the same once it is written'
+where outcome in ('to_crm', 'to_enerflo') and op = 'update' and after is not distinct from before
+"""
+
+_PLANNED = f"""
+/* enerflo-sync plan: the changes in the order in which they are applied */
+create temporary table planned on commit drop as
+select row_number() over (
+         order by array_position(array{[str(name) for name in TableName]}, table_name),
+                  array_position(array['insert', 'update', 'delete'], op), key::text, field) as position,
+       outcome as direction, table_name, key, enerflo_key, op, field, before, after, source_value, policy,
+       cause, rule, facts, changed_at, observed_at, agreed_at
+from pg_temp.decided where outcome in ('to_crm', 'to_enerflo')
+"""  # noqa: S608 - names of the contract
+
+
+def make_plan(
+    engine: sa.Engine,
+    config: SyncConfig,
+    account: str,
+    reconciliation_id: str,
+    *,
+    progress: Progress | None = None,
+) -> PlanReport:
+    """Decide about every difference of a reconciliation, and store the plan as the account's present one.
+
+    Values are read anew, in one snapshot. The same content is the same plan, under the same hash; an older
+    plan that still waits expires. Writes the tables of ``sync`` only.
+
+    :raises ConfigurationError: the mapping does not fit the live tables.
+    :raises RetriableError: another plan or apply of the account is running, or the warehouse is away.
+    """
+    tick = progress or (lambda _name, _done, _total: None)
+    snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
+    with warehouse_errors("plan"), alone(engine, account):
+        with engine.begin() as connection:
+            fold = case_folding(connection)
+            plans = live_comparisons(connection, config, account, fold, all_tables=True)
+            for plan in plans:
+                agree_moved(
+                    connection, plan, account, config.hash(account), config.reconcile.lookback_minutes
+                )
+        with snapshot.begin() as connection:
+            _decide(connection, plans, config, account, reconciliation_id, tick)
+            connection.exec_driver_sql(_PLANNED)
+            reasons = approval_reasons(connection, config, account)
+            plan_hash = store_plan(
+                connection,
+                account,
+                kind="sync",
+                mode=str(config.account(account).mode),
+                config_hash=config.hash(account),
+                stands_on=reconciliation_id,
+                reasons=reasons,
+                lifetime=timedelta(hours=config.approval.expires_hours),
+            )
+    with warehouse_errors("plan"), engine.connect() as connection:
+        return read_plan(connection, account, plan_hash)
+
+
+def _decide(
+    connection: sa.Connection,
+    plans: Sequence[Comparison],
+    config: SyncConfig,
+    account: str,
+    reconciliation_id: str,
+    tick: Progress,
+) -> None:
+    """Fill ``decided`` for all tables."""
+    now = connection.scalar(sa.text("select now()"))
+    assert now is not None  # noqa: S101 - the server has a clock
+    causes = cause_parameters(config.statuses, now, config.reconcile.in_flight_minutes)
+    values: dict[str, Any] = {"account": account, **causes}
+    connection.exec_driver_sql(MAKE_DECIDED)
+    for done, plan in enumerate(plans):
+        tick(str(plan.name), done, len(plans))
+        prepare(connection, plan, reconciliation_id, account)
+        decide_updates(connection, plan, values)
+        adopt(connection, plan, config, values)
+        decide_rows(connection, plan, config, values)
+    tick("", len(plans), len(plans))
+    complete_installs(connection, plans, config, values)
+    connection.exec_driver_sql(_SAME)
+    for plan in plans:
+        for outcome, modes in (("to_crm", {Mode.CRM}), ("to_enerflo", {Mode.ENERFLO})):
+            mode = config.mode_of(account, plan.name)
+            # In report mode nothing is applied, and the plan shows all that would be.
+            if mode not in {Mode.REPORT, Mode.BOTH, *modes}:
+                connection.execute(
+                    _NOT_SWITCHED_ON, {"table": str(plan.name), "outcome": outcome, "mode": str(mode)}
+                )
+
+
+@contextmanager
+def alone(engine: sa.Engine, account: str) -> Iterator[None]:
+    """Let nobody else plan or apply for the account meanwhile.
+
+    :raises RetriableError: somebody does.
+    """
+    with engine.connect() as connection:
+        query = sa.text("select pg_try_advisory_lock(hashtextextended(:name, 0))")
+        free = connection.scalar(query, {"name": f"enerflo-sync/{account}"})
+        connection.commit()
+        if not free:
+            raise RetriableError(
+                "another plan or apply is running.",
+                where=f"account {account}",
+                next_step="Run it again when that has ended.",
+            )
+        try:
+            yield
+        finally:
+            # The lock goes with the session, which must not return to the pool with it.
+            connection.invalidate()

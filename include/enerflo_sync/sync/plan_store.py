@@ -1,0 +1,318 @@
+"""Plans in the warehouse: storing one under its hash, and reading it back as one typed object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from enerflo_sync.errors import ConfigurationError
+
+
+class PlanState(StrEnum):
+    """Where a plan stands."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    APPLIED = "applied"
+    EXPIRED = "expired"
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One change: a field of a row that is written, or a row that is deleted (``field`` is None)."""
+
+    position: int
+    table_name: str
+    key: Mapping[str, Any]
+    op: str
+    field: str | None
+    before: Any
+    after: Any
+    direction: str
+    policy: str
+    cause: str
+    rule: str
+    state: str
+    reason: str | None = None
+
+
+class Undecided(msgspec.Struct, frozen=True, kw_only=True):
+    """What the plan leaves to a person, and why."""
+
+    table_name: str
+    key: Mapping[str, Any]
+    field: str | None
+    enerflo_value: Any
+    crm_value: Any
+    cause: str
+    reason: str
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Changes that do the same: to one side of one table, by one operation."""
+
+    table_name: str
+    direction: str
+    op: str
+    rows: int
+    changes: int
+    fields: Mapping[str, int]
+
+
+class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan without its changes, which may be many (:func:`read_changes`).
+
+    ``kept`` counts differences that stay as they are, by reason; ``states`` the changes by state.
+    """
+
+    plan_hash: str
+    account: str
+    kind: str
+    state: PlanState
+    mode: str
+    created_at: datetime
+    expires_at: datetime
+    stands_on: str | None
+    change_count: int
+    needs_approval: bool
+    reasons: Sequence[str]
+    groups: Sequence[Group]
+    undecided: Mapping[str, int]
+    kept: Mapping[str, int]
+    states: Mapping[str, int]
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    decision_reason: str | None = None
+
+    @property
+    def waits_for_approval(self) -> bool:
+        """Return whether a person has to decide before anything of it is applied."""
+        return self.needs_approval and self.state is PlanState.OPEN
+
+    def count(self, direction: str) -> int:
+        """Return the number of changes in a direction."""
+        return sum(group.changes for group in self.groups if group.direction == direction)
+
+
+# Of every change what decides what will be done; the time of the last agreement tells a change apart from the
+# same one made before.
+_HASH = sa.text("""
+/* enerflo-sync plan: the hash of the content */
+select encode(sha256(convert_to(concat_ws('|', cast(:account as text), cast(:kind as text),
+  cast(:config_hash as text), coalesce(string_agg(encode(sha256(convert_to(jsonb_build_array(
+    table_name, key, op, field, before, after, direction, policy, agreed_at)::text, 'UTF8')), 'hex'),
+    '' order by position), '')), 'UTF8')), 'hex')
+from pg_temp.planned
+""")
+
+_GROUPS = """
+/* enerflo-sync plan: counts by group */
+with fields as (
+  select table_name, direction, op, field, count(*) as changes, min(position) as first
+  from pg_temp.planned group by 1, 2, 3, 4
+), rows as (
+  select table_name, direction, op, count(distinct key) as rows from pg_temp.planned group by 1, 2, 3
+)
+select table_name, direction, op, min(rows) as rows, sum(changes)::bigint as changes,
+       coalesce(jsonb_object_agg(field, changes) filter (where field is not null), '{}') as fields
+from fields join rows using (table_name, direction, op)
+group by table_name, direction, op order by min(first)
+"""
+
+_REASONS = sa.text("""
+/* enerflo-sync plan: what is not done, by reason */
+select outcome, reason, count(*) as n from pg_temp.decided
+where outcome in ('review', 'keep') group by 1, 2 order by 3 desc, 2
+""")
+
+_SUPERSEDE = sa.text("""
+/* enerflo-sync plan: an older plan's unfinished changes */
+update sync.plan_changes c set state = 'refused', reason = 'superseded by a later plan', done_at = now()
+from sync.plans p
+where p.account = :account and p.state in ('open', 'approved') and p.plan_hash <> :plan_hash
+  and p.decided_by is not null and c.account = p.account and c.plan_hash = p.plan_hash
+  and c.state in ('planned', 'sent')
+""")
+
+_EXPIRE = sa.text("""
+/* enerflo-sync plan: an older plan that still waits */
+update sync.plans set state = 'expired'
+where account = :account and state in ('open', 'approved') and plan_hash <> :plan_hash
+""")
+
+# The same plan again: it waits anew, unless a person refused it or it is being applied.
+_INSERT = sa.text("""
+/* enerflo-sync plan: the plan */
+insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state, change_count, needs_approval,
+  reasons, mode, config_hash, stands_on, summary)
+values (:account, :plan_hash, :kind, now(), now() + :lifetime, :state, :change_count, :needs_approval,
+  :reasons, :mode, :config_hash, :stands_on, :summary)
+on conflict (account, plan_hash) do update
+set created_at = case when plans.state in ('expired', 'open') then excluded.created_at
+                      else plans.created_at end,
+    expires_at = excluded.expires_at,
+    state = case when plans.state in ('approved', 'applied') then plans.state
+                 when plans.state = 'rejected' and plans.decided_by is not null then plans.state
+                 else excluded.state end,
+    needs_approval = excluded.needs_approval, reasons = excluded.reasons, mode = excluded.mode,
+    stands_on = excluded.stands_on, summary = excluded.summary
+""").bindparams(
+    sa.bindparam("reasons", type_=JSONB),
+    sa.bindparam("summary", type_=JSONB),
+    sa.bindparam("lifetime", type_=sa.Interval),
+)
+
+_CHANGES = sa.text("""
+/* enerflo-sync plan: its changes */
+insert into sync.plan_changes (account, plan_hash, position, table_name, key, enerflo_key, op, field, before,
+  after, source_value, direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at, state)
+select :account, :plan_hash, position, table_name, key, enerflo_key, op, field, before, after, source_value,
+  direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at, 'planned'
+from pg_temp.planned
+on conflict (account, plan_hash, position) do nothing
+""")
+
+_UNDECIDED = sa.text("""
+/* enerflo-sync plan: what it leaves to a person */
+insert into sync.plan_undecided
+  (account, plan_hash, position, table_name, key, field, enerflo_value, crm_value, cause, reason)
+select :account, :plan_hash, row_number() over (order by table_name, key::text, field), table_name, key,
+  field, before, source_value, cause, reason
+from pg_temp.decided where outcome = 'review'
+""")
+
+
+def store_plan(
+    connection: sa.Connection,
+    account: str,
+    *,
+    kind: str,
+    mode: str,
+    config_hash: str,
+    stands_on: str,
+    reasons: Sequence[str],
+    lifetime: timedelta,
+) -> str:
+    """Store what stands in ``planned`` and ``decided`` and return its hash; other plans that wait expire.
+
+    A plan without changes counts as applied.
+    """
+    same = {"account": account, "kind": kind, "config_hash": config_hash}
+    plan_hash = connection.scalar(_HASH, same)
+    named = {"account": account, "plan_hash": plan_hash}
+    groups = [dict(row) for row in connection.exec_driver_sql(_GROUPS, {}).mappings()]
+    others: dict[str, dict[str, int]] = {"review": {}, "keep": {}}
+    for outcome, reason, count in connection.execute(_REASONS):
+        others[outcome][reason] = count
+    count = sum(group["changes"] for group in groups)
+    connection.execute(_SUPERSEDE, named)
+    connection.execute(_EXPIRE, named)
+    connection.execute(
+        _INSERT,
+        {
+            **named,
+            "kind": kind,
+            "lifetime": lifetime,
+            "state": str(PlanState.OPEN if count else PlanState.APPLIED),
+            "change_count": count,
+            "needs_approval": bool(reasons),
+            "reasons": list(reasons),
+            "mode": mode,
+            "config_hash": config_hash,
+            "stands_on": stands_on,
+            "summary": {"groups": groups, "undecided": others["review"], "kept": others["keep"]},
+        },
+    )
+    connection.execute(_CHANGES, named)
+    connection.execute(
+        sa.text("delete from sync.plan_undecided where account = :account and plan_hash = :plan_hash"), named
+    )
+    connection.execute(_UNDECIDED, named)
+    assert isinstance(plan_hash, str)  # noqa: S101 - the statement returns one text
+    return plan_hash
+
+
+_READ = sa.text("""
+/* enerflo-sync plan: one plan */
+select p.*, coalesce((
+    select jsonb_object_agg(state, n) from (
+      select state, count(*) as n from sync.plan_changes c
+      where c.account = p.account and c.plan_hash = p.plan_hash group by state) s), '{}') as states
+from sync.plans p where p.account = :account and p.plan_hash like :plan_hash
+limit 2
+""")
+
+
+def read_plan(connection: sa.Connection, account: str, plan_hash: str) -> PlanReport:
+    """Return a stored plan.
+
+    :param plan_hash: its hash, or at least eight characters of its beginning.
+    :raises ConfigurationError: there is no such plan, or more than one.
+    """
+    text = plan_hash.strip().lower()
+    rows: Sequence[sa.RowMapping] = []
+    if len(text) >= 8 and text.isalnum():
+        rows = connection.execute(_READ, {"account": account, "plan_hash": f"{text}%"}).mappings().all()
+    if len(rows) != 1:
+        raise ConfigurationError(
+            "there is no such plan." if not rows else "more than one plan begins like this.",
+            where=f"plan {plan_hash}",
+            next_step="Make one with enerflo-sync plan, and take the hash that it prints.",
+        )
+    row = rows[0]
+    summary = row["summary"]
+    same = ("plan_hash", "account", "kind", "mode", "created_at", "expires_at", "stands_on", "change_count")
+    decided = ("needs_approval", "reasons", "states", "decided_by", "decided_at", "decision_reason")
+    return PlanReport(
+        **{name: row[name] for name in (*same, *decided)},
+        state=PlanState(row["state"]),
+        groups=msgspec.convert(summary["groups"], list[Group]),
+        undecided=summary["undecided"],
+        kept=summary["kept"],
+    )
+
+
+_SELECT_CHANGES = sa.text("""
+/* enerflo-sync plan: changes */
+select position, table_name, key, op, field, before, after, direction, policy, cause, rule, state, reason
+from (
+  select c.*, row_number() over (partition by table_name, direction, op, field order by position) as nth
+  from sync.plan_changes c where c.account = :account and c.plan_hash = :plan_hash
+) c where cast(:most as bigint) is null or nth <= :most
+order by position
+""")
+
+
+def read_changes(
+    connection: sa.Connection, account: str, plan_hash: str, *, most: int | None = None
+) -> Iterator[Change]:
+    """Yield a plan's changes in their order, unmasked.
+
+    :param most: of each group and field at most so many; all where None.
+    """
+    values = {"account": account, "plan_hash": plan_hash, "most": most}
+    streaming = connection.execution_options(stream_results=True, max_row_buffer=1000)
+    for row in streaming.execute(_SELECT_CHANGES, values).mappings():
+        yield Change(**row)
+
+
+_SELECT_UNDECIDED = sa.text("""
+/* enerflo-sync plan: what it leaves to a person */
+select table_name, key, field, enerflo_value, crm_value, cause, reason
+from sync.plan_undecided where account = :account and plan_hash = :plan_hash
+order by position limit :most
+""")
+
+
+def read_undecided(
+    connection: sa.Connection, account: str, plan_hash: str, *, most: int | None = None
+) -> list[Undecided]:
+    """Return what a plan leaves to a person, unmasked."""
+    values = {"account": account, "plan_hash": plan_hash, "most": most}
+    return [Undecided(**row) for row in connection.execute(_SELECT_UNDECIDED, values).mappings()]

@@ -1,0 +1,100 @@
+"""A simulated company behind a socket, the demo's CRM tables, and the account's own workplace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.clock import SystemClock
+from enerflo_sync.crm.load import load_config
+from enerflo_sync.jobs import Credentials, Workplace
+from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sync.sandbox.crm_tables import make_crm_tables
+from enerflo_sync.sandbox.server import SandboxServer
+from enerflo_sync.sandbox.world import World
+from enerflo_sync.sync.plan_store import Change, PlanReport, Undecided, read_changes, read_undecided
+
+SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
+
+
+@dataclass
+class Desk:
+    """One account with both of its sides, and what a person at a desk does with them."""
+
+    workplace: Workplace
+    world: World
+    folder: Path
+
+    @property
+    def engine(self) -> sa.Engine:
+        return self.workplace.engine
+
+    def sql(self, statement: str, **values: Any) -> list[Any]:
+        with self.engine.begin() as connection:
+            result = connection.execute(sa.text(statement), values)
+            return list(result.mappings()) if result.returns_rows else []
+
+    def one(self, statement: str, **values: Any) -> Any:
+        (row,) = self.sql(statement, **values)
+        (value,) = row.values()
+        return value
+
+    def configured(self, *edits: tuple[str, str]) -> None:
+        """Use the shipped configuration with some of its texts replaced, each of which is in it."""
+        text = SHIPPED.read_text()
+        for old, new in edits:
+            assert old in text, old
+            text = text.replace(old, new)
+        path = self.folder / "sync.yaml"
+        path.write_text(text)
+        self.workplace.config = load_config(path, {})
+        self.workplace.config_path = path
+        self.workplace.__dict__.pop("settings", None)
+
+    def switched_on(self, mode: str = "both", *edits: tuple[str, str]) -> None:
+        self.configured(("mode: report", f"mode: {mode}"), *edits)
+
+    def plan(self) -> PlanReport:
+        return self.workplace.plan()
+
+    def changes(self, plan: PlanReport, **wanted: Any) -> list[Change]:
+        with self.engine.connect() as connection:
+            changes = read_changes(connection, plan.account, plan.plan_hash)
+            return [c for c in changes if all(getattr(c, name) == value for name, value in wanted.items())]
+
+    def undecided(self, plan: PlanReport) -> list[Undecided]:
+        with self.engine.connect() as connection:
+            return read_undecided(connection, plan.account, plan.plan_hash)
+
+    def ledger(self, **wanted: Any) -> list[Any]:
+        rows = self.sql("select * from sync.ledger order by ledger_id")
+        return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+
+    def agreed(self, table: str, field: str, **key: Any) -> Any:
+        rows = self.sql(
+            "select value from sync.agreed where table_name = :table and field = :field"
+            " and key = cast(:key as jsonb)",
+            table=table,
+            field=field,
+            key=json.dumps(key),
+        )
+        return rows[0]["value"] if rows else None
+
+
+@pytest.fixture
+def desk(warehouse_url: str, tmp_path: Path) -> Iterator[Desk]:
+    """An account whose two sides agree: polled, and nothing planned yet."""
+    world = World(40, seed=11, clock=SystemClock(), per_cause=0)
+    with SandboxServer(SandboxApi(world)) as server:
+        credentials = Credentials(lambda: server.url, lambda: DEFAULT_KEY, lambda: warehouse_url)
+        workplace = Workplace("default", load_config(SHIPPED, {}), SHIPPED, credentials)
+        make_crm_tables(world, warehouse_url)
+        workplace.poll()
+        yield Desk(workplace, world, tmp_path)
+        workplace.close()
