@@ -93,18 +93,30 @@ def field_sql(
     :param fold: name of the collation whose case rules apply, quoted, or ``""``.
     """
     zone = mapping.time_zone or table_zone
-    live = crm[1]
-    # A CRM date can only ever say the day: the time of day is no difference.
-    domain = (
-        FieldType.DATE if mapping.type is FieldType.TIMESTAMP and live.kind is Kind.DATE else mapping.type
-    )
-    is_plain_text = live.type == "text" or live.type.startswith("character varying")
-    crm_raw = crm[0] if live.kind is not Kind.TEXT or is_plain_text else f"{crm[0]}::text"
+    domain = _domain(mapping, crm[1])
+    crm_raw = _crm_raw(*crm)
     mine = _operand(enerflo[0], enerflo[1], domain, zone, mapping.values)
-    theirs = _operand(crm_raw, live.kind, domain, zone, {})
+    theirs = _operand(crm_raw, crm[1].kind, domain, zone, {})
     return Field(
-        name, mapping, mine, theirs, _equal(mapping, domain, enerflo, (crm_raw, live.kind), zone, fold)
+        name, mapping, mine, theirs, _equal(mapping, domain, enerflo, (crm_raw, crm[1].kind), zone, fold)
     )
+
+
+def shown_in_crm(mapping: FieldMapping, raw: str, live: LiveColumn, table_zone: str) -> str:
+    """Return a CRM column's value as JSON, as it stands in differences and plans."""
+    zone = mapping.time_zone or table_zone
+    return _operand(_crm_raw(raw, live), live.kind, _domain(mapping, live), zone, {}).shown
+
+
+def _domain(mapping: FieldMapping, live: LiveColumn) -> FieldType:
+    # A CRM date can only ever say the day: the time of day is no difference.
+    by_day = mapping.type is FieldType.TIMESTAMP and live.kind is Kind.DATE
+    return FieldType.DATE if by_day else mapping.type
+
+
+def _crm_raw(raw: str, live: LiveColumn) -> str:
+    is_plain_text = live.type == "text" or live.type.startswith("character varying")
+    return raw if live.kind is not Kind.TEXT or is_plain_text else f"{raw}::text"
 
 
 def _operand(raw: str, kind: Kind, domain: FieldType, zone: str, values: dict[str, str]) -> Operand:

@@ -1,0 +1,267 @@
+"""Applying a plan: what it says and nothing else, on the CRM's side in one transaction, then at Enerflo."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import Mode, TableName
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.mirror.change_orders import ComponentKeys
+from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.sync.agree import AgreedBy
+from enerflo_sync.sync.apply_crm import apply_to_crm
+from enerflo_sync.sync.decided_plan import BY_RULE, approve_plan
+from enerflo_sync.sync.plan import alone
+from enerflo_sync.sync.plan_store import PlanReport, PlanState, read_plan
+from enerflo_sync.sync.push.outbox import push
+from enerflo_sync.sync.settle import Applying, Decision, settle
+from enerflo_sync.warehouse.engine import warehouse_errors
+
+Progress = Callable[[str, int, int], None]
+
+_WRITES = {"to_crm": (Mode.CRM, Mode.BOTH), "to_enerflo": (Mode.ENERFLO, Mode.BOTH)}
+
+_BY_TABLE = sa.text("""
+/* enerflo-sync apply: what is left to do */
+select table_name, direction, array_agg(position) as positions from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and state in ('planned', 'sent')
+group by table_name, direction
+""")
+
+_ENDED = sa.text("""
+/* enerflo-sync apply: the plan has ended where nothing of it is left to do */
+update sync.plans p set state = 'applied', applied_at = :now
+where p.account = :account and p.plan_hash = :plan_hash and not exists (
+  select from sync.plan_changes c
+  where c.account = p.account and c.plan_hash = p.plan_hash and c.state in ('planned', 'sent'))
+""")
+
+_REASONS = sa.text("""
+/* enerflo-sync apply: why changes were not made */
+select state, reason, count(*) as n from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and state in ('moved', 'parked', 'refused')
+group by 1, 2 order by 3 desc, 2
+""")
+
+
+class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How the changes of a plan ended, by all its applications; ``waiting`` are neither made nor given up.
+
+    ``reasons`` counts by state and reason why changes were not made; ``stopped`` says why the rest waits.
+    """
+
+    plan_hash: str
+    account: str
+    state: PlanState
+    decided_by: str | None
+    run_id: str
+    applied: int
+    moved: int
+    parked: int
+    refused: int
+    waiting: int
+    reasons: Mapping[str, Mapping[str, int]]
+    stopped: str | None = None
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Return whether anything of the plan was not made."""
+        return bool(self.moved or self.parked or self.refused or self.waiting)
+
+
+def apply_plan(
+    engine: sa.Engine,
+    client: Callable[[], EnerfloClient],
+    config: SyncConfig,
+    account: str,
+    plan_hash: str,
+    *,
+    approved_by: str | None,
+    clock: Clock,
+    rng: random.Random,
+    calls: CallCounter,
+    run_id: str | None = None,
+    progress: Progress | None = None,
+) -> ApplyReport:
+    """Apply a plan, or what is left of it, and return how its changes ended.
+
+    May be killed anywhere and run again. A plan that was applied is left as it is.
+
+    :param client: opens the account's client; asked for only where something goes to Enerflo.
+    :param approved_by: the person who approves a plan that waits for one.
+    :raises ConfigurationError: nothing may be written (mode), or the plan may not be applied: it expired, was
+        rejected, needs an approval, or the mapping changed since it was made.
+    :raises RetriableError: another plan or apply is running, or the warehouse or Enerflo is away.
+    """
+    with warehouse_errors("apply"), alone(engine, account), engine.connect() as connection:
+        run = Run(connection, account, "apply", clock, rng, run_id=run_id)
+        with connection.begin():
+            plan = read_plan(connection, account, plan_hash)
+        if plan.state is PlanState.APPLIED:
+            return _report(connection, plan, run.run_id, None)
+        with connection.begin():
+            plan = _allowed(connection, config, plan, approved_by)
+        applying = Applying(account, plan.plan_hash, run.run_id, plan.decided_by or BY_RULE)
+        stopped: list[str] = []
+        with run.recording(calls):
+            _apply(connection, run, client, config, plan, applying, clock, progress, stopped)
+        return _report(connection, plan, run.run_id, stopped[0] if stopped else None)
+
+
+def _allowed(
+    connection: sa.Connection, config: SyncConfig, plan: PlanReport, approved_by: str | None
+) -> PlanReport:
+    """Return the plan, approved, if it may be applied now."""
+    now = _now(connection)
+    where = f"plan {plan.plan_hash[:12]}"
+    again = "Make a new one with enerflo-sync plan."
+    modes = {config.mode_of(plan.account, group.table_name) for group in plan.groups}
+    if modes <= {Mode.REPORT}:
+        raise ConfigurationError(
+            "nothing may be written: the mode is report.",
+            where=f"{config.file}:{config.line('accounts', plan.account, 'mode')}",
+            next_step="Set mode: crm, enerflo or both, for the account or for a table, and plan again.",
+        )
+    if plan.state is PlanState.EXPIRED or (plan.state is not PlanState.APPROVED and plan.expires_at <= now):
+        raise ConfigurationError("it has expired.", where=where, next_step=again)
+    if plan.config_hash != config.hash(plan.account):
+        raise ConfigurationError(
+            "the mapping changed since it was made.", where=where, next_step=again
+        )
+    if approved_by is not None:
+        approve_plan(connection, plan, approved_by, now)
+    elif plan.state is PlanState.REJECTED:
+        who = plan.decided_by or "nobody answered in time"
+        raise ConfigurationError(
+            f"it was rejected ({who}).", where=where, next_step='Approve it with --approve "NAME" after all.'
+        )
+    elif plan.waits_for_approval:
+        raise ConfigurationError(
+            f"it needs a person's approval. {' '.join(plan.reasons)}",
+            where=where,
+            next_step='Look at it, then apply it with --approve "NAME".',
+        )
+    elif plan.state is PlanState.OPEN:
+        approve_plan(connection, plan, BY_RULE, now)
+    return read_plan(connection, plan.account, plan.plan_hash)
+
+
+def _apply(
+    connection: sa.Connection,
+    run: Run,
+    client: Callable[[], EnerfloClient],
+    config: SyncConfig,
+    plan: PlanReport,
+    applying: Applying,
+    clock: Clock,
+    progress: Progress | None,
+    stopped: list[str],
+) -> None:
+    tick = progress or (lambda _name, _done, _total: None)
+    named = {"account": plan.account, "plan_hash": plan.plan_hash}
+    with connection.begin():
+        plans = _comparisons(connection, config, plan.account)
+        left = _refuse_not_switched_on(connection, config, applying)
+        tally = Tally(read=sum(left.values()))
+        by = AgreedBy.UNDO if plan.kind == "undo" else AgreedBy.PUSH
+        counts = apply_to_crm(
+            connection,
+            applying,
+            plans,
+            evidence=f"{plan.kind}:{plan.stands_on}",
+            by=by,
+            progress=tick,
+            total=left["to_crm"],
+        )
+    applied = counts[Decision.APPLIED]
+    others = {name: counts[name] for name in (Decision.MOVED, Decision.PARKED)}
+    if left["to_enerflo"]:
+        sent = push(
+            client(),
+            connection,
+            applying,
+            config,
+            plans,
+            clock=clock,
+            component_keys=ComponentKeys(**config.change_orders.model_dump()),
+            progress=lambda name, done, total: tick(name, done, total or 0),
+        )
+        applied += sent.applied
+        for name in ("moved", "parked", "refused", "waiting"):
+            others[name] = others.get(name, 0) + getattr(sent, name)
+        if sent.stopped:
+            stopped.append(sent.stopped)
+    tally.applied = applied
+    tally.skipped = tally.read - applied
+    for name, count in others.items():
+        if count:
+            tally.because("skipped", str(name), count)
+    run.count("changes", tally)
+    with connection.begin():
+        connection.execute(_ENDED, {**named, "now": _now(connection)})
+
+
+def _comparisons(connection: sa.Connection, config: SyncConfig, account: str) -> dict[TableName, Comparison]:
+    fold = case_folding(connection)
+    return {
+        plan.name: plan for plan in live_comparisons(connection, config, account, fold, all_tables=True)
+    }
+
+
+def _refuse_not_switched_on(
+    connection: sa.Connection, config: SyncConfig, applying: Applying
+) -> dict[str, int]:
+    """Refuse what the mode of its table does not allow to write; return how much is left by direction."""
+    left = {"to_crm": 0, "to_enerflo": 0}
+    named = {"account": applying.account, "plan_hash": applying.plan_hash}
+    for table, direction, positions in connection.execute(_BY_TABLE, named).all():
+        mode = config.mode_of(applying.account, table)
+        if mode in _WRITES[direction]:
+            left[direction] += len(positions)
+        else:
+            reason = f"not switched on (mode {mode})"
+            settle(connection, applying, positions, Decision.REFUSED, _now(connection), reason=reason)
+    return left
+
+
+def _now(connection: sa.Connection) -> datetime:
+    now = connection.scalar(sa.text("select clock_timestamp()"))
+    assert isinstance(now, datetime)  # noqa: S101 - the server has a clock
+    return now
+
+
+def _report(connection: sa.Connection, plan: PlanReport, run_id: str, stopped: str | None) -> ApplyReport:
+    with connection.begin():
+        plan = read_plan(connection, plan.account, plan.plan_hash)
+        named = {"account": plan.account, "plan_hash": plan.plan_hash}
+        reasons: dict[str, dict[str, int]] = {}
+        for state, reason, count in connection.execute(_REASONS, named):
+            reasons.setdefault(state, {})[reason or "unknown"] = count
+    states: Mapping[str, Any] = plan.states
+    return ApplyReport(
+        plan_hash=plan.plan_hash,
+        account=plan.account,
+        state=plan.state,
+        decided_by=plan.decided_by,
+        run_id=run_id,
+        applied=states.get("applied", 0),
+        moved=states.get("moved", 0),
+        parked=states.get("parked", 0),
+        refused=states.get("refused", 0),
+        waiting=states.get("planned", 0) + states.get("sent", 0),
+        reasons=reasons,
+        stopped=stopped,
+    )

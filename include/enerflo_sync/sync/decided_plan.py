@@ -1,0 +1,85 @@
+"""What a person, or nobody in time, decides about a plan as a whole."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.sync.plan_store import PlanReport, PlanState, read_plan
+from enerflo_sync.sync.settle import Applying, Decision, settle
+
+# Named in the ledger where the rules let a plan pass without a person.
+BY_RULE = "the approval rules"
+
+_DECIDE = sa.text("""
+/* enerflo-sync apply: a decision about a plan */
+update sync.plans
+set state = :state, decided_by = :who, decided_at = :now, decision_reason = :reason
+where account = :account and plan_hash = :plan_hash
+""")
+
+_REOPEN = sa.text("""
+/* enerflo-sync apply: changes of a plan that was rejected before */
+update sync.plan_changes set state = 'planned', reason = null, done_at = null
+where account = :account and plan_hash = :plan_hash and state = 'refused'
+""")
+
+
+def approve_plan(connection: sa.Connection, plan: PlanReport, who: str, now: datetime) -> None:
+    """Approve a plan in the caller's transaction; one that was rejected before may be.
+
+    :param who: the person, or :data:`BY_RULE`.
+    :raises ConfigurationError: the plan may no longer be applied, or nobody is named.
+    """
+    if not who.strip():
+        raise ConfigurationError(
+            "nobody is named.", where="--approve", next_step="Give the name of the person who approves."
+        )
+    if plan.state is PlanState.REJECTED:
+        connection.execute(_REOPEN, _named(plan))
+    _decide(connection, plan, PlanState.APPROVED, who.strip(), now, None)
+
+
+def reject_plan(
+    connection: sa.Connection, account: str, plan_hash: str, *, who: str | None, reason: str | None, now: datetime
+) -> PlanReport:
+    """Reject a plan that waits; with a person's name each change goes into the ledger as refused.
+
+    :param who: None where nobody answered in time: the same plan may then be made again.
+    :raises ConfigurationError: there is no such plan, or it does not wait any more.
+    """
+    plan = read_plan(connection, account, plan_hash)
+    if plan.state not in {PlanState.OPEN, PlanState.REJECTED}:
+        raise ConfigurationError(
+            f"it is {plan.state} and can no longer be rejected.",
+            where=f"plan {plan.plan_hash[:12]}",
+            next_step="enerflo-sync undo makes the plan that takes an applied one back.",
+        )
+    if who is not None:
+        applying = Applying(account, plan.plan_hash, f"rejected-{plan.plan_hash[:12]}", who)
+        query = sa.text(
+            "select position from sync.plan_changes where account = :account and plan_hash = :plan_hash"
+            " and state = 'planned'"
+        )
+        positions = list(connection.execute(query, _named(plan)).scalars())
+        settle(connection, applying, positions, Decision.REFUSED, now, reason=reason or "the plan was rejected")
+    _decide(connection, plan, PlanState.REJECTED, who, now, reason)
+    return read_plan(connection, account, plan.plan_hash)
+
+
+def _decide(
+    connection: sa.Connection,
+    plan: PlanReport,
+    state: PlanState,
+    who: str | None,
+    now: datetime,
+    reason: str | None,
+) -> None:
+    values = {**_named(plan), "state": str(state), "who": who, "now": now, "reason": reason}
+    connection.execute(_DECIDE, values)
+
+
+def _named(plan: PlanReport) -> dict[str, str]:
+    return {"account": plan.account, "plan_hash": plan.plan_hash}

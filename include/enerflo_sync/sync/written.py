@@ -1,0 +1,59 @@
+"""JSON values of a plan as SQL values of the CRM's own columns."""
+
+from __future__ import annotations
+
+from enerflo_sync.crm.catalog import Kind, LiveColumn
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.values import shown_in_crm
+
+
+def column_value(live: LiveColumn, value: str, zone: str) -> str:
+    """Return the jsonb expression ``value`` in the column's type; a value that does not fit is an error.
+
+    :param zone: of times without one.
+    """
+    text = f"({value} #>> '{{}}')"
+    match live.kind:
+        case Kind.JSONB:
+            return value
+        case Kind.JSON:
+            return f"{value}::json"
+        case Kind.TIMESTAMP:
+            return f"({text}::timestamptz at time zone {literal(zone)})"
+        case Kind.DATE:
+            day = f"case when length({text}) = 10 then {text}::date"
+            return f"({day} else ({text}::timestamptz at time zone {literal(zone)})::date end)"
+        case Kind.INTEGER:
+            return f"{text}::numeric::{live.type}"
+        case Kind.TEXT if live.type == "text" or live.type.startswith("character"):
+            # Not cast: that would cut a text that is too long, where an assignment refuses it.
+            return text
+        case _:
+            return f"{text}::{live.type.replace('%', '%%')}"
+
+
+def shown(plan: Comparison, column: str, alias: str) -> str:
+    """Return a CRM column as plans show it."""
+    raw, live = f"{alias}.{quoted(column)}", plan.live.columns[column]
+    field = plan.mapping.fields.get(column)
+    return f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, plan.mapping.time_zone)
+
+
+def zone_of(plan: Comparison, column: str) -> str:
+    """Return the zone of a column's times that have none."""
+    field = plan.mapping.fields.get(column)
+    return (field.time_zone if field is not None else None) or plan.mapping.time_zone
+
+
+def touched(plan: Comparison) -> tuple[str, str] | None:
+    """Return the column of a CRM row's last change, quoted, and the present moment in its type."""
+    if plan.updated_at is None:
+        return None
+    live = plan.live.columns[plan.updated_at]
+    now = (
+        "now()"
+        if live.kind is Kind.TIMESTAMPTZ
+        else f"(now() at time zone {literal(plan.mapping.time_zone)})"
+    )
+    return quoted(plan.updated_at), f"{now}::date" if live.kind is Kind.DATE else now
