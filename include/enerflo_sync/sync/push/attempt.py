@@ -1,0 +1,96 @@
+"""One write, and what its answer means for what is done next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from enerflo_sync.enerflo.failures import (
+    AuthenticationError,
+    OutcomeUnknownError,
+    VendorRefusedError,
+)
+from enerflo_sync.errors import (
+    BadRecordError,
+    ContractDriftError,
+    FatalError,
+    NotFoundError,
+    RetriableError,
+)
+
+
+class Outcome(StrEnum):
+    """How one write ended, as far as its answer tells."""
+
+    ACCEPTED = "accepted"
+    # A refusal inside a 200: whether it was carried out shows only by reading.
+    DENIED = "denied"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    UNSENT = "unsent"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One write that was tried.
+
+    :param reason: why it was refused, and what to do.
+    :param value: what the write returned.
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    value: Any = None
+
+    @property
+    def may_be_there(self) -> bool:
+        """Return whether only reading tells what became of it."""
+        return self.outcome in (Outcome.ACCEPTED, Outcome.DENIED, Outcome.UNKNOWN)
+
+
+_REASONS = {
+    403: "Enerflo does not let this key write it (403): give the key's user the right.",
+    404: "not there (404): Enerflo has no such record, or no such endpoint.",
+    413: "Enerflo takes nothing of this size (413): shorten it.",
+    422: "Enerflo refused the values (422): correct them, or check the field names under writes.",
+}
+
+
+def attempted(write: Callable[[], object]) -> Attempt:
+    """Make a write and return how it ended.
+
+    :raises AuthenticationError: the key is not accepted (401): nothing further can be written.
+    :raises ConfigurationError: the address is wrong.
+    """
+    try:
+        return Attempt(Outcome.ACCEPTED, value=write())
+    except AuthenticationError:
+        raise
+    except OutcomeUnknownError:
+        return Attempt(Outcome.UNKNOWN)
+    except RetriableError as error:
+        return Attempt(Outcome.UNSENT, type(error).__name__)
+    except ContractDriftError:
+        return Attempt(Outcome.ACCEPTED)
+    except BadRecordError as error:
+        return Attempt(Outcome.REFUSED, f"it cannot be sent: {error.what}")
+    except FatalError as error:
+        status = _status(error)
+        if status == 200:
+            return Attempt(Outcome.DENIED, "Enerflo answered 200 with a refusal and did not keep it.")
+        return Attempt(Outcome.REFUSED, refusal_reason(status))
+
+
+def refusal_reason(status: int | None) -> str:
+    """Return why a change is parked that Enerflo refused with this status."""
+    if status in _REASONS:
+        return _REASONS[status]
+    return f"Enerflo refused the request ({status or 'for good'}): correct what is sent."
+
+
+def _status(error: FatalError) -> int | None:
+    if isinstance(error, NotFoundError):
+        return 404
+    return error.status if isinstance(error, VendorRefusedError) else None

@@ -1,0 +1,89 @@
+"""The one loop by which every kind of write is made: look, end what can be ended, send, look again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from enerflo_sync.sync.push.attempt import Attempt, Outcome
+from enerflo_sync.sync.push.changes import Change
+from enerflo_sync.sync.push.run import PushRun, Verdict
+from enerflo_sync.sync.settle import Decision
+
+# So often one write is sent in one run; it stays sent then, and the next run looks for it.
+TRIES = 3
+NOT_KEPT = "Enerflo accepted it and did not keep it: check the field names under writes."
+FOUND_AFTER = "found there; the answer to the write was lost"
+
+
+@dataclass
+class Errand:
+    """One request, and the changes that it makes.
+
+    :param write: sends it for those of the changes that are still to be made.
+    """
+
+    changes: Sequence[Change]
+    write: Callable[[Sequence[Change]], object]
+    tries: int = 0
+    last: Attempt | None = None
+
+    @property
+    def how(self) -> str | None:
+        """Return how a change of it came to be as it should, None where we simply made it."""
+        if self.last is None:
+            return "found there" if any(change.sent_at for change in self.changes) else "was already so"
+        return None if self.last.outcome is Outcome.ACCEPTED else FOUND_AFTER
+
+
+Look = Callable[[Sequence[Errand]], Iterable[Verdict]]
+
+
+def deliver(run: PushRun, errands: Sequence[Errand], look: Look) -> None:
+    """Make the errands of one record, each once.
+
+    Nothing is sent before a look, and after a lost answer nothing again before another one.
+
+    :param look: reads the record and says what can be ended: what is as it should be, or has moved. What it
+        does not end stands as it did before the plan.
+    :raises NotFoundError, BadRecordError, RetriableError: the record cannot be read; what was sent stays so.
+    """
+    out_of_reach = False
+    while True:
+        run.finish(look(errands))
+        errands = _still_open(run, errands)
+        run.finish(_not_kept(run, errand) for errand in errands)
+        errands = _still_open(run, errands)
+        todo = [errand for errand in errands if errand.tries < TRIES]
+        if out_of_reach or not todo:
+            run.troubled = run.troubled or bool(errands)
+            return
+        for errand in todo:
+            _send(run, errand)
+            out_of_reach = errand.last is not None and errand.last.outcome is Outcome.UNSENT
+            if errand.last is not None and errand.last.outcome in (Outcome.UNSENT, Outcome.UNKNOWN):
+                break
+        if not any(errand.last is not None and errand.last.may_be_there for errand in errands):
+            run.troubled = run.troubled or out_of_reach
+            return
+
+
+def _still_open(run: PushRun, errands: Sequence[Errand]) -> list[Errand]:
+    return [errand for errand in errands if run.open(errand.changes)]
+
+
+def _not_kept(run: PushRun, errand: Errand) -> Verdict:
+    """Park what was accepted and is as before; nothing of an errand whose write may be sent again."""
+    if errand.last is not None and errand.last.outcome in (Outcome.ACCEPTED, Outcome.DENIED):
+        return Verdict(run.open(errand.changes), Decision.PARKED, errand.last.reason or NOT_KEPT)
+    return Verdict([], Decision.PARKED)
+
+
+def _send(run: PushRun, errand: Errand) -> None:
+    changes = run.open(errand.changes)
+    errand.tries += 1
+    errand.last = run.send(changes, lambda: errand.write(changes))
+    if errand.last.outcome is Outcome.REFUSED:
+        run.finish([Verdict(changes, Decision.PARKED, errand.last.reason)])
+    elif errand.last.outcome is Outcome.UNKNOWN:
+        run.pause(errand.tries)

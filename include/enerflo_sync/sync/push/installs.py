@@ -1,0 +1,164 @@
+"""4.1 and 3.1: an install's status and its milestones' dates, one PUT each between two reads of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.enerflo.installs import read_install, update_install
+from enerflo_sync.enerflo.milestones import update_milestone
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.inbox.answers import Answer, same_record
+from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.sync.push.bodies import DATE_COLUMNS, milestone_body, sent_time, status_body
+from enerflo_sync.sync.push.changes import Change
+from enerflo_sync.sync.push.errand import Errand, deliver
+from enerflo_sync.sync.push.run import PushRun, Verdict
+from enerflo_sync.sync.settle import Decision
+
+ELSEWHERE = "Enerflo says something else than when the plan was made."
+
+_STATUSES = sa.text("""
+/* enerflo-sync push: the company's statuses */
+select status_id, name from enerflo.install_statuses
+where account = :account and deleted_at is null order by status_id
+""")
+_PRESENT = sa.text("""
+/* enerflo-sync push: an install and its milestones as they are now */
+select null::bigint as milestone_id, to_jsonb(i.*) as row from enerflo.installs i
+where i.account = :account and i.install_id = :install
+union all
+select m.milestone_id, to_jsonb(m.*) from enerflo.milestones m
+where m.account = :account and m.install_id = :install and m.deleted_at is null
+""")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One change of a field that can be written.
+
+    :param column: the mirror's column.
+    :param value: as it is sent: a status id, a moment.
+    :param shown: as the mirror shows it once it is kept.
+    :param milestone: the milestone that it is about, None for the install itself.
+    """
+
+    change: Change
+    column: str
+    value: Any
+    shown: Any
+    milestone: int | None
+
+
+def push_install(run: PushRun, install_id: int, changes: Sequence[Change]) -> None:
+    """Write one install's status and milestones."""
+    wanted: dict[int, Wanted] = {}
+    for change in changes:
+        try:
+            found = _wanted(run, change)
+        except BadRecordError as error:
+            run.finish([Verdict([change], Decision.PARKED, error.what)])
+            continue
+        if isinstance(found, Verdict):
+            run.finish([found])
+        else:
+            wanted[change.position] = found
+    errands = [Errand(group, _writer(run, install_id, wanted)) for group in _requests(wanted)]
+    if errands:
+        deliver(run, errands, lambda open_: _look(run, install_id, open_, wanted))
+
+
+def _wanted(run: PushRun, change: Change) -> Wanted | Verdict:
+    """Return what a change comes to as a request, or why there is none.
+
+    :raises BadRecordError: its value cannot be sent.
+    """
+    comparison = run.comparisons[TableName(change.table)]
+    mapping = comparison.mapping.fields.get(change.field or "")
+    column = mapping.enerflo if mapping is not None else ""
+    is_install = change.table == TableName.INSTALLS
+    settable = ("status_name",) if is_install else DATE_COLUMNS
+    if change.op != "update" or mapping is None or column not in settable:
+        what = change.field if change.op == "update" else f"{change.op}s one of {change.table}"
+        return Verdict([change], Decision.REFUSED, f"Enerflo has no call that sets {what}.")
+    if is_install:
+        return _wanted_status(run, change)
+    moment = sent_time(change.after, mapping.time_zone or comparison.mapping.time_zone)
+    assert change.enerflo_key is not None  # noqa: S101 - grouped by it
+    return Wanted(change, column, moment, moment, int(change.enerflo_key["milestone_id"]))
+
+
+def _wanted_status(run: PushRun, change: Change) -> Wanted | Verdict:
+    with run.connection.begin():
+        statuses = run.connection.execute(_STATUSES, {"account": run.account}).all()
+    name = _folded(change.after)
+    for status_id, known in statuses:
+        if name and _folded(known) == name:
+            return Wanted(change, "status_name", status_id, known, None)
+    names = ", ".join(sorted(str(known) for _, known in statuses)) or "none that was read yet"
+    return Verdict([change], Decision.REFUSED, f"the company has no status of this name; it has: {names}.")
+
+
+def _folded(name: object) -> str:
+    return name.strip().casefold() if isinstance(name, str) else ""
+
+
+def _requests(wanted: Mapping[int, Wanted]) -> list[list[Change]]:
+    """Return the changes that one request makes together, in the plan's order."""
+    by_target: dict[int | None, list[Change]] = {}
+    for one in wanted.values():
+        by_target.setdefault(one.milestone, []).append(one.change)
+    return list(by_target.values())
+
+
+def _writer(
+    run: PushRun, install_id: int, wanted: Mapping[int, Wanted]
+) -> Callable[[Sequence[Change]], object]:
+    def write(changes: Sequence[Change]) -> bytes:
+        ones = [wanted[change.position] for change in changes]
+        milestone = ones[0].milestone
+        if milestone is None:
+            return update_install(run.client, install_id, status_body(run.config.writes, ones[-1].value))
+        body = milestone_body(run.config.writes, {one.column: one.value for one in ones})
+        return update_milestone(run.client, install_id, milestone, body)
+
+    return write
+
+
+def _look(
+    run: PushRun, install_id: int, errands: Sequence[Errand], wanted: Mapping[int, Wanted]
+) -> list[Verdict]:
+    """Read the install and return what can be said of the changes."""
+    run.bring_in(
+        lambda _: Answer(
+            [(INSTALLS, [same_record(INSTALLS, read_install(run.client, install_id), str(install_id))])]
+        ),
+        INSTALLS,
+    )
+    verdicts = []
+    with run.connection.begin():
+        rows = run.connection.execute(_PRESENT, {"account": run.account, "install": install_id})
+        present = {row.milestone_id: row.row for row in rows}
+        for errand in errands:
+            for change in run.open(errand.changes):
+                verdict = _judged(run, wanted[change.position], present, errand)
+                verdicts += [verdict] if verdict is not None else []
+    return verdicts
+
+
+def _judged(
+    run: PushRun, one: Wanted, present: Mapping[int | None, Mapping[str, Any]], errand: Errand
+) -> Verdict | None:
+    change, comparison = one.change, run.comparisons[TableName(one.change.table)]
+    if one.milestone not in present:
+        return Verdict([change], Decision.PARKED, "not there: the install has no such milestone.")
+    value, field = present[one.milestone][one.column], change.field or ""
+    if any(run.same(comparison, field, value, goal) for goal in (change.after, one.shown)):
+        return Verdict([change], Decision.APPLIED, errand.how)
+    if not run.same(comparison, field, value, change.before):
+        return Verdict([change], Decision.MOVED, ELSEWHERE)
+    return None

@@ -1,0 +1,118 @@
+"""The CRM row that a new record of Enerflo came from: whether it still waits, and Enerflo's id in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.compare import Comparison
+
+Key = Mapping[str, Any]
+
+
+class LinkState(StrEnum):
+    """Whether a CRM row names a record of Enerflo."""
+
+    GONE = "gone"
+    OPEN = "open"
+    LINKED = "linked"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A CRM row and the record of Enerflo that it turned out to be.
+
+    :param record: the record's mirror row, by column.
+    """
+
+    comparison: Comparison
+    key: Key
+    record: Mapping[str, Any]
+
+
+def link_columns(comparison: Comparison) -> dict[str, str]:
+    """Return the CRM columns that take Enerflo's id, each with its mirror column."""
+    keys = comparison.mapping.key_columns
+    return {name: mirror for name, mirror in comparison.mapping.join_columns.items() if name not in keys}
+
+
+def link_state(connection: sa.Connection, comparison: Comparison, key: Key) -> LinkState:
+    """Return whether the CRM row still waits for its record, in the caller's transaction."""
+    links = " or ".join(f"t.{quoted(name)} is not null" for name in link_columns(comparison)) or "false"
+    found = connection.exec_driver_sql(
+        f"/* enerflo-sync push: does a CRM row name a record */"  # noqa: S608 - names of the mapping
+        f" select {links} from {comparison.crm} t where {_of_key(comparison)}",
+        _values(comparison, key),
+    ).scalar()
+    if found is None:
+        return LinkState.GONE
+    return LinkState.LINKED if found else LinkState.OPEN
+
+
+def linked_id(connection: sa.Connection, comparison: Comparison, key: Key, mirror_column: str) -> int | None:
+    """Return the id of Enerflo that the CRM row names, in the caller's transaction."""
+    column = next((n for n, m in comparison.mapping.join_columns.items() if m == mirror_column), None)
+    if column is None:
+        return None
+    found = connection.exec_driver_sql(
+        f"/* enerflo-sync push: which record a CRM row names */"  # noqa: S608 - names of the mapping
+        f" select t.{quoted(column)}::text from {comparison.crm} t where {_of_key(comparison)}",
+        _values(comparison, key),
+    ).scalar()
+    return int(found) if found is not None and str(found).isdigit() else None
+
+
+def write_link(connection: sa.Connection, link: Link) -> bool:
+    """Write Enerflo's id into the CRM row that has none yet; return whether that was done.
+
+    In the caller's transaction. The row's time of change moves along where one is mapped.
+
+    :raises sqlalchemy.exc.IntegrityError: the CRM does not take it: another row names the same record.
+    """
+    comparison, live = link.comparison, link.comparison.live.columns
+    columns = link_columns(comparison)
+    if not columns:
+        return True
+    values = _values(comparison, link.key)
+    sets, open_ = [], []
+    for n, (column, mirror) in enumerate(columns.items()):
+        values[f"link{n}"] = str(link.record[mirror])
+        sets.append(f"{quoted(column)} = %(link{n})s::{live[column].type.replace('%', '%%')}")
+        open_.append(f"t.{quoted(column)} is null")
+    if comparison.updated_at is not None:
+        sets.append(f"{quoted(comparison.updated_at)} = {_now(comparison, comparison.updated_at)}")
+    done = connection.exec_driver_sql(
+        f"/* enerflo-sync push: Enerflo's id into the CRM's row */"  # noqa: S608 - names of the mapping
+        f" update {comparison.crm} t set {', '.join(sets)}"
+        f" where {_of_key(comparison)} and {' and '.join(open_)}",
+        values,
+    )
+    return done.rowcount > 0
+
+
+def _now(comparison: Comparison, column: str) -> str:
+    match comparison.live.columns[column].kind:
+        case Kind.TIMESTAMPTZ:
+            return "now()"
+        case Kind.DATE:
+            return f"(now() at time zone {literal(comparison.mapping.time_zone)})::date"
+        case _:
+            return f"now() at time zone {literal(comparison.mapping.time_zone)}"
+
+
+def _of_key(comparison: Comparison) -> str:
+    live = comparison.live.columns
+    return " and ".join(
+        f"t.{quoted(name)} = %(key{n})s::{live[name].type.replace('%', '%%')}"
+        for n, name in enumerate(comparison.mapping.key_columns)
+    )
+
+
+def _values(comparison: Comparison, key: Key) -> dict[str, Any]:
+    return {f"key{n}": str(key[name]) for n, name in enumerate(comparison.mapping.key_columns)}

@@ -1,0 +1,201 @@
+"""What all writes of one push share: reading a record again, marking, sending, and ending changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.errors import BadRecordError, EnerfloSyncError
+from enerflo_sync.inbox.answers import Answer
+from enerflo_sync.inbox.reads import Reads
+from enerflo_sync.mirror.change_orders import ComponentKeys
+from enerflo_sync.mirror.intake import Observation
+from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.sync.agree import AgreedBy, agree_written
+from enerflo_sync.sync.push.attempt import Attempt, Outcome, attempted
+from enerflo_sync.sync.push.changes import LAST_MILESTONE, Change, mark_sent, mark_unsent
+from enerflo_sync.sync.push.links import Link, write_link
+from enerflo_sync.sync.push.report import PushReport
+from enerflo_sync.sync.push.values import EnerfloValues
+from enerflo_sync.sync.settle import Applying, Decision, settle
+
+log = logging.getLogger(__name__)
+
+# A gateway gives up before the server behind it does: a write whose answer was lost may still be under way.
+_SETTLING = (5.0, 15.0, 45.0)
+_NOT_LINKED = "the CRM does not take Enerflo's id: another of its rows names the same record."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How some changes ended.
+
+    :param reason: why they were not made, or how one that was made was found to be; never a value.
+    :param link: the CRM row that learns the id of its new record.
+    """
+
+    changes: Sequence[Change]
+    decision: Decision
+    reason: str | None = None
+    link: Link | None = None
+
+
+class PushRun:
+    """One push of one plan. No transaction is open while a request is under way.
+
+    :ivar troubled: the record at hand could not be reached: several in a row end the run.
+    """
+
+    def __init__(
+        self,
+        client: EnerfloClient,
+        connection: sa.Connection,
+        applying: Applying,
+        config: SyncConfig,
+        comparisons: Mapping[TableName, Comparison],
+        clock: Clock,
+        component_keys: ComponentKeys,
+    ) -> None:
+        self.client = client
+        self.connection = connection
+        self.applying = applying
+        self.config = config
+        self.comparisons = comparisons
+        self.clock = clock
+        self.report = PushReport()
+        self.troubled = False
+        self._component_keys = component_keys
+        self._ended: set[int] = set()
+        with connection.begin():
+            self._values = EnerfloValues(connection)
+
+    @property
+    def account(self) -> str:
+        """Return the account's name."""
+        return self.applying.account
+
+    @property
+    def evidence(self) -> str:
+        """Return by what the confirmations of this run can be looked up."""
+        return f"push:{self.applying.run_id}"
+
+    def same(self, comparison: Comparison, field: str, left: Any, right: Any) -> bool:
+        """Return whether two JSON values are the same by the mapping, in the caller's transaction."""
+        return self._values.same(comparison, field, left, right)
+
+    def open(self, changes: Iterable[Change]) -> list[Change]:
+        """Return those of the changes that have not ended in this run."""
+        return [change for change in changes if change.position not in self._ended]
+
+    def bring_in(self, read: Callable[[Reads], Answer], own: Resource | None = None) -> Answer:
+        """Read a record and bring it into the mirror by the path of poll and webhooks.
+
+        :param own: the resource of the very record: what the mirror does not take of it is an error.
+        :raises BadRecordError: Enerflo's record cannot be used. Otherwise raises as ``read``.
+        """
+        # Not kept from read to read: it remembers which lists it has walked, and they are to be read again.
+        reads = Reads(self.client, self.connection, self.account, self._component_keys)
+        seen = Observation(self.account, self.clock.now(), "push", self.evidence)
+        answer = read(reads)
+        try:
+            with self.connection.begin():
+                batches = reads.bring_in(answer, seen, {})
+        except psycopg.DataError:
+            # One of the records holds what the warehouse refuses: only that one is put aside.
+            self.connection.rollback()
+            with self.connection.begin():
+                batches = reads.bring_in(answer, seen, {}, one_by_one=True)
+        for resource, batch in batches:
+            if resource is own and batch.rejected:
+                raise BadRecordError(batch.rejected[0].described)
+        return answer
+
+    def send(self, changes: Sequence[Change], write: Callable[[], object]) -> Attempt:
+        """Mark the changes sent, commit that, write, and return how the write ended.
+
+        :raises AuthenticationError: the key is not accepted; the changes wait.
+        """
+        with self.connection.begin():
+            mark_sent(self.connection, self.applying, changes, self.clock.now())
+        try:
+            attempt = attempted(write)
+        except EnerfloSyncError:
+            self._unsend(changes)
+            raise
+        if attempt.outcome is Outcome.UNSENT:
+            self._unsend(changes)
+        table, positions = changes[0].table, [change.position for change in changes]
+        log.info("push_sent table=%s positions=%s outcome=%s", table, positions, attempt.outcome)
+        return attempt
+
+    def _unsend(self, changes: Sequence[Change]) -> None:
+        with self.connection.begin():
+            mark_unsent(self.connection, self.applying, changes)
+
+    def pause(self, tries: int) -> None:
+        """Let a write arrive whose answer was lost, before it is looked for."""
+        self.clock.sleep(_SETTLING[min(tries, len(_SETTLING)) - 1])
+
+    def finish(self, verdicts: Iterable[Verdict]) -> None:
+        """End changes, each verdict in one transaction with what both sides now agree on.
+
+        Where the CRM does not take the id of a new record, its changes are parked.
+        """
+        verdicts = [verdict for verdict in verdicts if verdict.changes]
+        self._finish_together([verdict for verdict in verdicts if verdict.link is None])
+        for verdict in verdicts:
+            if verdict.link is None:
+                continue
+            try:
+                self._finish_together([verdict])
+            except sa.exc.IntegrityError:
+                self._finish_together([Verdict(verdict.changes, Decision.PARKED, _NOT_LINKED)])
+
+    def _finish_together(self, verdicts: Sequence[Verdict]) -> None:
+        if not verdicts:
+            return
+        now = self.clock.now()
+        with self.connection.begin():
+            for verdict in verdicts:
+                self._end(verdict, now)
+        for verdict in verdicts:
+            self._ended.update(change.position for change in verdict.changes)
+            self.report.count(verdict.decision, len(verdict.changes), verdict.reason)
+
+    def _end(self, verdict: Verdict, now: datetime) -> None:
+        reason = verdict.reason
+        if verdict.link is not None and not write_link(self.connection, verdict.link):
+            reason = "the CRM's row is gone by now, or names another record"
+        settle(
+            self.connection,
+            self.applying,
+            [change.position for change in verdict.changes],
+            verdict.decision,
+            now,
+            reason=reason,
+            evidence=self.evidence,
+        )
+        if verdict.decision is Decision.APPLIED:
+            self._agree(verdict.changes)
+
+    def _agree(self, changes: Sequence[Change]) -> None:
+        """Remember what was written, so that it comes back as no change."""
+        by_table: dict[str, list[int]] = {}
+        for change in changes:
+            if change.rule != LAST_MILESTONE:
+                by_table.setdefault(change.table, []).append(change.position)
+        for table, positions in by_table.items():
+            comparison = self.comparisons[TableName(table)]
+            plan_hash = self.applying.plan_hash
+            agree_written(self.connection, comparison, self.account, plan_hash, positions, AgreedBy.PUSH)

@@ -1,0 +1,194 @@
+"""Exchanges 4.1 and 3.1: status and milestones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.sync.push.conftest import NewOutbox, Outbox
+
+
+def test_4_1_a_status_is_written_by_the_companys_own_id_and_read_back(outbox: Outbox) -> None:
+    install = outbox.install()
+    outbox.status(install, " on hold ")
+    report = outbox.push()
+    assert (report.applied, report.total) == (1, 1)
+    after = outbox.world.truth.install(install.install_id)
+    assert after is not None
+    assert after.status_name == "On Hold"
+    (one,) = outbox.received()
+    assert (one.method, one.path, one.body) == (
+        "PUT",
+        f"/api/v3/installs/{install.install_id}",
+        {"status_id": 4},
+    )
+    assert outbox.ledger() == [
+        ("installs", "status", install.status_name, " on hold ", "applied", "Jane Doe", "push:run-1", "run-1")
+    ]
+    seen = outbox.rows(
+        "select status_name, observed_by from enerflo.installs where install_id = :i", i=install.install_id
+    )
+    assert seen == [("On Hold", "push")]
+    outbox.push()
+    assert len(outbox.received()) == 1
+
+
+def test_4_1_what_was_written_is_agreed_on_unless_another_field_decided_it(outbox: Outbox) -> None:
+    first, second = outbox.install(0), outbox.install(1)
+    outbox.status(first, "On Hold")
+    outbox.status(second, "Completed", rule="last_milestone")
+    assert outbox.push().applied == 2
+    agreed = outbox.rows("select key, field, value, agreed_by from sync.agreed")
+    assert agreed == [({"enerflo_install_id": first.install_id}, "status", "On Hold", "push")]
+
+
+def test_3_1_dates_of_one_milestone_go_in_one_request(outbox: Outbox) -> None:
+    install = outbox.install()
+    row = outbox.milestones(install.install_id)[2]
+    outbox.milestone(row, "due_at", "2026-03-05T10:00:00.700+02:00")
+    outbox.milestone(row, "completed_at", "2026-03-04T09:30:00Z")
+    outbox.milestone(outbox.milestones(install.install_id)[0], "due_at", None)
+    outbox.status(install, "On Hold")
+    assert outbox.push().applied == 4
+    after = outbox.milestones(install.install_id)
+    assert after[2].due_at == datetime(2026, 3, 5, 8, tzinfo=UTC)
+    assert after[2].completed_at == datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
+    assert after[0].due_at is None
+    bodies = [one.body for one in outbox.received()]
+    assert {"due_at": "2026-03-05T08:00:00Z", "completed_at": "2026-03-04T09:30:00Z"} in bodies
+    assert outbox.asked("GET", f"/api/v3/installs/{install.install_id}") == 2
+
+
+def test_a_value_that_moved_since_the_plan_is_left_alone(outbox: Outbox) -> None:
+    install, row = outbox.install(), outbox.milestones(outbox.install().install_id)[1]
+    outbox.status(install, "On Hold")
+    outbox.milestone(row, "due_at", "2026-03-05T10:00:00Z")
+    outbox.world.set_status(install.install_id, 323)
+    assert outbox.push().moved == 1
+    assert outbox.states() == ["moved", "applied"]
+    assert (
+        outbox.one("select status_name from enerflo.installs where install_id = :i", i=install.install_id)
+        == "Pending KCA"
+    )
+    assert [one.path for one in outbox.received()] == [
+        f"/api/v3/installs/{install.install_id}/milestones/{row.milestone_id}"
+    ]
+
+
+def test_a_value_that_is_there_already_is_not_written(outbox: Outbox) -> None:
+    install = outbox.install()
+    outbox.status(install, install.status_name.upper(), before="Anything")
+    assert outbox.push().applied == 1
+    assert outbox.reasons() == ["was already so"]
+    assert outbox.received() == []
+
+
+def test_a_status_that_the_company_does_not_have_is_refused_with_those_it_has(outbox: Outbox) -> None:
+    outbox.status(outbox.install(), "Done")
+    assert outbox.push().refused == 1
+    (reason,) = outbox.reasons()
+    assert reason is not None
+    assert "Cancelled, Completed, In progress, On Hold" in reason
+    assert "Done" not in reason
+
+
+@pytest.mark.parametrize(
+    ("table", "field", "op"),
+    [
+        ("installs", "panel_count", "update"),
+        ("installs", "no_such_column", "update"),
+        ("installs", None, "delete"),
+        ("milestones", "title", "update"),
+        ("notes", "body", "update"),
+        ("change_orders", "status", "insert"),
+    ],
+)
+def test_what_enerflo_has_no_call_for_is_refused(
+    outbox: Outbox, table: str, field: str | None, op: str
+) -> None:
+    known = {"install_id": outbox.install().install_id, "milestone_id": 3902}
+    outbox.change(table, {"enerflo_install_id": known["install_id"]}, field, "x", enerflo_key=known, op=op)
+    assert outbox.push().refused == 1
+    assert (outbox.reasons()[0] or "").startswith("Enerflo has no call that")
+
+
+@pytest.mark.parametrize("status", [403, 404, 422, 409])
+def test_one_refused_write_parks_its_changes_and_the_others_go_on(outbox: Outbox, status: int) -> None:
+    first, second = outbox.install(0), outbox.install(1)
+    row = outbox.milestones(first.install_id)[0]
+    outbox.status(first, "On Hold")
+    outbox.milestone(row, "due_at", "2026-03-05T10:00:00Z")
+    outbox.status(second, "On Hold")
+    outbox.answering("PUT", f"/api/v3/installs/{first.install_id}", status)
+    assert outbox.push().as_dict() | {"reasons": 0} == {
+        **{"applied": 2, "moved": 0, "parked": 1, "refused": 0, "waiting": 0, "stopped": None, "reasons": 0}
+    }
+    assert outbox.states() == ["parked", "applied", "applied"]
+    assert str(status) in (outbox.reasons()[0] or "")
+
+
+def test_an_install_and_a_milestone_that_are_not_there_are_parked(outbox: Outbox) -> None:
+    gone, install = outbox.install(0), outbox.install(1)
+    outbox.status(gone, "On Hold")
+    row = outbox.milestones(install.install_id)[0]._replace(milestone_id=777)
+    outbox.milestone(row, "due_at", "2026-03-05T10:00:00Z")
+    outbox.world.delete_install(gone.install_id)
+    assert outbox.push().parked == 2
+    assert [reason[:9] for reason in outbox.reasons() if reason] == ["not there"] * 2
+    deleted = outbox.rows("select deleted_at from enerflo.installs where install_id = :i", i=gone.install_id)
+    assert deleted == [(None,)]
+
+
+def test_a_record_that_cannot_be_read_is_parked(outbox: Outbox) -> None:
+    from enerflo_sync.sandbox.bad_records import HOPELESS
+
+    bad, good = outbox.install(0), outbox.install(1)
+    outbox.status(bad, "On Hold")
+    outbox.status(good, "On Hold")
+    outbox.world.plant_bad(bad.install_id, HOPELESS[0])
+    outbox.push()
+    assert outbox.states() == ["parked", "applied"]
+    assert "cannot be read" in (outbox.reasons()[0] or "")
+
+
+def test_a_value_that_is_no_moment_is_parked(outbox: Outbox) -> None:
+    row = outbox.milestones(outbox.install().install_id)[0]
+    outbox.milestone(row, "due_at", "next week")
+    assert outbox.push().parked == 1
+    assert "next week" not in (outbox.reasons()[0] or "")
+
+
+def test_accepted_but_not_kept_names_the_option_to_check(new_outbox: NewOutbox) -> None:
+    outbox = new_outbox(writes={"milestone": {"due_at": "due_date"}})
+    row = outbox.milestones(outbox.install().install_id)[0]
+    outbox.milestone(row, "due_at", "2026-03-05T10:00:00Z")
+    outbox.milestone(row, "completed_at", "2026-03-05T10:00:00Z")
+    outbox.push()
+    assert outbox.states() == ["parked", "applied"]
+    assert "did not keep it" in (outbox.reasons()[0] or "")
+    assert len(outbox.received()) == 1
+
+
+@pytest.mark.parametrize("fault", ["answer_lost", "cut_body", "html_page", "success_false", "slow"])
+def test_a_lost_answer_is_settled_by_reading(outbox: Outbox, fault: str) -> None:
+    install = outbox.install()
+    outbox.status(install, "On Hold")
+    outbox.api.faults.slow_seconds = 100
+    outbox.fault(fault, f"/api/v3/installs/{install.install_id}", method="PUT")
+    assert outbox.push().applied == 1
+    assert len(outbox.received()) == 1
+
+
+@pytest.mark.parametrize("fault", ["504", "500", "dropped"])
+def test_a_write_that_did_not_arrive_is_sent_again_three_times_at_most(outbox: Outbox, fault: str) -> None:
+    install = outbox.install()
+    outbox.status(install, "On Hold")
+    path = f"/api/v3/installs/{install.install_id}"
+    outbox.fault(fault, path, 1, 3, "PUT")
+    report = outbox.push()
+    assert (report.waiting, report.applied) == (1, 0)
+    assert outbox.states() == ["sent"]
+    assert outbox.asked("PUT", path) == 3
+    assert outbox.push().applied == 1
+    assert len(outbox.received()) == 1

@@ -1,0 +1,181 @@
+"""Exchange 5.1: notes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sync.push.conftest import NewOutbox, Outbox
+
+
+def test_5_1_a_note_appears_once_with_its_author_and_is_linked(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    outbox.note("N1", install, "Call first")
+    assert outbox.push().applied == 3
+    (note,) = outbox.notes(install, "Call first\n\nAnn (CRM)")
+    linked = outbox.rows(
+        "select enerflo_note_id, updated_at > :n from crm.notes where note_id = 'N1'",
+        n="2026-03-02T08:00:00Z",
+    )
+    assert linked == [(note.note_id, True)]
+    assert outbox.states() == ["applied"] * 3
+    assert outbox.reasons() == [None] * 3
+    agreed = dict(outbox.rows("select field, value from sync.agreed where key->>'note_id' = 'N1'"))
+    assert agreed["body"] == "Call first\n\nAnn (CRM)"
+    outbox.push()
+    assert len(outbox.received("POST")) == 1
+
+
+def test_5_1_two_notes_of_one_text_become_two(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    outbox.note("N1", install, "Call first")
+    outbox.note("N2", install, "Call first")
+    assert outbox.push().applied == 6
+    notes = {note.note_id for note in outbox.notes(install, "Call first\n\nAnn (CRM)")}
+    assert len(notes) == 2
+    assert {
+        one for (one,) in outbox.rows("select enerflo_note_id from crm.notes where note_id in ('N1', 'N2')")
+    } == notes
+
+
+@pytest.mark.parametrize("fault", ["answer_lost", "cut_body", "html_page", "success_false", "slow"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_5_1_a_lost_answer_does_not_make_a_second_note(outbox: Outbox, fault: str, nth: int) -> None:
+    install = outbox.install().install_id
+    outbox.note("N1", install, "Call first")
+    outbox.note("N2", install, "Call first")
+    outbox.api.faults.slow_seconds = 100
+    outbox.fault(fault, f"/api/v3/installs/{install}/notes", nth, method="POST")
+    assert outbox.push().applied == 6
+    assert len(outbox.notes(install, "Call first\n\nAnn (CRM)")) == len(outbox.received("POST")) == 2
+
+
+def test_5_1_lost_with_the_read_after_it_it_is_found_by_the_next_push(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    path = f"/api/v3/installs/{install}/notes"
+    outbox.note("N1", install, "Call first")
+    outbox.fault("answer_lost", path, 1, method="POST")
+    outbox.fault("500", "/api/v3/installs/notes", 1, 99, "GET")
+    outbox.fault("500", path, 2, 99, "GET")
+    assert outbox.push().waiting == 3
+    assert outbox.states() == ["sent"] * 3
+    outbox.no_faults()
+    assert outbox.push().applied == 3
+    assert set(outbox.reasons()) == {"found there"}
+    assert len(outbox.received("POST")) == 1
+
+
+@pytest.mark.parametrize("text", ["Call first", "Call first\r\n\r\nAnn (CRM) "])
+def test_5_1_a_note_that_stands_there_already_is_adopted_before_anything_is_sent(
+    outbox: Outbox, text: str
+) -> None:
+    install = outbox.install().install_id
+    note_id = outbox.world.add_note(install, text)
+    outbox.note("N1", install, "Call first")
+    outbox.note("N2", install, "Call first")
+    assert outbox.push().applied == 6
+    assert outbox.rows("select enerflo_note_id from crm.notes where note_id = 'N1'") == [(note_id,)]
+    assert outbox.reasons() == ["found there"] * 3 + [None] * 3
+    assert len(outbox.received("POST")) == 1
+
+
+def test_5_1_a_note_that_another_row_names_is_not_adopted(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    note_id = outbox.world.add_note(install, "Call first")
+    outbox.sql(
+        "insert into crm.notes (note_id, enerflo_install_id, enerflo_note_id, body, updated_at)"
+        " values ('other', :i, :n, 'Call first', now())",
+        **{"i": install, "n": note_id},
+    )
+    outbox.note("N1", install, "Call first")
+    outbox.push()
+    assert len(outbox.received("POST")) == 1
+
+
+def test_5_1_one_that_was_sent_and_deleted_there_is_not_sent_again(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    path = f"/api/v3/installs/{install}/notes"
+    outbox.note("N1", install, "Call first")
+    outbox.fault("answer_lost", path, 1, method="POST")
+    outbox.fault("500", path, 2, 99, "GET")
+    outbox.fault("500", "/api/v3/installs/notes", 1, 99, "GET")
+    outbox.push()
+    outbox.no_faults()
+    outbox.world.delete_note(outbox.notes(install)[-1].note_id)
+    assert outbox.push().applied == 3
+    assert len(outbox.received("POST")) == 1
+
+
+def test_5_1_a_deleted_note_of_long_ago_is_not_adopted(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    outbox.world.delete_note(outbox.world.add_note(install, "Call first"))
+    outbox.company.clock.advance(7200)
+    outbox.note("N1", install, "Call first")
+    assert outbox.push().applied == 3
+    assert len(outbox.received("POST")) == 1
+
+
+def test_5_1_without_an_author_the_text_stands_alone(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    outbox.note("N1", install, "Call first", author=None)
+    outbox.push()
+    assert len(outbox.notes(install, "Call first")) == 1
+
+
+def test_5_1_what_became_of_the_crms_row_is_looked_at_first(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    outbox.note("N1", install, "Gone")
+    outbox.note("N2", install, "Linked")
+    outbox.sql("delete from crm.notes where note_id = 'N1'")
+    outbox.sql("update crm.notes set enerflo_note_id = 5 where note_id = 'N2'")
+    assert outbox.push().moved == 6
+    assert outbox.received() == []
+
+
+@pytest.mark.parametrize(("install", "body"), [(None, "Call"), ("first", "  ")])
+def test_5_1_a_note_without_install_or_text_is_parked(outbox: Outbox, install: str | None, body: str) -> None:
+    outbox.note("N1", outbox.install().install_id if install else None, body, author=None)
+    assert outbox.push().parked == 3
+    assert outbox.received() == []
+
+
+def test_5_1_a_note_on_an_install_that_is_gone_is_parked_and_the_others_go_on(outbox: Outbox) -> None:
+    gone, install = outbox.install(0).install_id, outbox.install(1).install_id
+    outbox.note("N1", gone, "Call first")
+    outbox.note("N2", install, "Call first")
+    outbox.world.delete_install(gone)
+    outbox.push()
+    assert outbox.states() == ["parked"] * 3 + ["applied"] * 3
+    assert (outbox.reasons()[0] or "").startswith("not there (404)")
+
+
+def test_5_1_a_note_of_100_kb_is_sent_as_it_is(outbox: Outbox) -> None:
+    install, text = outbox.install().install_id, "Lorem ipsum " * 8_500
+    outbox.note("N1", install, text.strip())
+    assert outbox.push().applied == 3
+    assert outbox.notes(install, f"{text.strip()}\n\nAnn (CRM)")
+
+
+def test_5_1_one_that_is_refused_parks_alone(outbox: Outbox) -> None:
+    first, second = outbox.install(0).install_id, outbox.install(1).install_id
+    outbox.note("N1", first, "x" * 100_000)
+    outbox.note("N2", second, "Call first")
+    outbox.answering("POST", f"/api/v3/installs/{first}/notes", 422)
+    outbox.push()
+    assert outbox.states() == ["parked"] * 3 + ["applied"] * 3
+    assert "422" in (outbox.reasons()[0] or "")
+
+
+def test_5_1_a_wrong_field_name_is_refused_by_enerflo(new_outbox: NewOutbox) -> None:
+    outbox = new_outbox(writes={"note": {"body": "content", "text": "{body}"}})
+    outbox.note("N1", outbox.install().install_id, "Call first")
+    assert outbox.push().parked == 3
+
+
+def test_5_1_where_one_installs_notes_are_not_given_the_list_by_time_serves(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    outbox.answering("GET", f"/api/v3/installs/{install}/notes", 404)
+    outbox.note("N1", install, "Call first")
+    outbox.note("N2", install, "Call first")
+    outbox.fault("answer_lost", f"/api/v3/installs/{install}/notes", 1, method="POST")
+    assert outbox.push().applied == 6
+    assert len(outbox.received("POST")) == 2
