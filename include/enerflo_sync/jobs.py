@@ -43,6 +43,7 @@ from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.witness_report import DAYS, WitnessReport, witness_report
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.sync.apply import ApplyReport, apply_plan
 from enerflo_sync.sync.plan import make_plan
 from enerflo_sync.sync.plan_store import PlanReport
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
@@ -315,6 +316,30 @@ class Workplace:
         """
         report = self.reconcile(progress=progress)
         return make_plan(self.engine, self.config, self.account, report.reconciliation_id, progress=progress)
+
+    def apply(
+        self,
+        plan_hash: str,
+        *,
+        approved_by: str | None = None,
+        run_id: str | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> ApplyReport:
+        """Apply a plan (:func:`enerflo_sync.sync.apply.apply_plan`)."""
+        require_migrated(self.engine)
+        return apply_plan(
+            self.engine,
+            lambda: self.client,
+            self.config,
+            self.account,
+            plan_hash,
+            approved_by=approved_by,
+            clock=self.clock,
+            rng=self.rng,
+            calls=self.calls,
+            run_id=run_id,
+            progress=progress,
+        )
 
     def witnesses(self, *, days: int = DAYS) -> WitnessReport:
         """Return which changes of the last ``days`` days poll and webhooks saw; reads the warehouse only.

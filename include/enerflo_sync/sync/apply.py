@@ -138,9 +138,7 @@ def _allowed(
     if plan.state is PlanState.EXPIRED or (plan.state is not PlanState.APPROVED and plan.expires_at <= now):
         raise ConfigurationError("it has expired.", where=where, next_step=again)
     if plan.config_hash != config.hash(plan.account):
-        raise ConfigurationError(
-            "the mapping changed since it was made.", where=where, next_step=again
-        )
+        raise ConfigurationError("the mapping changed since it was made.", where=where, next_step=again)
     if approved_by is not None:
         approve_plan(connection, plan, approved_by, now)
     elif plan.state is PlanState.REJECTED:
@@ -187,7 +185,7 @@ def _apply(
             total=left["to_crm"],
         )
     applied = counts[Decision.APPLIED]
-    others = {name: counts[name] for name in (Decision.MOVED, Decision.PARKED)}
+    others = {str(name): counts[name] for name in (Decision.MOVED, Decision.PARKED)}
     if left["to_enerflo"]:
         sent = push(
             client(),
@@ -208,7 +206,7 @@ def _apply(
     tally.skipped = tally.read - applied
     for name, count in others.items():
         if count:
-            tally.because("skipped", str(name), count)
+            tally.because("skipped", name, count)
     run.count("changes", tally)
     with connection.begin():
         connection.execute(_ENDED, {**named, "now": _now(connection)})
@@ -216,9 +214,7 @@ def _apply(
 
 def _comparisons(connection: sa.Connection, config: SyncConfig, account: str) -> dict[TableName, Comparison]:
     fold = case_folding(connection)
-    return {
-        plan.name: plan for plan in live_comparisons(connection, config, account, fold, all_tables=True)
-    }
+    return {plan.name: plan for plan in live_comparisons(connection, config, account, fold, all_tables=True)}
 
 
 def _refuse_not_switched_on(

@@ -105,8 +105,7 @@ def apply_to_crm(
                 )
             done = job.ended.get((Decision.APPLIED, None), [])
             if done:
-                agree_written(connection, job.plan, applying.account, applying.plan_hash, done, AgreedBy.PUSH)
-        after = last
+                agree_written(connection, job.plan, applying.account, applying.plan_hash, done, by)
         progress("CRM", sum(counts.values()), total)
     return counts
 

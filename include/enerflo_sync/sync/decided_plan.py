@@ -43,7 +43,13 @@ def approve_plan(connection: sa.Connection, plan: PlanReport, who: str, now: dat
 
 
 def reject_plan(
-    connection: sa.Connection, account: str, plan_hash: str, *, who: str | None, reason: str | None, now: datetime
+    connection: sa.Connection,
+    account: str,
+    plan_hash: str,
+    *,
+    who: str | None,
+    reason: str | None,
+    now: datetime,
 ) -> PlanReport:
     """Reject a plan that waits; with a person's name each change goes into the ledger as refused.
 
@@ -64,7 +70,9 @@ def reject_plan(
             " and state = 'planned'"
         )
         positions = list(connection.execute(query, _named(plan)).scalars())
-        settle(connection, applying, positions, Decision.REFUSED, now, reason=reason or "the plan was rejected")
+        settle(
+            connection, applying, positions, Decision.REFUSED, now, reason=reason or "the plan was rejected"
+        )
     _decide(connection, plan, PlanState.REJECTED, who, now, reason)
     return read_plan(connection, account, plan.plan_hash)
 

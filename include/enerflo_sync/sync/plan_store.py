@@ -78,6 +78,7 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     created_at: datetime
     expires_at: datetime
+    config_hash: str
     stands_on: str | None
     change_count: int
     needs_approval: bool
@@ -268,7 +269,15 @@ def read_plan(connection: sa.Connection, account: str, plan_hash: str) -> PlanRe
     row = rows[0]
     summary = row["summary"]
     same = ("plan_hash", "account", "kind", "mode", "created_at", "expires_at", "stands_on", "change_count")
-    decided = ("needs_approval", "reasons", "states", "decided_by", "decided_at", "decision_reason")
+    decided = (
+        "config_hash",
+        "needs_approval",
+        "reasons",
+        "states",
+        "decided_by",
+        "decided_at",
+        "decision_reason",
+    )
     return PlanReport(
         **{name: row[name] for name in (*same, *decided)},
         state=PlanState(row["state"]),
