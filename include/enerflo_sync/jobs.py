@@ -44,6 +44,7 @@ from enerflo_sync.mirror.witness_report import DAYS, WitnessReport, witness_repo
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
+from enerflo_sync.sync.decided_plan import reject_plan
 from enerflo_sync.sync.plan import make_plan
 from enerflo_sync.sync.plan_store import PlanReport
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
@@ -340,6 +341,13 @@ class Workplace:
             run_id=run_id,
             progress=progress,
         )
+
+    def reject(self, plan_hash: str, *, by: str | None, reason: str | None = None) -> PlanReport:
+        """Reject a plan that waits (:func:`enerflo_sync.sync.decided_plan.reject_plan`)."""
+        require_migrated(self.engine)
+        with warehouse_errors("reject"), self.engine.begin() as connection:
+            now = self.clock.now()
+            return reject_plan(connection, self.account, plan_hash, who=by, reason=reason, now=now)
 
     def witnesses(self, *, days: int = DAYS) -> WitnessReport:
         """Return which changes of the last ``days`` days poll and webhooks saw; reads the warehouse only.

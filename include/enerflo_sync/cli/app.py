@@ -8,7 +8,18 @@ import sys
 
 import typer
 
-from enerflo_sync.cli import doctor, ingest, migrate, poll, quarantine, receiver, reconcile, witnesses
+from enerflo_sync.cli import (
+    apply,
+    doctor,
+    ingest,
+    migrate,
+    plan,
+    poll,
+    quarantine,
+    receiver,
+    reconcile,
+    witnesses,
+)
 from enerflo_sync.cli.output import Exit, errors, print_error
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.sandbox.cli import app as sandbox_app
@@ -31,6 +42,8 @@ app.command("doctor")(doctor.command)
 app.command("poll")(poll.command)
 app.command("ingest")(ingest.command)
 app.command("reconcile")(reconcile.command)
+app.command("plan")(plan.command)
+app.command("apply")(apply.command)
 app.command("witnesses")(witnesses.command)
 app.add_typer(receiver.app, name="receiver", help="Take webhook posts and drop them to storage.")
 app.add_typer(quarantine.app, name="quarantine")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
+from enerflo_sync.cli.files import write_whole
 from enerflo_sync.cli.output import Account, Exit, Json, errors, finish, progress_bars
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs import open_workplace
@@ -51,25 +51,6 @@ def command(
         write_report(report, report_format, sys.stdout.buffer, differences)
         sys.stdout.flush()
     else:
-        _write(out, lambda stream: write_report(report, report_format, stream, differences))
+        write_whole(out, lambda stream: write_report(report, report_format, stream, differences))
         errors.print(f"Written to {out}.")
     finish(Exit.DONE if report.within_budget else Exit.NEEDS_A_PERSON)
-
-
-def _write(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file whole or not at all.
-
-    :raises ConfigurationError: it cannot be written there.
-    """
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("wb") as stream:
-            write(stream)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ConfigurationError(
-            f"the report cannot be written ({error.strerror}).",
-            where=str(path),
-            next_step="Choose another place with --out. The result itself is stored.",
-        ) from error

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from enerflo_sync.mirror.witness_report import WitnessReport
 from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
 from enerflo_sync.reconcile.render.chart import trend_points
+from enerflo_sync.reconcile.render.lines import Line, grid, section, wrapped
 from enerflo_sync.reconcile.render.summary import (
     causes_of,
     compared_rows,
@@ -36,18 +34,9 @@ from enerflo_sync.reconcile.render.wording import (
 )
 from enerflo_sync.reconcile.report import Cause, ReconciliationReport, TableReport
 
-WIDTH: Final = 100
 _VALUE_WIDTH: Final = 30
 _TREND_RUNS: Final = 10
 _TONE_STYLES: Final = {Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.UNSURE: "bold yellow"}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the report, and the rich style that a colour terminal gives it."""
-
-    text: str
-    style: str = ""
 
 
 def render_text(report: ReconciliationReport) -> str:
@@ -71,7 +60,7 @@ def _lines(report: ReconciliationReport) -> Iterator[Line]:
     yield from _trend(report)
     if report.differences:
         yield Line("")
-        yield from _wrapped(
+        yield from wrapped(
             f"All {count_of(report.differences, 'difference')} of this run: sync.differences where "
             f"reconciliation_id = '{visible(report.reconciliation_id)}', or --format csv or parquet."
         )
@@ -79,10 +68,10 @@ def _lines(report: ReconciliationReport) -> Iterator[Line]:
 
 def _headline(report: ReconciliationReport) -> Iterator[Line]:
     words = verdict_text(report)
-    yield from _wrapped(words.headline, style=_TONE_STYLES[words.tone])
-    yield from _wrapped(words.detail)
+    yield from wrapped(words.headline, style=_TONE_STYLES[words.tone])
+    yield from wrapped(words.detail)
     if words.next_step:
-        yield from _wrapped(f"Next: {words.next_step}")
+        yield from wrapped(f"Next: {words.next_step}")
     yield Line("")
     took = duration(report.finished_at - report.started_at)
     yield Line(f"  account      {visible(report.account)}, mode {visible(report.mode)}")
@@ -99,7 +88,7 @@ def _mirror_age(report: ReconciliationReport) -> str:
 
 
 def _sizes(report: ReconciliationReport) -> Iterator[Line]:
-    yield from _section("What was compared", count_of(compared_rows(report), "row"))
+    yield from section("What was compared", count_of(compared_rows(report), "row"))
     if not report.tables:
         yield Line("  No table is mapped.")
         return
@@ -114,7 +103,7 @@ def _sizes(report: ReconciliationReport) -> Iterator[Line]:
         ]
         for t in report.tables
     ]
-    yield from _grid(
+    yield from grid(
         ["table", "CRM table", "mode", "Enerflo", "CRM", "both", "only E.", "only CRM", "differ", "unexpl."],
         rows,
         text_columns=3,
@@ -122,7 +111,7 @@ def _sizes(report: ReconciliationReport) -> Iterator[Line]:
 
 
 def _causes(report: ReconciliationReport) -> Iterator[Line]:
-    yield from _section("Why the sides differ", count_of(report.differences, "difference"))
+    yield from section("Why the sides differ", count_of(report.differences, "difference"))
     causes = causes_of(report)
     if not causes:
         yield Line("  No difference.")
@@ -132,22 +121,22 @@ def _causes(report: ReconciliationReport) -> Iterator[Line]:
         of = share(count, report.differences)
         style = "bold red" if cause is Cause.UNEXPLAINED else "bold"
         yield Line(f"  {number(count):>{width}}  {text.label}  ({of}; {URGENCY_LABELS[text.urgency]})", style)
-        yield from _wrapped(text.explanation, indent=width + 4)
-        yield from _wrapped(f"→ {text.what_to_do}", indent=width + 4)
+        yield from wrapped(text.explanation, indent=width + 4)
+        yield from wrapped(f"→ {text.what_to_do}", indent=width + 4)
 
 
 def _table(table: TableReport) -> Iterator[Line]:
-    yield from _section(visible(table.table_name), count_of(table_differences(table), "difference"))
+    yield from section(visible(table.table_name), count_of(table_differences(table), "difference"))
     yield Line(
         f"  on one side only: {count_of(table.only_enerflo, 'row')} in Enerflo, "
         f"{number(table.only_crm)} in {visible(table.crm_table)}"
     )
     for remark in table.remarks:
-        yield from _wrapped(f"! {visible(remark)}", indent=2, style="yellow")
+        yield from wrapped(f"! {visible(remark)}", indent=2, style="yellow")
     lines = field_lines(table)
     if lines:
         yield Line("")
-        yield from _grid(
+        yield from grid(
             ["field", "differences", "causes"],
             [[visible(x.label), number(x.differences), _counts(x.by_cause)] for x in lines],
             text_columns=1,
@@ -174,56 +163,26 @@ def _samples(table: TableReport) -> Iterator[Line]:
             [key_values(sample.key), field, ours + masked, theirs + masked, CAUSES[sample.cause].label]
         )
     names = key_names(table.samples[0].key)
-    yield from _grid([names, "field", "Enerflo says", "CRM says", "cause"], rows, text_columns=5)
+    yield from grid([names, "field", "Enerflo says", "CRM says", "cause"], rows, text_columns=5)
 
 
 def _witnesses(witnesses: WitnessReport | None) -> Iterator[Line]:
     if witnesses is None:
         return
-    yield from _section("Two witnesses, poll and webhooks", f"since {day(witnesses.since)}")
-    yield from _wrapped(witness_sentence(witnesses), indent=2)
+    yield from section("Two witnesses, poll and webhooks", f"since {day(witnesses.since)}")
+    yield from wrapped(witness_sentence(witnesses), indent=2)
     rows = event_rows(witnesses)
     if rows:
         yield Line("")
-        yield from _grid(["event", *HEAD], [[visible(name), *cells] for name, cells in rows], text_columns=1)
+        yield from grid(["event", *HEAD], [[visible(name), *cells] for name, cells in rows], text_columns=1)
 
 
 def _trend(report: ReconciliationReport) -> Iterator[Line]:
     points = trend_points(report)[-_TREND_RUNS:]
     if len(points) < 2:
         return
-    yield from _section("Over time", f"last {len(points)} runs")
+    yield from section("Over time", f"last {len(points)} runs")
     rows = [
         [utc(p.finished_at), str(p.scope), number(p.differences), number(p.unexplained)] for p in points[::-1]
     ]
-    yield from _grid(["finished", "scope", "differences", "unexplained"], rows, text_columns=2)
-
-
-def _section(title: str, note: str) -> Iterator[Line]:
-    yield Line("")
-    head = f"── {title} · {note} "
-    yield Line(head + "─" * max(WIDTH - cell_len(head), 2), "bold")
-
-
-def _wrapped(text: str, *, indent: int = 0, style: str = "") -> Iterator[Line]:
-    margin = " " * indent
-    for line in textwrap.wrap(text, WIDTH, initial_indent=margin, subsequent_indent=margin):
-        yield Line(line, style)
-
-
-def _grid(
-    head: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int, last_is_text: bool = False
-) -> Iterator[Line]:
-    """Yield aligned columns: the first ``text_columns`` to the left, the others to the right."""
-    widths = [max(cell_len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    left = set(range(text_columns)) | ({len(head) - 1} if last_is_text else set())
-    for row in [head, *rows]:
-        cells = [
-            text + _pad(text, width) if index in left else _pad(text, width) + text
-            for index, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield Line("  " + "  ".join(cells), "dim" if row is head else "")
-
-
-def _pad(text: str, width: int) -> str:
-    return " " * (width - cell_len(text))
+    yield from grid(["finished", "scope", "differences", "unexplained"], rows, text_columns=2)

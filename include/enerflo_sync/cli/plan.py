@@ -1,0 +1,91 @@
+"""``enerflo-sync plan``: decide what would be written on either side, and show it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from rich.text import Text
+
+from enerflo_sync.cli.files import write_whole
+from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, progress_bars
+from enerflo_sync.jobs import Workplace, open_workplace
+from enerflo_sync.sync.plan_store import PlanReport, read_changes, read_undecided
+from enerflo_sync.sync.render import plan_lines, render_plan, write_plan
+from enerflo_sync.sync.render.shown_plan import masked_changes, masked_undecided, show_plan
+from enerflo_sync.warehouse.engine import warehouse_errors
+
+
+class PlanFormat(StrEnum):
+    """How a plan is shown."""
+
+    TEXT = "text"
+    HTML = "html"
+    JSON = "json"
+
+
+def command(
+    account: Account = "default",
+    plan_format: Annotated[
+        PlanFormat,
+        typer.Option("--format", help="json holds every change, the others samples."),
+    ] = PlanFormat.TEXT,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="F", help="Write to this file, not to standard output.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Decide about every difference between Enerflo and the CRM, and show what would be written where.
+
+    Writes nothing on either side. The plan is stored under a hash of its content; `apply HASH` makes exactly
+    these changes, each only where it still finds the value that the plan expects. Exit code 1 when the plan
+    waits for a person's approval (`approval` in sync.yaml). Personal data is masked in every format.
+    """
+    workplace = open_workplace(account, os.environ)
+    with progress_bars() as tick:
+        plan = workplace.plan(progress=tick)
+    print_plan(workplace, plan, PlanFormat.JSON if as_json else plan_format, out)
+    finish(Exit.NEEDS_A_PERSON if plan.waits_for_approval else Exit.DONE)
+
+
+def print_plan(workplace: Workplace, plan: PlanReport, plan_format: PlanFormat, out: Path | None) -> None:
+    """Show a stored plan on standard output, or write it to a file."""
+    if out is not None:
+        write_whole(out, _writer(workplace, plan, plan_format))
+        errors.print(f"Written to {out}.")
+    elif plan_format is PlanFormat.TEXT:
+        with warehouse_errors("plan"), workplace.engine.connect() as connection:
+            shown = show_plan(connection, workplace.config, workplace.account, plan.plan_hash)
+        for line in plan_lines(shown):
+            console.print(Text(line.text.rstrip(), style=line.style), soft_wrap=True)
+        if plan.change_count and plan.mode != "report":
+            approve = ' --approve "YOUR NAME"' if plan.waits_for_approval else ""
+            console.print(f"\nApply it with: enerflo-sync apply {plan.plan_hash[:12]}{approve}", markup=False)
+    else:
+        _writer(workplace, plan, plan_format)(sys.stdout.buffer)
+        sys.stdout.flush()
+
+
+def _writer(workplace: Workplace, plan: PlanReport, plan_format: PlanFormat) -> Callable[[BinaryIO], None]:
+    config, account = workplace.config, workplace.account
+
+    def write(stream: BinaryIO) -> None:
+        with warehouse_errors("plan"), workplace.engine.connect() as connection:
+            if plan_format is PlanFormat.JSON:
+                tables = config.tables_for(account)
+                questions = masked_undecided(read_undecided(connection, account, plan.plan_hash), tables)
+                changes = masked_changes(read_changes(connection, account, plan.plan_hash), tables)
+                write_plan(plan, changes, questions, stream)
+                return
+            shown = show_plan(connection, config, account, plan.plan_hash)
+        if plan_format is PlanFormat.HTML:
+            stream.write(render_plan(shown).encode())
+        else:
+            stream.writelines(f"{line.text.rstrip()}\n".encode() for line in plan_lines(shown))
+
+    return write

@@ -1,0 +1,66 @@
+"""The pages of plans: one, and the list of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from enerflo_sync.reconcile.render.html import PageLinks, render_page
+from enerflo_sync.reconcile.render.verdict import Tone
+from enerflo_sync.reconcile.render.wording import ShownValue, ValueKind, key_names, key_values, visible
+from enerflo_sync.sync.plan_store import PlanReport, PlanState
+from enerflo_sync.sync.render.shown_plan import ShownPlan, group_title, headline, state_words
+
+_PACKAGE = "enerflo_sync.sync.render"
+_WIDTH = 80
+
+
+def render_plan(shown: ShownPlan, links: PageLinks | None = None) -> str:
+    """Return one plan as a page, in the order in which a person decides."""
+    return render_page(
+        "plan.html.j2",
+        _PACKAGE,
+        shown=shown,
+        plan=shown.plan,
+        links=links or PageLinks(),
+        headline=headline(shown.plan),
+        state=state_words(shown.plan),
+        tone=_tone(shown.plan),
+        group_title=group_title,
+        key_names=key_names,
+        key_values=key_values,
+        value=_value,
+    )
+
+
+def render_plans(
+    plans: Sequence[PlanReport], link: Callable[[str], str], *, account: str, index: str | None = None
+) -> str:
+    """Return the list of an account's plans, newest first.
+
+    :param link: gives the address of one plan from its hash.
+    :param index: the address of the list of reconciliations.
+    """
+    return render_page(
+        "plans.html.j2",
+        _PACKAGE,
+        plans=plans,
+        link=link,
+        account=account,
+        links=PageLinks(index=index),
+        headline=headline,
+        state=state_words,
+    )
+
+
+def _tone(plan: PlanReport) -> Tone:
+    if plan.state is PlanState.APPLIED:
+        unmade = sum(plan.states.get(state, 0) for state in ("moved", "parked", "refused"))
+        return Tone.UNSURE if unmade else Tone.GOOD
+    return Tone.BAD if plan.state in {PlanState.REJECTED, PlanState.EXPIRED} else Tone.UNSURE
+
+
+def _value(value: object) -> ShownValue:
+    if value is None:
+        return ShownValue("no value", "no value", ValueKind.REMARK)
+    text = visible(value if isinstance(value, str) else str(value))
+    return ShownValue(text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…", text)

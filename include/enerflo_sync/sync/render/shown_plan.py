@@ -1,0 +1,138 @@
+"""A plan as it is shown: its groups in words, samples of each, and everything personal masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.reconcile.render.wording import count_of
+from enerflo_sync.sync.plan_store import (
+    Change,
+    Group,
+    PlanReport,
+    PlanState,
+    Undecided,
+    read_changes,
+    read_plan,
+    read_undecided,
+)
+
+SAMPLES = 10
+
+_SIDES = {"to_crm": "in the CRM", "to_enerflo": "at Enerflo"}
+_VERBS = {"insert": "Create", "update": "Change", "delete": "Delete"}
+
+
+@dataclass(frozen=True)
+class ShownPlan:
+    """A plan with masked samples of each group, and of what it leaves to a person."""
+
+    plan: PlanReport
+    samples: Mapping[tuple[str, str, str], list[Change]]
+    undecided: list[Undecided]
+
+    def of(self, group: Group) -> list[Change]:
+        """Return a group's samples."""
+        return self.samples.get((group.table_name, group.direction, group.op), [])
+
+
+def show_plan(connection: sa.Connection, config: SyncConfig, account: str, plan_hash: str) -> ShownPlan:
+    """Return a stored plan with its samples.
+
+    :param plan_hash: as :func:`enerflo_sync.sync.plan_store.read_plan` takes it.
+    :raises ConfigurationError: there is no such plan.
+    """
+    plan = read_plan(connection, account, plan_hash)
+    tables = config.tables_for(account)
+    samples: dict[tuple[str, str, str], list[Change]] = {}
+    for change in masked_changes(read_changes(connection, account, plan.plan_hash, most=SAMPLES), tables):
+        samples.setdefault((change.table_name, change.direction, change.op), []).append(change)
+    undecided = read_undecided(connection, account, plan.plan_hash, most=5 * SAMPLES)
+    return ShownPlan(plan, samples, masked_undecided(undecided, tables))
+
+
+def headline(plan: PlanReport) -> str:
+    """Return the plan in one sentence."""
+    if not plan.change_count:
+        return "Nothing to do: both sides are as the rules say."
+    parts = [
+        f"{count_of(plan.count(direction), 'change')} {side}"
+        for direction, side in _SIDES.items()
+        if plan.count(direction)
+    ]
+    return f"{' and '.join(parts)}."
+
+
+def state_words(plan: PlanReport) -> str:
+    """Return where the plan stands, and who decided."""
+    who = f" by {plan.decided_by}" if plan.decided_by else ""
+    if plan.state is PlanState.APPLIED and not plan.change_count:
+        return "empty"
+    if plan.waits_for_approval:
+        return "waits for a person's approval"
+    if plan.state is PlanState.REJECTED and not plan.decided_by:
+        return "rejected: nobody answered in time"
+    return {
+        PlanState.OPEN: "may be applied",
+        PlanState.APPROVED: f"approved{who}, not applied whole yet",
+        PlanState.APPLIED: f"applied, approved{who}",
+        PlanState.REJECTED: f"rejected{who}",
+        PlanState.EXPIRED: "expired: a later plan took its place, or its time ran out",
+    }[plan.state]
+
+
+def group_title(group: Group) -> str:
+    """Return what a group does: ``Change 12 installs in the CRM``."""
+    noun = group.table_name.removesuffix("s").replace("_", " ")
+    return f"{_VERBS[group.op]} {count_of(group.rows, noun)} {_SIDES[group.direction]}"
+
+
+def masked_changes(changes: Iterable[Change], tables: Mapping[str, TableMapping]) -> Iterator[Change]:
+    """Yield changes with personal data masked by its class; of unmapped columns every text is."""
+    for change in changes:
+        if change.op == "delete":
+            before = masked_row(change.before, tables.get(change.table_name))
+            yield msgspec.structs.replace(change, before=before)
+            continue
+        kind = _kind_of(tables.get(change.table_name), change.field)
+        before, after = (_masked(value, kind) for value in (change.before, change.after))
+        yield msgspec.structs.replace(change, before=before, after=after)
+
+
+def masked_undecided(found: Iterable[Undecided], tables: Mapping[str, TableMapping]) -> list[Undecided]:
+    """Return questions with personal data masked."""
+    shown = []
+    for one in found:
+        kind = _kind_of(tables.get(one.table_name), one.field)
+        values = {name: _masked(getattr(one, name), kind) for name in ("enerflo_value", "crm_value")}
+        shown.append(msgspec.structs.replace(one, **values))
+    return shown
+
+
+def masked_row(row: Any, table: TableMapping | None) -> Any:
+    """Return a row by columns with its personal data masked."""
+    if not isinstance(row, dict):
+        return row
+    return {column: _masked(value, _kind_of(table, column)) for column, value in row.items()}
+
+
+def _kind_of(table: TableMapping | None, field: str | None) -> PersonalData | None:
+    if table is None or field is None:
+        return None
+    mapped = table.fields.get(field)
+    if mapped is not None:
+        return mapped.personal_data
+    return PersonalData.NONE if field in table.join_columns else None
+
+
+def _masked(value: Any, kind: PersonalData | None) -> Any:
+    if kind is None:
+        return mask(value, PersonalData.FREE_TEXT) if isinstance(value, str) else value
+    return mask(value, kind)
