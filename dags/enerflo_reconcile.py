@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag
-from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, sync_config
+from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, reconciled_asset, sync_config
 from enerflo_airflow.defaults import task_defaults
 from enerflo_airflow.operators import ReconcileOperator
 
@@ -66,6 +66,7 @@ def reconcile_dag(account: str, settings: AccountConfig) -> Any:
             account=account,
             full="{{ params.full }}",
             fail_over_budget="{{ params.fail_over_budget }}",
+            outlets=[reconciled_asset(account)],
         )
 
     return enerflo_reconcile()

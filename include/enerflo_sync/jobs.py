@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock, SystemClock
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.crm.mapping import Mode
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop, open_drop
@@ -44,9 +45,10 @@ from enerflo_sync.mirror.witness_report import DAYS, WitnessReport, witness_repo
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
-from enerflo_sync.sync.decided_plan import reject_plan
+from enerflo_sync.sync.decided_plan import approve_plan, reject_plan
 from enerflo_sync.sync.plan import make_plan
-from enerflo_sync.sync.plan_store import PlanReport
+from enerflo_sync.sync.plan_store import PlanReport, read_plan
+from enerflo_sync.sync.verify import Verification, verify_plan
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
 from enerflo_sync.warehouse.migrate import require_migrated
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
@@ -341,6 +343,27 @@ class Workplace:
             run_id=run_id,
             progress=progress,
         )
+
+    @property
+    def writes_anything(self) -> bool:
+        """Return whether the mode of any table of the account allows to write."""
+        modes = (self.config.mode_of(self.account, name) for name in self.config.tables_for(self.account))
+        return any(mode is not Mode.REPORT for mode in modes)
+
+    def approve(self, plan_hash: str, *, by: str) -> PlanReport:
+        """Approve a plan that waits, without applying it yet."""
+        require_migrated(self.engine)
+        with warehouse_errors("approve"), self.engine.begin() as connection:
+            plan = read_plan(connection, self.account, plan_hash)
+            approve_plan(connection, plan, by, self.clock.now())
+            return read_plan(connection, self.account, plan.plan_hash)
+
+    def verify(self, plan_hash: str, report: ReconciliationReport) -> Verification:
+        """Return how many of a plan's applied changes a later reconciliation found to differ."""
+        require_migrated(self.engine)
+        with warehouse_errors("verify"), self.engine.connect() as connection:
+            plan = read_plan(connection, self.account, plan_hash)
+            return verify_plan(connection, self.account, plan.plan_hash, report.reconciliation_id)
 
     def reject(self, plan_hash: str, *, by: str | None, reason: str | None = None) -> PlanReport:
         """Reject a plan that waits (:func:`enerflo_sync.sync.decided_plan.reject_plan`)."""

@@ -47,3 +47,8 @@ def account_tags(account: str) -> list[str]:
 def mirror_asset(account: str) -> Asset:
     """Return the asset that stands for the account's mirror tables."""
     return Asset(name=account_name("mirror", account), uri=f"enerflo://{account}/mirror")
+
+
+def reconciled_asset(account: str) -> Asset:
+    """Return the asset that stands for the account's newest reconciliation."""
+    return Asset(name=account_name("reconciled", account), uri=f"enerflo://{account}/reconciled")

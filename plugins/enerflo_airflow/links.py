@@ -48,3 +48,29 @@ class ReportLink(BaseOperatorLink):
         if not isinstance(result, dict) or "reconciliation_id" not in result:
             return ""
         return ui_address(result["account"], result["reconciliation_id"])
+
+
+def plan_path(account: str, plan_hash: str | None = None) -> str:
+    """Return the path of a plan within the reports app, or that of the account's list of plans."""
+    path = f"/plans/{quote(account, safe='')}"
+    return f"{path}/{quote(plan_hash, safe='')}" if plan_hash else path
+
+
+def plan_address(account: str, plan_hash: str) -> str:
+    """Return the address at which the Airflow UI shows a plan in its own frame."""
+    base = base_path()
+    return f"{base}/plugin/{UI_ROUTE}{base}{APP_PREFIX}{plan_path(account, plan_hash)}"
+
+
+class PlanLink(BaseOperatorLink):
+    """Leads from a task to its plan, inside the Airflow UI."""
+
+    name = "Plan"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the plan's address, ``""`` (no button) where there is none."""
+        for task_id in (ti_key.task_id, "make_plan"):
+            result: Any = XCom.get_value(ti_key=ti_key._replace(task_id=task_id), key="return_value")
+            if isinstance(result, dict) and {"account", "plan_hash"} <= result.keys():
+                return plan_address(result["account"], result["plan_hash"])
+        return ""

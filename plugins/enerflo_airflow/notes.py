@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from enerflo_sync.inbox.replay_report import ReplayReport
     from enerflo_sync.reconcile.report import ReconciliationReport
+    from enerflo_sync.sync.apply import ApplyReport
+    from enerflo_sync.sync.plan_store import PlanReport
     from enerflo_sync.warehouse.runs import RunReport
 
 NOTE_KEY = "enerflo_note"
@@ -99,6 +101,31 @@ def reconciliation_note(report: ReconciliationReport) -> str:
         f"{report.unexplained:,} unexplained of {report.budget:,} allowed · "
         f"{report.differences:,} differences in all · {report.scope} comparison: open the report"
     )
+
+
+def plan_note(plan: PlanReport) -> str:
+    """Return what a plan would do, and whether it waits."""
+    if not plan.change_count:
+        first = "nothing to do"
+    else:
+        counts = {"in the CRM": plan.count("to_crm"), "at Enerflo": plan.count("to_enerflo")}
+        first = " · ".join(f"{count:,} changes {where}" for where, count in counts.items() if count)
+    questions = sum(plan.undecided.values())
+    parts = [f"plan {plan.plan_hash[:12]}", first]
+    parts += [f"{questions:,} left to a person"] if questions else []
+    parts += ["mode report, nothing is written"] if plan.mode == "report" and plan.change_count else []
+    return " · ".join(parts)
+
+
+def apply_note(report: ApplyReport) -> str:
+    """Return how a plan's changes ended, and why some were not made."""
+    counts = [f"{getattr(report, name):,} {name}" for name in ("applied", "moved", "parked", "waiting")]
+    lines = [" · ".join([*counts, f"decided by {report.decided_by}"])]
+    for state in ("moved", "parked", "refused"):
+        lines += [f"{count:,} {state}: {why}" for why, count in report.reasons.get(state, {}).items()]
+    if report.stopped:
+        lines.append(report.stopped)
+    return "\n".join(lines)
 
 
 def _group(reasons: Mapping[str, Mapping[str, int]], name: str) -> Mapping[str, int]:

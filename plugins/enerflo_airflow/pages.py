@@ -8,22 +8,29 @@ so they lead to pages of this app or to downloads.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote, urlencode
 
-from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from airflow.models.xcom import XComModel
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
 from enerflo_airflow.accounts import account_name, sync_config
-from enerflo_airflow.hook import workplace
 from enerflo_airflow.links import base_path, report_path
+from enerflo_airflow.page_parts import (
+    HEADERS,
+    Page,
+    ReadableAccount,
+    here,
+    may_read,
+    opened,
+    pieces,
+    user_may_read,
+)
+from enerflo_airflow.plan_pages import plans
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
 from enerflo_sync.jobs import Workplace
 from enerflo_sync.reconcile.render import (
@@ -40,69 +47,40 @@ from enerflo_sync.reconcile.render import (
 from enerflo_sync.reconcile.render.html import render_page
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.store import load_report, read_differences, trend
-from enerflo_sync.warehouse.engine import warehouse_errors
-from enerflo_sync.warehouse.migrate import require_migrated
 
-# The page is ours alone: no other host, and no frame but Airflow's.
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-    "frame-ancestors 'self'; base-uri 'none'; form-action 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 _DOWNLOADS = (ReportFormat.CSV, ReportFormat.PARQUET, ReportFormat.JSON, ReportFormat.HTML)
 _SPOOL_BYTES = 8 * 1024 * 1024
-_PIECE = 1 << 18
 
 app = FastAPI(title="Enerflo reports", docs_url=None, redoc_url=None, openapi_url=None)
-
-
-class _Page(HTMLResponse):
-    """An HTML page with the headers that keep it to itself."""
-
-    def __init__(self, content: str, status_code: int = 200) -> None:
-        super().__init__(content, status_code=status_code, headers=_HEADERS)
-
-
-def may_read(account: str, request: Request, user: GetUserDep) -> str:
-    """Return the account when the user may read the runs of its reconciliation DAG; else 401 or 403."""
-    dag_id = account_name("reconcile", account)
-    requires_access_dag("GET", DagAccessEntity.RUN, param_dag_id=dag_id)(request, user)
-    return account
-
-
-ReadableAccount = Annotated[str, Depends(may_read)]
+app.include_router(plans)
 
 
 @app.get("/reports")
 def accounts(request: Request, user: GetUserDep) -> Response:
     """List the accounts whose reports the user may read, each with its newest verdict."""
-    readable = [name for name in sync_config().accounts if _may_read(name, user)]
+    readable = [name for name in sync_config().accounts if user_may_read(name, user)]
     if not readable:
         raise HTTPException(403, "No account's reconciliation DAG may be read by this user.")
     if len(readable) == 1:
-        return RedirectResponse(_here(request) + report_path(readable[0]))
+        return RedirectResponse(here(request) + report_path(readable[0]))
     rows = []
     for name in readable:
-        with _opened(name) as place:
+        with opened(name) as place:
             report = _stored(place, None)
         verdict = verdict_text(report) if report else None
-        rows.append({"name": name, "address": _here(request) + report_path(name), "verdict": verdict})
+        rows.append({"name": name, "address": here(request) + report_path(name), "verdict": verdict})
     page = render_page("accounts.html.j2", "enerflo_airflow", rows=rows, links=PageLinks())
-    return _Page(page)
+    return Page(page)
 
 
 @app.get("/reports/{account}")
 def reports(account: ReadableAccount, request: Request) -> Response:
     """List the account's reports, newest first."""
-    with _opened(account) as place, place.engine.connect() as connection:
+    with opened(account) as place, place.engine.connect() as connection:
         points = trend(connection, account)
     if not points:
-        return _Page(render_no_report(account=account, dag_id=account_name("reconcile", account)))
-    return _Page(
-        render_index(points, lambda id_: _here(request) + report_path(account, id_), account=account)
-    )
+        return Page(render_no_report(account=account, dag_id=account_name("reconcile", account)))
+    return Page(render_index(points, lambda id_: here(request) + report_path(account, id_), account=account))
 
 
 @app.get("/reports/{account}/latest")
@@ -121,7 +99,7 @@ def one_report(account: ReadableAccount, reconciliation_id: str, request: Reques
 def download(account: ReadableAccount, reconciliation_id: str, report_format: ReportFormat) -> Response:
     """Send one report as a file, all its differences in it, masked as everywhere."""
     spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed when it was sent
-    with _opened(account) as place:
+    with opened(account) as place:
         report = _stored(place, reconciliation_id)
         if report is None:
             spool.close()
@@ -131,8 +109,8 @@ def download(account: ReadableAccount, reconciliation_id: str, report_format: Re
     spool.seek(0)
     name = f"reconciliation-{account}-{reconciliation_id}.{report_format.extension}"
     disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
-    headers = {**_HEADERS, "Content-Disposition": disposition}
-    return StreamingResponse(_pieces(spool), media_type=report_format.media_type, headers=headers)
+    headers = {**HEADERS, "Content-Disposition": disposition}
+    return StreamingResponse(pieces(spool), media_type=report_format.media_type, headers=headers)
 
 
 @app.get("/run", dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN))])
@@ -150,7 +128,7 @@ def report_of_run(
         if isinstance(made, dict) and {"account", "reconciliation_id"} <= made.keys():
             account = may_read(str(made["account"]), request, user)
             return _report_page(request, account, str(made["reconciliation_id"]))
-    return _Page(
+    return Page(
         render_message(
             "No report in this run",
             "Only runs of the reconciliation DAGs make a report. All reports are listed under Enerflo reports"
@@ -163,7 +141,7 @@ def report_of_run(
 def explain(request: Request, error: EnerfloSyncError) -> Response:
     """Say on a page what stands in the way of a report, and what to do."""
     title = "The warehouse cannot be read now" if isinstance(error, RetriableError) else "Not set up yet"
-    return _Page(render_message(title, str(error)), 503)
+    return Page(render_message(title, str(error)), 503)
 
 
 @app.exception_handler(HTTPException)
@@ -173,21 +151,21 @@ def refuse(request: Request, error: HTTPException) -> Response:
         back = urlencode({"next": str(request.url)})
         address = f"{base_path()}/api/v2/auth/login?{back}"
         page = render_page("sign_in.html.j2", "enerflo_airflow", address=address, links=PageLinks())
-        return _Page(page, 401)
+        return Page(page, 401)
     if error.status_code == 403:
         body = "Your Airflow user may not read the runs of this account's reconciliation DAG."
-        return _Page(render_message("No access", body, tone=Tone.BAD), 403)
-    return _Page(render_message("Not found", str(error.detail)), error.status_code)
+        return Page(render_message("No access", body, tone=Tone.BAD), 403)
+    return Page(render_message("Not found", str(error.detail)), error.status_code)
 
 
 def _report_page(request: Request, account: str, reconciliation_id: str | None) -> Response:
-    with _opened(account) as place:
+    with opened(account) as place:
         report = _stored(place, reconciliation_id)
     if report is None and reconciliation_id is None:
-        return _Page(render_no_report(account=account, dag_id=account_name("reconcile", account)))
+        return Page(render_no_report(account=account, dag_id=account_name("reconcile", account)))
     if report is None:
         return _no_such_report(account, str(reconciliation_id))
-    return _Page(render_html(report, _links(request, report)))
+    return Page(render_html(report, _links(request, report)))
 
 
 def _stored(place: Workplace, reconciliation_id: str | None) -> ReconciliationReport | None:
@@ -199,11 +177,11 @@ def _stored(place: Workplace, reconciliation_id: str | None) -> ReconciliationRe
 
 
 def _links(request: Request, report: ReconciliationReport) -> PageLinks:
-    here = _here(request)
-    own = here + report_path(report.account, report.reconciliation_id)
+    root = here(request)
+    own = root + report_path(report.account, report.reconciliation_id)
     return PageLinks(
-        index=here + report_path(report.account),
-        report=lambda id_: here + report_path(report.account, id_),
+        index=root + report_path(report.account),
+        report=lambda id_: root + report_path(report.account, id_),
         downloads={f"Download {form.upper()}": f"{own}/download/{form}" for form in _DOWNLOADS},
     )
 
@@ -213,35 +191,4 @@ def _no_such_report(account: str, reconciliation_id: str) -> Response:
         f"The account {account} has no stored reconciliation {reconciliation_id}. Stored differences are"
         " deleted after reconcile.keep_days days of sync.yaml."
     )
-    return _Page(render_message("No such report", body), 404)
-
-
-def _here(request: Request) -> str:
-    """Return the path under which this app is served, Airflow's own prefix included."""
-    return str(request.scope.get("root_path", "")).rstrip("/")
-
-
-def _may_read(account: str, user: Any) -> bool:
-    details = DagDetails(id=account_name("reconcile", account))
-    manager = get_auth_manager()
-    entity = DagAccessEntity.RUN
-    return bool(manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user))
-
-
-@contextmanager
-def _opened(account: str) -> Iterator[Workplace]:
-    """Open the account's warehouse for one answer.
-
-    :raises HTTPException: there is no such account.
-    """
-    if account not in sync_config().accounts:
-        raise HTTPException(404, f"There is no account {account} in sync.yaml.")
-    with closing(workplace(account)) as place, warehouse_errors("report pages"):
-        require_migrated(place.engine)
-        yield place
-
-
-def _pieces(spool: Any) -> Iterator[bytes]:
-    with spool:
-        while piece := spool.read(_PIECE):
-            yield piece
+    return Page(render_message("No such report", body), 404)

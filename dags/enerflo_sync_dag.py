@@ -1,0 +1,97 @@
+"""Decides what is to be written on either side, asks a person where the rules say so, writes it, checks it.
+
+The way back from a reconciliation: every difference becomes a change, a question for a person, or stays as it
+is by a rule (`source_of_truth` and the other options of a field in `sync.yaml`). The plan is stored under a
+hash of its content, and what is written is what the plan says, each value only where it still finds the one
+that the plan expects.
+
+**Nothing is written in report mode**, in which every set-up begins: the plan is made and shown, and the other
+tasks are skipped. `mode: crm`, `enerflo` or `both` switches writing on, for the account or for a table.
+
+**Asked for approval?** The task *Ask a person* waits under *Required Actions* for an answer to the plan of
+that hash; its text says what the plan does and why it asks, and leads to the whole plan. No answer in time is
+a no. The same on the command line: `enerflo-sync apply HASH --approve "NAME"`.
+
+**Moved, parked:** the run's note counts them. Moved values are in the next plan; parked ones could not be
+made, and the plan's page says why. `enerflo-sync explain` says of one record what was decided and why.
+
+**Failed:** nothing is half-written; started again it goes on where it was. `enerflo-sync undo HASH` makes the
+plan that takes one back.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Param, dag
+from enerflo_airflow.accounts import account_name, account_tags, reconciled_asset, sync_config
+from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.planning import ApplyPlanOperator, PlanApprovalOperator, PlanOperator, VerifyPlanOperator
+
+from enerflo_sync.crm.config import SyncConfig
+
+PARAMS = {
+    "ask": Param(
+        True,
+        type="boolean",
+        title="Ask a person where the plan needs one",
+        description="Otherwise a plan that needs an approval is left for the command line.",
+    ),
+}
+
+
+def sync_dag(account: str, config: SyncConfig) -> Any:
+    """Return the account's DAG."""
+
+    @dag(
+        dag_id=account_name("sync", account),
+        description=f"Plan, approve, apply and verify the changes on both sides (account {account}).",
+        doc_md=__doc__,
+        schedule=[reconciled_asset(account)],
+        start_date=START_DATE,
+        catchup=False,
+        max_active_runs=1,
+        tags=account_tags(account),
+        params=PARAMS,
+        default_args=task_defaults(),
+        render_template_as_native_obj=True,
+    )
+    def enerflo_sync() -> None:
+        plan = PlanOperator(
+            task_id="make_plan",
+            task_display_name="Decide what is to be written",
+            doc_md="Runs `enerflo-sync plan` for the account: a plan under a hash, nothing written.",
+            account=account,
+        )
+        approval = PlanApprovalOperator(
+            task_id="ask_a_person",
+            task_display_name="Ask a person",
+            doc_md="Waits for an answer where `approval` in sync.yaml asks for one. No answer is a no.",
+            account=account,
+            plan=plan.output,
+            ask="{{ params.ask }}",
+            answer_within=timedelta(hours=config.approval.expires_hours),
+        )
+        apply = ApplyPlanOperator(
+            task_id="apply_plan",
+            task_display_name="Write it",
+            doc_md="Runs `enerflo-sync apply`: the CRM in one transaction, then Enerflo record by record.",
+            account=account,
+            plan_hash=plan.output["plan_hash"],
+        )
+        verify = VerifyPlanOperator(
+            task_id="verify_plan",
+            task_display_name="Check both sides",
+            doc_md="Reconciles again what was changed and counts what differs still.",
+            account=account,
+            plan_hash=plan.output["plan_hash"],
+        )
+        plan >> approval >> apply >> verify
+
+    return enerflo_sync()
+
+
+config = sync_config()
+for account in config.accounts:
+    sync_dag(account, config)

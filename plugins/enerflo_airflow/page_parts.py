@@ -1,0 +1,80 @@
+"""What all pages share: who may read them, the headers that keep them to themselves, an open warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Annotated, Any
+
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
+from fastapi import Depends, HTTPException, Request
+from fastapi.responses import HTMLResponse
+
+from enerflo_airflow.accounts import account_name, sync_config
+from enerflo_airflow.hook import workplace
+from enerflo_sync.jobs import Workplace
+from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.migrate import require_migrated
+
+# The page is ours alone: no other host, and no frame but Airflow's.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+    "frame-ancestors 'self'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+_PIECE = 1 << 18
+
+
+class Page(HTMLResponse):
+    """An HTML page with the headers that keep it to itself."""
+
+    def __init__(self, content: str, status_code: int = 200) -> None:
+        super().__init__(content, status_code=status_code, headers=HEADERS)
+
+
+def may_read(account: str, request: Request, user: GetUserDep) -> str:
+    """Return the account when the user may read the runs of its reconciliation DAG; else 401 or 403."""
+    dag_id = account_name("reconcile", account)
+    requires_access_dag("GET", DagAccessEntity.RUN, param_dag_id=dag_id)(request, user)
+    return account
+
+
+ReadableAccount = Annotated[str, Depends(may_read)]
+
+
+def here(request: Request) -> str:
+    """Return the path under which this app is served, Airflow's own prefix included."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def user_may_read(account: str, user: Any) -> bool:
+    """Return whether the user may read the runs of the account's reconciliation DAG."""
+    details = DagDetails(id=account_name("reconcile", account))
+    manager = get_auth_manager()
+    entity = DagAccessEntity.RUN
+    return bool(manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user))
+
+
+@contextmanager
+def opened(account: str) -> Iterator[Workplace]:
+    """Open the account's warehouse for one answer.
+
+    :raises HTTPException: there is no such account.
+    """
+    if account not in sync_config().accounts:
+        raise HTTPException(404, f"There is no account {account} in sync.yaml.")
+    with closing(workplace(account)) as place, warehouse_errors("report pages"):
+        require_migrated(place.engine)
+        yield place
+
+
+def pieces(spool: Any) -> Iterator[bytes]:
+    """Yield a file piece by piece, and close it."""
+    with spool:
+        while piece := spool.read(_PIECE):
+            yield piece

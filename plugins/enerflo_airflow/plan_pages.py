@@ -1,0 +1,72 @@
+"""The pages of plans: one, the list of all, and a plan's changes as a file."""
+
+from __future__ import annotations
+
+import tempfile
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from enerflo_airflow.links import plan_path, report_path
+from enerflo_airflow.page_parts import HEADERS, Page, ReadableAccount, here, opened, pieces
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.reconcile.render import PageLinks, render_message
+from enerflo_sync.sync.plan_store import read_changes, read_plan, read_plans, read_undecided
+from enerflo_sync.sync.render import render_plan, render_plans, write_plan
+from enerflo_sync.sync.render.shown_plan import masked_changes, masked_undecided, show_plan
+
+_SPOOL_BYTES = 8 * 1024 * 1024
+_LISTED = 100
+
+plans = APIRouter()
+
+
+@plans.get("/plans/{account}")
+def all_plans(account: ReadableAccount, request: Request) -> Response:
+    """List the account's plans, newest first."""
+    root = here(request)
+    with opened(account) as place, place.engine.connect() as connection:
+        found = read_plans(connection, account, most=_LISTED)
+    return Page(
+        render_plans(
+            found,
+            lambda plan_hash: root + plan_path(account, plan_hash),
+            account=account,
+            index=root + report_path(account),
+        )
+    )
+
+
+@plans.get("/plans/{account}/{plan_hash}")
+def one_plan(account: ReadableAccount, plan_hash: str, request: Request) -> Response:
+    """Show one plan with samples of its changes, masked."""
+    root = here(request)
+    try:
+        with opened(account) as place, place.engine.connect() as connection:
+            shown = show_plan(connection, place.config, account, plan_hash)
+    except ConfigurationError as error:
+        return Page(render_message("No such plan", str(error)), 404)
+    own = root + plan_path(account, shown.plan.plan_hash)
+    links = PageLinks(index=root + plan_path(account), downloads={"Download JSON": f"{own}/download"})
+    return Page(render_plan(shown, links))
+
+
+@plans.get("/plans/{account}/{plan_hash}/download")
+def download_plan(account: ReadableAccount, plan_hash: str) -> Response:
+    """Send a plan with all its changes as JSON, masked as everywhere."""
+    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed when it was sent
+    try:
+        with opened(account) as place, place.engine.connect() as connection:
+            plan = read_plan(connection, account, plan_hash)
+            tables = place.config.tables_for(account)
+            questions = masked_undecided(read_undecided(connection, account, plan.plan_hash), tables)
+            changes = masked_changes(read_changes(connection, account, plan.plan_hash), tables)
+            write_plan(plan, changes, questions, spool)
+    except ConfigurationError as error:
+        spool.close()
+        return Page(render_message("No such plan", str(error)), 404)
+    spool.seek(0)
+    name = quote(f"plan-{account}-{plan.plan_hash[:12]}.json", safe="")
+    headers = {**HEADERS, "Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+    return StreamingResponse(pieces(spool), media_type="application/json", headers=headers)
