@@ -51,6 +51,9 @@ PATHS = [
     "/enerflo/reports/default/some-id",
     "/enerflo/reports/default/some-id/download/csv",
     "/enerflo/reports/nowhere",
+    "/enerflo/plans/default",
+    "/enerflo/plans/default/0123456789abcdef",
+    "/enerflo/plans/default/0123456789abcdef/download",
     "/enerflo/run?dag_id=enerflo_reconcile&run_id=manual",
 ]
 

@@ -266,20 +266,27 @@ def read_plan(connection: sa.Connection, account: str, plan_hash: str) -> PlanRe
             where=f"plan {plan_hash}",
             next_step="Make one with enerflo-sync plan, and take the hash that it prints.",
         )
-    row = rows[0]
+    return _plan_of(rows[0])
+
+
+_READ_ALL = sa.text("""
+/* enerflo-sync plan: the newest plans */
+select p.*, jsonb_build_object() as states
+from sync.plans p where p.account = :account order by p.created_at desc limit :most
+""")
+
+
+def read_plans(connection: sa.Connection, account: str, *, most: int) -> list[PlanReport]:
+    """Return the account's newest plans, without how many of their changes stand where."""
+    rows = connection.execute(_READ_ALL, {"account": account, "most": most}).mappings()
+    return [_plan_of(row) for row in rows]
+
+
+def _plan_of(row: sa.RowMapping) -> PlanReport:
     summary = row["summary"]
-    same = ("plan_hash", "account", "kind", "mode", "created_at", "expires_at", "stands_on", "change_count")
-    decided = (
-        "config_hash",
-        "needs_approval",
-        "reasons",
-        "states",
-        "decided_by",
-        "decided_at",
-        "decision_reason",
-    )
+    own = {"state", "groups", "undecided", "kept"}
     return PlanReport(
-        **{name: row[name] for name in (*same, *decided)},
+        **{name: row[name] for name in PlanReport.__struct_fields__ if name not in own},
         state=PlanState(row["state"]),
         groups=msgspec.convert(summary["groups"], list[Group]),
         undecided=summary["undecided"],
