@@ -18,6 +18,8 @@ APP_PREFIX = "/enerflo"
 UI_ROUTE = "enerflo-reports"
 # The route of the tab on a DAG run's page.
 RUN_UI_ROUTE = "enerflo-report"
+# The task whose plan the later tasks of its run are about.
+PLAN_TASK = "make_plan"
 
 
 def base_path() -> str:
@@ -69,8 +71,10 @@ class PlanLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the plan's address, ``""`` (no button) where there is none."""
-        for task_id in (ti_key.task_id, "make_plan"):
-            result: Any = XCom.get_value(ti_key=ti_key._replace(task_id=task_id), key="return_value")
+        for task_id in (ti_key.task_id, PLAN_TASK):
+            result: Any = XCom.get_one(
+                key="return_value", task_id=task_id, dag_id=ti_key.dag_id, run_id=ti_key.run_id
+            )
             if isinstance(result, dict) and {"account", "plan_hash"} <= result.keys():
                 return plan_address(result["account"], result["plan_hash"])
         return ""

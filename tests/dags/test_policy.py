@@ -24,6 +24,8 @@ DAG_IDS = {"enerflo_poll", "enerflo_reconcile", "enerflo_replay", "enerflo_sync"
 BY_HAND = {"enerflo_replay"}
 # Its runs are started by files: there is nothing to ask for.
 WITHOUT_FORM = {"enerflo_webhooks"}
+# What stands on the mirror and does not change it by reading.
+WRITERS_BACK = {"enerflo_reconcile", "enerflo_sync"}
 SHIPPED = ROOT / "include" / "config" / "sync.yaml"
 
 
@@ -104,12 +106,26 @@ def test_the_poll_form_offers_what_can_be_read(bag: DagBag) -> None:
 
 
 def test_the_reconciliation_waits_for_the_asset_that_all_who_change_the_mirror_emit(bag: DagBag) -> None:
-    for dag_id in DAG_IDS - {"enerflo_reconcile", "enerflo_sync"}:
+    for dag_id in DAG_IDS - WRITERS_BACK:
         outlets = [asset.uri for task in bag.dags[dag_id].tasks for asset in task.outlets]
         assert outlets == ["enerflo://default/mirror"], dag_id
     timetable: Any = bag.dags["enerflo_reconcile"].timetable
     assert [asset.uri for asset in timetable.asset_condition.objects] == outlets
     assert timetable.timetable.expression == "0 5 * * *"
+
+
+def test_the_way_back_starts_when_a_reconciliation_was_stored(bag: DagBag) -> None:
+    outlets = [asset.uri for task in bag.dags["enerflo_reconcile"].tasks for asset in task.outlets]
+    assert outlets == ["enerflo://default/reconciled"]
+    timetable: Any = bag.dags["enerflo_sync"].timetable
+    assert [asset.uri for asset in timetable.asset_condition.objects] == outlets
+
+
+def test_an_approval_that_nobody_answers_is_a_no(bag: DagBag) -> None:
+    task: Any = bag.dags["enerflo_sync"].get_task("ask_a_person")
+    assert task.defaults == ["Reject"]
+    assert task.response_timeout == timedelta(hours=24)
+    assert "plan_hash" in task.subject
 
 
 def test_each_account_has_dags_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +143,11 @@ def test_each_account_has_dags_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert poll.timetable.expression == "5 * * * *"
     assert "account:west" in poll.tags
     outlets = {asset.uri for dag in bag.dags.values() for task in dag.tasks for asset in task.outlets}
-    assert outlets == {"enerflo://default/mirror", "enerflo://west/mirror"}
+    assert outlets == {
+        f"enerflo://{account}/{asset}"
+        for account in ("default", "west")
+        for asset in ("mirror", "reconciled")
+    }
     timetable: Any = bag.dags["enerflo_reconcile__west"].timetable
     assert [asset.name for asset in timetable.asset_condition.objects] == ["enerflo_mirror__west"]
 
@@ -221,7 +241,7 @@ def test_a_dag_file_reads_nothing_but_the_configuration_at_import(path: Path) ->
         if isinstance(node, ast.Call)
     }
     allowed = {"Param", "str", "sync_config", "sync_config().accounts.items", "config.accounts.items"}
-    assert called <= {*allowed, f"{path.stem.removeprefix('enerflo_')}_dag"}
+    assert called <= {*allowed, f"{path.stem.removeprefix('enerflo_').removesuffix('_dag')}_dag"}
     assert "sync_config" in called
 
 

@@ -232,7 +232,7 @@ class ApprovalOptions(Options):
     """Which plans wait for a person."""
 
     changes: int = Field(500, ge=0, description="Plans of more changes than this.")
-    percent: float = Field(10, ge=0, le=100, description="Plans that change more of a table than this.")
+    percent: float = Field(10, ge=0, le=100, description="Plans that change more of a table; 100: none.")
     nulling: bool = Field(True, description="Plans that take a value away.")
     deletions: bool = Field(True, description="Plans that delete a row.")
     new_mapping: bool = Field(True, description="The first plan of a mapping that changed.")

@@ -1,0 +1,102 @@
+"""The way back, whole DAG runs in process: a company over HTTP, a real warehouse, Airflow's own loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.sandbox.server import SandboxServer
+from enerflo_sync.warehouse.engine import warehouse_engine
+from tests.airflow_fixtures import Setting
+from tests.dags.test_runs import everything_kept_in_airflow, result, run, states
+
+pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("metadata")]
+
+NEVER_ASKED = "changes: 500\n  percent: 10\n  nulling: true\n  deletions: true\n  new_mapping: true"
+UNASKED = "changes: 100000\n  percent: 100\n  nulling: false\n  deletions: false\n  new_mapping: false"
+
+
+@pytest.fixture
+def switched(tmp_path: Path, connected: Setting) -> Any:
+    """Edit the configuration that Airflow reads."""
+    config = tmp_path / "sync.yaml"
+
+    def edit(*edits: tuple[str, str]) -> None:
+        text = config.read_text()
+        for old, new in edits:
+            assert old in text, old
+            text = text.replace(old, new)
+        config.write_text(text)
+
+    return edit
+
+
+def rows(setting: Setting, query: str) -> list[Any]:
+    engine = warehouse_engine(setting.warehouse_url)
+    with engine.connect() as connection:
+        found = list(connection.execute(sa.text(query)).all())
+    engine.dispose()
+    return found
+
+
+def test_in_report_mode_the_plan_is_made_and_nothing_else(connected: Setting) -> None:
+    run("enerflo_poll")
+    done = run("enerflo_sync")
+    assert states(done) == {
+        "make_plan": "success",
+        "ask_a_person": "skipped",
+        "apply_plan": "skipped",
+        "verify_plan": "skipped",
+    }
+    assert str(done.state) == "success"
+    plan = result(done, "make_plan")
+    assert plan["changes"] > 0
+    assert "mode report, nothing is written" in str(done.note)
+    assert rows(connected, "select count(*) from sync.ledger") == [(0,)]
+    assert f"/plugin/enerflo-reports/enerflo/plans/default/{plan['plan_hash']}" in everything_kept_in_airflow(
+        done
+    )
+
+
+def test_a_plan_that_needs_nobody_is_applied_and_verified(
+    connected: Setting, switched: Any, company: SandboxServer
+) -> None:
+    switched(("mode: report", "mode: crm"), (NEVER_ASKED, UNASKED))
+    run("enerflo_poll")
+    done = run("enerflo_sync")
+    assert set(states(done).values()) == {"success"}
+    applied = result(done, "apply_plan")
+    assert applied["applied"] > 0
+    assert applied["waiting"] == 0
+    assert applied["run_id"] == f"enerflo_sync/{done.run_id}"
+    assert rows(connected, "select distinct decided_by from sync.ledger") == [("the approval rules",)]
+    assert result(done, "verify_plan")["differing"] == 0
+    assert f"{applied['applied']:,} applied" in str(done.note)
+    again = run("enerflo_sync")
+    assert states(again)["ask_a_person"] == "skipped"
+    assert result(again, "make_plan")["changes"] == 0
+
+
+def test_a_plan_that_needs_a_person_is_left_for_one_where_nobody_is_to_be_asked(
+    connected: Setting, switched: Any
+) -> None:
+    switched(("mode: report", "mode: both"))
+    run("enerflo_poll")
+    done = run("enerflo_sync", ask=False)
+    assert states(done)["ask_a_person"] == "skipped"
+    assert states(done)["apply_plan"] == "skipped"
+    assert rows(connected, "select state, needs_approval from sync.plans") == [("open", True)]
+    assert rows(connected, "select count(*) from sync.ledger") == [(0,)]
+
+
+def test_no_personal_data_reaches_airflow(connected: Setting, switched: Any) -> None:
+    switched(("mode: report", "mode: crm"), (NEVER_ASKED, UNASKED))
+    run("enerflo_poll")
+    done = run("enerflo_sync")
+    names = rows(connected, "select first_name || ' ' || last_name, email from enerflo.customers")
+    kept = everything_kept_in_airflow(done) + str(done.note)
+    assert len(names) > 5
+    assert [text for row in names for text in row if text and text in kept] == []
