@@ -32,6 +32,17 @@ from tests.mirror.conftest import START, Company
 
 SHIPPED = Path(__file__).parents[3] / "include" / "config" / "sync.yaml"
 NOW = "2026-03-02T08:00:00+00:00"
+LEAD = {
+    "first_name": "Jane",
+    "last_name": "Doe",
+    "email": "jane.doe@example.com",
+    "mobile": "+1 (512) 555-0100",
+    "address": "12 Main St",
+    "city": "Boston",
+    "state": "Massachusetts",
+    "zip": "2139",
+    "deal_type_id": 7,
+}
 
 
 @dataclass
@@ -123,6 +134,31 @@ class Outbox:
             self.change("notes", {"note_id": note_id}, name, after, op="insert")
             for name, after in values.items()
         ]
+
+    def lead(self, lead_id: str, *, appointment: str | None = None, **differing: Any) -> list[int]:
+        """Put a qualified lead into the CRM and its insertion into the plan."""
+        lead = LEAD | differing
+        names = ("lead_id", *lead, "status", "updated_at")
+        self.sql(
+            f"insert into crm.leads ({', '.join(names)}) values ({', '.join(f':{name}' for name in names)})",
+            **{"lead_id": lead_id, "status": "qualified", "updated_at": NOW},
+            **{
+                name: None if value is None else value if name == "deal_type_id" else str(value)
+                for name, value in lead.items()
+            },
+        )
+        more = {} if appointment is None else {"appointment_at": appointment}
+        return [
+            self.change("leads", {"lead_id": lead_id}, name, after, op="insert")
+            for name, after in (lead | more).items()
+        ]
+
+    def lead_change(self, lead_id: str, customer: CustomerRow, field: str, after: Any, **more: Any) -> int:
+        known = {
+            "before": getattr(customer, field, None),
+            "enerflo_key": {"customer_id": customer.customer_id},
+        }
+        return self.change("leads", {"lead_id": lead_id}, field, after, **(known | more))
 
     # -- the push -----------------------------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from enerflo_sync.sync.push.attempt import Attempt, Outcome
 from enerflo_sync.sync.push.changes import Change
@@ -21,10 +21,12 @@ class Errand:
     """One request, and the changes that it makes.
 
     :param write: sends it for those of the changes that are still to be made.
+    :param refusals: what a status of refusal means here, where it is not the usual.
     """
 
     changes: Sequence[Change]
     write: Callable[[Sequence[Change]], object]
+    refusals: Mapping[int, str] = field(default_factory=dict)
     tries: int = 0
     last: Attempt | None = None
 
@@ -82,7 +84,7 @@ def _not_kept(run: PushRun, errand: Errand) -> Verdict:
 def _send(run: PushRun, errand: Errand) -> None:
     changes = run.open(errand.changes)
     errand.tries += 1
-    errand.last = run.send(changes, lambda: errand.write(changes))
+    errand.last = run.send(changes, lambda: errand.write(changes), errand.refusals)
     if errand.last.outcome is Outcome.REFUSED:
         run.finish([Verdict(changes, Decision.PARKED, errand.last.reason)])
     elif errand.last.outcome is Outcome.UNKNOWN:

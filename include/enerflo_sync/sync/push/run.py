@@ -121,7 +121,9 @@ class PushRun:
                 raise BadRecordError(batch.rejected[0].described)
         return answer
 
-    def send(self, changes: Sequence[Change], write: Callable[[], object]) -> Attempt:
+    def send(
+        self, changes: Sequence[Change], write: Callable[[], object], refusals: Mapping[int, str]
+    ) -> Attempt:
         """Mark the changes sent, commit that, write, and return how the write ended.
 
         :raises AuthenticationError: the key is not accepted; the changes wait.
@@ -129,7 +131,7 @@ class PushRun:
         with self.connection.begin():
             mark_sent(self.connection, self.applying, changes, self.clock.now())
         try:
-            attempt = attempted(write)
+            attempt = attempted(write, refusals)
         except EnerfloSyncError:
             self._unsend(changes)
             raise
