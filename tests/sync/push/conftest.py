@@ -162,7 +162,9 @@ class Outbox:
 
     # -- the push -----------------------------------------------------------------------------------------
 
-    def push(self, *, run_id: str = "run-1", pause: float = 60) -> PushReport:
+    def push(
+        self, *, run_id: str = "run-1", pause: float = 60, without: tuple[str, ...] = (), **more: Any
+    ) -> PushReport:
         engine = self.company.warehouse
         with engine.connect() as connection:
             with connection.begin():
@@ -174,9 +176,10 @@ class Outbox:
                     connection,
                     Applying("default", self.plan_hash, run_id, "Jane Doe"),
                     self.config,
-                    {TableName(one.name): one for one in found},
+                    {TableName(one.name): one for one in found if one.name not in without},
                     clock=self.company.clock,
                     component_keys=ComponentKeys(),
+                    **more,
                 )
             finally:
                 self.company.clock.advance(pause)
