@@ -245,13 +245,21 @@ NewOutbox = Callable[..., Outbox]
 
 @pytest.fixture
 def new_outbox(warehouse: sa.Engine, warehouse_url: str, tmp_path: Path) -> NewOutbox:
-    """Make an outbox; keyword arguments: ``writes`` go into the configuration, ``limit`` is the vendor's."""
+    """Make an outbox.
+
+    ``writes`` and ``milestones`` (options of a date field) go into the configuration, ``limit`` is the vendor's.
+    """
 
     def make(
-        installs: int = 6, seed: int = 3, writes: dict[str, Any] | None = None, limit: int = 10_000
+        installs: int = 6,
+        seed: int = 3,
+        writes: dict[str, Any] | None = None,
+        milestones: dict[str, Any] | None = None,
+        limit: int = 10_000,
     ) -> Outbox:
         shipped = yaml.safe_load(SHIPPED.read_text())
         shipped["writes"] |= writes or {}
+        shipped["tables"]["milestones"]["fields"]["due_at"] |= milestones or {}
         path = tmp_path / "sync.yaml"
         path.write_text(yaml.safe_dump(shipped))
         clock = VirtualClock(START)

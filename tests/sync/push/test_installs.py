@@ -192,3 +192,31 @@ def test_a_write_that_did_not_arrive_is_sent_again_three_times_at_most(outbox: O
     assert outbox.asked("PUT", path) == 3
     assert outbox.push().applied == 1
     assert len(outbox.received()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "after", "sent"),
+    [
+        ({"precision": "microsecond"}, "2026-03-05T10:00:00.700000Z", "2026-03-05T10:00:00Z"),
+        ({"time_zone": "America/Denver"}, "2026-03-05T10:00:00", "2026-03-05T17:00:00Z"),
+        ({"precision": "day"}, "2026-03-05", "2026-03-05T00:00:00Z"),
+    ],
+)
+def test_3_1_a_moment_counts_as_it_can_be_sent(
+    new_outbox: NewOutbox, options: dict[str, str], after: str, sent: str
+) -> None:
+    outbox = new_outbox(milestones=options)
+    outbox.milestone(outbox.milestones(outbox.install().install_id)[0], "due_at", after)
+    assert outbox.push().applied == 1
+    assert [one.body for one in outbox.received()] == [{"due_at": sent}]
+
+
+def test_3_1_within_the_declared_precision_it_is_so_already(new_outbox: NewOutbox) -> None:
+    outbox = new_outbox(milestones={"precision": "day"})
+    install = outbox.install().install_id
+    outbox.world.set_milestone(install, 3902, {"due": datetime(2026, 3, 5, 8, tzinfo=UTC)})
+    outbox.milestone(
+        outbox.milestones(install)[0], "due_at", "2026-03-05T23:00:00Z", before="2026-03-04T00:00:00Z"
+    )
+    assert outbox.push().applied == 1
+    assert outbox.received() == []

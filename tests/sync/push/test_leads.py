@@ -23,14 +23,14 @@ def linked(outbox: Outbox, lead_id: str = "L1") -> Any:
 
 
 def test_1_1_a_qualified_lead_is_delivered_with_its_deal_and_linked(outbox: Outbox) -> None:
-    outbox.lead("L1")
     outbox.lead("L10", first_name="John")
+    outbox.lead("L1")
     assert outbox.push().applied == 18
     customer = outbox.customer("L1")
     assert fields(customer) == SENT
     assert linked(outbox) == customer.customer_id
     assert outbox.one("select updated_at > '2026-03-02T08:00:00Z' from crm.leads where lead_id = 'L1'")
-    assert outbox.received("POST")[0].body["lead"]["createDeal"] == 7
+    assert outbox.received("POST")[1].body["lead"]["createDeal"] == 7
     assert len(outbox.world.customer(customer.customer_id).deals) == 1
     agreed = dict(outbox.rows("select field, value from sync.agreed where key->>'lead_id' = 'L1'"))
     assert (agreed["state"], agreed["mobile"]) == ("MA", "5125550100")
