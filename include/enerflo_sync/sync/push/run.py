@@ -23,8 +23,9 @@ from enerflo_sync.mirror.intake import Observation
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_written
+from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.push.attempt import Attempt, Outcome, attempted
-from enerflo_sync.sync.push.changes import LAST_MILESTONE, Change, mark_sent, mark_unsent
+from enerflo_sync.sync.push.changes import Change, mark_sent, mark_unsent
 from enerflo_sync.sync.push.links import Link, write_link
 from enerflo_sync.sync.push.report import PushReport
 from enerflo_sync.sync.push.values import EnerfloValues
