@@ -45,6 +45,11 @@ class Attempt:
     value: Any = None
 
     @property
+    def in_doubt(self) -> bool:
+        """Return whether the answer was lost, or no request went out."""
+        return self.outcome in (Outcome.UNKNOWN, Outcome.UNSENT)
+
+    @property
     def may_be_there(self) -> bool:
         """Return whether only reading tells what became of it."""
         return self.outcome in (Outcome.ACCEPTED, Outcome.DENIED, Outcome.UNKNOWN)

@@ -22,11 +22,14 @@ class Errand:
 
     :param write: sends it for those of the changes that are still to be made.
     :param refusals: what a status of refusal means here, where it is not the usual.
+    :param pointless: asked before it is sent: why that makes no sense any more, None where it does;
+        raises RetriableError where that is not known yet.
     """
 
     changes: Sequence[Change]
     write: Callable[[Sequence[Change]], object]
     refusals: Mapping[int, str] = field(default_factory=dict)
+    pointless: Callable[[], str | None] = lambda: None
     tries: int = 0
     last: Attempt | None = None
 
@@ -63,7 +66,7 @@ def deliver(run: PushRun, errands: Sequence[Errand], look: Look) -> None:
         for errand in todo:
             _send(run, errand)
             out_of_reach = errand.last is not None and errand.last.outcome is Outcome.UNSENT
-            if errand.last is not None and errand.last.outcome in (Outcome.UNSENT, Outcome.UNKNOWN):
+            if errand.last is not None and errand.last.in_doubt:
                 break
         if not any(errand.last is not None and errand.last.may_be_there for errand in errands):
             run.troubled = run.troubled or out_of_reach
@@ -83,6 +86,9 @@ def _not_kept(run: PushRun, errand: Errand) -> Verdict:
 
 def _send(run: PushRun, errand: Errand) -> None:
     changes = run.open(errand.changes)
+    if (reason := errand.pointless()) is not None:
+        run.finish([Verdict(changes, Decision.PARKED, reason)])
+        return
     errand.tries += 1
     errand.last = run.send(changes, lambda: errand.write(changes), errand.refusals)
     if errand.last.outcome is Outcome.REFUSED:

@@ -77,7 +77,7 @@ class PushRun:
         self.report = PushReport()
         self.troubled = False
         self._component_keys = component_keys
-        self._ended: set[int] = set()
+        self._ended: dict[int, Decision] = {}
         with connection.begin():
             self._values = EnerfloValues(connection)
 
@@ -98,6 +98,10 @@ class PushRun:
     def open(self, changes: Iterable[Change]) -> list[Change]:
         """Return those of the changes that have not ended in this run."""
         return [change for change in changes if change.position not in self._ended]
+
+    def ended(self, change: Change) -> Decision | None:
+        """Return how a change ended in this run, None where it has not."""
+        return self._ended.get(change.position)
 
     def bring_in(self, read: Callable[[Reads], Answer], own: Resource | None = None) -> Answer:
         """Read a record and bring it into the mirror by the path of poll and webhooks.
@@ -173,7 +177,7 @@ class PushRun:
             for verdict in verdicts:
                 self._end(verdict, now)
         for verdict in verdicts:
-            self._ended.update(change.position for change in verdict.changes)
+            self._ended.update((change.position, verdict.decision) for change in verdict.changes)
             self.report.count(verdict.decision, len(verdict.changes), verdict.reason)
 
     def _end(self, verdict: Verdict, now: datetime) -> None:
