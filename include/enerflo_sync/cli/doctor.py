@@ -1,16 +1,19 @@
-"""``enerflo-sync doctor``: check connections and mapping without writing anything."""
+"""``enerflo-sync doctor``: check connections and mapping; nothing is written but by ``--write-check``."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
+import typer
 from rich.markup import escape
 
+from enerflo_sync.cli.check import Check, made
 from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, print_json
-from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
+from enerflo_sync.cli.write_check import write_checks
+from enerflo_sync.crm.doctor import Severity, check_mapping
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs import Workplace, open_workplace
@@ -20,27 +23,28 @@ from enerflo_sync.warehouse.migrate import current_revision, require_migrated
 _MARKS = {Severity.ERROR: "[red]✗[/]", Severity.WARNING: "[yellow]![/]", Severity.HINT: "[cyan]·[/]"}
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at.
-
-    :param failed: the check itself could not be made; ``detail`` says why and what to do.
-    """
-
-    name: str
-    detail: str
-    failed: bool = False
-    findings: list[Finding] = field(default_factory=list)
-
-
-def command(account: Account = "default", as_json: Json = False) -> None:
-    """Check everything a first run needs, and say what to change: reads only.
+def command(
+    account: Account = "default",
+    write_check: Annotated[
+        int | None,
+        typer.Option(
+            "--write-check",
+            metavar="INSTALL_ID",
+            min=1,
+            help="WRITES to this install of Enerflo, whatever the mode: its status and one milestone's date"
+            ' as they are, and a note "enerflo-sync write check, TIME" that stays there. Shows whether the'
+            " field names under writes are right.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check everything a first run needs, and say what to change: reads only, but for --write-check.
 
     The configuration, the warehouse and its tables, the API key, the company's statuses, and the mapping
     against the live CRM tables: file, line, found, expected.
     """
     workplace = open_workplace(account, os.environ)
-    checks = list(_checks(workplace))
+    checks = list(_checks(workplace, write_check))
     if as_json:
         print_json({"account": account, "checks": [_as_dict(check) for check in checks]})
     else:
@@ -51,29 +55,24 @@ def command(account: Account = "default", as_json: Json = False) -> None:
     finish(Exit.NEEDS_A_PERSON if waiting else Exit.DONE)
 
 
-def _checks(workplace: Workplace) -> Iterator[Check]:
+def _checks(workplace: Workplace, write_check: int | None) -> Iterator[Check]:
     """Yield each check as it was made; one that fails leaves out only those that stand on it."""
     tables = ", ".join(workplace.config.tables_for(workplace.account))
     mode = workplace.settings.mode
     yield Check(
         "configuration", f"{workplace.config_path}: account {workplace.account}, mode {mode}, {tables}"
     )
-    server = _made("warehouse", lambda: _server(workplace))
+    server = made("warehouse", lambda: _server(workplace))
     yield server
     if not server.failed:
-        yield _made("tables", lambda: _migrated(workplace))
+        yield made("tables", lambda: _migrated(workplace))
         yield _mapping(workplace)
-    key = _made("Enerflo", lambda: _key(workplace))
+    key = made("Enerflo", lambda: _key(workplace))
     yield key
     if not key.failed:
-        yield _made("statuses", lambda: _statuses(workplace))
-
-
-def _made(name: str, look: Callable[[], str]) -> Check:
-    try:
-        return Check(name, look())
-    except EnerfloSyncError as error:
-        return Check(name, str(error), failed=True)
+        yield made("statuses", lambda: _statuses(workplace))
+        if write_check is not None:
+            yield from write_checks(workplace, write_check)
 
 
 def _server(workplace: Workplace) -> str:

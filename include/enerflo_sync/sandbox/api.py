@@ -10,7 +10,7 @@ from dataclasses import replace
 import msgspec
 
 from enerflo_sync.clock import Clock
-from enerflo_sync.sandbox import reads, render, writes
+from enerflo_sync.sandbox import appointments, reads, render, writes
 from enerflo_sync.sandbox.changes import ChangeKind
 from enerflo_sync.sandbox.draw import Draw
 from enerflo_sync.sandbox.emitter import Emitter
@@ -40,6 +40,7 @@ _READS: tuple[tuple[re.Pattern[str], Reader], ...] = tuple(
         (r"/api/v1/customers", reads.customers),
         (r"/api/v3/customers/(\d+)", reads.customer),
         (r"/api/v3/customers/([0-9a-fA-F-]{36})", reads.customer_by_uuid),
+        (r"/api/v3/customers/(\d+)/appointments", appointments.of_customer),
         (r"/api/v3/change-orders", reads.change_orders),
         (r"/api/v3/change-orders/(\d+)", reads.change_order),
         (r"/api/v3/users", reads.users),
@@ -54,6 +55,7 @@ _WRITES: tuple[tuple[str, re.Pattern[str], Reader], ...] = tuple(
         ("POST", r"/api/v3/installs/(\d+)/notes", writes.add_note),
         ("PUT", r"/api/v3/customers/(\d+)", writes.update_customer),
         ("POST", r"/api/v1/partner/action/lead/add", writes.add_lead),
+        ("POST", r"/api/v1/appointments", appointments.add),
     )
 )
 

@@ -16,7 +16,7 @@ from enerflo_sync.sandbox.changes import Change, ChangeKind, Origin
 from enerflo_sync.sandbox.draw import aware, moment_of
 from enerflo_sync.sandbox.plants import NO_PLANTS, Plant, PlantPlan, choose_plants
 from enerflo_sync.sandbox.seeded import Era
-from enerflo_sync.sandbox.state import CustomerState, InstallState, NoteState
+from enerflo_sync.sandbox.state import AppointmentState, CustomerState, InstallState, NoteState
 from enerflo_sync.sandbox.truth import Truth
 from enerflo_sync.sandbox.virtual_clock import VirtualClock
 
@@ -60,6 +60,7 @@ class Company:
         self.customers = CustomerBook(self.era, self.installs)
         self.notes = NoteBook(self.era, self.installs)
         self.change_orders = ChangeOrderBook(self.era, self.installs)
+        self.appointments: list[AppointmentState] = []
         self.bad: dict[int, BadKind] = {}
         self.changes: list[Change] = []
         # Each is called with every change at the moment it happens, under the lock.

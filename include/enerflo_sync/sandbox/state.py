@@ -106,6 +106,17 @@ class CustomerState:
         return any(deal.install_id is not None for deal in self.deals)
 
 
+@dataclass(frozen=True, slots=True)
+class AppointmentState:
+    """One appointment of a customer; times are epoch seconds."""
+
+    appointment_id: int
+    customer_id: int
+    type_id: int
+    start: int
+    end: int
+
+
 @dataclass(slots=True)
 class NoteState:
     """One install note; a soft deletion sets ``deleted`` (REFERENCE.md §6.3)."""

@@ -32,6 +32,17 @@ from tests.mirror.conftest import START, Company
 
 SHIPPED = Path(__file__).parents[3] / "include" / "config" / "sync.yaml"
 NOW = "2026-03-02T08:00:00+00:00"
+LEAD = {
+    "first_name": "Jane",
+    "last_name": "Doe",
+    "email": "jane.doe@example.com",
+    "mobile": "+1 (512) 555-0100",
+    "address": "12 Main St",
+    "city": "Boston",
+    "state": "Massachusetts",
+    "zip": "2139",
+    "deal_type_id": 7,
+}
 
 
 @dataclass
@@ -124,9 +135,36 @@ class Outbox:
             for name, after in values.items()
         ]
 
+    def lead(self, lead_id: str, *, appointment: str | None = None, **differing: Any) -> list[int]:
+        """Put a qualified lead into the CRM and its insertion into the plan."""
+        lead = LEAD | differing
+        names = ("lead_id", *lead, "status", "updated_at")
+        self.sql(
+            f"insert into crm.leads ({', '.join(names)}) values ({', '.join(f':{name}' for name in names)})",
+            **{"lead_id": lead_id, "status": "qualified", "updated_at": NOW},
+            **{
+                name: None if value is None else value if name == "deal_type_id" else str(value)
+                for name, value in lead.items()
+            },
+        )
+        more = {} if appointment is None else {"appointment_at": appointment}
+        return [
+            self.change("leads", {"lead_id": lead_id}, name, after, op="insert")
+            for name, after in (lead | more).items()
+        ]
+
+    def lead_change(self, lead_id: str, customer: CustomerRow, field: str, after: Any, **more: Any) -> int:
+        known = {
+            "before": getattr(customer, field, None),
+            "enerflo_key": {"customer_id": customer.customer_id},
+        }
+        return self.change("leads", {"lead_id": lead_id}, field, after, **(known | more))
+
     # -- the push -----------------------------------------------------------------------------------------
 
-    def push(self, *, run_id: str = "run-1", pause: float = 60) -> PushReport:
+    def push(
+        self, *, run_id: str = "run-1", pause: float = 60, without: tuple[str, ...] = (), **more: Any
+    ) -> PushReport:
         engine = self.company.warehouse
         with engine.connect() as connection:
             with connection.begin():
@@ -138,9 +176,10 @@ class Outbox:
                     connection,
                     Applying("default", self.plan_hash, run_id, "Jane Doe"),
                     self.config,
-                    {TableName(one.name): one for one in found},
+                    {TableName(one.name): one for one in found if one.name not in without},
                     clock=self.company.clock,
                     component_keys=ComponentKeys(),
+                    **more,
                 )
             finally:
                 self.company.clock.advance(pause)
@@ -206,13 +245,21 @@ NewOutbox = Callable[..., Outbox]
 
 @pytest.fixture
 def new_outbox(warehouse: sa.Engine, warehouse_url: str, tmp_path: Path) -> NewOutbox:
-    """Make an outbox; keyword arguments: ``writes`` go into the configuration, ``limit`` is the vendor's."""
+    """Make an outbox.
+
+    ``writes`` and ``milestones`` (options of a date field) go into the configuration, ``limit`` is the vendor's.
+    """
 
     def make(
-        installs: int = 6, seed: int = 3, writes: dict[str, Any] | None = None, limit: int = 10_000
+        installs: int = 6,
+        seed: int = 3,
+        writes: dict[str, Any] | None = None,
+        milestones: dict[str, Any] | None = None,
+        limit: int = 10_000,
     ) -> Outbox:
         shipped = yaml.safe_load(SHIPPED.read_text())
         shipped["writes"] |= writes or {}
+        shipped["tables"]["milestones"]["fields"]["due_at"] |= milestones or {}
         path = tmp_path / "sync.yaml"
         path.write_text(yaml.safe_dump(shipped))
         clock = VirtualClock(START)

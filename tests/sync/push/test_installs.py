@@ -192,3 +192,70 @@ def test_a_write_that_did_not_arrive_is_sent_again_three_times_at_most(outbox: O
     assert outbox.asked("PUT", path) == 3
     assert outbox.push().applied == 1
     assert len(outbox.received()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "after", "sent"),
+    [
+        ({"precision": "microsecond"}, "2026-03-05T10:00:00.700000Z", "2026-03-05T10:00:00Z"),
+        ({"time_zone": "America/Denver"}, "2026-03-05T10:00:00", "2026-03-05T17:00:00Z"),
+        ({"precision": "day"}, "2026-03-05", "2026-03-05T00:00:00Z"),
+    ],
+)
+def test_3_1_a_moment_counts_as_it_can_be_sent(
+    new_outbox: NewOutbox, options: dict[str, str], after: str, sent: str
+) -> None:
+    outbox = new_outbox(milestones=options)
+    outbox.milestone(outbox.milestones(outbox.install().install_id)[0], "due_at", after)
+    assert outbox.push().applied == 1
+    assert [one.body for one in outbox.received()] == [{"due_at": sent}]
+
+
+def test_3_1_within_the_declared_precision_it_is_so_already(new_outbox: NewOutbox) -> None:
+    outbox = new_outbox(milestones={"precision": "day"})
+    install = outbox.install().install_id
+    outbox.world.set_milestone(install, 3902, {"due": datetime(2026, 3, 5, 8, tzinfo=UTC)})
+    outbox.milestone(
+        outbox.milestones(install)[0], "due_at", "2026-03-05T23:00:00Z", before="2026-03-04T00:00:00Z"
+    )
+    assert outbox.push().applied == 1
+    assert outbox.received() == []
+
+
+@pytest.mark.parametrize(
+    ("last", "how"), [(True, "moved"), (True, "refused"), (False, "refused"), (True, "made")]
+)
+def test_4_1_the_install_is_completed_only_with_its_last_milestone(
+    outbox: Outbox, last: bool, how: str
+) -> None:
+    install = next(one for one in outbox.world.truth.installs() if one.status_name == "In progress")
+    outbox.status(install, "Completed", rule="last_milestone")
+    rows = outbox.milestones(install.install_id)
+    for row in (rows[0], rows[-1]):
+        outbox.milestone(row, "completed_at", "2026-03-01T10:00:00Z")
+    row = rows[-1 if last else 0]
+    path = f"/api/v3/installs/{install.install_id}/milestones/{row.milestone_id}"
+    if how == "moved":
+        moment = datetime(2026, 2, 1, tzinfo=UTC)
+        outbox.world.set_milestone(install.install_id, row.milestone_id, {"completed": moment})
+    elif how == "refused":
+        outbox.answering("PUT", path, 422)
+    outbox.push()
+    completed = how == "made" or not last
+    assert outbox.states()[0] == ("applied" if completed else "parked")
+    writes = [one.path for one in outbox.received()]
+    assert (f"/api/v3/installs/{install.install_id}" in writes) == completed
+    assert not completed or writes[-1] == f"/api/v3/installs/{install.install_id}"
+
+
+def test_4_1_while_the_last_milestone_is_in_doubt_the_install_is_not_completed(outbox: Outbox) -> None:
+    install = next(one for one in outbox.world.truth.installs() if one.status_name == "In progress")
+    outbox.status(install, "Completed", rule="last_milestone")
+    row = outbox.milestones(install.install_id)[-1]
+    outbox.milestone(row, "completed_at", "2026-03-01T10:00:00Z")
+    path = f"/api/v3/installs/{install.install_id}/milestones/{row.milestone_id}"
+    outbox.fault("504", path, 1, 3, "PUT")
+    assert outbox.push().waiting == 2
+    assert outbox.states() == ["planned", "sent"]
+    assert outbox.push().applied == 2
+    assert [one.path for one in outbox.received()] == [path, f"/api/v3/installs/{install.install_id}"]

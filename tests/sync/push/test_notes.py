@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.sandbox.exchange import Request
+from enerflo_sync.sandbox.world import World
 from tests.sync.push.conftest import NewOutbox, Outbox
 
 
@@ -37,8 +39,9 @@ def test_5_1_two_notes_of_one_text_become_two(outbox: Outbox) -> None:
     } == notes
 
 
-@pytest.mark.parametrize("fault", ["answer_lost", "cut_body", "html_page", "success_false", "slow"])
-@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize(
+    ("fault", "nth"), [("answer_lost", 1), ("cut_body", 2), ("success_false", 1), ("slow", 2)]
+)
 def test_5_1_a_lost_answer_does_not_make_a_second_note(outbox: Outbox, fault: str, nth: int) -> None:
     install = outbox.install().install_id
     outbox.note("N1", install, "Call first")
@@ -179,3 +182,30 @@ def test_5_1_where_one_installs_notes_are_not_given_the_list_by_time_serves(outb
     outbox.fault("answer_lost", f"/api/v3/installs/{install}/notes", 1, method="POST")
     assert outbox.push().applied == 6
     assert len(outbox.received("POST")) == 2
+
+
+def test_5_1_what_happens_to_the_crms_row_while_the_note_is_sent_is_left_as_it_is(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    outbox.note("N1", install, "Gone")
+    outbox.note("N2", install, "Linked")
+
+    def meanwhile(request: Request, world: World) -> None:
+        if request.method == "POST":
+            outbox.sql("delete from crm.notes where note_id = 'N1'")
+            outbox.sql("update crm.notes set enerflo_note_id = 5 where note_id = 'N2'")
+
+    outbox.api.before_request = meanwhile
+    assert outbox.push().applied == 6
+    assert set(outbox.reasons()) == {"the CRM's row is gone by now, or names another record"}
+    assert outbox.rows("select note_id, enerflo_note_id from crm.notes where note_id in ('N1', 'N2')") == [
+        ("N2", 5)
+    ]
+
+
+def test_5_1_after_a_lost_answer_the_note_is_given_time_to_arrive(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    outbox.note("N1", install, "Call first")
+    outbox.fault("504", f"/api/v3/installs/{install}/notes", 1, 2, "POST")
+    began = outbox.company.clock.now()
+    assert outbox.push(pause=0).applied == 3
+    assert (outbox.company.clock.now() - began).total_seconds() == 20

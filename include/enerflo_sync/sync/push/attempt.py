@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -45,6 +45,11 @@ class Attempt:
     value: Any = None
 
     @property
+    def in_doubt(self) -> bool:
+        """Return whether the answer was lost, or no request went out."""
+        return self.outcome in (Outcome.UNKNOWN, Outcome.UNSENT)
+
+    @property
     def may_be_there(self) -> bool:
         """Return whether only reading tells what became of it."""
         return self.outcome in (Outcome.ACCEPTED, Outcome.DENIED, Outcome.UNKNOWN)
@@ -58,9 +63,10 @@ _REASONS = {
 }
 
 
-def attempted(write: Callable[[], object]) -> Attempt:
+def attempted(write: Callable[[], object], refusals: Mapping[int, str]) -> Attempt:
     """Make a write and return how it ended.
 
+    :param refusals: why it is refused, by status, where that is not the usual reason.
     :raises AuthenticationError: the key is not accepted (401): nothing further can be written.
     :raises ConfigurationError: the address is wrong.
     """
@@ -80,11 +86,11 @@ def attempted(write: Callable[[], object]) -> Attempt:
         status = _status(error)
         if status == 200:
             return Attempt(Outcome.DENIED, "Enerflo answered 200 with a refusal and did not keep it.")
-        return Attempt(Outcome.REFUSED, refusal_reason(status))
+        reason = refusals.get(status or 0) or _usual_reason(status)
+        return Attempt(Outcome.REFUSED, reason)
 
 
-def refusal_reason(status: int | None) -> str:
-    """Return why a change is parked that Enerflo refused with this status."""
+def _usual_reason(status: int | None) -> str:
     if status in _REASONS:
         return _REASONS[status]
     return f"Enerflo refused the request ({status or 'for good'}): correct what is sent."

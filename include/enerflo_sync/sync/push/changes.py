@@ -12,9 +12,6 @@ import sqlalchemy as sa
 
 from enerflo_sync.sync.settle import Applying
 
-# A change that follows from another one: the CRM's field was not what decided it.
-LAST_MILESTONE = "last_milestone"
-
 
 @dataclass(frozen=True)
 class Change:

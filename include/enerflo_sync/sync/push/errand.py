@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from enerflo_sync.sync.push.attempt import Attempt, Outcome
 from enerflo_sync.sync.push.changes import Change
@@ -21,10 +21,15 @@ class Errand:
     """One request, and the changes that it makes.
 
     :param write: sends it for those of the changes that are still to be made.
+    :param refusals: what a status of refusal means here, where it is not the usual.
+    :param pointless: asked before it is sent: why that makes no sense any more, None where it does;
+        raises RetriableError where that is not known yet.
     """
 
     changes: Sequence[Change]
     write: Callable[[Sequence[Change]], object]
+    refusals: Mapping[int, str] = field(default_factory=dict)
+    pointless: Callable[[], str | None] = lambda: None
     tries: int = 0
     last: Attempt | None = None
 
@@ -61,7 +66,7 @@ def deliver(run: PushRun, errands: Sequence[Errand], look: Look) -> None:
         for errand in todo:
             _send(run, errand)
             out_of_reach = errand.last is not None and errand.last.outcome is Outcome.UNSENT
-            if errand.last is not None and errand.last.outcome in (Outcome.UNSENT, Outcome.UNKNOWN):
+            if errand.last is not None and errand.last.in_doubt:
                 break
         if not any(errand.last is not None and errand.last.may_be_there for errand in errands):
             run.troubled = run.troubled or out_of_reach
@@ -81,8 +86,11 @@ def _not_kept(run: PushRun, errand: Errand) -> Verdict:
 
 def _send(run: PushRun, errand: Errand) -> None:
     changes = run.open(errand.changes)
+    if (reason := errand.pointless()) is not None:
+        run.finish([Verdict(changes, Decision.PARKED, reason)])
+        return
     errand.tries += 1
-    errand.last = run.send(changes, lambda: errand.write(changes))
+    errand.last = run.send(changes, lambda: errand.write(changes), errand.refusals)
     if errand.last.outcome is Outcome.REFUSED:
         run.finish([Verdict(changes, Decision.PARKED, errand.last.reason)])
     elif errand.last.outcome is Outcome.UNKNOWN:

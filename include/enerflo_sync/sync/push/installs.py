@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.enerflo.installs import read_install, update_install
 from enerflo_sync.enerflo.milestones import update_milestone
-from enerflo_sync.errors import BadRecordError
+from enerflo_sync.errors import BadRecordError, RetriableError
 from enerflo_sync.inbox.answers import Answer, same_record
 from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.push.bodies import DATE_COLUMNS, milestone_body, sent_time, status_body
 from enerflo_sync.sync.push.changes import Change
 from enerflo_sync.sync.push.errand import Errand, deliver
@@ -34,6 +35,13 @@ where i.account = :account and i.install_id = :install
 union all
 select m.milestone_id, to_jsonb(m.*) from enerflo.milestones m
 where m.account = :account and m.install_id = :install and m.deleted_at is null
+""")
+
+_LAST = sa.text("""
+/* enerflo-sync push: an install's last milestone */
+select milestone_id from enerflo.milestones
+where account = :account and install_id = :install and deleted_at is null
+order by sequence desc nulls last, milestone_id desc limit 1
 """)
 
 
@@ -68,6 +76,9 @@ def push_install(run: PushRun, install_id: int, changes: Sequence[Change]) -> No
         else:
             wanted[change.position] = found
     errands = [Errand(group, _writer(run, install_id, wanted)) for group in _requests(wanted)]
+    for errand in errands:
+        if any(change.rule == LAST_MILESTONE for change in errand.changes):
+            errand.pointless = _pointless(run, install_id, errands, wanted)
     if errands:
         deliver(run, errands, lambda open_: _look(run, install_id, open_, wanted))
 
@@ -108,11 +119,33 @@ def _folded(name: object) -> str:
 
 
 def _requests(wanted: Mapping[int, Wanted]) -> list[list[Change]]:
-    """Return the changes that one request makes together, in the plan's order."""
+    """Return the changes that one request makes together: milestones before the status they may complete."""
     by_target: dict[int | None, list[Change]] = {}
-    for one in wanted.values():
+    for one in sorted(wanted.values(), key=lambda one: one.milestone is None):
         by_target.setdefault(one.milestone, []).append(one.change)
     return list(by_target.values())
+
+
+def _pointless(
+    run: PushRun, install_id: int, errands: Sequence[Errand], wanted: Mapping[int, Wanted]
+) -> Callable[[], str | None]:
+    """Return what says that an install is not to be completed, since its last milestone was not."""
+
+    def reason() -> str | None:
+        with run.connection.begin():
+            last = run.connection.scalar(_LAST, {"account": run.account, "install": install_id})
+        for errand in errands:
+            for change in errand.changes:
+                one = wanted[change.position]
+                if (one.column, one.milestone) != ("completed_at", last):
+                    continue
+                if run.ended(change) not in (None, Decision.APPLIED):
+                    return "the last milestone, which completes the install, was not completed."
+                if run.ended(change) is None and errand.last is not None and errand.last.in_doubt:
+                    raise RetriableError("the install's last milestone waits.")
+        return None
+
+    return reason
 
 
 def _writer(

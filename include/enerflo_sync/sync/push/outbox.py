@@ -168,6 +168,8 @@ def _record_of(run: PushRun, change: Change, installs: Mapping[str, str]) -> tup
             return "lead", key_text(change)
         case TableName.LEADS, "update" if "customer_id" in known:
             return "lead", key_text(change)
+    if change.op == "update" and change.table in (TableName.INSTALLS, TableName.MILESTONES, TableName.LEADS):
+        return "refused", f"the change of {change.table} names no record of Enerflo."
     return "refused", f"Enerflo has no call that {change.op}s a record of {change.table}."
 
 

@@ -23,8 +23,9 @@ from enerflo_sync.mirror.intake import Observation
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_written
+from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.push.attempt import Attempt, Outcome, attempted
-from enerflo_sync.sync.push.changes import LAST_MILESTONE, Change, mark_sent, mark_unsent
+from enerflo_sync.sync.push.changes import Change, mark_sent, mark_unsent
 from enerflo_sync.sync.push.links import Link, write_link
 from enerflo_sync.sync.push.report import PushReport
 from enerflo_sync.sync.push.values import EnerfloValues
@@ -76,7 +77,7 @@ class PushRun:
         self.report = PushReport()
         self.troubled = False
         self._component_keys = component_keys
-        self._ended: set[int] = set()
+        self._ended: dict[int, Decision] = {}
         with connection.begin():
             self._values = EnerfloValues(connection)
 
@@ -97,6 +98,10 @@ class PushRun:
     def open(self, changes: Iterable[Change]) -> list[Change]:
         """Return those of the changes that have not ended in this run."""
         return [change for change in changes if change.position not in self._ended]
+
+    def ended(self, change: Change) -> Decision | None:
+        """Return how a change ended in this run, None where it has not."""
+        return self._ended.get(change.position)
 
     def bring_in(self, read: Callable[[Reads], Answer], own: Resource | None = None) -> Answer:
         """Read a record and bring it into the mirror by the path of poll and webhooks.
@@ -121,7 +126,9 @@ class PushRun:
                 raise BadRecordError(batch.rejected[0].described)
         return answer
 
-    def send(self, changes: Sequence[Change], write: Callable[[], object]) -> Attempt:
+    def send(
+        self, changes: Sequence[Change], write: Callable[[], object], refusals: Mapping[int, str]
+    ) -> Attempt:
         """Mark the changes sent, commit that, write, and return how the write ended.
 
         :raises AuthenticationError: the key is not accepted; the changes wait.
@@ -129,7 +136,7 @@ class PushRun:
         with self.connection.begin():
             mark_sent(self.connection, self.applying, changes, self.clock.now())
         try:
-            attempt = attempted(write)
+            attempt = attempted(write, refusals)
         except EnerfloSyncError:
             self._unsend(changes)
             raise
@@ -170,7 +177,7 @@ class PushRun:
             for verdict in verdicts:
                 self._end(verdict, now)
         for verdict in verdicts:
-            self._ended.update(change.position for change in verdict.changes)
+            self._ended.update((change.position, verdict.decision) for change in verdict.changes)
             self.report.count(verdict.decision, len(verdict.changes), verdict.reason)
 
     def _end(self, verdict: Verdict, now: datetime) -> None:

@@ -1,0 +1,145 @@
+"""``enerflo-sync doctor --write-check``: try the undocumented write bodies on an install that is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from enerflo_sync.cli.check import Check, made
+from enerflo_sync.clock import Clock
+from enerflo_sync.crm.config import WriteBodies
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.failures import AuthenticationError, OutcomeUnknownError
+from enerflo_sync.enerflo.installs import read_install, update_install
+from enerflo_sync.enerflo.milestones import update_milestone
+from enerflo_sync.enerflo.notes import add_note, read_install_notes, walk_notes
+from enerflo_sync.errors import BadRecordError, EnerfloSyncError, FatalError, NotFoundError
+from enerflo_sync.jobs import Workplace
+from enerflo_sync.mirror.fingerprint import decode, stable_bytes
+from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.mirror.notes import NOTES
+from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.sync.push.bodies import milestone_body, note_body, sent_time, status_body
+
+_DATES = ("completed_at", "started_at")
+_LOOKBACK = timedelta(minutes=15)
+
+
+def write_checks(workplace: Workplace, install_id: int) -> Iterator[Check]:
+    """Yield one check for each kind of write; the install is as before afterwards, but for one note more."""
+    checked = WriteCheck(workplace.client, workplace.config.writes, workplace.clock, install_id)
+    yield made("writes.status", checked.status)
+    yield made("writes.milestone", checked.milestone)
+    yield made("writes.note", checked.note)
+
+
+@dataclass(frozen=True)
+class WriteCheck:
+    """Writes to one install what it says already, and one note."""
+
+    client: EnerfloClient
+    writes: WriteBodies
+    clock: Clock
+    install_id: int
+
+    def status(self) -> str:
+        """Set the status that the install has, and return what came of it.
+
+        :raises EnerfloSyncError: it is refused, or the status is another one afterwards.
+        """
+        option = f"writes.status.status: {self.writes.status.status}"
+        before, _ = self._read()
+        if before["status_id"] is None:
+            return f"skipped: install {self.install_id} shows no status id"
+        body = status_body(self.writes, before["status_id"])
+        _sent(option, lambda: update_install(self.client, self.install_id, body))
+        after, _ = self._read()
+        if after["status_id"] != before["status_id"]:
+            raise _changed(option, f"status id {before['status_id']}", f"{after['status_id']}")
+        return f"{option} is taken, and the status stays {after['status_name']}"
+
+    def milestone(self) -> str:
+        """Set a date that a milestone has, and return what came of it; raises as :meth:`status`."""
+        _, rows = self._read()
+        dated = ((row, column) for row in rows for column in _DATES if row[column] is not None)
+        row, column = next(dated, (None, ""))
+        if row is None:
+            return f"skipped: no milestone of install {self.install_id} has a start or a completion"
+        option = f"writes.milestone.{column}: {getattr(self.writes.milestone, column)}"
+        moment, milestone_id = sent_time(row[column]), row["milestone_id"]
+        body = milestone_body(self.writes, {column: moment})
+        _sent(option, lambda: update_milestone(self.client, self.install_id, milestone_id, body))
+        _, rows = self._read()
+        now = next((sent_time(one[column]) for one in rows if one["milestone_id"] == milestone_id), None)
+        if now != moment:
+            raise _changed(option, f"{column} of milestone {milestone_id} {moment}", f"{now}")
+        return f"{option} is taken, and {column} of milestone {milestone_id} stays {moment}"
+
+    def note(self) -> str:
+        """Add a note, find it by reading, and return its id; raises as :meth:`status`."""
+        option = f"writes.note.body: {self.writes.note.body}"
+        began = self.clock.now()
+        text = f"enerflo-sync write check, {began:%Y-%m-%d %H:%M:%S.%f} UTC"
+        body = note_body(self.writes, text)
+        _sent(option, lambda: add_note(self.client, self.install_id, body))
+        for raw in self._notes():
+            try:
+                (row,) = _rows(NOTES, raw)[0]
+            except BadRecordError:
+                continue
+            if (row["body"] or "").strip() == text:
+                return f"{option} is proven: note {row['note_id']} on install {self.install_id} has the text"
+        raise EnerfloSyncError(
+            "Enerflo took the note and shows none with its text.",
+            where=option,
+            next_step="Look at the install's notes in Enerflo, and write the field name that it expects.",
+        )
+
+    def _read(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        (install,), milestones = _rows(INSTALLS, read_install(self.client, self.install_id))
+        return install, milestones
+
+    def _notes(self) -> list[bytes]:
+        try:
+            return [bytes(raw) for raw in read_install_notes(self.client, self.install_id)]
+        except NotFoundError:
+            walk = walk_notes(self.client, self.clock.now() - _LOOKBACK)
+            return [bytes(raw) for page in walk for raw in page.records]
+
+
+def _rows(resource: Resource, raw: bytes) -> list[list[dict[str, Any]]]:
+    """Return a record's rows by column, part by part."""
+    record, _ = decode(stable_bytes(raw))
+    return [
+        [dict(zip(part.columns, row, strict=True)) for row in rows or ()]
+        for part, rows in zip(resource.parts, resource.read(record), strict=True)
+    ]
+
+
+def _sent(option: str, write: Callable[[], object]) -> None:
+    """Write; a lost answer is no answer, and what is read afterwards decides.
+
+    :raises EnerfloSyncError: Enerflo refuses the body, and names the option that says how it looks.
+    """
+    try:
+        write()
+    except OutcomeUnknownError:
+        return
+    except AuthenticationError:
+        raise
+    except FatalError as error:
+        raise EnerfloSyncError(
+            f"wrong, or not allowed: {error.what}",
+            where=option,
+            next_step="Write the field name that Enerflo expects into sync.yaml, or give the key the right.",
+        ) from error
+
+
+def _changed(option: str, before: str, after: str) -> EnerfloSyncError:
+    return EnerfloSyncError(
+        f"writing the {before} once more made it {after}.",
+        where=option,
+        next_step="Set it right in Enerflo, and correct the field name in sync.yaml.",
+    )

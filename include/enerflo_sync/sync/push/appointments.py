@@ -1,0 +1,44 @@
+"""1.1: the appointment of a new lead, made once after the lead is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from enerflo_sync.crm.config import AppointmentBody
+from enerflo_sync.enerflo.appointments import add_appointment, read_appointments
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.sync.push.bodies import as_moment
+from enerflo_sync.sync.push.changes import Change
+from enerflo_sync.sync.push.errand import Errand, deliver
+from enerflo_sync.sync.push.run import PushRun, Verdict
+from enerflo_sync.sync.settle import Decision
+
+
+def push_appointment(
+    run: PushRun, change: Change, customer_id: int, options: AppointmentBody, zone: str
+) -> None:
+    """Make the appointment that a lead's row asks for, unless the customer has one of that time.
+
+    :param change: the row's column with the beginning; it alone is parked where this fails.
+    :param zone: of a beginning without one.
+    """
+    try:
+        start = as_moment(change.after, zone)
+    except BadRecordError:
+        start = None
+    if start is None:
+        run.finish([Verdict([change], Decision.PARKED, "the appointment's beginning is no moment.")])
+        return
+    begins = start.replace(microsecond=0)
+    ends = begins + timedelta(minutes=options.minutes)
+
+    def look(errands: Sequence[Errand]) -> list[Verdict]:
+        found = any(
+            one.start == begins and one.type_id in (None, options.type)
+            for one in read_appointments(run.client, customer_id)
+        )
+        return [Verdict([change], Decision.APPLIED, errands[0].how)] if found and errands else []
+
+    errand = Errand([change], lambda _: add_appointment(run.client, customer_id, options.type, begins, ends))
+    deliver(run, [errand], look)

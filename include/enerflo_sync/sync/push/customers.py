@@ -1,0 +1,107 @@
+"""The customer that a lead is at Enerflo: found by the lead's key, read again, and as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.enerflo.customers import search_customers
+from enerflo_sync.errors import BadRecordError, NotFoundError
+from enerflo_sync.inbox.answers import Answer, given
+from enerflo_sync.inbox.customer_read import read_customer_of
+from enerflo_sync.mirror.customers import CUSTOMERS
+from enerflo_sync.mirror.fingerprint import decode, stable_bytes
+from enerflo_sync.sync.push.changes import Change
+from enerflo_sync.sync.push.run import PushRun
+
+Customer = Mapping[str, Any]
+
+_ROW = sa.text("""
+/* enerflo-sync push: a customer as it is now */
+select to_jsonb(c.*) from enerflo.customers c
+where c.account = :account and c.customer_id = :customer and c.deleted_at is null
+""")
+_OF_KEY = sa.text("""
+/* enerflo-sync push: the customer of a lead */
+select c.customer_id from enerflo.customers c
+where c.account = :account and c.integration_record_id = :key and c.deleted_at is null
+order by c.customer_id limit 1
+""")
+
+
+def lead_key(mapping: TableMapping, change: Change) -> str:
+    """Return a lead's ``integration_record_id``: the column that ``adopt`` names, or the CRM's whole key."""
+    named = next((c for c, mirror in mapping.adopt.items() if mirror == "integration_record_id"), None)
+    if named is not None and change.key.get(named) is not None:
+        return str(change.key[named])
+    return "-".join(str(change.key[name]) for name in mapping.key_columns)
+
+
+def find_customer(run: PushRun, key: str, known: int | None, words: Mapping[str, object]) -> Customer | None:
+    """Return the customer that carries a lead's key, read again; None where there is none.
+
+    :param known: the customer's id, where Enerflo has told it.
+    :param words: the lead's fields, by which the list finds it where the key does not.
+    """
+    for raw in given(partial(search_customers, run.client, key)) or ():
+        row = _row_of(bytes(raw))
+        if row is not None and row["integration_record_id"] == key and row["deleted_at"] is None:
+            run.bring_in(partial(_as_answer, bytes(raw)), CUSTOMERS)
+            return _present(run, row["customer_id"])
+    if known is None:
+        with run.connection.begin():
+            known = run.connection.scalar(_OF_KEY, {"account": run.account, "key": key})
+    if known is None:
+        return None
+    try:
+        return read_customer_again(run, known, words)
+    except NotFoundError:
+        return None
+
+
+def read_customer_again(
+    run: PushRun, customer_id: int, words: Mapping[str, object] | None = None
+) -> Customer | None:
+    """Return a customer as Enerflo has it now; None where it shows nothing of it.
+
+    :raises NotFoundError: there is no such customer.
+    """
+    before = words or _present(run, customer_id) or {}
+    name = f"{before.get('first_name') or ''} {before.get('last_name') or ''}".strip()
+    told = {"email": before.get("email"), "mobile": before.get("mobile"), "full_name": name}
+    # The lead's key finds it in one request, and stays when the other words change.
+    by_key = {"full_name": before.get("integration_record_id")}
+    answer = run.bring_in(lambda _: read_customer_of(run.client, str(customer_id), [told, by_key]), CUSTOMERS)
+    present = _present(run, customer_id)
+    if answer.records:
+        return present
+    # Its own record has another form than the list's rows, and the mirror keeps those.
+    said = [row for _, records in answer.said for raw in records if (row := _row_of(bytes(raw)))]
+    if not said:
+        return None
+    linked = (present or {}).get("integration_record_id")
+    return {**said[0], "integration_record_id": said[0]["integration_record_id"] or linked}
+
+
+def _as_answer(raw: bytes, _reads: object) -> Answer:
+    return Answer([(CUSTOMERS, [raw])])
+
+
+def _row_of(raw: bytes) -> dict[str, Any] | None:
+    try:
+        record, _ = decode(stable_bytes(raw))
+        rows = CUSTOMERS.read(record)[0] or ()
+    except BadRecordError:
+        return None
+    return dict(zip(CUSTOMERS.parts[0].columns, rows[0], strict=True))
+
+
+def _present(run: PushRun, customer_id: int) -> dict[str, Any] | None:
+    with run.connection.begin():
+        values = {"account": run.account, "customer": customer_id}
+        found: dict[str, Any] | None = run.connection.scalar(_ROW, values)
+        return found
