@@ -31,6 +31,7 @@ from enerflo_airflow.planning import ApplyPlanOperator, PlanApprovalOperator, Pl
 
 from enerflo_sync.crm.config import SyncConfig
 
+PLAN_HASH = "{{ ti.xcom_pull(task_ids='make_plan')['plan_hash'] }}"
 PARAMS = {
     "ask": Param(
         True,
@@ -78,14 +79,14 @@ def sync_dag(account: str, config: SyncConfig) -> Any:
             task_display_name="Write it",
             doc_md="Runs `enerflo-sync apply`: the CRM in one transaction, then Enerflo record by record.",
             account=account,
-            plan_hash=plan.output["plan_hash"],
+            plan_hash=PLAN_HASH,
         )
         verify = VerifyPlanOperator(
             task_id="verify_plan",
             task_display_name="Check both sides",
             doc_md="Reconciles again what was changed and counts what differs still.",
             account=account,
-            plan_hash=plan.output["plan_hash"],
+            plan_hash=PLAN_HASH,
         )
         plan >> approval >> apply >> verify
 
