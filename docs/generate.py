@@ -33,6 +33,67 @@ def tables_page() -> str:
     return "\n".join(lines)
 
 
+def policies_page() -> str:
+    """Return the truth table of what is decided where the two sides differ."""
+    from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Outcome
+    from enerflo_sync.crm.mapping import SourceOfTruth
+    from enerflo_sync.crm.truth_table import NEVER, SITUATIONS, Case
+
+    words = {
+        Outcome.TO_CRM: "→ CRM",
+        Outcome.TO_ENERFLO: "→ Enerflo",
+        Outcome.REVIEW: "person",
+        Outcome.KEEP: "stays",
+    }
+
+    def cell(case: Case) -> str:
+        later, earlier = (
+            Case(case.base, case.enerflo, case.crm, case.policy, case.null_overwrites, crm_later)
+            for crm_later in (True, False)
+        )
+        found = [words[one.decided()[0]] for one in (earlier, later)]
+        return found[0] if found[0] == found[1] else f"{found[0]} / {found[1]}"
+
+    lines = [
+        "# Who wins",
+        "",
+        "What a plan decides where the two sides differ in a field, made of the rules in"
+        " `include/enerflo_sync/crm/decision.py`; a test runs every line on PostgreSQL."
+        " A, B and C are values, ∅ is null. *Agreed* is the value on which both last agreed"
+        " (`sync.agreed`), empty where they never did. `→ CRM` writes Enerflo's value to the CRM,"
+        " `→ Enerflo` the other way, `person` leaves it to one, `stays` writes nothing. Where two are"
+        " given, Enerflo's record is the later one in the first, the CRM's row in the second."
+        " *null* stands for `null_overwrites: true`.",
+        "",
+        "| agreed | Enerflo | CRM |" + "".join(f" {p} | {p}, null |" for p in SourceOfTruth),
+        "|---|---|---|" + "---|---|" * len(SourceOfTruth),
+    ]
+    for base, enerflo, crm in SITUATIONS:
+        shown = ["" if base == NEVER else base or "∅", enerflo or "∅", crm or "∅"]
+        shown += [
+            cell(Case(base, enerflo, crm, policy, null_overwrites, crm_later=False))
+            for policy in SourceOfTruth
+            for null_overwrites in (False, True)
+        ]
+        lines.append(f"| {' | '.join(shown)} |")
+    lines += ["", "## The rules, in their order", "", "Whose value it is; the first that fits decides.", ""]
+    lines += ["| rule | when | then | in words |", "|---|---|---|---|"]
+    for rules in (WINNER_RULES, BLOCKING_RULES):
+        if rules is BLOCKING_RULES:
+            lines += ["", "What may be in the way of the winner.", ""]
+            lines += ["| rule | when | then | in words |", "|---|---|---|---|"]
+        for rule in rules:
+            when = rule.when or "otherwise"
+            lines.append(f"| {rule.name} | {when} | {words[rule.outcome]} | {rule.words} |")
+    lines += [
+        "",
+        "`enerflo`, `crm`, `newest` and `review` are the field's `source_of_truth`. A record that a side"
+        " lacks follows `create_in`, `create_when` and `delete_in` of its table in sync.yaml.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def fields_page() -> str:
     """Return the catalogue of the compared fields, as the shipped configuration has them."""
     from enerflo_sync.crm.load import load_config
@@ -129,6 +190,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield SHIPPED.with_name("sync.schema.json"), schema_file()
     yield ROOT / "docs" / "tables.md", head + tables_page()
     yield ROOT / "docs" / "fields.md", head + fields_page()
+    yield ROOT / "docs" / "policies.md", head + policies_page()
     yield ROOT / "docs" / "dags.md", head + dags_page()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ from enerflo_sync.crm.load import load_config
 from enerflo_sync.jobs import Credentials, Workplace
 from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.sandbox.crm_tables import make_crm_tables
+from enerflo_sync.sandbox.payloads import events_of
 from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.sandbox.world import World
+from enerflo_sync.sync.apply import ApplyReport
 from enerflo_sync.sync.plan_store import Change, PlanReport, Undecided, read_changes, read_undecided
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
@@ -30,6 +33,7 @@ class Desk:
     workplace: Workplace
     world: World
     folder: Path
+    environ: dict[str, str]
 
     @property
     def engine(self) -> sa.Engine:
@@ -53,12 +57,44 @@ class Desk:
             text = text.replace(old, new)
         path = self.folder / "sync.yaml"
         path.write_text(text)
-        self.workplace.config = load_config(path, {})
+        self.workplace.config = load_config(path, self.environ)
         self.workplace.config_path = path
         self.workplace.__dict__.pop("settings", None)
 
     def switched_on(self, mode: str = "both", *edits: tuple[str, str]) -> None:
         self.configured(("mode: report", f"mode: {mode}"), *edits)
+
+    def told(self, *events: str) -> None:
+        """Drop the payloads of ``events`` that tell of the company's last change, and take them in."""
+        found = events_of(self.world, self.world.changes[-1], random.Random(1))
+        bodies = {one.name: one.body for one in found if one.name in events}
+        assert bodies.keys() == set(events), [one.name for one in found]
+        for number, body in enumerate(bodies.values()):
+            name = f"{len(self.world.changes)}-{number}.json"
+            (Path(self.environ["WEBHOOK_DROP_URI"]) / name).write_bytes(body)
+        report = self.workplace.ingest()
+        assert report.state == "ok", report.reasons
+
+    def carried(self) -> ApplyReport:
+        """Plan, and apply what is planned."""
+        report = self.workplace.apply(self.plan().plan_hash, approved_by="Pat")
+        assert report.waiting == 0, report
+        return report
+
+    def settled(self) -> None:
+        """Assert that nothing is left to do, and that doing it writes nothing anywhere."""
+        received = len(self.world.received)
+        plan = self.plan()
+        assert plan.change_count == 0, self.changes(plan)
+        self.workplace.poll()
+        assert self.plan().change_count == 0
+        assert len(self.world.received) == received
+
+    def crm(self, table: str, **key: Any) -> Any:
+        """Return one row of the CRM."""
+        where = " and ".join(f"{name} = :{name}" for name in key)
+        (row,) = self.sql(f"select * from crm.{table} where {where}", **key)
+        return row
 
     def plan(self) -> PlanReport:
         return self.workplace.plan()
@@ -91,10 +127,13 @@ class Desk:
 def desk(warehouse_url: str, tmp_path: Path) -> Iterator[Desk]:
     """An account whose two sides agree: polled, and nothing planned yet."""
     world = World(40, seed=11, clock=SystemClock(), per_cause=0)
-    with SandboxServer(SandboxApi(world)) as server:
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    environ = {"WEBHOOK_DROP_URI": str(drop)}
+    with SandboxServer(SandboxApi(world, rate_limit=10_000)) as server:
         credentials = Credentials(lambda: server.url, lambda: DEFAULT_KEY, lambda: warehouse_url)
-        workplace = Workplace("default", load_config(SHIPPED, {}), SHIPPED, credentials)
+        workplace = Workplace("default", load_config(SHIPPED, environ), SHIPPED, credentials)
         make_crm_tables(world, warehouse_url)
         workplace.poll()
-        yield Desk(workplace, world, tmp_path)
+        yield Desk(workplace, world, tmp_path, environ)
         workplace.close()

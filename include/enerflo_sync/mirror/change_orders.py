@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+import msgspec
+
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.fields import INTEGER, Record, identity, integer, moment, nested, number, rows, text
 from enerflo_sync.mirror.limits import MOST_MONEY, MOST_PANELS
@@ -30,7 +32,7 @@ PARTS = (
         (
             *("change_order_id", "install_id", "status", "signed_at", "panel_type_old"),
             *("panel_type_new", "panel_count_old", "panel_count_new", "battery_old", "battery_new"),
-            *("total_change", "deleted_at"),
+            *("total_change", "adders", "deleted_at"),
         ),
     ),
     Part(
@@ -97,7 +99,21 @@ def _adders(order_id: int, values: Record) -> list[Row]:
     return list(found.values())
 
 
-def _own_row(order_id: int, record: Record, values: Record, keys: ComponentKeys) -> Row:
+def _listed(adders: list[Row]) -> str:
+    """Return the new side's adders as a JSON list, in the order in which the order has them."""
+    new = [
+        {
+            "name": name,
+            "cost": None if cost is None else float(cost),
+            "quantity": None if quantity is None else float(quantity),
+        }
+        for _, _, side, name, cost, quantity, _ in adders
+        if side == "new"
+    ]
+    return msgspec.json.encode(new).decode()
+
+
+def _own_row(order_id: int, record: Record, values: Record, keys: ComponentKeys, adders: list[Row]) -> Row:
     panel = _component(values, keys.panel)
     count = _component(values, keys.panel_count)
     battery = _component(values, keys.battery)
@@ -110,6 +126,7 @@ def _own_row(order_id: int, record: Record, values: Record, keys: ComponentKeys)
         *(integer(count, side, high=MOST_PANELS) for side in SIDES),
         *(_described(battery, side) for side in SIDES),
         _total_change(record, values),
+        _listed(adders),
         moment(record, "deleted_at"),
     )
 
@@ -120,7 +137,8 @@ def change_orders_resource(keys: ComponentKeys = ComponentKeys()) -> Resource:
     def read(record: Record) -> Sequence[Sequence[Row]]:
         order_id = identity(record, "id")
         values = nested(record, "change_values")
-        return [_own_row(order_id, record, values, keys)], _adders(order_id, values)
+        adders = _adders(order_id, values)
+        return [_own_row(order_id, record, values, keys, adders)], adders
 
     return Resource(
         name="change_orders",

@@ -174,6 +174,8 @@ change_orders = _mirror_table(
         Column("panel_count_new", Integer),
         *_text("battery_old", "battery_new"),
         Column("total_change", Numeric),
+        # The new side's adders as the CRM has them: [{name, cost, quantity}].
+        Column("adders", JSONB),
     ],
 )
 Index("change_orders_install", change_orders.c.account, change_orders.c.install_id)

@@ -153,3 +153,15 @@ def upgrade() -> None:
         schema="sync",
     )
     op.create_index("plans_time", "plans", ["account", "created_at"], unique=False, schema="sync")
+    op.add_column("change_orders", sa.Column("adders", postgresql.JSONB(), nullable=True), schema="enerflo")
+    op.execute(
+        """
+        update enerflo.change_orders o set adders = coalesce((
+            select jsonb_agg(
+                jsonb_build_object('name', a.name, 'cost', a.cost, 'quantity', a.quantity)
+                order by a.adder_id)
+            from enerflo.change_order_adders a
+            where a.account = o.account and a.change_order_id = o.change_order_id and a.side = 'new'
+              and a.deleted_at is null), '[]')
+        """
+    )
