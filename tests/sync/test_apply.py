@@ -1,0 +1,233 @@
+"""Applying a plan to the CRM: exactly what it says, where nothing moved, in one transaction."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.errors import ConfigurationError, RetriableError
+from enerflo_sync.sync.plan import alone
+from enerflo_sync.sync.plan_store import PlanState
+from tests.sync.conftest import Desk
+
+INSTALLS = "select enerflo_install_id from crm.installs order by 1 limit {}"
+
+
+@pytest.fixture
+def agreeing(desk: Desk) -> Desk:
+    """An account that writes to the CRM, whose first plan was applied: nothing differs."""
+    desk.switched_on("crm")
+    desk.carried()
+    return desk
+
+
+def installs(desk: Desk, count: int) -> list[int]:
+    return [row["enerflo_install_id"] for row in desk.sql(INSTALLS.format(count))]
+
+
+def spoiled(desk: Desk, *ids: int, count: int = 99) -> None:
+    desk.sql(
+        "update crm.installs set panel_count = :n, updated_at = now() where enerflo_install_id = any(:ids)",
+        n=count,
+        ids=list(ids),
+    )
+
+
+def counts(desk: Desk, *ids: int) -> list[int | None]:
+    return [desk.crm("installs", enerflo_install_id=one)["panel_count"] for one in ids]
+
+
+def true_counts(desk: Desk, *ids: int) -> list[int | None]:
+    truth = {row.install_id: row.panel_count for row in desk.world.truth.installs()}
+    return [truth[one] for one in ids]
+
+
+def test_what_moved_since_the_plan_is_left_alone_and_stands_in_the_next_one(agreeing: Desk) -> None:
+    first, second = installs(agreeing, 2)
+    spoiled(agreeing, first, second)
+    plan = agreeing.plan()
+    spoiled(agreeing, second, count=77)
+    report = agreeing.workplace.apply(plan.plan_hash)
+    assert (report.applied, report.moved, report.state) == (1, 1, PlanState.APPLIED)
+    assert counts(agreeing, first, second) == [*true_counts(agreeing, first), 77]
+    assert report.needs_a_person
+    (moved,) = agreeing.ledger(decision="moved")
+    assert moved["key"] == {"enerflo_install_id": second}
+    assert [change.before for change in agreeing.changes(agreeing.plan())] == [77]
+
+
+def test_every_decision_is_in_the_ledger_with_the_value_that_lost(agreeing: Desk) -> None:
+    (install,) = installs(agreeing, 1)
+    spoiled(agreeing, install)
+    plan = agreeing.plan()
+    agreeing.workplace.apply(plan.plan_hash, approved_by="Pat Jones")
+    (row,) = agreeing.ledger(plan_hash=plan.plan_hash)
+    assert (row["old_value"], row["new_value"], row["losing_value"]) == (
+        99,
+        *true_counts(agreeing, install),
+        99,
+    )
+    assert (row["decision"], row["decided_by"], row["direction"], row["rule"]) == (
+        *("applied", "Pat Jones"),
+        *("to_crm", "source_of_truth"),
+    )
+    assert row["changed_at"] <= row["recorded_at"]
+    assert row["observed_at"] is not None
+    assert row["evidence"] == f"sync:{plan.stands_on}"
+    assert agreeing.agreed("installs", "panel_count", enerflo_install_id=install) == row["new_value"]
+
+
+def test_applying_again_writes_nothing(agreeing: Desk) -> None:
+    spoiled(agreeing, *installs(agreeing, 3))
+    plan = agreeing.plan()
+    agreeing.workplace.apply(plan.plan_hash)
+    before = agreeing.sql("select xmin::text, * from crm.installs order by enerflo_install_id")
+    ledger = len(agreeing.ledger())
+    report = agreeing.workplace.apply(plan.plan_hash)
+    assert report.applied == 3
+    assert agreeing.sql("select xmin::text, * from crm.installs order by enerflo_install_id") == before
+    assert len(agreeing.ledger()) == ledger
+
+
+def test_what_the_table_refuses_is_parked_and_the_rest_goes_on(agreeing: Desk) -> None:
+    ids = installs(agreeing, 9)
+    spoiled(agreeing, *ids)
+    bad = ids[4]
+    agreeing.sql(
+        f"alter table crm.installs add constraint few check (enerflo_install_id <> {bad} or panel_count > 90)"
+    )
+    report = agreeing.workplace.apply(agreeing.plan().plan_hash)
+    assert (report.applied, report.parked) == (8, 1)
+    assert list(report.reasons["parked"]) == ["the CRM's table refuses it: CheckViolation (few)"]
+    good = [one for one in ids if one != bad]
+    assert counts(agreeing, *good) == true_counts(agreeing, *good)
+    assert counts(agreeing, bad) == [99]
+    assert [row["key"] for row in agreeing.ledger(decision="parked")] == [{"enerflo_install_id": bad}]
+
+
+def test_a_text_that_is_too_long_is_parked_and_never_cut(agreeing: Desk) -> None:
+    (install,) = installs(agreeing, 1)
+    agreeing.sql("update crm.installs set panel_type = left(panel_type, 5)")
+    agreeing.sql("alter table crm.installs alter column panel_type type varchar(5)")
+    report = agreeing.workplace.apply(agreeing.plan().plan_hash, approved_by="Pat")
+    assert report.applied == 0
+    assert report.parked > 0
+    assert len(agreeing.crm("installs", enerflo_install_id=install)["panel_type"]) == 5
+
+
+def test_a_new_row_gets_the_tables_own_defaults(agreeing: Desk) -> None:
+    agreeing.sql("alter table crm.installs add column owner text not null default 'operations'")
+    install = agreeing.world.create_install()
+    agreeing.workplace.poll()
+    agreeing.carried()
+    row = agreeing.crm("installs", enerflo_install_id=install)
+    assert row["owner"] == "operations"
+    assert row["updated_at"] is not None
+
+
+def test_a_row_that_appeared_since_is_left_alone(agreeing: Desk) -> None:
+    install = agreeing.world.create_install()
+    agreeing.workplace.poll()
+    plan = agreeing.plan()
+    agreeing.sql(
+        "insert into crm.installs (enerflo_install_id, status, updated_at) values (:i, 'Mine', now())",
+        i=install,
+    )
+    report = agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    assert report.moved > 0
+    assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "Mine"
+
+
+def test_a_column_that_was_dropped_since_is_said_and_nothing_is_written(agreeing: Desk) -> None:
+    spoiled(agreeing, *installs(agreeing, 2))
+    plan = agreeing.plan()
+    agreeing.sql("alter table crm.installs drop column contract_amount")
+    with pytest.raises(ConfigurationError, match="contract_amount"):
+        agreeing.workplace.apply(plan.plan_hash)
+    assert counts(agreeing, *installs(agreeing, 2)) == [99, 99]
+    assert agreeing.ledger(plan_hash=plan.plan_hash) == []
+    assert (
+        agreeing.one("select state from sync.runs where job = 'apply' order by started_at desc limit 1")
+        == "failed"
+    )
+
+
+def test_all_of_it_or_nothing_when_the_database_goes_away(
+    agreeing: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = installs(agreeing, 3)
+    spoiled(agreeing, *ids)
+    plan = agreeing.plan()
+    from enerflo_sync.sync import apply_crm
+
+    whole = apply_crm.agree_written
+
+    def cut(connection: sa.Connection, *others: object) -> None:
+        whole(connection, *others)  # type: ignore[arg-type]
+        connection.exec_driver_sql("select pg_terminate_backend(pg_backend_pid())")
+
+    monkeypatch.setattr(apply_crm, "agree_written", cut)
+    with pytest.raises(RetriableError):
+        agreeing.workplace.apply(plan.plan_hash)
+    assert counts(agreeing, *ids) == [99, 99, 99]
+    monkeypatch.undo()
+    assert agreeing.workplace.apply(plan.plan_hash).applied == 3
+    assert counts(agreeing, *ids) == true_counts(agreeing, *ids)
+
+
+def test_an_edit_that_waits_for_its_commit_is_not_overwritten(agreeing: Desk) -> None:
+    (install,) = installs(agreeing, 1)
+    spoiled(agreeing, install)
+    plan = agreeing.plan()
+    with agreeing.engine.connect() as other:
+        other.execute(
+            sa.text("update crm.installs set panel_count = 55 where enerflo_install_id = :i"), {"i": install}
+        )
+        thread = threading.Thread(target=agreeing.workplace.apply, args=(plan.plan_hash,))
+        thread.start()
+        thread.join(1)
+        assert thread.is_alive()
+        other.commit()
+        thread.join(20)
+    assert counts(agreeing, install) == [55]
+    assert [row["decision"] for row in agreeing.ledger(plan_hash=plan.plan_hash)] == ["moved"]
+
+
+def test_only_one_applies_at_a_time(agreeing: Desk) -> None:
+    spoiled(agreeing, *installs(agreeing, 1))
+    plan = agreeing.plan()
+    with alone(agreeing.engine, "default"), pytest.raises(RetriableError, match="another plan or apply"):
+        agreeing.workplace.apply(plan.plan_hash)
+    assert agreeing.workplace.apply(plan.plan_hash).applied == 1
+
+
+def test_a_rejected_plan_is_not_applied_and_the_ledger_knows_who_said_no(agreeing: Desk) -> None:
+    (install,) = installs(agreeing, 1)
+    spoiled(agreeing, install)
+    plan = agreeing.plan()
+    agreeing.workplace.reject(plan.plan_hash, by="Sam")
+    with pytest.raises(ConfigurationError, match=r"it was rejected \(Sam\)"):
+        agreeing.workplace.apply(plan.plan_hash)
+    (row,) = agreeing.ledger(plan_hash=plan.plan_hash)
+    assert (row["decision"], row["decided_by"]) == ("refused", "Sam")
+    assert agreeing.plan().state is PlanState.REJECTED
+    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    assert counts(agreeing, install) == true_counts(agreeing, install)
+
+
+def test_a_plan_that_nobody_answered_waits_again_when_it_is_made_again(agreeing: Desk) -> None:
+    spoiled(agreeing, *installs(agreeing, 1))
+    plan = agreeing.plan()
+    agreeing.workplace.reject(plan.plan_hash, by=None, reason="nobody answered in time")
+    assert agreeing.ledger(plan_hash=plan.plan_hash) == []
+    assert agreeing.plan().state is PlanState.OPEN
+
+
+def test_what_we_wrote_is_no_difference_afterwards(agreeing: Desk) -> None:
+    spoiled(agreeing, *installs(agreeing, 3))
+    agreeing.carried()
+    report = agreeing.workplace.reconcile()
+    assert report.differences == 0
+    agreeing.settled()
