@@ -135,6 +135,11 @@ class Intake:
         self._open.update(item.key[resource.id_column] for item in batch.rejected if item.key)
         return batch
 
+    def leaves_alone(self, batch: Batch) -> bool:
+        """Return whether it is known already that storing a polled ``batch`` would write nothing."""
+        nothing_new = not batch.changed and not batch.rejected
+        return nothing_new and self._open is not None and self._open.isdisjoint(batch.good)
+
     def prepare(
         self, connection: sa.Connection, records: Iterable[bytes | memoryview], observation: Observation
     ) -> Batch:
@@ -146,32 +151,36 @@ class Intake:
         """
         batch = Batch(observation, rows=[[] for _ in self.resource.parts])
         tally, resource = batch.tally, self.resource
-        by_id: dict[int, tuple[bytes, bytes]] = {}
+        by_id: dict[int, bytes | memoryview] = {}
         for raw in records:
             tally.read += 1
-            stable = stable_bytes(raw)
             try:
-                record_id = resource.record_id(stable)
+                record_id = resource.record_id(raw)
             except BadRecordError as error:
-                self._reject(batch, stable, error, None)
+                self._reject(batch, stable_bytes(raw), error, None)
                 continue
-            if len(stable) > RECORD_LIMIT:
+            if len(raw) > RECORD_LIMIT and len(stable := stable_bytes(raw)) > RECORD_LIMIT:
                 self._reject(batch, stable, BadRecordError("record_too_large"), record_id)
                 batch.ids.append(record_id)
                 continue
             if record_id in by_id:
                 tally.skipped += 1
                 tally.because("skipped", "repeated_on_page")
-            by_id[record_id] = (stable, raw_hash(stable))
+            by_id[record_id] = raw
         batch.ids += by_id
         known = self._known(connection, observation.account, batch.ids)
         batch.all_new = not known
-        moved = [record_id for record_id in by_id if known.get(record_id, b"") != by_id[record_id][1]]
+        moved: dict[int, tuple[bytes, bytes]] = {}
+        for record_id, raw in by_id.items():
+            # Kept only where it differs: most pages need no memory beside their own.
+            stable = stable_bytes(raw)
+            digest = raw_hash(stable)
+            if known.get(record_id, b"") != digest:
+                moved[record_id] = (stable, digest)
         stored = self._stored(connection, observation.account, [i for i in moved if known.get(i)])
         tally.unchanged += len(by_id) - len(moved)
-        batch.good += by_id.keys() - set(moved)
-        for record_id in moved:
-            stable, digest = by_id[record_id]
+        batch.good += by_id.keys() - moved.keys()
+        for record_id, (stable, digest) in moved.items():
             try:
                 if self._parse(batch, record_id, stable, digest, stored.get(record_id)):
                     batch.changed.append(record_id)
