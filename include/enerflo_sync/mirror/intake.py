@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -55,6 +56,11 @@ class Observation:
     observed_by: str
     evidence: str
     arrived_at: datetime | None = None
+
+    @cached_property
+    def columns(self) -> tuple[str, str, str]:
+        """Return the values of :data:`SEEN`; the time as text, which is written once and not for each row."""
+        return self.account, self.observed_at.isoformat(), self.observed_by
 
 
 @dataclass
@@ -250,7 +256,7 @@ class Intake:
         data: bytes,
     ) -> None:
         at = batch.observation
-        seen = (at.account, at.observed_at, at.observed_by)
+        seen = at.columns
         version = content_hash(data) if self.resource.keeps_versions else None
         extra = (digest,) if version is None else (digest, version)
         batch.rows[0].extend([(*row, *seen, *extra) for row in contents[0] or ()])
@@ -261,7 +267,7 @@ class Intake:
                 part_rows.extend([row + seen for row in rows])
         if version is not None:
             key = (at.account, record_id, version)
-            batch.versions.append((*key, data.decode(), at.observed_at, at.observed_by, at.evidence))
+            batch.versions.append((*key, data.decode(), *seen[1:], at.evidence))
 
     def _notice(self, batch: Batch, record: Mapping[str, Any], stable: bytes, data: bytes) -> None:
         """Report what was kept and is not as it usually is."""
@@ -376,8 +382,7 @@ class Intake:
         written = 0
         for part, rows in zip(self.resource.parts[1:], contents, strict=True):
             if rows is not None:
-                seen = (observation.account, observation.observed_at, observation.observed_by)
-                block = encode(connection, [(*row, *seen) for row in rows])
+                block = encode(connection, [(*row, *observation.columns) for row in rows])
                 written += self._merge_part(connection, part, block, {record_id}, observation)
         tally.applied, tally.unchanged = (1, 0) if written else (0, 1)
         return tally
