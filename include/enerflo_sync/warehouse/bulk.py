@@ -83,14 +83,17 @@ def stage(connection: sa.Connection, table: sa.Table, columns: Sequence[str], bl
     """
     name = f"stage_{table.name}"
     driver = driver_connection(connection)
+    optional = [
+        f"; alter table {name} alter column {column.name} drop not null"
+        for column in table.columns
+        if not column.nullable and column.name not in columns
+    ]
+    # All in one message to the server.
     driver.execute(
-        f"create temporary table if not exists {name}"
+        f"create temporary table if not exists {name}"  # noqa: S608 - names of the declared schema
         f" (like {table.fullname} including storage including compression) on commit delete rows"
+        f"; delete from {name}{''.join(optional)}"
     )
-    driver.execute(f"delete from {name}")  # noqa: S608 - a name of the declared schema
-    for column in table.columns:
-        if not column.nullable and column.name not in columns:
-            driver.execute(f"alter table {name} alter column {column.name} drop not null")
     send(connection, name, columns, block)
     return name
 
