@@ -20,7 +20,7 @@ from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Part, Resource, Row
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import Witnesses
-from enerflo_sync.warehouse.bulk import Block, Owner, append, driver_connection, encode, merge
+from enerflo_sync.warehouse.bulk import Block, Owner, append, driver_connection, encode, merge, send_new
 from enerflo_sync.warehouse.schema import install_versions
 
 log = logging.getLogger(__name__)
@@ -293,21 +293,23 @@ class Intake:
 
     def _write(self, connection: sa.Connection, batch: Batch) -> int:
         own, *contained = self.resource.parts
-        new = batch.all_new
         columns = (*own.columns, *SEEN, "raw_hash", *(("content_hash",) * self.resource.keeps_versions))
         own_block, *contents, versions = batch.blocks
+        rows = [(own.table, columns, own_block), (install_versions, VERSION_COLUMNS, versions)]
+        for part, block in zip(contained, contents, strict=True):
+            rows.append((part.table, (*part.columns, *SEEN), block))
+        if batch.all_new and send_new(connection, rows):
+            return own_block.rows
         if batch.own_answer:
             merged = merge_own_answer(connection, self.resource, columns, own_block)
         else:
-            merged = merge(connection, own.table, columns, own_block, believed_new=new)
+            merged = merge(connection, own.table, columns, own_block)
         if versions.rows:
-            append(connection, install_versions, VERSION_COLUMNS, versions, believed_new=new)
-        # Where all records are new, none of them can have lost a row that it listed before.
-        new = new and merged.inserted == len(batch.changed)
+            append(connection, install_versions, VERSION_COLUMNS, versions)
         told = set(batch.changed).difference(batch.untold)
         of_parts = 0
         for part, block in zip(contained, contents, strict=True):
-            of_parts += self._merge_part(connection, part, block, told, batch.observation, believed_new=new)
+            of_parts += self._merge_part(connection, part, block, told, batch.observation)
         if batch.own_answer:
             # Its row may stand as it was while what belongs to it changed.
             return min(1, merged.written + of_parts)
@@ -347,18 +349,12 @@ class Intake:
         block: Block,
         told: Collection[int],
         observation: Observation,
-        *,
-        believed_new: bool = False,
     ) -> int:
         """Bring in what belongs to records, unless a newer answer told of them; return the rows changed."""
         owner = Owner(self.resource.table, self.resource.id_column, part.owner or "")
         columns = (*part.columns, *SEEN)
-        written = merge(
-            connection, part.table, columns, block, believed_new=believed_new, owner=owner
-        ).written
-        if not believed_new:
-            written += _tombstone_unlisted(connection, part, owner, told, observation)
-        return written
+        written = merge(connection, part.table, columns, block, owner).written
+        return written + _tombstone_unlisted(connection, part, owner, told, observation)
 
     def store_contents(
         self, connection: sa.Connection, raw: bytes, observation: Observation, record_id: int
