@@ -35,7 +35,7 @@ from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Batch, Intake, Observation
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.mirror.read_ahead import quick_switches, read_ahead
+from enerflo_sync.mirror.read_ahead import quick_switches, read_ahead, spared_heap
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.statuses import STATUSES
@@ -336,7 +336,7 @@ def poll(
     :raises RetriableError: Enerflo or the warehouse could not be reached, within the bounds of retrying.
     :raises ConfigurationError: the warehouse lacks tables or rights.
     """
-    with warehouse_errors("poll"), quick_switches(), engine.connect() as connection:
+    with warehouse_errors("poll"), quick_switches(), spared_heap(), engine.connect() as connection:
         run = Run(connection, account, "poll", clock, rng, run_id=run_id)
         with run.recording(calls):
             work = _Poll(client, engine, connection, run, clock, options, progress or (lambda *_: None))
