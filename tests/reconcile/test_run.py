@@ -149,6 +149,21 @@ def test_progress_names_each_table_once_and_ends_at_the_total(sides: TwoSides) -
     assert seen == [("installs", 0, 3), ("milestones", 1, 3), ("notes", 2, 3), ("", 3, 3)]
 
 
+def test_rows_are_counted_as_they_were_when_the_comparison_began(sides: TwoSides) -> None:
+    with sides.engine.connect() as other:
+        # The notes cannot be counted before the first table's turn.
+        other.exec_driver_sql("lock table crm.notes in access exclusive mode")
+
+        def meanwhile(table: str, _done: int, _total: int) -> None:
+            if table == "installs":
+                other.exec_driver_sql("insert into crm.notes (note_id, enerflo_note_id) values ('n1', 1)")
+                other.commit()
+
+        report = sides.reconcile(progress=meanwhile)
+    assert [table.crm_rows for table in report.tables] == [0, 0, 0]
+    assert [table.crm_rows for table in sides.reconcile().tables] == [0, 0, 1]
+
+
 def test_ages_are_measured_by_the_database_s_clock_unless_told(sides: TwoSides) -> None:
     sides.install(1, crm_panel_count=1)
     sides.sql("update crm.installs set updated_at = now() - interval '5 minutes'")

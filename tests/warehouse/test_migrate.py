@@ -11,14 +11,15 @@ from alembic.migration import MigrationContext
 
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
-from enerflo_sync.warehouse.migrate import latest_revision, migrate, require_migrated
+from enerflo_sync.warehouse.migrate import LATEST_REVISION, current_revision, migrate, require_migrated
 from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE, metadata
 
 
 def test_the_migrations_make_exactly_the_declared_tables(empty_warehouse_url: str) -> None:
     engine = warehouse_engine(empty_warehouse_url)
-    assert migrate(engine) == (None, latest_revision())
+    assert migrate(engine) == (None, LATEST_REVISION)
     with engine.connect() as connection:
+        assert current_revision(connection) == LATEST_REVISION
         context = MigrationContext.configure(
             connection,
             opts={
@@ -40,14 +41,14 @@ def test_the_migrations_make_exactly_the_declared_tables(empty_warehouse_url: st
 def test_migrating_again_changes_nothing(empty_warehouse_url: str) -> None:
     engine = warehouse_engine(empty_warehouse_url)
     migrate(engine)
-    assert migrate(engine) == (latest_revision(), latest_revision())
+    assert migrate(engine) == (LATEST_REVISION, LATEST_REVISION)
 
 
 def test_two_migrations_that_start_at_once_both_succeed(empty_warehouse_url: str) -> None:
     engines = [warehouse_engine(empty_warehouse_url) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(migrate, engines))
-    assert sorted(before or "" for before, _ in results) == ["", *[latest_revision()] * 3]
+    assert sorted(before or "" for before, _ in results) == ["", *[LATEST_REVISION] * 3]
 
 
 def test_a_warehouse_that_was_never_migrated_names_the_command(empty_warehouse_url: str) -> None:

@@ -234,6 +234,24 @@ def test_a_lower_limit_that_the_vendor_states_is_kept_to(warehouse: sa.Engine, c
     assert sum(clock.slept) >= 60.0
 
 
+def test_what_is_known_of_the_limit_is_not_written_again(warehouse: sa.Engine, clock: JumpingClock) -> None:
+    budget = WarehouseRequestBudget(warehouse, "default", "ab", clock, 100, 60.0, margin_seconds=0.0)
+
+    def told(limit: int, remaining: int) -> bool:
+        clock.sleep(0.1)
+        budget.acquire()
+        budget.observe(limit, remaining, None, None, False)
+        with warehouse.connect() as connection:
+            at = connection.scalar(sa.text("select updated_at from sync.request_budgets"))
+        return bool(at == clock.now())
+
+    assert told(500, 499)
+    assert not told(500, 498)
+    assert told(500, 490), "something else uses the key, too"
+    assert not told(500, 489)
+    assert told(400, 399)
+
+
 def test_a_wait_is_logged_once_with_its_reason_and_no_key(
     warehouse: sa.Engine, clock: JumpingClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -138,8 +138,11 @@ def _field_problems(
 
 
 def _zone_problems(zone: str, source: Source, place: Place) -> Iterator[Problem]:
-    known = zoneinfo.available_timezones()
-    if zone not in known:
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        # Looks into every file of the time zone database.
+        known = zoneinfo.available_timezones()
         near = nearest(zone, known) or nearest(zone.rpartition("/")[2], known)
         yield source.problem(place, f"the text '{zone}'", "a time zone, as in America/Denver", near)
 

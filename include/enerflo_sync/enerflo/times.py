@@ -57,6 +57,8 @@ def time_text(value: object) -> str | None:
 
     :raises BadRecordError: as :func:`parse_time`.
     """
+    if value is None:
+        return None
     if type(value) is str and _FIRST <= value < _AFTER_LAST and _is_usual(value):
         try:
             datetime.fromisoformat(value)

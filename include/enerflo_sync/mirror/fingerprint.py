@@ -14,13 +14,13 @@ from enerflo_sync.errors import BadRecordError
 # The user who asks, not the record (REFERENCE §6.1): differs per key and sometimes per answer.
 VOLATILE = "logged_in_user"
 _VOLATILE_NAME = f'"{VOLATILE}"'.encode()
-_VOLATILE_MEMBER = re.compile(_VOLATILE_NAME + rb"\s*:\s*\{[^{}]*\}")
+_VOLATILE_MEMBER = re.compile(_VOLATILE_NAME + rb"\s*:\s*\{[^{}]*+\}")
 # The query part of an address, as far as it goes within a JSON string: PHP writes `/` as `\/`, and may write
 # `&` as `\u0026`.
-_QUERY = re.compile(rb'\?(?:[^"\\\s]++|\\/|\\u0026)*+')
+_QUERY = re.compile(rb'\?(?:[^"\\ \t\n\r\f\v]++|\\/|\\u0026)*+')
 # A pre-signed file URL: its query is a credential, and new in every answer (REFERENCE §10).
 _SIGNED = re.compile(rb"X-Amz-|Signature=|Expires=|(?:[?&]|\\u0026)(?:token|sig)=")
-_ADDRESS = re.compile(rb'https?:(?:[^"\\\s?]|\\/)+')
+_ADDRESS = re.compile(rb'https?:(?:[^"\\ \t\n\r\f\v?]++|\\/)++')
 _LONGEST_ADDRESS = 2_000
 # A JSON escape for NUL, which PostgreSQL refuses in text and jsonb; `\\u0000` is plain text and stays.
 _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")

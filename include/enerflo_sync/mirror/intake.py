@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Part, Resource, Row
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import Witnesses
-from enerflo_sync.warehouse.bulk import Block, Owner, append, driver_connection, encode, merge
+from enerflo_sync.warehouse.bulk import Block, Owner, append, driver_connection, encode, merge, send_new
 from enerflo_sync.warehouse.schema import install_versions
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,11 @@ class Observation:
     observed_by: str
     evidence: str
     arrived_at: datetime | None = None
+
+    @cached_property
+    def columns(self) -> tuple[str, str, str]:
+        """Return the values of :data:`SEEN`; the time as text, which is written once and not for each row."""
+        return self.account, self.observed_at.isoformat(), self.observed_by
 
 
 @dataclass
@@ -135,6 +141,11 @@ class Intake:
         self._open.update(item.key[resource.id_column] for item in batch.rejected if item.key)
         return batch
 
+    def leaves_alone(self, batch: Batch) -> bool:
+        """Return whether it is known already that storing a polled ``batch`` would write nothing."""
+        nothing_new = not batch.changed and not batch.rejected
+        return nothing_new and self._open is not None and self._open.isdisjoint(batch.good)
+
     def prepare(
         self, connection: sa.Connection, records: Iterable[bytes | memoryview], observation: Observation
     ) -> Batch:
@@ -146,32 +157,36 @@ class Intake:
         """
         batch = Batch(observation, rows=[[] for _ in self.resource.parts])
         tally, resource = batch.tally, self.resource
-        by_id: dict[int, tuple[bytes, bytes]] = {}
+        by_id: dict[int, bytes | memoryview] = {}
         for raw in records:
             tally.read += 1
-            stable = stable_bytes(raw)
             try:
-                record_id = resource.record_id(stable)
+                record_id = resource.record_id(raw)
             except BadRecordError as error:
-                self._reject(batch, stable, error, None)
+                self._reject(batch, stable_bytes(raw), error, None)
                 continue
-            if len(stable) > RECORD_LIMIT:
+            if len(raw) > RECORD_LIMIT and len(stable := stable_bytes(raw)) > RECORD_LIMIT:
                 self._reject(batch, stable, BadRecordError("record_too_large"), record_id)
                 batch.ids.append(record_id)
                 continue
             if record_id in by_id:
                 tally.skipped += 1
                 tally.because("skipped", "repeated_on_page")
-            by_id[record_id] = (stable, raw_hash(stable))
+            by_id[record_id] = raw
         batch.ids += by_id
         known = self._known(connection, observation.account, batch.ids)
         batch.all_new = not known
-        moved = [record_id for record_id in by_id if known.get(record_id, b"") != by_id[record_id][1]]
+        moved: dict[int, tuple[bytes, bytes]] = {}
+        for record_id, raw in by_id.items():
+            # Kept only where it differs: most pages need no memory beside their own.
+            stable = stable_bytes(raw)
+            digest = raw_hash(stable)
+            if known.get(record_id, b"") != digest:
+                moved[record_id] = (stable, digest)
         stored = self._stored(connection, observation.account, [i for i in moved if known.get(i)])
         tally.unchanged += len(by_id) - len(moved)
-        batch.good += by_id.keys() - set(moved)
-        for record_id in moved:
-            stable, digest = by_id[record_id]
+        batch.good += by_id.keys() - moved.keys()
+        for record_id, (stable, digest) in moved.items():
             try:
                 if self._parse(batch, record_id, stable, digest, stored.get(record_id)):
                     batch.changed.append(record_id)
@@ -241,7 +256,7 @@ class Intake:
         data: bytes,
     ) -> None:
         at = batch.observation
-        seen = (at.account, at.observed_at, at.observed_by)
+        seen = at.columns
         version = content_hash(data) if self.resource.keeps_versions else None
         extra = (digest,) if version is None else (digest, version)
         batch.rows[0].extend([(*row, *seen, *extra) for row in contents[0] or ()])
@@ -252,7 +267,7 @@ class Intake:
                 part_rows.extend([row + seen for row in rows])
         if version is not None:
             key = (at.account, record_id, version)
-            batch.versions.append((*key, data.decode(), at.observed_at, at.observed_by, at.evidence))
+            batch.versions.append((*key, data.decode(), *seen[1:], at.evidence))
 
     def _notice(self, batch: Batch, record: Mapping[str, Any], stable: bytes, data: bytes) -> None:
         """Report what was kept and is not as it usually is."""
@@ -278,21 +293,23 @@ class Intake:
 
     def _write(self, connection: sa.Connection, batch: Batch) -> int:
         own, *contained = self.resource.parts
-        new = batch.all_new
         columns = (*own.columns, *SEEN, "raw_hash", *(("content_hash",) * self.resource.keeps_versions))
         own_block, *contents, versions = batch.blocks
+        rows = [(own.table, columns, own_block), (install_versions, VERSION_COLUMNS, versions)]
+        for part, block in zip(contained, contents, strict=True):
+            rows.append((part.table, (*part.columns, *SEEN), block))
+        if batch.all_new and send_new(connection, rows):
+            return own_block.rows
         if batch.own_answer:
             merged = merge_own_answer(connection, self.resource, columns, own_block)
         else:
-            merged = merge(connection, own.table, columns, own_block, believed_new=new)
+            merged = merge(connection, own.table, columns, own_block)
         if versions.rows:
-            append(connection, install_versions, VERSION_COLUMNS, versions, believed_new=new)
-        # Where all records are new, none of them can have lost a row that it listed before.
-        new = new and merged.inserted == len(batch.changed)
+            append(connection, install_versions, VERSION_COLUMNS, versions)
         told = set(batch.changed).difference(batch.untold)
         of_parts = 0
         for part, block in zip(contained, contents, strict=True):
-            of_parts += self._merge_part(connection, part, block, told, batch.observation, believed_new=new)
+            of_parts += self._merge_part(connection, part, block, told, batch.observation)
         if batch.own_answer:
             # Its row may stand as it was while what belongs to it changed.
             return min(1, merged.written + of_parts)
@@ -332,18 +349,12 @@ class Intake:
         block: Block,
         told: Collection[int],
         observation: Observation,
-        *,
-        believed_new: bool = False,
     ) -> int:
         """Bring in what belongs to records, unless a newer answer told of them; return the rows changed."""
         owner = Owner(self.resource.table, self.resource.id_column, part.owner or "")
         columns = (*part.columns, *SEEN)
-        written = merge(
-            connection, part.table, columns, block, believed_new=believed_new, owner=owner
-        ).written
-        if not believed_new:
-            written += _tombstone_unlisted(connection, part, owner, told, observation)
-        return written
+        written = merge(connection, part.table, columns, block, owner).written
+        return written + _tombstone_unlisted(connection, part, owner, told, observation)
 
     def store_contents(
         self, connection: sa.Connection, raw: bytes, observation: Observation, record_id: int
@@ -367,8 +378,7 @@ class Intake:
         written = 0
         for part, rows in zip(self.resource.parts[1:], contents, strict=True):
             if rows is not None:
-                seen = (observation.account, observation.observed_at, observation.observed_by)
-                block = encode(connection, [(*row, *seen) for row in rows])
+                block = encode(connection, [(*row, *observation.columns) for row in rows])
                 written += self._merge_part(connection, part, block, {record_id}, observation)
         tally.applied, tally.unchanged = (1, 0) if written else (0, 1)
         return tally

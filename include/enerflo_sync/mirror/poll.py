@@ -35,7 +35,7 @@ from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Batch, Intake, Observation
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.mirror.read_ahead import quick_switches, read_ahead
+from enerflo_sync.mirror.read_ahead import quick_switches, read_ahead, spared_heap
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.statuses import STATUSES
@@ -145,7 +145,8 @@ class _Poll:
             self.run.notice(resource.name, "absent", gone.absent)
             self.run.notice(resource.name, "deleted", gone.deleted)
         if resource is INSTALLS:
-            self._confirm_absent(intake, sweep, now)
+            if gone.absent:
+                self._confirm_absent(intake, sweep, now)
             self._read_details(intake)
             self._report_unknown_statuses()
 
@@ -164,14 +165,15 @@ class _Poll:
             self.progress(resource.name, done, page.total)
 
     def _store_page(self, intake: Intake, batch: Batch, sweep: Sweep | None) -> Tally:
-        with self.connection.begin():
-            # The run's own record is committed for good, and everything before it with it; a page that a
-            # power cut takes is read again.
-            self.connection.exec_driver_sql("set local synchronous_commit = off")
-            intake.store(self.connection, batch)
-            mark_due(self.connection, self.run.account, batch.untold)
-            if sweep is not None:
-                sweep.note(batch.ids)
+        if not intake.leaves_alone(batch):
+            with self.connection.begin():
+                # The run's own record is committed for good, and everything before it with it; a page that
+                # a power cut takes is read again.
+                self.connection.exec_driver_sql("set local synchronous_commit = off")
+                intake.store(self.connection, batch)
+                mark_due(self.connection, self.run.account, batch.untold)
+        if sweep is not None:
+            sweep.note(batch.ids)
         return batch.tally
 
     def _store_one_by_one(self, intake: Intake, page: Page, sweep: Sweep | None) -> Tally:
@@ -186,8 +188,8 @@ class _Poll:
                 self.connection.rollback()
                 with self.connection.begin():
                     batch = intake.refuse(self.connection, raw, observation)
-                    if sweep is not None:
-                        sweep.note(batch.ids)
+                if sweep is not None:
+                    sweep.note(batch.ids)
                 tally.add(batch.tally)
         return tally
 
@@ -297,13 +299,16 @@ class _Poll:
 
 UNKNOWN_STATUSES = """
 /* enerflo-sync: statuses that the company's table does not list */
-select i.status_name, count(*)
-from enerflo.installs i
-where i.account = :account and i.deleted_at is null and i.status_name is not null
-  and not exists (
-    select from enerflo.install_statuses s where s.account = i.account and s.name = i.status_name
-  )
-group by 1 order by 1
+select i.status_name, i.installs
+from (
+  select status_name, count(*) as installs from enerflo.installs
+  where account = :account and deleted_at is null and status_name is not null
+  group by status_name
+) i
+where not exists (
+  select from enerflo.install_statuses s where s.account = :account and s.name = i.status_name
+)
+order by 1
 """
 
 
@@ -331,7 +336,7 @@ def poll(
     :raises RetriableError: Enerflo or the warehouse could not be reached, within the bounds of retrying.
     :raises ConfigurationError: the warehouse lacks tables or rights.
     """
-    with warehouse_errors("poll"), quick_switches(), engine.connect() as connection:
+    with warehouse_errors("poll"), quick_switches(), spared_heap(), engine.connect() as connection:
         run = Run(connection, account, "poll", clock, rng, run_id=run_id)
         with run.recording(calls):
             work = _Poll(client, engine, connection, run, clock, options, progress or (lambda *_: None))

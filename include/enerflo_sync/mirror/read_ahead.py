@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import sys
 import threading
@@ -34,6 +35,23 @@ def quick_switches() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
+
+
+@contextmanager
+def spared_heap() -> Iterator[None]:
+    """Leave what is alive already, modules and their like, out of garbage collections until the end.
+
+    The rows of a few pages set off a full collection, which looks at every object of the process.
+    """
+    if gc.get_freeze_count():
+        # Somebody else has done so, and decides for how long.
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:

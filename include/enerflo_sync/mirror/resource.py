@@ -75,7 +75,7 @@ class Resource:
         """Return the record's key as quarantine and reports write it."""
         return {self.id_column: record_id}
 
-    def record_id(self, raw: bytes) -> int:
+    def record_id(self, raw: bytes | memoryview) -> int:
         """Return the record's own id without decoding the rest.
 
         :raises BadRecordError: there is none, or it is no whole number from 1 to 2^63 - 1.

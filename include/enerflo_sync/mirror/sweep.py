@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.resource import Resource
-from enerflo_sync.warehouse.bulk import driver_connection, encode, send
+from enerflo_sync.warehouse.bulk import Block, driver_connection, send
 
 # Below this many missing records a percentage says nothing: small companies delete test installs.
 SMALLEST_SHRINK = 10
@@ -30,7 +31,7 @@ class Gone:
 
 
 class Sweep:
-    """The ids that one walk over a whole resource names, kept in a temporary table of the session.
+    """The ids that one walk over a whole resource names: eight bytes each until the walk is over.
 
     A record that a complete walk does not name is absent; one that the next complete walk does not name
     either is deleted. Tombstones keep the last known values.
@@ -46,11 +47,8 @@ class Sweep:
         self.account = account
         self.guard = guard
         self._connection = connection
-        self._seen = f"seen_{resource.table.name}"
+        self._seen = array("q")
         with connection.begin():
-            driver = driver_connection(connection)
-            driver.execute(f"drop table if exists pg_temp.{self._seen}")
-            driver.execute(f"create temporary table {self._seen} (id bigint not null)")
             self.known = self._live()
 
     def _live(self) -> int:
@@ -81,8 +79,8 @@ class Sweep:
             )
 
     def note(self, ids: Sequence[int]) -> None:
-        """Remember that the walk named ``ids``, in the caller's transaction."""
-        send(self._connection, self._seen, ("id",), encode(self._connection, [(one,) for one in ids]))
+        """Remember that the walk named ``ids``."""
+        self._seen.extend(ids)
 
     def conclude(self, now: datetime, *, started_at: datetime) -> Gone:
         """Mark what the whole walk did not name, in the caller's transaction.
@@ -92,10 +90,14 @@ class Sweep:
         :raises ShrunkSourceError: the walk named far fewer records than the mirror holds.
         """
         driver = driver_connection(self._connection)
-        row = driver.execute(f"select count(distinct id) from {self._seen}").fetchone()  # noqa: S608
-        self.check(row[0] if row else 0)
-        driver.execute(f"analyze {self._seen}")
         table, column = self.resource.table, self.resource.id_column
+        seen = f"seen_{table.name}"
+        driver.execute(f"create temporary table {seen} (id bigint not null) on commit drop")
+        lines = "".join([f"{record_id}\n" for record_id in self._seen])
+        send(self._connection, seen, ("id",), Block(lines.encode(), len(self._seen)))
+        row = driver.execute(f"select count(distinct id) from {seen}").fetchone()  # noqa: S608
+        self.check(row[0] if row else 0)
+        driver.execute(f"analyze {seen}")
         counts = driver.execute(
             f"""
             /* enerflo-sync: conclude sweep of {table.name} */
@@ -104,7 +106,7 @@ class Sweep:
                 set absent_since = coalesce(absent_since, %(now)s),
                     deleted_at = case when absent_since is not null then %(now)s::timestamptz end
                 where account = %(account)s and deleted_at is null and observed_at <= %(started)s
-                  and not exists (select from {self._seen} s where s.id = t.{column})
+                  and not exists (select from {seen} s where s.id = t.{column})
                 returning deleted_at
             )
             select count(*) filter (where deleted_at is null), count(deleted_at) from gone

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from string import Template
 from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.report import Cause, Difference, FieldCount
 from enerflo_sync.reconcile.store import difference
@@ -48,6 +51,29 @@ GRAVITY = [
     Cause.CONFLICT,
     *(c for c in Cause if c not in (Cause.UNEXPLAINED, Cause.CONFLICT)),
 ]
+
+
+@contextmanager
+def counted_aside(
+    engine: sa.Engine, connection: sa.Connection, plans: Sequence[Comparison], account: str
+) -> Iterator[Mapping[TableName, Future[tuple[int, int]]]]:
+    """Count the rows of all tables while ``connection`` compares them, which keeps one core busy.
+
+    :param engine: of REPEATABLE READ; a second connection of it gets the snapshot of ``connection``.
+    :return: per table what :func:`count_rows` gives.
+    """
+    snapshot = connection.scalar(sa.text("select pg_export_snapshot()"))
+
+    def count(plan: Comparison) -> tuple[int, int]:
+        with engine.begin() as aside:
+            aside.exec_driver_sql(f"set transaction snapshot '{snapshot}'")
+            return count_rows(aside, plan, {"account": account})
+
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="count-rows")
+    try:
+        yield {plan.name: pool.submit(count, plan) for plan in plans}
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def count_rows(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> tuple[int, int]:

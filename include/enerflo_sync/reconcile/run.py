@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +20,7 @@ from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.counts import (
     by_cause_and_field,
-    count_rows,
+    counted_aside,
     odd_counts,
     samples,
 )
@@ -81,7 +82,7 @@ def reconcile(
             moment = now or connection.scalar(sa.text("select now()"))
             assert moment is not None  # noqa: S101 - the server has a clock
             name = reconciliation_id or f"{moment:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
-            job = _Reconciliation(connection, config, account, name, moment)
+            job = _Reconciliation(snapshot, connection, config, account, name, moment)
             report = job.run(full, progress or _silent)
         drop_old_differences(engine, account, config.reconcile.keep_days, moment)
     return report
@@ -93,6 +94,7 @@ def _silent(_table: str, _done: int, _total: int) -> None:
 
 @dataclass
 class _Reconciliation:
+    snapshot: sa.Engine
     connection: sa.Connection
     config: SyncConfig
     account: str
@@ -118,11 +120,12 @@ class _Reconciliation:
             )
         polled = mirror_as_of(self.connection, self.account)
         tables, scopes = [], set()
-        for done, plan in enumerate(plans):
-            progress(str(plan.name), done, len(plans))
-            table, scope = self._compare(plan, basis, polled, fold)
-            tables.append(table)
-            scopes.add(scope)
+        with counted_aside(self.snapshot, self.connection, plans, self.account) as sizes:
+            for done, plan in enumerate(plans):
+                progress(str(plan.name), done, len(plans))
+                table, scope = self._compare(plan, sizes[plan.name], basis, polled, fold)
+                tables.append(table)
+                scopes.add(scope)
         progress("", len(plans), len(plans))
         witnesses = witness_report(self.connection, self.account, self.now)
         report = ReconciliationReport(
@@ -148,20 +151,25 @@ class _Reconciliation:
         return value
 
     def _compare(
-        self, plan: Comparison, basis: Basis, polled: datetime | None, fold: str
+        self,
+        plan: Comparison,
+        counted: Future[tuple[int, int]],
+        basis: Basis,
+        polled: datetime | None,
+        fold: str,
     ) -> tuple[TableReport, Scope]:
         parameters = self._parameters()
         previous = basis.previous if plan.updated_at is not None else None
-        sizes = count_rows(self.connection, plan, parameters)
         carried = {"only_enerflo": 0, "only_crm": 0, "differing": 0}
         if previous is None:
             self._execute(odd_statement(plan), parameters)
         else:
-            carried |= self._find_wanted_odd(plan, previous, sizes)
+            carried |= self._find_wanted_odd(plan, previous, counted)
         self._store_differences(plan, parameters, wanted_only=previous is not None)
         odd = odd_counts(self.connection, plan)
         by_cause, by_field = by_cause_and_field(self.connection, plan, parameters)
         only_crm = odd["only_crm"] + carried["only_crm"]
+        sizes = counted.result()
         report = TableReport(
             table_name=str(plan.name),
             crm_table=full_name(plan.mapping),
@@ -189,7 +197,7 @@ class _Reconciliation:
         return {"account": self.account, "reconciliation_id": self.reconciliation_id, **causes}
 
     def _find_wanted_odd(
-        self, plan: Comparison, previous: Previous, sizes: tuple[int, int]
+        self, plan: Comparison, previous: Previous, counted: Future[tuple[int, int]]
     ) -> dict[str, int]:
         """Fill ``odd`` from what moved, take over what did not, and return the counts of the latter."""
         parameters = wanted_parameters(plan, previous, self.account, self._parameters())
@@ -200,7 +208,7 @@ class _Reconciliation:
         unmoved = {"only_enerflo": 0, "only_crm": 0}
         if can_carry(plan):
             unmoved = one_sided(self.connection, plan, parameters)
-        if not pairs_off(self.connection, plan, sizes, unmoved):
+        if not pairs_off(self.connection, plan, counted.result(), unmoved):
             self._execute(lost_statement(plan), parameters)
             self._execute(f"analyze {plan.lost}", {})
             self._execute(wanted_odd_statement(plan, keys=plan.lost, first=False), parameters)

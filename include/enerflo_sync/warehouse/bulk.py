@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -83,14 +83,17 @@ def stage(connection: sa.Connection, table: sa.Table, columns: Sequence[str], bl
     """
     name = f"stage_{table.name}"
     driver = driver_connection(connection)
+    optional = [
+        f"; alter table {name} alter column {column.name} drop not null"
+        for column in table.columns
+        if not column.nullable and column.name not in columns
+    ]
+    # All in one message to the server.
     driver.execute(
-        f"create temporary table if not exists {name}"
+        f"create temporary table if not exists {name}"  # noqa: S608 - names of the declared schema
         f" (like {table.fullname} including storage including compression) on commit delete rows"
+        f"; delete from {name}{''.join(optional)}"
     )
-    driver.execute(f"delete from {name}")  # noqa: S608 - a name of the declared schema
-    for column in table.columns:
-        if not column.nullable and column.name not in columns:
-            driver.execute(f"alter table {name} alter column {column.name} drop not null")
     send(connection, name, columns, block)
     return name
 
@@ -104,14 +107,17 @@ def send(connection: sa.Connection, table: str, columns: Sequence[str], block: B
             copy.write(block.data)
 
 
-def _send_new(connection: sa.Connection, table: sa.Table, columns: Sequence[str], block: Block) -> bool:
-    """COPY rows that are believed to be new straight into ``table``; the short way of a first load.
+def send_new(connection: sa.Connection, blocks: Iterable[tuple[sa.Table, Sequence[str], Block]]) -> bool:
+    """COPY rows that are believed to be new straight into their tables; the short way of a first load.
 
-    :return: False, with nothing written, where one of them was there after all.
+    :param blocks: each with its table and its columns.
+    :return: False, with nothing written, where one of the rows was there after all.
     """
     try:
         with connection.begin_nested():
-            send(connection, table.fullname, columns, block)
+            for table, columns, block in blocks:
+                if block.rows:
+                    send(connection, table.fullname, columns, block)
     except psycopg.errors.UniqueViolation:
         return False
     return True
@@ -122,8 +128,6 @@ def merge(
     table: sa.Table,
     columns: Sequence[str],
     block: Block,
-    *,
-    believed_new: bool = False,
     owner: Owner | None = None,
 ) -> Merged:
     """Insert the rows that are new and update those whose content differs; leave the others untouched.
@@ -133,11 +137,8 @@ def merge(
 
     :param columns: the staged columns, with every key column among them.
     :param block: rows in the order of ``columns``; each key at most once.
-    :param believed_new: none of them is likely to be there yet: try the short way first.
     :param owner: rows whose owner was observed later are left out: their answer is an old one.
     """
-    if believed_new and _send_new(connection, table, columns, block):
-        return Merged(inserted=block.rows)
     name = stage(connection, table, columns, block)
     result = driver_connection(connection).execute(merge_statement(table, columns, name, owner))
     inserted, updated = result.fetchone() or (0, 0)
@@ -180,17 +181,8 @@ def merge_statement(table: sa.Table, columns: Sequence[str], source: str, owner:
     """  # noqa: S608 - every name comes from the declared schema
 
 
-def append(
-    connection: sa.Connection,
-    table: sa.Table,
-    columns: Sequence[str],
-    block: Block,
-    *,
-    believed_new: bool = False,
-) -> int:
+def append(connection: sa.Connection, table: sa.Table, columns: Sequence[str], block: Block) -> int:
     """Add the rows of an append-only table whose key is not there yet; return how many were added."""
-    if believed_new and _send_new(connection, table, columns, block):
-        return block.rows
     name = stage(connection, table, columns, block)
     listed = ", ".join(columns)
     cursor = driver_connection(connection).execute(

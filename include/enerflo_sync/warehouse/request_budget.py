@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -52,12 +53,14 @@ _PREPARE = (
 )
 
 # FOR UPDATE SKIP LOCKED gives every process a slot of its own; the budget row is locked by its update, so
-# `remaining` is counted down one process after the other. Nothing is written unless both are granted.
+# `remaining` is counted down one process after the other. Nothing is written unless both are granted. Nobody
+# waits for the disk: what a power cut takes of the last second is few requests, and 429s would say so.
 _ACQUIRE = sa.text(
     """
     /* enerflo-sync request budget: acquire */
     with moment as materialized (
-        select coalesce(cast(:now as timestamptz), clock_timestamp()) as at
+        select coalesce(cast(:now as timestamptz), clock_timestamp()) as at,
+               set_config('synchronous_commit', 'off', true)
     ), free as (
         select s.slot
         from sync.request_slots s, moment m
@@ -76,13 +79,13 @@ _ACQUIRE = sa.text(
           and exists (select from free)
           and (b.blocked_until is null or b.blocked_until <= m.at)
           and (b.remaining is null or b.reset_at is null or b.reset_at <= m.at or b.remaining > 0)
-        returning m.at, b.remaining
+        returning m.at, b.remaining, b.limit_per_window
     )
     update sync.request_slots s
     set used_at = p.at
     from paid p
     where s.account = :account and s.key_fingerprint = :key and s.slot = (select f.slot from free f)
-    returning s.used_at, p.remaining is not null as steered
+    returning s.used_at, p.remaining, p.limit_per_window
     """
 )
 
@@ -150,6 +153,26 @@ class WaitReason(StrEnum):
     CONTENDED = "contended"
 
 
+@dataclass(frozen=True)
+class _Acquired:
+    """What a thread's last acquire found.
+
+    :param remaining: what should be left after this request; None where nobody is steered.
+    """
+
+    used_at: datetime | None
+    remaining: int | None
+    limit: int
+
+    def differs(self, limit: int | None, remaining: int | None) -> bool:
+        """Return whether the vendor's word on its limit, and on what is left of it, is news."""
+        if limit is not None and limit != self.limit:
+            return True
+        if remaining is None:
+            return False
+        return remaining * 2 <= self.limit if self.remaining is None else remaining != self.remaining
+
+
 class WarehouseRequestBudget:
     """At most ``limit`` requests in any ``window_seconds``, over all processes that use the key.
 
@@ -204,7 +227,7 @@ class WarehouseRequestBudget:
             with warehouse_errors("the request budget"), self._engine.connect() as connection:
                 row = connection.execute(_ACQUIRE, self._with_now()).one_or_none()
                 if row is not None:
-                    self._of_thread.sent_at, self._of_thread.steered = row.used_at, row.steered
+                    self._of_thread.acquired = _Acquired(*row)
                     return
                 waits = connection.execute(_WAITS, self._with_now()).mappings().one()
             reason, seconds = _longest(waits)
@@ -231,17 +254,16 @@ class WarehouseRequestBudget:
     ) -> None:
         """Take in what the answer to this thread's last acquired request said; see ``RequestBudget``.
 
-        Written only where it can change what others may send: on a 429, when the vendor's limit differs,
-        when less than half of the limit is left, or while the key is being steered.
+        Written only where it can change what others may send: on a 429, when the vendor's limit is another
+        than is known, when less than half of the limit is left, or, while the key is being steered, when
+        the vendor counts otherwise than we do.
 
         :raises RetriableError: the warehouse is away.
         """
-        sent_at: datetime | None = getattr(self._of_thread, "sent_at", None)
+        acquired: _Acquired = getattr(self._of_thread, "acquired", _Acquired(None, None, self._limit))
+        sent_at = acquired.used_at
         began = self._window_began(remaining, sent_at)
-        steered = getattr(self._of_thread, "steered", False)
-        matters = throttled or (limit is not None and limit != self._limit)
-        matters = matters or (remaining is not None and (steered or remaining * 2 <= self._limit))
-        if not matters:
+        if not throttled and not acquired.differs(limit, remaining):
             return
         reset_in = None if reset_at is None else (reset_at - self._clock.now()).total_seconds()
         pause = None
