@@ -41,7 +41,7 @@ update pg_temp.decided set outcome = 'keep', reason = 'the same once it is writt
 where outcome in ('to_crm', 'to_enerflo') and op = 'update' and after is not distinct from before
 """
 
-_PLANNED = f"""
+MAKE_PLANNED = f"""
 /* enerflo-sync plan: the changes in the order in which they are applied */
 create temporary table planned on commit drop as
 select row_number() over (
@@ -80,8 +80,8 @@ def make_plan(
                     connection, plan, account, config.hash(account), config.reconcile.lookback_minutes
                 )
         with snapshot.begin() as connection:
-            _decide(connection, plans, config, account, reconciliation_id, tick)
-            connection.exec_driver_sql(_PLANNED)
+            decide_all(connection, plans, config, account, reconciliation_id, tick)
+            connection.exec_driver_sql(MAKE_PLANNED)
             reasons = approval_reasons(connection, config, account)
             plan_hash = store_plan(
                 connection,
@@ -97,15 +97,18 @@ def make_plan(
         return read_plan(connection, account, plan_hash)
 
 
-def _decide(
+def decide_all(
     connection: sa.Connection,
     plans: Sequence[Comparison],
     config: SyncConfig,
     account: str,
-    reconciliation_id: str,
+    reconciliation_id: str | None,
     tick: Progress,
 ) -> None:
-    """Fill ``decided`` for all tables."""
+    """Fill ``decided`` for all tables, in the caller's transaction.
+
+    :param reconciliation_id: whose differing rows are looked at; all rows where None.
+    """
     now = connection.scalar(sa.text("select now()"))
     assert now is not None  # noqa: S101 - the server has a clock
     causes = cause_parameters(config.statuses, now, config.reconcile.in_flight_minutes)
@@ -120,6 +123,13 @@ def _decide(
     tick("", len(plans), len(plans))
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)
+    keep_not_switched_on(connection, plans, config, account)
+
+
+def keep_not_switched_on(
+    connection: sa.Connection, plans: Sequence[Comparison], config: SyncConfig, account: str
+) -> None:
+    """Leave alone in ``decided`` what the mode of its table does not allow to write."""
     for plan in plans:
         for outcome, modes in (("to_crm", {Mode.CRM}), ("to_enerflo", {Mode.ENERFLO})):
             mode = config.mode_of(account, plan.name)
