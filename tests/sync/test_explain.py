@@ -101,15 +101,14 @@ def test_the_whole_text_of_one_field(desk: Desk, install: int) -> None:
     edit(desk, install, status="On Hold")
     apply(desk)
     found = render_explanation(desk.workplace.explain("install", str(install), field="status"))
-    fixed = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "TIME", found.replace(str(install), "ID"))
+    fixed = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", found.replace(str(install), "ID"))
     fixed = re.sub(r"(apply|poll)-\w+-\w+", r"\1-RUN", re.sub(r"plan \w{12}", "plan HASH", fixed))
     fixed = " ".join(fixed.split())
     before = told(desk, install).steps[0].old_value
     assert fixed == (
-        "install ID Enerflo has it as ID. crm.installs has its row. The table's mode is both."
+        "install ID Enerflo has it as ID. crm.installs has its row, last changed at TIME. The table's mode is both."
         ' status Both sides say "On Hold".'
-        " Enerflo's value is known since TIME, when it was read back after a write (push:apply-RUN)."
-        " The CRM's row was last changed at TIME."
+        " Enerflo's value is known since TIME, when it was read back after a write, run apply-RUN."
         " They last agreed on this value at TIME: the value was written and read back."
         ' TIME: The CRM said "On Hold" (its row changed at TIME). Enerflo said'
         f' "{before}". The field takes the newest value, and only the CRM changed it since both agreed on'
@@ -123,7 +122,7 @@ def test_a_field_without_history_says_since_when_its_value_is_known(desk: Desk, 
     assert story.enerflo.evidence.observed_by == "poll"
     assert story.agreed.agreed_by == "comparison"
     said = text(desk, install, "panel_type")
-    assert "by poll (poll:poll-" in said
+    assert "by poll, run poll-" in said
     assert "the ledger has no row of it" in said
 
 
@@ -141,6 +140,40 @@ def test_the_loser_of_a_conflict_is_told(desk: Desk, install: int) -> None:
     assert "both sides had changed it since they agreed, and Enerflo's record was changed later" in text(
         desk, install, "status"
     )
+
+
+def test_the_evidence_is_the_version_that_first_held_the_value(desk: Desk, install: int) -> None:
+    desk.world.set_status(install, ON_HOLD)
+    first = desk.workplace.poll()
+    apply(desk)
+    desk.world.set_status(install, 2)
+    desk.workplace.poll()
+    desk.world.set_status(install, ON_HOLD)
+    milestone = desk.one(
+        "select min(milestone_id) from enerflo.milestones where install_id = :id", id=install
+    )
+    desk.world.set_milestone(install, milestone, {"due": desk.one("select now()")})
+    last = desk.workplace.poll()
+    desk.world.set_milestone(install, milestone, {"due": None})
+    desk.workplace.poll()
+    story = told(desk, install)
+    assert story.steps[0].evidence.reference == f"poll:{first.run_id}"
+    assert story.enerflo.evidence.reference == f"poll:{last.run_id}"
+
+
+def test_what_an_undo_left_apart_is_told_as_such(desk: Desk, install: int) -> None:
+    desk.world.set_status(install, ON_HOLD)
+    note = desk.world.add_note(install, "Undone.")
+    desk.workplace.poll()
+    undo = desk.workplace.undo(apply(desk))
+    desk.workplace.apply(undo.plan_hash, approved_by="Ann")
+    desk.plan()
+    assert [one.kind for one in told(desk, install).waiting] == [WaitingKind.LEFT_APART]
+    for key in (f"enerflo:{note}", f"enerflo-{note}"):
+        found = desk.workplace.explain("note", key)
+        assert (found.key, found.in_enerflo, found.crm_rows) == ({"note_id": f"enerflo-{note}"}, True, 0)
+        assert [one.kind for one in found.waiting] == [WaitingKind.LEFT_APART]
+        assert [step.op for step in found.steps] == ["delete"]
 
 
 def test_what_waits_is_told_of_a_plan_a_question_and_a_fresh_difference(desk: Desk, install: int) -> None:
@@ -257,7 +290,7 @@ def test_a_note_that_was_sent_is_told_as_created_there(desk: Desk, install: int)
     (step,) = story.steps
     assert (step.op, step.direction, step.said) == ("insert", "to_enerflo", "Call the customer.")
     said = text(desk, "n-1", table="note")
-    assert "Enerflo had no such record. One side lacked the record" in said
+    assert "Enerflo had no such record, so it is created there (create_in)." in said
     assert "Created in Enerflo and read back with" in said
     assert "Call the customer" not in said
 

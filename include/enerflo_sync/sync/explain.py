@@ -69,13 +69,14 @@ def explain(
     versions = read_versions(connection, record, account)
     every = read_steps(connection, record, account, versions, field)
     steps = [step for step in every if as_of is None or step.recorded_at <= as_of]
+    agreed = _agreed(connection, account, record, as_of)
     known = _Known(
         record=record,
         versions=versions,
         steps=steps,
         later=every[len(steps) :],
-        waiting=[] if as_of is not None else read_waiting(connection, config, account, record, every),
-        agreed=_agreed(connection, account, record, as_of),
+        waiting=[] if as_of is not None else read_waiting(connection, config, account, record, every, agreed),
+        agreed=agreed,
         witness=Witness(connection, record, account),
         as_of=as_of,
     )

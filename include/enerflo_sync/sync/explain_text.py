@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from enerflo_sync.reconcile.render.wording import count_of, utc, visible
+from enerflo_sync.reconcile.render.wording import count_of, visible
 from enerflo_sync.sync.explanation import (
     Agreement,
     Evidence,
@@ -84,7 +84,10 @@ def _whereabouts(explanation: Explanation) -> Iterator[str]:
         case 0:
             yield f"{explanation.crm_table} has no row of it."
         case 1:
-            yield f"{explanation.crm_table} has its row. The table's mode is {explanation.mode}."
+            sides = [story.crm for story in explanation.fields if story.crm is not None]
+            at = next((side.changed_at for side in sides if side.changed_at is not None), None)
+            changed = f", last changed at {_moment(at)}" if at is not None else ""
+            yield f"{explanation.crm_table} has its row{changed}. The table's mode is {explanation.mode}."
         case rows:
             yield (
                 f"{explanation.crm_table} has {count_of(rows, 'row')} of this key, of which one is shown:"
@@ -107,8 +110,6 @@ def _present(story: FieldStory) -> Iterator[str]:
         yield f"Enerflo {_side(mine)}. The CRM {_side(theirs)}."
     if mine.exists and mine.evidence is not None:
         yield f"Enerflo's value is known since {_evidence(mine.evidence)}."
-    if theirs.exists and theirs.changed_at is not None:
-        yield f"The CRM's row was last changed at {_moment(theirs.changed_at)}."
     yield _agreed(story.agreed, mine.value)
 
 
@@ -135,7 +136,7 @@ def _agreed(agreed: Agreement | None, present: Any) -> str:
 
 def _evidence(evidence: Evidence) -> str:
     at = _moment(evidence.observed_at)
-    source = f" ({visible(evidence.reference)})" if evidence.reference else ""
+    source = f", {_source(evidence.reference)}" if evidence.reference else ""
     match evidence.observed_by:
         case "webhook" if evidence.event and evidence.received_at:
             told = f"the webhook {evidence.event} of {_moment(evidence.received_at)}"
@@ -154,6 +155,12 @@ def _evidence(evidence: Evidence) -> str:
     return f"{text}; {'; '.join(others)}" if others else text
 
 
+def _source(reference: str) -> str:
+    """Return where to see it again: a run of ours by its id, anything else by its address."""
+    kind, _, rest = reference.partition(":")
+    return f"run {visible(rest)}" if kind in {"poll", "push", "replay"} else visible(reference)
+
+
 def _step(step: Step) -> str:
     parts = [_what_was_said(step), _why(step), _what_came_of_it(step)]
     return f"{_moment(step.recorded_at)}: {' '.join(part for part in parts if part)}"
@@ -167,7 +174,10 @@ def _what_was_said(step: Step) -> str:
     known = _known_by(step)
     match step.op:
         case "insert":
-            return f"{winner} said {_value(step.said)}{known}, and {other} had no such record."
+            return (
+                f"{winner} said {_value(step.said)}{known}, and {other} had no such record,"
+                " so it is created there (create_in)."
+            )
         case "delete":
             return f"{winner} has the record no longer{known}."
         case _:
@@ -189,11 +199,11 @@ def _known_by(step: Step) -> str:
 def _why(step: Step) -> str:
     words = step.rule_words
     match step.rule:
-        case "undo":
+        case "undo" | "create":
             return ""
         case "source_of_truth":
             return f"{words[0].upper()}{words[1:]} of this field."
-        case "create" | "delete" | "adopted" | "last_milestone":
+        case "delete" | "adopted" | "last_milestone":
             return f"{words[0].upper()}{words[1:]}."
     policy = _POLICIES.get(step.policy, f"The field's policy is {step.policy}")
     if step.rule == "only_side_moved":
@@ -251,6 +261,8 @@ def _waiting(one: Waiting) -> str:
             return f"Waiting for a person: {one.why}; see {item}."
         case WaitingKind.IN_FLIGHT:
             return f"The sides differ, and {one.why}: the next plan may settle it."
+        case WaitingKind.LEFT_APART:
+            return f"The sides differ on purpose: {one.why}."
         case WaitingKind.NOT_WRITTEN:
             return f"The last change was not written ({one.why}); the next plan decides anew."
         case _:
@@ -260,7 +272,7 @@ def _waiting(one: Waiting) -> str:
 def _value(value: Any) -> str:
     """Return a value as it stands in a sentence."""
     if value is None:
-        return "nothing"
+        return "no value"
     if isinstance(value, str):
         text = visible(value)
         cut = (
@@ -275,7 +287,7 @@ def _short(plan_hash: str | None) -> str:
 
 
 def _moment(moment: datetime) -> str:
-    return utc(moment)
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _wrapped(text: str) -> str:

@@ -30,6 +30,7 @@ class WaitingKind(StrEnum):
     QUARANTINED = "quarantined"
     IN_FLIGHT = "in_flight"
     NOT_WRITTEN = "not_written"
+    LEFT_APART = "left_apart"
     DIFFERENT = "different"
 
 

@@ -51,6 +51,13 @@ select key from sync.agreed
 where account = :account and table_name = :table and is_link and value = cast(:value as jsonb) limit 1
 """)
 
+_RECORD_OF_KEY = sa.text("""
+/* enerflo-sync explain: the record that a CRM row was */
+select enerflo_key from sync.plan_changes
+where account = :account and table_name = :table and key = cast(:key as jsonb) and enerflo_key is not null
+order by done_at desc nulls last limit 1
+""")
+
 _KNOWN = sa.text("""
 /* enerflo-sync explain: whether a key was ever heard of */
 select exists (select from sync.ledger where account = :account and table_name = :table
@@ -166,8 +173,7 @@ class _Search:
         names = self.comparison.mirror_key
         parts = self._parts(text, names)
         values = {f"k{n}": part for n, part in enumerate(parts, 1)}
-        condition = " and ".join(f"m.p{n} = %(k{n})s::bigint" for n, _ in enumerate(names, 1))
-        found = self._look("mirror", condition, values, "whole number")
+        found = self._look("mirror", self._of_record, values, "whole number")
         if self.comparison.mapping.joined_by_key or (found is not None and found.crm_rows):
             return found
         link = {"account": self.account, "table": str(self.comparison.name), "value": str(int(parts[0]))}
@@ -203,7 +209,17 @@ class _Search:
         values = {"account": self.account, "table": str(self.comparison.name), "keys": [json.dumps(key)]}
         if not self.connection.scalar(_KNOWN, values):
             return None
+        record = self.connection.scalar(_RECORD_OF_KEY, {**values, "key": json.dumps(key)})
+        if record is not None:
+            parts = {f"k{n}": str(record[name]) for n, name in enumerate(self.comparison.mirror_key, 1)}
+            found = self._look("mirror", self._of_record, parts)
+            if found is not None:
+                return FoundRecord(**{**found.__dict__, "keys": [key, *found.keys]})
         return FoundRecord(self.comparison, [key], None, None)
+
+    @property
+    def _of_record(self) -> str:
+        return " and ".join(f"m.p{n} = %(k{n})s::bigint" for n, _ in enumerate(self.comparison.mirror_key, 1))
 
     def _look(
         self, first: str, condition: str, values: Mapping[str, str], what: str | None = None

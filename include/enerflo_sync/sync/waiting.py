@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import MIRROR_TABLES
 from enerflo_sync.reconcile.render.cause_texts import CAUSES
 from enerflo_sync.reconcile.report import Cause
-from enerflo_sync.sync.explanation import Step, Waiting, WaitingKind
+from enerflo_sync.sync.explanation import Agreement, Step, Waiting, WaitingKind
 from enerflo_sync.sync.record import FoundRecord
 
 _PLANNED = sa.text("""
@@ -63,7 +63,12 @@ where d.account = :account and d.table_name = :table
 
 
 def read_waiting(
-    connection: sa.Connection, config: SyncConfig, account: str, record: FoundRecord, steps: Sequence[Step]
+    connection: sa.Connection,
+    config: SyncConfig,
+    account: str,
+    record: FoundRecord,
+    steps: Sequence[Step],
+    agreed: Mapping[str, Agreement],
 ) -> list[Waiting]:
     """Return everything about a record that waits now, in the order in which it will be met."""
     named = {"account": account, "table": str(record.comparison.name), "keys": record.key_texts}
@@ -75,7 +80,9 @@ def read_waiting(
     found += [_planned(row) for row in connection.execute(_PLANNED, named)]
     found += _not_written(record, steps)
     covered = {one.field for one in found}
-    return found + [one for one in _differing(connection, config, named, record) if one.field not in covered]
+    return found + [
+        one for one in _differing(connection, config, named, record, agreed) if one.field not in covered
+    ]
 
 
 def _quarantined(connection: sa.Connection, account: str, record: FoundRecord) -> Iterator[Waiting]:
@@ -129,13 +136,21 @@ def _not_written(record: FoundRecord, steps: Sequence[Step]) -> Iterator[Waiting
 
 
 def _differing(
-    connection: sa.Connection, config: SyncConfig, named: dict[str, Any], record: FoundRecord
+    connection: sa.Connection,
+    config: SyncConfig,
+    named: dict[str, Any],
+    record: FoundRecord,
+    agreed: Mapping[str, Agreement],
 ) -> Iterator[Waiting]:
     causes = {row.field: row for row in connection.execute(_CAUSES, named)}
     young = _is_young(connection, record, timedelta(minutes=config.reconcile.in_flight_minutes))
     one_sided = record.in_enerflo != bool(record.crm_rows) or record.crm_rows > 1
     fields = [None] if one_sided else [name for name, same in (record.equal or {}).items() if not same]
     for field in fields:
+        apart = _left_apart(record, field, agreed)
+        if apart is not None:
+            yield Waiting(kind=WaitingKind.LEFT_APART, field=field, why=apart)
+            continue
         if young:
             yield Waiting(
                 kind=WaitingKind.IN_FLIGHT,
@@ -155,6 +170,27 @@ def _differing(
             why=why,
             reference=None if row is None else row.reconciliation_id,
         )
+
+
+def _left_apart(record: FoundRecord, field: str | None, agreed: Mapping[str, Agreement]) -> str | None:
+    """Return why a difference stands on purpose: an undo or a write left it so, and neither side moved."""
+    mine, theirs = record.enerflo_values or {}, record.crm_values or {}
+    if field is None:
+        undone = {name: one for name, one in agreed.items() if one.agreed_by == "undo"}
+        one_left = mine if record.in_enerflo else theirs
+        same = all(one_left.get(name) == one.value for name, one in undone.items() if name in one_left)
+        return "an undo left the row on one side only, until that side moves" if undone and same else None
+    one = agreed.get(field)
+    if one is None or one.agreed_by == "comparison":
+        return None
+    if (one.value, one.crm_value) != (mine.get(field), theirs.get(field)):
+        return None
+    how = (
+        "an undo left them so"
+        if one.agreed_by == "undo"
+        else "they are as they were when it was last written"
+    )
+    return f"{how}, until a side moves"
 
 
 def _is_young(connection: sa.Connection, record: FoundRecord, delay: timedelta) -> bool:
