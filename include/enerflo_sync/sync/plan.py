@@ -6,7 +6,7 @@ What is applied later is what the plan says, or nothing: each change carries the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -40,6 +40,8 @@ _SAME = """
 update pg_temp.decided set outcome = 'keep', reason = 'the same once it is written'
 where outcome in ('to_crm', 'to_enerflo') and op = 'update' and after is not distinct from before
 """
+
+_UNLOCK = sa.text("select pg_advisory_unlock(hashtextextended(:name, 0))")
 
 MAKE_PLANNED = f"""
 /* enerflo-sync plan: the changes in the order in which they are applied */
@@ -159,5 +161,9 @@ def alone(engine: sa.Engine, account: str) -> Iterator[None]:
         try:
             yield
         finally:
-            # The lock goes with the session, which must not return to the pool with it.
+            # The server notices only later that a session is gone, and the next command may follow at once.
+            with suppress(sa.exc.DBAPIError):
+                connection.execute(_UNLOCK, {"name": f"enerflo-sync/{account}"})
+                connection.commit()
+            # Where that failed the lock goes with the session, which must not return to the pool with it.
             connection.invalidate()
