@@ -276,6 +276,24 @@ def test_a_note_that_was_sent_stays_at_enerflo_with_its_id(desk: Desk, install: 
     assert desk.one("select enerflo_note_id from crm.notes where note_id = 'n-1'") is not None
 
 
+def test_a_lead_that_was_changed_at_enerflo_goes_back(desk: Desk, install: int) -> None:
+    lead = desk.sql(
+        "select l.lead_id, l.enerflo_customer_id as id, c.city from crm.leads l join enerflo.customers c"
+        " on c.customer_id = l.enerflo_customer_id and c.integration_record_id = l.lead_id and c.city = l.city limit 1"
+    )[0]
+    desk.sql(
+        "update crm.leads set city = 'Provo', updated_at = now() where lead_id = :id", id=lead["lead_id"]
+    )
+    plan = desk.plan()
+    applied(desk, plan)
+    city = "select city from enerflo.customers where customer_id = :id"
+    assert desk.one(city, id=lead["id"]) == "Provo"
+    undone(desk, plan)
+    desk.workplace.poll()
+    assert desk.one(city, id=lead["id"]) == lead["city"]
+    assert desk.plan().change_count == 0
+
+
 def test_a_plan_of_which_nothing_was_applied_gives_an_empty_one(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
     plan = polled(desk)
