@@ -9,7 +9,7 @@ import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -46,9 +46,14 @@ from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
 from enerflo_sync.sync.decided_plan import approve_plan, reject_plan
+from enerflo_sync.sync.explain import explain
+from enerflo_sync.sync.explanation import Explanation, masked_explanation
 from enerflo_sync.sync.plan import make_plan
 from enerflo_sync.sync.plan_store import PlanReport, read_plan
+from enerflo_sync.sync.reveal import note_reveal
+from enerflo_sync.sync.undo import make_undo
 from enerflo_sync.sync.verify import Verification, verify_plan
+from enerflo_sync.sync.what_if import WhatIf, what_if
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
 from enerflo_sync.warehouse.migrate import require_migrated
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
@@ -371,6 +376,49 @@ class Workplace:
         with warehouse_errors("reject"), self.engine.begin() as connection:
             now = self.clock.now()
             return reject_plan(connection, self.account, plan_hash, who=by, reason=reason, now=now)
+
+    def undo(self, plan_hash: str) -> PlanReport:
+        """Make the plan that takes an applied one back (:func:`enerflo_sync.sync.undo.make_undo`)."""
+        require_migrated(self.engine)
+        return make_undo(self.engine, self.config, self.account, plan_hash)
+
+    def what_if(
+        self,
+        file: Path,
+        environ: Mapping[str, str],
+        *,
+        days: int = 30,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> WhatIf:
+        """Return what the configuration in ``file`` would do (:func:`enerflo_sync.sync.what_if.what_if`).
+
+        :param environ: fills the variables of ``file``.
+        """
+        new = load_config(file, environ)
+        require_migrated(self.engine)
+        return what_if(self.engine, self.config, new, self.account, days=days, progress=progress)
+
+    def explain(
+        self,
+        table: str,
+        key: str,
+        *,
+        field: str | None = None,
+        as_of: datetime | None = None,
+        reveal: bool = False,
+        by: str = "",
+    ) -> Explanation:
+        """Tell why a record is as it is (:func:`enerflo_sync.sync.explain.explain`), masked unless revealed.
+
+        :param reveal: give personal data unmasked, and note in ``sync.reveals`` that ``by`` asked for it.
+        """
+        require_migrated(self.engine)
+        with warehouse_errors("explain"), self.engine.begin() as connection:
+            found = explain(connection, self.config, self.account, table, key, field, as_of)
+            if not reveal:
+                return masked_explanation(found, self.config)
+            note_reveal(connection, self.account, f"{found.table}/{key.strip()}", by, self.clock.now())
+            return found
 
     def witnesses(self, *, days: int = DAYS) -> WitnessReport:
         """Return which changes of the last ``days`` days poll and webhooks saw; reads the warehouse only.

@@ -11,6 +11,7 @@ import typer
 from enerflo_sync.cli import (
     apply,
     doctor,
+    explain,
     ingest,
     migrate,
     plan,
@@ -18,6 +19,8 @@ from enerflo_sync.cli import (
     quarantine,
     receiver,
     reconcile,
+    undo,
+    what_if,
     witnesses,
 )
 from enerflo_sync.cli.output import Exit, errors, print_error
@@ -44,6 +47,9 @@ app.command("ingest")(ingest.command)
 app.command("reconcile")(reconcile.command)
 app.command("plan")(plan.command)
 app.command("apply")(apply.command)
+app.command("explain")(explain.command)
+app.command("undo")(undo.command)
+app.command("what-if")(what_if.command)
 app.command("witnesses")(witnesses.command)
 app.add_typer(receiver.app, name="receiver", help="Take webhook posts and drop them to storage.")
 app.add_typer(quarantine.app, name="quarantine")

@@ -90,7 +90,7 @@ def show_command(
 ) -> None:
     """Show everything about one item: what, when, from where, and its content with personal data masked."""
     workplace = open_workplace(account, os.environ)
-    detail = workplace.quarantine_item(item, reveal=reveal, by=_who(by))
+    detail = workplace.quarantine_item(item, reveal=reveal, by=who(by))
     if as_json:
         print_json({"account": account, **msgspec.to_builtins(detail)})
     else:
@@ -129,7 +129,7 @@ def replay_command(
             event=event,
             everything=everything,
             dry=not go,
-            by=_who(by),
+            by=who(by),
             progress=tick,
         )
     if as_json:
@@ -155,7 +155,7 @@ def dismiss_command(
     """
     workplace = open_workplace(account, os.environ)
     count = workplace.dismiss(
-        items=items or (), fingerprint=fingerprint, everything=everything, reason=reason, by=_who(by)
+        items=items or (), fingerprint=fingerprint, everything=everything, reason=reason, by=who(by)
     )
     if as_json:
         print_json({"account": account, "dismissed": count})
@@ -164,7 +164,7 @@ def dismiss_command(
     finish(Exit.DONE)
 
 
-def _who(by: str | None) -> str:
+def who(by: str | None) -> str:
     """Return the name that is kept with a decision: the given one, or that of the operating system's user."""
     if by is not None:
         return by

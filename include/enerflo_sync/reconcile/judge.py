@@ -125,15 +125,16 @@ def _record(plan: Comparison) -> str:
     return f"left join {plan.mirror} r on r.account = %(account)s and {key}"
 
 
+def once_agreed(plan: Comparison) -> str:
+    """Return the condition that a row ``a`` of ``sync.agreed`` is of a record ``o`` that the CRM lacks."""
+    key = difference_key(plan)
+    which = f"a.key = {key}" if plan.mapping.joined_by_key else "a.is_link and a.value = to_jsonb(o.j1)"
+    return f"a.account = %(account)s and a.table_name = {literal(plan.name)} and {which}"
+
+
 def _was_agreed(plan: Comparison) -> str:
     """Return the condition that the two sides once agreed on a record that only Enerflo has now."""
-    which = "a.key = " + difference_key(plan) if plan.mapping.joined_by_key else "a.is_link"
-    if not plan.mapping.joined_by_key:
-        which += " and a.value = to_jsonb(o.j1)"
-    return (
-        "(o.in_enerflo and not o.in_crm and exists (select from sync.agreed a where a.account = %(account)s"
-        f" and a.table_name = {literal(plan.name)} and {which}))"
-    )
+    return f"(o.in_enerflo and not o.in_crm and exists (select from sync.agreed a where {once_agreed(plan)}))"
 
 
 def _field(plan: Comparison, field: Field) -> str:

@@ -18,6 +18,7 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import looking_back, moved_statement
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
+from enerflo_sync.sync.undone import apart_statement
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
 
 
@@ -130,7 +131,10 @@ def agree_written(
     connection.exec_driver_sql(f"analyze {keys}")
     which = _WRITTEN.format(table=literal(comparison.name))
     connection.exec_driver_sql(_statement(comparison, keys, which, always="true"), values)
-    connection.exec_driver_sql(_FORGET, values)
+    if by is AgreedBy.UNDO:
+        connection.exec_driver_sql(apart_statement(comparison), values)
+    else:
+        connection.exec_driver_sql(_FORGET, values)
 
 
 def typed_key(comparison: Comparison, key: str, column: str) -> str:

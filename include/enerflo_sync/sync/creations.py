@@ -16,6 +16,7 @@ from enerflo_sync.reconcile.causes import cause_of
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm, judged
 from enerflo_sync.sync.adopt import adopted_table
+from enerflo_sync.sync.undone import CREATION_UNDONE, DELETION_UNDONE, creation_undone, deletion_undone
 
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
 CREATABLE = (TableName.LEADS, TableName.NOTES)
@@ -32,11 +33,13 @@ select case when o.reason is null then 'to_crm' else o.otherwise end, $table, co
 from (
   select o.*, k.new_key, $cause as cause, case
       when o.quarantined then 'its record stands in quarantine'
+      when $undone then '$creation_undone'
       when o.was_agreed then 'it was deleted from the CRM since both agreed'
       when o.voided then 'a voided install is not created'
       when not $may_create then 'the CRM''s rows are not created here (create_in)'
       when k.new_key is null then 'no key can be made for it (on_insert)' end as reason,
-    case when (o.voided or not $may_create) and not o.quarantined and not o.was_agreed then 'keep'
+    case when not o.quarantined and $undone then 'keep'
+      when (o.voided or not $may_create) and not o.quarantined and not o.was_agreed then 'keep'
       else 'review' end as otherwise
   from $judged
   cross join lateral (select $new_key as new_key) k
@@ -79,8 +82,10 @@ where o.reason is not null or coalesce(f.value, 'null') <> 'null'
 _DELETES = Template("""
 /* enerflo-sync plan $name: rows whose record Enerflo deleted */
 insert into pg_temp.decided ($columns, before)
-select $outcome, $table, o.key, o.enerflo_key, 'delete', null, null, null, 'enerflo', 'deleted_in_enerflo',
-       'delete', $reason, o.observed_at, o.observed_at, jsonb_build_object($row)
+select case when $undone then 'keep' else $outcome end, $table, o.key, o.enerflo_key, 'delete',
+       null, null, null, 'enerflo', 'deleted_in_enerflo', 'delete',
+       case when $undone then '$deletion_undone' else $reason end, o.observed_at, o.observed_at,
+       jsonb_build_object($row)
 from $judged where o.tombstone and o.in_crm and not o.quarantined
 """)
 
@@ -106,6 +111,8 @@ def decide_rows(
             common,
             new_key=_new_key(plan),
             not_adopted=known.format("d.p1 = o.p1"),
+            undone=creation_undone(plan),
+            creation_undone=CREATION_UNDONE,
             may_create=_yes(Side.CRM in plan.mapping.create_in),
             mirror=plan.mirror,
             on_record=" and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1)),
@@ -134,6 +141,8 @@ def decide_rows(
         _DELETES.substitute(
             common,
             outcome="'to_crm'" if may_delete else "'keep'",
+            undone=deletion_undone(plan),
+            deletion_undone=DELETION_UNDONE,
             reason="null" if may_delete else "'the CRM''s rows are not deleted here (delete_in)'",
             row=", ".join(f"{literal(field.name)}, {field.crm.shown}" for field in plan.fields),
         ),

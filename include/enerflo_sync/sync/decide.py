@@ -87,13 +87,14 @@ from $twice d
 """)
 
 
-def prepare(connection: sa.Connection, plan: Comparison, reconciliation_id: str, account: str) -> None:
+def prepare(connection: sa.Connection, plan: Comparison, reconciliation_id: str | None, account: str) -> None:
     """Fill the table's ``odd`` with the rows that differed in a reconciliation, as they are now.
 
-    A table that is not reconciled is compared whole.
+    A table that is not reconciled is compared whole, and all are where no reconciliation is named.
     """
     values: dict[str, Any] = {"account": account, "previous": reconciliation_id}
-    if plan.mapping.reconcile:
+    by_reconciliation = plan.mapping.reconcile and reconciliation_id is not None
+    if by_reconciliation:
         keys = _KEYS.substitute(
             name=plan.name,
             wanted=plan.wanted,
@@ -110,7 +111,7 @@ def prepare(connection: sa.Connection, plan: Comparison, reconciliation_id: str,
         connection.exec_driver_sql(odd_statement(plan), values)
     connection.exec_driver_sql(f"analyze {plan.odd}")
     if not plan.unique:
-        twice = twice_statement(plan, wanted_only=plan.mapping.reconcile)
+        twice = twice_statement(plan, wanted_only=by_reconciliation)
         connection.exec_driver_sql(twice, values)
         connection.exec_driver_sql(
             _TWICE.substitute(

@@ -6,7 +6,7 @@ What is applied later is what the plan says, or nothing: each change carries the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -41,7 +41,9 @@ update pg_temp.decided set outcome = 'keep', reason = 'the same once it is writt
 where outcome in ('to_crm', 'to_enerflo') and op = 'update' and after is not distinct from before
 """
 
-_PLANNED = f"""
+_UNLOCK = sa.text("select pg_advisory_unlock(hashtextextended(:name, 0))")
+
+MAKE_PLANNED = f"""
 /* enerflo-sync plan: the changes in the order in which they are applied */
 create temporary table planned on commit drop as
 select row_number() over (
@@ -80,8 +82,8 @@ def make_plan(
                     connection, plan, account, config.hash(account), config.reconcile.lookback_minutes
                 )
         with snapshot.begin() as connection:
-            _decide(connection, plans, config, account, reconciliation_id, tick)
-            connection.exec_driver_sql(_PLANNED)
+            decide_all(connection, plans, config, account, reconciliation_id, tick)
+            connection.exec_driver_sql(MAKE_PLANNED)
             reasons = approval_reasons(connection, config, account)
             plan_hash = store_plan(
                 connection,
@@ -97,15 +99,18 @@ def make_plan(
         return read_plan(connection, account, plan_hash)
 
 
-def _decide(
+def decide_all(
     connection: sa.Connection,
     plans: Sequence[Comparison],
     config: SyncConfig,
     account: str,
-    reconciliation_id: str,
+    reconciliation_id: str | None,
     tick: Progress,
 ) -> None:
-    """Fill ``decided`` for all tables."""
+    """Fill ``decided`` for all tables, in the caller's transaction.
+
+    :param reconciliation_id: whose differing rows are looked at; all rows where None.
+    """
     now = connection.scalar(sa.text("select now()"))
     assert now is not None  # noqa: S101 - the server has a clock
     causes = cause_parameters(config.statuses, now, config.reconcile.in_flight_minutes)
@@ -120,6 +125,13 @@ def _decide(
     tick("", len(plans), len(plans))
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)
+    keep_not_switched_on(connection, plans, config, account)
+
+
+def keep_not_switched_on(
+    connection: sa.Connection, plans: Sequence[Comparison], config: SyncConfig, account: str
+) -> None:
+    """Leave alone in ``decided`` what the mode of its table does not allow to write."""
     for plan in plans:
         for outcome, modes in (("to_crm", {Mode.CRM}), ("to_enerflo", {Mode.ENERFLO})):
             mode = config.mode_of(account, plan.name)
@@ -149,5 +161,9 @@ def alone(engine: sa.Engine, account: str) -> Iterator[None]:
         try:
             yield
         finally:
-            # The lock goes with the session, which must not return to the pool with it.
+            # The server notices only later that a session is gone, and the next command may follow at once.
+            with suppress(sa.exc.DBAPIError):
+                connection.execute(_UNLOCK, {"name": f"enerflo-sync/{account}"})
+                connection.commit()
+            # Where that failed the lock goes with the session, which must not return to the pool with it.
             connection.invalidate()

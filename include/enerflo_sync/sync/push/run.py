@@ -205,4 +205,5 @@ class PushRun:
         for table, positions in by_table.items():
             comparison = self.comparisons[TableName(table)]
             plan_hash = self.applying.plan_hash
-            agree_written(self.connection, comparison, self.account, plan_hash, positions, AgreedBy.PUSH)
+            by = AgreedBy.UNDO if changes[0].rule == AgreedBy.UNDO else AgreedBy.PUSH
+            agree_written(self.connection, comparison, self.account, plan_hash, positions, by)

@@ -1,0 +1,77 @@
+"""``enerflo-sync explain``: why one record, or one field of it, is as it is."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+import typer
+
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.cli.quarantine import By, who
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs import open_workplace
+from enerflo_sync.sync.explain_text import record_sentences, render_explanation, story_sentences
+
+_TIME = "2026-03-02T14:05:00Z"
+
+
+def command(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="install, lead, note, milestone or change-order.")
+    ],
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY",
+            help="The CRM's key, its parts joined by / (milestone 4400003/12); or enerflo:ID; or an install's"
+            " deal uuid.",
+        ),
+    ],
+    account: Account = "default",
+    field: Annotated[
+        str | None,
+        typer.Option("--field", metavar="F", help="Only this CRM column; all mapped ones if absent."),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of", metavar="TIME", help=f"As it was known then, as in {_TIME}; UTC if it has no zone."
+        ),
+    ] = None,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show personal data, too; who did so is kept in sync.reveals.")
+    ] = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Tell why a record's fields have their values: who said what, when, by which evidence, and what decided.
+
+    Each field: what both sides say, since when they agree, every decision in the order of time with its
+    rule, run, plan and who approved it, and what waits. Reads the warehouse only. Personal data is masked.
+    """
+    workplace = open_workplace(account, os.environ)
+    found = workplace.explain(
+        table, key, field=field, as_of=_moment(as_of), reveal=reveal, by=who(by) if reveal else ""
+    )
+    if as_json:
+        sentences = {story.field: story_sentences(story) for story in found.fields}
+        told = {"record": record_sentences(found), "fields": sentences}
+        print_json({**msgspec.to_builtins(found), "sentences": told})
+    else:
+        console.print(render_explanation(found), markup=False, end="")
+    finish(Exit.DONE)
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ConfigurationError(
+            f"{text[:40]!r} is no time.", where="--as-of", next_step=f"Write it as {_TIME}."
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,40 @@
+"""``enerflo-sync undo``: make the plan that takes an applied plan back."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish
+from enerflo_sync.cli.plan import PlanFormat, print_plan
+from enerflo_sync.jobs import open_workplace
+
+
+def command(
+    plan_hash: Annotated[
+        str,
+        typer.Argument(metavar="PLAN_HASH", help="The applied plan, or the first eight characters of it."),
+    ],
+    account: Account = "default",
+    as_json: Json = False,
+) -> None:
+    """Make the plan that takes back what an applied plan wrote. Nothing is written: apply it as any other.
+
+    Each value goes back to what it was, a row that was created is deleted, one that was deleted is restored.
+    Left to you, with the reason: what moved since, and notes and leads that were sent to Enerflo, which takes
+    none back. Exit code 1 while the new plan waits for an approval or leaves something to you.
+    """
+    workplace = open_workplace(account, os.environ)
+    plan = workplace.undo(plan_hash)
+    if not as_json:
+        undone = (plan.stands_on or "")[:12]
+        does = (
+            f"This plan takes plan {undone} back."
+            if plan.change_count
+            else f"Nothing of plan {undone} is taken back."
+        )
+        console.print(does, markup=False)
+    print_plan(workplace, plan, PlanFormat.JSON if as_json else PlanFormat.TEXT, None)
+    finish(Exit.NEEDS_A_PERSON if plan.waits_for_approval or plan.undecided else Exit.DONE)

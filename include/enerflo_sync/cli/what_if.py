@@ -1,0 +1,40 @@
+"""``enerflo-sync what-if``: what another mapping would do, without doing it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json, progress_bars
+from enerflo_sync.jobs import open_workplace
+from enerflo_sync.sync.what_if_text import render_what_if
+
+
+def command(
+    file: Annotated[
+        Path, typer.Argument(metavar="NEW.yaml", help="Another sync.yaml: a copy of yours with your changes.")
+    ],
+    account: Account = "default",
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=3650, help="Decisions of so many days are made again.")
+    ] = 30,
+    as_json: Json = False,
+) -> None:
+    """Show what another mapping would do: the plan of now, and the decisions of the last days, made by it.
+
+    First the changes that only one of the two mappings would plan at this moment, or both with another value
+    or direction; then the past decisions that would have been made otherwise, from the facts that the ledger
+    keeps. Writes nothing and calls nobody. Personal data is masked. Exit code 0, whatever differs.
+    """
+    workplace = open_workplace(account, os.environ)
+    with progress_bars() as tick:
+        report = workplace.what_if(file, os.environ, days=days, progress=tick)
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        console.print(render_what_if(report), markup=False, end="")
+    finish(Exit.DONE)

@@ -1,0 +1,241 @@
+"""Why a record's fields have their values, as one typed object: told as text, as JSON and on a page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.reconcile.store import personal_data_classes
+
+
+class KnownFrom(StrEnum):
+    """How a side's value is known: it stands there now, a version of its time said so, or the ledger."""
+
+    PRESENT = "present"
+    VERSION = "version"
+    LEDGER = "ledger"
+
+
+class WaitingKind(StrEnum):
+    """What keeps a field or a record from being settled."""
+
+    PLANNED = "planned"
+    UNDECIDED = "undecided"
+    QUARANTINED = "quarantined"
+    IN_FLIGHT = "in_flight"
+    NOT_WRITTEN = "not_written"
+    LEFT_APART = "left_apart"
+    DIFFERENT = "different"
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """By what a value of Enerflo is known.
+
+    :param observed_by: poll, webhook, backfill or push; None where only the time is known.
+    :param observed_at: when the content was first seen.
+    :param reference: what to look up to see it again: ``poll:<run id>``, a file's URI.
+    :param event: the webhook event that told it, with its id and the time of its arrival.
+    :param poll_seen_at: when the poll saw the same change.
+    :param webhook_seen_at: when a webhook told the same change.
+    """
+
+    observed_by: str | None
+    observed_at: datetime
+    reference: str | None = None
+    event: str | None = None
+    event_id: str | None = None
+    received_at: datetime | None = None
+    poll_seen_at: datetime | None = None
+    webhook_seen_at: datetime | None = None
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """What one side says.
+
+    :param exists: whether it has the record at all.
+    :param changed_at: when its row last changed, by its own word.
+    :param evidence: of Enerflo's side only.
+    """
+
+    exists: bool
+    value: Any = None
+    changed_at: datetime | None = None
+    evidence: Evidence | None = None
+    known_from: KnownFrom = KnownFrom.PRESENT
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """The pair of values on which both sides last agreed.
+
+    :param agreed_by: comparison (found equal), push (written and read back) or undo (left apart on purpose).
+    """
+
+    value: Any
+    crm_value: Any
+    agreed_at: datetime
+    agreed_by: str
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the ledger: what was decided about a field, and what came of it.
+
+    :param said: the winning side's own value; ``new_value`` is the same in the other side's words.
+    :param old_value: what the other side said: the value that lost.
+    :param rule_words: what the rule says.
+    :param agreed_at: when both sides had last agreed; None where they never had.
+    :param evidence: by what Enerflo's value was known, where that is Enerflo's.
+    :param plan_kind: sync, or undo; ``undoes`` is then the plan that was taken back.
+    """
+
+    ledger_id: int
+    op: str
+    field: str | None
+    direction: str
+    said: Any
+    old_value: Any
+    new_value: Any
+    policy: str
+    rule: str
+    rule_words: str
+    cause: str
+    facts: Sequence[str]
+    agreed_at: datetime | None
+    changed_at: datetime | None
+    observed_at: datetime | None
+    recorded_at: datetime
+    evidence: Evidence | None
+    confirmed_by: str | None
+    decision: str
+    reason: str | None
+    run_id: str
+    plan_hash: str
+    plan_kind: str
+    undoes: str | None
+    decided_by: str
+    decided_at: datetime | None
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that waits: for an approval, a person, the other side, or the next plan.
+
+    :param reference: the plan, the quarantine item or the reconciliation that it stands in.
+    :param why: in words that hold no value.
+    """
+
+    kind: WaitingKind
+    field: str | None
+    why: str
+    reference: str | None = None
+    before: Any = None
+    after: Any = None
+    direction: str | None = None
+    until: datetime | None = None
+
+
+class FieldStory(msgspec.Struct, frozen=True, kw_only=True):
+    """One field: what both sides say, since when they agree, how it came about, what waits.
+
+    :param enerflo_column: the mirror's column; None for a column that the mapping does not compare.
+    :param policy: the field's source of truth; None as above.
+    :param same: whether the two values are equal as declared; None where a side lacks the record, and of
+        the past.
+    """
+
+    field: str
+    enerflo_column: str | None
+    policy: str | None
+    enerflo: Side | None
+    crm: Side | None
+    same: bool | None
+    agreed: Agreement | None
+    steps: Sequence[Step]
+    waiting: Sequence[Waiting]
+    masked: bool = False
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of why one record is as it is.
+
+    :param table: as the command names it, in the singular.
+    :param enerflo_key: the mirror's key; None where Enerflo has no such record.
+    :param in_enerflo: whether Enerflo has it, ``deleted_at`` since when not any more.
+    :param crm_rows: how many rows of the CRM have the key.
+    :param as_of: None for the present.
+    :param steps: what was decided about the row as a whole.
+    """
+
+    account: str
+    table: str
+    table_name: str
+    crm_table: str
+    key: Mapping[str, Any]
+    enerflo_key: Mapping[str, Any] | None
+    mode: str
+    as_of: datetime | None
+    in_enerflo: bool
+    deleted_at: datetime | None
+    crm_rows: int
+    fields: Sequence[FieldStory]
+    steps: Sequence[Step]
+    waiting: Sequence[Waiting]
+    masked: bool = False
+
+
+def masked_explanation(explanation: Explanation, config: SyncConfig) -> Explanation:
+    """Return the same with every value masked by its field's class of personal data.
+
+    A column that the mapping does not compare is masked as free text, unless it is part of a key.
+    """
+    classes = personal_data_classes(config, explanation.account)
+    mapping = config.tables_for(explanation.account)[explanation.table_name]
+    ids = {*mapping.key_columns, *mapping.join_columns}
+
+    def kind_of(field: str | None) -> PersonalData:
+        if field is None or (field in ids and (explanation.table_name, field) not in classes):
+            return PersonalData.NONE
+        return classes.get((explanation.table_name, field), PersonalData.FREE_TEXT)
+
+    def hide(field: str | None, value: Any) -> Any:
+        if field is None and isinstance(value, dict):
+            return {name: mask(one, kind_of(name)) for name, one in value.items()}
+        return mask(value, kind_of(field))
+
+    def hidden_step(step: Step) -> Step:
+        values = {name: hide(step.field, getattr(step, name)) for name in ("said", "old_value", "new_value")}
+        return msgspec.structs.replace(step, **values)
+
+    def hidden_waiting(one: Waiting) -> Waiting:
+        values = {name: hide(one.field, getattr(one, name)) for name in ("before", "after")}
+        return msgspec.structs.replace(one, **values)
+
+    def hidden_side(field: str, side: Side | None) -> Side | None:
+        return None if side is None else msgspec.structs.replace(side, value=hide(field, side.value))
+
+    def hidden(story: FieldStory) -> FieldStory:
+        agreed = story.agreed
+        if agreed is not None:
+            values = {name: hide(story.field, getattr(agreed, name)) for name in ("value", "crm_value")}
+            agreed = msgspec.structs.replace(agreed, **values)
+        return msgspec.structs.replace(
+            story,
+            enerflo=hidden_side(story.field, story.enerflo),
+            crm=hidden_side(story.field, story.crm),
+            agreed=agreed,
+            steps=[hidden_step(step) for step in story.steps],
+            waiting=[hidden_waiting(one) for one in story.waiting],
+            masked=kind_of(story.field) is not PersonalData.NONE,
+        )
+
+    return msgspec.structs.replace(
+        explanation,
+        fields=[hidden(story) for story in explanation.fields],
+        steps=[hidden_step(step) for step in explanation.steps],
+        waiting=[hidden_waiting(one) for one in explanation.waiting],
+        masked=True,
+    )

@@ -1,0 +1,306 @@
+"""One record by the name that a person gives it: where it is on both sides, and what both say now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from string import Template
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
+from enerflo_sync.crm.names import literal
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.odd import crm_side, mirror_side
+
+# As the command names a table.
+SINGULAR: Mapping[str, TableName] = {
+    "install": TableName.INSTALLS,
+    "lead": TableName.LEADS,
+    "note": TableName.NOTES,
+    "milestone": TableName.MILESTONES,
+    "change-order": TableName.CHANGE_ORDERS,
+}
+_BY_ENERFLO_ID = "enerflo:"
+
+# Both sides of one record, the one by which it is looked for first.
+_RECORD = Template("""
+/* enerflo-sync explain: one record of $name on both sides */
+select count(*) over () as rows, o.*, to_jsonb(array[$mine]::jsonb[]) as mine,
+       to_jsonb(array[$theirs]::jsonb[]) as theirs, to_jsonb(array[$equal]) as equal,
+       $crm_key as crm_key, $join_key as join_key, $enerflo_key as enerflo_key
+from (
+  select m.*, c.here as crm_here, c.changed_at, $crm_columns from $sides
+) o where o.here or o.crm_here limit 1
+""")
+
+_OBSERVED = Template("""
+/* enerflo-sync explain: who saw a record of $name */
+select observed_by from $mirror e where e.account = %(account)s and $on
+""")
+
+# A row that no side has any more is known by the id that it named.
+_KEY_BY_LINK = sa.text("""
+/* enerflo-sync explain: the CRM row that named a record */
+select key from sync.agreed
+where account = :account and table_name = :table and is_link and value = cast(:value as jsonb) limit 1
+""")
+
+_RECORD_OF_KEY = sa.text("""
+/* enerflo-sync explain: the record that a CRM row was */
+select enerflo_key from sync.plan_changes
+where account = :account and table_name = :table and key = cast(:key as jsonb) and enerflo_key is not null
+order by done_at desc nulls last limit 1
+""")
+
+_KNOWN = sa.text("""
+/* enerflo-sync explain: whether a key was ever heard of */
+select exists (select from sync.ledger where account = :account and table_name = :table
+               and key = any(cast(cast(:keys as text[]) as jsonb[])))
+    or exists (select from sync.agreed where account = :account and table_name = :table
+               and key = any(cast(cast(:keys as text[]) as jsonb[])))
+""")
+
+
+@dataclass(frozen=True)
+class FoundRecord:
+    """One record. Values are JSON, by the CRM column's name.
+
+    :param keys: the keys under which plans and ledger know it; the CRM row's first.
+    :param install: the install that it is or belongs to.
+    """
+
+    comparison: Comparison
+    keys: Sequence[Mapping[str, Any]]
+    enerflo_key: Mapping[str, Any] | None
+    install: int | None
+    crm_rows: int = 0
+    in_enerflo: bool = False
+    deleted: bool = False
+    enerflo_values: Mapping[str, Any] | None = None
+    crm_values: Mapping[str, Any] | None = None
+    equal: Mapping[str, bool] | None = None
+    observed_at: datetime | None = None
+    observed_by: str | None = None
+    changed_at: datetime | None = None
+
+    @property
+    def key_texts(self) -> list[str]:
+        """Return the keys as JSON texts, for a statement."""
+        return [json.dumps(key) for key in self.keys]
+
+
+def table_of(name: str) -> TableName:
+    """Return the table that a person names in the singular.
+
+    :raises ConfigurationError: there is none of that name.
+    """
+    wanted = name.strip().lower().replace("_", "-")
+    if wanted not in SINGULAR:
+        raise ConfigurationError(
+            f"there is no table {name!r}.", where="TABLE", next_step=f"Choose one of {', '.join(SINGULAR)}."
+        )
+    return SINGULAR[wanted]
+
+
+def find_record(
+    connection: sa.Connection, comparison: Comparison, account: str, singular: str, text: str
+) -> FoundRecord:
+    """Return the record that ``text`` names, in the caller's transaction.
+
+    :param text: the CRM key's values joined by ``/``; or ``enerflo:`` and the mirror key's values; or an
+        install's deal uuid.
+    :raises ConfigurationError: neither side has it, and nothing was ever recorded of it.
+    """
+    search = _Search(connection, comparison, account, f"{singular} {text.strip()}")
+    text = text.strip()
+    if comparison.is_installs and _is_uuid(text):
+        text = search.by_deal(text)
+    if text.startswith(_BY_ENERFLO_ID):
+        found = search.by_record(text.removeprefix(_BY_ENERFLO_ID))
+    else:
+        found = search.by_key(text)
+    if found is None:
+        raise search.unknown()
+    return found
+
+
+@dataclass(frozen=True)
+class _Search:
+    connection: sa.Connection
+    comparison: Comparison
+    account: str
+    where: str
+
+    def unknown(self) -> ConfigurationError:
+        key = "/".join(self.comparison.mapping.key_columns)
+        return ConfigurationError(
+            "neither side has such a record, and nothing was ever recorded of it.",
+            where=f"{self.where}, account {self.account}",
+            next_step=f"Give the CRM's {key}, or {_BY_ENERFLO_ID}ID; run enerflo-sync poll if it is new.",
+        )
+
+    def by_deal(self, deal_id: str) -> str:
+        query = sa.text(
+            "select install_id from enerflo.installs where account = :account and deal_id = :deal"
+        )
+        found = self.connection.scalar(query, {"account": self.account, "deal": deal_id})
+        if found is None:
+            raise self.unknown()
+        return f"{_BY_ENERFLO_ID}{found}"
+
+    def by_key(self, text: str) -> FoundRecord | None:
+        columns = self.comparison.mapping.key_columns
+        parts = self._parts(text, columns)
+        condition = " and ".join(
+            f"c.k{n} = %(k{n})s::{self._crm_type(name)}" for n, name in enumerate(columns, 1)
+        )
+        values = {f"k{n}": part for n, part in enumerate(parts, 1)}
+        found = self._look("crm", condition, values)
+        if found is None and self.comparison.mapping.joined_by_key:
+            condition = " and ".join(
+                f"m.j{n} = %(k{n})s::{join.type}" for n, join in enumerate(self.comparison.joins, 1)
+            )
+            found = self._look("mirror", condition, values)
+        return found or self._remembered(self._typed_key(columns, values))
+
+    def by_record(self, text: str) -> FoundRecord | None:
+        names = self.comparison.mirror_key
+        parts = self._parts(text, names)
+        values = {f"k{n}": part for n, part in enumerate(parts, 1)}
+        found = self._look("mirror", self._of_record, values, "whole number")
+        if self.comparison.mapping.joined_by_key or (found is not None and found.crm_rows):
+            return found
+        link = {"account": self.account, "table": str(self.comparison.name), "value": str(int(parts[0]))}
+        key = self.connection.scalar(_KEY_BY_LINK, link)
+        if key is None or found is None:
+            return found if key is None else self._remembered(key)
+        return FoundRecord(**{**found.__dict__, "keys": [key, *found.keys]})
+
+    def _parts(self, text: str, names: Sequence[str]) -> list[str]:
+        parts = text.rsplit("/", len(names) - 1) if len(names) > 1 else [text]
+        if len(parts) != len(names) or not all(part.strip() for part in parts):
+            raise ConfigurationError(
+                f"the key has {len(names)} parts ({'/'.join(names)}).",
+                where=self.where,
+                next_step="Give all of them, joined by /.",
+            )
+        return [part.strip() for part in parts]
+
+    def _crm_type(self, column: str) -> str:
+        return self.comparison.live.columns[column].type.replace("%", "%%")
+
+    def _typed_key(self, columns: Sequence[str], values: Mapping[str, str]) -> Mapping[str, Any]:
+        pairs = ", ".join(
+            f"{literal(name)}, %(k{n})s::{self._crm_type(name)}" for n, name in enumerate(columns, 1)
+        )
+        key: Mapping[str, Any] = self.connection.exec_driver_sql(
+            f"select jsonb_build_object({pairs})", dict(values)
+        ).scalar_one()
+        return key
+
+    def _remembered(self, key: Mapping[str, Any]) -> FoundRecord | None:
+        """Return a record that neither side has, if it was ever heard of."""
+        values = {"account": self.account, "table": str(self.comparison.name), "keys": [json.dumps(key)]}
+        if not self.connection.scalar(_KNOWN, values):
+            return None
+        record = self.connection.scalar(_RECORD_OF_KEY, {**values, "key": json.dumps(key)})
+        if record is not None:
+            parts = {f"k{n}": str(record[name]) for n, name in enumerate(self.comparison.mirror_key, 1)}
+            found = self._look("mirror", self._of_record, parts)
+            if found is not None:
+                return FoundRecord(**{**found.__dict__, "keys": [key, *found.keys]})
+        return FoundRecord(self.comparison, [key], None, None)
+
+    @property
+    def _of_record(self) -> str:
+        return " and ".join(f"m.p{n} = %(k{n})s::bigint" for n, _ in enumerate(self.comparison.mirror_key, 1))
+
+    def _look(
+        self, first: str, condition: str, values: Mapping[str, str], what: str | None = None
+    ) -> FoundRecord | None:
+        plan = self.comparison
+        crm, mirror = f"({crm_side(plan)}) c", f"({mirror_side(plan)}) m"
+        if first == "crm":
+            sides = f"(select * from {crm} where {condition}) c left join {mirror} on {plan.on('m', 'c')}"  # noqa: S608
+        else:
+            sides = f"(select * from {mirror} where {condition}) m left join {crm} on {plan.on('m', 'c')}"  # noqa: S608
+        statement = _record_statement(plan, sides)
+        try:
+            with self.connection.begin_nested():
+                rows = self.connection.exec_driver_sql(statement, {**values, "account": self.account})
+                row = rows.mappings().first()
+        except sa.exc.DataError:
+            types = "/".join(plan.live.columns[name].type for name in plan.mapping.key_columns)
+            raise ConfigurationError(
+                f"the key is no {what or types}.", where=self.where, next_step="Write it as the table has it."
+            ) from None
+        return None if row is None else self._found(row)
+
+    def _found(self, row: sa.RowMapping) -> FoundRecord:
+        in_crm, known = bool(row["crm_here"]), row["here"] is not None
+        keys = [row["crm_key"]] if in_crm else []
+        if known and row["join_key"] not in keys:
+            keys.append(row["join_key"])
+        lives = bool(row["lives"])
+        names = [field.name for field in self.comparison.fields]
+        return FoundRecord(
+            comparison=self.comparison,
+            keys=keys,
+            enerflo_key=row["enerflo_key"] if known else None,
+            install=row["owner"],
+            crm_rows=row["rows"] if in_crm else 0,
+            in_enerflo=lives,
+            deleted=known and not lives,
+            enerflo_values=dict(zip(names, row["mine"], strict=True)) if known else None,
+            crm_values=dict(zip(names, row["theirs"], strict=True)) if in_crm else None,
+            equal=dict(zip(names, row["equal"], strict=True)) if lives and in_crm else None,
+            observed_at=row["observed_at"],
+            observed_by=self._observed_by(row["enerflo_key"]) if known else None,
+            changed_at=row["changed_at"],
+        )
+
+    def _observed_by(self, key: Mapping[str, Any]) -> str | None:
+        plan = self.comparison
+        statement = _OBSERVED.substitute(
+            name=plan.name,
+            mirror=f"enerflo.{MIRROR_TABLES[plan.name]}",
+            on=" and ".join(f"e.{name} = %({name})s" for name in plan.mirror_key),
+        )
+        found: str | None = self.connection.exec_driver_sql(
+            statement, {**key, "account": self.account}
+        ).scalar()
+        return found
+
+
+def _record_statement(plan: Comparison, sides: str) -> str:
+    keys = list(enumerate(plan.mapping.key_columns, 1))
+    fields = plan.fields
+    return _RECORD.substitute(
+        name=plan.name,
+        mine=", ".join(field.enerflo.shown for field in fields),
+        theirs=", ".join(field.crm.shown for field in fields),
+        equal=", ".join(field.equal for field in fields),
+        crm_key=f"jsonb_build_object({', '.join(f'{literal(name)}, o.k{n}' for n, name in keys)})",
+        join_key="jsonb_build_object({})".format(
+            ", ".join(f"{literal(join.crm_name)}, o.j{n}" for n, join in enumerate(plan.joins, 1))
+        ),
+        enerflo_key="jsonb_build_object({})".format(
+            ", ".join(f"{literal(name)}, o.p{n}" for n, name in enumerate(plan.mirror_key, 1))
+        ),
+        crm_columns=", ".join([*(f"c.k{n}" for n, _ in keys), *(f"c.c{n}" for n, _ in enumerate(fields, 1))]),
+        sides=sides,
+    )
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return "-" in text

@@ -1,0 +1,142 @@
+"""Taking back what a plan wrote to the CRM: a value, a new row, a deleted row."""
+
+from __future__ import annotations
+
+from string import Template
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.values import shown_in_crm
+from enerflo_sync.sync.agree import typed_key
+from enerflo_sync.sync.undoing import COLUMNS, UNDO
+from enerflo_sync.sync.written import column_value, shown, zone_of
+
+_MOVED = "the CRM says something else than the plan wrote: it moved since"
+_GONE = "its row is gone from the CRM"
+
+_UPDATES = Template(f"""
+/* enerflo-sync undo $name: values that were written to one column of the CRM */
+insert into pg_temp.decided ({COLUMNS})
+select distinct case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key,
+       'update', u.field, case when r.reason is null then v.now end, u.old_value,
+       case when r.reason is null then u.old_value else v.now end, $policy, 'policy', '{UNDO}',
+       r.reason, u.recorded_at
+from pg_temp.undoing u left join $crm t on $on
+cross join lateral (select $now as now, $written as written) v
+cross join lateral (
+  select case when u.rule = 'adopted' then 'the row names its record of Enerflo, and keeps its id'
+    when t.$known is null then '{_GONE}'
+    when v.now is distinct from v.written then '{_MOVED}' end as reason) r
+where u.table_name = $table and u.direction = 'to_crm' and u.op = 'update' and u.field = $field
+""")  # noqa: S608 - constants
+
+# What a person added to a new row since would be lost with it.
+_INSERTS = Template(f"""
+/* enerflo-sync undo $name: rows that were made in the CRM */
+insert into pg_temp.decided ({COLUMNS})
+select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'delete',
+       null, case when r.reason is null then $row end, null, null, u.policy, 'policy',
+       '{UNDO}', r.reason, u.recorded_at
+from (
+  select u.key, u.enerflo_key, min(u.policy) as policy, min(u.recorded_at) as recorded_at,
+         jsonb_object_agg(u.field, u.new_value) as made
+  from pg_temp.undoing u
+  where u.table_name = $table and u.direction = 'to_crm' and u.op = 'insert' group by u.key, u.enerflo_key
+) u left join $crm t on $on
+cross join lateral (
+  select case when t.$known is null then '{_GONE}' when $edited then '{_MOVED}' end as reason) r
+""")  # noqa: S608 - constants
+
+_DELETES = Template(f"""
+/* enerflo-sync undo $name: rows that were deleted from the CRM */
+insert into pg_temp.decided ({COLUMNS})
+select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'insert',
+       f.field, null, f.value, f.value, u.policy, 'policy', '{UNDO}', r.reason, u.recorded_at
+from pg_temp.undoing u
+cross join lateral (
+  select case when exists (select from $crm t where $on) then 'its row is in the CRM again' end as reason) r
+cross join lateral (
+  select null as field, null::jsonb as value where r.reason is not null
+  $fields
+) f
+where u.table_name = $table and u.direction = 'to_crm' and u.op = 'delete'
+  and (r.reason is not null or coalesce(f.value, 'null') <> 'null')
+""")  # noqa: S608 - constants
+
+
+def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> None:
+    """Decide what becomes of everything in ``undoing`` that was written to one table of the CRM."""
+    common = {
+        "name": plan.name,
+        "table": literal(plan.name),
+        "crm": plan.crm,
+        "known": quoted(plan.mapping.key_columns[0]),
+        "on": " and ".join(
+            f"t.{quoted(column)} = {typed_key(plan, 'u.key', column)}" for column in plan.mapping.key_columns
+        ),
+    }
+    values = {"account": account}
+    for field in _written_fields(connection, plan):
+        mapping = plan.mapping.fields.get(field)
+        statement = _UPDATES.substitute(
+            common,
+            field=literal(field),
+            policy=literal(mapping.source_of_truth) if mapping is not None else "u.policy",
+            now=shown(plan, field, "t"),
+            written=_as_written(plan, field, "u.new_value"),
+        )
+        connection.exec_driver_sql(statement, values)
+    row = ", ".join(f"{literal(field.name)}, {shown(plan, field.name, 't')}" for field in plan.fields)
+    connection.exec_driver_sql(
+        _INSERTS.substitute(common, row=f"jsonb_build_object({row})", edited=_edited(plan)), values
+    )
+    connection.exec_driver_sql(_DELETES.substitute(common, fields="\n  ".join(_restored(plan))), values)
+
+
+def _written_fields(connection: sa.Connection, plan: Comparison) -> list[str]:
+    query = sa.text(
+        "select distinct field from pg_temp.undoing"
+        " where table_name = :table and direction = 'to_crm' and op = 'update' order by 1"
+    )
+    return list(connection.execute(query, {"table": str(plan.name)}).scalars())
+
+
+def _as_written(plan: Comparison, field: str, value: str) -> str:
+    """Return how the CRM shows a value once it is written."""
+    live, mapping = plan.live.columns[field], plan.mapping.fields.get(field)
+    raw = column_value(live, value, zone_of(plan, field))
+    if mapping is None:
+        return f"to_jsonb({raw})"
+    return shown_in_crm(mapping, raw, live, plan.mapping.time_zone)
+
+
+def _edited(plan: Comparison) -> str:
+    """Return the condition that a row ``t`` is not as it was made: another value, or touched since."""
+    conditions = [
+        f"(u.made ? {literal(field.name)} and {shown(plan, field.name, 't')} is distinct from"
+        f" {_as_written(plan, field.name, f'(u.made -> {literal(field.name)})')})"
+        for field in plan.fields
+    ]
+    if plan.updated_at is not None:
+        # A column of whole seconds may round its time up.
+        conditions.append(f"coalesce({plan.changed_at('t')} > u.recorded_at + interval '1 second', false)")
+    return " or ".join(conditions)
+
+
+def _restored(plan: Comparison) -> list[str]:
+    """Return the selects of the columns that a row gets back: the mapped ones, and Enerflo's id."""
+    keys = set(plan.mapping.key_columns)
+    selects = {
+        field.name: f"nullif(u.old_value -> {literal(field.name)}, 'null')"
+        for field in plan.fields
+        if field.name not in keys
+    }
+    for column, mirror in plan.mapping.join_columns.items():
+        if column not in keys and mirror in plan.mirror_key:
+            selects.setdefault(column, f"u.enerflo_key -> {literal(mirror)}")
+    return [
+        f"union all select {literal(column)}, {value} where r.reason is null"
+        for column, value in selects.items()
+    ]

@@ -1,0 +1,90 @@
+"""Taking back what a plan wrote to Enerflo: a value by its own call; what was created there stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.sync.push.values import EnerfloValues
+from enerflo_sync.sync.undoing import COLUMNS, UNDO
+
+_MOVED = "Enerflo says something else than the plan wrote: it moved since"
+_GONE = "Enerflo has the record no longer"
+_STAYS = {
+    TableName.NOTES: "Enerflo's API takes no note back: delete it there by hand; the CRM's row keeps its id",
+    TableName.LEADS: "Enerflo's API takes no lead back: close it there by hand; the CRM's row keeps its id",
+}
+
+_CREATED = sa.text(f"""
+/* enerflo-sync undo: records that were made in Enerflo */
+insert into pg_temp.decided ({COLUMNS})
+select 'review', table_name, key, null, 'delete', null, null, null, null, min(policy), 'policy', '{UNDO}',
+       :reason, min(recorded_at)
+from pg_temp.undoing where table_name = :table and direction = 'to_enerflo' and op <> 'update'
+group by table_name, key
+""")  # noqa: S608 - constants
+
+_UPDATED = sa.text("""
+/* enerflo-sync undo: fields that were written to Enerflo */
+select distinct field from pg_temp.undoing
+where table_name = :table and direction = 'to_enerflo' and op = 'update' order by 1
+""")
+
+_DECIDE = sa.text(f"""
+/* enerflo-sync undo: what becomes of a value that was written to Enerflo */
+insert into pg_temp.decided ({COLUMNS})
+select :outcome, :table, key, enerflo_key, 'update', field, nullif(cast(:now as jsonb), 'null'), old_value,
+       old_value, :policy, 'policy', '{UNDO}', :reason, recorded_at
+from pg_temp.undoing
+where table_name = :table and direction = 'to_enerflo' and op = 'update' and field = :field and key = :key
+""").bindparams(sa.bindparam("now", type_=JSONB), sa.bindparam("key", type_=JSONB))  # noqa: S608 - constants
+
+
+def undo_in_enerflo(connection: sa.Connection, plan: Comparison, account: str) -> None:
+    """Decide what becomes of everything in ``undoing`` that was written to one table of Enerflo."""
+    table = str(plan.name)
+    stays = _STAYS.get(plan.name, "Enerflo's API does not take it back")
+    connection.execute(_CREATED, {"table": table, "reason": stays})
+    same = EnerfloValues(connection).same
+    for field in connection.execute(_UPDATED, {"table": table}).scalars().all():
+        mapping = plan.mapping.fields[field]
+        for row in _present(connection, plan, field, account):
+            reason = None
+            if not row.lives:
+                reason = _GONE
+            elif not same(plan, field, row.now, row.new_value):
+                reason = _MOVED
+            values = {
+                "table": table,
+                "field": field,
+                "key": row.key,
+                "now": row.now,
+                "policy": str(mapping.source_of_truth),
+                "reason": reason,
+                "outcome": "to_enerflo" if reason is None else "review",
+            }
+            connection.execute(_DECIDE, values)
+
+
+def _present(connection: sa.Connection, plan: Comparison, field: str, account: str) -> list[Any]:
+    """Return what Enerflo says now of each value that was written, as plans show it."""
+    n, one = next((n, one) for n, one in enumerate(plan.fields, 1) if one.name == field)
+    on = " and ".join(
+        f"e.{quoted(name)} = (u.enerflo_key ->> {literal(name)})::bigint" for name in plan.mirror_key
+    )
+    statement = (
+        f"/* enerflo-sync undo {plan.name}: what Enerflo says now */"  # noqa: S608 - names of the mapping
+        " select u.key, u.new_value, v.now, v.lives from pg_temp.undoing u left join lateral ("
+        f"   select {one.enerflo.shown} as now, lives from ("
+        f"     select e.{quoted(one.mapping.enerflo)} as e{n}, e.deleted_at is null as lives"
+        f"     from {plan.mirror} e where e.account = %(account)s and {on}) m) v on true"
+        " where u.table_name = %(table)s and u.direction = 'to_enerflo' and u.op = 'update'"
+        " and u.field = %(field)s"
+    )
+    values = {"account": account, "table": str(plan.name), "field": field}
+    return list(connection.exec_driver_sql(statement, values).all())

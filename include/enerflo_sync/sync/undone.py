@@ -1,0 +1,81 @@
+"""Rows that an undo took away or put back: remembered as left apart, so that no plan does it over again."""
+
+from __future__ import annotations
+
+from string import Template
+
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.judge import once_agreed
+from enerflo_sync.reconcile.odd import mirror_side
+
+CREATION_UNDONE = "its creation was undone, and Enerflo has not changed it since"
+DELETION_UNDONE = "its deletion was undone"
+
+# What Enerflo says of a row that the CRM lacks by an undo, or has although Enerflo deleted the record.
+_APART = Template("""
+/* enerflo-sync agree $name: rows that an undo leaves on one side only */
+insert into sync.agreed (account, table_name, key, field, value, agreed_at, agreed_by, is_link)
+select distinct on (o.key, f.field) %(account)s, $table, o.key, f.field, f.mine, %(now)s, %(by)s, f.is_link
+from (
+  select p.key, m.* from sync.plan_changes p join ($mirror) m on $on
+  where p.account = %(account)s and p.plan_hash = %(plan_hash)s
+    and p.position = any(%(positions)s::bigint[]) and p.table_name = $table
+    and (p.op = 'delete' or p.op = 'insert' and not m.lives)
+) o cross join lateral ($fields) f
+on conflict (account, table_name, key, field) do update
+set value = excluded.value, crm_value = null, agreed_at = excluded.agreed_at, agreed_by = excluded.agreed_by,
+    is_link = excluded.is_link
+""")
+
+_CREATION_UNDONE = Template("""(o.was_agreed and exists (
+        select from sync.agreed a where $which and a.agreed_by = 'undo' and not exists (
+          select from sync.agreed b join lateral ($fields) f on f.field = b.field
+          where b.account = a.account and b.table_name = a.table_name and b.key = a.key
+            and b.value is distinct from f.mine)))""")
+
+
+def apart_statement(comparison: Comparison) -> str:
+    """Return the statement that remembers rows which an undo deleted or restored.
+
+    Takes ``account``, ``plan_hash``, ``positions``, ``now`` and ``by``.
+    """
+    return _APART.substitute(
+        name=comparison.name,
+        table=literal(comparison.name),
+        mirror=mirror_side(comparison),
+        on=" and ".join(
+            f"m.p{n} = (p.enerflo_key ->> {literal(name)})::bigint"
+            for n, name in enumerate(comparison.mirror_key, 1)
+        ),
+        fields=_fields(comparison),
+    )
+
+
+def creation_undone(comparison: Comparison) -> str:
+    """Return the condition that an odd row ``o`` lacks its CRM row by an undo, and is as it was then."""
+    return _CREATION_UNDONE.substitute(which=once_agreed(comparison), fields=_fields(comparison))
+
+
+def deletion_undone(comparison: Comparison) -> str:
+    """Return the condition that an odd row ``o`` stands in the CRM by an undo, and is deleted in Enerflo."""
+    return (
+        "exists (select from sync.agreed a where a.account = %(account)s"
+        f" and a.table_name = {literal(comparison.name)} and a.key = o.key and a.agreed_by = 'undo')"
+    )
+
+
+def _fields(comparison: Comparison) -> str:
+    """Return the selects of what Enerflo says of each field, and of its id where the CRM names it."""
+    links = set(comparison.mapping.join_columns) - set(comparison.mapping.key_columns)
+    selects = [
+        f"select {literal(field.name)} as field, {field.enerflo.shown} as mine,"
+        f" {str(field.name in links).lower()} as is_link"
+        for field in comparison.fields
+    ]
+    selects += [
+        f"select {literal(join.crm_name)}, to_jsonb(j{n}), true"
+        for n, join in enumerate(comparison.joins, 1)
+        if join.crm_name in links - {field.name for field in comparison.fields}
+    ]
+    return " union all ".join(selects)

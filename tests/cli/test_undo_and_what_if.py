@@ -1,0 +1,78 @@
+"""``enerflo-sync undo`` and ``what-if`` as a person runs them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.jobs import open_workplace
+from enerflo_sync.sandbox.world import World
+from tests.cli.conftest import SHIPPED, Run
+
+
+@pytest.fixture
+def written(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """The CRM is written, and both sides agree."""
+    path = tmp_path / "sync.yaml"
+    path.write_text(SHIPPED.read_text().replace("mode: report", "mode: crm"))
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(path))
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "0")
+    run("poll")
+    return run
+
+
+@pytest.fixture
+def plan_hash(written: Run, world: World) -> str:
+    """An applied plan that set one status in the CRM."""
+    workplace = open_workplace("default", os.environ)
+    workplace.apply(workplace.plan().plan_hash, approved_by="Me")
+    install = next(row for row in world.truth.installs() if row.status_name not in {"On Hold", "Voided"})
+    world.set_status(install.install_id, 4)
+    written("poll")
+    plan = workplace.plan()
+    workplace.apply(plan.plan_hash, approved_by="Me")
+    with workplace.engine.connect() as connection:
+        assert connection.scalar(sa.text("select count(*) from sync.ledger where decision = 'applied'"))
+    workplace.close()
+    return plan.plan_hash
+
+
+def test_an_undo_is_made_and_applied_as_any_plan(written: Run, plan_hash: str) -> None:
+    made = written("undo", plan_hash[:12])
+    assert made.code == 0
+    assert f"This plan takes plan {plan_hash[:12]} back." in made.out
+    assert "1 change in the CRM." in made.out
+    assert "Apply it with: enerflo-sync apply " in made.out
+    told = written("undo", plan_hash, "--json").json
+    assert (told["kind"], told["stands_on"], told["counts"]["changes"]) == ("undo", plan_hash, 1)
+    assert written("apply", told["plan_hash"]).code == 0
+    again = written("undo", plan_hash)
+    assert again.code == 1
+    assert f"Nothing of plan {plan_hash[:12]} is taken back." in again.out
+    assert "it moved since" in again.out
+
+
+def test_an_undo_of_an_unknown_plan_exits_with_2(written: Run) -> None:
+    ended = written("undo", "0123456789")
+    assert (ended.code, ended.out) == (2, "")
+    assert "there is no such plan" in ended.err
+
+
+def test_a_what_if_tells_both_parts_and_exits_with_0(written: Run, plan_hash: str, tmp_path: Path) -> None:
+    new = tmp_path / "new.yaml"
+    new.write_text(SHIPPED.read_text().replace("source_of_truth: newest", "source_of_truth: crm"))
+    result = written("what-if", str(new), "--days", "3")
+    assert (result.code, result.err) == (0, "")
+    assert "Nothing was written." in result.out
+    assert "x installs.status: written to the CRM then" in result.out
+    told = written("what-if", str(new), "--json").json
+    assert told["decisions"][0]["would_be"] == "to_enerflo"
+
+
+def test_a_what_if_of_a_wrong_file_exits_with_2(written: Run, tmp_path: Path) -> None:
+    ended = written("what-if", str(tmp_path / "none.yaml"))
+    assert (ended.code, ended.out) == (2, "")
+    assert "none.yaml" in ended.err
