@@ -98,13 +98,51 @@ def test_what_the_table_refuses_is_parked_and_the_rest_goes_on(agreeing: Desk) -
     agreeing.sql(
         f"alter table crm.installs add constraint few check (enerflo_install_id <> {bad} or panel_count > 90)"
     )
-    report = agreeing.workplace.apply(agreeing.plan().plan_hash)
+    report = agreeing.carried()
     assert (report.applied, report.parked) == (8, 1)
     assert list(report.reasons["parked"]) == ["the CRM's table refuses it: CheckViolation (few)"]
     good = [one for one in ids if one != bad]
     assert counts(agreeing, *good) == true_counts(agreeing, *good)
     assert counts(agreeing, bad) == [99]
     assert [row["key"] for row in agreeing.ledger(decision="parked")] == [{"enerflo_install_id": bad}]
+
+
+def test_a_parked_change_is_a_question_for_a_day_and_then_tried_again(agreeing: Desk) -> None:
+    (install,) = installs(agreeing, 1)
+    spoiled(agreeing, install)
+    agreeing.sql("alter table crm.installs add constraint few check (panel_count > 90) not valid")
+    first = agreeing.plan()
+    assert agreeing.workplace.apply(first.plan_hash).parked == 1
+    agreeing.sql("alter table crm.installs drop constraint few")
+    plan = agreeing.plan()
+    assert plan.change_count == 0
+    (question,) = agreeing.undecided(plan)
+    assert question.reason.startswith("it could not be made, and is tried again after a day: the CRM's table")
+    agreeing.sql(
+        "update sync.ledger set recorded_at = recorded_at - interval '1 day' where decision = 'parked'"
+    )
+    again = agreeing.plan()
+    assert (again.plan_hash, again.state) == (first.plan_hash, PlanState.OPEN)
+    assert agreeing.workplace.apply(again.plan_hash).applied == 1
+    assert counts(agreeing, install) == true_counts(agreeing, install)
+
+
+def test_a_plan_that_a_later_one_replaced_may_become_due_again(agreeing: Desk) -> None:
+    first, second = installs(agreeing, 2)
+    spoiled(agreeing, first)
+    plan = agreeing.plan()
+    agreeing.workplace.approve(plan.plan_hash, by="Pat")
+    spoiled(agreeing, second)
+    agreeing.plan()
+    agreeing.sql(
+        "update crm.installs set panel_count = :n where enerflo_install_id = :i",
+        n=true_counts(agreeing, second)[0],
+        i=second,
+    )
+    again = agreeing.plan()
+    assert (again.plan_hash, again.state, again.decided_by) == (plan.plan_hash, PlanState.OPEN, None)
+    assert agreeing.workplace.apply(again.plan_hash).applied == 1
+    assert counts(agreeing, first) == true_counts(agreeing, first)
 
 
 def test_a_text_that_is_too_long_is_parked_and_never_cut(agreeing: Desk) -> None:

@@ -24,6 +24,7 @@ from enerflo_sync.sync.approval import approval_reasons
 from enerflo_sync.sync.completion import complete_installs
 from enerflo_sync.sync.creations import decide_rows
 from enerflo_sync.sync.decide import MAKE_DECIDED, decide_updates, prepare
+from enerflo_sync.sync.parked import hold_parked
 from enerflo_sync.sync.plan_store import PlanReport, read_plan, store_plan
 from enerflo_sync.warehouse.engine import warehouse_errors
 
@@ -83,6 +84,7 @@ def make_plan(
                 )
         with snapshot.begin() as connection:
             decide_all(connection, plans, config, account, reconciliation_id, tick)
+            hold_parked(connection, account)
             connection.exec_driver_sql(MAKE_PLANNED)
             reasons = approval_reasons(connection, config, account)
             plan_hash = store_plan(

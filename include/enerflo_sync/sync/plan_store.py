@@ -147,7 +147,7 @@ update sync.plans set state = 'expired'
 where account = :account and state in ('open', 'approved') and plan_hash <> :plan_hash
 """)
 
-# The same plan again: it waits anew, unless a person refused it or it is being applied.
+# The same plan again is due again: it waits anew, unless a person refused it or it is being applied.
 _INSERT = sa.text("""
 /* enerflo-sync plan: the plan */
 insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state, change_count, needs_approval,
@@ -155,12 +155,14 @@ insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state,
 values (:account, :plan_hash, :kind, now(), now() + :lifetime, :state, :change_count, :needs_approval,
   :reasons, :mode, :config_hash, :stands_on, :summary)
 on conflict (account, plan_hash) do update
-set created_at = case when plans.state in ('expired', 'open') then excluded.created_at
+set created_at = case when plans.state in ('applied', 'expired', 'open') then excluded.created_at
                       else plans.created_at end,
     expires_at = excluded.expires_at,
-    state = case when plans.state in ('approved', 'applied') then plans.state
+    state = case when plans.state = 'approved' then plans.state
                  when plans.state = 'rejected' and plans.decided_by is not null then plans.state
                  else excluded.state end,
+    decided_by = case when plans.state in ('applied', 'expired') then null else plans.decided_by end,
+    decided_at = case when plans.state in ('applied', 'expired') then null else plans.decided_at end,
     needs_approval = excluded.needs_approval, reasons = excluded.reasons, mode = excluded.mode,
     stands_on = excluded.stands_on, summary = excluded.summary
 """).bindparams(
@@ -168,6 +170,15 @@ set created_at = case when plans.state in ('expired', 'open') then excluded.crea
     sa.bindparam("summary", type_=JSONB),
     sa.bindparam("lifetime", type_=sa.Interval),
 )
+
+# Of a plan that ended before, what was not made then is to be made now.
+_AGAIN = sa.text("""
+/* enerflo-sync plan: the changes of a plan that is due again */
+update sync.plan_changes c set state = 'planned', reason = null, sent_at = null, done_at = null
+from sync.plans p
+where p.account = :account and p.plan_hash = :plan_hash and p.state = 'open'
+  and c.account = p.account and c.plan_hash = p.plan_hash and c.state <> 'planned'
+""")
 
 _CHANGES = sa.text("""
 /* enerflo-sync plan: its changes */
@@ -230,6 +241,7 @@ def store_plan(
             "summary": {"groups": groups, "undecided": others["review"], "kept": others["keep"]},
         },
     )
+    connection.execute(_AGAIN, named)
     connection.execute(_CHANGES, named)
     connection.execute(
         sa.text("delete from sync.plan_undecided where account = :account and plan_hash = :plan_hash"), named

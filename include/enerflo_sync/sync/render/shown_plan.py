@@ -110,8 +110,14 @@ def masked_undecided(found: Iterable[Undecided], tables: Mapping[str, TableMappi
     """Return questions with personal data masked."""
     shown = []
     for one in found:
-        kind = _kind_of(tables.get(one.table_name), one.field)
-        values = {name: _masked(getattr(one, name), kind) for name in ("enerflo_value", "crm_value")}
+        table = tables.get(one.table_name)
+        kind = _kind_of(table, one.field)
+        values = {
+            name: masked_row(getattr(one, name), table)
+            if one.field is None
+            else _masked(getattr(one, name), kind)
+            for name in ("enerflo_value", "crm_value")
+        }
         shown.append(msgspec.structs.replace(one, **values))
     return shown
 
