@@ -19,6 +19,8 @@ from enerflo_sync.sandbox.world import World
 Row = tuple[object, ...]
 # Rows that agree were last touched so long ago that no sync still has them on the way.
 SETTLED = timedelta(hours=3)
+# One in so many customers came to Enerflo by itself and is no lead of the CRM yet.
+_NEW_CUSTOMERS = 12
 _STRANGER_INSTALL_ID = 9_000_001
 _STALE_BODY = "Old text, from before the note was edited in Enerflo."
 
@@ -207,13 +209,15 @@ class CrmRows:
             yield order.change_order_id, order.install_id, order.status, order.signed_at, *new, text, when
 
     def leads(self) -> Iterator[Row]:
-        """Yield crm.leads: those that Enerflo has, then those that it does not know yet."""
+        """Yield crm.leads: those that Enerflo has but for some, then those that it does not know yet."""
         for customer in self._world.truth.customers():
-            if customer.integration_record_id is not None:
-                yield (
-                    *(customer.integration_record_id, *customer[1:9], "qualified", 1),
-                    *(customer.customer_id, self._settled(customer.updated_at)),
-                )
+            own_key = customer.integration_record_id
+            if own_key is None and customer.customer_id % _NEW_CUSTOMERS == 0:
+                continue
+            yield (
+                *(own_key or f"enerflo-{customer.customer_id}", *customer[1:9], "qualified", 1),
+                *(customer.customer_id, self._settled(customer.updated_at)),
+            )
         for at in range(max(1, self._world.era.installs // 10)):
             person = f"lead.{at}@example.com", f"5550{at:06d}", f"{at + 1} Main St", "Austin", "TX", "78701"
             status = ("new", "working", "unqualified", "working", "new", "qualified")[at % 6]

@@ -17,15 +17,20 @@ import sqlalchemy as sa
 from rich.status import Status
 
 from enerflo_sync.cli.demo.airflow import AirflowApi, connection, environment
+from enerflo_sync.cli.demo.both_ways import SYNC, BothWays, plan_page
 from enerflo_sync.cli.demo.processes import Background, require_free, run
 from enerflo_sync.cli.output import console, errors
 from enerflo_sync.clock import SystemClock
+from enerflo_sync.crm.load import load_config
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.render import print_text
 from enerflo_sync.reconcile.store import load_report
 from enerflo_sync.sandbox.cli import DEFAULT_PER_CAUSE
 from enerflo_sync.sandbox.crm_tables import make_crm_tables
 from enerflo_sync.sandbox.world import World
+from enerflo_sync.sync.explain import explain
+from enerflo_sync.sync.explain_text import render_explanation
+from enerflo_sync.sync.explanation import masked_explanation
 from enerflo_sync.warehouse.embedded import embedded_postgres
 from enerflo_sync.warehouse.engine import warehouse_engine
 from enerflo_sync.warehouse.migrate import migrate
@@ -85,6 +90,7 @@ class Demo:
         self.life_goes_on()
         planted = self.second_poll()
         self.webhooks_arrive()
+        self.both_ways()
         return planted
 
     def prepare(self) -> None:
@@ -142,7 +148,8 @@ class Demo:
             airflow = self._background("airflow", [_binary("airflow"), "standalone"], environ)
             self.api = AirflowApi(f"http://127.0.0.1:{self.port}", airflow.check)
             self.api.wait_until_healthy()
-            self.api.wait_for_dags(POLL, WEBHOOKS, RECONCILE)
+            self.api.wait_for_dags(POLL, WEBHOOKS, RECONCILE, SYNC)
+            self.way_back = BothWays(self.api, self.engine, configuration)
 
     def first_poll(self) -> None:
         """Switch the DAGs on: the poll starts by itself, and its change of the mirror the reconciliation."""
@@ -198,6 +205,29 @@ class Demo:
         )
         with _step("the report follows: DAG enerflo_reconcile, started by the change of the mirror"):
             self.report_after_webhooks = self._wait_for_row(_REPORT_AFTER)["reconciliation_id"]
+
+    def both_ways(self) -> None:
+        """Plan in report mode, switch writing on, let people work, approve the plan, and see it settle."""
+        back = self.way_back
+        with _step("DAG enerflo_sync in report mode: a plan that is only shown"):
+            self.api.unpause(SYNC)
+            back.show(back.plan_only())
+        back.configure(("mode: report", "mode: both"))
+        self.install_on_hold = back.people_work()
+        with _step("mode both; people put an install on hold, write a note and qualify a lead: a plan"):
+            run_id = back.ask()
+            self.plan_hash: str = back.planned(run_id)["plan_hash"]
+        with _step("somebody approves it in Airflow, and it is written on both sides and checked"):
+            back.answer(run_id, "Approve")
+            self.api.wait_for_run(SYNC, run_id)
+        done = back.applied(run_id)
+        console.print(
+            f"  {done['applied']:,} changes applied, {done['moved']:,} moved, {done['parked']:,} parked;"
+            f" approved by {done['decided_by']}"
+        )
+        with _step("a second plan finds nothing left to do"):
+            self.second_plan = back.plan_only()
+        console.print(f"  {self.second_plan['changes']:,} changes")
 
     def _wait_for_row(self, query: str) -> sa.RowMapping:
         """Return the row of a query, once the drop is empty and there is one.
@@ -256,11 +286,25 @@ def run_demo(*, port: int, installs: int, seed: int, once: bool) -> None:
         console.print(f"The report as a page:         http://127.0.0.1:{port}{page}")
         after = report_page(demo.report_after_webhooks)
         console.print(f"After the webhooks:           http://127.0.0.1:{port}{FRAME}{after}")
+        console.print(
+            f"The plan that was applied:    http://127.0.0.1:{port}{FRAME}{plan_page(demo.plan_hash)}"
+        )
         console.print(f"The warehouse:                {demo.warehouse_url}")
+        _explain(demo)
         if not once:
             console.print("Everything runs until you press Ctrl-C.")
             _wait_for_the_end()
         console.print("Stopping.")
+
+
+def _explain(demo: Demo) -> None:
+    """Print why one field has its value."""
+    config = load_config(demo.home / "sync.yaml", {})
+    key = str(demo.install_on_hold)
+    with demo.engine.connect() as connection:
+        found = explain(connection, config, "default", "install", key, "status")
+    console.print(f"\n[bold]enerflo-sync explain install {key} --field status[/]")
+    console.print(render_explanation(masked_explanation(found, config)), markup=False)
 
 
 def report_page(reconciliation_id: str) -> str:
