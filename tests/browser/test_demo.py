@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Page, sync_playwright
 
+from enerflo_sync.cli.demo.both_ways import ASK, SYNC, plan_page
 from enerflo_sync.cli.demo.processes import free_port
 from enerflo_sync.cli.demo.story import CHANGES, FRAME, POLL, RECONCILE, WEBHOOKS, Demo, report_page
 from enerflo_sync.reconcile.store import load_report
@@ -160,3 +161,104 @@ def test_the_list_of_reports_is_in_the_menu(told: Told, page: Page) -> None:
     frame.get_by_role("link").first.wait_for()
     links: Any = frame.get_by_role("link").evaluate_all("all => all.map(one => one.href)")
     assert any(told.reconciliation_id in link for link in links)
+
+
+def ask(told: Told, panel_count: int) -> tuple[str, int]:
+    """Let a plan of one change wait for a person, and return its run and the install that it is about."""
+    with told.demo.engine.begin() as warehouse:
+        install_id: int = warehouse.execute(
+            sa.text(
+                "update crm.installs c set panel_count = :n, updated_at = now() from enerflo.installs e"
+                " where e.account = 'default' and e.install_id = c.enerflo_install_id and e.install_id = ("
+                "  select max(i.install_id) from enerflo.installs i join crm.installs t"
+                "  on t.enerflo_install_id = i.install_id and t.panel_count = i.panel_count"
+                "  where i.deleted_at is null and i.status_name = 'In progress') returning e.install_id"
+            ),
+            {"n": panel_count},
+        ).scalar_one()
+    return told.demo.way_back.ask(), install_id
+
+
+def panels(told: Told, install_id: int) -> int | None:
+    with told.demo.engine.connect() as warehouse:
+        query = sa.text("select panel_count from crm.installs where enerflo_install_id = :i")
+        return warehouse.scalar(query, {"i": install_id})
+
+
+def state_of(told: Told, run_id: str) -> tuple[str, str | None]:
+    plan = told.demo.way_back.planned(run_id)
+    with told.demo.engine.connect() as warehouse:
+        query = sa.text("select state, decided_by from sync.plans where plan_hash = :h")
+        row = warehouse.execute(query, {"h": plan["plan_hash"]}).one()
+    return row.state, row.decided_by
+
+
+def click(told: Told, page: Page, run_id: str, option: str) -> None:
+    page.goto(f"{told.origin}/dags/{SYNC}/runs/{run_id}/tasks/{ASK}/required_actions")
+    plan_hash = told.demo.way_back.planned(run_id)["plan_hash"]
+    page.get_by_text(plan_hash[:12]).first.wait_for()
+    page.get_by_role("button", name=option).first.click()
+
+
+def test_the_demo_went_both_ways(told: Told) -> None:
+    demo = told.demo
+    assert demo.second_plan["changes"] == 0
+    with demo.engine.connect() as warehouse:
+        status = warehouse.scalar(
+            sa.text("select status_name from enerflo.installs where install_id = :i"),
+            {"i": demo.install_on_hold},
+        )
+        note = warehouse.scalar(
+            sa.text("select enerflo_note_id from crm.notes where note_id = 'demo-note-1'")
+        )
+        left = dict(
+            warehouse.execute(sa.text("select state, count(*) from sync.plan_changes group by 1")).all()
+        )
+        decided = set(warehouse.scalars(sa.text("select distinct decided_by from sync.ledger")))
+    assert status == "On Hold"
+    assert note is not None
+    assert left.keys() & {"sent"} == set()
+    assert None not in decided
+
+
+def test_a_plan_is_shown_inside_the_airflow_ui(told: Told, page: Page) -> None:
+    page.goto(told.origin + FRAME + plan_page(told.demo.plan_hash))
+    frame = page.frame_locator("iframe").first
+    frame.get_by_role("heading", level=1).wait_for()
+    text = frame.locator("body").inner_text()
+    assert "What became of it" in text
+    assert told.demo.plan_hash in text
+    page.screenshot(path=os.environ.get("ENERFLO_PLAN_PICTURE") or None)
+
+
+def test_a_click_on_approve_writes_the_plan(told: Told, page: Page) -> None:
+    told.demo.way_back.configure(("percent: 10", "percent: 10\n  always: true"))
+    run_id, install_id = ask(told, 91)
+    click(told, page, run_id, "Approve")
+    told.demo.api.wait_for_run(SYNC, run_id)
+    assert panels(told, install_id) != 91
+    state, who = state_of(told, run_id)
+    assert (state, bool(who)) == ("applied", True)
+    with told.demo.engine.connect() as warehouse:
+        plan = told.demo.way_back.planned(run_id)
+        query = sa.text("select distinct decided_by from sync.ledger where plan_hash = :h")
+        assert set(warehouse.scalars(query, {"h": plan["plan_hash"]})) == {who}
+
+
+def test_a_click_on_reject_writes_nothing(told: Told, page: Page) -> None:
+    run_id, install_id = ask(told, 92)
+    click(told, page, run_id, "Reject")
+    told.demo.api.wait_for_run(SYNC, run_id)
+    assert panels(told, install_id) == 92
+    state, who = state_of(told, run_id)
+    assert (state, bool(who)) == ("rejected", True)
+    assert told.demo.api.task_state(SYNC, run_id, "apply_plan") == "skipped"
+
+
+def test_no_answer_in_time_is_a_no(told: Told) -> None:
+    told.demo.way_back.configure(("expires_hours: 24", "expires_hours: 0.004"))
+    told.demo.api.wait_for_parse(SYNC)
+    run_id, install_id = ask(told, 93)
+    told.demo.api.wait_for_run(SYNC, run_id)
+    assert panels(told, install_id) == 93
+    assert state_of(told, run_id) == ("rejected", None)

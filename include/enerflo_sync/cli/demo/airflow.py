@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,16 @@ class AirflowApi:
             )
 
         self._wait(f"the DAGs {', '.join(dag_ids)} did not appear", parsed, seconds)
+
+    def wait_for_parse(self, dag_id: str, seconds: float = 90) -> None:
+        """Return when a DAG's file has been parsed again."""
+        began = datetime.now(UTC)
+
+        def parsed() -> bool:
+            when = self._call("GET", f"/dags/{dag_id}")["last_parsed_time"]
+            return bool(datetime.fromisoformat(when) > began)
+
+        self._wait(f"the DAG {dag_id} was not parsed again", parsed, seconds)
 
     def unpause(self, dag_id: str) -> None:
         """Let a DAG run."""
