@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.configuration import conf
 from airflow.sdk import BaseOperatorLink
@@ -56,6 +56,11 @@ def plan_path(account: str, plan_hash: str | None = None) -> str:
     """Return the path of a plan within the reports app, or that of the account's list of plans."""
     path = f"/plans/{quote(account, safe='')}"
     return f"{path}/{quote(plan_hash, safe='')}" if plan_hash else path
+
+
+def explain_path(account: str, table: str, key: str) -> str:
+    """Return the path of the page that explains a record, named as on the command line."""
+    return f"/explain/{quote(account, safe='')}/{quote(table, safe='')}?{urlencode({'key': key})}"
 
 
 def plan_address(account: str, plan_hash: str) -> str:

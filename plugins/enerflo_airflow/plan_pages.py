@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
+from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from enerflo_airflow.links import plan_path, report_path
+from enerflo_airflow.links import explain_path, plan_path, report_path
 from enerflo_airflow.page_parts import HEADERS, Page, ReadableAccount, here, opened, pieces
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.render import PageLinks, render_message
 from enerflo_sync.sync.plan_store import read_changes, read_plan, read_plans, read_undecided
-from enerflo_sync.sync.render import render_plan, render_plans, write_plan
+from enerflo_sync.sync.record import SINGULAR
+from enerflo_sync.sync.render import render_explanation_page, render_plan, render_plans, write_plan
 from enerflo_sync.sync.render.shown_plan import masked_changes, masked_undecided, show_plan
 
 _SPOOL_BYTES = 8 * 1024 * 1024
@@ -49,7 +52,30 @@ def one_plan(account: ReadableAccount, plan_hash: str, request: Request) -> Resp
         return Page(render_message("No such plan", str(error)), 404)
     own = root + plan_path(account, shown.plan.plan_hash)
     links = PageLinks(index=root + plan_path(account), downloads={"Download JSON": f"{own}/download"})
-    return Page(render_plan(shown, links))
+    return Page(render_plan(shown, links, lambda table, key: root + _explain_path(account, table, key)))
+
+
+@plans.get("/explain/{account}/{table}")
+def explain_record(
+    account: ReadableAccount,
+    table: str,
+    request: Request,
+    key: Annotated[str, Query(min_length=1, max_length=400)],
+    field: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """Say why a record's fields have their values, personal data masked."""
+    links = PageLinks(index=here(request) + plan_path(account))
+    try:
+        with opened(account) as place:
+            found = place.explain(table, key, field=field)
+    except ConfigurationError as error:
+        return Page(render_message("Nothing to explain", str(error)), 404)
+    return Page(render_explanation_page(found, account, links))
+
+
+def _explain_path(account: str, table: str, key: Mapping[str, object]) -> str:
+    singular = next(name for name, plural in SINGULAR.items() if str(plural) == table)
+    return explain_path(account, singular, "/".join(str(value) for value in key.values()))
 
 
 @plans.get("/plans/{account}/{plan_hash}/download")

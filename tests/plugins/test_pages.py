@@ -54,6 +54,7 @@ PATHS = [
     "/enerflo/plans/default",
     "/enerflo/plans/default/0123456789abcdef",
     "/enerflo/plans/default/0123456789abcdef/download",
+    "/enerflo/explain/default/install?key=1",
     "/enerflo/run?dag_id=enerflo_reconcile&run_id=manual",
 ]
 
@@ -220,3 +221,41 @@ def test_the_test_button_of_the_form_works_through_the_api(anonymous: TestClient
     assert right.json() == {"status": True, "message": f"{connected.sandbox_url} accepts the API key."}
     assert wrong.json()["status"] is False
     assert "401" in wrong.json()["message"]
+
+
+@pytest.fixture
+def planned(reconciled: str) -> str:
+    """The hash of a plan that was made through Airflow's connections, in report mode."""
+    from enerflo_airflow.hook import workplace
+
+    with closing(workplace("default")) as place:
+        return place.plan().plan_hash
+
+
+def test_a_plan_is_shown_with_its_samples_and_leads_to_its_records(viewer: TestClient, planned: str) -> None:
+    answer = viewer.get(f"/enerflo/plans/default/{planned}")
+    assert answer.status_code == 200
+    assert "Mode report: this is what would be done" in answer.text
+    assert planned in answer.text
+    link = re.search(r'href="(/enerflo/explain/default/[^"]+)"', answer.text)
+    assert link is not None
+    told = viewer.get(link[1].replace("&amp;", "&"))
+    assert told.status_code == 200
+    assert "Why it is so" in told.text
+
+
+def test_the_list_of_plans_leads_to_each(viewer: TestClient, planned: str) -> None:
+    answer = viewer.get("/enerflo/plans/default")
+    assert f'href="/enerflo/plans/default/{planned}"' in answer.text
+
+
+def test_a_plan_comes_down_whole_as_json_and_masked(viewer: TestClient, planned: str) -> None:
+    document = viewer.get(f"/enerflo/plans/default/{planned}/download").json()
+    assert document["plan_hash"] == planned
+    assert len(document["changes"]) == document["counts"]["changes"] > 0
+
+
+@pytest.mark.parametrize("path", ["plans/default/0123456789abcdef", "explain/default/install?key=1"])
+def test_what_is_not_there_is_said_to_be_unknown(viewer: TestClient, planned: str, path: str) -> None:
+    answer = viewer.get(f"/enerflo/{path}")
+    assert answer.status_code == 404

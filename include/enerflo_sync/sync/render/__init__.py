@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from enerflo_sync.sync.render.html import render_plan, render_plans
+from enerflo_sync.sync.render.html import render_explanation_page, render_plan, render_plans
 from enerflo_sync.sync.render.structured import write_plan
 from enerflo_sync.sync.render.text import plan_lines, plan_summary
 
-__all__ = ["plan_lines", "plan_summary", "render_plan", "render_plans", "write_plan"]
+__all__ = [
+    "plan_lines",
+    "plan_summary",
+    "render_explanation_page",
+    "render_plan",
+    "render_plans",
+    "write_plan",
+]

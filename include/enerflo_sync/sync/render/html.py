@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from enerflo_sync.reconcile.render.html import PageLinks, render_page
 from enerflo_sync.reconcile.render.verdict import Tone
 from enerflo_sync.reconcile.render.wording import ShownValue, ValueKind, key_names, key_values, visible
+from enerflo_sync.sync.explain_text import record_sentences, story_sentences, title
+from enerflo_sync.sync.explanation import Explanation
 from enerflo_sync.sync.plan_store import PlanReport, PlanState
 from enerflo_sync.sync.render.shown_plan import ShownPlan, group_title, headline, state_words
 
@@ -14,8 +16,15 @@ _PACKAGE = "enerflo_sync.sync.render"
 _WIDTH = 80
 
 
-def render_plan(shown: ShownPlan, links: PageLinks | None = None) -> str:
-    """Return one plan as a page, in the order in which a person decides."""
+def render_plan(
+    shown: ShownPlan,
+    links: PageLinks | None = None,
+    explain: Callable[[str, Mapping[str, object]], str] | None = None,
+) -> str:
+    """Return one plan as a page, in the order in which a person decides.
+
+    :param explain: gives the address of a record's own page from its table and key.
+    """
     return render_page(
         "plan.html.j2",
         _PACKAGE,
@@ -29,6 +38,24 @@ def render_plan(shown: ShownPlan, links: PageLinks | None = None) -> str:
         key_names=key_names,
         key_values=key_values,
         value=_value,
+        explain=explain,
+    )
+
+
+def render_explanation_page(explanation: Explanation, account: str, links: PageLinks | None = None) -> str:
+    """Return why a record's fields have their values, as a page.
+
+    :param explanation: already masked.
+    """
+    return render_page(
+        "explain.html.j2",
+        _PACKAGE,
+        title=title(explanation),
+        record=record_sentences(explanation),
+        stories=explanation.fields,
+        sentences=story_sentences,
+        account=account,
+        links=links or PageLinks(),
     )
 
 
