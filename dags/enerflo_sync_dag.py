@@ -73,6 +73,9 @@ def sync_dag(account: str, config: SyncConfig) -> Any:
             plan=plan.output,
             ask="{{ params.ask }}",
             answer_within=timedelta(hours=config.approval.expires_hours),
+            # What fails here has written nothing: ask again at once.
+            retry_delay=timedelta(seconds=5),
+            retry_exponential_backoff=1.0,
         )
         apply = ApplyPlanOperator(
             task_id="apply_plan",

@@ -234,8 +234,7 @@ def test_a_plan_is_shown_inside_the_airflow_ui(told: Told, page: Page) -> None:
 def test_a_click_on_approve_writes_the_plan(told: Told, page: Page) -> None:
     told.demo.way_back.configure(("percent: 10", "percent: 10\n  always: true"))
     run_id, install_id = ask(told, 91)
-    click(told, page, run_id, "Approve")
-    told.demo.api.wait_for_run(SYNC, run_id)
+    told.demo.way_back.answer(run_id, "Approve", lambda: click(told, page, run_id, "Approve"))
     assert panels(told, install_id) != 91
     state, who = state_of(told, run_id)
     assert (state, bool(who)) == ("applied", True)
@@ -247,8 +246,7 @@ def test_a_click_on_approve_writes_the_plan(told: Told, page: Page) -> None:
 
 def test_a_click_on_reject_writes_nothing(told: Told, page: Page) -> None:
     run_id, install_id = ask(told, 92)
-    click(told, page, run_id, "Reject")
-    told.demo.api.wait_for_run(SYNC, run_id)
+    told.demo.way_back.answer(run_id, "Reject", lambda: click(told, page, run_id, "Reject"))
     assert panels(told, install_id) == 92
     state, who = state_of(told, run_id)
     assert (state, bool(who)) == ("rejected", True)

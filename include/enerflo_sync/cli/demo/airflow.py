@@ -149,6 +149,11 @@ class AirflowApi:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
         return self._call("GET", path)["value"]
 
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run."""
+        state: str = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
+        return state
+
     def task_state(self, dag_id: str, run_id: str, task_id: str) -> str | None:
         """Return the state of one task of a run, None while it has none."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from enerflo_sync.errors import ConfigurationError
 
 SYNC = "enerflo_sync"
 ASK = "ask_a_person"
-# An answer within a second of the question meets the end of the process that asked, which Airflow 3.3 takes
-# for a failure of the task: it asks again.
+# An answer that comes before the scheduler has seen the asking process end is taken by Airflow 3.3 for a failure
+# of the task, which asks again.
 _NO_SOONER = 5.0
+_LONGEST = 300.0
 CALLED_BACK = "demo-note-1"
 
 # What the CRM's users do: an install on hold, a note, a lead that becomes qualified.
@@ -86,16 +87,27 @@ class BothWays:
             for run in self.api.runs(SYNC):
                 asking = run["state"] == "running" and self.api.task_state(SYNC, run["dag_run_id"], ASK)
                 if asking == "awaiting_input":
-                    time.sleep(_NO_SOONER)
                     return str(run["dag_run_id"])
             time.sleep(0.5)
         raise ConfigurationError(
             "nobody was asked.", where=f"{SYNC} {run_id}", next_step="Look at the run in the Airflow UI."
         )
 
-    def answer(self, run_id: str, option: str) -> None:
-        """Answer as the signed-in user does in the UI."""
-        self.api.answer(SYNC, run_id, ASK, option)
+    def answer(self, run_id: str, option: str, how: Callable[[], None] | None = None) -> None:
+        """Answer as the signed-in user does in the UI, as often as the run asks, and return when it ended.
+
+        :param how: gives the answer; by Airflow's API where None.
+        """
+        deadline = time.monotonic() + _LONGEST
+        while self.api.run_state(SYNC, run_id) not in ("success", "failed") and time.monotonic() < deadline:
+            if self.api.task_state(SYNC, run_id, ASK) == "awaiting_input":
+                time.sleep(_NO_SOONER)
+                if how is None:
+                    self.api.answer(SYNC, run_id, ASK, option)
+                else:
+                    how()
+            time.sleep(1)
+        self.api.wait_for_run(SYNC, run_id, 1)
 
     def planned(self, run_id: str) -> Mapping[str, Any]:
         """Return what the run planned."""

@@ -219,7 +219,6 @@ class Demo:
             self.plan_hash: str = back.planned(run_id)["plan_hash"]
         with _step("somebody approves it in Airflow, and it is written on both sides and checked"):
             back.answer(run_id, "Approve")
-            self.api.wait_for_run(SYNC, run_id)
         done = back.applied(run_id)
         console.print(
             f"  {done['applied']:,} changes applied, {done['moved']:,} moved, {done['parked']:,} parked;"
