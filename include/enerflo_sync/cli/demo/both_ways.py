@@ -15,7 +15,7 @@ from enerflo_sync.errors import ConfigurationError
 
 SYNC = "enerflo_sync"
 ASK = "ask_a_person"
-# An answer that comes before the scheduler has seen the asking process end is taken by Airflow 3.3 for a failure
+# An answer that comes before the scheduler saw the asking process end is taken by Airflow 3.3 for a failure
 # of the task, which asks again.
 _NO_SOONER = 5.0
 _LONGEST = 300.0
