@@ -114,6 +114,11 @@ class Agreement:
         self._crm = {name: self._table(name) for name in TABLES}
         self._enerflo = {name: self._records(name) for name in TABLES}
         self._listed = self._listed_places()
+        # The keys of rows that once named a record of Enerflo.
+        self._gone = {
+            (name, value): key
+            for name, key, value in rows("select table_name, key, value from sync.agreed where is_link")
+        }
         voided = self._enerflo["installs"].values()
         self._voided = {row["install_id"] for row in voided if row["status_name"] == "Voided"}
 
@@ -171,7 +176,7 @@ class Agreement:
             for join, record in self._enerflo[name].items():
                 if join in counts or record.get("deleted_at") is not None:
                     continue
-                key = dict(zip(table.joins, join, strict=True))
+                key = self._gone.get((name, join[0])) or dict(zip(table.joins, join, strict=True))
                 if record.get("install_id") not in self._voided and not self._is_listed(name, key):
                     found.append((name, join))
         return found

@@ -39,12 +39,17 @@ class WatchedCursor(psycopg.Cursor[Any]):
 class WatchedConnection(psycopg.Connection[Any]):
     process: Process
     clock: Clock
+    _told = ""
 
     def tell_time(self) -> None:
         """Let ``now()`` of the transaction that begins be the virtual moment."""
-        if self.info.transaction_status == _IDLE:
+        now = self.clock.now().isoformat()
+        if now != self._told and self.info.transaction_status == _IDLE:
             with self.plain() as cursor:
-                cursor.execute("select set_config('simulation.now', %s, false)", [self.clock.now().isoformat()])
+                cursor.execute("select set_config('simulation.now', %s, false)", [now])
+            # In a transaction of its own: some begin with what must be their first statement.
+            super().commit()
+            self._told = now
 
     def plain(self) -> psycopg.Cursor[Any]:
         """Return a cursor without boundaries."""
