@@ -306,22 +306,20 @@ class Agreement:
         for name in TABLES:
             for row in self._crm[name]:
                 key = self._key(name, row)
-                said = rows.get((name, _text(key)), {})
                 record = self._enerflo[name].get(self._join(name, row))
+                # What is edited of a row whose record is gone, or not there yet, is carried nowhere.
+                said = rows.get((name, _text(key)), {}) if record is not None else {}
                 for column, value in said.items():
                     mine, ours = plain(column, value), plain(column, row[column])
                     # Both sides said the same by themselves, or what differs is left to somebody.
                     excused = (name, _text(key), column) in alike or self._is_listed(name, key, column)
-                    if mine == ours or excused:
-                        continue
-                    theirs = plain(column, record[TABLES[name].fields[column]]) if record else None
-                    if not self._left_apart(name, column, theirs, ours):
+                    theirs = plain(column, (record or {})[TABLES[name].fields[column]])
+                    if mine != ours and not excused and not self._stays_apart(name, column, theirs, ours):
                         wrong.append((name, key, column, value, row[column]))
         self._same("fields of which the ledger says something else than the CRM", [], wrong)
 
-    def _left_apart(self, name: str, column: str, mine: Any, ours: Any) -> bool:
-        """Return whether a CRM edit is carried nowhere, by policy or since Enerflo's record is gone."""
-        return mine != ours and (mine is None or self._may_differ(name, column, mine, ours))
+    def _stays_apart(self, name: str, column: str, mine: Any, ours: Any) -> bool:
+        return bool(mine != ours and self._may_differ(name, column, mine, ours))
 
 
 def _text(key: Row) -> str:
