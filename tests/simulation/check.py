@@ -152,7 +152,9 @@ class Check:
             return world.installs.number_of_deal(key) is None
         if subject == "customers":
             return not key.isdigit() or not world.customers.exists(int(key))
-        return world.installs.number_of(int(key)) is None
+        number = world.installs.number_of(int(key))
+        # One that came while its record was spoilt waits for a person (replay), as everything put aside.
+        return number is None or number in self.day.ever_bad
 
     def _fresh(self) -> None:
         """An applied event means that its record was read after the event came."""

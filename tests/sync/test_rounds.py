@@ -16,15 +16,21 @@ ROUNDS = 20
 _SPELLING = """
 create function crm.spell_status() returns trigger language plpgsql as $$
 begin new.status := upper(btrim(new.status)) || '  '; return new; end $$;
-create trigger spell before insert or update on crm.installs for each row execute function crm.spell_status();
+create trigger spell before insert or update of status on crm.installs for each row execute function crm.spell_status();
 create function crm.spell_lead() returns trigger language plpgsql as $$
 begin
     new.mobile := regexp_replace(regexp_replace(new.mobile, '\\D', '', 'g'), '^1?(...)(...)(....)$', '(\\1) \\2-\\3');
+    return new;
+end $$;
+create trigger spell before insert or update of mobile on crm.leads for each row execute function crm.spell_lead();
+create function crm.spell_name() returns trigger language plpgsql as $$
+begin
     new.last_name := upper(btrim(new.last_name)) || ' ';
     new.state := lower(new.state);
     return new;
 end $$;
-create trigger spell before insert or update on crm.leads for each row execute function crm.spell_lead();
+create trigger spell_name before insert or update of last_name, state on crm.leads
+    for each row execute function crm.spell_name();
 create function crm.spell_note() returns trigger language plpgsql as $$
 begin new.body := new.body || E' \\n'; return new; end $$;
 create trigger spell before insert on crm.notes for each row execute function crm.spell_note();
@@ -40,7 +46,7 @@ def spelling(desk: Desk, request: pytest.FixtureRequest) -> Iterator[Desk]:
     desk.carried()
     desk.sql(_SPELLING)
     yield desk
-    for name in ("status", "lead", "note"):
+    for name in ("status", "lead", "name", "note"):
         desk.sql(f"drop function crm.spell_{name} cascade")
 
 
