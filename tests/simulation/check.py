@@ -9,11 +9,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.sandbox import truth
+from tests.simulation.agreement import Agreement
 from tests.simulation.files import archived, content_of
 from tests.simulation.world import SimulatedDay
 
 SHOWN = 6
 LAST_CHANGES = 4
+# So often is planned and applied until nothing more is to be done.
+MOST_ROUNDS = 6
 # Events wait for a record that is not known for an hour, and between two tries up to 15 minutes.
 PATIENCE_SECONDS = 80 * 60
 
@@ -42,6 +45,7 @@ class Check:
 
     def __init__(self, day: SimulatedDay, engine: sa.Engine) -> None:
         self.day = day
+        self.last_plan = ""
         self._engine = engine
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
@@ -57,6 +61,8 @@ class Check:
         # So that there is something to be told that no poll has seen.
         day.world.step(1, LAST_CHANGES)
         day.calm_down()
+        if day.plan.both_ways:
+            self._come_to_rest()
         day.clock.advance(PATIENCE_SECONDS)
         self._succeeded("ingest", day.ingest())
         self._inbox()
@@ -71,6 +77,42 @@ class Check:
         self._succeeded("ingest", day.ingest())
         self._succeeded("poll", day.poll())
         self._same("a quiet ingest and poll write no row", before, self._digest())
+        if day.plan.both_ways:
+            self._nothing_to_do()
+            Agreement(self.rows, self._same, self._truth, self.last_plan).check(day.api, day.people)
+
+    def _come_to_rest(self) -> None:
+        """Plan and apply until a plan leaves nothing to do."""
+        day = self.day
+        for _ in range(MOST_ROUNDS):
+            day.clock.advance(PATIENCE_SECONDS)
+            day.emitter.drain()
+            self._succeeded("ingest", day.ingest())
+            self._succeeded("poll", day.poll(full=True))
+            self.last_plan = self._planned()
+            if day.waiting_plan() is None:
+                return
+            if day.apply() is None:
+                raise Divergence(f"a quiet apply did not succeed: {day.story[-1]}")
+        raise Divergence("the two sides do not come to rest:\n" + "\n".join(map(str, self._still_changing()[:SHOWN])))
+
+    def _still_changing(self) -> list[tuple[Any, ...]]:
+        return self.rows(
+            "select c.direction, c.table_name, c.key, c.op, c.field, c.before, c.after, c.state, c.reason"
+            f" from sync.plan_changes c where plan_hash = '{self.last_plan}' order by c.position"
+        )
+
+    def _planned(self) -> str:
+        plan = self.day.make_plan()
+        if plan is None:
+            raise Divergence(f"a quiet plan did not succeed: {self.day.story[-1]}")
+        return plan.plan_hash
+
+    def _nothing_to_do(self) -> None:
+        """A further plan is empty but for what was refused before."""
+        self.last_plan = self._planned()
+        left = [row for row in self._still_changing() if row[7] not in ("parked", "refused")]
+        self._same("changes of a further plan", [], left)
 
     # -- parts ----------------------------------------------------------------------------------------------
 
@@ -110,7 +152,9 @@ class Check:
             return world.installs.number_of_deal(key) is None
         if subject == "customers":
             return not key.isdigit() or not world.customers.exists(int(key))
-        return world.installs.number_of(int(key)) is None
+        number = world.installs.number_of(int(key))
+        # One that came while its record was spoilt waits for a person (replay), as everything put aside.
+        return number is None or number in self.day.ever_bad
 
     def _fresh(self) -> None:
         """An applied event means that its record was read after the event came."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import sqlalchemy as sa
 
+from enerflo_sync.sandbox import crm_ddl
 from enerflo_sync.warehouse.embedded import embedded_postgres
 from enerflo_sync.warehouse.engine import warehouse_engine
 from enerflo_sync.warehouse.migrate import migrate
@@ -31,6 +32,40 @@ end $$;
 create trigger note after insert or update on enerflo.installs
     for each row execute function simulation.note();
 """
+# Jobs reach the server with ``simulation`` before ``pg_catalog`` in their search path.
+_TIME = """
+create function simulation.now() returns timestamptz language sql stable as $$
+    select coalesce(nullif(current_setting('simulation.now', true), '')::timestamptz, pg_catalog.now())
+$$;
+create function simulation.clock_timestamp() returns timestamptz language sql stable as $$
+    select simulation.now()
+$$;
+"""
+# Whatever becomes of a row of the CRM, and who did it: the jobs or the people (by their application's name).
+_CRM_HISTORY = """
+create table simulation.crm_written (
+    n bigserial primary key, table_name text, op text, before jsonb, after jsonb, writer text
+);
+create function simulation.note_crm() returns trigger language plpgsql as $$
+begin
+    insert into simulation.crm_written (table_name, op, before, after, writer)
+    values (tg_table_name, lower(tg_op), case when tg_op <> 'INSERT' then to_jsonb(old) end,
+            case when tg_op <> 'DELETE' then to_jsonb(new) end, current_setting('application_name'));
+    return null;
+end $$;
+-- The CRM has its own way to write a phone number, whoever gives it one.
+create function simulation.spell() returns trigger language plpgsql as $$
+begin
+    new.mobile := regexp_replace(new.mobile, '^(\\d{3})(\\d{3})(\\d{4})$', '(\\1) \\2-\\3');
+    return new;
+end $$;
+create trigger spell before insert or update on crm.leads for each row execute function simulation.spell();
+"""
+_WATCH_CRM = """
+create trigger note after insert or update or delete on crm.{} for each row
+    execute function simulation.note_crm()
+"""
+PEOPLE = "people"
 _QUICK = ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
 
 
@@ -60,21 +95,28 @@ class Database:
         self.url = sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
         self.plain = warehouse_engine(self.url, application="simulation-check")
         migrate(self.plain)
-        _run(self.url, _HISTORY)
+        _run(self.url, _HISTORY, _TIME, crm_ddl.CREATE_CRM, crm_ddl.INDEX_CRM, crm_ddl.UNIQUE_INSTALLS)
+        _run(self.url, _CRM_HISTORY, *(_WATCH_CRM.format(name) for name in crm_ddl.CRM_TABLES))
+        plain = sa.make_url(self.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        # Nobody waits for a row that a job holds: the people of the CRM try again later.
+        options = "-c timezone=UTC -c lock_timeout=2ms"
+        self.people = psycopg.connect(plain, autocommit=True, application_name=PEOPLE, options=options)
         self.warehouses = (Warehouse(self.url), Warehouse(self.url))
         for warehouse in self.warehouses:
             # The dialect asks for the server's version once: that belongs to no seed.
             warehouse.engine.connect().close()
         self._tables = [f"{table.schema}.{table.name}" for table in metadata.sorted_tables]
+        self._tables += [f"crm.{name}" for name in crm_ddl.CRM_TABLES]
+        self._tables += ["simulation.written", "simulation.crm_written"]
 
     def clear(self) -> None:
         """Empty every table and start with fresh sessions, so that a seed meets what it met before."""
         for warehouse in self.warehouses:
             warehouse.engine.dispose()
         with self.plain.begin() as connection:
-            names = ", ".join((*self._tables, "simulation.written"))
-            connection.exec_driver_sql(f"truncate {names} restart identity")
+            connection.exec_driver_sql(f"truncate {', '.join(self._tables)} restart identity")
 
     def close(self) -> None:
+        self.people.close()
         for engine in (self.plain, *(warehouse.engine for warehouse in self.warehouses)):
             engine.dispose()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from enerflo_sync.sandbox.changes import ChangeKind
 from enerflo_sync.sandbox.delivery import DropFormat
 from enerflo_sync.sandbox.emitter import Mess
 from enerflo_sync.sandbox.faults import FaultKind
+from tests.simulation.people import Edit
 
 # What happens to a request itself, and what an application or proxy says in good order that is wrong.
 TRANSIENT = (
@@ -35,6 +36,11 @@ class Plan:
     :param beside: the chance that another job runs while a job holds an answer.
     :param failing: the share of file operations that the disk refuses.
     :param down: the chance that Enerflo answers nothing during a job.
+    :param both_ways: there is a CRM with people who edit it, and plans that are applied on both sides.
+    :param edits: edits of the CRM in one tick, on average; ``edit_kinds`` which, every kind where empty.
+    :param sync_every: ticks between two plans, each with its application.
+    :param refused: the share of writes that Enerflo refuses (403, 404, 422).
+    :param late: the share of writes that are carried out and answered with 504.
     """
 
     installs: int = 20
@@ -59,6 +65,12 @@ class Plan:
     notes_sweep_every: timedelta = timedelta(hours=24)
     lean_lists: bool = False
     without_uuids: bool = False
+    both_ways: bool = False
+    edits: float = 0.0
+    edit_kinds: tuple[Edit, ...] = ()
+    sync_every: int = 2
+    refused: float = 0.0
+    late: float = 0.0
 
 
 def plan_of(seed: int) -> Plan:
@@ -102,4 +114,21 @@ def plan_of(seed: int) -> Plan:
         lean_lists=lean_lists,
         without_uuids=rng.random() < 0.25,
         kinds=() if rng.random() < 0.7 else tuple(rng.sample(list(ChangeKind), 4)),
+    )
+
+
+def both_ways_plan_of(seed: int) -> Plan:
+    """Return the plan of a seed with the way back: a smaller company beside its CRM."""
+    rng = random.Random(f"{seed}/both ways")
+    share = rng.random() ** 2
+    return replace(
+        plan_of(seed),
+        installs=rng.randrange(3, 9),
+        both_ways=True,
+        poll_every=rng.choice((1, 2, 4)),
+        edits=rng.choice((0.5, 1.0, 3.0)),
+        edit_kinds=() if rng.random() < 0.7 else tuple(rng.sample(list(Edit), 4)),
+        sync_every=rng.choice((1, 1, 2, 4)),
+        refused=0.2 * share if rng.random() < 0.5 else 0.0,
+        late=0.3 * share if rng.random() < 0.5 else 0.0,
     )

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from string import Template
 from typing import Any
 
 import msgspec
@@ -17,7 +18,13 @@ from enerflo_sync.inbox.pending import mark_applied
 from enerflo_sync.mirror import poll
 from enerflo_sync.sandbox.changes import ChangeKind
 from enerflo_sync.sandbox.emitter import Mess
+from enerflo_sync.sync import apply_crm
+from enerflo_sync.sync.agree import AgreedBy
+from enerflo_sync.sync.push import notes
+from enerflo_sync.sync.push import run as push_run
+from enerflo_sync.sync.push.attempt import Outcome, attempted
 from enerflo_sync.warehouse import bulk, watermarks
+from tests.simulation.people import Edit
 from tests.simulation.plan import Plan
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -93,6 +100,57 @@ def older_over_newer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(bulk, "merge_statement", without_times)
 
 
+def no_compare_and_set(patch: pytest.MonkeyPatch) -> None:
+    """The CRM is written whatever it says by now."""
+    template = apply_crm._UPDATE.template
+    blind = template.replace("and $before is not distinct from nullif(p.before, 'null')", "")
+    assert blind != template
+    patch.setattr(apply_crm, "_UPDATE", Template(blind))
+
+
+def note_sent_again(patch: pytest.MonkeyPatch) -> None:
+    """A note whose answer was lost is not looked for: only one that Enerflo accepted is found again."""
+    look = notes._look
+
+    def hasty(run: Any, install: str, errands: Any, by_position: Any) -> Any:
+        sure = [one for one in errands if one.last is not None and one.last.outcome is Outcome.ACCEPTED]
+        return look(run, install, sure, by_position)
+
+    patch.setattr(notes, "_look", hasty)
+
+
+def echo_taken_for_a_change(patch: pytest.MonkeyPatch) -> None:
+    """Nobody remembers what was written, so each side's own spelling of it looks like news."""
+    for module in (apply_crm, push_run):
+        patch.setattr(module, "agree_written", lambda *_args: None)
+
+
+def marked_after_the_request(patch: pytest.MonkeyPatch) -> None:
+    """The outbox says that a request is under way when it is over."""
+
+    def late(self: Any, changes: Any, write: Any, refusals: Any) -> Any:
+        attempt = attempted(write, refusals)
+        with self.connection.begin():
+            push_run.mark_sent(self.connection, self.applying, changes, self.clock.now())
+        if attempt.outcome is Outcome.UNSENT:
+            self._unsend(changes)
+        return attempt
+
+    patch.setattr(push_run.PushRun, "send", late)
+
+
+def other_side_agreed_unseen(patch: pytest.MonkeyPatch) -> None:
+    """What the other side says since the plan is agreed on with what was written."""
+    agree = apply_crm.agree_written
+
+    def trusting(connection: Any, comparison: Any, account: str, plan: str, positions: Any, *_: Any) -> None:
+        agree(connection, comparison, account, plan, positions, AgreedBy.UNDO)
+        connection.execute(sa.text("update sync.agreed set agreed_by = 'push' where agreed_by = 'undo'"))
+
+    for module in (apply_crm, push_run):
+        patch.setattr(module, "agree_written", trusting)
+
+
 BUSY = Plan(installs=8, tick=15, events=2.0, poll_every=4)
 # The shortest that the vendor's whole seconds allow.
 LOOKBACK = timedelta(seconds=1)
@@ -110,6 +168,19 @@ LATE_STATUSES = replace(
     mess=Mess(delay=0.7, longest_delay=timedelta(hours=1)),
     kinds=(ChangeKind.STATUS_CHANGED, ChangeKind.INSTALL_VOIDED, ChangeKind.INSTALL_RESUBMITTED),
 )
+BOTH_WAYS = Plan(
+    installs=3,
+    tick=15,
+    events=0.3,
+    both_ways=True,
+    edits=2.0,
+    sync_every=1,
+    mess=Mess(delay=0.5, longest_delay=timedelta(minutes=30)),
+)
+CRM_EDITED_MEANWHILE = replace(
+    BOTH_WAYS, events=3.0, edits=3.0, restless=0.01, kinds=(ChangeKind.STATUS_CHANGED,), edit_kinds=(Edit.STATUS,)
+)
+LOST_ANSWERS = replace(BOTH_WAYS, late=0.5, edit_kinds=(Edit.NOTE,))
 # Each with the troubles that bring it to light, and the seeds within which it must be found.
 PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (archive_before_commit, replace(BUSY, killed=0.5), 20),
@@ -118,6 +189,11 @@ PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (payload_over_record, LATE_STATUSES, 10),
     (copies_counted_again, replace(BUSY, killed=0.5), 20),
     (older_over_newer, replace(BUSY, poll_every=1, beside=0.1, restless=0.02), 20),
+    (no_compare_and_set, CRM_EDITED_MEANWHILE, 20),
+    (note_sent_again, LOST_ANSWERS, 5),
+    (echo_taken_for_a_change, replace(BOTH_WAYS, edit_kinds=(Edit.NEW_LEAD, Edit.LEAD)), 5),
+    (marked_after_the_request, BOTH_WAYS, 5),
+    (other_side_agreed_unseen, CRM_EDITED_MEANWHILE, 20),
 )
 
 

@@ -33,11 +33,13 @@ class Outcome:
     events: int
     problem: str | None
     story: list[str]
+    both_ways: bool = False
 
     @property
     def command(self) -> str:
         """Return what repeats the seed."""
-        return f"make simulate FROM={self.seed} SEEDS=1 HOURS={self.hours:g}"
+        more = " SIMULATE=--both-ways" if self.both_ways else ""
+        return f"make simulate FROM={self.seed} SEEDS=1 HOURS={self.hours:g}{more}"
 
 
 def run_seed(seed: int, hours: float, database: Database, plan: Plan | None = None) -> Outcome:
@@ -47,7 +49,7 @@ def run_seed(seed: int, hours: float, database: Database, plan: Plan | None = No
     folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=MEMORY if MEMORY.is_dir() else None))
     problem = None
     try:
-        day = SimulatedDay(seed, plan or plan_of(seed), database.warehouses, folder)
+        day = SimulatedDay(seed, plan or plan_of(seed), database.warehouses, database.people, folder)
         try:
             day.pass_time(hours)
             Check(day, database.plain).settle()
@@ -67,4 +69,5 @@ def run_seed(seed: int, hours: float, database: Database, plan: Plan | None = No
         events=sum(day.postbox.delivered.values()),
         problem=problem,
         story=day.story,
+        both_ways=day.plan.both_ways,
     )

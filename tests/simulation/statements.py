@@ -7,11 +7,14 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
+from enerflo_sync.clock import Clock, SystemClock
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.simulation.process import Boundary, Process
 
 # A statement that waits for a lock waits for a process that is itself waiting for this one.
-OPTIONS = " -c lock_timeout=3s -c statement_timeout=20s"
+# The server's own time is the virtual clock's (tests/simulation/database.py).
+OPTIONS = " -c lock_timeout=3s -c statement_timeout=20s -c search_path=simulation,pg_catalog,public"
+_IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
 class WatchedCursor(psycopg.Cursor[Any]):
@@ -19,19 +22,34 @@ class WatchedCursor(psycopg.Cursor[Any]):
 
     def execute(self, *args: Any, **kwargs: Any) -> WatchedCursor:
         self.connection.process.at(Boundary.STATEMENT)
+        self.connection.tell_time()
         return super().execute(*args, **kwargs)
 
     def executemany(self, *args: Any, **kwargs: Any) -> None:
         self.connection.process.at(Boundary.STATEMENT)
+        self.connection.tell_time()
         super().executemany(*args, **kwargs)
 
     def copy(self, *args: Any, **kwargs: Any) -> Any:
         self.connection.process.at(Boundary.STATEMENT)
+        self.connection.tell_time()
         return super().copy(*args, **kwargs)
 
 
 class WatchedConnection(psycopg.Connection[Any]):
     process: Process
+    clock: Clock
+    _told = ""
+
+    def tell_time(self) -> None:
+        """Let ``now()`` of the transaction that begins be the virtual moment."""
+        now = self.clock.now().isoformat()
+        if now != self._told and self.info.transaction_status == _IDLE:
+            with self.plain() as cursor:
+                cursor.execute("select set_config('simulation.now', %s, false)", [now])
+            # In a transaction of its own: some begin with what must be their first statement.
+            super().commit()
+            self._told = now
 
     def plain(self) -> psycopg.Cursor[Any]:
         """Return a cursor without boundaries."""
@@ -49,6 +67,7 @@ class Warehouse:
     def __init__(self, url: str) -> None:
         self.engine = warehouse_engine(url, application="simulation")
         self.process: Process | None = None
+        self.clock: Clock = SystemClock()
         sa.event.listen(self.engine, "do_connect", self._connect)
         sa.event.listen(self.engine, "checkout", self._check_out)
 
@@ -59,9 +78,11 @@ class Warehouse:
         made = WatchedConnection.connect(*args, cursor_factory=WatchedCursor, **options)
         # The dialect asks for version and type ids on a first connection, outside every job.
         made.process = self.process or Process("set-up", lambda _boundary: None)
+        made.clock = self.clock
         return made
 
     def _check_out(self, driver: WatchedConnection, _record: Any, _proxy: Any) -> None:
+        driver.clock = self.clock
         if self.process is not None:
             driver.process = self.process
             if not any(driver is one for one in self.process.connections):

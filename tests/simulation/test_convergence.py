@@ -57,7 +57,7 @@ def test_short_schedules_converge(shared: Database, actions: list[tuple[Any, ...
     plan = Plan(installs=5, mess=Mess(duplicate=0.5, delay=0.5, reorder=0.5))
     folder = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="simulation-", dir=folder) as place:
-        day = SimulatedDay(seed, plan, shared.warehouses, Path(place))
+        day = SimulatedDay(seed, plan, shared.warehouses, shared.people, Path(place))
         for action in actions:
             match action:
                 case ("change", kind, minutes):

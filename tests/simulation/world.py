@@ -6,8 +6,15 @@ import itertools
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import psycopg
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.load import load_config
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import EnerfloSyncError
@@ -16,19 +23,25 @@ from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.inbox.local_drop import LocalDrop
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.poll import PollOptions, poll
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.sandbox.api import DEFAULT_KEY
 from enerflo_sync.sandbox.bad_records import BadKind
 from enerflo_sync.sandbox.changes import Change
 from enerflo_sync.sandbox.emitter import Emitter
 from enerflo_sync.sandbox.faults import FaultKind, Faults
 from enerflo_sync.sandbox.virtual_clock import VirtualClock
 from enerflo_sync.sandbox.world import World
+from enerflo_sync.sync.apply import ApplyReport, apply_plan
+from enerflo_sync.sync.plan import make_plan
+from enerflo_sync.sync.plan_store import PlanReport
 from enerflo_sync.warehouse.runs import RunReport
 from tests.simulation.calls import session_of
 from tests.simulation.files import Postbox, WatchedDrop
+from tests.simulation.people import People
 from tests.simulation.plan import Plan
 from tests.simulation.process import Boundary, End, Killed, Process
 from tests.simulation.statements import Warehouse
+from tests.simulation.writes import WritesApi
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 ACCOUNT = "default"
@@ -38,17 +51,37 @@ USUAL_LENGTH = 60
 MOST_STIRS = 6
 MOST_BESIDE = 2
 
-Job = Callable[[Process, Warehouse], RunReport]
+APPROVER = "The simulation"
+SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
+
+Job = Callable[[Process, Warehouse], Any]
+
+
+@cache
+def configuration() -> SyncConfig:
+    """Return the shipped configuration with writing switched on in both directions."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "sync.yaml"
+        path.write_text(SHIPPED.read_text().replace("mode: report", "mode: both"))
+        return load_config(path, {})
 
 
 class SimulatedDay:
-    """A company, its webhooks, and the poll and the ingest that follow it.
+    """A company, its webhooks, its CRM, and the jobs that keep the three together.
 
     :param warehouses: two ways to one empty database: for a job, and for one that runs beside it.
+    :param crm: the way of the CRM's people to the same database; it passes no boundary.
     :param folder: an empty folder for the drop and its archive.
     """
 
-    def __init__(self, seed: int, plan: Plan, warehouses: tuple[Warehouse, Warehouse], folder: Path) -> None:
+    def __init__(
+        self,
+        seed: int,
+        plan: Plan,
+        warehouses: tuple[Warehouse, Warehouse],
+        crm: psycopg.Connection[Any],
+        folder: Path,
+    ) -> None:
         self.plan = plan
         self.clock = VirtualClock(START)
         self.world = World(plan.installs, seed, START, clock=self.clock)
@@ -63,15 +96,20 @@ class SimulatedDay:
         self.emitter = Emitter(self.world, seed, plan.mess, self.postbox, self.clock)
         self.emitter.watch()
         self.faults = Faults(rates=plan.faults, seed=seed, slow_seconds=40.0)
-        self.api = SandboxApi(
+        self.api = WritesApi(
             self.world,
             clock=self.clock,
             faults=self.faults,
             lean_lists=plan.lean_lists,
             no_uuid_keys=(DEFAULT_KEY,) if plan.without_uuids else (),
         )
+        self.api.begin(seed)
+        self.api.refused, self.api.late, self.api.outbox = plan.refused, plan.late, self._is_sent
         self.warehouses = warehouses
-        self.reports: list[RunReport] = []
+        for warehouse in warehouses:
+            warehouse.clock = self.clock
+        self._crm = crm
+        self.people = People(crm, self.clock, seed)
         self.story: list[str] = []
         self.ever_bad: set[int] = set()
         self._lengths: dict[str, int] = {}
@@ -94,6 +132,9 @@ class SimulatedDay:
     def live(self, minutes: float, events: int) -> None:
         """Let time pass with changes of the company, and what is due of its webhooks arrive."""
         self.world.step(minutes, events, self.plan.kinds or None)
+        if self.plan.both_ways:
+            for _ in range(int(self._rng.expovariate(1 / self.plan.edits) + 0.5)):
+                self.people.work(self.plan.edit_kinds)
         if self.plan.spoilt and self._rng.random() < self.plan.spoilt:
             self._spoil()
         self.emitter.deliver_due()
@@ -162,6 +203,49 @@ class SimulatedDay:
 
         return self._run("ingest", job, end_at, end)
 
+    def make_plan(self, *, end_at: int | None = None, end: End = End.KILLED) -> PlanReport | None:
+        """Reconcile and plan; return the plan, None where that was killed or failed."""
+
+        def job(_process: Process, warehouse: Warehouse) -> PlanReport:
+            config = configuration()
+            report = reconcile(warehouse.engine, config, ACCOUNT)
+            return make_plan(warehouse.engine, config, ACCOUNT, report.reconciliation_id)
+
+        return self._run("plan", job, end_at, end)
+
+    def apply(self, *, end_at: int | None = None, end: End = End.KILLED) -> ApplyReport | None:
+        """Approve and apply the plan that waits, or go on with it; None where there is none or it failed."""
+        plan_hash = self.waiting_plan()
+        if plan_hash is None:
+            return None
+
+        def job(process: Process, warehouse: Warehouse) -> ApplyReport:
+            calls = CallCounter()
+            return apply_plan(
+                warehouse.engine,
+                lambda: self._client(process, calls),
+                configuration(),
+                ACCOUNT,
+                plan_hash,
+                approved_by=APPROVER,
+                clock=self.clock,
+                rng=self._rng,
+                calls=calls,
+            )
+
+        return self._run("apply", job, end_at, end)
+
+    def waiting_plan(self) -> str | None:
+        """Return the hash of the plan that is open or not yet applied to its end."""
+        row = self._crm.execute(
+            "select plan_hash from sync.plans where state in ('open', 'approved') order by created_at desc limit 1"
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def _is_sent(self, table: str) -> bool:
+        query = "select from sync.plan_changes where state = 'sent' and table_name = %s limit 1"
+        return self._crm.execute(query, [table]).fetchone() is not None
+
     def _client(self, process: Process, calls: CallCounter) -> EnerfloClient:
         return EnerfloClient(
             session_of(self.api, process),
@@ -173,7 +257,7 @@ class SimulatedDay:
             on_call=calls.add,
         )
 
-    def _run(self, name: str, job: Job, end_at: int | None, end: End) -> RunReport | None:
+    def _run(self, name: str, job: Job, end_at: int | None, end: End) -> Any:
         if end_at is None:
             end_at, end = self._drawn_end(name)
         process = Process(f"{name} {next(self._names)}", self._passing, end_at, end)
@@ -197,7 +281,6 @@ class SimulatedDay:
             return None
         else:
             outcome = str(report.state)
-            self.reports.append(report)
             self._lengths[name] = process.passed
             return report
         finally:
@@ -233,8 +316,11 @@ class SimulatedDay:
         if free and self._others < MOST_BESIDE and self._fates.random() < self.plan.beside:
             self._others += 1
             # Two ingests of one account take turns by themselves.
-            other = "poll" if self._running == ["ingest"] else self._fates.choice(("poll", "ingest"))
-            self.poll() if other == "poll" else self.ingest()
+            others = [self.poll] if self._running == ["ingest"] else [self.poll, self.ingest]
+            if self.plan.both_ways:
+                others += [self.make_plan, self.apply]
+            other = others[0] if len(others) == 1 else self._fates.choice(others)
+            other()
 
     # -- a whole schedule -----------------------------------------------------------------------------------
 
@@ -248,6 +334,8 @@ class SimulatedDay:
                 jobs.append(self.ingest)
             if tick % self.plan.poll_every == 0:
                 jobs.append(self.poll)
+            if self.plan.both_ways and tick % self.plan.sync_every == 0:
+                jobs += [self.make_plan, self.apply]
             self._rng.shuffle(jobs)
             for job in jobs:
                 job()
@@ -260,5 +348,6 @@ class SimulatedDay:
         """End every trouble, and let everything that is under way arrive."""
         self._quiet = True
         self.faults.rates = {}
+        self.api.refused = self.api.late = 0.0
         self.mend()
         self.emitter.drain()

@@ -39,7 +39,7 @@ select $distinct %(account)s, $table, o.key, f.field, f.mine,
 from (
   select $key as key, m.*, $crm_columns
   from $keys ($mirror) m $on_mirror join ($crm) c on $on where m.lives
-) o cross join lateral ($fields) f
+) o $fields
 where $which
 on conflict (account, table_name, key, field) do update
 set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
@@ -48,10 +48,27 @@ where (agreed.value, agreed.crm_value) is distinct from (excluded.value, exclude
    or $always
 """)
 
-_WRITTEN = """exists (
-  select from sync.plan_changes p
-  where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.position = any(%(positions)s::bigint[])
-    and p.table_name = {table} and p.key = o.key and (p.field = f.field or (p.op = 'insert' and f.equal)))"""
+_FIELDS = "cross join lateral ({fields}) f"
+
+# The side that was written says what came of it; of the other side only what the plan saw counts, so that what
+# it says since stays a change.
+_WRITTEN_FIELDS = """cross join lateral (
+  select g.field, g.equal, g.is_link, p.direction, p.of_field,
+         case when p.of_field and %(pinned)s and p.direction = 'to_crm' then p.source_value
+              else g.mine end as mine,
+         case when p.of_field and %(pinned)s and p.direction = 'to_enerflo' then p.source_value
+              else g.theirs end as theirs
+  from ({fields}) g cross join lateral (
+    select p.direction, p.source_value, p.field = g.field as of_field from sync.plan_changes p
+    where p.account = %(account)s and p.plan_hash = %(plan_hash)s
+      and p.position = any(%(positions)s::bigint[]) and p.table_name = {table} and p.key = o.key
+      and (p.field = g.field or (p.op = 'insert' and g.equal))
+    order by p.field = g.field desc limit 1
+  ) p
+) f"""
+
+# What somebody else has read of Enerflo's record since is not what came of our write.
+_WRITTEN = """f.direction = 'to_crm' or not %(pinned)s or o.observed_at <= %(read_at)s or f.equal"""
 
 _WRITTEN_KEYS = Template("""
 /* enerflo-sync agree $name: join keys of written rows */
@@ -99,10 +116,14 @@ def agree_written(
     plan_hash: str,
     positions: Sequence[int],
     by: AgreedBy,
+    read_at: datetime | None = None,
 ) -> None:
     """Remember the pairs of values that changes left behind, equal or not, in the caller's transaction.
 
     What we wrote and what came of it is agreed on, however each side puts it, so it comes back as no change.
+    What the other side says by now that it did not say in the plan is not: it is in the next plan.
+
+    :param read_at: when Enerflo's records were read back, for changes of theirs.
     """
     keys = f"pg_temp.written_{comparison.name}"
     values: dict[str, Any] = {
@@ -110,6 +131,9 @@ def agree_written(
         "plan_hash": plan_hash,
         "positions": list(positions),
         "by": str(by),
+        # What an undo leaves apart is as it is now.
+        "pinned": by is not AgreedBy.UNDO,
+        "read_at": read_at,
         "now": connection.scalar(sa.text("select now()")),
     }
     connection.exec_driver_sql(f"drop table if exists {keys}")
@@ -129,8 +153,8 @@ def agree_written(
         values,
     )
     connection.exec_driver_sql(f"analyze {keys}")
-    which = _WRITTEN.format(table=literal(comparison.name))
-    connection.exec_driver_sql(_statement(comparison, keys, which, always="true"), values)
+    fields = _WRITTEN_FIELDS.replace("{table}", literal(comparison.name))
+    connection.exec_driver_sql(_statement(comparison, keys, _WRITTEN, always="true", fields=fields), values)
     if by is AgreedBy.UNDO:
         connection.exec_driver_sql(apart_statement(comparison), values)
     else:
@@ -143,7 +167,9 @@ def typed_key(comparison: Comparison, key: str, column: str) -> str:
     return f"({key}->>{literal(column)})::{kind}"
 
 
-def _statement(comparison: Comparison, keys: str, which: str, *, always: str) -> str:
+def _statement(
+    comparison: Comparison, keys: str, which: str, *, always: str, fields: str = _FIELDS
+) -> str:
     names = comparison.mapping.key_columns
     key = ", ".join(f"{literal(name)}, c.k{n}" for n, name in enumerate(names, 1))
     columns = [f"c.c{n}" for n, _ in enumerate(comparison.fields, 1)]
@@ -170,7 +196,7 @@ def _statement(comparison: Comparison, keys: str, which: str, *, always: str) ->
         mirror=mirror_side(comparison),
         crm=crm_side(comparison),
         on=comparison.on("m", "c"),
-        fields="\n  union all ".join(selects),
+        fields=fields.replace("{fields}", "\n  union all ".join(selects)),
         which=which,
         always=always,
     )

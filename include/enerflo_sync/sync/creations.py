@@ -58,7 +58,7 @@ _INTO_ENERFLO = Template("""
 /* enerflo-sync plan $name: rows that Enerflo lacks */
 insert into pg_temp.decided ($columns)
 select case when o.reason is null then 'to_enerflo' else o.otherwise end, $table, o.key, null, 'insert',
-       f.field, f.value, f.value, f.policy, o.cause, 'create', o.reason, o.changed_at, %(now)s
+       f.field, f.value, f.own, f.policy, o.cause, 'create', o.reason, o.changed_at, %(now)s
 from (
   select o.*, $cause as cause, case
       when o.quarantined then 'its record stands in quarantine'
@@ -73,7 +73,7 @@ from (
 ) o
 join $crm t on $on_row
 cross join lateral (
-  select null as field, null::jsonb as value, 'crm' as policy where o.reason is not null
+  select null as field, null::jsonb as value, null::jsonb as own, 'crm' as policy where o.reason is not null
   $fields
 ) f
 where o.reason is not null or coalesce(f.value, 'null') <> 'null'
@@ -209,12 +209,16 @@ def _enerflo_fields(plan: Comparison, config: SyncConfig) -> Iterator[str]:
         if field.name not in taken and field.mapping.direction in {Direction.BOTH, Direction.TO_ENERFLO}:
             taken.add(field.name)
             value, policy = crm_value_for_enerflo(plan, field), literal(field.mapping.source_of_truth)
-            yield f"union all select {literal(field.name)}, {value}, {policy} where o.reason is null"
+            yield (
+                f"union all select {literal(field.name)}, {value}, {field.crm.shown}, {policy}"
+                " where o.reason is null"
+            )
     for column in sent_columns(plan.name, config):
         if column not in taken and column in plan.live.columns:
             taken.add(column)
             yield (
-                f"union all select {literal(column)}, to_jsonb(t.{quoted(column)}), 'sent_along'"
+                f"union all select {literal(column)}, to_jsonb(t.{quoted(column)}),"
+                f" to_jsonb(t.{quoted(column)}), 'sent_along'"
                 " where o.reason is null"
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.sync.settle import Applying, Decision, settle
 
 
 class PlanState(StrEnum):
@@ -132,13 +134,23 @@ select outcome, reason, count(*) as n from pg_temp.decided
 where outcome in ('review', 'keep') group by 1, 2 order by 3 desc, 2
 """)
 
-_SUPERSEDE = sa.text("""
+SUPERSEDED = "superseded by a later plan"
+
+_UNFINISHED = sa.text("""
 /* enerflo-sync plan: an older plan's unfinished changes */
-update sync.plan_changes c set state = 'refused', reason = 'superseded by a later plan', done_at = now()
-from sync.plans p
+select p.plan_hash, p.decided_by, array_agg(c.position) as positions
+from sync.plans p join sync.plan_changes c on c.account = p.account and c.plan_hash = p.plan_hash
 where p.account = :account and p.state in ('open', 'approved') and p.plan_hash <> :plan_hash
-  and p.decided_by is not null and c.account = p.account and c.plan_hash = p.plan_hash
-  and c.state in ('planned', 'sent')
+  and p.decided_by is not null and c.state in ('planned', 'sent')
+group by 1, 2 order by 1
+""")
+
+_SPENT = sa.text("""
+/* enerflo-sync plan: has this plan ended with changes that are due again? */
+select exists (
+  select from sync.plans p join sync.plan_changes c on c.account = p.account and c.plan_hash = p.plan_hash
+  where p.account = :account and p.plan_hash = :plan_hash and p.state in ('applied', 'expired')
+    and (c.state = 'moved' or (c.state = 'refused' and c.reason = :superseded)))
 """)
 
 _EXPIRE = sa.text("""
@@ -216,14 +228,14 @@ def store_plan(
     A plan without changes counts as applied.
     """
     same = {"account": account, "kind": kind, "config_hash": config_hash}
-    plan_hash = connection.scalar(_HASH, same)
+    plan_hash = _unspent(connection, account, connection.scalar(_HASH, same))
     named = {"account": account, "plan_hash": plan_hash}
     groups = [dict(row) for row in connection.exec_driver_sql(_GROUPS, {}).mappings()]
     others: dict[str, dict[str, int]] = {"review": {}, "keep": {}}
     for outcome, reason, count in connection.execute(_REASONS):
         others[outcome][reason] = count
     count = sum(group["changes"] for group in groups)
-    connection.execute(_SUPERSEDE, named)
+    _supersede(connection, account, plan_hash)
     connection.execute(_EXPIRE, named)
     connection.execute(
         _INSERT,
@@ -247,8 +259,31 @@ def store_plan(
         sa.text("delete from sync.plan_undecided where account = :account and plan_hash = :plan_hash"), named
     )
     connection.execute(_UNDECIDED, named)
-    assert isinstance(plan_hash, str)  # noqa: S101 - the statement returns one text
     return plan_hash
+
+
+def _unspent(connection: sa.Connection, account: str, content_hash: str) -> str:
+    """Return the hash of a plan of this content.
+
+    Where what a plan could not do is due once more, the same content is another plan: the ledger has one end
+    of each change.
+    """
+    plan_hash, times = content_hash, 0
+    values = {"account": account, "superseded": SUPERSEDED}
+    while connection.scalar(_SPENT, {**values, "plan_hash": plan_hash}):
+        times += 1
+        plan_hash = hashlib.sha256(f"{content_hash}|{times}".encode()).hexdigest()
+    return plan_hash
+
+
+def _supersede(connection: sa.Connection, account: str, plan_hash: str) -> None:
+    """End what is left of other plans that were approved."""
+    run_id = f"superseded-{plan_hash[:12]}"
+    now = connection.scalar(sa.text("select now()"))
+    assert isinstance(now, datetime)  # noqa: S101 - the server has a clock
+    for row in connection.execute(_UNFINISHED, {"account": account, "plan_hash": plan_hash}).all():
+        applying = Applying(account, row.plan_hash, run_id, row.decided_by)
+        settle(connection, applying, row.positions, Decision.REFUSED, now, reason=SUPERSEDED)
 
 
 _READ = sa.text("""

@@ -78,6 +78,7 @@ class PushRun:
         self.troubled = False
         self._component_keys = component_keys
         self._ended: dict[int, Decision] = {}
+        self._read_at: datetime | None = None
         with connection.begin():
             self._values = EnerfloValues(connection)
 
@@ -113,6 +114,7 @@ class PushRun:
         reads = Reads(self.client, self.connection, self.account, self._component_keys)
         seen = Observation(self.account, self.clock.now(), "push", self.evidence)
         answer = read(reads)
+        self._read_at = seen.observed_at
         try:
             with self.connection.begin():
                 batches = reads.bring_in(answer, seen, {})
@@ -206,4 +208,6 @@ class PushRun:
             comparison = self.comparisons[TableName(table)]
             plan_hash = self.applying.plan_hash
             by = AgreedBy.UNDO if changes[0].rule == AgreedBy.UNDO else AgreedBy.PUSH
-            agree_written(self.connection, comparison, self.account, plan_hash, positions, by)
+            agree_written(
+                self.connection, comparison, self.account, plan_hash, positions, by, self._read_at
+            )

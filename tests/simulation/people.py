@@ -1,0 +1,193 @@
+"""The people at the CRM: by seed they edit its rows as people do, each with one small statement."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+
+from enerflo_sync.clock import Clock
+
+
+class Edit(StrEnum):
+    """What a person does to the CRM."""
+
+    STATUS = "status"
+    MILESTONE = "milestone"
+    NOTE = "note"
+    NEW_LEAD = "new_lead"
+    LEAD = "lead"
+    NOT_THEIRS = "not_theirs"
+    DELETE = "delete"
+
+
+_WEIGHTS = {
+    Edit.STATUS: 6,
+    Edit.MILESTONE: 8,
+    Edit.NOTE: 5,
+    Edit.NEW_LEAD: 3,
+    Edit.LEAD: 5,
+    Edit.NOT_THEIRS: 3,
+    Edit.DELETE: 1,
+}
+_STATUSES = ("In progress", "On Hold", "on hold ", "Pending KCA", "Cancelled", "Completed", "Voided")
+UNKNOWN_STATUS = "Waiting for the utility"
+_DATES = ("started_at", "due_at", "completed_at")
+_MOBILES = ("5125550{:03}", "+1 (512) 555-0{:03}", "512.555.0{:03} ", "512")
+_STATES = ("MA", "Massachusetts", "tx")
+_ZIPS = ("02139", "2139", "78701", "none")
+NOTE_SUFFIX = "\n\n{} (CRM)"
+
+
+class People:
+    """Edits the CRM, and remembers the notes and leads that came from it.
+
+    :ivar notes: how often a note of this text was written for an install.
+    :ivar leads: the keys of the leads that were made.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], clock: Clock, seed: int) -> None:
+        self.notes: Counter[tuple[int, str]] = Counter()
+        self.leads: set[str] = set()
+        self._connection = connection
+        self._clock = clock
+        self._rng = random.Random(f"{seed}/people")
+        self._acts = {
+            Edit.STATUS: self._status,
+            Edit.MILESTONE: self._milestone,
+            Edit.NOTE: self._note,
+            Edit.NEW_LEAD: self._new_lead,
+            Edit.LEAD: self._lead,
+            Edit.NOT_THEIRS: self._not_theirs,
+            Edit.DELETE: self._delete,
+        }
+
+    def work(self, kinds: tuple[Edit, ...] = ()) -> None:
+        """Make one edit; none where there is nothing to edit, or a job holds the row."""
+        choices = list(kinds or Edit)
+        edit = self._rng.choices(choices, [_WEIGHTS[one] for one in choices])[0]
+        try:
+            self._acts[edit]()
+        except psycopg.errors.LockNotAvailable:
+            return
+
+    def _run(self, statement: str, **values: Any) -> list[Any]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement.encode(), {"now": self._clock.now(), **values})
+            return cursor.fetchall() if cursor.description else []
+
+    def _some(self, table: str, columns: str, where: str = "true") -> Any:
+        """Return one row's ``columns``, None where there is none."""
+        rows = self._run(f"select {columns} from crm.{table} where {where} order by {columns}")
+        return self._rng.choice(rows) if rows else None
+
+    def _status(self) -> None:
+        row = self._some("installs", "enerflo_install_id")
+        status = UNKNOWN_STATUS if self._rng.random() < 0.05 else self._rng.choice(_STATUSES)
+        if row is not None:
+            self._run(
+                "update crm.installs set status = %(status)s, updated_at = %(now)s"
+                " where enerflo_install_id = %(id)s",
+                **{"status": status, "id": row[0]},
+            )
+
+    def _milestone(self) -> None:
+        row = self._some("milestones", "enerflo_install_id, milestone_id")
+        column = self._rng.choice(_DATES)
+        moment = self._clock.now() + timedelta(minutes=self._rng.randrange(-9000, 9000))
+        if row is not None:
+            self._run(
+                f"update crm.milestones set {column} = %(moment)s, updated_at = %(now)s"
+                " where enerflo_install_id = %(install)s and milestone_id = %(milestone)s",
+                **{"moment": None if self._rng.random() < 0.1 else moment},
+                **{"install": row[0], "milestone": row[1]},
+            )
+
+    def _note(self) -> None:
+        row = self._some("installs", "enerflo_install_id")
+        author = self._rng.choice(("Ann", "Bob", None))
+        copies = 2 if self._rng.random() < 0.3 else 1
+        if row is None:
+            return
+        body = f"Call about {len(self.notes)}"
+        for copy in range(copies):
+            self._run(
+                "insert into crm.notes (note_id, enerflo_install_id, author, body, created_at, updated_at)"
+                " values (%(note)s, %(install)s, %(author)s, %(body)s, %(now)s, %(now)s)",
+                **{"note": f"N{sum(self.notes.values()):04}", "install": row[0], "author": author, "body": body},
+            )
+            self.notes[row[0], body + (NOTE_SUFFIX.format(author) if author else "")] += 1
+            del copy
+
+    def _new_lead(self) -> None:
+        key = f"L{len(self.leads):04}"
+        rng = self._rng
+        self._run(
+            "insert into crm.leads (lead_id, first_name, last_name, email, mobile, address, city, state, zip,"
+            " status, deal_type_id, updated_at) values (%(key)s, 'Jane', %(name)s, %(email)s, %(mobile)s,"
+            " '12 Main St', 'Boston', %(state)s, %(zip)s, %(status)s, %(deal)s, %(now)s)",
+            **{"key": key, "name": f"Doe {key}", "email": f"{key}@example.com"},
+            **{"mobile": rng.choice(_MOBILES[:3]).format(len(self.leads) % 1000), "state": rng.choice(_STATES)},
+            **{"zip": rng.choice((*_ZIPS[:3], *_ZIPS)), "status": rng.choice(("new", "qualified", "qualified"))},
+            **{"deal": rng.choice((7, None))},
+        )
+        self.leads.add(key)
+
+    def _lead(self) -> None:
+        row = self._some("leads", "lead_id")
+        rng = self._rng
+        column, value = rng.choice(
+            (
+                ("last_name", f"Doe {rng.randrange(1000)}"),
+                ("mobile", rng.choice((*_MOBILES[:3], *_MOBILES)).format(rng.randrange(1000))),
+                ("city", rng.choice(("Boston", " Austin", "Waco"))),
+                ("state", rng.choice(_STATES)),
+                ("zip", rng.choice((*_ZIPS[:3], *_ZIPS))),
+                ("status", "qualified"),
+                ("status", "qualified"),
+                ("email", None),
+            )
+        )
+        if row is not None:
+            self._run(
+                f"update crm.leads set {column} = %(value)s, updated_at = %(now)s where lead_id = %(key)s",
+                **{"value": value, "key": row[0]},
+            )
+
+    def _not_theirs(self) -> None:
+        """Change what the CRM should not: Enerflo is the source of truth."""
+        row = self._some("installs", "enerflo_install_id")
+        column, value = self._rng.choice(
+            (("panel_count", 3), ("contract_amount", 12.5), ("customer_name", "Nobody"), ("panel_type", None))
+        )
+        if row is not None:
+            self._run(
+                f"update crm.installs set {column} = %(value)s, updated_at = %(now)s"
+                " where enerflo_install_id = %(id)s",
+                **{"value": value, "id": row[0]},
+            )
+
+    def _delete(self) -> None:
+        table, key = self._rng.choice(
+            (
+                ("notes", "note_id"),
+                ("leads", "lead_id"),
+                ("installs", "enerflo_install_id"),
+                ("milestones", "enerflo_install_id"),
+            )
+        )
+        row = self._some(table, f"ctid, {key}") if table == "milestones" else self._some(table, key)
+        if row is None:
+            return
+        if table == "milestones":
+            row = self._some(table, "enerflo_install_id, milestone_id")
+            self._run(
+                "delete from crm.milestones where enerflo_install_id = %(install)s and milestone_id = %(m)s",
+                **{"install": row[0], "m": row[1]},
+            )
+        else:
+            self._run(f"delete from crm.{table} where {key} = %(key)s", key=row[0])

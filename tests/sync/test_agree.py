@@ -1,0 +1,71 @@
+"""The pairs of values on which both sides agree: what came of a write, and nothing that came since."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sync.conftest import Desk
+
+
+@pytest.fixture
+def agreeing(desk: Desk) -> Desk:
+    """An account that writes on both sides, whose first plan was applied: nothing differs."""
+    desk.switched_on("both")
+    desk.carried()
+    return desk
+
+
+def status(desk: Desk, install: int, value: str) -> None:
+    desk.sql(
+        "update crm.installs set status = :v, updated_at = now() where enerflo_install_id = :i",
+        v=value,
+        i=install,
+    )
+
+
+def of_enerflo(desk: Desk, install: int) -> str:
+    found = desk.world.truth.install(install)
+    assert found is not None
+    return found.status_name
+
+
+def some_install(desk: Desk) -> int:
+    row = next(row for row in desk.world.truth.installs() if row.status_name == "In progress")
+    return row.install_id
+
+
+def test_what_the_crm_says_since_the_plan_is_carried_by_the_next_one(agreeing: Desk) -> None:
+    install = some_install(agreeing)
+    status(agreeing, install, "On Hold")
+    plan = agreeing.plan()
+    status(agreeing, install, "Cancelled")
+    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    assert of_enerflo(agreeing, install) == "On Hold"
+    agreeing.carried()
+    assert of_enerflo(agreeing, install) == "Cancelled"
+    assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "Cancelled"
+
+
+def test_what_enerflo_says_since_the_plan_is_carried_by_the_next_one(agreeing: Desk) -> None:
+    install = some_install(agreeing)
+    agreeing.world.set_status(install, 4)
+    agreeing.workplace.poll()
+    plan = agreeing.plan()
+    agreeing.world.set_status(install, 1304)
+    agreeing.workplace.poll()
+    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "On Hold"
+    agreeing.carried()
+    assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "Cancelled"
+
+
+def test_so_is_what_enerflo_says_of_an_install_that_was_being_created(agreeing: Desk) -> None:
+    install = agreeing.world.create_install()
+    agreeing.workplace.poll()
+    plan = agreeing.plan()
+    agreeing.world.set_status(install, 4)
+    agreeing.workplace.poll()
+    agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "In progress"
+    agreeing.carried()
+    assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "On Hold"

@@ -1,0 +1,66 @@
+"""Plans that ended with something left to do: its end is in the ledger, and the same content is another plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from enerflo_sync.sync.plan_store import SUPERSEDED, PlanState
+from tests.sync.conftest import Desk
+
+FIRST = "select min(enerflo_install_id) from crm.installs"
+
+
+@pytest.fixture
+def agreeing(desk: Desk) -> Desk:
+    """An account that writes on both sides, whose first plan was applied: nothing differs."""
+    desk.switched_on("both")
+    desk.carried()
+    return desk
+
+
+def panels(desk: Desk, count: int) -> int:
+    install = desk.one(FIRST)
+    desk.sql(
+        "update crm.installs set panel_count = :n, updated_at = now() where enerflo_install_id = :i",
+        n=count,
+        i=install,
+    )
+    return int(install)
+
+
+def test_what_moved_and_moved_back_is_done_by_another_plan(agreeing: Desk) -> None:
+    install = panels(agreeing, 99)
+    first = agreeing.plan()
+    panels(agreeing, 98)
+    assert agreeing.workplace.apply(first.plan_hash, approved_by="Pat").moved == 1
+    panels(agreeing, 99)
+    second = agreeing.plan()
+    assert (second.state, second.change_count) == (PlanState.OPEN, 1)
+    assert second.plan_hash != first.plan_hash
+    assert agreeing.plan().plan_hash == second.plan_hash
+    assert agreeing.workplace.apply(second.plan_hash, approved_by="Pat").applied == 1
+    assert agreeing.crm("installs", enerflo_install_id=install)["panel_count"] != 99
+    assert [row["decision"] for row in agreeing.ledger(field="panel_count")] == ["moved", "applied"]
+
+
+def test_an_approved_plan_that_another_one_replaces_ends_in_the_ledger(agreeing: Desk) -> None:
+    panels(agreeing, 99)
+    first = agreeing.plan()
+    agreeing.workplace.approve(first.plan_hash, by="Pat")
+    panels(agreeing, 98)
+    agreeing.plan()
+    (row,) = agreeing.ledger(plan_hash=first.plan_hash)
+    assert (row["decision"], row["reason"], row["decided_by"]) == ("refused", SUPERSEDED, "Pat")
+
+
+def test_what_was_replaced_and_is_due_again_is_done(agreeing: Desk) -> None:
+    install = panels(agreeing, 99)
+    first = agreeing.plan()
+    agreeing.workplace.approve(first.plan_hash, by="Pat")
+    panels(agreeing, 98)
+    agreeing.plan()
+    panels(agreeing, 99)
+    third = agreeing.plan()
+    assert third.plan_hash != first.plan_hash
+    assert agreeing.workplace.apply(third.plan_hash, approved_by="Pat").applied == 1
+    assert agreeing.crm("installs", enerflo_install_id=install)["panel_count"] != 99
