@@ -16,7 +16,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many seeds")
     parser.add_argument("--hours", type=float, default=24, help="simulated hours a seed")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--both-ways", action="store_true", help="with a CRM that is edited, plans and writes")
+    parser.add_argument(
+        "--both-ways", action="store_true", help="with a CRM that is edited, plans and writes"
+    )
     parser.add_argument("--story", action="store_true", help="print every job of a failing seed")
     options = parser.parse_args()
     began, busy, failed, jobs, harmed, events, done = time.perf_counter(), 0.0, 0, 0, 0, 0, 0

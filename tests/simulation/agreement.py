@@ -17,6 +17,7 @@ Row = dict[str, Any]
 Rows = Callable[[str], list[tuple[Any, ...]]]
 Same = Callable[[str, Any, Any], None]
 
+
 # By table of the CRM: its key, the columns that name Enerflo's record, and what its columns are there. Written
 # down here once more: the same misreading must not sit in the engine and in what looks after it.
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ TABLES = {
         "milestones",
     ),
     "notes": Table(
-        ("note_id",), {"enerflo_note_id": "note_id"}, {"enerflo_install_id": "install_id", "body": "body"}, "notes"
+        ("note_id",),
+        {"enerflo_note_id": "note_id"},
+        {"enerflo_install_id": "install_id", "body": "body"},
+        "notes",
     ),
     "leads": Table(
         ("lead_id",),
@@ -158,7 +162,9 @@ class Agreement:
 
     def _is_listed(self, table: str, key: Row, field: str | None = None) -> bool:
         text = _text(key)
-        return (table, text, None) in self._listed or (field is not None and (table, text, field) in self._listed)
+        return (table, text, None) in self._listed or (
+            field is not None and (table, text, field) in self._listed
+        )
 
     def _key(self, name: str, row: Row) -> Row:
         return {column: row[column] for column in TABLES[name].key}
@@ -172,7 +178,11 @@ class Agreement:
         found = []
         for name, table in TABLES.items():
             counts = Counter(self._join(name, row) for row in self._crm[name])
-            self._same(f"rows of crm.{name} for one record", [], [one for one in counts.items() if one[1] > 1 and None not in one[0]])
+            self._same(
+                f"rows of crm.{name} for one record",
+                [],
+                [one for one in counts.items() if one[1] > 1 and None not in one[0]],
+            )
             for join, record in self._enerflo[name].items():
                 if join in counts or record.get("deleted_at") is not None:
                     continue

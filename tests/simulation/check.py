@@ -94,7 +94,9 @@ class Check:
                 return
             if day.apply() is None:
                 raise Divergence(f"a quiet apply did not succeed: {day.story[-1]}")
-        raise Divergence("the two sides do not come to rest:\n" + "\n".join(map(str, self._still_changing()[:SHOWN])))
+        raise Divergence(
+            "the two sides do not come to rest:\n" + "\n".join(map(str, self._still_changing()[:SHOWN]))
+        )
 
     def _still_changing(self) -> list[tuple[Any, ...]]:
         return self.rows(

@@ -118,7 +118,12 @@ class People:
             self._run(
                 "insert into crm.notes (note_id, enerflo_install_id, author, body, created_at, updated_at)"
                 " values (%(note)s, %(install)s, %(author)s, %(body)s, %(now)s, %(now)s)",
-                **{"note": f"N{sum(self.notes.values()):04}", "install": row[0], "author": author, "body": body},
+                **{
+                    "note": f"N{sum(self.notes.values()):04}",
+                    "install": row[0],
+                    "author": author,
+                    "body": body,
+                },
             )
             self.notes[row[0], body + (NOTE_SUFFIX.format(author) if author else "")] += 1
             del copy
@@ -131,8 +136,14 @@ class People:
             " status, deal_type_id, updated_at) values (%(key)s, 'Jane', %(name)s, %(email)s, %(mobile)s,"
             " '12 Main St', 'Boston', %(state)s, %(zip)s, %(status)s, %(deal)s, %(now)s)",
             **{"key": key, "name": f"Doe {key}", "email": f"{key}@example.com"},
-            **{"mobile": rng.choice(_MOBILES[:3]).format(len(self.leads) % 1000), "state": rng.choice(_STATES)},
-            **{"zip": rng.choice((*_ZIPS[:3], *_ZIPS)), "status": rng.choice(("new", "qualified", "qualified"))},
+            **{
+                "mobile": rng.choice(_MOBILES[:3]).format(len(self.leads) % 1000),
+                "state": rng.choice(_STATES),
+            },
+            **{
+                "zip": rng.choice((*_ZIPS[:3], *_ZIPS)),
+                "status": rng.choice(("new", "qualified", "qualified")),
+            },
             **{"deal": rng.choice((7, None))},
         )
         self.leads.add(key)

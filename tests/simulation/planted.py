@@ -178,7 +178,12 @@ BOTH_WAYS = Plan(
     mess=Mess(delay=0.5, longest_delay=timedelta(minutes=30)),
 )
 CRM_EDITED_MEANWHILE = replace(
-    BOTH_WAYS, events=3.0, edits=3.0, restless=0.01, kinds=(ChangeKind.STATUS_CHANGED,), edit_kinds=(Edit.STATUS,)
+    BOTH_WAYS,
+    events=3.0,
+    edits=3.0,
+    restless=0.01,
+    kinds=(ChangeKind.STATUS_CHANGED,),
+    edit_kinds=(Edit.STATUS,),
 )
 LOST_ANSWERS = replace(BOTH_WAYS, late=0.5, edit_kinds=(Edit.NOTE,))
 # Each with the troubles that bring it to light, and the seeds within which it must be found.

@@ -59,7 +59,9 @@ class WritesApi(SandboxApi):
             return refusal(self._rng.choice((403, 404, 422)), "No.")
         body = msgspec.json.decode(request.body)
         written, present = self._written(path, body)
-        if written and all(present.get(place) == value == self._own.get(place) for place, value in written.items()):
+        if written and all(
+            present.get(place) == value == self._own.get(place) for place, value in written.items()
+        ):
             self.faulty.append(f"{request.method} {path}: {body} once more")
         answer = super()._write(request, path)
         if answer.status < 300:
@@ -77,7 +79,9 @@ class WritesApi(SandboxApi):
                 state = world.installs.get(world.number_of(install))
                 rows = {row.milestone_id: row for row in world.truth.milestone_rows(state)}
                 row = rows[milestone]
-                shown = {n: v and f"{v:%Y-%m-%dT%H:%M:%SZ}" for n, v in row._asdict().items() if n.endswith("_at")}
+                shown = {
+                    n: v and f"{v:%Y-%m-%dT%H:%M:%SZ}" for n, v in row._asdict().items() if n.endswith("_at")
+                }
                 wanted, place = body, ("milestones", install, milestone)
             elif (found := _INSTALL.fullmatch(path)) is not None:
                 install = int(found[1])

@@ -122,7 +122,8 @@ def test_a_parked_change_is_a_question_for_a_day_and_then_tried_again(agreeing: 
         "update sync.ledger set recorded_at = recorded_at - interval '1 day' where decision = 'parked'"
     )
     again = agreeing.plan()
-    assert (again.plan_hash, again.state) == (first.plan_hash, PlanState.OPEN)
+    assert again.plan_hash != first.plan_hash
+    assert again.state is PlanState.OPEN
     assert agreeing.workplace.apply(again.plan_hash).applied == 1
     assert counts(agreeing, install) == true_counts(agreeing, install)
 
@@ -140,7 +141,8 @@ def test_a_plan_that_a_later_one_replaced_may_become_due_again(agreeing: Desk) -
         i=second,
     )
     again = agreeing.plan()
-    assert (again.plan_hash, again.state, again.decided_by) == (plan.plan_hash, PlanState.OPEN, None)
+    assert again.plan_hash != plan.plan_hash
+    assert (again.state, again.decided_by) == (PlanState.OPEN, None)
     assert agreeing.workplace.apply(again.plan_hash).applied == 1
     assert counts(agreeing, first) == true_counts(agreeing, first)
 

@@ -103,6 +103,15 @@ def test_a_mapping_that_changed_since_makes_the_plan_void(agreeing: Desk) -> Non
         agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
 
 
+def test_a_plan_that_was_edited_by_hand_is_refused(agreeing: Desk) -> None:
+    edited(agreeing, "panel_count", 99)
+    plan = agreeing.plan()
+    agreeing.sql("update sync.plan_changes set after = '12' where plan_hash = :h", h=plan.plan_hash)
+    with pytest.raises(ConfigurationError, match="its changes were edited"):
+        agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    assert agreeing.ledger(plan_hash=plan.plan_hash) == []
+
+
 def test_the_first_plan_of_an_account_waits(desk: Desk) -> None:
     desk.switched_on("both")
     plan = desk.plan()

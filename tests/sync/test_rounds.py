@@ -74,7 +74,9 @@ def test_twenty_rounds_write_nothing_after_the_edit_was_carried(spelling: Desk) 
     desk = spelling
     one, other, third, *_ = some_installs(desk)
     # Edits in the CRM, which its triggers spell at once.
-    desk.sql("update crm.installs set status = 'on hold', updated_at = now() where enerflo_install_id = :i", i=one)
+    desk.sql(
+        "update crm.installs set status = 'on hold', updated_at = now() where enerflo_install_id = :i", i=one
+    )
     desk.sql(
         "update crm.milestones set due_at = '2026-05-06 07:08:09.5+00', updated_at = now()"
         " where enerflo_install_id = :i and milestone_id = 3903",

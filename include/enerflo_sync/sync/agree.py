@@ -50,7 +50,7 @@ where (agreed.value, agreed.crm_value) is distinct from (excluded.value, exclude
 
 _FIELDS = "cross join lateral ({fields}) f"
 
-# The side that was written says what came of it; of the other side only what the plan saw counts, so that what
+# The side that was written says what came of it; of the other only what the plan saw counts, so that what
 # it says since stays a change.
 _WRITTEN_FIELDS = """cross join lateral (
   select g.field, g.equal, g.is_link, p.direction, p.of_field,
@@ -167,9 +167,7 @@ def typed_key(comparison: Comparison, key: str, column: str) -> str:
     return f"({key}->>{literal(column)})::{kind}"
 
 
-def _statement(
-    comparison: Comparison, keys: str, which: str, *, always: str, fields: str = _FIELDS
-) -> str:
+def _statement(comparison: Comparison, keys: str, which: str, *, always: str, fields: str = _FIELDS) -> str:
     names = comparison.mapping.key_columns
     key = ", ".join(f"{literal(name)}, c.k{n}" for n, name in enumerate(names, 1))
     columns = [f"c.c{n}" for n, _ in enumerate(comparison.fields, 1)]

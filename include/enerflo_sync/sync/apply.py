@@ -25,7 +25,7 @@ from enerflo_sync.sync.agree import AgreedBy
 from enerflo_sync.sync.apply_crm import apply_to_crm
 from enerflo_sync.sync.decided_plan import BY_RULE, approve_plan
 from enerflo_sync.sync.plan import alone
-from enerflo_sync.sync.plan_store import PlanReport, PlanState, read_plan
+from enerflo_sync.sync.plan_store import PlanReport, PlanState, is_as_it_was_made, read_plan
 from enerflo_sync.sync.push.outbox import push
 from enerflo_sync.sync.settle import Applying, Decision, settle
 from enerflo_sync.warehouse.engine import warehouse_errors
@@ -137,6 +137,8 @@ def _allowed(
         )
     if plan.state is PlanState.EXPIRED or (plan.state is not PlanState.APPROVED and plan.expires_at <= now):
         raise ConfigurationError("it has expired.", where=where, next_step=again)
+    if not is_as_it_was_made(connection, plan):
+        raise ConfigurationError("its changes were edited since it was made.", where=where, next_step=again)
     if plan.config_hash != config.hash(plan.account):
         raise ConfigurationError("the mapping changed since it was made.", where=where, next_step=again)
     if approved_by is not None:

@@ -105,14 +105,17 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
 
 # Of every change what decides what will be done; the time of the last agreement tells a change apart from the
 # same one made before.
-_HASH = sa.text("""
+_HASH = """
 /* enerflo-sync plan: the hash of the content */
 select encode(sha256(convert_to(concat_ws('|', cast(:account as text), cast(:kind as text),
   cast(:config_hash as text), coalesce(string_agg(encode(sha256(convert_to(jsonb_build_array(
     table_name, key, op, field, before, after, direction, policy, agreed_at)::text, 'UTF8')), 'hex'),
     '' order by position), '')), 'UTF8')), 'hex')
-from pg_temp.planned
-""")
+from {changes}
+"""
+_STORED = "sync.plan_changes where account = :account and plan_hash = :plan_hash"
+# How often the same content may have been a plan before.
+_MOST_TIMES = 10_000
 
 _GROUPS = """
 /* enerflo-sync plan: counts by group */
@@ -146,11 +149,11 @@ group by 1, 2 order by 1
 """)
 
 _SPENT = sa.text("""
-/* enerflo-sync plan: has this plan ended with changes that are due again? */
+/* enerflo-sync plan: did this plan end, so that what is due now is due once more? */
 select exists (
-  select from sync.plans p join sync.plan_changes c on c.account = p.account and c.plan_hash = p.plan_hash
-  where p.account = :account and p.plan_hash = :plan_hash and p.state in ('applied', 'expired')
-    and (c.state = 'moved' or (c.state = 'refused' and c.reason = :superseded)))
+  select from sync.plans p
+  where p.account = :account and p.plan_hash = :plan_hash
+    and (p.state = 'applied' and p.change_count > 0 or p.state = 'expired' and p.decided_by is not null))
 """)
 
 _EXPIRE = sa.text("""
@@ -159,7 +162,7 @@ update sync.plans set state = 'expired'
 where account = :account and state in ('open', 'approved') and plan_hash <> :plan_hash
 """)
 
-# The same plan again is due again: it waits anew, unless a person refused it or it is being applied.
+# The same plan again: it waits anew, unless a person refused it or it is being applied.
 _INSERT = sa.text("""
 /* enerflo-sync plan: the plan */
 insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state, change_count, needs_approval,
@@ -167,14 +170,12 @@ insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state,
 values (:account, :plan_hash, :kind, now(), now() + :lifetime, :state, :change_count, :needs_approval,
   :reasons, :mode, :config_hash, :stands_on, :summary)
 on conflict (account, plan_hash) do update
-set created_at = case when plans.state in ('applied', 'expired', 'open') then excluded.created_at
+set created_at = case when plans.state in ('expired', 'open') then excluded.created_at
                       else plans.created_at end,
     expires_at = excluded.expires_at,
     state = case when plans.state = 'approved' then plans.state
                  when plans.state = 'rejected' and plans.decided_by is not null then plans.state
                  else excluded.state end,
-    decided_by = case when plans.state in ('applied', 'expired') then null else plans.decided_by end,
-    decided_at = case when plans.state in ('applied', 'expired') then null else plans.decided_at end,
     needs_approval = excluded.needs_approval, reasons = excluded.reasons, mode = excluded.mode,
     stands_on = excluded.stands_on, summary = excluded.summary
 """).bindparams(
@@ -182,15 +183,6 @@ set created_at = case when plans.state in ('applied', 'expired', 'open') then ex
     sa.bindparam("summary", type_=JSONB),
     sa.bindparam("lifetime", type_=sa.Interval),
 )
-
-# Of a plan that ended before, what was not made then is to be made now.
-_AGAIN = sa.text("""
-/* enerflo-sync plan: the changes of a plan that is due again */
-update sync.plan_changes c set state = 'planned', reason = null, sent_at = null, done_at = null
-from sync.plans p
-where p.account = :account and p.plan_hash = :plan_hash and p.state = 'open'
-  and c.account = p.account and c.plan_hash = p.plan_hash and c.state <> 'planned'
-""")
 
 _CHANGES = sa.text("""
 /* enerflo-sync plan: its changes */
@@ -228,7 +220,8 @@ def store_plan(
     A plan without changes counts as applied.
     """
     same = {"account": account, "kind": kind, "config_hash": config_hash}
-    plan_hash = _unspent(connection, account, connection.scalar(_HASH, same))
+    content_hash = connection.scalar(sa.text(_HASH.format(changes="pg_temp.planned")), same)
+    plan_hash = _unspent(connection, account, content_hash)
     named = {"account": account, "plan_hash": plan_hash}
     groups = [dict(row) for row in connection.exec_driver_sql(_GROUPS, {}).mappings()]
     others: dict[str, dict[str, int]] = {"review": {}, "keep": {}}
@@ -253,7 +246,6 @@ def store_plan(
             "summary": {"groups": groups, "undecided": others["review"], "kept": others["keep"]},
         },
     )
-    connection.execute(_AGAIN, named)
     connection.execute(_CHANGES, named)
     connection.execute(
         sa.text("delete from sync.plan_undecided where account = :account and plan_hash = :plan_hash"), named
@@ -265,15 +257,31 @@ def store_plan(
 def _unspent(connection: sa.Connection, account: str, content_hash: str) -> str:
     """Return the hash of a plan of this content.
 
-    Where what a plan could not do is due once more, the same content is another plan: the ledger has one end
-    of each change.
+    Where a plan that ended is due once more, in whole, the same content is another plan: the ledger has one
+    end of each change.
     """
     plan_hash, times = content_hash, 0
-    values = {"account": account, "superseded": SUPERSEDED}
-    while connection.scalar(_SPENT, {**values, "plan_hash": plan_hash}):
+    while connection.scalar(_SPENT, {"account": account, "plan_hash": plan_hash}):
         times += 1
-        plan_hash = hashlib.sha256(f"{content_hash}|{times}".encode()).hexdigest()
+        plan_hash = _once_more(content_hash, times)
     return plan_hash
+
+
+def _once_more(content_hash: str, times: int) -> str:
+    return hashlib.sha256(f"{content_hash}|{times}".encode()).hexdigest()
+
+
+def is_as_it_was_made(connection: sa.Connection, plan: PlanReport) -> bool:
+    """Return whether a plan's stored changes are still those that its hash was made of."""
+    same = {
+        "account": plan.account,
+        "plan_hash": plan.plan_hash,
+        "kind": plan.kind,
+        "config_hash": plan.config_hash,
+    }
+    content_hash = connection.scalar(sa.text(_HASH.format(changes=_STORED)), same)
+    hashes = (_once_more(content_hash, times) for times in range(1, _MOST_TIMES))
+    return plan.plan_hash == content_hash or plan.plan_hash in hashes
 
 
 def _supersede(connection: sa.Connection, account: str, plan_hash: str) -> None:

@@ -208,6 +208,4 @@ class PushRun:
             comparison = self.comparisons[TableName(table)]
             plan_hash = self.applying.plan_hash
             by = AgreedBy.UNDO if changes[0].rule == AgreedBy.UNDO else AgreedBy.PUSH
-            agree_written(
-                self.connection, comparison, self.account, plan_hash, positions, by, self._read_at
-            )
+            agree_written(self.connection, comparison, self.account, plan_hash, positions, by, self._read_at)
