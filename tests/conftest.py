@@ -63,7 +63,7 @@ def _with_database(url: str, name: str) -> str:
     return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
-def _fresh_database(url: str, template: str) -> str:
+def fresh_database(url: str, template: str) -> str:
     name = f"test_{os.getpid()}_{next(_numbers)}"
     _run(url, f"create database {name} template {template}")
     return _with_database(url, name)
@@ -72,13 +72,13 @@ def _fresh_database(url: str, template: str) -> str:
 @pytest.fixture
 def empty_warehouse_url(postgres_url: str) -> str:
     """The address of a database in which nothing was made yet."""
-    return _fresh_database(postgres_url, "template0")
+    return fresh_database(postgres_url, "template0")
 
 
 @pytest.fixture
 def warehouse_url(postgres_url: str) -> str:
     """The address of a database with this version's tables, all of them empty."""
-    return _fresh_database(postgres_url, "migrated")
+    return fresh_database(postgres_url, "migrated")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -112,6 +113,10 @@ def test_webhooks_woke_the_dag_and_moved_mirror_and_report(told: Told) -> None:
     assert "received" not in states
     assert moved
     assert waited
+    # What was written to Enerflo is told by webhooks as well, and they come a little later.
+    deadline = time.monotonic() + 90
+    while any(path.is_file() for path in told.demo.drop.rglob("*.*")) and time.monotonic() < deadline:
+        time.sleep(1)
     assert not [path for path in told.demo.drop.rglob("*.*") if path.is_file()]
     assert [path for path in (told.demo.drop.parent / "archive").rglob("*.*") if path.is_file()]
     after = load_report(told.demo.engine, "default", told.demo.report_after_webhooks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.sandbox.world import World
 from enerflo_sync.sync.apply import ApplyReport
 from enerflo_sync.sync.plan_store import Change, PlanReport, Undecided, read_changes, read_undecided
+from tests.conftest import fresh_database
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
 
@@ -123,17 +125,40 @@ class Desk:
         return rows[0]["value"] if rows else None
 
 
+def company() -> World:
+    return World(40, seed=11, clock=SystemClock(), per_cause=0)
+
+
+def workplace_at(server: SandboxServer, warehouse_url: str, environ: dict[str, str]) -> Workplace:
+    credentials = Credentials(lambda: server.url, lambda: DEFAULT_KEY, lambda: warehouse_url)
+    return Workplace("default", load_config(SHIPPED, environ), SHIPPED, credentials)
+
+
+@pytest.fixture(scope="session")
+def polled_warehouse(postgres_url: str) -> str:
+    """A database in which the company was polled beside its CRM tables, to be copied."""
+    name = f"polled_{os.getpid()}"
+    url = sa.make_url(postgres_url)
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"create database {name} template migrated"))
+    address = url.set(database=name).render_as_string(hide_password=False)
+    with SandboxServer(SandboxApi(company(), rate_limit=10_000)) as server:
+        workplace = workplace_at(server, address, {})
+        make_crm_tables(server.api.world, address)
+        workplace.poll()
+        workplace.close()
+    return name
+
+
 @pytest.fixture
-def desk(warehouse_url: str, tmp_path: Path) -> Iterator[Desk]:
-    """An account whose two sides agree: polled, and nothing planned yet."""
-    world = World(40, seed=11, clock=SystemClock(), per_cause=0)
+def desk(postgres_url: str, polled_warehouse: str, tmp_path: Path) -> Iterator[Desk]:
+    """An account whose two sides agree but for a few new customers: polled, and nothing planned yet."""
+    world = company()
     drop = tmp_path / "drop"
     drop.mkdir()
     environ = {"WEBHOOK_DROP_URI": str(drop)}
     with SandboxServer(SandboxApi(world, rate_limit=10_000)) as server:
-        credentials = Credentials(lambda: server.url, lambda: DEFAULT_KEY, lambda: warehouse_url)
-        workplace = Workplace("default", load_config(SHIPPED, environ), SHIPPED, credentials)
-        make_crm_tables(world, warehouse_url)
-        workplace.poll()
+        workplace = workplace_at(server, fresh_database(postgres_url, polled_warehouse), environ)
         yield Desk(workplace, world, tmp_path, environ)
         workplace.close()
