@@ -171,9 +171,15 @@ class People:
 
     def _not_theirs(self) -> None:
         """Change what the CRM should not: Enerflo is the source of truth."""
+        n = self._rng.randrange(100)
         row = self._some("installs", "enerflo_install_id")
         column, value = self._rng.choice(
-            (("panel_count", 3), ("contract_amount", 12.5), ("customer_name", "Nobody"), ("panel_type", None))
+            (
+                ("panel_count", n),
+                ("contract_amount", n / 2),
+                ("customer_name", f"Nobody {n}"),
+                ("panel_type", None),
+            )
         )
         if row is not None:
             self._run(

@@ -170,15 +170,17 @@ LATE_STATUSES = replace(
 )
 BOTH_WAYS = Plan(
     installs=3,
-    tick=15,
+    tick=30,
     events=0.3,
     both_ways=True,
     edits=2.0,
     sync_every=1,
     mess=Mess(delay=0.5, longest_delay=timedelta(minutes=30)),
 )
-CRM_EDITED_MEANWHILE = replace(
+CRM_EDITED_MEANWHILE = replace(BOTH_WAYS, installs=2, tick=15, events=0.1, edits=4.0)
+BOTH_EDITED_MEANWHILE = replace(
     BOTH_WAYS,
+    tick=15,
     events=3.0,
     edits=3.0,
     restless=0.01,
@@ -194,11 +196,11 @@ PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (payload_over_record, LATE_STATUSES, 10),
     (copies_counted_again, replace(BUSY, killed=0.5), 20),
     (older_over_newer, replace(BUSY, poll_every=1, beside=0.1, restless=0.02), 20),
-    (no_compare_and_set, CRM_EDITED_MEANWHILE, 20),
+    (no_compare_and_set, replace(CRM_EDITED_MEANWHILE, edit_kinds=(Edit.NOT_THEIRS,)), 10),
     (note_sent_again, LOST_ANSWERS, 5),
     (echo_taken_for_a_change, replace(BOTH_WAYS, edit_kinds=(Edit.NEW_LEAD, Edit.LEAD)), 5),
     (marked_after_the_request, BOTH_WAYS, 5),
-    (other_side_agreed_unseen, CRM_EDITED_MEANWHILE, 20),
+    (other_side_agreed_unseen, BOTH_EDITED_MEANWHILE, 10),
 )
 
 

@@ -50,7 +50,7 @@ where (agreed.value, agreed.crm_value) is distinct from (excluded.value, exclude
 
 _FIELDS = "cross join lateral ({fields}) f"
 
-# The side that was written says what came of it; of the other only what the plan saw counts, so that what
+# The side that was written says what came of it; of the other one only what the plan saw counts, so that what
 # it says since stays a change.
 _WRITTEN_FIELDS = """cross join lateral (
   select g.field, g.equal, g.is_link, p.direction, p.of_field,
