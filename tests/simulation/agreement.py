@@ -154,7 +154,8 @@ class Agreement:
         return {
             (table, _text(key), field)
             for table, key, field in self._rows(
-                f"select table_name, key, field from sync.plan_undecided where plan_hash = '{self._plan}'"
+                "select table_name, key, case when left(cause, 7) <> 'missing' then field end"
+                f" from sync.plan_undecided where plan_hash = '{self._plan}'"
                 " union select table_name, key, case when op = 'update' then field end"
                 f" from sync.plan_changes where plan_hash = '{self._plan}' and state in ('parked', 'refused')"
             )
