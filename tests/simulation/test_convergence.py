@@ -26,7 +26,7 @@ from tests.simulation.world import SimulatedDay
 
 SEEDS = 200
 HOURS = 1.0
-SEEDS_BOTH_WAYS = 16
+SEEDS_BOTH_WAYS = 12
 HOURS_BOTH_WAYS = 1.5
 
 
