@@ -21,6 +21,9 @@ from enerflo_sync.reconcile.odd import crm_side, mirror_side
 from enerflo_sync.sync.undone import apart_statement
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
 
+# Without statistics of so many pairs the planner reads them all where it wants a few.
+MANY_PAIRS = 10_000
+
 
 class AgreedBy(StrEnum):
     """How a pair of values came to be the agreed one."""
@@ -88,7 +91,10 @@ def agree_moved(
         since = looking_back(connection, account, until, lookback_minutes)
         connection.exec_driver_sql(moved_statement(comparison, keys), {"account": account, "since": since})
         connection.exec_driver_sql(f"analyze {keys}")
-    connection.exec_driver_sql(_statement(comparison, keys, "f.equal", always="false"), values)
+    found = connection.exec_driver_sql(_statement(comparison, keys, "f.equal", always="false"), values)
+    if until is None and found.rowcount >= MANY_PAIRS:
+        # Autovacuum comes too late for the plan that goes on at once.
+        connection.exec_driver_sql("analyze sync.agreed")
     move_watermark(connection, account, name, now, run_id="plan", now=now)
 
 
