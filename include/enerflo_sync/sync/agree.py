@@ -40,9 +40,9 @@ select $distinct %(account)s, $table, o.key, f.field, f.mine,
        case when f.theirs is distinct from f.mine then coalesce(f.theirs, 'null') end,
        %(now)s, %(by)s, f.is_link
 from (
-  select $key as key, m.*, $crm_columns
+  select $key as key, m.*, $crm_columns $written
   from $keys ($mirror) m $on_mirror join ($crm) c on $on where m.lives
-) o cross join lateral ($fields) f
+) o $known cross join lateral ($fields) f
 where $which
 on conflict (account, table_name, key, field) do update
 set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
@@ -51,17 +51,31 @@ where (agreed.value, agreed.crm_value) is distinct from (excluded.value, exclude
    or $always
 """)
 
-_WRITTEN = """exists (
-  select from sync.plan_changes p
-  where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.position = any(%(positions)s::bigint[])
-    and p.table_name = {table} and p.key = o.key and (p.field = f.field or (p.op = 'insert' and f.equal)))"""
+# What is agreed already, read once a record, and left out before the upsert, which would lock each row of it.
+_KNOWN = Template("""left join lateral (
+  select jsonb_object_agg(a.field, a.value) filter (where a.value is not null) as mine,
+         jsonb_object_agg(a.field, a.crm_value) filter (where a.crm_value is not null) as theirs,
+         array_agg(a.field) filter (where a.value is null) as without
+  from sync.agreed a where a.account = %(account)s and a.table_name = $table and a.key = o.key
+) k on true""")
+
+_NEWS = """f.equal and not coalesce(
+  k.mine -> f.field is not distinct from f.mine
+  and k.theirs -> f.field is not distinct from
+    case when f.theirs is distinct from f.mine then coalesce(f.theirs, 'null') end
+  and (f.mine is not null or f.field = any(k.without)), false)"""
+
+# Asked of each field by itself, so that the values of the others are not made.
+_WRITTEN = " where {field} = any(o.written) or (o.made and {equal})"
 
 _WRITTEN_KEYS = Template("""
-/* enerflo-sync agree $name: join keys of written rows */
+/* enerflo-sync agree $name: join keys of written rows, and what was written of each */
 create temporary table $into on commit drop as
-select distinct $joins from sync.plan_changes p join $crm t on $on
+select $joins, p.key as written_key, array_agg(p.field) as written, bool_or(p.op = 'insert') as made
+from sync.plan_changes p join $crm t on $on
 where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
   and p.position = any(%(positions)s::bigint[]) and $known
+group by $names, p.key
 """)
 
 _FORGET = """
@@ -91,7 +105,7 @@ def agree_moved(
         since = looking_back(connection, account, until, lookback_minutes)
         connection.exec_driver_sql(moved_statement(comparison, keys), {"account": account, "since": since})
         connection.exec_driver_sql(f"analyze {keys}")
-    found = connection.exec_driver_sql(_statement(comparison, keys, "f.equal", always="false"), values)
+    found = connection.exec_driver_sql(_statement(comparison, keys), values)
     if until is None and found.rowcount >= MANY_PAIRS:
         # Autovacuum comes too late for the plan that goes on at once.
         connection.exec_driver_sql("analyze sync.agreed")
@@ -124,6 +138,7 @@ def agree_written(
             name=comparison.name,
             into=keys,
             joins=comparison.select_join("crm"),
+            names=", ".join(str(n) for n, _ in enumerate(comparison.joins, 1)),
             crm=comparison.crm,
             on=" and ".join(
                 f"t.{quoted(column)} = {typed_key(comparison, 'p.key', column)}"
@@ -135,8 +150,7 @@ def agree_written(
         values,
     )
     connection.exec_driver_sql(f"analyze {keys}")
-    which = _WRITTEN.format(table=literal(comparison.name))
-    connection.exec_driver_sql(_statement(comparison, keys, which, always="true"), values)
+    connection.exec_driver_sql(_statement(comparison, keys, written=True), values)
     if by is AgreedBy.UNDO:
         connection.exec_driver_sql(apart_statement(comparison), values)
     else:
@@ -149,7 +163,11 @@ def typed_key(comparison: Comparison, key: str, column: str) -> str:
     return f"({key}->>{literal(column)})::{kind}"
 
 
-def _statement(comparison: Comparison, keys: str, which: str, *, always: str) -> str:
+def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> str:
+    """Return the statement that remembers pairs of the rows of ``keys``, or of all rows where it is empty.
+
+    :param written: what ``keys`` says was written, equal or not; otherwise what is equal and news.
+    """
     names = comparison.mapping.key_columns
     key = ", ".join(f"{literal(name)}, c.k{n}" for n, name in enumerate(names, 1))
     columns = [f"c.c{n}" for n, _ in enumerate(comparison.fields, 1)]
@@ -157,13 +175,16 @@ def _statement(comparison: Comparison, keys: str, which: str, *, always: str) ->
     selects = [
         f"select {literal(field.name)} as field, {field.enerflo.shown} as mine, {field.crm.shown} as theirs,"
         f" {field.equal} as equal, {str(field.name in links).lower()} as is_link"
+        + (_WRITTEN.format(field=literal(field.name), equal=field.equal) if written else "")
         for field in comparison.fields
     ]
     selects += [
         f"select {literal(join.crm_name)}, to_jsonb(o.j{n}), to_jsonb(o.j{n}), true, true"
+        + (_WRITTEN.format(field=literal(join.crm_name), equal="true") if written else "")
         for n, join in enumerate(comparison.joins, 1)
         if join.crm_name in links - {field.name for field in comparison.fields}
     ]
+    which = "o.key = o.written_key" if written else _NEWS if keys else "f.equal"
     return _AGREE.substitute(
         name=comparison.name,
         table=literal(comparison.name),
@@ -171,6 +192,7 @@ def _statement(comparison: Comparison, keys: str, which: str, *, always: str) ->
         distinct="" if comparison.unique else "distinct on (o.key, f.field)",
         key=f"jsonb_build_object({key})",
         crm_columns=", ".join(columns),
+        written=", w.written_key, w.written, w.made" if written else "",
         keys=f"{keys} w join" if keys else "",
         on_mirror=f"on {comparison.on('m', 'w')}" if keys else "",
         mirror=mirror_side(comparison),
@@ -178,5 +200,6 @@ def _statement(comparison: Comparison, keys: str, which: str, *, always: str) ->
         on=comparison.on("m", "c"),
         fields="\n  union all ".join(selects),
         which=which,
-        always=always,
+        known=_KNOWN.substitute(table=literal(comparison.name)) if which is _NEWS else "",
+        always=str(written).lower(),
     )
