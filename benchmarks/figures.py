@@ -1,4 +1,4 @@
-"""Figures of several runs as the tables show them: spreads, ratios of medians, and the memory that is wanted."""
+"""Figures of several runs as the tables show them: spreads, ratios of medians, peak memory."""
 
 from __future__ import annotations
 
