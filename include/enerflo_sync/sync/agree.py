@@ -6,7 +6,7 @@ else than then. Rows that did not move since the last look are not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from string import Template
@@ -43,7 +43,7 @@ from (
   select $key as key, m.*, $crm_columns $written
   from $keys ($mirror) m $on_mirror join ($crm) c on $on where m.lives
 ) o $known cross join lateral ($fields) f
-where $which
+$which
 on conflict (account, table_name, key, field) do update
 set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
     agreed_by = excluded.agreed_by, is_link = excluded.is_link
@@ -51,21 +51,19 @@ where (agreed.value, agreed.crm_value) is distinct from (excluded.value, exclude
    or $always
 """)
 
-# What is agreed already, read once a record, and left out before the upsert, which would lock each row of it.
+# What is agreed already, read once a record, is left out before the upsert, which would lock each row of it.
 _KNOWN = Template("""left join lateral (
-  select jsonb_object_agg(a.field, a.value) filter (where a.value is not null) as mine,
-         jsonb_object_agg(a.field, a.crm_value) filter (where a.crm_value is not null) as theirs,
-         array_agg(a.field) filter (where a.value is null) as without
+  select array_agg(a.field) as fields,
+         jsonb_object_agg(a.field, a.value) filter (where a.value is not null) as mine,
+         jsonb_object_agg(a.field, a.crm_value) filter (where a.crm_value is not null) as theirs
   from sync.agreed a where a.account = %(account)s and a.table_name = $table and a.key = o.key
 ) k on true""")
 
-_NEWS = """f.equal and not coalesce(
-  k.mine -> f.field is not distinct from f.mine
-  and k.theirs -> f.field is not distinct from
-    case when f.theirs is distinct from f.mine then coalesce(f.theirs, 'null') end
-  and (f.mine is not null or f.field = any(k.without)), false)"""
+# Asked of each field by itself: few are news, and only of those it is asked whether they are equal.
+_NEWS = """ where case when {field} = any(k.fields) and k.mine -> {field} is not distinct from {mine}
+    and nullif(coalesce(k.theirs -> {field}, k.mine -> {field}), 'null') is not distinct from {theirs}
+  then false else {equal} end"""
 
-# Asked of each field by itself, so that the values of the others are not made.
 _WRITTEN = " where {field} = any(o.written) or (o.made and {equal})"
 
 _WRITTEN_KEYS = Template("""
@@ -172,19 +170,13 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
     key = ", ".join(f"{literal(name)}, c.k{n}" for n, name in enumerate(names, 1))
     columns = [f"c.c{n}" for n, _ in enumerate(comparison.fields, 1)]
     links = set(comparison.mapping.join_columns) - set(names)
+    which = _WRITTEN if written else _NEWS if keys else " where {equal}"
     selects = [
-        f"select {literal(field.name)} as field, {field.enerflo.shown} as mine, {field.crm.shown} as theirs,"
-        f" {field.equal} as equal, {str(field.name in links).lower()} as is_link"
-        + (_WRITTEN.format(field=literal(field.name), equal=field.equal) if written else "")
-        for field in comparison.fields
+        f"select {literal(name)} as field, {mine} as mine, {theirs} as theirs,"
+        f" {str(name in links).lower()} as is_link"
+        + which.format(field=literal(name), mine=mine, theirs=theirs, equal=equal)
+        for name, mine, theirs, equal in _pairs(comparison)
     ]
-    selects += [
-        f"select {literal(join.crm_name)}, to_jsonb(o.j{n}), to_jsonb(o.j{n}), true, true"
-        + (_WRITTEN.format(field=literal(join.crm_name), equal="true") if written else "")
-        for n, join in enumerate(comparison.joins, 1)
-        if join.crm_name in links - {field.name for field in comparison.fields}
-    ]
-    which = "o.key = o.written_key" if written else _NEWS if keys else "f.equal"
     return _AGREE.substitute(
         name=comparison.name,
         table=literal(comparison.name),
@@ -199,7 +191,21 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
         crm=crm_side(comparison),
         on=comparison.on("m", "c"),
         fields="\n  union all ".join(selects),
-        which=which,
+        which="where o.key = o.written_key" if written else "",
         known=_KNOWN.substitute(table=literal(comparison.name)) if which is _NEWS else "",
         always=str(written).lower(),
     )
+
+
+def _pairs(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:
+    """Yield each field with its value on either side, and whether they are equal, as SQL.
+
+    The other side's id is a field as well, where the CRM names it in a column beside the key.
+    """
+    names = set()
+    for field in comparison.fields:
+        names.add(field.name)
+        yield field.name, field.enerflo.shown, field.crm.shown, field.equal
+    for n, join in enumerate(comparison.joins, 1):
+        if join.crm_name not in names | set(comparison.mapping.key_columns):
+            yield join.crm_name, f"to_jsonb(o.j{n})", f"to_jsonb(o.j{n})", "true"
