@@ -37,8 +37,8 @@ _BLANK_FIELD = (
 )
 
 # o: an odd row; f: one of its differing fields, or none where a side lacks the row; x: the facts; d: what is
-# decided, as numbers of rules. By `offset 0` each is worked out once: written out into each other they would be
-# planned and evaluated many times over.
+# decided, as numbers of rules. By `offset 0` each is worked out once: written out into each other they would
+# be planned and evaluated many times over.
 _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $said_at as said_at,
            $quarantined as quarantined, $voided as voided, $young as young, $was_agreed as was_agreed

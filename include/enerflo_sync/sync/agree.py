@@ -94,8 +94,7 @@ def agree_moved(
     """
     now = connection.scalar(sa.text("select now()"))
     assert isinstance(now, datetime)  # noqa: S101 - the server has a clock
-    name = f"agreed/{comparison.name}/{config_hash[:16]}"
-    until = read_watermark(connection, account, name) if comparison.updated_at is not None else None
+    until = _looked_until(connection, comparison, account, config_hash)
     values: dict[str, Any] = {"account": account, "now": now, "by": str(AgreedBy.COMPARISON)}
     keys = ""
     if until is not None:
@@ -107,7 +106,25 @@ def agree_moved(
     if until is None and found.rowcount >= MANY_PAIRS:
         # Autovacuum comes too late for the plan that goes on at once.
         connection.exec_driver_sql("analyze sync.agreed")
+    name = _watermark_name(comparison, config_hash)
     move_watermark(connection, account, name, now, run_id="plan", now=now)
+
+
+def looked_before(connection: sa.Connection, comparison: Comparison, account: str, config_hash: str) -> bool:
+    """Return whether :func:`agree_moved` has only to look at rows that moved."""
+    return _looked_until(connection, comparison, account, config_hash) is not None
+
+
+def _looked_until(
+    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str
+) -> datetime | None:
+    if comparison.updated_at is None:
+        return None
+    return read_watermark(connection, account, _watermark_name(comparison, config_hash))
+
+
+def _watermark_name(comparison: Comparison, config_hash: str) -> str:
+    return f"agreed/{comparison.name}/{config_hash[:16]}"
 
 
 def agree_written(

@@ -34,13 +34,17 @@ from pg_temp.planned p
 where p.op = 'update' and (p.table_name, p.field) in ($fields) group by 1 order by 1
 """)
 
-_BEFORE = sa.text("""
-/* enerflo-sync plan: what was applied before */
-select
-  (select config_hash from sync.plans where account = :account and applied_at is not null and change_count > 0
-   order by applied_at desc limit 1) as config_hash,
-  exists (select from sync.ledger where account = :account and direction = 'to_enerflo'
-          and decision = 'applied') as wrote_to_enerflo
+_MAPPING_BEFORE = sa.text("""
+/* enerflo-sync plan: the mapping of what was applied last */
+select config_hash from sync.plans where account = :account and applied_at is not null and change_count > 0
+order by applied_at desc limit 1
+""")
+
+# Asked only where it matters: the ledger of an account that never wrote to Enerflo is read whole.
+_WROTE_TO_ENERFLO = sa.text("""
+/* enerflo-sync plan: whether anything was written to Enerflo before */
+select exists (select from sync.ledger where account = :account and direction = 'to_enerflo'
+               and decision = 'applied')
 """)
 
 
@@ -84,11 +88,13 @@ def _of_kind(connection: sa.Connection, config: SyncConfig, account: str) -> Ite
         yield f"It takes {counts['nulled']:,} values away (approval.nulling)."
     for name, count in _protected(connection, config, account):
         yield f"It changes the protected field {name} {count:,} times (protected)."
-    before = connection.execute(_BEFORE, {"account": account}).one()
-    if rules.new_mapping and before.config_hash != config.hash(account):
-        which = "changed mapping" if before.config_hash else "account"
+    named = {"account": account}
+    before = connection.scalar(_MAPPING_BEFORE, named)
+    if rules.new_mapping and before != config.hash(account):
+        which = "changed mapping" if before else "account"
         yield f"It is the first plan of this {which} (approval.new_mapping)."
-    if rules.first_to_enerflo and counts["to_enerflo"] and not before.wrote_to_enerflo:
+    to_enerflo = rules.first_to_enerflo and counts["to_enerflo"]
+    if to_enerflo and not connection.scalar(_WROTE_TO_ENERFLO, named):
         yield "It is the first that writes to Enerflo (approval.first_to_enerflo)."
 
 
