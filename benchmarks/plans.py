@@ -23,6 +23,10 @@ _WRONG = f"""
 select count(*) from {rows.RIGHT} c join enerflo.installs e using ({rows.KEY})
 where c.panel_count is distinct from e.panel_count
 """
+_LONG_AGO = f"""
+update {rows.RIGHT} set updated_at = timestamptz '2024-12-31 00:00:00+00'
+where updated_at > now() - interval '1 day'
+"""
 _LEFT_BEHIND = """
 select (select count(*) from sync.ledger where plan_hash = p.plan_hash and decision = 'applied'),
        (select count(*) from sync.agreed a join sync.plan_changes c using (account, table_name, key, field)
@@ -93,7 +97,8 @@ class PlanBench:
         workplace = open_workplace("default", {"WAREHOUSE_URL": self._url}, self._config)
         workplace.apply(workplace.plan().plan_hash, approved_by="the benchmark")
         workplace.close()
-        self.warehouse.execute(rows.DATABASE, "vacuum (analyze)")
+        # As if it had been long ago: neither of the measured steps looks back at its rows.
+        self.warehouse.execute(rows.DATABASE, _LONG_AGO, "vacuum (analyze)")
 
     def round(self) -> None:
         """Measure every step once; what fails ends the round."""

@@ -112,7 +112,7 @@ def use_of(sent: Sequence[float]) -> Use:
         return Use((), None)
     since = [moment - sent[0] for moment in sent]
     whole = int(since[-1] // 60)
-    minutes = [sum(60 * n <= moment < 60 * (n + 1) for moment in since) for n in range(whole)]
+    minutes = tuple(sum(60 * n <= moment < 60 * (n + 1) for moment in since) for n in range(whole))
     rounds = (len(since) - 1) // LIMIT_A_MINUTE
     filled = rounds * 60 / since[rounds * LIMIT_A_MINUTE] if rounds else None
     return Use(minutes, filled)
