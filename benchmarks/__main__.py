@@ -15,6 +15,9 @@ from benchmarks.latency import measure_latency
 from benchmarks.loads import LoadBench, Say, Stage
 from benchmarks.memory import MANY_INSTALLS, measure_polls
 from benchmarks.page import document, render
+from benchmarks.plan_sections import plan_section, push_section
+from benchmarks.plans import PlanBench
+from benchmarks.pushes import FEW_CHANGES, MANY_CHANGES, measure_push
 from benchmarks.results import Report
 from benchmarks.sections import compare_section, inbox_section, latency_section, load_section, memory_section
 from benchmarks.warehouse import Warehouse, embedded_warehouse
@@ -47,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         compared = None
         if options.section in {"reconcile", "all"}:
             compared = _compares(warehouse, options, report, say)
+        if options.section in {"plan", "all"}:
+            _plans(warehouse, options, report, say)
         if options.section in {"inbox", "all"}:
             _inbox(warehouse, options, report, say)
         if options.section in {"memory", "all"}:
@@ -98,6 +103,17 @@ def _compares(warehouse: Warehouse, options: argparse.Namespace, report: Report,
     return bench.result
 
 
+def _plans(warehouse: Warehouse, options: argparse.Namespace, report: Report, say: Say) -> None:
+    bench = PlanBench(warehouse, options.rows, say)
+    with bench.planted():
+        for number in range(options.repeat):
+            say(f"plan: round {number + 1} of {options.repeat}")
+            bench.round()
+    pushed = measure_push(warehouse, FEW_CHANGES if options.quick else MANY_CHANGES, say)
+    report.sections += [plan_section(bench.result, options.rows), push_section(pushed)]
+    report.failures += [*bench.result.failures, *pushed.failures]
+
+
 def _inbox(warehouse: Warehouse, options: argparse.Namespace, report: Report, say: Say) -> None:
     bench = InboxBench(warehouse, options.files, say)
     with bench.planted():
@@ -110,7 +126,7 @@ def _inbox(warehouse: Warehouse, options: argparse.Namespace, report: Report, sa
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__)
-    sections = ["poll", "repoll", "reconcile", "memory", "inbox", "latency", "all"]
+    sections = ["poll", "repoll", "reconcile", "plan", "memory", "inbox", "latency", "all"]
     parser.add_argument("section", nargs="?", default="all", choices=sections)
     parser.add_argument("--installs", type=int, default=10_000, help="installs of the company (10,000)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows to reconcile (1,000,000)")
@@ -118,7 +134,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--latency-files", type=int, default=50, help="files dropped one by one (50)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; figures are medians (3)")
     parser.add_argument(
-        "--quick", action="store_true", help="leave out the poll of 200,000 installs, and Airflow's latency"
+        "--quick",
+        action="store_true",
+        help="leave out the poll of 200,000 installs and Airflow's latency, and push for one minute, not two",
     )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args(arguments)

@@ -14,6 +14,8 @@ import requests
 from benchmarks.measure import ROOT, CouldNotMeasureError
 
 API_KEY = "sandbox-key"
+# A second key has a limit of its own: what is read in preparation takes nothing of the measured one's.
+OTHER_KEY = "other-sandbox-key"
 # Far above what any contender can send: the vendor's 300 a minute would measure nothing but waiting.
 RATE_LIMIT = 10**9
 SEED = 13
@@ -63,6 +65,11 @@ class Company:
         usage = self._session.get(f"{self.url}/_sandbox/usage", timeout=60).json()
         return int(sum(usage["requests"].values()))
 
+    def accepted_and_refused(self) -> tuple[int, int]:
+        """Return how many requests were let pass and how many got 429, by the limit of whatever key."""
+        keys = self._session.get(f"{self.url}/_sandbox/usage", timeout=60).json()["keys"]
+        return sum(key["accepted"] for key in keys), sum(key["refused"] for key in keys)
+
     def change(self, events: int) -> int:
         """Give that many installs another status and return how many distinct ones changed."""
         order = {"minutes": 1, "events": events, "kinds": ["status_changed"]}
@@ -100,10 +107,13 @@ class Company:
 
 
 @contextmanager
-def running_company(installs: int) -> Iterator[Company]:
-    """Serve a company of so many installs until the end of the block; its answers are rendered first."""
+def running_company(installs: int, rate_limit: int = RATE_LIMIT) -> Iterator[Company]:
+    """Serve a company of so many installs until the end of the block; its answers are rendered first.
+
+    :param rate_limit: requests a minute of each key.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.company", str(installs)],
+        [sys.executable, "-m", "benchmarks.company", str(installs), str(rate_limit)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -131,7 +141,7 @@ def main() -> None:
     world = World(int(sys.argv[1]), SEED, clock=SystemClock(), cached_records=KEPT_RECORDS)
     for number in world.installs.page(0, KEPT_RECORDS):
         world.rendered(number)
-    with SandboxServer(SandboxApi(world, keys=(API_KEY,), rate_limit=RATE_LIMIT)) as server:
+    with SandboxServer(SandboxApi(world, keys=(API_KEY, OTHER_KEY), rate_limit=int(sys.argv[2]))) as server:
         print(server.url, flush=True)
         sys.stdin.read()
 

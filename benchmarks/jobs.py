@@ -47,4 +47,25 @@ class InboxJob(msgspec.Struct, frozen=True, tag=True):
     wake_ups: int = 1
 
 
-Job = LoadJob | CompareJob | InboxJob
+class PlanJob(msgspec.Struct, frozen=True, tag=True):
+    """Decide about every difference of a reconciliation that was made."""
+
+    database_url: str
+    config_path: str
+    reconciliation_id: str
+
+
+class ApplyJob(msgspec.Struct, frozen=True, tag=True):
+    """Make the changes of a plan, on the CRM's side or at Enerflo.
+
+    :param base_url: where the company answers; empty where nothing goes to it, as is the key.
+    """
+
+    database_url: str
+    config_path: str
+    plan_hash: str
+    base_url: str = ""
+    api_key: str = ""
+
+
+Job = LoadJob | CompareJob | InboxJob | PlanJob | ApplyJob

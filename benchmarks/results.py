@@ -51,6 +51,16 @@ def at_least(what: str, wanted: float, ratio: float | None) -> Target:
     return Target(what, f"≥ {wanted:g} x", f"{ratio:.1f} x", ratio >= wanted)
 
 
+def at_least_percent(what: str, wanted: float, share: float | None) -> Target:
+    """Return a target for a share that must not be lower than ``wanted`` percent.
+
+    :param share: 1 is all.
+    """
+    if share is None:
+        return Target(what, f"≥ {wanted:g} %", "-", None)
+    return Target(what, f"≥ {wanted:g} %", f"{share * 100:.1f} %", share * 100 >= wanted)
+
+
 def at_most(what: str, wanted: float, value: float | None, unit: str) -> Target:
     """Return a target for a number that must not be higher than ``wanted``."""
     if value is None:

@@ -72,6 +72,11 @@ tables:
       created_at: {enerflo: created_at, type: timestamp, precision: second}
 """
 
+# The same with Enerflo's values to be written into the CRM.
+WRITING_CONFIG = CONFIG.replace("${WAREHOUSE_URL}", "${WAREHOUSE_URL}\n    mode: crm").replace(
+    ", type:", ", source_of_truth: enerflo, null_overwrites: true, type:"
+)
+
 
 @dataclass(frozen=True)
 class Planted:

@@ -6,15 +6,15 @@ import statistics
 from collections.abc import Sequence
 
 from benchmarks.compares import DATACOMPY, INCREMENTAL, OURS_FULL, RELADIFF, Comparer, CompareRuns
+from benchmarks.figures import cpu, cpu_ratio, figure, memory_target, ratio, three, times
 from benchmarks.inbox import NAIVE, TAKERS, WAKE_UPS, InboxRuns, Taker
 from benchmarks.inbox import OURS as OUR_INBOX
 from benchmarks.latency import LatencyRuns, percentile
 from benchmarks.loads import DLT, FLOOR, HTTP_HOOK, LOADERS, OURS, Loader, LoadRuns, Stage
 from benchmarks.measure import Measurement, Spread, spread
 from benchmarks.memory import MemoryRuns
-from benchmarks.results import Section, Target, at_least, at_most
+from benchmarks.results import Section, at_least, at_most
 
-MOST_MB = 150.0
 # "The same" at any number of installs: what the allocator keeps may differ by a few pages of records.
 SAME_WITHIN = 1.2
 # The names of the files that wait are in memory, and nothing else of them.
@@ -62,10 +62,10 @@ def load_section(stage: Stage, result: LoadRuns, installs: int) -> Section:
         if runs:
             section.rows.append(_load_row(loader, runs, ours, installs, result.page_size.get(loader.key)))
     section.targets = [
-        at_least(f"{loader.name}: times our seconds", wanted, _ratio(result.of(stage, loader), ours))
+        at_least(f"{loader.name}: times our seconds", wanted, ratio(result.of(stage, loader), ours))
         for loader, wanted in _LOAD_WANTED[stage]
     ]
-    section.targets.append(_memory_target(ours))
+    section.targets.append(memory_target(ours))
     if stage is Stage.FIRST and result.tried:
         section.notes.append("Page sizes tried, the faster one taken: " + "; ".join(result.tried) + ".")
     if stage is Stage.CHANGED and result.changed:
@@ -91,11 +91,11 @@ def _load_row(
     return [
         f"**{loader.name}**" if loader is OURS else loader.name + (f", {size} a page" if size else ""),
         f"{rate.low:,.0f} / **{rate.median:,.0f}** / {rate.high:,.0f}",
-        _three(seconds),
-        _times(_ratio(runs, ours)) if is_peer else "",
-        _three(spread(runs, "wall_seconds")),
-        _cpu(runs),
-        _times(_cpu_ratio(runs, ours)) if is_peer else "",
+        three(seconds),
+        times(ratio(runs, ours)) if is_peer else "",
+        three(spread(runs, "wall_seconds")),
+        cpu(runs),
+        times(cpu_ratio(runs, ours)) if is_peer else "",
         f"{spread(runs, 'peak_rss_mb').high:.0f}",
         f"{statistics.median(run.requests for run in runs):.0f}",
     ]
@@ -118,14 +118,14 @@ def compare_section(result: CompareRuns, rows: int) -> Section:
         if runs:
             section.rows.append(_compare_row(comparer, runs, full))
     section.targets = [
-        at_least(f"{peer.name}: times our full seconds", wanted, _ratio(result.of(peer), full))
+        at_least(f"{peer.name}: times our full seconds", wanted, ratio(result.of(peer), full))
         for peer, wanted in _COMPARE_WANTED
     ]
     section.targets += [
-        at_least(f"our full run: times {comparer.name}", 5, _ratio(full, result.of(comparer)))
+        at_least(f"our full run: times {comparer.name}", 5, ratio(full, result.of(comparer)))
         for comparer in INCREMENTAL
     ]
-    section.targets.append(_memory_target(full + incremental))
+    section.targets.append(memory_target(full + incremental))
     return section
 
 
@@ -133,10 +133,10 @@ def _compare_row(comparer: Comparer, runs: list[Measurement], full: list[Measure
     ours = comparer in (OURS_FULL, *INCREMENTAL)
     return [
         f"**{comparer.name}**" if ours else comparer.name,
-        _three(spread(runs, "seconds")),
-        "" if ours else _times(_ratio(runs, full)),
-        _three(spread(runs, "wall_seconds")),
-        _cpu(runs),
+        three(spread(runs, "seconds")),
+        "" if ours else times(ratio(runs, full)),
+        three(spread(runs, "wall_seconds")),
+        cpu(runs),
         f"{spread(runs, 'peak_rss_mb').high:.0f}",
     ]
 
@@ -157,8 +157,8 @@ def inbox_section(result: InboxRuns, files: int, few: int) -> Section:
     for taker in TAKERS:
         if runs := result.of(taker):
             section.rows.append(_inbox_row(taker, runs, ours, files))
-    section.targets = [at_least("the loop: times our seconds", 7, _ratio(result.of(NAIVE), ours))]
-    section.targets.append(_memory_target([*ours, *result.few]))
+    section.targets = [at_least("the loop: times our seconds", 7, ratio(result.of(NAIVE), ours))]
+    section.targets.append(memory_target([*ours, *result.few]))
     if ours and result.few:
         factor = spread(ours, "peak_rss_mb").median / spread(result.few, "peak_rss_mb").median
         section.targets.append(
@@ -174,10 +174,10 @@ def _inbox_row(taker: Taker, runs: list[Measurement], ours: list[Measurement], f
     return [
         taker.name if is_peer else f"**{taker.name}**",
         f"{rate.low:,.0f} / **{rate.median:,.0f}** / {rate.high:,.0f}",
-        _three(spread(runs, "seconds")),
-        _times(_ratio(runs, ours)) if is_peer else "",
-        _cpu(runs),
-        _times(_cpu_ratio(runs, ours)) if is_peer else "",
+        three(spread(runs, "seconds")),
+        times(ratio(runs, ours)) if is_peer else "",
+        cpu(runs),
+        times(cpu_ratio(runs, ours)) if is_peer else "",
         f"{spread(runs, 'peak_rss_mb').high:.0f}",
     ]
 
@@ -211,7 +211,7 @@ def latency_section(result: LatencyRuns) -> Section:
         if values:
             found = Spread.of(values)
             shown = (found.low, found.median, percentile(values, 95), found.high)
-            section.rows.append([name, *map(_figure, shown)])
+            section.rows.append([name, *map(figure, shown)])
     value = percentile(result.mirrored, 95) if result.mirrored else None
     section.targets = [at_most("95th percentile, file to mirror", MOST_SECONDS, value, "s")]
     return section
@@ -238,7 +238,7 @@ def memory_section(result: MemoryRuns, compared: CompareRuns | None, rows: int) 
         for run in compared.of(comparer)[:1] if compared else ():
             name = comparer.name.replace("ours", "reconcile")
             section.rows.append([name, f"{rows:,}", f"{run.peak_rss_mb:.0f}", f"{run.seconds:.1f}", "0"])
-    section.targets.append(_memory_target(list(result.polls.values())))
+    section.targets.append(memory_target(list(result.polls.values())))
     sizes = sorted({installs for installs, _ in result.polls})
     if len(sizes) > 1:
         few, many = (result.polls.get((size, "first load")) for size in (sizes[0], sizes[-1]))
@@ -246,46 +246,3 @@ def memory_section(result: MemoryRuns, compared: CompareRuns | None, rows: int) 
         what = f"first load of {sizes[-1]:,}: times the memory of {sizes[0]:,}"
         section.targets.append(at_most(what, SAME_WITHIN, factor, "x"))
     return section
-
-
-def _memory_target(runs: Sequence[Measurement]) -> Target:
-    peak = max((run.peak_rss_mb for run in runs), default=None)
-    return at_most("peak memory of ours", MOST_MB, peak, "MB")
-
-
-def _ratio(peer: Sequence[Measurement], ours: Sequence[Measurement]) -> float | None:
-    """Return how many times longer the peer's median run took."""
-    if not peer or not ours:
-        return None
-    return spread(peer, "seconds").median / spread(ours, "seconds").median
-
-
-def _cpu_ratio(peer: Sequence[Measurement], ours: Sequence[Measurement]) -> float | None:
-    if not peer or not ours:
-        return None
-    mine, theirs = (
-        statistics.median(run.cpu_seconds + run.server_cpu_seconds for run in runs) for runs in (ours, peer)
-    )
-    return theirs / mine
-
-
-def _three(values: Spread) -> str:
-    return f"{_figure(values.low)} / **{_figure(values.median)}** / {_figure(values.high)}"
-
-
-def _figure(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
-
-
-def _times(ratio: float | None) -> str:
-    if ratio is None:
-        return "-"
-    return f"{ratio:.1f} x faster" if ratio >= 1 else f"{1 / ratio:.1f} x slower"
-
-
-def _cpu(runs: Sequence[Measurement]) -> str:
-    client, server = (
-        statistics.median(getattr(run, name) for run in runs)
-        for name in ("cpu_seconds", "server_cpu_seconds")
-    )
-    return f"{_figure(client)} + {_figure(server)}"

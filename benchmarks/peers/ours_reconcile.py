@@ -17,6 +17,7 @@ def run(job: CompareJob) -> dict[str, Any]:
     workplace.close()
     (table,) = report.tables
     return {
+        "reconciliation_id": report.reconciliation_id,
         "scope": str(report.scope),
         "only_left": table.only_enerflo,
         "only_right": table.only_crm,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import compares, inbox, loads, rows
+from benchmarks import compares, inbox, loads, plans, rows
 from benchmarks.company import Company, running_company
 from benchmarks.compares import CompareBench, Comparer
 from benchmarks.inbox import InboxBench, Taker
@@ -17,6 +17,9 @@ from benchmarks.loads import LoadBench, Loader, Stage
 from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
 from benchmarks.memory import measure_polls
 from benchmarks.page import document, render
+from benchmarks.plan_sections import plan_section, push_section
+from benchmarks.plans import PlanBench
+from benchmarks.pushes import PushRuns, Use, beside_answers, measure_push, use_of
 from benchmarks.results import Report, WrongResultError, at_least, at_most
 from benchmarks.sections import compare_section, inbox_section, latency_section, load_section, memory_section
 from benchmarks.warehouse import Warehouse
@@ -172,6 +175,63 @@ def test_re_deliveries_come_after_the_first_and_are_one_in_a_hundred() -> None:
     assert sum(origin < number for number, origin in enumerate(origins)) == FILES // 100
     assert all(origins[origin] == origin <= number for number, origin in enumerate(origins))
     assert len({inbox.payload(origin) for origin in origins}) == FILES - FILES // 100
+
+
+def test_a_plan_is_made_and_applied_by_both_ways_with_the_same_end(bench_warehouse: Warehouse) -> None:
+    bench = PlanBench(bench_warehouse, ROWS, quiet)
+    with bench.planted():
+        bench.round()
+        bench.round()
+    assert bench.result.failures == []
+    assert [
+        len(bench.result.of(step)) for step in (plans.RECONCILE, plans.PLAN, plans.NAIVE, plans.APPLY)
+    ] == ([2] * 4)
+    assert {run.counts["changes"] for run in bench.result.of(plans.PLAN)} == {bench.changes}
+    _, memory, _ = plan_section(bench.result, ROWS).targets
+    assert memory.reached is True
+
+
+def test_a_loop_that_leaves_rows_out_is_a_failure(
+    bench_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = PlanBench(bench_warehouse, ROWS, quiet)
+    with bench.planted():
+        monkeypatch.setattr(plans, "_WRONG", "select 1")
+        bench.round()
+    assert "rows that differ: found (1,)" in bench.result.failures[0]
+    assert bench.result.of(plans.APPLY) == []
+
+
+def test_a_push_makes_every_change_with_three_requests(bench_warehouse: Warehouse) -> None:
+    result = measure_push(bench_warehouse, 5, quiet)
+    assert result.failures == []
+    assert result.run is not None
+    assert (result.run.requests, result.refused) == (15, 0)
+    share, refused, requests = push_section(result).targets
+    # Too short for a minute of its own.
+    assert (share.reached, refused.reached, requests.reached) == (None, True, True)
+
+
+def test_the_share_of_the_limit_is_the_lesser_of_whole_minutes_and_of_a_long_run() -> None:
+    burst = [n * 0.1 for n in range(300)]
+    steady = use_of([5 + start + one for start in (0, 62, 124) for one in burst])
+    assert steady.minutes == (300, 300)
+    assert steady.share == pytest.approx(60 / 62)
+    slow = use_of([float(n) for n in range(400)])
+    assert slow.minutes == (60,) * 6
+    assert slow.share == pytest.approx(0.2)
+    assert use_of(burst).share is None
+    assert use_of([]) == Use((), None)
+
+
+def test_a_vendor_that_answers_too_slowly_is_told_beside_the_share() -> None:
+    assert beside_answers([0.0, 0.5, 1.0], 0.9) == pytest.approx(0.2)
+    run = measurement(130.0)
+    result = PushRuns(250, run, Use((300, 300), 0.96), beside_answers=0.02, refused=1)
+    section = push_section(result)
+    assert [target.reached for target in section.targets][:2] == [True, False]
+    assert "within 191 ms" in section.notes[0]
+    assert push_section(PushRuns(250)).targets[0].reached is None
 
 
 def test_a_percentile_is_a_value_that_occurred() -> None:

@@ -37,7 +37,8 @@ _BLANK_FIELD = (
 )
 
 # o: an odd row; f: one of its differing fields, or none where a side lacks the row; x: the facts; d: what is
-# decided, as numbers of rules.
+# decided, as numbers of rules. By `offset 0` each is worked out once: written out into each other they would
+# be planned and evaluated many times over.
 _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $said_at as said_at,
            $quarantined as quarantined, $voided as voided, $young as young, $was_agreed as was_agreed
@@ -56,13 +57,13 @@ _JUDGED = Template("""(
            a.account is not null and f.mine is distinct from a.value as enerflo_moved,
            a.account is not null and f.theirs is distinct from
              case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end as crm_moved,
-           coalesce(o.changed_at > o.said_at, false) as crm_later
+           coalesce(o.changed_at > o.said_at, false) as crm_later offset 0
   ) x
-  cross join lateral (select $winner as winner) w
+  cross join lateral (select $winner as winner offset 0) w
   cross join lateral (
     select x.*, w.winner in ($to_crm) as to_crm, w.winner in ($to_enerflo) as to_enerflo
   ) y
-  cross join lateral (select w.winner, $blocking as blocking) d""")
+  cross join lateral (select w.winner, $blocking as blocking offset 0) d""")
 
 _OWN_SPELLING = """coalesce((
       select min(s.name) from enerflo.install_statuses s where s.account = %(account)s

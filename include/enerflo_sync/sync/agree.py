@@ -6,7 +6,7 @@ else than then. Rows that did not move since the last look are not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from string import Template
@@ -20,6 +20,9 @@ from enerflo_sync.reconcile.incremental import looking_back, moved_statement
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
 from enerflo_sync.sync.undone import apart_statement
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
+
+# Without statistics of so many pairs the planner reads them all where it wants a few.
+MANY_PAIRS = 10_000
 
 
 class AgreedBy(StrEnum):
@@ -37,10 +40,10 @@ select $distinct %(account)s, $table, o.key, f.field, f.mine,
        case when f.theirs is distinct from f.mine then coalesce(f.theirs, 'null') end,
        %(now)s, %(by)s, f.is_link
 from (
-  select $key as key, m.*, $crm_columns
+  select $key as key, m.*, $crm_columns $written
   from $keys ($mirror) m $on_mirror join ($crm) c on $on where m.lives
-) o $fields
-where $which
+) o $known cross join lateral ($fields) f
+$which
 on conflict (account, table_name, key, field) do update
 set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
     agreed_by = excluded.agreed_by, is_link = excluded.is_link
@@ -48,34 +51,38 @@ where (agreed.value, agreed.crm_value) is distinct from (excluded.value, exclude
    or $always
 """)
 
-_FIELDS = "cross join lateral ({fields}) f"
+# What is agreed already, read once a record, is left out before the upsert, which would lock each row of it.
+_KNOWN = Template("""left join lateral (
+  select array_agg(a.field) as fields,
+         jsonb_object_agg(a.field, a.value) filter (where a.value is not null) as mine,
+         jsonb_object_agg(a.field, a.crm_value) filter (where a.crm_value is not null) as theirs
+  from sync.agreed a where a.account = %(account)s and a.table_name = $table and a.key = o.key
+) k on true""")
 
-# The side that was written says what came of it; of the other one only what the plan saw counts, so that what
-# it says since stays a change.
-_WRITTEN_FIELDS = """cross join lateral (
-  select g.field, g.equal, g.is_link, p.direction, p.of_field,
-         case when p.of_field and %(pinned)s and p.direction = 'to_crm' then p.source_value
-              else g.mine end as mine,
-         case when p.of_field and %(pinned)s and p.direction = 'to_enerflo' then p.source_value
-              else g.theirs end as theirs
-  from ({fields}) g cross join lateral (
-    select p.direction, p.source_value, p.field = g.field as of_field from sync.plan_changes p
-    where p.account = %(account)s and p.plan_hash = %(plan_hash)s
-      and p.position = any(%(positions)s::bigint[]) and p.table_name = {table} and p.key = o.key
-      and (p.field = g.field or (p.op = 'insert' and g.equal))
-    order by p.field = g.field desc limit 1
-  ) p
-) f"""
+# Asked of each field by itself: few are news, and only of those it is asked whether they are equal.
+_NEWS = """ where case when {field} = any(k.fields) and k.mine -> {field} is not distinct from {mine}
+    and nullif(coalesce(k.theirs -> {field}, k.mine -> {field}), 'null') is not distinct from {theirs}
+  then false else {equal} end"""
 
-# What somebody else has read of Enerflo's record since is not what came of our write.
-_WRITTEN = """f.direction = 'to_crm' or not %(pinned)s or o.observed_at <= %(read_at)s or f.equal"""
+# What was written, and what of a new record is equal besides; but what somebody else has read of Enerflo's
+# record since is not what came of our write.
+_WRITTEN = """ where (jsonb_exists(o.written, {field}) or (o.made and {equal}))
+    and (o.direction = 'to_crm' or not %(pinned)s or o.observed_at <= %(read_at)s::timestamptz or {equal})"""
+
+# The side that was written says what came of it; of the other only what the plan saw counts, so that what it
+# says since stays a change.
+_AS_PLANNED = """case when %(pinned)s and o.direction = '{direction}' and jsonb_exists(o.written, {field})
+    then nullif(o.written -> {field}, 'null') else {now} end"""
 
 _WRITTEN_KEYS = Template("""
-/* enerflo-sync agree $name: join keys of written rows */
+/* enerflo-sync agree $name: join keys of written rows, and what was written of each */
 create temporary table $into on commit drop as
-select distinct $joins from sync.plan_changes p join $crm t on $on
+select $joins, p.key as written_key, bool_or(p.op = 'insert') as made, min(p.direction) as direction,
+       coalesce(jsonb_object_agg(p.field, p.source_value) filter (where p.field is not null), '{}') as written
+from sync.plan_changes p join $crm t on $on
 where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
   and p.position = any(%(positions)s::bigint[]) and $known
+group by $names, p.key
 """)
 
 _FORGET = """
@@ -96,8 +103,7 @@ def agree_moved(
     """
     now = connection.scalar(sa.text("select now()"))
     assert isinstance(now, datetime)  # noqa: S101 - the server has a clock
-    name = f"agreed/{comparison.name}/{config_hash[:16]}"
-    until = read_watermark(connection, account, name) if comparison.updated_at is not None else None
+    until = _looked_until(connection, comparison, account, config_hash)
     values: dict[str, Any] = {"account": account, "now": now, "by": str(AgreedBy.COMPARISON)}
     keys = ""
     if until is not None:
@@ -105,8 +111,29 @@ def agree_moved(
         since = looking_back(connection, account, until, lookback_minutes)
         connection.exec_driver_sql(moved_statement(comparison, keys), {"account": account, "since": since})
         connection.exec_driver_sql(f"analyze {keys}")
-    connection.exec_driver_sql(_statement(comparison, keys, "f.equal", always="false"), values)
+    found = connection.exec_driver_sql(_statement(comparison, keys), values)
+    if until is None and found.rowcount >= MANY_PAIRS:
+        # Autovacuum comes too late for the plan that goes on at once.
+        connection.exec_driver_sql("analyze sync.agreed")
+    name = _watermark_name(comparison, config_hash)
     move_watermark(connection, account, name, now, run_id="plan", now=now)
+
+
+def looked_before(connection: sa.Connection, comparison: Comparison, account: str, config_hash: str) -> bool:
+    """Return whether :func:`agree_moved` has only to look at rows that moved."""
+    return _looked_until(connection, comparison, account, config_hash) is not None
+
+
+def _looked_until(
+    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str
+) -> datetime | None:
+    if comparison.updated_at is None:
+        return None
+    return read_watermark(connection, account, _watermark_name(comparison, config_hash))
+
+
+def _watermark_name(comparison: Comparison, config_hash: str) -> str:
+    return f"agreed/{comparison.name}/{config_hash[:16]}"
 
 
 def agree_written(
@@ -123,6 +150,7 @@ def agree_written(
     What we wrote and what came of it is agreed on, however each side puts it, so it comes back as no change.
     What the other side says by now that it did not say in the plan is not: it is in the next plan.
 
+    :param positions: changes of one direction.
     :param read_at: when Enerflo's records were read back, for changes of theirs.
     """
     keys = f"pg_temp.written_{comparison.name}"
@@ -142,6 +170,7 @@ def agree_written(
             name=comparison.name,
             into=keys,
             joins=comparison.select_join("crm"),
+            names=", ".join(str(n) for n, _ in enumerate(comparison.joins, 1)),
             crm=comparison.crm,
             on=" and ".join(
                 f"t.{quoted(column)} = {typed_key(comparison, 'p.key', column)}"
@@ -153,8 +182,7 @@ def agree_written(
         values,
     )
     connection.exec_driver_sql(f"analyze {keys}")
-    fields = _WRITTEN_FIELDS.replace("{table}", literal(comparison.name))
-    connection.exec_driver_sql(_statement(comparison, keys, _WRITTEN, always="true", fields=fields), values)
+    connection.exec_driver_sql(_statement(comparison, keys, written=True), values)
     if by is AgreedBy.UNDO:
         connection.exec_driver_sql(apart_statement(comparison), values)
     else:
@@ -167,21 +195,26 @@ def typed_key(comparison: Comparison, key: str, column: str) -> str:
     return f"({key}->>{literal(column)})::{kind}"
 
 
-def _statement(comparison: Comparison, keys: str, which: str, *, always: str, fields: str = _FIELDS) -> str:
+def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> str:
+    """Return the statement that remembers pairs of the rows of ``keys``, or of all rows where it is empty.
+
+    :param written: what ``keys`` says was written, equal or not; otherwise what is equal and news.
+    """
     names = comparison.mapping.key_columns
     key = ", ".join(f"{literal(name)}, c.k{n}" for n, name in enumerate(names, 1))
     columns = [f"c.c{n}" for n, _ in enumerate(comparison.fields, 1)]
     links = set(comparison.mapping.join_columns) - set(names)
-    selects = [
-        f"select {literal(field.name)} as field, {field.enerflo.shown} as mine, {field.crm.shown} as theirs,"
-        f" {field.equal} as equal, {str(field.name in links).lower()} as is_link"
-        for field in comparison.fields
-    ]
-    selects += [
-        f"select {literal(join.crm_name)}, to_jsonb(o.j{n}), to_jsonb(o.j{n}), true, true"
-        for n, join in enumerate(comparison.joins, 1)
-        if join.crm_name in links - {field.name for field in comparison.fields}
-    ]
+    which = _WRITTEN if written else _NEWS if keys else " where {equal}"
+    selects = []
+    for name, mine, theirs, equal in _pairs(comparison):
+        where = which.format(field=literal(name), mine=mine, theirs=theirs, equal=equal)
+        if written:
+            mine = _AS_PLANNED.format(direction="to_crm", field=literal(name), now=mine)
+            theirs = _AS_PLANNED.format(direction="to_enerflo", field=literal(name), now=theirs)
+        selects.append(
+            f"select {literal(name)} as field, {mine} as mine, {theirs} as theirs,"
+            f" {str(name in links).lower()} as is_link{where}"
+        )
     return _AGREE.substitute(
         name=comparison.name,
         table=literal(comparison.name),
@@ -189,12 +222,28 @@ def _statement(comparison: Comparison, keys: str, which: str, *, always: str, fi
         distinct="" if comparison.unique else "distinct on (o.key, f.field)",
         key=f"jsonb_build_object({key})",
         crm_columns=", ".join(columns),
+        written=", w.written_key, w.written, w.made, w.direction" if written else "",
         keys=f"{keys} w join" if keys else "",
         on_mirror=f"on {comparison.on('m', 'w')}" if keys else "",
         mirror=mirror_side(comparison),
         crm=crm_side(comparison),
         on=comparison.on("m", "c"),
-        fields=fields.replace("{fields}", "\n  union all ".join(selects)),
-        which=which,
-        always=always,
+        fields="\n  union all ".join(selects),
+        which="where o.key = o.written_key" if written else "",
+        known=_KNOWN.substitute(table=literal(comparison.name)) if which is _NEWS else "",
+        always=str(written).lower(),
     )
+
+
+def _pairs(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:
+    """Yield each field with its value on either side, and whether they are equal, as SQL.
+
+    The other side's id is a field as well, where the CRM names it in a column beside the key.
+    """
+    names = set()
+    for field in comparison.fields:
+        names.add(field.name)
+        yield field.name, field.enerflo.shown, field.crm.shown, field.equal
+    for n, join in enumerate(comparison.joins, 1):
+        if join.crm_name not in names | set(comparison.mapping.key_columns):
+            yield join.crm_name, f"to_jsonb(o.j{n})", f"to_jsonb(o.j{n})", "true"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from string import Template
 from typing import Any
@@ -33,13 +34,17 @@ from pg_temp.planned p
 where p.op = 'update' and (p.table_name, p.field) in ($fields) group by 1 order by 1
 """)
 
-_BEFORE = sa.text("""
-/* enerflo-sync plan: what was applied before */
-select
-  (select config_hash from sync.plans where account = :account and applied_at is not null and change_count > 0
-   order by applied_at desc limit 1) as config_hash,
-  exists (select from sync.ledger where account = :account and direction = 'to_enerflo'
-          and decision = 'applied') as wrote_to_enerflo
+_MAPPING_BEFORE = sa.text("""
+/* enerflo-sync plan: the mapping of what was applied last */
+select config_hash from sync.plans where account = :account and applied_at is not null and change_count > 0
+order by applied_at desc limit 1
+""")
+
+# Asked only where it matters: the ledger of an account that never wrote to Enerflo is read whole.
+_WROTE_TO_ENERFLO = sa.text("""
+/* enerflo-sync plan: whether anything was written to Enerflo before */
+select exists (select from sync.ledger where account = :account and direction = 'to_enerflo'
+               and decision = 'applied')
 """)
 
 
@@ -65,7 +70,10 @@ def _of_size(connection: sa.Connection, config: SyncConfig, account: str, change
     tables = config.tables_for(account)
     for name, rows in connection.execute(_ROWS):
         table = quoted(*relation(tables[name].crm_table))
-        total = connection.exec_driver_sql(f"select count(*) from {table}", {}).scalar_one()  # noqa: S608
+        # Counted no further than tells whether it is too much.
+        enough = math.ceil(rows * 100 / rules.percent) if rules.percent else None
+        counted = f"select count(*) from (select from {table} limit %(enough)s) t"  # noqa: S608
+        total = connection.exec_driver_sql(counted, {"enough": enough}).scalar_one()
         if rows * 100 > rules.percent * total:
             share = f"{rows * 100 / total:.1f} %" if total else "all"
             yield f"It changes {share} of {name}, more than {rules.percent:g} % (approval.percent)."
@@ -80,11 +88,13 @@ def _of_kind(connection: sa.Connection, config: SyncConfig, account: str) -> Ite
         yield f"It takes {counts['nulled']:,} values away (approval.nulling)."
     for name, count in _protected(connection, config, account):
         yield f"It changes the protected field {name} {count:,} times (protected)."
-    before = connection.execute(_BEFORE, {"account": account}).one()
-    if rules.new_mapping and before.config_hash != config.hash(account):
-        which = "changed mapping" if before.config_hash else "account"
+    named = {"account": account}
+    before = connection.scalar(_MAPPING_BEFORE, named)
+    if rules.new_mapping and before != config.hash(account):
+        which = "changed mapping" if before else "account"
         yield f"It is the first plan of this {which} (approval.new_mapping)."
-    if rules.first_to_enerflo and counts["to_enerflo"] and not before.wrote_to_enerflo:
+    to_enerflo = rules.first_to_enerflo and counts["to_enerflo"]
+    if to_enerflo and not connection.scalar(_WROTE_TO_ENERFLO, named):
         yield "It is the first that writes to Enerflo (approval.first_to_enerflo)."
 
 

@@ -109,7 +109,9 @@ def prepare(connection: sa.Connection, plan: Comparison, reconciliation_id: str 
         connection.exec_driver_sql(odd, values)
     else:
         connection.exec_driver_sql(odd_statement(plan), values)
-    connection.exec_driver_sql(f"analyze {plan.odd}")
+    # Only what rows are chosen by: the values are many and wide.
+    chosen_by = f"{plan.join_names()}, in_enerflo, in_crm, tombstone, is_odd"
+    connection.exec_driver_sql(f"analyze {plan.odd} ({chosen_by})")
     if not plan.unique:
         twice = twice_statement(plan, wanted_only=by_reconciliation)
         connection.exec_driver_sql(twice, values)

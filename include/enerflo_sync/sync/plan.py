@@ -6,6 +6,7 @@ What is applied later is what the plan says, or nothing: each change carries the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.sync.adopt import adopt
-from enerflo_sync.sync.agree import agree_moved
+from enerflo_sync.sync.agree import agree_moved, looked_before
 from enerflo_sync.sync.approval import approval_reasons
 from enerflo_sync.sync.completion import complete_installs
 from enerflo_sync.sync.creations import decide_rows
@@ -78,11 +79,7 @@ def make_plan(
         with engine.begin() as connection:
             fold = case_folding(connection)
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
-            for plan in plans:
-                agree_moved(
-                    connection, plan, account, config.hash(account), config.reconcile.lookback_minutes
-                )
-        with snapshot.begin() as connection:
+        with _agreeing(engine, plans, config, account) as agreed, snapshot.begin() as connection:
             decide_all(connection, plans, config, account, reconciliation_id, tick)
             hold_parked(connection, account)
             connection.exec_driver_sql(MAKE_PLANNED)
@@ -97,8 +94,34 @@ def make_plan(
                 reasons=reasons,
                 lifetime=timedelta(hours=config.approval.expires_hours),
             )
+            agreed.result()
     with warehouse_errors("plan"), engine.connect() as connection:
         return read_plan(connection, account, plan_hash)
+
+
+@contextmanager
+def _agreeing(
+    engine: sa.Engine, plans: Sequence[Comparison], config: SyncConfig, account: str
+) -> Iterator[Future[None]]:
+    """Remember on what both sides agree meanwhile: each of the two jobs keeps one core busy.
+
+    They do not touch: what is remembered is equal, and what is decided about differs. Where rows are
+    looked at for the first time, the decisions come after it, for the statistics of what it found.
+    """
+    looks = (account, config.hash(account))
+
+    def agree() -> None:
+        with engine.begin() as connection:
+            for plan in plans:
+                agree_moved(connection, plan, *looks, config.reconcile.lookback_minutes)
+
+    with engine.connect() as connection:
+        known = all(looked_before(connection, plan, *looks) for plan in plans)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="agree") as pool:
+        agreed = pool.submit(agree)
+        if not known:
+            agreed.result()
+        yield agreed
 
 
 def decide_all(

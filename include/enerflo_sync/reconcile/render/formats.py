@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import BinaryIO
 
 from enerflo_sync.reconcile.render.html import render_html
-from enerflo_sync.reconcile.render.records import write_csv, write_parquet
 from enerflo_sync.reconcile.render.structured import write_json
 from enerflo_sync.reconcile.render.text import render_text
 from enerflo_sync.reconcile.report import Difference, ReconciliationReport
@@ -69,10 +68,12 @@ def write_report(
             out.write(render_html(report).encode())
         case ReportFormat.JSON:
             write_json(report, out, differences)
-        case ReportFormat.CSV:
-            write_csv(report, differences or (), out)
-        case ReportFormat.PARQUET:
-            write_parquet(report, differences or (), out)
+        case _:
+            # pyarrow takes 50 MB and a quarter of a second: only who writes a list of differences pays.
+            from enerflo_sync.reconcile.render.records import write_csv, write_parquet
+
+            write = write_csv if report_format is ReportFormat.CSV else write_parquet
+            write(report, differences or (), out)
 
 
 def render(

@@ -1,0 +1,18 @@
+"""Ours: a plan applied with somebody's approval, as ``enerflo-sync apply --approve`` runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.jobs import ApplyJob
+from enerflo_sync.jobs import open_workplace
+
+
+def run(job: ApplyJob) -> dict[str, Any]:
+    """Make the changes with the ledger and what both sides agree on."""
+    environ = {"WAREHOUSE_URL": job.database_url}
+    workplace = open_workplace("default", environ, Path(job.config_path))
+    report = workplace.apply(job.plan_hash, approved_by="the benchmark")
+    workplace.close()
+    return {"applied": report.applied, "state": str(report.state)}
