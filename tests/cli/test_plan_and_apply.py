@@ -1,0 +1,124 @@
+"""``plan`` and ``apply`` as a person runs them: what they print, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from enerflo_sync.sandbox.crm_tables import make_crm_tables
+from enerflo_sync.sandbox.world import World
+from tests.cli.conftest import SHIPPED, Run
+
+
+@pytest.fixture
+def polled(run: Run, world: World, warehouse_url: str) -> Run:
+    """The command line of an account that was polled, in report mode."""
+    make_crm_tables(world, warehouse_url)
+    # One record of the company cannot be used, and is put aside.
+    assert run("poll").code in (0, 1)
+    return run
+
+
+@pytest.fixture
+def writing(polled: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """The same with writing switched on."""
+    config = tmp_path / "sync.yaml"
+    config.write_text(SHIPPED.read_text().replace("mode: report", "mode: both"))
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(config))
+    return polled
+
+
+def test_in_report_mode_a_plan_is_shown_and_says_that_nothing_is_written(polled: Run) -> None:
+    shown = polled("plan")
+    assert shown.code == 1
+    assert "Mode report: this is what would be done" in shown.out
+    assert "Why it waits for a person" in shown.out
+    assert "enerflo-sync apply" not in shown.out
+
+
+def test_a_plan_in_report_mode_cannot_be_applied(polled: Run) -> None:
+    plan = polled("plan", "--json").json
+    refused = polled("apply", plan["plan_hash"], "--approve", "Pat")
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert "the mode is report" in refused.err
+    assert "Set mode: crm, enerflo or both" in refused.err
+
+
+def test_plan_approve_apply_and_an_empty_plan(writing: Run) -> None:
+    plan = writing("plan", "--json")
+    assert plan.code == 1
+    document = plan.json
+    assert document["needs_approval"] is True
+    assert document["counts"]["changes"] == len(document["changes"]) > 0
+    assert document["undecided"]
+    short = document["plan_hash"][:12]
+
+    refused = writing("apply", short)
+    assert refused.code == 2
+    assert "it needs a person's approval" in refused.err
+    assert '--approve "NAME"' in refused.err
+
+    applied = writing("apply", short, "--approve", "Pat Jones")
+    assert applied.code == 0, applied.out
+    assert f"{document['counts']['changes']:,} changes applied, decided by Pat Jones." in applied.out
+
+    again = writing("plan", "--json")
+    assert again.code == 0
+    assert again.json["changes"] == []
+    assert again.json["needs_approval"] is False
+    assert "Nothing to do: both sides are as the rules say." in writing("plan").out
+    assert writing("apply", short).code == 0
+
+
+def test_apply_as_json(writing: Run) -> None:
+    plan = writing("plan", "--json").json
+    report = writing("apply", plan["plan_hash"], "--approve", "Pat", "--json").json
+    assert report["state"] == "applied"
+    assert report["applied"] == plan["counts"]["changes"]
+    assert (report["moved"], report["parked"], report["waiting"]) == (0, 0, 0)
+
+
+def test_a_plan_may_be_rejected(writing: Run) -> None:
+    plan = writing("plan", "--json").json
+    rejected = writing("apply", plan["plan_hash"], "--reject", "Sam")
+    assert rejected.code == 0
+    assert "rejected by Sam; nothing was written" in rejected.out
+    refused = writing("apply", plan["plan_hash"])
+    assert refused.code == 2
+    assert "it was rejected (Sam)" in refused.err
+
+
+@pytest.mark.parametrize("name", ["0123456789ab", "short", "' or 1=1 --"])
+def test_an_unknown_plan_is_one_sentence(writing: Run, name: str) -> None:
+    refused = writing("apply", name)
+    assert refused.code == 2
+    assert "there is no such plan" in refused.err
+    assert refused.out == ""
+
+
+def test_a_plan_as_html_and_text_in_files(polled: Run, tmp_path: Path) -> None:
+    page, text = tmp_path / "plan.html", tmp_path / "plan.txt"
+    assert polled("plan", "--format", "html", "--out", str(page)).code == 1
+    assert polled("plan", "--out", str(text)).code == 1
+    assert "<!doctype html>" in page.read_text()
+    assert "Left to a person" in text.read_text()
+    document = tmp_path / "plan.json"
+    assert polled("plan", "--format", "json", "--out", str(document)).code == 1
+    assert json.loads(document.read_text())["changes"]
+
+
+def test_no_personal_data_is_printed(polled: Run, warehouse_url: str) -> None:
+    import sqlalchemy as sa
+
+    from enerflo_sync.warehouse.engine import warehouse_engine
+
+    out = polled("plan").out + polled("plan", "--json").out
+    with warehouse_engine(warehouse_url).connect() as connection:
+        emails = set(
+            connection.scalars(sa.text("select email from enerflo.customers where email is not null"))
+        )
+    assert len(emails) > 5
+    assert not [email for email in emails if email in out]
