@@ -24,6 +24,7 @@ CREATABLE = (TableName.LEADS, TableName.NOTES)
 _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_value, policy, cause, rule,
   reason, changed_at, observed_at"""
 
+# By `offset 0` a row's reason is worked out once, and not for each of its fields.
 _INTO_CRM = Template("""
 /* enerflo-sync plan $name: rows that the CRM lacks */
 insert into pg_temp.decided ($columns)
@@ -43,7 +44,7 @@ from (
       else 'review' end as otherwise
   from $judged
   cross join lateral (select $new_key as new_key) k
-  where o.in_enerflo and not o.in_crm $not_adopted
+  where o.in_enerflo and not o.in_crm $not_adopted offset 0
 ) o
 left join $mirror v on o.reason is null and v.account = %(account)s and $on_record
 cross join lateral (
@@ -69,7 +70,7 @@ from (
     case when not o.quarantined and ($loose) and not ($may_create and ($due)) then 'keep'
       else 'review' end as otherwise
   from $judged join $crm t on $on_row
-  where o.in_crm and not o.in_enerflo and not o.tombstone $not_adopted
+  where o.in_crm and not o.in_enerflo and not o.tombstone $not_adopted offset 0
 ) o
 join $crm t on $on_row
 cross join lateral (
