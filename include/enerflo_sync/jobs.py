@@ -403,7 +403,7 @@ class Workplace:
         :param environ: fills the variables of ``file``.
         """
         new = load_config(file, environ)
-        self._judge_change_orders()
+        require_migrated(self.engine)
         return what_if(self.engine, self.config, new, self.account, days=days, progress=progress)
 
     @cached_property
