@@ -136,7 +136,8 @@ left join lateral (
   select r.value, r.at, r.of_order from (values
     (${name}_prev.new, ${name}_prev.signed_at, true),
     (b.${column}, b.at, false),
-    (case when i.updated_at < o.signed_at then i.${column} end, i.updated_at, false)
+    -- An install that has the new value took the order up, whatever its own time says.
+    (case when i.updated_at < o.signed_at and ${not_taken_up} then i.${column} end, i.updated_at, false)
   ) r (value, at, of_order)
   where o.${name}_new is not null and r.value is not null order by r.at desc limit 1
 ) ${name}_ref on true
@@ -297,7 +298,8 @@ def facts_statement() -> str:
         voided_before=f"b.change_order_id is not null and {voided('b', 'status')}",
         voided_now=voided("i", "status"),
         neighbours="".join(
-            _NEIGHBOURS.substitute(name=name, column=column) for name, column in COMPONENTS.items()
+            _NEIGHBOURS.substitute(name=name, column=column, not_taken_up=_other(f"i.{column}", f"o.{name}_new"))
+            for name, column in COMPONENTS.items()
         ),
         contradictions=",".join(_contradiction(name) for name in COMPONENTS),
     )
@@ -312,6 +314,12 @@ def _contradiction(name: str) -> str:
     return _CONTRADICTION.substitute(
         name=name, same_old=f"{was} = {old}", other_new=f"{became} <> {new}", moved_on=f"{became} <> {old}"
     )
+
+
+def _other(one: str, two: str) -> str:
+    if one.endswith("count"):
+        return f"{one} <> {two}"
+    return f"{_folded(one)} <> {_folded(two)}"
 
 
 def _folded(text: str) -> str:
