@@ -459,7 +459,11 @@ class Workplace:
                 self.account,
                 found,
                 key_column=next(
-                    (crm for crm, own in (mapping.join_columns if mapping else {}).items() if own == ORDER_ID),
+                    (
+                        crm
+                        for crm, own in (mapping.join_columns if mapping else {}).items()
+                        if own == ORDER_ID
+                    ),
                     ORDER_ID,
                 ),
                 reason=reason,

@@ -39,7 +39,10 @@ def migrated(run: Run) -> Run:
 
 
 def test_a_held_order_is_told_and_let_through(migrated: Run, world: World) -> None:
-    assert migrated("quality").out == "There is no change order yet.\n0 checked now; the others did not change.\n"
+    assert (
+        migrated("quality").out
+        == "There is no change order yet.\n0 checked now; the others did not change.\n"
+    )
     migrated("poll")
     told = migrated("quality")
     assert (told.code, told.out.splitlines()[0].startswith("None of ")) == (0, True), told.out
@@ -53,7 +56,12 @@ def test_a_held_order_is_told_and_let_through(migrated: Run, world: World) -> No
     assert "found 900, expected at least 1 and at most 200" in held.out
     found = migrated("quality", "--json").json
     [order] = [one for one in found["failing"] if one["state"] == "held"]
-    assert (order["change_order_id"], found["held"], found["checked"], found["not_validated"]) == (order_id, 1, 0, 0)
+    assert (order["change_order_id"], found["held"], found["checked"], found["not_validated"]) == (
+        order_id,
+        1,
+        0,
+        0,
+    )
     item = order["item_id"]
     shown = migrated("quarantine", "show", item)
     assert "quarantine release" in shown.out

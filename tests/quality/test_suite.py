@@ -19,7 +19,11 @@ MISTAKES = [
     ("    at_most: 200\n", "    at_most: 200\n    present: true\n", "2 rules (present, range)"),
     ("    at_most: 200\n", "    at_most: a few\n", "expected a"),
     ("    severity: warn\n", "    severity: hodl\n", "did you mean hold?"),
-    ("    expected: panel_count_before", "    expected: panel_count_befor", "did you mean panel_count_before?"),
+    (
+        "    expected: panel_count_before",
+        "    expected: panel_count_befor",
+        "did you mean panel_count_before?",
+    ),
     ("    column: battery_count_new\n", "    column: battery_new\n", "which is a text, with the rule range"),
     ("  pending: [pending, draft, sent]", "  pending: [pending, complete]", "which is signed as well"),
     ('.*)$"', '.*$"', "expected a pattern"),

@@ -51,7 +51,9 @@ COLUMNS: Mapping[str, FactColumn] = {
     "panel_count_new": FactColumn(_N, "The panel count that it sets."),
     "panel_count_before": FactColumn(_N, "The panel count that was known before it was signed."),
     "panel_count_old_agrees": FactColumn(_B, "The old panel count is the one that was known before."),
-    "panel_count_by_size": FactColumn(_N, "System size / module watts, of an install that took the order up."),
+    "panel_count_by_size": FactColumn(
+        _N, "System size / module watts, of an install that took the order up."
+    ),
     "panel_count_deviation_percent": FactColumn(_N, "How far the new count is from that, in percent."),
     "battery_old": FactColumn(_T, "The battery configuration that it replaces."),
     "battery_new": FactColumn(_T, "The battery configuration that it sets."),
@@ -67,6 +69,8 @@ COLUMNS: Mapping[str, FactColumn] = {
     "total_change": FactColumn(_N, "What it adds to the contract."),
     "adders_change": FactColumn(_N, "New adders less old ones, cost times quantity."),
     "total_gap": FactColumn(_N, "How far the total change is from that."),
-    "contradicts": FactColumn(_N, "An order in force that sets the same thing, from the same value, otherwise."),
+    "contradicts": FactColumn(
+        _N, "An order in force that sets the same thing, from the same value, otherwise."
+    ),
     "voided_took_effect": FactColumn(_B, "A voided order's new value stands on its install all the same."),
 }

@@ -298,7 +298,9 @@ def facts_statement() -> str:
         voided_before=f"b.change_order_id is not null and {voided('b', 'status')}",
         voided_now=voided("i", "status"),
         neighbours="".join(
-            _NEIGHBOURS.substitute(name=name, column=column, not_taken_up=_other(f"i.{column}", f"o.{name}_new"))
+            _NEIGHBOURS.substitute(
+                name=name, column=column, not_taken_up=_other(f"i.{column}", f"o.{name}_new")
+            )
             for name, column in COMPONENTS.items()
         ),
         contradictions=",".join(_contradiction(name) for name in COMPONENTS),

@@ -85,9 +85,7 @@ def hold(connection: sa.Connection, suite: Suite, account: str, run_id: str, now
         items = {row.change_order_id: _item(row, run_id) for row in rows[at : at + _CHUNK]}
         ids = [item.item_id for item in items.values()]
         released = set(connection.scalars(_RELEASED, {"account": account, "items": ids}))
-        put_aside(
-            connection, account, (item for item in items.values() if item.item_id not in released), now
-        )
+        put_aside(connection, account, (item for item in items.values() if item.item_id not in released), now)
         connection.execute(_NAME_ITEMS, {"account": account, "orders": list(items), "items": ids})
 
 

@@ -93,9 +93,7 @@ def _judge(
     since = None
     if watermark is not None and not full and not changed_suite:
         since = watermark - timedelta(minutes=config.reconcile.lookback_minutes)
-    facts = make_facts(
-        connection, suite, account, since=since, now=now, statuses=_statuses(config, now)
-    )
+    facts = make_facts(connection, suite, account, since=since, now=now, statuses=_statuses(config, now))
     checked = judge(connection, suite, account, facts=facts, run_id=run_id, now=now)
     if checked:
         hold(connection, suite, account, run_id, now)

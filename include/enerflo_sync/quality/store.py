@@ -91,9 +91,7 @@ def keep_run(
         "expectations": expectations,
     }
     statement = insert(quality_runs).values(account=account, run_id=run_id, **values)
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["account", "run_id"], set_=values)
-    )
+    connection.execute(statement.on_conflict_do_update(index_elements=["account", "run_id"], set_=values))
 
 
 def read_report(

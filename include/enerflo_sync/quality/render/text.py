@@ -65,7 +65,7 @@ def _lines(report: QualityReport) -> Iterator[str]:
         if order.state == "held" and order.item_id:
             yield f"  enerflo-sync quarantine release {order.item_id[:12]} --reason TEXT --by NAME"
     if len(report.failing) > _SHOWN:
-        yield f"… and more: enerflo-sync quality --json, or sync.quality_results."
+        yield "… and more: enerflo-sync quality --json, or sync.quality_results."
     if report.orders:
         yield ""
         yield from _table(report)
