@@ -1,8 +1,8 @@
 """Checks change orders, and holds those back from the CRM that fail.
 
-The checks are declared in `include/config/change_orders.yaml`: each has a sentence, a limit, a severity and a
-reason, and a data team changes them without code. An order is checked once, and again when it or what it is
-checked against changes (its install, its adders, the other orders of the install, the products that are known).
+The checks are declared in `include/config/change_orders.yaml`: each has a sentence, a limit, a severity and
+a reason, and a data team changes them without code. An order is checked once, and again when it or what it is
+checked against changes (its install, its adders, its other orders, the products that are known).
 
 Two steps. *Judge and hold* finds every order that fails, by SQL, and puts those that fail a check of severity
 hold into `sync.quarantine`: no plan takes them up, while the other fields of their installs go on. *Validate*

@@ -188,8 +188,8 @@ def checks_page() -> str:
     lines = [
         "# Checks of change orders",
         "",
-        "What the shipped `include/config/change_orders.yaml` asks. An order that fails a check of severity hold"
-        " does not reach the CRM; warn is only shown. A fact that does not apply is null, and passes.",
+        "What the shipped `include/config/change_orders.yaml` asks. An order that fails a check of severity"
+        " hold does not reach the CRM; warn is only shown. A fact that does not apply is null, and passes.",
         "",
         "| check | what holds | does | fact | limit | if it fails | what to do |",
         "|---|---|---|---|---|---|---|",

@@ -326,7 +326,7 @@ class Workplace:
     def plan(self, *, progress: Callable[[str, int, int], None] | None = None) -> PlanReport:
         """Reconcile, and decide about every difference (:func:`enerflo_sync.sync.plan.make_plan`).
 
-        Change orders that nobody checked yet are judged first (:meth:`quality`): a plan is made of checked ones.
+        Change orders that nobody checked yet are judged first (:meth:`quality`).
         Reads Enerflo not at all, and writes nothing but its own tables.
         """
         self._judge_change_orders()

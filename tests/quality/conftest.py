@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -154,10 +153,10 @@ class Orders:
 
 
 @pytest.fixture
-def orders(warehouse: sa.Engine) -> Iterator[Orders]:
+def orders(warehouse: sa.Engine) -> Orders:
     """Three installs of two panel types, none of them voided, and no change order."""
     found = Orders(warehouse)
     found.install(1)
     found.install(2)
     found.install(3, panel_type=QCELLS, system_size_kw=9.6)
-    yield found
+    return found

@@ -155,7 +155,7 @@ def test_only_change_orders_that_are_held_are_released(orders: Orders) -> None:
     orders.checked()
     [item] = orders.items()
     let_through(orders, item["item_id"])
-    with pytest.raises(ConfigurationError, match="only change orders that are held"):
+    with pytest.raises(ConfigurationError, match="only held change orders"):
         let_through(orders, item["item_id"])
 
 

@@ -175,8 +175,8 @@ def release_command(
 ) -> None:
     """Let change orders through that a check holds back; the next plan takes them up.
 
-    The reason and the name are kept with the item and in the ledger. An order that changes afterwards, or fails
-    otherwise, is held anew.
+    The reason and the name are kept with the item and in the ledger. An order that changes afterwards, or
+    fails otherwise, is held anew.
     """
     workplace = open_workplace(account, os.environ)
     count = workplace.release(items, reason=reason, by=who(by))

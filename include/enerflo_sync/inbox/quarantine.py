@@ -195,8 +195,8 @@ def next_step(kind: str, reason: str) -> str:
             )
         case "change_order", _:
             return (
-                "Correct the order in Enerflo, or a limit in change_orders.yaml: the next check lets it go. Or let"
-                " it through as it is: enerflo-sync quarantine release. Dismissed, it stays held."
+                "Correct the order in Enerflo, or a limit in change_orders.yaml: the next check lets it go."
+                " Or let it through as it is: enerflo-sync quarantine release. Dismissed, it stays held."
             )
         case _:
             return "See the runbook, quarantine."

@@ -60,7 +60,7 @@ def _read(versions: Any) -> Iterator[dict[str, Any]]:
     names = INSTALLS.parts[0].columns
     for change_order_id, at, raw in versions:
         try:
-            (row, *_), *_ = INSTALLS.read(raw)
+            (row, *_), *_ = [part or () for part in INSTALLS.read(raw)]
         except BadRecordError:
             # A version that cannot be read says nothing.
             continue

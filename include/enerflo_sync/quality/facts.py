@@ -1,7 +1,7 @@
 """The flat relation: change orders with everything that they are checked against, derived in SQL.
 
-One temporary table, ``facts``, with a row for each order in ``to_check``. Facts that look back (what was there
-before, which status it had) keep what an earlier run knew of the same signature.
+One temporary table, ``facts``, with a row for each order in ``to_check``. Facts that look back (what was
+there before, which status it had) keep what an earlier run knew of the same signature.
 """
 
 from __future__ import annotations

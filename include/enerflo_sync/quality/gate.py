@@ -1,4 +1,4 @@
-"""The gate: orders that fail a check of severity hold stand in quarantine, until they pass or are let through.
+"""The gate: orders that fail a holding check stand in quarantine until they pass or are let through.
 
 One item for each content and trouble (``sync.quarantine``, kind change_order). A person's decision stands for
 exactly that: an order that changes, or fails otherwise, is held anew.
@@ -72,7 +72,8 @@ insert into sync.ledger (account, table_name, key, op, direction, policy, cause,
 select :account, 'change_orders', coalesce((
     select key from sync.ledger
     where account = :account and decision = 'held' and evidence = :evidence limit 1),
-  jsonb_build_object(cast(:column as text), cast(:order as bigint))), 'update', 'to_crm', 'enerflo', 'quarantined',
+  jsonb_build_object(cast(:column as text), cast(:order as bigint))), 'update', 'to_crm', 'enerflo',
+  'quarantined',
   'change_order_checks', '', 'released', :reason, :by, :evidence, :run_id, :now
 """)
 
@@ -141,7 +142,7 @@ def release(
             )
     for item in _not_held(items):
         raise ConfigurationError(
-            f"the item is of kind {item.kind} and {item.state}; only change orders that are held are released.",
+            f"the item is of kind {item.kind} and {item.state}; only held change orders are released.",
             where=f"account {account}, quarantine {item.item_id}",
             next_step="Replay or dismiss what is of another kind.",
         )

@@ -136,7 +136,7 @@ def _orders(connection: sa.Connection, account: str) -> int:
 
 
 def _counts(connection: sa.Connection, suite: Suite, account: str) -> list[CheckCount]:
-    failed = dict(connection.execute(_FAILED, {"account": account}).tuples().all())
+    failed = {row.check_id: int(row.n) for row in connection.execute(_FAILED, {"account": account})}
     facts = change_order_facts.c
     concerned = {
         name: sa.func.count() if check.present is not None else sa.func.count(facts[check.column])

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,7 +53,8 @@ def validate(engine: sa.Engine, suite: Suite, account: str) -> dict[str, Any]:
     """
     result = _great_expectations(engine, suite, account)
     with engine.begin() as connection:
-        counted = dict(connection.execute(_FAILING, {"account": account}).tuples().all())
+        rows = connection.execute(_FAILING, {"account": account})
+        counted = {row.check_id: int(row.n) for row in rows}
         _compare(suite, account, result, counted)
         connection.execute(_MARK, {"account": account})
     return result
@@ -61,8 +63,8 @@ def validate(engine: sa.Engine, suite: Suite, account: str) -> dict[str, Any]:
 def _great_expectations(engine: sa.Engine, suite: Suite, account: str) -> dict[str, Any]:
     with _quiet():
         try:
-            import great_expectations as gx
-            from great_expectations.data_context.types.base import ProgressBarsConfig
+            gx: Any = import_module("great_expectations")
+            progress: Any = import_module("great_expectations.data_context.types.base")
         except ImportError as error:
             raise ConfigurationError(
                 "great-expectations is not installed.",
@@ -70,7 +72,7 @@ def _great_expectations(engine: sa.Engine, suite: Suite, account: str) -> dict[s
                 next_step='Install it with "enerflo-sync[quality]".',
             ) from error
         context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        context.variables.progress_bars = progress.ProgressBarsConfig(globally=False)
         source = context.data_sources.add_sql(
             "warehouse",
             connection_string=engine.url.render_as_string(hide_password=False),

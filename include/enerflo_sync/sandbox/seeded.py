@@ -214,7 +214,7 @@ def seeded_change_order(era: Era, install: InstallState) -> ChangeOrderState:
     other_panel = c.PANELS[(install.panel + 1) % len(c.PANELS)].name
     panel = (other_panel, c.PANELS[install.panel].name)
     count = (install.panel_count - 2, install.panel_count)
-    battery = (None, install.battery)
+    battery: tuple[str | None, str | None] = (None, install.battery)
     if status != "complete":
         panel, count = panel[::-1], (install.panel_count, install.panel_count + 2)
         battery = (install.battery, f"3 x {c.BATTERIES[0]}")

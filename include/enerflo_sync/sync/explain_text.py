@@ -226,7 +226,8 @@ def _what_came_of_it(step: Step) -> str:
         case "moved":
             return f"Not written to {target}: {step.reason or 'it had moved'} ({where})."
         case "held":
-            return f"Not written to {target}, {step.reason or 'held by a check'} (plan {_short(step.plan_hash)})."
+            why = step.reason or "held by a check"
+            return f"Not written to {target}, {why} (plan {_short(step.plan_hash)})."
         case "released":
             return f"{visible(step.decided_by)} let it through: {step.reason or 'no reason is known'}."
         case "refused" if step.run_id.startswith("rejected-"):

@@ -67,7 +67,8 @@ where d.table_name = 'change_orders' and d.op <> 'delete' and d.outcome in ('to_
 _LEDGER = sa.text("""
 /* enerflo-sync plan: what was held back, in the ledger once */
 insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, direction, policy, cause,
-  rule, facts, plan_hash, decision, reason, decided_by, evidence, run_id, changed_at, observed_at, recorded_at)
+  rule, facts, plan_hash, decision, reason, decided_by, evidence, run_id, changed_at, observed_at,
+  recorded_at)
 select :account, d.table_name, d.key, d.op, d.field, d.before, d.source_value, 'to_crm', d.policy,
   'quarantined', 'change_order_checks', d.facts, :plan_hash, 'held', h.reason, 'the change-order checks',
   'quarantine:' || h.item_id, 'plan-' || left(:plan_hash, 12), d.changed_at, d.observed_at, now()

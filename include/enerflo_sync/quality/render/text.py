@@ -58,7 +58,8 @@ def _lines(report: QualityReport) -> Iterator[str]:
             yield f"{count:,} {words}."
     for order in report.failing[:_SHOWN]:
         yield ""
-        yield f"change order {order.change_order_id} (install {order.install_id or 'unknown'}): {visible(state_words(order))}"
+        of = f"(install {order.install_id or 'unknown'})"
+        yield f"change order {order.change_order_id} {of}: {visible(state_words(order))}"
         for one in order.failing:
             yield f"  {one.severity} {one.check}: {one.reason}"
             yield f"    found {value_words(one.found)}, expected {value_words(one.expected)}"
