@@ -12,7 +12,15 @@ from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
-from enerflo_airflow.links import APP_PREFIX, RUN_UI_ROUTE, UI_ROUTE, PlanLink, ReportLink, base_path
+from enerflo_airflow.links import (
+    APP_PREFIX,
+    RUN_UI_ROUTE,
+    UI_ROUTE,
+    PlanLink,
+    QualityLink,
+    ReportLink,
+    base_path,
+)
 from enerflo_airflow.notes import RunNotes
 
 Message = MutableMapping[str, Any]
@@ -62,4 +70,4 @@ class EnerfloReportsPlugin(AirflowPlugin):
         },
     ]
     listeners: ClassVar[list[Any]] = [RunNotes()]
-    operator_extra_links: ClassVar[list[BaseOperatorLink]] = [ReportLink(), PlanLink()]
+    operator_extra_links: ClassVar[list[BaseOperatorLink]] = [ReportLink(), PlanLink(), QualityLink()]

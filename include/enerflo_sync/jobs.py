@@ -6,6 +6,7 @@ This module and ``cli`` are the only ones that know all rooms.
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock, SystemClock
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.crm.mapping import Mode
+from enerflo_sync.crm.mapping import Mode, TableName
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop, open_drop
@@ -34,7 +35,7 @@ from enerflo_sync.inbox.quarantine import (
     list_items,
     show_item,
 )
-from enerflo_sync.inbox.quarantine_items import QuarantineItem, Selection
+from enerflo_sync.inbox.quarantine_items import QuarantineItem, Selection, select_items
 from enerflo_sync.inbox.replay import replay
 from enerflo_sync.inbox.replay_report import ReplayReport
 from enerflo_sync.mirror.calls import CallCounter
@@ -42,6 +43,11 @@ from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.poll import PollOptions, Progress, poll
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.witness_report import DAYS, WitnessReport, witness_report
+from enerflo_sync.quality.gate import ORDER_ID, release
+from enerflo_sync.quality.report import QualityReport
+from enerflo_sync.quality.run import check_change_orders
+from enerflo_sync.quality.store import SHOWN, read_report
+from enerflo_sync.quality.suite import Suite, find_suite, load_suite
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
@@ -320,8 +326,10 @@ class Workplace:
     def plan(self, *, progress: Callable[[str, int, int], None] | None = None) -> PlanReport:
         """Reconcile, and decide about every difference (:func:`enerflo_sync.sync.plan.make_plan`).
 
+        Change orders that nobody checked yet are judged first (:meth:`quality`).
         Reads Enerflo not at all, and writes nothing but its own tables.
         """
+        self._judge_change_orders()
         report = self.reconcile(progress=progress)
         return make_plan(self.engine, self.config, self.account, report.reconciliation_id, progress=progress)
 
@@ -397,6 +405,71 @@ class Workplace:
         new = load_config(file, environ)
         require_migrated(self.engine)
         return what_if(self.engine, self.config, new, self.account, days=days, progress=progress)
+
+    @cached_property
+    def suite(self) -> Suite:
+        """Return the declared checks of change orders.
+
+        :raises ConfigurationError: the file cannot be read, or holds mistakes.
+        """
+        return load_suite(find_suite(self.config_path, os.environ), os.environ)
+
+    def quality(
+        self, *, full: bool = False, with_expectations: bool = True, run_id: str | None = None
+    ) -> QualityReport:
+        """Check change orders (:func:`enerflo_sync.quality.run.check_change_orders`)."""
+        require_migrated(self.engine)
+        return check_change_orders(
+            self.engine,
+            self.config,
+            self.suite,
+            self.account,
+            clock=self.clock,
+            rng=self.rng,
+            with_expectations=with_expectations,
+            full=full,
+            run_id=run_id,
+        )
+
+    def quality_report(self, *, most: int = SHOWN) -> QualityReport:
+        """Return how the change orders stand, as they were checked last; checks nothing.
+
+        :param most: how many failing orders are told.
+        """
+        require_migrated(self.engine)
+        with warehouse_errors("quality"), self.engine.connect() as connection:
+            return read_report(connection, self.suite, self.account, most=most)
+
+    def _judge_change_orders(self) -> None:
+        if TableName.CHANGE_ORDERS in self.config.tables_for(self.account):
+            self.quality(with_expectations=False)
+
+    def release(self, items: Sequence[str], *, reason: str, by: str) -> int:
+        """Let change orders through that a check holds (:func:`enerflo_sync.quality.gate.release`).
+
+        :param items: ids of their quarantine items, or the beginnings of ids.
+        :raises ConfigurationError: an item is not of a held change order, or a text is empty.
+        """
+        require_migrated(self.engine)
+        mapping = self.config.tables_for(self.account).get(TableName.CHANGE_ORDERS)
+        with warehouse_errors("quarantine"), self.engine.begin() as connection:
+            found = select_items(connection, self.account, Selection(tuple(items)))
+            return release(
+                connection,
+                self.account,
+                found,
+                key_column=next(
+                    (
+                        crm
+                        for crm, own in (mapping.join_columns if mapping else {}).items()
+                        if own == ORDER_ID
+                    ),
+                    ORDER_ID,
+                ),
+                reason=reason,
+                by=by,
+                now=self.clock.now(),
+            )
 
     def explain(
         self,

@@ -52,6 +52,25 @@ class ReportLink(BaseOperatorLink):
         return ui_address(result["account"], result["reconciliation_id"])
 
 
+def quality_path(account: str) -> str:
+    """Return the path of the account's page of change orders within the reports app."""
+    return f"/quality/{quote(account, safe='')}"
+
+
+class QualityLink(BaseOperatorLink):
+    """Leads from a task to the page of change orders, inside the Airflow UI."""
+
+    name = "Change orders"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the page's address, ``""`` (no button) where the task checked nothing."""
+        result: Any = XCom.get_value(ti_key=ti_key, key="return_value")
+        if not isinstance(result, dict) or "held" not in result:
+            return ""
+        base = base_path()
+        return f"{base}/plugin/{UI_ROUTE}{base}{APP_PREFIX}{quality_path(result['account'])}"
+
+
 def plan_path(account: str, plan_hash: str | None = None) -> str:
     """Return the path of a plan within the reports app, or that of the account's list of plans."""
     path = f"/plans/{quote(account, safe='')}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from enerflo_sync.inbox.replay_report import ReplayReport
+    from enerflo_sync.quality.report import QualityReport
     from enerflo_sync.reconcile.report import ReconciliationReport
     from enerflo_sync.sync.apply import ApplyReport
     from enerflo_sync.sync.plan_store import PlanReport
@@ -126,6 +127,14 @@ def apply_note(report: ApplyReport) -> str:
     if report.stopped:
         lines.append(report.stopped)
     return "\n".join(lines)
+
+
+def quality_note(report: QualityReport, checked: int) -> str:
+    """Return how many change orders were checked, and how many are held."""
+    parts = [f"{report.held:,} of {report.orders:,} change orders held", f"{checked:,} checked now"]
+    parts += [f"{report.warned:,} warned"] if report.warned else []
+    parts += [f"{report.released:,} let through"] if report.released else []
+    return " · ".join(parts)
 
 
 def _group(reasons: Mapping[str, Mapping[str, int]], name: str) -> Mapping[str, int]:

@@ -31,6 +31,7 @@ from enerflo_airflow.page_parts import (
     user_may_read,
 )
 from enerflo_airflow.plan_pages import plans
+from enerflo_airflow.quality_pages import quality
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
 from enerflo_sync.jobs import Workplace
 from enerflo_sync.reconcile.render import (
@@ -53,6 +54,7 @@ _SPOOL_BYTES = 8 * 1024 * 1024
 
 app = FastAPI(title="Enerflo reports", docs_url=None, redoc_url=None, openapi_url=None)
 app.include_router(plans)
+app.include_router(quality)
 
 
 @app.get("/reports")

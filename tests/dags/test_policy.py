@@ -20,12 +20,15 @@ from enerflo_airflow.triggers import WebhookDropEventTrigger
 
 from tests.airflow_environment import DAGS, PLUGINS, ROOT
 
-DAG_IDS = {"enerflo_poll", "enerflo_reconcile", "enerflo_replay", "enerflo_sync", "enerflo_webhooks"}
+DAG_IDS = {
+    *("enerflo_change_orders", "enerflo_poll", "enerflo_reconcile", "enerflo_replay", "enerflo_sync"),
+    "enerflo_webhooks",
+}
 BY_HAND = {"enerflo_replay"}
 # Its runs are started by files: there is nothing to ask for.
 WITHOUT_FORM = {"enerflo_webhooks"}
 # What stands on the mirror and does not change it by reading.
-WRITERS_BACK = {"enerflo_reconcile", "enerflo_sync"}
+WRITERS_BACK = {"enerflo_change_orders", "enerflo_reconcile", "enerflo_sync"}
 SHIPPED = ROOT / "include" / "config" / "sync.yaml"
 
 
@@ -114,6 +117,13 @@ def test_the_reconciliation_waits_for_the_asset_that_all_who_change_the_mirror_e
     assert timetable.timetable.expression == "0 5 * * *"
 
 
+def test_the_checks_start_when_the_mirror_changed_and_judge_before_they_validate(bag: DagBag) -> None:
+    checks = bag.dags["enerflo_change_orders"]
+    timetable: Any = checks.timetable
+    assert [asset.uri for asset in timetable.asset_condition.objects] == ["enerflo://default/mirror"]
+    assert checks.get_task("judge_and_hold").downstream_task_ids == {"validate"}
+
+
 def test_the_way_back_starts_when_a_reconciliation_was_stored(bag: DagBag) -> None:
     outlets = [asset.uri for task in bag.dags["enerflo_reconcile"].tasks for asset in task.outlets]
     assert outlets == ["enerflo://default/reconciled"]
@@ -137,7 +147,7 @@ def test_each_account_has_dags_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     # Its section names no drop.
     assert set(bag.dags) == {
         *DAG_IDS,
-        *(f"enerflo_{job}__west" for job in ("poll", "reconcile", "replay", "sync")),
+        *(f"enerflo_{job}__west" for job in ("change_orders", "poll", "reconcile", "replay", "sync")),
     }
     poll: Any = bag.dags["enerflo_poll__west"]
     assert poll.timetable.expression == "5 * * * *"

@@ -51,6 +51,7 @@ PATHS = [
     "/enerflo/reports/default/some-id",
     "/enerflo/reports/default/some-id/download/csv",
     "/enerflo/reports/nowhere",
+    "/enerflo/quality/default",
     "/enerflo/plans/default",
     "/enerflo/plans/default/0123456789abcdef",
     "/enerflo/plans/default/0123456789abcdef/download",

@@ -16,6 +16,7 @@ from enerflo_sync.cli import (
     migrate,
     plan,
     poll,
+    quality,
     quarantine,
     receiver,
     reconcile,
@@ -50,6 +51,7 @@ app.command("apply")(apply.command)
 app.command("explain")(explain.command)
 app.command("undo")(undo.command)
 app.command("what-if")(what_if.command)
+app.command("quality")(quality.command)
 app.command("witnesses")(witnesses.command)
 app.add_typer(receiver.app, name="receiver", help="Take webhook posts and drop them to storage.")
 app.add_typer(quarantine.app, name="quarantine")

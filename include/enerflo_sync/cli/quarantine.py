@@ -42,7 +42,8 @@ By = Annotated[
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="What was put aside because it could not be used: list it, show one, replay or dismiss it.",
+    help="What was put aside because it could not be used: list it, show one, replay or dismiss it, or"
+    " let a held change order through.",
 )
 
 
@@ -161,6 +162,28 @@ def dismiss_command(
         print_json({"account": account, "dismissed": count})
     else:
         console.print(f"{count:,} dismissed.")
+    finish(Exit.DONE)
+
+
+@app.command("release")
+def release_command(
+    items: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids, or their beginnings.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it is right as it is.")],
+    account: Account = "default",
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Let change orders through that a check holds back; the next plan takes them up.
+
+    The reason and the name are kept with the item and in the ledger. An order that changes afterwards, or
+    fails otherwise, is held anew.
+    """
+    workplace = open_workplace(account, os.environ)
+    count = workplace.release(items, reason=reason, by=who(by))
+    if as_json:
+        print_json({"account": account, "released": count})
+    else:
+        console.print(f"{count:,} let through; the next plan takes them up.")
     finish(Exit.DONE)
 
 

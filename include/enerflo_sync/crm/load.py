@@ -48,7 +48,7 @@ def load_config(path: Path, environ: Mapping[str, str]) -> SyncConfig:
     try:
         config = SyncConfig.model_validate(source.data)
     except ValidationError as error:
-        shape = [p for p in _shape_problems(source, error) if (p.line, p.place) not in known]
+        shape = [p for p in shape_problems(source, error) if (p.line, p.place) not in known]
         problems += shape
         problems += _problems_of_sound_tables(source)
         raise InvalidConfigurationError(path, _distinct(problems)) from None
@@ -89,7 +89,7 @@ def _account_tables(
         try:
             tables[name] = TableMapping.model_validate(merged)
         except ValidationError as error:
-            problems += _shape_problems(source, error, own, TableMapping)
+            problems += shape_problems(source, error, own, TableMapping)
         else:
             problems += table_problems(name, tables[name], source, own)
     return tables
@@ -122,9 +122,13 @@ def _problems_of_sound_tables(source: Source) -> Iterator[Problem]:
             yield from table_problems(TableName(name), mapping, source, ("tables", name))
 
 
-def _shape_problems(
+def shape_problems(
     source: Source, error: ValidationError, prefix: Place = (), model: type[BaseModel] = SyncConfig
 ) -> Iterator[Problem]:
+    """Yield what does not have the form of ``model``, each with its line, what is expected and a near name.
+
+    :param prefix: where in the file the model's own section begins.
+    """
     alternatives: dict[Place, list[tuple[str, str, str]]] = {}
     for detail in error.errors(include_url=False):
         place = prefix + _place(source.data, prefix, detail)

@@ -193,5 +193,10 @@ def next_step(kind: str, reason: str) -> str:
             return (
                 "Correct it in Enerflo: the next poll takes it in and closes the item, a replay does so now."
             )
+        case "change_order", _:
+            return (
+                "Correct the order in Enerflo, or a limit in change_orders.yaml: the next check lets it go."
+                " Or let it through as it is: enerflo-sync quarantine release. Dismissed, it stays held."
+            )
         case _:
             return "See the runbook, quarantine."

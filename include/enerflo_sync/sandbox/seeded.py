@@ -201,13 +201,23 @@ def has_seeded_change_order(seed: int, number: int) -> bool:
 
 
 def seeded_change_order(era: Era, install: InstallState) -> ChangeOrderState:
-    """Return the change order of an install's history; its new side is what the install has now."""
+    """Return the change order of an install's history.
+
+    The new side of a signed one is what the install has now; one that is not in force changed nothing, so
+    there it is the old side.
+    """
     d = Draw(era.seed, "change-order", install.number)
     roll = d.below(20)
     status = "complete" if roll < 16 else "pending" if roll < 19 else "voided"
-    created = min(install.created + (3 + d.below(40)) * DAY, era.end - DAY)
-    signed = created + 3600 * (1 + d.below(20)) if status == "complete" else None
-    old_panel = c.PANELS[(install.panel + 1) % len(c.PANELS)].name
+    created = max(min(install.created + (3 + d.below(40)) * DAY, era.end - DAY), install.created)
+    signed = min(created + 3600 * (1 + d.below(20)), era.end) if status == "complete" else None
+    other_panel = c.PANELS[(install.panel + 1) % len(c.PANELS)].name
+    panel = (other_panel, c.PANELS[install.panel].name)
+    count = (install.panel_count - 2, install.panel_count)
+    battery: tuple[str | None, str | None] = (None, install.battery)
+    if status != "complete":
+        panel, count = panel[::-1], (install.panel_count, install.panel_count + 2)
+        battery = (install.battery, f"3 x {c.BATTERIES[0]}")
     old, new = draw_adders(d)
     return ChangeOrderState(
         change_order_id=FIRST_CHANGE_ORDER_ID + 2 * install.number,
@@ -217,9 +227,9 @@ def seeded_change_order(era: Era, install: InstallState) -> ChangeOrderState:
         created=created,
         updated=signed or created,
         signed=signed,
-        panel=(old_panel, c.PANELS[install.panel].name) if d.one_in(3) else None,
-        panel_count=(install.panel_count - 2, install.panel_count) if d.below(3) else None,
-        battery=(None, install.battery) if install.battery and d.below(3) else None,
+        panel=panel if d.one_in(3) else None,
+        panel_count=count if d.below(3) else None,
+        battery=battery if install.battery and d.below(3) else None,
         adders_old=old,
         adders_new=new,
         total_cost_old=(install.cost_cents or 3_000_000) // 100,

@@ -24,6 +24,7 @@ from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.sync.agree import AgreedBy
 from enerflo_sync.sync.apply_crm import apply_to_crm
 from enerflo_sync.sync.decided_plan import BY_RULE, approve_plan
+from enerflo_sync.sync.held import move_held
 from enerflo_sync.sync.plan import alone
 from enerflo_sync.sync.plan_store import PlanReport, PlanState, is_as_it_was_made, read_plan
 from enerflo_sync.sync.push.outbox import push
@@ -174,6 +175,8 @@ def _apply(
     named = {"account": plan.account, "plan_hash": plan.plan_hash}
     with connection.begin():
         plans = _comparisons(connection, config, plan.account)
+        if plan.kind != "undo":
+            move_held(connection, applying, _now(connection))
         left = _refuse_not_switched_on(connection, config, applying)
         tally = Tally(read=sum(left.values()))
         by = AgreedBy.UNDO if plan.kind == "undo" else AgreedBy.PUSH

@@ -225,6 +225,11 @@ def _what_came_of_it(step: Step) -> str:
             return f"{done}{how} {where}."
         case "moved":
             return f"Not written to {target}: {step.reason or 'it had moved'} ({where})."
+        case "held":
+            why = step.reason or "held by a check"
+            return f"Not written to {target}, {why} (plan {_short(step.plan_hash)})."
+        case "released":
+            return f"{visible(step.decided_by)} let it through: {step.reason or 'no reason is known'}."
         case "refused" if step.run_id.startswith("rejected-"):
             return (
                 f"Not written to {target}: {visible(step.decided_by)} rejected the plan"

@@ -25,6 +25,7 @@ from enerflo_sync.sync.approval import approval_reasons
 from enerflo_sync.sync.completion import complete_installs
 from enerflo_sync.sync.creations import decide_rows
 from enerflo_sync.sync.decide import MAKE_DECIDED, decide_updates, prepare
+from enerflo_sync.sync.held import hold_checked, note_held
 from enerflo_sync.sync.parked import hold_parked
 from enerflo_sync.sync.plan_store import PlanReport, read_plan, store_plan
 from enerflo_sync.warehouse.engine import warehouse_errors
@@ -94,6 +95,7 @@ def make_plan(
                 reasons=reasons,
                 lifetime=timedelta(hours=config.approval.expires_hours),
             )
+            note_held(connection, account, plan_hash)
             agreed.result()
     with warehouse_errors("plan"), engine.connect() as connection:
         return read_plan(connection, account, plan_hash)
@@ -150,6 +152,7 @@ def decide_all(
     tick("", len(plans), len(plans))
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)
+    hold_checked(connection, account)
     keep_not_switched_on(connection, plans, config, account)
 
 

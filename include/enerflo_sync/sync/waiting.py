@@ -124,7 +124,8 @@ def _not_written(record: FoundRecord, steps: Sequence[Step]) -> Iterator[Waiting
     """Yield each field whose last change was not made and in which the sides differ still."""
     last = {step.field: step for step in steps}
     for field, step in last.items():
-        if step.decision == "applied" or (record.equal or {}).get(field or "", False):
+        # What is held stands in quarantine, and is told there.
+        if step.decision in {"applied", "held", "released"} or (record.equal or {}).get(field or "", False):
             continue
         yield Waiting(
             kind=WaitingKind.NOT_WRITTEN,

@@ -25,7 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData()
 
@@ -519,8 +519,94 @@ ledger = _sync_table(
     _time("observed_at"),
     _time("recorded_at", nullable=False),
     PrimaryKeyConstraint("account", "ledger_id"),
-    CheckConstraint("decision in ('applied', 'moved', 'refused', 'parked', 'held')", name="ledger_decision"),
+    # Held back from the CRM by a check, and let through by a person.
+    CheckConstraint(
+        "decision in ('applied', 'moved', 'refused', 'parked', 'held', 'released')", name="ledger_decision"
+    ),
     Index("ledger_record", "account", "table_name", "key"),
     Index("ledger_plan", "account", "plan_hash"),
     Index("ledger_time", "account", "recorded_at"),
+)
+
+# The flat relation of change orders with what they are checked against, as they were checked last; null where
+# a fact does not apply. Great Expectations validates this table. What each column says: docs/checks.md.
+change_order_facts = _sync_table(
+    "change_order_facts",
+    _required("change_order_id", BigInteger),
+    Column("install_id", BigInteger),
+    *_text("status", "status_kind"),
+    _time("signed_at"),
+    Column("install_here", Boolean),
+    Column("install_voided", Boolean),
+    Column("signed_time_there", Boolean),
+    Column("signed_though_pending", Boolean),
+    Column("signed_ahead_hours", Numeric),
+    _time("install_created_at"),
+    Column("signed_days_after_install", Numeric),
+    *_text("status_before", "life_cycle", "panel_type_old", "panel_type_new", "panel_type_before"),
+    Column("panel_type_known", Boolean),
+    Column("panel_type_old_agrees", Boolean),
+    *(Column(f"panel_count_{when}", Integer) for when in ("old", "new", "before")),
+    Column("panel_count_old_agrees", Boolean),
+    Column("panel_count_by_size", Numeric),
+    Column("panel_count_deviation_percent", Numeric),
+    *_text("battery_old", "battery_new", "battery_before"),
+    Column("battery_old_agrees", Boolean),
+    Column("battery_count_new", Integer),
+    Column("adder_count", Integer),
+    *_text("adders_unknown", "adders_without_cost"),
+    *(Column(f"adder_{what}", Numeric) for what in ("lowest_quantity", "lowest_cost", "highest_cost")),
+    *(Column(name, Numeric) for name in ("total_change", "adders_change", "total_gap")),
+    Column("contradicts", BigInteger),
+    Column("voided_took_effect", Boolean),
+    # Of all facts and the suite: equal means "do not check again".
+    _required("digest", BigInteger),
+    # The mirror's own time of the content that was checked: another one was not checked yet.
+    _time("observed_at", nullable=False),
+    # The ids of the checks that it fails, and the quarantine item that holds it, where one does.
+    Column("failing", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("item_id", Text),
+    _required("run_id"),
+    _time("checked_at", nullable=False),
+    # Whether Great Expectations has counted it.
+    Column("validated", Boolean, nullable=False, server_default="false"),
+    PrimaryKeyConstraint("account", "change_order_id"),
+    Index("change_order_facts_install", "account", "install_id"),
+    Index("change_order_facts_failing", "account", "change_order_id", postgresql_where="failing <> '{}'"),
+    Index("change_order_facts_new", "account", "change_order_id", postgresql_where="not validated"),
+)
+
+# What a check found of one change order in the run that looked at it: failures, and what passes again.
+quality_results = _sync_table(
+    "quality_results",
+    _required("run_id"),
+    _required("change_order_id", BigInteger),
+    _required("check_id"),
+    _required("severity"),
+    Column("passed", Boolean, nullable=False),
+    Column("expected", JSONB(none_as_null=True)),
+    Column("found", JSONB(none_as_null=True)),
+    # For a person: what is wrong with an order that fails it.
+    _required("reason"),
+    _time("checked_at", nullable=False),
+    PrimaryKeyConstraint("account", "run_id", "change_order_id", "check_id"),
+    Index("quality_results_order", "account", "change_order_id", "checked_at"),
+)
+
+# One row for each run of the checks that had something to check; the newest says where the next takes up.
+quality_runs = _sync_table(
+    "quality_runs",
+    _required("run_id"),
+    _time("started_at", nullable=False),
+    _time("finished_at", nullable=False),
+    _required("suite_hash"),
+    # Orders checked in this run; live ones in all, and how many of them were held at its end.
+    *(Column(name, BigInteger, nullable=False) for name in ("checked", "orders", "held")),
+    # By check: how many of all live orders it concerns, and how many of them fail it.
+    Column("checks", JSONB, nullable=False, server_default="{}"),
+    # How many rows Great Expectations validated, and its own result; null where nobody asked it.
+    Column("validated", BigInteger),
+    Column("expectations", JSONB(none_as_null=True)),
+    PrimaryKeyConstraint("account", "run_id"),
+    Index("quality_runs_time", "account", "started_at"),
 )

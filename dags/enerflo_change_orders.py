@@ -1,0 +1,78 @@
+"""Checks change orders, and holds those back from the CRM that fail.
+
+The checks are declared in `include/config/change_orders.yaml`: each has a sentence, a limit, a severity and
+a reason, and a data team changes them without code. An order is checked once, and again when it or what it is
+checked against changes (its install, its adders, its other orders, the products that are known).
+
+Two steps. *Judge and hold* finds every order that fails, by SQL, and puts those that fail a check of severity
+hold into `sync.quarantine`: no plan takes them up, while the other fields of their installs go on. *Validate*
+has Great Expectations count the same rows on its own; it fails when the two disagree.
+
+**The result:** the button *Change orders* of the task, and `sync.quality_results`, `sync.quality_runs`. The
+run's note counts the orders that are held. The same on the command line: `enerflo-sync quality`.
+
+**An order is held?** Correct it in Enerflo, change the limit, or let it through as it is:
+`enerflo-sync quarantine release ITEM --reason TEXT --by NAME`. The ledger knows who did.
+
+**Failed:** the note says what to change. It may be started again at any time. A plan judges what was not
+judged yet by itself, so nothing unchecked reaches the CRM meanwhile.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Param, dag
+from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, sync_config
+from enerflo_airflow.checking import HoldChangeOrdersOperator, ValidateChangeOrdersOperator
+from enerflo_airflow.defaults import START_DATE, task_defaults
+
+PARAMS = {
+    "full": Param(
+        False,
+        type="boolean",
+        title="Look at every order",
+        description="Otherwise only at those that changed, or whose install did; the result is the same.",
+    ),
+}
+
+
+def change_orders_dag(account: str) -> Any:
+    """Return the account's DAG."""
+
+    @dag(
+        dag_id=account_name("change_orders", account),
+        description=f"Check change orders and hold back those that fail (account {account}).",
+        doc_md=__doc__,
+        schedule=[mirror_asset(account)],
+        start_date=START_DATE,
+        catchup=False,
+        max_active_runs=1,
+        tags=account_tags(account),
+        params=PARAMS,
+        default_args=task_defaults(),
+        render_template_as_native_obj=True,
+    )
+    def enerflo_change_orders() -> None:
+        judge = HoldChangeOrdersOperator(
+            task_id="judge_and_hold",
+            task_display_name="Judge, and hold what fails",
+            doc_md="Finds every change order that fails a check, and holds it back from the CRM.",
+            account=account,
+            full="{{ params.full }}",
+        )
+        validate = ValidateChangeOrdersOperator(
+            task_id="validate",
+            task_display_name="Validate with Great Expectations",
+            doc_md="Has Great Expectations count the same rows, and keeps its result.",
+            account=account,
+            execution_timeout=timedelta(minutes=30),
+        )
+        judge >> validate
+
+    return enerflo_change_orders()
+
+
+for account in sync_config().accounts:
+    change_orders_dag(account)

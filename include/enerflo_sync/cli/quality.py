@@ -1,0 +1,34 @@
+"""``enerflo-sync quality``: check change orders, and show which are held and why."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import msgspec
+import typer
+
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.jobs import open_workplace
+from enerflo_sync.quality.render.text import quality_text
+
+
+def command(
+    account: Account = "default",
+    full: Annotated[
+        bool, typer.Option("--full", help="Derive the facts of all orders again, not only of changed ones.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check the change orders that are new or changed, by include/config/change_orders.yaml.
+
+    An order that fails a check of severity hold does not reach the CRM until it is corrected, a limit in that
+    file is changed, or a person lets it through: enerflo-sync quarantine release. Each order is checked once,
+    and again when it or what it is checked against changes. Exit code 1 when an order is held.
+    """
+    report = open_workplace(account, os.environ).quality(full=full)
+    if as_json:
+        print_json({**msgspec.to_builtins(report), "needs_a_person": report.needs_a_person})
+    else:
+        console.print(quality_text(report), markup=False, end="")
+    finish(Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE)

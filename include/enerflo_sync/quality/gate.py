@@ -1,0 +1,170 @@
+"""The gate: orders that fail a holding check stand in quarantine until they pass or are let through.
+
+One item for each content and trouble (``sync.quarantine``, kind change_order). A person's decision stands for
+exactly that: an order that changes, or fails otherwise, is held anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.mirror.quarantine import Rejected, decide, put_aside
+from enerflo_sync.quality.suite import Suite
+
+KIND = "change_order"
+REASON = "failed_checks"
+TABLE = "change_orders"
+ORDER_ID = "change_order_id"
+_CHUNK = 1_000
+
+_FAILING = sa.text("""
+/* enerflo-sync quality: orders to hold, with what they say and what they fail */
+select j.change_order_id, j.install_id, j.status, j.signed_at, j.panel_type_old, j.panel_type_new,
+  j.panel_count_old, j.panel_count_new, j.battery_old, j.battery_new, j.total_change,
+  jsonb_agg(jsonb_build_object('check', r.check_id, 'expected', r.expected, 'found', r.found,
+    'reason', r.reason) order by array_position(cast(:holding as text[]), r.check_id)) as failing
+from pg_temp.judged j
+join sync.quality_results r on r.account = :account and r.run_id = :run_id
+  and r.change_order_id = j.change_order_id and not r.passed and r.severity = 'hold'
+where j.failing && cast(:holding as text[])
+group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 order by 1
+""")
+
+_NAME_ITEMS = sa.text("""
+update sync.change_order_facts f set item_id = i.item_id
+from unnest(cast(:orders as bigint[]), cast(:items as text[])) i (change_order_id, item_id)
+where f.account = :account and f.change_order_id = i.change_order_id
+""")
+
+_RELEASED = sa.text("""
+select item_id from sync.quarantine
+where account = :account and item_id = any(cast(:items as text[])) and state = 'replayed'
+  and decided_by is not null
+""")
+
+# What holds an order is named by its facts; any other item about one that is open is out of date.
+_SETTLE = sa.text("""
+/* enerflo-sync quality: items of orders that pass, say something else, or are gone */
+update sync.quarantine q set state = 'replayed'
+where q.account = :account and q.kind = 'change_order' and q.table_name = 'change_orders'
+  and q.state = 'open' and not exists (
+    select from sync.change_order_facts f where f.account = q.account and f.item_id = q.item_id)
+""")
+
+HELD = """
+select f.change_order_id, f.item_id, q.state, q.reason
+from sync.change_order_facts f join sync.quarantine q using (account, item_id)
+where f.account = :account and f.item_id is not null and q.state in ('open', 'dismissed')
+"""
+
+_HELD = sa.text(f"select count(*) from ({HELD}) h where state = 'open'")  # noqa: S608 - a constant
+
+_LEDGER = sa.text("""
+/* enerflo-sync quality: who let an order through */
+insert into sync.ledger (account, table_name, key, op, direction, policy, cause, rule, plan_hash, decision,
+  reason, decided_by, evidence, run_id, recorded_at)
+select :account, 'change_orders', coalesce((
+    select key from sync.ledger
+    where account = :account and decision = 'held' and evidence = :evidence limit 1),
+  jsonb_build_object(cast(:column as text), cast(:order as bigint))), 'update', 'to_crm', 'enerflo',
+  'quarantined',
+  'change_order_checks', '', 'released', :reason, :by, :evidence, :run_id, :now
+""")
+
+
+def hold(connection: sa.Connection, suite: Suite, account: str, run_id: str, now: datetime) -> None:
+    """Put the judged orders that fail a holding check aside, in the caller's transaction."""
+    values = {"account": account, "run_id": run_id, "holding": suite.holding}
+    rows = connection.execute(_FAILING, values).all()
+    for at in range(0, len(rows), _CHUNK):
+        items = {row.change_order_id: _item(row, run_id) for row in rows[at : at + _CHUNK]}
+        ids = [item.item_id for item in items.values()]
+        released = set(connection.scalars(_RELEASED, {"account": account, "items": ids}))
+        put_aside(connection, account, (item for item in items.values() if item.item_id not in released), now)
+        connection.execute(_NAME_ITEMS, {"account": account, "orders": list(items), "items": ids})
+
+
+def settle(connection: sa.Connection, account: str) -> None:
+    """Close the items that hold nothing any more, in the caller's transaction."""
+    connection.execute(_SETTLE, {"account": account})
+
+
+def held_count(connection: sa.Connection, account: str) -> int:
+    """Return how many orders stand in quarantine by a check."""
+    return int(connection.execute(_HELD, {"account": account}).scalar_one())
+
+
+def _item(row: Any, run_id: str) -> Rejected:
+    failing: Sequence[Mapping[str, Any]] = row.failing
+    said = {name: value for name, value in row._mapping.items() if name != "failing"}
+    # Equal payloads are the same item, so wording stays out of it.
+    told = [{name: check[name] for name in ("check", "expected", "found")} for check in failing]
+    payload = msgspec.json.encode({"change_order": said, "failing": told}, order="deterministic")
+    return Rejected(
+        kind=KIND,
+        reason=REASON,
+        field=", ".join(check["check"] for check in failing),
+        payload=payload,
+        evidence_uri=f"quality:{run_id}",
+        table_name=TABLE,
+        key={ORDER_ID: row.change_order_id},
+    )
+
+
+def release(
+    connection: sa.Connection,
+    account: str,
+    items: Sequence[Any],
+    *,
+    key_column: str,
+    reason: str,
+    by: str,
+    now: datetime,
+) -> int:
+    """Let held orders through as they are, in the caller's transaction; return how many.
+
+    The items are closed under the person's name, and the ledger says so of each order.
+
+    :param items: quarantine items of kind change_order, open or dismissed; others are refused.
+    :param key_column: the CRM's column with the order's id at Enerflo.
+    :raises ConfigurationError: an item is of another kind or already closed, or a text is empty.
+    """
+    for given, option in ((reason, "--reason"), (by, "--by")):
+        if not given.strip():
+            raise ConfigurationError(
+                "a release needs a reason and a name.", where=option, next_step="Say why, and who decided."
+            )
+    for item in _not_held(items):
+        raise ConfigurationError(
+            f"the item is of kind {item.kind} and {item.state}; only held change orders are released.",
+            where=f"account {account}, quarantine {item.item_id}",
+            next_step="Replay or dismiss what is of another kind.",
+        )
+    ids = [item.item_id for item in items]
+    for at in range(0, len(ids), _CHUNK):
+        decide(connection, account, ids[at : at + _CHUNK], "replayed", by=by, at=now, reason=reason)
+    for item in items:
+        connection.execute(
+            _LEDGER,
+            {
+                "account": account,
+                "column": key_column,
+                "order": int((item.key or {})[ORDER_ID]),
+                "reason": f"{item.reason}; let through: {reason}",
+                "by": by,
+                "evidence": f"quarantine:{item.item_id}",
+                "run_id": f"release-{item.item_id}",
+                "now": now,
+            },
+        )
+    return len(ids)
+
+
+def _not_held(items: Sequence[Any]) -> Iterator[Any]:
+    return (item for item in items if item.kind != KIND or item.state not in ("open", "dismissed"))

@@ -1,0 +1,121 @@
+"""Judging: which of the derived facts are new, which checks they fail, and what that changes in ``sync``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.names import literal
+from enerflo_sync.quality.rules import expected_words, failing_sql
+from enerflo_sync.quality.suite import CheckOptions, Suite
+from enerflo_sync.warehouse.schema import change_order_facts
+
+JUDGED = "pg_temp.judged"
+
+# What is of the run and not of the order.
+_OF_THE_RUN = frozenset("account digest failing item_id run_id checked_at validated".split())
+
+# Orders that are gone need no check, and hold nothing.
+_FORGET = """
+/* enerflo-sync quality: facts of change orders that are gone */
+delete from sync.change_order_facts f
+where f.account = %(account)s and not exists (
+  select from enerflo.change_orders o
+  where o.account = f.account and o.change_order_id = f.change_order_id and o.deleted_at is null)
+"""
+
+_JUDGE = Template("""
+/* enerflo-sync quality: orders whose facts are new, and the checks that they fail */
+create temporary table judged on commit drop as
+select f.*, array_remove(array[$failing], null)::text[] as failing,
+  coalesce(p.failing, '{}') as failed_before, p.item_id as item_before
+from (select f.*, hashtextextended(row($compared)::text || %(suite)s, 0) as digest from pg_temp.facts f) f
+left join sync.change_order_facts p on p.account = %(account)s and p.change_order_id = f.change_order_id
+where p.digest is distinct from f.digest
+""")
+
+# The same facts of a record that was written again.
+_SEEN_AGAIN = """
+/* enerflo-sync quality: orders that say the same under another time */
+update sync.change_order_facts p set observed_at = f.observed_at
+from pg_temp.facts f
+where p.account = %(account)s and p.change_order_id = f.change_order_id
+  and p.observed_at is distinct from f.observed_at
+"""
+
+_KEEP = Template("""
+/* enerflo-sync quality: facts as they were checked last */
+insert into sync.change_order_facts (account, $columns, digest, failing, run_id, checked_at)
+select %(account)s, $columns, digest, failing, %(run_id)s, %(now)s from pg_temp.judged
+on conflict (account, change_order_id) do update set
+  $replaced, digest = excluded.digest, failing = excluded.failing, item_id = null,
+  run_id = excluded.run_id, checked_at = excluded.checked_at, validated = false
+""")
+
+_RESULTS = Template("""
+/* enerflo-sync quality: what fails now, and what failed and passes again */
+insert into sync.quality_results (account, run_id, change_order_id, check_id, severity, passed, expected,
+  found, reason, checked_at)
+select %(account)s, %(run_id)s, j.change_order_id, c.check_id, c.severity, not c.fails, c.expected, c.found,
+  c.reason, %(now)s
+from pg_temp.judged j
+cross join lateral (values $values) c (check_id, severity, reason, expected, found, fails)
+where (j.failing <> '{}' or j.failed_before <> '{}') and (c.fails or c.check_id = any(j.failed_before))
+on conflict (account, run_id, change_order_id, check_id) do update set passed = excluded.passed,
+  expected = excluded.expected, found = excluded.found, checked_at = excluded.checked_at
+""")
+
+
+def judge(
+    connection: sa.Connection, suite: Suite, account: str, *, facts: int, run_id: str, now: datetime
+) -> int:
+    """Judge the rows of ``facts``, in the caller's transaction; return how many were new.
+
+    Afterwards ``judged`` has those rows with ``failing``, ``failed_before`` and ``item_before``.
+
+    :param facts: how many rows ``facts`` has; with none the table does not exist.
+    """
+    values: dict[str, Any] = {"account": account, "run_id": run_id, "now": now, "suite": suite.hash()}
+    connection.exec_driver_sql(_FORGET, values)
+    if not facts:
+        return 0
+    columns = _columns()
+    judging = _JUDGE.substitute(
+        failing=", ".join(
+            f"case when {failing_sql(check, 'f')} then {literal(name)} end"
+            for name, check in suite.checks.items()
+        ).replace("%", "%%"),
+        compared=", ".join(f"f.{name}" for name in columns if name != "observed_at"),
+    )
+    connection.exec_driver_sql(judging, values)
+    connection.exec_driver_sql("analyze pg_temp.judged")
+    connection.exec_driver_sql(_SEEN_AGAIN, values)
+    new: int = connection.execute(sa.text(f"select count(*) from {JUDGED}")).scalar_one()  # noqa: S608
+    if new:
+        listed = ", ".join(columns)
+        replaced = ", ".join(f"{name} = excluded.{name}" for name in columns)
+        connection.exec_driver_sql(_KEEP.substitute(columns=listed, replaced=replaced), values)
+        connection.exec_driver_sql(_RESULTS.substitute(values=_values(suite)), values)
+    return new
+
+
+def _columns() -> list[str]:
+    return [column.name for column in change_order_facts.columns if column.name not in _OF_THE_RUN]
+
+
+def _values(suite: Suite) -> str:
+    """Return each check as a row of values, with what it expects and finds in the row ``j``."""
+    rows = [
+        f"({literal(name)}, {literal(str(check.severity))}, {literal(check.reason)}, {_expected(check)},"
+        f" to_jsonb(j.{check.shown}), {literal(name)} = any(j.failing))"
+        for name, check in suite.checks.items()
+    ]
+    return ", ".join(rows).replace("%", "%%")
+
+
+def _expected(check: CheckOptions) -> str:
+    words = f"to_jsonb({literal(expected_words(check))}::text)"
+    return f"coalesce(to_jsonb(j.{check.expected}), {words})" if check.expected else words

@@ -1,0 +1,1 @@
+"""The result of the checks for people: as text, and as a page."""

@@ -1,0 +1,80 @@
+"""The result of the checks for a terminal: the verdict, the held orders, then every check in figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from enerflo_sync.quality.report import FailedOrder, QualityReport
+from enerflo_sync.quality.suite import Severity
+from enerflo_sync.reconcile.render.wording import count_of, visible
+
+_SHOWN = 20
+_STATES = {
+    "held": "held back from the CRM",
+    "shown": "shown only",
+    "released": "let through by a person",
+    "dismissed": "stays held, dismissed by a person",
+}
+
+
+def verdict(report: QualityReport) -> str:
+    """Return the headline: how many orders are held, of how many."""
+    if not report.orders:
+        return "There is no change order yet."
+    of_all = f"of {count_of(report.orders, 'change order')}"
+    if not report.held:
+        return f"None {of_all} is held."
+    return f"{report.held:,} {of_all} {'is' if report.held == 1 else 'are'} held back from the CRM."
+
+
+def quality_text(report: QualityReport) -> str:
+    """Return the whole result as lines of text."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def state_words(order: FailedOrder) -> str:
+    """Return what became of a failing order."""
+    words = _STATES[order.state]
+    if order.state == "released":
+        return f"let through by {order.decided_by}: {order.decision_reason}"
+    return words
+
+
+def value_words(value: object) -> str:
+    """Return an expected or found value as people read it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return visible(str(value))
+
+
+def _lines(report: QualityReport) -> Iterator[str]:
+    yield verdict(report)
+    if report.checked is not None:
+        yield f"{report.checked:,} checked now; the others did not change."
+    for count, words in ((report.warned, "fail a warning only"), (report.released, "were let through")):
+        if count:
+            yield f"{count:,} {words}."
+    for order in report.failing[:_SHOWN]:
+        yield ""
+        of = f"(install {order.install_id or 'unknown'})"
+        yield f"change order {order.change_order_id} {of}: {visible(state_words(order))}"
+        for one in order.failing:
+            yield f"  {one.severity} {one.check}: {one.reason}"
+            yield f"    found {value_words(one.found)}, expected {value_words(one.expected)}"
+        if order.state == "held" and order.item_id:
+            yield f"  enerflo-sync quarantine release {order.item_id[:12]} --reason TEXT --by NAME"
+    if len(report.failing) > _SHOWN:
+        yield "… and more: enerflo-sync quality --json, or sync.quality_results."
+    if report.orders:
+        yield ""
+        yield from _table(report)
+
+
+def _table(report: QualityReport) -> Iterator[str]:
+    width = max(len(one.check) for one in report.checks)
+    yield f"{'check':<{width}}  does    orders  failing  expected"
+    for one in report.checks:
+        mark = "hold" if one.severity is Severity.HOLD else "warn"
+        yield f"{one.check:<{width}}  {mark}  {one.checked:>8,}  {one.failed:>7,}  {one.expected}"[:160]

@@ -1,0 +1,123 @@
+"""The checks of change orders as one job: derive the facts, judge them, hold what fails, validate, report."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.mirror.run import new_run_id
+from enerflo_sync.quality.facts import make_facts
+from enerflo_sync.quality.gate import held_count, hold, settle
+from enerflo_sync.quality.judge import judge
+from enerflo_sync.quality.report import QualityReport
+from enerflo_sync.quality.store import keep_run, newest_suite, read_report
+from enerflo_sync.quality.suite import Suite
+from enerflo_sync.quality.validate import not_validated, validate
+from enerflo_sync.reconcile.conditions import cause_parameters
+from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
+
+JOB = "quality"
+_LOCK = sa.text("select pg_advisory_lock(hashtextextended(:name, 0))")
+_UNLOCK = sa.text("select pg_advisory_unlock(hashtextextended(:name, 0))")
+
+
+def check_change_orders(
+    engine: sa.Engine,
+    config: SyncConfig,
+    suite: Suite,
+    account: str,
+    *,
+    clock: Clock,
+    rng: random.Random,
+    with_expectations: bool = True,
+    full: bool = False,
+    run_id: str | None = None,
+) -> QualityReport:
+    """Check the change orders that are new or changed, or whose reference data did; return how all stand.
+
+    Safe to kill anywhere and to repeat. Reads the warehouse only. Orders are held, and let go on, in the same
+    transaction in which they are judged.
+
+    :param with_expectations: have Great Expectations count what was not counted yet; it is imported only
+        where there is something. Without, the orders wait for the next run that does.
+    :param full: derive the facts of all orders again; only those whose facts differ are checked again.
+    :raises ConfigurationError: Great Expectations is wanted and not installed.
+    :raises ContractDriftError: Great Expectations counts otherwise than the judgement.
+    """
+    started = clock.now()
+    run_id = run_id or new_run_id(JOB, started, rng)
+    with warehouse_errors(JOB), _alone(engine, account):
+        with engine.begin() as connection:
+            checked = _judge(connection, config, suite, account, run_id, started, full)
+        expectations, validated = None, None
+        if with_expectations:
+            with engine.connect() as connection:
+                validated = not_validated(connection, account)
+            expectations = validate(engine, suite, account) if validated else None
+        with engine.begin() as connection:
+            if checked or expectations is not None:
+                keep_run(
+                    connection,
+                    suite,
+                    account,
+                    run_id=run_id,
+                    started_at=started,
+                    finished_at=clock.now(),
+                    checked=checked,
+                    held=held_count(connection, account),
+                    validated=validated if expectations is not None else None,
+                    expectations=expectations,
+                )
+            return read_report(connection, suite, account, run_id=run_id, checked=checked)
+
+
+def _judge(
+    connection: sa.Connection,
+    config: SyncConfig,
+    suite: Suite,
+    account: str,
+    run_id: str,
+    now: datetime,
+    full: bool,
+) -> int:
+    watermark = read_watermark(connection, account, JOB)
+    changed_suite = newest_suite(connection, account) not in (None, suite.hash())
+    since = None
+    if watermark is not None and not full and not changed_suite:
+        since = watermark - timedelta(minutes=config.reconcile.lookback_minutes)
+    facts = make_facts(connection, suite, account, since=since, now=now, statuses=_statuses(config, now))
+    checked = judge(connection, suite, account, facts=facts, run_id=run_id, now=now)
+    if checked:
+        hold(connection, suite, account, run_id, now)
+    settle(connection, account)
+    move_watermark(connection, account, JOB, now, run_id=run_id, now=now)
+    return checked
+
+
+def _statuses(config: SyncConfig, now: datetime) -> Mapping[str, Any]:
+    return cause_parameters(config.statuses, now, config.reconcile.in_flight_minutes)
+
+
+@contextmanager
+def _alone(engine: sa.Engine, account: str) -> Iterator[None]:
+    """Let nobody else check the account's change orders meanwhile; wait while somebody does."""
+    name = {"name": f"enerflo-sync/{account}/{JOB}"}
+    with engine.connect() as connection:
+        connection.execute(_LOCK, name)
+        connection.commit()
+        try:
+            yield
+        finally:
+            with suppress(sa.exc.DBAPIError):
+                connection.execute(_UNLOCK, name)
+                connection.commit()
+            # Where that failed the lock goes with the session, which must not return to the pool with it.
+            connection.invalidate()

@@ -1,0 +1,177 @@
+"""Runs of the checks, kept and read: how all orders stand, which fail, and how that was before."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from enerflo_sync.quality.report import CheckCount, FailedCheck, FailedOrder, QualityReport, RunPoint
+from enerflo_sync.quality.rules import expected_words
+from enerflo_sync.quality.suite import Severity, Suite
+from enerflo_sync.quality.validate import not_validated
+from enerflo_sync.warehouse.schema import change_order_facts, quality_runs
+
+SHOWN = 1_000
+_RUNS = 30
+
+_FAILED = sa.text("""
+/* enerflo-sync quality: failing orders by check */
+select check_id, count(*) as n from sync.change_order_facts f cross join lateral unnest(f.failing) check_id
+where f.account = :account and f.failing <> '{}' group by 1
+""")
+
+_STATES = sa.text("""
+/* enerflo-sync quality: failing orders by what became of them */
+select count(*) filter (where q.state = 'open') as held,
+       count(*) filter (where q.state = 'replayed' and q.decided_by is not null) as released,
+       count(*) filter (where f.item_id is null) as warned
+from sync.change_order_facts f
+left join sync.quarantine q on q.account = f.account and q.item_id = f.item_id
+where f.account = :account and f.failing <> '{}'
+""")
+
+_ORDERS = sa.text("""
+/* enerflo-sync quality: failing orders */
+select f.change_order_id, f.install_id, f.item_id, f.checked_at, q.decided_by, q.decision_reason,
+  case when f.item_id is null then 'shown' when q.state = 'open' then 'held'
+       when q.state = 'dismissed' then 'dismissed' else 'released' end as state,
+  (select jsonb_agg(jsonb_build_object('check', r.check_id, 'severity', r.severity, 'reason', r.reason,
+     'expected', r.expected, 'found', r.found) order by r.severity, array_position(f.failing, r.check_id))
+   from sync.quality_results r
+   where r.account = f.account and r.run_id = f.run_id and r.change_order_id = f.change_order_id
+     and not r.passed) as failing
+from sync.change_order_facts f
+left join sync.quarantine q on q.account = f.account and q.item_id = f.item_id
+where f.account = :account and f.failing <> '{}'
+order by array_position(array['held', 'shown', 'released', 'dismissed'],
+  case when f.item_id is null then 'shown' when q.state = 'open' then 'held'
+       when q.state = 'dismissed' then 'dismissed' else 'released' end),
+  f.checked_at desc, f.change_order_id
+limit :most
+""")
+
+_NEWEST_SUITE = sa.text("""
+select suite_hash from sync.quality_runs where account = :account order by started_at desc limit 1
+""")
+
+
+def newest_suite(connection: sa.Connection, account: str) -> str | None:
+    """Return the hash of the suite of the newest run, None where there was none."""
+    found: str | None = connection.scalar(_NEWEST_SUITE, {"account": account})
+    return found
+
+
+def keep_run(
+    connection: sa.Connection,
+    suite: Suite,
+    account: str,
+    *,
+    run_id: str,
+    started_at: datetime,
+    finished_at: datetime,
+    checked: int,
+    held: int,
+    validated: int | None,
+    expectations: dict[str, Any] | None,
+) -> None:
+    """Keep one run with how all live orders stand after it; again under the same id replaces it."""
+    counts = _counts(connection, suite, account)
+    values: dict[str, Any] = {
+        "started_at": started_at,
+        "finished_at": finished_at,
+        "suite_hash": suite.hash(),
+        "checked": checked,
+        "orders": _orders(connection, account),
+        "held": held,
+        "checks": {one.check: {"checked": one.checked, "failed": one.failed} for one in counts},
+        "validated": validated,
+        "expectations": expectations,
+    }
+    statement = insert(quality_runs).values(account=account, run_id=run_id, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["account", "run_id"], set_=values))
+
+
+def read_report(
+    connection: sa.Connection,
+    suite: Suite,
+    account: str,
+    *,
+    run_id: str | None = None,
+    checked: int | None = None,
+    most: int = SHOWN,
+) -> QualityReport:
+    """Return how the account's change orders stand, as they were checked last."""
+    states = connection.execute(_STATES, {"account": account}).one()
+    rows = connection.execute(_ORDERS, {"account": account, "most": most}).mappings()
+    return QualityReport(
+        account=account,
+        run_id=run_id,
+        checked=checked,
+        orders=_orders(connection, account),
+        held=states.held,
+        released=states.released,
+        warned=states.warned,
+        not_validated=not_validated(connection, account),
+        suite=suite.file.name,
+        checks=_counts(connection, suite, account),
+        failing=[_order(row) for row in rows],
+        runs=_runs(connection, account),
+    )
+
+
+def _order(row: sa.RowMapping) -> FailedOrder:
+    failing = [
+        FailedCheck(**{**check, "severity": Severity(check["severity"])}) for check in row["failing"] or ()
+    ]
+    return FailedOrder(**{**row, "failing": failing})
+
+
+def _orders(connection: sa.Connection, account: str) -> int:
+    facts = change_order_facts.c
+    query = sa.select(sa.func.count()).where(facts.account == account)
+    return int(connection.execute(query).scalar_one())
+
+
+def _counts(connection: sa.Connection, suite: Suite, account: str) -> list[CheckCount]:
+    failed = {row.check_id: int(row.n) for row in connection.execute(_FAILED, {"account": account})}
+    facts = change_order_facts.c
+    concerned = {
+        name: sa.func.count() if check.present is not None else sa.func.count(facts[check.column])
+        for name, check in suite.checks.items()
+    }
+    query = sa.select(*(count.label(name) for name, count in concerned.items())).where(
+        facts.account == account
+    )
+    checked = connection.execute(query).mappings().one()
+    return [
+        CheckCount(
+            check=name,
+            sentence=check.sentence,
+            severity=check.severity,
+            expected=expected_words(check),
+            todo=check.todo,
+            checked=checked[name],
+            failed=failed.get(name, 0),
+        )
+        for name, check in suite.checks.items()
+    ]
+
+
+def _runs(connection: sa.Connection, account: str) -> list[RunPoint]:
+    runs = quality_runs.c
+    query = (
+        sa.select(runs.run_id, runs.finished_at, runs.checked, runs.orders, runs.held, runs.validated)
+        .add_columns(
+            sa.text(
+                "(select coalesce(sum((v.value ->> 'failed')::bigint), 0)::bigint"
+                " from jsonb_each(checks) v) as failed"
+            )
+        )
+        .where(runs.account == account)
+        .order_by(runs.started_at.desc())
+        .limit(_RUNS)
+    )
+    return [RunPoint(**row) for row in connection.execute(query).mappings()]

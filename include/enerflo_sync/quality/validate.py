@@ -1,0 +1,130 @@
+"""Great Expectations over the same rows: it counts on its own, and must find what the judgement found."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.errors import ConfigurationError, ContractDriftError
+from enerflo_sync.quality.rules import expectation
+from enerflo_sync.quality.suite import Suite
+from enerflo_sync.warehouse.engine import SESSION_OPTIONS
+
+# Account names are validated by sync.yaml's reader; a query of Great Expectations takes no parameters.
+_ROWS = "select * from sync.change_order_facts where account = '{account}' and not validated"
+
+_COUNT = sa.text("""
+/* enerflo-sync quality: rows that Great Expectations has not counted */
+select count(*) from sync.change_order_facts where account = :account and not validated
+""")
+
+_FAILING = sa.text("""
+/* enerflo-sync quality: what those rows fail, by check */
+select check_id, count(*) as n from sync.change_order_facts f cross join lateral unnest(f.failing) check_id
+where f.account = :account and not f.validated group by 1
+""")
+
+_MARK = sa.text("""
+/* enerflo-sync quality: rows that Great Expectations has counted */
+update sync.change_order_facts set validated = true where account = :account and not validated
+""")
+
+
+def not_validated(connection: sa.Connection, account: str) -> int:
+    """Return how many rows Great Expectations has not counted."""
+    return int(connection.execute(_COUNT, {"account": account}).scalar_one())
+
+
+def validate(engine: sa.Engine, suite: Suite, account: str) -> dict[str, Any]:
+    """Run the suite in Great Expectations over the rows that it has not counted, and return its result.
+
+    The rows are left as they are in the warehouse: each expectation is a query. Nobody else may judge
+    change orders of the account meanwhile.
+
+    :raises ConfigurationError: Great Expectations is not installed.
+    :raises ContractDriftError: it counts otherwise than the judgement did; the rows stay unvalidated.
+    """
+    result = _great_expectations(engine, suite, account)
+    with engine.begin() as connection:
+        rows = connection.execute(_FAILING, {"account": account})
+        counted = {row.check_id: int(row.n) for row in rows}
+        _compare(suite, account, result, counted)
+        connection.execute(_MARK, {"account": account})
+    return result
+
+
+def _great_expectations(engine: sa.Engine, suite: Suite, account: str) -> dict[str, Any]:
+    with _quiet():
+        try:
+            gx: Any = import_module("great_expectations")
+            progress: Any = import_module("great_expectations.data_context.types.base")
+        except ImportError as error:
+            raise ConfigurationError(
+                "great-expectations is not installed.",
+                where="enerflo-sync quality",
+                next_step='Install it with "enerflo-sync[quality]".',
+            ) from error
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = progress.ProgressBarsConfig(globally=False)
+        source = context.data_sources.add_sql(
+            "warehouse",
+            connection_string=engine.url.render_as_string(hide_password=False),
+            create_temp_table=False,
+            kwargs={"connect_args": {"options": SESSION_OPTIONS, "application_name": "enerflo-sync"}},
+        )
+        rows = source.add_query_asset("change_orders", query=_ROWS.format(account=account.replace("'", "''")))
+        batch = rows.add_batch_definition_whole_table("to_check").get_batch()
+        checks = gx.ExpectationSuite(
+            "change_orders", expectations=[expectation(*one) for one in suite.checks.items()]
+        )
+        found = batch.validate(
+            checks, result_format={"result_format": "BASIC", "partial_unexpected_count": 0}
+        )
+        result: dict[str, Any] = found.to_json_dict()
+        source.get_execution_engine().close()
+        return result
+
+
+def _compare(suite: Suite, account: str, result: Mapping[str, Any], counted: Mapping[str, int]) -> None:
+    found = {}
+    for one in result["results"]:
+        config = one["expectation_config"]
+        if "unexpected_count" not in one["result"]:
+            raise ContractDriftError(
+                f"Great Expectations could not run the check {config['meta']['check']}.",
+                where=f"account {account}, {suite.file}",
+                next_step="See its rule; report it where it is right.",
+            )
+        found[config["meta"]["check"]] = int(one["result"]["unexpected_count"])
+    wrong = [name for name in suite.checks if found.get(name) != counted.get(name, 0)]
+    if wrong:
+        name = wrong[0]
+        raise ContractDriftError(
+            f"Great Expectations counts {found.get(name)} orders that fail {name}, the judgement"
+            f" {counted.get(name, 0)}.",
+            where=f"account {account}, {suite.file}",
+            next_step="Orders are held by the judgement all the same. Report this with the check's rule.",
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Send no analytics, and let only its errors be logged."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    logger = logging.getLogger("great_expectations")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # It advises a data source that takes no psycopg 3 and no socket.
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,90 @@
+"""The operators of the change-order checks: judge and hold, validate, and the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context
+
+from enerflo_airflow.links import QualityLink
+from enerflo_airflow.notes import NOTE_KEY, quality_note
+from enerflo_airflow.operators import engine_run_id, noted_failure
+
+if TYPE_CHECKING:
+    from enerflo_sync.quality.report import QualityReport
+
+
+class HoldChangeOrdersOperator(BaseOperator):
+    """Judges the change orders that are new or changed, and holds back those that fail.
+
+    :param account: name of the account in sync.yaml.
+    :param full: derive the facts of all orders again.
+    :return: counts.
+    """
+
+    template_fields: Sequence[str] = ("account", "full")
+    ui_color = "#f3ead8"
+
+    def __init__(self, *, account: str, full: bool | str = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+        self.full = full
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Judge, and return the counts."""
+        from enerflo_airflow.hook import workplace
+
+        full = str(self.full).strip().lower() in {"true", "1", "yes"}
+        with noted_failure(context), closing(workplace(str(self.account))) as place:
+            report = place.quality(
+                full=full, with_expectations=False, run_id=f"{engine_run_id(context)}/{self.task_id}"
+            )
+        self.log.info("change_orders_judged checked=%s held=%s", report.checked, report.held)
+        return counts(report)
+
+
+class ValidateChangeOrdersOperator(BaseOperator):
+    """Has Great Expectations count what was judged; its result is kept in ``sync.quality_runs``.
+
+    Fails when it counts otherwise. Great Expectations is imported only where there is something to count.
+
+    :param account: name of the account in sync.yaml.
+    :return: counts.
+    """
+
+    template_fields: Sequence[str] = ("account",)
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (QualityLink(),)
+    ui_color = "#f3ead8"
+
+    def __init__(self, *, account: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Validate, leave the note, and return the counts."""
+        from enerflo_airflow.hook import workplace
+
+        judged = context["ti"].xcom_pull(task_ids="judge_and_hold") or {}
+        with noted_failure(context), closing(workplace(str(self.account))) as place:
+            report = place.quality(run_id=f"{engine_run_id(context)}/{self.task_id}")
+        found = counts(report)
+        found["checked"] += int(judged.get("checked") or 0)
+        note = quality_note(report, found["checked"])
+        self.log.info("change_orders_validated %s", note)
+        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        return found
+
+
+def counts(report: QualityReport) -> dict[str, Any]:
+    """Return what a task hands on: counts, and no word of an order."""
+    return {
+        "account": report.account,
+        "checked": report.checked or 0,
+        "orders": report.orders,
+        "held": report.held,
+        "released": report.released,
+        "warned": report.warned,
+        "not_validated": report.not_validated,
+    }
