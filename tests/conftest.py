@@ -1,7 +1,7 @@
 """One PostgreSQL for the whole test run; each test that asks for a warehouse gets a database of its own.
 
 ``ENERFLO_TEST_POSTGRES=postgresql+psycopg://…`` runs the tests on a server of yours, of any version from 14 on; its
-role must be a superuser. Databases named ``test_…`` and ``migrated`` are left there.
+role must be a superuser. The database ``migrated`` is left there.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,22 +64,27 @@ def _with_database(url: str, name: str) -> str:
     return sa.make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
-def fresh_database(url: str, template: str) -> str:
+@contextmanager
+def fresh_database(url: str, template: str) -> Iterator[str]:
+    """Yield the address of a copy of a database, and drop it: some thousand of them would fill the disk."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     _run(url, f"create database {name} template {template}")
-    return _with_database(url, name)
+    yield _with_database(url, name)
+    _run(url, f"drop database {name} with (force)")
 
 
 @pytest.fixture
-def empty_warehouse_url(postgres_url: str) -> str:
+def empty_warehouse_url(postgres_url: str) -> Iterator[str]:
     """The address of a database in which nothing was made yet."""
-    return fresh_database(postgres_url, "template0")
+    with fresh_database(postgres_url, "template0") as address:
+        yield address
 
 
 @pytest.fixture
-def warehouse_url(postgres_url: str) -> str:
+def warehouse_url(postgres_url: str) -> Iterator[str]:
     """The address of a database with this version's tables, all of them empty."""
-    return fresh_database(postgres_url, "migrated")
+    with fresh_database(postgres_url, "migrated") as address:
+        yield address
 
 
 @pytest.fixture

@@ -158,7 +158,10 @@ def desk(postgres_url: str, polled_warehouse: str, tmp_path: Path) -> Iterator[D
     drop = tmp_path / "drop"
     drop.mkdir()
     environ = {"WEBHOOK_DROP_URI": str(drop)}
-    with SandboxServer(SandboxApi(world, rate_limit=10_000)) as server:
-        workplace = workplace_at(server, fresh_database(postgres_url, polled_warehouse), environ)
+    with (
+        SandboxServer(SandboxApi(world, rate_limit=10_000)) as server,
+        fresh_database(postgres_url, polled_warehouse) as address,
+    ):
+        workplace = workplace_at(server, address, environ)
         yield Desk(workplace, world, tmp_path, environ)
         workplace.close()
