@@ -55,7 +55,8 @@ from enerflo_sync.sync.decided_plan import approve_plan, reject_plan
 from enerflo_sync.sync.explain import explain
 from enerflo_sync.sync.explanation import Explanation, masked_explanation
 from enerflo_sync.sync.plan import make_plan
-from enerflo_sync.sync.plan_store import PlanReport, read_plan
+from enerflo_sync.sync.plan_reads import read_plan
+from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.reveal import note_reveal
 from enerflo_sync.sync.undo import make_undo
 from enerflo_sync.sync.verify import Verification, verify_plan

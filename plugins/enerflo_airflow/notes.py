@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from enerflo_sync.quality.report import QualityReport
     from enerflo_sync.reconcile.report import ReconciliationReport
     from enerflo_sync.sync.apply import ApplyReport
-    from enerflo_sync.sync.plan_store import PlanReport
+    from enerflo_sync.sync.plan_report import PlanReport
     from enerflo_sync.warehouse.runs import RunReport
 
 NOTE_KEY = "enerflo_note"

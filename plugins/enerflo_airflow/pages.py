@@ -19,7 +19,7 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
 from enerflo_airflow.accounts import account_name, sync_config
-from enerflo_airflow.links import base_path, report_path
+from enerflo_airflow.links import base_path, plan_path, quality_path, report_path
 from enerflo_airflow.page_parts import (
     HEADERS,
     Page,
@@ -82,7 +82,14 @@ def reports(account: ReadableAccount, request: Request) -> Response:
         points = trend(connection, account)
     if not points:
         return Page(render_no_report(account=account, dag_id=account_name("reconcile", account)))
-    return Page(render_index(points, lambda id_: here(request) + report_path(account, id_), account=account))
+    return Page(
+        render_index(
+            points,
+            lambda id_: here(request) + report_path(account, id_),
+            account=account,
+            others=_others(request, account),
+        )
+    )
 
 
 @app.get("/reports/{account}/latest")
@@ -182,10 +189,16 @@ def _links(request: Request, report: ReconciliationReport) -> PageLinks:
     root = here(request)
     own = root + report_path(report.account, report.reconciliation_id)
     return PageLinks(
+        others=_others(request, report.account),
         index=root + report_path(report.account),
         report=lambda id_: root + report_path(report.account, id_),
         downloads={f"Download {form.upper()}": f"{own}/download/{form}" for form in _DOWNLOADS},
     )
+
+
+def _others(request: Request, account: str) -> dict[str, str]:
+    root = here(request)
+    return {"Plans": root + plan_path(account), "Change-order checks": root + quality_path(account)}
 
 
 def _no_such_report(account: str, reconciliation_id: str) -> Response:

@@ -14,7 +14,7 @@ from enerflo_airflow.links import explain_path, plan_path, report_path
 from enerflo_airflow.page_parts import HEADERS, Page, ReadableAccount, here, opened, pieces
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.render import PageLinks, render_message
-from enerflo_sync.sync.plan_store import read_changes, read_plan, read_plans, read_undecided
+from enerflo_sync.sync.plan_reads import read_changes, read_plan, read_plans, read_undecided
 from enerflo_sync.sync.record import SINGULAR
 from enerflo_sync.sync.render import render_explanation_page, render_plan, render_plans, write_plan
 from enerflo_sync.sync.render.shown_plan import masked_changes, masked_undecided, show_plan

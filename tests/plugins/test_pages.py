@@ -245,6 +245,13 @@ def test_a_plan_is_shown_with_its_samples_and_leads_to_its_records(viewer: TestC
     assert "Why it is so" in told.text
 
 
+def test_the_list_of_reports_leads_to_the_other_pages(viewer: TestClient, reconciled: str) -> None:
+    for path in ("reports/default", f"reports/default/{reconciled}"):
+        text = viewer.get(f"/enerflo/{path}").text
+        assert 'href="/enerflo/plans/default"' in text
+        assert 'href="/enerflo/quality/default"' in text
+
+
 def test_the_list_of_plans_leads_to_each(viewer: TestClient, planned: str) -> None:
     answer = viewer.get("/enerflo/plans/default")
     assert f'href="/enerflo/plans/default/{planned}"' in answer.text

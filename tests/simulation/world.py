@@ -33,7 +33,7 @@ from enerflo_sync.sandbox.virtual_clock import VirtualClock
 from enerflo_sync.sandbox.world import World
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
 from enerflo_sync.sync.plan import make_plan
-from enerflo_sync.sync.plan_store import PlanReport
+from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.warehouse.runs import RunReport
 from tests.simulation.calls import session_of
 from tests.simulation.files import Postbox, WatchedDrop

@@ -22,7 +22,8 @@ from enerflo_sync.sandbox.payloads import events_of
 from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.sandbox.world import World
 from enerflo_sync.sync.apply import ApplyReport
-from enerflo_sync.sync.plan_store import Change, PlanReport, Undecided, read_changes, read_undecided
+from enerflo_sync.sync.plan_reads import read_changes, read_undecided
+from enerflo_sync.sync.plan_report import Change, PlanReport, Undecided
 from tests.conftest import fresh_database
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.sync.plan import alone
-from enerflo_sync.sync.plan_store import PlanState
+from enerflo_sync.sync.plan_report import PlanState
 from tests.sync.conftest import Desk
 
 INSTALLS = "select enerflo_install_id from crm.installs order by 1 limit {}"

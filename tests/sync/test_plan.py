@@ -8,7 +8,8 @@ import json
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.sync.plan_store import PlanState, read_changes, read_undecided
+from enerflo_sync.sync.plan_reads import read_changes, read_undecided
+from enerflo_sync.sync.plan_report import PlanState
 from enerflo_sync.sync.render import plan_summary, write_plan
 from enerflo_sync.sync.render.shown_plan import masked_changes, masked_undecided
 from tests.sync.conftest import Desk

@@ -16,7 +16,7 @@ from enerflo_sync.crm.mapping import SourceOfTruth
 from enerflo_sync.crm.truth_table import NEVER, Case, Value, cases
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.plan import make_plan
-from enerflo_sync.sync.plan_store import read_changes, read_undecided
+from enerflo_sync.sync.plan_reads import read_changes, read_undecided
 
 CONFIG = """
 version: 1

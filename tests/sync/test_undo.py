@@ -9,7 +9,7 @@ import pytest
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.sandbox.world import World
 from enerflo_sync.sync.apply import ApplyReport
-from enerflo_sync.sync.plan_store import PlanReport, PlanState
+from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from tests.sync.conftest import Desk
 
 ON_HOLD = 4

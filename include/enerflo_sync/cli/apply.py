@@ -13,7 +13,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs import open_workplace
 from enerflo_sync.reconcile.render.wording import count_of, number
 from enerflo_sync.sync.apply import ApplyReport
-from enerflo_sync.sync.plan_store import PlanReport
+from enerflo_sync.sync.plan_report import PlanReport
 
 
 def command(

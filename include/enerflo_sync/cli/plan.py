@@ -15,7 +15,8 @@ from rich.text import Text
 from enerflo_sync.cli.files import write_whole
 from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, progress_bars
 from enerflo_sync.jobs import Workplace, open_workplace
-from enerflo_sync.sync.plan_store import PlanReport, read_changes, read_undecided
+from enerflo_sync.sync.plan_reads import read_changes, read_undecided
+from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.render import plan_lines, render_plan, write_plan
 from enerflo_sync.sync.render.shown_plan import masked_changes, masked_undecided, show_plan
 from enerflo_sync.warehouse.engine import warehouse_errors

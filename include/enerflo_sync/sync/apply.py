@@ -26,7 +26,9 @@ from enerflo_sync.sync.apply_crm import apply_to_crm
 from enerflo_sync.sync.decided_plan import BY_RULE, approve_plan
 from enerflo_sync.sync.held import move_held
 from enerflo_sync.sync.plan import alone
-from enerflo_sync.sync.plan_store import PlanReport, PlanState, is_as_it_was_made, read_plan
+from enerflo_sync.sync.plan_reads import read_plan
+from enerflo_sync.sync.plan_report import PlanReport, PlanState
+from enerflo_sync.sync.plan_store import is_as_it_was_made
 from enerflo_sync.sync.push.outbox import push
 from enerflo_sync.sync.settle import Applying, Decision, settle
 from enerflo_sync.warehouse.engine import warehouse_errors

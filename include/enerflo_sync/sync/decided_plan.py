@@ -7,7 +7,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.sync.plan_store import PlanReport, PlanState, read_plan
+from enerflo_sync.sync.plan_reads import read_plan
+from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from enerflo_sync.sync.settle import Applying, Decision, settle
 
 # Named in the ledger where the rules let a plan pass without a person.

@@ -27,7 +27,9 @@ from enerflo_sync.sync.creations import decide_rows
 from enerflo_sync.sync.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.sync.held import hold_checked, note_held
 from enerflo_sync.sync.parked import hold_parked
-from enerflo_sync.sync.plan_store import PlanReport, read_plan, store_plan
+from enerflo_sync.sync.plan_reads import read_plan
+from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.sync.plan_store import store_plan
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 Progress = Callable[[str, int, int], None]

@@ -1,107 +1,16 @@
-"""Plans in the warehouse: storing one under its hash, and reading it back as one typed object."""
+"""A plan in the warehouse: stored under the hash of its content, which no two ends of it share."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from enerflo_sync.sync.settle import Applying, Decision, settle
-
-
-class PlanState(StrEnum):
-    """Where a plan stands."""
-
-    OPEN = "open"
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    APPLIED = "applied"
-    EXPIRED = "expired"
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One change: a field of a row that is written, or a row that is deleted (``field`` is None)."""
-
-    position: int
-    table_name: str
-    key: Mapping[str, Any]
-    op: str
-    field: str | None
-    before: Any
-    after: Any
-    direction: str
-    policy: str
-    cause: str
-    rule: str
-    state: str
-    reason: str | None = None
-
-
-class Undecided(msgspec.Struct, frozen=True, kw_only=True):
-    """What the plan leaves to a person, and why."""
-
-    table_name: str
-    key: Mapping[str, Any]
-    field: str | None
-    enerflo_value: Any
-    crm_value: Any
-    cause: str
-    reason: str
-
-
-class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """Changes that do the same: to one side of one table, by one operation."""
-
-    table_name: str
-    direction: str
-    op: str
-    rows: int
-    changes: int
-    fields: Mapping[str, int]
-
-
-class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan without its changes, which may be many (:func:`read_changes`).
-
-    ``kept`` counts differences that stay as they are, by reason; ``states`` the changes by state.
-    """
-
-    plan_hash: str
-    account: str
-    kind: str
-    state: PlanState
-    mode: str
-    created_at: datetime
-    expires_at: datetime
-    config_hash: str
-    stands_on: str | None
-    change_count: int
-    needs_approval: bool
-    reasons: Sequence[str]
-    groups: Sequence[Group]
-    undecided: Mapping[str, int]
-    kept: Mapping[str, int]
-    states: Mapping[str, int]
-    decided_by: str | None = None
-    decided_at: datetime | None = None
-    decision_reason: str | None = None
-
-    @property
-    def waits_for_approval(self) -> bool:
-        """Return whether a person has to decide before anything of it is applied."""
-        return self.needs_approval and self.state is PlanState.OPEN
-
-    def count(self, direction: str) -> int:
-        """Return the number of changes in a direction."""
-        return sum(group.changes for group in self.groups if group.direction == direction)
-
 
 # Of every change what decides what will be done; the time of the last agreement tells a change apart from the
 # same one made before.
@@ -292,98 +201,3 @@ def _supersede(connection: sa.Connection, account: str, plan_hash: str) -> None:
     for row in connection.execute(_UNFINISHED, {"account": account, "plan_hash": plan_hash}).all():
         applying = Applying(account, row.plan_hash, run_id, row.decided_by)
         settle(connection, applying, row.positions, Decision.REFUSED, now, reason=SUPERSEDED)
-
-
-_READ = sa.text("""
-/* enerflo-sync plan: one plan */
-select p.*, coalesce((
-    select jsonb_object_agg(state, n) from (
-      select state, count(*) as n from sync.plan_changes c
-      where c.account = p.account and c.plan_hash = p.plan_hash group by state) s), '{}') as states
-from sync.plans p where p.account = :account and p.plan_hash like :plan_hash
-limit 2
-""")
-
-
-def read_plan(connection: sa.Connection, account: str, plan_hash: str) -> PlanReport:
-    """Return a stored plan.
-
-    :param plan_hash: its hash, or at least eight characters of its beginning.
-    :raises ConfigurationError: there is no such plan, or more than one.
-    """
-    text = plan_hash.strip().lower()
-    rows: Sequence[sa.RowMapping] = []
-    if len(text) >= 8 and text.isalnum():
-        rows = connection.execute(_READ, {"account": account, "plan_hash": f"{text}%"}).mappings().all()
-    if len(rows) != 1:
-        raise ConfigurationError(
-            "there is no such plan." if not rows else "more than one plan begins like this.",
-            where=f"plan {plan_hash}",
-            next_step="Make one with enerflo-sync plan, and take the hash that it prints.",
-        )
-    return _plan_of(rows[0])
-
-
-_READ_ALL = sa.text("""
-/* enerflo-sync plan: the newest plans */
-select p.*, jsonb_build_object() as states
-from sync.plans p where p.account = :account order by p.created_at desc limit :most
-""")
-
-
-def read_plans(connection: sa.Connection, account: str, *, most: int) -> list[PlanReport]:
-    """Return the account's newest plans, without how many of their changes stand where."""
-    rows = connection.execute(_READ_ALL, {"account": account, "most": most}).mappings()
-    return [_plan_of(row) for row in rows]
-
-
-def _plan_of(row: sa.RowMapping) -> PlanReport:
-    summary = row["summary"]
-    own = {"state", "groups", "undecided", "kept"}
-    return PlanReport(
-        **{name: row[name] for name in PlanReport.__struct_fields__ if name not in own},
-        state=PlanState(row["state"]),
-        groups=msgspec.convert(summary["groups"], list[Group]),
-        undecided=summary["undecided"],
-        kept=summary["kept"],
-    )
-
-
-_SELECT_CHANGES = sa.text("""
-/* enerflo-sync plan: changes */
-select position, table_name, key, op, field, before, after, direction, policy, cause, rule, state, reason
-from (
-  select c.*, row_number() over (partition by table_name, direction, op, field order by position) as nth
-  from sync.plan_changes c where c.account = :account and c.plan_hash = :plan_hash
-) c where cast(:most as bigint) is null or nth <= :most
-order by position
-""")
-
-
-def read_changes(
-    connection: sa.Connection, account: str, plan_hash: str, *, most: int | None = None
-) -> Iterator[Change]:
-    """Yield a plan's changes in their order, unmasked.
-
-    :param most: of each group and field at most so many; all where None.
-    """
-    values = {"account": account, "plan_hash": plan_hash, "most": most}
-    streaming = connection.execution_options(stream_results=True, max_row_buffer=1000)
-    for row in streaming.execute(_SELECT_CHANGES, values).mappings():
-        yield Change(**row)
-
-
-_SELECT_UNDECIDED = sa.text("""
-/* enerflo-sync plan: what it leaves to a person */
-select table_name, key, field, enerflo_value, crm_value, cause, reason
-from sync.plan_undecided where account = :account and plan_hash = :plan_hash
-order by position limit :most
-""")
-
-
-def read_undecided(
-    connection: sa.Connection, account: str, plan_hash: str, *, most: int | None = None
-) -> list[Undecided]:
-    """Return what a plan leaves to a person, unmasked."""
-    values = {"account": account, "plan_hash": plan_hash, "most": most}
-    return [Undecided(**row) for row in connection.execute(_SELECT_UNDECIDED, values).mappings()]

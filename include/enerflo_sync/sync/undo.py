@@ -17,7 +17,9 @@ from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.sync.approval import approval_reasons
 from enerflo_sync.sync.decide import MAKE_DECIDED
 from enerflo_sync.sync.plan import MAKE_PLANNED, alone, keep_not_switched_on
-from enerflo_sync.sync.plan_store import PlanReport, read_plan, store_plan
+from enerflo_sync.sync.plan_reads import read_plan
+from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.sync.plan_store import store_plan
 from enerflo_sync.sync.undo_crm import undo_in_crm
 from enerflo_sync.sync.undo_enerflo import undo_in_enerflo
 from enerflo_sync.sync.undoing import MAKE_UNDOING, leave_unmapped

@@ -24,11 +24,13 @@ class PageLinks:
     :param index: the list of past reports.
     :param report: gives the address of one report from its reconciliation id.
     :param downloads: words for a link → the address of a file to save.
+    :param others: words for a link → the address of another kind of page.
     """
 
     index: str | None = None
     report: Callable[[str], str] | None = None
     downloads: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 @lru_cache
@@ -97,11 +99,16 @@ def _shown_values(difference: Difference) -> tuple[wording.ShownValue, wording.S
 
 
 def render_index(
-    reports: Sequence[TrendPoint], link: Callable[[str], str], *, account: str = "default"
+    reports: Sequence[TrendPoint],
+    link: Callable[[str], str],
+    *,
+    account: str = "default",
+    others: Mapping[str, str] | None = None,
 ) -> str:
     """Return the page that lists past reports, newest first.
 
     :param link: gives the address of one report from its reconciliation id.
+    :param others: as :class:`PageLinks` has them.
     """
     oldest_first = sorted(reports, key=lambda point: point.finished_at)
     if not oldest_first:
@@ -110,7 +117,7 @@ def render_index(
         "index.html.j2",
         account=account,
         reports=oldest_first[::-1],
-        links=PageLinks(report=link),
+        links=PageLinks(report=link, others=others or {}),
         trend=chart.trend_chart(oldest_first),
     )
 

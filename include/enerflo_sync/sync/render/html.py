@@ -9,7 +9,7 @@ from enerflo_sync.reconcile.render.verdict import Tone
 from enerflo_sync.reconcile.render.wording import ShownValue, ValueKind, key_names, key_values, visible
 from enerflo_sync.sync.explain_text import record_sentences, story_sentences, title
 from enerflo_sync.sync.explanation import Explanation
-from enerflo_sync.sync.plan_store import PlanReport, PlanState
+from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from enerflo_sync.sync.render.shown_plan import ShownPlan, group_title, headline, state_words
 
 _PACKAGE = "enerflo_sync.sync.render"

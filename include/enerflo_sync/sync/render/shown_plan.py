@@ -13,16 +13,8 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.reconcile.render.wording import count_of
-from enerflo_sync.sync.plan_store import (
-    Change,
-    Group,
-    PlanReport,
-    PlanState,
-    Undecided,
-    read_changes,
-    read_plan,
-    read_undecided,
-)
+from enerflo_sync.sync.plan_reads import read_changes, read_plan, read_undecided
+from enerflo_sync.sync.plan_report import Change, Group, PlanReport, PlanState, Undecided
 
 SAMPLES = 10
 
@@ -46,7 +38,7 @@ class ShownPlan:
 def show_plan(connection: sa.Connection, config: SyncConfig, account: str, plan_hash: str) -> ShownPlan:
     """Return a stored plan with its samples.
 
-    :param plan_hash: as :func:`enerflo_sync.sync.plan_store.read_plan` takes it.
+    :param plan_hash: as :func:`enerflo_sync.sync.plan_reads.read_plan` takes it.
     :raises ConfigurationError: there is no such plan.
     """
     plan = read_plan(connection, account, plan_hash)

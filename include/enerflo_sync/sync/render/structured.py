@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
-from enerflo_sync.sync.plan_store import Change, PlanReport, Undecided
+from enerflo_sync.sync.plan_report import Change, PlanReport, Undecided
 
 _INDENT: Final = 2
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from enerflo_sync.reconcile.render.lines import Line, grid, section, wrapped
 from enerflo_sync.reconcile.render.wording import count_of, key_names, key_values, number, utc, visible
-from enerflo_sync.sync.plan_store import Change, Group, PlanReport
+from enerflo_sync.sync.plan_report import Change, Group, PlanReport
 from enerflo_sync.sync.render.shown_plan import ShownPlan, group_title, headline, state_words
 
 _VALUE_WIDTH = 30

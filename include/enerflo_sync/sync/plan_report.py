@@ -1,0 +1,97 @@
+"""A plan as typed objects: its counts, its changes, and what it leaves to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class PlanState(StrEnum):
+    """Where a plan stands."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    APPLIED = "applied"
+    EXPIRED = "expired"
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One change: a field of a row that is written, or a row that is deleted (``field`` is None)."""
+
+    position: int
+    table_name: str
+    key: Mapping[str, Any]
+    op: str
+    field: str | None
+    before: Any
+    after: Any
+    direction: str
+    policy: str
+    cause: str
+    rule: str
+    state: str
+    reason: str | None = None
+
+
+class Undecided(msgspec.Struct, frozen=True, kw_only=True):
+    """What the plan leaves to a person, and why."""
+
+    table_name: str
+    key: Mapping[str, Any]
+    field: str | None
+    enerflo_value: Any
+    crm_value: Any
+    cause: str
+    reason: str
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Changes that do the same: to one side of one table, by one operation."""
+
+    table_name: str
+    direction: str
+    op: str
+    rows: int
+    changes: int
+    fields: Mapping[str, int]
+
+
+class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan without its changes, which may be many (:func:`read_changes`).
+
+    ``kept`` counts differences that stay as they are, by reason; ``states`` the changes by state.
+    """
+
+    plan_hash: str
+    account: str
+    kind: str
+    state: PlanState
+    mode: str
+    created_at: datetime
+    expires_at: datetime
+    config_hash: str
+    stands_on: str | None
+    change_count: int
+    needs_approval: bool
+    reasons: Sequence[str]
+    groups: Sequence[Group]
+    undecided: Mapping[str, int]
+    kept: Mapping[str, int]
+    states: Mapping[str, int]
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    decision_reason: str | None = None
+
+    @property
+    def waits_for_approval(self) -> bool:
+        """Return whether a person has to decide before anything of it is applied."""
+        return self.needs_approval and self.state is PlanState.OPEN
+
+    def count(self, direction: str) -> int:
+        """Return the number of changes in a direction."""
+        return sum(group.changes for group in self.groups if group.direction == direction)
