@@ -473,7 +473,6 @@ plan_changes = _sync_table(
     CheckConstraint("op in ('insert', 'update', 'delete')", name="plan_changes_op"),
     CheckConstraint("direction in ('to_crm', 'to_enerflo')", name="plan_changes_direction"),
     Index("plan_changes_record", "account", "table_name", "key"),
-    Index("plan_changes_sent", "account", postgresql_where="state = 'sent'"),
 )
 
 # What a plan could not decide, and why: each waits for a person, a mapping or the other side.

@@ -104,14 +104,6 @@ def upgrade() -> None:
     op.create_index(
         "plan_changes_record", "plan_changes", ["account", "table_name", "key"], unique=False, schema="sync"
     )
-    op.create_index(
-        "plan_changes_sent",
-        "plan_changes",
-        ["account"],
-        unique=False,
-        schema="sync",
-        postgresql_where="state = 'sent'",
-    )
     op.create_table(
         "plan_undecided",
         sa.Column("account", sa.Text(), nullable=False),
