@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError, RetriableError
-from enerflo_sync.sync.plan import alone
 from enerflo_sync.sync.plan_report import PlanState
+from enerflo_sync.warehouse.alone import alone
 from tests.sync.conftest import Desk
 
 INSTALLS = "select enerflo_install_id from crm.installs order by 1 limit {}"
@@ -238,7 +238,11 @@ def test_an_edit_that_waits_for_its_commit_is_not_overwritten(agreeing: Desk) ->
 def test_only_one_applies_at_a_time(agreeing: Desk) -> None:
     spoiled(agreeing, *installs(agreeing, 1))
     plan = agreeing.plan()
-    with alone(agreeing.engine, "default"), pytest.raises(RetriableError, match="another plan or apply"):
+    with (
+        agreeing.engine.connect() as other,
+        alone(other, "default"),
+        pytest.raises(RetriableError, match="another plan or apply"),
+    ):
         agreeing.workplace.apply(plan.plan_hash)
     assert agreeing.workplace.apply(plan.plan_hash).applied == 1
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,12 +20,11 @@ from enerflo_sync.quality.store import keep_run, newest_suite, read_report
 from enerflo_sync.quality.suite import Suite
 from enerflo_sync.quality.validate import not_validated, validate
 from enerflo_sync.reconcile.conditions import cause_parameters
+from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
 
 JOB = "quality"
-_LOCK = sa.text("select pg_advisory_lock(hashtextextended(:name, 0))")
-_UNLOCK = sa.text("select pg_advisory_unlock(hashtextextended(:name, 0))")
 
 
 def check_change_orders(
@@ -54,15 +52,19 @@ def check_change_orders(
     """
     started = clock.now()
     run_id = run_id or new_run_id(JOB, started, rng)
-    with warehouse_errors(JOB), _alone(engine, account):
-        with engine.begin() as connection:
+    with (
+        warehouse_errors(JOB),
+        engine.connect() as connection,
+        alone(connection, account, "check of change orders", wait=True),
+    ):
+        with connection.begin():
             checked = _judge(connection, config, suite, account, run_id, started, full)
         expectations, validated = None, None
         if with_expectations:
-            with engine.connect() as connection:
+            with connection.begin():
                 validated = not_validated(connection, account)
             expectations = validate(engine, suite, account) if validated else None
-        with engine.begin() as connection:
+        with connection.begin():
             if checked or expectations is not None:
                 keep_run(
                     connection,
@@ -104,20 +106,3 @@ def _judge(
 
 def _statuses(config: SyncConfig, now: datetime) -> Mapping[str, Any]:
     return cause_parameters(config.statuses, now, config.reconcile.in_flight_minutes)
-
-
-@contextmanager
-def _alone(engine: sa.Engine, account: str) -> Iterator[None]:
-    """Let nobody else check the account's change orders meanwhile; wait while somebody does."""
-    name = {"name": f"enerflo-sync/{account}/{JOB}"}
-    with engine.connect() as connection:
-        connection.execute(_LOCK, name)
-        connection.commit()
-        try:
-            yield
-        finally:
-            with suppress(sa.exc.DBAPIError):
-                connection.execute(_UNLOCK, name)
-                connection.commit()
-            # Where that failed the lock goes with the session, which must not return to the pool with it.
-            connection.invalidate()

@@ -25,12 +25,12 @@ from enerflo_sync.sync.agree import AgreedBy
 from enerflo_sync.sync.apply_crm import apply_to_crm
 from enerflo_sync.sync.decided_plan import BY_RULE, approve_plan
 from enerflo_sync.sync.held import move_held
-from enerflo_sync.sync.plan import alone
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from enerflo_sync.sync.plan_store import is_as_it_was_made
 from enerflo_sync.sync.push.outbox import push
 from enerflo_sync.sync.settle import Applying, Decision, settle
+from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 Progress = Callable[[str, int, int], None]
@@ -109,7 +109,7 @@ def apply_plan(
         rejected, needs an approval, or the mapping changed since it was made.
     :raises RetriableError: another plan or apply is running, or the warehouse or Enerflo is away.
     """
-    with warehouse_errors("apply"), alone(engine, account), engine.connect() as connection:
+    with warehouse_errors("apply"), engine.connect() as connection, alone(connection, account):
         run = Run(connection, account, "apply", clock, rng, run_id=run_id)
         with connection.begin():
             plan = read_plan(connection, account, plan_hash)

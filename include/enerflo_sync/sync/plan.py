@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Mode, TableName
-from enerflo_sync.errors import RetriableError
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
@@ -30,6 +29,7 @@ from enerflo_sync.sync.parked import hold_parked
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
+from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 Progress = Callable[[str, int, int], None]
@@ -45,8 +45,6 @@ _SAME = """
 update pg_temp.decided set outcome = 'keep', reason = 'the same once it is written'
 where outcome in ('to_crm', 'to_enerflo') and op = 'update' and after is not distinct from before
 """
-
-_UNLOCK = sa.text("select pg_advisory_unlock(hashtextextended(:name, 0))")
 
 MAKE_PLANNED = f"""
 /* enerflo-sync plan: the changes in the order in which they are applied */
@@ -78,11 +76,11 @@ def make_plan(
     """
     tick = progress or (lambda _name, _done, _total: None)
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
-    with warehouse_errors("plan"), alone(engine, account):
-        with engine.begin() as connection:
+    with warehouse_errors("plan"), snapshot.connect() as connection, alone(connection, account):
+        with connection.begin():
             fold = case_folding(connection)
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
-        with _agreeing(engine, plans, config, account) as agreed, snapshot.begin() as connection:
+        with _agreeing(engine, plans, config, account) as agreed, connection.begin():
             decide_all(connection, plans, config, account, reconciliation_id, tick)
             hold_parked(connection, account)
             connection.exec_driver_sql(MAKE_PLANNED)
@@ -170,30 +168,3 @@ def keep_not_switched_on(
                 connection.execute(
                     _NOT_SWITCHED_ON, {"table": str(plan.name), "outcome": outcome, "mode": str(mode)}
                 )
-
-
-@contextmanager
-def alone(engine: sa.Engine, account: str) -> Iterator[None]:
-    """Let nobody else plan or apply for the account meanwhile.
-
-    :raises RetriableError: somebody does.
-    """
-    with engine.connect() as connection:
-        query = sa.text("select pg_try_advisory_lock(hashtextextended(:name, 0))")
-        free = connection.scalar(query, {"name": f"enerflo-sync/{account}"})
-        connection.commit()
-        if not free:
-            raise RetriableError(
-                "another plan or apply is running.",
-                where=f"account {account}",
-                next_step="Run it again when that has ended.",
-            )
-        try:
-            yield
-        finally:
-            # The server notices only later that a session is gone, and the next command may follow at once.
-            with suppress(sa.exc.DBAPIError):
-                connection.execute(_UNLOCK, {"name": f"enerflo-sync/{account}"})
-                connection.commit()
-            # Where that failed the lock goes with the session, which must not return to the pool with it.
-            connection.invalidate()

@@ -16,13 +16,14 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.sync.approval import approval_reasons
 from enerflo_sync.sync.decide import MAKE_DECIDED
-from enerflo_sync.sync.plan import MAKE_PLANNED, alone, keep_not_switched_on
+from enerflo_sync.sync.plan import MAKE_PLANNED, keep_not_switched_on
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
 from enerflo_sync.sync.undo_crm import undo_in_crm
 from enerflo_sync.sync.undo_enerflo import undo_in_enerflo
 from enerflo_sync.sync.undoing import MAKE_UNDOING, leave_unmapped
+from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 
@@ -37,7 +38,12 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
     :raises RetriableError: another plan or apply of the account is running, or the warehouse is away.
     """
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
-    with warehouse_errors("undo"), alone(engine, account), snapshot.begin() as connection:
+    with (
+        warehouse_errors("undo"),
+        snapshot.connect() as connection,
+        alone(connection, account),
+        connection.begin(),
+    ):
         undone = read_plan(connection, account, plan_hash)
         fold = case_folding(connection)
         plans = live_comparisons(connection, config, account, fold, all_tables=True)

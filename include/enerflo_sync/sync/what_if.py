@@ -14,9 +14,9 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.sync.plan import alone
 from enerflo_sync.sync.what_if_ledger import DecisionDifference, decide_again
 from enerflo_sync.sync.what_if_plan import PlanDifference, compare_plans
+from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 Progress = Callable[[str, int, int], None]
@@ -72,9 +72,9 @@ def what_if(
     """
     new.account(account)
     tick = progress or (lambda _name, _done, _total: None)
-    with warehouse_errors("what-if"), alone(engine, account):
+    with warehouse_errors("what-if"), engine.connect() as connection, alone(connection, account):
         counts, differences = compare_plans(engine, config, new, account, samples, tick)
-        with engine.connect() as connection:
+        with connection.begin():
             again = decide_again(connection, config, new, account, days, samples)
     values: dict[str, Any] = {**counts, **again}
     return WhatIf(

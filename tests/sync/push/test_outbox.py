@@ -10,7 +10,6 @@ from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.sandbox.exchange import Request
 from enerflo_sync.sandbox.world import World
-from enerflo_sync.sync.push import outbox as outbox_module
 from tests.sync.push.conftest import NewOutbox, Outbox
 
 
@@ -133,10 +132,9 @@ def test_a_change_is_marked_sent_before_its_request_goes_out(outbox: Outbox) -> 
 
 
 def test_two_pushes_of_one_account_do_not_write_at_once(
-    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox,
 ) -> None:
     outbox.status(outbox.install(), "On Hold")
-    monkeypatch.setattr(outbox_module, "_LOCK_SECONDS", 0.2)
     inner: list[BaseException] = []
 
     def again(request: Request, world: World) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.catalog import Kind
-from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.names import quoted
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.sync.written import touched
 
 Key = Mapping[str, Any]
 
@@ -85,8 +85,8 @@ def write_link(connection: sa.Connection, link: Link) -> bool:
         values[f"link{n}"] = str(link.record[mirror])
         sets.append(f"{quoted(column)} = %(link{n})s::{live[column].type.replace('%', '%%')}")
         open_.append(f"t.{quoted(column)} is null")
-    if comparison.updated_at is not None:
-        sets.append(f"{quoted(comparison.updated_at)} = {_now(comparison, comparison.updated_at)}")
+    if (change := touched(comparison)) is not None:
+        sets.append(" = ".join(change))
     done = connection.exec_driver_sql(
         f"/* enerflo-sync push: Enerflo's id into the CRM's row */"  # noqa: S608 - names of the mapping
         f" update {comparison.crm} t set {', '.join(sets)}"
@@ -94,16 +94,6 @@ def write_link(connection: sa.Connection, link: Link) -> bool:
         values,
     )
     return done.rowcount > 0
-
-
-def _now(comparison: Comparison, column: str) -> str:
-    match comparison.live.columns[column].kind:
-        case Kind.TIMESTAMPTZ:
-            return "now()"
-        case Kind.DATE:
-            return f"(now() at time zone {literal(comparison.mapping.time_zone)})::date"
-        case _:
-            return f"now() at time zone {literal(comparison.mapping.time_zone)}"
 
 
 def _of_key(comparison: Comparison) -> str:

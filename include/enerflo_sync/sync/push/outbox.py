@@ -8,8 +8,7 @@ neither loses a write nor makes one twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import sqlalchemy as sa
@@ -35,6 +34,7 @@ from enerflo_sync.sync.push.notes import install_of_notes, push_notes
 from enerflo_sync.sync.push.report import PushReport
 from enerflo_sync.sync.push.run import PushRun, Verdict
 from enerflo_sync.sync.settle import Applying, Decision
+from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,6 @@ Task = Callable[[], None]
 
 # So many records in a row that could not be reached mean that Enerflo does not answer: the rest waits.
 GIVE_UP_AFTER = 3
-_LOCK_SECONDS = 30
 
 
 def push(
@@ -70,9 +69,9 @@ def push(
     :param progress: told ``("push", changes ended or passed, all of them)``.
     :raises AuthenticationError: the key is not accepted; everything that was not written waits.
     :raises ConfigurationError: Enerflo's address is wrong, or a right on a table is missing.
-    :raises RetriableError: the warehouse went away, or another push of this account takes too long.
+    :raises RetriableError: the warehouse went away, or another plan or apply is running.
     """
-    with warehouse_errors("push"), _alone(connection, applying.account):
+    with warehouse_errors("push"), alone(connection, applying.account):
         with connection.begin():
             changes = open_changes(connection, applying)
         run = PushRun(client, connection, applying, config, comparisons, clock, component_keys)
@@ -88,24 +87,6 @@ def push(
         run.report.waiting = len(run.open(changes))
         log.info("push_done plan=%s %s", applying.plan_hash[:12], run.report.as_dict())
         return run.report
-
-
-@contextmanager
-def _alone(connection: sa.Connection, account: str) -> Iterator[None]:
-    """Let one push at a time write for an account; the lock ends with the session, however that ends."""
-    values = {"key": f"enerflo-sync push {account}"}
-    with connection.begin():
-        connection.execute(
-            sa.text("select set_config('lock_timeout', :wait, true)"), {"wait": f"{_LOCK_SECONDS}s"}
-        )
-        connection.execute(sa.text("select pg_advisory_lock(hashtextextended(:key, 0))"), values)
-    try:
-        yield
-    finally:
-        if not connection.invalidated:
-            connection.rollback()
-            with connection.begin():
-                connection.execute(sa.text("select pg_advisory_unlock(hashtextextended(:key, 0))"), values)
 
 
 def _troubled(run: PushRun, task: Task, changes: Sequence[Change]) -> bool:
