@@ -110,19 +110,19 @@ class PlanApprovalOperator(ApprovalOperator):
         """Store the decision, and skip what follows a no."""
         from enerflo_airflow.hook import workplace
 
-        person = event.get("responded_by_user") if isinstance(event, dict) else None
-        who = (person or {}).get("name") or (person or {}).get("id")
-        timed_out = not who
-        chosen = list(event.get("chosen_options") or []) if isinstance(event, dict) else []
+        if "error" in event:
+            # Nobody said anything: the task fails, and the plan goes on waiting.
+            return super().execute_complete(context, event)
+        person = event.get("responded_by_user") or {}
+        who = person.get("name") or person.get("id")
         plan_hash = self.plan["plan_hash"]
         with noted_failure(context), closing(workplace(str(self.account))) as place:
-            if chosen == [self.APPROVE] and not timed_out:
-                place.approve(plan_hash, by=str(who))
-                note = f"plan {plan_hash[:12]} approved by {who}"
+            if who and event.get("chosen_options") == [self.APPROVE]:
+                plan = place.approve(plan_hash, by=who)
             else:
-                reason = "nobody answered in time" if timed_out else "rejected in Airflow"
-                place.reject(plan_hash, by=None if timed_out else str(who), reason=reason)
-                note = f"plan {plan_hash[:12]} rejected: {reason if timed_out else f'by {who}'}"
+                reason = "rejected in Airflow" if who else "nobody answered in time"
+                plan = place.reject(plan_hash, by=who, reason=reason)
+        note = f"plan {plan_hash[:12]} is {plan.state} ({who or 'nobody answered in time'})"
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         return super().execute_complete(context, event)
 

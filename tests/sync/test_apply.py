@@ -269,6 +269,62 @@ def test_a_plan_that_nobody_answered_waits_again_when_it_is_made_again(agreeing:
     assert agreeing.plan().state is PlanState.OPEN
 
 
+def superseded(desk: Desk) -> str:
+    """Return a plan that waited and that another one took the place of."""
+    first, second = installs(desk, 2)
+    spoiled(desk, first)
+    plan = desk.plan()
+    spoiled(desk, second)
+    desk.plan()
+    return plan.plan_hash
+
+
+def test_a_yes_that_comes_after_a_later_plan_is_refused(agreeing: Desk) -> None:
+    late = superseded(agreeing)
+    for say_yes in (
+        lambda: agreeing.workplace.approve(late, by="Pat"),
+        lambda: agreeing.workplace.apply(late, approved_by="Pat"),
+    ):
+        with pytest.raises(ConfigurationError, match="it has expired"):
+            say_yes()
+    assert agreeing.one("select state from sync.plans where plan_hash = :late", late=late) == "expired"
+    assert counts(agreeing, *installs(agreeing, 2)) == [99, 99]
+
+
+def test_a_yes_that_comes_after_its_time_is_refused(agreeing: Desk) -> None:
+    spoiled(agreeing, *installs(agreeing, 1))
+    plan = agreeing.plan()
+    agreeing.sql("update sync.plans set expires_at = now() - interval '1 second'")
+    with pytest.raises(ConfigurationError, match="it has expired"):
+        agreeing.workplace.approve(plan.plan_hash, by="Pat")
+
+
+def test_a_yes_to_what_was_applied_meanwhile_changes_nothing(agreeing: Desk) -> None:
+    spoiled(agreeing, *installs(agreeing, 1))
+    plan = agreeing.plan()
+    agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    found = agreeing.workplace.approve(plan.plan_hash, by="Sam")
+    assert (found.state, found.decided_by) == (PlanState.APPLIED, "Pat")
+
+
+def test_a_no_to_what_expired_leaves_it_expired(agreeing: Desk) -> None:
+    late = superseded(agreeing)
+    for who in ("Sam", None):
+        found = agreeing.workplace.reject(late, by=who, reason="no")
+        assert (found.state, found.decided_by) == (PlanState.EXPIRED, None)
+    assert agreeing.ledger(plan_hash=late) == []
+
+
+def test_a_no_to_what_was_applied_meanwhile_is_an_error_but_for_nobodys(agreeing: Desk) -> None:
+    spoiled(agreeing, *installs(agreeing, 1))
+    plan = agreeing.plan()
+    agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    with pytest.raises(ConfigurationError, match="it is applied and can no longer be rejected"):
+        agreeing.workplace.reject(plan.plan_hash, by="Sam")
+    found = agreeing.workplace.reject(plan.plan_hash, by=None, reason="nobody answered in time")
+    assert (found.state, found.decided_by) == (PlanState.APPLIED, "Pat")
+
+
 def test_what_we_wrote_is_no_difference_afterwards(agreeing: Desk) -> None:
     spoiled(agreeing, *installs(agreeing, 3))
     agreeing.carried()

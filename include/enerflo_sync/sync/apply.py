@@ -23,7 +23,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.sync.agree import AgreedBy
 from enerflo_sync.sync.apply_crm import apply_to_crm
-from enerflo_sync.sync.decided_plan import BY_RULE, approve_plan
+from enerflo_sync.sync.decided_plan import BY_RULE, approve_plan, require_not_expired
 from enerflo_sync.sync.held import move_held
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
@@ -138,8 +138,7 @@ def _allowed(
             where=f"{config.file}:{config.line('accounts', plan.account, 'mode')}",
             next_step="Set mode: crm, enerflo or both, for the account or for a table, and plan again.",
         )
-    if plan.state is PlanState.EXPIRED or (plan.state is not PlanState.APPROVED and plan.expires_at <= now):
-        raise ConfigurationError("it has expired.", where=where, next_step=again)
+    require_not_expired(plan, now)
     if not is_as_it_was_made(connection, plan):
         raise ConfigurationError("its changes were edited since it was made.", where=where, next_step=again)
     if plan.config_hash != config.hash(plan.account):

@@ -28,16 +28,35 @@ where account = :account and plan_hash = :plan_hash and state = 'refused'
 """)
 
 
+def require_not_expired(plan: PlanReport, now: datetime) -> None:
+    """Refuse a plan whose time is over, or that a later one took the place of; one that is approved stays so.
+
+    :raises ConfigurationError: it has expired.
+    """
+    decided = plan.state in {PlanState.APPROVED, PlanState.APPLIED}
+    if plan.state is PlanState.EXPIRED or (not decided and plan.expires_at <= now):
+        raise ConfigurationError(
+            "it has expired.",
+            where=f"plan {plan.plan_hash[:12]}",
+            next_step="Make a new one with enerflo-sync plan.",
+        )
+
+
 def approve_plan(connection: sa.Connection, plan: PlanReport, who: str, now: datetime) -> None:
     """Approve a plan in the caller's transaction; one that was rejected before may be.
 
+    A plan that was applied is left as it is.
+
     :param who: the person, or :data:`BY_RULE`.
-    :raises ConfigurationError: the plan may no longer be applied, or nobody is named.
+    :raises ConfigurationError: the plan has expired, or nobody is named.
     """
     if not who.strip():
         raise ConfigurationError(
             "nobody is named.", where="--approve", next_step="Give the name of the person who approves."
         )
+    require_not_expired(plan, now)
+    if plan.state is PlanState.APPLIED:
+        return
     if plan.state is PlanState.REJECTED:
         connection.execute(_REOPEN, _named(plan))
     _decide(connection, plan, PlanState.APPROVED, who.strip(), now, None)
@@ -54,11 +73,17 @@ def reject_plan(
 ) -> PlanReport:
     """Reject a plan that waits; with a person's name each change goes into the ledger as refused.
 
-    :param who: None where nobody answered in time: the same plan may then be made again.
-    :raises ConfigurationError: there is no such plan, or it does not wait any more.
+    A plan that expired meanwhile stays so.
+
+    :param who: None where nobody answered in time: the same plan may then be made again, and one that a
+        person approved meanwhile is left as it is.
+    :raises ConfigurationError: there is no such plan, or it is approved or applied already.
     """
     plan = read_plan(connection, account, plan_hash)
-    if plan.state not in {PlanState.OPEN, PlanState.REJECTED}:
+    waits = plan.state in {PlanState.OPEN, PlanState.REJECTED}
+    if plan.state is PlanState.EXPIRED or (who is None and not waits):
+        return plan
+    if not waits:
         raise ConfigurationError(
             f"it is {plan.state} and can no longer be rejected.",
             where=f"plan {plan.plan_hash[:12]}",
