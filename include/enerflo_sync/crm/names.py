@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _PART = re.compile(r'"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[^".]+)')
 
@@ -36,3 +37,12 @@ def literal(text: str) -> str:
     """Return text as an SQL literal for a statement with ``%(name)s`` parameters."""
     body = text.replace("'", "''").replace("%", "%%")
     return "E'" + body.replace("\\", "\\\\") + "'" if "\\" in body else f"'{body}'"
+
+
+def jsonb_object(values: Iterable[tuple[str, str]]) -> str:
+    """Return names and their SQL expressions as the expression of one jsonb object, however many they are."""
+    pairs = [f"{literal(name)}, {value}" for name, value in values]
+    # A function of PostgreSQL takes no more than 100 arguments.
+    parts = [pairs[at : at + 50] for at in range(0, len(pairs), 50)] or [[]]
+    objects = [f"jsonb_build_object({', '.join(part)})" for part in parts]
+    return objects[0] if len(objects) == 1 else f"({' || '.join(objects)})"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from string import Template
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Outcome
-from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import as_id, pending_changes, quarantined
 from enerflo_sync.reconcile.judge import judged
@@ -69,7 +69,7 @@ _DUPLICATES = Template("""
 /* enerflo-sync reconcile $name: join keys that more than one row has */
 insert into sync.differences
   (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause)
-select %(account)s, %(reconciliation_id)s, $table, jsonb_build_object($join), null, null, d.rows,
+select %(account)s, %(reconciliation_id)s, $table, $join, null, null, d.rows,
        case when $quarantined then 'quarantined' else 'duplicate_identity' end
 from (
   select $joined, $key, $owner as owner,
@@ -86,24 +86,20 @@ def duplicates_statement(plan: Comparison) -> str:
 
     Its CRM value says how many rows there are, and names ten of them by their keys.
     """
-    keys = [quoted(name) for name in plan.mapping.key_columns]
-    names = ", ".join(
-        f"{literal(name)}, t.{key}" for name, key in zip(plan.mapping.key_columns, keys, strict=True)
-    )
     columns = [join.mirror_name for join in plan.joins]
     places = {name: f"d.j{n}" for n, name in enumerate(columns, 1)}
     owner = "install_id" if "install_id" in places else ""
     return _DUPLICATES.substitute(
         name=plan.name,
         table=literal(plan.name),
-        join=", ".join(f"{literal(join.crm_name)}, d.j{n}" for n, join in enumerate(plan.joins, 1)),
+        join=jsonb_object((join.crm_name, f"d.j{n}") for n, join in enumerate(plan.joins, 1)),
         joined=plan.join_names("d"),
         key=", ".join(
             f"{as_id(places[name]) if name in places else 'null::bigint'} as p{n}"
             for n, name in enumerate(plan.mirror_key, 1)
         ),
         owner=as_id(places[owner]) if owner else _owner_in_mirror(plan),
-        crm_key=f"jsonb_build_object({names})",
+        crm_key=jsonb_object((name, f"t.{quoted(name)}") for name in plan.mapping.key_columns),
         quarantined=quarantined(plan, "d"),
         twice=plan.twice,
         crm=plan.crm,

@@ -9,7 +9,7 @@ from typing import Any
 
 from enerflo_sync.crm.config import StatusNames
 from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
-from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 
@@ -81,9 +81,9 @@ def cause_parameters(statuses: StatusNames, now: datetime, in_flight_minutes: in
 
 def difference_key(plan: Comparison) -> str:
     """Return the jsonb key of an odd row: the CRM's key, or the join key where the CRM has no such row."""
-    mine = ", ".join(f"{literal(join.crm_name)}, o.j{n}" for n, join in enumerate(plan.joins, 1))
-    theirs = ", ".join(f"{literal(name)}, o.k{n}" for n, name in enumerate(plan.mapping.key_columns, 1))
-    return f"case when o.in_crm then jsonb_build_object({theirs}) else jsonb_build_object({mine}) end"
+    mine = jsonb_object((join.crm_name, f"o.j{n}") for n, join in enumerate(plan.joins, 1))
+    theirs = jsonb_object((name, f"o.k{n}") for n, name in enumerate(plan.mapping.key_columns, 1))
+    return f"case when o.in_crm then {theirs} else {mine} end"
 
 
 def as_id(expression: str) -> str:

@@ -14,7 +14,7 @@ from enerflo_sync.crm.decision import (
     rule_sql,
 )
 from enerflo_sync.crm.mapping import FieldType, NullRule, Side, TableName
-from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import OWNERS, difference_key, quarantined, voided, young
 from enerflo_sync.reconcile.values import BLANK, Field
@@ -109,8 +109,8 @@ def judged(plan: Comparison) -> str:
 
 
 def _enerflo_key(plan: Comparison) -> str:
-    pairs = ", ".join(f"{literal(name)}, o.p{n}" for n, name in enumerate(plan.mirror_key, 1))
-    return f"case when o.in_enerflo or o.tombstone then jsonb_build_object({pairs}) end"
+    key = jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1))
+    return f"case when o.in_enerflo or o.tombstone then {key} end"
 
 
 def _said_at(plan: Comparison) -> str:

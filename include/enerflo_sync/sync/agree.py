@@ -14,11 +14,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import looking_back, moved_statement
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
 from enerflo_sync.sync.undone import apart_statement
+from enerflo_sync.sync.written import of_key
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
 
 # Without statistics of so many pairs the planner reads them all where it wants a few.
@@ -172,10 +173,7 @@ def agree_written(
             joins=comparison.select_join("crm"),
             names=", ".join(str(n) for n, _ in enumerate(comparison.joins, 1)),
             crm=comparison.crm,
-            on=" and ".join(
-                f"t.{quoted(column)} = {typed_key(comparison, 'p.key', column)}"
-                for column in comparison.mapping.key_columns
-            ),
+            on=of_key(comparison, "p.key"),
             table=literal(comparison.name),
             known=comparison.crm_key_known,
         ),
@@ -189,19 +187,12 @@ def agree_written(
         connection.exec_driver_sql(_FORGET, values)
 
 
-def typed_key(comparison: Comparison, key: str, column: str) -> str:
-    """Return one column of a jsonb key as an SQL value of the CRM column's type."""
-    kind = comparison.live.columns[column].type.replace("%", "%%")
-    return f"({key}->>{literal(column)})::{kind}"
-
-
 def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> str:
     """Return the statement that remembers pairs of the rows of ``keys``, or of all rows where it is empty.
 
     :param written: what ``keys`` says was written, equal or not; otherwise what is equal and news.
     """
     names = comparison.mapping.key_columns
-    key = ", ".join(f"{literal(name)}, c.k{n}" for n, name in enumerate(names, 1))
     columns = [f"c.c{n}" for n, _ in enumerate(comparison.fields, 1)]
     links = set(comparison.mapping.join_columns) - set(names)
     which = _WRITTEN if written else _NEWS if keys else " where {equal}"
@@ -220,7 +211,7 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
         table=literal(comparison.name),
         # Without a unique key two rows may share one: each pair is remembered once.
         distinct="" if comparison.unique else "distinct on (o.key, f.field)",
-        key=f"jsonb_build_object({key})",
+        key=jsonb_object((name, f"c.k{n}") for n, name in enumerate(names, 1)),
         crm_columns=", ".join(columns),
         written=", w.written_key, w.written, w.made, w.direction" if written else "",
         keys=f"{keys} w join" if keys else "",

@@ -16,11 +16,11 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.crm.mapping import TableName
-from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.sync.agree import AgreedBy, agree_written, typed_key
+from enerflo_sync.sync.agree import AgreedBy, agree_written
 from enerflo_sync.sync.settle import Applying, Decision, settle
-from enerflo_sync.sync.written import column_value, shown, touched, zone_of
+from enerflo_sync.sync.written import column_value, of_key, shown, touched, typed_key, zone_of
 from enerflo_sync.warehouse.bulk import driver_connection
 
 Progress = Callable[[str, int, int], None]
@@ -186,7 +186,7 @@ class _Job:
             column=quoted(column),
             value=column_value(live, "p.after", zone_of(plan, column)),
             touch=f", {touch[0]} = {touch[1]}" if touch and touch[0] != quoted(column) else "",
-            on=self._on(),
+            on=of_key(self.plan, "p.key"),
             before=shown(plan, column, "t"),
         )
 
@@ -210,30 +210,20 @@ class _Job:
             f" and not exists (select from {plan.crm} t where t.{quoted(name)} = {values[name]})"
             for name in links
         )
-        names = plan.mapping.key_columns
         return _INSERT.substitute(
             name=plan.name,
             crm=plan.crm,
             columns=", ".join(columns),
             values=", ".join(columns.values()),
-            on=self._on(),
+            on=of_key(self.plan, "p.key"),
             unlinked=unlinked,
-            key=f"jsonb_build_object({', '.join(f'{literal(n)}, {quoted(n)}' for n in names)})",
+            key=jsonb_object((name, quoted(name)) for name in plan.mapping.key_columns),
         )
 
     def _delete(self) -> str:
-        row = ", ".join(
-            f"{literal(field.name)}, {shown(self.plan, field.name, 't')}" for field in self.plan.fields
-        )
+        row = jsonb_object((field.name, shown(self.plan, field.name, "t")) for field in self.plan.fields)
         return _DELETE.substitute(
-            name=self.plan.name, crm=self.plan.crm, on=self._on(), row=f"jsonb_build_object({row})"
-        )
-
-    def _on(self) -> str:
-        """Return the condition that a CRM row ``t`` is the one of a change ``p``."""
-        return " and ".join(
-            f"t.{quoted(column)} = {typed_key(self.plan, 'p.key', column)}"
-            for column in self.plan.mapping.key_columns
+            name=self.plan.name, crm=self.plan.crm, on=of_key(self.plan, "p.key"), row=row
         )
 
 

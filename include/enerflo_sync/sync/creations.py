@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, Side, TableName
-from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.crm.templates import columns_of, template_sql
 from enerflo_sync.reconcile.causes import cause_of
 from enerflo_sync.reconcile.compare import Comparison
@@ -86,7 +86,7 @@ insert into pg_temp.decided ($columns, before)
 select case when $undone then 'keep' else $outcome end, $table, o.key, o.enerflo_key, 'delete',
        null, null, null, 'enerflo', 'deleted_in_enerflo', 'delete',
        case when $undone then '$deletion_undone' else $reason end, o.observed_at, o.observed_at,
-       jsonb_build_object($row)
+       $row
 from $judged where o.tombstone and o.in_crm and not o.quarantined
 """)
 
@@ -145,7 +145,7 @@ def decide_rows(
             undone=deletion_undone(plan),
             deletion_undone=DELETION_UNDONE,
             reason="null" if may_delete else "'the CRM''s rows are not deleted here (delete_in)'",
-            row=", ".join(f"{literal(field.name)}, {field.crm.shown}" for field in plan.fields),
+            row=jsonb_object((field.name, field.crm.shown) for field in plan.fields),
         ),
         values,
     )
@@ -164,13 +164,13 @@ def _new_key(plan: Comparison) -> str:
         return "null::jsonb"
     record = " and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1))
     texts = {column: template_sql(text or "", _mirror_text) for column, text in made.items()}
-    pairs = ", ".join(
-        f"{literal(column)}, to_jsonb(({text})::{plan.live.columns[column].type.replace('%', '%%')})"
+    key = jsonb_object(
+        (column, f"to_jsonb(({text})::{plan.live.columns[column].type.replace('%', '%%')})")
         for column, text in texts.items()
     )
     known = " and ".join(f"{text} is not null" for text in texts.values())
     return (
-        f"(select jsonb_build_object({pairs}) from {plan.mirror} v"  # noqa: S608 - declared and quoted names
+        f"(select {key} from {plan.mirror} v"  # noqa: S608 - declared and quoted names
         f" where v.account = %(account)s and {record} and {known})"
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, FACTS, POLICIES, WINNER_RULES, Outcome
-from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.causes import cause_of
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import differing_keys
@@ -81,7 +81,7 @@ _UNKNOWN_STATUS = """f.field = $status and not exists (
 _TWICE = Template("""
 /* enerflo-sync plan $name: join keys that more than one row has */
 insert into pg_temp.decided (outcome, table_name, key, op, policy, cause, rule, reason)
-select 'review', $table, jsonb_build_object($join), 'update', 'review', 'duplicate_identity',
+select 'review', $table, $join, 'update', 'review', 'duplicate_identity',
        'duplicate_identity', 'more than one row has this key'
 from $twice d
 """)
@@ -119,7 +119,7 @@ def prepare(connection: sa.Connection, plan: Comparison, reconciliation_id: str 
             _TWICE.substitute(
                 name=plan.name,
                 table=literal(plan.name),
-                join=", ".join(f"{literal(join.crm_name)}, d.j{n}" for n, join in enumerate(plan.joins, 1)),
+                join=jsonb_object((join.crm_name, f"d.j{n}") for n, join in enumerate(plan.joins, 1)),
                 twice=plan.twice,
             )
         )

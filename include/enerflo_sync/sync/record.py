@@ -13,7 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
-from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.names import jsonb_object
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
@@ -196,12 +196,8 @@ class _Search:
         return self.comparison.live.columns[column].type.replace("%", "%%")
 
     def _typed_key(self, columns: Sequence[str], values: Mapping[str, str]) -> Mapping[str, Any]:
-        pairs = ", ".join(
-            f"{literal(name)}, %(k{n})s::{self._crm_type(name)}" for n, name in enumerate(columns, 1)
-        )
-        key: Mapping[str, Any] = self.connection.exec_driver_sql(
-            f"select jsonb_build_object({pairs})", dict(values)
-        ).scalar_one()
+        made = jsonb_object((name, f"%(k{n})s::{self._crm_type(name)}") for n, name in enumerate(columns, 1))
+        key: Mapping[str, Any] = self.connection.exec_driver_sql(f"select {made}", dict(values)).scalar_one()
         return key
 
     def _remembered(self, key: Mapping[str, Any]) -> FoundRecord | None:
@@ -286,13 +282,9 @@ def _record_statement(plan: Comparison, sides: str) -> str:
         mine=", ".join(field.enerflo.shown for field in fields),
         theirs=", ".join(field.crm.shown for field in fields),
         equal=", ".join(field.equal for field in fields),
-        crm_key=f"jsonb_build_object({', '.join(f'{literal(name)}, o.k{n}' for n, name in keys)})",
-        join_key="jsonb_build_object({})".format(
-            ", ".join(f"{literal(join.crm_name)}, o.j{n}" for n, join in enumerate(plan.joins, 1))
-        ),
-        enerflo_key="jsonb_build_object({})".format(
-            ", ".join(f"{literal(name)}, o.p{n}" for n, name in enumerate(plan.mirror_key, 1))
-        ),
+        crm_key=jsonb_object((name, f"o.k{n}") for n, name in keys),
+        join_key=jsonb_object((join.crm_name, f"o.j{n}") for n, join in enumerate(plan.joins, 1)),
+        enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
         crm_columns=", ".join([*(f"c.k{n}" for n, _ in keys), *(f"c.c{n}" for n, _ in enumerate(fields, 1))]),
         sides=sides,
     )

@@ -6,12 +6,11 @@ from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import shown_in_crm
-from enerflo_sync.sync.agree import typed_key
 from enerflo_sync.sync.undoing import COLUMNS, UNDO
-from enerflo_sync.sync.written import column_value, shown, zone_of
+from enerflo_sync.sync.written import column_value, of_key, shown, zone_of
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
 _GONE = "its row is gone from the CRM"
@@ -73,9 +72,7 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
         "table": literal(plan.name),
         "crm": plan.crm,
         "known": quoted(plan.mapping.key_columns[0]),
-        "on": " and ".join(
-            f"t.{quoted(column)} = {typed_key(plan, 'u.key', column)}" for column in plan.mapping.key_columns
-        ),
+        "on": of_key(plan, "u.key"),
     }
     values = {"account": account}
     for field in _written_fields(connection, plan):
@@ -88,10 +85,8 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
             written=_as_written(plan, field, "u.new_value"),
         )
         connection.exec_driver_sql(statement, values)
-    row = ", ".join(f"{literal(field.name)}, {shown(plan, field.name, 't')}" for field in plan.fields)
-    connection.exec_driver_sql(
-        _INSERTS.substitute(common, row=f"jsonb_build_object({row})", edited=_edited(plan)), values
-    )
+    row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
+    connection.exec_driver_sql(_INSERTS.substitute(common, row=row, edited=_edited(plan)), values)
     connection.exec_driver_sql(_DELETES.substitute(common, fields="\n  ".join(_restored(plan))), values)
 
 

@@ -33,6 +33,18 @@ def column_value(live: LiveColumn, value: str, zone: str) -> str:
             return f"{text}::{live.type.replace('%', '%%')}"
 
 
+def typed_key(plan: Comparison, key: str, column: str) -> str:
+    """Return one column of the jsonb expression ``key`` as an SQL value of the CRM column's type."""
+    return f"({key}->>{literal(column)})::{plan.live.columns[column].type.replace('%', '%%')}"
+
+
+def of_key(plan: Comparison, key: str) -> str:
+    """Return the condition that a CRM row ``t`` is the one of the jsonb expression ``key``."""
+    return " and ".join(
+        f"t.{quoted(column)} = {typed_key(plan, key, column)}" for column in plan.mapping.key_columns
+    )
+
+
 def shown(plan: Comparison, column: str, alias: str) -> str:
     """Return a CRM column as plans show it."""
     raw, live = f"{alias}.{quoted(column)}", plan.live.columns[column]
