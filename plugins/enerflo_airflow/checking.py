@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 
 from enerflo_airflow.links import QualityLink
 from enerflo_airflow.notes import NOTE_KEY, quality_note
-from enerflo_airflow.operators import engine_run_id, noted_failure
+from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 
 if TYPE_CHECKING:
     from enerflo_sync.quality.report import QualityReport
@@ -36,10 +36,11 @@ class HoldChangeOrdersOperator(BaseOperator):
         """Judge, and return the counts."""
         from enerflo_airflow.hook import workplace
 
-        full = str(self.full).strip().lower() in {"true", "1", "yes"}
         with noted_failure(context), closing(workplace(str(self.account))) as place:
             report = place.quality(
-                full=full, with_expectations=False, run_id=f"{engine_run_id(context)}/{self.task_id}"
+                full=flag(self.full),
+                with_expectations=False,
+                run_id=f"{engine_run_id(context)}/{self.task_id}",
             )
         self.log.info("change_orders_judged checked=%s held=%s", report.checked, report.held)
         return counts(report)

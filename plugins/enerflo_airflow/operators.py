@@ -58,8 +58,8 @@ class EnerfloToWarehouseOperator(BaseOperator):
         with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
             report = place.poll(
                 resources=_resources(self.read_resources),
-                full=_flag(self.full),
-                accept_shrink=_flag(self.accept_shrink),
+                full=flag(self.full),
+                accept_shrink=flag(self.accept_shrink),
                 run_id=engine_run_id(context),
             )
         note = poll_note(report)
@@ -100,7 +100,7 @@ class ReconcileOperator(BaseOperator):
         from enerflo_airflow.hook import workplace
 
         with noted_failure(context), closing(workplace(str(self.account))) as place:
-            report = place.reconcile(full=_flag(self.full))
+            report = place.reconcile(full=flag(self.full))
         note = reconciliation_note(report)
         self.log.info("reconciled reconciliation_id=%s %s", report.reconciliation_id, note)
         result = {
@@ -115,7 +115,7 @@ class ReconcileOperator(BaseOperator):
         # Pushed before a possible failure, so that a failed task has its note and its link as well.
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         context["ti"].xcom_push(key="return_value", value=result)
-        if _flag(self.fail_over_budget) and not report.within_budget:
+        if flag(self.fail_over_budget) and not report.within_budget:
             raise AirflowFailException(f"Reconciliation {report.reconciliation_id}: {note}.")
         return result
 
@@ -193,6 +193,6 @@ def _resources(names: Sequence[str] | str | None) -> frozenset[PollResource] | N
     return frozenset(PollResource(name) for name in asked)
 
 
-def _flag(value: bool | str) -> bool:
+def flag(value: bool | str) -> bool:
     """Return a yes or no that may have come through a template as text."""
     return value if isinstance(value, bool) else str(value).strip().lower() in {"true", "1", "yes"}

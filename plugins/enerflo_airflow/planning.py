@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from enerflo_airflow.links import PlanLink, ReportLink, plan_address
 from enerflo_airflow.notes import NOTE_KEY, apply_note, plan_note, reconciliation_note
-from enerflo_airflow.operators import engine_run_id, noted_failure
+from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 from enerflo_sync.errors import RetriableError
 
 # What a plan hands on: ids, counts, and sentences without a word of a record.
@@ -98,7 +98,7 @@ class PlanApprovalOperator(ApprovalOperator):
             raise AirflowSkipException(why)
         if not plan["waits"]:
             return {"needed": False, "plan_hash": plan["plan_hash"]}
-        if str(self.ask).strip().lower() in {"false", "0", "no"}:
+        if not flag(self.ask):
             raise AirflowSkipException(
                 "The plan waits: enerflo-sync apply --approve, or run it again and ask."
             )

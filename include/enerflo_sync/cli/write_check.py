@@ -110,12 +110,8 @@ class WriteCheck:
 
 
 def _rows(resource: Resource, raw: bytes) -> list[list[dict[str, Any]]]:
-    """Return a record's rows by column, part by part."""
     record, _ = decode(stable_bytes(raw))
-    return [
-        [dict(zip(part.columns, row, strict=True)) for row in rows or ()]
-        for part, rows in zip(resource.parts, resource.read(record), strict=True)
-    ]
+    return resource.rows_by_column(record)
 
 
 def _sent(option: str, write: Callable[[], object]) -> None:

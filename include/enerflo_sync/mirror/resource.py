@@ -75,6 +75,16 @@ class Resource:
         """Return the record's key as quarantine and reports write it."""
         return {self.id_column: record_id}
 
+    def rows_by_column(self, record: Record) -> list[list[dict[str, Any]]]:
+        """Return the rows of each part by column; none of a part that the record does not tell.
+
+        :raises BadRecordError: as :attr:`read`.
+        """
+        return [
+            [dict(zip(part.columns, row, strict=True)) for row in rows or ()]
+            for part, rows in zip(self.parts, self.read(record), strict=True)
+        ]
+
     def record_id(self, raw: bytes | memoryview) -> int:
         """Return the record's own id without decoding the rest.
 

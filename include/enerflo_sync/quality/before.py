@@ -57,16 +57,10 @@ def make_before(connection: sa.Connection, account: str) -> None:
 
 
 def _read(versions: Any) -> Iterator[dict[str, Any]]:
-    names = INSTALLS.parts[0].columns
     for change_order_id, at, raw in versions:
         try:
-            (row, *_), *_ = [part or () for part in INSTALLS.read(raw)]
+            (row, *_), *_ = INSTALLS.rows_by_column(raw)
         except BadRecordError:
             # A version that cannot be read says nothing.
             continue
-        values = dict(zip(names, row, strict=True))
-        yield {
-            "change_order_id": change_order_id,
-            "at": at,
-            **{name: values[name] for name in _COLUMNS},
-        }
+        yield {"change_order_id": change_order_id, "at": at, **{name: row[name] for name in _COLUMNS}}

@@ -49,7 +49,7 @@ from enerflo_sync.reconcile.store import (
     store_report,
     trend,
 )
-from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
 
 Progress = Callable[[str, int, int], None]
 
@@ -79,8 +79,7 @@ def reconcile(
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
     with warehouse_errors("reconcile"):
         with snapshot.begin() as connection:
-            moment = now or connection.scalar(sa.text("select now()"))
-            assert moment is not None  # noqa: S101 - the server has a clock
+            moment = now or transaction_time(connection)
             name = reconciliation_id or f"{moment:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
             job = _Reconciliation(snapshot, connection, config, account, name, moment)
             report = job.run(full, progress or _silent)
@@ -102,7 +101,7 @@ class _Reconciliation:
     now: datetime
 
     def run(self, full: bool, progress: Progress) -> ReconciliationReport:
-        started = self._clock()
+        started = server_time(self.connection)
         settings = self.config.reconcile
         fold = case_folding(self.connection)
         plans = live_comparisons(self.connection, self.config, self.account, fold)
@@ -134,7 +133,7 @@ class _Reconciliation:
             mode=str(self.config.account(self.account).mode),
             scope=Scope.INCREMENTAL if Scope.INCREMENTAL in scopes else Scope.FULL,
             started_at=self.now,
-            finished_at=self.now + (self._clock() - started),
+            finished_at=self.now + (server_time(self.connection) - started),
             config_hash=self.config.hash(self.account),
             mirror_as_of=polled,
             budget=settings.unexplained_budget,
@@ -144,11 +143,6 @@ class _Reconciliation:
         report = _with_trend(report, trend(self.connection, self.account))
         store_report(self.connection, report, self.now, live)
         return report
-
-    def _clock(self) -> datetime:
-        value = self.connection.scalar(sa.text("select clock_timestamp()"))
-        assert isinstance(value, datetime)  # noqa: S101 - the server has a clock
-        return value
 
     def _compare(
         self,

@@ -20,6 +20,7 @@ from enerflo_sync.reconcile.incremental import looking_back, moved_statement
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
 from enerflo_sync.sync.undone import apart_statement
 from enerflo_sync.sync.written import of_key
+from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
 
 # Without statistics of so many pairs the planner reads them all where it wants a few.
@@ -102,8 +103,7 @@ def agree_moved(
     In the caller's transaction, with its own watermark. All rows are looked at for the first time, after the
     mapping changed, and always where the CRM table has no column with its rows' last change.
     """
-    now = connection.scalar(sa.text("select now()"))
-    assert isinstance(now, datetime)  # noqa: S101 - the server has a clock
+    now = transaction_time(connection)
     until = _looked_until(connection, comparison, account, config_hash)
     values: dict[str, Any] = {"account": account, "now": now, "by": str(AgreedBy.COMPARISON)}
     keys = ""
@@ -163,7 +163,7 @@ def agree_written(
         # What an undo leaves apart is as it is now.
         "pinned": by is not AgreedBy.UNDO,
         "read_at": read_at,
-        "now": connection.scalar(sa.text("select now()")),
+        "now": transaction_time(connection),
     }
     connection.exec_driver_sql(f"drop table if exists {keys}")
     connection.exec_driver_sql(

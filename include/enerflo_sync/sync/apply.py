@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -31,7 +30,7 @@ from enerflo_sync.sync.plan_store import is_as_it_was_made
 from enerflo_sync.sync.push.outbox import push
 from enerflo_sync.sync.settle import Applying, Decision, settle
 from enerflo_sync.warehouse.alone import alone
-from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.engine import server_time, warehouse_errors
 
 Progress = Callable[[str, int, int], None]
 
@@ -128,7 +127,7 @@ def _allowed(
     connection: sa.Connection, config: SyncConfig, plan: PlanReport, approved_by: str | None
 ) -> PlanReport:
     """Return the plan, approved, if it may be applied now."""
-    now = _now(connection)
+    now = server_time(connection)
     where = f"plan {plan.plan_hash[:12]}"
     again = "Make a new one with enerflo-sync plan."
     modes = {config.mode_of(plan.account, group.table_name) for group in plan.groups}
@@ -177,7 +176,7 @@ def _apply(
     with connection.begin():
         plans = _comparisons(connection, config, plan.account)
         if plan.kind != "undo":
-            move_held(connection, applying, _now(connection))
+            move_held(connection, applying, server_time(connection))
         left = _refuse_not_switched_on(connection, config, applying)
         tally = Tally(read=sum(left.values()))
         by = AgreedBy.UNDO if plan.kind == "undo" else AgreedBy.PUSH
@@ -215,7 +214,7 @@ def _apply(
             tally.because("skipped", name, count)
     run.count("changes", tally)
     with connection.begin():
-        connection.execute(_ENDED, {**named, "now": _now(connection)})
+        connection.execute(_ENDED, {**named, "now": server_time(connection)})
 
 
 def _comparisons(connection: sa.Connection, config: SyncConfig, account: str) -> dict[TableName, Comparison]:
@@ -235,14 +234,8 @@ def _refuse_not_switched_on(
             left[direction] += len(positions)
         else:
             reason = f"not switched on (mode {mode})"
-            settle(connection, applying, positions, Decision.REFUSED, _now(connection), reason=reason)
+            settle(connection, applying, positions, Decision.REFUSED, server_time(connection), reason=reason)
     return left
-
-
-def _now(connection: sa.Connection) -> datetime:
-    now = connection.scalar(sa.text("select clock_timestamp()"))
-    assert isinstance(now, datetime)  # noqa: S101 - the server has a clock
-    return now
 
 
 def _report(connection: sa.Connection, plan: PlanReport, run_id: str, stopped: str | None) -> ApplyReport:

@@ -22,6 +22,7 @@ from enerflo_sync.sync.agree import AgreedBy, agree_written
 from enerflo_sync.sync.settle import Applying, Decision, settle
 from enerflo_sync.sync.written import column_value, of_key, shown, touched, typed_key, zone_of
 from enerflo_sync.warehouse.bulk import driver_connection
+from enerflo_sync.warehouse.engine import transaction_time
 
 Progress = Callable[[str, int, int], None]
 
@@ -91,8 +92,7 @@ def apply_to_crm(
     :param total: how many changes there are, for ``progress``.
     """
     counts: Counter[str] = Counter()
-    now = connection.scalar(sa.text("select now()"))
-    assert now is not None  # noqa: S101 - the server has a clock
+    now = transaction_time(connection)
     after = -1
     while rows := _page(connection, applying, after):
         after = rows[-1].position

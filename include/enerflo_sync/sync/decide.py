@@ -63,7 +63,8 @@ from $judged
 cross join lateral (
   select case
     when o.quarantined then 'its record stands in quarantine'
-    when y.to_enerflo and d.blocking is null and f.unreadable then 'the CRM''s value cannot be read as $type'
+    when y.to_enerflo and d.blocking is null and f.unreadable
+      then 'the CRM''s value cannot be read as its declared type'
     $unknown_status
     else coalesce(($blocking_words)[d.blocking + 1], ($winner_words)[d.winner + 1]) end as reason,
   case
@@ -144,7 +145,6 @@ def decide_updates(connection: sa.Connection, plan: Comparison, values: dict[str
             cause=cause_of(plan, *_NOT_ASKED),
             facts=held_facts("x"),
             judged=judged(plan),
-            type="its declared type",
             unknown_status=f"when y.to_enerflo and d.blocking is null and {unknown}"
             " then 'the company has no status of this name'"
             if unknown

@@ -30,7 +30,7 @@ from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
 from enerflo_sync.warehouse.alone import alone
-from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.engine import transaction_time, warehouse_errors
 
 Progress = Callable[[str, int, int], None]
 
@@ -138,8 +138,7 @@ def decide_all(
 
     :param reconciliation_id: whose differing rows are looked at; all rows where None.
     """
-    now = connection.scalar(sa.text("select now()"))
-    assert now is not None  # noqa: S101 - the server has a clock
+    now = transaction_time(connection)
     causes = cause_parameters(config.statuses, now, config.reconcile.in_flight_minutes)
     values: dict[str, Any] = {"account": account, **causes}
     connection.exec_driver_sql(MAKE_DECIDED)

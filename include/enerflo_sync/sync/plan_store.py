@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from enerflo_sync.sync.settle import Applying, Decision, settle
+from enerflo_sync.warehouse.engine import transaction_time
 
 # Of every change what decides what will be done; the time of the last agreement tells a change apart from the
 # same one made before.
@@ -196,8 +197,7 @@ def is_as_it_was_made(connection: sa.Connection, plan: PlanReport) -> bool:
 def _supersede(connection: sa.Connection, account: str, plan_hash: str) -> None:
     """End what is left of other plans that were approved."""
     run_id = f"superseded-{plan_hash[:12]}"
-    now = connection.scalar(sa.text("select now()"))
-    assert isinstance(now, datetime)  # noqa: S101 - the server has a clock
+    now = transaction_time(connection)
     for row in connection.execute(_UNFINISHED, {"account": account, "plan_hash": plan_hash}).all():
         applying = Applying(account, row.plan_hash, run_id, row.decided_by)
         settle(connection, applying, row.positions, Decision.REFUSED, now, reason=SUPERSEDED)

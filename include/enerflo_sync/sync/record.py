@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from string import Template
 from typing import Any
@@ -180,7 +180,7 @@ class _Search:
         key = self.connection.scalar(_KEY_BY_LINK, link)
         if key is None or found is None:
             return found if key is None else self._remembered(key)
-        return FoundRecord(**{**found.__dict__, "keys": [key, *found.keys]})
+        return replace(found, keys=[key, *found.keys])
 
     def _parts(self, text: str, names: Sequence[str]) -> list[str]:
         parts = text.rsplit("/", len(names) - 1) if len(names) > 1 else [text]
@@ -210,7 +210,7 @@ class _Search:
             parts = {f"k{n}": str(record[name]) for n, name in enumerate(self.comparison.mirror_key, 1)}
             found = self._look("mirror", self._of_record, parts)
             if found is not None:
-                return FoundRecord(**{**found.__dict__, "keys": [key, *found.keys]})
+                return replace(found, keys=[key, *found.keys])
         return FoundRecord(self.comparison, [key], None, None)
 
     @property

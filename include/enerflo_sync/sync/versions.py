@@ -80,14 +80,10 @@ def read_versions(connection: sa.Connection, record: FoundRecord, account: str) 
 def _mirror_row(table: TableName, key: Mapping[str, Any], raw: Any) -> dict[str, Any] | None:
     at = 0 if table is TableName.INSTALLS else 1
     try:
-        rows = INSTALLS.read(raw)[at]
+        rows = INSTALLS.rows_by_column(raw)[at]
     except BadRecordError:
         return None
-    for row in rows or ():
-        named = dict(zip(INSTALLS.parts[at].columns, row, strict=True))
-        if all(named[name] == value for name, value in key.items()):
-            return named
-    return None
+    return next((row for row in rows if all(row[name] == value for name, value in key.items())), None)
 
 
 def _shown(

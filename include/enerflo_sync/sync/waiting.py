@@ -15,6 +15,7 @@ from enerflo_sync.reconcile.render.cause_texts import CAUSES
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.sync.explanation import Agreement, Step, Waiting, WaitingKind
 from enerflo_sync.sync.record import FoundRecord
+from enerflo_sync.warehouse.engine import transaction_time
 
 _PLANNED = sa.text("""
 /* enerflo-sync explain: changes of a record that wait */
@@ -195,8 +196,7 @@ def _left_apart(record: FoundRecord, field: str | None, agreed: Mapping[str, Agr
 
 
 def _is_young(connection: sa.Connection, record: FoundRecord, delay: timedelta) -> bool:
-    now = connection.scalar(sa.text("select now()"))
-    assert now is not None  # noqa: S101 - the server has a clock
+    now = transaction_time(connection)
     # A CRM time ahead of the clock is not believed, or it would excuse its row for ever.
     times = [at for at in (record.observed_at, record.changed_at) if at is not None and at <= now + delay]
     return any(at > now - delay for at in times)

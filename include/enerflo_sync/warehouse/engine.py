@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -148,3 +149,18 @@ def check_server(connection: sa.Connection) -> None:
             where="warehouse",
             next_step="Upgrade it, or point WAREHOUSE_URL at a newer one.",
         )
+
+
+def transaction_time(connection: sa.Connection) -> datetime:
+    """Return when the caller's transaction began, by the server's clock."""
+    return _time(connection, "now()")
+
+
+def server_time(connection: sa.Connection) -> datetime:
+    """Return the present moment by the server's clock, also within a transaction."""
+    return _time(connection, "clock_timestamp()")
+
+
+def _time(connection: sa.Connection, clock: str) -> datetime:
+    found: datetime = connection.exec_driver_sql(f"select {clock}").scalar_one()
+    return found

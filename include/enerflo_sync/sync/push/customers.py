@@ -94,10 +94,9 @@ def _as_answer(raw: bytes, _reads: object) -> Answer:
 def _row_of(raw: bytes) -> dict[str, Any] | None:
     try:
         record, _ = decode(stable_bytes(raw))
-        rows = CUSTOMERS.read(record)[0] or ()
+        return CUSTOMERS.rows_by_column(record)[0][0]
     except BadRecordError:
         return None
-    return dict(zip(CUSTOMERS.parts[0].columns, rows[0], strict=True))
 
 
 def _present(run: PushRun, customer_id: int) -> dict[str, Any] | None:
