@@ -27,6 +27,7 @@ from airflow.sdk import Param, dag
 from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, sync_config
 from enerflo_airflow.checking import HoldChangeOrdersOperator, ValidateChangeOrdersOperator
 from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.notifying import tell_people
 
 PARAMS = {
     "full": Param(
@@ -70,6 +71,7 @@ def change_orders_dag(account: str) -> Any:
             execution_timeout=timedelta(minutes=30),
         )
         judge >> validate
+        tell_people(account, after=validate)
 
     return enerflo_change_orders()
 

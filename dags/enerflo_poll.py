@@ -24,6 +24,7 @@ from airflow.sdk import CronTriggerTimetable, Param, dag
 from enerflo_airflow.accounts import account_name, account_tags, sync_config
 from enerflo_airflow.announce import announce_change
 from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.operators import EnerfloToWarehouseOperator
 
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
@@ -86,7 +87,7 @@ def poll_dag(account: str, settings: AccountConfig, config: SyncConfig) -> Any:
             accept_shrink="{{ params.accept_shrink }}",
         )
 
-        announce_change(account, read.output)
+        tell_people(account, after=announce_change(account, read.output))
 
     return enerflo_poll()
 

@@ -20,6 +20,7 @@ from typing import Any
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, dag
 from enerflo_airflow.accounts import account_name, account_tags, mirror_asset, reconciled_asset, sync_config
 from enerflo_airflow.defaults import task_defaults
+from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.operators import ReconcileOperator
 
 from enerflo_sync.crm.config import AccountConfig
@@ -59,7 +60,7 @@ def reconcile_dag(account: str, settings: AccountConfig) -> Any:
         render_template_as_native_obj=True,
     )
     def enerflo_reconcile() -> None:
-        ReconcileOperator(
+        compare = ReconcileOperator(
             task_id="compare_with_crm",
             task_display_name="Compare the mirror with the CRM",
             doc_md="Runs `enerflo-sync reconcile` for the account and stores the report.",
@@ -68,6 +69,7 @@ def reconcile_dag(account: str, settings: AccountConfig) -> Any:
             fail_over_budget="{{ params.fail_over_budget }}",
             outlets=[reconciled_asset(account)],
         )
+        tell_people(account, after=compare)
 
     return enerflo_reconcile()
 

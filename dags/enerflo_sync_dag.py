@@ -27,6 +27,7 @@ from typing import Any
 from airflow.sdk import Param, dag
 from enerflo_airflow.accounts import account_name, account_tags, reconciled_asset, sync_config
 from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.planning import ApplyPlanOperator, PlanApprovalOperator, PlanOperator, VerifyPlanOperator
 
 from enerflo_sync.crm.config import SyncConfig
@@ -92,6 +93,8 @@ def sync_dag(account: str, config: SyncConfig) -> Any:
             plan_hash=PLAN_HASH,
         )
         plan >> approval >> apply >> verify
+        # At once, while the plan waits.
+        tell_people(account, after=plan)
 
     return enerflo_sync()
 

@@ -30,6 +30,7 @@ from enerflo_airflow.accounts import account_name, account_tags, sync_config
 from enerflo_airflow.announce import announce_change
 from enerflo_airflow.defaults import START_DATE, task_defaults
 from enerflo_airflow.ingest import IngestDropOperator
+from enerflo_airflow.notifying import tell_people
 from enerflo_airflow.watcher import drop_asset
 
 from enerflo_sync.crm.config import AccountConfig
@@ -57,7 +58,7 @@ def webhooks_dag(account: str, settings: AccountConfig) -> Any:
             doc_md="Runs `enerflo-sync ingest` for the account and returns its counts.",
             account=account,
         )
-        announce_change(account, ingest.output)
+        tell_people(account, after=announce_change(account, ingest.output))
 
     return enerflo_webhooks()
 

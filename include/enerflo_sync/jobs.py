@@ -43,6 +43,9 @@ from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.poll import PollOptions, Progress, poll
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.witness_report import DAYS, WitnessReport, witness_report
+from enerflo_sync.notify.message import Message
+from enerflo_sync.notify.run import NotifyReport, Send, new_messages, notify
+from enerflo_sync.notify.store import StoredMessage, stored
 from enerflo_sync.quality.gate import ORDER_ID, release
 from enerflo_sync.quality.report import QualityReport
 from enerflo_sync.quality.run import check_change_orders
@@ -471,6 +474,20 @@ class Workplace:
                 by=by,
                 now=self.clock.now(),
             )
+
+    def notify(self, send: Send) -> NotifyReport:
+        """Tell what was not told yet (:func:`enerflo_sync.notify.run.notify`)."""
+        require_migrated(self.engine)
+        return notify(self.engine, self.config, self.account, send, clock=self.clock)
+
+    def notifications(self, *, most: int = 20) -> tuple[list[Message], list[StoredMessage]]:
+        """Return what would be told now, and what was told or waits, newest first; tells nobody."""
+        require_migrated(self.engine)
+        with warehouse_errors("notify"), self.engine.connect() as connection:
+            new = new_messages(connection, self.config, self.account, self.clock.now())
+            kept = stored(connection, self.account, most=most)
+            connection.rollback()
+        return new, kept
 
     def explain(
         self,

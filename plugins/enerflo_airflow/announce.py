@@ -10,10 +10,11 @@ from airflow.sdk.exceptions import AirflowSkipException
 from enerflo_airflow.accounts import mirror_asset
 
 
-def announce_change(account: str, counts: Any) -> None:
+def announce_change(account: str, counts: Any) -> Any:
     """Add the task that emits the account's mirror asset where ``counts["mirror_changed"]`` says so.
 
     :param counts: the output of the task that may have changed the mirror.
+    :return: the task.
     """
     mirror = mirror_asset(account)
 
@@ -27,4 +28,4 @@ def announce_change(account: str, counts: Any) -> None:
         if not counts["mirror_changed"]:
             raise AirflowSkipException("The mirror did not change: there is nothing new to reconcile.")
 
-    announce(counts)
+    return announce(counts)

@@ -27,6 +27,12 @@ def base_path() -> str:
     return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
 
 
+def page_address(path: str) -> str:
+    """Return the address at which the Airflow UI shows a page of the reports app in its own frame."""
+    base = base_path()
+    return f"{base}/plugin/{UI_ROUTE}{base}{APP_PREFIX}{path}"
+
+
 def report_path(account: str, reconciliation_id: str | None = None) -> str:
     """Return the path of a report within the reports app, or that of the account's list of reports."""
     path = f"/reports/{quote(account, safe='')}"
@@ -35,8 +41,7 @@ def report_path(account: str, reconciliation_id: str | None = None) -> str:
 
 def ui_address(account: str, reconciliation_id: str | None = None) -> str:
     """Return the address at which the Airflow UI shows a report in its own frame."""
-    base = base_path()
-    return f"{base}/plugin/{UI_ROUTE}{base}{APP_PREFIX}{report_path(account, reconciliation_id)}"
+    return page_address(report_path(account, reconciliation_id))
 
 
 class ReportLink(BaseOperatorLink):
@@ -67,8 +72,7 @@ class QualityLink(BaseOperatorLink):
         result: Any = XCom.get_value(ti_key=ti_key, key="return_value")
         if not isinstance(result, dict) or "held" not in result:
             return ""
-        base = base_path()
-        return f"{base}/plugin/{UI_ROUTE}{base}{APP_PREFIX}{quality_path(result['account'])}"
+        return page_address(quality_path(result["account"]))
 
 
 def plan_path(account: str, plan_hash: str | None = None) -> str:
@@ -84,8 +88,7 @@ def explain_path(account: str, table: str, key: str) -> str:
 
 def plan_address(account: str, plan_hash: str) -> str:
     """Return the address at which the Airflow UI shows a plan in its own frame."""
-    base = base_path()
-    return f"{base}/plugin/{UI_ROUTE}{base}{APP_PREFIX}{plan_path(account, plan_hash)}"
+    return page_address(plan_path(account, plan_hash))
 
 
 class PlanLink(BaseOperatorLink):

@@ -14,6 +14,7 @@ from enerflo_sync.cli import (
     explain,
     ingest,
     migrate,
+    notify,
     plan,
     poll,
     quality,
@@ -52,6 +53,7 @@ app.command("explain")(explain.command)
 app.command("undo")(undo.command)
 app.command("what-if")(what_if.command)
 app.command("quality")(quality.command)
+app.command("notify")(notify.command)
 app.command("witnesses")(witnesses.command)
 app.add_typer(receiver.app, name="receiver", help="Take webhook posts and drop them to storage.")
 app.add_typer(quarantine.app, name="quarantine")

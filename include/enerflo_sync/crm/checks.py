@@ -83,7 +83,7 @@ def table_problems(name: TableName, mapping: TableMapping, source: Source, place
 
 
 def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
-    """Return what cannot be right in the accounts and in the poll's options."""
+    """Return what cannot be right in the accounts, the poll's options and the routes."""
     for name, account in config.accounts.items():
         place = ("accounts", name)
         if not _ACCOUNT_NAME.fullmatch(name):
@@ -104,6 +104,15 @@ def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
             str(config.poll.min_per_page),
             f"at most per_page, {config.poll.per_page}",
         )
+    for name, route in config.notify.routes.items():
+        for wanted in route.accounts:
+            if wanted not in config.accounts:
+                yield source.problem(
+                    ("notify", "routes", name, "accounts"),
+                    f"the account {wanted}",
+                    listed(config.accounts),
+                    nearest(wanted, config.accounts),
+                )
 
 
 def _key_problems(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr
 
 from enerflo_sync.crm.mapping import Mode, Options, TableMapping, TableName, TableOverride
 from enerflo_sync.crm.problems import Problem, listed, nearest
+from enerflo_sync.crm.routes import NotifyOptions
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.poll_resources import PollResource
 
@@ -267,6 +268,9 @@ class SyncConfig(Options):
     approval: ApprovalOptions = Field(
         default_factory=lambda: ApprovalOptions.model_validate({}),
         description="Plans that wait for a person.",
+    )
+    notify: NotifyOptions = Field(
+        default_factory=lambda: NotifyOptions.model_validate({}), description="Who is told what."
     )
     tables: dict[Annotated[TableName, _Lax], TableMapping] = Field(description="The mapped CRM tables.")
 

@@ -609,3 +609,37 @@ quality_runs = _sync_table(
     PrimaryKeyConstraint("account", "run_id"),
     Index("quality_runs_time", "account", "started_at"),
 )
+
+# What people are told: one row for each message on each route.
+notifications = _sync_table(
+    "notifications",
+    Column("notification_id", BigInteger, Identity(always=True), nullable=False),
+    _required("event"),
+    _required("route"),
+    _required("subject"),
+    _required("text"),
+    # Where more of it is shown.
+    _required("page"),
+    _required("page_id"),
+    # How many facts it tells of.
+    Column("count", BigInteger, nullable=False),
+    _required("state"),
+    _time("created_at", nullable=False),
+    _time("sent_at"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    # Why the last attempt failed; no word of the other side's.
+    Column("error", Text),
+    PrimaryKeyConstraint("account", "notification_id"),
+    CheckConstraint("state in ('pending', 'sent', 'failed')", name="notifications_state"),
+    Index("notifications_pending", "account", "notification_id", postgresql_where="state = 'pending'"),
+)
+
+# What was told and still holds, so that it is not told again: a row for each fact.
+told = _sync_table(
+    "told",
+    _required("event"),
+    _required("key"),
+    Column("size", Numeric, nullable=False),
+    _time("told_at", nullable=False),
+    PrimaryKeyConstraint("account", "event", "key"),
+)

@@ -1,0 +1,48 @@
+"""``enerflo-sync notify``: what would be told to whom, and what was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.jobs import open_workplace
+from enerflo_sync.notify.message import Message
+from enerflo_sync.notify.store import StoredMessage
+from enerflo_sync.reconcile.render.wording import utc
+
+
+def command(account: Account = "default", as_json: Json = False) -> None:
+    """Show what would be told on the routes of sync.yaml, and the newest messages. Sends nothing.
+
+    Messages are sent by Airflow, with its connections: every DAG of the account has a task for it as soon as
+    sync.yaml has a route under notify. Exit code 1 when messages could not be sent.
+    """
+    place = open_workplace(account, os.environ)
+    new, kept = place.notifications()
+    if as_json:
+        print_json({"new": msgspec.to_builtins(new), "kept": msgspec.to_builtins(kept)})
+    else:
+        routes = place.config.notify.routes_for(account)
+        console.print("\n".join(_lines(list(routes), new, kept)), markup=False)
+    undelivered = any(one.state == "failed" or one.error for one in kept)
+    finish(Exit.NEEDS_A_PERSON if undelivered else Exit.DONE)
+
+
+def _lines(routes: Sequence[str], new: Sequence[Message], kept: Sequence[StoredMessage]) -> Iterator[str]:
+    if not routes:
+        yield "sync.yaml has no route for this account under notify: nobody is told anything."
+        return
+    yield f"Routes: {', '.join(routes)}."
+    yield "" if new else "Nothing is new."
+    for message in new:
+        yield f"would be told on {message.route}: {message.subject}"
+        yield from (f"  {line}" for line in message.text.splitlines())
+        yield ""
+    for one in kept:
+        when = one.sent_at or one.created_at
+        yield f"{utc(when)}  {one.state:<7}  {one.message.route}: {one.message.subject}"
+        if one.error:
+            yield f"  {one.error}"

@@ -1,0 +1,188 @@
+"""Who is told what: the events that can be told, and the routes of sync.yaml on which they go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from enerflo_sync.crm.mapping import Options
+from enerflo_sync.crm.templates import columns_of
+from enerflo_sync.masking import PersonalData
+
+_Lax = Field(strict=False)
+
+
+class Level(StrEnum):
+    """How much an event matters, least first."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        """Return its place among the levels, 0 for the least."""
+        return list(Level).index(self)
+
+
+class NotifyEvent(StrEnum):
+    """What can be told."""
+
+    PROJECT_SUBMITTED = "project_submitted"
+    PROJECT_RECEIVED = "project_received"
+    PROJECT_RESUBMITTED = "project_resubmitted"
+    CHANGE_ORDER_SIGNED = "change_order_signed"
+    CHANGE_ORDER_HELD = "change_order_held"
+    UNEXPLAINED_DIFFERENCES = "unexplained_differences"
+    PLAN_WAITING = "plan_waiting"
+    QUARANTINE_GROWING = "quarantine_growing"
+    ACCOUNT_THROTTLED = "account_throttled"
+    WEBHOOKS_SILENT = "webhooks_silent"
+
+
+@dataclass(frozen=True)
+class EventInfo:
+    """What an event says.
+
+    :param is_news: it happens, and is over; otherwise it is a state that lasts, and that is told again only
+        when it got worse, or came back.
+    :param again_at: a state that became so many times what was told is told again; None: never.
+    """
+
+    level: Level
+    says: str
+    is_news: bool = False
+    again_at: float | None = None
+
+
+EVENTS: Mapping[NotifyEvent, EventInfo] = {
+    NotifyEvent.PROJECT_SUBMITTED: EventInfo(Level.INFO, "A project was submitted to an installer.", True),
+    NotifyEvent.PROJECT_RECEIVED: EventInfo(Level.INFO, "A project was received from a sales team.", True),
+    NotifyEvent.PROJECT_RESUBMITTED: EventInfo(
+        Level.WARNING, "A project whose contract was voided is signed again; the newest version stands.", True
+    ),
+    NotifyEvent.CHANGE_ORDER_SIGNED: EventInfo(Level.INFO, "A change order was signed.", True),
+    NotifyEvent.CHANGE_ORDER_HELD: EventInfo(
+        Level.WARNING, "A change order fails a check and is held back from the CRM."
+    ),
+    NotifyEvent.UNEXPLAINED_DIFFERENCES: EventInfo(
+        Level.ERROR,
+        "The newest reconciliation found more unexplained differences than the budget allows.",
+        again_at=2,
+    ),
+    NotifyEvent.PLAN_WAITING: EventInfo(Level.WARNING, "A plan waits for an approval."),
+    NotifyEvent.QUARANTINE_GROWING: EventInfo(
+        Level.WARNING, "Input of one cause stands in quarantine, and there is more of it.", again_at=2
+    ),
+    NotifyEvent.ACCOUNT_THROTTLED: EventInfo(
+        Level.WARNING, "Enerflo refused requests within the last two hours: too many (429).", again_at=2
+    ),
+    NotifyEvent.WEBHOOKS_SILENT: EventInfo(
+        Level.ERROR, "No webhook arrived for so many hours, although some did before."
+    ),
+}
+
+# What the texts of a route may name.
+TEXT_NAMES = ("event", "level", "account", "subject", "text", "link", "count")
+
+
+def _body(value: Any) -> Any:
+    match value:
+        case dict():
+            for one in value.values():
+                _body(one)
+        case list():
+            for one in value:
+                _body(one)
+        case str():
+            if unknown := sorted(set(columns_of(value)) - set(TEXT_NAMES)):
+                names = ", ".join(f"{{{name}}}" for name in TEXT_NAMES)
+                raise ValueError(f"one of the names {names}, and not {{{unknown[0]}}}")
+        case _:
+            pass
+    return value
+
+
+def _address(value: str) -> str:
+    name, at, host = value.partition("@")
+    if not (name and at and host) or any(c.isspace() for c in value):
+        raise ValueError("an e-mail address, name@host")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class EmailTarget(Options):
+    """An e-mail by an Airflow connection of type SMTP."""
+
+    to: list[Address] = Field(description="Who gets it.", min_length=1)
+    sender: Address | None = Field(None, description="Who it is from; the connection's from_email if unset.")
+    connection: str = Field("smtp_default", description="Airflow connection of type smtp.")
+
+
+class HttpTarget(Options):
+    """A post to an address: Slack, Teams, or any webhook."""
+
+    connection: str = Field(description="Airflow connection of type http: its host, and its secret.")
+    endpoint: str | None = Field(None, description="What follows the connection's host in the address.")
+    body: Annotated[dict[str, Any], AfterValidator(_body)] = Field(
+        {"text": "{subject}\n{text}\n{link}"},
+        description="The JSON that is posted; in its texts {name} takes one of "
+        + ", ".join(TEXT_NAMES)
+        + ".",
+    )
+
+
+class Route(Options):
+    """One way to somebody, and what goes along it."""
+
+    events: list[Annotated[NotifyEvent, _Lax]] = Field(
+        list(NotifyEvent), description="What is told; everything if unset.", min_length=1
+    )
+    level: Annotated[Level, _Lax] = Field(Level.INFO, description="Only events that matter so much, or more.")
+    accounts: list[str] = Field([], description="Only of these accounts; of all if empty.")
+    personal_data: list[Annotated[PersonalData, _Lax]] = Field(
+        [], description="Classes of personal data that are not masked on this route."
+    )
+    email: EmailTarget | None = Field(None, description="By e-mail.")
+    http: HttpTarget | None = Field(None, description="By HTTP.")
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if (self.email is None) == (self.http is None):
+            raise ValueError("either email or http, and not both")
+        return self
+
+    def takes(self, event: NotifyEvent, account: str) -> bool:
+        """Return whether an event of an account goes along this route."""
+        return (
+            event in self.events
+            and EVENTS[event].level.rank >= self.level.rank
+            and (not self.accounts or account in self.accounts)
+        )
+
+
+class NotifyOptions(Options):
+    """Who is told what, and from when on."""
+
+    routes: dict[str, Route] = Field(
+        default_factory=dict, description="Routes by name. Without any, nobody is told anything."
+    )
+    news_days: int = Field(7, ge=1, le=90, description="What happened longer ago is no news.")
+    historical: bool = Field(False, description="Tell what a backfill found as well.")
+    quarantine: int = Field(1, ge=1, description="Open items of one cause from which on they are told.")
+    throttled: int = Field(10, ge=1, description="Requests refused in two hours from which on it is told.")
+    silent_hours: int = Field(24, ge=1, description="Hours without a webhook after which it is told.")
+
+    def routes_for(self, account: str) -> dict[str, Route]:
+        """Return the routes on which anything of an account can go."""
+        return {
+            name: route
+            for name, route in self.routes.items()
+            if any(route.takes(event, account) for event in NotifyEvent)
+        }

@@ -1,0 +1,201 @@
+"""What can be told just now: one query an event, all of the same columns.
+
+A query gives ``cause`` (the heading under which facts are told together), ``key`` (what is told once),
+``size`` (how bad it is), ``at``, and ``line``: a list of ``[label, value, class of personal data or null]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.routes import NotifyEvent
+
+CURRENT = "pg_temp.current"
+
+# A deal that has a signed version already can only be signed again after a void (REFERENCE.md §10). Both
+# events of it tell of the same version, so it is told once.
+_PROJECTS = Template("""
+select distinct on (key)
+  '' as cause, coalesce(s.content_hash, e.event_id) as key, 1 as size, e.received_at as at,
+  jsonb_build_array(
+    jsonb_build_array('install', coalesce(s.install_id, e.install_id), null),
+    jsonb_build_array('customer', i.customer_name, 'name'),
+    jsonb_build_array('office', i.office_name, null),
+    jsonb_build_array('panels', s.panel_count, null),
+    jsonb_build_array('panel type', s.panel_type, null),
+    jsonb_build_array('battery', s.battery_configuration, null),
+    jsonb_build_array('panels before', s.panels_before, null),
+    jsonb_build_array('gross cost', s.gross_cost, null),
+    jsonb_build_array('street', s.street, 'address'),
+    jsonb_build_array('city', s.city, 'address')) as line
+from sync.webhook_events e
+left join lateral (
+  select s.*, count(*) over () as versions, lead(s.panel_count) over newest as panels_before
+  from enerflo.submissions s
+  where s.account = e.account and s.deal_id = e.deal_id and s.first_seen_at <= e.received_at
+  window newest as (order by s.first_seen_at desc, s.content_hash)
+  order by s.first_seen_at desc, s.content_hash limit 1
+) s on true
+left join enerflo.installs i on i.account = e.account and i.install_id = coalesce(s.install_id, e.install_id)
+where e.account = :account and e.received_at > :since and e.event in ($events) and e.state = 'applied'
+  and coalesce(s.versions, 1) $versions
+order by key, at
+""")
+
+_SIGNED = """
+select '' as cause, f.change_order_id || ' ' || f.signed_at as key, 1 as size, f.signed_at as at,
+  jsonb_build_array(
+    jsonb_build_array('change order', f.change_order_id, null),
+    jsonb_build_array('install', f.install_id, null),
+    jsonb_build_array('customer', i.customer_name, 'name'),
+    jsonb_build_array('panel type', o.panel_type_new, null),
+    jsonb_build_array('panels', o.panel_count_new, null),
+    jsonb_build_array('battery', o.battery_new, null),
+    jsonb_build_array('adders', nullif(f.adder_count, 0), null),
+    jsonb_build_array('total change', o.total_change, null)) as line
+from enerflo.change_orders o
+join sync.change_order_facts f using (account, change_order_id)
+left join enerflo.installs i on i.account = o.account and i.install_id = o.install_id
+where o.account = :account and o.observed_at > :since and o.deleted_at is null
+  and f.status_kind in ('signed', 'override') and f.signed_at > :old
+  and (o.observed_by <> 'backfill' or :historical)
+"""
+
+_HELD = """
+select r.reason || ' (' || r.check_id || ')' as cause, f.item_id as key, 1 as size, f.checked_at as at,
+  jsonb_build_array(
+    jsonb_build_array('change order', f.change_order_id, null),
+    jsonb_build_array('install', f.install_id, null),
+    jsonb_build_array('found', r.found, null),
+    jsonb_build_array('expected', r.expected, null)) as line
+from sync.change_order_facts f
+join sync.quarantine q on q.account = f.account and q.item_id = f.item_id and q.state = 'open'
+cross join lateral (
+  select r.check_id, r.reason, r.found, r.expected from sync.quality_results r
+  where r.account = f.account and r.run_id = f.run_id and r.change_order_id = f.change_order_id
+    and not r.passed and r.severity = 'hold'
+  order by array_position(f.failing, r.check_id) limit 1
+) r
+where f.account = :account and f.failing <> '{}'
+"""
+
+_UNEXPLAINED = """
+select '' as cause, d.table_name || coalesce('.' || d.field, '') as key, count(*) as size,
+  max(r.started_at) as at,
+  jsonb_build_array(
+    jsonb_build_array('', d.table_name || coalesce('.' || d.field, ''), null),
+    jsonb_build_array('unexplained', count(*), null)) as line
+from (
+  select * from sync.reconciliations where account = :account and finished_at is not null
+  order by started_at desc limit 1
+) r
+join sync.differences d using (account, reconciliation_id)
+where r.unexplained > :budget and d.cause = 'unexplained'
+group by d.table_name, d.field
+"""
+
+_PLANS = """
+select '' as cause, plan_hash as key, change_count as size, created_at as at,
+  jsonb_build_array(
+    jsonb_build_array('plan', left(plan_hash, 12), null),
+    jsonb_build_array('changes', change_count, null),
+    jsonb_build_array('open until', to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null)
+  ) as line
+from (
+  select distinct on (kind) * from sync.plans where account = :account order by kind, created_at desc
+) p
+where state = 'open' and needs_approval and mode <> 'report' and expires_at > :now
+"""
+
+_QUARANTINE = """
+select '' as cause, fingerprint as key, count(*) as size, max(last_seen_at) as at,
+  jsonb_build_array(
+    jsonb_build_array('', min(kind), null),
+    jsonb_build_array('reason', min(reason), null),
+    jsonb_build_array('fingerprint', left(fingerprint, 40), null),
+    jsonb_build_array('items', count(*), null)) as line
+from sync.quarantine
+where account = :account and state = 'open' and kind <> 'change_order'
+group by fingerprint having count(*) >= :quarantine
+"""
+
+_THROTTLED = """
+select '' as cause, endpoint as key, sum(throttled) as size, max(hour) as at,
+  jsonb_build_array(
+    jsonb_build_array('', endpoint, null),
+    jsonb_build_array('refused', sum(throttled), null),
+    jsonb_build_array('of requests', sum(calls), null)) as line
+from sync.api_calls where account = :account and hour > :now - interval '2 hours'
+group by endpoint having sum(throttled) >= :throttled
+"""
+
+_SILENT = """
+select '' as cause, 'webhooks' as key, 1 as size, max(received_at) as at,
+  jsonb_build_array(jsonb_build_array(
+    'the last one arrived', to_char(max(received_at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null)
+  ) as line
+from sync.webhook_events where account = :account
+having max(received_at) < :now - make_interval(hours => :silent_hours)
+"""
+
+_SUBMITTED, _RECEIVED = "'deal.projectSubmitted'", "'deal.projectReceived'"
+
+_QUERIES: Mapping[NotifyEvent, str] = {
+    NotifyEvent.PROJECT_SUBMITTED: _PROJECTS.substitute(events=_SUBMITTED, versions="< 2"),
+    NotifyEvent.PROJECT_RECEIVED: _PROJECTS.substitute(events=_RECEIVED, versions="< 2"),
+    NotifyEvent.PROJECT_RESUBMITTED: _PROJECTS.substitute(
+        events=f"{_SUBMITTED}, {_RECEIVED}", versions=">= 2"
+    ),
+    NotifyEvent.CHANGE_ORDER_SIGNED: _SIGNED,
+    NotifyEvent.CHANGE_ORDER_HELD: _HELD,
+    NotifyEvent.UNEXPLAINED_DIFFERENCES: _UNEXPLAINED,
+    NotifyEvent.PLAN_WAITING: _PLANS,
+    NotifyEvent.QUARANTINE_GROWING: _QUARANTINE,
+    NotifyEvent.ACCOUNT_THROTTLED: _THROTTLED,
+    NotifyEvent.WEBHOOKS_SILENT: _SILENT,
+}
+
+
+def make_current(
+    connection: sa.Connection,
+    config: SyncConfig,
+    account: str,
+    events: Iterable[NotifyEvent],
+    *,
+    first_look: datetime,
+    now: datetime,
+) -> None:
+    """Fill the temporary table ``current`` in the caller's transaction.
+
+    :param first_look: what happened before is no news.
+    """
+    options = config.notify
+    old = now - timedelta(days=options.news_days)
+    values: dict[str, Any] = {
+        "account": account,
+        "now": now,
+        "old": old,
+        "since": max(first_look, old),
+        "historical": options.historical,
+        "budget": config.reconcile.unexplained_budget,
+        "quarantine": options.quarantine,
+        "throttled": options.throttled,
+        "silent_hours": options.silent_hours,
+    }
+    found = " union all ".join(
+        f"select {literal(str(event))} as event, q.* from ({_QUERIES[event]}) q"  # noqa: S608 - constants
+        for event in events
+    )
+    statement = sa.text(
+        "/* enerflo-sync notify: what can be told */"
+        f" create temporary table current on commit drop as {found}"
+    )
+    connection.execute(statement, values)
+    connection.exec_driver_sql(f"analyze {CURRENT}")

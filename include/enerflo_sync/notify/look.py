@@ -1,0 +1,121 @@
+"""What is new among what can be told: not told yet, or much worse than when it was told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.routes import EVENTS, NotifyEvent
+from enerflo_sync.notify.current import make_current
+from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
+
+JOB = "notify"
+_LISTED = 10
+
+_NEWS = sa.text("""
+/* enerflo-sync notify: what was not told yet */
+create temporary table news on commit drop as
+select c.* from pg_temp.current c
+left join sync.told t on t.account = :account and t.event = c.event and t.key = c.key
+left join unnest(cast(:events as text[]), cast(:again_at as numeric[])) a (event, again_at)
+  on a.event = c.event
+where t.key is null or c.size >= t.size * a.again_at
+""")
+
+_GROUPED = sa.text("""
+/* enerflo-sync notify: news by event and cause */
+select n.event, n.cause, count(*) as facts, max(c.facts) as facts_in_all, max(n.key) as key,
+  (array_agg(n.line order by n.at desc, n.key))[1:cast(:listed as integer)] as lines
+from pg_temp.news n
+join (select event, count(*) as facts from pg_temp.current group by 1) c using (event)
+group by 1, 2 order by 1, 3 desc, 2
+""")
+
+_TELL = sa.text("""
+/* enerflo-sync notify: told */
+insert into sync.told (account, event, key, size, told_at)
+select :account, event, key, size, :now from pg_temp.news
+on conflict (account, event, key) do update set size = excluded.size, told_at = excluded.told_at
+""")
+
+# What is over can be told again when it comes back.
+_OVER = sa.text("""
+/* enerflo-sync notify: over */
+delete from sync.told t where t.account = :account and t.event = any(cast(:events as text[])) and not exists (
+  select from pg_temp.current c where c.event = t.event and c.key = t.key)
+""")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Facts of one cause. ``lines`` are some of them: lists of label, value, class of personal data."""
+
+    cause: str
+    facts: int
+    lines: Sequence[Sequence[Sequence[Any]]]
+
+
+@dataclass(frozen=True)
+class News:
+    """What is new of one event.
+
+    :param facts: how many are new; ``facts_in_all`` counts those that were told before as well.
+    :param key: what names the only new fact; empty where there are several.
+    """
+
+    event: NotifyEvent
+    facts: int
+    facts_in_all: int
+    key: str
+    groups: Sequence[Group]
+
+
+def look(
+    connection: sa.Connection,
+    config: SyncConfig,
+    account: str,
+    events: Iterable[NotifyEvent],
+    *,
+    now: datetime,
+) -> list[News]:
+    """Return what is new, and take it for told, in the caller's transaction.
+
+    :param events: what somebody wants to know; nothing else is looked for.
+    """
+    wanted = list(events)
+    first_look = read_watermark(connection, account, JOB)
+    if first_look is None:
+        first_look = now
+        move_watermark(connection, account, JOB, now, run_id=JOB, now=now)
+    if not wanted:
+        return []
+    make_current(connection, config, account, wanted, first_look=first_look, now=now)
+    values: dict[str, Any] = {
+        "account": account,
+        "now": now,
+        "listed": _LISTED,
+        "events": [str(event) for event in wanted],
+        "again_at": [EVENTS[event].again_at for event in wanted],
+    }
+    connection.execute(_NEWS, values)
+    found = _by_event(connection.execute(_GROUPED, values).all())
+    connection.execute(_TELL, values)
+    connection.execute(_OVER, values)
+    return found
+
+
+def _by_event(rows: Sequence[Any]) -> list[News]:
+    news = []
+    for event in dict.fromkeys(row.event for row in rows):
+        own = [row for row in rows if row.event == event]
+        facts = sum(row.facts for row in own)
+        groups = [Group(row.cause, row.facts, row.lines) for row in own]
+        news.append(
+            News(NotifyEvent(event), facts, own[0].facts_in_all, own[0].key if facts == 1 else "", groups)
+        )
+    return news

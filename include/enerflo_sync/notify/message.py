@@ -1,0 +1,158 @@
+"""Messages: what is new of one event, in words, masked as the route says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from enerflo_sync.crm.routes import EVENTS, HttpTarget, Level, NotifyEvent, Route
+from enerflo_sync.crm.templates import filled
+from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.notify.look import Group, News
+from enerflo_sync.reconcile.render.html import page_environment
+from enerflo_sync.reconcile.render.wording import visible
+
+_LONGEST_VALUE = 200
+
+
+class MessagePage(StrEnum):
+    """The page that shows more of an event."""
+
+    REPORTS = "reports"
+    PLANS = "plans"
+    QUALITY = "quality"
+
+
+_REPORTS, _PLANS, _QUALITY = MessagePage
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes along one route.
+
+    :param page_id: what the page is about, where one thing alone is new (a plan's hash).
+    :param count: how many facts it tells of.
+    """
+
+    account: str
+    event: NotifyEvent
+    route: str
+    subject: str
+    text: str
+    page: MessagePage
+    page_id: str
+    count: int
+
+    @property
+    def level(self) -> Level:
+        """Return how much its event matters."""
+        return EVENTS[self.event].level
+
+
+# By event: one of what is new, several of them, and the page.
+_WORDS: dict[NotifyEvent, tuple[str, str, MessagePage]] = {
+    NotifyEvent.PROJECT_SUBMITTED: ("1 project was submitted", "{} projects were submitted", _REPORTS),
+    NotifyEvent.PROJECT_RECEIVED: ("1 project was received", "{} projects were received", _REPORTS),
+    NotifyEvent.PROJECT_RESUBMITTED: (
+        "1 project was signed again after a void",
+        "{} projects were signed again after a void",
+        _REPORTS,
+    ),
+    NotifyEvent.CHANGE_ORDER_SIGNED: ("1 change order was signed", "{} change orders were signed", _QUALITY),
+    NotifyEvent.CHANGE_ORDER_HELD: ("1 change order is held", "{} change orders are held", _QUALITY),
+    NotifyEvent.UNEXPLAINED_DIFFERENCES: (
+        "more unexplained differences than allowed, in 1 field",
+        "more unexplained differences than allowed, in {} fields",
+        _REPORTS,
+    ),
+    NotifyEvent.PLAN_WAITING: ("a plan waits for an approval", "{} plans wait for an approval", _PLANS),
+    NotifyEvent.QUARANTINE_GROWING: (
+        "quarantine grows, by 1 cause",
+        "quarantine grows, by {} causes",
+        _REPORTS,
+    ),
+    NotifyEvent.ACCOUNT_THROTTLED: (
+        "requests are refused (429), at 1 endpoint",
+        "requests are refused (429), at {} endpoints",
+        _REPORTS,
+    ),
+    NotifyEvent.WEBHOOKS_SILENT: ("no webhook arrives any more", "no webhook arrives any more", _REPORTS),
+}
+
+
+def compose(news: News, account: str, name: str, route: Route) -> Message:
+    """Return the message of one event for a route, personal data masked but for what the route may have."""
+    one, several, page = _WORDS[news.event]
+    subject = f"Enerflo {account}: {one if news.facts == 1 else several.format(f'{news.facts:,}')}"
+    if news.facts_in_all > news.facts and not EVENTS[news.event].is_news:
+        subject += f" ({news.facts_in_all:,} in all)"
+    return Message(
+        account=account,
+        event=news.event,
+        route=name,
+        subject=subject,
+        text="\n".join(_lines(news, frozenset(route.personal_data))),
+        page=page,
+        page_id=news.key if page is MessagePage.PLANS else "",
+        count=news.facts,
+    )
+
+
+def _lines(news: News, shown: frozenset[PersonalData]) -> Iterator[str]:
+    yield EVENTS[news.event].says
+    for group in news.groups:
+        yield ""
+        if group.cause:
+            yield f"{visible(group.cause)}: {group.facts:,}"
+        yield from _group_lines(group, shown)
+
+
+def _group_lines(group: Group, shown: frozenset[PersonalData]) -> Iterator[str]:
+    for line in group.lines:
+        yield "- " + ", ".join(_words(line, shown))
+    if group.facts > len(group.lines):
+        yield f"- and {group.facts - len(group.lines):,} more"
+
+
+def _words(line: Sequence[Sequence[Any]], shown: frozenset[PersonalData]) -> Iterator[str]:
+    for label, value, kind in line:
+        if value is None:
+            continue
+        held = PersonalData(kind) if kind else PersonalData.NONE
+        words = visible(str(value if held in shown else mask(value, held)))[:_LONGEST_VALUE]
+        yield f"{label} {words}".strip()
+
+
+def http_body(target: HttpTarget, message: Message, link: str) -> dict[str, Any]:
+    """Return the JSON that a target wants, its texts filled."""
+    values = {
+        "event": str(message.event),
+        "level": str(message.level),
+        "account": message.account,
+        "subject": message.subject,
+        "text": message.text,
+        "link": link,
+        "count": message.count,
+    }
+
+    def fill(part: Any) -> Any:
+        match part:
+            case dict():
+                return {name: fill(value) for name, value in part.items()}
+            case list():
+                return [fill(value) for value in part]
+            case str():
+                return filled(part, values)
+            case _:
+                return part
+
+    body: dict[str, Any] = fill(target.body)
+    return body
+
+
+def mail_html(message: Message, link: str) -> str:
+    """Return the message as the HTML of an e-mail."""
+    template = page_environment("enerflo_sync.notify").get_template("mail.html.j2")
+    return template.render(message=message, link=link)

@@ -1,0 +1,112 @@
+"""Telling as one job: look for what is new, keep it as messages, send what waits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.routes import NotifyEvent, Route
+from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.notify.look import JOB, look
+from enerflo_sync.notify.message import Message, compose
+from enerflo_sync.notify.store import MOST_ATTEMPTS, StoredMessage, keep, mark_failed, mark_sent, stored
+from enerflo_sync.warehouse.alone import alone
+from enerflo_sync.warehouse.engine import warehouse_errors
+
+Send = Callable[[Route, Message], None]
+_log = logging.getLogger(__name__)
+
+
+class NotifyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was told.
+
+    :param composed: messages made in this run; ``sent`` counts those of earlier runs as well.
+    :param waiting: messages that could not be sent, and are tried again by the next run.
+    :param given_up: messages that were given up in this run.
+    :param errors: why, each reason once.
+    """
+
+    account: str
+    composed: int
+    sent: int
+    waiting: int
+    given_up: int
+    errors: Sequence[str]
+
+
+def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, clock: Clock) -> NotifyReport:
+    """Tell on every route what was not told yet.
+
+    What is new is kept as messages in one transaction, so each is told once. A message is marked after it was
+    sent: where the process dies in between it is sent once more. One that cannot be sent holds up no other.
+
+    :param send: sends one message, or raises.
+    """
+    with (
+        warehouse_errors(JOB),
+        engine.connect() as connection,
+        alone(connection, account, "telling of people", wait=True),
+    ):
+        now = clock.now()
+        with connection.begin():
+            messages = new_messages(connection, config, account, now)
+            composed = keep(connection, messages, now)
+        with connection.begin():
+            waiting = stored(connection, account, state="pending")
+        errors: dict[str, None] = {}
+        sent = given_up = 0
+        for one in waiting:
+            error = _sent(one, config, send)
+            with connection.begin():
+                if error is None:
+                    mark_sent(connection, one, clock.now())
+                    sent += 1
+                    continue
+                mark_failed(connection, one, error)
+            given_up += one.attempts + 1 >= MOST_ATTEMPTS
+            errors[error] = None
+    return NotifyReport(
+        account=account,
+        composed=composed,
+        sent=sent,
+        waiting=len(waiting) - sent - given_up,
+        given_up=given_up,
+        errors=list(errors),
+    )
+
+
+def new_messages(connection: sa.Connection, config: SyncConfig, account: str, now: datetime) -> list[Message]:
+    """Return what is new as messages, a route each, and take it for told in the caller's transaction."""
+    routes = config.notify.routes_for(account)
+    wanted = [event for event in NotifyEvent if any(route.takes(event, account) for route in routes.values())]
+    return [
+        compose(news, account, name, route)
+        for news in look(connection, config, account, wanted, now=now)
+        for name, route in routes.items()
+        if route.takes(news.event, account)
+    ]
+
+
+def _sent(one: StoredMessage, config: SyncConfig, send: Send) -> str | None:
+    """Send a message; return why it could not be."""
+    route = config.notify.routes.get(one.message.route)
+    if route is None:
+        return f"route {one.message.route}: it is not in {config.file.name} any more."
+    try:
+        send(route, one.message)
+    except EnerfloSyncError as error:
+        reason = str(error)
+    except Exception as error:
+        # Whatever a mail server or a library raises: its text may hold an address or a secret.
+        reason = f"{type(error).__name__}. See the connection, and whether the other side answers."
+    else:
+        return None
+    text = f"route {one.message.route}: {reason}"
+    _log.warning("message not sent event=%s route=%s", one.message.event, one.message.route)
+    return text

@@ -1,0 +1,179 @@
+"""Telling people, by Airflow's connections: the notifier of a route, and the task that does it in a DAG."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+from airflow.configuration import conf
+from airflow.providers.http.notifications import HttpNotifier
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+from airflow.sdk import BaseHook, BaseNotifier, BaseOperator, Context
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+
+from enerflo_airflow.accounts import sync_config
+from enerflo_airflow.links import page_address, plan_path, quality_path, report_path
+from enerflo_airflow.notes import NOTE_KEY
+from enerflo_sync.errors import ConfigurationError, RetriableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk.definitions._internal.mixins import DependencyMixin
+
+    from enerflo_sync.crm.routes import Route
+    from enerflo_sync.notify.message import Message
+    from enerflo_sync.notify.run import NotifyReport
+
+_HTTP_SECONDS = 20
+_STATUS = re.compile(r"[45]\d\d\b")
+
+
+class RouteNotifier(BaseNotifier):
+    """Sends one message along one route: an e-mail by the smtp provider, or a post by the http provider.
+
+    :param route: the route of sync.yaml.
+    :param message: what to say.
+    """
+
+    def __init__(self, route: Route, message: Message, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.route = route
+        self.message = message
+
+    def notify(self, context: Context) -> None:
+        """Send it.
+
+        :raises ConfigurationError: the connection is not defined.
+        :raises RetriableError: the other side answered with an error's status.
+        """
+        # Each provider says it in words of its own.
+        where = f"Airflow connection {self._connection}"
+        try:
+            BaseHook.get_connection(self._connection)
+        except AirflowNotFoundException:
+            raise ConfigurationError(
+                "the connection is not defined in Airflow.",
+                where=where,
+                next_step="Create it under Admin, Connections, or name another one in sync.yaml.",
+            ) from None
+        try:
+            self._provider().notify(context)
+        except AirflowException as error:
+            # The http provider's text begins with the status; what follows is the other side's.
+            if status := _STATUS.match(str(error)):
+                raise RetriableError(
+                    f"the other side answered {status[0]}.",
+                    where=where,
+                    next_step="See its address and secret, and the body of the route.",
+                ) from None
+            raise
+
+    @property
+    def _connection(self) -> str:
+        target = self.route.email or self.route.http
+        assert target is not None  # noqa: S101 - a route has one of the two
+        return target.connection
+
+    def _provider(self) -> BaseNotifier:
+        # Imported by the worker only: parsing a DAG file does not need the whole engine.
+        from enerflo_sync.notify.message import http_body, mail_html
+
+        link = message_link(self.message)
+        if self.route.email is not None:
+            email = self.route.email
+            return SmtpNotifier(
+                to=list(email.to),
+                from_email=email.sender,
+                subject=self.message.subject,
+                html_content=mail_html(self.message, link),
+                smtp_conn_id=email.connection,
+            )
+        assert self.route.http is not None  # noqa: S101 - a route has one of the two
+        http = self.route.http
+        return HttpNotifier(
+            http_conn_id=http.connection,
+            endpoint=http.endpoint,
+            json=http_body(http, self.message, link),
+            extra_options={"timeout": _HTTP_SECONDS},
+        )
+
+
+class NotifyOperator(BaseOperator):
+    """Tells people what they were not told yet, on the routes of sync.yaml.
+
+    Fails, to be tried again, while a message cannot be sent. It is a teardown of its DAG, so that the run
+    does not fail with it.
+
+    :param account: name of the account in sync.yaml.
+    :return: counts.
+    """
+
+    template_fields: Sequence[str] = ("account",)
+    ui_color: ClassVar[str] = "#efe6f5"
+
+    def __init__(self, *, account: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look for what is new, send it, and return the counts."""
+        from enerflo_airflow.hook import workplace
+
+        def send(route: Route, message: Message) -> None:
+            RouteNotifier(route, message).notify(context)
+
+        with closing(workplace(str(self.account))) as place:
+            report = place.notify(send)
+        self.log.info("told composed=%s sent=%s waiting=%s", report.composed, report.sent, report.waiting)
+        if note := _note(report):
+            context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        if report.waiting:
+            raise RetriableError(
+                f"{report.waiting:,} messages could not be sent.",
+                where=f"account {report.account}",
+                next_step=" ".join(report.errors),
+            )
+        counts = ("account", "composed", "sent", "waiting", "given_up")
+        return {name: getattr(report, name) for name in counts}
+
+
+def tell_people(account: str, after: DependencyMixin) -> None:
+    """Add the task that tells people to a DAG, where any route of sync.yaml wants to know of the account.
+
+    As a teardown it runs whatever became of the task before it, and what becomes of it does not count.
+    """
+    if not sync_config().notify.routes_for(account):
+        return
+    task = NotifyOperator(
+        task_id="tell_people",
+        task_display_name="Tell people",
+        doc_md="Tells what is new on the routes under `notify` in sync.yaml, each thing once.",
+        account=account,
+        retries=1,
+    )
+    after >> task.as_teardown()
+
+
+def message_link(message: Message) -> str:
+    """Return the whole address of the page that shows more, ``""`` where Airflow does not know its own."""
+    base = urlsplit(conf.get("api", "base_url", fallback="") or "")
+    if not base.netloc:
+        return ""
+    match str(message.page):
+        case "plans":
+            path = plan_path(message.account, message.page_id or None)
+        case "quality":
+            path = quality_path(message.account)
+        case _:
+            path = report_path(message.account)
+    return f"{base.scheme}://{base.netloc}{page_address(path)}"
+
+
+def _note(report: NotifyReport) -> str:
+    parts = [f"told {report.sent:,} messages"] if report.sent else []
+    parts += [f"{report.waiting:,} could not be sent yet"] if report.waiting else []
+    parts += [f"{report.given_up:,} were given up: enerflo-sync notify"] if report.given_up else []
+    return " · ".join(parts)
