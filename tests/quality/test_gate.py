@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -113,10 +114,9 @@ def test_a_person_lets_exactly_this_content_through(orders: Orders) -> None:
     assert let_through(orders, item["item_id"][:8]) == 1
     orders.later(hours=1)
     # Its reference data changes, and what is wrong with it is the same.
-    orders.install(1, battery_configuration="2 x Powerwall 3", updated_at=orders.clock.now())
-    orders.order(10, panel_count_new=220)
-    report = orders.checked(full=True)
-    assert (report.held, report.released) == (0, 1)
+    orders.install(1, created_at=orders.clock.now() - timedelta(days=70))
+    report = orders.checked()
+    assert (report.checked, report.held, report.released) == (1, 0, 1)
     assert (report.failing[0].state, report.failing[0].decided_by) == ("released", "Pat")
     [row] = orders.sql("select * from sync.ledger")
     assert (row["decision"], row["decided_by"], row["key"]) == (
