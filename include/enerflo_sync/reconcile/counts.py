@@ -67,6 +67,8 @@ def counted_aside(
     def count(plan: Comparison) -> tuple[int, int]:
         with engine.begin() as aside:
             aside.exec_driver_sql(f"set transaction snapshot '{snapshot}'")
+            # Workers would count no sooner, and take the core of the comparison.
+            aside.exec_driver_sql("set local max_parallel_workers_per_gather = 0")
             return count_rows(aside, plan, {"account": account})
 
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="count-rows")
