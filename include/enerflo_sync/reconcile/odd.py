@@ -34,11 +34,18 @@ _ODD_OF_WANTED = Template("""
 $into
 select $columns, $is_odd as is_odd
 from $wanted w
-left join ($mirror_side) m on $on_mirror
-left join ($crm_side) c on $on_crm
+left join ($mirror_rows) m on $on_mirror
+left join ($crm_rows) c on $on_crm
 where m.here or c.here
 $loose
 """)
+
+# Rows that moved lie together, and by the index of their time they were read so. By their keys each would be
+# looked for on a page of its own, beside what it was before.
+_MOVED_OR_WANTED = Template("""select * from $moved
+  union all
+  select s.* from $wanted w join ($side) s on $on_side
+  where not exists (select from $moved n where $on_moved)""")
 
 _LOOSE = Template("""union all
 select $columns, true as is_odd
@@ -81,17 +88,34 @@ def odd_statement(plan: Comparison) -> str:
     return _ODD_OF_ALL.substitute(_odd_parts(plan), on=plan.on("m", "c"))
 
 
-def wanted_odd_statement(plan: Comparison, *, keys: str, first: bool) -> str:
+def wanted_odd_statement(plan: Comparison, *, keys: str, first: bool, moved: bool = False) -> str:
     """Return the statement that fills ``odd`` from the rows of the join keys in the table ``keys``.
 
     :param first: it makes the table, and takes the CRM rows without a join key too.
+    :param moved: the tables of moved rows are there; only the other rows are looked up.
     """
     parts = _odd_parts(plan)
     unmatchable = " or ".join(f"c.j{n} is null" for n, _ in enumerate(plan.joins, 1))
     loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if first and plan.may_be_loose else ""
     into = f"create temporary table {plan.odd} on commit drop as" if first else f"insert into {plan.odd}"
     on = {"on_mirror": plan.on("m", "w"), "on_crm": plan.on("c", "w")}
-    return _ODD_OF_WANTED.substitute(parts, wanted=keys, into=into, loose=loose, **on)
+    rows = {f"{side}_rows": _wanted_rows(plan, side, keys, moved) for side in ("mirror", "crm")}
+    return _ODD_OF_WANTED.substitute(parts, wanted=keys, into=into, loose=loose, **on, **rows)
+
+
+def _wanted_rows(plan: Comparison, side: str, keys: str, moved: bool) -> str:
+    select, unique = (
+        (mirror_side(plan), plan.mirror_unique) if side == "mirror" else (crm_side(plan), plan.crm_unique)
+    )
+    if not (moved and unique):
+        return select
+    return _MOVED_OR_WANTED.substitute(
+        moved=plan.moved(side),
+        wanted=keys,
+        side=select,
+        on_side=plan.on("s", "w"),
+        on_moved=plan.on("n", "w"),
+    )
 
 
 def _odd_parts(plan: Comparison) -> dict[str, str]:

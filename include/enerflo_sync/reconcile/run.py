@@ -29,6 +29,7 @@ from enerflo_sync.reconcile.incremental import (
     Previous,
     find_basis,
     lost_statement,
+    moved_rows_statements,
     pairs_off,
     wanted_parameters,
     wanted_statement,
@@ -195,10 +196,12 @@ class _Reconciliation:
     ) -> dict[str, int]:
         """Fill ``odd`` from what moved, take over what did not, and return the counts of the latter."""
         parameters = wanted_parameters(plan, previous, self.account, self._parameters())
+        for statement in moved_rows_statements(plan):
+            self._execute(statement, parameters)
         self._execute(wanted_statement(plan), parameters)
         # Without statistics the planner takes the few keys for many and reads both tables whole.
         self._execute(f"analyze {plan.wanted}", {})
-        self._execute(wanted_odd_statement(plan, keys=plan.wanted, first=True), parameters)
+        self._execute(wanted_odd_statement(plan, keys=plan.wanted, first=True, moved=True), parameters)
         unmoved = {"only_enerflo": 0, "only_crm": 0}
         if can_carry(plan):
             unmoved = one_sided(self.connection, plan, parameters)
