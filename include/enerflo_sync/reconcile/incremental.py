@@ -270,22 +270,14 @@ def lost_statement(plan: Comparison) -> str:
     )
 
 
-_HELD = Template("""
-/* enerflo-sync reconcile $name: wanted rows on each side */
-select count(*) filter (where in_enerflo) as enerflo, count(*) filter (where in_crm) as crm from $odd
-""")
-
-
-def pairs_off(
-    connection: sa.Connection, plan: Comparison, sizes: tuple[int, int], unmoved: dict[str, int]
-) -> bool:
+def pairs_off(sizes: tuple[int, int], odd: dict[str, int], unmoved: dict[str, int]) -> bool:
     """Return whether the rows outside the wanted keys are equally many on both sides.
 
     Those that do not stand on one side only stood in pairs when the last run ended and did not move, so
     this tells whether one was deleted.
 
+    :param odd: how many rows of either side the wanted keys have.
     :param unmoved: how many records outside the wanted keys are known to stand on one side only.
     """
-    held = connection.exec_driver_sql(_HELD.substitute(name=plan.name, odd=plan.odd), {}).one()
-    mirror = sizes[0] - held.enerflo - unmoved["only_enerflo"]
-    return bool(mirror == sizes[1] - held.crm - unmoved["only_crm"])
+    mirror = sizes[0] - odd["in_enerflo"] - unmoved["only_enerflo"]
+    return mirror == sizes[1] - odd["in_crm"] - unmoved["only_crm"]
