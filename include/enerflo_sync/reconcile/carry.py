@@ -134,23 +134,3 @@ def carry(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any
         on=" and ".join(f"w.j{n} = {_key(j.crm_name, j.type)}" for n, j in enumerate(plan.joins, 1)),
     )
     return dict(connection.exec_driver_sql(query, parameters).mappings().one())
-
-
-_ONE_SIDED = Template(f"""
-/* enerflo-sync reconcile $name: records on one side that did not move */
-select count(*) filter (where cause in {_ENERFLOS}) as only_enerflo,
-       count(*) filter (where cause not in {_ENERFLOS}) as only_crm
-from sync.differences d
-where {_SETTLED_BEFORE} and d.field is null and not exists (select from $wanted w where $on)
-""")  # noqa: S608 - a constant
-
-
-def one_sided(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> dict[str, int]:
-    """Return how many settled records of unwanted keys stood on one side only when the last run ended."""
-    query = _ONE_SIDED.substitute(
-        name=plan.name,
-        table=literal(plan.name),
-        wanted=plan.wanted,
-        on=" and ".join(f"w.j{n} = {_key(j.crm_name, j.type)}" for n, j in enumerate(plan.joins, 1)),
-    )
-    return dict(connection.exec_driver_sql(query, parameters).mappings().one())

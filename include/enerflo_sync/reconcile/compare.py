@@ -75,6 +75,10 @@ class Comparison:
         """Return the temporary table of the join keys that an incremental run looks at."""
         return f"pg_temp.wanted_{self.name}"
 
+    def moved(self, side: str) -> str:
+        """Return the temporary table of the rows of ``mirror`` or ``crm`` that were seen to move."""
+        return f"pg_temp.moved_{side}_{self.name}"
+
     @property
     def lost(self) -> str:
         """Return the temporary table of further keys that only one side has."""

@@ -18,11 +18,12 @@ from enerflo_sync.reconcile.store import difference
 
 _ODD_COUNTS = Template("""
 /* enerflo-sync reconcile $name: what the odd rows are */
-select count(*) filter (where o.in_enerflo and not o.in_crm) as only_enerflo,
-       count(*) filter (where o.in_crm and not o.in_enerflo) as only_crm,
-       count(*) filter (where o.in_crm and o.in_enerflo) as differing,
+select count(*) filter (where in_enerflo) as in_enerflo, count(*) filter (where in_crm) as in_crm,
+       count(*) filter (where compared and in_enerflo and not in_crm) as only_enerflo,
+       count(*) filter (where compared and in_crm and not in_enerflo) as only_crm,
+       count(*) filter (where compared and in_crm and in_enerflo) as differing,
        $twice_keys as twice_keys, $twice_rows as twice_rows
-from $odd o where $compared
+from (select o.in_enerflo, o.in_crm, $compared as compared from $odd o) o
 """)
 
 _TWICE_KEYS = Template("(select count(*) from $twice)")
@@ -67,6 +68,8 @@ def counted_aside(
     def count(plan: Comparison) -> tuple[int, int]:
         with engine.begin() as aside:
             aside.exec_driver_sql(f"set transaction snapshot '{snapshot}'")
+            # Workers would count no sooner, and take the core of the comparison.
+            aside.exec_driver_sql("set local max_parallel_workers_per_gather = 0")
             return count_rows(aside, plan, {"account": account})
 
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="count-rows")
@@ -91,7 +94,10 @@ def count_rows(connection: sa.Connection, plan: Comparison, parameters: dict[str
 
 
 def odd_counts(connection: sa.Connection, plan: Comparison) -> dict[str, int]:
-    """Return the numbers of odd rows by what they are; rows of a duplicated key count only as ``twice``."""
+    """Return the numbers of odd rows by what they are; rows of a duplicated key count only as ``twice``.
+
+    Those of either side, ``in_enerflo`` and ``in_crm``, are of all that were looked at.
+    """
     on = " and ".join(f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(plan.joins, 1))
     parts = {"twice": plan.twice, "crm": plan.crm, "on": on}
     query = _ODD_COUNTS.substitute(

@@ -21,6 +21,7 @@ from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.carry import can_carry, one_sided_keys, settled_causes, unsettled_keys
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.odd import crm_side, mirror_side
 
 # A run that writes for longer than this without an end is taken for dead.
 LONGEST_RUN = timedelta(days=1)
@@ -97,15 +98,17 @@ def looking_back(connection: sa.Connection, account: str, until: datetime, minut
     return min(until, started or until) - timedelta(minutes=minutes)
 
 
+_MOVED = Template("""
+/* enerflo-sync reconcile $name: rows of the $side that moved */
+create temporary table $into on commit drop as
+$rows and ($moved)
+""")
+
 _WANTED = Template("""
 /* enerflo-sync reconcile $name: keys to look at */
 create temporary table $wanted on commit drop as
 select $joins from (
-  select $mine from $mirror e where $rows and e.observed_at > %(since)s
-  union all
-  select $mine from $mirror e where $rows and e.deleted_at > %(since)s
-  union all
-  select $theirs from $crm t where $known and ($updated or t.$updated_at is null)
+  $moved
   $before
 ) k group by $joins order by $joins
 """)
@@ -136,33 +139,54 @@ def wanted_parameters(
     }
 
 
+def moved_rows_statements(plan: Comparison) -> list[str]:
+    """Return the statements that copy the rows of both sides that moved; take ``account``, ``since``."""
+    rows = {"mirror": mirror_side(plan), "crm": f"{crm_side(plan)} where {plan.crm_key_known}"}
+    moved = {"mirror": _MIRROR_MOVED, "crm": _crm_moved(plan)}
+    return [
+        _MOVED.substitute(
+            name=plan.name, side=side, into=plan.moved(side), rows=rows[side], moved=moved[side]
+        )
+        for side in rows
+    ]
+
+
 def wanted_statement(plan: Comparison) -> str:
-    """Return the statement that collects the wanted join keys; takes :func:`wanted_parameters`."""
-    before = unsettled_keys(plan) if can_carry(plan) else differing_keys(plan)
-    return moved_statement(plan, plan.wanted, before)
+    """Return the statement that collects the wanted join keys; takes :func:`wanted_parameters`.
+
+    It finds those of moved rows in what :func:`moved_rows_statements` left.
+    """
+    keys = ", ".join(f"j{n}::{j.type} as j{n}" for n, j in enumerate(plan.joins, 1))
+    return _WANTED.substitute(
+        name=plan.name,
+        wanted=plan.wanted,
+        joins=plan.join_names(),
+        moved=f"select {keys} from {plan.moved('mirror')} union all select {keys} from {plan.moved('crm')}",  # noqa: S608
+        before=unsettled_keys(plan) if can_carry(plan) else differing_keys(plan),
+    )
 
 
-def moved_statement(plan: Comparison, into: str, before: str = "") -> str:
+_KEYS_OF_MOVED = Template("""select $mine from $mirror e where $rows and ($mirror_moved)
+  union all
+  select $theirs from $crm t where $known and ($crm_moved)""")
+
+
+def moved_statement(plan: Comparison, into: str) -> str:
     """Return the statement that collects the join keys of rows that moved; takes ``account``, ``since``.
 
     :param into: the temporary table to make.
-    :param before: further keys, as ``union all select …`` with the parameters that it takes.
     """
-    assert plan.updated_at is not None  # noqa: S101 - a table without it is compared in full
-    return _WANTED.substitute(
-        name=plan.name,
-        wanted=into,
-        joins=plan.join_names(),
+    moved = _KEYS_OF_MOVED.substitute(
         mine=plan.select_join("mirror"),
         theirs=plan.select_join("crm"),
         mirror=plan.mirror,
         rows=plan.mirror_rows,
+        mirror_moved=_MIRROR_MOVED,
         crm=plan.crm,
         known=plan.crm_key_known,
-        updated=_updated_since(plan),
-        updated_at=quoted(plan.updated_at),
-        before=before,
+        crm_moved=_crm_moved(plan),
     )
+    return _WANTED.substitute(name=plan.name, wanted=into, joins=plan.join_names(), moved=moved, before="")
 
 
 def differing_keys(plan: Comparison) -> str:
@@ -188,17 +212,22 @@ def differing_keys(plan: Comparison) -> str:
     return before
 
 
-def _updated_since(plan: Comparison) -> str:
-    """Return the condition that a CRM row moved, written so that an index on the column serves it."""
-    name = plan.updated_at or ""
-    column, zone = f"t.{quoted(name)}", literal(plan.mapping.time_zone)
-    match plan.live.columns[name].kind:
+# Written so that the indexes on the columns serve both conditions.
+_MIRROR_MOVED = "e.observed_at > %(since)s or e.deleted_at > %(since)s"
+
+
+def _crm_moved(plan: Comparison) -> str:
+    """Return the condition that a CRM row moved; one without a time may have."""
+    assert plan.updated_at is not None  # noqa: S101 - a table without it is compared in full
+    column, zone = f"t.{quoted(plan.updated_at)}", literal(plan.mapping.time_zone)
+    match plan.live.columns[plan.updated_at].kind:
         case Kind.TIMESTAMPTZ:
-            return f"{column} > %(since)s"
+            since = f"{column} > %(since)s"
         case Kind.TIMESTAMP:
-            return f"{column} > %(since)s::timestamptz at time zone {zone}"
+            since = f"{column} > %(since)s::timestamptz at time zone {zone}"
         case _:
-            return f"{column} >= (%(since)s::timestamptz at time zone {zone})::date"
+            since = f"{column} >= (%(since)s::timestamptz at time zone {zone})::date"
+    return f"{since} or {column} is null"
 
 
 def _typed(expression: str, kind: str) -> str:
@@ -241,22 +270,14 @@ def lost_statement(plan: Comparison) -> str:
     )
 
 
-_HELD = Template("""
-/* enerflo-sync reconcile $name: wanted rows on each side */
-select count(*) filter (where in_enerflo) as enerflo, count(*) filter (where in_crm) as crm from $odd
-""")
-
-
-def pairs_off(
-    connection: sa.Connection, plan: Comparison, sizes: tuple[int, int], unmoved: dict[str, int]
-) -> bool:
+def pairs_off(sizes: tuple[int, int], odd: dict[str, int], unmoved: dict[str, int]) -> bool:
     """Return whether the rows outside the wanted keys are equally many on both sides.
 
     Those that do not stand on one side only stood in pairs when the last run ended and did not move, so
     this tells whether one was deleted.
 
+    :param odd: how many rows of either side the wanted keys have.
     :param unmoved: how many records outside the wanted keys are known to stand on one side only.
     """
-    held = connection.exec_driver_sql(_HELD.substitute(name=plan.name, odd=plan.odd), {}).one()
-    mirror = sizes[0] - held.enerflo - unmoved["only_enerflo"]
-    return bool(mirror == sizes[1] - held.crm - unmoved["only_crm"])
+    mirror = sizes[0] - odd["in_enerflo"] - unmoved["only_enerflo"]
+    return mirror == sizes[1] - odd["in_crm"] - unmoved["only_crm"]

@@ -13,14 +13,12 @@ from enerflo_sync.crm.decision import (
     constant_facts,
     rule_sql,
 )
-from enerflo_sync.crm.mapping import FieldType, NullRule, Side, TableName
+from enerflo_sync.crm.mapping import FieldType, NullRule, Side
 from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import OWNERS, difference_key, quarantined, voided, young
 from enerflo_sync.reconcile.values import BLANK, Field
 
-# Columns of the mirror with the source's own time of a record's last change.
-_SAID_AT = {TableName.INSTALLS: "updated_at", TableName.LEADS: "updated_at"}
 _CONSTANTS = (
     *POLICIES,
     "null_overwrites",
@@ -40,9 +38,9 @@ _BLANK_FIELD = (
 # decided, as numbers of rules. By `offset 0` each is worked out once: written out into each other they would
 # be planned and evaluated many times over.
 _JUDGED = Template("""(
-    select o.*, $key as key, $enerflo_key as enerflo_key, $said_at as said_at,
-           $quarantined as quarantined, $voided as voided, $young as young, $was_agreed as was_agreed
-    from $odd o $owners $record where $compared
+    select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
+           $voided as voided, $young as young, $was_agreed as was_agreed
+    from $odd o $owners where $compared
   ) o
   cross join lateral (
     select $blank where not (o.in_enerflo and o.in_crm)
@@ -88,14 +86,12 @@ def judged(plan: Comparison) -> str:
     return _JUDGED.substitute(
         key=difference_key(plan),
         enerflo_key=_enerflo_key(plan),
-        said_at=_said_at(plan),
         quarantined=quarantined(plan, "o"),
         voided=voided("o") if plan.is_installs else voided("i") if plan.mirror_has_install else "false",
         young=young("o"),
         was_agreed=_was_agreed(plan),
         odd=plan.odd,
         owners=OWNERS if of_install else "",
-        record=_record(plan),
         compared=plan.comparable,
         blank=", ".join(f"{value} as {name}" for name, value in _BLANK_FIELD),
         fields="\n    ".join(_field(plan, field) for field in plan.fields),
@@ -111,19 +107,6 @@ def judged(plan: Comparison) -> str:
 def _enerflo_key(plan: Comparison) -> str:
     key = jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1))
     return f"case when o.in_enerflo or o.tombstone then {key} end"
-
-
-def _said_at(plan: Comparison) -> str:
-    if plan.name not in _SAID_AT:
-        return "o.observed_at"
-    return f"coalesce(least(r.{_SAID_AT[plan.name]}, o.observed_at), o.observed_at)"
-
-
-def _record(plan: Comparison) -> str:
-    if plan.name not in _SAID_AT:
-        return ""
-    key = " and ".join(f"r.{name} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1))
-    return f"left join {plan.mirror} r on r.account = %(account)s and {key}"
 
 
 def once_agreed(plan: Comparison) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from string import Template
 
 from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 
 # Without a cast where there is none to make, so that the primary keys' order serves the join.
-_MIRROR_SIDE = """select $join, $values, $key, $owner$status, e.observed_at, e.deleted_at is null as lives,
-    true as here from $mirror e where $rows"""
+_MIRROR_SIDE = """select $join, $values, $key, $owner$status, e.observed_at, $said_at,
+    e.deleted_at is null as lives, true as here from $mirror e where $rows"""
 _CRM_SIDE = """select $join, $values, $key, $owner, $changed as changed_at, true as here from $crm t"""
+
+# Columns of the mirror with the source's own time of a record's last change.
+_SAID_AT = {TableName.INSTALLS: "updated_at", TableName.LEADS: "updated_at"}
 
 _STATUS = {"install_status_id": "status_id", "install_status_name": "status_name"}
 
@@ -30,11 +34,18 @@ _ODD_OF_WANTED = Template("""
 $into
 select $columns, $is_odd as is_odd
 from $wanted w
-left join ($mirror_side) m on $on_mirror
-left join ($crm_side) c on $on_crm
+left join ($mirror_rows) m on $on_mirror
+left join ($crm_rows) c on $on_crm
 where m.here or c.here
 $loose
 """)
+
+# Rows that moved lie together, and by the index of their time they were read so. By their keys each would be
+# looked for on a page of its own, beside what it was before.
+_MOVED_OR_WANTED = Template("""select * from $moved
+  union all
+  select s.* from $wanted w join ($side) s on $on_side
+  where not exists (select from $moved n where $on_moved)""")
 
 _LOOSE = Template("""union all
 select $columns, true as is_odd
@@ -70,23 +81,41 @@ def odd_statement(plan: Comparison) -> str:
     """Return the statement that fills ``odd`` from all rows; it takes the parameter ``account``.
 
     Columns: ``j1…`` join key, ``k1…`` the CRM row's key, ``p1…`` the mirror's key, ``owner`` the install,
-    ``e1…`` and ``c1…`` the raw values, ``in_enerflo`` and ``in_crm``, ``tombstone``, ``observed_at`` and
-    ``changed_at``, ``is_odd``; for installs their status in Enerflo.
+    ``e1…`` and ``c1…`` the raw values, ``in_enerflo`` and ``in_crm``, ``tombstone``, ``observed_at``,
+    ``said_at`` (the source's own time where it is earlier), ``changed_at``, ``is_odd``; for installs their
+    status in Enerflo.
     """
     return _ODD_OF_ALL.substitute(_odd_parts(plan), on=plan.on("m", "c"))
 
 
-def wanted_odd_statement(plan: Comparison, *, keys: str, first: bool) -> str:
+def wanted_odd_statement(plan: Comparison, *, keys: str, first: bool, moved: bool = False) -> str:
     """Return the statement that fills ``odd`` from the rows of the join keys in the table ``keys``.
 
     :param first: it makes the table, and takes the CRM rows without a join key too.
+    :param moved: the tables of moved rows are there; only the other rows are looked up.
     """
     parts = _odd_parts(plan)
     unmatchable = " or ".join(f"c.j{n} is null" for n, _ in enumerate(plan.joins, 1))
     loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if first and plan.may_be_loose else ""
     into = f"create temporary table {plan.odd} on commit drop as" if first else f"insert into {plan.odd}"
     on = {"on_mirror": plan.on("m", "w"), "on_crm": plan.on("c", "w")}
-    return _ODD_OF_WANTED.substitute(parts, wanted=keys, into=into, loose=loose, **on)
+    rows = {f"{side}_rows": _wanted_rows(plan, side, keys, moved) for side in ("mirror", "crm")}
+    return _ODD_OF_WANTED.substitute(parts, wanted=keys, into=into, loose=loose, **on, **rows)
+
+
+def _wanted_rows(plan: Comparison, side: str, keys: str, moved: bool) -> str:
+    select, unique = (
+        (mirror_side(plan), plan.mirror_unique) if side == "mirror" else (crm_side(plan), plan.crm_unique)
+    )
+    if not (moved and unique):
+        return select
+    return _MOVED_OR_WANTED.substitute(
+        moved=plan.moved(side),
+        wanted=keys,
+        side=select,
+        on_side=plan.on("s", "w"),
+        on_moved=plan.on("n", "w"),
+    )
 
 
 def _odd_parts(plan: Comparison) -> dict[str, str]:
@@ -122,6 +151,7 @@ def _odd_columns(plan: Comparison) -> str:
             "coalesce(not m.lives, false) as tombstone",
             *(f"m.{name}" for name in _STATUS if plan.is_installs),
             "m.observed_at",
+            "m.said_at",
             "c.changed_at",
         ]
     )
@@ -130,6 +160,8 @@ def _odd_columns(plan: Comparison) -> str:
 def mirror_side(plan: Comparison) -> str:
     """Return the select of the mirror's rows, tombstones too: ``j1…``, ``e1…``, ``p1…``, ``lives``."""
     owner = "e.install_id" if plan.mirror_has_install else "null::bigint"
+    own_time = _SAID_AT.get(plan.name)
+    said_at = f"least(e.{own_time}, e.observed_at)" if own_time else "e.observed_at"
     return Template(_MIRROR_SIDE).substitute(
         join=", ".join(
             f"{j.mirror if j.type == 'bigint' else f'{j.mirror}::{j.type}'} as j{n}"
@@ -140,6 +172,7 @@ def mirror_side(plan: Comparison) -> str:
         ),
         key=", ".join(f"e.{quoted(column)} as p{n}" for n, column in enumerate(plan.mirror_key, 1)),
         owner=f"{owner} as owner",
+        said_at=f"{said_at} as said_at",
         status="".join(f", e.{column} as {name}" for name, column in _STATUS.items() if plan.is_installs),
         mirror=plan.mirror,
         rows=plan.mirror_rows,

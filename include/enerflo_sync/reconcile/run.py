@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.mirror.witness_report import witness_report
-from enerflo_sync.reconcile.carry import can_carry, carry, one_sided
+from enerflo_sync.reconcile.carry import can_carry, carry
 from enerflo_sync.reconcile.causes import differences_statement, duplicates_statement
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.conditions import cause_parameters
@@ -29,6 +29,7 @@ from enerflo_sync.reconcile.incremental import (
     Previous,
     find_basis,
     lost_statement,
+    moved_rows_statements,
     pairs_off,
     wanted_parameters,
     wanted_statement,
@@ -154,15 +155,12 @@ class _Reconciliation:
     ) -> tuple[TableReport, Scope]:
         parameters = self._parameters()
         previous = basis.previous if plan.updated_at is not None else None
-        carried = {"only_enerflo": 0, "only_crm": 0, "differing": 0}
         if previous is None:
             self._execute(odd_statement(plan), parameters)
+            found = self._store_differences(plan, parameters, wanted_only=False)
         else:
-            carried |= self._find_wanted_odd(plan, previous, counted)
-        self._store_differences(plan, parameters, wanted_only=previous is not None)
-        odd = odd_counts(self.connection, plan)
+            found = self._look_at_what_moved(plan, previous, counted)
         by_cause, by_field = by_cause_and_field(self.connection, plan, parameters)
-        only_crm = odd["only_crm"] + carried["only_crm"]
         sizes = counted.result()
         report = TableReport(
             table_name=str(plan.name),
@@ -170,17 +168,17 @@ class _Reconciliation:
             mode=str(self.config.mode_of(self.account, plan.name)),
             enerflo_rows=sizes[0],
             crm_rows=sizes[1],
-            matched=sizes[1] - only_crm - odd["twice_rows"],
-            only_enerflo=odd["only_enerflo"] + carried["only_enerflo"],
-            only_crm=only_crm,
-            differing_rows=odd["differing"] + carried["differing"],
+            matched=sizes[1] - found["only_crm"] - found["twice_rows"],
+            only_enerflo=found["only_enerflo"],
+            only_crm=found["only_crm"],
+            differing_rows=found["differing"],
             by_cause=by_cause,
             by_field=by_field,
             samples=samples(self.connection, plan, parameters, by_cause, self.config.reconcile.samples),
             remarks=[
                 *size_remarks(plan, sizes, polled),
                 *scope_remarks(plan, basis.reason),
-                *duplicate_remarks(odd),
+                *duplicate_remarks(found),
                 *stranger_remarks(self.connection, plan, parameters, fold),
             ],
         )
@@ -190,31 +188,50 @@ class _Reconciliation:
         causes = cause_parameters(self.config.statuses, self.now, self.config.reconcile.in_flight_minutes)
         return {"account": self.account, "reconciliation_id": self.reconciliation_id, **causes}
 
-    def _find_wanted_odd(
+    def _look_at_what_moved(
         self, plan: Comparison, previous: Previous, counted: Future[tuple[int, int]]
     ) -> dict[str, int]:
-        """Fill ``odd`` from what moved, take over what did not, and return the counts of the latter."""
+        """Judge what moved, take over what did not, and return the numbers of rows of both.
+
+        Whether all that moved was seen shows when both sides are counted. Until then it is taken for all.
+        """
         parameters = wanted_parameters(plan, previous, self.account, self._parameters())
+        for statement in moved_rows_statements(plan):
+            self._execute(statement, parameters)
         self._execute(wanted_statement(plan), parameters)
         # Without statistics the planner takes the few keys for many and reads both tables whole.
         self._execute(f"analyze {plan.wanted}", {})
-        self._execute(wanted_odd_statement(plan, keys=plan.wanted, first=True), parameters)
-        unmoved = {"only_enerflo": 0, "only_crm": 0}
-        if can_carry(plan):
-            unmoved = one_sided(self.connection, plan, parameters)
-        if not pairs_off(self.connection, plan, counted.result(), unmoved):
+        self._execute(wanted_odd_statement(plan, keys=plan.wanted, first=True, moved=True), parameters)
+        attempt = self.connection.begin_nested()
+        odd, unmoved = self._store_wanted(plan, parameters)
+        if pairs_off(counted.result(), odd, unmoved):
+            attempt.commit()
+        else:
+            attempt.rollback()
             self._execute(lost_statement(plan), parameters)
             self._execute(f"analyze {plan.lost}", {})
             self._execute(wanted_odd_statement(plan, keys=plan.lost, first=False), parameters)
             self._execute(f"insert into {plan.wanted} table {plan.lost}", {})
-        return carry(self.connection, plan, parameters) if can_carry(plan) else unmoved
+            odd, unmoved = self._store_wanted(plan, parameters)
+        return {name: number + unmoved.get(name, 0) for name, number in odd.items()}
 
-    def _store_differences(self, plan: Comparison, parameters: dict[str, Any], *, wanted_only: bool) -> None:
+    def _store_wanted(
+        self, plan: Comparison, parameters: dict[str, Any]
+    ) -> tuple[dict[str, int], dict[str, int]]:
+        unmoved = {"only_enerflo": 0, "only_crm": 0}
+        if can_carry(plan):
+            unmoved = carry(self.connection, plan, parameters)
+        return self._store_differences(plan, parameters, wanted_only=True), unmoved
+
+    def _store_differences(
+        self, plan: Comparison, parameters: dict[str, Any], *, wanted_only: bool
+    ) -> dict[str, int]:
         if not plan.unique:
             self._execute(twice_statement(plan, wanted_only=wanted_only), parameters)
             self._execute(f"analyze {plan.twice}", {})
             self._execute(duplicates_statement(plan), parameters)
         self._execute(differences_statement(plan), parameters)
+        return odd_counts(self.connection, plan)
 
     def _execute(self, statement: str, parameters: dict[str, Any]) -> sa.CursorResult[Any]:
         return self.connection.exec_driver_sql(statement, parameters)
