@@ -34,6 +34,8 @@ class EarlierClock(SystemClock):
 @pytest.fixture
 def place(warehouse_url: str):  # type: ignore[no-untyped-def]
     world = World(300, seed=11, clock=SystemClock(), per_cause=3)
+    # As in the demo: they are no differences, whatever is wrong with them.
+    assert world.plant_orders()
     with SandboxServer(SandboxApi(world)) as server:
         credentials = Credentials(lambda: server.url, lambda: DEFAULT_KEY, lambda: warehouse_url)
         config = load_config(CONFIG, {})

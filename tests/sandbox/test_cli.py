@@ -125,6 +125,39 @@ def test_a_served_company_lives_and_tells_by_itself(tmp_path: Path) -> None:
             json.loads(path.read_bytes())
 
 
+def test_planted_orders_are_served_told_and_left_out_of_the_crm(
+    tmp_path: Path, empty_warehouse_url: str
+) -> None:
+    drop = tmp_path / "drop"
+    calm = ["--duplicates", "0", "--delay", "0", "--reorder", "0"]
+    company = ["--installs", "150", "--bad-orders"]
+    with serving(tmp_path, *company, "--webhooks", str(drop), *calm) as about:
+        url = about["url"]
+        planted = requests.get(f"{url}/_sandbox/orders", timeout=10).json()["orders"]
+        assert len(planted) == about["planted_orders"]
+        assert {"name", "change_order_id", "install_id", "fails", "then"} == set(planted[0])
+        listed = requests.get(
+            f"{url}/api/v3/change-orders?per_page=500", headers={"api-key": "sandbox-key"}, timeout=10
+        ).json()["results"]
+        ids = {one["change_order_id"] for one in planted}
+        status = {row["id"]: row["status"] for row in listed if row["id"] in ids}
+        assert status.keys() == ids
+        assert list(drop.iterdir()) == []
+        later = {one["change_order_id"]: one["then"] for one in planted if one["then"]}
+        told = run.invoke(app, ["step", "--url", url, "--finish-orders", "--emit"])
+        assert told.output.startswith(f"{len(later)} planted change orders have their last status\n")
+        signed = [json.loads(path.read_bytes()) for path in drop.glob("*signed_change_order*")]
+        orders = {order["id"]: order["status"] for event in signed for order in event["change_orders"]}
+        assert orders == {order_id: then for order_id, then in later.items() if then == "complete"}
+        assert all(status[order_id] != then for order_id, then in later.items())
+    made = ["crm-tables", "--warehouse", empty_warehouse_url, *company]
+    assert run.invoke(app, made).exit_code == 0
+    with psycopg.connect(empty_warehouse_url.replace("+psycopg", "")) as connection:
+        known = {i for (i,) in connection.execute("select enerflo_change_order_id from crm.change_orders")}
+    assert known
+    assert not known & ids
+
+
 def test_crm_tables_names_the_rows_and_the_plants(empty_warehouse_url: str) -> None:
     options = ["--warehouse", empty_warehouse_url, "--installs", "100", "--per-cause", "1"]
     told = run.invoke(app, ["crm-tables", *options])
@@ -156,6 +189,7 @@ def test_no_plant_gives_tables_that_agree(empty_warehouse_url: str) -> None:
         (["serve", "--script", "504"], "KIND@PATH#N"),
         (["serve", "--installs", "1", "--host", "192.0.2.1", "--port", "1"], "cannot be taken"),
         (["crm-tables", "--installs", "1", "--warehouse", ""], "no warehouse is named"),
+        (["serve", "--installs", "40", "--bad-orders"], "too small for the planted change orders"),
         (["serve", "--webhooks", "nosuchstore://x"], "webhook drop cannot be opened"),
         (["serve", "--webhooks", "http://127.0.0.1:1", "--webhook-secret-header", "x"], "NAME=VALUE"),
     ],

@@ -16,10 +16,12 @@ import sqlalchemy as sa
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.jobs import Credentials, Workplace
+from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.sandbox.crm_tables import make_crm_tables
 from enerflo_sync.sandbox.payloads import events_of
 from enerflo_sync.sandbox.server import SandboxServer
+from enerflo_sync.sandbox.state import ChangeOrderState, InstallState
 from enerflo_sync.sandbox.world import World
 from enerflo_sync.sync.apply import ApplyReport
 from enerflo_sync.sync.plan_reads import read_changes, read_undecided
@@ -69,14 +71,77 @@ class Desk:
 
     def told(self, *events: str) -> None:
         """Drop the payloads of ``events`` that tell of the company's last change, and take them in."""
+        self.dropped(*events)
+        report = self.workplace.ingest()
+        assert report.state == "ok", report.reasons
+
+    def dropped(self, *events: str) -> None:
+        """Drop the payloads of ``events`` that tell of the company's last change."""
         found = events_of(self.world, self.world.changes[-1], random.Random(1))
         bodies = {one.name: one.body for one in found if one.name in events}
         assert bodies.keys() == set(events), [one.name for one in found]
         for number, body in enumerate(bodies.values()):
             name = f"{len(self.world.changes)}-{number}.json"
             (Path(self.environ["WEBHOOK_DROP_URI"]) / name).write_bytes(body)
-        report = self.workplace.ingest()
-        assert report.state == "ok", report.reasons
+
+    def signs(self, **columns: Any) -> ChangeOrderState:
+        """Sign an order that adds three panels to an install, but for ``columns``, and let its webhooks drop.
+
+        The install takes up what the order says, as at Enerflo. Nothing is taken in yet.
+        """
+        state = self.a_site()
+        now = self.world.moment()
+        usual: dict[str, Any] = {
+            "install_number": state.number,
+            "status": "complete",
+            "created": now,
+            "updated": now,
+            "signed": now,
+            "panel": None,
+            "panel_count": (state.panel_count, state.panel_count + 3),
+            "battery": None,
+            "adders_old": (),
+            "adders_new": (),
+        }
+        order = ChangeOrderState(
+            change_order_id=self.world.change_orders.next_id(),
+            creator_id=c.USERS[0].user_id,
+            total_cost_old=30_000,
+            **(usual | columns),
+        )
+        self.world.sign_change_order(order)
+        self.dropped("signed_change_order")
+        return order
+
+    def a_site(self) -> InstallState:
+        """Return the first install in progress with equipment and without a change order."""
+        installs, orders = self.world.installs, self.world.change_orders
+        return next(
+            state
+            for state in map(installs.get, installs.live())
+            if state.status_id == c.IN_PROGRESS
+            and state.has_equipment
+            and not orders.of_install(state.number)
+        )
+
+    def order_in_crm(self, order: ChangeOrderState) -> Any:
+        """Return the CRM's row of a change order, None where it has none."""
+        rows = self.sql(
+            "select * from crm.change_orders where enerflo_change_order_id = :id", id=order.change_order_id
+        )
+        return rows[0] if rows else None
+
+    def kept_out(self, order: ChangeOrderState) -> None:
+        """Assert that a change order is neither planned nor written, and that its install's fields are."""
+        plan = self.plan()
+        key = {"enerflo_change_order_id": order.change_order_id}
+        assert not self.changes(plan, table_name="change_orders", key=key)
+        before = self.order_in_crm(order)
+        self.workplace.apply(plan.plan_hash, approved_by="Pat")
+        assert self.order_in_crm(order) == before
+        state = self.world.installs.get(order.install_number)
+        row = self.crm("installs", enerflo_install_id=state.install_id)
+        assert (row["panel_count"], row["battery_configuration"]) == (state.panel_count, state.battery)
 
     def carried(self) -> ApplyReport:
         """Plan, and apply what is planned."""

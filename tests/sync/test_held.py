@@ -6,9 +6,6 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.changes import ChangeKind
-from enerflo_sync.sandbox.state import ChangeOrderState
 from tests.sync.conftest import Desk
 
 
@@ -22,28 +19,9 @@ def both(desk: Desk) -> Desk:
 
 def signed(desk: Desk, panel_count: int) -> tuple[int, int]:
     """Sign an order for so many panels, have a webhook tell of it, and return its id and its install's."""
-    changes: Any = ()
-    while not changes or changes[-1].kind is not ChangeKind.CHANGE_ORDER_SIGNED:
-        changes = desk.world.step(15, 1, (ChangeKind.CHANGE_ORDER_SIGNED,))
-    state = desk.world.installs.get(desk.world.number_of(changes[-1].install_id))
-    now = desk.world.moment()
-    order = ChangeOrderState(
-        change_order_id=desk.world.change_orders.next_id(),
-        install_number=state.number,
-        creator_id=c.USERS[0].user_id,
-        status="complete",
-        created=now,
-        updated=now,
-        signed=now,
-        panel=None,
-        panel_count=(state.panel_count, panel_count),
-        battery=None,
-        adders_old=(),
-        adders_new=(),
-        total_cost_old=30_000,
-    )
-    desk.world.sign_change_order(order)
-    desk.told("signed_change_order")
+    state = desk.a_site()
+    order = desk.signs(panel_count=(state.panel_count, panel_count))
+    assert desk.workplace.ingest().state == "ok"
     return order.change_order_id, state.install_id
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 
@@ -13,6 +15,8 @@ from enerflo_sync.mirror.fields import INTEGER, Record, identity, integer, momen
 from enerflo_sync.mirror.limits import MOST_MONEY, MOST_PANELS
 from enerflo_sync.mirror.resource import Part, Resource, Row
 from enerflo_sync.warehouse.schema import change_order_adders, change_orders
+
+T = TypeVar("T")
 
 COST_KEYS = ("total_change", "system_cost", "total_cost", "solar_data_total_cost_after_fees")
 
@@ -55,8 +59,24 @@ class ComponentKeys:
     battery: Sequence[str] = ("battery", "batteries", "battery_configuration", "storage")
 
 
-def _component(values: Record, keys: Sequence[str]) -> Record:
-    return next((nested(values, key) for key in keys if values.get(key)), {})
+def _sides(values: Record, keys: Sequence[str], read: Callable[[Record, str], T | None]) -> list[T | None]:
+    """Return what ``read`` finds on both sides of a component; None on both where it is not there."""
+    key = next((key for key in keys if values.get(key)), None)
+    if key is None:
+        return [None, None]
+    with _within("change_values"):
+        component = nested(values, key)
+        with _within(key):
+            return [read(component, side) for side in SIDES]
+
+
+@contextmanager
+def _within(place: str) -> Iterator[None]:
+    """Name a field that cannot be read by its whole path."""
+    try:
+        yield
+    except BadRecordError as error:
+        raise BadRecordError(error.what, field=f"{place}.{error.field}") from error
 
 
 def _described(component: Record, side: str) -> str | None:
@@ -69,34 +89,50 @@ def _described(component: Record, side: str) -> str | None:
     return f"{count} x {name}" if count and name else name or None
 
 
+def _money(record: Record, name: str) -> str | None:
+    return number(record, name, low=-MOST_MONEY, high=MOST_MONEY)
+
+
+def _panels(record: Record, name: str) -> int | None:
+    return integer(record, name, high=MOST_PANELS)
+
+
 def _total_change(record: Record, values: Record) -> str | Decimal | None:
-    stated = number(record, "total_change", low=-MOST_MONEY, high=MOST_MONEY)
+    stated = _money(record, "total_change")
     if stated is not None:
         return stated
-    cost = _component(values, COST_KEYS)
-    old, new = (number(cost, side, low=-MOST_MONEY, high=MOST_MONEY) for side in SIDES)
+    old, new = _sides(values, COST_KEYS, _money)
     return None if old is None or new is None else Decimal(new) - Decimal(old)
 
 
 def _adders(order_id: int, values: Record) -> list[Row]:
     found: dict[tuple[str, str], Row] = {}
-    adders = nested(values, "adders")
-    for side in SIDES:
-        for adder in rows(adders, side):
-            adder_id = text(adder, "id")
-            if adder_id is None:
-                raise BadRecordError("missing_id", field=f"change_values.adders.{side}.id")
-            active = adder.get("active")
-            found[adder_id, side] = (
-                order_id,
-                adder_id,
-                side,
-                text(adder, "name"),
-                number(adder, "cost", low=-MOST_MONEY, high=MOST_MONEY),
-                number(adder, "quantity", low=-INTEGER, high=INTEGER),
-                None if active is None else active not in (False, 0, "0", "false", "", []),
-            )
+    with _within("change_values"):
+        adders = nested(values, "adders")
+        for side in SIDES:
+            with _within("adders"):
+                listed = rows(adders, side)
+            with _within(f"adders.{side}"):
+                for adder in listed:
+                    row = _adder(order_id, side, adder)
+                    found[row[1], side] = row
     return list(found.values())
+
+
+def _adder(order_id: int, side: str, adder: Record) -> Row:
+    adder_id = text(adder, "id")
+    if adder_id is None:
+        raise BadRecordError("missing_id", field="id")
+    active = adder.get("active")
+    return (
+        order_id,
+        adder_id,
+        side,
+        text(adder, "name"),
+        _money(adder, "cost"),
+        number(adder, "quantity", low=-INTEGER, high=INTEGER),
+        None if active is None else active not in (False, 0, "0", "false", "", []),
+    )
 
 
 def _listed(adders: list[Row]) -> str:
@@ -114,17 +150,14 @@ def _listed(adders: list[Row]) -> str:
 
 
 def _own_row(order_id: int, record: Record, values: Record, keys: ComponentKeys, adders: list[Row]) -> Row:
-    panel = _component(values, keys.panel)
-    count = _component(values, keys.panel_count)
-    battery = _component(values, keys.battery)
     return (
         order_id,
         integer(record, "epc_install_id") or integer(record, "install_id"),
         text(record, "status"),
         moment(record, "signed_at"),
-        *(_described(panel, side) for side in SIDES),
-        *(integer(count, side, high=MOST_PANELS) for side in SIDES),
-        *(_described(battery, side) for side in SIDES),
+        *_sides(values, keys.panel, _described),
+        *_sides(values, keys.panel_count, _panels),
+        *_sides(values, keys.battery, _described),
         _total_change(record, values),
         _listed(adders),
         moment(record, "deleted_at"),

@@ -35,6 +35,10 @@ def step(
     delete_planted: Annotated[
         bool, typer.Option("--delete-planted", help="Delete the installs planted to be deleted, no more.")
     ] = False,
+    finish_orders: Annotated[
+        bool,
+        typer.Option("--finish-orders", help="Give planted change orders their last status, no more."),
+    ] = False,
     url: Annotated[
         str | None, typer.Option(envvar="ENERFLO_BASE_URL", help="Address of the running sandbox.")
     ] = None,
@@ -53,6 +57,9 @@ def step(
     if delete_planted:
         answer = _control(base, "delete", {"planted": True, "emit": emit})
         lines = [f"install_deleted install {install_id}" for install_id in answer["deleted"]]
+    elif finish_orders:
+        answer = _control(base, "orders", {"emit": emit})
+        lines = [f"{answer['finished']} planted change orders have their last status"]
     else:
         kinds = [one.value for one in kind] if kind else None
         order = {"minutes": minutes, "events": events, "kinds": kinds, "emit": emit}
@@ -75,6 +82,7 @@ def crm_tables(
     installs: o.Installs = o.DEFAULT_INSTALLS,
     seed: o.Seed = o.DEFAULT_SEED,
     plant: o.Plant = True,
+    bad_orders: o.BadOrders = False,
     per_cause: o.PerCause = DEFAULT_PER_CAUSE,
     replace: Annotated[
         bool, typer.Option("--replace", help="Drop crm tables of the same names that are not the sandbox's.")
@@ -92,6 +100,8 @@ def crm_tables(
     if not warehouse:
         raise ConfigurationError("no warehouse is named.", next_step="Set WAREHOUSE_URL or give --warehouse.")
     world = World(installs, seed, clock=SystemClock(), per_cause=per_cause if plant else 0)
+    if bad_orders:
+        o.plant_orders(world)
     totals = {**world.truth.counts(), "leads": None}
     with o.bars() as bars:
         tasks: dict[str, Any] = {}

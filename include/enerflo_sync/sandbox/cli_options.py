@@ -13,6 +13,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.sandbox.world import World
+
 DEFAULT_INSTALLS = 2_000
 DEFAULT_SEED = 7
 DEFAULT_PORT = 8787
@@ -28,6 +31,13 @@ PerCause = Annotated[int, typer.Option(min=0, help="How many planted differences
 Plant = Annotated[
     bool, typer.Option("--plant/--no-plant", help="Whether the company takes part in planted differences.")
 ]
+BadOrders = Annotated[
+    bool,
+    typer.Option(
+        "--bad-orders/--no-bad-orders",
+        help="Whether change orders are planted: for each check one that fails it, and good ones.",
+    ),
+]
 State = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Directory in which the server leaves its address, for `step`."),
@@ -41,6 +51,21 @@ def bars() -> Iterator[Progress]:
     columns = TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as shown:
         yield shown
+
+
+def plant_orders(world: World) -> int:
+    """Plant the declared change orders, and return how many.
+
+    :raises ConfigurationError: the company is too small for them.
+    """
+    planted = world.plant_orders()
+    if not planted:
+        raise ConfigurationError(
+            f"a company of {world.era.installs} installs is too small for the planted change orders.",
+            where="--bad-orders",
+            next_step="Give --installs 200 or more.",
+        )
+    return planted
 
 
 def print_json(value: object) -> None:

@@ -69,6 +69,7 @@ def serve(
         int | None, typer.Option(min=1, help="Installs a page may hold; a larger one gets 504.")
     ] = None,
     plant: o.Plant = True,
+    bad_orders: o.BadOrders = False,
     per_cause: o.PerCause = o.DEFAULT_PER_CAUSE,
     cached_records: Annotated[
         int, typer.Option(min=0, help="Installs kept rendered, about 5 KB each; others are made on demand.")
@@ -101,6 +102,7 @@ def serve(
     faults = _faults(fault, script, fault_seed, slow_seconds)
     causes = per_cause if plant else 0
     world = World(installs, seed, clock=SystemClock(), per_cause=causes, cached_records=cached_records)
+    orders = o.plant_orders(world) if bad_orders else 0
     api = SandboxApi(
         world,
         keys=tuple(key or (DEFAULT_KEY,)),
@@ -116,7 +118,8 @@ def serve(
         api.webhooks.watch()
     if warm:
         _warm(world)
-    about = {"installs": installs, "seed": seed, "per_cause": world.plants.per_cause}
+    planted = {"per_cause": world.plants.per_cause, "planted_orders": orders}
+    about = {"installs": installs, "seed": seed, **planted}
     _serve(api, (host, port), live_every, about, state, as_json)
 
 

@@ -14,6 +14,7 @@ from enerflo_sync.sandbox.bad_records import HOPELESS, BadKind, spoil
 from enerflo_sync.sandbox.books import ChangeOrderBook, CustomerBook, InstallBook, NoteBook
 from enerflo_sync.sandbox.changes import Change, ChangeKind, Origin
 from enerflo_sync.sandbox.draw import aware, moment_of
+from enerflo_sync.sandbox.order_plants import PlantedOrder
 from enerflo_sync.sandbox.plants import NO_PLANTS, Plant, PlantPlan, choose_plants
 from enerflo_sync.sandbox.seeded import Era
 from enerflo_sync.sandbox.state import AppointmentState, CustomerState, InstallState, NoteState
@@ -66,6 +67,8 @@ class Company:
         # Each is called with every change at the moment it happens, under the lock.
         self.listeners: list[Callable[[Change], None]] = []
         self.received: list[Received] = []
+        # By id, once World.plant_orders has put them there.
+        self.planted_orders: dict[int, PlantedOrder] = {}
         self.truth = Truth(self)
         self._rendered: dict[int, bytes] = {}
         self.cached_records = cached_records

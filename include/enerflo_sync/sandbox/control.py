@@ -37,6 +37,12 @@ class DeleteOrder(msgspec.Struct):
     emit: bool = False
 
 
+class FinishOrder(msgspec.Struct):
+    """Body of POST /_sandbox/orders: give planted change orders the status that shows their fault."""
+
+    emit: bool = False
+
+
 class DeliverOrder(msgspec.Struct):
     """Body of POST /_sandbox/webhooks: send what is due now, or all that is pending."""
 
@@ -69,6 +75,7 @@ class Control:
             ("POST", "bad"): self._bad,
             ("GET", "received"): self._received,
             ("GET", "changes"): self._changes,
+            ("GET", "orders"): self._orders,
             ("GET", "truth"): self._truth,
             ("GET", "usage"): self._usage,
             ("GET", "webhooks"): self._webhooks,
@@ -77,6 +84,7 @@ class Control:
         self._sending_routes: dict[tuple[str, str], Callable[[bytes], object]] = {
             ("POST", "step"): self._step,
             ("POST", "delete"): self._delete,
+            ("POST", "orders"): self._finish_orders,
             ("POST", "webhooks"): self._deliver,
         }
 
@@ -161,6 +169,17 @@ class Control:
             for install_id in ids:
                 world.delete_install(install_id)
         return {"deleted": ids, **told}
+
+    def _finish_orders(self, body: bytes) -> object:
+        order = msgspec.json.decode(body, type=FinishOrder)
+        told: dict[str, object] = {}
+        with self._telling(order.emit, told):
+            finished = self._api.world.finish_orders()
+        return {"finished": finished, **told}
+
+    def _orders(self, body: bytes) -> object:
+        planted = self._api.world.planted_orders.values()
+        return {"orders": [{**asdict(one), "fails": sorted(one.fails)} for one in planted]}
 
     def _faults(self, body: bytes) -> object:
         order = msgspec.json.decode(body, type=FaultsOrder)

@@ -83,9 +83,14 @@ class Life:
         for _ in range(_TRIES):
             (number,) = books.page(self._random.randrange(len(books)), 1)
             state = books.get(number)
-            if number not in self._spared and number not in self._world.bad and fits(state):
+            if self._is_free(number) and fits(state):
                 return state
         return None
+
+    def _is_free(self, number: int) -> bool:
+        world = self._world
+        planted = number in self._spared or number in world.bad
+        return not planted and not world.planted_orders.keys() & world.change_orders.of_install(number)
 
     def _new_install(self) -> None:
         self._world.create_install()

@@ -263,7 +263,7 @@ def change_order_record(order: ChangeOrderState, install_id: int) -> Record:
     # An empty PHP array becomes [] where a filled one is an object (REFERENCE.md §6.4).
     values["adders"] = {"old": _adders(order.adders_old), "new": _adders(order.adders_new)}
     values["total_cost"] = {"old": order.total_cost_old, "new": order.total_cost_old + order.total_change}
-    return {
+    record: Record = {
         "id": order.change_order_id,
         "epc_install_id": install_id,
         "epc_company_id": c.EPC_COMPANY_ID,
@@ -284,6 +284,9 @@ def change_order_record(order: ChangeOrderState, install_id: int) -> Record:
         "updated_at": naive(order.updated),
         "deleted_at": None,
     }
+    if order.spoil is not None:
+        order.spoil(record)
+    return record
 
 
 def _adders(adders: tuple[Adder, ...]) -> Record | list[object]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from enerflo_sync.sandbox.catalogue import MILESTONES
 
@@ -142,7 +144,10 @@ class Adder:
 
 @dataclass(slots=True)
 class ChangeOrderState:
-    """One change order; a pair is (old, new) and None where the order does not touch it; cost is cents."""
+    """One change order; a pair is (old, new) and None where the order does not touch it; cost is cents.
+
+    :param spoil: changes the record as it is shown, in place, to what the fields above cannot say.
+    """
 
     change_order_id: int
     install_number: int
@@ -157,6 +162,7 @@ class ChangeOrderState:
     adders_old: tuple[Adder, ...]
     adders_new: tuple[Adder, ...]
     total_cost_old: int
+    spoil: Callable[[dict[str, Any]], object] | None = None
 
     @property
     def total_change(self) -> int:

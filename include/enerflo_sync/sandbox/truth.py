@@ -115,7 +115,7 @@ class StatusRow(NamedTuple):
 
 
 class Truth:
-    """Every record of the company as rows; installs whose record is planted bad are left out.
+    """Every record of the company as rows, without planted orders and installs whose record is planted bad.
 
     Rows come in ascending order of their key. They read the world as they go: do not change it meanwhile.
     """
@@ -242,7 +242,7 @@ class Truth:
     def _orders(self) -> Iterator[ChangeOrderState]:
         for change_order_id in reversed(self._world.change_orders.ids()):
             order = self._world.change_orders.get(change_order_id)
-            if order is not None:
+            if order is not None and change_order_id not in self._world.planted_orders:
                 yield order
 
     def _order_row(self, order: ChangeOrderState) -> ChangeOrderRow:

@@ -12,6 +12,8 @@ from enerflo_sync.sandbox.changes import Change, ChangeKind, Origin
 from enerflo_sync.sandbox.company import DEFAULT_START, Company, Received, UnknownRecordError
 from enerflo_sync.sandbox.draw import moment_of
 from enerflo_sync.sandbox.life import Life
+from enerflo_sync.sandbox.order_plants import finish_orders, plant_orders
+from enerflo_sync.sandbox.order_site import SIGNED
 from enerflo_sync.sandbox.seeded import deal_uuid
 from enerflo_sync.sandbox.state import ChangeOrderState, Deal, InstallState, NoteState
 
@@ -160,6 +162,33 @@ class World(Company):
                 state.cost_cents += order.total_change * 100
             self._touch(state)
             self._log(ChangeKind.CHANGE_ORDER_SIGNED, state, change_order_id=order.change_order_id)
+
+    def plant_orders(self) -> int:
+        """Give installs of the history the declared good and bad change orders, and return how many orders.
+
+        A company too small for them (fewer than about 80 installs, and 25 more for each ``per_cause``) gets
+        none. ``truth.change_orders`` leaves them out, and the company's life leaves their installs alone.
+        """
+        with self.lock:
+            for order, state in plant_orders(self):
+                self.planted_orders[order.change_order_id] = order
+                self._rendered.pop(state.number, None)
+                self._log_order(order.change_order_id, state)
+            return len(self.planted_orders)
+
+    def finish_orders(self) -> int:
+        """Give the planted orders whose fault lies in their history the next status; return how many."""
+        with self.lock:
+            finished = finish_orders(self)
+            for order, state in finished:
+                self._log_order(order.change_order_id, state)
+            return len(finished)
+
+    def _log_order(self, change_order_id: int, state: InstallState) -> None:
+        """Log an order that is called signed; of any other Enerflo sends no event."""
+        order = self.change_orders.get(change_order_id)
+        if order is not None and order.status == SIGNED:
+            self._log(ChangeKind.CHANGE_ORDER_SIGNED, state, change_order_id=change_order_id)
 
     def set_unlisted_status(self, install_id: int) -> None:
         """Give an install a status that the status endpoint does not list."""

@@ -18,6 +18,7 @@ from rich.status import Status
 
 from enerflo_sync.cli.demo.airflow import AirflowApi, connection, environment
 from enerflo_sync.cli.demo.both_ways import SYNC, BothWays, plan_page
+from enerflo_sync.cli.demo.orders import CHANGE_ORDERS, ORDERS_PAGE, Orders
 from enerflo_sync.cli.demo.processes import Background, require_free, run
 from enerflo_sync.cli.output import console, errors
 from enerflo_sync.clock import SystemClock
@@ -90,6 +91,7 @@ class Demo:
         self.life_goes_on()
         planted = self.second_poll()
         self.webhooks_arrive()
+        self.orders_are_checked()
         self.both_ways()
         return planted
 
@@ -105,16 +107,21 @@ class Demo:
             self.engine = warehouse_engine(self.warehouse_url)
             migrate(self.engine)
         with _step(f"a solar company with {self.installs:,} installs at Enerflo, and its CRM tables"):
-            self.sandbox_url = self._start_sandbox()
             world = World(self.installs, self.seed, clock=SystemClock(), per_cause=DEFAULT_PER_CAUSE)
+            self.orders = Orders(world)
+            self.sandbox_url = self._start_sandbox()
             self.made = make_crm_tables(world, self.warehouse_url)
-        console.print(f"  {len(self.made.planted)} differences are planted between the two.")
+        console.print(
+            f"  {len(self.made.planted)} differences are planted between the two,"
+            f" and {self.orders.bad} change orders that fail a check."
+        )
 
     def _start_sandbox(self) -> str:
         state = self.home / "sandbox"
         command = [_binary("enerflo-sync"), "sandbox", "serve", "--port", "0", "--key", KEY]
         command += ["--installs", str(self.installs), "--seed", str(self.seed), "--state", str(state)]
         command += ["--webhooks", str(self.drop), "--webhook-format", "mixed", "--duplicates", "0.3"]
+        command += self.orders.serve_options
         self._background("the sandbox", command, os.environ)
         address = state / "sandbox.json"
         deadline = time.monotonic() + 120
@@ -148,7 +155,7 @@ class Demo:
             airflow = self._background("airflow", [_binary("airflow"), "standalone"], environ)
             self.api = AirflowApi(f"http://127.0.0.1:{self.port}", airflow.check)
             self.api.wait_until_healthy()
-            self.api.wait_for_dags(POLL, WEBHOOKS, RECONCILE, SYNC)
+            self.api.wait_for_dags(POLL, WEBHOOKS, RECONCILE, CHANGE_ORDERS, SYNC)
             self.way_back = BothWays(self.api, self.engine, configuration)
 
     def first_poll(self) -> None:
@@ -156,6 +163,7 @@ class Demo:
         with _step("DAG enerflo_poll: Enerflo → mirror"):
             self.api.unpause(WEBHOOKS)
             self.api.unpause(RECONCILE)
+            self.api.unpause(CHANGE_ORDERS)
             self.api.unpause(POLL)
             run = self.api.wait_for_next_run(POLL, set())
         counts = self.api.xcom(POLL, run["dag_run_id"], "read_enerflo")
@@ -163,8 +171,9 @@ class Demo:
             f"  read {counts['read']:,}, applied {counts['applied']:,},"
             f" put aside {counts['quarantined']:,}, in {counts['requests']:,} requests"
         )
-        with _step("DAG enerflo_reconcile, started by the change of the mirror"):
+        with _step(f"DAGs enerflo_reconcile and {CHANGE_ORDERS}, started by the change of the mirror"):
             self.api.wait_for_next_run(RECONCILE, set())
+            self.api.wait_for_next_run(CHANGE_ORDERS, set())
         self.polled_at = time.monotonic()
 
     def life_goes_on(self) -> None:
@@ -193,6 +202,7 @@ class Demo:
         with _step(
             f"{CHANGES} changes in the company, told by webhooks; DAG enerflo_webhooks wakes by itself"
         ):
+            self.orders.go_on(self.sandbox_url)
             order = {"minutes": 1, "events": CHANGES, "emit": True}
             answer = requests.post(f"{self.sandbox_url}/_sandbox/step", json=order, timeout=30)
             answer.raise_for_status()
@@ -205,6 +215,13 @@ class Demo:
         )
         with _step("the report follows: DAG enerflo_reconcile, started by the change of the mirror"):
             self.report_after_webhooks = self._wait_for_row(_REPORT_AFTER)["reconciliation_id"]
+
+    def orders_are_checked(self) -> None:
+        """Check the change orders once more, and say how many are held back from the CRM."""
+        with _step(f"DAG {CHANGE_ORDERS}: each new order checked, bad ones held, all counted again"):
+            found = self.orders.check(self.api)
+        page = f"{self.api.url}{FRAME}{ORDERS_PAGE}"
+        console.print(f"  {found['held']:,} of {found['orders']:,} are held back from the CRM: {page}")
 
     def both_ways(self) -> None:
         """Plan in report mode, switch writing on, let people work, approve the plan, and see it settle."""
@@ -288,6 +305,7 @@ def run_demo(*, port: int, installs: int, seed: int, once: bool) -> None:
         console.print(
             f"The plan that was applied:    http://127.0.0.1:{port}{FRAME}{plan_page(demo.plan_hash)}"
         )
+        console.print(f"The change orders:            http://127.0.0.1:{port}{FRAME}{ORDERS_PAGE}")
         console.print(f"The warehouse:                {demo.warehouse_url}")
         _explain(demo)
         if not once:

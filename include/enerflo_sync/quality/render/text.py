@@ -9,6 +9,7 @@ from enerflo_sync.quality.suite import Severity
 from enerflo_sync.reconcile.render.wording import count_of, visible
 
 _SHOWN = 20
+_LONGEST_VALUE = 200
 _STATES = {
     "held": "held back from the CRM",
     "shown": "shown only",
@@ -46,7 +47,10 @@ def value_words(value: object) -> str:
         return "nothing"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return visible(str(value))
+    text = visible(str(value))
+    if len(text) > _LONGEST_VALUE:
+        return f"{text[:_LONGEST_VALUE]}… ({len(text):,} characters)"
+    return text
 
 
 def _lines(report: QualityReport) -> Iterator[str]:
