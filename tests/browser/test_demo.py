@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from playwright.sync_api import Page, sync_playwright
 
 from enerflo_sync.cli.demo.both_ways import ASK, SYNC, plan_page
+from enerflo_sync.cli.demo.orders import CHANGE_ORDERS, ORDERS_PAGE
 from enerflo_sync.cli.demo.processes import free_port
 from enerflo_sync.cli.demo.story import CHANGES, FRAME, POLL, RECONCILE, WEBHOOKS, Demo, report_page
 from enerflo_sync.reconcile.store import load_report
@@ -72,7 +73,7 @@ def page(told: Told) -> Iterator[Page]:
 
 
 def test_every_run_is_green(told: Told) -> None:
-    for dag_id, at_least in ((POLL, 2), (RECONCILE, 2), (WEBHOOKS, 1)):
+    for dag_id, at_least in ((POLL, 2), (RECONCILE, 2), (WEBHOOKS, 1), (CHANGE_ORDERS, 2)):
         ended = [run for run in told.demo.api.runs(dag_id) if run["state"] not in ("queued", "running")]
         assert len(ended) >= at_least
         assert {run["state"] for run in ended} == {"success"}
@@ -168,8 +169,22 @@ def test_the_list_of_reports_is_in_the_menu(told: Told, page: Page) -> None:
     assert any(told.reconciliation_id in link for link in links)
 
 
+def quiet(told: Told) -> None:
+    """Return when nothing is under way that could plan the change by itself, under the settings of before."""
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        runs = [
+            run for dag_id in (POLL, RECONCILE, CHANGE_ORDERS, SYNC) for run in told.demo.api.runs(dag_id)
+        ]
+        if all(run["state"] in ("success", "failed") for run in runs):
+            return
+        time.sleep(1)
+    pytest.fail("the DAGs do not come to rest")
+
+
 def ask(told: Told, panel_count: int) -> tuple[str, int]:
     """Let a plan of one change wait for a person, and return its run and the install that it is about."""
+    quiet(told)
     with told.demo.engine.begin() as warehouse:
         install_id: int = warehouse.execute(
             sa.text(
@@ -224,6 +239,41 @@ def test_the_demo_went_both_ways(told: Told) -> None:
     assert note is not None
     assert left.keys() & {"sent"} == set()
     assert None not in decided
+
+
+def test_exactly_the_bad_change_orders_are_held_and_kept_out_of_the_crm(told: Told) -> None:
+    planted = told.demo.orders.planted
+    with told.demo.engine.connect() as warehouse:
+        failing = warehouse.execute(
+            sa.text(
+                "select f.change_order_id, f.failing, q.state is not null as held,"
+                "  c.enerflo_change_order_id is not null as in_crm"
+                " from sync.change_order_facts f"
+                " left join sync.quarantine q on q.item_id = f.item_id and q.state = 'open'"
+                " left join crm.change_orders c on c.enerflo_change_order_id = f.change_order_id"
+            )
+        ).all()
+    found = {row.change_order_id: frozenset(row.failing) for row in failing if row.failing}
+    assert found == {order_id: order.fails for order_id, order in planted.items() if order.fails}
+    held = {row.change_order_id for row in failing if row.held}
+    assert len(held) > 20
+    # What happens to a voided install is no news for the CRM, and neither is what is ordered for it.
+    voided = {i for i, order in planted.items() if order.name == "an install that was voided afterwards"}
+    assert {row.change_order_id for row in failing if not row.in_crm} == held | voided
+
+
+def test_the_page_of_the_change_orders_says_how_many_are_held(told: Told, page: Page) -> None:
+    with told.demo.engine.connect() as warehouse:
+        held = warehouse.scalar(
+            sa.text("select count(*) from sync.quarantine where kind = 'change_order' and state = 'open'")
+        )
+    page.goto(told.origin + FRAME + ORDERS_PAGE)
+    frame = page.frame_locator("iframe").first
+    frame.get_by_role("heading", level=1).wait_for()
+    text = frame.locator("body").inner_text()
+    assert f"{held} of " in text
+    assert "held back from the CRM" in text
+    page.screenshot(path=os.environ.get("ENERFLO_ORDERS_PICTURE") or None, full_page=True)
 
 
 def test_a_plan_is_shown_inside_the_airflow_ui(told: Told, page: Page) -> None:
