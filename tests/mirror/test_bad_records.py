@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.mirror.change_orders import change_orders_resource
+from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake, Observation
@@ -254,6 +254,19 @@ def test_adders_come_as_object_or_as_list(warehouse: sa.Engine, adders: bytes) -
     take(warehouse, change_orders_resource(), record)
     rows = column(warehouse, "select concat_ws(' ', adder_id, side, cost) from enerflo.change_order_adders")
     assert [str(row).rstrip("0") for row in rows] == ["986 new 300.1"]
+
+
+def test_components_that_nobody_reads_are_kept_and_reported(warehouse: sa.Engine) -> None:
+    record = (
+        b'{"id": 1, "epc_install_id": 5, "change_values": {"inverter": {"old": "IQ7", "new": "IQ8"},'
+        b' "finance": {"new": 1}, "roof": [], "module_count": {"old": 9, "new": 11}, "total_cost": {"new": 5}}}'
+    )
+    tally = take(warehouse, change_orders_resource(ComponentKeys(ignored=("finance",))), record)
+    assert tally.reasons["notice"] == {"unknown_field: change_orders.change_values.inverter": 1}
+    kept = column(warehouse, "select unknown_components from enerflo.change_orders")
+    assert kept == [{"inverter": {"old": "IQ7", "new": "IQ8"}}]
+    take(warehouse, change_orders_resource(), b'{"id": 1, "epc_install_id": 5, "change_values": {}}')
+    assert column(warehouse, "select unknown_components from enerflo.change_orders") == [None]
 
 
 def test_a_quarantined_poll_of_one_resource_leaves_the_others_ok(company: Company) -> None:

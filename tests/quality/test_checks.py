@@ -94,6 +94,7 @@ BAD: dict[str, Any] = {
     "adder_cost_not_too_high": lambda orders: with_adder(orders, cost=60_000),
     "total_change_range": lambda orders: plain(orders, total_change=200_000),
     "total_is_sum_of_adders": lambda orders: (with_adder(orders), orders.order(10, total_change=5_000)),
+    "components_known": lambda orders: plain(orders, unknown_components='{"inverter": {"new": "IQ8"}}'),
     "no_contradiction": two_orders,
     "voided_without_effect": void_that_took_effect,
 }

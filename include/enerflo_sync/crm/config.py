@@ -227,6 +227,7 @@ class ChangeOrderKeys(Options):
         ["battery", "batteries", "battery_configuration", "storage"],
         description="Battery configuration.",
     )
+    ignored: list[str] = Field([], description="Keys that are known, and of which nothing is taken.")
 
 
 class ApprovalOptions(Options):

@@ -36,7 +36,7 @@ PARTS = (
         (
             *("change_order_id", "install_id", "status", "signed_at", "panel_type_old"),
             *("panel_type_new", "panel_count_old", "panel_count_new", "battery_old", "battery_new"),
-            *("total_change", "adders", "deleted_at"),
+            *("total_change", "adders", "unknown_components", "deleted_at"),
         ),
     ),
     Part(
@@ -52,11 +52,19 @@ class ComponentKeys:
     """Under which keys of ``change_values`` a component may stand; the first that is there counts.
 
     The vendor documents none but ``adders`` (REFERENCE §14), so they come from the configuration.
+
+    :param ignored: keys that are known, and of which nothing is taken.
     """
 
     panel: Sequence[str] = ("panel", "panel_type", "panels", "module")
     panel_count: Sequence[str] = ("panel_count", "panelCount", "module_count")
     battery: Sequence[str] = ("battery", "batteries", "battery_configuration", "storage")
+    ignored: Sequence[str] = ()
+
+    def unknown(self, values: Record) -> Record:
+        """Return the components of ``change_values`` that say something and that nobody reads."""
+        known = {*self.panel, *self.panel_count, *self.battery, *self.ignored, *COST_KEYS, "adders"}
+        return {key: value for key, value in values.items() if value and key not in known}
 
 
 def _sides(values: Record, keys: Sequence[str], read: Callable[[Record, str], T | None]) -> list[T | None]:
@@ -160,6 +168,7 @@ def _own_row(order_id: int, record: Record, values: Record, keys: ComponentKeys,
         *_sides(values, keys.battery, _described),
         _total_change(record, values),
         _listed(adders),
+        msgspec.json.encode(unknown).decode() if (unknown := keys.unknown(values)) else None,
         moment(record, "deleted_at"),
     )
 
@@ -179,4 +188,7 @@ def change_orders_resource(keys: ComponentKeys = ComponentKeys()) -> Resource:
         parts=PARTS,
         read=read,
         known_fields=FIELDS,
+        unknown_within=lambda record: [
+            f"change_values.{name}" for name in keys.unknown(nested(record, "change_values"))
+        ],
     )

@@ -273,7 +273,8 @@ class Intake:
         """Report what was kept and is not as it usually is."""
         if len(data) < len(stable) and b"\\u0000" in stable:
             batch.tally.because("notice", "nul_removed")
-        for name in sorted(record.keys() - self.resource.known_fields):
+        unknown = [*(record.keys() - self.resource.known_fields), *self.resource.unknown_within(record)]
+        for name in sorted(unknown):
             batch.tally.because("notice", f"unknown_field: {self.resource.name}.{name[:64]}")
 
     def _reject(self, batch: Batch, stable: bytes, error: BadRecordError, record_id: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,7 @@ class Resource:
     :param read: turns a record into rows, one list per part, None for a part that the record does not tell;
         raises :class:`BadRecordError`.
     :param known_fields: top-level fields that were seen before; others are kept and reported.
+    :param unknown_within: gives the paths of further unknown fields, below the top level.
     :param read_usual: gives what ``read`` would, from the bytes of a record in its usual form, or None.
     :param dependents: rows of other resources that cannot outlive the record.
     :param keeps_versions: whether every distinct content goes to ``install_versions``.
@@ -49,6 +50,7 @@ class Resource:
     parts: tuple[Part, ...]
     read: Callable[[Record], Sequence[Sequence[Row] | None]]
     known_fields: frozenset[str]
+    unknown_within: Callable[[Record], Iterable[str]] = lambda _: ()
     read_usual: Callable[[bytes], Sequence[Sequence[Row]] | None] | None = None
     dependents: tuple[Part, ...] = ()
     keeps_versions: bool = False

@@ -69,6 +69,7 @@ COLUMNS: Mapping[str, FactColumn] = {
     "total_change": FactColumn(_N, "What it adds to the contract."),
     "adders_change": FactColumn(_N, "New adders less old ones, cost times quantity."),
     "total_gap": FactColumn(_N, "How far the total change is from that."),
+    "components_unknown": FactColumn(_T, "Keys of what it changes that nobody reads."),
     "contradicts": FactColumn(
         _N, "An order in force that sets the same thing, from the same value, otherwise."
     ),

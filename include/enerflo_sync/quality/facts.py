@@ -116,7 +116,7 @@ _ORDERS = Template("""
 create temporary table orders on commit drop as
 select o.change_order_id, o.install_id, lower(btrim(o.status)) as status, $kind as status_kind, o.signed_at,
   o.observed_at, o.panel_type_old, o.panel_type_new, o.panel_count_old, o.panel_count_new, o.battery_old,
-  o.battery_new, o.total_change, count(*) over (partition by o.install_id) as siblings
+  o.battery_new, o.total_change, o.unknown_components, count(*) over (partition by o.install_id) as siblings
 from pg_temp.to_check t
 join enerflo.change_orders o on o.account = %(account)s and o.change_order_id = t.change_order_id
 """)
@@ -185,6 +185,9 @@ select o.change_order_id, o.install_id, o.status, o.status_kind, o.signed_at,
   case when x.counts then a.highest_cost end as adder_highest_cost,
   case when x.counts then o.total_change end as total_change, a.change as adders_change,
   case when x.counts then abs(o.total_change - a.change) end as total_gap,
+  case when x.counts then (
+    select string_agg(k, ', ' order by k) from jsonb_object_keys(o.unknown_components) k
+  ) end as components_unknown,
   case when x.in_force then coalesce($contradictions) end as contradicts,
   case when o.status_kind = 'voided' and i.install_id is not null then coalesce(
     ($folded_new_type = $folded_type_now and $folded_old_type <> $folded_type_now)

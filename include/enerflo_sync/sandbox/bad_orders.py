@@ -52,6 +52,10 @@ def _without_cost(record: dict[str, Any]) -> None:
         adder["cost"] = None
 
 
+def _another_inverter(record: dict[str, Any]) -> None:
+    record["change_values"]["inverter"] = {"old": "IQ7", "new": "IQ8"}
+
+
 def _more_in_total(amount: float) -> Callable[[dict[str, Any]], None]:
     def spoil(record: dict[str, Any]) -> None:
         record["change_values"]["total_cost"]["new"] += amount
@@ -143,6 +147,7 @@ BAD: dict[str, OrderPlant] = {
     "adder_cost_not_too_high": OrderPlant(lambda site: site.adders(_fee(60_000))),
     "total_change_range": OrderPlant(lambda site: site.adders(_fee(40_000, 5))),
     "total_is_sum_of_adders": OrderPlant(lambda site: site.adders(_fee(), spoil=_more_in_total(5_000))),
+    "components_known": OrderPlant(lambda site: site.order(spoil=_another_inverter)),
     # The second one was made from a state that the first one had ended.
     "no_contradiction": OrderPlant(_contradiction, also=("panel_count_old_agrees",)),
     "voided_without_effect": OrderPlant(

@@ -176,6 +176,8 @@ change_orders = _mirror_table(
         Column("total_change", Numeric),
         # The new side's adders as the CRM has them: [{name, cost, quantity}].
         Column("adders", JSONB),
+        # Components of change_values that nobody reads, as they came.
+        Column("unknown_components", JSONB),
     ],
 )
 Index("change_orders_install", change_orders.c.account, change_orders.c.install_id)
@@ -556,6 +558,7 @@ change_order_facts = _sync_table(
     *_text("adders_unknown", "adders_without_cost"),
     *(Column(f"adder_{what}", Numeric) for what in ("lowest_quantity", "lowest_cost", "highest_cost")),
     *(Column(name, Numeric) for name in ("total_change", "adders_change", "total_gap")),
+    Column("components_unknown", Text),
     Column("contradicts", BigInteger),
     Column("voided_took_effect", Boolean),
     # Of all facts and the suite: equal means "do not check again".
