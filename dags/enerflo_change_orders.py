@@ -1,15 +1,18 @@
-"""Checks change orders, and holds those back from the CRM that fail.
+"""Checks change orders, holds those back from the CRM that fail, and judges the life-cycle of installs.
 
 The checks are declared in `include/config/change_orders.yaml`: each has a sentence, a limit, a severity and
 a reason, and a data team changes them without code. An order is checked once, and again when it or what it is
 checked against changes (its install, its adders, its other orders, the products that are known).
 
 Two steps. *Judge and hold* finds every order that fails, by SQL, and puts those that fail a check of severity
-hold into `sync.quarantine`: no plan takes them up, while the other fields of their installs go on. *Validate*
-has Great Expectations count the same rows on its own; it fails when the two disagree.
+hold into `sync.quarantine`: no plan takes them up, while the other fields of their installs go on. It judges
+the life-cycle of installs as well, as `include/config/life_cycle.yaml` declares it: milestones out of order,
+skipped, opened again or overdue are findings, which hold nothing back. *Validate* has Great Expectations
+count the same orders on its own; it fails when the two disagree.
 
-**The result:** the button *Change orders* of the task, and `sync.quality_results`, `sync.quality_runs`. The
-run's note counts the orders that are held. The same on the command line: `enerflo-sync quality`.
+**The result:** the button *Change orders* of the task, and `sync.quality_results`, `sync.quality_runs`,
+`sync.life_cycle_findings`. The run's note counts the orders that are held and the findings. The same on the
+command line: `enerflo-sync quality`.
 
 **An order is held?** Correct it in Enerflo, change the limit, or let it through as it is:
 `enerflo-sync quarantine release ITEM --reason TEXT --by NAME`. The ledger knows who did.
@@ -33,8 +36,8 @@ PARAMS = {
     "full": Param(
         False,
         type="boolean",
-        title="Look at every order",
-        description="Otherwise only at those that changed, or whose install did; the result is the same.",
+        title="Look at everything",
+        description="Otherwise only at orders and installs that changed, or are due; the result is the same.",
     ),
 }
 
@@ -59,7 +62,8 @@ def change_orders_dag(account: str) -> Any:
         judge = HoldChangeOrdersOperator(
             task_id="judge_and_hold",
             task_display_name="Judge, and hold what fails",
-            doc_md="Finds every change order that fails a check, and holds it back from the CRM.",
+            doc_md="Finds every change order that fails a check, and holds it back from the CRM; judges the"
+            " life-cycle of installs.",
             account=account,
             full="{{ params.full }}",
         )

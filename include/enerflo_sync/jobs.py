@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import requests
 import sqlalchemy as sa
 
@@ -47,10 +48,12 @@ from enerflo_sync.notify.message import Message
 from enerflo_sync.notify.run import NotifyReport, Send, new_messages, notify
 from enerflo_sync.notify.store import StoredMessage, stored
 from enerflo_sync.quality.gate import ORDER_ID, release
+from enerflo_sync.quality.life_cycle.graph import LIFE_CYCLE_FILE, LifeCycle, load_life_cycle
+from enerflo_sync.quality.life_cycle.store import read_life_cycle
 from enerflo_sync.quality.report import QualityReport
 from enerflo_sync.quality.run import check_change_orders
 from enerflo_sync.quality.store import SHOWN, read_report
-from enerflo_sync.quality.suite import Suite, find_suite, load_suite
+from enerflo_sync.quality.suite import SUITE_FILE, Suite, load_suite
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
@@ -416,12 +419,25 @@ class Workplace:
 
         :raises ConfigurationError: the file cannot be read, or holds mistakes.
         """
-        return load_suite(find_suite(self.config_path, os.environ), os.environ)
+        return load_suite(SUITE_FILE.find(self.config_path, os.environ), os.environ)
+
+    @cached_property
+    def life_cycle(self) -> LifeCycle:
+        """Return the declared life-cycle of installs.
+
+        :raises ConfigurationError: the file cannot be read, or holds mistakes.
+        """
+        return load_life_cycle(LIFE_CYCLE_FILE.find(self.config_path, os.environ), os.environ)
 
     def quality(
-        self, *, full: bool = False, with_expectations: bool = True, run_id: str | None = None
+        self,
+        *,
+        full: bool = False,
+        with_expectations: bool = True,
+        with_life_cycle: bool = True,
+        run_id: str | None = None,
     ) -> QualityReport:
-        """Check change orders (:func:`enerflo_sync.quality.run.check_change_orders`)."""
+        """Check change orders and life-cycles (:func:`enerflo_sync.quality.run.check_change_orders`)."""
         require_migrated(self.engine)
         return check_change_orders(
             self.engine,
@@ -430,23 +446,26 @@ class Workplace:
             self.account,
             clock=self.clock,
             rng=self.rng,
+            life_cycle=self.life_cycle if with_life_cycle else None,
             with_expectations=with_expectations,
             full=full,
             run_id=run_id,
         )
 
     def quality_report(self, *, most: int = SHOWN) -> QualityReport:
-        """Return how the change orders stand, as they were checked last; checks nothing.
+        """Return how change orders and life-cycles stand, as they were checked last; checks nothing.
 
-        :param most: how many failing orders are told.
+        :param most: how many failing orders and how many findings are told.
         """
         require_migrated(self.engine)
         with warehouse_errors("quality"), self.engine.connect() as connection:
-            return read_report(connection, self.suite, self.account, most=most)
+            report = read_report(connection, self.suite, self.account, most=most)
+            histories = read_life_cycle(connection, self.life_cycle, self.account, None, most=most)
+            return msgspec.structs.replace(report, life_cycle=histories)
 
     def _judge_change_orders(self) -> None:
         if TableName.CHANGE_ORDERS in self.config.tables_for(self.account):
-            self.quality(with_expectations=False)
+            self.quality(with_expectations=False, with_life_cycle=False)
 
     def release(self, items: Sequence[str], *, reason: str, by: str) -> int:
         """Let change orders through that a check holds (:func:`enerflo_sync.quality.gate.release`).

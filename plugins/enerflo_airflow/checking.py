@@ -1,4 +1,4 @@
-"""The operators of the change-order checks: judge and hold, validate, and the result."""
+"""The operators of the checks: judge change orders and life-cycles, validate, and the result."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class HoldChangeOrdersOperator(BaseOperator):
-    """Judges the change orders that are new or changed, and holds back those that fail.
+    """Judges the change orders that are new or changed, holds back those that fail, and judges life-cycles.
 
     :param account: name of the account in sync.yaml.
-    :param full: derive the facts of all orders again.
+    :param full: look at all orders and installs again.
     :return: counts.
     """
 
@@ -42,8 +42,11 @@ class HoldChangeOrdersOperator(BaseOperator):
                 with_expectations=False,
                 run_id=f"{engine_run_id(context)}/{self.task_id}",
             )
+        found = counts(report)
         self.log.info("change_orders_judged checked=%s held=%s", report.checked, report.held)
-        return counts(report)
+        if "life_cycle" in found:
+            self.log.info("life_cycle_judged %s", found["life_cycle"])
+        return found
 
 
 class ValidateChangeOrdersOperator(BaseOperator):
@@ -69,18 +72,21 @@ class ValidateChangeOrdersOperator(BaseOperator):
 
         judged = context["ti"].xcom_pull(task_ids="judge_and_hold") or {}
         with noted_failure(context), closing(workplace(str(self.account))) as place:
-            report = place.quality(run_id=f"{engine_run_id(context)}/{self.task_id}")
+            run_id = f"{engine_run_id(context)}/{self.task_id}"
+            report = place.quality(with_life_cycle=False, run_id=run_id)
         found = counts(report)
         found["checked"] += int(judged.get("checked") or 0)
-        note = quality_note(report, found["checked"])
+        if "life_cycle" in judged:
+            found["life_cycle"] = judged["life_cycle"]
+        note = quality_note(report, found["checked"], found.get("life_cycle"))
         self.log.info("change_orders_validated %s", note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         return found
 
 
 def counts(report: QualityReport) -> dict[str, Any]:
-    """Return what a task hands on: counts, and no word of an order."""
-    return {
+    """Return what a task hands on: counts, and no word of an order or an install."""
+    found: dict[str, Any] = {
         "account": report.account,
         "checked": report.checked or 0,
         "orders": report.orders,
@@ -89,3 +95,7 @@ def counts(report: QualityReport) -> dict[str, Any]:
         "warned": report.warned,
         "not_validated": report.not_validated,
     }
+    if report.life_cycle:
+        names = ("looked_at", "new", "gone", "installs", "not_covered", "total")
+        found["life_cycle"] = {name: getattr(report.life_cycle, name) for name in names}
+    return found

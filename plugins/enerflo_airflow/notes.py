@@ -129,11 +129,13 @@ def apply_note(report: ApplyReport) -> str:
     return "\n".join(lines)
 
 
-def quality_note(report: QualityReport, checked: int) -> str:
-    """Return how many change orders were checked, and how many are held."""
+def quality_note(report: QualityReport, checked: int, life_cycle: Mapping[str, int] | None = None) -> str:
+    """Return how many change orders were checked, how many are held, and what the life-cycle found."""
     parts = [f"{report.held:,} of {report.orders:,} change orders held", f"{checked:,} checked now"]
     parts += [f"{report.warned:,} warned"] if report.warned else []
     parts += [f"{report.released:,} let through"] if report.released else []
+    if life_cycle:
+        parts.append(f"{life_cycle['total']:,} life-cycle findings, {life_cycle['new']:,} new")
     return " · ".join(parts)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from enerflo_sync.sandbox import catalogue as c
@@ -46,6 +48,11 @@ def test_a_held_order_is_told_and_let_through(migrated: Run, world: World) -> No
     migrated("poll")
     told = migrated("quality")
     assert (told.code, told.out.splitlines()[0].startswith("None of ")) == (0, True), told.out
+    assert "Life-cycle of installs: " in told.out
+    assert "site_survey" in told.out
+    histories = migrated("quality", "--json").json["life_cycle"]
+    assert (histories["looked_at"], histories["file"]) == (0, "life_cycle.yaml")
+    assert histories["installs"] > 0
     order_id = sign_for(world, 900)
     migrated("poll")
     held = migrated("quality")
@@ -72,6 +79,33 @@ def test_a_held_order_is_told_and_let_through(migrated: Run, world: World) -> No
     after = migrated("quality")
     assert after.code == 0
     assert "let through by Pat: a school" in after.out
+
+
+def test_findings_of_the_life_cycle_are_shown_and_no_reason_to_wait(migrated: Run, world: World) -> None:
+    migrated("poll")
+    migrated("quality")
+    state = world.installs.get(3)
+    world.set_milestone(state.install_id, c.MILESTONES[1].milestone_id, {"completed": None})
+    migrated("poll")
+    told = migrated("quality")
+    assert told.code == 0
+    assert f"install {state.install_id}, permitting (Permitting)\n  warn step_reopened: " in told.out
+
+
+def test_a_mistake_in_the_life_cycle_is_said(
+    migrated: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "life_cycle.yaml"
+    path.write_text("version: 1\nsteps:\n  a: {titles: [A], after: [b]}\n  bb: {titles: [B]}\nchecks: {}\n")
+    monkeypatch.setenv("ENERFLO_LIFE_CYCLE", str(path))
+    told = migrated("quality")
+    assert told.code == 2
+    assert "at least one entry" in told.err
+    path.write_text(path.read_text().replace("{}", "{step_overdue: {sentence: x, reason: y}}"))
+    told = migrated("quality")
+    assert told.code == 2
+    assert f"{path}:3" in told.err.replace("\n  ", "")
+    assert "did you mean bb?" in told.err
 
 
 def test_a_mistake_in_the_suite_is_said(migrated: Run, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

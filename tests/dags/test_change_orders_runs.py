@@ -39,6 +39,9 @@ def test_good_orders_pass_and_exactly_the_bad_one_is_held(connected: Setting) ->
     assert (found["held"], found["not_validated"]) == (0, 0)
     assert found["checked"] == found["orders"] > 0
     assert str(first.note).startswith(f"0 of {found['orders']} change orders held")
+    histories = found["life_cycle"]
+    assert histories["looked_at"] >= histories["installs"] > 0
+    assert f"{histories['total']:,} life-cycle findings, {histories['new']:,} new" in str(first.note)
     order_id = spoil(connected)
     second = run("enerflo_change_orders")
     found = result(second, "validate")

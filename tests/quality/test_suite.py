@@ -8,7 +8,7 @@ import pytest
 
 from enerflo_sync.crm.problems import InvalidConfigurationError
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.quality.suite import SUITE_VARIABLE, find_suite, json_schema, load_suite
+from enerflo_sync.quality.suite import SUITE_FILE, json_schema, load_suite
 from tests.quality.conftest import SUITE
 
 MISTAKES = [
@@ -59,11 +59,11 @@ def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
 
 
 def test_the_suite_is_found_beside_the_configuration(tmp_path: Path) -> None:
-    assert find_suite(tmp_path / "sync.yaml", {}) == SUITE
+    assert SUITE_FILE.find(tmp_path / "sync.yaml", {}) == SUITE
     own = tmp_path / "change_orders.yaml"
     own.write_text(SUITE.read_text())
-    assert find_suite(tmp_path / "sync.yaml", {}) == own
-    assert find_suite(tmp_path / "sync.yaml", {SUITE_VARIABLE: "/else"}) == Path("/else")
+    assert SUITE_FILE.find(tmp_path / "sync.yaml", {}) == own
+    assert SUITE_FILE.find(tmp_path / "sync.yaml", {SUITE_FILE.variable: "/else"}) == Path("/else")
     with pytest.raises(ConfigurationError, match="the suite cannot be read"):
         load_suite(tmp_path / "none.yaml", {})
 

@@ -1,4 +1,4 @@
-"""``enerflo-sync quality``: check change orders, and show which are held and why."""
+"""``enerflo-sync quality``: check change orders and life-cycles, and show what is held or found, and why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from enerflo_sync.quality.render.text import quality_text
 def command(
     account: Account = "default",
     full: Annotated[
-        bool, typer.Option("--full", help="Derive the facts of all orders again, not only of changed ones.")
+        bool, typer.Option("--full", help="Look at all orders and installs again, not only at changed ones.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -25,6 +25,9 @@ def command(
     An order that fails a check of severity hold does not reach the CRM until it is corrected, a limit in that
     file is changed, or a person lets it through: enerflo-sync quarantine release. Each order is checked once,
     and again when it or what it is checked against changes. Exit code 1 when an order is held.
+
+    The milestones of installs are judged beside them, by include/config/life_cycle.yaml: impossible and
+    overdue histories are findings, which are shown and hold nothing back.
     """
     report = open_workplace(account, os.environ).quality(full=full)
     if as_json:

@@ -269,8 +269,9 @@ def make_facts(
         return 0
     connection.exec_driver_sql("analyze pg_temp.to_check")
     make_before(connection, account)
+    folded = {"folded_name": folded_sql("name"), "folded_type": folded_sql("panel_type")}
     for statement, table in (
-        (_PRODUCTS.substitute(folded_name=_folded("name"), folded_type=_folded("panel_type")), "products"),
+        (_PRODUCTS.substitute(folded), "products"),
         (_ADDERS, "known_adders"),
         (_ADDERS_OF, "adders_of"),
         (_ORDERS.substitute(kind=_kind(suite)), "orders"),
@@ -286,14 +287,14 @@ def make_facts(
 def facts_statement() -> str:
     """Return the statement that fills ``facts`` from the tables made before it."""
     folded = {
-        "folded_new_type": _folded("o.panel_type_new"),
-        "folded_old_type": _folded("o.panel_type_old"),
-        "folded_type_was": _folded("panel_type_was.value"),
-        "folded_type_now": _folded("i.panel_type"),
-        "folded_new_battery": _folded("o.battery_new"),
-        "folded_old_battery": _folded("o.battery_old"),
-        "folded_battery_was": _folded("battery_was.value"),
-        "folded_battery_now": _folded("i.battery_configuration"),
+        "folded_new_type": folded_sql("o.panel_type_new"),
+        "folded_old_type": folded_sql("o.panel_type_old"),
+        "folded_type_was": folded_sql("panel_type_was.value"),
+        "folded_type_now": folded_sql("i.panel_type"),
+        "folded_new_battery": folded_sql("o.battery_new"),
+        "folded_old_battery": folded_sql("o.battery_old"),
+        "folded_battery_was": folded_sql("battery_was.value"),
+        "folded_battery_now": folded_sql("i.battery_configuration"),
     }
     return _FACTS.substitute(
         folded,
@@ -312,7 +313,7 @@ def facts_statement() -> str:
 
 def _contradiction(name: str) -> str:
     def said(side: str) -> str:
-        return side if name == "panel_count" else _folded(side)
+        return side if name == "panel_count" else folded_sql(side)
 
     old, new = said(f"o.{name}_old"), said(f"o.{name}_new")
     was, became = said(f"{name}_prev.old"), said(f"{name}_prev.new")
@@ -324,10 +325,10 @@ def _contradiction(name: str) -> str:
 def _other(one: str, two: str) -> str:
     if one.endswith("count"):
         return f"{one} <> {two}"
-    return f"{_folded(one)} <> {_folded(two)}"
+    return f"{folded_sql(one)} <> {folded_sql(two)}"
 
 
-def _folded(text: str) -> str:
+def folded_sql(text: str) -> str:
     """Return a text as it is compared: without case, and with one blank between words."""
     return f"lower(regexp_replace(btrim({text}), '\\s+', ' ', 'g'))"
 

@@ -1,4 +1,4 @@
-"""The checks of change orders as one job: derive the facts, judge them, hold what fails, validate, report."""
+"""The checks as one job: judge change orders, hold what fails, validate, judge the life-cycle, report."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
@@ -15,8 +16,11 @@ from enerflo_sync.mirror.run import new_run_id
 from enerflo_sync.quality.facts import make_facts
 from enerflo_sync.quality.gate import held_count, hold, settle
 from enerflo_sync.quality.judge import judge
+from enerflo_sync.quality.life_cycle.graph import LifeCycle
+from enerflo_sync.quality.life_cycle.run import judge_life_cycle
+from enerflo_sync.quality.life_cycle.store import read_life_cycle
 from enerflo_sync.quality.report import QualityReport
-from enerflo_sync.quality.store import keep_run, newest_suite, read_report
+from enerflo_sync.quality.store import SHOWN, keep_run, newest_suite, read_report
 from enerflo_sync.quality.suite import Suite
 from enerflo_sync.quality.validate import not_validated, validate
 from enerflo_sync.reconcile.conditions import cause_parameters
@@ -35,6 +39,7 @@ def check_change_orders(
     *,
     clock: Clock,
     rng: random.Random,
+    life_cycle: LifeCycle | None = None,
     with_expectations: bool = True,
     full: bool = False,
     run_id: str | None = None,
@@ -44,9 +49,11 @@ def check_change_orders(
     Safe to kill anywhere and to repeat. Reads the warehouse only. Orders are held, and let go on, in the same
     transaction in which they are judged.
 
+    :param life_cycle: judge the histories of installs by it as well; None leaves them out.
     :param with_expectations: have Great Expectations count what was not counted yet; it is imported only
         where there is something. Without, the orders wait for the next run that does.
-    :param full: derive the facts of all orders again; only those whose facts differ are checked again.
+    :param full: derive the facts of all orders again; only those whose facts differ are checked again. The
+        histories of all installs are judged again.
     :raises ConfigurationError: Great Expectations is wanted and not installed.
     :raises ContractDriftError: Great Expectations counts otherwise than the judgement.
     """
@@ -59,6 +66,13 @@ def check_change_orders(
     ):
         with connection.begin():
             checked = _judge(connection, config, suite, account, run_id, started, full)
+        histories = None
+        if life_cycle is not None:
+            with connection.begin():
+                judged = judge_life_cycle(
+                    connection, config, life_cycle, account, clock=clock, run_id=run_id, full=full
+                )
+                histories = read_life_cycle(connection, life_cycle, account, judged, most=SHOWN)
         expectations, validated = None, None
         if with_expectations:
             with connection.begin():
@@ -78,7 +92,8 @@ def check_change_orders(
                     validated=validated if expectations is not None else None,
                     expectations=expectations,
                 )
-            return read_report(connection, suite, account, run_id=run_id, checked=checked)
+            report = read_report(connection, suite, account, run_id=run_id, checked=checked)
+        return msgspec.structs.replace(report, life_cycle=histories)
 
 
 def _judge(

@@ -13,21 +13,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr
 
-from enerflo_sync.crm.load import shape_problems
 from enerflo_sync.crm.mapping import Options
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, listed, nearest
-from enerflo_sync.crm.source import Source, read_source
-from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.crm.source import Source
 from enerflo_sync.quality.columns import COLUMNS, ColumnKind
+from enerflo_sync.quality.declared import Declared
 
-SUITE_VARIABLE = "ENERFLO_CHANGE_ORDERS"
-SUITE_NAME = "change_orders.yaml"
-# Beside sync.yaml where it lies there, else the one that comes with this version.
-_SHIPPED = Path(__file__).resolve().parents[2] / "config" / SUITE_NAME
+SUITE_FILE = Declared("suite", "change_orders.yaml", "ENERFLO_CHANGE_ORDERS")
 _CHECK_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_NOTHING_LAZY = re.compile(r"(?!)")
 # Raised when a release derives a fact otherwise, so that its first run checks everything again.
 FACTS_VERSION = 1
 
@@ -115,7 +110,7 @@ class Suite(Options):
     adders: list[str | int] = Field([], description="Adder ids that are known before any order has them.")
     checks: dict[str, CheckOptions] = Field(description="The checks, by id.", min_length=1)
 
-    _file: Path = PrivateAttr(Path(SUITE_NAME))
+    _file: Path = PrivateAttr(Path(SUITE_FILE.name))
 
     @property
     def file(self) -> Path:
@@ -143,36 +138,13 @@ class Suite(Options):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def find_suite(config_path: Path, environ: Mapping[str, str]) -> Path:
-    """Return the suite's path: ``ENERFLO_CHANGE_ORDERS``, else beside sync.yaml, else the shipped one."""
-    if named := environ.get(SUITE_VARIABLE):
-        return Path(named)
-    beside = config_path.parent / SUITE_NAME
-    return beside if beside.exists() else _SHIPPED
-
-
 def load_suite(path: Path, environ: Mapping[str, str]) -> Suite:
     """Return the suite in ``path``.
 
     :raises ConfigurationError: it cannot be read or holds mistakes; an :class:`InvalidConfigurationError`
         then lists all of them with file, line, found, expected and the nearest valid name.
     """
-    try:
-        source = read_source(path, environ, _NOTHING_LAZY)
-    except InvalidConfigurationError:
-        raise
-    except ConfigurationError as error:
-        next_step = f"Check the path in {SUITE_VARIABLE}, or lay {SUITE_NAME} beside sync.yaml."
-        raise ConfigurationError(
-            error.what.replace("configuration", "suite"), where=error.where, next_step=next_step
-        ) from error
-    problems = list(source.problems)
-    try:
-        suite = Suite.model_validate(source.data)
-    except ValidationError as error:
-        known = {(problem.line, problem.place) for problem in problems}
-        problems += [p for p in shape_problems(source, error, (), Suite) if (p.line, p.place) not in known]
-        raise InvalidConfigurationError(path, problems) from None
+    suite, source, problems = SUITE_FILE.read(path, environ, Suite)
     for name, check in suite.checks.items():
         problems += _check_problems(source, name, check)
     problems += _status_problems(source, suite.statuses)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from string import Template
 from typing import Any
@@ -46,10 +46,24 @@ def _among_items(keys: str, table: str, columns: Sequence[str]) -> str:
 
 def voided(alias: str, prefix: str = "install_status") -> str:
     """Return the condition that an install is voided: ``alias`` has ``<prefix>_id`` and ``<prefix>_name``."""
+    return status_among("voided", alias, prefix)
+
+
+def status_among(kind: str, alias: str, prefix: str) -> str:
+    """Return the condition that a status is one of a kind; takes :func:`kind_parameters`."""
     return (
-        f"coalesce({alias}.{prefix}_id = any(%(voided_ids)s::bigint[])"
-        f" or lower(btrim({alias}.{prefix}_name)) = any(%(voided_names)s::text[]), false)"
+        f"coalesce({alias}.{prefix}_id = any(%({kind}_ids)s::bigint[])"
+        f" or lower(btrim({alias}.{prefix}_name)) = any(%({kind}_names)s::text[]), false)"
     )
+
+
+def kind_parameters(kind: str, statuses: Iterable[str | int]) -> dict[str, Any]:
+    """Return the statuses of a kind, given by name or id, as the parameters that a condition takes."""
+    given = list(statuses)
+    return {
+        f"{kind}_ids": [status for status in given if isinstance(status, int)],
+        f"{kind}_names": [status.strip().lower() for status in given if isinstance(status, str)],
+    }
 
 
 # An install carries its own status; what belongs to one takes the status from there.
@@ -72,8 +86,7 @@ def young(alias: str) -> str:
 def cause_parameters(statuses: StatusNames, now: datetime, in_flight_minutes: int) -> dict[str, Any]:
     """Return the parameters that the conditions of this module take, but for ``account``."""
     return {
-        "voided_ids": [status for status in statuses.voided if isinstance(status, int)],
-        "voided_names": [status.strip().lower() for status in statuses.voided if isinstance(status, str)],
+        **kind_parameters("voided", statuses.voided),
         "now": now,
         "delay": timedelta(minutes=in_flight_minutes),
     }

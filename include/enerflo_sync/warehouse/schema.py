@@ -646,3 +646,79 @@ told = _sync_table(
     _time("told_at", nullable=False),
     PrimaryKeyConstraint("account", "event", "key"),
 )
+
+# What the life-cycle knows of each install with milestones, so that a run looks only at what moved.
+life_cycle_installs = _sync_table(
+    "life_cycle_installs",
+    _required("install_id", BigInteger),
+    # Of its status and milestones: equal means "do not judge again before next_due_at".
+    _required("digest", BigInteger),
+    # judged, voided, or not_covered: it has no milestone that life_cycle.yaml names.
+    _required("state"),
+    # The steps that are under way, and when the next of them is overdue.
+    Column("steps", ARRAY(Text), nullable=False, server_default="{}"),
+    _time("next_due_at"),
+    # Milestones that were ever seen completed, by definition, and when they first were.
+    Column("completed_ids", ARRAY(BigInteger), nullable=False, server_default="{}"),
+    Column("completed_ats", ARRAY(DateTime(timezone=True)), nullable=False, server_default="{}"),
+    # Milestones that life_cycle.yaml does not name.
+    Column("unknown_ids", ARRAY(BigInteger), nullable=False, server_default="{}"),
+    PrimaryKeyConstraint("account", "install_id"),
+    CheckConstraint("state in ('judged', 'voided', 'not_covered')", name="life_cycle_installs_state"),
+    Index("life_cycle_installs_due", "account", "next_due_at", postgresql_where="next_due_at is not null"),
+)
+
+# Impossible and overdue histories of installs, with those that are settled.
+life_cycle_findings = _sync_table(
+    "life_cycle_findings",
+    Column("finding_id", BigInteger, Identity(always=True), nullable=False),
+    _required("install_id", BigInteger),
+    # The step's name in life_cycle.yaml, and the milestone that means it there.
+    _required("step"),
+    _required("milestone_id", BigInteger),
+    _required("check_id"),
+    _required("severity"),
+    Column("expected", JSONB(none_as_null=True)),
+    Column("found", JSONB(none_as_null=True)),
+    _required("reason"),
+    # When a run found it first, looked at it last, and found it gone.
+    _time("since", nullable=False),
+    _time("checked_at", nullable=False),
+    _time("resolved_at"),
+    # The run that found it.
+    _required("run_id"),
+    PrimaryKeyConstraint("account", "finding_id"),
+    Index(
+        "life_cycle_findings_open",
+        *("account", "install_id", "step", "check_id"),
+        unique=True,
+        postgresql_where="resolved_at is null",
+    ),
+    Index("life_cycle_findings_newest", "account", "finding_id", postgresql_where="resolved_at is null"),
+    Index(
+        "life_cycle_findings_resolved",
+        *("account", "resolved_at", "finding_id"),
+        postgresql_where="resolved_at is not null",
+    ),
+)
+
+# One row for each run that judged an install: how the account stood after it.
+life_cycle_runs = _sync_table(
+    "life_cycle_runs",
+    _required("run_id"),
+    _time("started_at", nullable=False),
+    _time("finished_at", nullable=False),
+    # Of life_cycle.yaml and of what voided and completed mean: another one has every install judged again.
+    _required("config_hash"),
+    # Installs judged in this run, findings that are new, and those that are gone.
+    *(Column(name, BigInteger, nullable=False) for name in ("looked_at", "found", "resolved")),
+    # Installs with a milestone that life_cycle.yaml names, and those without one.
+    *(Column(name, BigInteger, nullable=False) for name in ("installs", "not_covered")),
+    # By check: open findings and installs that have one; by step: installs under way in it, and overdue.
+    Column("checks", JSONB, nullable=False, server_default="{}"),
+    Column("steps", JSONB, nullable=False, server_default="{}"),
+    # Milestones that it does not name, those of most installs first: [{title, installs}].
+    Column("unknown", JSONB, nullable=False, server_default="[]"),
+    PrimaryKeyConstraint("account", "run_id"),
+    Index("life_cycle_runs_time", "account", "started_at"),
+)

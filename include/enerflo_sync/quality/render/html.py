@@ -1,7 +1,8 @@
-"""The page of the checks: what is held and why, every check with its rate, and the rates over time."""
+"""The page of the checks: what is held and why, each check with its rate, life-cycles, rates over time."""
 
 from __future__ import annotations
 
+from enerflo_sync.quality.render import life_cycle
 from enerflo_sync.quality.render.text import state_words, value_words, verdict
 from enerflo_sync.quality.report import QualityReport
 from enerflo_sync.reconcile.render.html import PageLinks, render_page
@@ -24,4 +25,11 @@ def render_quality(report: QualityReport, links: PageLinks | None = None) -> str
         tone=tone,
         state=state_words,
         value=value_words,
+        listed=_LISTED,
+        picture=life_cycle.picture,
+        box_width=life_cycle.BOX_WIDTH,
+        box_height=life_cycle.BOX_HEIGHT,
+        life_verdict=life_cycle.verdict,
+        not_covered=life_cycle.not_covered,
+        step_words=life_cycle.step_words,
     )

@@ -1,9 +1,10 @@
-"""The result of the checks for a terminal: the verdict, the held orders, then every check in figures."""
+"""The result of the checks for a terminal: verdict, held orders, every check in figures, life-cycles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from enerflo_sync.quality.render.life_cycle import life_cycle_lines
 from enerflo_sync.quality.report import FailedOrder, QualityReport
 from enerflo_sync.quality.suite import Severity
 from enerflo_sync.reconcile.render.wording import count_of, visible
@@ -74,6 +75,9 @@ def _lines(report: QualityReport) -> Iterator[str]:
     if report.orders:
         yield ""
         yield from _table(report)
+    if report.life_cycle:
+        yield ""
+        yield from life_cycle_lines(report.life_cycle)
 
 
 def _table(report: QualityReport) -> Iterator[str]:
