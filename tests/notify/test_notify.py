@@ -196,6 +196,30 @@ def test_an_order_that_was_corrected_and_fails_again_is_told_again(people: Peopl
         assert len(people.tell()) == told
 
 
+def finding(people: People, install: int, check: str = "step_overdue") -> None:
+    people.sql(
+        "insert into sync.life_cycle_findings (account, install_id, step, milestone_id, check_id, severity,"
+        " expected, found, reason, since, checked_at, run_id) values ('default', :install, 'permit', 1, :check,"
+        " 'warn', '\"14 days\"', '\"20 days\"', 'It takes too long.', :now, :now, 'r')",
+        install=install,
+        check=check,
+        now=people.now,
+    )
+
+
+def test_findings_of_the_life_cycle_are_told_by_cause_and_each_once(people: People) -> None:
+    for install in (1, 2):
+        finding(people, install)
+    finding(people, 1, "step_skipped")
+    (message,) = people.tell()
+    assert message.subject == "Enerflo default: 3 steps of installs are overdue or out of order"
+    assert "It takes too long. (step_overdue): 2\n- install 1, step permit, found 20 days" in message.text
+    finding(people, 3)
+    people.sql("update sync.life_cycle_findings set resolved_at = now() where install_id = 1")
+    assert subjects(people) == ["Enerflo default: 1 step of an install is overdue or out of order (2 in all)"]
+    assert people.tell() == []
+
+
 def test_unexplained_differences_are_told_over_the_budget_and_again_when_they_doubled(people: People) -> None:
     reconciliation(people, panel_count=3, status=1)
     (message,) = people.tell()

@@ -37,6 +37,7 @@ class NotifyEvent(StrEnum):
     PROJECT_RESUBMITTED = "project_resubmitted"
     CHANGE_ORDER_SIGNED = "change_order_signed"
     CHANGE_ORDER_HELD = "change_order_held"
+    LIFE_CYCLE = "life_cycle"
     UNEXPLAINED_DIFFERENCES = "unexplained_differences"
     PLAN_WAITING = "plan_waiting"
     QUARANTINE_GROWING = "quarantine_growing"
@@ -68,6 +69,9 @@ EVENTS: Mapping[NotifyEvent, EventInfo] = {
     NotifyEvent.CHANGE_ORDER_SIGNED: EventInfo(Level.INFO, "A change order was signed.", True),
     NotifyEvent.CHANGE_ORDER_HELD: EventInfo(
         Level.WARNING, "A change order fails a check and is held back from the CRM."
+    ),
+    NotifyEvent.LIFE_CYCLE: EventInfo(
+        Level.WARNING, "The history of an install does not fit its life-cycle, or a step is overdue."
     ),
     NotifyEvent.UNEXPLAINED_DIFFERENCES: EventInfo(
         Level.ERROR,

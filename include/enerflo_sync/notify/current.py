@@ -86,6 +86,17 @@ cross join lateral (
 where f.account = :account and f.failing <> '{}'
 """
 
+_LIFE_CYCLE = """
+select f.reason || ' (' || f.check_id || ')' as cause, f.finding_id::text as key, 1 as size, f.since as at,
+  jsonb_build_array(
+    jsonb_build_array('install', f.install_id, null),
+    jsonb_build_array('step', f.step, null),
+    jsonb_build_array('found', f.found, null),
+    jsonb_build_array('expected', f.expected, null)) as line
+from sync.life_cycle_findings f
+where f.account = :account and f.resolved_at is null
+"""
+
 _UNEXPLAINED = """
 select '' as cause, d.table_name || coalesce('.' || d.field, '') as key, count(*) as size,
   max(r.started_at) as at,
@@ -155,6 +166,7 @@ _QUERIES: Mapping[NotifyEvent, str] = {
     ),
     NotifyEvent.CHANGE_ORDER_SIGNED: _SIGNED,
     NotifyEvent.CHANGE_ORDER_HELD: _HELD,
+    NotifyEvent.LIFE_CYCLE: _LIFE_CYCLE,
     NotifyEvent.UNEXPLAINED_DIFFERENCES: _UNEXPLAINED,
     NotifyEvent.PLAN_WAITING: _PLANS,
     NotifyEvent.QUARANTINE_GROWING: _QUARANTINE,

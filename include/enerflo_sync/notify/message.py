@@ -62,6 +62,11 @@ _WORDS: dict[NotifyEvent, tuple[str, str, MessagePage]] = {
     ),
     NotifyEvent.CHANGE_ORDER_SIGNED: ("1 change order was signed", "{} change orders were signed", _QUALITY),
     NotifyEvent.CHANGE_ORDER_HELD: ("1 change order is held", "{} change orders are held", _QUALITY),
+    NotifyEvent.LIFE_CYCLE: (
+        "1 step of an install is overdue or out of order",
+        "{} steps of installs are overdue or out of order",
+        _QUALITY,
+    ),
     NotifyEvent.UNEXPLAINED_DIFFERENCES: (
         "more unexplained differences than allowed, in 1 field",
         "more unexplained differences than allowed, in {} fields",
