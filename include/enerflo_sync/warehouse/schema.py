@@ -311,6 +311,9 @@ request_budgets = _sync_table(
     _time("reset_at"),
     _time("blocked_until"),
     _time("updated_at"),
+    # When live work last sent or waited for a request, and until when one waits at least.
+    _time("live_at"),
+    _time("live_waits_until"),
     PrimaryKeyConstraint("account", "key_fingerprint"),
 )
 
@@ -319,7 +322,10 @@ request_slots = _sync_table(
     _required("key_fingerprint"),
     _required("slot", Integer),
     _time("used_at", nullable=False),
+    # Who used it last: live work, or a backfill.
+    Column("lane", Text, nullable=False, server_default="live"),
     PrimaryKeyConstraint("account", "key_fingerprint", "slot"),
+    CheckConstraint("lane in ('live', 'backfill')", name="request_slots_lane"),
 )
 
 webhook_events = _sync_table(
