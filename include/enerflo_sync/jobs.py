@@ -18,10 +18,12 @@ import msgspec
 import requests
 import sqlalchemy as sa
 
+from enerflo_sync.backfill.context import BackfillOptions, Context, PlannedTable
+from enerflo_sync.backfill.run import Backfills
 from enerflo_sync.clock import Clock, SystemClock
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.crm.mapping import Mode, TableName
+from enerflo_sync.crm.mapping import Mode, Side, SourceOfTruth, TableName
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop, open_drop
@@ -70,6 +72,7 @@ from enerflo_sync.sync.what_if import WhatIf, what_if
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
 from enerflo_sync.warehouse.migrate import require_migrated
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
+from enerflo_sync.warehouse.request_lanes import Lane
 from enerflo_sync.warehouse.runs import RunReport
 
 DEFAULT_CONFIG = Path("include/config/sync.yaml")
@@ -135,8 +138,12 @@ class Workplace:
 
         :raises ConfigurationError: the address or the key is missing or cannot be used.
         """
+        return self._client(Lane.LIVE)
+
+    def _client(self, lane: Lane) -> EnerfloClient:
         api_key = self.credentials.api_key()
-        budget = WarehouseRequestBudget(self.engine, self.account, key_fingerprint(api_key), self.clock)
+        fingerprint = key_fingerprint(api_key)
+        budget = WarehouseRequestBudget(self.engine, self.account, fingerprint, self.clock, lane=lane)
         return EnerfloClient(
             self.session,
             self.credentials.base_url(),
@@ -190,6 +197,36 @@ class Workplace:
             options=options,
             run_id=run_id,
             progress=progress,
+        )
+
+    def backfills(self, *, progress: Progress | None = None, workers: int = 1) -> Backfills:
+        """Return the account's backfills (:mod:`enerflo_sync.backfill.run`), which yield to all other work.
+
+        :param workers: chunks that are read at once.
+        """
+        require_migrated(self.engine)
+        settings = self.config.poll
+        options = BackfillOptions(
+            mapping_hash=mapping_hash(self.config, self.account),
+            per_page=settings.per_page,
+            min_per_page=settings.min_per_page,
+            notes_lookback=timedelta(minutes=settings.lookback_minutes),
+            shrink_guard=settings.shrink_guard_percent / 100,
+            component_keys=ComponentKeys(**self.config.change_orders.model_dump()),
+            workers=workers,
+            planned=planned_tables(self.config, self.account),
+        )
+        return Backfills(
+            Context(
+                self._client(Lane.BACKFILL),
+                self.engine,
+                self.account,
+                self.clock,
+                self.rng,
+                self.calls,
+                options,
+                progress or (lambda *_: None),
+            )
         )
 
     @cached_property
@@ -538,6 +575,27 @@ class Workplace:
         require_migrated(self.engine)
         with warehouse_errors("witnesses"), self.engine.connect() as connection:
             return witness_report(connection, self.account, self.clock.now(), days=days)
+
+
+def mapping_hash(config: SyncConfig, account: str) -> str:
+    """Return the sha-256 of all by which records of an account are read and compared."""
+    keys = config.change_orders.model_dump_json()
+    return hashlib.sha256(f"{config.hash(account)}|{keys}".encode()).hexdigest()
+
+
+def planned_tables(config: SyncConfig, account: str) -> dict[str, PlannedTable]:
+    """Return, by mirror table, which of its columns a plan may write to the CRM."""
+    return {
+        str(name): PlannedTable(
+            frozenset(
+                field.enerflo
+                for field in table.fields.values()
+                if field.source_of_truth is not SourceOfTruth.CRM
+            ),
+            Side.CRM in table.create_in,
+        )
+        for name, table in config.tables_for(account).items()
+    }
 
 
 def key_fingerprint(api_key: str) -> str:

@@ -15,7 +15,10 @@ from tests.dags.test_runs import everything_kept_in_airflow, result, run, states
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("metadata")]
 
-NEVER_ASKED = "changes: 500\n  percent: 10\n  nulling: true\n  deletions: true\n  new_mapping: true"
+NEVER_ASKED = (
+    "changes: 500\n  percent: 10\n  backfill_changes: 100\n  nulling: true\n  deletions: true"
+    "\n  new_mapping: true"
+)
 UNASKED = "changes: 100000\n  percent: 100\n  nulling: false\n  deletions: false\n  new_mapping: false"
 
 

@@ -67,6 +67,17 @@ def test_every_row_is_delivered_once_while_nothing_changes(
     assert walk.expected_total == walk.rows == count
 
 
+@pytest.mark.parametrize(("start", "first"), [(0, 25), (9, 25), (10, 15), (24, 5), (25, 5), (30, None)])
+def test_a_walk_that_passes_over_rows_begins_with_the_page_of_the_next_one(
+    client: EnerfloClient, server: ScriptedServer, start: int, first: int | None
+) -> None:
+    server.handler = LivingList(newest_first(25))
+    walk = PageWalk(client, PATH, TOTALS, per_page=10, start=start)
+    ids = ids_of(walk)
+    assert ids == ([] if first is None else list(range(first, 0, -1)))
+    assert walk.complete
+
+
 def test_it_stops_on_the_total_without_an_extra_request(
     client: EnerfloClient, server: ScriptedServer
 ) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from enerflo_sync.cli import (
     apply,
+    backfill,
     doctor,
     explain,
     ingest,
@@ -52,6 +53,7 @@ app.command("apply")(apply.command)
 app.command("explain")(explain.command)
 app.command("undo")(undo.command)
 app.command("what-if")(what_if.command)
+app.command("backfill")(backfill.command)
 app.command("quality")(quality.command)
 app.command("notify")(notify.command)
 app.command("witnesses")(witnesses.command)

@@ -16,10 +16,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
+from rich.text import Text
 
 from enerflo_sync.errors import EnerfloSyncError
 
@@ -60,18 +64,31 @@ def print_error(error: EnerfloSyncError) -> None:
     errors.print(f"[red]enerflo-sync:[/] {escape(str(error))}".replace("\n", "\n  "))
 
 
+class _RateColumn(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate of late, nothing while it is not known."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
+
+
 @contextmanager
-def progress_bars() -> Iterator[Tick]:
+def progress_bars(*, rates: bool = False) -> Iterator[Tick]:
     """Yield a function that shows how far each part has come; nothing is shown without a terminal.
 
     The function takes the part's name, how many are done, and how many there are (None: not known).
+
+    :param rates: show the rate and the time that is left, too.
     """
+    more = (_RateColumn(), TimeRemainingColumn()) if rates else ()
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description:<14}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        *more,
     )
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
         tasks: dict[str, Any] = {}

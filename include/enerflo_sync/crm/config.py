@@ -235,6 +235,9 @@ class ApprovalOptions(Options):
 
     changes: int = Field(500, ge=0, description="Plans of more changes than this.")
     percent: float = Field(10, ge=0, le=100, description="Plans that change more of a table; 100: none.")
+    backfill_changes: int = Field(
+        100, ge=0, description="Plans with more changes than this that come from a backfill."
+    )
     nulling: bool = Field(True, description="Plans that take a value away.")
     deletions: bool = Field(True, description="Plans that delete a row.")
     new_mapping: bool = Field(True, description="The first plan of a mapping that changed.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.envelopes import Listing
 from enerflo_sync.enerflo.ids import integer_id
 from enerflo_sync.enerflo.objects import object_body, row_list
 from enerflo_sync.enerflo.pages import Envelope, PageWalk
@@ -22,12 +23,20 @@ ENVELOPE = Envelope(
 )
 
 
-def walk_change_orders(client: EnerfloClient, *, per_page: int = 500, floor: int = 25) -> PageWalk:
+def walk_change_orders(
+    client: EnerfloClient, *, per_page: int = 500, floor: int = 25, start: int = 0
+) -> PageWalk:
     """Return the walk over all change orders the key sees.
 
+    :param start: change orders to pass over.
     :raises NotFoundError: while walking: the endpoint is undocumented and may not exist for this company.
     """
-    return PageWalk(client, "/api/v3/change-orders", ENVELOPE, per_page=per_page, floor=floor)
+    return PageWalk(client, "/api/v3/change-orders", ENVELOPE, per_page=per_page, floor=floor, start=start)
+
+
+def list_change_orders(client: EnerfloClient, number: int, size: int) -> Listing:
+    """Return one page of the list of change orders; raises as :func:`walk_change_orders`."""
+    return client.read("/api/v3/change-orders", ENVELOPE.page_params(number, size), ENVELOPE.decode).value
 
 
 def read_change_order(client: EnerfloClient, change_order_id: int | str) -> bytes:

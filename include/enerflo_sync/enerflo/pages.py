@@ -82,6 +82,8 @@ class PageWalk:
     :param per_page: rows asked for; halved down to ``floor`` when a page is too heavy for the server or
         takes longer than ``slow_seconds``, doubled again after a run of quick ones.
     :param params: further query parameters.
+    :param start: rows to pass over: the walk begins with the page that holds the row after them, and what is
+        promised above holds for the rows from there on.
 
     After the walk: ``complete`` (False too when it was left early), ``expected_total`` (the last total),
     ``requests`` (HTTP attempts), ``rows`` (delivered, repeats included), ``stop_reason`` (None until then).
@@ -97,6 +99,7 @@ class PageWalk:
         per_page: int = 500,
         floor: int = 25,
         slow_seconds: float = 20.0,
+        start: int = 0,
     ) -> None:
         self.complete = False
         self.expected_total: int | None = None
@@ -121,6 +124,7 @@ class PageWalk:
         self._grown = False
         self._grow_after = _GROW_AFTER
         self._seen: set[int] = set()
+        self._go_to(start)
         self._iterator = self._walk()
 
     def __iter__(self) -> Iterator[Page]:

@@ -28,6 +28,12 @@ class CallCounter:
             counts["bytes"] += call.bytes
             counts["seconds"] += call.seconds
 
+    @property
+    def seconds(self) -> float:
+        """Return how long the calls since the last take took, waits for the budget not among it."""
+        with self._lock:
+            return sum(counts["seconds"] for counts in self._counts.values())
+
     def take(self) -> Counts:
         """Return the counts since the last take, and start again from nothing."""
         with self._lock:

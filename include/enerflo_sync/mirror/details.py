@@ -7,14 +7,61 @@ then the others in turn, so that each install's milestones are looked at again a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.enerflo.installs import read_install
+from enerflo_sync.errors import (
+    BadRecordError,
+    ContractDriftError,
+    FatalError,
+    NotFoundError,
+    RetriableError,
+)
+from enerflo_sync.mirror.intake import Intake, Observation
+from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.warehouse.schema import installs
 
+log = logging.getLogger(__name__)
+
 DUE = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def read_directly(client: EnerfloClient, install_id: int, unreadable: Callable[[str], None]) -> bytes | None:
+    """Return one install; None where it cannot be read now.
+
+    :param unreadable: told which install it is, and why.
+    :raises NotFoundError: there is none.
+    :raises AuthenticationError: the key is not accepted any more.
+    """
+    try:
+        return read_install(client, install_id)
+    except (NotFoundError, AuthenticationError):
+        raise
+    except (BadRecordError, FatalError, ContractDriftError, RetriableError) as error:
+        log.warning("direct_read_failed install=%s error=%s", install_id, type(error).__name__)
+        unreadable(f"{install_id}: {error}")
+        return None
+
+
+def take_detail(
+    connection: sa.Connection,
+    intake: Intake,
+    raw: bytes | None,
+    observation: Observation,
+    install_id: int,
+) -> Tally:
+    """Store what an install's own answer tells of its contents, in the caller's transaction.
+
+    Whatever came of the read (``raw`` is None where nothing did), the others have their turn first.
+    """
+    mark_read(connection, observation.account, install_id, observation.observed_at)
+    return Tally() if raw is None else intake.store_contents(connection, raw, observation, install_id)
 
 
 def mark_due(connection: sa.Connection, account: str, install_ids: Sequence[int]) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
@@ -16,31 +15,25 @@ from enerflo_sync.enerflo.change_orders import walk_change_orders
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.customers import walk_customers
 from enerflo_sync.enerflo.failures import AuthenticationError
-from enerflo_sync.enerflo.installs import read_install, walk_installs
+from enerflo_sync.enerflo.installs import walk_installs
 from enerflo_sync.enerflo.notes import walk_notes
 from enerflo_sync.enerflo.pages import Page, PageWalk
 from enerflo_sync.enerflo.statuses import read_status_rows
-from enerflo_sync.errors import (
-    BadRecordError,
-    ContractDriftError,
-    FatalError,
-    NotFoundError,
-    RetriableError,
-)
+from enerflo_sync.errors import ContractDriftError, FatalError, NotFoundError
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.details import mark_due, mark_read, next_due
+from enerflo_sync.mirror.details import next_due, read_directly, take_detail
 from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.intake import Batch, Intake, Observation
+from enerflo_sync.mirror.intake import Intake, Observation
 from enerflo_sync.mirror.notes import NOTES
+from enerflo_sync.mirror.page_store import PageStore
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.mirror.read_ahead import quick_switches, read_ahead, spared_heap
+from enerflo_sync.mirror.read_ahead import quick_switches, spared_heap
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.statuses import STATUSES
 from enerflo_sync.mirror.sweep import ShrunkSourceError, Sweep
-from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import confirm, forget
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
@@ -152,70 +145,27 @@ class _Poll:
 
     def _store(self, resource: Resource, walk: PageWalk, intake: Intake, sweep: Sweep | None) -> None:
         """Store page after page, each in a transaction of its own, while the next ones are prepared."""
-        done = 0
-        for batch, page in read_ahead(self._prepared(walk, intake, sweep), self.options.read_ahead):
-            try:
-                tally = self._store_page(intake, batch, sweep)
-            except (psycopg.DataError, psycopg.errors.CardinalityViolation):
-                # One record holds what the warehouse refuses: find it, and put only that one aside.
-                self.connection.rollback()
-                tally = self._store_one_by_one(intake, page, sweep)
-            self.run.count(resource.name, tally)
-            done += tally.read
-            self.progress(resource.name, done, page.total)
 
-    def _store_page(self, intake: Intake, batch: Batch, sweep: Sweep | None) -> Tally:
-        if not intake.leaves_alone(batch):
-            with self.connection.begin():
-                # The run's own record is committed for good, and everything before it with it; a page that
-                # a power cut takes is read again.
-                self.connection.exec_driver_sql("set local synchronous_commit = off")
-                intake.store(self.connection, batch)
-                mark_due(self.connection, self.run.account, batch.untold)
-        if sweep is not None:
-            sweep.note(batch.ids)
-        return batch.tally
+        def believable(page: Page) -> None:
+            if sweep is not None and page.total is not None:
+                sweep.check(page.total)
 
-    def _store_one_by_one(self, intake: Intake, page: Page, sweep: Sweep | None) -> Tally:
-        tally = Tally()
-        observation = self.observation(page.requested_at)
-        for raw in page.records:
-            try:
-                with self.connection.begin():
-                    batch = intake.prepare(self.connection, [raw], observation)
-                tally.add(self._store_page(intake, batch, sweep))
-            except psycopg.DataError:
-                self.connection.rollback()
-                with self.connection.begin():
-                    batch = intake.refuse(self.connection, raw, observation)
-                if sweep is not None:
-                    sweep.note(batch.ids)
-                tally.add(batch.tally)
-        return tally
-
-    def _prepared(self, walk: PageWalk, intake: Intake, sweep: Sweep | None) -> Iterator[tuple[Batch, Page]]:
-        """Yield the walk's pages, parsed as far as they changed."""
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lookups:
-            for page in read_ahead(walk, self.options.read_ahead):
-                if sweep is not None and page.total is not None:
-                    sweep.check(page.total)
-                observation = self.observation(page.requested_at)
-                yield intake.prepare(lookups, page.records, observation), page
+        done, depth = 0, self.options.read_ahead
+        store = PageStore(
+            self.engine, self.connection, intake, self.observation, depth=depth, before=believable
+        )
+        for stored in store.store(walk):
+            if sweep is not None:
+                sweep.note(stored.ids)
+            self.run.count(resource.name, stored.tally)
+            done += stored.tally.read
+            self.progress(resource.name, done, stored.page.total)
 
     def _read_directly(self, install_id: int) -> bytes | None:
-        """Return one install; None where it cannot be read now, which the run's report says.
-
-        :raises NotFoundError: there is none.
-        :raises AuthenticationError: the key is not accepted any more.
-        """
-        try:
-            return read_install(self.client, install_id)
-        except (NotFoundError, AuthenticationError):
-            raise
-        except (BadRecordError, FatalError, ContractDriftError, RetriableError) as error:
-            log.warning("direct_read_failed install=%s error=%s", install_id, type(error).__name__)
-            self.run.incomplete("milestones", f"install {install_id}: {error}")
-            return None
+        """Return one install; None where it cannot be read now, which the run's report says."""
+        return read_directly(
+            self.client, install_id, lambda error: self.run.incomplete("milestones", f"install {error}")
+        )
 
     def _confirm_absent(self, intake: Intake, sweep: Sweep, now: datetime) -> None:
         """Read absent installs directly: a 404 is evidence of deletion, anything else that it is there."""
@@ -244,11 +194,7 @@ class _Poll:
                 # The next sweep will not name it either, and then it is gone.
                 raw = None
             with self.connection.begin():
-                # Whatever came of it, the others have their turn first.
-                mark_read(self.connection, self.run.account, install_id, observation.observed_at)
-                tally = Tally()
-                if raw is not None:
-                    tally = intake.store_contents(self.connection, raw, observation, install_id)
+                tally = take_detail(self.connection, intake, raw, observation, install_id)
             self.run.count("milestones", tally)
             self.progress("milestones", done, len(due))
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal, quoted, relation
+from enerflo_sync.sync.backfilled import changes_from_backfills
 
 _COUNTS = sa.text("""
 /* enerflo-sync plan: what approval asks about */
@@ -65,6 +66,12 @@ def _of_size(connection: sa.Connection, config: SyncConfig, account: str, change
         yield "Every plan waits for a person (approval.always)."
     if changes > rules.changes:
         yield f"It makes {changes:,} changes, more than {rules.changes:,} (approval.changes)."
+    from_backfills = changes_from_backfills(connection, account)
+    if from_backfills > rules.backfill_changes:
+        yield (
+            f"A backfill brought in what {from_backfills:,} of its changes say,"
+            f" more than {rules.backfill_changes:,} (approval.backfill_changes)."
+        )
     if rules.percent >= 100:
         return
     tables = config.tables_for(account)

@@ -55,13 +55,15 @@ def read_plans(connection: sa.Connection, account: str, *, most: int) -> list[Pl
 
 def _plan_of(row: sa.RowMapping) -> PlanReport:
     summary = row["summary"]
-    own = {"state", "groups", "undecided", "kept"}
+    own = {"state", "groups", "undecided", "kept", "from_backfills"}
     return PlanReport(
         **{name: row[name] for name in PlanReport.__struct_fields__ if name not in own},
         state=PlanState(row["state"]),
         groups=msgspec.convert(summary["groups"], list[Group]),
         undecided=summary["undecided"],
         kept=summary["kept"],
+        # Plans of an earlier version do not say it.
+        from_backfills=summary.get("from_backfills", 0),
     )
 
 

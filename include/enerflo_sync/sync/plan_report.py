@@ -64,7 +64,8 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     """A plan without its changes, which may be many (:func:`read_changes`).
 
-    ``kept`` counts differences that stay as they are, by reason; ``states`` the changes by state.
+    ``kept`` counts differences that stay as they are, by reason; ``states`` the changes by state;
+    ``from_backfills`` the changes whose value a backfill has brought in.
     """
 
     plan_hash: str
@@ -83,6 +84,7 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     undecided: Mapping[str, int]
     kept: Mapping[str, int]
     states: Mapping[str, int]
+    from_backfills: int = 0
     decided_by: str | None = None
     decided_at: datetime | None = None
     decision_reason: str | None = None

@@ -9,6 +9,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from enerflo_sync.sync.backfilled import changes_from_backfills
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from enerflo_sync.sync.settle import Applying, Decision, settle
 from enerflo_sync.warehouse.engine import transaction_time
@@ -153,7 +154,12 @@ def store_plan(
             "mode": mode,
             "config_hash": config_hash,
             "stands_on": stands_on,
-            "summary": {"groups": groups, "undecided": others["review"], "kept": others["keep"]},
+            "summary": {
+                "groups": groups,
+                "undecided": others["review"],
+                "kept": others["keep"],
+                "from_backfills": changes_from_backfills(connection, account) if kind == "sync" else 0,
+            },
         },
     )
     connection.execute(_CHANGES, named)

@@ -12,11 +12,18 @@ from enerflo_sync.errors import RetriableError
 _TRY = sa.text("select pg_try_advisory_lock(hashtextextended(:name, 0))")
 _WAIT = sa.text("select true from pg_advisory_lock(hashtextextended(:name, 0))")
 _UNLOCK = sa.text("select pg_advisory_unlock(hashtextextended(:name, 0))")
+_TRY_SHARED = sa.text("select pg_try_advisory_lock_shared(hashtextextended(:name, 0))")
+_UNLOCK_SHARED = sa.text("select pg_advisory_unlock_shared(hashtextextended(:name, 0))")
 
 
 @contextmanager
 def alone(
-    connection: sa.Connection, account: str, job: str = "plan or apply", *, wait: bool = False
+    connection: sa.Connection,
+    account: str,
+    job: str = "plan or apply",
+    *,
+    wait: bool = False,
+    shared: bool = False,
 ) -> Iterator[None]:
     """Let no other session do the job for the account meanwhile; the same session may enter again.
 
@@ -24,10 +31,11 @@ def alone(
 
     :param connection: with no transaction open, neither now nor at the end.
     :param wait: whether to wait while somebody else does it.
+    :param shared: let others in that share it too, and nobody who wants it alone; never waits.
     :raises RetriableError: somebody else does it, and ``wait`` is false.
     """
     name = {"name": f"enerflo-sync/{account}/{job}"}
-    free = connection.scalar(_WAIT if wait else _TRY, name)
+    free = connection.scalar(_TRY_SHARED if shared else _WAIT if wait else _TRY, name)
     connection.commit()
     if not free:
         raise RetriableError(
@@ -42,7 +50,7 @@ def alone(
         # follow at once. Where it fails the session must not return to the pool with the lock.
         try:
             connection.rollback()
-            connection.execute(_UNLOCK, name)
+            connection.execute(_UNLOCK_SHARED if shared else _UNLOCK, name)
             connection.commit()
         except sa.exc.DBAPIError:
             connection.invalidate()

@@ -2,15 +2,18 @@
 
 Two tables (declared in ``warehouse/schema.py``) hold it:
 
-* ``sync.request_slots`` (account, key_fingerprint, slot, used_at): one row per request that the limit
+* ``sync.request_slots`` (account, key_fingerprint, slot, used_at, lane): one row per request that the limit
   allows. A request takes the row that was used longest ago, and only once a whole window has passed since;
   so in **any** stretch of ``window_seconds`` at most ``limit`` requests are sent, wherever the vendor's own
   fixed window begins. A process that dies holds nothing: its rows simply grow old.
 * ``sync.request_budgets`` (account, key_fingerprint, limit_per_window, remaining, reset_at, blocked_until,
-  updated_at): what the vendor said. ``blocked_until`` stops everybody after a 429. ``remaining`` is what is
-  left in the vendor's window when something else uses the key too: it is taken from
-  ``x-ratelimit-remaining`` less what was sent since, counted down by each request, and forgotten at
-  ``reset_at``, the latest moment at which that window can end. ``updated_at`` is when it was last told.
+  updated_at, live_at, live_waits_until): what the vendor said, and when live work last sent or waited.
+  ``blocked_until`` stops everybody after a 429. ``remaining`` is what is left in the vendor's window when
+  something else uses the key too: it is taken from ``x-ratelimit-remaining`` less what was sent since,
+  counted down by each request, and forgotten at ``reset_at``, the latest moment at which that window can
+  end. ``updated_at`` is when it was last told.
+
+Who goes first where several want to send: :mod:`enerflo_sync.warehouse.request_lanes`.
 
 Moments are the database's own (``clock_timestamp()``), since the clocks of the machines that share a key
 differ; under any clock but the machine's they are that clock's.
@@ -29,6 +32,7 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock, SystemClock
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.request_lanes import GRACE_SECONDS, LANE_WAITS, ONE_BY_ONE, Lane
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +77,8 @@ _ACQUIRE = sa.text(
         for update of s skip locked
     ), paid as (
         update sync.request_budgets b
-        set remaining = case when b.reset_at > m.at then b.remaining - 1 end
+        set remaining = case when b.reset_at > m.at then b.remaining - 1 end,
+            live_at = case when :lane = 'live' then m.at else b.live_at end
         from moment m
         where b.account = :account and b.key_fingerprint = :key
           and exists (select from free)
@@ -82,7 +87,7 @@ _ACQUIRE = sa.text(
         returning m.at, b.remaining, b.limit_per_window
     )
     update sync.request_slots s
-    set used_at = p.at
+    set used_at = p.at, lane = :lane
     from paid p
     where s.account = :account and s.key_fingerprint = :key and s.slot = (select f.slot from free f)
     returning s.used_at, p.remaining, p.limit_per_window
@@ -144,13 +149,30 @@ _OBSERVE = sa.text(
 )
 
 
+_LIVE_WAITS = sa.text(
+    """
+    /* enerflo-sync request budget: live work waits */
+    with moment as materialized (
+        select coalesce(cast(:now as timestamptz), clock_timestamp()) as at
+    )
+    update sync.request_budgets b
+    set live_at = m.at,
+        live_waits_until = greatest(b.live_waits_until, m.at + make_interval(secs => :seconds))
+    from moment m where b.account = :account and b.key_fingerprint = :key
+    """
+)
+
+
 class WaitReason(StrEnum):
-    """Why a request had to wait."""
+    """Why a request had to wait. The last three concern backfills only."""
 
     PAUSED = "paused"
     USED_ELSEWHERE = "used_elsewhere"
     WINDOW_FULL = "window_full"
     CONTENDED = "contended"
+    LIVE_FIRST = "live_first"
+    HALF_USED = "half_used"
+    TURN = "turn"
 
 
 @dataclass(frozen=True)
@@ -186,6 +208,7 @@ class WarehouseRequestBudget:
     :param margin_seconds: added to the window: requests reach the vendor later than they were granted, and
         not all equally late.
     :param max_wait_seconds: an acquire that would block longer raises instead.
+    :param lane: whether live work or a backfill sends: the latter yields.
     """
 
     def __init__(
@@ -199,8 +222,10 @@ class WarehouseRequestBudget:
         *,
         margin_seconds: float = 2.0,
         max_wait_seconds: float = 900.0,
+        lane: Lane = Lane.LIVE,
     ) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._in_order = engine
         self._account = account
         self._clock = clock
         self._window = window_seconds + margin_seconds
@@ -209,6 +234,7 @@ class WarehouseRequestBudget:
         self._limit = limit
         self._slack = max(1, limit // 10)
         self._always = {"account": account, "key": key_fingerprint, "limit": limit, "window": self._window}
+        self._lane = lane
         self._lock = threading.Lock()
         self._prepared = False
         self._of_thread = threading.local()
@@ -224,12 +250,10 @@ class WarehouseRequestBudget:
         self._prepare()
         logged: set[WaitReason] = set()
         while True:
-            with warehouse_errors("the request budget"), self._engine.connect() as connection:
-                row = connection.execute(_ACQUIRE, self._with_now()).one_or_none()
-                if row is not None:
-                    self._of_thread.acquired = _Acquired(*row)
-                    return
-                waits = connection.execute(_WAITS, self._with_now()).mappings().one()
+            with warehouse_errors("the request budget"):
+                waits = self._try()
+            if waits is None:
+                return
             reason, seconds = _longest(waits)
             if seconds > self._max_wait:
                 raise RetriableError(
@@ -239,10 +263,36 @@ class WarehouseRequestBudget:
                 )
             if reason not in logged:
                 logged.add(reason)
-                level = logging.DEBUG if reason is WaitReason.CONTENDED else logging.INFO
+                quiet = reason in (WaitReason.CONTENDED, WaitReason.TURN)
                 message = "request_budget.wait account=%s reason=%s seconds=%.1f"
-                log.log(level, message, self._account, reason, seconds)
+                log.log(logging.DEBUG if quiet else logging.INFO, message, self._account, reason, seconds)
+            if self._lane is Lane.LIVE:
+                self._say_that_live_work_waits(seconds)
             self._clock.sleep(seconds)
+
+    def _try(self) -> sa.RowMapping | None:
+        """Return what holds a request up, or None once a slot was taken for it."""
+        values = {**self._with_now(), "lane": str(self._lane)}
+        if self._lane is Lane.LIVE:
+            with self._engine.connect() as connection:
+                return self._take(connection, values)
+        with self._in_order.begin() as connection:
+            connection.execute(ONE_BY_ONE, values)
+            waits = connection.execute(LANE_WAITS, values).mappings().one()
+            held = any((waits[reason] or 0.0) > 0 for reason in WaitReason if reason in waits)
+            return waits if held else self._take(connection, values)
+
+    def _take(self, connection: sa.Connection, values: dict[str, object]) -> sa.RowMapping | None:
+        row = connection.execute(_ACQUIRE, values).one_or_none()
+        if row is None:
+            return connection.execute(_WAITS, values).mappings().one()
+        self._of_thread.acquired = _Acquired(*row)
+        return None
+
+    def _say_that_live_work_waits(self, seconds: float) -> None:
+        values = {**self._with_now(), "seconds": seconds + GRACE_SECONDS}
+        with warehouse_errors("the request budget"), self._engine.connect() as connection:
+            connection.execute(_LIVE_WAITS, values)
 
     def observe(
         self,
@@ -309,7 +359,6 @@ class WarehouseRequestBudget:
 
 def _longest(waits: sa.RowMapping) -> tuple[WaitReason, float]:
     """Return what holds a request longest; all of it must be over before one is sent."""
-    reasons = (WaitReason.PAUSED, WaitReason.USED_ELSEWHERE, WaitReason.WINDOW_FULL)
-    seconds, reason = max((waits[reason] or 0.0, reason) for reason in reasons)
+    seconds, reason = max((waits[reason] or 0.0, reason) for reason in WaitReason if reason in waits)
     # A wait of nothing: another process took the slot or holds the row, look again at once.
     return (reason, seconds + 0.001) if seconds > 0 else (WaitReason.CONTENDED, 0.005)

@@ -313,6 +313,9 @@ request_budgets = _sync_table(
     _time("reset_at"),
     _time("blocked_until"),
     _time("updated_at"),
+    # When live work last sent or waited for a request, and until when one waits at least.
+    _time("live_at"),
+    _time("live_waits_until"),
     PrimaryKeyConstraint("account", "key_fingerprint"),
 )
 
@@ -321,7 +324,10 @@ request_slots = _sync_table(
     _required("key_fingerprint"),
     _required("slot", Integer),
     _time("used_at", nullable=False),
+    # Who used it last: live work, or a backfill.
+    Column("lane", Text, nullable=False, server_default="live"),
     PrimaryKeyConstraint("account", "key_fingerprint", "slot"),
+    CheckConstraint("lane in ('live', 'backfill')", name="request_slots_lane"),
 )
 
 webhook_events = _sync_table(
@@ -721,4 +727,86 @@ life_cycle_runs = _sync_table(
     Column("unknown", JSONB, nullable=False, server_default="[]"),
     PrimaryKeyConstraint("account", "run_id"),
     Index("life_cycle_runs_time", "account", "started_at"),
+)
+
+# One row for each backfill that was asked for, from its estimate to its end.
+backfills = _sync_table(
+    "backfills",
+    _required("backfill_id"),
+    _required("state"),
+    # window (by the installs' creation), ids, or everything.
+    _required("kind"),
+    # What it is, for people: 2023-04-01 … 2023-04-30.
+    _required("words"),
+    _time("window_from"),
+    # Exclusive.
+    _time("window_to"),
+    # Installs by id, and by the uuid of their v2 deal.
+    Column("install_ids", ARRAY(BigInteger), nullable=False, server_default="{}"),
+    Column("deal_ids", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("resources", ARRAY(Text), nullable=False),
+    # Of what was asked for, and of the configuration by which it is read: a resume asks for the same.
+    *(_required(name) for name in ("request_hash", "mapping_hash")),
+    _time("created_at", nullable=False),
+    _time("touched_at", nullable=False),
+    # What was changed at Enerflo before this moment is read after it.
+    _time("started_at"),
+    _time("finished_at"),
+    # Installs a page, and how many the list held when its pages were searched.
+    Column("per_page", Integer, nullable=False),
+    Column("listed", BigInteger),
+    # Requests and refusals of the search, the estimate and the end; those of chunks stand with them.
+    *(Column(name, BigInteger, nullable=False, server_default="0") for name in ("requests", "throttled")),
+    # The seconds by which records were found out of order, up to which the walk was widened.
+    Column("widened_seconds", Float, nullable=False, server_default="0"),
+    Column("estimate", JSONB(none_as_null=True)),
+    Column("outcome", JSONB(none_as_null=True)),
+    PrimaryKeyConstraint("account", "backfill_id"),
+    CheckConstraint("state in ('estimated', 'reading', 'finished', 'superseded')", name="backfills_state"),
+    CheckConstraint("kind in ('window', 'ids', 'everything')", name="backfills_kind"),
+    Index("backfills_time", "account", "created_at"),
+)
+
+# A backfill's work in parts, each resumable by itself.
+backfill_chunks = _sync_table(
+    "backfill_chunks",
+    _required("backfill_id"),
+    _required("chunk", Integer),
+    # installs, notes or change_orders: pages of their list; records: installs read one by one.
+    _required("resource"),
+    # What it holds: 2023-04-01 … 2023-04-12, pages 120 to 141.
+    _required("label"),
+    _required("state"),
+    # The row of the list at which it begins, and how many rows it holds; null where that is not known.
+    Column("first_row", BigInteger, nullable=False),
+    Column("expected_rows", BigInteger),
+    # Its installs: from this id down to the one above the other; null for the list's beginning and end.
+    Column("high_id", BigInteger),
+    Column("low_id", BigInteger),
+    # How far it is: the lowest id down to which all was stored, the next row of the list, and how many rows
+    # the list had then.
+    Column("reached_id", BigInteger),
+    Column("reached_total", BigInteger),
+    Column("reached_row", BigInteger, nullable=False, server_default="0"),
+    *(Column(name, BigInteger, nullable=False, server_default="0") for name in ("pages", "rows")),
+    *(Column(name, BigInteger, nullable=False, server_default="0") for name in ("requests", "throttled")),
+    # By how many seconds creation times were found out of the list's order; whether ids were.
+    Column("disorder_seconds", Float, nullable=False, server_default="0"),
+    Column("ids_disordered", Boolean, nullable=False, server_default="false"),
+    # Counts and reasons by resource, as a run's.
+    Column("tallies", JSONB, nullable=False, server_default="{}"),
+    _time("started_at"),
+    _time("finished_at"),
+    PrimaryKeyConstraint("account", "backfill_id", "chunk"),
+    CheckConstraint("state in ('waiting', 'reading', 'done', 'incomplete')", name="backfill_chunks_state"),
+)
+
+# Which installs the pages of an unfinished backfill named; gone when it has ended.
+backfill_pages = _sync_table(
+    "backfill_pages",
+    _required("backfill_id"),
+    _required("chunk", Integer),
+    _required("page", Integer),
+    Column("install_ids", ARRAY(BigInteger), nullable=False),
+    PrimaryKeyConstraint("account", "backfill_id", "chunk", "page"),
 )

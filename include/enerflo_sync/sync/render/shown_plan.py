@@ -51,7 +51,7 @@ def show_plan(connection: sa.Connection, config: SyncConfig, account: str, plan_
 
 
 def headline(plan: PlanReport) -> str:
-    """Return the plan in one sentence."""
+    """Return the plan in one sentence, and in another how much of it comes from a backfill."""
     if not plan.change_count:
         return "Nothing to do: both sides are as the rules say."
     parts = [
@@ -59,7 +59,8 @@ def headline(plan: PlanReport) -> str:
         for direction, side in _SIDES.items()
         if plan.count(direction)
     ]
-    return f"{' and '.join(parts)}."
+    from_backfills = f" {plan.from_backfills:,} come from a backfill." if plan.from_backfills else ""
+    return f"{' and '.join(parts)}.{from_backfills}"
 
 
 def state_words(plan: PlanReport) -> str:

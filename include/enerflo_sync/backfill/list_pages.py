@@ -1,0 +1,72 @@
+"""Pages of notes or change orders, without those of installs that nobody asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import sqlalchemy as sa
+
+from enerflo_sync.backfill.request import Kind
+from enerflo_sync.backfill.store import Backfill
+from enerflo_sync.enerflo.pages import Page
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.mirror.fingerprint import decode, stable_bytes
+from enerflo_sync.mirror.resource import Resource
+
+_WANTED = sa.text("""
+/* enerflo-sync backfill: installs whose notes and change orders are wanted */
+select install_id from enerflo.installs
+where account = :account and case when :by_time
+  then (cast(:from as timestamptz) is null or created_at >= :from)
+    and (cast(:to as timestamptz) is null or created_at < :to)
+  else install_id = any(:ids) or deal_id = any(:deals) end
+""")
+
+
+class ListPage(Page, frozen=True):
+    """One page, without the records of other installs.
+
+    :param listed: rows that it had.
+    :param outside: how many of them belong to other installs.
+    """
+
+    listed: int
+    outside: int
+
+
+def wanted_installs(connection: sa.Connection, backfill: Backfill) -> set[int] | None:
+    """Return the installs that a backfill is about, as the mirror knows them now; None where it is about all.
+
+    In the caller's transaction.
+    """
+    request = backfill.request
+    if request.kind is Kind.EVERYTHING:
+        return None
+    values = {
+        "account": backfill.account,
+        "by_time": request.kind is Kind.WINDOW,
+        "from": request.window_from,
+        "to": request.window_to,
+        "ids": list(request.install_ids),
+        "deals": list(request.deal_ids),
+    }
+    return set(connection.scalars(_WANTED, values))
+
+
+def of_installs(pages: Iterable[Page], resource: Resource, wanted: set[int] | None) -> Iterator[ListPage]:
+    """Yield pages with the records of ``wanted`` installs, and those that do not say whose they are."""
+    for page in pages:
+        records = [raw for raw in page.records if wanted is None or _is_of(resource, raw, wanted)]
+        yield ListPage(
+            page.number, page.per_page, page.total, records, page.requested_at,
+            len(page.records), len(page.records) - len(records),
+        )  # fmt: skip
+
+
+def _is_of(resource: Resource, raw: bytes | memoryview, wanted: set[int]) -> bool:
+    try:
+        record = decode(stable_bytes(raw))[0]
+        install_id = resource.rows_by_column(record)[0][0]["install_id"]
+    except (BadRecordError, UnicodeDecodeError):
+        return True
+    return install_id is None or install_id in wanted

@@ -1,0 +1,128 @@
+"""Named installs, read one by one with their notes and change orders, as a webhook's hydration reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import psycopg
+import sqlalchemy as sa
+
+from enerflo_sync.backfill.chunks import Chunk
+from enerflo_sync.backfill.context import Context
+from enerflo_sync.backfill.request import Part
+from enerflo_sync.backfill.store import Backfill, Progress
+from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.errors import BadRecordError, ContractDriftError, FatalError, NotFoundError
+from enerflo_sync.inbox.answers import Answer
+from enerflo_sync.inbox.burial import Burial
+from enerflo_sync.inbox.event import Need, Subject
+from enerflo_sync.inbox.reads import Reads
+from enerflo_sync.mirror.intake import Batch, Observation
+from enerflo_sync.mirror.notes import NOTES
+from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.mirror.tally import Tally
+
+# What a report counts as missing: the source does not know an install that was asked for.
+MISSING = "missing"
+_NOT_TOLD = "notes are not told by install: the poll's daily sweep of all notes has them"
+
+
+def needs_of(backfill: Backfill) -> list[Need]:
+    """Return the reads of the installs that are named, those by deal first."""
+    request = backfill.request
+    return [
+        *(Need(Subject.DEAL, deal) for deal in request.deal_ids),
+        *(Need(Subject.INSTALL, str(install_id)) for install_id in request.install_ids),
+    ]
+
+
+class NamedInstalls:
+    """Reads the named installs of one chunk, each in a transaction with the progress.
+
+    A 404 is counted as missing; of an install that the mirror knows it is evidence of its deletion, unless
+    so many are gone at once that it is not believed.
+    """
+
+    def __init__(self, context: Context, connection: sa.Connection, backfill: Backfill) -> None:
+        options = context.options
+        self._context = context
+        self._connection = connection
+        self._backfill = backfill
+        self._reads = Reads(context.client, connection, context.account, options.component_keys)
+        self._burial = Burial(
+            context.client, connection, context.account, context.clock, options.shrink_guard
+        )
+
+    def read(self, chunk: Chunk, progress: Progress, save: Callable[[], None]) -> None:
+        """Read what is left of the chunk.
+
+        :param save: stores the progress, in the transaction of what was read.
+        :raises AuthenticationError: the key is not accepted any more.
+        :raises RetriableError: Enerflo does not answer; the chunk is resumed with the same install.
+        """
+        needs = needs_of(self._backfill)
+        end = chunk.first_row + (chunk.rows or 0)
+        for place in range(progress.reached_row, end):
+            observation = self._context.observation(self._backfill.backfill_id, self._context.clock.now())
+            answers = self._answers(needs[place], progress)
+            with self._connection.begin():
+                if answers is None:
+                    self._not_there(needs[place], observation, progress)
+                for resource, batch in self._bring_in(answers or (), observation):
+                    progress.count(resource.name, batch.tally, len(batch.new))
+                progress.reached_row, progress.rows = place + 1, progress.rows + 1
+                save()
+            self._context.progress(chunk.label, place + 1 - chunk.first_row, chunk.rows)
+
+    def _answers(self, need: Need, progress: Progress) -> Sequence[Answer] | None:
+        """Return what Enerflo says of one install; None where it has none, nothing where it refuses."""
+        parts = self._backfill.request.parts
+        try:
+            answer = self._reads.read(need, ())
+            if Part.NOTES not in parts:
+                own = [(resource, rows) for resource, rows in answer.records if resource is not NOTES]
+                answer = Answer(own, install_id=answer.install_id)
+            elif not any(told.subject is Subject.NOTES for told in answer.tells):
+                progress.count("notes", _noticed(_NOT_TOLD))
+            if Part.CHANGE_ORDERS not in parts:
+                return [answer]
+            key = need.key if answer.install_id is None else str(answer.install_id)
+            return [answer, self._reads.read(Need(Subject.CHANGE_ORDERS, key), ())]
+        except AuthenticationError:
+            raise
+        except NotFoundError:
+            self._burial.is_believed()
+            return None
+        except (BadRecordError, ContractDriftError, FatalError) as error:
+            progress.incomplete("installs", f"{need}: {error}")
+            return []
+
+    def _bring_in(self, answers: Sequence[Answer], observation: Observation) -> list[tuple[Resource, Batch]]:
+        """Store answers, in the caller's transaction."""
+        found: list[tuple[Resource, Batch]] = []
+        for answer in answers:
+            try:
+                with self._connection.begin_nested():
+                    found += self._reads.bring_in(answer, observation, {})
+            except psycopg.DataError:
+                # One of the records holds what the warehouse refuses: only that one is put aside.
+                found += self._reads.bring_in(answer, observation, {}, one_by_one=True)
+        return found
+
+    def _not_there(self, need: Need, observation: Observation, progress: Progress) -> None:
+        missing = Tally()
+        missing.because(MISSING, "installs that Enerflo does not know")
+        known = self._reads.known_record(need)
+        if known is not None:
+            if self._burial.is_believed():
+                gone = self._burial.bury(*known, observation.observed_at)
+                missing.because("notice", "deleted", gone) if gone else None
+            else:
+                missing.because("notice", "more installs are gone than is believed at once")
+        progress.count("installs", missing)
+
+
+def _noticed(what: str) -> Tally:
+    tally = Tally()
+    tally.because("notice", what)
+    return tally

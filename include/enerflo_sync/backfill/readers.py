@@ -1,0 +1,235 @@
+"""Reading one chunk into the mirror, by the poll's own path, from wherever an earlier reader came to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
+
+import sqlalchemy as sa
+
+from enerflo_sync.backfill.chunks import Chunk, Source
+from enerflo_sync.backfill.context import Context
+from enerflo_sync.backfill.install_pages import ChunkPage, InstallPages
+from enerflo_sync.backfill.list_pages import ListPage, of_installs, wanted_installs
+from enerflo_sync.backfill.named import NamedInstalls
+from enerflo_sync.backfill.request import Kind
+from enerflo_sync.backfill.store import (
+    Backfill,
+    ChunkState,
+    Progress,
+    StoredChunk,
+    named_ids,
+    note_page,
+    save_progress,
+)
+from enerflo_sync.enerflo.change_orders import walk_change_orders
+from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.enerflo.notes import walk_notes
+from enerflo_sync.enerflo.pages import Page, PageWalk
+from enerflo_sync.errors import ContractDriftError, FatalError, NotFoundError
+from enerflo_sync.mirror.change_orders import change_orders_resource
+from enerflo_sync.mirror.details import read_directly, take_detail
+from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.mirror.intake import Intake
+from enerflo_sync.mirror.notes import NOTES
+from enerflo_sync.mirror.page_store import PageStore, StoredPage
+from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.alone import alone
+from enerflo_sync.warehouse.runs import add_api_calls
+
+log = logging.getLogger(__name__)
+
+# Installs of the chunk whose milestones the list did not tell, and which nobody read since the beginning.
+_UNTOLD = sa.text("""
+/* enerflo-sync backfill: installs whose list row tells no milestones */
+select install_id from enerflo.installs
+where account = :account and install_id = any(:ids) and deleted_at is null
+  and detail_read_at is not null and detail_read_at < :started_at
+order by install_id desc
+""")
+
+
+class ChunkReader:
+    """Reads one chunk of a backfill; what it stores and how far it is commit together.
+
+    :param backfill: as it was when its reading began.
+    """
+
+    def __init__(self, context: Context, connection: sa.Connection, backfill: Backfill, stored: StoredChunk):
+        self._context = context
+        self._connection = connection
+        self._backfill = backfill
+        self._chunk: Chunk = stored.chunk
+        self._progress: Progress = stored.progress
+        self._observe = partial(context.observation, backfill.backfill_id)
+
+    def read(self) -> Progress:
+        """Read what is left of the chunk, and return how far it is.
+
+        :raises AuthenticationError: the key is not accepted any more; what was stored stays.
+        :raises ShrunkSourceError: the list suddenly holds far fewer installs.
+        """
+        progress = self._progress
+        if progress.state in (ChunkState.DONE, ChunkState.INCOMPLETE):
+            return progress
+        progress.started_at = progress.started_at or self._context.clock.now()
+        progress.state = ChunkState.READING
+        match self._chunk.source:
+            case Source.INSTALLS:
+                self._installs()
+            case Source.RECORDS:
+                named = NamedInstalls(self._context, self._connection, self._backfill)
+                named.read(self._chunk, progress, self._save)
+            case Source.NOTES:
+                self._list(NOTES, partial(walk_notes, created_after=self._notes_since()))
+            case Source.CHANGE_ORDERS:
+                orders = change_orders_resource(self._context.options.component_keys)
+                self._list(orders, walk_change_orders)
+        if progress.state is ChunkState.READING:
+            progress.state = ChunkState.DONE
+        progress.finished_at = self._context.clock.now()
+        with self._connection.begin():
+            self._save()
+        return progress
+
+    def _save(self) -> None:
+        """Store how far the chunk is, with the calls made since, in the caller's transaction."""
+        progress, context = self._progress, self._context
+        counts = context.calls.take()
+        progress.requests += int(sum(one["calls"] for one in counts.values()))
+        progress.throttled += int(sum(one["throttled"] for one in counts.values()))
+        hour = context.clock.now().replace(minute=0, second=0, microsecond=0)
+        add_api_calls(self._connection, context.account, hour, counts)
+        save_progress(self._connection, self._backfill, self._chunk.number, progress)
+
+    def _give_up(self, resource: str, why: str) -> None:
+        log.warning("backfill_chunk_incomplete chunk=%s resource=%s", self._chunk.number, resource)
+        self._progress.incomplete(resource, why)
+        self._progress.state = ChunkState.INCOMPLETE
+
+    def _store(self, resource: Resource, pages: Iterable[Page], also: Callable[[StoredPage], None]) -> None:
+        store = PageStore(
+            self._context.engine,
+            self._connection,
+            Intake(resource),
+            self._observe,
+            # Nothing is fetched ahead: what a kill takes has to be read again, and the budget is the limit.
+            depth=0,
+            also=also,
+        )
+        for _ in store.store(pages):
+            self._context.progress(self._chunk.label, self._progress.rows, self._chunk.rows)
+
+    # -- installs ------------------------------------------------------------------------------------------
+
+    def _installs(self) -> None:
+        request = self._backfill.request
+        with self._connection.begin():
+            seen = named_ids(self._connection, self._backfill, self._chunk.number)
+        only = set(request.install_ids) if request.kind is Kind.IDS else None
+        pages = InstallPages(self._context, self._backfill, self._chunk, self._progress, seen, only)
+        self._store(INSTALLS, pages, self._installs_stored)
+        if not pages.complete:
+            self._give_up("installs", pages.stopped or "the walk was left early")
+            return
+        self._read_untold(seen)
+
+    def _installs_stored(self, stored: StoredPage) -> None:
+        page, progress = stored.page, self._progress
+        assert isinstance(page, ChunkPage)  # noqa: S101 - of InstallPages
+        progress.count("installs", stored.tally, stored.new)
+        progress.count("installs", _outside(page.outside))
+        progress.reached_id, progress.reached_row = page.reached_id, page.reached_row
+        progress.reached_total = page.reached_total
+        progress.pages += 1
+        progress.rows += len(page.ids)
+        progress.disorder_seconds = page.disorder_seconds
+        progress.ids_disordered = page.ids_disordered
+        note_page(self._connection, self._backfill, self._chunk.number, progress.pages, page.ids)
+        self._save()
+
+    def _read_untold(self, ids: set[int]) -> None:
+        """Read milestones from the installs themselves where the list does not tell them."""
+        values = {
+            "account": self._context.account,
+            "ids": sorted(ids),
+            "started_at": self._backfill.started_at,
+        }
+        with self._connection.begin():
+            untold = list(self._connection.scalars(_UNTOLD, values))
+        intake = Intake(INSTALLS)
+        for done, install_id in enumerate(untold, start=1):
+            observation = self._observe(self._context.clock.now())
+            try:
+                raw = read_directly(
+                    self._context.client,
+                    install_id,
+                    lambda error: self._progress.incomplete("milestones", f"install {error}"),
+                )
+            except NotFoundError:
+                # Gone since its page was read: the end of the backfill finds that out.
+                raw = None
+            with self._connection.begin():
+                tally = take_detail(self._connection, intake, raw, observation, install_id)
+                self._progress.count("milestones", tally)
+                self._save()
+            self._context.progress(f"milestones, {self._chunk.label}", done, len(untold))
+
+    # -- notes and change orders ---------------------------------------------------------------------------
+
+    def _notes_since(self) -> datetime | None:
+        since = self._backfill.request.window_from
+        return None if since is None else since - self._context.options.notes_lookback
+
+    def _list(self, resource: Resource, walk_of: Callable[..., PageWalk]) -> None:
+        """Read a list to its end, from the page that was stored last."""
+        options = self._context.options
+        walk = walk_of(
+            self._context.client,
+            per_page=options.per_page,
+            floor=options.min_per_page,
+            start=self._progress.reached_row,
+        )
+        with self._connection.begin():
+            wanted = wanted_installs(self._connection, self._backfill)
+        pages = of_installs(walk, resource, wanted)
+        try:
+            self._store(resource, pages, partial(self._list_stored, resource.name))
+        except AuthenticationError:
+            raise
+        except (FatalError, ContractDriftError) as error:
+            self._connection.rollback()
+            self._give_up(resource.name, str(error))
+            return
+        if not walk.complete:
+            self._give_up(resource.name, f"walk stopped: {walk.stop_reason}")
+
+    def _list_stored(self, resource: str, stored: StoredPage) -> None:
+        page, progress = stored.page, self._progress
+        assert isinstance(page, ListPage)  # noqa: S101 - of of_installs
+        progress.count(resource, stored.tally, stored.new)
+        progress.count(resource, _outside(page.outside))
+        progress.reached_row = (page.number - 1) * page.per_page
+        progress.pages += 1
+        progress.rows += page.listed
+        self._save()
+
+
+def _outside(count: int) -> Tally:
+    tally = Tally(read=count, skipped=count)
+    if count:
+        tally.because("skipped", "outside_of_what_was_asked_for", count)
+    return tally
+
+
+def read_chunk(context: Context, backfill: Backfill, stored: StoredChunk) -> Progress:
+    """Read one chunk, alone, on a connection of its own (:meth:`ChunkReader.read`).
+
+    :raises RetriableError: somebody else reads it.
+    """
+    job = f"reading of chunk {stored.chunk.number} of {backfill.backfill_id}"
+    with context.engine.connect() as connection, alone(connection, context.account, job):
+        return ChunkReader(context, connection, backfill, stored).read()

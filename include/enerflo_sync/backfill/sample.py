@@ -1,0 +1,185 @@
+"""What a few pages say of the whole: how many records differ from the mirror, and in which planned fields.
+
+A sample is stored in a transaction that is rolled back, so that it is judged by the very path of a real read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.backfill.context import Context, PlannedTable
+from enerflo_sync.backfill.named import needs_of
+from enerflo_sync.backfill.store import Backfill
+from enerflo_sync.enerflo.installs import walk_installs
+from enerflo_sync.enerflo.pages import Page
+from enerflo_sync.errors import BadRecordError, ContractDriftError, FatalError
+from enerflo_sync.inbox.reads import Reads
+from enerflo_sync.mirror.details import mark_due
+from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.mirror.intake import Intake
+from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.schema import installs, milestones
+
+_TABLES = (installs, milestones)
+
+
+@dataclass
+class Sample:
+    """What the sampled records were like.
+
+    :param changes: fields that a plan would write to the CRM because of them.
+    :param untold: records whose list row tells no milestones.
+    :param pages: pages read, and ``seconds`` how long they took in all.
+    :param page_rows: the rows that a page really has, where the server gives fewer than asked for.
+    """
+
+    read: int = 0
+    changed: int = 0
+    new: int = 0
+    quarantined: int = 0
+    changes: int = 0
+    untold: int = 0
+    pages: int = 0
+    seconds: float = 0.0
+    page_rows: int | None = None
+
+    @property
+    def page_seconds(self) -> float:
+        """Return how long a page takes."""
+        return self.seconds / self.pages if self.pages else 0.0
+
+    def scaled(self, count: int, records: float) -> int:
+        """Return a count of the sample for so many records."""
+        return round(count * records / self.read) if self.read else 0
+
+    def add(self, tally: Tally, new: int) -> None:
+        """Add what became of sampled installs."""
+        self.read += tally.read
+        self.changed += tally.applied
+        self.new += min(new, tally.applied)
+        self.quarantined += tally.quarantined
+
+
+def sample_pages(
+    context: Context, connection: sa.Connection, backfill: Backfill, rows: Sequence[int]
+) -> Sample:
+    """Return what the pages that begin at ``rows`` of the install list are like."""
+    sample = Sample()
+    for row in rows:
+        began = context.calls.seconds
+        options = context.options
+        size = min(backfill.per_page, sample.page_rows or backfill.per_page)
+        walk = walk_installs(
+            context.client, per_page=size, floor=min(size, options.min_per_page), start=row // size * size
+        )
+        page = next(iter(walk), None)
+        sample.seconds += context.calls.seconds - began
+        sample.pages += 1
+        if page is None:
+            break
+        _note_size(sample, page)
+        _judge_page(context, connection, backfill, page, sample)
+    return sample
+
+
+def _note_size(sample: Sample, page: Page) -> None:
+    """Notice a server that gives smaller pages than it was asked for."""
+    at_the_end = page.total is not None and page.number * page.per_page >= page.total
+    if page.per_page and (len(page.records) == page.per_page or at_the_end):
+        sample.page_rows = page.per_page
+    else:
+        sample.page_rows = max(1, len(page.records))
+
+
+def _judge_page(
+    context: Context, connection: sa.Connection, backfill: Backfill, page: Page, sample: Sample
+) -> None:
+    request = backfill.request
+    intake = Intake(INSTALLS)
+    observation = context.observation(backfill.backfill_id, page.requested_at)
+    wanted = set(request.install_ids)
+    records = [raw for raw in page.records if not wanted or _id(raw) in wanted]
+
+    def store() -> None:
+        batch = intake.take(connection, records, observation)
+        mark_due(connection, context.account, batch.untold)
+        sample.add(batch.tally, len(batch.new))
+
+    sample.untold += sum(_tells_no_milestones(raw) for raw in records)
+    ids = [found for raw in records if (found := _id(raw)) is not None]
+    sample.changes += planned_changes(connection, context, ids, store)
+
+
+def sample_named(context: Context, connection: sa.Connection, backfill: Backfill, most: int) -> Sample:
+    """Return what a few of the named installs are like, spread over all of them."""
+    sample, needs = Sample(), needs_of(backfill)
+    reads = Reads(context.client, connection, context.account, context.options.component_keys)
+    for need in needs[:: max(1, len(needs) // most)][:most]:
+        observed_at = context.clock.now()
+        began = context.calls.seconds
+        try:
+            answer = reads.read(need, ())
+        except (BadRecordError, ContractDriftError, FatalError):
+            sample.read += 1
+            continue
+        sample.seconds += context.calls.seconds - began
+        sample.pages += 1
+        observation = context.observation(backfill.backfill_id, observed_at)
+        own = [raw for resource, rows in answer.records if resource is INSTALLS for raw in rows]
+
+        def store(rows: Sequence[bytes | memoryview] = own, seen: Any = observation) -> None:
+            for raw in rows:
+                batch = Intake(INSTALLS).take_own_answer(connection, raw, seen)
+                sample.add(batch.tally, len(batch.new))
+
+        ids = [] if answer.install_id is None else [answer.install_id]
+        sample.changes += planned_changes(connection, context, ids, store)
+    return sample
+
+
+def planned_changes(
+    connection: sa.Connection, context: Context, ids: Sequence[int], store: Callable[[], None]
+) -> int:
+    """Return how many planned fields ``store`` would change in the mirror; nothing of it stays."""
+    with connection.begin() as transaction:
+        before = [_rows(connection, context.account, table, ids) for table in _TABLES]
+        store()
+        after = [_rows(connection, context.account, table, ids) for table in _TABLES]
+        transaction.rollback()
+    changes = 0
+    for table, old, new in zip(_TABLES, before, after, strict=True):
+        planned = context.options.planned.get(table.name)
+        if planned is not None:
+            changes += sum(_differing(planned, old.get(key), row) for key, row in new.items())
+    return changes
+
+
+def _differing(planned: PlannedTable, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> int:
+    if old is None:
+        return sum(new[name] is not None for name in planned.columns) if planned.creates else 0
+    return sum(old[name] != new[name] for name in planned.columns)
+
+
+def _rows(
+    connection: sa.Connection, account: str, table: sa.Table, ids: Sequence[int]
+) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+    query = sa.select(table).where(table.c.account == account, table.c.install_id.in_(ids))
+    rows = connection.execute(query).mappings()
+    key = [column.name for column in table.primary_key.columns]
+    return {tuple(row[name] for name in key): dict(row) for row in rows}
+
+
+def _id(raw: bytes | memoryview) -> int | None:
+    try:
+        return INSTALLS.record_id(raw)
+    except BadRecordError:
+        return None
+
+
+def _tells_no_milestones(raw: bytes | memoryview) -> bool:
+    text = bytes(raw)
+    return b'"all_milestones"' not in text and b'"milestones"' not in text

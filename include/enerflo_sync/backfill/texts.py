@@ -1,0 +1,74 @@
+"""A backfill in plain lines: for a terminal, the run's note and the body of an approval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from enerflo_sync.backfill.collisions import WORDS
+from enerflo_sync.backfill.estimate import Compared, Estimate
+from enerflo_sync.backfill.report import BackfillReport
+from enerflo_sync.backfill.store import ChunkState, State
+
+
+def estimate_lines(report: BackfillReport) -> Iterator[str]:
+    """Yield what a backfill would take, the most telling first; nothing where it was not estimated."""
+    estimate = report.estimate
+    if estimate is None:
+        return
+    yield f"{report.words}: about {estimate.records:,} installs by {_requests(estimate)}"
+    yield (
+        f"about {_minutes(estimate.minutes_alone)} alone,"
+        f" {_minutes(estimate.minutes_beside_live)} beside live work, in {estimate.chunks:,} parts"
+    )
+    if estimate.sampled:
+        yield (
+            f"about {estimate.changed:,} differ from the mirror, {estimate.new:,} of them new"
+            f" (by {estimate.sampled:,} that were looked at)"
+        )
+        yield f"the plan after it would write about {estimate.plan_changes:,} fields more to the CRM"
+    for name, count in estimate.collisions.items():
+        yield f"{count:,} {WORDS[name]}"
+
+
+def _requests(estimate: Estimate) -> str:
+    parts = {
+        "for installs": estimate.install_requests,
+        "for milestones": estimate.detail_requests,
+        "for notes": estimate.note_requests,
+        "for change orders": estimate.order_requests,
+    }
+    shown = ", ".join(f"{count:,} {name}" for name, count in parts.items() if count)
+    return f"{estimate.requests:,} requests ({shown})" if shown else "no request"
+
+
+def _minutes(minutes: float) -> str:
+    if minutes < 1:
+        return "a minute"
+    return f"{minutes:,.0f} minutes" if minutes < 120 else f"{minutes / 60:,.1f} hours"
+
+
+def report_lines(report: BackfillReport) -> Iterator[str]:
+    """Yield what a backfill has done, and how far off its estimate was."""
+    yield (
+        f"read {report.read:,} · new {report.new:,} · changed {report.changed:,}"
+        f" · unchanged {report.unchanged:,} · quarantined {report.quarantined:,}"
+        f" · skipped {report.skipped:,} · missing from the source {report.missing:,}"
+    )
+    took = "" if report.minutes is None else f" in {report.minutes:,.1f} minutes"
+    yield f"{report.requests:,} requests{took}, {report.throttled:,} of them answered by 429"
+    for why in report.reasons.get("incomplete", {}):
+        yield f"not read whole: {why}"
+    for why, count in sorted(report.reasons.get("quarantined", {}).items()):
+        yield f"put aside: {why} ({count:,})"
+    for why, count in sorted(report.reasons.get("notice", {}).items()):
+        yield f"noticed: {why} ({count:,})"
+    if report.state is not State.FINISHED:
+        done = sum(one.state is ChunkState.DONE for one in report.chunks)
+        yield f"{done:,} of {len(report.chunks):,} parts are read"
+    if report.compared:
+        yield "estimated and real: " + ", ".join(_compared(one) for one in report.compared)
+
+
+def _compared(one: Compared) -> str:
+    error = "" if one.error_percent is None else f" ({one.error_percent:+.0f} %)"
+    return f"{one.name} {one.estimated:,.4g} and {one.happened:,.4g}{error}"
