@@ -123,6 +123,7 @@ def echo_taken_for_a_change(patch: pytest.MonkeyPatch) -> None:
     """Nobody remembers what was written, so each side's own spelling of it looks like news."""
     for module in (apply_crm, push_run):
         patch.setattr(module, "agree_written", lambda *_args: None)
+    patch.setattr(apply_crm, "agree_column", lambda *_args: None)
 
 
 def marked_after_the_request(patch: pytest.MonkeyPatch) -> None:
@@ -147,8 +148,18 @@ def other_side_agreed_unseen(patch: pytest.MonkeyPatch) -> None:
         agree(connection, comparison, account, plan, positions, AgreedBy.UNDO)
         connection.execute(sa.text("update sync.agreed set agreed_by = 'push' where agreed_by = 'undo'"))
 
+    def trusting_column(connection: Any, comparison: Any, column: str, span: Any, values: Any) -> None:
+        query = (
+            "select position from sync.plan_changes where plan_hash = %(plan_hash)s and field = %(column)s"
+            " and position between %(first)s and %(last)s and state = 'applied' and done_at = %(now)s"
+        )
+        named = {**values, "column": column, "first": span[0], "last": span[1]}
+        positions = list(connection.exec_driver_sql(query, named).scalars())
+        trusting(connection, comparison, values["account"], values["plan_hash"], positions)
+
     for module in (apply_crm, push_run):
         patch.setattr(module, "agree_written", trusting)
+    patch.setattr(apply_crm, "agree_column", trusting_column)
 
 
 BUSY = Plan(installs=8, tick=15, events=2.0, poll_every=4)

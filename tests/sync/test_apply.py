@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError, RetriableError
+from enerflo_sync.sync import apply_crm
 from enerflo_sync.sync.plan_report import PlanState
 from enerflo_sync.warehouse.alone import alone
 from tests.sync.conftest import Desk
@@ -200,15 +201,13 @@ def test_all_of_it_or_nothing_when_the_database_goes_away(
     ids = installs(agreeing, 3)
     spoiled(agreeing, *ids)
     plan = agreeing.plan()
-    from enerflo_sync.sync import apply_crm
-
-    whole = apply_crm.agree_written
+    whole = apply_crm.agree_column
 
     def cut(connection: sa.Connection, *others: object) -> None:
         whole(connection, *others)  # type: ignore[arg-type]
         connection.exec_driver_sql("select pg_terminate_backend(pg_backend_pid())")
 
-    monkeypatch.setattr(apply_crm, "agree_written", cut)
+    monkeypatch.setattr(apply_crm, "agree_column", cut)
     with pytest.raises(RetriableError):
         agreeing.workplace.apply(plan.plan_hash)
     assert counts(agreeing, *ids) == [99, 99, 99]
@@ -330,4 +329,38 @@ def test_what_we_wrote_is_no_difference_afterwards(agreeing: Desk) -> None:
     agreeing.carried()
     report = agreeing.workplace.reconcile()
     assert report.differences == 0
+    agreeing.settled()
+
+
+@pytest.mark.parametrize("page", [12, 25])
+def test_a_plan_of_many_pages_is_applied_whole_and_no_record_is_torn(
+    agreeing: Desk, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr(apply_crm, "PAGE", page)
+    ids = installs(agreeing, 9)
+    spoiled(agreeing, *ids)
+    agreeing.sql("update crm.installs set panel_type = 'Other 410' where panel_count = 99")
+    made = [agreeing.world.create_install() for _ in range(3)]
+    agreeing.workplace.poll()
+    bad = made[1]
+    agreeing.sql(f"alter table crm.installs add constraint few check (enerflo_install_id <> {bad})")
+    plan = agreeing.plan()
+    new = agreeing.changes(plan, op="insert", table_name="installs")
+    assert {change.key["enerflo_install_id"] for change in new} == set(made)
+    of_bad = [change for change in new if change.key["enerflo_install_id"] == bad]
+    report = agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    assert (report.applied, report.parked, report.moved) == (plan.change_count - len(of_bad), len(of_bad), 0)
+    parked = agreeing.changes(plan, state="parked")
+    assert [change.position for change in parked] == [change.position for change in of_bad]
+    assert counts(agreeing, *ids) == true_counts(agreeing, *ids)
+    assert agreeing.agreed("installs", "panel_type", enerflo_install_id=ids[0]) != "Other 410"
+    for one in (made[0], made[2]):
+        row = agreeing.crm("installs", enerflo_install_id=one)
+        assert agreeing.agreed("installs", "status", enerflo_install_id=one) == row["status"]
+    ledger = agreeing.ledger(plan_hash=plan.plan_hash)
+    assert len(ledger) == plan.change_count
+    assert sum(row["decision"] == "applied" for row in ledger) == report.applied
+    agreeing.sql("alter table crm.installs drop constraint few")
+    agreeing.sql("update sync.ledger set recorded_at = recorded_at - interval '1 day'")
+    agreeing.carried()
     agreeing.settled()

@@ -38,6 +38,23 @@ def test_the_migrations_make_exactly_the_declared_tables(empty_warehouse_url: st
     assert tables == len(metadata.tables) + 1
 
 
+def test_the_migrations_leave_the_declared_room_in_pages(warehouse: sa.Engine) -> None:
+    query = (
+        "select relname, coalesce((select option_value::int from pg_options_to_table(reloptions)"
+        " where option_name = 'fillfactor'), 100)"
+        " from pg_class where relnamespace = 'sync'::regnamespace and relkind = 'r'"
+    )
+    with warehouse.connect() as connection:
+        found = dict(connection.execute(sa.text(query)).tuples().all())
+    declared = {
+        table.name: table.info["fillfactor"]
+        for table in metadata.tables.values()
+        if table.schema == SYNC_SCHEMA
+    }
+    assert declared.items() <= found.items()
+    assert 50 in declared.values()
+
+
 def test_migrating_again_changes_nothing(empty_warehouse_url: str) -> None:
     engine = warehouse_engine(empty_warehouse_url)
     migrate(engine)

@@ -112,7 +112,7 @@ def _enerflo_key(plan: Comparison) -> str:
 def once_agreed(plan: Comparison) -> str:
     """Return the condition that a row ``a`` of ``sync.agreed`` is of a record ``o`` that the CRM lacks."""
     key = difference_key(plan)
-    which = f"a.key = {key}" if plan.mapping.joined_by_key else "a.is_link and a.value = to_jsonb(o.j1)"
+    which = f"a.key = {key}" if plan.mapping.joined_by_key else "a.link = to_jsonb(o.j1)"
     return f"a.account = %(account)s and a.table_name = {literal(plan.name)} and {which}"
 
 

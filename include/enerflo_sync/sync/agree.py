@@ -6,7 +6,7 @@ else than then. Rows that did not move since the last look are not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from string import Template
@@ -19,7 +19,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import looking_back, moved_statement
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
 from enerflo_sync.sync.undone import apart_statement
-from enerflo_sync.sync.written import of_key
+from enerflo_sync.sync.written import of_key, shown
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
 
@@ -75,6 +75,22 @@ _WRITTEN = """ where (jsonb_exists(o.written, {field}) or (o.made and {equal}))
 # says since stays a change.
 _AS_PLANNED = """case when %(pinned)s and o.direction = '{direction}' and jsonb_exists(o.written, {field})
     then nullif(o.written -> {field}, 'null') else {now} end"""
+
+# Of one column of the CRM: what the plan saw in Enerflo, and what the row says now that all is written.
+_AGREE_COLUMN = Template("""
+/* enerflo-sync agree $name: what came of one column */
+insert into sync.agreed (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link)
+select $distinct p.account, p.table_name, p.key, p.field, nullif(p.source_value, 'null'),
+       case when $theirs is distinct from nullif(p.source_value, 'null') then coalesce($theirs, 'null') end,
+       %(now)s, %(by)s, $is_link
+from sync.plan_changes p join $crm t on $on
+where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = 'update'
+  and p.field = $field and p.direction = 'to_crm' and p.position between %(first)s and %(last)s
+  and p.state = 'applied' and p.done_at = %(now)s
+on conflict (account, table_name, key, field) do update
+set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
+    agreed_by = excluded.agreed_by, is_link = excluded.is_link
+""")
 
 _WRITTEN_KEYS = Template("""
 /* enerflo-sync agree $name: join keys of written rows, and what was written of each */
@@ -135,6 +151,38 @@ def _looked_until(
 
 def _watermark_name(comparison: Comparison, config_hash: str) -> str:
     return f"agreed/{comparison.name}/{config_hash[:16]}"
+
+
+def agree_column(
+    connection: sa.Connection,
+    comparison: Comparison,
+    column: str,
+    positions: tuple[int, int],
+    values: Mapping[str, Any],
+) -> None:
+    """Remember the pairs that a plan's updates of one CRM column left behind, in the caller's transaction.
+
+    As :func:`agree_written` does for whole records: here one half of each pair is what the plan saw,
+    so Enerflo's records are not read.
+
+    :param positions: of the first and the last of these changes.
+    :param values: ``account``, ``plan_hash`` and ``now``, the time at which the changes were made.
+    """
+    mapping = comparison.mapping
+    statement = _AGREE_COLUMN.substitute(
+        name=comparison.name,
+        table=literal(comparison.name),
+        field=literal(column),
+        # Without a unique key two rows may share one: each pair is remembered once.
+        distinct="" if comparison.live.unique_by(mapping.key_columns) else "distinct on (p.key)",
+        theirs=shown(comparison, column, "t"),
+        is_link=str(column in set(mapping.join_columns) - set(mapping.key_columns)).lower(),
+        crm=comparison.crm,
+        on=of_key(comparison, "p.key"),
+    )
+    first, last = positions
+    named = {**values, "by": str(AgreedBy.PUSH), "first": first, "last": last}
+    connection.exec_driver_sql(statement, named)
 
 
 def agree_written(

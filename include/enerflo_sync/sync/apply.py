@@ -38,9 +38,16 @@ _WRITES = {"to_crm": (Mode.CRM, Mode.BOTH), "to_enerflo": (Mode.ENERFLO, Mode.BO
 
 _BY_TABLE = sa.text("""
 /* enerflo-sync apply: what is left to do */
-select table_name, direction, array_agg(position) as positions from sync.plan_changes
+select table_name, direction, count(*) as number from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and state in ('planned', 'sent')
 group by table_name, direction
+""")
+
+_OF_TABLE = sa.text("""
+/* enerflo-sync apply: what is left to do of a table in one direction */
+select position from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and state in ('planned', 'sent')
+  and table_name = :table and direction = :direction
 """)
 
 _ENDED = sa.text("""
@@ -228,12 +235,14 @@ def _refuse_not_switched_on(
     """Refuse what the mode of its table does not allow to write; return how much is left by direction."""
     left = {"to_crm": 0, "to_enerflo": 0}
     named = {"account": applying.account, "plan_hash": applying.plan_hash}
-    for table, direction, positions in connection.execute(_BY_TABLE, named).all():
+    for table, direction, number in connection.execute(_BY_TABLE, named).all():
         mode = config.mode_of(applying.account, table)
         if mode in _WRITES[direction]:
-            left[direction] += len(positions)
+            left[direction] += number
         else:
             reason = f"not switched on (mode {mode})"
+            which = {**named, "table": table, "direction": direction}
+            positions = connection.execute(_OF_TABLE, which).scalars().all()
             settle(connection, applying, positions, Decision.REFUSED, server_time(connection), reason=reason)
     return left
 

@@ -1,7 +1,8 @@
 """A plan's changes of the CRM's tables: one transaction, set-based, each against the value it expects.
 
 What moved since the plan is left alone. What the table itself refuses (a check, a length, a missing value) is
-parked with the rule that it broke, and the rest goes on.
+parked with the rule that it broke, and the rest goes on. The statement that writes a table also says of each
+change how it ended, in the plan and in the ledger.
 """
 
 from __future__ import annotations
@@ -18,60 +19,121 @@ import sqlalchemy as sa
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.sync.agree import AgreedBy, agree_written
-from enerflo_sync.sync.settle import Applying, Decision, settle
+from enerflo_sync.sync.agree import AgreedBy, agree_column, agree_written
+from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
 from enerflo_sync.sync.written import column_value, of_key, shown, touched, typed_key, zone_of
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
 
 Progress = Callable[[str, int, int], None]
 
-# Changes looked at together: a bound for memory.
+# Changes looked at together: a bound for memory. More than a record can have.
 PAGE = 20_000
 # What a table's own rules refuse, its triggers included.
 _REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
+_MOVED = "the CRM says something else than when the plan was made"
 
-_PAGE = """
+_OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.direction = 'to_crm'
+  and p.state = 'planned'"""
+
+# The changes of a record stand together in a plan, and a page holds all of them or none. Rows that are made
+# of the same columns are made together: those that a record does not fill are left out, so that the table's
+# defaults stand.
+_PAGE = f"""
 /* enerflo-sync apply: what there is to do on the CRM's side */
-select position, table_name, op, field, md5(key::text) as record
-from sync.plan_changes
-where account = %(account)s and plan_hash = %(plan_hash)s and direction = 'to_crm' and state = 'planned'
-  and position > %(after)s
-order by position limit %(limit)s
-"""
+with page as (
+  select p.position, p.table_name, p.op, p.field, p.key, row_number() over (order by p.position) as n
+  from sync.plan_changes p where {_OF_PLAN} and p.position > %(after)s order by p.position limit %(limit)s
+), torn as materialized (
+  select min(position) as first from page
+  where (table_name, op, key) = (select table_name, op, key from page where n = %(limit)s)
+), whole as (
+  select p.* from page p, torn where coalesce(p.position < torn.first, true)
+)
+select table_name, op, array[field] as fields, min(position) as first, max(position) as last,
+       max(position) as until
+from whole where op <> 'insert' group by 1, 2, 3
+union all
+select table_name, op, fields, min(first), max(first), max(last) from (
+  select table_name, op, array_agg(field order by field) as fields, min(position) as first,
+         max(position) as last
+  from whole where op = 'insert' group by table_name, op, key
+) r group by 1, 2, 3
+order by first
+"""  # noqa: S608 - a constant
 
-_THIS = """p.account = %(account)s and p.plan_hash = %(plan_hash)s
-  and p.position = any(%(positions)s::bigint[])"""
-
-_UPDATE = Template(f"""
-/* enerflo-sync apply $name: one column, where it still holds what the plan expects */
-update $crm t set $column = $value $touch
-from sync.plan_changes p
-where {_THIS} and $on and $before is not distinct from nullif(p.before, 'null')
-returning p.position
+_DUE = Template(f"""
+  select p.ctid as id, p.key, p.before, p.after from sync.plan_changes p
+  where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s and p.position between %(first)s and %(last)s
+    and p.field is not distinct from %(field)s::text
 """)  # noqa: S608 - a constant
 
-_INSERT = Template(f"""
-/* enerflo-sync apply $name: rows that the CRM lacks */
-with made as (
+_DUE_RECORDS = Template(f"""
+  select id, key, field, after from (
+    select p.ctid as id, p.key, p.field, p.after, min(p.position) over record as first,
+           array_agg(p.field) over record as fields
+    from sync.plan_changes p
+    where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s
+      and p.position between %(since)s and %(until)s
+    window record as (partition by p.key order by p.field
+                      rows between unbounded preceding and unbounded following)
+  ) p where first between %(first)s and %(last)s and fields = %(fields)s::text[]
+""")  # noqa: S608 - a constant
+
+# Told apart by grouping, not by a join: nothing is known of a plan's changes that tells the planner how many
+# they are.
+_WRITE = Template(f"""
+/* enerflo-sync apply $name: what still is as the plan expects it, and how each change ended */
+with due as materialized ($due), made as ($made), ended as (
+  select id, case when done then 'applied' else 'moved' end as decision,
+         case when not done then '{_MOVED}' end as reason
+  from ($told_apart) e
+), {SETTLED}
+""")  # noqa: S608 - constants
+
+_PARK = Template(f"""
+/* enerflo-sync apply $name: what the table refuses */
+with due as materialized ($due), ended as (
+  select id, 'parked' as decision, %(reason)s::text as reason from due
+), {SETTLED}
+""")  # noqa: S608 - constants
+
+_CHANGES_MADE = """
+  select id, bool_or(done) as done
+  from (select id, false as done from due union all select id, true from made) e group by id
+"""
+
+_RECORDS_MADE = """
+  select id, done from (
+    select id, bool_or(done) over (partition by key) as done
+    from (select id, key, false as done from due union all select null, key, true from made) e
+  ) e where id is not null
+"""
+
+_UPDATE = Template("""
+  update $crm t set $column = $value $touch from due p
+  where $on and $before is not distinct from nullif(p.before, 'null')
+  returning p.id
+""")
+
+_INSERT = Template("""
   insert into $crm ($columns)
-  select $values from (
-    select p.key, jsonb_object_agg(p.field, p.after) as v
-    from sync.plan_changes p where {_THIS} group by p.key
-  ) p
+  select $values from (select key, jsonb_object_agg(field, after) as v from due group by key) p
   where not exists (select from $crm t where $on) $unlinked
   on conflict do nothing
   returning $key as key
-)
-select p.position from sync.plan_changes p join made m on m.key = p.key where {_THIS}
-""")  # noqa: S608 - a constant
+""")
 
-_DELETE = Template(f"""
-/* enerflo-sync apply $name: rows that still hold what the plan expects */
-delete from $crm t using sync.plan_changes p
-where {_THIS} and $on and $row = p.before
-returning p.position
-""")  # noqa: S608 - a constant
+_DELETE = Template("""
+  delete from $crm t using due p where $on and $row = p.before returning p.id
+""")
+
+_APPLIED = f"""
+/* enerflo-sync apply: changes that were made now */
+select p.position from sync.plan_changes p
+where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = %(table)s and p.op = %(op)s
+  and p.position between %(first)s and %(until)s and p.state = '{Decision.APPLIED}' and p.done_at = %(now)s
+"""  # noqa: S608 - a constant
 
 
 def apply_to_crm(
@@ -92,106 +154,126 @@ def apply_to_crm(
     :param total: how many changes there are, for ``progress``.
     """
     counts: Counter[str] = Counter()
-    now = transaction_time(connection)
+    values = settling(applying, transaction_time(connection), evidence)
     after = -1
-    while rows := _page(connection, applying, after):
-        after = rows[-1].position
-        for (table, op), some in groupby(rows, key=lambda row: (row.table_name, row.op)):
-            job = _Job(connection, applying, plans[TableName(table)])
-            job.run(op, list(some))
-            for (decision, reason), positions in job.ended.items():
-                counts[decision] += settle(
-                    connection, applying, positions, decision, now, reason=reason, evidence=evidence
-                )
-            done = job.ended.get((Decision.APPLIED, None), [])
-            if done:
-                agree_written(connection, job.plan, applying.account, applying.plan_hash, done, by)
+    while groups := _page(connection, values, after):
+        after = max(group.until for group in groups)
+        for (table, op), some in groupby(groups, key=lambda group: (group.table_name, group.op)):
+            job = _Job(connection, plans[TableName(table)], op, values, by)
+            counts += job.run(list(some))
         progress("CRM", sum(counts.values()), total)
     return counts
 
 
-def _page(connection: sa.Connection, applying: Applying, after: int) -> list[Any]:
-    """Return the next changes; none of a record whose other changes are not among them."""
-    values = {"account": applying.account, "plan_hash": applying.plan_hash, "after": after, "limit": PAGE}
-    rows = list(connection.exec_driver_sql(_PAGE, values).all())
-    if len(rows) < PAGE:
-        return rows
-    cut = rows[-1].table_name, rows[-1].op, rows[-1].record
-    first = next(n for n, row in enumerate(rows) if (row.table_name, row.op, row.record) == cut)
-    return rows[:first] if first else rows
+def _page(connection: sa.Connection, values: Mapping[str, Any], after: int) -> Sequence[Any]:
+    """Return the next changes as groups of one table, operation and set of columns, in their order.
+
+    Of updates and deletions ``first`` and ``last`` are positions of changes; of new rows those of records'
+    first changes, and ``until`` that of the last change.
+    """
+    return connection.exec_driver_sql(_PAGE, {**values, "after": after, "limit": PAGE}).all()
 
 
 class _Job:
     """Changes of one table by one operation."""
 
-    def __init__(self, connection: sa.Connection, applying: Applying, plan: Comparison) -> None:
-        self.plan = plan
-        self.ended: dict[tuple[Decision, str | None], list[int]] = {}
+    def __init__(
+        self,
+        connection: sa.Connection,
+        plan: Comparison,
+        op: str,
+        values: Mapping[str, Any],
+        by: AgreedBy,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._plan = plan
+        self._op = op
+        self._by = by
         self._connection = connection
         self._driver = driver_connection(connection)
-        self._values = {"account": applying.account, "plan_hash": applying.plan_hash}
+        self._values = {**values, "op": op}
 
-    def run(self, op: str, rows: Sequence[Any]) -> None:
-        match op:
+    def run(self, groups: Sequence[Any]) -> Counter[str]:
+        """Make the changes and remember what both sides agree on then; return how they ended."""
+        by_record = self._op == "insert"
+        name = self._plan.name
+        due = (_DUE_RECORDS if by_record else _DUE).substitute(table=literal(name))
+        park = _PARK.substitute(name=name, due=due)
+        for group in groups:
+            write = _WRITE.substitute(
+                name=name,
+                due=due,
+                made=self._made(group.fields),
+                told_apart=_RECORDS_MADE if by_record else _CHANGES_MADE,
+            )
+            of_group = {"fields": group.fields, "field": group.fields[0]}
+            of_group |= {"since": group.first, "until": group.until}
+            self._some(write, park, of_group, group.first, group.last)
+        if self.counts[Decision.APPLIED]:
+            self._agree(groups)
+        return self.counts
+
+    def _made(self, fields: Sequence[str]) -> str:
+        match self._op:
             case "update":
-                by_field: dict[str, list[int]] = {}
-                for row in rows:
-                    by_field.setdefault(row.field, []).append(row.position)
-                for field, positions in by_field.items():
-                    self._some(self._update(field), [[position] for position in positions])
+                return self._updated(fields[0])
             case "insert":
-                records: dict[str, list[Any]] = {}
-                for row in rows:
-                    records.setdefault(row.record, []).append(row)
-                # Columns that a record does not fill are left out, so that the table's defaults stand.
-                alike: dict[tuple[str, ...], list[list[int]]] = {}
-                for some in records.values():
-                    fields = tuple(sorted(row.field for row in some))
-                    alike.setdefault(fields, []).append([row.position for row in some])
-                for fields, groups in alike.items():
-                    self._some(self._insert(fields), groups)
+                return self._inserted(fields)
             case _:
-                self._some(self._delete(), [[row.position] for row in rows])
+                return self._deleted()
 
-    def _some(self, statement: str, groups: list[list[int]]) -> None:
-        """Make some records' changes; where the table refuses one, look for it by halves."""
-        positions = [position for group in groups for position in group]
+    def _some(self, write: str, park: str, of_group: dict[str, Any], first: int, last: int) -> None:
+        """Make the changes between two positions; where the table refuses one, look for it by halves."""
+        values = self._values | of_group | {"first": first, "last": last}
         try:
             with self._connection.begin_nested():
-                found = self._driver.execute(statement, {**self._values, "positions": positions}).fetchall()
+                self._count(self._driver.execute(write, values))
         except _REFUSED as error:
-            if len(groups) == 1:
-                self._end(Decision.PARKED, positions, _why(error))
+            if first == last:
+                self._count(self._driver.execute(park, values | {"reason": _why(error)}))
                 return
-            middle = len(groups) // 2
-            self._some(statement, groups[:middle])
-            self._some(statement, groups[middle:])
+            middle = (first + last) // 2
+            self._some(write, park, of_group, first, middle)
+            self._some(write, park, of_group, middle + 1, last)
+
+    def _count(self, ended: psycopg.Cursor[Any]) -> None:
+        for decision, _, number in ended:
+            self.counts[decision] += number
+
+    def _agree(self, groups: Sequence[Any]) -> None:
+        """Remember the pairs of values that the changes left behind, when all of them are made."""
+        values = self._values
+        if self._op == "update" and self._by is AgreedBy.PUSH:
+            for group in groups:
+                span = group.first, group.last
+                agree_column(self._connection, self._plan, group.fields[0], span, values)
             return
-        done = {position for (position,) in found}
-        self._end(Decision.APPLIED, sorted(done), None)
-        rest = [position for position in positions if position not in done]
-        self._end(Decision.MOVED, rest, "the CRM says something else than when the plan was made")
+        whole = {"first": groups[0].first, "until": max(group.until for group in groups)}
+        positions = self._driver.execute(_APPLIED, {**values, **whole, "table": str(self._plan.name)})
+        agree_written(
+            self._connection,
+            self._plan,
+            values["account"],
+            values["plan_hash"],
+            [position for (position,) in positions],
+            self._by,
+        )
 
-    def _end(self, decision: Decision, positions: list[int], reason: str | None) -> None:
-        if positions:
-            self.ended.setdefault((decision, reason), []).extend(positions)
-
-    def _update(self, column: str) -> str:
-        plan = self.plan
+    def _updated(self, column: str) -> str:
+        plan = self._plan
         live = plan.live.columns[column]
         touch = touched(plan)
         return _UPDATE.substitute(
-            name=plan.name,
             crm=plan.crm,
             column=quoted(column),
             value=column_value(live, "p.after", zone_of(plan, column)),
             touch=f", {touch[0]} = {touch[1]}" if touch and touch[0] != quoted(column) else "",
-            on=of_key(self.plan, "p.key"),
+            on=of_key(plan, "p.key"),
             before=shown(plan, column, "t"),
         )
 
-    def _insert(self, fields: Sequence[str]) -> str:
-        plan = self.plan
+    def _inserted(self, fields: Sequence[str]) -> str:
+        plan = self._plan
         keys = {
             column: typed_key(plan, "p.key", column)
             for column in plan.mapping.key_columns
@@ -211,20 +293,18 @@ class _Job:
             for name in links
         )
         return _INSERT.substitute(
-            name=plan.name,
             crm=plan.crm,
             columns=", ".join(columns),
             values=", ".join(columns.values()),
-            on=of_key(self.plan, "p.key"),
+            on=of_key(plan, "p.key"),
             unlinked=unlinked,
             key=jsonb_object((name, quoted(name)) for name in plan.mapping.key_columns),
         )
 
-    def _delete(self) -> str:
-        row = jsonb_object((field.name, shown(self.plan, field.name, "t")) for field in self.plan.fields)
-        return _DELETE.substitute(
-            name=self.plan.name, crm=self.plan.crm, on=of_key(self.plan, "p.key"), row=row
-        )
+    def _deleted(self) -> str:
+        plan = self._plan
+        row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
+        return _DELETE.substitute(crm=plan.crm, on=of_key(plan, "p.key"), row=row)
 
 
 def _why(error: psycopg.Error) -> str:

@@ -25,7 +25,8 @@ from pg_temp.planned
 
 _ROWS = sa.text("""
 /* enerflo-sync plan: rows that change, by table */
-select table_name, count(distinct key) as rows from pg_temp.planned group by table_name order by 1
+select table_name, count(*) as rows from (select distinct table_name, key from pg_temp.planned) r
+group by table_name order by 1
 """)
 
 _PROTECTED = Template("""

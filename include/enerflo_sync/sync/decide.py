@@ -43,7 +43,7 @@ create temporary table $wanted on commit drop as
 select $joins from (
   select $mine from $mirror e where false
   $differing
-) k group by $joins
+) k group by $joins order by $joins
 """)
 
 _UPDATES = Template("""

@@ -51,7 +51,7 @@ MAKE_PLANNED = f"""
 create temporary table planned on commit drop as
 select row_number() over (
          order by array_position(array{[str(name) for name in TableName]}, table_name),
-                  array_position(array['insert', 'update', 'delete'], op), key::text, field) as position,
+                  array_position(array['insert', 'update', 'delete'], op), key, field) as position,
        outcome as direction, table_name, key, enerflo_key, op, field, before, after, source_value, policy,
        cause, rule, facts, changed_at, observed_at, agreed_at
 from pg_temp.decided where outcome in ('to_crm', 'to_enerflo')

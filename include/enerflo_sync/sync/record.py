@@ -48,7 +48,7 @@ select observed_by from $mirror e where e.account = %(account)s and $on
 _KEY_BY_LINK = sa.text("""
 /* enerflo-sync explain: the CRM row that named a record */
 select key from sync.agreed
-where account = :account and table_name = :table and is_link and value = cast(:value as jsonb) limit 1
+where account = :account and table_name = :table and link = cast(:value as jsonb) limit 1
 """)
 
 _RECORD_OF_KEY = sa.text("""

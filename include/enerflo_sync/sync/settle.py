@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -32,22 +33,46 @@ class Applying:
     decided_by: str
 
 
-_SETTLE = sa.text("""
-/* enerflo-sync apply: how changes ended, and the ledger of it */
-with settled as (
-  update sync.plan_changes set state = :decision, reason = :reason, done_at = :now
-  where account = :account and plan_hash = :plan_hash and position = any(:positions)
-    and state in ('planned', 'sent')
-  returning *
+# The end of a statement whose ``ended (id, decision, reason)`` says how changes ended, by their rows' ctid.
+# Gives ``decision``, ``reason`` and how many ended so now; takes what :func:`settling` returns.
+SETTLED = """settled as (
+  update sync.plan_changes c set state = e.decision, reason = e.reason, done_at = %(now)s
+  from ended e where c.ctid = e.id and c.state in ('planned', 'sent')
+  returning c.*
+), noted as (
+  insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, losing_value, direction,
+    policy, cause, rule, facts, plan_hash, decision, reason, decided_by, evidence, run_id,
+    changed_at, observed_at, recorded_at)
+  select account, table_name, key, op, field, before, after, before, direction,
+    policy, cause, rule, facts, plan_hash, state, reason, %(decided_by)s, %(evidence)s, %(run_id)s,
+    changed_at, observed_at, done_at
+  from settled
 )
-insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, losing_value, direction,
-  policy, cause, rule, facts, plan_hash, decision, reason, decided_by, evidence, run_id,
-  changed_at, observed_at, recorded_at)
-select account, table_name, key, op, field, before, after, before, direction,
-  policy, cause, rule, facts, plan_hash, :decision, :reason, :decided_by, :evidence, :run_id,
-  changed_at, observed_at, :now
-from settled order by position
-""").bindparams(sa.bindparam("positions", type_=sa.ARRAY(sa.BigInteger)))
+select state as decision, reason, count(*) as number from settled group by 1, 2
+"""
+
+_SETTLE = f"""
+/* enerflo-sync apply: how changes ended, and the ledger of it */
+with ended as (
+  select ctid as id, %(decision)s::text as decision, %(reason)s::text as reason from sync.plan_changes
+  where account = %(account)s and plan_hash = %(plan_hash)s and position = any(%(positions)s::bigint[])
+), {SETTLED}
+"""  # noqa: S608 - a constant
+
+
+def settling(applying: Applying, now: datetime, evidence: str | None) -> dict[str, Any]:
+    """Return what a statement with :data:`SETTLED` takes.
+
+    :param evidence: by what the winning value, or the confirmation, can be looked up.
+    """
+    return {
+        "account": applying.account,
+        "plan_hash": applying.plan_hash,
+        "decided_by": applying.decided_by,
+        "run_id": applying.run_id,
+        "evidence": evidence,
+        "now": now,
+    }
 
 
 def settle(
@@ -67,18 +92,6 @@ def settle(
     """
     if not positions:
         return 0
-    done = connection.execute(
-        _SETTLE,
-        {
-            "account": applying.account,
-            "plan_hash": applying.plan_hash,
-            "positions": list(positions),
-            "decision": str(decision),
-            "reason": reason,
-            "evidence": evidence,
-            "decided_by": applying.decided_by,
-            "run_id": applying.run_id,
-            "now": now,
-        },
-    )
-    return done.rowcount
+    values = settling(applying, now, evidence)
+    values |= {"positions": list(positions), "decision": str(decision), "reason": reason}
+    return sum(row.number for row in connection.exec_driver_sql(_SETTLE, values))

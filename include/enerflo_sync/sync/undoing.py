@@ -19,14 +19,12 @@ MAKE_UNDOING = """
 /* enerflo-sync undo: what the plan applied */
 create temporary table undoing on commit drop as
 select l.table_name, l.key, l.op, l.field, nullif(l.old_value, 'null') as old_value,
-       nullif(l.new_value, 'null') as new_value, l.direction, l.policy, l.rule, l.recorded_at, p.enerflo_key
-from sync.ledger l
-left join lateral (
-  select c.enerflo_key from sync.plan_changes c
-  where c.account = l.account and c.plan_hash = l.plan_hash and c.table_name = l.table_name and c.key = l.key
-    and c.op = l.op and c.direction = l.direction and c.field is not distinct from l.field limit 1
-) p on true
-where l.account = %(account)s and l.plan_hash = %(plan_hash)s and l.decision = 'applied'
+       nullif(l.new_value, 'null') as new_value, l.direction, l.policy, l.rule, l.recorded_at, c.enerflo_key
+from sync.plan_changes c
+join sync.ledger l on l.account = c.account and l.table_name = c.table_name and l.key = c.key
+  and l.plan_hash = c.plan_hash and l.op = c.op and l.direction = c.direction
+  and l.field is not distinct from c.field and l.decision = 'applied'
+where c.account = %(account)s and c.plan_hash = %(plan_hash)s and c.state = 'applied'
 """
 
 _UNMAPPED = sa.text(f"""

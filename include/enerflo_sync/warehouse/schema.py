@@ -13,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     Float,
     Identity,
@@ -63,8 +64,15 @@ def _mirror_table(name: str, key: list[Column[Any]], columns: list[Column[Any]])
     )
 
 
-def _sync_table(name: str, *columns: Any) -> Table:
-    return Table(name, metadata, Column("account", Text, nullable=False), *columns, schema=SYNC_SCHEMA)
+def _sync_table(name: str, *columns: Any, filled: int = 100) -> Table:
+    """Declare one table of ours.
+
+    :param filled: percent of a page that new rows fill. Room is left where rows are updated later: a row that
+        stays in its page, and whose indexed columns stay the same, costs no index anything.
+    """
+    table = Table(name, metadata, Column("account", Text, nullable=False), *columns, schema=SYNC_SCHEMA)
+    table.info["fillfactor"] = filled
+    return table
 
 
 def _required(name: str, kind: Any = Text) -> Column[Any]:
@@ -412,8 +420,11 @@ agreed = _sync_table(
     _required("agreed_by"),
     # The field holds the other side's id: by it a row that was deleted from the CRM is known.
     Column("is_link", Boolean, nullable=False, server_default="false"),
+    # Apart from ``value``, which changes often and stands in no index for that.
+    Column("link", JSONB, Computed("case when is_link then value end", persisted=True)),
     PrimaryKeyConstraint("account", "table_name", "key", "field"),
-    Index("agreed_link", "account", "table_name", "value", postgresql_where="is_link"),
+    Index("agreed_link", "account", "table_name", "link", postgresql_where="link is not null"),
+    filled=90,
 )
 
 plans = _sync_table(
@@ -481,6 +492,8 @@ plan_changes = _sync_table(
     CheckConstraint("op in ('insert', 'update', 'delete')", name="plan_changes_op"),
     CheckConstraint("direction in ('to_crm', 'to_enerflo')", name="plan_changes_direction"),
     Index("plan_changes_record", "account", "table_name", "key"),
+    # Each is updated once, when it ends.
+    filled=50,
 )
 
 # What a plan could not decide, and why: each waits for a person, a mapping or the other side.
@@ -531,8 +544,9 @@ ledger = _sync_table(
         "decision in ('applied', 'moved', 'refused', 'parked', 'held', 'released')", name="ledger_decision"
     ),
     Index("ledger_record", "account", "table_name", "key"),
-    Index("ledger_plan", "account", "plan_hash"),
-    Index("ledger_time", "account", "recorded_at"),
+    # Rows are only added, by and by: what a range of pages holds of times is all that need be known.
+    Index("ledger_time", "recorded_at", postgresql_using="brin"),
+    Index("ledger_parked", "account", "recorded_at", postgresql_where="decision = 'parked'"),
 )
 
 # The flat relation of change orders with what they are checked against, as they were checked last; null where
