@@ -22,7 +22,7 @@ from tests.airflow_environment import DAGS, PLUGINS, ROOT
 
 DAG_IDS = {
     *("enerflo_change_orders", "enerflo_poll", "enerflo_reconcile", "enerflo_replay", "enerflo_sync"),
-    "enerflo_webhooks",
+    *("enerflo_backfill", "enerflo_webhooks"),
 }
 BY_HAND = {"enerflo_replay"}
 # Its runs are started by files: there is nothing to ask for.
@@ -147,7 +147,8 @@ def test_each_account_has_dags_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     # Its section names no drop.
     assert set(bag.dags) == {
         *DAG_IDS,
-        *(f"enerflo_{job}__west" for job in ("change_orders", "poll", "reconcile", "replay", "sync")),
+        *(f"enerflo_{job}__west" for job in ("backfill", "change_orders", "poll")),
+        *(f"enerflo_{job}__west" for job in ("reconcile", "replay", "sync")),
     }
     poll: Any = bag.dags["enerflo_poll__west"]
     assert poll.timetable.expression == "5 * * * *"

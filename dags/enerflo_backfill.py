@@ -1,0 +1,190 @@
+"""Reads chosen installs again, with milestones, notes and change orders, in a lane that yields to live work.
+
+**By the form:** a window of creation dates, named installs, or everything.
+
+**By Airflow's own backfill** (*Trigger*, *Backfill*, or `airflow backfill create --dag-id enerflo_backfill
+--from-date 2025-01-01 --to-date 2025-12-31`): one run a month, and each reads the installs that were created
+in its month. The monthly schedule is there for that only: what it starts by itself reads nothing.
+
+| task | does |
+|---|---|
+| Estimate it | finds the pages, looks at some, and says what it will take; the run's note |
+| Ask a person | where the estimate passes the limit of the form; no answer is a no |
+| Read the installs | one mapped task a part, named by what it holds; two at once |
+| Read what belongs to them | notes and change orders |
+| Conclude it | what is missing from the source, and the report beside the estimate |
+| Say that the mirror changed | starts the reconciliation through an asset; skipped where nothing changed |
+
+Every request yields to polls and webhooks ([backfill](backfill.md)). *Only estimate* ends after the first
+task.
+
+**Failed:** clear the failed tasks, or `enerflo-sync backfill --resume`: what was read stays. Two runs of the
+same installs at once: the second is refused.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import CronDataIntervalTimetable, Param, dag
+from enerflo_airflow.accounts import account_name, account_tags, sync_config
+from enerflo_airflow.announce import announce_change
+from enerflo_airflow.backfill import (
+    BackfillApprovalOperator,
+    Choice,
+    EstimateBackfillOperator,
+    FinishBackfillOperator,
+    ReadChunkOperator,
+    StartBackfillOperator,
+)
+from enerflo_airflow.defaults import START_DATE, task_defaults
+
+from enerflo_sync.crm.config import SyncConfig
+
+BACKFILL_ID = "{{ ti.xcom_pull(task_ids='estimate')['backfill_id'] }}"
+# Parts that are read at once: the other slots of the workers are left for live work.
+AT_ONCE = 2
+# A mapped task without parts is skipped, and what follows it is not.
+ALSO_OF_NONE = "none_failed_min_one_success"
+
+PARAMS = {
+    "choice": Param(
+        Choice.WINDOW.value,
+        type="string",
+        enum=[str(choice) for choice in Choice],
+        values_display={
+            "window": "Installs created in a window",
+            "ids": "Named installs",
+            "everything": "Everything that Enerflo lists",
+        },
+        title="Which installs",
+        description="A run of Airflow's own backfill reads its month instead.",
+    ),
+    "start": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Created from",
+        description="The first day, UTC. Empty: from the company's first install.",
+    ),
+    "end": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Created to",
+        description="The last day, UTC, to its end. Empty: until now.",
+    ),
+    "ids": Param(
+        None,
+        type=["null", "string"],
+        maxLength=200_000,
+        title="Ids",
+        description="Install ids or uuids of deals, separated by spaces, commas or lines.",
+    ),
+    "estimate_only": Param(
+        False,
+        type="boolean",
+        title="Only estimate",
+        description="Say what it would take, and read nothing.",
+    ),
+    "limit": Param(
+        2_000,
+        type="integer",
+        minimum=0,
+        title="Ask from so many requests",
+        description="A person is asked when the estimate has more requests than this; 300 are a minute.",
+    ),
+}
+
+
+def parts(task_id: str, title: str, account: str) -> Any:
+    """Return the task that is mapped over parts."""
+    return ReadChunkOperator.partial(
+        task_id=task_id,
+        task_display_name=title,
+        doc_md="Reads one part into the mirror; tried again, it goes on where it was.",
+        account=account,
+        backfill_id=BACKFILL_ID,
+        max_active_tis_per_dag=AT_ONCE,
+        map_index_template="{{ chunk_label }}",
+    )
+
+
+def backfill_dag(account: str, config: SyncConfig) -> Any:
+    """Return the account's DAG."""
+
+    @dag(
+        dag_id=account_name("backfill", account),
+        description=f"Read chosen installs again, estimated first (account {account}).",
+        doc_md=__doc__,
+        schedule=CronDataIntervalTimetable("0 0 1 * *", timezone="UTC"),
+        start_date=START_DATE,
+        catchup=False,
+        max_active_runs=1,
+        tags=account_tags(account),
+        params=PARAMS,
+        default_args=task_defaults(),
+        render_template_as_native_obj=True,
+    )
+    def enerflo_backfill() -> None:
+        estimate = EstimateBackfillOperator(
+            task_id="estimate",
+            task_display_name="Estimate it",
+            doc_md="Runs `enerflo-sync backfill --estimate` for the form, or a month of Airflow's.",
+            account=account,
+            choice="{{ params.choice }}",
+            start="{{ params.start or '' }}",
+            end="{{ params.end or '' }}",
+            ids="{{ params.ids or '' }}",
+        )
+        approval = BackfillApprovalOperator(
+            task_id="ask_a_person",
+            task_display_name="Ask a person",
+            doc_md="Waits for an answer where the estimate passes the form's limit. No answer is a no.",
+            account=account,
+            estimate=estimate.output,
+            limit="{{ params.limit }}",
+            estimate_only="{{ params.estimate_only }}",
+            answer_within=timedelta(hours=config.approval.expires_hours),
+        )
+        installs = StartBackfillOperator(
+            task_id="parts_of_installs",
+            task_display_name="Name the parts",
+            doc_md="Begins the backfill and names the parts of installs that are left.",
+            account=account,
+            backfill_id=BACKFILL_ID,
+            of_installs=True,
+        )
+        read_installs = parts("read_installs", "Read the installs", account).expand(chunk=installs.output)
+        belongings = StartBackfillOperator(
+            task_id="parts_of_belongings",
+            task_display_name="Name what belongs to them",
+            doc_md="Names the parts of notes and change orders that are left.",
+            account=account,
+            backfill_id=BACKFILL_ID,
+            of_installs=False,
+            trigger_rule=ALSO_OF_NONE,
+        )
+        read_belongings = parts("read_belongings", "Read what belongs to them", account).expand(
+            chunk=belongings.output
+        )
+        finish = FinishBackfillOperator(
+            task_id="finish",
+            task_display_name="Conclude it",
+            doc_md="Finds what is missing from the source, and says what was done beside what was estimated.",
+            account=account,
+            backfill_id=BACKFILL_ID,
+            trigger_rule=ALSO_OF_NONE,
+        )
+        approval >> installs >> [read_installs, belongings]
+        read_installs >> belongings >> [read_belongings, finish]
+        read_belongings >> finish
+        announce_change(account, finish.output)
+
+    return enerflo_backfill()
+
+
+config = sync_config()
+for account in config.accounts:
+    backfill_dag(account, config)

@@ -1,0 +1,225 @@
+"""The operators of a backfill: estimate, a person's approval where it is large, one part, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowSkipException
+from airflow.utils.types import DagRunType
+
+from enerflo_airflow.notes import NOTE_KEY
+from enerflo_airflow.operators import flag, noted_failure
+from enerflo_sync.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from enerflo_sync.backfill.request import BackfillRequest
+    from enerflo_sync.jobs import Workplace
+
+
+class Choice(StrEnum):
+    """How the installs are chosen."""
+
+    WINDOW = "window"
+    IDS = "ids"
+    EVERYTHING = "everything"
+
+
+class EstimateBackfillOperator(BaseOperator):
+    """Finds what is to be read, and says what it will take. Writes nothing into the mirror.
+
+    A run of Airflow's own backfill reads the data interval that it is about, whatever the form says.
+
+    :param account: name of the account in sync.yaml.
+    :param choice: a :class:`Choice`.
+    :param start: the first day, ISO; ``end`` the last one.
+    :param ids: install ids and deal uuids, separated by spaces, commas or lines.
+    :return: the backfill's id, its requests, and the text for the approval.
+    """
+
+    template_fields: Sequence[str] = ("account", "choice", "start", "end", "ids")
+    ui_color = "#e8f3ec"
+
+    def __init__(
+        self, *, account: str, choice: str, start: str = "", end: str = "", ids: str = "", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+        self.choice = choice
+        self.start = start
+        self.end = end
+        self.ids = ids
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Estimate and return what the next tasks need to know."""
+        from enerflo_airflow.hook import workplace
+        from enerflo_sync.backfill.texts import estimate_lines
+
+        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
+            report = place.backfills().estimate(self._request(context, place))
+        lines = list(estimate_lines(report))
+        self.log.info("estimated backfill=%s %s", report.backfill_id, "; ".join(lines))
+        context["ti"].xcom_push(key=NOTE_KEY, value="\n".join([f"backfill {report.backfill_id}", *lines]))
+        return {
+            "account": report.account,
+            "backfill_id": report.backfill_id,
+            "words": report.words,
+            "requests": report.estimate.requests if report.estimate else 0,
+            "summary": "\n".join(f"- {line}" for line in lines),
+        }
+
+    def _request(self, context: Context, place: Workplace) -> BackfillRequest:
+        from enerflo_sync.backfill.ids import ids_of_text
+        from enerflo_sync.backfill.request import named_request, whole_request, window_request
+
+        now = place.clock.now()
+        run = context["dag_run"]
+        begin, end = run.data_interval_start, run.data_interval_end
+        if run.run_type == DagRunType.SCHEDULED:
+            raise AirflowSkipException("The schedule is there for Airflow's own backfill: nothing is read.")
+        if run.run_type == DagRunType.BACKFILL_JOB and begin is not None and end is not None:
+            return window_request(begin.isoformat(), end.isoformat(), now=now)
+        match Choice(str(self.choice)):
+            case Choice.WINDOW:
+                return window_request(str(self.start) or None, str(self.end) or None, now=now)
+            case Choice.IDS:
+                return named_request(*ids_of_text(str(self.ids), "the form's ids"))
+            case Choice.EVERYTHING:
+                return whole_request()
+
+
+class BackfillApprovalOperator(ApprovalOperator):
+    """Asks a person about a backfill of many requests, by Airflow's own approval; no answer is a no.
+
+    :param estimate: what :class:`EstimateBackfillOperator` returned.
+    :param limit: requests up to which nobody is asked.
+    :param estimate_only: end here.
+    """
+
+    template_fields: Sequence[str] = ("subject", "body", "estimate", "limit", "estimate_only")
+
+    def __init__(
+        self,
+        *,
+        account: str,
+        estimate: Any,
+        limit: int | str,
+        estimate_only: bool | str,
+        answer_within: timedelta,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            subject="Backfill {{ ti.xcom_pull(task_ids='estimate')['backfill_id'] }} of account " + account,
+            body="",
+            defaults=self.REJECT,
+            response_timeout=answer_within,
+            **kwargs,
+        )
+        self.estimate = estimate
+        self.limit = limit
+        self.estimate_only = estimate_only
+
+    def execute(self, context: Context) -> Any:
+        """Wait for a person where the estimate passes the limit."""
+        if flag(self.estimate_only):
+            raise AirflowSkipException(
+                f"Only an estimate: enerflo-sync backfill --resume {self.estimate['backfill_id']}"
+            )
+        if self.estimate["requests"] <= int(self.limit):
+            return {"needed": False}
+        self.body = f"{self.estimate['words']}\n\n{self.estimate['summary']}"
+        return super().execute(context)
+
+
+class StartBackfillOperator(BaseOperator):
+    """Begins to read an estimated backfill, and names the parts that are left.
+
+    :return: by part, its number and its label; first those of installs.
+    """
+
+    template_fields: Sequence[str] = ("account", "backfill_id", "of_installs")
+
+    def __init__(self, *, account: str, backfill_id: str, of_installs: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+        self.backfill_id = backfill_id
+        self.of_installs = of_installs
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Return the parts."""
+        from enerflo_airflow.hook import workplace
+
+        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
+            left = place.backfills().start(str(self.backfill_id))
+        return [
+            {"number": one.chunk.number, "label": one.chunk.label}
+            for one in left
+            if one.chunk.source.is_of_installs is flag(self.of_installs)
+        ]
+
+
+class ReadChunkOperator(BaseOperator):
+    """Reads one part of a backfill; tried again, it goes on where it was.
+
+    :param chunk: the part's number and label, of :class:`StartBackfillOperator`.
+    """
+
+    template_fields: Sequence[str] = ("account", "backfill_id", "chunk")
+    ui_color = "#e8f3ec"
+
+    def __init__(self, *, account: str, backfill_id: str, chunk: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+        self.backfill_id = backfill_id
+        self.chunk = chunk
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read the part and return its counts."""
+        from enerflo_airflow.hook import workplace
+
+        if not isinstance(self.chunk, dict):
+            raise ConfigurationError("a part has a number and a label.", where="the mapped task")
+        context["chunk_label"] = self.chunk["label"]  # type: ignore[typeddict-unknown-key]
+        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
+            stored = place.backfills().read(str(self.backfill_id), int(self.chunk["number"]))
+        progress = stored.progress
+        self.log.info("backfill_chunk number=%s rows=%s", self.chunk["number"], progress.rows)
+        return {"rows": progress.rows, "requests": progress.requests, "state": str(progress.state)}
+
+
+class FinishBackfillOperator(BaseOperator):
+    """Concludes a backfill whose parts are read, and says what it did beside what was estimated.
+
+    :return: counts, and ``mirror_changed``.
+    """
+
+    template_fields: Sequence[str] = ("account", "backfill_id")
+    ui_color = "#e8eef7"
+
+    def __init__(self, *, account: str, backfill_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+        self.backfill_id = backfill_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Finish and return the counts."""
+        from enerflo_airflow.hook import workplace
+        from enerflo_sync.backfill.texts import report_lines
+
+        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
+            report = place.backfills().finish(str(self.backfill_id))
+        note = "\n".join(report_lines(report))
+        self.log.info("backfill_finished backfill=%s %s", report.backfill_id, note)
+        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        counts = ("read", "new", "changed", "unchanged", "quarantined", "skipped", "missing", "requests")
+        return {
+            "account": report.account,
+            "backfill_id": report.backfill_id,
+            **{name: getattr(report, name) for name in counts},
+            "mirror_changed": bool(report.new or report.changed or report.missing),
+        }
