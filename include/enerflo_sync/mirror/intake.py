@@ -20,7 +20,16 @@ from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Part, Resource, Row
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import Witnesses
-from enerflo_sync.warehouse.bulk import Block, Owner, append, driver_connection, encode, merge, send_new
+from enerflo_sync.warehouse.bulk import (
+    Block,
+    Owner,
+    append,
+    driver_connection,
+    encode,
+    encode_binary,
+    merge,
+    send_new,
+)
 from enerflo_sync.warehouse.schema import install_versions
 
 log = logging.getLogger(__name__)
@@ -28,6 +37,7 @@ log = logging.getLogger(__name__)
 # A record of this size is no record: it is put aside unread, so that memory has a bound.
 RECORD_LIMIT = 1_000_000
 SEEN = ("account", "observed_at", "observed_by")
+VERSION_TYPES = ("text", "bigint", "text", "jsonb", "timestamptz", "text", "text")
 VERSION_COLUMNS = ("account", "install_id", "content_hash", "raw", "first_seen_at", "observed_by", "evidence")
 
 
@@ -197,7 +207,8 @@ class Intake:
             else:
                 batch.good.append(record_id)
         batch.new = batch.changed if batch.all_new else [i for i in batch.changed if i not in known]
-        batch.blocks = [encode(connection, rows) for rows in (*batch.rows, batch.versions)]
+        batch.blocks = [encode(connection, rows) for rows in batch.rows]
+        batch.blocks.append(encode_binary(VERSION_TYPES, batch.versions))
         batch.rows, batch.versions = [], []
         return batch
 
@@ -266,8 +277,8 @@ class Intake:
             else:
                 part_rows.extend([row + seen for row in rows])
         if version is not None:
-            key = (at.account, record_id, version)
-            batch.versions.append((*key, data.decode(), *seen[1:], at.evidence))
+            when = (at.observed_at, at.observed_by, at.evidence)
+            batch.versions.append((at.account, record_id, version, data, *when))
 
     def _notice(self, batch: Batch, record: Mapping[str, Any], stable: bytes, data: bytes) -> None:
         """Report what was kept and is not as it usually is."""

@@ -14,8 +14,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 # A thread that waited for a socket gets the interpreter back after so long at most. With Python's own 5 ms,
-# every answer of the server waits that long for the thread that parses (measured: a seventh of a first load).
-SWITCH_SECONDS = 0.0002
+# every answer of the server waits that long for the thread that parses (measured: a fifth of a first load).
+SWITCH_SECONDS = 0.00002
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
 
@@ -53,10 +55,11 @@ class Owner:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows as COPY takes them: text format, one line a row. It can be sent as often as needed."""
+    """Rows as COPY takes them: a line each, unless they are ``binary``. It can be sent as often as needed."""
 
     data: bytes
     rows: int
+    binary: bool = False
 
 
 def encode(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> Block:
@@ -73,6 +76,38 @@ def encode(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> Block:
         for row in rows:
             write_row(row)
     return Block(buffer.getvalue(), len(rows))
+
+
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_LENGTH = struct.Struct(">i").pack
+_COLUMNS = struct.Struct(">h").pack
+_BIGINT = struct.Struct(">q").pack
+_BINARY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_BINARY_END = _COLUMNS(-1)
+
+# What the server's receive function of a type takes.
+_RECEIVED: Mapping[str, Callable[[Any], bytes]] = {
+    "text": str.encode,
+    "bigint": _BIGINT,
+    "jsonb": b"\1".__add__,
+    "timestamptz": lambda moment: _BIGINT((moment - _EPOCH) // timedelta(microseconds=1)),
+}
+
+
+def encode_binary(types: Sequence[str], rows: Sequence[Sequence[Any]]) -> Block:
+    """Return ``rows`` without nulls as a binary block: the short way of long values, which nobody escapes.
+
+    :param types: of each column: text, bigint, timestamptz (as aware datetime) or jsonb (as UTF-8 JSON text).
+    """
+    pack = [_RECEIVED[name] for name in types]
+    pieces = [_BINARY_HEAD]
+    for row in rows:
+        pieces.append(_COLUMNS(len(pack)))
+        for value, received in zip(row, pack, strict=True):
+            data = received(value)
+            pieces += (_LENGTH(len(data)), data)
+    pieces.append(_BINARY_END)
+    return Block(b"".join(pieces), len(rows), binary=True)
 
 
 def stage(connection: sa.Connection, table: sa.Table, columns: Sequence[str], block: Block) -> str:
@@ -100,7 +135,8 @@ def stage(connection: sa.Connection, table: sa.Table, columns: Sequence[str], bl
 
 def send(connection: sa.Connection, table: str, columns: Sequence[str], block: Block) -> None:
     """COPY ``block`` into ``table``, a name of the declared schema or of a temporary table."""
-    statement = f"copy {table} ({', '.join(columns)}) from stdin"
+    form = " (format binary)" if block.binary else ""
+    statement = f"copy {table} ({', '.join(columns)}) from stdin{form}"
     with driver_connection(connection).cursor() as cursor:
         writer = LibpqWriter(cursor, flush_threshold=FLUSH_THRESHOLD)
         with cursor.copy(statement, writer=writer) as copy:

@@ -52,6 +52,8 @@ def warehouse_engine(url: str, *, application: str = "enerflo-sync", pool_size: 
         connect_args={
             "application_name": application,
             "connect_timeout": 10,
+            # Records are copied as the vendor's UTF-8, whatever the database's own encoding is.
+            "client_encoding": "utf8",
             "options": SESSION_OPTIONS,
         },
     )
