@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -23,16 +23,18 @@ from enerflo_sync.enerflo.statuses import read_status_rows
 from enerflo_sync.errors import (
     BadRecordError,
     ContractDriftError,
+    EnerfloSyncError,
     FatalError,
     NotFoundError,
     RetriableError,
 )
+from enerflo_sync.mirror.batch import Batch, Observation, together
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.details import mark_due, mark_read, next_due
 from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.intake import Batch, Intake, Observation
+from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.read_ahead import quick_switches, read_ahead, spared_heap
@@ -47,6 +49,11 @@ from enerflo_sync.warehouse.runs import RunReport
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
 
 log = logging.getLogger(__name__)
+
+# A page with fewer changes waits for the next ones: most of what a handful of changes costs is their
+# transaction. A page's answer stays in memory as long as it waits.
+MANY_CHANGES = 250
+MOST_PAGES = 5
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -151,20 +158,32 @@ class _Poll:
             self._report_unknown_statuses()
 
     def _store(self, resource: Resource, walk: PageWalk, intake: Intake, sweep: Sweep | None) -> None:
-        """Store page after page, each in a transaction of its own, while the next ones are prepared."""
+        """Store the walk's pages, those with few changes some at a time, while the next ones are prepared."""
         done = 0
-        for batch, page in read_ahead(self._prepared(walk, intake, sweep), self.options.read_ahead):
-            try:
-                tally = self._store_page(intake, batch, sweep)
-            except (psycopg.DataError, psycopg.errors.CardinalityViolation):
-                # One record holds what the warehouse refuses: find it, and put only that one aside.
-                self.connection.rollback()
-                tally = self._store_one_by_one(intake, page, sweep)
-            self.run.count(resource.name, tally)
-            done += tally.read
-            self.progress(resource.name, done, page.total)
+        prepared = read_ahead(self._prepared(walk, intake, sweep), self.options.read_ahead)
+        for pages in _with_few_changes_together(prepared):
+            self.run.count(resource.name, self._store_pages(intake, pages, sweep))
+            for _, page in pages:
+                done += len(page.records)
+                self.progress(resource.name, done, page.total)
 
-    def _store_page(self, intake: Intake, batch: Batch, sweep: Sweep | None) -> Tally:
+    def _store_pages(self, intake: Intake, pages: Sequence[tuple[Batch, Page]], sweep: Sweep | None) -> Tally:
+        try:
+            return self._store_batch(intake, together([batch for batch, _ in pages]), sweep)
+        except (psycopg.DataError, psycopg.errors.CardinalityViolation):
+            # One record holds what the warehouse refuses: find it, and put only that one aside.
+            self.connection.rollback()
+        tally = Tally()
+        for one in pages:
+            part = (
+                self._store_pages(intake, [one], sweep)
+                if len(pages) > 1
+                else self._store_one_by_one(intake, one[1], sweep)
+            )
+            tally.add(part)
+        return tally
+
+    def _store_batch(self, intake: Intake, batch: Batch, sweep: Sweep | None) -> Tally:
         if not intake.leaves_alone(batch):
             with self.connection.begin():
                 # The run's own record is committed for good, and everything before it with it; a page that
@@ -183,7 +202,7 @@ class _Poll:
             try:
                 with self.connection.begin():
                     batch = intake.prepare(self.connection, [raw], observation)
-                tally.add(self._store_page(intake, batch, sweep))
+                tally.add(self._store_batch(intake, batch, sweep))
             except psycopg.DataError:
                 self.connection.rollback()
                 with self.connection.begin():
@@ -297,6 +316,31 @@ class _Poll:
         move_watermark(self.connection, account, name, started_at, run_id=run_id, now=self.clock.now())
 
 
+def _with_few_changes_together(prepared: Iterable[tuple[Batch, Page]]) -> Iterator[list[tuple[Batch, Page]]]:
+    """Yield prepared pages, as many at a time as can be stored at once for little more than one.
+
+    Those that wait are yielded also where the walk fails, so that each run stores what it could read.
+    """
+    waiting: list[tuple[Batch, Page]] = []
+    changes = 0
+    try:
+        for batch, page in prepared:
+            if not all(other.goes_with(batch) for other, _ in waiting):
+                yield waiting
+                waiting, changes = [], 0
+            waiting.append((batch, page))
+            changes += len(batch.changed)
+            if changes >= MANY_CHANGES or len(waiting) == MOST_PAGES:
+                yield waiting
+                waiting, changes = [], 0
+    except EnerfloSyncError:
+        if waiting:
+            yield waiting
+        raise
+    if waiting:
+        yield waiting
+
+
 UNKNOWN_STATUSES = """
 /* enerflo-sync: statuses that the company's table does not list */
 select i.status_name, i.installs
@@ -326,9 +370,9 @@ def poll(
 ) -> RunReport:
     """Bring the mirror of one account up to what Enerflo lists now, and return what was read and done.
 
-    Each page commits by itself, and a watermark moves only after all that it covers: a run that is killed
-    anywhere is completed by the next one. A resource that the key may not read, or that answers in an
-    unknown form, is reported as incomplete and the others go on.
+    Pages commit as they come, those with few changes some at a time, and a watermark moves only after all
+    that it covers: a run that is killed anywhere is completed by the next one. A resource that the key may
+    not read, or that answers in an unknown form, is reported as incomplete and the others go on.
 
     :param calls: where the client counts its calls (``on_call=calls.add``).
     :param progress: called with resource, records so far and their total, where the vendor gives one.
