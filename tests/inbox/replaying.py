@@ -12,8 +12,9 @@ from enerflo_sync.inbox.ingest import IngestOptions
 from enerflo_sync.inbox.quarantine_items import Selection
 from enerflo_sync.inbox.replay import replay
 from enerflo_sync.inbox.replay_report import ReplayReport
+from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.intake import Intake, Observation
+from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.resource import Resource
 from tests.inbox.conftest import LIMITS, Inbox, update_install
 

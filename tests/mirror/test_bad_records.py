@@ -9,10 +9,11 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.intake import Intake, Observation
+from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.resource import Resource

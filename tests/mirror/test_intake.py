@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.mirror.batch import Batch, Observation, together
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.fingerprint import stable_bytes
 from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.intake import Batch, Intake, Observation
+from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.resource import Resource
 
@@ -151,3 +152,36 @@ def test_a_change_in_a_field_that_no_column_holds_writes_no_row(warehouse: sa.En
     take(warehouse, CUSTOMERS, 0, b'{"id":5,"first_name":"A","details":"x"}')
     batch = take(warehouse, CUSTOMERS, 1, b'{"id":5,"first_name":"A","details":"y"}')
     assert (batch.tally.applied, batch.tally.unchanged) == (0, 1)
+
+
+def test_pages_that_are_stored_together_keep_each_its_own_time(warehouse: sa.Engine) -> None:
+    def milestones(install: int, *numbers: int) -> bytes:
+        listed = ",".join(f'{{"milestone":{{"id":{number}}}}}' for number in numbers)
+        return f'{{"id":{install},"all_milestones":[{listed}]}}'.encode()
+
+    take(warehouse, INSTALLS, 0, milestones(5, 1, 2), milestones(6, 1, 2), milestones(7, 1))
+    pages = [
+        prepare(warehouse, INSTALLS, 1, milestones(5, 1), milestones(7, 1)),
+        prepare(warehouse, INSTALLS, 3, milestones(6, 1), milestones(8, 9)),
+    ]
+    with warehouse.begin() as connection:
+        # Somebody saw both second milestones between the two answers.
+        seen = AT + timedelta(minutes=2)
+        connection.execute(sa.text("update enerflo.milestones set observed_at = :seen"), {"seen": seen})
+    assert pages[0].goes_with(pages[1])
+    assert not pages[0].goes_with(pages[0])
+    batch = store(warehouse, INSTALLS, together(pages))
+    assert (batch.tally.read, batch.tally.applied, batch.tally.unchanged) == (4, 3, 1)
+    assert rows(
+        warehouse,
+        "select install_id, observed_at, (select count(*) from enerflo.install_versions v"
+        " where v.install_id = i.install_id) from enerflo.installs i order by 1",
+    ) == [
+        (5, AT + timedelta(minutes=1), 2),
+        (6, AT + timedelta(minutes=3), 2),
+        (7, AT, 1),
+        (8, AT + timedelta(minutes=3), 1),
+    ]
+    assert rows(
+        warehouse, "select install_id, deleted_at from enerflo.milestones where milestone_id = 2 order by 1"
+    ) == [(5, None), (6, AT + timedelta(minutes=3))]

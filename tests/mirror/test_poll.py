@@ -47,6 +47,30 @@ def test_a_poll_after_changes_brings_in_exactly_those(company: Company) -> None:
     company.assert_mirror_is_true()
 
 
+def test_pages_with_few_changes_are_stored_in_one_transaction(company: Company) -> None:
+    company.poll()
+    ids = [
+        install_id
+        for (install_id,) in company.rows("select install_id from enerflo.installs order by 1 desc")
+    ]
+    changed = [ids[0], ids[11], ids[35]]
+    for install_id in changed:
+        company.world.void_install(install_id)
+    assert company.poll(PollResource.INSTALLS, per_page=10).applied == 3
+    stored = company.rows("select xmin::text from enerflo.installs where install_id = any(:ids)", ids=changed)
+    assert len(set(stored)) == 1
+    company.assert_mirror_is_true()
+
+
+def test_what_was_read_before_a_walk_fails_is_stored(company: Company) -> None:
+    company.poll(PollResource.INSTALLS)
+    newest = company.rows("select max(install_id) from enerflo.installs")[0][0]
+    company.world.void_install(newest)
+    company.faults = ["html_page@/api/v3/installs#3-9"]
+    report = company.poll(PollResource.INSTALLS, per_page=10)
+    assert (report.state, report.read, report.applied) == (RunState.PARTIAL, 20, 1)
+
+
 def test_every_run_accounts_for_each_record_in_the_warehouse(company: Company) -> None:
     company.poll()
     company.world.step(minutes=60, events=10)

@@ -17,7 +17,7 @@ from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.burial import Burial
 from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.reads import Reads
-from enerflo_sync.mirror.intake import Batch, Observation
+from enerflo_sync.mirror.batch import Batch, Observation
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally

@@ -30,10 +30,10 @@ from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.pending import Pending, Waiting, mark_applied, put_off, quarantine_events
 from enerflo_sync.inbox.reads import Answer, Reads
 from enerflo_sync.inbox.submissions import keep_submissions
+from enerflo_sync.mirror.batch import Batch, Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.intake import Batch, Observation
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run

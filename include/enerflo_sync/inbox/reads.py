@@ -21,10 +21,11 @@ from enerflo_sync.inbox.customer_read import read_customer_of
 from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.payloads import change_orders_of, load_bodies
 from enerflo_sync.inbox.pending import Waiting
+from enerflo_sync.mirror.batch import Batch, Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.intake import Batch, Intake, Observation
+from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally

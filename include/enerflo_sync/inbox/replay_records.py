@@ -32,10 +32,10 @@ from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.inbox.quarantine_items import QuarantineItem, payload_of
 from enerflo_sync.inbox.reads import Answer, Reads
 from enerflo_sync.inbox.replay_report import Outcome, Verdict
+from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.change_orders import change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.intake import Observation
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.quarantine import standing
 from enerflo_sync.mirror.resource import Resource

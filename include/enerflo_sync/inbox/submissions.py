@@ -11,7 +11,7 @@ from enerflo_sync.errors import BadRecordError
 from enerflo_sync.inbox.payloads import stored_bodies
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.inbox.submission import read_submission
-from enerflo_sync.mirror.intake import Observation
+from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.warehouse.schema import submissions
 
 

@@ -23,7 +23,8 @@ from enerflo_sync.errors import (
     NotFoundError,
     RetriableError,
 )
-from enerflo_sync.mirror.intake import Intake, Observation
+from enerflo_sync.mirror.batch import Observation
+from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.warehouse.schema import installs
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror import quarantine
+from enerflo_sync.mirror.batch import SEEN, Batch, Observation
 from enerflo_sync.mirror.fingerprint import content_hash, decode, raw_hash, stable_bytes
 from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
 from enerflo_sync.mirror.quarantine import Rejected
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 
 # A record of this size is no record: it is put aside unread, so that memory has a bound.
 RECORD_LIMIT = 1_000_000
-SEEN = ("account", "observed_at", "observed_by")
 VERSION_TYPES = ("text", "bigint", "text", "jsonb", "timestamptz", "text", "text")
 VERSION_COLUMNS = ("account", "install_id", "content_hash", "raw", "first_seen_at", "observed_by", "evidence")
 
@@ -49,53 +48,6 @@ join enerflo.installs i on i.account = %(account)s and i.install_id = u.id
 join enerflo.install_versions v
   on v.account = i.account and v.install_id = i.install_id and v.content_hash = i.content_hash
 """
-
-
-@dataclass(frozen=True)
-class Observation:
-    """Who saw the records, when, and by which evidence.
-
-    :param observed_at: when the request was sent: content cannot be older than that.
-    :param observed_by: poll, webhook, backfill or push.
-    :param evidence: what to look up to see it again: ``poll:<run id>``, a file's URI.
-    :param arrived_at: when the webhook about these records arrived; None where none did.
-    """
-
-    account: str
-    observed_at: datetime
-    observed_by: str
-    evidence: str
-    arrived_at: datetime | None = None
-
-    @cached_property
-    def columns(self) -> tuple[str, str, str]:
-        """Return the values of :data:`SEEN`; the time as text, which is written once and not for each row."""
-        return self.account, self.observed_at.isoformat(), self.observed_by
-
-
-@dataclass
-class Batch:
-    """One page's records, sorted by what is to be done with them (:meth:`Intake.prepare`)."""
-
-    observation: Observation
-    tally: Tally = field(default_factory=Tally)
-    # Every id that the page names, also of records that are unchanged or put aside.
-    ids: list[int] = field(default_factory=list)
-    good: list[int] = field(default_factory=list)
-    changed: list[int] = field(default_factory=list)
-    # Those of the changed that were not in the mirror when the page was prepared.
-    new: list[int] = field(default_factory=list)
-    # None of the page's records was in the mirror when it was prepared.
-    all_new: bool = False
-    # Changed records that did not tell what belongs to them: it has to be read from the record itself.
-    untold: list[int] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
-    rows: list[list[Row]] = field(default_factory=list)
-    versions: list[Row] = field(default_factory=list)
-    # The two above, ready to be sent.
-    blocks: list[Block] = field(default_factory=list)
-    # The only record told more of itself than the list by which the mirror knows it.
-    own_answer: bool = False
 
 
 class Intake:
@@ -125,7 +77,7 @@ class Intake:
         """
         batch = self.prepare(connection, [raw], observation)
         batch.own_answer = bool(batch.changed) and tells_more_than_its_list(
-            connection, self.resource, observation.account, batch.changed[0]
+            connection, self.resource, observation.account, next(iter(batch.changed))
         )
         return self.store(connection, batch)
 
@@ -199,14 +151,14 @@ class Intake:
         for record_id, (stable, digest) in moved.items():
             try:
                 if self._parse(batch, record_id, stable, digest, stored.get(record_id)):
-                    batch.changed.append(record_id)
+                    batch.changed[record_id] = observation.observed_at
                 else:
                     tally.unchanged += 1
             except BadRecordError as error:
                 self._reject(batch, stable, error, record_id)
             else:
                 batch.good.append(record_id)
-        batch.new = batch.changed if batch.all_new else [i for i in batch.changed if i not in known]
+        batch.new = [i for i in batch.changed if i not in known]
         batch.blocks = [encode(connection, rows) for rows in batch.rows]
         batch.blocks.append(encode_binary(VERSION_TYPES, batch.versions))
         batch.rows, batch.versions = [], []
@@ -318,28 +270,25 @@ class Intake:
             merged = merge(connection, own.table, columns, own_block)
         if versions.rows:
             append(connection, install_versions, VERSION_COLUMNS, versions)
-        told = set(batch.changed).difference(batch.untold)
+        untold = set(batch.untold)
+        told = {record_id: at for record_id, at in batch.changed.items() if record_id not in untold}
         of_parts = 0
         for part, block in zip(contained, contents, strict=True):
-            of_parts += self._merge_part(connection, part, block, told, batch.observation)
+            of_parts += self._merge_part(connection, part, block, told, batch.observation.account)
         if batch.own_answer:
             # Its row may stand as it was while what belongs to it changed.
             return min(1, merged.written + of_parts)
         return merged.written
 
     def _bear_witness(self, connection: sa.Connection, batch: Batch) -> None:
-        """Note who saw the page's changes; a webhook also tells of what the poll has brought before it."""
+        """Note who saw the changes; a webhook also tells of what the poll has brought before it."""
         at = batch.observation
-        polled = at.observed_by == "poll"
-        self._witnesses.take_down(
-            connection,
-            at.account,
-            at.observed_by,
-            ids=batch.changed if polled else batch.good,
-            new=batch.new,
-            observed_at=at.observed_at,
-            seen_at=at.observed_at if polled else at.arrived_at,
-        )
+        seen: list[tuple[int, datetime, datetime | None]]
+        if at.observed_by == "poll":
+            seen = [(record_id, asked_at, asked_at) for record_id, asked_at in batch.changed.items()]
+        else:
+            seen = [(record_id, at.observed_at, at.arrived_at) for record_id in batch.good]
+        self._witnesses.take_down(connection, at.account, at.observed_by, seen, new=batch.new)
 
     def refuse(self, connection: sa.Connection, raw: bytes | memoryview, observation: Observation) -> Batch:
         """Put a record aside that the warehouse itself refused, in the caller's transaction."""
@@ -359,14 +308,17 @@ class Intake:
         connection: sa.Connection,
         part: Part,
         block: Block,
-        told: Collection[int],
-        observation: Observation,
+        told: Mapping[int, datetime],
+        account: str,
     ) -> int:
-        """Bring in what belongs to records, unless a newer answer told of them; return the rows changed."""
+        """Bring in what belongs to records, unless a newer answer told of them; return the rows changed.
+
+        :param told: when each record that told of them was asked for.
+        """
         owner = Owner(self.resource.table, self.resource.id_column, part.owner or "")
         columns = (*part.columns, *SEEN)
         written = merge(connection, part.table, columns, block, owner).written
-        return written + _tombstone_unlisted(connection, part, owner, told, observation)
+        return written + _tombstone_unlisted(connection, part, owner, told, account)
 
     def store_contents(
         self, connection: sa.Connection, raw: bytes, observation: Observation, record_id: int
@@ -391,7 +343,8 @@ class Intake:
         for part, rows in zip(self.resource.parts[1:], contents, strict=True):
             if rows is not None:
                 block = encode(connection, [(*row, *observation.columns) for row in rows])
-                written += self._merge_part(connection, part, block, {record_id}, observation)
+                told = {record_id: observation.observed_at}
+                written += self._merge_part(connection, part, block, told, observation.account)
         tally.applied, tally.unchanged = (1, 0) if written else (0, 1)
         return tally
 
@@ -403,19 +356,19 @@ def _same(stored: object, record: object) -> bool:
 
 
 def _tombstone_unlisted(
-    connection: sa.Connection, part: Part, owner: Owner, told: Collection[int], observation: Observation
+    connection: sa.Connection, part: Part, owner: Owner, told: Mapping[int, datetime], account: str
 ) -> int:
     """Mark rows that their record no longer lists, and count them: the record's own list is the evidence."""
     key = [column.name for column in part.table.primary_key.columns]
     same = " and ".join(f"s.{name} = t.{name}" for name in key)
-    at = observation.observed_at
     cursor = driver_connection(connection).execute(
         f"/* enerflo-sync: unlisted {part.table.name} */"  # noqa: S608 - names of the declared schema
-        f" update {part.table.fullname} t set deleted_at = %s from unnest(%s::bigint[]) as u(id)"
-        f" where t.account = %s and t.{part.owner} = u.id and t.deleted_at is null and t.observed_at <= %s"
+        f" update {part.table.fullname} t set deleted_at = u.at"
+        f" from unnest(%s::bigint[], %s::timestamptz[]) as u(id, at)"
+        f" where t.account = %s and t.{part.owner} = u.id and t.deleted_at is null and t.observed_at <= u.at"
         f" and not exists (select from {owner.table.fullname} o where o.account = t.account"
-        f" and o.{owner.id_column} = u.id and o.observed_at > %s)"
+        f" and o.{owner.id_column} = u.id and o.observed_at > u.at)"
         f" and not exists (select from stage_{part.table.name} s where {same})",
-        (at, list(told), observation.account, at, at),
+        (list(told), list(told.values()), account),
     )
     return cursor.rowcount

@@ -10,17 +10,27 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.enerflo.pages import Page
+from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.mirror.batch import Batch, Observation, together
 from enerflo_sync.mirror.details import mark_due
-from enerflo_sync.mirror.intake import Batch, Intake, Observation
+from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.read_ahead import read_ahead
 from enerflo_sync.mirror.tally import Tally
+
+# A page with fewer changes waits for the next ones: most of what a handful of changes costs is their
+# transaction. A page's answer stays in memory as long as it waits.
+MANY_CHANGES = 250
+MOST_PAGES = 5
+
+Prepared = tuple[Batch, Page]
 
 
 @dataclass(frozen=True)
 class StoredPage:
-    """What became of one page.
+    """What became of one page, or of several that were stored together.
 
-    :param ids: every id that it names, also of records that are unchanged or put aside.
+    :param page: the last of them.
+    :param ids: every id that they name, also of records that are unchanged or put aside.
     :param new: how many of them the mirror did not hold when the page was prepared.
     """
 
@@ -32,15 +42,15 @@ class StoredPage:
 
 @dataclass(frozen=True)
 class PageStore:
-    """Stores page after page, each in a transaction of its own, while the next ones are prepared.
+    """Stores the pages of a walk, those with few changes some at a time, while the next ones are prepared.
 
     :param engine: lends the connection on which pages are prepared.
     :param connection: stores them; with no transaction open.
     :param observe: says who saw a page that was asked for at that moment.
     :param depth: pages fetched, and prepared, while the last one is stored; 0 in a simulation.
     :param before: called with each page before it is prepared; what it raises ends the walk.
-    :param also: called in the transaction that stores a page, after it. A page that leaves the mirror alone
-        has a transaction only where this is given.
+    :param also: called in the transaction that stores a page, after it. Where this is given each page has a
+        transaction of its own, also one that leaves the mirror alone.
     """
 
     engine: sa.Engine
@@ -52,16 +62,24 @@ class PageStore:
     also: Callable[[StoredPage], None] | None = None
 
     def store(self, pages: Iterable[Page]) -> Iterator[StoredPage]:
-        """Yield each page once it is committed."""
-        for batch, page in read_ahead(self._prepared(pages), self.depth):
-            try:
-                yield self._store_page(batch, page)
-            except (psycopg.DataError, psycopg.errors.CardinalityViolation):
-                # One record holds what the warehouse refuses: find it, and put only that one aside.
-                self.connection.rollback()
-                yield self._store_one_by_one(page)
+        """Yield pages once they are committed."""
+        prepared = read_ahead(self._prepared(pages), self.depth)
+        one_by_one = ([one] for one in prepared)
+        for some in _with_few_changes_together(prepared) if self.also is None else one_by_one:
+            yield from self._store_pages(some)
 
-    def _prepared(self, pages: Iterable[Page]) -> Iterator[tuple[Batch, Page]]:
+    def _store_pages(self, pages: Sequence[Prepared]) -> list[StoredPage]:
+        last = pages[-1][1]
+        try:
+            return [self._store_batch(together([batch for batch, _ in pages]), last)]
+        except (psycopg.DataError, psycopg.errors.CardinalityViolation):
+            # One record holds what the warehouse refuses: find it, and put only that one aside.
+            self.connection.rollback()
+        if len(pages) == 1:
+            return [self._store_one_by_one(last)]
+        return [stored for one in pages for stored in self._store_pages([one])]
+
+    def _prepared(self, pages: Iterable[Page]) -> Iterator[Prepared]:
         """Yield pages, parsed as far as they changed."""
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lookups:
             for page in read_ahead(pages, self.depth):
@@ -69,7 +87,7 @@ class PageStore:
                     self.before(page)
                 yield self.intake.prepare(lookups, page.records, self.observe(page.requested_at)), page
 
-    def _store_page(self, batch: Batch, page: Page) -> StoredPage:
+    def _store_batch(self, batch: Batch, page: Page) -> StoredPage:
         nothing_to_write = self.intake.leaves_alone(batch)
         if nothing_to_write and self.also is None:
             return _stored(page, batch)
@@ -112,3 +130,28 @@ class PageStore:
 
 def _stored(page: Page, batch: Batch) -> StoredPage:
     return StoredPage(page, batch.ids, batch.tally, len(batch.new))
+
+
+def _with_few_changes_together(prepared: Iterable[Prepared]) -> Iterator[list[Prepared]]:
+    """Yield prepared pages, as many at a time as can be stored at once for little more than one.
+
+    Those that wait are yielded also where the walk fails, so that each run stores what it could read.
+    """
+    waiting: list[Prepared] = []
+    changes = 0
+    try:
+        for batch, page in prepared:
+            if not all(other.goes_with(batch) for other, _ in waiting):
+                yield waiting
+                waiting, changes = [], 0
+            waiting.append((batch, page))
+            changes += len(batch.changed)
+            if changes >= MANY_CHANGES or len(waiting) == MOST_PAGES:
+                yield waiting
+                waiting, changes = [], 0
+    except EnerfloSyncError:
+        if waiting:
+            yield waiting
+        raise
+    if waiting:
+        yield waiting

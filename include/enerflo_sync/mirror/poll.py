@@ -20,12 +20,13 @@ from enerflo_sync.enerflo.notes import walk_notes
 from enerflo_sync.enerflo.pages import Page, PageWalk
 from enerflo_sync.enerflo.statuses import read_status_rows
 from enerflo_sync.errors import ContractDriftError, FatalError, NotFoundError
+from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.details import next_due, read_directly, take_detail
 from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.intake import Intake, Observation
+from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.page_store import PageStore
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -144,7 +145,7 @@ class _Poll:
             self._report_unknown_statuses()
 
     def _store(self, resource: Resource, walk: PageWalk, intake: Intake, sweep: Sweep | None) -> None:
-        """Store page after page, each in a transaction of its own, while the next ones are prepared."""
+        """Store the walk's pages while the next ones are prepared."""
 
         def believable(page: Page) -> None:
             if sweep is not None and page.total is not None:
@@ -272,9 +273,9 @@ def poll(
 ) -> RunReport:
     """Bring the mirror of one account up to what Enerflo lists now, and return what was read and done.
 
-    Each page commits by itself, and a watermark moves only after all that it covers: a run that is killed
-    anywhere is completed by the next one. A resource that the key may not read, or that answers in an
-    unknown form, is reported as incomplete and the others go on.
+    Pages commit as they come, those with few changes some at a time, and a watermark moves only after all
+    that it covers: a run that is killed anywhere is completed by the next one. A resource that the key may
+    not read, or that answers in an unknown form, is reported as incomplete and the others go on.
 
     :param calls: where the client counts its calls (``on_call=calls.add``).
     :param progress: called with resource, records so far and their total, where the vendor gives one.

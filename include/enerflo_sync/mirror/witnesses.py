@@ -7,7 +7,7 @@ an account before its first complete poll is history: nobody could have told of 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from string import Template
@@ -66,19 +66,22 @@ with seen as (
   select '$name/' || t.$id as record, $content as content_hash, n.is_new,
     case when n.is_new then t.$created_at when t.$updated_at >= %(since)s then t.$updated_at
       end as changed_at,
-    n.is_new or t.$updated_at is null or t.$updated_at >= %(since)s as moved,
-    t.observed_at = %(observed_at)s and t.observed_by = '$witness' as written
-  from $table t cross join lateral (select t.$id = any(%(new)s::bigint[]) as is_new) n
-  where t.account = %(account)s and t.$id = any(%(ids)s::bigint[]) and t.deleted_at is null and $told
+    n.is_new or t.$updated_at is null or t.$updated_at >= %(since)s as moved, u.seen_at,
+    t.observed_at = u.observed_at and t.observed_by = '$witness' as written
+  from unnest(%(ids)s::bigint[], %(observed)s::timestamptz[], %(seen)s::timestamptz[])
+    as u(id, observed_at, seen_at)
+  join $table t on t.account = %(account)s and t.$id = u.id and t.deleted_at is null
+  cross join lateral (select t.$id = any(%(new)s::bigint[]) as is_new) n
+  where $told
 ), known as (
   update sync.witnesses w
-  set ${witness}_seen_at = coalesce(w.${witness}_seen_at, %(seen_at)s::timestamptz)
+  set ${witness}_seen_at = coalesce(w.${witness}_seen_at, s.seen_at)
   from seen s
   where w.account = %(account)s and w.record = s.record and $same and (s.written or $near)
   returning w.record
 )
 insert into sync.witnesses (account, record, content_hash, event, changed_at, ${witness}_seen_at)
-select %(account)s, s.record, s.content_hash, $event, s.changed_at, %(seen_at)s::timestamptz
+select %(account)s, s.record, s.content_hash, $event, s.changed_at, s.seen_at
 from seen s
 where s.written and s.moved and $event is not null
   and not exists (select from known k where k.record = s.record)
@@ -135,11 +138,9 @@ class Witnesses:
         connection: sa.Connection,
         account: str,
         witness: str,
+        seen: Sequence[tuple[int, datetime, datetime | None]],
         *,
-        ids: Collection[int],
         new: Collection[int],
-        observed_at: datetime,
-        seen_at: datetime | None,
     ) -> None:
         """Note what ``witness`` saw of records that the caller's transaction has just stored.
 
@@ -148,23 +149,25 @@ class Witnesses:
         the source's own time of it, gets its second witness; a later content that differs is another change.
 
         :param witness: ``poll`` or ``webhook``; others are none.
-        :param ids: the records seen, whether they were written or stood there already.
+        :param seen: the records, whether they were written or stood there already, each with when it was
+            observed and when the witness saw it: None where a webhook about another record brought it along,
+            and nobody told of it.
         :param new: those of them that the mirror did not hold.
-        :param seen_at: None where a webhook about another record brought them along: nobody told of them.
         """
-        if self._kind is None or not ids or witness not in ("poll", "webhook"):
+        if self._kind is None or not seen or witness not in ("poll", "webhook"):
             return
         if account not in self._polled:
             self._polled[account] = read_watermark(connection, account, self._resource.name)
         polled = self._polled[account]
         if polled is None:
             return
+        ids, observed, seen_at = zip(*seen, strict=True)
         values = {
             "account": account,
             "ids": list(ids),
             "new": list(new),
-            "observed_at": observed_at,
-            "seen_at": seen_at,
+            "observed": list(observed),
+            "seen": list(seen_at),
             "since": polled - SLACK,
             "latest": LATEST,
         }
@@ -173,7 +176,7 @@ class Witnesses:
     def _statement(self, kind: _Kind, witness: str) -> str:
         near = "true"
         if witness == "webhook":
-            near = "coalesce(w.poll_seen_at, 'infinity') > %(seen_at)s::timestamptz - %(latest)s::interval"
+            near = "coalesce(w.poll_seen_at, 'infinity') > s.seen_at - %(latest)s::interval"
         same = "true"
         if kind.content is not None:
             # A list and a direct read may put one content differently: the source's own time is the same.

@@ -61,6 +61,13 @@ class Block:
     rows: int
     binary: bool = False
 
+    @classmethod
+    def joined(cls, blocks: Sequence[Block]) -> Block:
+        """Return the rows of several blocks of one table as one."""
+        return cls(
+            b"".join(block.data for block in blocks), sum(block.rows for block in blocks), blocks[0].binary
+        )
+
 
 def encode(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> Block:
     """Return ``rows`` as a block; sends nothing. ``connection`` lends its type adaptation.
@@ -100,13 +107,12 @@ def encode_binary(types: Sequence[str], rows: Sequence[Sequence[Any]]) -> Block:
     :param types: of each column: text, bigint, timestamptz (as aware datetime) or jsonb (as UTF-8 JSON text).
     """
     pack = [_RECEIVED[name] for name in types]
-    pieces = [_BINARY_HEAD]
+    pieces = []
     for row in rows:
         pieces.append(_COLUMNS(len(pack)))
         for value, received in zip(row, pack, strict=True):
             data = received(value)
             pieces += (_LENGTH(len(data)), data)
-    pieces.append(_BINARY_END)
     return Block(b"".join(pieces), len(rows), binary=True)
 
 
@@ -137,10 +143,12 @@ def send(connection: sa.Connection, table: str, columns: Sequence[str], block: B
     """COPY ``block`` into ``table``, a name of the declared schema or of a temporary table."""
     form = " (format binary)" if block.binary else ""
     statement = f"copy {table} ({', '.join(columns)}) from stdin{form}"
+    pieces = (_BINARY_HEAD, block.data, _BINARY_END) if block.binary else (block.data,)
     with driver_connection(connection).cursor() as cursor:
         writer = LibpqWriter(cursor, flush_threshold=FLUSH_THRESHOLD)
         with cursor.copy(statement, writer=writer) as copy:
-            copy.write(block.data)
+            for piece in pieces:
+                copy.write(piece)
 
 
 def send_new(connection: sa.Connection, blocks: Iterable[tuple[sa.Table, Sequence[str], Block]]) -> bool:

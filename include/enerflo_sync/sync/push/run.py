@@ -18,8 +18,8 @@ from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import BadRecordError, EnerfloSyncError
 from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.reads import Reads
+from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys
-from enerflo_sync.mirror.intake import Observation
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_written
