@@ -133,7 +133,7 @@ def _stored(page: Page, batch: Batch) -> StoredPage:
 
 
 def _with_few_changes_together(prepared: Iterable[Prepared]) -> Iterator[list[Prepared]]:
-    """Yield prepared pages, as many at a time as can be stored at once for little more than one.
+    """Yield prepared pages, those with few changes some at a time, which costs little more than one.
 
     Those that wait are yielded also where the walk fails, so that each run stores what it could read.
     """
@@ -141,6 +141,9 @@ def _with_few_changes_together(prepared: Iterable[Prepared]) -> Iterator[list[Pr
     changes = 0
     try:
         for batch, page in prepared:
+            if not batch.changed:
+                yield [(batch, page)]
+                continue
             if not all(other.goes_with(batch) for other, _ in waiting):
                 yield waiting
                 waiting, changes = [], 0
