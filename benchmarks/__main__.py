@@ -18,10 +18,14 @@ from benchmarks.page import document, render
 from benchmarks.plan_sections import plan_section, push_section
 from benchmarks.plans import PlanBench
 from benchmarks.pushes import FEW_CHANGES, MANY_CHANGES, measure_push
+from benchmarks.rebuild_section import rebuild_section
+from benchmarks.rebuilds import measure_rebuilds
 from benchmarks.results import Report
 from benchmarks.sections import compare_section, inbox_section, latency_section, load_section, memory_section
 from benchmarks.warehouse import Warehouse, embedded_warehouse
 
+# The rebuilt mirror is a company so many times over.
+REBUILD_COPIES = 20
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _STAGES = {
     "poll": frozenset({Stage.FIRST}),
@@ -54,6 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
             _plans(warehouse, options, report, say)
         if options.section in {"inbox", "all"}:
             _inbox(warehouse, options, report, say)
+        if options.section in {"rebuild", "all"}:
+            installs = options.installs if options.quick else MANY_INSTALLS
+            rebuilt = measure_rebuilds(
+                warehouse, installs // REBUILD_COPIES, REBUILD_COPIES, options.repeat, say
+            )
+            report.failures += rebuilt.failures
+            report.sections.append(rebuild_section(rebuilt))
         if options.section in {"memory", "all"}:
             sizes = (options.installs,) if options.quick else (options.installs, MANY_INSTALLS)
             runs = measure_polls(warehouse, sizes, say)
@@ -126,7 +137,7 @@ def _inbox(warehouse: Warehouse, options: argparse.Namespace, report: Report, sa
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__)
-    sections = ["poll", "repoll", "reconcile", "plan", "memory", "inbox", "latency", "all"]
+    sections = ["poll", "repoll", "reconcile", "plan", "memory", "inbox", "rebuild", "latency", "all"]
     parser.add_argument("section", nargs="?", default="all", choices=sections)
     parser.add_argument("--installs", type=int, default=10_000, help="installs of the company (10,000)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows to reconcile (1,000,000)")
@@ -136,7 +147,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="leave out the poll of 200,000 installs and Airflow's latency, and push for one minute, not two",
+        help="poll and rebuild --installs and not 200,000, leave out Airflow's latency, push for one minute",
     )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args(arguments)

@@ -68,4 +68,16 @@ class ApplyJob(msgspec.Struct, frozen=True, tag=True):
     api_key: str = ""
 
 
-Job = LoadJob | CompareJob | InboxJob | PlanJob | ApplyJob
+class RebuildJob(msgspec.Struct, frozen=True, tag=True):
+    """Derive the mirror again from its raw versions and stored events.
+
+    :param write: whether what differs is written.
+    :param core: the only core that the contender may use; None for all.
+    """
+
+    database_url: str
+    write: bool
+    core: int | None = None
+
+
+Job = LoadJob | CompareJob | InboxJob | PlanJob | ApplyJob | RebuildJob

@@ -61,6 +61,13 @@ def at_least_percent(what: str, wanted: float, share: float | None) -> Target:
     return Target(what, f"≥ {wanted:g} %", f"{share * 100:.1f} %", share * 100 >= wanted)
 
 
+def at_least_rate(what: str, wanted: float, rate: float | None) -> Target:
+    """Return a target for records a second that must not be fewer than ``wanted``."""
+    if rate is None:
+        return Target(what, f"≥ {wanted:,.0f}", "-", None)
+    return Target(what, f"≥ {wanted:,.0f}", f"{rate:,.0f}", rate >= wanted)
+
+
 def at_most(what: str, wanted: float, value: float | None, unit: str) -> Target:
     """Return a target for a number that must not be higher than ``wanted``."""
     if value is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,6 +79,17 @@ class Warehouse:
         migrate(engine)
         engine.dispose()
         return url
+
+    @contextmanager
+    def on_one_core(self) -> Iterator[int]:
+        """Let sessions that begin within the block share one core, and yield which one that is."""
+        before = os.sched_getaffinity(self._postmaster)
+        core = min(before)
+        os.sched_setaffinity(self._postmaster, {core})
+        try:
+            yield core
+        finally:
+            os.sched_setaffinity(self._postmaster, before)
 
     def settle(self) -> None:
         """Write out what earlier runs left behind, so that it is not charged to the next one."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ENGINE = Path(__file__).parent.parent / "include" / "enerflo_sync"
-ROOMS = "enerflo warehouse mirror inbox backfill crm receiver reconcile sync quality notify sandbox".split()
+ROOMS = """enerflo warehouse mirror inbox rebuild gaps backfill crm receiver reconcile sync quality notify
+    sandbox""".split()
 # They bring the rooms together.
 ABOVE_ALL = {"cli", "jobs"}
 

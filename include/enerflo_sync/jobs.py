@@ -25,6 +25,9 @@ from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.mapping import Mode, Side, SourceOfTruth, TableName
 from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.gaps import schedule
+from enerflo_sync.gaps.find import find_gaps
+from enerflo_sync.gaps.report import GapReport
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop, open_drop
 from enerflo_sync.inbox.hydrate import HydrateOptions
@@ -56,6 +59,10 @@ from enerflo_sync.quality.report import QualityReport
 from enerflo_sync.quality.run import check_change_orders
 from enerflo_sync.quality.store import SHOWN, read_report
 from enerflo_sync.quality.suite import SUITE_FILE, Suite, load_suite
+from enerflo_sync.rebuild.condition import read_condition
+from enerflo_sync.rebuild.report import RebuildReport
+from enerflo_sync.rebuild.run import rebuild
+from enerflo_sync.rebuild.tables import RebuildTable
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
@@ -356,6 +363,37 @@ class Workplace:
         with warehouse_errors("quarantine"), self.engine.begin() as connection:
             return dismiss_items(connection, self.account, selection, reason=reason, by=by, clock=self.clock)
 
+    def rebuild(
+        self,
+        *,
+        tables: Sequence[RebuildTable] = (),
+        where: str | None = None,
+        write: bool = False,
+        run_id: str | None = None,
+        progress: Progress | None = None,
+    ) -> RebuildReport:
+        """Derive the mirror again from what is stored (:func:`enerflo_sync.rebuild.run.rebuild`).
+
+        Reads Enerflo not at all, and writes nothing unless told to.
+
+        :param tables: all that can be derived where none is named.
+        :param where: a condition on the mirror's installs.
+        """
+        condition = None if where is None else read_condition(where)
+        require_migrated(self.engine)
+        return rebuild(
+            self.engine,
+            self.account,
+            clock=self.clock,
+            rng=self.rng,
+            tables=tables or tuple(RebuildTable),
+            condition=condition,
+            write=write,
+            component_keys=ComponentKeys(**self.config.change_orders.model_dump()),
+            run_id=run_id,
+            progress=progress,
+        )
+
     def reconcile(
         self, *, full: bool = False, progress: Callable[[str, int, int], None] | None = None
     ) -> ReconciliationReport:
@@ -566,6 +604,26 @@ class Workplace:
                 return masked_explanation(found, self.config)
             note_reveal(connection, self.account, f"{found.table}/{key.strip()}", by, self.clock.now())
             return found
+
+    def gaps(self, *, every: float | None = None, days: int = DAYS) -> GapReport:
+        """Return the stretches of time that were not seen whole; reads the warehouse only.
+
+        :param every: minutes after which a poll and an ingest are due; by ``schedule`` in sync.yaml if None.
+        :param days: how far back closed ones are told, 1 to 90.
+        """
+        require_migrated(self.engine)
+        times = self.settings.schedule
+        with warehouse_errors("gaps"), self.engine.connect() as connection:
+            return find_gaps(
+                connection,
+                self.account,
+                self.clock.now(),
+                lists=self.config.poll.resources,
+                poll_due=schedule.every(every) if every else schedule.cron(times.poll),
+                ingest_due=schedule.every(every) if every else schedule.cron(times.webhooks),
+                sweep_every=PollOptions().notes_sweep_every,
+                days=days,
+            )
 
     def witnesses(self, *, days: int = DAYS) -> WitnessReport:
         """Return which changes of the last ``days`` days poll and webhooks saw; reads the warehouse only.

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import compares, inbox, loads, plans, rows
+from benchmarks import compares, inbox, loads, plans, rebuilds, rows
 from benchmarks.company import Company, running_company
 from benchmarks.compares import CompareBench, Comparer
 from benchmarks.inbox import InboxBench, Taker
@@ -20,6 +20,8 @@ from benchmarks.page import document, render
 from benchmarks.plan_sections import plan_section, push_section
 from benchmarks.plans import PlanBench
 from benchmarks.pushes import PushRuns, Use, beside_answers, measure_push, use_of
+from benchmarks.rebuild_section import rebuild_section
+from benchmarks.rebuilds import measure_rebuilds
 from benchmarks.results import Report, WrongResultError, at_least, at_most
 from benchmarks.sections import compare_section, inbox_section, latency_section, load_section, memory_section
 from benchmarks.warehouse import Warehouse
@@ -302,3 +304,23 @@ def test_the_page_names_failures_and_no_host() -> None:
 def test_an_unexpected_value_is_told_with_both_sides() -> None:
     with pytest.raises(WrongResultError, match="found 1, expected 2"):
         loads.expect("ours", "rows", 1, 2)
+
+
+def test_a_rebuild_is_measured_of_a_sound_a_damaged_and_a_lost_mirror(bench_warehouse: Warehouse) -> None:
+    result = measure_rebuilds(bench_warehouse, 100, 3, 1, quiet)
+    assert result.failures == []
+    assert [len(result.of(step)) for step in rebuilds.STEPS] == [1, 1, 1]
+    assert [run.counts["installs"] for step in rebuilds.STEPS for run in result.of(step)] == [0, 3, 300]
+    *rates, memory = rebuild_section(result).targets
+    assert [target.reached is None for target in rates] == [False] * 3
+    assert memory.reached is True
+
+
+def test_a_rebuild_that_leaves_rows_out_is_a_failure(
+    bench_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgetful = replace(rebuilds.GONE, write=False)
+    monkeypatch.setattr(rebuilds, "STEPS", (forgetful,))
+    result = measure_rebuilds(bench_warehouse, 100, 1, 1, quiet)
+    assert "rows: found (0" in result.failures[0]
+    assert result.of(forgetful) == []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,6 +140,12 @@ def test_a_date_is_the_day_in_utc() -> None:
     "value",
     [
         *("2024-08-07 23:59:41", "1990-01-01 00:00:00", "2100-12-31 23:59:59", "2024-08-07T23:59:41+02:00"),
+        *(
+            "2024-08-07T23:59:41Z",
+            "2024-08-07T23:59:41.000000Z",
+            "2024-08-07T23:59:41+00:00",
+            "2024-08-07T23:59:41",
+        ),
         *("2024-08-07 23:59:41.000000", "", None, "0000-00-00 00:00:00", 1723075181, [], "2024-08-07"),
     ],
 )
@@ -154,6 +161,8 @@ def test_a_times_text_names_the_same_moment(value: object) -> None:
         "2101-01-01 00:00:00",
         "2024-13-01 00:00:00",
         "2024-08-07 23:59:6x",
+        "2024-08-07T23:59:6xZ",
+        "2024-13-07T23:59:41+00:00",
         "soon",
         True,
     ],
@@ -163,3 +172,17 @@ def test_what_is_no_time_has_no_text_either(value: object) -> None:
         time_text(value)
     with pytest.raises(BadRecordError):
         parse_time(value)
+
+
+def test_a_times_text_is_what_postgresql_says(warehouse: sa.Engine) -> None:
+    values = [
+        "2024-08-07 23:59:41",
+        "2024-08-07T23:59:41Z",
+        "2024-08-07T23:59:41+02:00",
+        1723075181,
+        "2024-08-07",
+    ]
+    with warehouse.connect() as connection:
+        for value in values:
+            text = time_text(value)
+            assert connection.scalar(sa.text("select cast(:t as timestamptz)::text"), {"t": text}) == text

@@ -13,6 +13,7 @@ from enerflo_sync.cli import (
     backfill,
     doctor,
     explain,
+    gaps,
     ingest,
     migrate,
     notify,
@@ -20,6 +21,7 @@ from enerflo_sync.cli import (
     poll,
     quality,
     quarantine,
+    rebuild,
     receiver,
     reconcile,
     undo,
@@ -56,6 +58,8 @@ app.command("what-if")(what_if.command)
 app.command("backfill")(backfill.command)
 app.command("quality")(quality.command)
 app.command("notify")(notify.command)
+app.command("rebuild")(rebuild.command)
+app.command("gaps")(gaps.command)
 app.command("witnesses")(witnesses.command)
 app.add_typer(receiver.app, name="receiver", help="Take webhook posts and drop them to storage.")
 app.add_typer(quarantine.app, name="quarantine")

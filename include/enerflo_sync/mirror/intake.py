@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror import quarantine
+from enerflo_sync.mirror.after_merge import remember_bytes, tombstone_unlisted
 from enerflo_sync.mirror.batch import SEEN, Batch, Observation
 from enerflo_sync.mirror.fingerprint import content_hash, decode, raw_hash, stable_bytes
 from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
@@ -195,8 +196,8 @@ class Intake:
             stable.decode()
         except UnicodeDecodeError:
             raise BadRecordError("not_utf8") from None
-        if stored is None and self.resource.read_usual is not None and b"\\u0000" not in stable:
-            usual = self.resource.read_usual(stable)
+        if stored is None:
+            usual = self.resource.usual_rows(stable)
         if usual is not None:
             contents: Sequence[Sequence[Row] | None] = usual
         else:
@@ -268,6 +269,8 @@ class Intake:
             merged = merge_own_answer(connection, self.resource, columns, own_block)
         else:
             merged = merge(connection, own.table, columns, own_block)
+            if merged.written < own_block.rows:
+                remember_bytes(connection, self.resource)
         if versions.rows:
             append(connection, install_versions, VERSION_COLUMNS, versions)
         untold = set(batch.untold)
@@ -318,7 +321,7 @@ class Intake:
         owner = Owner(self.resource.table, self.resource.id_column, part.owner or "")
         columns = (*part.columns, *SEEN)
         written = merge(connection, part.table, columns, block, owner).written
-        return written + _tombstone_unlisted(connection, part, owner, told, account)
+        return written + tombstone_unlisted(connection, part, owner, told, account)
 
     def store_contents(
         self, connection: sa.Connection, raw: bytes, observation: Observation, record_id: int
@@ -353,22 +356,3 @@ def _same(stored: object, record: object) -> bool:
     """Return whether two decoded records say the same; true is not 1."""
     encoder = msgspec.json.Encoder(order="deterministic")
     return encoder.encode(stored) == encoder.encode(record)
-
-
-def _tombstone_unlisted(
-    connection: sa.Connection, part: Part, owner: Owner, told: Mapping[int, datetime], account: str
-) -> int:
-    """Mark rows that their record no longer lists, and count them: the record's own list is the evidence."""
-    key = [column.name for column in part.table.primary_key.columns]
-    same = " and ".join(f"s.{name} = t.{name}" for name in key)
-    cursor = driver_connection(connection).execute(
-        f"/* enerflo-sync: unlisted {part.table.name} */"  # noqa: S608 - names of the declared schema
-        f" update {part.table.fullname} t set deleted_at = u.at"
-        f" from unnest(%s::bigint[], %s::timestamptz[]) as u(id, at)"
-        f" where t.account = %s and t.{part.owner} = u.id and t.deleted_at is null and t.observed_at <= u.at"
-        f" and not exists (select from {owner.table.fullname} o where o.account = t.account"
-        f" and o.{owner.id_column} = u.id and o.observed_at > u.at)"
-        f" and not exists (select from stage_{part.table.name} s where {same})",
-        (list(told), list(told.values()), account),
-    )
-    return cursor.rowcount

@@ -35,6 +35,7 @@ from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.statuses import STATUSES
 from enerflo_sync.mirror.sweep import ShrunkSourceError, Sweep
+from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import confirm, forget
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
@@ -146,6 +147,8 @@ class _Poll:
 
     def _store(self, resource: Resource, walk: PageWalk, intake: Intake, sweep: Sweep | None) -> None:
         """Store the walk's pages while the next ones are prepared."""
+        # A list without a record is read, too, and the run's report says so.
+        self.run.count(resource.name, Tally())
 
         def believable(page: Page) -> None:
             if sweep is not None and page.total is not None:

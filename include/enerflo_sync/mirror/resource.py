@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.fields import BIGINT, Record
+from enerflo_sync.mirror.fingerprint import decode
 
 Row = tuple[Any, ...]
 
@@ -76,6 +77,20 @@ class Resource:
     def key(self, record_id: int) -> Mapping[str, int]:
         """Return the record's key as quarantine and reports write it."""
         return {self.id_column: record_id}
+
+    def usual_rows(self, stable: bytes) -> Sequence[Sequence[Row]] | None:
+        """Return the rows of a record in its usual form, None for any other; raises nothing."""
+        if self.read_usual is None or b"\\u0000" in stable:
+            return None
+        return self.read_usual(stable)
+
+    def rows_of(self, stable: bytes) -> Sequence[Sequence[Row] | None]:
+        """Return the rows of each part from a record's bytes, None for a part that it does not tell.
+
+        :raises BadRecordError: as :attr:`read`, and where the bytes are no JSON object.
+        """
+        usual = self.usual_rows(stable)
+        return self.read(decode(stable)[0]) if usual is None else usual
 
     def rows_by_column(self, record: Record) -> list[list[dict[str, Any]]]:
         """Return the rows of each part by column; none of a part that the record does not tell.

@@ -1,0 +1,116 @@
+"""``enerflo-sync gaps``: stretches of time that were not seen whole, and what closes each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.text import Text
+
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.gaps.find import DAYS
+from enerflo_sync.gaps.report import GapReport, Hole
+from enerflo_sync.jobs import open_workplace
+from enerflo_sync.reconcile.render.lines import Line, grid, wrapped
+from enerflo_sync.reconcile.render.wording import count_of, duration, number, utc, visible
+
+
+def command(
+    account: Account = "default",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Tell those that were closed since, too, of the last --days days.")
+    ] = False,
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=90, help="How far back closed ones are told.")
+    ] = DAYS,
+    every: Annotated[
+        float | None,
+        typer.Option(
+            "--every",
+            min=1,
+            metavar="MINUTES",
+            help="A poll is due so long after the last; without, as accounts.schedule in sync.yaml says.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the stretches of time that were not seen whole: since when, what, how it is known, what closes it.
+
+    records: lists were not read whole when a poll was due. note_edits: edited and deleted notes were not
+    looked for. webhooks: changes that polls saw and no webhook told. unconfirmed: changes that a webhook told
+    and no poll finds. unread: events arrived and their records were not read. drop: nobody looked for files.
+
+    A poll reads all lists whole, whatever happened before, and closes most of them; a backfill reads again
+    what was created in a stretch. Asks the warehouse only. Exit code 1 when something is open.
+    """
+    report = open_workplace(account, os.environ).gaps(every=every, days=days)
+    holes = [hole for hole in report.holes if everything or hole.is_open]
+    if as_json:
+        document = msgspec.to_builtins(msgspec.structs.replace(report, holes=holes))
+        print_json({"sentence": sentence(report), "open": report.open, **document})
+    else:
+        for line in _lines(report, holes):
+            console.print(Text(line.text.rstrip(), style=line.style), soft_wrap=True)
+    finish(Exit.NEEDS_A_PERSON if report.open else Exit.DONE)
+
+
+def sentence(report: GapReport) -> str:
+    """Return what the report comes to."""
+    if not report.polled:
+        return "No poll ever ran for this account, so there is nothing yet to have holes in."
+    if not report.open:
+        closed, days = len(report.holes), (report.as_of - report.since).days
+        are = "was, and is closed" if closed == 1 else "were, and are closed"
+        past = f" Of the last {days} days {number(closed)} {are}." if closed else ""
+        return "Nothing is open: all that was due was seen." + past
+    return f"{count_of(report.open, 'hole')} {'is' if report.open == 1 else 'are'} open."
+
+
+def _lines(report: GapReport, holes: list[Hole]) -> Iterator[Line]:
+    yield Line(sentence(report), "bold" if report.open else "")
+    if report.silent_since is not None:
+        yield from wrapped(
+            f"The last webhook came at {utc(report.silent_since)}, and changes after it were told by none:"
+            " look at what sends them, and at the receiver."
+        )
+    if not holes:
+        return
+    yield Line("")
+    rows = [_row(report, hole) for hole in holes]
+    yield from grid(["kind", "from", "to", "for", "state", "not seen"], rows, text_columns=6)
+    for hole in holes:
+        yield Line("")
+        yield from _told(hole)
+
+
+def _row(report: GapReport, hole: Hole) -> list[str]:
+    end = utc(hole.end) if hole.end else "now"
+    span = duration((hole.end or report.as_of) - hole.start)
+    not_seen = ", ".join(
+        visible(name if count is None else f"{name} {number(count)}") for name, count in hole.not_seen.items()
+    )
+    return [hole.kind, utc(hole.start), end, span, "open" if hole.is_open else "closed", not_seen]
+
+
+def _told(hole: Hole) -> Iterator[Line]:
+    yield from wrapped(
+        f"{hole.kind}, {utc(hole.start)}: {hole.why}", indent=2, style="bold" if hole.is_open else ""
+    )
+    evidence = hole.evidence
+    for name, ids in (("runs", evidence.runs), ("events", evidence.events), ("records", evidence.records)):
+        if ids:
+            yield from wrapped(f"{name}: {visible(', '.join(ids))}", indent=4)
+    if evidence.watermarks:
+        marks = ", ".join(f"{name} {utc(value)}" for name, value in evidence.watermarks.items())
+        yield from wrapped(f"read whole until: {marks}", indent=4)
+    if hole.remark:
+        yield from wrapped(hole.remark, indent=4)
+    if hole.is_open:
+        yield Line(f"    closes it:  {hole.closes}")
+        if hole.backfill:
+            yield Line(f"    reads again what was created then:  {hole.backfill}")
+    elif hole.closed_at is not None:
+        yield from wrapped(f"closed by {hole.closed_by or 'a later look'}, {utc(hole.closed_at)}", indent=4)

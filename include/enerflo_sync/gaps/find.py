@@ -1,0 +1,60 @@
+"""All holes of an account, by what its warehouse says; Enerflo is not asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from enerflo_sync.gaps.looks import LISTS, first_run, read_looks, read_runs
+from enerflo_sync.gaps.report import GapReport, Hole
+from enerflo_sync.gaps.schedule import Due
+from enerflo_sync.gaps.stretches import drop_holes, note_edit_holes, record_holes
+from enerflo_sync.gaps.told import missed_rows, unconfirmed_holes, unread_holes, webhook_holes
+
+# How far back closed holes are told.
+DAYS = 14
+
+
+def find_gaps(
+    connection: sa.Connection,
+    account: str,
+    now: datetime,
+    *,
+    lists: Collection[str],
+    poll_due: Due,
+    ingest_due: Due,
+    sweep_every: timedelta,
+    days: int = DAYS,
+) -> GapReport:
+    """Return the account's holes, open ones whenever they began, closed ones of the last ``days`` days.
+
+    :param lists: what its polls read (``poll.resources``).
+    :param poll_due: when a poll is due after one; :param ingest_due: an ingest.
+    :param sweep_every: how often all notes are read.
+    """
+    since = now - timedelta(days=days)
+    wanted = [name for name in LISTS if name in lists]
+    looks = read_looks(connection, account, since, now)
+    missed = missed_rows(connection, account, now)
+    ingests = read_runs(connection, account, "webhooks", since, now)
+    took_in = first_run(connection, account, "webhooks")
+    holes: list[Hole] = [
+        *record_holes(looks, wanted, account, poll_due, now),
+        *(note_edit_holes(looks, account, sweep_every, poll_due, now) if "notes" in wanted else ()),
+        *webhook_holes(connection, missed, looks, wanted, account, since, now),
+        *unconfirmed_holes(connection, account),
+        *unread_holes(connection, account, now),
+        *drop_holes(ingests, took_in, account, ingest_due, now),
+    ]
+    told = [hole for hole in holes if hole.is_open or hole.end is None or hole.end >= since]
+    silent = missed[-1].heard if missed and missed[-1].heard_again is None else None
+    return GapReport(
+        account=account,
+        as_of=now,
+        since=since,
+        polled=looks.began is not None,
+        silent_since=silent,
+        holes=sorted(told, key=lambda hole: (hole.start, hole.kind), reverse=True),
+    )

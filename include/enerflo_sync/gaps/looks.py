@@ -1,0 +1,151 @@
+"""When each list was read whole: the beginnings of the polls that did, and the watermarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.warehouse.schema import watermarks
+
+# Lists whose reading is kept by a watermark; statuses are few and read each time.
+LISTS = tuple(str(one) for one in PollResource if one is not PollResource.STATUSES)
+
+_RUNS = sa.text("""
+/* enerflo-sync gaps: runs of a job */
+select run_id, started_at, finished_at, state, reasons->'failed' as failed,
+  (select array_agg(r.key) from jsonb_each(resources) r) as resources,
+  (select jsonb_object_agg(r.key, r.value->'reasons'->'incomplete')
+   from jsonb_each(resources) r where r.value->'reasons' ? 'incomplete') as incomplete
+from sync.runs
+where account = :account and job = :job and started_at >= :since and started_at <= :now
+order by started_at, run_id
+""")
+
+_FIRST = sa.text("""
+/* enerflo-sync gaps: the first run of a job */
+select min(started_at) from sync.runs where account = :account and job = :job
+""")
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """One run of a job: what it read, and of what not all."""
+
+    run_id: str
+    started_at: datetime
+    ended: bool
+    failed: bool
+    failure: str
+    resources: frozenset[str]
+    incomplete: Mapping[str, Sequence[str]]
+
+    def saw(self, name: str) -> bool:
+        """Return whether the run read a list whole.
+
+        One that failed did so where it had gone on to a later one.
+        """
+        if name not in self.resources or name in self.incomplete:
+            return False
+        order = [str(one) for one in PollResource]
+        later = order[order.index(name) + 1 :] if name in order else []
+        return not self.failed or not self.resources.isdisjoint(later)
+
+    @property
+    def trouble(self) -> str:
+        """Return how it ended, where not well."""
+        if self.failed:
+            return self.failure or ("it failed" if self.ended else "it did not end")
+        return "; ".join(reason for reasons in self.incomplete.values() for reason in reasons)
+
+
+@dataclass(frozen=True)
+class Look:
+    """A moment up to which a list is known to have been seen whole, and the run that saw it."""
+
+    at: datetime
+    run_id: str | None
+
+
+@dataclass
+class Looks:
+    """What is known of the polls of one account.
+
+    :param by_list: of each list, when it was read whole, oldest first.
+    :param began: when the first poll began; None where none ever did.
+    """
+
+    runs: Sequence[JobRun]
+    by_list: dict[str, list[Look]]
+    watermarks: dict[str, datetime]
+    began: datetime | None
+    swept: Look | None = field(default=None)
+
+    def first_after(self, name: str, moment: datetime) -> Look | None:
+        """Return the first look at a list that began after ``moment``."""
+        return next((look for look in self.by_list.get(name, ()) if look.at > moment), None)
+
+
+def read_runs(
+    connection: sa.Connection, account: str, job: str, since: datetime, now: datetime
+) -> list[JobRun]:
+    """Return the runs of a job that began since, oldest first."""
+    rows = connection.execute(_RUNS, {"account": account, "job": job, "since": since, "now": now})
+    return [_run(row) for row in rows]
+
+
+def _run(row: Any) -> JobRun:
+    return JobRun(
+        row.run_id,
+        row.started_at,
+        row.finished_at is not None,
+        row.state == "failed",
+        next(iter(row.failed or {}), ""),
+        frozenset(row.resources or ()),
+        {name: list(reasons) for name, reasons in (row.incomplete or {}).items()},
+    )
+
+
+def first_run(connection: sa.Connection, account: str, job: str) -> datetime | None:
+    """Return when a job first ran, None where it never did."""
+    found: datetime | None = connection.scalar(_FIRST, {"account": account, "job": job})
+    return found
+
+
+def read_looks(connection: sa.Connection, account: str, since: datetime, now: datetime) -> Looks:
+    """Return when the lists of an account were read whole, from before ``since`` on.
+
+    The watermark has the last word: it moves with the data, also by a backfill of everything.
+    """
+    marks = {
+        row.name: row
+        for row in connection.execute(sa.select(watermarks).where(watermarks.c.account == account))
+    }
+    known = [row.value for name, row in marks.items() if name in LISTS]
+    runs = read_runs(connection, account, "poll", min([since, *known]), now)
+    by_id = {run.run_id: run for run in runs}
+    by_list: dict[str, list[Look]] = {}
+    for name in LISTS:
+        looks = [Look(run.started_at, run.run_id) for run in runs if run.saw(name)]
+        if name in marks:
+            looks = _with_mark(looks, _look(marks[name], by_id))
+        by_list[name] = looks
+    swept = _look(marks["notes_swept"], by_id) if "notes_swept" in marks else None
+    values = {name: row.value for name, row in marks.items()}
+    return Looks(runs, by_list, values, first_run(connection, account, "poll"), swept)
+
+
+def _look(mark: Any, runs: Mapping[str, JobRun]) -> Look:
+    """Return a watermark as a look; a poll's lists are all taken to be read from its beginning."""
+    run = runs.get(mark.run_id)
+    return Look(run.started_at if run else mark.value, mark.run_id)
+
+
+def _with_mark(looks: list[Look], mark: Look) -> list[Look]:
+    if any(look.run_id == mark.run_id for look in looks):
+        return looks
+    return sorted([*looks, mark], key=lambda look: look.at)

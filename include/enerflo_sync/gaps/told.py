@@ -1,0 +1,198 @@
+"""Holes that the two witnesses show: changes that no webhook told, that no poll finds, that nobody read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.gaps.looks import Looks
+from enerflo_sync.gaps.report import Evidence, Hole, HoleKind, account_option, backfill_command
+from enerflo_sync.mirror.witness_report import GRACE
+
+# Missed changes so close to each other are one hole, although webhooks came between them: some are lost.
+NEAR = timedelta(hours=1)
+
+# A change stands in the silence between two arrivals. Silences with missed changes that follow each other
+# are one hole. An event that no webhook ever told is not sent for this account: nobody misses it.
+_MISSED = sa.text("""
+/* enerflo-sync gaps: changes that no webhook told, by hole */
+with first as (
+  select min(received_at) as at from sync.webhook_events where account = :account
+), missed as (
+  select w.record, w.event, w.poll_seen_at, coalesce(w.changed_at, w.poll_seen_at) as at
+  from sync.witnesses w, first
+  where w.account = :account and w.webhook_seen_at is null and w.poll_seen_at between first.at and :seen_until
+    and w.event in (
+      select t.event from sync.witnesses t where t.account = :account and t.webhook_seen_at is not null)
+), placed as (
+  select m.*, before.received_at as heard, before.event_id as heard_event,
+    after.received_at as heard_again, after.event_id as heard_again_event
+  from missed m
+  left join lateral (
+    select received_at, event_id from sync.webhook_events e
+    where e.account = :account and e.received_at <= m.at order by e.received_at desc limit 1) before on true
+  left join lateral (
+    select received_at, event_id from sync.webhook_events e
+    where e.account = :account and e.received_at > m.at order by e.received_at limit 1) after on true
+), marked as (
+  select p.*, case when lag(heard) over w is not distinct from heard or at - lag(at) over w <= :near
+    then 0 else 1 end as begins
+  from placed p window w as (order by at, record)
+), numbered as (
+  select m.*, sum(begins) over (order by at, record) as hole from marked m
+)
+select min(coalesce(heard, at)) as heard, max(at) - min(at) as span, max(poll_seen_at) as last_seen,
+  case when bool_or(heard_again is null) then null else max(heard_again) end as heard_again,
+  count(*) as changes,
+  (select jsonb_object_agg(e.event, e.n) from (
+     select i.event, count(*) as n from numbered i where i.hole = n.hole group by i.event) e) as events,
+  (array_agg(record order by at desc))[1:10] as records,
+  array_remove(array[(array_agg(heard_event order by at))[1],
+    (array_agg(heard_again_event order by at desc))[1]], null) as heard_events
+from numbered n group by hole order by hole
+""")
+
+# What only webhooks bring: projects of that time whose signed design is not kept.
+_DESIGNS = sa.text("""
+/* enerflo-sync gaps: projects of a time without their design */
+select count(*) from enerflo.installs i
+where i.account = :account and i.deal_id is not null and i.deleted_at is null
+  and i.created_at >= :start and i.created_at < :end
+  and exists (select from enerflo.submissions s where s.account = :account)
+  and not exists (select from enerflo.submissions s where s.account = :account and s.deal_id = i.deal_id)
+""")
+
+_UNCONFIRMED = sa.text("""
+/* enerflo-sync gaps: changes that a webhook told and no poll finds */
+with told as (
+  select w.record, w.webhook_seen_at, w.content_hash, split_part(w.record, '/', 1) as list,
+    split_part(w.record, '/', 2)::bigint as id
+  from sync.witnesses w
+  join sync.watermarks p on p.account = w.account and p.name = split_part(w.record, '/', 1)
+  where w.account = :account and w.poll_seen_at is null and p.value >= w.webhook_seen_at + :grace
+), standing as (
+  select t.*, r.absent_since, r.mark from told t
+  join lateral (
+    select absent_since, content_hash as mark from enerflo.installs
+      where t.list = 'installs' and account = :account and install_id = t.id and deleted_at is null
+    union all select absent_since, encode(raw_hash, 'hex') from enerflo.customers
+      where t.list = 'customers' and account = :account and customer_id = t.id and deleted_at is null
+    union all select absent_since, encode(raw_hash, 'hex') from enerflo.change_orders
+      where t.list = 'change_orders' and account = :account and change_order_id = t.id and deleted_at is null
+    union all select absent_since, encode(raw_hash, 'hex') from enerflo.notes
+      where t.list = 'notes' and account = :account and note_id = t.id and deleted_at is null
+  ) r on true
+)
+select list, min(webhook_seen_at) as start, max(webhook_seen_at) as until, count(*) as changes,
+  (array_agg(record order by webhook_seen_at desc))[1:10] as records
+from standing where absent_since is not null or mark = content_hash
+group by list order by list
+""")
+
+_UNREAD = sa.text("""
+/* enerflo-sync gaps: events whose record was not read */
+select min(received_at) as start, max(received_at) as until, count(*) as events,
+  jsonb_object_agg(event, n) as by_event, (array_agg(event_id order by received_at desc))[1:10] as ids
+from (
+  select event, event_id, received_at, count(*) over (partition by event) as n
+  from sync.webhook_events
+  where account = :account and state = 'received' and received_at <= :until
+) e
+""")
+
+
+def missed_rows(connection: sa.Connection, account: str, now: datetime) -> Sequence[Any]:
+    """Return the stretches in which changes were told by no webhook, oldest first.
+
+    Nothing before the account's first webhook: nobody was there to tell.
+    """
+    values = {"account": account, "seen_until": now - GRACE, "near": NEAR}
+    return connection.execute(_MISSED, values).all()
+
+
+def webhook_holes(
+    connection: sa.Connection,
+    rows: Sequence[Any],
+    looks: Looks,
+    lists: Collection[str],
+    account: str,
+    since: datetime,
+    now: datetime,
+) -> Iterator[Hole]:
+    """Yield the times in which changes were told by no webhook.
+
+    The poll saw these changes; others of that time may have been undone before it came. Closed once every
+    list was read whole since; where they are an hour apart or more, also the notes' edits, which webhooks
+    about their installs would have shown at once.
+
+    :param since: closed ones that ended before are left out.
+    """
+    for row in rows:
+        start, end = row.heard, row.heard_again
+        closing = [looks.first_after(name, row.last_seen) for name in lists]
+        is_long = "notes" in lists and row.span > NEAR
+        if is_long:
+            closing.append(looks.swept if looks.swept and looks.swept.at > row.last_seen else None)
+        seen = [look for look in closing if look is not None]
+        last = max(seen, key=lambda look: look.at) if seen and len(seen) == len(closing) else None
+        if last is not None and end is not None and end < since:
+            continue
+        designs = 0
+        if (end or now) - start > NEAR:
+            values = {"account": account, "start": start, "end": end or now}
+            designs = connection.scalar(_DESIGNS, values) or 0
+        told = f"{'was' if row.changes == 1 else 'were'} told by no webhook"
+        again = "none came since" if end is None else "after that they came again"
+        yield Hole(
+            kind=HoleKind.WEBHOOKS,
+            start=start,
+            end=end,
+            not_seen={**row.events, **({"submissions": designs} if designs else {})},
+            why=f"{_changes(row.changes)} that polls saw {told}; {again}.",
+            evidence=Evidence(records=row.records, events=row.heard_events),
+            is_open=last is None,
+            closed_by=last.run_id if last else None,
+            closed_at=last.at if last else None,
+            closes=f"enerflo-sync poll{' --full' * is_long}{account_option(account)}",
+            backfill=backfill_command(account, start, end or now),
+            remark="Signed designs come by webhook only: have Enerflo send them again." if designs else None,
+        )
+
+
+def unconfirmed_holes(connection: sa.Connection, account: str) -> Iterator[Hole]:
+    """Yield changes that a webhook told and that no complete poll an hour later found, by list."""
+    for row in connection.execute(_UNCONFIRMED, {"account": account, "grace": GRACE}):
+        yield Hole(
+            kind=HoleKind.UNCONFIRMED,
+            start=row.start,
+            end=row.until,
+            not_seen={row.list: row.changes},
+            why=f"{_changes(row.changes)} that a webhook told, and no poll finds.",
+            evidence=Evidence(records=row.records),
+            is_open=True,
+            closes=f"enerflo-sync poll{account_option(account)}",
+        )
+
+
+def unread_holes(connection: sa.Connection, account: str, now: datetime) -> Iterator[Hole]:
+    """Yield the events that arrived more than an hour ago and whose record was not read."""
+    row = connection.execute(_UNREAD, {"account": account, "until": now - GRACE}).one()
+    if row.events:
+        whose = "their records were" if row.events > 1 else "its record was"
+        yield Hole(
+            kind=HoleKind.UNREAD,
+            start=row.start,
+            end=row.until,
+            not_seen=row.by_event,
+            why=f"{row.events:,} event{'s' * (row.events > 1)} arrived, and {whose} not read yet.",
+            evidence=Evidence(events=row.ids),
+            is_open=True,
+            closes=f"enerflo-sync ingest{account_option(account)}",
+        )
+
+
+def _changes(count: int) -> str:
+    return f"{count:,} change{'' if count == 1 else 's'}"

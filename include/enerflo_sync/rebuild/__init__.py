@@ -1,0 +1,1 @@
+"""The mirror derived again without the API, from the raw versions of installs and the webhook events."""

@@ -1,0 +1,204 @@
+"""Customers and change orders that a payload put into the mirror, because the key may not read them.
+
+A payload is no data where Enerflo answers (decision 0007), and of its answers about these records no raw copy
+is kept. A row that comes from a payload has the digest of that payload's bytes: such rows are derived again
+from it. A row that is not there is derived from the newest payload about it where no poll ever read the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.inbox.payloads import change_orders_of, customer_of
+from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
+from enerflo_sync.mirror.customers import CUSTOMERS
+from enerflo_sync.mirror.fingerprint import raw_hash, stable_bytes
+from enerflo_sync.mirror.quarantine import Rejected
+from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.rebuild.condition import Condition
+from enerflo_sync.rebuild.events import OF_CUSTOMER, OF_INSTALL, StoredEvent, StoredEvents
+from enerflo_sync.rebuild.records import Derived, Records
+from enerflo_sync.rebuild.source import REFUSED, Chunk, Portion
+from enerflo_sync.warehouse.bulk import driver_connection
+from enerflo_sync.warehouse.schema import installs
+from enerflo_sync.warehouse.watermarks import read_watermark
+
+NOT_KEPT = "read from Enerflo, of which no raw copy is kept: a poll reads it again"
+
+Payloads = Callable[[StoredEvent], Sequence[bytes]]
+
+
+def _customers(event: StoredEvent) -> list[bytes]:
+    found = customer_of(event.body)
+    return [] if found is None else [found]
+
+
+def _change_orders(event: StoredEvent) -> list[bytes]:
+    return list(change_orders_of([event.body]).values())
+
+
+class PayloadRecords:
+    """The records of one resource that payloads put into the mirror."""
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        account: str,
+        resource: Resource,
+        events: StoredEvents,
+        payloads: Payloads,
+        at: datetime,
+        *,
+        write: bool,
+        everything: bool,
+    ) -> None:
+        self.name = str(resource.table.name)
+        self._connection = connection
+        self._account = account
+        self._resource = resource
+        self._events = events
+        self._payloads = payloads
+        self._everything = everything
+        tables = [part.table.name for part in resource.parts]
+        self._records = Records(connection, account, resource, tables, at, write=write)
+        self._polled = False
+        self._rows_before = 0
+
+    @classmethod
+    def of_customers(
+        cls,
+        connection: sa.Connection,
+        account: str,
+        condition: Condition | None,
+        at: datetime,
+        *,
+        write: bool,
+    ) -> PayloadRecords:
+        """Return the customers of the v1 events about them."""
+        names = ("new_customer", "update_customer")
+        events = StoredEvents(connection, account, "customers", names, condition, OF_CUSTOMER)
+        everything = condition is None
+        return cls(connection, account, CUSTOMERS, events, _customers, at, write=write, everything=everything)
+
+    @classmethod
+    def of_change_orders(
+        cls,
+        connection: sa.Connection,
+        account: str,
+        condition: Condition | None,
+        at: datetime,
+        *,
+        write: bool,
+        keys: ComponentKeys,
+    ) -> PayloadRecords:
+        """Return the change orders of the events that list them."""
+        events = StoredEvents(
+            connection, account, "change_orders", ("signed_change_order",), condition, OF_INSTALL
+        )
+        resource, everything = change_orders_resource(keys), condition is None
+        return cls(
+            connection, account, resource, events, _change_orders, at, write=write, everything=everything
+        )
+
+    def begin(self) -> int:
+        """List the events; see :class:`enerflo_sync.rebuild.source.Source`."""
+        self._polled = read_watermark(self._connection, self._account, self._resource.name) is not None
+        table = self._resource.table
+        count = sa.select(sa.func.count()).select_from(table).where(table.c.account == self._account)
+        self._rows_before = self._connection.scalar(count) or 0
+        return self._events.begin()
+
+    def portions(self) -> Iterator[Portion]:
+        """Yield the numbers of the records that events are about."""
+        return self._events.portions()
+
+    def work(self, portion: Portion, *, refuse: bool = False) -> Chunk:
+        """Derive some records; see :class:`enerflo_sync.rebuild.source.Source`."""
+        chunk = Chunk()
+        # By id: every payload about the record, oldest first, each with its event.
+        told: dict[int, list[tuple[bytes, StoredEvent]]] = {}
+        for events in self._events.read(portion.keys).values():
+            for event in events:
+                for raw in self._payloads(event):
+                    try:
+                        record_id = self._resource.record_id(raw)
+                    except BadRecordError:
+                        continue
+                    told.setdefault(record_id, []).append((stable_bytes(raw), event))
+        rows = self._rows(told)
+        gone = self._gone_installs([event for some in told.values() for _, event in some])
+        derived: list[Derived] = []
+        for record_id, payloads in told.items():
+            chosen = self._chosen(payloads, rows.get(record_id), gone)
+            if chosen is None:
+                continue
+            chunk.looked_at += 1
+            chunk.known += record_id in rows
+            one = self._derive(record_id, chosen, rows.get(record_id), chunk, refuse)
+            if one is not None:
+                derived.append(one)
+        chunk.outcomes = self._records.take(derived)
+        return chunk
+
+    def _rows(self, ids: Collection[int]) -> dict[int, tuple[bytes | None, datetime | None]]:
+        table, column = self._resource.table, self._resource.id_column
+        found = driver_connection(self._connection).execute(
+            f"/* enerflo-sync rebuild: rows that payloads are about */"  # noqa: S608 - names of the schema
+            f" select {column}, raw_hash, deleted_at from {table.fullname}"
+            f" where account = %s and {column} = any(%s::bigint[])",
+            (self._account, list(ids)),
+        )
+        return {record_id: (digest, dead_since) for record_id, digest, dead_since in found}
+
+    def _gone_installs(self, events: Sequence[StoredEvent]) -> set[int]:
+        """Return the deleted installs among those that events are about: their orders went with them."""
+        ids = {event.install_id for event in events if event.install_id is not None}
+        query = sa.select(installs.c.install_id).where(
+            installs.c.account == self._account,
+            installs.c.install_id.in_(ids),
+            installs.c.deleted_at.is_not(None),
+        )
+        return set(self._connection.scalars(query))
+
+    def _chosen(
+        self,
+        payloads: Sequence[tuple[bytes, StoredEvent]],
+        row: tuple[bytes | None, datetime | None] | None,
+        gone: Collection[int],
+    ) -> tuple[bytes, StoredEvent] | None:
+        """Return the payload that the record's row comes from, or would; None where none speaks for it."""
+        if row is not None:
+            return next((one for one in reversed(payloads) if raw_hash(one[0]) == row[0]), None)
+        newest = payloads[-1]
+        about_gone = self._resource is not CUSTOMERS and newest[1].install_id in gone
+        return None if self._polled or about_gone else newest
+
+    def _derive(
+        self,
+        record_id: int,
+        chosen: tuple[bytes, StoredEvent],
+        row: tuple[bytes | None, datetime | None] | None,
+        chunk: Chunk,
+        refuse: bool,
+    ) -> Derived | None:
+        data, event = chosen
+        try:
+            if refuse:
+                raise BadRecordError(REFUSED)
+            contents = self._resource.rows_of(data)
+        except BadRecordError as error:
+            key: dict[str, Any] = {self._resource.id_column: record_id}
+            item = Rejected("record", error.what, error.field, data, event.source_uri, self.name, key)
+            chunk.rejected.append(item)
+            return None
+        dead_since = row[1] if row else None
+        return Derived(record_id, contents, "webhook", raw_hash(data), row is not None, dead_since)
+
+    def left(self, known: int) -> Mapping[tuple[str, str], int]:
+        """Return how many rows no payload speaks for, of a rebuild of everything."""
+        return {(self.name, NOT_KEPT): self._rows_before - known} if self._everything else {}

@@ -1,0 +1,185 @@
+"""Stored records beside the mirror: which rows they say, which of those differ, and their writing.
+
+Most rows are as their record says. They are told from the others by the text of their values, which costs a
+fifth of staging them; what differs in text is staged, and PostgreSQL says what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.mirror.details import mark_due
+from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.rebuild.report import SAMPLES, TableOutcome
+from enerflo_sync.rebuild.shape import Shape, id_array
+from enerflo_sync.rebuild.staged import settle
+from enerflo_sync.warehouse.bulk import driver_connection
+
+_encoder = msgspec.json.Encoder()
+
+Pair = tuple["Derived", Row]
+
+
+class Derived(msgspec.Struct, frozen=True, gc=False):
+    """What a stored record says.
+
+    :param contents: its rows, one list per part of its resource, None for a part that it does not tell.
+    :param observed_by: who saw that content.
+    :param mark: the version's content hash, or the digest of a payload's bytes.
+    :param known: whether the mirror has its row.
+    :param dead_since: when that row was marked deleted.
+    """
+
+    record_id: int
+    contents: Sequence[Sequence[Row] | None]
+    observed_by: str
+    mark: str | bytes
+    known: bool
+    dead_since: datetime | None = None
+
+
+class Records:
+    """Compares the records of one resource with their mirror tables, and writes what differs.
+
+    In the caller's transactions, each of which has to see one state of the mirror: ``repeatable read``.
+
+    :param tables: names of the tables to look at.
+    :param at: when the rebuild began: rows that it writes were seen anew then. A row of a later sight keeps
+        its time.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        account: str,
+        resource: Resource,
+        tables: Collection[str],
+        at: datetime,
+        *,
+        write: bool,
+    ) -> None:
+        self._connection = connection
+        self._account = account
+        self._at = at
+        self._write = write
+        own, *parts = resource.parts
+        self._own = _shape(own, versioned=resource.keeps_versions)
+        self._parts = [_shape(part) for part in parts]
+        self._tables = tables
+        self._leaves_out = [at for at, name in enumerate(own.columns) if name == "deleted_at"]
+
+    def take(self, derived: Sequence[Derived]) -> list[TableOutcome]:
+        """Return how the mirror differs from what ``derived`` say, and write it where that is wanted."""
+        outcomes = []
+        if self._own.name in self._tables:
+            outcomes.append(self._take_own(derived))
+        else:
+            # What belongs to a record that the mirror does not know comes with the record.
+            derived = [one for one in derived if one.known]
+        for at, shape in enumerate(self._parts, start=1):
+            if shape.name in self._tables:
+                outcomes.append(self._take_part(shape, at, derived))
+        return outcomes
+
+    def _take_own(self, derived: Sequence[Derived]) -> TableOutcome:
+        shape = self._own
+        pairs = [(one, row) for one in derived for row in one.contents[0] or ()]
+        lines = _lines([self._said(one, row) for one, row in pairs])
+        mirror = self._mirror(shape, [one.record_id for one in derived])
+        unlike = _unlike(pairs, lines, mirror)
+        outcome = TableOutcome(shape.name, len(pairs))
+        if unlike:
+            staged = [(self._account, *row, self._at, one.observed_by, one.mark) for one, row in unlike]
+            settle(self._connection, shape, staged, outcome, write=self._write, all_new=_all_new(unlike))
+            if self._write and shape.versioned and outcome.new:
+                untold = [one.record_id for one, _ in unlike if not one.known and None in one.contents]
+                mark_due(self._connection, self._account, untold)
+        return outcome
+
+    def _said(self, one: Derived, row: Row) -> Row:
+        """Return what is compared of a record's own row."""
+        for at in self._leaves_out:
+            row = (*row[:at], *row[at + 1 :])
+        return (*row, one.mark) if self._own.versioned else row
+
+    def _take_part(self, shape: Shape, at: int, derived: Sequence[Derived]) -> TableOutcome:
+        told = {one.record_id: one for one in derived if one.contents[at] is not None}
+        pairs = [(one, row) for one in told.values() for row in one.contents[at] or ()]
+        lines = _lines([(*row, one.dead_since is not None) for one, row in pairs])
+        mirror = self._mirror(shape, told)
+        unlike = _unlike(pairs, lines, mirror)
+        outcome = TableOutcome(shape.name, len(pairs))
+        gone = _gone(shape, mirror.difference(lines), pairs, told)
+        if self._write and (unlike or gone):
+            owners = {one.record_id for one, _ in unlike} | {row[shape.owner_at] for row in gone}
+            self._hold(owners)
+        if unlike:
+            staged = [
+                (self._account, *row, self._at, one.observed_by, one.dead_since, one.dead_since)
+                for one, row in unlike
+            ]
+            settle(self._connection, shape, staged, outcome, write=self._write, all_new=_all_new(unlike))
+        if gone:
+            self._bury(shape, gone, outcome)
+        return outcome
+
+    def _hold(self, ids: Collection[int]) -> None:
+        """Keep others from changing these records, since rows that belong to them are written."""
+        driver_connection(self._connection).execute(
+            self._own.hold_statement, {"account": self._account, "ids": id_array(ids)}
+        )
+
+    def _mirror(self, shape: Shape, ids: Iterable[int]) -> set[bytes]:
+        """Return the mirror's rows of some records, as lines."""
+        values = {"account": self._account, "ids": id_array(ids)}
+        found = driver_connection(self._connection).execute(shape.lines, values).fetchone()
+        return set((found[0] or "").encode().split(b"\n")) if found else set()
+
+    def _bury(self, shape: Shape, gone: Sequence[Row], outcome: TableOutcome) -> None:
+        keys = [tuple(row[place] for place in shape.key_at) for row in gone]
+        outcome.gone = len(keys)
+        outcome.keys["gone"] = [dict(zip(shape.key, key, strict=True)) for key in keys[:SAMPLES]]
+        if self._write:
+            arrays = {f"k{at}": [key[at] for key in keys] for at in range(len(shape.key))}
+            driver_connection(self._connection).execute(
+                shape.bury_statement, {"account": self._account, "at": self._at, **arrays}
+            )
+
+
+def _lines(rows: Sequence[Row]) -> list[bytes]:
+    """Return rows as the mirror gives its own: JSON arrays, one a line."""
+    return _encoder.encode_lines(rows).split(b"\n")[:-1]
+
+
+def _unlike(pairs: Sequence[Pair], lines: Sequence[bytes], mirror: Collection[bytes]) -> list[Pair]:
+    """Return the rows that the mirror does not have in the same words."""
+    return [pair for pair, line in zip(pairs, lines, strict=True) if line not in mirror]
+
+
+def _all_new(unlike: Sequence[Pair]) -> bool:
+    """Return whether none of the rows' records is in the mirror."""
+    return not any(one.known for one, _ in unlike)
+
+
+def _gone(
+    shape: Shape, lines: Iterable[bytes], pairs: Iterable[Pair], told: Mapping[int, Derived]
+) -> list[Row]:
+    """Return the mirror's rows that their live record does not list, of those that no record says so.
+
+    :param lines: the mirror's rows, each as a line.
+    :param pairs: what the records say.
+    """
+    unsaid = [msgspec.json.decode(line) for line in lines if line]
+    alive = [row for row in unsaid if not row[-1] and told[row[shape.owner_at]].dead_since is None]
+    if not alive:
+        return []
+    listed = {tuple(row[place] for place in shape.key_at) for _, row in pairs}
+    return [row for row in alive if tuple(row[place] for place in shape.key_at) not in listed]
+
+
+def _shape(part: Part, *, versioned: bool = False) -> Shape:
+    return Shape(part.table, part.columns, owner=part.owner, versioned=versioned)

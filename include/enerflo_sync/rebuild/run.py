@@ -1,0 +1,267 @@
+"""The job that derives the mirror again from what is stored, and shows or writes what differs.
+
+It goes through the stored records in chunks. Each chunk is one transaction that sees one state of the mirror;
+where somebody else changes the same rows meanwhile, it fails and is done again from the new state. So it may
+run beside polls and ingests, and be killed anywhere: what is written is right, and run again it goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, closing
+from datetime import datetime
+
+import psycopg
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.errors import RetriableError
+from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.mirror.change_orders import ComponentKeys
+from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.mirror.quarantine import put_aside
+from enerflo_sync.mirror.read_ahead import quick_switches, rare_collections, read_ahead, spared_heap
+from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.rebuild.condition import Condition
+from enerflo_sync.rebuild.from_designs import SignedDesigns
+from enerflo_sync.rebuild.from_payloads import PayloadRecords
+from enerflo_sync.rebuild.from_versions import InstallVersions
+from enerflo_sync.rebuild.report import Differences, RebuildReport, TableOutcome
+from enerflo_sync.rebuild.source import Chunk, Portion, Source
+from enerflo_sync.rebuild.tables import RebuildTable
+from enerflo_sync.warehouse.alone import alone
+from enerflo_sync.warehouse.bulk import driver_connection
+from enerflo_sync.warehouse.engine import warehouse_errors
+
+log = logging.getLogger(__name__)
+
+JOB = "rebuild"
+Progress = Callable[[str, int, int | None], None]
+
+# Others that write the same rows at the same moment: a poll's page takes a fraction of a second.
+_ATTEMPTS = 20
+_PAUSE = 0.5
+# Shorter than the server takes to notice a dead lock, so that it never ends the poll's transaction for ours.
+_LOCK_TIMEOUT = "set local lock_timeout = '500ms'"
+_IN_THE_WAY = (
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+)
+
+_FORGET_BYTES = """
+/* enerflo-sync rebuild: let the next poll look at these installs again */
+update enerflo.installs set raw_hash = null
+where account = %(account)s and install_id = any(%(ids)s::bigint[]) and raw_hash is not null
+"""
+
+
+def rebuild(
+    engine: sa.Engine,
+    account: str,
+    *,
+    clock: Clock,
+    rng: random.Random,
+    tables: Collection[RebuildTable] = tuple(RebuildTable),
+    condition: Condition | None = None,
+    write: bool = False,
+    component_keys: ComponentKeys = ComponentKeys(),  # noqa: B008 - frozen
+    run_id: str | None = None,
+    progress: Progress | None = None,
+) -> RebuildReport:
+    """Derive mirror tables again from raw versions and stored events, by the readers of poll and webhooks.
+
+    Rows that say what their record says are left alone. A row that is written was observed when the rebuild
+    began, by whoever saw the content; tombstones stay, and a row that belongs to a record gets one where the
+    record does not list it.
+
+    :param condition: which installs, and what belongs to them; everything where None.
+    :param write: write what differs; otherwise nothing is written, not even a run.
+    :raises ConfigurationError: the condition makes no sense to PostgreSQL, or a right is missing.
+    :raises RetriableError: another rebuild is running, somebody else keeps writing the same rows, or the
+        warehouse went away.
+    """
+    with (
+        warehouse_errors(JOB),
+        quick_switches(),
+        spared_heap(),
+        rare_collections(),
+        engine.connect() as plain,
+    ):
+        connection = plain.execution_options(isolation_level="REPEATABLE READ")
+        if condition is not None:
+            condition.check(connection)
+        at = clock.now()
+        sources = _sources(connection, account, set(tables), condition, at, component_keys, write=write)
+        with ExitStack() as whole:
+            run = None
+            if write:
+                whole.enter_context(alone(connection, account, JOB))
+                run = Run(connection, account, JOB, clock, rng, run_id=run_id)
+                whole.enter_context(run.recording(CallCounter()))
+            work = _Rebuild(connection, account, clock, at, run, progress or (lambda *_: None))
+            for source in sources:
+                work.go(source)
+    return RebuildReport(
+        account=account,
+        written=write,
+        started_at=at,
+        finished_at=clock.now(),
+        tables=work.differences.of_tables(),
+        unreadable=work.differences.of_unreadable(),
+        left=work.differences.left,
+        run_id=run.run_id if run else None,
+        state=run.report.state if run else None,
+    )
+
+
+def _sources(
+    connection: sa.Connection,
+    account: str,
+    tables: Collection[RebuildTable],
+    condition: Condition | None,
+    at: datetime,
+    keys: ComponentKeys,
+    *,
+    write: bool,
+) -> list[Source]:
+    sources: list[Source] = []
+    of_installs = {str(one) for one in tables} & {part.table.name for part in INSTALLS.parts}
+    if of_installs:
+        sources.append(InstallVersions(connection, account, of_installs, condition, at, write=write))
+    if RebuildTable.SUBMISSIONS in tables:
+        sources.append(SignedDesigns(connection, account, condition, write=write))
+    if RebuildTable.CUSTOMERS in tables:
+        sources.append(PayloadRecords.of_customers(connection, account, condition, at, write=write))
+    if RebuildTable.CHANGE_ORDERS in tables:
+        sources.append(
+            PayloadRecords.of_change_orders(connection, account, condition, at, write=write, keys=keys)
+        )
+    return sources
+
+
+class _Rebuild:
+    """One rebuild while it goes on.
+
+    :param run: its record; None where nothing is written.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        account: str,
+        clock: Clock,
+        at: datetime,
+        run: Run | None,
+        progress: Progress,
+    ) -> None:
+        self.differences = Differences()
+        self._connection = connection
+        self._account = account
+        self._clock = clock
+        self._at = at
+        self._run = run
+        self._progress = progress
+
+    def go(self, source: Source) -> None:
+        """Work through a source."""
+        with self._connection.begin():
+            total = source.begin()
+        done = known = 0
+        with closing(read_ahead(source.portions(), 1)) as portions:
+            for portion in portions:
+                for chunk in self._worked(source, portion):
+                    self._count(source, chunk)
+                    known += chunk.known
+                done += len(portion.keys)
+                self._progress(source.name, done, max(done, total))
+        with self._connection.begin():
+            left = source.left(known)
+        for (table_name, reason), count in left.items():
+            self.differences.leave(table_name, reason, count)
+
+    def _worked(self, source: Source, portion: Portion) -> list[Chunk]:
+        """Return what a portion comes to; values that the warehouse refuses are told from the others."""
+        try:
+            return [self._chunk(source, portion)]
+        except psycopg.DataError:
+            self._connection.rollback()
+            keys = portion.keys
+            if len(keys) == 1:
+                return [self._chunk(source, Portion(keys), refuse=True)]
+            middle = len(keys) // 2
+            halves = Portion(keys[:middle], portion.ready), Portion(keys[middle:], portion.ready)
+            return [chunk for half in halves for chunk in self._worked(source, half)]
+
+    def _chunk(self, source: Source, portion: Portion, *, refuse: bool = False) -> Chunk:
+        for _ in range(_ATTEMPTS):
+            try:
+                with self._connection.begin():
+                    self._connection.exec_driver_sql(_LOCK_TIMEOUT)
+                    chunk = source.work(portion, refuse=refuse)
+                    if self._run is not None and chunk.rejected:
+                        self._put_aside(chunk)
+                    return chunk
+            except (*_IN_THE_WAY, sa.exc.OperationalError) as error:
+                if not isinstance(getattr(error, "orig", error), _IN_THE_WAY):
+                    raise
+                self._connection.rollback()
+                log.info("rebuild_again source=%s error=%s", source.name, type(error).__name__)
+                self._clock.sleep(_PAUSE)
+        raise RetriableError(
+            "somebody else keeps writing the same rows.",
+            where=f"account {self._account}, {source.name}",
+            next_step="What was written before is right. Run it again when the poll or ingest has ended.",
+        )
+
+    def _put_aside(self, chunk: Chunk) -> None:
+        """Put what cannot be read in quarantine, and let the next poll look at such installs again."""
+        put_aside(self._connection, self._account, chunk.rejected, self._at)
+        ids = [
+            item.key[INSTALLS.id_column]
+            for item in chunk.rejected
+            if item.key and item.table_name == INSTALLS.table.name
+        ]
+        values = {"account": self._account, "ids": ids}
+        driver_connection(self._connection).execute(_FORGET_BYTES, values)
+
+    def _count(self, source: Source, chunk: Chunk) -> None:
+        for outcome in chunk.outcomes:
+            self.differences.add(outcome)
+        for item in chunk.rejected:
+            self.differences.cannot_read(str(item.table_name or source.name), item.described, item.key or {})
+        for reason, key in chunk.unreadable:
+            self.differences.cannot_read(source.name, reason, key)
+        for (table_name, reason), count in chunk.left.items():
+            self.differences.leave(table_name, reason, count)
+        if self._run is not None:
+            self._tell(self._run, source, chunk)
+
+    def _tell(self, run: Run, source: Source, chunk: Chunk) -> None:
+        """Count a chunk in the run's record: each record of it, and each row that belongs to one."""
+        for outcome in chunk.outcomes:
+            run.count(outcome.table_name, _tally(outcome))
+        tally = Tally(read=len(chunk.rejected), quarantined=len(chunk.rejected))
+        for item in chunk.rejected:
+            tally.because("quarantined", item.described)
+        for reason, _ in chunk.unreadable:
+            tally.read += 1
+            tally.skipped += 1
+            tally.because("skipped", f"event not readable: {reason}")
+            run.incomplete(source.name, f"a stored event cannot be read: {reason}")
+        for (table_name, reason), count in chunk.left.items():
+            if table_name == source.name:
+                tally.read += count
+                tally.skipped += count
+                tally.because("skipped", reason, count)
+            else:
+                run.notice(table_name, reason, count)
+        run.count(source.name, tally)
+
+
+def _tally(outcome: TableOutcome) -> Tally:
+    read = outcome.rows + outcome.gone
+    return Tally(read=read, applied=outcome.differing, unchanged=read - outcome.differing)

@@ -1,0 +1,222 @@
+"""The SQL of one mirror table: its rows as lines, how staged rows differ from them, and their writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSONB
+
+from enerflo_sync.rebuild.report import SAMPLES
+
+# How a value of these types stands in JSON; every other type is text in quotes.
+_BARE = (sa.BigInteger, sa.Integer, sa.Boolean, JSONB)
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One mirror table as stored records fill it.
+
+    :param columns: what a record gives, in order, the key without the account among them.
+    :param owner: for rows that belong to a record: the column with the record's id. Such a row lives as long
+        as its record lists it.
+    :param stamped: whether the table says of each row when it was seen; a row that is written was seen anew.
+    :param versioned: whether a row names the raw version that it comes from.
+    """
+
+    table: sa.Table
+    columns: tuple[str, ...]
+    owner: str | None = None
+    stamped: bool = True
+    versioned: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the table's name without its schema."""
+        return str(self.table.name)
+
+    @cached_property
+    def key(self) -> tuple[str, ...]:
+        """Return the key's columns without the account."""
+        names = [str(column.name) for column in self.table.primary_key.columns]
+        return tuple(name for name in names if name != "account")
+
+    @cached_property
+    def key_at(self) -> tuple[int, ...]:
+        """Return where a record's rows have the key."""
+        return tuple(self.columns.index(name) for name in self.key)
+
+    @cached_property
+    def owner_at(self) -> int:
+        """Return where a record's rows have the record's id."""
+        return self.columns.index(self.owner or self.key[0])
+
+    @cached_property
+    def content(self) -> tuple[str, ...]:
+        """Return the columns that say what the record says.
+
+        Not when it was deleted: a deletion is known by other evidence than the record.
+        """
+        said = [name for name in self.columns if name not in (*self.key, "deleted_at")]
+        return (*said, "content_hash") if self.versioned else tuple(said)
+
+    @cached_property
+    def compared(self) -> tuple[str, ...]:
+        """Return the columns of :attr:`lines`, in the order in which a record gives them."""
+        said = [name for name in self.columns if name != "deleted_at"]
+        return (*said, "content_hash") if self.versioned else tuple(said)
+
+    @cached_property
+    def lines(self) -> str:
+        """Return the statement that gives the rows of some records as JSON arrays, one a line.
+
+        In the order of :attr:`compared`; of a row that belongs to a record also whether it is deleted. Takes
+        ``account`` and ``ids``. Two equal lines are equal rows; unequal ones may be equal, too.
+        """
+        parts = [_json(f"t.{name}", self.table.c[name].type) for name in self.compared]
+        if self.owner is not None:
+            parts.append("(t.deleted_at is not null)::text")
+        listed = ", ',', ".join(parts)
+        record = self.owner or self.key[0]
+        return (
+            f"/* enerflo-sync rebuild: rows of {self.name} */"  # noqa: S608 - names of the schema
+            f" select string_agg(concat('[', {listed}, ']'), E'\\n') from unnest(%(ids)s::{self._id_type}[])"
+            f" u(id) join {self.table.fullname} t on t.account = %(account)s and t.{record} = u.id"
+        )
+
+    @property
+    def _id_type(self) -> str:
+        return str(self.table.c[self.owner or self.key[0]].type.compile(_DIALECT))
+
+    @property
+    def stage_name(self) -> str:
+        """Return the name of the temporary table of :func:`enerflo_sync.warehouse.bulk.stage`."""
+        return f"stage_{self.name}"
+
+    @cached_property
+    def staged(self) -> tuple[str, ...]:
+        """Return the columns of staged rows."""
+        extra: list[str] = []
+        if self.stamped:
+            extra += ["observed_at", "observed_by"]
+        if self.owner is not None:
+            # Buried with its record: both at once.
+            extra += ["deleted_at", "absent_since"]
+        elif self.stamped:
+            extra += ["content_hash"] if self.versioned else ["raw_hash"]
+        return ("account", *self.columns, *extra)
+
+    def _same_key(self, one: str, other: str) -> str:
+        return " and ".join(f"{one}.{name} = {other}.{name}" for name in ("account", *self.key))
+
+    def _differs(self, new: str) -> str:
+        """Return the condition that row ``t`` says something else than ``new``."""
+        differs = f"({_listed('t', self.content)}) is distinct from ({_listed(new, self.content)})"
+        if self.owner is None:
+            return differs
+        return f"({differs} or {new}.deleted_at is null and t.deleted_at is not null)"
+
+    def _key_object(self, row: str) -> str:
+        return "jsonb_build_object(" + ", ".join(f"'{name}', {row}.{name}" for name in self.key) + ")"
+
+    @cached_property
+    def count_statement(self) -> str:
+        """Return the statement that counts the staged rows that are new and those that differ."""
+        return (
+            f"/* enerflo-sync rebuild: how many rows of {self.name} differ */"  # noqa: S608
+            f" select count(*) filter (where t.account is null),"
+            f" count(*) filter (where t.account is not null and {self._differs('s')}),"
+            f" (array_agg({self._key_object('s')} order by {_listed('s', self.key)})"
+            f" filter (where t.account is null))[1:{SAMPLES}]"
+            f" from {self.stage_name} s left join {self.table.fullname} t on {self._same_key('t', 's')}"
+        )
+
+    @cached_property
+    def field_statement(self) -> str:
+        """Return the statement that counts the differing rows by column, with samples of both values."""
+        values = [f"('{name}', to_jsonb(t.{name}), to_jsonb(s.{name}))" for name in self.content]
+        if self.owner is not None:
+            kept = "case when s.deleted_at is not null then to_jsonb(t.deleted_at) end"
+            values.append(f"('deleted_at', to_jsonb(t.deleted_at), {kept})")
+        return (
+            f"/* enerflo-sync rebuild: which columns of {self.name} differ */"  # noqa: S608
+            f" select v.field, count(*), (array_agg(jsonb_build_array({self._key_object('s')}, v.before,"
+            f" v.after) order by {_listed('s', self.key)}))[1:{SAMPLES}]"
+            f" from {self.stage_name} s join {self.table.fullname} t on {self._same_key('t', 's')}"
+            f" cross join lateral (values {', '.join(values)}) v(field, before, after)"
+            f" where v.before is distinct from v.after group by v.field"
+        )
+
+    @cached_property
+    def write_statement(self) -> str:
+        """Return the statement that brings staged rows in: rows that are new, and those that differ.
+
+        A tombstone stays; only what a live record lists loses its own.
+        """
+        sets = [f"{name} = excluded.{name}" for name in self.content]
+        if self.stamped:
+            sets += [
+                "observed_at = greatest(t.observed_at, excluded.observed_at)",
+                "observed_by = excluded.observed_by",
+            ]
+        if self.owner is not None:
+            sets += [
+                f"{name} = case when excluded.deleted_at is not null then t.{name} end"
+                for name in ("deleted_at", "absent_since")
+            ]
+        if self.versioned:
+            # Another version has other bytes, which are not known: the next poll looks at the record.
+            sets.append("raw_hash = case when t.content_hash = excluded.content_hash then t.raw_hash end")
+        listed = ", ".join(self.staged)
+        return (
+            f"/* enerflo-sync rebuild: write {self.name} */"  # noqa: S608 - names of the schema
+            f" insert into {self.table.fullname} as t ({listed}) select {listed} from {self.stage_name}"
+            f" on conflict (account, {', '.join(self.key)})"
+            f" do update set {', '.join(sets)} where {self._differs('excluded')}"
+        )
+
+    @cached_property
+    def hold_statement(self) -> str:
+        """Return the statement that lets nobody else change some records until the transaction ends.
+
+        Takes ``account`` and ``ids``. It fails where one was changed since the transaction began.
+        """
+        return (
+            f"/* enerflo-sync rebuild: hold {self.name} */"
+            f" select from {self.table.fullname} where account = %(account)s"
+            f" and {self.key[0]} = any(%(ids)s::{self._id_type}[]) order by {self.key[0]} for no key update"
+        )
+
+    @cached_property
+    def bury_statement(self) -> str:
+        """Return the statement that marks listed rows deleted; takes ``account``, ``at`` and ``k0…``."""
+        arrays = ", ".join(
+            f"%(k{at})s::{self.table.c[name].type.compile(_DIALECT)}[]" for at, name in enumerate(self.key)
+        )
+        names = ", ".join(self.key)
+        same = " and ".join(f"t.{name} = k.{name}" for name in self.key)
+        return (
+            f"/* enerflo-sync rebuild: gone from {self.name} */"  # noqa: S608 - names of the schema
+            f" update {self.table.fullname} t set deleted_at = %(at)s from unnest({arrays}) as k({names})"
+            f" where t.account = %(account)s and {same} and t.deleted_at is null"
+        )
+
+
+def id_array(ids: Iterable[int]) -> str:
+    """Return ids as PostgreSQL writes an array: the driver makes one of a list value by value."""
+    return "{" + ",".join(map(str, ids)) + "}"
+
+
+def _listed(row: str, names: Sequence[str]) -> str:
+    return ", ".join(f"{row}.{name}" for name in names)
+
+
+def _json(expression: str, kind: sa.types.TypeEngine[object]) -> str:
+    if isinstance(kind, sa.Text):
+        return f"coalesce(to_json({expression})::text, 'null')"
+    text = f"{expression}::text" if isinstance(kind, _BARE) else f"""'"' || {expression} || '"'"""
+    return f"coalesce({text}, 'null')"

@@ -1,0 +1,343 @@
+"""Holes: said exactly, with their evidence, and closed by whatever sees all of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from enerflo_sync.gaps.report import HoleKind
+from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.sandbox.exchange import Response, json_answer
+from enerflo_sync.warehouse.watermarks import move_watermark
+from tests.gaps.conftest import change, failing_poll, gaps, holes, only, poll, started, wait
+from tests.inbox.conftest import Inbox, answering, update_install
+
+ALL = {"installs", "customers", "change_orders", "notes", "milestones"}
+
+
+def test_an_account_that_was_never_polled_has_no_holes(inbox: Inbox) -> None:
+    report = gaps(inbox)
+    assert (report.polled, report.holes, report.open) == (False, [], 0)
+
+
+def test_polls_and_webhooks_as_they_should_come_leave_none(polled: Inbox) -> None:
+    for _ in range(15):
+        change(polled, told=True)
+        poll(polled)
+    report = gaps(polled)
+    assert (report.polled, report.holes, report.silent_since) == (True, [], None)
+
+
+def test_one_failed_poll_is_a_hole_until_the_next(polled: Inbox) -> None:
+    last = started(polled)
+    failing_poll(polled)
+    assert holes(polled) == [], "the next one is not due yet"
+    wait(polled, 2)
+    hole = only(polled)
+    assert (hole.kind, hole.start, hole.end, hole.is_open) == (HoleKind.RECORDS, last[1], None, True)
+    assert set(hole.not_seen) == ALL
+    assert hole.evidence.runs == [started(polled)[0]]
+    assert set(hole.evidence.watermarks) == ALL - {"milestones"}
+    assert hole.why.startswith("1 poll failed (AuthenticationError)")
+    assert hole.closes == "enerflo-sync poll"
+    polled.company.poll()
+    hole = only(polled)
+    run = started(polled)
+    assert (hole.end, hole.is_open, hole.closed_by, hole.closed_at) == (run[1], False, run[0], run[1])
+
+
+def test_polls_that_fail_for_a_day_are_one_hole_of_a_day(polled: Inbox) -> None:
+    poll(polled, 3)
+    last = started(polled)
+    failing_poll(polled, 12)
+    hole = only(polled, HoleKind.RECORDS)
+    assert (hole.start, hole.is_open) == (last[1], True)
+    assert hole.why == "12 polls failed (AuthenticationError)."
+    assert len(hole.evidence.runs) == 10, "the latest"
+    assert hole.backfill == "enerflo-sync backfill --from 2026-03-02 --to 2026-03-03"
+    poll(polled)
+    hole = only(polled, HoleKind.RECORDS)
+    assert (hole.start, hole.end, hole.closed_by) == (last[1], started(polled)[1], started(polled)[0])
+
+
+def test_polls_that_did_not_run_are_counted(polled: Inbox) -> None:
+    wait(polled, 9)
+    hole = only(polled)
+    assert hole.why == "4 due polls did not run."
+    assert hole.evidence.runs == []
+    polled.company.poll()
+    assert only(polled).why == "3 due polls did not run."
+
+
+def test_a_list_that_was_not_read_whole_is_a_hole_of_its_own(polled: Inbox) -> None:
+    last = started(polled)
+    polled.fault("html_page@/api/v1/customers#1-99")
+    poll(polled, 3)
+    hole = only(polled)
+    assert (hole.start, hole.is_open, set(hole.not_seen)) == (last[1], True, {"customers"})
+    assert hole.why.startswith("3 polls did not read all (customers: ")
+    assert hole.evidence.runs == [started(polled, nth)[0] for nth in (-3, -2, -1)]
+    assert hole.evidence.watermarks["customers"] >= last[1]
+    polled.fault()
+    poll(polled)
+    hole = only(polled)
+    assert (hole.end, hole.is_open, hole.closed_by) == (started(polled)[1], False, started(polled)[0])
+
+
+def test_lists_that_a_failed_poll_had_read_before_it_failed_were_seen(polled: Inbox) -> None:
+    last = started(polled)
+    polled.fault("503@/api/v3/installs/notes#1-999")
+    for _ in range(3):
+        wait(polled, 2)
+        with pytest.raises(Exception, match="notes"):
+            polled.company.poll()
+    hole = only(polled)
+    assert (hole.start, set(hole.not_seen)) == (last[1], {"notes"})
+
+
+def test_a_list_that_was_never_read_whole_is_open_from_the_first_poll_on(inbox: Inbox) -> None:
+    answering(inbox, "/api/v1/customers", Response(403, {"content-type": "application/json"}, b"{}"))
+    inbox.company.poll()
+    first = started(inbox)
+    poll(inbox, 3)
+    hole = only(inbox)
+    assert (hole.start, hole.is_open, set(hole.not_seen)) == (first[1], True, {"customers"})
+    assert hole.why.startswith("Never read whole: ")
+    assert holes(inbox, lists=["installs", "notes"]) == [], "nobody asks for them"
+
+
+def test_a_company_without_a_record_of_a_kind_has_no_hole(polled: Inbox) -> None:
+    answering(polled, "/api/v3/change-orders", json_answer({"total": 0, "results": []}))
+    poll(polled, 6, accept_shrink=True)
+    assert holes(polled) == []
+
+
+def test_a_poll_of_one_list_alone_is_no_look_at_the_others(polled: Inbox) -> None:
+    for _ in range(3):
+        wait(polled, 2)
+        polled.company.poll(PollResource.NOTES)
+    hole = only(polled)
+    assert set(hole.not_seen) == ALL - {"notes"}
+    assert hole.why == "the polls left it out."
+
+
+def test_a_backfill_of_everything_closes_by_the_watermark(polled: Inbox) -> None:
+    failing_poll(polled, 3)
+    with polled.warehouse.begin() as connection:
+        now = polled.clock.now()
+        move_watermark(connection, "default", "installs", now, run_id="backfill-x", now=now)
+    closed, still = sorted(holes(polled), key=lambda hole: hole.is_open)
+    assert (closed.closed_by, closed.end, set(closed.not_seen)) == (
+        "backfill-x",
+        now,
+        {"installs", "milestones"},
+    )
+    assert set(still.not_seen) == ALL - {"installs", "milestones"}
+
+
+def test_notes_edits_are_due_once_a_day(polled: Inbox) -> None:
+    swept = started(polled)
+    for _ in range(14):
+        wait(polled, 2)
+        polled.fault("html_page@/api/v3/installs/notes#1-99")
+        polled.company.poll()
+    hole = only(polled, HoleKind.NOTE_EDITS)
+    assert (hole.start, hole.is_open, hole.closes) == (swept[1], True, "enerflo-sync poll --full")
+    polled.fault()
+    poll(polled)
+    assert holes(polled, HoleKind.NOTE_EDITS) == []
+
+
+def test_a_receiver_that_is_down_for_a_week(polled: Inbox) -> None:
+    change(polled, told=True)
+    poll(polled)
+    heard = polled.one("select max(received_at) from sync.webhook_events")
+    changed = 0
+    for _ in range(14):
+        poll(polled, 5)
+        changed += change(polled, told=False)
+        poll(polled)
+    wait(polled, 1.5)
+    hole = only(polled, HoleKind.WEBHOOKS)
+    assert (hole.start, hole.end, hole.is_open) == (heard, None, True)
+    assert hole.not_seen == {"update_install": changed}
+    assert f"{changed} changes that polls saw were told by no webhook; none came since" in hole.why
+    missed = {
+        record for (record,) in polled.rows("select record from sync.witnesses where webhook_seen_at is null")
+    }
+    assert set(hole.evidence.records) <= missed
+    assert hole.closes == "enerflo-sync poll --full"
+    assert hole.backfill == "enerflo-sync backfill --from 2026-03-02 --to 2026-03-09"
+    assert gaps(polled).silent_since == heard
+    # It is back: the hole has an end, and is closed by a look at everything.
+    wait(polled, 1)
+    change(polled, told=True)
+    again = polled.one("select min(received_at) from sync.webhook_events where received_at > :h", h=heard)
+    hole = only(polled, HoleKind.WEBHOOKS)
+    assert (hole.start, hole.end) == (heard, again)
+    assert "after that they came again" in hole.why
+    poll(polled, full=True)
+    hole = only(polled, HoleKind.WEBHOOKS)
+    assert (hole.is_open, hole.closed_by) == (False, started(polled)[0])
+    assert [hole for hole in holes(polled) if hole.is_open] == []
+    assert gaps(polled).silent_since is None
+
+
+def test_after_a_long_silence_the_notes_edits_are_wanted_too(polled: Inbox) -> None:
+    change(polled, told=True)
+    for _ in range(2):
+        wait(polled, 2)
+        change(polled, told=False)
+    poll(polled, 2)
+    hole = only(polled, HoleKind.WEBHOOKS)
+    assert (hole.is_open, hole.closes) == (True, "enerflo-sync poll --full")
+    poll(polled, full=True)
+    assert not only(polled, HoleKind.WEBHOOKS).is_open
+
+
+def test_a_silent_receiver_is_said_although_a_poll_saw_everything(polled: Inbox) -> None:
+    change(polled, told=True)
+    heard = polled.one("select max(received_at) from sync.webhook_events")
+    wait(polled, 1)
+    change(polled, told=False)
+    poll(polled, 2, full=True)
+    assert gaps(polled).silent_since == heard
+    hole = only(polled, HoleKind.WEBHOOKS)
+    assert (hole.end, hole.is_open) == (None, False)
+
+
+def test_without_a_change_silence_is_no_hole(polled: Inbox) -> None:
+    change(polled, told=True)
+    poll(polled, 30)
+    assert (holes(polled, HoleKind.WEBHOOKS), gaps(polled).silent_since) == ([], None)
+
+
+def test_a_webhook_that_was_lost_alone_is_closed_by_the_next_poll(polled: Inbox) -> None:
+    change(polled, told=True)
+    wait(polled, 0.2)
+    change(polled, told=False)
+    wait(polled, 0.2)
+    change(polled, told=True)
+    polled.company.poll()
+    wait(polled, 1.1)
+    hole = only(polled, HoleKind.WEBHOOKS)
+    assert hole.is_open
+    assert hole.end is not None
+    assert hole.end - hole.start < timedelta(hours=1)
+    assert hole.closes == "enerflo-sync poll"
+    polled.company.poll()
+    assert not only(polled, HoleKind.WEBHOOKS).is_open
+
+
+def test_an_event_that_is_never_sent_is_missed_by_nobody(polled: Inbox) -> None:
+    change(polled, told=True)
+    wait(polled, 1)
+    polled.world.create_install()
+    poll(polled, 2)
+    missed = polled.rows("select distinct event from sync.witnesses where webhook_seen_at is null")
+    assert set(missed) == {("new_install",), ("new_customer",)}
+    assert holes(polled, HoleKind.WEBHOOKS) == []
+
+
+def test_losses_that_follow_each_other_are_one_hole_and_others_are_not(polled: Inbox) -> None:
+    for _ in range(3):
+        change(polled, told=True)
+        wait(polled, 0.2)
+        change(polled, told=False)
+        wait(polled, 0.2)
+    change(polled, told=True)
+    polled.company.poll()
+    wait(polled, 30)
+    change(polled, told=True)
+    wait(polled, 0.2)
+    change(polled, told=False)
+    wait(polled, 0.2)
+    change(polled, told=True)
+    poll(polled, 2)
+    later, before = holes(polled, HoleKind.WEBHOOKS)
+    assert sum(before.not_seen.values()) == 3  # type: ignore[arg-type]
+    assert sum(later.not_seen.values()) == 1  # type: ignore[arg-type]
+
+
+def test_projects_of_a_silence_whose_design_never_came_are_counted(polled: Inbox) -> None:
+    before = len(polled.world.changes)
+    polled.world.create_install()
+    polled.drop_changes(before)
+    polled.ingest()
+    assert polled.one("select count(*) from enerflo.submissions") == 1
+    poll(polled)
+    wait(polled, 1)
+    polled.world.create_install()
+    wait(polled, 0.1)
+    poll(polled, 2)
+    hole = only(polled, HoleKind.WEBHOOKS)
+    assert hole.not_seen["submissions"] == 1
+    assert hole.remark is not None
+    assert "Signed designs" in hole.remark
+
+
+def test_events_whose_record_is_not_read(polled: Inbox) -> None:
+    polled.fault("503@/api/v3/installs/*#1-999")
+    one = polled.world.install_id(0)
+    polled.drop(update_install(one))
+    arrived = polled.clock.now()
+    polled.take_in()
+    wait(polled, 0.5)
+    assert holes(polled, HoleKind.UNREAD) == []
+    wait(polled, 1)
+    hole = only(polled, HoleKind.UNREAD)
+    event = polled.one("select event_id from sync.webhook_events")
+    assert (hole.start, hole.not_seen, hole.evidence.events) == (arrived, {"update_install": 1}, [event])
+    assert hole.closes == "enerflo-sync ingest"
+    polled.fault()
+    polled.ingest()
+    assert holes(polled, HoleKind.UNREAD) == []
+
+
+def test_a_change_that_was_told_and_that_no_poll_finds(polled: Inbox) -> None:
+    one = polled.world.install_id(0)
+    polled.world.set_status(one, 4)
+    polled.drop_changes(len(polled.world.changes) - 1)
+    polled.ingest()
+    polled.world.delete_install(one)
+    answering(polled, f"/api/v3/installs/{one}", Response(503, {}, b""))
+    poll(polled)
+    hole = only(polled, HoleKind.UNCONFIRMED)
+    assert (hole.not_seen, hole.evidence.records) == ({"installs": 1}, [f"installs/{one}"])
+    poll(polled)
+    assert holes(polled, HoleKind.UNCONFIRMED) == [], "it is deleted, by evidence"
+
+
+def test_a_drop_that_nobody_looked_into(polled: Inbox) -> None:
+    polled.ingest()
+    last = started(polled, job="webhooks")
+    poll(polled, 4)
+    hole = only(polled, HoleKind.DROP)
+    assert (hole.start, hole.is_open, hole.why) == (last[1], True, "No ingest ran when it was due.")
+    assert hole.closes == "enerflo-sync ingest"
+    polled.ingest()
+    hole = only(polled, HoleKind.DROP)
+    assert (hole.is_open, hole.closed_by) == (False, started(polled, job="webhooks")[0])
+
+
+def test_closed_holes_are_told_for_some_days_and_open_ones_for_ever(polled: Inbox) -> None:
+    failing_poll(polled, 3)
+    poll(polled, 1)
+    poll(polled, 30)
+    assert len(holes(polled)) == 1
+    assert holes(polled, days=1) == []
+    wait(polled, 40 * 24)
+    assert only(polled, HoleKind.RECORDS, days=1).is_open
+
+
+def test_another_accounts_runs_say_nothing_of_this_one(polled: Inbox) -> None:
+    polled.company.account = "other"
+    failing_poll(polled, 3)
+    polled.company.account = "default"
+    hole = only(polled)
+    assert hole.evidence.runs == []
+    polled.account = "other"
+    assert gaps(polled).polled
+    assert only(polled).why.startswith("Never read whole: 3 polls failed")
+    assert only(polled).closes == "enerflo-sync poll --account other"
