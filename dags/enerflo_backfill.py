@@ -78,6 +78,7 @@ PARAMS = {
     "ids": Param(
         None,
         type=["null", "string"],
+        format="multiline",
         maxLength=200_000,
         title="Ids",
         description="Install ids or uuids of deals, separated by spaces, commas or lines.",
@@ -92,7 +93,7 @@ PARAMS = {
         2_000,
         type="integer",
         minimum=0,
-        title="Ask from so many requests",
+        title="Ask above so many requests",
         description="A person is asked when the estimate has more requests than this; 300 are a minute.",
     ),
 }

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowSkipException
 from enerflo_airflow.backfill import EstimateBackfillOperator
 from enerflo_airflow.hook import workplace
 
 from enerflo_sync.warehouse.engine import warehouse_engine
-from tests.airflow_environment import DAGS
-from tests.airflow_fixtures import INSTALLS, Setting
+from tests.airflow_fixtures import INSTALLS, Setting, warehouse_connection
+from tests.conftest import fresh_database
 from tests.dags.test_runs import result, run, states
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("metadata")]
@@ -38,6 +37,37 @@ def test_everything_by_the_form_runs_green_and_reports(connected: Setting) -> No
     assert "estimated and real" in str(backfill.note)
     labels = [task.rendered_map_index for task in backfill.task_instances if task.task_id == "read_installs"]
     assert all("page" in str(label) for label in labels), labels
+
+
+def reported(address: str) -> list[Any]:
+    """Return all that the last report of a warehouse says, without the times at which it was made."""
+    engine = warehouse_engine(address)
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.text(
+                "select table_name, key::text, field, enerflo_value::text, crm_value::text, cause"
+                " from sync.differences order by 1, 2, 3, 6, 4, 5"
+            )
+        ).all()
+        made = connection.execute(sa.text("select count(*) from sync.reconciliations")).scalar_one()
+    engine.dispose()
+    assert made == 1
+    return [tuple(row) for row in rows]
+
+
+def test_the_report_says_the_same_of_a_backfilled_company_as_of_a_polled_one(
+    connected: Setting, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = str(sa.make_url(connected.warehouse_url).database)
+    with fresh_database(postgres_url, name) as polled:
+        for dag_id, conf in (("enerflo_backfill", {"choice": "everything"}), ("enerflo_reconcile", {})):
+            assert str(run(dag_id, **conf).state) == "success"
+        monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE", warehouse_connection(polled))
+        for dag_id in ("enerflo_poll", "enerflo_reconcile"):
+            assert str(run(dag_id).state) == "success"
+        expected = reported(polled)
+    assert len(expected) > 10
+    assert reported(connected.warehouse_url) == expected
 
 
 def test_only_an_estimate_reads_nothing(connected: Setting) -> None:
@@ -69,10 +99,3 @@ def test_airflows_own_backfill_reads_its_month_and_the_schedule_nothing(
         return
     request = operator._request(context, workplace("default"))
     assert (request.window_from, request.window_to) == (begin, end)
-
-
-def test_the_form_of_airflows_own_backfill_is_open() -> None:
-    dag = DagBag(dag_folder=str(DAGS)).dags["enerflo_backfill"]
-    # Airflow greys its backfill out where a schedule makes no data intervals.
-    assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
-    assert not dag.catchup

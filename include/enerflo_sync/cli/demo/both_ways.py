@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,6 @@ from enerflo_sync.errors import ConfigurationError
 
 SYNC = "enerflo_sync"
 ASK = "ask_a_person"
-# An answer that comes before the scheduler saw the asking process end is taken by Airflow 3.3 for a failure
-# of the task, which asks again.
-_NO_SOONER = 5.0
-_LONGEST = 300.0
 CALLED_BACK = "demo-note-1"
 
 # What the CRM's users do: an install on hold, a note, a lead that becomes qualified.
@@ -98,16 +95,8 @@ class BothWays:
 
         :param how: gives the answer; by Airflow's API where None.
         """
-        deadline = time.monotonic() + _LONGEST
-        while self.api.run_state(SYNC, run_id) not in ("success", "failed") and time.monotonic() < deadline:
-            if self.api.task_state(SYNC, run_id, ASK) == "awaiting_input":
-                time.sleep(_NO_SOONER)
-                if how is None:
-                    self.api.answer(SYNC, run_id, ASK, option)
-                else:
-                    how()
-            time.sleep(1)
-        self.api.wait_for_run(SYNC, run_id, 1)
+        by_api = partial(self.api.answer, SYNC, run_id, ASK, option)
+        self.api.answer_as_often_as_asked(SYNC, run_id, ASK, how or by_api)
 
     def planned(self, run_id: str) -> Mapping[str, Any]:
         """Return what the run planned."""

@@ -137,22 +137,27 @@ class Demo:
     def start_airflow(self) -> None:
         """Start Airflow with the demo's connections, and wait until it has both DAGs."""
         configuration = self._configuration()
-        environ = environment(
+        self.environ = environment(
             os.environ,
             home=self.home / "airflow",
             repository=self.repository,
             port=self.port,
             database_url=self.airflow_url,
         )
-        environ |= {
+        self.environ |= {
             "ENERFLO_SYNC_CONFIG": str(configuration),
             "WEBHOOK_DROP_URI": str(self.drop),
             "AIRFLOW_CONN_ENERFLO_DEFAULT": connection("enerflo", host=self.sandbox_url, password=KEY),
             "AIRFLOW_CONN_ENERFLO_WAREHOUSE": _warehouse_connection(self.warehouse_url),
         }
         with _step("Airflow"):
-            run("airflow db migrate", [_binary("airflow"), "db", "migrate"], environ, self._log("airflow"))
-            airflow = self._background("airflow", [_binary("airflow"), "standalone"], environ)
+            run(
+                "airflow db migrate",
+                [_binary("airflow"), "db", "migrate"],
+                self.environ,
+                self._log("airflow"),
+            )
+            airflow = self._background("airflow", [_binary("airflow"), "standalone"], self.environ)
             self.api = AirflowApi(f"http://127.0.0.1:{self.port}", airflow.check)
             self.api.wait_until_healthy()
             self.api.wait_for_dags(POLL, WEBHOOKS, RECONCILE, CHANGE_ORDERS, SYNC)
