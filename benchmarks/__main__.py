@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.backfill_section import backfill_section
+from benchmarks.backfills import FULL, QUICK, BackfillBench
 from benchmarks.company import running_company
 from benchmarks.compares import CompareBench, CompareRuns
 from benchmarks.inbox import InboxBench
@@ -54,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
             _plans(warehouse, options, report, say)
         if options.section in {"inbox", "all"}:
             _inbox(warehouse, options, report, say)
+        if options.section in {"backfill", "all"}:
+            _backfills(warehouse, options, report, say)
         if options.section in {"memory", "all"}:
             sizes = (options.installs,) if options.quick else (options.installs, MANY_INSTALLS)
             runs = measure_polls(warehouse, sizes, say)
@@ -124,9 +128,15 @@ def _inbox(warehouse: Warehouse, options: argparse.Namespace, report: Report, sa
     report.failures += bench.result.failures
 
 
+def _backfills(warehouse: Warehouse, options: argparse.Namespace, report: Report, say: Say) -> None:
+    result = BackfillBench(warehouse, QUICK if options.quick else FULL, say).run()
+    report.sections.append(backfill_section(result))
+    report.failures += result.failures
+
+
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__)
-    sections = ["poll", "repoll", "reconcile", "plan", "memory", "inbox", "latency", "all"]
+    sections = ["poll", "repoll", "reconcile", "plan", "memory", "inbox", "backfill", "latency", "all"]
     parser.add_argument("section", nargs="?", default="all", choices=sections)
     parser.add_argument("--installs", type=int, default=10_000, help="installs of the company (10,000)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows to reconcile (1,000,000)")
@@ -136,7 +146,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="leave out the poll of 200,000 installs and Airflow's latency, and push for one minute, not two",
+        help="leave out the poll of 200,000 installs and Airflow's latency, push for one minute, not two,"
+        " and backfill 200,000 installs, not 500,000",
     )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args(arguments)
