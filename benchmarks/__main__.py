@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.backfill_section import backfill_section
+from benchmarks.backfills import FULL, QUICK, BackfillBench
 from benchmarks.company import running_company
 from benchmarks.compares import CompareBench, CompareRuns
 from benchmarks.inbox import InboxBench
@@ -65,6 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
             )
             report.failures += rebuilt.failures
             report.sections.append(rebuild_section(rebuilt))
+        if options.section in {"backfill", "all"}:
+            _backfills(warehouse, options, report, say)
         if options.section in {"memory", "all"}:
             sizes = (options.installs,) if options.quick else (options.installs, MANY_INSTALLS)
             runs = measure_polls(warehouse, sizes, say)
@@ -135,9 +139,16 @@ def _inbox(warehouse: Warehouse, options: argparse.Namespace, report: Report, sa
     report.failures += bench.result.failures
 
 
+def _backfills(warehouse: Warehouse, options: argparse.Namespace, report: Report, say: Say) -> None:
+    result = BackfillBench(warehouse, QUICK if options.quick else FULL, say).run()
+    report.sections.append(backfill_section(result))
+    report.failures += result.failures
+
+
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__)
-    sections = ["poll", "repoll", "reconcile", "plan", "memory", "inbox", "rebuild", "latency", "all"]
+    sections = ["poll", "repoll", "reconcile", "plan", "memory", "inbox"]
+    sections += ["rebuild", "backfill", "latency", "all"]
     parser.add_argument("section", nargs="?", default="all", choices=sections)
     parser.add_argument("--installs", type=int, default=10_000, help="installs of the company (10,000)")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows to reconcile (1,000,000)")
@@ -147,7 +158,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="poll and rebuild --installs and not 200,000, leave out Airflow's latency, push for one minute",
+        help="poll and rebuild --installs and not 200,000, leave out Airflow's latency, push for one minute,"
+        " not two, and backfill 200,000 installs, not 500,000",
     )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args(arguments)

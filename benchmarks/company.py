@@ -107,13 +107,18 @@ class Company:
 
 
 @contextmanager
-def running_company(installs: int, rate_limit: int = RATE_LIMIT) -> Iterator[Company]:
+def running_company(
+    installs: int, rate_limit: int = RATE_LIMIT, page_seconds: float = 0.0, kept: int = KEPT_RECORDS
+) -> Iterator[Company]:
     """Serve a company of so many installs until the end of the block; its answers are rendered first.
 
     :param rate_limit: requests a minute of each key.
+    :param page_seconds: what an answer of 500 installs takes, smaller ones less.
+    :param kept: rendered records that the server keeps ready.
     """
+    words = map(str, (installs, rate_limit, page_seconds / 500, kept))
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.company", str(installs), str(rate_limit)],
+        [sys.executable, "-m", "benchmarks.company", *words],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -138,10 +143,17 @@ def main() -> None:
     from enerflo_sync.sandbox.server import SandboxServer
     from enerflo_sync.sandbox.world import World
 
-    world = World(int(sys.argv[1]), SEED, clock=SystemClock(), cached_records=KEPT_RECORDS)
-    for number in world.installs.page(0, KEPT_RECORDS):
+    kept = int(sys.argv[4])
+    world = World(int(sys.argv[1]), SEED, clock=SystemClock(), cached_records=kept)
+    for number in world.installs.page(0, kept):
         world.rendered(number)
-    with SandboxServer(SandboxApi(world, keys=(API_KEY, OTHER_KEY), rate_limit=int(sys.argv[2]))) as server:
+    api = SandboxApi(
+        world,
+        keys=(API_KEY, OTHER_KEY),
+        rate_limit=int(sys.argv[2]),
+        seconds_per_record=float(sys.argv[3]),
+    )
+    with SandboxServer(api) as server:
         print(server.url, flush=True)
         sys.stdin.read()
 

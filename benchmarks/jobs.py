@@ -80,4 +80,34 @@ class RebuildJob(msgspec.Struct, frozen=True, tag=True):
     core: int | None = None
 
 
-Job = LoadJob | CompareJob | InboxJob | PlanJob | ApplyJob | RebuildJob
+class BackfillJob(msgspec.Struct, frozen=True, tag=True):
+    """Read every install again as a backfill, or go on with the one that was left unfinished.
+
+    :param journal: a file to which each answered request is added, so that a kill leaves it behind.
+    :param resume: whether one is gone on with.
+    """
+
+    base_url: str
+    api_key: str
+    database_url: str
+    config_path: str
+    journal: str
+    resume: bool = False
+
+
+class LiveJob(msgspec.Struct, frozen=True, tag=True):
+    """Poll the statuses again and again, in the lane of live work.
+
+    :param seconds: for how long.
+    :param pause: seconds between two polls.
+    """
+
+    base_url: str
+    api_key: str
+    database_url: str
+    config_path: str
+    seconds: float
+    pause: float
+
+
+Job = LoadJob | CompareJob | InboxJob | PlanJob | ApplyJob | RebuildJob | BackfillJob | LiveJob

@@ -154,6 +154,11 @@ READING = """
 - The push has one process, the vendor's limit of 300 a minute, and no network: its requests are counted by
   the company and timed where they are sent. The share of the limit is the lesser of two: that of the run's
   whole minutes, and that of the time in which whole limits of requests were sent, as a long run would.
+- The backfill has the vendor's limit of 300 a minute too, and pages that Enerflo takes 0.2 s to answer; it
+  runs as the command line runs it by default. The share of the limit is that from its first page to its
+  last. Beside it, statuses are polled one poll after the other, and each request's wait for its slot of the
+  shared budget is timed, with no backfill and with one; the kill is a SIGKILL when the polls end. What a
+  month's search takes is all that the estimate of such a window asks for, its sample included.
 - The inbox's files are hard links to files written once, in cache, so that each way begins with the same;
   afterwards events, copies, ids and bodies in the table, the drop and the archive are counted. A wake-up is
   an `ingest` of an empty drop that also looks for days to delete from the archive.

@@ -31,6 +31,7 @@ from airflow.sdk import CronDataIntervalTimetable, Param, dag
 from enerflo_airflow.accounts import account_name, account_tags, sync_config
 from enerflo_airflow.announce import announce_change
 from enerflo_airflow.backfill import (
+    AT_ONCE,
     BackfillApprovalOperator,
     Choice,
     EstimateBackfillOperator,
@@ -43,8 +44,6 @@ from enerflo_airflow.defaults import START_DATE, task_defaults
 from enerflo_sync.crm.config import SyncConfig
 
 BACKFILL_ID = "{{ ti.xcom_pull(task_ids='estimate')['backfill_id'] }}"
-# Parts that are read at once: the other slots of the workers are left for live work.
-AT_ONCE = 2
 # A mapped task without parts is skipped, and what follows it is not.
 ALSO_OF_NONE = "none_failed_min_one_success"
 

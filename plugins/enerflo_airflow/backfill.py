@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from enerflo_sync.jobs import Workplace
 
 
+# Parts that are read at once: the other slots of the workers are left for live work.
+AT_ONCE = 2
+
+
 class Choice(StrEnum):
     """How the installs are chosen."""
 
@@ -61,7 +65,7 @@ class EstimateBackfillOperator(BaseOperator):
         from enerflo_sync.backfill.texts import estimate_lines
 
         with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
-            report = place.backfills().estimate(self._request(context, place))
+            report = place.backfills(workers=AT_ONCE).estimate(self._request(context, place))
         lines = list(estimate_lines(report))
         self.log.info("estimated backfill=%s %s", report.backfill_id, "; ".join(lines))
         context["ti"].xcom_push(key=NOTE_KEY, value="\n".join([f"backfill {report.backfill_id}", *lines]))

@@ -71,12 +71,18 @@ def page_span(newest: int, oldest: int, total: int, per_page: int, slack: int = 
 def pages_of_a_chunk(pages: int, options: BackfillOptions, page_seconds: float) -> int:
     """Return how many pages make a chunk that is worth its own task, within the most chunks allowed.
 
-    :param page_seconds: how long a page took; the request budget may make it longer.
+    :param page_seconds: how long a page took; the request budget, which those that read at once share, may
+        make it longer.
     """
-    worth = math.ceil(options.chunk_seconds / max(page_seconds, 1 / options.rate()))
+    workers = max(1, options.workers)
+    worth = math.ceil(options.chunk_seconds / max(page_seconds, workers / options.rate()))
     wanted = max(worth, math.ceil(pages / options.most_chunks), 1)
+    chunks = pages // wanted
+    if chunks > workers:
+        # So many that nobody reads the last one alone.
+        chunks -= chunks % workers
     # As equal as possible: none of them is a short rest.
-    return math.ceil(pages / max(1, pages // wanted)) if pages else wanted
+    return math.ceil(pages / max(1, chunks)) if pages else wanted
 
 
 def install_chunks(

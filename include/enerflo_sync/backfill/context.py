@@ -18,6 +18,10 @@ from enerflo_sync.warehouse.request_lanes import backfill_rate
 
 Progress = Callable[[str, int, int | None], None]
 
+# Chunks that are read at once unless somebody says otherwise: enough for the whole budget while a page takes
+# no longer than a third of a second with its storing, and each one holds a page and what is made of it.
+WORKERS = 2
+
 
 @dataclass(frozen=True)
 class PlannedTable:

@@ -26,6 +26,7 @@ from enerflo_sync.backfill.store import (
     load_backfill,
     load_chunks,
     named_ids,
+    named_pages,
     update_backfill,
 )
 from enerflo_sync.errors import NotFoundError, RetriableError
@@ -214,18 +215,21 @@ def _conclude(
     whole = [one for one in chunks if one.chunk.source.is_of_installs]
     if any(one.progress.state is not ChunkState.DONE for one in whole):
         return
-    with connection.begin():
-        named = named_ids(connection, backfill)
     match backfill.request.kind:
         case Kind.EVERYTHING:
-            missing = _sweep(context, connection, backfill, named, rest)
+            missing = _sweep(context, connection, backfill, rest)
         case Kind.WINDOW:
             missing = _missing_of_window(context, connection, backfill)
         case Kind.IDS:
             by_pages = any(one.chunk.source is Source.INSTALLS for one in whole)
-            missing = sorted(set(backfill.request.install_ids) - named) if by_pages else []
+            missing = _missing_of_named(connection, backfill) if by_pages else []
     rest.missing += len(missing)
     _ask_for(context, connection, backfill, missing[: context.options.confirmations], rest)
+
+
+def _missing_of_named(connection: sa.Connection, backfill: Backfill) -> list[int]:
+    with connection.begin():
+        return sorted(set(backfill.request.install_ids) - named_ids(connection, backfill))
 
 
 def _missing_of_window(context: Context, connection: sa.Connection, backfill: Backfill) -> list[int]:
@@ -241,16 +245,16 @@ def _missing_of_window(context: Context, connection: sa.Connection, backfill: Ba
         return list(connection.scalars(_MISSING, values))
 
 
-def _sweep(
-    context: Context, connection: sa.Connection, backfill: Backfill, named: set[int], rest: _Rest
-) -> list[int]:
+def _sweep(context: Context, connection: sa.Connection, backfill: Backfill, rest: _Rest) -> list[int]:
     """Let a walk over everything count as a sweep, once: deletion by evidence, and the watermark.
 
     :return: the installs that it found absent for the first time.
     """
     assert backfill.started_at is not None  # noqa: S101 - it was read
     sweep = Sweep(connection, INSTALLS, context.account, context.options.shrink_guard)
-    sweep.note(sorted(named))
+    with connection.begin():
+        for ids in named_pages(connection, backfill):
+            sweep.note(ids)
     now = context.clock.now()
     if backfill.outcome is not None:
         # Concluded before a kill: the same look must not count twice.

@@ -46,7 +46,10 @@ log = logging.getLogger(__name__)
 _UNTOLD = sa.text("""
 /* enerflo-sync backfill: installs whose list row tells no milestones */
 select install_id from enerflo.installs
-where account = :account and install_id = any(:ids) and deleted_at is null
+where account = :account and deleted_at is null
+  and install_id in (
+    select unnest(p.install_ids) from sync.backfill_pages p
+    where p.account = :account and p.backfill_id = :backfill_id and p.chunk = :chunk)
   and detail_read_at is not null and detail_read_at < :started_at
 order by install_id desc
 """)
@@ -135,7 +138,7 @@ class ChunkReader:
         if not pages.complete:
             self._give_up("installs", pages.stopped or "the walk was left early")
             return
-        self._read_untold(seen)
+        self._read_untold()
 
     def _installs_stored(self, stored: StoredPage) -> None:
         page, progress = stored.page, self._progress
@@ -151,11 +154,12 @@ class ChunkReader:
         note_page(self._connection, self._backfill, self._chunk.number, progress.pages, page.ids)
         self._save()
 
-    def _read_untold(self, ids: set[int]) -> None:
+    def _read_untold(self) -> None:
         """Read milestones from the installs themselves where the list does not tell them."""
         values = {
             "account": self._context.account,
-            "ids": sorted(ids),
+            "backfill_id": self._backfill.backfill_id,
+            "chunk": self._chunk.number,
             "started_at": self._backfill.started_at,
         }
         with self._connection.begin():

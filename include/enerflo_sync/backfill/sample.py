@@ -145,17 +145,17 @@ def planned_changes(
     connection: sa.Connection, context: Context, ids: Sequence[int], store: Callable[[], None]
 ) -> int:
     """Return how many planned fields ``store`` would change in the mirror; nothing of it stays."""
+    tables = [(table, planned) for table in _TABLES if (planned := context.options.planned.get(table.name))]
     with connection.begin() as transaction:
-        before = [_rows(connection, context.account, table, ids) for table in _TABLES]
+        before = [_rows(connection, context.account, table, planned, ids) for table, planned in tables]
         store()
-        after = [_rows(connection, context.account, table, ids) for table in _TABLES]
+        after = [_rows(connection, context.account, table, planned, ids) for table, planned in tables]
         transaction.rollback()
-    changes = 0
-    for table, old, new in zip(_TABLES, before, after, strict=True):
-        planned = context.options.planned.get(table.name)
-        if planned is not None:
-            changes += sum(_differing(planned, old.get(key), row) for key, row in new.items())
-    return changes
+    return sum(
+        _differing(planned, old.get(key), row)
+        for (_, planned), old, new in zip(tables, before, after, strict=True)
+        for key, row in new.items()
+    )
 
 
 def _differing(planned: PlannedTable, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> int:
@@ -165,11 +165,12 @@ def _differing(planned: PlannedTable, old: Mapping[str, Any] | None, new: Mappin
 
 
 def _rows(
-    connection: sa.Connection, account: str, table: sa.Table, ids: Sequence[int]
+    connection: sa.Connection, account: str, table: sa.Table, planned: PlannedTable, ids: Sequence[int]
 ) -> dict[tuple[Any, ...], Mapping[str, Any]]:
-    query = sa.select(table).where(table.c.account == account, table.c.install_id.in_(ids))
-    rows = connection.execute(query).mappings()
     key = [column.name for column in table.primary_key.columns]
+    columns = [table.c[name] for name in sorted({*key, *planned.columns})]
+    query = sa.select(*columns).where(table.c.account == account, table.c.install_id.in_(ids))
+    rows = connection.execute(query).mappings()
     return {tuple(row[name] for name in key): dict(row) for row in rows}
 
 

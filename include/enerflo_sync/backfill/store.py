@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
@@ -282,17 +282,26 @@ def note_page(
 
 _NAMED = sa.text("""
 /* enerflo-sync backfill: installs that its pages named */
-select distinct u.id
-from sync.backfill_pages p cross join lateral unnest(p.install_ids) as u(id)
+select p.install_ids from sync.backfill_pages p
 where p.account = :account and p.backfill_id = :backfill_id
   and (cast(:chunk as integer) is null or p.chunk = :chunk)
 """)
 
 
+def named_pages(
+    connection: sa.Connection, backfill: Backfill, chunk: int | None = None
+) -> Iterator[list[int]]:
+    """Yield the installs that each page of a chunk, or of all, has named so far; one may be named twice.
+
+    Page by page: a row for each install would take many times the memory of what it says.
+    """
+    values = {"account": backfill.account, "backfill_id": backfill.backfill_id, "chunk": chunk}
+    yield from connection.scalars(_NAMED, values)
+
+
 def named_ids(connection: sa.Connection, backfill: Backfill, chunk: int | None = None) -> set[int]:
     """Return the installs that a chunk's pages, or all pages, have named so far."""
-    values = {"account": backfill.account, "backfill_id": backfill.backfill_id, "chunk": chunk}
-    return set(connection.scalars(_NAMED, values))
+    return set().union(*named_pages(connection, backfill, chunk))
 
 
 def forget_pages(connection: sa.Connection, backfill: Backfill) -> None:

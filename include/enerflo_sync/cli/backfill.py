@@ -10,6 +10,7 @@ import msgspec
 import typer
 from rich.markup import escape
 
+from enerflo_sync.backfill.context import WORKERS
 from enerflo_sync.backfill.ids import ids_of_file, ids_of_query, ids_of_text
 from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.backfill.request import (
@@ -60,7 +61,9 @@ def command(
         str | None,
         typer.Option("--resume", metavar="ID", help="Go on with one that was estimated or ended early."),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, max=8, help="Parts that are read at once.")] = 4,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=8, help="Parts that are read at once.")
+    ] = WORKERS,
     as_json: Json = False,
 ) -> None:
     """Read a window of creation dates, named installs or everything again, with milestones, notes and orders.
