@@ -11,7 +11,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.quarantine_items import Selection, select_items
 from enerflo_sync.quality.gate import release
 from enerflo_sync.quality.suite import Suite
-from tests.quality.conftest import Orders
+from tests.quality.conftest import NOW, Orders
 
 
 def changed(suite: Suite, check: str, **options: object) -> Suite:
@@ -105,6 +105,18 @@ def test_other_words_check_nothing_again(orders: Orders) -> None:
     orders.suite = changed(orders.suite, "panel_count_range", reason="Too many.")
     orders.later(hours=1)
     assert orders.checked().checked == 0
+
+
+def test_an_order_that_contradicts_another_stays_held_while_nothing_moves(orders: Orders) -> None:
+    """It is looked at again in every run, and then together with the order that it contradicts."""
+    orders.order(9, signed_at=NOW - timedelta(days=3), panel_count_new=28)
+    orders.order(10, panel_count_new=30)
+    first = orders.failing()
+    assert "no_contradiction" in first[10]
+    for _ in range(2):
+        orders.later(hours=1)
+        assert orders.failing() == first
+    assert orders.checked().held == 1
 
 
 def test_a_person_lets_exactly_this_content_through(orders: Orders) -> None:

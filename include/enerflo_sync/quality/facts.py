@@ -28,7 +28,7 @@ select change_order_id from enerflo.change_orders where account = %(account)s an
 """
 
 # An order's facts change with its own row, its adders, its install and the install's other orders; one that
-# fails is looked at again in every run, since a product or an adder may have become known.
+# fails is looked at again in every run with its siblings, since a product or an adder may have become known.
 _CHANGED = """
 /* enerflo-sync quality: change orders that changed, or what they are checked against */
 create temporary table to_check on commit drop as
@@ -43,14 +43,14 @@ with touched as (
   select o.change_order_id, o.install_id from enerflo.installs i
   join enerflo.change_orders o using (account, install_id)
   where i.account = %(account)s and i.observed_at > %(since)s
+  union
+  select change_order_id, install_id from sync.change_order_facts
+  where account = %(account)s and failing <> '{}'
 ), wanted as (
   select change_order_id from touched
   union
   select o.change_order_id from enerflo.change_orders o
   where o.account = %(account)s and o.install_id in (select install_id from touched)
-  union
-  select change_order_id from sync.change_order_facts
-  where account = %(account)s and failing <> '{}'
 )
 select w.change_order_id from wanted w
 join enerflo.change_orders o on o.account = %(account)s and o.change_order_id = w.change_order_id
