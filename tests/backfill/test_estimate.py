@@ -30,6 +30,12 @@ def test_requests_and_installs_are_estimated_within_a_few_percent(warehouse: sa.
     assert abs(found["changed"]) <= 2
 
 
+def test_a_window_of_a_list_of_one_page_is_estimated_exactly(warehouse: sa.Engine) -> None:
+    desk = desk_of(warehouse, 200)
+    found = errors(desk, (150, 140), per_page=500)
+    assert (found["installs"], found["changed"]) == (0, 0)
+
+
 def test_changes_and_the_plan_are_estimated_from_a_sample(warehouse: sa.Engine) -> None:
     desk = desk_of(warehouse, 600)
     desk.poll(per_page=100)

@@ -172,6 +172,8 @@ def _pages_between(
     per_page = max(1, min(backfill.per_page, sample.page_rows or backfill.per_page))
     span = span_of(search, wanted, per_page)
     pages = math.ceil((span.end - span.first) / per_page)
+    # What was sampled whole is not estimated: the search is exact to a page only.
+    records = sample.read if sample.pages == pages else min(records, span.end - span.first)
     chunks = install_chunks(
         search,
         span,
@@ -180,7 +182,7 @@ def _pages_between(
         is_above=wanted.is_above,
         is_below=wanted.is_below,
     )
-    return _Found(chunks, pages, min(records, span.end - span.first), sample, per_page, search.total)
+    return _Found(chunks, pages, records, sample, per_page, search.total)
 
 
 def span_of(search: ListSearch, wanted: Wanted, per_page: int) -> Span:

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.backfill.context import Context, PlannedTable
 from enerflo_sync.backfill.named import needs_of
+from enerflo_sync.backfill.request import BackfillRequest
+from enerflo_sync.backfill.search import created_at_of
 from enerflo_sync.backfill.store import Backfill
 from enerflo_sync.enerflo.installs import walk_installs
 from enerflo_sync.enerflo.pages import Page
@@ -102,7 +104,7 @@ def _judge_page(
     intake = Intake(INSTALLS)
     observation = context.observation(backfill.backfill_id, page.requested_at)
     wanted = set(request.install_ids)
-    records = [raw for raw in page.records if not wanted or _id(raw) in wanted]
+    records = [raw for raw in page.records if (_id(raw) in wanted if wanted else _is_within(request, raw))]
 
     def store() -> None:
         batch = intake.take(connection, records, observation)
@@ -179,6 +181,15 @@ def _id(raw: bytes | memoryview) -> int | None:
         return INSTALLS.record_id(raw)
     except BadRecordError:
         return None
+
+
+def _is_within(request: BackfillRequest, raw: bytes | memoryview) -> bool:
+    """Return whether a record lies in the window that is asked for; one without a time may."""
+    created_at = created_at_of(raw)
+    if created_at is None:
+        return True
+    start, end = request.window_from, request.window_to
+    return (start is None or created_at >= start) and (end is None or created_at < end)
 
 
 def _tells_no_milestones(raw: bytes | memoryview) -> bool:
