@@ -206,7 +206,7 @@ def test_a_payload_that_cannot_be_read_any_more_is_put_aside(inbox: Inbox) -> No
     keys: Any = ComponentKeys(panel_count=("modul",))
     report = run_rebuild(inbox, component_keys=keys, tables=[RebuildTable.CHANGE_ORDERS])
     assert [(one.table_name, one.reason) for one in report.unreadable] == [
-        ("change_orders", "expected_whole_number at old")
+        ("change_orders", "expected_whole_number at change_values.modul.old")
     ]
     assert inbox.rows("select kind, table_name, state from sync.quarantine") == [
         ("record", "change_orders", "open")
