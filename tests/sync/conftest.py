@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -200,10 +201,14 @@ def workplace_at(server: SandboxServer, warehouse_url: str, environ: dict[str, s
     return Workplace("default", load_config(SHIPPED, environ), SHIPPED, credentials)
 
 
+_polled = itertools.count(1)
+
+
 @pytest.fixture(scope="session")
 def polled_warehouse(postgres_url: str) -> str:
     """A database in which the company was polled beside its CRM tables, to be copied."""
-    name = f"polled_{os.getpid()}"
+    # A room that borrows the fixture makes one of its own.
+    name = f"polled_{os.getpid()}_{next(_polled)}"
     url = sa.make_url(postgres_url)
     admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
     with admin.connect() as connection:
