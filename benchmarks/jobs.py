@@ -68,6 +68,16 @@ class ApplyJob(msgspec.Struct, frozen=True, tag=True):
     api_key: str = ""
 
 
+class ChecksJob(msgspec.Struct, frozen=True, tag=True):
+    """Check the change orders that are new or changed.
+
+    :param config_path: the sync.yaml; change_orders.yaml lies beside it.
+    """
+
+    database_url: str
+    config_path: str
+
+
 class RebuildJob(msgspec.Struct, frozen=True, tag=True):
     """Derive the mirror again from its raw versions and stored events.
 
@@ -110,4 +120,4 @@ class LiveJob(msgspec.Struct, frozen=True, tag=True):
     pause: float
 
 
-Job = LoadJob | CompareJob | InboxJob | PlanJob | ApplyJob | RebuildJob | BackfillJob | LiveJob
+Job = LoadJob | CompareJob | InboxJob | PlanJob | ApplyJob | ChecksJob | RebuildJob | BackfillJob | LiveJob

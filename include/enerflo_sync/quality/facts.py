@@ -6,7 +6,6 @@ there before, which status it had) keep what an earlier run knew of the same sig
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from string import Template
@@ -16,7 +15,9 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.names import literal
 from enerflo_sync.quality.before import BEFORE, make_before
+from enerflo_sync.quality.known import ADDERS_OF, PRODUCTS, make_known
 from enerflo_sync.quality.suite import Suite
+from enerflo_sync.quality.texts import alike_sql
 from enerflo_sync.reconcile.conditions import voided
 
 FACTS = "pg_temp.facts"
@@ -57,178 +58,131 @@ join enerflo.change_orders o on o.account = %(account)s and o.change_order_id = 
 where o.deleted_at is null
 """
 
-# Of each panel type: which installs have it, at both ends, so that an order's own is not taken for another.
-_PRODUCTS = Template("""
-/* enerflo-sync quality: panel types that are known */
-create temporary table products on commit drop as
-with listed as (
-  select $folded_name as name, max(watts) as watts
-  from jsonb_to_recordset(cast(%(products)s as jsonb)) as p (name text, watts numeric) group by 1
-), seen as (
-  select $folded_type as name, min(install_id) as first, max(install_id) as last
-  from enerflo.installs
-  where account = %(account)s and panel_type is not null and deleted_at is null group by 1
-), measured as (
-  select $folded_type as name,
-    percentile_disc(0.5) within group (order by round(system_size_kw * 1000 / panel_count, 1)) as watts
-  from enerflo.installs
-  where account = %(account)s and deleted_at is null and panel_count > 0 and system_size_kw > 0
-    and panel_type is not null and $folded_type not in (select name from listed where watts is not null)
-  group by 1 having count(*) > 2
-)
-select name, l.name is not null as is_listed, s.first, s.last, coalesce(l.watts, m.watts) as watts
-from listed l full join seen s using (name) left join measured m using (name)
-""")
-
-_ADDERS = """
-/* enerflo-sync quality: adders that are known */
-create temporary table known_adders on commit drop as
-select adder_id, min(change_order_id) as first, max(change_order_id) as last from enerflo.change_order_adders
-where account = %(account)s and deleted_at is null group by 1
-"""
-
-_ADDERS_OF = """
-/* enerflo-sync quality: the adders of each order in figures */
-create temporary table adders_of on commit drop as
-select a.change_order_id,
-  count(*) filter (where a.side = 'new') as n,
-  string_agg(a.adder_id, ', ' order by a.adder_id) filter (where a.side = 'new'
-    and a.adder_id <> all(%(adders)s::text[])
-    and k.first = a.change_order_id and k.last = a.change_order_id) as unknown,
-  string_agg(a.adder_id, ', ' order by a.adder_id) filter (where x.sold and a.cost is null) as without_cost,
-  min(a.quantity) filter (where x.sold) as lowest_quantity,
-  min(a.cost) filter (where x.sold) as lowest_cost,
-  max(a.cost) filter (where x.sold) as highest_cost,
-  coalesce(sum(case when a.side = 'new' then 1 else -1 end * a.cost * coalesce(a.quantity, 1))
-    filter (where a.active is not false), 0) as change
-from pg_temp.to_check t
-join enerflo.change_order_adders a on a.account = %(account)s and a.change_order_id = t.change_order_id
-join pg_temp.known_adders k using (adder_id)
-cross join lateral (select a.side = 'new' and a.active is not false as sold) x
-where a.deleted_at is null
-group by 1
-"""
-
-_STATUSES = "case lower(btrim(o.status)) {} end"
-
+# Of each component: how many orders in force set it before this one; of the panel count, how many do at all.
 _ORDERS = Template("""
-/* enerflo-sync quality: the orders, and how many others their installs have */
+/* enerflo-sync quality: the orders, and their turn among those of their install */
 create temporary table orders on commit drop as
-select o.change_order_id, o.install_id, lower(btrim(o.status)) as status, $kind as status_kind, o.signed_at,
-  o.observed_at, o.panel_type_old, o.panel_type_new, o.panel_count_old, o.panel_count_new, o.battery_old,
-  o.battery_new, o.total_change, o.unknown_components, count(*) over (partition by o.install_id) as siblings
-from pg_temp.to_check t
-join enerflo.change_orders o on o.account = %(account)s and o.change_order_id = t.change_order_id
+select o.*, $turns,
+  count(*) filter (where in_force and signed_at is not null and panel_count_new is not null)
+    over (partition by install_id) as panel_count_turns
+from (
+  select o.change_order_id, o.install_id, lower(btrim(o.status)) as status, k.status_kind, o.signed_at,
+    o.observed_at, o.panel_type_old, o.panel_type_new, o.panel_count_old, o.panel_count_new, o.battery_old,
+    o.battery_new, o.total_change, o.unknown_components,
+    coalesce(k.status_kind in ('signed', 'override'), false) as in_force,
+    k.status_kind is distinct from 'voided' as counts
+  from pg_temp.to_check t
+  join enerflo.change_orders o on o.account = %(account)s and o.change_order_id = t.change_order_id
+  cross join lateral (select case lower(btrim(o.status)) $kinds end as status_kind) k
+) o
+window before as (
+  partition by install_id order by signed_at, change_order_id
+  rows between unbounded preceding and 1 preceding)
 """)
 
-# Only where an install has several orders: the order in force before this one that sets the same thing, and
-# whether one after it does.
-_NEIGHBOURS = Template("""
-left join lateral (
-  select s.change_order_id, s.signed_at, s.${name}_old as old, s.${name}_new as new
-  from pg_temp.orders s
-  where o.siblings > 1 and s.install_id = o.install_id and s.status_kind in ('signed', 'override')
-    and s.${name}_new is not null and o.${name}_new is not null
-    and (s.signed_at, s.change_order_id) < (o.signed_at, o.change_order_id)
-  order by s.signed_at desc, s.change_order_id desc limit 1
-) ${name}_prev on true
-left join lateral (
-  select r.value, r.at, r.of_order from (values
-    (${name}_prev.new, ${name}_prev.signed_at, true),
-    (b.${column}, b.at, false),
-    -- An install that has the new value took the order up, whatever its own time says.
-    (case when i.updated_at < o.signed_at and ${not_taken_up} then i.${column} end, i.updated_at, false)
-  ) r (value, at, of_order)
-  where o.${name}_new is not null and r.value is not null order by r.at desc limit 1
-) ${name}_ref on true
-cross join lateral (
-  select coalesce(${name}_ref.value, case when same then p.${name}_before end) as value
-) ${name}_was
-""")
+_TURN = Template("""case when install_id is not null and signed_at is not null and ${name}_new is not null
+    then count(*) filter (where in_force and ${name}_new is not null) over before end as ${name}_turn""")
 
+# The order in force before this one that sets the same thing.
+_PREVIOUS = Template("""
+left join pg_temp.orders ${name}_prev on ${name}_prev.install_id = o.install_id
+  and ${name}_prev.in_force and ${name}_prev.${name}_turn + 1 = o.${name}_turn""")
+
+# What the component was, by three witnesses, each with its time: the order before, the version of the install
+# from before the signature, and the install as it stands. An install that has the new value took the order
+# up, whatever its own time says.
+_WITNESSES = Template("""
+    ${name}_prev.change_order_id as ${name}_prev, ${name}_prev.signed_at as ${name}_said_at,
+    ${name}_prev.${name}_old as ${name}_prev_old, ${name}_prev.${name}_new as ${name}_said,
+    case when o.${name}_new is not null and b.${column} is not null then b.at end as ${name}_seen_at,
+    b.${column} as ${name}_seen,
+    case when i.updated_at < o.signed_at and not $taken_up then i.updated_at end as ${name}_kept_at,
+    i.${column} as ${name}_now, p.${name}_before as ${name}_known""")
+
+# The latest witness is believed; without any, what an earlier run knew of the same signature.
+_WAS = Template("""
+    case greatest(${name}_said_at, ${name}_seen_at, ${name}_kept_at)
+      when ${name}_said_at then ${name}_said when ${name}_seen_at then ${name}_seen
+      when ${name}_kept_at then ${name}_now
+      else case when is_same then ${name}_known end end as ${name}_was,
+    coalesce(${name}_said_at = greatest(${name}_said_at, ${name}_seen_at, ${name}_kept_at), false)
+      as ${name}_of_order""")
+
+# In layers, since each is used several times by the next: offset 0 lets them be evaluated once.
 _FACTS = Template("""
 /* enerflo-sync quality: the facts of each order */
 create temporary table facts on commit drop as
-select o.change_order_id, o.install_id, o.status, o.status_kind, o.signed_at,
-  case when o.install_id is not null then i.install_id is not null end as install_here,
-  case when x.in_force and i.install_id is not null then
-    coalesce($voided_before, false)
-    or ($voided_now and (o.signed_at >= i.updated_at or (same and coalesce(p.install_voided, false))))
+select change_order_id, install_id, status, status_kind, signed_at,
+  case when install_id is not null then is_here end as install_here,
+  case when in_force and is_here then
+    voided_before or (voided_now and (signed_at >= updated_at or (is_same and voided_known)))
   end as install_voided,
-  case when o.status_kind = 'signed' then o.signed_at is not null end as signed_time_there,
-  case when o.status_kind = 'pending' then o.signed_at is not null end as signed_though_pending,
-  case when o.signed_at > %(now)s::timestamptz
-    then ceil(extract(epoch from o.signed_at - %(now)s::timestamptz) / 3600) end as signed_ahead_hours,
-  i.created_at as install_created_at,
-  round(extract(epoch from o.signed_at - i.created_at) / 86400, 2) as signed_days_after_install,
-  s.status_before, s.status_before || ' > ' || o.status_kind as life_cycle,
-  o.panel_type_old, o.panel_type_new, panel_type_was.value as panel_type_before,
-  case when x.counts and o.panel_type_new is not null then
-    coalesce(n.is_listed or n.first <> o.install_id or n.last <> o.install_id, false)
+  case when status_kind = 'signed' then signed_at is not null end as signed_time_there,
+  case when status_kind = 'pending' then signed_at is not null end as signed_though_pending,
+  case when signed_at > %(now)s::timestamptz
+    then ceil(extract(epoch from signed_at - %(now)s::timestamptz) / 3600) end as signed_ahead_hours,
+  created_at as install_created_at,
+  round(extract(epoch from signed_at - created_at) / 86400, 2) as signed_days_after_install,
+  status_before, status_before || ' > ' || status_kind as life_cycle,
+  panel_type_old, panel_type_new, panel_type_was as panel_type_before,
+  case when counts and panel_type_new is not null then
+    coalesce(is_listed or first_with_type <> install_id or last_with_type <> install_id, false)
   end as panel_type_known,
-  case when x.counts then $folded_old_type = $folded_type_was end as panel_type_old_agrees,
-  o.panel_count_old, case when x.counts then o.panel_count_new end as panel_count_new,
-  panel_count_was.value as panel_count_before,
-  case when x.counts then o.panel_count_old = panel_count_was.value end as panel_count_old_agrees,
-  z.by_size as panel_count_by_size,
-  round(abs(o.panel_count_new - z.by_size) * 100 / nullif(z.by_size, 0), 1) as panel_count_deviation_percent,
-  o.battery_old, case when x.counts then o.battery_new end as battery_new,
-  battery_was.value as battery_before,
-  case when x.counts then $folded_old_battery = $folded_battery_was end as battery_old_agrees,
-  case when x.counts and o.battery_new ~ '^[0-9]{1,9}([^0-9.,]|$$)'
-    then substring(o.battery_new from '^[0-9]{1,9}')::integer end as battery_count_new,
-  case when x.counts then coalesce(a.n, 0)::integer end as adder_count,
-  case when x.counts then a.unknown end as adders_unknown,
-  case when x.counts then a.without_cost end as adders_without_cost,
-  case when x.counts then a.lowest_quantity end as adder_lowest_quantity,
-  case when x.counts then a.lowest_cost end as adder_lowest_cost,
-  case when x.counts then a.highest_cost end as adder_highest_cost,
-  case when x.counts then o.total_change end as total_change, a.change as adders_change,
-  case when x.counts then abs(o.total_change - a.change) end as total_gap,
-  case when x.counts then (
-    select string_agg(k, ', ' order by k) from jsonb_object_keys(o.unknown_components) k
+  case when counts then $same_type end as panel_type_old_agrees,
+  panel_count_old, case when counts then panel_count_new end as panel_count_new,
+  panel_count_was as panel_count_before,
+  case when counts then panel_count_old = panel_count_was end as panel_count_old_agrees,
+  by_size as panel_count_by_size,
+  round(abs(panel_count_new - by_size) * 100 / nullif(by_size, 0), 1) as panel_count_deviation_percent,
+  battery_old, case when counts then battery_new end as battery_new, battery_was as battery_before,
+  case when counts then $same_battery end as battery_old_agrees,
+  case when counts and battery_new ~ '^[0-9]{1,9}([^0-9.,]|$$)'
+    then substring(battery_new from '^[0-9]{1,9}')::integer end as battery_count_new,
+  case when counts then coalesce(adders, 0)::integer end as adder_count,
+  case when counts then adders_unknown end as adders_unknown,
+  case when counts then adders_without_cost end as adders_without_cost,
+  case when counts then adder_lowest_quantity end as adder_lowest_quantity,
+  case when counts then adder_lowest_cost end as adder_lowest_cost,
+  case when counts then adder_highest_cost end as adder_highest_cost,
+  case when counts then total_change end as total_change, adders_change,
+  case when counts then abs(total_change - adders_change) end as total_gap,
+  case when counts and unknown_components is not null then (
+    select string_agg(name, ', ' order by name) from jsonb_object_keys(unknown_components) name
   ) end as components_unknown,
-  case when x.in_force then coalesce($contradictions) end as contradicts,
-  case when o.status_kind = 'voided' and i.install_id is not null then coalesce(
-    ($folded_new_type = $folded_type_now and $folded_old_type <> $folded_type_now)
-    or (o.panel_count_new = i.panel_count and o.panel_count_old <> i.panel_count)
-    or ($folded_new_battery = $folded_battery_now and $folded_old_battery <> $folded_battery_now), false)
-  end as voided_took_effect,
-  o.observed_at
-from pg_temp.orders o
-cross join lateral (
-  select coalesce(o.status_kind in ('signed', 'override'), false) as in_force,
-         o.status_kind is distinct from 'voided' as counts
-) x
-left join sync.change_order_facts p on p.account = %(account)s and p.change_order_id = o.change_order_id
-cross join lateral (select p.signed_at is not distinct from o.signed_at
-  and p.install_id is not distinct from o.install_id as same) e
-left join enerflo.installs i
-  on i.account = %(account)s and i.install_id = o.install_id and i.deleted_at is null
-left join $before b on b.change_order_id = o.change_order_id
-left join pg_temp.adders_of a on a.change_order_id = o.change_order_id
-left join pg_temp.products n on n.name = $folded_new_type
-left join pg_temp.products w on w.name = $folded_type_now
-cross join lateral (
-  select case when p.status_kind is distinct from o.status_kind then p.status_kind else p.status_before end
-    as status_before
-) s
-$neighbours
-cross join lateral (
-  select case when x.in_force and o.panel_count_new = i.panel_count and w.watts > 0
-      and not exists (
-        select from pg_temp.orders l
-        where o.siblings > 1 and l.install_id = o.install_id and l.status_kind in ('signed', 'override')
-          and l.panel_count_new is not null
-          and (l.signed_at, l.change_order_id) > (o.signed_at, o.change_order_id))
-    then round(i.system_size_kw * 1000 / w.watts, 1) end as by_size
-) z
+  case when in_force then coalesce($contradictions) end as contradicts,
+  case when status_kind = 'voided' and is_here then coalesce($took_effect, false) end as voided_took_effect,
+  observed_at
+from (
+  select *, $was,
+    case when in_force and panel_count_new = panel_count_now and watts > 0
+        and (signed_at is null or panel_count_turn + 1 = panel_count_turns)
+      then round(system_size_kw * 1000 / watts, 1) end as by_size
+  from (
+    select o.*, i.install_id is not null as is_here, i.created_at, i.updated_at, i.system_size_kw,
+      b.change_order_id is not null and $voided_before as voided_before, $voided_now as voided_now,
+      coalesce(p.install_voided, false) as voided_known,
+      p.signed_at is not distinct from o.signed_at
+        and p.install_id is not distinct from o.install_id as is_same,
+      case when p.status_kind is distinct from o.status_kind then p.status_kind else p.status_before end
+        as status_before,
+      n.is_listed, n.first as first_with_type, n.last as last_with_type, w.watts,
+      a.n as adders, a.unknown as adders_unknown, a.without_cost as adders_without_cost,
+      a.lowest_quantity as adder_lowest_quantity, a.lowest_cost as adder_lowest_cost,
+      a.highest_cost as adder_highest_cost, a.change as adders_change,$witnesses
+    from pg_temp.orders o
+    left join sync.change_order_facts p
+      on p.account = %(account)s and p.change_order_id = o.change_order_id
+    left join enerflo.installs i
+      on i.account = %(account)s and i.install_id = o.install_id and i.deleted_at is null
+    left join $before b on b.change_order_id = o.change_order_id
+    left join $adders a on a.change_order_id = o.change_order_id
+    left join $products n on n.spelling = o.panel_type_new
+    left join $products w on w.spelling = i.panel_type$previous
+    offset 0
+  ) joined
+  offset 0
+) known
 """)
-
-# A contradiction: the last word before this one replaced the same value by another.
-_CONTRADICTION = Template("""
-    case when ${name}_ref.of_order and $same_old and $other_new and $moved_on
-      then ${name}_prev.change_order_id end""")
 
 # By the installs' own names for the components of an order.
 COMPONENTS: Mapping[str, str] = {
@@ -256,10 +210,6 @@ def make_facts(
         "account": account,
         "since": since,
         "now": now,
-        "products": json.dumps(
-            [{"name": product.name, "watts": product.watts} for product in suite.products]
-        ),
-        "adders": [str(adder) for adder in suite.adders],
         "voided_ids": statuses["voided_ids"],
         "voided_names": statuses["voided_names"],
     }
@@ -269,73 +219,55 @@ def make_facts(
         return 0
     connection.exec_driver_sql("analyze pg_temp.to_check")
     make_before(connection, account)
-    folded = {"folded_name": folded_sql("name"), "folded_type": folded_sql("panel_type")}
-    for statement, table in (
-        (_PRODUCTS.substitute(folded), "products"),
-        (_ADDERS, "known_adders"),
-        (_ADDERS_OF, "adders_of"),
-        (_ORDERS.substitute(kind=_kind(suite)), "orders"),
-    ):
-        connection.exec_driver_sql(statement, values)
-        connection.exec_driver_sql(f"analyze pg_temp.{table}")
-    connection.exec_driver_sql("create index on pg_temp.orders (install_id) where siblings > 1")
-    connection.exec_driver_sql(facts_statement(), values)
+    connection.exec_driver_sql(_orders_statement(suite), values)
+    connection.exec_driver_sql("analyze pg_temp.orders")
+    make_known(connection, suite, values)
+    connection.exec_driver_sql(_facts_statement(), values)
     connection.exec_driver_sql(f"analyze {FACTS}")
     return count
 
 
-def facts_statement() -> str:
-    """Return the statement that fills ``facts`` from the tables made before it."""
-    folded = {
-        "folded_new_type": folded_sql("o.panel_type_new"),
-        "folded_old_type": folded_sql("o.panel_type_old"),
-        "folded_type_was": folded_sql("panel_type_was.value"),
-        "folded_type_now": folded_sql("i.panel_type"),
-        "folded_new_battery": folded_sql("o.battery_new"),
-        "folded_old_battery": folded_sql("o.battery_old"),
-        "folded_battery_was": folded_sql("battery_was.value"),
-        "folded_battery_now": folded_sql("i.battery_configuration"),
-    }
+def _orders_statement(suite: Suite) -> str:
+    kinds = " ".join(f"when {literal(word)} then {literal(kind)}" for word, kind in suite.statuses.items())
+    turns = ",\n  ".join(_TURN.substitute(name=name) for name in COMPONENTS)
+    return _ORDERS.substitute(kinds=kinds, turns=turns)
+
+
+def _facts_statement() -> str:
     return _FACTS.substitute(
-        folded,
         before=BEFORE,
-        voided_before=f"b.change_order_id is not null and {voided('b', 'status')}",
+        adders=ADDERS_OF,
+        products=PRODUCTS,
+        voided_before=voided("b", "status"),
         voided_now=voided("i", "status"),
-        neighbours="".join(
-            _NEIGHBOURS.substitute(
-                name=name, column=column, not_taken_up=_other(f"i.{column}", f"o.{name}_new")
+        witnesses=",".join(
+            _WITNESSES.substitute(
+                name=name, column=column, taken_up=_alike(name, f"i.{column}", f"o.{name}_new")
             )
             for name, column in COMPONENTS.items()
         ),
+        previous="".join(_PREVIOUS.substitute(name=name) for name in COMPONENTS),
+        was=",".join(_WAS.substitute(name=name) for name in COMPONENTS),
+        same_type=_alike("panel_type", "panel_type_old", "panel_type_was"),
+        same_battery=_alike("battery", "battery_old", "battery_was"),
         contradictions=",".join(_contradiction(name) for name in COMPONENTS),
+        took_effect=" or ".join(_took_effect(name) for name in COMPONENTS),
     )
 
 
 def _contradiction(name: str) -> str:
-    def said(side: str) -> str:
-        return side if name == "panel_count" else folded_sql(side)
-
-    old, new = said(f"o.{name}_old"), said(f"o.{name}_new")
-    was, became = said(f"{name}_prev.old"), said(f"{name}_prev.new")
-    return _CONTRADICTION.substitute(
-        name=name, same_old=f"{was} = {old}", other_new=f"{became} <> {new}", moved_on=f"{became} <> {old}"
-    )
+    """Return the order before whose change this one contradicts: from the same value to another one."""
+    same_old = _alike(name, f"{name}_prev_old", f"{name}_old")
+    same_new = _alike(name, f"{name}_said", f"{name}_new")
+    went_on = _alike(name, f"{name}_said", f"{name}_old")
+    return f"""
+    case when {name}_of_order and {same_old} and not {same_new} and not {went_on} then {name}_prev end"""
 
 
-def _other(one: str, two: str) -> str:
-    if one.endswith("count"):
-        return f"{one} <> {two}"
-    return f"{folded_sql(one)} <> {folded_sql(two)}"
+def _took_effect(name: str) -> str:
+    is_new, was_old = (_alike(name, f"{name}_{side}", f"{name}_now") for side in ("new", "old"))
+    return f"({is_new} and not {was_old})"
 
 
-def folded_sql(text: str) -> str:
-    """Return a text as it is compared: without case, and with one blank between words."""
-    return f"lower(regexp_replace(btrim({text}), '\\s+', ' ', 'g'))"
-
-
-def _kind(suite: Suite) -> str:
-    cases = " ".join(
-        f"when {literal(word)} then {literal(kind)}".replace("%", "%%")
-        for word, kind in suite.statuses.items()
-    )
-    return _STATUSES.format(cases)
+def _alike(name: str, one: str, two: str) -> str:
+    return f"({one} = {two})" if name == "panel_count" else alike_sql(one, two)

@@ -16,7 +16,7 @@ from enerflo_sync.warehouse.schema import change_order_facts
 JUDGED = "pg_temp.judged"
 
 # What is of the run and not of the order.
-_OF_THE_RUN = frozenset("account digest failing item_id run_id checked_at validated".split())
+_OF_THE_RUN = frozenset("account digest failing item_id run_id checked_at".split())
 
 # Orders that are gone need no check, and hold nothing.
 _FORGET = """
@@ -52,7 +52,7 @@ insert into sync.change_order_facts (account, $columns, digest, failing, run_id,
 select %(account)s, $columns, digest, failing, %(run_id)s, %(now)s from pg_temp.judged
 on conflict (account, change_order_id) do update set
   $replaced, digest = excluded.digest, failing = excluded.failing, item_id = null,
-  run_id = excluded.run_id, checked_at = excluded.checked_at, validated = false
+  run_id = excluded.run_id, checked_at = excluded.checked_at
 """)
 
 _RESULTS = Template("""
@@ -87,7 +87,7 @@ def judge(
         failing=", ".join(
             f"case when {failing_sql(check, 'f')} then {literal(name)} end"
             for name, check in suite.checks.items()
-        ).replace("%", "%%"),
+        ),
         compared=", ".join(f"f.{name}" for name in columns if name != "observed_at"),
     )
     connection.exec_driver_sql(judging, values)
@@ -113,7 +113,7 @@ def _values(suite: Suite) -> str:
         f" to_jsonb(j.{check.shown}), {literal(name)} = any(j.failing))"
         for name, check in suite.checks.items()
     ]
-    return ", ".join(rows).replace("%", "%%")
+    return ", ".join(rows)
 
 
 def _expected(check: CheckOptions) -> str:

@@ -16,7 +16,7 @@ from enerflo_sync.quality.suite import CheckOptions
 def failing_sql(check: CheckOptions, alias: str) -> str:
     """Return the condition that a row of the facts fails a check; never null.
 
-    For a statement without parameters: percent signs are not doubled.
+    For a statement with parameters: percent signs are doubled.
     """
     column = f"{alias}.{check.column}"
     match check.rules[0]:

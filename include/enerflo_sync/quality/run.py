@@ -20,7 +20,7 @@ from enerflo_sync.quality.life_cycle.graph import LifeCycle
 from enerflo_sync.quality.life_cycle.run import judge_life_cycle
 from enerflo_sync.quality.life_cycle.store import read_life_cycle
 from enerflo_sync.quality.report import QualityReport
-from enerflo_sync.quality.store import SHOWN, keep_run, newest_suite, read_report
+from enerflo_sync.quality.store import SHOWN, keep_run, keep_validation, newest_suite, read_report
 from enerflo_sync.quality.suite import Suite
 from enerflo_sync.quality.validate import not_validated, validate
 from enerflo_sync.reconcile.conditions import cause_parameters
@@ -66,20 +66,7 @@ def check_change_orders(
     ):
         with connection.begin():
             checked = _judge(connection, config, suite, account, run_id, started, full)
-        histories = None
-        if life_cycle is not None:
-            with connection.begin():
-                judged = judge_life_cycle(
-                    connection, config, life_cycle, account, clock=clock, run_id=run_id, full=full
-                )
-                histories = read_life_cycle(connection, life_cycle, account, judged, most=SHOWN)
-        expectations, validated = None, None
-        if with_expectations:
-            with connection.begin():
-                validated = not_validated(connection, account)
-            expectations = validate(engine, suite, account) if validated else None
-        with connection.begin():
-            if checked or expectations is not None:
+            if checked or (with_expectations and not_validated(connection, account)):
                 keep_run(
                     connection,
                     suite,
@@ -89,9 +76,17 @@ def check_change_orders(
                     finished_at=clock.now(),
                     checked=checked,
                     held=held_count(connection, account),
-                    validated=validated if expectations is not None else None,
-                    expectations=expectations,
                 )
+        histories = None
+        if life_cycle is not None:
+            with connection.begin():
+                judged = judge_life_cycle(
+                    connection, config, life_cycle, account, clock=clock, run_id=run_id, full=full
+                )
+                histories = read_life_cycle(connection, life_cycle, account, judged, most=SHOWN)
+        if with_expectations:
+            _validate(connection, engine, suite, account, clock=clock, run_id=run_id)
+        with connection.begin():
             report = read_report(connection, suite, account, run_id=run_id, checked=checked)
         return msgspec.structs.replace(report, life_cycle=histories)
 
@@ -117,6 +112,25 @@ def _judge(
     settle(connection, account)
     move_watermark(connection, account, JOB, now, run_id=run_id, now=now)
     return checked
+
+
+def _validate(
+    connection: sa.Connection, engine: sa.Engine, suite: Suite, account: str, *, clock: Clock, run_id: str
+) -> None:
+    with connection.begin():
+        orders = not_validated(connection, account)
+    if not orders:
+        return
+    expectations = validate(engine, suite, account)
+    with connection.begin():
+        keep_validation(
+            connection,
+            account,
+            run_id=run_id,
+            finished_at=clock.now(),
+            validated=orders,
+            expectations=expectations,
+        )
 
 
 def _statuses(config: SyncConfig, now: datetime) -> Mapping[str, Any]:

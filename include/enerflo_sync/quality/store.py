@@ -74,10 +74,11 @@ def keep_run(
     finished_at: datetime,
     checked: int,
     held: int,
-    validated: int | None,
-    expectations: dict[str, Any] | None,
 ) -> None:
-    """Keep one run with how all live orders stand after it; again under the same id replaces it."""
+    """Keep one run with how all live orders stand after it; again under the same id replaces it.
+
+    What it checked counts as not validated.
+    """
     counts = _counts(connection, suite, account)
     values: dict[str, Any] = {
         "started_at": started_at,
@@ -87,11 +88,32 @@ def keep_run(
         "orders": _orders(connection, account),
         "held": held,
         "checks": {one.check: {"checked": one.checked, "failed": one.failed} for one in counts},
-        "validated": validated,
-        "expectations": expectations,
+        "validated_by": None,
+        "validated": None,
+        "expectations": None,
     }
     statement = insert(quality_runs).values(account=account, run_id=run_id, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["account", "run_id"], set_=values))
+
+
+def keep_validation(
+    connection: sa.Connection,
+    account: str,
+    *,
+    run_id: str,
+    finished_at: datetime,
+    validated: int,
+    expectations: dict[str, Any],
+) -> None:
+    """Keep with a run that Great Expectations counted, in it, what this run and earlier ones judged."""
+    runs = quality_runs.c
+    mine = sa.update(quality_runs).where(runs.account == account)
+    connection.execute(mine.where(runs.validated_by.is_(None)).values(validated_by=run_id))
+    connection.execute(
+        mine.where(runs.run_id == run_id).values(
+            finished_at=finished_at, validated=validated, expectations=expectations
+        )
+    )
 
 
 def read_report(

@@ -590,12 +590,10 @@ change_order_facts = _sync_table(
     Column("item_id", Text),
     _required("run_id"),
     _time("checked_at", nullable=False),
-    # Whether Great Expectations has counted it.
-    Column("validated", Boolean, nullable=False, server_default="false"),
     PrimaryKeyConstraint("account", "change_order_id"),
     Index("change_order_facts_install", "account", "install_id"),
     Index("change_order_facts_failing", "account", "change_order_id", postgresql_where="failing <> '{}'"),
-    Index("change_order_facts_new", "account", "change_order_id", postgresql_where="not validated"),
+    Index("change_order_facts_run", "account", "run_id"),
 )
 
 # What a check found of one change order in the run that looked at it: failures, and what passes again.
@@ -626,7 +624,9 @@ quality_runs = _sync_table(
     *(Column(name, BigInteger, nullable=False) for name in ("checked", "orders", "held")),
     # By check: how many of all live orders it concerns, and how many of them fail it.
     Column("checks", JSONB, nullable=False, server_default="{}"),
-    # How many rows Great Expectations validated, and its own result; null where nobody asked it.
+    # The run in which Great Expectations counted the orders that this one judged; null while nobody has.
+    Column("validated_by", Text),
+    # How many rows it counted in this run, and its own result; null where it was not asked.
     Column("validated", BigInteger),
     Column("expectations", JSONB(none_as_null=True)),
     PrimaryKeyConstraint("account", "run_id"),

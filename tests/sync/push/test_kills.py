@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +61,18 @@ def in_a_process_that_dies(outbox: Outbox, death: Death, address: str) -> bool:
             os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert code in (0, KILLED)
+    the_server_knows_of_its_death(outbox)
     return code == KILLED
+
+
+def the_server_knows_of_its_death(outbox: Outbox) -> None:
+    """Wait until the dead process's session has given back its lock, which is a moment after its death."""
+    held = "select count(*) from pg_locks l join pg_database d on d.oid = l.database"
+    held += " where locktype = 'advisory' and d.datname = current_database()"
+    until = time.monotonic() + 60
+    while outbox.one(held):
+        assert time.monotonic() < until, "the session of a dead process still holds its lock"
+        time.sleep(0.01)
 
 
 def plan_of_everything(outbox: Outbox, number: int) -> None:

@@ -15,9 +15,9 @@ from string import Template
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import StatusNames
-from enerflo_sync.quality.facts import folded_sql
 from enerflo_sync.quality.life_cycle.graph import LifeCycle
 from enerflo_sync.quality.life_cycle.ways import bit, ways
+from enerflo_sync.quality.texts import folded_sql
 from enerflo_sync.reconcile.conditions import kind_parameters, status_among
 
 _ALL = """

@@ -1,0 +1,17 @@
+"""Ours: the checks of change orders, as ``enerflo-sync quality`` runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.jobs import ChecksJob
+from enerflo_sync.jobs import open_workplace
+
+
+def run(job: ChecksJob) -> dict[str, Any]:
+    """Check what is new or changed, and have Great Expectations count what it did not count yet."""
+    workplace = open_workplace("default", {"WAREHOUSE_URL": job.database_url}, Path(job.config_path))
+    report = workplace.quality(with_life_cycle=False)
+    workplace.close()
+    return {"checked": report.checked, "held": report.held, "not_validated": report.not_validated}
