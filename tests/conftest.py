@@ -26,6 +26,18 @@ settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
 _numbers = itertools.count(1)
+# Files that take minutes come first, so that no worker begins one when the others are done.
+_LONGEST = ("browser", "simulation", "dags", "benchmarks", "warehouse", "backfill")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folders whose files take longest; each file stays as it is."""
+
+    def turn(item: pytest.Item) -> int:
+        folder = item.path.parent.name
+        return _LONGEST.index(folder) if folder in _LONGEST else len(_LONGEST)
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")

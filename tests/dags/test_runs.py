@@ -20,9 +20,15 @@ from tests.airflow_fixtures import INSTALLS, Setting, enerflo_connection
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("metadata")]
 
 
-def run(dag_id: str, **conf: Any) -> DagRun:
-    """Run a DAG to its end and return the run as the metadata database has it."""
-    run_id = DagBag(dag_folder=str(DAGS)).dags[dag_id].test(run_conf=conf).run_id
+def run(dag_id: str, *, is_last_try: bool = False, **conf: Any) -> DagRun:
+    """Run a DAG to its end and return the run as the metadata database has it.
+
+    :param is_last_try: a task that fails is not tried again, for which the run would wait.
+    """
+    dag = DagBag(dag_folder=str(DAGS)).dags[dag_id]
+    for task in dag.tasks if is_last_try else ():
+        task.retries = 0
+    run_id = dag.test(run_conf=conf).run_id
     with create_session() as session:
         found = session.scalar(sa.select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
         assert found is not None
