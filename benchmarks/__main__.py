@@ -10,6 +10,8 @@ from pathlib import Path
 
 from benchmarks.backfill_section import backfill_section
 from benchmarks.backfills import FULL, QUICK, BackfillBench
+from benchmarks.check_sections import check_section
+from benchmarks.checks import ChecksBench
 from benchmarks.company import running_company
 from benchmarks.compares import CompareBench, CompareRuns
 from benchmarks.inbox import InboxBench
@@ -58,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
             compared = _compares(warehouse, options, report, say)
         if options.section in {"plan", "all"}:
             _plans(warehouse, options, report, say)
+        if options.section in {"checks", "all"}:
+            _checks(warehouse, options, report, say)
         if options.section in {"inbox", "all"}:
             _inbox(warehouse, options, report, say)
         if options.section in {"rebuild", "all"}:
@@ -129,6 +133,16 @@ def _plans(warehouse: Warehouse, options: argparse.Namespace, report: Report, sa
     report.failures += [*bench.result.failures, *pushed.failures]
 
 
+def _checks(warehouse: Warehouse, options: argparse.Namespace, report: Report, say: Say) -> None:
+    bench = ChecksBench(warehouse, options.rows, say)
+    with bench.planted():
+        for number in range(options.repeat):
+            say(f"checks: round {number + 1} of {options.repeat}")
+            bench.round()
+    report.sections.append(check_section(bench.result))
+    report.failures += bench.result.failures
+
+
 def _inbox(warehouse: Warehouse, options: argparse.Namespace, report: Report, say: Say) -> None:
     bench = InboxBench(warehouse, options.files, say)
     with bench.planted():
@@ -147,11 +161,13 @@ def _backfills(warehouse: Warehouse, options: argparse.Namespace, report: Report
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__)
-    sections = ["poll", "repoll", "reconcile", "plan", "memory", "inbox"]
+    sections = ["poll", "repoll", "reconcile", "plan", "checks", "memory", "inbox"]
     sections += ["rebuild", "backfill", "latency", "all"]
     parser.add_argument("section", nargs="?", default="all", choices=sections)
     parser.add_argument("--installs", type=int, default=10_000, help="installs of the company (10,000)")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows to reconcile (1,000,000)")
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="rows to reconcile and to check (1,000,000)"
+    )
     parser.add_argument("--files", type=int, default=100_000, help="files in the drop (100,000)")
     parser.add_argument("--latency-files", type=int, default=50, help="files dropped one by one (50)")
     parser.add_argument("--repeat", type=int, default=3, help="rounds; figures are medians (3)")

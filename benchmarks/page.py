@@ -16,6 +16,7 @@ VERSIONS = (
     "apache-airflow",
     "pandas",
     "datacompy",
+    "great-expectations",
     "reladiff",
     "sqlalchemy",
     "psycopg",

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.jobs import ChecksJob
+from benchmarks.peers.gx_pandas import hide_pyarrow
 from enerflo_sync.jobs import open_workplace
 
 
 def run(job: ChecksJob) -> dict[str, Any]:
     """Check what is new or changed, and have Great Expectations count what it did not count yet."""
+    hide_pyarrow()
     workplace = open_workplace("default", {"WAREHOUSE_URL": job.database_url}, Path(job.config_path))
     report = workplace.quality(with_life_cycle=False)
     workplace.close()

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.quarantine import Rejected, decide, put_aside
 from enerflo_sync.quality.suite import Suite
+from enerflo_sync.warehouse.statistics import note_growth
 
 KIND = "change_order"
 REASON = "failed_checks"
@@ -81,13 +82,16 @@ select :account, 'change_orders', coalesce((
 def hold(connection: sa.Connection, suite: Suite, account: str, run_id: str, now: datetime) -> None:
     """Put the judged orders that fail a holding check aside, in the caller's transaction."""
     values = {"account": account, "run_id": run_id, "holding": suite.holding}
-    rows = connection.execute(_FAILING, values).all()
-    for at in range(0, len(rows), _CHUNK):
-        items = {row.change_order_id: _item(row, run_id) for row in rows[at : at + _CHUNK]}
+    found = connection.execute(_FAILING, values, execution_options={"yield_per": _CHUNK})
+    held = 0
+    for rows in found.partitions():
+        items = {row.change_order_id: _item(row, run_id) for row in rows}
         ids = [item.item_id for item in items.values()]
         released = set(connection.scalars(_RELEASED, {"account": account, "items": ids}))
         put_aside(connection, account, (item for item in items.values() if item.item_id not in released), now)
         connection.execute(_NAME_ITEMS, {"account": account, "orders": list(items), "items": ids})
+        held += len(items)
+    note_growth(connection, "sync.quarantine", held)
 
 
 def settle(connection: sa.Connection, account: str) -> None:

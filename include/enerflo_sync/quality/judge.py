@@ -12,6 +12,7 @@ from enerflo_sync.crm.names import literal
 from enerflo_sync.quality.rules import expected_words, failing_sql
 from enerflo_sync.quality.suite import CheckOptions, Suite
 from enerflo_sync.warehouse.schema import change_order_facts
+from enerflo_sync.warehouse.statistics import note_growth
 
 JUDGED = "pg_temp.judged"
 
@@ -98,7 +99,9 @@ def judge(
         listed = ", ".join(columns)
         replaced = ", ".join(f"{name} = excluded.{name}" for name in columns)
         connection.exec_driver_sql(_KEEP.substitute(columns=listed, replaced=replaced), values)
-        connection.exec_driver_sql(_RESULTS.substitute(values=_values(suite)), values)
+        note_growth(connection, "sync.change_order_facts", new)
+        kept = connection.exec_driver_sql(_RESULTS.substitute(values=_values(suite)), values)
+        note_growth(connection, "sync.quality_results", kept.rowcount)
     return new
 
 

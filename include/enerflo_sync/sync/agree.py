@@ -21,10 +21,8 @@ from enerflo_sync.reconcile.odd import crm_side, mirror_side
 from enerflo_sync.sync.undone import apart_statement
 from enerflo_sync.sync.written import of_key, shown
 from enerflo_sync.warehouse.engine import transaction_time
+from enerflo_sync.warehouse.statistics import note_growth
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
-
-# Without statistics of so many pairs the planner reads them all where it wants a few.
-MANY_PAIRS = 10_000
 
 
 class AgreedBy(StrEnum):
@@ -129,9 +127,7 @@ def agree_moved(
         connection.exec_driver_sql(moved_statement(comparison, keys), {"account": account, "since": since})
         connection.exec_driver_sql(f"analyze {keys}")
     found = connection.exec_driver_sql(_statement(comparison, keys), values)
-    if until is None and found.rowcount >= MANY_PAIRS:
-        # Autovacuum comes too late for the plan that goes on at once.
-        connection.exec_driver_sql("analyze sync.agreed")
+    note_growth(connection, "sync.agreed", found.rowcount)
     name = _watermark_name(comparison, config_hash)
     move_watermark(connection, account, name, now, run_id="plan", now=now)
 
