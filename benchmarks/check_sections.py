@@ -17,8 +17,8 @@ def check_section(result: ChecksRuns) -> Section:
         f"Checks: {result.orders.count:,} change orders of {result.orders.installs:,} installs",
         "Every check of change_orders.yaml. Ours derives the facts of each order in SQL, judges them, keeps"
         " what fails with all its keys, holds it, and has Great Expectations count the same rows by queries;"
-        " the pandas batch gets the facts as they stand. Each has what `enerflo-sync[quality]` installs:"
-        " pyarrow, which pandas would load when it is there, is hidden from all of them.",
+        " the pandas batch gets the facts as they stand, of the columns that the suite names. Ours runs with"
+        " what `enerflo-sync[quality]` installs, so without pyarrow, which pandas loads where it is there.",
         ("step", "seconds", "ours is", "whole process, s", "CPU client + server, s", "peak RSS, MB"),
     )
     for step in STEPS:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ContractDriftError
-from tests.quality.conftest import NOW, QCELLS, REC, Orders
+from enerflo_sync.quality.suite import load_suite
+from tests.quality.conftest import NOW, QCELLS, REC, SUITE, Orders
 
 
 def checked(orders: Orders) -> int | None:
@@ -141,3 +144,53 @@ def test_great_expectations_is_imported_only_where_there_is_something_to_check()
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_percent_sign_in_a_rule_and_in_its_reason_is_one_sign(orders: Orders, tmp_path: Path) -> None:
+    text = SUITE.read_text()
+    pattern = next(line for line in text.splitlines() if "matches:" in line)
+    reason = "It cannot be told how many of which battery are meant."
+    assert reason in text
+    changed = text.replace(pattern, '    matches: "^[0-9]+% .+$"').replace(reason, "Not 100 % sure.")
+    (tmp_path / "change_orders.yaml").write_text(changed)
+    orders.suite = load_suite(tmp_path / "change_orders.yaml", {})
+    orders.order(10, battery_new="50% x Powerwall")
+    orders.order(11, install_id=2, battery_new="50 x Powerwall")
+    orders.install(2)
+    assert orders.checked(expectations=True).not_validated == 0
+    failed = orders.sql(
+        "select change_order_id, reason from sync.quality_results where check_id = 'battery_form'"
+    )
+    assert [tuple(row.values()) for row in failed] == [(11, "Not 100 % sure.")]
+
+
+def test_great_expectations_counts_in_the_warehouse_and_fetches_no_orders(orders: Orders) -> None:
+    for order_id in range(10, 40):
+        orders.order(order_id, install_id=order_id)
+        orders.install(order_id)
+    orders.checked()
+    fetched: list[int] = []
+
+    def count(_connection: object, cursor: Any, statement: str, *_: object) -> None:
+        if statement.lower().startswith("select"):
+            fetched.append(cursor.rowcount)
+
+    sa.event.listen(sa.Engine, "after_cursor_execute", count)
+    try:
+        assert orders.checked(expectations=True).not_validated == 0
+    finally:
+        sa.event.remove(sa.Engine, "after_cursor_execute", count)
+    assert len(fetched) > 10
+    assert max(fetched) < 30
+
+
+def test_orders_that_are_gone_are_counted_no_more(orders: Orders) -> None:
+    orders.order(10, panel_count_new=2400)
+    orders.order(11, install_id=2)
+    orders.install(2)
+    assert (orders.checked().orders, orders.checked().held) == (2, 1)
+    orders.gone(10)
+    orders.later(hours=1)
+    report = orders.checked()
+    assert (report.checked, report.orders, report.held) == (0, 1, 0)
+    assert sum(check.failed for check in report.checks) == 0

@@ -90,7 +90,7 @@ def put_aside(connection: sa.Connection, account: str, items: Iterable[Rejected]
 
 
 def _upsert(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
-    statement = insert(quarantine).values(rows)
+    statement = insert(quarantine)
     c = quarantine.c
     returned = c.state == "replayed"
     connection.execute(
@@ -105,7 +105,8 @@ def _upsert(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
                     for name in ("decided_by", "decided_at", "decision_reason")
                 },
             },
-        )
+        ),
+        rows,
     )
 
 

@@ -22,6 +22,10 @@ from enerflo_sync.reconcile.conditions import voided
 
 FACTS = "pg_temp.facts"
 
+# Joins of so many orders are done in memory, and not by way of the disk.
+MANY_ORDERS = 10_000
+_ROOM = "set local work_mem = '128MB'"
+
 _ALL = """
 /* enerflo-sync quality: all change orders */
 create temporary table to_check on commit drop as
@@ -218,6 +222,8 @@ def make_facts(
     if not count:
         return 0
     connection.exec_driver_sql("analyze pg_temp.to_check")
+    if count >= MANY_ORDERS:
+        connection.exec_driver_sql(_ROOM)
     make_before(connection, account)
     connection.exec_driver_sql(_orders_statement(suite), values)
     connection.exec_driver_sql("analyze pg_temp.orders")

@@ -55,13 +55,15 @@ _SETTLE = sa.text("""
 update sync.quarantine q set state = 'replayed'
 where q.account = :account and q.kind = 'change_order' and q.table_name = 'change_orders'
   and q.state = 'open' and not exists (
-    select from sync.change_order_facts f where f.account = q.account and f.item_id = q.item_id)
+    select from sync.change_order_facts f
+    where f.account = q.account and f.failing <> '{}' and f.item_id = q.item_id)
 """)
 
 HELD = """
 select f.change_order_id, f.item_id, q.state, q.reason
 from sync.change_order_facts f join sync.quarantine q using (account, item_id)
-where f.account = :account and f.item_id is not null and q.state in ('open', 'dismissed')
+where f.account = :account and f.failing <> '{}' and f.item_id is not null
+  and q.state in ('open', 'dismissed')
 """
 
 _HELD = sa.text(f"select count(*) from ({HELD}) h where state = 'open'")  # noqa: S608 - a constant

@@ -19,8 +19,15 @@ JUDGED = "pg_temp.judged"
 # What is of the run and not of the order.
 _OF_THE_RUN = frozenset("account digest failing item_id run_id checked_at".split())
 
-# Orders that are gone need no check, and hold nothing.
+# Orders that are gone need no check, and hold nothing: those that were deleted, and of all that are looked at
+# those that are not even there.
 _FORGET = """
+/* enerflo-sync quality: facts of change orders that were deleted */
+delete from sync.change_order_facts f using enerflo.change_orders o
+where o.account = %(account)s and o.deleted_at is not null
+  and f.account = o.account and f.change_order_id = o.change_order_id
+"""
+_FORGET_ALL = """
 /* enerflo-sync quality: facts of change orders that are gone */
 delete from sync.change_order_facts f
 where f.account = %(account)s and not exists (
@@ -32,7 +39,8 @@ _JUDGE = Template("""
 /* enerflo-sync quality: orders whose facts are new, and the checks that they fail */
 create temporary table judged on commit drop as
 select f.*, array_remove(array[$failing], null)::text[] as failing,
-  coalesce(p.failing, '{}') as failed_before, p.item_id as item_before
+  coalesce(p.failing, '{}') as failed_before, p.item_id as item_before,
+  p.change_order_id is null as is_new
 from (select f.*, hashtextextended(row($compared)::text || %(suite)s, 0) as digest from pg_temp.facts f) f
 left join sync.change_order_facts p on p.account = %(account)s and p.change_order_id = f.change_order_id
 where p.digest is distinct from f.digest
@@ -47,13 +55,18 @@ where p.account = %(account)s and p.change_order_id = f.change_order_id
   and p.observed_at is distinct from f.observed_at
 """
 
-_KEEP = Template("""
-/* enerflo-sync quality: facts as they were checked last */
+_KEEP_NEW = Template("""
+/* enerflo-sync quality: facts of orders that were never checked */
 insert into sync.change_order_facts (account, $columns, digest, failing, run_id, checked_at)
-select %(account)s, $columns, digest, failing, %(run_id)s, %(now)s from pg_temp.judged
-on conflict (account, change_order_id) do update set
-  $replaced, digest = excluded.digest, failing = excluded.failing, item_id = null,
-  run_id = excluded.run_id, checked_at = excluded.checked_at
+select %(account)s, $columns, digest, failing, %(run_id)s, %(now)s from pg_temp.judged where is_new
+""")
+
+_KEEP_CHANGED = Template("""
+/* enerflo-sync quality: facts of orders that were checked before */
+update sync.change_order_facts f set $replaced, digest = j.digest, failing = j.failing, item_id = null,
+  run_id = %(run_id)s, checked_at = %(now)s
+from pg_temp.judged j
+where not j.is_new and f.account = %(account)s and f.change_order_id = j.change_order_id
 """)
 
 _RESULTS = Template("""
@@ -70,6 +83,15 @@ on conflict (account, run_id, change_order_id, check_id) do update set passed = 
 """)
 
 
+def forget(connection: sa.Connection, account: str, *, all_of_them: bool) -> int:
+    """Remove what is known of orders that are gone, in the caller's transaction; return how many.
+
+    :param all_of_them: look for each order whether it is still there, not only for those marked as deleted.
+    """
+    statement = _FORGET_ALL if all_of_them else _FORGET
+    return connection.exec_driver_sql(statement, {"account": account}).rowcount
+
+
 def judge(
     connection: sa.Connection, suite: Suite, account: str, *, facts: int, run_id: str, now: datetime
 ) -> int:
@@ -80,7 +102,6 @@ def judge(
     :param facts: how many rows ``facts`` has; with none the table does not exist.
     """
     values: dict[str, Any] = {"account": account, "run_id": run_id, "now": now, "suite": suite.hash()}
-    connection.exec_driver_sql(_FORGET, values)
     if not facts:
         return 0
     columns = _columns()
@@ -97,8 +118,9 @@ def judge(
     new: int = connection.execute(sa.text(f"select count(*) from {JUDGED}")).scalar_one()  # noqa: S608
     if new:
         listed = ", ".join(columns)
-        replaced = ", ".join(f"{name} = excluded.{name}" for name in columns)
-        connection.exec_driver_sql(_KEEP.substitute(columns=listed, replaced=replaced), values)
+        replaced = ", ".join(f"{name} = j.{name}" for name in columns if name != "change_order_id")
+        connection.exec_driver_sql(_KEEP_NEW.substitute(columns=listed), values)
+        connection.exec_driver_sql(_KEEP_CHANGED.substitute(replaced=replaced), values)
         note_growth(connection, "sync.change_order_facts", new)
         kept = connection.exec_driver_sql(_RESULTS.substitute(values=_values(suite)), values)
         note_growth(connection, "sync.quality_results", kept.rowcount)

@@ -15,7 +15,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.mirror.run import new_run_id
 from enerflo_sync.quality.facts import make_facts
 from enerflo_sync.quality.gate import held_count, hold, settle
-from enerflo_sync.quality.judge import judge
+from enerflo_sync.quality.judge import forget, judge
 from enerflo_sync.quality.life_cycle.graph import LifeCycle
 from enerflo_sync.quality.life_cycle.run import judge_life_cycle
 from enerflo_sync.quality.life_cycle.store import read_life_cycle
@@ -65,8 +65,8 @@ def check_change_orders(
         alone(connection, account, "check of change orders", wait=True),
     ):
         with connection.begin():
-            checked = _judge(connection, config, suite, account, run_id, started, full)
-            if checked or (with_expectations and not_validated(connection, account)):
+            checked, gone = _judge(connection, config, suite, account, run_id, started, full)
+            if checked or gone or (with_expectations and not_validated(connection, account)):
                 keep_run(
                     connection,
                     suite,
@@ -99,19 +99,21 @@ def _judge(
     run_id: str,
     now: datetime,
     full: bool,
-) -> int:
+) -> tuple[int, int]:
+    """Return how many orders were checked, and how many are gone."""
     watermark = read_watermark(connection, account, JOB)
     changed_suite = newest_suite(connection, account) not in (None, suite.hash())
     since = None
     if watermark is not None and not full and not changed_suite:
         since = watermark - timedelta(minutes=config.reconcile.lookback_minutes)
+    gone = forget(connection, account, all_of_them=since is None)
     facts = make_facts(connection, suite, account, since=since, now=now, statuses=_statuses(config, now))
     checked = judge(connection, suite, account, facts=facts, run_id=run_id, now=now)
     if checked:
         hold(connection, suite, account, run_id, now)
     settle(connection, account)
     move_watermark(connection, account, JOB, now, run_id=run_id, now=now)
-    return checked
+    return checked, gone
 
 
 def _validate(

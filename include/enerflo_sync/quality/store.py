@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -53,6 +54,12 @@ order by array_position(array['held', 'shown', 'released', 'dismissed'],
 limit :most
 """)
 
+# Nothing changes between runs, so the newest one says how all orders stand.
+_STANDING = sa.text("""
+/* enerflo-sync quality: how all orders stand */
+select orders, checks from sync.quality_runs where account = :account order by started_at desc limit 1
+""")
+
 _NEWEST_SUITE = sa.text("""
 select suite_hash from sync.quality_runs where account = :account order by started_at desc limit 1
 """)
@@ -79,7 +86,6 @@ def keep_run(
 
     What it checked counts as not validated.
     """
-    counts = _counts(connection, suite, account)
     values: dict[str, Any] = {
         "started_at": started_at,
         "finished_at": finished_at,
@@ -87,7 +93,7 @@ def keep_run(
         "checked": checked,
         "orders": _orders(connection, account),
         "held": held,
-        "checks": {one.check: {"checked": one.checked, "failed": one.failed} for one in counts},
+        "checks": _counts(connection, suite, account),
         "validated_by": None,
         "validated": None,
         "expectations": None,
@@ -128,17 +134,18 @@ def read_report(
     """Return how the account's change orders stand, as they were checked last."""
     states = connection.execute(_STATES, {"account": account}).one()
     rows = connection.execute(_ORDERS, {"account": account, "most": most}).mappings()
+    standing = connection.execute(_STANDING, {"account": account}).one_or_none()
     return QualityReport(
         account=account,
         run_id=run_id,
         checked=checked,
-        orders=_orders(connection, account),
+        orders=standing.orders if standing else 0,
         held=states.held,
         released=states.released,
         warned=states.warned,
         not_validated=not_validated(connection, account),
         suite=suite.file.name,
-        checks=_counts(connection, suite, account),
+        checks=_check_counts(suite, standing.checks if standing else {}),
         failing=[_order(row) for row in rows],
         runs=_runs(connection, account),
     )
@@ -157,7 +164,8 @@ def _orders(connection: sa.Connection, account: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _counts(connection: sa.Connection, suite: Suite, account: str) -> list[CheckCount]:
+def _counts(connection: sa.Connection, suite: Suite, account: str) -> dict[str, dict[str, int]]:
+    """Return of each check how many of all live orders it concerns, and how many of them fail it."""
     failed = {row.check_id: int(row.n) for row in connection.execute(_FAILED, {"account": account})}
     facts = change_order_facts.c
     concerned = {
@@ -168,6 +176,11 @@ def _counts(connection: sa.Connection, suite: Suite, account: str) -> list[Check
         facts.account == account
     )
     checked = connection.execute(query).mappings().one()
+    return {name: {"checked": checked[name], "failed": failed.get(name, 0)} for name in suite.checks}
+
+
+def _check_counts(suite: Suite, counts: Mapping[str, Mapping[str, int]]) -> list[CheckCount]:
+    nothing = {"checked": 0, "failed": 0}
     return [
         CheckCount(
             check=name,
@@ -175,8 +188,7 @@ def _counts(connection: sa.Connection, suite: Suite, account: str) -> list[Check
             severity=check.severity,
             expected=expected_words(check),
             todo=check.todo,
-            checked=checked[name],
-            failed=failed.get(name, 0),
+            **counts.get(name, nothing),
         )
         for name, check in suite.checks.items()
     ]

@@ -591,7 +591,6 @@ change_order_facts = _sync_table(
     _required("run_id"),
     _time("checked_at", nullable=False),
     PrimaryKeyConstraint("account", "change_order_id"),
-    Index("change_order_facts_install", "account", "install_id"),
     Index("change_order_facts_failing", "account", "change_order_id", postgresql_where="failing <> '{}'"),
     Index("change_order_facts_run", "account", "run_id"),
 )

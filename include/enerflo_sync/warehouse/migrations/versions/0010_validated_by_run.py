@@ -23,5 +23,6 @@ def upgrade() -> None:
         "change_order_facts_run", "change_order_facts", ["account", "run_id"], unique=False, schema="sync"
     )
     op.execute(_COUNTED)
+    op.drop_index("change_order_facts_install", "change_order_facts", schema="sync")
     op.drop_index("change_order_facts_new", "change_order_facts", schema="sync")
     op.drop_column("change_order_facts", "validated", schema="sync")
