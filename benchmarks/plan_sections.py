@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.figures import cpu, figure, memory_target, ratio, three, times
 from benchmarks.measure import Measurement, spread
-from benchmarks.plans import APPLY, CHANGED_PER, NAIVE, PLAN, RECONCILE, PlanRuns, Step
+from benchmarks.plans import APPLY, CHANGED_PER, NAIVE, NOTING, PLAN, RECONCILE, PlanRuns, Step
 from benchmarks.pushes import LIMIT_A_MINUTE, PushRuns
 from benchmarks.results import Section, at_least, at_least_percent, at_most
 
@@ -23,11 +23,11 @@ def plan_section(result: PlanRuns, rows: int) -> Section:
         f"Plan and apply: {rows:,} rows x 12 columns, {changes:,} changes",
         "After CRM rows were edited, each in a page of its own, and Enerflo's values are to stand: the"
         " reconciliation finds them, the plan decides and stores each change, and apply writes them into the"
-        " CRM, with a row of the ledger and the agreed values for each, in one transaction. The loop writes"
-        " the CRM only.",
+        " CRM, with a row of the ledger and the agreed values for each, in one transaction. The first loop"
+        " writes the CRM only, one row a change; the second one leaves behind what ours does.",
         ("step", "seconds", "ours is", "whole process, s", "CPU client + server, s", "peak RSS, MB"),
     )
-    for step in (RECONCILE, PLAN, APPLY, NAIVE):
+    for step in (RECONCILE, PLAN, APPLY, NOTING, NAIVE):
         if runs := result.of(step):
             section.rows.append(_row(step, runs, result.of(APPLY)))
     section.targets = [
@@ -35,13 +35,15 @@ def plan_section(result: PlanRuns, rows: int) -> Section:
             "plan: times the reconciliation", MOST_TIMES, ratio(result.of(PLAN), result.of(RECONCILE)), "x"
         ),
         memory_target(result.of(PLAN), MOST_PLAN_MB),
-        at_least("the loop: times our apply", 20, ratio(result.of(NAIVE), result.of(APPLY))),
+        at_least(
+            "the loop that does the same: times our apply", 20, ratio(result.of(NOTING), result.of(APPLY))
+        ),
     ]
     return section
 
 
 def _row(step: Step, runs: list[Measurement], ours: list[Measurement]) -> list[str]:
-    is_peer = step is NAIVE
+    is_peer = step in (NOTING, NAIVE)
     return [
         step.name if is_peer else f"**{step.name}**",
         three(spread(runs, "seconds")),
