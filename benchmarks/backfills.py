@@ -25,6 +25,8 @@ from benchmarks.results import WrongResultError, expect
 from benchmarks.warehouse import Warehouse
 from enerflo_sync.backfill.request import Part, window_request
 from enerflo_sync.jobs import open_workplace
+from enerflo_sync.sandbox.seeded import HISTORY_DAYS
+from enerflo_sync.sandbox.world import DEFAULT_START
 
 Say = Callable[[str], None]
 DATABASE = "bench_backfill"
@@ -32,7 +34,7 @@ CONFIG = ROOT / "include" / "config" / "sync.yaml"
 # What Enerflo takes for a page of the largest size, and how long a poll waits for the next.
 ANSWER_SECONDS = 0.2
 PAUSE_SECONDS = 1.0
-# Days before today at which the months begin and end that are looked for.
+# Days before the end of the company's history at which the months begin and end that are looked for.
 MONTHS = ((400, 370), (729, 700), (45, 15))
 _UNDER_WAY = "select count(*) from sync.backfill_chunks where state = 'reading'"
 _STORED = "select count(*) from enerflo.installs where deleted_at is null"
@@ -154,9 +156,12 @@ class BackfillBench:
             try:
                 now = datetime.now(UTC)
                 for start, end in MONTHS:
-                    days = [(now - timedelta(days=one)).date().isoformat() for one in (start, end)]
+                    days = [(DEFAULT_START - timedelta(days=one)).date().isoformat() for one in (start, end)]
                     request = window_request(*days, now=now, parts=frozenset({Part.INSTALLS}))
                     report = workplace.backfills().estimate(request)
+                    found = report.estimate.records if report.estimate else 0
+                    there = self._plan.many * (start - end + 1) // HISTORY_DAYS
+                    expect(f"month {days[0]}", "installs as many as there", round(found / there, 1), 1.0)
                     self.result.searches.append(report.requests)
             finally:
                 workplace.close()
