@@ -4,7 +4,8 @@
 
 **By Airflow's own backfill** (*Trigger*, *Backfill*, or `airflow backfill create --dag-id enerflo_backfill
 --from-date 2025-01-01 --to-date 2025-12-31`): one run a month, and each reads the installs that were created
-in its month. The monthly schedule is there for that only: what it starts by itself reads nothing.
+in its month. Nothing starts by the clock. A month that was backfilled before is read again with *All Runs*
+(`--reprocess-behavior completed`).
 
 | task | does |
 |---|---|
@@ -27,7 +28,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import CronDataIntervalTimetable, Param, dag
+from airflow.sdk import Param, dag
 from enerflo_airflow.accounts import account_name, account_tags, sync_config
 from enerflo_airflow.announce import announce_change
 from enerflo_airflow.backfill import (
@@ -40,12 +41,14 @@ from enerflo_airflow.backfill import (
     StartBackfillOperator,
 )
 from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.timetable import BackfillMonths
 
 from enerflo_sync.crm.config import SyncConfig
 
 BACKFILL_ID = "{{ ti.xcom_pull(task_ids='estimate')['backfill_id'] }}"
 # A mapped task without parts is skipped, and what follows it is not.
 ALSO_OF_NONE = "none_failed_min_one_success"
+OF_A_BACKFILL = "Airflow's own backfill heeds this where Override parameters is ticked."
 
 PARAMS = {
     "choice": Param(
@@ -58,21 +61,21 @@ PARAMS = {
             "everything": "Everything that Enerflo lists",
         },
         title="Which installs",
-        description="A run of Airflow's own backfill reads its month instead.",
+        description="A window and ids have fields below. Airflow's own backfill reads a month a run instead.",
     ),
     "start": Param(
         None,
         type=["null", "string"],
         format="date",
         title="Created from",
-        description="The first day, UTC. Empty: from the company's first install.",
+        description="Of a window: the first day, UTC. Empty: from the company's first install.",
     ),
     "end": Param(
         None,
         type=["null", "string"],
         format="date",
         title="Created to",
-        description="The last day, UTC, to its end. Empty: until now.",
+        description="Of a window: the last day, UTC, to its end. Empty: until now.",
     ),
     "ids": Param(
         None,
@@ -80,20 +83,20 @@ PARAMS = {
         format="multiline",
         maxLength=200_000,
         title="Ids",
-        description="Install ids or uuids of deals, separated by spaces, commas or lines.",
+        description="Of named installs: install ids or uuids of deals, separated by spaces, commas or lines.",
     ),
     "estimate_only": Param(
         False,
         type="boolean",
         title="Only estimate",
-        description="Say what it would take, and read nothing.",
+        description=f"Say what it would take, and read nothing. {OF_A_BACKFILL}",
     ),
     "limit": Param(
         2_000,
         type="integer",
         minimum=0,
-        title="Ask above so many requests",
-        description="A person is asked when the estimate has more requests than this; 300 are a minute.",
+        title="Ask above",
+        description=f"A person is asked above so many requests; 300 take a minute. {OF_A_BACKFILL}",
     ),
 }
 
@@ -118,7 +121,7 @@ def backfill_dag(account: str, config: SyncConfig) -> Any:
         dag_id=account_name("backfill", account),
         description=f"Read chosen installs again, estimated first (account {account}).",
         doc_md=__doc__,
-        schedule=CronDataIntervalTimetable("0 0 1 * *", timezone="UTC"),
+        schedule=BackfillMonths(),
         start_date=START_DATE,
         catchup=False,
         max_active_runs=1,
@@ -133,6 +136,8 @@ def backfill_dag(account: str, config: SyncConfig) -> Any:
             task_display_name="Estimate it",
             doc_md="Runs `enerflo-sync backfill --estimate` for the form, or a month of Airflow's.",
             account=account,
+            # Natively, the ids 1,2 would become a tuple.
+            render_template_as_native_obj=False,
             choice="{{ params.choice }}",
             start="{{ params.start or '' }}",
             end="{{ params.end or '' }}",

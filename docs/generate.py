@@ -168,6 +168,9 @@ def dags_page() -> str:
 
 def _schedule(timetable: Any) -> str:
     """Return a timetable in words: its cron expression, the assets it waits for, or both."""
+    name = type(timetable).__name__
+    if name == "BackfillMonths":
+        return "by hand, and month by month by Airflow's own backfill"
     parts = []
     assets = getattr(timetable, "asset_condition", None)
     if assets is not None:
@@ -175,7 +178,6 @@ def _schedule(timetable: Any) -> str:
     clock = getattr(timetable, "timetable", timetable)
     if getattr(clock, "expression", None):
         parts.append(f"`{clock.expression}` (UTC)")
-    name = type(timetable).__name__
     return " and ".join(parts) or ("by hand only" if name == "NullTimetable" else name)
 
 

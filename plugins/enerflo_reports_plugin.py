@@ -1,4 +1,4 @@
-"""Registers the report pages, their places in the Airflow UI, and the notes of runs.
+"""Registers the report pages, their places in the Airflow UI, the notes of runs, and a timetable.
 
 Every process of Airflow executes this file, each task's included, so it imports little.
 """
@@ -22,6 +22,7 @@ from enerflo_airflow.links import (
     base_path,
 )
 from enerflo_airflow.notes import RunNotes
+from enerflo_airflow.timetable import BackfillMonths
 
 Message = MutableMapping[str, Any]
 
@@ -70,4 +71,5 @@ class EnerfloReportsPlugin(AirflowPlugin):
         },
     ]
     listeners: ClassVar[list[Any]] = [RunNotes()]
+    timetables: ClassVar[list[Any]] = [BackfillMonths]
     operator_extra_links: ClassVar[list[BaseOperatorLink]] = [ReportLink(), PlanLink(), QualityLink()]

@@ -84,8 +84,6 @@ class EstimateBackfillOperator(BaseOperator):
         now = place.clock.now()
         run = context["dag_run"]
         begin, end = run.data_interval_start, run.data_interval_end
-        if run.run_type == DagRunType.SCHEDULED:
-            raise AirflowSkipException("The schedule is there for Airflow's own backfill: nothing is read.")
         if run.run_type == DagRunType.BACKFILL_JOB and begin is not None and end is not None:
             return window_request(begin.isoformat(), end.isoformat(), now=now)
         match Choice(str(self.choice)):

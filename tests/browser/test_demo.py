@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,15 @@ from enerflo_sync.cli.demo.orders import CHANGE_ORDERS, ORDERS_PAGE
 from enerflo_sync.cli.demo.processes import free_port
 from enerflo_sync.cli.demo.story import CHANGES, FRAME, POLL, RECONCILE, WEBHOOKS, Demo, report_page
 from enerflo_sync.reconcile.store import load_report
+from tests.browser.backfill_runs import BACKFILL, Window, answer, full_months, new_run, run_ids, stored
+from tests.browser.trigger_dialog import (
+    choose_backfill,
+    fill_dates,
+    fill_form,
+    open_dialog,
+    run_backfill,
+    trigger,
+)
 
 CHROMIUM = shutil.which("chromium")
 PICTURE = Path(__file__).parent.parent.parent / "docs" / "images" / "report.png"
@@ -66,7 +75,12 @@ def told() -> Iterator[Told]:
 def page(told: Told) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 1100}, device_scale_factor=1)
+        page = browser.new_page(
+            viewport={"width": 1440, "height": 1100},
+            device_scale_factor=1,
+            # Where Enerflo's customers are: days of the UI begin there when UTC's are hours old.
+            timezone_id="America/Los_Angeles",
+        )
         page.set_default_timeout(30_000)
         yield page
         browser.close()
@@ -284,6 +298,54 @@ def test_a_plan_is_shown_inside_the_airflow_ui(told: Told, page: Page) -> None:
     assert "What became of it" in text
     assert told.demo.plan_hash in text
     page.screenshot(path=os.environ.get("ENERFLO_PLAN_PICTURE") or None)
+
+
+@pytest.fixture(scope="module")
+def months(told: Told) -> list[Window]:
+    return full_months(told.demo)
+
+
+def test_a_backfill_by_the_form_asks_reads_its_window_and_says_how_far_off_it_was(
+    told: Told, page: Page, months: list[Window]
+) -> None:
+    window, known = months[0], run_ids(told.demo)
+    dialog = open_dialog(page, told.origin, BACKFILL)
+    fields = {"start": f"{window.first}", "end": f"{window.last}", "limit": "0"}
+    fill_form(dialog, "Installs created in a window", fields)
+    page.screenshot(path=os.environ.get("ENERFLO_FORM_PICTURE") or None)
+    trigger(dialog)
+    run = new_run(told.demo, known)
+    assert run["conf"].items() >= {**fields, "choice": "window", "limit": 0}.items()
+    backfill_id = answer(told.demo, page, told.origin, run["dag_run_id"], "Approve")
+    assert stored(told.demo, backfill_id) == ("finished", window)
+    assert "estimated and real" in told.demo.api.wait_for_run(BACKFILL, run["dag_run_id"])["note"]
+
+
+def test_a_backfill_that_is_rejected_reads_nothing(told: Told, page: Page, months: list[Window]) -> None:
+    window = months[1]
+    conf = {"choice": "window", "start": f"{window.first}", "end": f"{window.last}", "limit": 0}
+    run_id = told.demo.api.trigger(BACKFILL, conf)
+    backfill_id = answer(told.demo, page, told.origin, run_id, "Reject")
+    assert stored(told.demo, backfill_id) == ("estimated", replace(window, installs=0))
+    for task_id in ("parts_of_installs", "read_installs", "finish"):
+        assert told.demo.api.task_state(BACKFILL, run_id, task_id) == "skipped"
+
+
+def test_airflows_own_backfill_is_offered_and_reads_the_month_that_was_chosen(
+    told: Told, page: Page, months: list[Window]
+) -> None:
+    month, known = months[2], run_ids(told.demo)
+    dialog = open_dialog(page, told.origin, BACKFILL)
+    choose_backfill(dialog)
+    fill_dates(dialog, month.first, month.last)
+    dialog.get_by_text("1 run will be triggered.").wait_for()
+    page.screenshot(path=os.environ.get("ENERFLO_BACKFILL_PICTURE") or None)
+    run_backfill(dialog)
+    run = told.demo.api.wait_for_run(BACKFILL, new_run(told.demo, known)["dag_run_id"])
+    assert run["run_type"] == "backfill"
+    backfill_id = told.demo.api.xcom(BACKFILL, run["dag_run_id"], "finish")["backfill_id"]
+    assert stored(told.demo, backfill_id) == ("finished", month)
+    assert "estimated and real" in run["note"]
 
 
 def test_a_click_on_approve_writes_the_plan(told: Told, page: Page) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.definitions.dag import SerializedDAG
+from airflow.serialization.serialized_objects import DagSerialization
 from enerflo_airflow.backfill import EstimateBackfillOperator
 from enerflo_airflow.hook import workplace
 
+from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
+from tests.airflow_environment import DAGS
 from tests.airflow_fixtures import INSTALLS, Setting, warehouse_connection
 from tests.conftest import fresh_database
 from tests.dags.test_runs import result, run, states
@@ -85,17 +91,46 @@ def test_a_form_that_cannot_be_says_what_to_change(connected: Setting) -> None:
     assert "ends before it begins" in str(backfill.note)
 
 
-@pytest.mark.parametrize("run_type", ["backfill", "scheduled"])
-def test_airflows_own_backfill_reads_its_month_and_the_schedule_nothing(
-    connected: Setting, run_type: str
+def test_named_installs_may_be_separated_by_commas_alone(connected: Setting, company: SandboxServer) -> None:
+    first, second, *_ = (row.install_id for row in company.api.world.truth.installs())
+    backfill = run("enerflo_backfill", choice="ids", ids=f"{first},{second}", estimate_only=True)
+    assert states(backfill)["estimate"] == "success"
+    assert "2 named installs" in str(backfill.note)
+
+
+def backfill_dag_as_stored() -> SerializedDAG:
+    dag = DagBag(dag_folder=str(DAGS)).dags["enerflo_backfill"]
+    return DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+
+
+def test_the_clock_starts_no_backfill() -> None:
+    assert backfill_dag_as_stored().next_dagrun_info(last_automated_run_info=None) is None
+
+
+@pytest.mark.parametrize(
+    "zone", ["UTC", "America/Los_Angeles", "Etc/GMT+12", "Asia/Tokyo", "Pacific/Kiritimati"]
+)
+def test_airflows_own_backfill_has_a_run_for_each_month_of_the_days_chosen_in_any_time_zone(
+    zone: str,
 ) -> None:
+    begin = datetime(2024, 11, 1, tzinfo=ZoneInfo(zone))
+    end = datetime(2025, 1, 31, 23, 59, 59, tzinfo=ZoneInfo(zone))
+    runs = list(backfill_dag_as_stored().iter_dagrun_infos_between(begin, end))
+    months = [f"{one.data_interval.start} {one.data_interval.end}" for one in runs if one.data_interval]
+    days = ["2024-11-01", "2024-12-01", "2025-01-01", "2025-02-01"]
+    assert months == [f"{one} 00:00:00+00:00 {next_one} 00:00:00+00:00" for one, next_one in pairwise(days)]
+
+
+def test_airflows_own_backfill_takes_first_days_of_months_as_airflow_does() -> None:
+    june = datetime(2025, 6, 1, tzinfo=UTC)
+    runs = list(backfill_dag_as_stored().iter_dagrun_infos_between(june, june))
+    assert [one.logical_date for one in runs] == [june]
+
+
+def test_airflows_own_backfill_reads_its_month(connected: Setting) -> None:
     operator = EstimateBackfillOperator(task_id="estimate", account="default", choice="window")
     begin, end = datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
-    dag_run = SimpleNamespace(run_type=run_type, data_interval_start=begin, data_interval_end=end)
+    dag_run = SimpleNamespace(run_type="backfill", data_interval_start=begin, data_interval_end=end)
     context: Any = {"dag_run": dag_run}
-    if run_type == "scheduled":
-        with pytest.raises(AirflowSkipException):
-            operator._request(context, workplace("default"))
-        return
     request = operator._request(context, workplace("default"))
     assert (request.window_from, request.window_to) == (begin, end)
