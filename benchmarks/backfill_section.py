@@ -41,7 +41,7 @@ def backfill_section(result: BackfillRuns) -> Section:
         at_most("longest wait of a live request", MOST_WAIT_MS, _worst_ms(beside), "ms"),
         at_most("requests answered 429", 0, result.refused, "requests"),
         at_most("requests to find a month", MOST_REQUESTS, max(result.searches, default=None), "requests"),
-        at_most("pages asked for twice, a part under way at the kill", 1, _repeated(result), "pages"),
+        at_most("pages read twice, a part under way at the kill", 1, _repeated(result), "pages"),
         at_most("peak memory of ours", MOST_MB, alone.peak_rss_mb if alone else None, "MB"),
     ]
     if alone is not None and sent:
@@ -68,7 +68,8 @@ def _repeated(result: BackfillRuns) -> float | None:
 def _note(result: BackfillRuns, alone: Measurement) -> str:
     answer = statistics.median(one.seconds for one in result.reads)
     return (
-        f"Alone: {len(result.reads):,} pages, {alone.seconds:.0f} s with its search, an answer"
+        f"At the kill {result.under_way} parts were read, and {result.in_vain} requests on their way."
+        f" Alone: {len(result.reads):,} pages, {alone.seconds:.0f} s with its search, an answer"
         f" {answer * 1000:.0f} ms (median), CPU client + server {figure(alone.cpu_seconds)} +"
         f" {figure(alone.server_cpu_seconds)} s. Requests until each month was found:"
         f" {', '.join(map(str, result.searches))}."

@@ -76,8 +76,8 @@ class BackfillRuns:
     :param reads: its requests after the estimate.
     :param lives: what live polls told, without a backfill beside them and with one.
     :param beside: most requests of a backfill in any minute in which live polls ran.
-    :param repeated: pages that were asked for twice because of a kill, while so many chunks were
-        ``under_way``: those that both processes read, and those whose answer the killed one did not get.
+    :param repeated: pages that were read twice because of a kill, while so many chunks were ``under_way``;
+        ``in_vain`` counts the requests that were on their way then, and live ones that ended beside them.
     :param searches: requests until a month was found, by month.
     """
 
@@ -87,6 +87,7 @@ class BackfillRuns:
     lives: dict[str, Measurement] = field(default_factory=dict)
     beside: int | None = None
     repeated: int | None = None
+    in_vain: int = 0
     under_way: int | None = None
     refused: int | None = None
     searches: list[int] = field(default_factory=list)
@@ -220,17 +221,17 @@ class BackfillBench:
         run = self.result.lives["beside"] = live.result()
         search, reads = journal_of(folder / "killed")
         answered = len(search) + len(reads) + len(run.counts["waits"])
-        in_vain = sum(company.accepted_and_refused()) - before - answered
+        self.result.in_vain = sum(company.accepted_and_refused()) - before - answered
         until = run.counts["ended"]
         sent = sorted(one.sent for one in (*search, *reads) if run.counts["began"] < one.sent < until)
         self.result.beside = most_in_a_minute(sent)
         resumed = msgspec.structs.replace(job, journal=str(folder / "resumed"), resume=True)
         self._backfill(resumed)
         again = {one.url for one in reads} & {one.url for one in journal_of(folder / "resumed")[1]}
-        self.result.repeated = len(again) + in_vain
+        self.result.repeated = len(again)
         self._say(
             f"backfill: {self.result.under_way} parts under way at the kill, {len(again)} pages read twice,"
-            f" {in_vain} not answered"
+            f" {self.result.in_vain} on their way"
         )
 
     def _killed(self, job: BackfillJob, live: Future[Measurement]) -> None:

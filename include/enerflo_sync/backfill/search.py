@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
@@ -68,10 +68,18 @@ class Edge:
     """Where the list passes a value: the row at ``older`` is below it, that at ``newer`` is not.
 
     Both are places from the end; 0 and one more than there are rows stand for the ends.
+
+    :param about: how many rows are below it, in proportion between the two; None where that is not known.
     """
 
     older: int
     newer: int
+    about: float | None = None
+
+    @property
+    def below(self) -> float:
+        """Return about how many rows are below the value."""
+        return self.older if self.about is None else self.about
 
 
 class ListSearch:
@@ -158,7 +166,17 @@ class ListSearch:
             before, edge = edge, self._bracket(target, value)
             # Rows that cannot be read may leave nothing to look at in between.
             stuck, step = stuck + 1 if edge == before else 0, step + 1
-        return edge
+        share = self._share(edge, target, value)
+        return (
+            edge if share is None else replace(edge, about=edge.older + share * (edge.newer - edge.older - 1))
+        )
+
+    def _share(self, edge: Edge, target: float, value: Value) -> float | None:
+        """Return how far the target is on the way from the older row to the newer; None where not known."""
+        older, newer = self._known.get(edge.older), self._known.get(edge.newer)
+        if older is None or newer is None or value(newer) <= value(older):
+            return None
+        return (target - value(older)) / (value(newer) - value(older))
 
     def _bracket(self, target: float, value: Value) -> Edge:
         places = sorted(self._known)
@@ -170,13 +188,9 @@ class ListSearch:
     def _guess(self, edge: Edge, target: float, value: Value, step: int) -> int:
         """Return the next place to look at: in proportion at first, then in the middle."""
         middle = (edge.older + edge.newer) // 2
-        older, newer = self._known.get(edge.older), self._known.get(edge.newer)
-        if step >= _GUESSES or older is None or newer is None:
+        share = self._share(edge, target, value)
+        if step >= _GUESSES or share is None:
             return middle
-        low, high = value(older), value(newer)
-        if high <= low:
-            return middle
-        share = (target - low) / (high - low)
         guess = edge.older + round((edge.newer - edge.older) * share)
         # A little further than the last guess, so that the edge lies between the two.
         beyond = self._exact * 9 // 10

@@ -71,10 +71,15 @@ class PageStore:
     def _store_pages(self, pages: Sequence[Prepared]) -> list[StoredPage]:
         last = pages[-1][1]
         try:
-            return [self._store_batch(together([batch for batch, _ in pages]), last)]
+            stored = self._store_batch(together([batch for batch, _ in pages]), last)
         except (psycopg.DataError, psycopg.errors.CardinalityViolation):
             # One record holds what the warehouse refuses: find it, and put only that one aside.
             self.connection.rollback()
+        else:
+            for batch, _ in pages:
+                # Whoever waits for the next page still holds this one.
+                batch.blocks.clear()
+            return [stored]
         if len(pages) == 1:
             return [self._store_one_by_one(last)]
         return [stored for one in pages for stored in self._store_pages([one])]

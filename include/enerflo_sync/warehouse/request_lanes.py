@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 # The share of the limit that backfills leave free while they have the key for themselves: with the margin of
 # the window, more of it would leave them less than 95 % of the vendor's minute.
-RESERVED = 1 / 60
+RESERVED = 1 / 100
 # What backfills may use while live work ran within the last window.
 BESIDE_LIVE = 0.5
 # The stretch, as a share of the window, in which a backfill may send no more than its part of the share.
