@@ -14,12 +14,14 @@ from enerflo_sync.errors import BadRecordError
 # The user who asks, not the record (REFERENCE §6.1): differs per key and sometimes per answer.
 VOLATILE = "logged_in_user"
 _VOLATILE_NAME = f'"{VOLATILE}"'.encode()
+_NO_ONE = _VOLATILE_NAME + b":null"
 _VOLATILE_MEMBER = re.compile(_VOLATILE_NAME + rb"\s*:\s*\{[^{}]*+\}")
 # The query part of an address, as far as it goes within a JSON string: PHP writes `/` as `\/`, and may write
 # `&` as `\u0026`.
 _QUERY = re.compile(rb'\?(?:[^"\\ \t\n\r\f\v]++|\\/|\\u0026)*+')
 # A pre-signed file URL: its query is a credential, and new in every answer (REFERENCE §10).
-_SIGNED = re.compile(rb"X-Amz-|Signature=|Expires=|(?:[?&]|\\u0026)(?:token|sig)=")
+# Words and no classes: of those the matcher knows by which bytes they can begin.
+_SIGNED = re.compile(rb"X-Amz-|Signature=|Expires=|\?token=|&token=|\\u0026token=|\?sig=|&sig=|\\u0026sig=")
 _ADDRESS = re.compile(rb'https?:(?:[^"\\ \t\n\r\f\v?]++|\\/)++')
 _LONGEST_ADDRESS = 2_000
 # A JSON escape for NUL, which PostgreSQL refuses in text and jsonb; `\\u0000` is plain text and stays.
@@ -29,25 +31,30 @@ _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 def stable_bytes(raw: bytes | memoryview) -> bytes:
     """Return the record's bytes without the parts that differ in every answer and mean nothing."""
     data = bytes(raw)
+    kept: list[bytes] = []
     # From the end: Enerflo puts it last.
     start = data.rfind(_VOLATILE_NAME)
-    if start >= 0 and (member := _VOLATILE_MEMBER.match(data, start)):
-        data = b"".join((data[:start], _VOLATILE_NAME, b":null", data[member.end() :]))
-    return _without_signatures(data)
+    member = _VOLATILE_MEMBER.match(data, start) if start >= 0 else None
+    if member is None:
+        _keep_unsigned(data, 0, len(data), kept)
+    else:
+        _keep_unsigned(data, 0, start, kept)
+        kept.append(_NO_ONE)
+        _keep_unsigned(data, member.end(), len(data), kept)
+    return b"".join(kept)
 
 
-def _without_signatures(data: bytes) -> bytes:
-    """Return ``data`` without the queries of its signed addresses."""
-    kept, done = [], 0
-    at = data.find(b"?")
+def _keep_unsigned(data: bytes, begin: int, stop: int, kept: list[bytes]) -> None:
+    """Add what lies between two places of ``data``, without the queries of its signed addresses."""
+    at = data.find(b"?", begin, stop)
     while at >= 0:
-        query = _QUERY.match(data, at)
+        query = _QUERY.match(data, at, stop)
         end = query.end() if query else at + 1
         if _SIGNED.search(data, at, end) and _ends_an_address(data, at):
-            kept.append(data[done:at])
-            done = end
-        at = data.find(b"?", end)
-    return b"".join((*kept, data[done:])) if kept else data
+            kept.append(data[begin:at])
+            begin = end
+        at = data.find(b"?", end, stop)
+    kept.append(data[begin:stop])
 
 
 def _ends_an_address(data: bytes, end: int) -> bool:

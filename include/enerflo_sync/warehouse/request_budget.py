@@ -31,6 +31,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock, SystemClock
 from enerflo_sync.errors import RetriableError
+from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.request_lanes import GRACE_SECONDS, LANE_WAITS, ONE_BY_ONE, Lane
 
@@ -59,40 +60,38 @@ _PREPARE = (
 # FOR UPDATE SKIP LOCKED gives every process a slot of its own; the budget row is locked by its update, so
 # `remaining` is counted down one process after the other. Nothing is written unless both are granted. Nobody
 # waits for the disk: what a power cut takes of the last second is few requests, and 429s would say so.
-_ACQUIRE = sa.text(
-    """
-    /* enerflo-sync request budget: acquire */
-    with moment as materialized (
-        select coalesce(cast(:now as timestamptz), clock_timestamp()) as at,
-               set_config('synchronous_commit', 'off', true)
-    ), free as (
-        select s.slot
-        from sync.request_slots s, moment m
-        where s.account = :account and s.key_fingerprint = :key
-          and s.slot < least(:limit, (select b.limit_per_window from sync.request_budgets b
-                                      where b.account = :account and b.key_fingerprint = :key))
-          and s.used_at <= m.at - make_interval(secs => :window)
-        order by s.used_at, s.slot
-        limit 1
-        for update of s skip locked
-    ), paid as (
-        update sync.request_budgets b
-        set remaining = case when b.reset_at > m.at then b.remaining - 1 end,
-            live_at = case when :lane = 'live' then m.at else b.live_at end
-        from moment m
-        where b.account = :account and b.key_fingerprint = :key
-          and exists (select from free)
-          and (b.blocked_until is null or b.blocked_until <= m.at)
-          and (b.remaining is null or b.reset_at is null or b.reset_at <= m.at or b.remaining > 0)
-        returning m.at, b.remaining, b.limit_per_window
-    )
-    update sync.request_slots s
-    set used_at = p.at, lane = :lane
-    from paid p
-    where s.account = :account and s.key_fingerprint = :key and s.slot = (select f.slot from free f)
-    returning s.used_at, p.remaining, p.limit_per_window
-    """
+_ACQUIRE = """
+/* enerflo-sync request budget: acquire */
+with moment as materialized (
+    select coalesce(cast(%(now)s as timestamptz), clock_timestamp()) as at,
+           set_config('synchronous_commit', 'off', true)
+), free as (
+    select s.slot
+    from sync.request_slots s, moment m
+    where s.account = %(account)s and s.key_fingerprint = %(key)s
+      and s.slot < least(%(limit)s, (select b.limit_per_window from sync.request_budgets b
+                                  where b.account = %(account)s and b.key_fingerprint = %(key)s))
+      and s.used_at <= m.at - make_interval(secs => %(window)s)
+    order by s.used_at, s.slot
+    limit 1
+    for update of s skip locked
+), paid as (
+    update sync.request_budgets b
+    set remaining = case when b.reset_at > m.at then b.remaining - 1 end,
+        live_at = case when %(lane)s = 'live' then m.at else b.live_at end
+    from moment m
+    where b.account = %(account)s and b.key_fingerprint = %(key)s
+      and exists (select from free)
+      and (b.blocked_until is null or b.blocked_until <= m.at)
+      and (b.remaining is null or b.reset_at is null or b.reset_at <= m.at or b.remaining > 0)
+    returning m.at, b.remaining, b.limit_per_window
 )
+update sync.request_slots s
+set used_at = p.at, lane = %(lane)s
+from paid p
+where s.account = %(account)s and s.key_fingerprint = %(key)s and s.slot = (select f.slot from free f)
+returning s.used_at, p.remaining, p.limit_per_window
+"""
 
 _WAITS = sa.text(
     """
@@ -283,7 +282,8 @@ class WarehouseRequestBudget:
             return waits if held else self._take(connection, values)
 
     def _take(self, connection: sa.Connection, values: dict[str, object]) -> sa.RowMapping | None:
-        row = connection.execute(_ACQUIRE, values).one_or_none()
+        # By the driver itself: this is asked before each request.
+        row = driver_connection(connection).execute(_ACQUIRE, values).fetchone()
         if row is None:
             return connection.execute(_WAITS, values).mappings().one()
         self._of_thread.acquired = _Acquired(*row)
