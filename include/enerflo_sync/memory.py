@@ -5,15 +5,18 @@ from __future__ import annotations
 import ctypes
 from contextlib import suppress
 
-_M_MMAP_THRESHOLD = -3
+# Numbers of malloc.h.
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _LARGE = 256 * 1024
 
 
-def return_large_blocks() -> None:
+def keep_heap_small() -> None:
     """Let large blocks go back to the system when they are freed, by glibc; elsewhere nothing is done.
 
     By itself glibc raises its bound to the largest block that was freed, and from then on pages of JSON leave
-    holes in the heap of every thread (``mallopt(3)``).
+    holes in a heap that each thread has for itself (``mallopt(3)``). For long work of several threads.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        library.mallopt(_M_ARENA_MAX, 1)

@@ -29,7 +29,6 @@ from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.enerflo.notes import walk_notes
 from enerflo_sync.enerflo.pages import Page, PageWalk
 from enerflo_sync.errors import ContractDriftError, FatalError, NotFoundError
-from enerflo_sync.memory import return_large_blocks
 from enerflo_sync.mirror.change_orders import change_orders_resource
 from enerflo_sync.mirror.details import read_directly, take_detail
 from enerflo_sync.mirror.installs import INSTALLS
@@ -235,7 +234,6 @@ def read_chunk(context: Context, backfill: Backfill, stored: StoredChunk) -> Pro
 
     :raises RetriableError: somebody else reads it.
     """
-    return_large_blocks()
     job = f"reading of chunk {stored.chunk.number} of {backfill.backfill_id}"
     with context.engine.connect() as connection, alone(connection, context.account, job):
         return ChunkReader(context, connection, backfill, stored).read()
