@@ -6,7 +6,7 @@ fifth of staging them; what differs in text is staged, and PostgreSQL says what 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -88,9 +88,8 @@ class Records:
     def _take_own(self, derived: Sequence[Derived]) -> TableOutcome:
         shape = self._own
         pairs = [(one, row) for one in derived for row in one.contents[0] or ()]
-        lines = _lines([self._said(one, row) for one, row in pairs])
         mirror = self._mirror(shape, [one.record_id for one in derived])
-        unlike = _unlike(pairs, lines, mirror)
+        unlike, _ = _apart(pairs, mirror, self._said)
         outcome = TableOutcome(shape.name, len(pairs))
         if unlike:
             staged = [(self._account, *row, self._at, one.observed_by, one.mark) for one, row in unlike]
@@ -109,11 +108,10 @@ class Records:
     def _take_part(self, shape: Shape, at: int, derived: Sequence[Derived]) -> TableOutcome:
         told = {one.record_id: one for one in derived if one.contents[at] is not None}
         pairs = [(one, row) for one in told.values() for row in one.contents[at] or ()]
-        lines = _lines([(*row, one.dead_since is not None) for one, row in pairs])
         mirror = self._mirror(shape, told)
-        unlike = _unlike(pairs, lines, mirror)
+        unlike, unsaid = _apart(pairs, mirror, lambda one, row: (*row, one.dead_since is not None))
         outcome = TableOutcome(shape.name, len(pairs))
-        gone = _gone(shape, mirror.difference(lines), pairs, told)
+        gone = _gone(shape, unsaid, pairs, told)
         if self._write and (unlike or gone):
             owners = {one.record_id for one, _ in unlike} | {row[shape.owner_at] for row in gone}
             self._hold(owners)
@@ -137,7 +135,7 @@ class Records:
         """Return the mirror's rows of some records, as lines."""
         values = {"account": self._account, "ids": id_array(ids)}
         found = driver_connection(self._connection).execute(shape.lines, values).fetchone()
-        return set((found[0] or "").encode().split(b"\n")) if found else set()
+        return set(found[0].encode().split(b"\n")) if found and found[0] else set()
 
     def _bury(self, shape: Shape, gone: Sequence[Row], outcome: TableOutcome) -> None:
         keys = [tuple(row[place] for place in shape.key_at) for row in gone]
@@ -155,9 +153,18 @@ def _lines(rows: Sequence[Row]) -> list[bytes]:
     return _encoder.encode_lines(rows).split(b"\n")[:-1]
 
 
-def _unlike(pairs: Sequence[Pair], lines: Sequence[bytes], mirror: Collection[bytes]) -> list[Pair]:
-    """Return the rows that the mirror does not have in the same words."""
-    return [pair for pair, line in zip(pairs, lines, strict=True) if line not in mirror]
+def _apart(
+    pairs: list[Pair], mirror: set[bytes], said: Callable[[Derived, Row], Row]
+) -> tuple[list[Pair], set[bytes]]:
+    """Return the rows that the mirror does not have in the same words, and those of its own that nobody says.
+
+    :param said: what of a row is compared.
+    """
+    if not mirror:
+        return pairs, mirror
+    lines = _lines([said(one, row) for one, row in pairs])
+    unlike = [pair for pair, line in zip(pairs, lines, strict=True) if line not in mirror]
+    return unlike, mirror.difference(lines)
 
 
 def _all_new(unlike: Sequence[Pair]) -> bool:

@@ -247,7 +247,7 @@ class Demo:
             f" approved by {done['decided_by']}"
         )
         with _step("a second plan finds nothing left to do"):
-            self.second_plan = back.plan_only()
+            self.second_plan = back.plan_until_nothing_is_left()
         console.print(f"  {self.second_plan['changes']:,} changes")
 
     def _wait_for_row(self, query: str) -> sa.RowMapping:
