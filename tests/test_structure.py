@@ -1,4 +1,7 @@
-"""The house's two import rules (design §3): the engine is free of Airflow, and rooms only look upwards."""
+"""The house's two import rules (design §3): the engine is free of Airflow, and rooms only look upwards.
+
+And what the tools leave behind stays out of the project.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ENGINE = Path(__file__).parent.parent / "include" / "enerflo_sync"
+ROOT = Path(__file__).parent.parent
+ENGINE = ROOT / "include" / "enerflo_sync"
 ROOMS = """enerflo warehouse mirror inbox rebuild gaps backfill crm receiver reconcile sync quality notify
     sandbox""".split()
 # They bring the rooms together.
@@ -81,3 +85,9 @@ def test_no_room_imports_airflow_or_a_room_below_it(path: Path) -> None:
 )
 def test_the_rule_can_fail(home: str, name: str, allowed: bool) -> None:
     assert (violations(ENGINE / home, iter([name])) == []) is allowed
+
+
+def test_what_make_makes_is_not_of_the_project() -> None:
+    clean = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "rm -rf" in line)
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
+    assert set(clean.split()[2:]) <= ignored
