@@ -36,6 +36,16 @@ def test_a_window_of_a_list_of_one_page_is_estimated_exactly(warehouse: sa.Engin
     assert (found["installs"], found["changed"]) == (0, 0)
 
 
+def test_a_window_of_a_few_pages_is_estimated_in_proportion(warehouse: sa.Engine) -> None:
+    """The search is exact to a page only, and the window has a fourth of one."""
+    desk = desk_of(warehouse, 3_000)
+    for days in ((400, 370), (45, 15)):
+        request = desk.window(desk.day(days[0]), desk.day(days[1]))
+        found = desk.backfills(per_page=500).estimate(request).estimate
+        assert found is not None
+        assert found.records == pytest.approx(len(desk.of_window(request)), rel=0.1)
+
+
 def test_changes_and_the_plan_are_estimated_from_a_sample(warehouse: sa.Engine) -> None:
     desk = desk_of(warehouse, 600)
     desk.poll(per_page=100)

@@ -165,7 +165,7 @@ def _pages_between(
     context: Context, connection: sa.Connection, backfill: Backfill, search: ListSearch, wanted: Wanted
 ) -> _Found:
     """Return the pages that hold what is wanted, cut into chunks after a look at some of them."""
-    records = max(0, round(wanted.above.below - wanted.below.below))
+    records = max(0, round(wanted.above.rows_below - wanted.below.rows_below))
     span = span_of(search, wanted, backfill.per_page)
     sample = sample_pages(context, connection, backfill, _spread(span, backfill.per_page, context))
     per_page = max(1, min(backfill.per_page, sample.page_rows or backfill.per_page))

@@ -77,7 +77,7 @@ class Edge:
     about: float | None = None
 
     @property
-    def below(self) -> float:
+    def rows_below(self) -> float:
         """Return about how many rows are below the value."""
         return self.older if self.about is None else self.about
 
@@ -167,9 +167,9 @@ class ListSearch:
             # Rows that cannot be read may leave nothing to look at in between.
             stuck, step = stuck + 1 if edge == before else 0, step + 1
         share = self._share(edge, target, value)
-        return (
-            edge if share is None else replace(edge, about=edge.older + share * (edge.newer - edge.older - 1))
-        )
+        if share is None:
+            return edge
+        return replace(edge, about=edge.older + share * (edge.newer - edge.older - 1))
 
     def _share(self, edge: Edge, target: float, value: Value) -> float | None:
         """Return how far the target is on the way from the older row to the newer; None where not known."""

@@ -73,6 +73,7 @@ class BothWays:
             plan = self.plan_only()
             if not plan["changes"]:
                 break
+            console.print(f"  {plan['changes']:,} changes came in meanwhile; once more")
         return plan
 
     def people_work(self) -> int:
