@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from enerflo_sync.quality.render.html import render_quality
 from enerflo_sync.quality.render.text import quality_text
-from tests.quality.conftest import Orders
+from tests.quality.conftest import QCELLS, Orders
+from tests.wide_pages import needs_chromium, too_wide
 
 
 def test_the_page_tells_what_is_held_and_how_it_was_before(orders: Orders) -> None:
@@ -36,3 +41,11 @@ def test_rates_are_of_the_orders_that_a_check_concerns(orders: Orders) -> None:
     assert (counts["battery_form"].checked, counts["battery_form"].failed) == (2, 1)
     assert counts["battery_form"].pass_rate == 0.5
     assert counts["signed_after_install"].pass_rate == 1.0
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_the_page_is_no_wider_than_a_phone_or_the_frame_of_airflow(orders: Orders, tmp_path: Path) -> None:
+    orders.order(10, panel_count_new=2400, battery_new="some batteries", status="complete")
+    orders.order(11, panel_type_old=QCELLS, panel_type_new="Moon 900")
+    assert too_wide({"quality": render_quality(orders.checked())}, tmp_path) == []

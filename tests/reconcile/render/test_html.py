@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +21,7 @@ from enerflo_sync.reconcile.render import (
 from enerflo_sync.reconcile.render.html import page_environment
 from enerflo_sync.reconcile.report import Cause, Difference
 from tests.reconcile.render.sample_reports import HOSTILE, LONG, REPORTS, every_cause, trend, typical
+from tests.wide_pages import needs_chromium, too_wide
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -163,19 +163,6 @@ def test_a_name_that_a_template_was_not_given_is_an_error() -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+@needs_chromium
 def test_no_page_is_wider_than_a_phone_or_the_frame_of_airflow(tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for width in (360, 420, 800, 1200):
-            tab = browser.new_page(viewport={"width": width, "height": 800})
-            for name, html in PAGES.items():
-                file = tmp_path / f"{name}.html"
-                file.write_text(html, encoding="utf-8")
-                tab.goto(file.as_uri())
-                beyond = tab.evaluate("document.documentElement.scrollWidth - innerWidth")
-                assert beyond <= 0, (name, width)
-            tab.close()
-        browser.close()
+    assert too_wide(PAGES, tmp_path) == []
