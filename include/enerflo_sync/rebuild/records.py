@@ -113,8 +113,11 @@ class Records:
         outcome = TableOutcome(shape.name, len(pairs))
         gone = _gone(shape, unsaid, pairs, told)
         if self._write and (unlike or gone):
-            owners = {one.record_id for one, _ in unlike} | {row[shape.owner_at] for row in gone}
-            self._hold(owners)
+            # Nobody else sees a record that this transaction has brought back.
+            owners = {one.record_id for one, _ in unlike if one.known}
+            owners |= {row[shape.owner_at] for row in gone}
+            if owners:
+                self._hold(owners)
         if unlike:
             staged = [
                 (self._account, *row, self._at, one.observed_by, one.dead_since, one.dead_since)

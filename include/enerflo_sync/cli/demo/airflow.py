@@ -106,6 +106,15 @@ class AirflowApi:
         """Let a DAG run."""
         self._call("PATCH", f"/dags/{dag_id}", {"is_paused": False})
 
+    def pause(self, dag_id: str, seconds: float = 300) -> None:
+        """Let no further run of a DAG begin, and return when none is under way."""
+        self._call("PATCH", f"/dags/{dag_id}", {"is_paused": True})
+        self._wait(
+            f"a run of {dag_id} did not end",
+            lambda: all(run["state"] != "running" for run in self.runs(dag_id)),
+            seconds,
+        )
+
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
         """Start a run and return its id."""
         body = {"logical_date": None, "conf": dict(conf or {})}

@@ -67,15 +67,6 @@ class BothWays:
         self.api.wait_for_run(SYNC, run_id)
         return self.planned(run_id)
 
-    def plan_until_nothing_is_left(self, most: int = 3) -> Mapping[str, Any]:
-        """Run the DAG again, and once more where a poll by the clock brought something in meanwhile."""
-        for _ in range(most):
-            plan = self.plan_only()
-            if not plan["changes"]:
-                break
-            console.print(f"  {plan['changes']:,} changes came in meanwhile; once more")
-        return plan
-
     def people_work(self) -> int:
         """Let the CRM's users do three things, and return the install that two of them are about."""
         with self.engine.begin() as warehouse:
