@@ -57,15 +57,13 @@ left join enerflo.install_versions v
 # Of those without a row, and of those whose row names a version that is not kept.
 _NEWEST = """
 /* enerflo-sync rebuild: newest versions of installs */
-select u.id, v.content_hash, v.raw::text, v.observed_by, v.evidence
+select u.id, n.content_hash, n.raw::text, n.observed_by, n.evidence
 from unnest(%(ids)s::bigint[]) u(id)
 cross join lateral (
-  select w.content_hash from enerflo.install_versions w
+  select w.content_hash, w.raw, w.observed_by, w.evidence from enerflo.install_versions w
   where w.account = %(account)s and w.install_id = u.id
   order by w.first_seen_at desc, w.content_hash limit 1
 ) n
-join enerflo.install_versions v
-  on v.account = %(account)s and v.install_id = u.id and v.content_hash = n.content_hash
 """
 
 _STANDING = """

@@ -64,7 +64,8 @@ class Records:
     ) -> None:
         self._connection = connection
         self._account = account
-        self._at = at
+        # Written once: the driver makes a text of a time for every row.
+        self._at = str(at)
         self._write = write
         own, *parts = resource.parts
         self._own = _shape(own, versioned=resource.keeps_versions)
