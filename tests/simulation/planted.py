@@ -148,7 +148,9 @@ def other_side_agreed_unseen(patch: pytest.MonkeyPatch) -> None:
         agree(connection, comparison, account, plan, positions, AgreedBy.UNDO)
         connection.execute(sa.text("update sync.agreed set agreed_by = 'push' where agreed_by = 'undo'"))
 
-    def trusting_column(connection: Any, comparison: Any, column: str, span: Any, values: Any) -> None:
+    def trusting_column(
+        connection: Any, comparison: Any, column: str, span: Any, number: int, values: Any
+    ) -> None:
         query = (
             "select position from sync.plan_changes where plan_hash = %(plan_hash)s and field = %(column)s"
             " and position between %(first)s and %(last)s and state = 'applied' and done_at = %(now)s"

@@ -69,3 +69,21 @@ def test_so_is_what_enerflo_says_of_an_install_that_was_being_created(agreeing: 
     assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "In progress"
     agreeing.carried()
     assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "On Hold"
+
+
+def test_a_pair_that_was_never_agreed_on_is_remembered_beside_one_that_was(agreeing: Desk) -> None:
+    known, new = [row.install_id for row in agreeing.world.truth.installs()][:2]
+    agreeing.sql(
+        "delete from sync.agreed where field = 'panel_count' and key ->> 'enerflo_install_id' = :i",
+        i=str(new),
+    )
+    agreeing.sql(
+        "update crm.installs set panel_count = 99, updated_at = now() where enerflo_install_id = any(:ids)",
+        ids=[known, new],
+    )
+    plan = agreeing.plan()
+    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 2
+    for install in (known, new):
+        agreed = agreeing.agreed("installs", "panel_count", enerflo_install_id=install)
+        assert agreed == agreeing.crm("installs", enerflo_install_id=install)["panel_count"] != 99
+    assert agreeing.plan().change_count == 0

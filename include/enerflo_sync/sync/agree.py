@@ -75,19 +75,31 @@ _AS_PLANNED = """case when %(pinned)s and o.direction = '{direction}' and jsonb_
     then nullif(o.written -> {field}, 'null') else {now} end"""
 
 # Of one column of the CRM: what the plan saw in Enerflo, and what the row says now that all is written.
-_AGREE_COLUMN = Template("""
-/* enerflo-sync agree $name: what came of one column */
-insert into sync.agreed (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link)
-select $distinct p.account, p.table_name, p.key, p.field, nullif(p.source_value, 'null'),
-       case when $theirs is distinct from nullif(p.source_value, 'null') then coalesce($theirs, 'null') end,
-       %(now)s, %(by)s, $is_link
+_COLUMN = """
 from sync.plan_changes p join $crm t on $on
 where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = 'update'
   and p.field = $field and p.direction = 'to_crm' and p.position between %(first)s and %(last)s
-  and p.state = 'applied' and p.done_at = %(now)s
-on conflict (account, table_name, key, field) do update
-set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
-    agreed_by = excluded.agreed_by, is_link = excluded.is_link
+  and p.state = 'applied' and p.done_at = %(now)s"""
+_COLUMN_PAIR = """nullif(p.source_value, 'null') as value,
+       case when $theirs is distinct from nullif(p.source_value, 'null')
+         then coalesce($theirs, 'null') end as crm_value"""
+
+# Nearly every change is of a pair that was agreed on before, and to look for it first costs less than to
+# find that it cannot be inserted.
+_MOVE_COLUMN = Template(f"""
+/* enerflo-sync agree $name: what came of one column */
+update sync.agreed a
+set value = n.value, crm_value = n.crm_value, agreed_at = %(now)s, agreed_by = %(by)s, is_link = $is_link
+from (select $distinct p.key, {_COLUMN_PAIR} {_COLUMN}) n
+where a.account = %(account)s and a.table_name = $table and a.key = n.key and a.field = $field
+""")  # noqa: S608 - constants
+
+_AGREE_COLUMN = Template(f"""
+/* enerflo-sync agree $name: what came of one column, that was not agreed on before */
+insert into sync.agreed (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link)
+select $distinct p.account, p.table_name, p.key, p.field, {_COLUMN_PAIR}, %(now)s, %(by)s, $is_link
+{_COLUMN}
+on conflict (account, table_name, key, field) do nothing
 """)
 
 _WRITTEN_KEYS = Template("""
@@ -154,6 +166,7 @@ def agree_column(
     comparison: Comparison,
     column: str,
     positions: tuple[int, int],
+    number: int,
     values: Mapping[str, Any],
 ) -> None:
     """Remember the pairs that a plan's updates of one CRM column left behind, in the caller's transaction.
@@ -162,23 +175,26 @@ def agree_column(
     so Enerflo's records are not read.
 
     :param positions: of the first and the last of these changes.
+    :param number: how many of them were made.
     :param values: ``account``, ``plan_hash`` and ``now``, the time at which the changes were made.
     """
     mapping = comparison.mapping
-    statement = _AGREE_COLUMN.substitute(
-        name=comparison.name,
-        table=literal(comparison.name),
-        field=literal(column),
+    parts = {
+        "name": comparison.name,
+        "table": literal(comparison.name),
+        "field": literal(column),
         # Without a unique key two rows may share one: each pair is remembered once.
-        distinct="" if comparison.live.unique_by(mapping.key_columns) else "distinct on (p.key)",
-        theirs=shown(comparison, column, "t"),
-        is_link=str(column in set(mapping.join_columns) - set(mapping.key_columns)).lower(),
-        crm=comparison.crm,
-        on=of_key(comparison, "p.key"),
-    )
+        "distinct": "" if comparison.live.unique_by(mapping.key_columns) else "distinct on (p.key)",
+        "theirs": shown(comparison, column, "t"),
+        "is_link": str(column in set(mapping.join_columns) - set(mapping.key_columns)).lower(),
+        "crm": comparison.crm,
+        "on": of_key(comparison, "p.key"),
+    }
     first, last = positions
     named = {**values, "by": str(AgreedBy.PUSH), "first": first, "last": last}
-    connection.exec_driver_sql(statement, named)
+    moved = connection.exec_driver_sql(_MOVE_COLUMN.substitute(parts), named)
+    if moved.rowcount < number:
+        connection.exec_driver_sql(_AGREE_COLUMN.substitute(parts), named)
 
 
 def agree_written(

@@ -31,6 +31,8 @@ Progress = Callable[[str, int, int], None]
 PAGE = 20_000
 # What a table's own rules refuse, its triggers included.
 _REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
+# The changes of a page, as they are put down between two steps of a statement: ten megabytes at most.
+_ROOM = "set local work_mem = '32MB'"
 _MOVED = "the CRM says something else than when the plan was made"
 
 _OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.direction = 'to_crm'
@@ -41,12 +43,13 @@ _OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.dire
 # defaults stand.
 _PAGE = f"""
 /* enerflo-sync apply: what there is to do on the CRM's side */
-with page as (
-  select p.position, p.table_name, p.op, p.field, p.key, row_number() over (order by p.position) as n
+with page as materialized (
+  select p.position, p.table_name, p.op, p.field, p.key
   from sync.plan_changes p where {_OF_PLAN} and p.position > %(after)s order by p.position limit %(limit)s
 ), torn as materialized (
   select min(position) as first from page
-  where (table_name, op, key) = (select table_name, op, key from page where n = %(limit)s)
+  where (select count(*) from page) = %(limit)s
+    and (table_name, op, key) = (select table_name, op, key from page order by position desc limit 1)
 ), whole as (
   select p.* from page p, torn where coalesce(p.position < torn.first, true)
 )
@@ -154,6 +157,7 @@ def apply_to_crm(
     :param total: how many changes there are, for ``progress``.
     """
     counts: Counter[str] = Counter()
+    connection.exec_driver_sql(_ROOM)
     values = settling(applying, transaction_time(connection), evidence)
     after = -1
     while groups := _page(connection, values, after):
@@ -199,7 +203,9 @@ class _Job:
         name = self._plan.name
         due = (_DUE_RECORDS if by_record else _DUE).substitute(table=literal(name))
         park = _PARK.substitute(name=name, due=due)
+        made = []
         for group in groups:
+            before = self.counts[Decision.APPLIED]
             write = _WRITE.substitute(
                 name=name,
                 due=due,
@@ -209,8 +215,9 @@ class _Job:
             of_group = {"fields": group.fields, "field": group.fields[0]}
             of_group |= {"since": group.first, "until": group.until}
             self._some(write, park, of_group, group.first, group.last)
-        if self.counts[Decision.APPLIED]:
-            self._agree(groups)
+            made.append(self.counts[Decision.APPLIED] - before)
+        if any(made):
+            self._agree(groups, made)
         return self.counts
 
     def _made(self, fields: Sequence[str]) -> str:
@@ -240,13 +247,16 @@ class _Job:
         for decision, _, number in ended:
             self.counts[decision] += number
 
-    def _agree(self, groups: Sequence[Any]) -> None:
-        """Remember the pairs of values that the changes left behind, when all of them are made."""
+    def _agree(self, groups: Sequence[Any], made: Sequence[int]) -> None:
+        """Remember the pairs of values that the changes left behind, when all of them are made.
+
+        :param made: how many changes of each group were made.
+        """
         values = self._values
         if self._op == "update" and self._by is AgreedBy.PUSH:
-            for group in groups:
+            for group, number in zip(groups, made, strict=True):
                 span = group.first, group.last
-                agree_column(self._connection, self._plan, group.fields[0], span, values)
+                agree_column(self._connection, self._plan, group.fields[0], span, number, values)
             return
         whole = {"first": groups[0].first, "until": max(group.until for group in groups)}
         positions = self._driver.execute(_APPLIED, {**values, **whole, "table": str(self._plan.name)})

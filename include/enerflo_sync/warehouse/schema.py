@@ -491,7 +491,7 @@ plan_changes = _sync_table(
     ),
     CheckConstraint("op in ('insert', 'update', 'delete')", name="plan_changes_op"),
     CheckConstraint("direction in ('to_crm', 'to_enerflo')", name="plan_changes_direction"),
-    Index("plan_changes_record", "account", "table_name", "key"),
+    Index("plan_changes_record", "key", postgresql_using="hash"),
     # Each is updated once, when it ends.
     filled=50,
 )
@@ -543,7 +543,7 @@ ledger = _sync_table(
     CheckConstraint(
         "decision in ('applied', 'moved', 'refused', 'parked', 'held', 'released')", name="ledger_decision"
     ),
-    Index("ledger_record", "account", "table_name", "key"),
+    Index("ledger_record", "key", postgresql_using="hash"),
     # Rows are only added, by and by: what a range of pages holds of times is all that need be known.
     Index("ledger_time", "recorded_at", postgresql_using="brin"),
     Index("ledger_parked", "account", "recorded_at", postgresql_where="decision = 'parked'"),
