@@ -141,7 +141,7 @@ class SandboxApi:
         answer = self._route(request, path, key) if key in self.keys else refusal(401, "Unauthenticated.")
         if answer.status != 504:
             answer = _with(answer, limit)
-        return spoil_answer(fault, self._sign(answer), self.faults.slow_seconds)
+        return spoil_answer(fault, answer, self.faults.slow_seconds)
 
     def _route(self, request: Request, path: str, key: str) -> Response:
         try:
@@ -160,14 +160,14 @@ class SandboxApi:
                     return self._list_installs(parameters)
                 if reader is reads.customer_by_uuid and key in self.no_uuid_keys:
                     return refusal(403, "This action is unauthorized.")
-                return reader(self.world, parameters, *match.groups())
+                return self._sign(reader(self.world, parameters, *match.groups()))
         return refusal(404, "Not Found")
 
     def _list_installs(self, parameters: dict[str, str]) -> Response:
         size = reads.whole_number(parameters.get("per_page"), reads.DEFAULT_PAGE)
         if self.largest_page is not None and size > self.largest_page:
             return html_page(504, "504 Gateway Time-out")
-        answer = reads.installs(self.world, parameters)
+        answer = reads.installs(self.world, parameters, self._signed)
         if self.lean_lists:
             listing = msgspec.json.decode(answer.body)
             for row in listing["results"]:
@@ -188,18 +188,24 @@ class SandboxApi:
             match = pattern.fullmatch(path)
             known = known or match is not None
             if match is not None and method == request.method:
-                return writer(self.world, body, *match.groups())
+                return self._sign(writer(self.world, body, *match.groups()))
         return refusal(405 if known else 404, "Method Not Allowed" if known else "Not Found")
 
     def _sign(self, answer: Response) -> Response:
         """Put this answer's own signatures and session where the records have marks."""
         if render.NONCE_BYTES not in answer.body:
             return answer
+        body = answer.body
+        for mark, said in self._signed().items():
+            body = body.replace(mark, said)
+        return replace(answer, body=body)
+
+    def _signed(self) -> dict[bytes, bytes]:
+        """Return what one more answer has in place of the marks."""
         self._answers += 1
         nonce = Draw(self.world.era.seed, "answer", self._answers).hex(len(render.NONCE_MARK))
         expires = f"{self.world.moment() + _SIGNED_FOR_SECONDS:0{len(render.EXPIRES_MARK)}d}"
-        body = answer.body.replace(render.NONCE_BYTES, nonce.encode())
-        return replace(answer, body=body.replace(render.EXPIRES_BYTES, expires.encode()))
+        return {render.NONCE_BYTES: nonce.encode(), render.EXPIRES_BYTES: expires.encode()}
 
 
 def _with(answer: Response, headers: dict[str, str]) -> Response:

@@ -70,7 +70,7 @@ class Company:
         # By id, once World.plant_orders has put them there.
         self.planted_orders: dict[int, PlantedOrder] = {}
         self.truth = Truth(self)
-        self._rendered: dict[int, bytes] = {}
+        self._rendered: dict[int, tuple[bytes, ...]] = {}
         self.cached_records = cached_records
         self.plants: PlantPlan = choose_plants(self, per_cause) if per_cause else NO_PLANTS
         for number in self.plants.installs.get(Plant.VOIDED, ()):
@@ -96,12 +96,16 @@ class Company:
 
     def rendered(self, number: int) -> bytes:
         """Return the JSON of install ``number`` with its volatile marks in place (``render``)."""
-        record = self._rendered.get(number)
-        if record is None:
-            record = self._render(number)
+        return b"".join(self.pieces(number))
+
+    def pieces(self, number: int) -> tuple[bytes, ...]:
+        """Return what :meth:`rendered` does, cut at the marks."""
+        pieces = self._rendered.get(number)
+        if pieces is None:
+            pieces = render.pieces_of(self._render(number))
             if len(self._rendered) < self.cached_records:
-                self._rendered[number] = record
-        return record
+                self._rendered[number] = pieces
+        return pieces
 
     def _render(self, number: int) -> bytes:
         state = self.installs.get(number)

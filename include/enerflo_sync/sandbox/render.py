@@ -6,6 +6,7 @@ the answer replaces, so that the bytes of an unchanged record are made once.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -29,6 +30,13 @@ LOGGED_IN_USER = {
 Record = dict[str, Any]
 
 encode = msgspec.json.Encoder().encode
+_MARKS = re.compile(b"(" + re.escape(EXPIRES_BYTES) + b"|" + re.escape(NONCE_BYTES) + b")")
+
+
+def pieces_of(record: bytes) -> tuple[bytes, ...]:
+    """Return a rendered record cut at its marks, each mark a piece: pages are joined and never searched."""
+    marks = {EXPIRES_BYTES: EXPIRES_BYTES, NONCE_BYTES: NONCE_BYTES}
+    return tuple(marks.get(piece, piece) for piece in _MARKS.split(record))
 
 
 def _fixed(record: Record) -> msgspec.Raw:
