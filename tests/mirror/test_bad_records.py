@@ -19,6 +19,7 @@ from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.sandbox.bad_records import BadKind
+from enerflo_sync.sandbox.render import pieces_of
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import Company
 
@@ -282,7 +283,7 @@ def test_a_record_that_only_the_warehouse_refuses_is_put_aside_alone(company: Co
     number = company.world.number_of(victim)
     spoilt = company.world.rendered(number).replace(b'"utility":{', b'"utility":{"volts":1e200000,', 1)
     assert b"1e200000" in spoilt
-    company.world._rendered[number] = spoilt
+    company.world._rendered[number] = pieces_of(spoilt)
     report = company.poll(PollResource.INSTALLS)
     assert (report.state, report.quarantined, report.applied) == (RunState.PARTIAL, 1, 59)
     assert company.rows("select key, state from sync.quarantine") == [({"install_id": victim}, "open")]

@@ -176,6 +176,7 @@ class Intake:
             f" select {column}, case when absent_since is null then raw_hash end from {table.fullname}"
             f" where account = %(account)s and {column} = u.id offset 0) as k",
             {"ids": ids, "account": account},
+            binary=True,
         )
         return dict(cursor.fetchall())
 
