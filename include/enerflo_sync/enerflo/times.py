@@ -65,12 +65,13 @@ def time_text(value: object) -> str | None:
     # By their marks, at one look: each install has twenty times.
     if type(value) is str and _FIRST <= value < _AFTER_LAST:
         marks, end = value[4:17:3], value[19:]
-        if (marks == _SPACED and not end and len(value) == 19) or (marks == _WITH_T and end in _UTC_ENDS):
+        spaced = marks == _SPACED and not end and len(value) == 19
+        if spaced or (marks == _WITH_T and end in _UTC_ENDS):
             try:
                 datetime.fromisoformat(value[:19])
             except ValueError:
                 raise _bad(value) from None
-            return f"{value[:10]} {value[11:19]}+00"
+            return value + "+00" if spaced else f"{value[:10]} {value[11:19]}+00"
     moment = parse_time(value)
     return None if moment is None else moment.isoformat(" ").removesuffix(":00")
 

@@ -80,7 +80,8 @@ class Resource:
 
     def usual_rows(self, stable: bytes) -> Sequence[Sequence[Row]] | None:
         """Return the rows of a record in its usual form, None for any other; raises nothing."""
-        if self.read_usual is None or b"\\u0000" in stable:
+        # One byte is found many times faster than several, and most records have no escapes at all.
+        if self.read_usual is None or (b"\\" in stable and b"\\u0000" in stable):
             return None
         return self.read_usual(stable)
 

@@ -92,12 +92,12 @@ _BIGINT = struct.Struct(">q").pack
 _BINARY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _BINARY_END = _COLUMNS(-1)
 
-# What the server's receive function of a type takes.
-_RECEIVED: Mapping[str, Callable[[Any], bytes]] = {
-    "text": str.encode,
-    "bigint": _BIGINT,
-    "jsonb": b"\1".__add__,
-    "timestamptz": lambda moment: _BIGINT((moment - _EPOCH) // timedelta(microseconds=1)),
+# What the server's receive function of a type takes: some bytes before, and those of the value.
+_RECEIVED: Mapping[str, tuple[bytes, Callable[[Any], bytes]]] = {
+    "text": (b"", str.encode),
+    "bigint": (b"", _BIGINT),
+    "jsonb": (b"\1", bytes),
+    "timestamptz": (b"", lambda moment: _BIGINT((moment - _EPOCH) // timedelta(microseconds=1))),
 }
 
 
@@ -106,13 +106,20 @@ def encode_binary(types: Sequence[str], rows: Sequence[Sequence[Any]]) -> Block:
 
     :param types: of each column: text, bigint, timestamptz (as aware datetime) or jsonb (as UTF-8 JSON text).
     """
-    pack = [_RECEIVED[name] for name in types]
+    columns = [_RECEIVED[name] for name in types]
+    # Most columns say the same in every row: what is the very object of the row before is not packed again.
+    last: list[Any] = [object()] * len(columns)
+    packed: list[tuple[bytes, bytes]] = [(b"", b"")] * len(columns)
+    head = _COLUMNS(len(columns))
     pieces = []
     for row in rows:
-        pieces.append(_COLUMNS(len(pack)))
-        for value, received in zip(row, pack, strict=True):
-            data = received(value)
-            pieces += (_LENGTH(len(data)), data)
+        pieces.append(head)
+        for at, value in enumerate(row):
+            if value is not last[at]:
+                before, received = columns[at]
+                data = received(value)
+                last[at], packed[at] = value, (_LENGTH(len(before) + len(data)) + before, data)
+            pieces += packed[at]
     return Block(b"".join(pieces), len(rows), binary=True)
 
 
