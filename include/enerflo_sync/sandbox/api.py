@@ -21,7 +21,6 @@ from enerflo_sync.sandbox.world import Received, UnknownRecordError, World
 
 DEFAULT_KEY = "sandbox-key"
 RATE_LIMIT = 300
-_SIGNED_FOR_SECONDS = 3600
 
 Hook = Callable[[Request, World], None]
 Reader = Callable[..., Response]
@@ -167,7 +166,7 @@ class SandboxApi:
         size = reads.whole_number(parameters.get("per_page"), reads.DEFAULT_PAGE)
         if self.largest_page is not None and size > self.largest_page:
             return html_page(504, "504 Gateway Time-out")
-        answer = reads.installs(self.world, parameters, self._signed)
+        answer = reads.installs(self.world, parameters, self._signature)
         if self.lean_lists:
             listing = msgspec.json.decode(answer.body)
             for row in listing["results"]:
@@ -195,17 +194,13 @@ class SandboxApi:
         """Put this answer's own signatures and session where the records have marks."""
         if render.NONCE_BYTES not in answer.body:
             return answer
-        body = answer.body
-        for mark, said in self._signed().items():
-            body = body.replace(mark, said)
-        return replace(answer, body=body)
+        return replace(answer, body=render.signed(answer.body, self._signature()))
 
-    def _signed(self) -> dict[bytes, bytes]:
+    def _signature(self) -> dict[bytes, bytes]:
         """Return what one more answer has in place of the marks."""
         self._answers += 1
         nonce = Draw(self.world.era.seed, "answer", self._answers).hex(len(render.NONCE_MARK))
-        expires = f"{self.world.moment() + _SIGNED_FOR_SECONDS:0{len(render.EXPIRES_MARK)}d}"
-        return {render.NONCE_BYTES: nonce.encode(), render.EXPIRES_BYTES: expires.encode()}
+        return render.signature(nonce, self.world.moment())
 
 
 def _with(answer: Response, headers: dict[str, str]) -> Response:

@@ -17,7 +17,6 @@ from enerflo_sync.sandbox.seeded import install_number_of
 from enerflo_sync.sandbox.state import CustomerState, InstallState, NoteState
 from enerflo_sync.sandbox.world import World
 
-_SIGNED_FOR_SECONDS = 3600
 # Which client library Enerflo's two systems send with is not known; these are usual ones of theirs.
 _V1_HEADERS = {"content-type": "application/json", "user-agent": "GuzzleHttp/7"}
 _V2_HEADERS = {"content-type": "application/json; charset=utf-8", "user-agent": "axios/1.7.2"}
@@ -60,9 +59,7 @@ def events_of(world: World, change: Change, rng: random.Random, noise: float = 0
 def _event(body: Record, change: Change, nonce: str) -> Event:
     data = render.encode(body)
     if render.NONCE_BYTES in data:
-        expires = f"{moment_of(change.at) + _SIGNED_FOR_SECONDS:0{len(render.EXPIRES_MARK)}d}"
-        data = data.replace(render.NONCE_BYTES, nonce.encode())
-        data = data.replace(render.EXPIRES_BYTES, expires.encode())
+        data = render.signed(data, render.signature(nonce, moment_of(change.at)))
     is_v1 = "webhook_event" in body
     name = str(body["webhook_event" if is_v1 else "event"])
     ids = {

@@ -7,6 +7,7 @@ the answer replaces, so that the bytes of an unchanged record are made once.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ EXPIRES_MARK = "@@EXPIRES@"
 NONCE_MARK = "@@NONCE-OF-THIS-ANSWER-HERE@@@@@"
 EXPIRES_BYTES, NONCE_BYTES = EXPIRES_MARK.encode(), NONCE_MARK.encode()
 SIGNED_QUERY = f"?AWSAccessKeyId=SANDBOX&Expires={EXPIRES_MARK}&Signature={NONCE_MARK}"
+_SIGNED_FOR_SECONDS = 3600
 LOGGED_IN_ID = 145000
 LOGGED_IN_USER = {
     "id": LOGGED_IN_ID,
@@ -31,6 +33,23 @@ Record = dict[str, Any]
 
 encode = msgspec.json.Encoder().encode
 _MARKS = re.compile(b"(" + re.escape(EXPIRES_BYTES) + b"|" + re.escape(NONCE_BYTES) + b")")
+
+
+def signature(nonce: str, moment: int) -> dict[bytes, bytes]:
+    """Return what stands in place of each mark in an answer or payload of its own.
+
+    :param nonce: as long as its mark.
+    :param moment: when it is signed, in epoch seconds.
+    """
+    expires = f"{moment + _SIGNED_FOR_SECONDS:0{len(EXPIRES_MARK)}d}"
+    return {NONCE_BYTES: nonce.encode(), EXPIRES_BYTES: expires.encode()}
+
+
+def signed(data: bytes, said: Mapping[bytes, bytes]) -> bytes:
+    """Return rendered bytes with a :func:`signature` in place of the marks."""
+    for mark, value in said.items():
+        data = data.replace(mark, value)
+    return data
 
 
 def pieces_of(record: bytes) -> tuple[bytes, ...]:
