@@ -123,6 +123,7 @@ def echo_taken_for_a_change(patch: pytest.MonkeyPatch) -> None:
     """Nobody remembers what was written, so each side's own spelling of it looks like news."""
     for module in (apply_crm, push_run):
         patch.setattr(module, "agree_written", lambda *_args: None)
+    patch.setattr(apply_crm, "column_agreed", lambda *_args: "agreed as (select from made)")
     patch.setattr(apply_crm, "agree_column", lambda *_args: None)
 
 
@@ -148,9 +149,7 @@ def other_side_agreed_unseen(patch: pytest.MonkeyPatch) -> None:
         agree(connection, comparison, account, plan, positions, AgreedBy.UNDO)
         connection.execute(sa.text("update sync.agreed set agreed_by = 'push' where agreed_by = 'undo'"))
 
-    def trusting_column(
-        connection: Any, comparison: Any, column: str, span: Any, number: int, values: Any
-    ) -> None:
+    def trusting_column(connection: Any, comparison: Any, column: str, span: Any, values: Any) -> None:
         query = (
             "select position from sync.plan_changes where plan_hash = %(plan_hash)s and field = %(column)s"
             " and position between %(first)s and %(last)s and state = 'applied' and done_at = %(now)s"
@@ -161,6 +160,8 @@ def other_side_agreed_unseen(patch: pytest.MonkeyPatch) -> None:
 
     for module in (apply_crm, push_run):
         patch.setattr(module, "agree_written", trusting)
+    # No pair is remembered with its change, so all of them are left to the step after it.
+    patch.setattr(apply_crm, "column_agreed", lambda *_args: "agreed as (select from made where false)")
     patch.setattr(apply_crm, "agree_column", trusting_column)
 
 

@@ -87,3 +87,38 @@ def test_a_pair_that_was_never_agreed_on_is_remembered_beside_one_that_was(agree
         agreed = agreeing.agreed("installs", "panel_count", enerflo_install_id=install)
         assert agreed == agreeing.crm("installs", enerflo_install_id=install)["panel_count"] != 99
     assert agreeing.plan().change_count == 0
+
+
+_ROUNDING = """
+create function crm.round_up() returns trigger language plpgsql as $$
+begin
+    update crm.installs set panel_count = new.panel_count + 1
+    where enerflo_install_id = new.enerflo_install_id;
+    return null;
+end $$;
+create trigger round_up after update of panel_count on crm.installs
+    for each row when (pg_trigger_depth() = 0) execute function crm.round_up();
+"""
+_PAIR = """
+select value, crm_value from sync.agreed
+where field = 'panel_count' and key ->> 'enerflo_install_id' = :i
+"""
+
+
+def test_what_a_table_makes_of_a_value_after_it_was_written_is_what_is_agreed_on(agreeing: Desk) -> None:
+    install = next(row for row in agreeing.world.truth.installs() if row.panel_count)
+    agreeing.sql(
+        "update crm.installs set panel_count = 99, updated_at = now() where enerflo_install_id = :i",
+        i=install.install_id,
+    )
+    plan = agreeing.plan()
+    agreeing.sql(_ROUNDING)
+    try:
+        assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    finally:
+        agreeing.sql("drop function crm.round_up cascade")
+    count = install.panel_count
+    assert count is not None
+    assert agreeing.crm("installs", enerflo_install_id=install.install_id)["panel_count"] == count + 1
+    assert agreeing.sql(_PAIR, i=str(install.install_id)) == [{"value": count, "crm_value": count + 1}]
+    assert agreeing.plan().change_count == 0

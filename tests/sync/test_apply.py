@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -201,13 +202,13 @@ def test_all_of_it_or_nothing_when_the_database_goes_away(
     ids = installs(agreeing, 3)
     spoiled(agreeing, *ids)
     plan = agreeing.plan()
-    whole = apply_crm.agree_column
+    whole = apply_crm._Job.run
 
-    def cut(connection: sa.Connection, *others: object) -> None:
-        whole(connection, *others)  # type: ignore[arg-type]
-        connection.exec_driver_sql("select pg_terminate_backend(pg_backend_pid())")
+    def cut(job: Any, groups: object) -> None:
+        whole(job, groups)  # type: ignore[arg-type]
+        job._connection.exec_driver_sql("select pg_terminate_backend(pg_backend_pid())")
 
-    monkeypatch.setattr(apply_crm, "agree_column", cut)
+    monkeypatch.setattr(apply_crm._Job, "run", cut)
     with pytest.raises(RetriableError):
         agreeing.workplace.apply(plan.plan_hash)
     assert counts(agreeing, *ids) == [99, 99, 99]

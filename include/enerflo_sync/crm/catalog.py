@@ -49,7 +49,9 @@ _TABLE = sa.text("""
 /* enerflo-sync catalog: one relation */
 select c.oid::bigint as oid, c.relkind in ('v', 'm', 'f') as view,
        has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as readable,
-       has_schema_privilege(n.oid, 'usage') as usable
+       has_schema_privilege(n.oid, 'usage') as usable,
+       c.relkind <> 'r' or c.relhasrules or exists (
+         select from pg_catalog.pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal) as has_own_rules
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = :schema and c.relname = :name and c.relkind in ('r', 'p', 'v', 'm', 'f')
 """)
@@ -101,13 +103,17 @@ class LiveColumn(msgspec.Struct, frozen=True):
 
 
 class LiveTable(msgspec.Struct, frozen=True):
-    """One table or view. ``readable`` is whether all of it may be selected."""
+    """One table or view. ``readable`` is whether all of it may be selected.
+
+    ``has_own_rules`` is whether it may write more than it is told: by triggers, or as a view.
+    """
 
     schema: str
     name: str
     view: bool
     usable: bool
     readable: bool
+    has_own_rules: bool
     columns: Mapping[str, LiveColumn]
     unique_keys: Sequence[tuple[str, ...]]
     first_indexed: frozenset[str]
@@ -143,6 +149,7 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
         view=row["view"],
         usable=row["usable"],
         readable=row["readable"],
+        has_own_rules=row["has_own_rules"],
         columns=columns,
         unique_keys=[tuple(index.columns) for index in indexes if index.proves_unique],
         first_indexed=frozenset(index.columns[0] for index in indexes if index.columns),

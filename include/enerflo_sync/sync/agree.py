@@ -74,33 +74,39 @@ _WRITTEN = """ where (jsonb_exists(o.written, {field}) or (o.made and {equal}))
 _AS_PLANNED = """case when %(pinned)s and o.direction = '{direction}' and jsonb_exists(o.written, {field})
     then nullif(o.written -> {field}, 'null') else {now} end"""
 
-# Of one column of the CRM: what the plan saw in Enerflo, and what the row says now that all is written.
-_COLUMN = """
-from sync.plan_changes p join $crm t on $on
-where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = 'update'
-  and p.field = $field and p.direction = 'to_crm' and p.position between %(first)s and %(last)s
-  and p.state = 'applied' and p.done_at = %(now)s"""
-_COLUMN_PAIR = """nullif(p.source_value, 'null') as value,
-       case when $theirs is distinct from nullif(p.source_value, 'null')
-         then coalesce($theirs, 'null') end as crm_value"""
+_PAIR = Template("""nullif($saw, 'null') as value,
+       case when $theirs is distinct from nullif($saw, 'null') then coalesce($theirs, 'null') end
+         as crm_value""")
+_MOVED = f"""
+  set value = n.value, crm_value = n.crm_value, agreed_at = %(now)s, agreed_by = '{AgreedBy.PUSH}',
+      is_link = $is_link
+  from ($pairs) n
+  where a.account = %(account)s and a.table_name = $table and a.key = n.key and a.field = $field"""
 
-# Nearly every change is of a pair that was agreed on before, and to look for it first costs less than to
-# find that it cannot be inserted.
-_MOVE_COLUMN = Template(f"""
-/* enerflo-sync agree $name: what came of one column */
-update sync.agreed a
-set value = n.value, crm_value = n.crm_value, agreed_at = %(now)s, agreed_by = %(by)s, is_link = $is_link
-from (select $distinct p.key, {_COLUMN_PAIR} {_COLUMN}) n
-where a.account = %(account)s and a.table_name = $table and a.key = n.key and a.field = $field
-""")  # noqa: S608 - constants
+# Within the statement that updates one column of the CRM: ``made`` says what the plan saw in Enerflo, and
+# what the row says now. Nearly every change is of a pair that was agreed on before; this finds no other.
+_AT_ONCE = Template(f"agreed as (update sync.agreed a {_MOVED} returning 1)")
+_MADE = Template("select m.key, $pair from made m")
 
-_AGREE_COLUMN = Template(f"""
+# When all columns are written: what a plan saw in Enerflo, and what the row says by then.
+_OF_COLUMN = Template("""
+  select $distinct p.key, $pair
+  from sync.plan_changes p join $crm t on $on
+  where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = 'update'
+    and p.field = $field and p.direction = 'to_crm' and p.position between %(first)s and %(last)s
+    and p.state = 'applied' and p.done_at = %(now)s
+""")
+_AGAIN = Template(f"""
+/* enerflo-sync agree $name: what the table's own rules made of one column */
+update sync.agreed a {_MOVED}
+""")
+_FIRST = Template(f"""
 /* enerflo-sync agree $name: what came of one column, that was not agreed on before */
 insert into sync.agreed (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link)
-select $distinct p.account, p.table_name, p.key, p.field, {_COLUMN_PAIR}, %(now)s, %(by)s, $is_link
-{_COLUMN}
+select %(account)s, $table, n.key, $field, n.value, n.crm_value, %(now)s, '{AgreedBy.PUSH}', $is_link
+from ($pairs) n
 on conflict (account, table_name, key, field) do nothing
-""")
+""")  # noqa: S608 - constants
 
 _WRITTEN_KEYS = Template("""
 /* enerflo-sync agree $name: join keys of written rows, and what was written of each */
@@ -161,40 +167,54 @@ def _watermark_name(comparison: Comparison, config_hash: str) -> str:
     return f"agreed/{comparison.name}/{config_hash[:16]}"
 
 
+def column_agreed(comparison: Comparison, column: str) -> str:
+    """Return ``agreed`` of a statement that updates one CRM column: the pairs that it leaves behind.
+
+    One row for each pair that was agreed on before; the others wait for :func:`agree_column`.
+    """
+    pair = _PAIR.substitute(saw="m.source_value", theirs="m.theirs")
+    return _AT_ONCE.substitute(_column_parts(comparison, column), pairs=_MADE.substitute(pair=pair))
+
+
 def agree_column(
     connection: sa.Connection,
     comparison: Comparison,
     column: str,
     positions: tuple[int, int],
-    number: int,
     values: Mapping[str, Any],
 ) -> None:
-    """Remember the pairs that a plan's updates of one CRM column left behind, in the caller's transaction.
+    """Remember the pairs of one CRM column that its updates could not, in the caller's transaction.
 
-    As :func:`agree_written` does for whole records: here one half of each pair is what the plan saw,
-    so Enerflo's records are not read.
+    Those that were never agreed on, and all where the table's own rules may have written since.
+    One half of each pair is what the plan saw, so Enerflo's records are not read.
 
     :param positions: of the first and the last of these changes.
-    :param number: how many of them were made.
     :param values: ``account``, ``plan_hash`` and ``now``, the time at which the changes were made.
     """
-    mapping = comparison.mapping
-    parts = {
-        "name": comparison.name,
+    theirs = shown(comparison, column, "t")
+    parts = _column_parts(comparison, column)
+    parts["pairs"] = _OF_COLUMN.substitute(
+        parts,
+        # Without a unique key two rows may share one: each pair is remembered once.
+        distinct="" if comparison.live.unique_by(comparison.mapping.key_columns) else "distinct on (p.key)",
+        pair=_PAIR.substitute(saw="p.source_value", theirs=theirs),
+        crm=comparison.crm,
+        on=of_key(comparison, "p.key"),
+    )
+    first, last = positions
+    named = {**values, "first": first, "last": last}
+    for statement in (_AGAIN, _FIRST) if comparison.live.has_own_rules else (_FIRST,):
+        connection.exec_driver_sql(statement.substitute(parts), named)
+
+
+def _column_parts(comparison: Comparison, column: str) -> dict[str, str]:
+    links = set(comparison.mapping.join_columns) - set(comparison.mapping.key_columns)
+    return {
+        "name": str(comparison.name),
         "table": literal(comparison.name),
         "field": literal(column),
-        # Without a unique key two rows may share one: each pair is remembered once.
-        "distinct": "" if comparison.live.unique_by(mapping.key_columns) else "distinct on (p.key)",
-        "theirs": shown(comparison, column, "t"),
-        "is_link": str(column in set(mapping.join_columns) - set(mapping.key_columns)).lower(),
-        "crm": comparison.crm,
-        "on": of_key(comparison, "p.key"),
+        "is_link": str(column in links).lower(),
     }
-    first, last = positions
-    named = {**values, "by": str(AgreedBy.PUSH), "first": first, "last": last}
-    moved = connection.exec_driver_sql(_MOVE_COLUMN.substitute(parts), named)
-    if moved.rowcount < number:
-        connection.exec_driver_sql(_AGREE_COLUMN.substitute(parts), named)
 
 
 def agree_written(

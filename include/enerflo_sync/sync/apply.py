@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -50,20 +50,21 @@ where account = :account and plan_hash = :plan_hash and state in ('planned', 'se
   and table_name = :table and direction = :direction
 """)
 
-_ENDED = sa.text("""
-/* enerflo-sync apply: the plan has ended where nothing of it is left to do */
-update sync.plans p set state = 'applied', applied_at = :now
-where p.account = :account and p.plan_hash = :plan_hash and not exists (
-  select from sync.plan_changes c
-  where c.account = p.account and c.plan_hash = p.plan_hash and c.state in ('planned', 'sent'))
+_OUTCOMES = sa.text("""
+/* enerflo-sync apply: how the changes stand, and why */
+select state, reason, count(*) as number from sync.plan_changes
+where account = :account and plan_hash = :plan_hash
+group by state, reason order by number desc, reason
 """)
 
-_REASONS = sa.text("""
-/* enerflo-sync apply: why changes were not made */
-select state, reason, count(*) as n from sync.plan_changes
-where account = :account and plan_hash = :plan_hash and state in ('moved', 'parked', 'refused')
-group by 1, 2 order by 3 desc, 2
+_ENDED = sa.text("""
+/* enerflo-sync apply: nothing of the plan is left to do */
+update sync.plans set state = 'applied', applied_at = :now
+where account = :account and plan_hash = :plan_hash
 """)
+
+# A plan's changes by state and reason, most first.
+Outcomes = Sequence[tuple[str, str | None, int]]
 
 
 class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,14 +121,19 @@ def apply_plan(
         with connection.begin():
             plan = read_plan(connection, account, plan_hash)
         if plan.state is PlanState.APPLIED:
-            return _report(connection, plan, run.run_id, None)
+            with connection.begin():
+                outcomes = _outcomes(connection, plan)
+            return _report(plan, outcomes, run.run_id, None)
         with connection.begin():
             plan = _allowed(connection, config, plan, approved_by)
         applying = Applying(account, plan.plan_hash, run.run_id, plan.decided_by or BY_RULE)
         stopped: list[str] = []
         with run.recording(calls):
             _apply(connection, run, client, config, plan, applying, clock, progress, stopped)
-        return _report(connection, plan, run.run_id, stopped[0] if stopped else None)
+            with connection.begin():
+                outcomes = _outcomes(connection, plan)
+                plan = _ended(connection, plan, outcomes)
+        return _report(plan, outcomes, run.run_id, stopped[0] if stopped else None)
 
 
 def _allowed(
@@ -150,21 +156,21 @@ def _allowed(
     if plan.config_hash != config.hash(plan.account):
         raise ConfigurationError("the mapping changed since it was made.", where=where, next_step=again)
     if approved_by is not None:
-        approve_plan(connection, plan, approved_by, now)
-    elif plan.state is PlanState.REJECTED:
+        return approve_plan(connection, plan, approved_by, now)
+    if plan.state is PlanState.REJECTED:
         who = plan.decided_by or "nobody answered in time"
         raise ConfigurationError(
             f"it was rejected ({who}).", where=where, next_step='Approve it with --approve "NAME" after all.'
         )
-    elif plan.waits_for_approval:
+    if plan.waits_for_approval:
         raise ConfigurationError(
             f"it needs a person's approval. {' '.join(plan.reasons)}",
             where=where,
             next_step='Look at it, then apply it with --approve "NAME".',
         )
-    elif plan.state is PlanState.OPEN:
-        approve_plan(connection, plan, BY_RULE, now)
-    return read_plan(connection, plan.account, plan.plan_hash)
+    if plan.state is PlanState.OPEN:
+        return approve_plan(connection, plan, BY_RULE, now)
+    return plan
 
 
 def _apply(
@@ -179,7 +185,6 @@ def _apply(
     stopped: list[str],
 ) -> None:
     tick = progress or (lambda _name, _done, _total: None)
-    named = {"account": plan.account, "plan_hash": plan.plan_hash}
     with connection.begin():
         plans = _comparisons(connection, config, plan.account)
         if plan.kind != "undo":
@@ -220,8 +225,6 @@ def _apply(
         if count:
             tally.because("skipped", name, count)
     run.count("changes", tally)
-    with connection.begin():
-        connection.execute(_ENDED, {**named, "now": server_time(connection)})
 
 
 def _comparisons(connection: sa.Connection, config: SyncConfig, account: str) -> dict[TableName, Comparison]:
@@ -247,25 +250,38 @@ def _refuse_not_switched_on(
     return left
 
 
-def _report(connection: sa.Connection, plan: PlanReport, run_id: str, stopped: str | None) -> ApplyReport:
-    with connection.begin():
-        plan = read_plan(connection, plan.account, plan.plan_hash)
-        named = {"account": plan.account, "plan_hash": plan.plan_hash}
-        reasons: dict[str, dict[str, int]] = {}
-        for state, reason, count in connection.execute(_REASONS, named):
-            reasons.setdefault(state, {})[reason or "unknown"] = count
-    states: Mapping[str, Any] = plan.states
+def _outcomes(connection: sa.Connection, plan: PlanReport) -> Outcomes:
+    named = {"account": plan.account, "plan_hash": plan.plan_hash}
+    return [(row.state, row.reason, row.number) for row in connection.execute(_OUTCOMES, named)]
+
+
+def _ended(connection: sa.Connection, plan: PlanReport, outcomes: Outcomes) -> PlanReport:
+    """Return the plan, applied where nothing of it is left to do."""
+    if any(state in {"planned", "sent"} for state, _, _ in outcomes):
+        return plan
+    now = server_time(connection)
+    connection.execute(_ENDED, {"account": plan.account, "plan_hash": plan.plan_hash, "now": now})
+    return msgspec.structs.replace(plan, state=PlanState.APPLIED)
+
+
+def _report(plan: PlanReport, outcomes: Outcomes, run_id: str, stopped: str | None) -> ApplyReport:
+    states: Counter[str] = Counter()
+    reasons: dict[str, dict[str, int]] = {}
+    for state, reason, number in outcomes:
+        states[state] += number
+        if state in {Decision.MOVED, Decision.PARKED, Decision.REFUSED}:
+            reasons.setdefault(state, {})[reason or "unknown"] = number
     return ApplyReport(
         plan_hash=plan.plan_hash,
         account=plan.account,
         state=plan.state,
         decided_by=plan.decided_by,
         run_id=run_id,
-        applied=states.get("applied", 0),
-        moved=states.get("moved", 0),
-        parked=states.get("parked", 0),
-        refused=states.get("refused", 0),
-        waiting=states.get("planned", 0) + states.get("sent", 0),
+        applied=states["applied"],
+        moved=states["moved"],
+        parked=states["parked"],
+        refused=states["refused"],
+        waiting=states["planned"] + states["sent"],
         reasons=reasons,
         stopped=stopped,
     )

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.sync.agree import AgreedBy, agree_column, agree_written
+from enerflo_sync.sync.agree import AgreedBy, agree_column, agree_written, column_agreed
 from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
 from enerflo_sync.sync.written import column_value, of_key, shown, touched, typed_key, zone_of
 from enerflo_sync.warehouse.bulk import driver_connection
@@ -66,7 +66,7 @@ order by first
 """  # noqa: S608 - a constant
 
 _DUE = Template(f"""
-  select p.ctid as id, p.key, p.before, p.after from sync.plan_changes p
+  select p.ctid as id, p.key, p.before, p.after, p.source_value from sync.plan_changes p
   where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s and p.position between %(first)s and %(last)s
     and p.field is not distinct from %(field)s::text
 """)  # noqa: S608 - a constant
@@ -87,11 +87,12 @@ _DUE_RECORDS = Template(f"""
 # they are.
 _WRITE = Template(f"""
 /* enerflo-sync apply $name: what still is as the plan expects it, and how each change ended */
-with due as materialized ($due), made as ($made), ended as (
+with due as materialized ($due), made as ($made), $agreed ended as (
   select id, case when done then 'applied' else 'moved' end as decision,
          case when not done then '{_MOVED}' end as reason
   from ($told_apart) e
 ), {SETTLED}
+select state as decision, count(*) as number, $pairs as pairs from settled group by 1
 """)  # noqa: S608 - constants
 
 _PARK = Template(f"""
@@ -99,6 +100,7 @@ _PARK = Template(f"""
 with due as materialized ($due), ended as (
   select id, 'parked' as decision, %(reason)s::text as reason from due
 ), {SETTLED}
+select state as decision, count(*) as number, 0 as pairs from settled group by 1
 """)  # noqa: S608 - constants
 
 _CHANGES_MADE = """
@@ -116,7 +118,7 @@ _RECORDS_MADE = """
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
   where $on and $before is not distinct from nullif(p.before, 'null')
-  returning p.id
+  returning p.id, p.key, p.source_value, $theirs as theirs
 """)
 
 _INSERT = Template("""
@@ -193,32 +195,43 @@ class _Job:
         self._plan = plan
         self._op = op
         self._by = by
+        # What came of an update stands in its own row: nothing else has to be read for its pair of values.
+        self._agrees_at_once = op == "update" and by is AgreedBy.PUSH
+        self._pairs = 0
         self._connection = connection
         self._driver = driver_connection(connection)
         self._values = {**values, "op": op}
 
     def run(self, groups: Sequence[Any]) -> Counter[str]:
         """Make the changes and remember what both sides agree on then; return how they ended."""
-        by_record = self._op == "insert"
-        name = self._plan.name
-        due = (_DUE_RECORDS if by_record else _DUE).substitute(table=literal(name))
-        park = _PARK.substitute(name=name, due=due)
-        made = []
-        for group in groups:
-            before = self.counts[Decision.APPLIED]
-            write = _WRITE.substitute(
-                name=name,
-                due=due,
-                made=self._made(group.fields),
-                told_apart=_RECORDS_MADE if by_record else _CHANGES_MADE,
-            )
-            of_group = {"fields": group.fields, "field": group.fields[0]}
-            of_group |= {"since": group.first, "until": group.until}
-            self._some(write, park, of_group, group.first, group.last)
-            made.append(self.counts[Decision.APPLIED] - before)
-        if any(made):
-            self._agree(groups, made)
+        unknown = [group for group in groups if not self._write(group)]
+        if self._agrees_at_once:
+            for group in groups if self._plan.live.has_own_rules else unknown:
+                span = group.first, group.last
+                agree_column(self._connection, self._plan, group.fields[0], span, self._values)
+        elif self.counts[Decision.APPLIED]:
+            self._agree(groups)
         return self.counts
+
+    def _write(self, group: Any) -> bool:
+        """Make the changes of a group; return whether a pair of values is agreed on for each that is made."""
+        by_record, name = self._op == "insert", self._plan.name
+        due = (_DUE_RECORDS if by_record else _DUE).substitute(table=literal(name))
+        agreed = f"{column_agreed(self._plan, group.fields[0])}," if self._agrees_at_once else ""
+        write = _WRITE.substitute(
+            name=name,
+            due=due,
+            made=self._made(group.fields),
+            agreed=agreed,
+            pairs="(select count(*) from agreed)" if agreed else "0",
+            told_apart=_RECORDS_MADE if by_record else _CHANGES_MADE,
+        )
+        park = _PARK.substitute(name=name, due=due)
+        of_group = {"fields": group.fields, "field": group.fields[0]}
+        of_group |= {"since": group.first, "until": group.until}
+        applied, pairs = self.counts[Decision.APPLIED], self._pairs
+        self._some(write, park, of_group, group.first, group.last)
+        return self.counts[Decision.APPLIED] - applied == self._pairs - pairs
 
     def _made(self, fields: Sequence[str]) -> str:
         match self._op:
@@ -244,20 +257,14 @@ class _Job:
             self._some(write, park, of_group, middle + 1, last)
 
     def _count(self, ended: psycopg.Cursor[Any]) -> None:
-        for decision, _, number in ended:
+        for decision, number, pairs in ended:
             self.counts[decision] += number
+            if decision == Decision.APPLIED:
+                self._pairs += pairs
 
-    def _agree(self, groups: Sequence[Any], made: Sequence[int]) -> None:
-        """Remember the pairs of values that the changes left behind, when all of them are made.
-
-        :param made: how many changes of each group were made.
-        """
+    def _agree(self, groups: Sequence[Any]) -> None:
+        """Remember the pairs of values that the changes left behind, when all of them are made."""
         values = self._values
-        if self._op == "update" and self._by is AgreedBy.PUSH:
-            for group, number in zip(groups, made, strict=True):
-                span = group.first, group.last
-                agree_column(self._connection, self._plan, group.fields[0], span, number, values)
-            return
         whole = {"first": groups[0].first, "until": max(group.until for group in groups)}
         positions = self._driver.execute(_APPLIED, {**values, **whole, "table": str(self._plan.name)})
         agree_written(
@@ -280,6 +287,7 @@ class _Job:
             touch=f", {touch[0]} = {touch[1]}" if touch and touch[0] != quoted(column) else "",
             on=of_key(plan, "p.key"),
             before=shown(plan, column, "t"),
+            theirs=shown(plan, column, "t"),
         )
 
     def _inserted(self, fields: Sequence[str]) -> str:

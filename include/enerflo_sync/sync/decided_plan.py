@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError
@@ -42,9 +43,10 @@ def require_not_expired(plan: PlanReport, now: datetime) -> None:
         )
 
 
-def approve_plan(connection: sa.Connection, plan: PlanReport, who: str, now: datetime) -> None:
+def approve_plan(connection: sa.Connection, plan: PlanReport, who: str, now: datetime) -> PlanReport:
     """Approve a plan in the caller's transaction; one that was rejected before may be.
 
+    Returns the plan with the decision; how its changes stand is not looked at again.
     A plan that was applied is left as it is.
 
     :param who: the person, or :data:`BY_RULE`.
@@ -56,10 +58,10 @@ def approve_plan(connection: sa.Connection, plan: PlanReport, who: str, now: dat
         )
     require_not_expired(plan, now)
     if plan.state is PlanState.APPLIED:
-        return
+        return plan
     if plan.state is PlanState.REJECTED:
         connection.execute(_REOPEN, _named(plan))
-    _decide(connection, plan, PlanState.APPROVED, who.strip(), now, None)
+    return _decide(connection, plan, PlanState.APPROVED, who.strip(), now, None)
 
 
 def reject_plan(
@@ -110,9 +112,10 @@ def _decide(
     who: str | None,
     now: datetime,
     reason: str | None,
-) -> None:
+) -> PlanReport:
     values = {**_named(plan), "state": str(state), "who": who, "now": now, "reason": reason}
     connection.execute(_DECIDE, values)
+    return msgspec.structs.replace(plan, state=state, decided_by=who, decided_at=now, decision_reason=reason)
 
 
 def _named(plan: PlanReport) -> dict[str, str]:

@@ -33,8 +33,8 @@ class Applying:
     decided_by: str
 
 
-# The end of a statement whose ``ended (id, decision, reason)`` says how changes ended, by their rows' ctid.
-# Gives ``decision``, ``reason`` and how many ended so now; takes what :func:`settling` returns.
+# For a statement whose ``ended (id, decision, reason)`` says how changes ended, by their rows' ctid:
+# ``settled`` is then what ended now. Takes what :func:`settling` returns.
 SETTLED = """settled as (
   update sync.plan_changes c set state = e.decision, reason = e.reason, done_at = %(now)s
   from ended e where c.ctid = e.id and c.state in ('planned', 'sent')
@@ -47,9 +47,7 @@ SETTLED = """settled as (
     policy, cause, rule, facts, plan_hash, state, reason, %(decided_by)s, %(evidence)s, %(run_id)s,
     changed_at, observed_at, done_at
   from settled
-)
-select state as decision, reason, count(*) as number from settled group by 1, 2
-"""
+)"""
 
 _SETTLE = f"""
 /* enerflo-sync apply: how changes ended, and the ledger of it */
@@ -57,6 +55,7 @@ with ended as (
   select ctid as id, %(decision)s::text as decision, %(reason)s::text as reason from sync.plan_changes
   where account = %(account)s and plan_hash = %(plan_hash)s and position = any(%(positions)s::bigint[])
 ), {SETTLED}
+select count(*) from settled
 """  # noqa: S608 - a constant
 
 
@@ -94,4 +93,5 @@ def settle(
         return 0
     values = settling(applying, now, evidence)
     values |= {"positions": list(positions), "decision": str(decision), "reason": reason}
-    return sum(row.number for row in connection.exec_driver_sql(_SETTLE, values))
+    number: int = connection.exec_driver_sql(_SETTLE, values).scalar_one()
+    return number
