@@ -293,10 +293,11 @@ class EnerfloClient:
         raw = response.raw
         if not isinstance(raw, urllib3.HTTPResponse):
             return response.content if len(response.content) <= cap else None
-        # Pieces as they arrive, not requests' 10 KB: a page has megabytes.
+        # Pieces as they arrive, not requests' 10 KB: a page has megabytes. Decoding copies them once more.
+        encoded = "content-encoding" in response.headers
         pieces: list[bytes] = []
         size = 0
-        while piece := raw.read1(_PIECE, decode_content=True):
+        while piece := raw.read1(_PIECE, decode_content=encoded):
             pieces.append(piece)
             size += len(piece)
             if size > cap:

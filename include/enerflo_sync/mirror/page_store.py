@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 import psycopg
 import sqlalchemy as sa
+from msgspec import structs
 
 from enerflo_sync.enerflo.pages import Page
 from enerflo_sync.errors import EnerfloSyncError
@@ -21,6 +24,7 @@ from enerflo_sync.mirror.tally import Tally
 # transaction. A page's answer stays in memory as long as it waits.
 MANY_CHANGES = 250
 MOST_PAGES = 5
+FIRST_RECORDS = 100
 
 Prepared = tuple[Batch, Page]
 
@@ -86,11 +90,24 @@ class PageStore:
 
     def _prepared(self, pages: Iterable[Page]) -> Iterator[Prepared]:
         """Yield pages, parsed as far as they changed."""
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lookups:
-            for page in read_ahead(pages, self.depth):
+        # The first page is asked for before anything else is done.
+        with (
+            closing(read_ahead(pages, self.depth)) as fetched,
+            self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lookups,
+        ):
+            for page in self._begun_early(fetched):
                 if self.before is not None:
                     self.before(page)
                 yield self.intake.prepare(lookups, page.records, self.observe(page.requested_at)), page
+
+    def _begun_early(self, pages: Iterable[Page]) -> Iterator[Page]:
+        """Yield pages, a few records of the first one by themselves: until they are stored nothing is."""
+        rest = iter(pages)
+        if self.depth and self.also is None:
+            for page in islice(rest, 1):
+                early, others = page.records[:FIRST_RECORDS], page.records[FIRST_RECORDS:]
+                yield from (structs.replace(page, records=some) for some in (early, others) if some)
+        yield from rest
 
     def _store_batch(self, batch: Batch, page: Page) -> StoredPage:
         nothing_to_write = self.intake.leaves_alone(batch)

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.schema import quarantine
 
 # Rows in one statement: the driver sends at most 65,535 parameters.
@@ -156,18 +157,16 @@ def settle_deleted(
     :param table: holds the records, and when they were deleted; ``id_column`` is their key.
     :param names: the tables that such items name.
     """
-    connection.execute(
-        sa.update(quarantine)
-        .where(
-            quarantine.c.account == account,
-            quarantine.c.table_name.in_(names),
-            quarantine.c.state == "open",
-            quarantine.c.kind == "record",
-            table.c.account == account,
-            table.c.deleted_at >= quarantine.c.last_seen_at,
-            quarantine.c.key == sa.func.jsonb_build_object(sa.cast(id_column, sa.Text), table.c[id_column]),
-        )
-        .values(state="replayed")
+    driver_connection(connection).execute(
+        f"""
+        /* enerflo-sync: settle what was put aside of deleted {table.name} */
+        update sync.quarantine q set state = 'replayed'
+        from {table.fullname} t
+        where q.account = %(account)s and q.table_name = any(%(names)s) and q.state = 'open'
+          and q.kind = 'record' and t.account = q.account
+          and t.{id_column} = (q.key ->> '{id_column}')::bigint and t.deleted_at >= q.last_seen_at
+        """,  # noqa: S608 - names of the declared schema
+        {"account": account, "names": list(names)},
     )
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -71,15 +71,21 @@ def rare_collections() -> Iterator[None]:
 
 
 def read_ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
-    """Yield ``items`` in order, fetched by a thread that is at most ``depth`` items ahead.
+    """Yield ``items`` in order, fetched from now on by a thread that is at most ``depth`` items ahead.
 
     An exception of ``items`` is raised here at its place in the order. Closing this iterator stops the
-    thread before its next item. ``depth`` bounds memory; 0 reads in the caller's thread, which a
-    simulation needs to be repeatable.
+    thread before its next item. ``depth`` bounds memory; 0 reads in the caller's thread, and when asked,
+    which a simulation needs to be repeatable.
     """
     if depth == 0:
-        yield from items
-        return
+        return (item for item in items)
+    ahead = _ahead(items, depth)
+    next(ahead)
+    return ahead
+
+
+def _ahead(items: Iterable[T], depth: int) -> Generator[Any, None, None]:
+    """Yield nothing once the thread is started, and then ``items``."""
     pipe: queue.Queue[_Entry[T]] = queue.Queue(maxsize=depth)
     stop = threading.Event()
 
@@ -104,6 +110,7 @@ def read_ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
     thread = threading.Thread(target=fetch, name="read-ahead", daemon=True)
     thread.start()
     try:
+        yield
         while True:
             entry = pipe.get()
             if entry.error is not None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.resource import Resource
-from enerflo_sync.warehouse.bulk import Block, driver_connection, send
+from enerflo_sync.warehouse.bulk import driver_connection
 
 # Below this many missing records a percentage says nothing: small companies delete test installs.
 SMALLEST_SHRINK = 10
@@ -89,29 +89,24 @@ class Sweep:
 
         :raises ShrunkSourceError: the walk named far fewer records than the mirror holds.
         """
-        driver = driver_connection(self._connection)
         table, column = self.resource.table, self.resource.id_column
-        seen = f"seen_{table.name}"
-        driver.execute(f"create temporary table {seen} (id bigint not null) on commit drop")
-        lines = "".join([f"{record_id}\n" for record_id in self._seen])
-        send(self._connection, seen, ("id",), Block(lines.encode(), len(self._seen)))
-        row = driver.execute(f"select count(distinct id) from {seen}").fetchone()  # noqa: S608
-        self.check(row[0] if row else 0)
-        driver.execute(f"analyze {seen}")
-        counts = driver.execute(
+        self.check(len(set(self._seen)))
+        counts = driver_connection(self._connection).execute(
             f"""
             /* enerflo-sync: conclude sweep of {table.name} */
-            with gone as (
+            with seen as materialized (
+                select id from unnest(%(seen)s::bigint[]) as u(id)
+            ), gone as (
                 update {table.fullname} t
                 set absent_since = coalesce(absent_since, %(now)s),
                     deleted_at = case when absent_since is not null then %(now)s::timestamptz end
                 where account = %(account)s and deleted_at is null and observed_at <= %(started)s
-                  and not exists (select from {seen} s where s.id = t.{column})
+                  and not exists (select from seen s where s.id = t.{column})
                 returning deleted_at
             )
             select count(*) filter (where deleted_at is null), count(deleted_at) from gone
             """,  # noqa: S608 - names of the declared schema
-            {"now": now, "account": self.account, "started": started_at},
+            {"now": now, "account": self.account, "started": started_at, "seen": list(self._seen)},
         ).fetchone()
         absent, deleted = counts or (0, 0)
         _bury_contents(self._connection, self.resource, self.account, now)
@@ -154,12 +149,21 @@ def _bury_contents(connection: sa.Connection, resource: Resource, account: str, 
     """Give what belongs to deleted records a tombstone too, whoever buried those; settle their items."""
     table, column = resource.table, resource.id_column
     for part in (*resource.parts[1:], *resource.dependents):
+        # Record by record, whatever the statistics say: without any, the planner takes all for deleted.
         driver_connection(connection).execute(
-            f"update {part.table.fullname} p"  # noqa: S608 - names of the declared schema
-            f" set deleted_at = %s, absent_since = coalesce(p.absent_since, %s) from {table.fullname} t"
-            f" where t.account = %s and t.deleted_at is not null and p.account = t.account"
-            f" and p.{part.owner} = t.{column} and p.deleted_at is null",
-            (now, now, account),
+            f"""
+            /* enerflo-sync: bury {part.table.name} of deleted {table.name} */
+            with left_over as materialized (
+                select p.ctid as id from {table.fullname} t cross join lateral (
+                    select ctid from {part.table.fullname} p where p.account = t.account
+                      and p.{part.owner} = t.{column} and p.deleted_at is null offset 0
+                ) p where t.account = %(account)s and t.deleted_at is not null
+            )
+            update {part.table.fullname} p
+            set deleted_at = %(now)s, absent_since = coalesce(p.absent_since, %(now)s)
+            from left_over l where p.ctid = l.id and p.deleted_at is null
+            """,  # noqa: S608 - names of the declared schema
+            {"account": account, "now": now},
         )
     # A record is put aside under its own table, or under that of what belongs to it.
     names = [part.table.name for part in resource.parts]
