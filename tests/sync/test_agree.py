@@ -89,6 +89,36 @@ def test_a_pair_that_was_never_agreed_on_is_remembered_beside_one_that_was(agree
     assert agreeing.plan().change_count == 0
 
 
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "vacuum full sync.agreed",
+        "update sync.plan_changes set agreed_row = null",
+        # A place where another pair stands by now.
+        "update sync.plan_changes c set agreed_row = a.ctid::text from sync.agreed a where a.field = 'status'",
+    ],
+)
+def test_a_pair_that_stands_elsewhere_than_when_the_plan_was_made_is_remembered(
+    agreeing: Desk, elsewhere: str
+) -> None:
+    first, second = [row.install_id for row in agreeing.world.truth.installs()][:2]
+    statuses = "select value from sync.agreed where field = 'status' order by key::text"
+    before = agreeing.sql(statuses)
+    agreeing.sql(
+        "update crm.installs set panel_count = 99, updated_at = now() where enerflo_install_id = any(:ids)",
+        ids=[first, second],
+    )
+    plan = agreeing.plan()
+    with agreeing.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(elsewhere)
+    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 2
+    for install in (first, second):
+        agreed = agreeing.agreed("installs", "panel_count", enerflo_install_id=install)
+        assert agreed == agreeing.crm("installs", enerflo_install_id=install)["panel_count"] != 99
+    assert agreeing.sql(statuses) == before
+    assert agreeing.plan().change_count == 0
+
+
 _ROUNDING = """
 create function crm.round_up() returns trigger language plpgsql as $$
 begin

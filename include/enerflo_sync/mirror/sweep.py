@@ -91,8 +91,10 @@ class Sweep:
         """
         table, column = self.resource.table, self.resource.id_column
         self.check(len(set(self._seen)))
-        counts = driver_connection(self._connection).execute(
-            f"""
+        counts = (
+            driver_connection(self._connection)
+            .execute(
+                f"""
             /* enerflo-sync: conclude sweep of {table.name} */
             with seen as materialized (
                 select id from unnest(%(seen)s::bigint[]) as u(id)
@@ -106,8 +108,10 @@ class Sweep:
             )
             select count(*) filter (where deleted_at is null), count(deleted_at) from gone
             """,  # noqa: S608 - names of the declared schema
-            {"now": now, "account": self.account, "started": started_at, "seen": list(self._seen)},
-        ).fetchone()
+                {"now": now, "account": self.account, "started": started_at, "seen": list(self._seen)},
+            )
+            .fetchone()
+        )
         absent, deleted = counts or (0, 0)
         _bury_contents(self._connection, self.resource, self.account, now)
         return Gone(absent, deleted)

@@ -84,9 +84,10 @@ _MOVED = f"""
   where a.account = %(account)s and a.table_name = $table and a.key = n.key and a.field = $field"""
 
 # Within the statement that updates one column of the CRM: ``made`` says what the plan saw in Enerflo, and
-# what the row says now. Nearly every change is of a pair that was agreed on before; this finds no other.
-_AT_ONCE = Template(f"agreed as (update sync.agreed a {_MOVED} returning 1)")
-_MADE = Template("select m.key, $pair from made m")
+# what the row says now. Nearly every change is of a pair that was agreed on before, and stands where the plan
+# found it: that is a tenth of the work of looking for it. This finds no other.
+_AT_ONCE = Template(f"agreed as (update sync.agreed a {_MOVED} and a.ctid = n.agreed_row::tid returning 1)")
+_MADE = Template("select m.key, m.agreed_row, $pair from made m")
 
 # When all columns are written: what a plan saw in Enerflo, and what the row says by then.
 _OF_COLUMN = Template("""
@@ -97,7 +98,7 @@ _OF_COLUMN = Template("""
     and p.state = 'applied' and p.done_at = %(now)s
 """)
 _AGAIN = Template(f"""
-/* enerflo-sync agree $name: what the table's own rules made of one column */
+/* enerflo-sync agree $name: what came of one column */
 update sync.agreed a {_MOVED}
 """)
 _FIRST = Template(f"""
@@ -170,7 +171,8 @@ def _watermark_name(comparison: Comparison, config_hash: str) -> str:
 def column_agreed(comparison: Comparison, column: str) -> str:
     """Return ``agreed`` of a statement that updates one CRM column: the pairs that it leaves behind.
 
-    One row for each pair that was agreed on before; the others wait for :func:`agree_column`.
+    One row for each pair that stands where it stood when the plan was made; the others wait for
+    :func:`agree_column`.
     """
     pair = _PAIR.substitute(saw="m.source_value", theirs="m.theirs")
     return _AT_ONCE.substitute(_column_parts(comparison, column), pairs=_MADE.substitute(pair=pair))
@@ -183,10 +185,11 @@ def agree_column(
     positions: tuple[int, int],
     values: Mapping[str, Any],
 ) -> None:
-    """Remember the pairs of one CRM column that its updates could not, in the caller's transaction.
+    """Remember the pairs of one CRM column when all is written, in the caller's transaction.
 
-    Those that were never agreed on, and all where the table's own rules may have written since.
-    One half of each pair is what the plan saw, so Enerflo's records are not read.
+    For what could not be remembered at once: pairs that were never agreed on, or stand elsewhere by now, and
+    all where the table's own rules may have written since. One half of each pair is what the plan saw, so
+    Enerflo's records are not read.
 
     :param positions: of the first and the last of these changes.
     :param values: ``account``, ``plan_hash`` and ``now``, the time at which the changes were made.
@@ -203,7 +206,7 @@ def agree_column(
     )
     first, last = positions
     named = {**values, "first": first, "last": last}
-    for statement in (_AGAIN, _FIRST) if comparison.live.has_own_rules else (_FIRST,):
+    for statement in (_AGAIN, _FIRST):
         connection.exec_driver_sql(statement.substitute(parts), named)
 
 

@@ -119,7 +119,7 @@ def apply_plan(
     with warehouse_errors("apply"), engine.connect() as connection, alone(connection, account):
         run = Run(connection, account, "apply", clock, rng, run_id=run_id)
         with connection.begin():
-            plan = read_plan(connection, account, plan_hash)
+            plan = read_plan(connection, account, plan_hash, counted=False)
         if plan.state is PlanState.APPLIED:
             with connection.begin():
                 outcomes = _outcomes(connection, plan)
@@ -187,7 +187,7 @@ def _apply(
     tick = progress or (lambda _name, _done, _total: None)
     with connection.begin():
         plans = _comparisons(connection, config, plan.account)
-        if plan.kind != "undo":
+        if plan.kind != "undo" and any(group.table_name == "change_orders" for group in plan.groups):
             move_held(connection, applying, server_time(connection))
         left = _refuse_not_switched_on(connection, config, applying)
         tally = Tally(read=sum(left.values()))

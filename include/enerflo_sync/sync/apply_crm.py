@@ -66,7 +66,7 @@ order by first
 """  # noqa: S608 - a constant
 
 _DUE = Template(f"""
-  select p.ctid as id, p.key, p.before, p.after, p.source_value from sync.plan_changes p
+  select p.ctid as id, p.key, p.before, p.after, p.source_value, p.agreed_row from sync.plan_changes p
   where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s and p.position between %(first)s and %(last)s
     and p.field is not distinct from %(field)s::text
 """)  # noqa: S608 - a constant
@@ -118,7 +118,7 @@ _RECORDS_MADE = """
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
   where $on and $before is not distinct from nullif(p.before, 'null')
-  returning p.id, p.key, p.source_value, $theirs as theirs
+  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs
 """)
 
 _INSERT = Template("""

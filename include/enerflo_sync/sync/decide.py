@@ -30,7 +30,7 @@ create temporary table {DECIDED} (
   before jsonb, after jsonb, source_value jsonb, policy text not null, cause text not null,
   rule text not null,
   facts jsonb not null default '[]', reason text, changed_at timestamptz, observed_at timestamptz,
-  agreed_at timestamptz
+  agreed_at timestamptz, agreed_row text
 ) on commit drop
 """
 
@@ -49,7 +49,7 @@ select $joins from (
 _UPDATES = Template("""
 /* enerflo-sync plan $name: fields of rows that both sides have */
 insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, before, after, source_value,
-  policy, cause, rule, facts, reason, changed_at, observed_at, agreed_at)
+  policy, cause, rule, facts, reason, changed_at, observed_at, agreed_at, agreed_row)
 select r.outcome, $table, o.key, o.enerflo_key, 'update', f.field,
        case when r.outcome = 'to_crm' then f.theirs else f.mine end,
        case when r.outcome = 'to_crm' then f.to_crm_value
@@ -58,7 +58,7 @@ select r.outcome, $table, o.key, o.enerflo_key, 'update', f.field,
        $policy, $cause, coalesce(($blocking_names)[d.blocking + 1], ($winner_names)[d.winner + 1]),
        $facts, r.reason,
        case when y.to_crm then o.said_at else o.changed_at end,
-       case when y.to_crm then o.observed_at else %(now)s end, a.agreed_at
+       case when y.to_crm then o.observed_at else %(now)s end, a.agreed_at, a.ctid::text
 from $judged
 cross join lateral (
   select case

@@ -15,22 +15,25 @@ _READ = sa.text("""
 select p.*, coalesce((
     select jsonb_object_agg(state, n) from (
       select state, count(*) as n from sync.plan_changes c
-      where c.account = p.account and c.plan_hash = p.plan_hash group by state) s), '{}') as states
+      where c.account = p.account and c.plan_hash = p.plan_hash and :counted
+      group by state) s), '{}') as states
 from sync.plans p where p.account = :account and p.plan_hash like :plan_hash
 limit 2
 """)
 
 
-def read_plan(connection: sa.Connection, account: str, plan_hash: str) -> PlanReport:
+def read_plan(connection: sa.Connection, account: str, plan_hash: str, *, counted: bool = True) -> PlanReport:
     """Return a stored plan.
 
     :param plan_hash: its hash, or at least eight characters of its beginning.
+    :param counted: count its changes by state as well.
     :raises ConfigurationError: there is no such plan, or more than one.
     """
     text = plan_hash.strip().lower()
     rows: Sequence[sa.RowMapping] = []
     if len(text) >= 8 and text.isalnum():
-        rows = connection.execute(_READ, {"account": account, "plan_hash": f"{text}%"}).mappings().all()
+        named = {"account": account, "plan_hash": f"{text}%", "counted": counted}
+        rows = connection.execute(_READ, named).mappings().all()
     if len(rows) != 1:
         raise ConfigurationError(
             "there is no such plan." if not rows else "more than one plan begins like this.",

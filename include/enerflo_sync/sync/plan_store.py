@@ -100,9 +100,10 @@ set created_at = case when plans.state in ('expired', 'open') then excluded.crea
 _CHANGES = sa.text("""
 /* enerflo-sync plan: its changes */
 insert into sync.plan_changes (account, plan_hash, position, table_name, key, enerflo_key, op, field, before,
-  after, source_value, direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at, state)
+  after, source_value, direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at,
+  agreed_row, state)
 select :account, :plan_hash, position, table_name, key, enerflo_key, op, field, before, after, source_value,
-  direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at, 'planned'
+  direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, 'planned'
 from pg_temp.planned
 on conflict (account, plan_hash, position) do nothing
 """)

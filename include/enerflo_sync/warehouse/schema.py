@@ -480,6 +480,8 @@ plan_changes = _sync_table(
     _time("changed_at"),
     _time("observed_at"),
     _time("agreed_at"),
+    # Where the row of ``agreed`` stood then, as a ctid: looked at first, and believed only if it is that row.
+    Column("agreed_row", Text),
     _required("state"),
     # Why it is moved, parked or refused.
     Column("reason", Text),
