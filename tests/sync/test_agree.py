@@ -95,7 +95,8 @@ def test_a_pair_that_was_never_agreed_on_is_remembered_beside_one_that_was(agree
         "vacuum full sync.agreed",
         "update sync.plan_changes set agreed_row = null",
         # A place where another pair stands by now.
-        "update sync.plan_changes c set agreed_row = a.ctid::text from sync.agreed a where a.field = 'status'",
+        "update sync.plan_changes c set agreed_row = a.ctid::text from sync.agreed a"
+        " where a.table_name = c.table_name and a.field = 'status'",
     ],
 )
 def test_a_pair_that_stands_elsewhere_than_when_the_plan_was_made_is_remembered(

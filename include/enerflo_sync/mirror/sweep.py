@@ -91,10 +91,8 @@ class Sweep:
         """
         table, column = self.resource.table, self.resource.id_column
         self.check(len(set(self._seen)))
-        counts = (
-            driver_connection(self._connection)
-            .execute(
-                f"""
+        gone = driver_connection(self._connection).execute(
+            f"""
             /* enerflo-sync: conclude sweep of {table.name} */
             with seen as materialized (
                 select id from unnest(%(seen)s::bigint[]) as u(id)
@@ -108,11 +106,9 @@ class Sweep:
             )
             select count(*) filter (where deleted_at is null), count(deleted_at) from gone
             """,  # noqa: S608 - names of the declared schema
-                {"now": now, "account": self.account, "started": started_at, "seen": list(self._seen)},
-            )
-            .fetchone()
+            {"now": now, "account": self.account, "started": started_at, "seen": list(self._seen)},
         )
-        absent, deleted = counts or (0, 0)
+        absent, deleted = gone.fetchone() or (0, 0)
         _bury_contents(self._connection, self.resource, self.account, now)
         return Gone(absent, deleted)
 
