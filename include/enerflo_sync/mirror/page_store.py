@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -51,7 +50,7 @@ class PageStore:
     :param engine: lends the connection on which pages are prepared.
     :param connection: stores them; with no transaction open.
     :param observe: says who saw a page that was asked for at that moment.
-    :param depth: pages fetched, and prepared, while the last one is stored; 0 in a simulation.
+    :param depth: pages prepared while the last one is stored; 0 in a simulation.
     :param before: called with each page before it is prepared; what it raises ends the walk.
     :param also: called in the transaction that stores a page, after it. Where this is given each page has a
         transaction of its own, also one that leaves the mirror alone.
@@ -90,12 +89,8 @@ class PageStore:
 
     def _prepared(self, pages: Iterable[Page]) -> Iterator[Prepared]:
         """Yield pages, parsed as far as they changed."""
-        # The first page is asked for before anything else is done.
-        with (
-            closing(read_ahead(pages, self.depth)) as fetched,
-            self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lookups,
-        ):
-            for page in self._begun_early(fetched):
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lookups:
+            for page in self._begun_early(pages):
                 if self.before is not None:
                     self.before(page)
                 yield self.intake.prepare(lookups, page.records, self.observe(page.requested_at)), page

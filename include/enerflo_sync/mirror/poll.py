@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -30,7 +31,7 @@ from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.page_store import PageStore
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.mirror.read_ahead import quick_switches, spared_heap
+from enerflo_sync.mirror.read_ahead import quick_switches, read_ahead, spared_heap
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.statuses import STATUSES
@@ -123,9 +124,10 @@ class _Poll:
 
     def _sweep(self, resource: Resource, walk: PageWalk) -> None:
         started_at = self.clock.now()
-        sweep = Sweep(self.connection, resource, self.run.account, self._guard())
         intake = Intake(resource)
-        self._store(resource, walk, intake, sweep)
+        with self._asked_for(walk) as pages:
+            sweep = Sweep(self.connection, resource, self.run.account, self._guard())
+            self._store(resource, pages, intake, sweep)
         if not walk.complete:
             self.run.incomplete(resource.name, f"walk stopped: {walk.stop_reason}")
             return
@@ -145,7 +147,11 @@ class _Poll:
             self._read_details(intake)
             self._report_unknown_statuses()
 
-    def _store(self, resource: Resource, walk: PageWalk, intake: Intake, sweep: Sweep | None) -> None:
+    def _asked_for(self, walk: PageWalk) -> AbstractContextManager[Iterable[Page]]:
+        """Return the walk's pages, the first of which is asked for now, and each while the last is stored."""
+        return closing(read_ahead(walk, self.options.read_ahead))
+
+    def _store(self, resource: Resource, pages: Iterable[Page], intake: Intake, sweep: Sweep | None) -> None:
         """Store the walk's pages while the next ones are prepared."""
         # A list without a record is read, too, and the run's report says so.
         self.run.count(resource.name, Tally())
@@ -158,7 +164,7 @@ class _Poll:
         store = PageStore(
             self.engine, self.connection, intake, self.observation, depth=depth, before=believable
         )
-        for stored in store.store(walk):
+        for stored in store.store(pages):
             if sweep is not None:
                 sweep.note(stored.ids)
             self.run.count(resource.name, stored.tally)
@@ -227,7 +233,8 @@ class _Poll:
                 per_page=self.options.per_page,
                 floor=self.options.min_per_page,
             )
-            self._store(NOTES, walk, Intake(NOTES), None)
+            with self._asked_for(walk) as pages:
+                self._store(NOTES, pages, Intake(NOTES), None)
             if not walk.complete:
                 self.run.incomplete("notes", f"walk stopped: {walk.stop_reason}")
             else:
