@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ContractDriftError, RetriableError
+from enerflo_sync.mirror.intake import Intake
+from enerflo_sync.mirror.page_store import MOST_PAGES
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.sandbox.exchange import Request
@@ -129,6 +133,27 @@ def test_an_older_answer_never_overwrites_a_newer_one(company: Company) -> None:
     assert overtaken
     status = company.rows("select status_name from enerflo.installs where install_id = :id", id=install_id)
     assert status == [("Voided",)]
+
+
+def test_a_warehouse_that_goes_away_while_the_next_page_is_awaited_is_said_so(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def hold_back(request: Request, _world: World) -> None:
+        if request.path == "/api/v3/installs" and int(request.parameters()["page"]) > MOST_PAGES + 1:
+            over.wait(10)
+
+    def gone(*_: object) -> None:
+        threading.Timer(0.2, over.set).start()
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    company.before_request = hold_back
+    monkeypatch.setattr(Intake, "store", gone)
+    with pytest.raises(RetriableError, match="warehouse"):
+        company.poll(PollResource.INSTALLS, per_page=2, min_per_page=1, read_ahead=1)
+    assert over.is_set()
+    assert [thread.name for thread in threading.enumerate() if thread.name == "read-ahead"] == []
 
 
 def test_two_polls_at_once_on_one_key_stay_under_its_limit(company: Company) -> None:

@@ -50,7 +50,7 @@ _TABLE = sa.text("""
 select c.oid::bigint as oid, c.relkind in ('v', 'm', 'f') as view,
        has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as readable,
        has_schema_privilege(n.oid, 'usage') as usable,
-       c.relkind <> 'r' or c.relhasrules or exists (
+       c.relkind <> 'r' or c.relhasrules or c.relhassubclass or exists (
          select from pg_catalog.pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal) as has_own_rules
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = :schema and c.relname = :name and c.relkind in ('r', 'p', 'v', 'm', 'f')
@@ -105,7 +105,8 @@ class LiveColumn(msgspec.Struct, frozen=True):
 class LiveTable(msgspec.Struct, frozen=True):
     """One table or view. ``readable`` is whether all of it may be selected.
 
-    ``has_own_rules`` is whether it may write more than it is told: by triggers, or as a view.
+    ``has_own_rules`` is whether it may write otherwise than it is told: by triggers or rules, as a view, or
+    in tables behind it.
     """
 
     schema: str

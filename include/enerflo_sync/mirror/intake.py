@@ -116,7 +116,7 @@ class Intake:
 
         It may run ahead of the storing of earlier pages, on a connection of its own: what it knows of the
         mirror is then a little old, which costs a comparison and decides nothing.
-        A later record of one id on the same page replaces the earlier one (``repeated_on_page``).
+        A later record of one id among ``records`` replaces the earlier one (``repeated_on_page``).
         """
         batch = Batch(observation, rows=[[] for _ in self.resource.parts])
         tally, resource = batch.tally, self.resource

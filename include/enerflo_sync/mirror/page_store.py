@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -23,7 +24,6 @@ from enerflo_sync.mirror.tally import Tally
 # transaction. A page's answer stays in memory as long as it waits.
 MANY_CHANGES = 250
 MOST_PAGES = 5
-FIRST_RECORDS = 100
 
 Prepared = tuple[Batch, Page]
 
@@ -51,7 +51,8 @@ class PageStore:
     :param connection: stores them; with no transaction open.
     :param observe: says who saw a page that was asked for at that moment.
     :param depth: pages prepared while the last one is stored; 0 in a simulation.
-    :param before: called with each page before it is prepared; what it raises ends the walk.
+    :param before: called with each page before it is prepared, with the first one maybe twice; what it raises
+        ends the walk.
     :param also: called in the transaction that stores a page, after it. Where this is given each page has a
         transaction of its own, also one that leaves the mirror alone.
     """
@@ -66,10 +67,11 @@ class PageStore:
 
     def store(self, pages: Iterable[Page]) -> Iterator[StoredPage]:
         """Yield pages once they are committed."""
-        prepared = read_ahead(self._prepared(pages), self.depth)
-        one_by_one = ([one] for one in prepared)
-        for some in _with_few_changes_together(prepared) if self.also is None else one_by_one:
-            yield from self._store_pages(some)
+        # Closed here, whatever happens: its thread stands within ``pages``, which the caller may close then.
+        with closing(read_ahead(self._prepared(pages), self.depth)) as prepared:
+            one_by_one = ([one] for one in prepared)
+            for some in _with_few_changes_together(prepared) if self.also is None else one_by_one:
+                yield from self._store_pages(some)
 
     def _store_pages(self, pages: Sequence[Prepared]) -> list[StoredPage]:
         last = pages[-1][1]
@@ -96,12 +98,11 @@ class PageStore:
                 yield self.intake.prepare(lookups, page.records, self.observe(page.requested_at)), page
 
     def _begun_early(self, pages: Iterable[Page]) -> Iterator[Page]:
-        """Yield pages, a few records of the first one by themselves: until they are stored nothing is."""
+        """Yield pages, the first one in two: while it is prepared the warehouse has nothing to do."""
         rest = iter(pages)
         if self.depth and self.also is None:
             for page in islice(rest, 1):
-                early, others = page.records[:FIRST_RECORDS], page.records[FIRST_RECORDS:]
-                yield from (structs.replace(page, records=some) for some in (early, others) if some)
+                yield from _in_two(page)
         yield from rest
 
     def _store_batch(self, batch: Batch, page: Page) -> StoredPage:
@@ -143,6 +144,13 @@ class PageStore:
             with self.connection.begin():
                 self.also(stored)
         return stored
+
+
+def _in_two(page: Page) -> Iterator[Page]:
+    """Yield a page's first records, as many as are stored at once where they are new, and the others."""
+    for records in (page.records[:MANY_CHANGES], page.records[MANY_CHANGES:]):
+        if records:
+            yield structs.replace(page, records=records)
 
 
 def _stored(page: Page, batch: Batch) -> StoredPage:

@@ -163,8 +163,9 @@ def settle_deleted(
         update sync.quarantine q set state = 'replayed'
         from {table.fullname} t
         where q.account = %(account)s and q.table_name = any(%(names)s) and q.state = 'open'
-          and q.kind = 'record' and t.account = q.account
-          and t.{id_column} = (q.key ->> '{id_column}')::bigint and t.deleted_at >= q.last_seen_at
+          and q.kind = 'record' and t.account = q.account and t.deleted_at >= q.last_seen_at
+          and t.{id_column} = (q.key ->> '{id_column}')::bigint
+          and q.key = jsonb_build_object('{id_column}', t.{id_column})
         """,  # noqa: S608 - names of the declared schema
         {"account": account, "names": list(names)},
     )

@@ -16,6 +16,8 @@ from enerflo_sync.warehouse.bulk import driver_connection
 
 # Below this many missing records a percentage says nothing: small companies delete test installs.
 SMALLEST_SHRINK = 10
+# Ids that are objects at a time.
+_AT_ONCE = 10_000
 
 
 class ShrunkSourceError(EnerfloSyncError):
@@ -83,34 +85,47 @@ class Sweep:
         self._seen.extend(ids)
 
     def conclude(self, now: datetime, *, started_at: datetime) -> Gone:
-        """Mark what the whole walk did not name, in the caller's transaction.
+        """Mark what the whole walk did not name, in the caller's transaction, which is lost on an error.
 
         Records that someone else saw after ``started_at`` are left alone: that sight is newer.
 
         :raises ShrunkSourceError: the walk named far fewer records than the mirror holds.
         """
         table, column = self.resource.table, self.resource.id_column
-        self.check(len(set(self._seen)))
-        gone = driver_connection(self._connection).execute(
+        # By set operations and keys, whatever the statistics say: after a first load there are none, and a
+        # join would be one of every row with every id.
+        found = driver_connection(self._connection).execute(
             f"""
             /* enerflo-sync: conclude sweep of {table.name} */
             with seen as materialized (
-                select id from unnest(%(seen)s::bigint[]) as u(id)
+                select distinct id from unnest(%(seen)s::bigint[]) as u(id)
+            ), missing as materialized (
+                select {column} as id from {table.fullname}
+                where account = %(account)s and deleted_at is null and observed_at <= %(started)s
+                except select id from seen
             ), gone as (
                 update {table.fullname} t
                 set absent_since = coalesce(absent_since, %(now)s),
                     deleted_at = case when absent_since is not null then %(now)s::timestamptz end
-                where account = %(account)s and deleted_at is null and observed_at <= %(started)s
-                  and not exists (select from seen s where s.id = t.{column})
-                returning deleted_at
+                from missing m
+                where t.account = %(account)s and t.{column} = m.id and t.deleted_at is null
+                  and t.observed_at <= %(started)s
+                returning t.deleted_at
             )
-            select count(*) filter (where deleted_at is null), count(deleted_at) from gone
+            select (select count(*) from seen), count(*) filter (where deleted_at is null), count(deleted_at)
+            from gone
             """,  # noqa: S608 - names of the declared schema
-            {"now": now, "account": self.account, "started": started_at, "seen": list(self._seen)},
+            {"now": now, "account": self.account, "started": started_at, "seen": self._as_array()},
         )
-        absent, deleted = gone.fetchone() or (0, 0)
+        named, absent, deleted = found.fetchone() or (0, 0, 0)
+        self.check(named)
         _bury_contents(self._connection, self.resource, self.account, now)
         return Gone(absent, deleted)
+
+    def _as_array(self) -> str:
+        """Return the ids as PostgreSQL writes an array: eight bytes for each, and no object."""
+        some = (self._seen[at : at + _AT_ONCE] for at in range(0, len(self._seen), _AT_ONCE))
+        return f"{{{','.join(','.join(map(str, ids)) for ids in some)}}}"
 
     def bury(self, record_id: int, now: datetime) -> int:
         """Mark one record deleted (:func:`bury`)."""
@@ -141,13 +156,19 @@ def bury(connection: sa.Connection, resource: Resource, account: str, record_id:
         f" where account = %s and {column} = %s and deleted_at is null and observed_at <= %s",
         (now, now, account, record_id, now),
     )
-    _bury_contents(connection, resource, account, now)
+    _bury_contents(connection, resource, account, now, record_id)
     return cursor.rowcount
 
 
-def _bury_contents(connection: sa.Connection, resource: Resource, account: str, now: datetime) -> None:
-    """Give what belongs to deleted records a tombstone too, whoever buried those; settle their items."""
+def _bury_contents(
+    connection: sa.Connection, resource: Resource, account: str, now: datetime, record_id: int | None = None
+) -> None:
+    """Give what belongs to deleted records a tombstone too, whoever buried those; settle their items.
+
+    :param record_id: only what belongs to this one; to all where None.
+    """
     table, column = resource.table, resource.id_column
+    only = "" if record_id is None else f"and t.{column} = %(id)s"
     for part in (*resource.parts[1:], *resource.dependents):
         # Record by record, whatever the statistics say: without any, the planner takes all for deleted.
         driver_connection(connection).execute(
@@ -157,13 +178,13 @@ def _bury_contents(connection: sa.Connection, resource: Resource, account: str, 
                 select p.ctid as id from {table.fullname} t cross join lateral (
                     select ctid from {part.table.fullname} p where p.account = t.account
                       and p.{part.owner} = t.{column} and p.deleted_at is null offset 0
-                ) p where t.account = %(account)s and t.deleted_at is not null
+                ) p where t.account = %(account)s and t.deleted_at is not null {only}
             )
             update {part.table.fullname} p
             set deleted_at = %(now)s, absent_since = coalesce(p.absent_since, %(now)s)
             from left_over l where p.ctid = l.id and p.deleted_at is null
             """,  # noqa: S608 - names of the declared schema
-            {"account": account, "now": now},
+            {"account": account, "now": now, "id": record_id},
         )
     # A record is put aside under its own table, or under that of what belongs to it.
     names = [part.table.name for part in resource.parts]

@@ -99,7 +99,7 @@ _OF_COLUMN = Template("""
 """)
 _AGAIN = Template(f"""
 /* enerflo-sync agree $name: what came of one column */
-update sync.agreed a {_MOVED}
+update sync.agreed a {_MOVED} and (a.agreed_at, a.agreed_by) is distinct from (%(now)s, '{AgreedBy.PUSH}')
 """)
 _FIRST = Template(f"""
 /* enerflo-sync agree $name: what came of one column, that was not agreed on before */

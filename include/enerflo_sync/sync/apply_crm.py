@@ -195,8 +195,11 @@ class _Job:
         self._plan = plan
         self._op = op
         self._by = by
-        # What came of an update stands in its own row: nothing else has to be read for its pair of values.
-        self._agrees_at_once = op == "update" and by is AgreedBy.PUSH
+        # What the plan saw and the row says is the pair: nothing else has to be read for it.
+        self._agrees_by_column = op == "update" and by is AgreedBy.PUSH
+        # The row says it at once, unless something else than the column's own update may write to it.
+        rewritten = plan.live.has_own_rules or plan.updated_at in plan.mapping.fields
+        self._agrees_at_once = self._agrees_by_column and not rewritten
         self._pairs = 0
         self._connection = connection
         self._driver = driver_connection(connection)
@@ -204,9 +207,9 @@ class _Job:
 
     def run(self, groups: Sequence[Any]) -> Counter[str]:
         """Make the changes and remember what both sides agree on then; return how they ended."""
-        unknown = [group for group in groups if not self._write(group)]
-        if self._agrees_at_once:
-            for group in groups if self._plan.live.has_own_rules else unknown:
+        open_groups = [group for group in groups if not self._write(group)]
+        if self._agrees_by_column:
+            for group in open_groups:
                 span = group.first, group.last
                 agree_column(self._connection, self._plan, group.fields[0], span, self._values)
         elif self.counts[Decision.APPLIED]:
