@@ -150,8 +150,8 @@ READING = """
   case and tolerates. Migrations are not measured.
 - Before a plan is measured, an earlier one over the same rows was carried out and vacuumed, so that
   `sync.agreed` holds a pair of values for every field. `plan` is what comes after the reconciliation in
-  `enerflo-sync plan`. Ours and the loop apply the very same plan, one after the other; the loop leaves no
-  ledger. Afterwards the rows, the ledger and `sync.agreed` are counted.
+  `enerflo-sync plan`. Ours and the loops apply the very same changes, one after the other; the first loop
+  leaves no ledger. Afterwards the rows, the ledger and `sync.agreed` are counted.
 - The push has one process, the vendor's limit of 300 a minute, and no network: its requests are counted by
   the company and timed where they are sent. The share of the limit is the lesser of two: that of the run's
   whole minutes, and that of the time in which whole limits of requests were sent, as a long run would.
