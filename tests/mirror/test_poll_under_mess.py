@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ContractDriftError, RetriableError
+from enerflo_sync.mirror import page_store
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.page_store import MOST_PAGES
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -133,6 +134,19 @@ def test_an_older_answer_never_overwrites_a_newer_one(company: Company) -> None:
     assert overtaken
     status = company.rows("select status_name from enerflo.installs where install_id = :id", id=install_id)
     assert status == [("Voided",)]
+
+
+def test_a_first_page_that_is_stored_in_two_is_stored_whole(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_store, "MANY_CHANGES", 7)
+    report = company.poll(per_page=20, read_ahead=1)
+    assert report.state is RunState.OK, report.reasons
+    company.assert_mirror_is_true()
+    assert len(company.rows("select install_id from enerflo.installs")) == 60
+    again = company.poll(per_page=20, read_ahead=1)
+    assert again.state is RunState.OK, again.reasons
+    company.assert_mirror_is_true()
 
 
 def test_a_warehouse_that_goes_away_while_the_next_page_is_awaited_is_said_so(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 
 import psycopg
 import sqlalchemy as sa
@@ -101,8 +101,8 @@ class PageStore:
         """Yield pages, the first one in two: while it is prepared the warehouse has nothing to do."""
         rest = iter(pages)
         if self.depth and self.also is None:
-            for page in islice(rest, 1):
-                yield from _in_two(page)
+            # Without a name for the page: it would keep it in memory as long as the walk goes on.
+            yield from chain.from_iterable(map(_in_two, islice(rest, 1)))
         yield from rest
 
     def _store_batch(self, batch: Batch, page: Page) -> StoredPage:

@@ -64,9 +64,8 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     """A plan without its changes, which may be many (:func:`read_changes`).
 
-    ``kept`` counts differences that stay as they are, by reason; ``states`` the changes by state,
-    where they were counted;
-    ``from_backfills`` the changes whose value a backfill has brought in.
+    ``kept`` counts differences that stay as they are, by reason; ``states`` the changes by state, where
+    they were counted; ``from_backfills`` the changes whose value a backfill has brought in.
     """
 
     plan_hash: str
