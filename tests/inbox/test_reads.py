@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from enerflo_sync.sandbox.bad_records import HOPELESS, BadKind
 from enerflo_sync.sandbox.exchange import Response
 from tests.inbox.conftest import Inbox, answering, update_install
 from tests.inbox.replaying import Again
+from tests.refusing import refuse
 
 HEAD = {"content-type": "application/json"}
 
@@ -128,25 +128,9 @@ def test_an_event_that_is_quarantined_is_asked_nothing_more(inbox: Inbox) -> Non
     assert report.quarantined == 1
 
 
-_REFUSING = """
-create function refuse() returns trigger language plpgsql as $$
-begin
-  if new.{column} = {record} then raise exception using errcode = '22000'; end if;
-  return new;
-end $$;
-create trigger refuse before insert or update on enerflo.{table} for each row execute function refuse()
-"""
-
-
-def refuse(inbox: Inbox, table: str, column: str, record: int) -> None:
-    """Let the warehouse refuse one record as data that it cannot hold."""
-    with inbox.warehouse.begin() as connection:
-        connection.execute(sa.text(_REFUSING.format(table=table, column=column, record=record)))
-
-
 def test_a_note_that_the_warehouse_refuses_is_put_aside_alone(inbox: Inbox) -> None:
     one = inbox.world.install_id(0)
-    refuse(inbox, "notes", "note_id", 6)
+    refuse(inbox.warehouse, "notes", "note_id", 6)
     notes = [{"note_id": n, "id": one, "note": "x", "created_at": "2026-01-01 00:00:00"} for n in (5, 6, 7)]
     answer(inbox, f"/api/v3/installs/{one}/notes", {"notes": notes})
     inbox.drop(update_install(one))
@@ -160,7 +144,7 @@ def test_a_note_that_the_warehouse_refuses_is_put_aside_alone(inbox: Inbox) -> N
 
 def test_an_install_that_the_warehouse_refuses_takes_its_event_along(inbox: Inbox) -> None:
     one, two = inbox.world.install_id(0), inbox.world.install_id(1)
-    refuse(inbox, "installs", "install_id", one)
+    refuse(inbox.warehouse, "installs", "install_id", one)
     inbox.drop(update_install(one))
     inbox.drop(update_install(two))
     inbox.ingest()

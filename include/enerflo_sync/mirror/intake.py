@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
+import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError
@@ -103,6 +105,16 @@ class Intake:
             self._open -= settled
         self._open.update(item.key[resource.id_column] for item in batch.rejected if item.key)
         return batch
+
+    def keep_versions(self, connection: sa.Connection, batch: Batch) -> None:
+        """Add the raw versions of a batch that is all new, in the caller's transaction, before its records.
+
+        Where one is there already or is refused nothing is added, and :meth:`store` sees to all of them.
+        """
+        versions = batch.blocks[-1]
+        with suppress(psycopg.DataError):
+            if versions.rows and send_new(connection, [(install_versions, VERSION_COLUMNS, versions)]):
+                batch.blocks[-1] = Block(b"", 0, binary=True)
 
     def leaves_alone(self, batch: Batch) -> bool:
         """Return whether it is known already that storing a polled ``batch`` would write nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +26,21 @@ from enerflo_sync.mirror.tally import Tally
 MANY_CHANGES = 250
 MOST_PAGES = 5
 
-Prepared = tuple[Batch, Page]
+# The run's own record is committed for good, and everything before it with it; a page that a power cut takes
+# is read again.
+_COMMITTED_SOON = "set local synchronous_commit = off"
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A page that was parsed as far as it changed.
+
+    :param begun: done once what is stored of it ahead is committed; None where nothing is.
+    """
+
+    batch: Batch
+    page: Page
+    begun: Future[None] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,34 +83,52 @@ class PageStore:
     def store(self, pages: Iterable[Page]) -> Iterator[StoredPage]:
         """Yield pages once they are committed."""
         # Closed here, whatever happens: its thread stands within ``pages``, which the caller may close then.
-        with closing(read_ahead(self._prepared(pages), self.depth)) as prepared:
+        with (
+            ThreadPoolExecutor(1, "raw-versions") as beside,
+            closing(read_ahead(self._prepared(pages, beside), self.depth)) as prepared,
+        ):
             one_by_one = ([one] for one in prepared)
             for some in _with_few_changes_together(prepared) if self.also is None else one_by_one:
                 yield from self._store_pages(some)
 
-    def _store_pages(self, pages: Sequence[Prepared]) -> list[StoredPage]:
-        last = pages[-1][1]
+    def _store_pages(self, pages: Sequence[_Prepared]) -> list[StoredPage]:
+        last = pages[-1].page
+        for one in pages:
+            if one.begun is not None:
+                one.begun.result()
         try:
-            stored = self._store_batch(together([batch for batch, _ in pages]), last)
+            stored = self._store_batch(together([one.batch for one in pages]), last)
         except (psycopg.DataError, psycopg.errors.CardinalityViolation):
             # One record holds what the warehouse refuses: find it, and put only that one aside.
             self.connection.rollback()
         else:
-            for batch, _ in pages:
+            for one in pages:
                 # Whoever waits for the next page still holds this one.
-                batch.blocks.clear()
+                one.batch.blocks.clear()
             return [stored]
         if len(pages) == 1:
             return [self._store_one_by_one(last)]
         return [stored for one in pages for stored in self._store_pages([one])]
 
-    def _prepared(self, pages: Iterable[Page]) -> Iterator[Prepared]:
+    def _prepared(self, pages: Iterable[Page], beside: ThreadPoolExecutor) -> Iterator[_Prepared]:
         """Yield pages, parsed as far as they changed."""
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lookups:
             for page in self._begun_early(pages):
                 if self.before is not None:
                     self.before(page)
-                yield self.intake.prepare(lookups, page.records, self.observe(page.requested_at)), page
+                batch = self.intake.prepare(lookups, page.records, self.observe(page.requested_at))
+                ahead = self.depth and batch.all_new and batch.blocks[-1].rows >= MANY_CHANGES
+                yield _Prepared(batch, page, beside.submit(self._keep_versions, batch) if ahead else None)
+
+    def _keep_versions(self, batch: Batch) -> None:
+        """Store the raw versions of records that are new, most of what is stored of them, and commit.
+
+        Beside the rows of the page before. A run that ends in between leaves versions without a row: the
+        next one brings it, as it brings whatever a page lacks.
+        """
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(_COMMITTED_SOON)
+            self.intake.keep_versions(connection, batch)
 
     def _begun_early(self, pages: Iterable[Page]) -> Iterator[Page]:
         """Yield pages, the first one in two: while it is prepared the warehouse has nothing to do."""
@@ -110,9 +143,7 @@ class PageStore:
         if nothing_to_write and self.also is None:
             return _stored(page, batch)
         with self.connection.begin():
-            # The run's own record is committed for good, and everything before it with it; a page that
-            # a power cut takes is read again.
-            self.connection.exec_driver_sql("set local synchronous_commit = off")
+            self.connection.exec_driver_sql(_COMMITTED_SOON)
             if not nothing_to_write:
                 self._take(batch)
             stored = _stored(page, batch)
@@ -157,23 +188,23 @@ def _stored(page: Page, batch: Batch) -> StoredPage:
     return StoredPage(page, batch.ids, batch.tally, len(batch.new))
 
 
-def _with_few_changes_together(prepared: Iterable[Prepared]) -> Iterator[list[Prepared]]:
+def _with_few_changes_together(prepared: Iterable[_Prepared]) -> Iterator[list[_Prepared]]:
     """Yield prepared pages, those with few changes some at a time, which costs little more than one.
 
     Those that wait are yielded also where the walk fails, so that each run stores what it could read.
     """
-    waiting: list[Prepared] = []
+    waiting: list[_Prepared] = []
     changes = 0
     try:
-        for batch, page in prepared:
-            if not batch.changed:
-                yield [(batch, page)]
+        for one in prepared:
+            if not one.batch.changed:
+                yield [one]
                 continue
-            if not all(other.goes_with(batch) for other, _ in waiting):
+            if not all(other.batch.goes_with(one.batch) for other in waiting):
                 yield waiting
                 waiting, changes = [], 0
-            waiting.append((batch, page))
-            changes += len(batch.changed)
+            waiting.append(one)
+            changes += len(one.batch.changed)
             if changes >= MANY_CHANGES or len(waiting) == MOST_PAGES:
                 yield waiting
                 waiting, changes = [], 0
