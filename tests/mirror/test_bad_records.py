@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -238,6 +240,42 @@ def test_a_milestone_that_the_install_no_longer_lists_gets_a_tombstone(warehouse
     take(warehouse, INSTALLS, b'{"id":5,"all_milestones":[{"milestone":{"id":1}},{"milestone":{"id":2}}]}')
     alive = "select milestone_id from enerflo.milestones where deleted_at is null order by 1"
     assert column(warehouse, alive) == [1, 2]
+
+
+@pytest.mark.parametrize(("seen_later", "deleted"), [(False, True), (True, False)])
+def test_a_milestone_that_somebody_writes_meanwhile_gets_a_tombstone_unless_it_was_seen_later(
+    warehouse: sa.Engine, seen_later: bool, deleted: bool
+) -> None:
+    take(warehouse, INSTALLS, b'{"id":5,"all_milestones":[{"milestone":{"id":1}},{"milestone":{"id":2}}]}')
+    blocked = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')"
+    with warehouse.connect() as other, ThreadPoolExecutor(1) as pool:
+        later = timedelta(hours=1) if seen_later else timedelta(0)
+        other.execute(
+            sa.text("update enerflo.milestones set title = 'x', observed_at = :at where milestone_id = 1"),
+            {"at": AT + later},
+        )
+        taken = pool.submit(take, warehouse, INSTALLS, b'{"id":5,"all_milestones":[{"milestone":{"id":2}}]}')
+        until = time.monotonic() + 20
+        while not column(warehouse, blocked)[0] and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not taken.done()
+        other.commit()
+        taken.result(20)
+    gone = column(
+        warehouse, "select deleted_at is not null from enerflo.milestones order by milestone_id limit 1"
+    )
+    assert gone == [deleted]
+
+
+def test_unlisted_milestones_of_many_installs_get_their_tombstones_at_once(warehouse: sa.Engine) -> None:
+    some = b'{"id":%d,"all_milestones":[{"milestone":{"id":1}},{"milestone":{"id":2}}]}'
+    take(warehouse, INSTALLS, *(some % number for number in range(1, 301)))
+    fewer = b'{"id":%d,"all_milestones":[{"milestone":{"id":%d}}]}'
+    take(warehouse, INSTALLS, *(fewer % (number, 1 + number % 2) for number in range(1, 301)))
+    left = "select install_id, milestone_id from enerflo.milestones where deleted_at is null"
+    with warehouse.connect() as connection:
+        alive = {tuple(row) for row in connection.execute(sa.text(left))}
+    assert alive == {(number, 1 + number % 2) for number in range(1, 301)}
 
 
 @pytest.mark.parametrize("empty", [b"[]", b"{}", b"null", b'""'])

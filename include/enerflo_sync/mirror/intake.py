@@ -367,5 +367,7 @@ class Intake:
 
 def _same(stored: object, record: object) -> bool:
     """Return whether two decoded records say the same; true is not 1."""
+    if stored != record:
+        return False
     encoder = msgspec.json.Encoder(order="deterministic")
     return encoder.encode(stored) == encoder.encode(record)

@@ -60,6 +60,7 @@ _KINDS = {
 }
 
 # An install that quotes a changed customer has another content and was not updated: its own time says so.
+# Record by record, whatever the statistics say: without any, the planner would read the whole account.
 _RECORD = Template("""
 /* enerflo-sync: $witness is witness of $name */
 with seen as (
@@ -70,9 +71,11 @@ with seen as (
     t.observed_at = u.observed_at and t.observed_by = '$witness' as written
   from unnest(%(ids)s::bigint[], %(observed)s::timestamptz[], %(seen)s::timestamptz[])
     as u(id, observed_at, seen_at)
-  join $table t on t.account = %(account)s and t.$id = u.id and t.deleted_at is null
+  cross join lateral (
+    select * from $table r where r.account = %(account)s and r.$id = u.id offset 0
+  ) t
   cross join lateral (select t.$id = any(%(new)s::bigint[]) as is_new) n
-  where $told
+  where t.deleted_at is null and $told
 ), known as (
   update sync.witnesses w
   set ${witness}_seen_at = coalesce(w.${witness}_seen_at, s.seen_at)
