@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -10,12 +11,14 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import requests
 
+from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient, RetryPolicy, Timeout
 from enerflo_sync.enerflo.failures import OutcomeUnknownError
 from enerflo_sync.errors import ConfigurationError, RetriableError
 
-from .conftest import JumpingClock, Reply, ScriptedServer
+from .conftest import KEY, JumpingClock, Reply, ScriptedServer
 
 PATH = "/api/v3/installs"
 
@@ -165,3 +168,37 @@ def test_a_proxy_that_is_away_is_named_as_the_proxy(new_client: Callable[..., En
     client._session.proxies = {"https": f"http://127.0.0.1:{closed_port()}"}
     with pytest.raises(RetriableError, match=r"the proxy on the way to enerflo\.invalid"):
         client.get(PATH)
+
+
+def test_the_environments_proxy_is_used_and_what_it_excepts_is_not(
+    server: ScriptedServer, clock: JumpingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    def installs_of(base: str) -> bytes:
+        with requests.Session() as session:
+            rng = random.Random(1)
+            one = EnerfloClient(session, base, KEY, budget=UnlimitedBudget(), clock=clock, rng=rng)
+            # Read once, so that what another library does to it meanwhile changes nothing.
+            monkeypatch.delenv("HTTP_PROXY")
+            return one.get(PATH)
+
+    server.handler = lambda asked: Reply()
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    installs_of("http://api.localhost:1")
+    assert [asked.headers["host"] for asked in server.asked] == ["api.localhost:1"]
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    installs_of(server.url)
+    assert len(server.asked) == 2
+
+
+def test_the_environments_certificates_are_used(
+    server: ScriptedServer, clock: JumpingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
+    with requests.Session() as session:
+        rng = random.Random(1)
+        EnerfloClient(session, "https://127.0.0.1:1", KEY, budget=UnlimitedBudget(), clock=clock, rng=rng)
+        assert session.verify == "/no/such/bundle.pem"

@@ -148,6 +148,67 @@ def test_true_is_not_one(warehouse: sa.Engine) -> None:
     assert batch.tally.quarantined == 1
 
 
+SAID = (
+    r'{"id":5,"status_name":"Café\u0000","all_milestones":[],"system_size":4.80,"files":{"a":1,"b":[true]}}'
+)
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        r'{"all_milestones":[],"files":{"b":[true],"a":1},"id":5,"system_size":4.80,"status_name":"Café\u0000"}',
+        r'{ "id" : 5, "status_name" : "Café\u0000", "all_milestones":[ ],"system_size":4.80,"files":{"a":1,"b":[true]}}',
+        r'{"id":5,"status_name":"Caf\u00e9\u0000","all_milestones":[],"system_size":48e-1,"files":{"a":1,"b":[true]}}',
+        r'{"id":5,"status_name":"Café","all_milestones":[],"system_size":4.8,"files":{"a":1.0,"b":[true]}}',
+    ],
+)
+def test_another_spelling_is_no_new_content(warehouse: sa.Engine, spelt: str) -> None:
+    take(warehouse, INSTALLS, 0, SAID.encode())
+    batch = take(warehouse, INSTALLS, 1, spelt.encode())
+    batch.tally.check("test")
+    assert (batch.tally.applied, batch.tally.unchanged, batch.good) == (0, 1, [5])
+    assert rows(warehouse, "select count(*) from enerflo.install_versions") == [(1,)]
+
+
+def test_a_user_in_an_unusual_form_is_no_new_content(warehouse: sa.Engine) -> None:
+    form = '{"id":5,"all_milestones":[],"logged_in_user":{"id":1,"team":{"session":"%s"}}}'
+    take(warehouse, INSTALLS, 0, (form % "a").encode())
+    assert take(warehouse, INSTALLS, 1, (form % "b").encode()).tally.unchanged == 1
+    assert rows(warehouse, "select count(*), min(raw->>'logged_in_user') from enerflo.install_versions") == [
+        (1, None)
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SAID.replace("true", "1"),
+        SAID.replace("[true]", "[true,true]"),
+        SAID.replace("4.80", "4.81"),
+        SAID.replace("Café", "Cafe\u0301"),
+        SAID.replace('"a":1', '"a":1,"c":null'),
+    ],
+)
+def test_other_content_is_a_version_of_its_own(warehouse: sa.Engine, content: str) -> None:
+    take(warehouse, INSTALLS, 0, SAID.encode())
+    assert list(take(warehouse, INSTALLS, 1, content.encode()).changed) == [5]
+    assert rows(warehouse, "select count(*) from enerflo.install_versions") == [(2,)]
+
+
+@pytest.mark.parametrize("isolation", ["AUTOCOMMIT", "READ COMMITTED"])
+def test_what_postgresql_refuses_to_compare_tells_nothing_of_the_others(
+    warehouse: sa.Engine, isolation: str
+) -> None:
+    form = '{"id":%d,"all_milestones":[],"utility":{"volts":%s}}'
+    take(warehouse, INSTALLS, 0, *((form % (number, "1")).encode() for number in (5, 6, 7, 8)))
+    later = [form % (5, "1.0"), form % (6, "1e200000"), form % (7, "2"), form % (8, '"\\ud800"')]
+    with warehouse.connect().execution_options(isolation_level=isolation) as connection:
+        batch = Intake(INSTALLS).prepare(connection, [one.encode() for one in later], observed(1))
+        assert connection.scalar(sa.text("select 1")) == 1
+    tally = batch.tally
+    assert (sorted(batch.changed), tally.unchanged, tally.quarantined) == ([6, 7], 1, 1)
+
+
 def test_a_change_in_a_field_that_no_column_holds_writes_no_row(warehouse: sa.Engine) -> None:
     take(warehouse, CUSTOMERS, 0, b'{"id":5,"first_name":"A","details":"x"}')
     batch = take(warehouse, CUSTOMERS, 1, b'{"id":5,"first_name":"A","details":"y"}')

@@ -44,7 +44,7 @@ from enerflo_sync.enerflo.ids import endpoint_of
 from enerflo_sync.enerflo.quiet_log import log_no_queries
 from enerflo_sync.enerflo.refusals import is_heavy, is_transient, refusal
 from enerflo_sync.enerflo.retry import Fault, RetryPolicy
-from enerflo_sync.enerflo.transport import TRANSPORT_ERRORS, explain
+from enerflo_sync.enerflo.transport import TRANSPORT_ERRORS, explain, read_environment_once
 from enerflo_sync.errors import (
     ContractDriftError,
     EnerfloSyncError,
@@ -72,7 +72,8 @@ class EnerfloClient:
 
     One thread may read ahead while another one uses the client: it holds no state between calls.
 
-    :param session: the connection pool, proxies and TLS settings; its own retries should be off.
+    :param session: the connection pool, proxies and TLS settings; its own retries should be off. What the
+        environment says of these is read now.
     :param base_url: ``https://enerflo.io``, or a sandbox.
     :param api_key: a company's REST key; shown nowhere.
     :param budget: asked before each attempt.
@@ -101,6 +102,7 @@ class EnerfloClient:
         self.clock = clock
         self._session = session
         self._base, self._host = base_address(base_url, allow_plain_http)
+        read_environment_once(session, self._base)
         self._key = ApiKeyHeader(api_key)
         self._budget = budget
         self._rng = rng

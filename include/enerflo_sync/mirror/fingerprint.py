@@ -91,6 +91,18 @@ def decode(stable: bytes) -> tuple[dict[str, Any], bytes]:
     return record, stable
 
 
+def as_text(stable: bytes) -> str:
+    """Return the record as PostgreSQL may take it for jsonb; it may still be no JSON.
+
+    :raises BadRecordError: it is not in UTF-8, or in an odd form and no JSON object.
+    """
+    odd = _VOLATILE_NAME in stable and _NO_ONE not in stable
+    try:
+        return (decode(stable)[1] if odd else without_nul(stable)).decode()
+    except UnicodeDecodeError:
+        raise BadRecordError("not_utf8") from None
+
+
 def without_nul(data: bytes) -> bytes:
     """Return JSON text without the NUL characters that PostgreSQL refuses."""
     return _ESCAPED_NUL.sub(rb"\1", data) if b"\\u0000" in data else data
