@@ -198,14 +198,14 @@ class SteadyClock(VirtualClock):
                 self._busy.discard(me)
                 self._calm.notify_all()
 
-    def sleep(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         me = threading.get_ident()
         with self._calm:
             was_busy = me in self._busy
             self._busy.discard(me)
             self._calm.notify_all()
             self._calm.wait_for(lambda: not self._busy)
-            super().sleep(seconds)
+            super().advance(seconds)
             if was_busy:
                 self._busy.add(me)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -198,3 +199,30 @@ def test_a_warehouse_that_goes_away_beside_the_rows_is_said_so(
         company.poll(PollResource.INSTALLS, per_page=20, read_ahead=1)
     assert company.rows("select count(*) from enerflo.installs") == [(7,)]
     assert {thread.name for thread in threading.enumerate()}.isdisjoint({"read-ahead", "raw-versions_0"})
+
+
+def test_a_poll_that_fails_stores_nothing_more_ahead(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    over = threading.Event()
+    keep = Intake.keep_versions
+
+    def slow_from_the_second(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) > 1:
+            over.wait(20)
+        keep(*arguments)
+
+    def gone(*_: object) -> None:
+        # Until then the second is under way, and the third one waits.
+        time.sleep(0.5)
+        threading.Timer(0.2, over.set).start()
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(Intake, "keep_versions", slow_from_the_second)
+    monkeypatch.setattr(Intake, "store", gone)
+    with pytest.raises(RetriableError, match="warehouse"):
+        company.poll(PollResource.INSTALLS, per_page=20, read_ahead=1)
+    assert over.is_set()
+    assert len(calls) == 2

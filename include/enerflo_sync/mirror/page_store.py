@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
@@ -82,14 +82,12 @@ class PageStore:
 
     def store(self, pages: Iterable[Page]) -> Iterator[StoredPage]:
         """Yield pages once they are committed."""
-        # Closed here, whatever happens: its thread stands within ``pages``, which the caller may close then.
-        with (
-            ThreadPoolExecutor(1, "raw-versions") as beside,
-            closing(read_ahead(self._prepared(pages, beside), self.depth)) as prepared,
-        ):
-            one_by_one = ([one] for one in prepared)
-            for some in _with_few_changes_together(prepared) if self.also is None else one_by_one:
-                yield from self._store_pages(some)
+        with _one_thread("raw-versions") as beside:
+            # Closed here, whatever happens: its thread stands within ``pages``, which the caller may close then.
+            with closing(read_ahead(self._prepared(pages, beside), self.depth)) as prepared:
+                one_by_one = ([one] for one in prepared)
+                for some in _with_few_changes_together(prepared) if self.also is None else one_by_one:
+                    yield from self._store_pages(some)
 
     def _store_pages(self, pages: Sequence[_Prepared]) -> list[StoredPage]:
         last = pages[-1].page
@@ -175,6 +173,16 @@ class PageStore:
             with self.connection.begin():
                 self.also(stored)
         return stored
+
+
+@contextmanager
+def _one_thread(name: str) -> Iterator[ThreadPoolExecutor]:
+    """Lend a thread until the end, and leave undone then what it has not begun."""
+    pool = ThreadPoolExecutor(1, name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _in_two(page: Page) -> Iterator[Page]:
