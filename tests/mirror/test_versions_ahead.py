@@ -217,7 +217,7 @@ def test_a_poll_that_fails_stores_nothing_more_ahead(
     def gone(*_: object) -> None:
         # Until then the second is under way, and the third one waits.
         time.sleep(0.5)
-        threading.Timer(0.2, over.set).start()
+        threading.Timer(1.5, over.set).start()
         raise psycopg.OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(Intake, "keep_versions", slow_from_the_second)

@@ -82,12 +82,14 @@ class PageStore:
 
     def store(self, pages: Iterable[Page]) -> Iterator[StoredPage]:
         """Yield pages once they are committed."""
-        with _one_thread("raw-versions") as beside:
-            # Closed here, whatever happens: its thread stands within ``pages``, which the caller may close then.
-            with closing(read_ahead(self._prepared(pages, beside), self.depth)) as prepared:
-                one_by_one = ([one] for one in prepared)
-                for some in _with_few_changes_together(prepared) if self.also is None else one_by_one:
-                    yield from self._store_pages(some)
+        # Closed here, whatever happens: its thread stands within ``pages``, which the caller may close then.
+        with (
+            _one_thread("raw-versions") as beside,
+            closing(read_ahead(self._prepared(pages, beside), self.depth)) as prepared,
+        ):
+            one_by_one = ([one] for one in prepared)
+            for some in _with_few_changes_together(prepared) if self.also is None else one_by_one:
+                yield from self._store_pages(some)
 
     def _store_pages(self, pages: Sequence[_Prepared]) -> list[StoredPage]:
         last = pages[-1].page
