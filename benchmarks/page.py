@@ -167,5 +167,6 @@ READING = """
   file into the drop: it is mostly Airflow's own time.
 - The peers get what is best for them: the faster of 100 and 500 a page, byte code kept, dlt without its
   import of Airflow, and for comparisons a narrow copy of the mirror's side with a primary key, and the
-  session settings of ours (`jit=off`, `random_page_cost=1.1`) by `PGOPTIONS`.
+  session settings of ours (`jit=off`, `random_page_cost=1.1`) by `PGOPTIONS`. Ours compares a copy, which is
+  read once before, so that it lies in shared buffers as their tables do.
 """
