@@ -247,7 +247,10 @@ def test_a_milestone_that_somebody_writes_meanwhile_gets_a_tombstone_unless_it_w
     warehouse: sa.Engine, seen_later: bool, deleted: bool
 ) -> None:
     take(warehouse, INSTALLS, b'{"id":5,"all_milestones":[{"milestone":{"id":1}},{"milestone":{"id":2}}]}')
-    blocked = "select exists (select from pg_stat_activity where wait_event_type = 'Lock')"
+    blocked = (
+        "select exists (select from pg_stat_activity"
+        " where datname = current_database() and wait_event_type = 'Lock')"
+    )
     with warehouse.connect() as other, ThreadPoolExecutor(1) as pool:
         later = timedelta(hours=1) if seen_later else timedelta(0)
         other.execute(

@@ -60,11 +60,11 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return seen
 
 
-def assert_versions_are_whole(company: Company, without_row: int = 0) -> None:
+def assert_versions_are_whole(company: Company) -> None:
     assert company.rows("select count(*), count(distinct install_id) from enerflo.install_versions") == [
         (60, 60)
     ]
-    assert company.rows(WITHOUT_ROW) == [(without_row,)]
+    assert company.rows(WITHOUT_ROW) == [(0,)]
     assert company.rows(WITHOUT_VERSION) == [(0,)]
 
 

@@ -42,7 +42,8 @@ VERSION_TYPES = ("text", "bigint", "text", "jsonb", "timestamptz", "text", "text
 VERSION_COLUMNS = ("account", "install_id", "content_hash", "raw", "first_seen_at", "observed_by", "evidence")
 
 
-# By PostgreSQL, which would take four times as long to write a version out as it takes to read the record.
+# By PostgreSQL: with the versions written out, sent and read here, a poll in which every install changed took
+# 3.5 s for 10,000 of them, and takes 2.0 s.
 _SAID_BEFORE = """
 /* enerflo-sync: records that say what their newest version says */
 select u.id from unnest(%b::bigint[], %b::text[]) as u(id, raw) cross join lateral (
@@ -205,11 +206,7 @@ class Intake:
             # Why one cannot be used is told when it is parsed.
             with suppress(BadRecordError):
                 texts[record_id] = as_text(stable)
-        try:
-            return _said_before(connection, account, texts)
-        except psycopg.DataError:
-            # One of them is nothing that PostgreSQL takes for JSON, and tells nothing of the others.
-            return set().union(*(_one_said_before(connection, account, *one) for one in texts.items()))
+        return _said_before(connection, account, texts)
 
     def _parse(self, batch: Batch, record_id: int, stable: bytes, digest: bytes) -> None:
         """Read a record whose content is new."""
@@ -372,14 +369,13 @@ class Intake:
 
 def _said_before(connection: sa.Connection, account: str, texts: Mapping[int, str]) -> set[int]:
     driver = driver_connection(connection)
-    # What is refused must not end the caller's transaction.
-    with nullcontext() if driver.autocommit else connection.begin_nested():
-        values = list(texts), list(texts.values()), account
-        return {record_id for (record_id,) in driver.execute(_SAID_BEFORE, values, binary=True).fetchall()}
-
-
-def _one_said_before(connection: sa.Connection, account: str, record_id: int, text: str) -> set[int]:
+    values = list(texts), list(texts.values()), account
     try:
-        return _said_before(connection, account, {record_id: text})
+        # What is refused must not end the caller's transaction.
+        with nullcontext() if driver.autocommit else connection.begin_nested():
+            found = driver.execute(_SAID_BEFORE, values, binary=True).fetchall()
     except psycopg.DataError:
-        return set()
+        # One of them is nothing that PostgreSQL takes for jsonb, and tells nothing of the others.
+        one_by_one = [{record_id: text} for record_id, text in texts.items()] if len(texts) > 1 else []
+        return set().union(*(_said_before(connection, account, one) for one in one_by_one))
+    return {record_id for (record_id,) in found}
