@@ -7,8 +7,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from enerflo_sync.errors import ConfigurationError
@@ -39,6 +39,21 @@ def require_free(port: int) -> None:
                 where="demo",
                 next_step='Choose another: make demo DEMO="--port 8081".',
             ) from error
+
+
+@contextmanager
+def ends_as_by_ctrl_c() -> Iterator[None]:
+    """Let a ``kill`` and a closed terminal end the block as Ctrl-C does, so that it ends what it started.
+
+    Ctrl-C itself as well: a shell lets what it starts in the background ignore it.
+    """
+    ways = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {way: signal.signal(way, signal.default_int_handler) for way in ways}
+    try:
+        yield
+    finally:
+        for way, handler in before.items():
+            signal.signal(way, handler)
 
 
 class Background:

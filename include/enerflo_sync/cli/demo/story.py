@@ -19,7 +19,7 @@ from rich.status import Status
 from enerflo_sync.cli.demo.airflow import AirflowApi, connection, environment
 from enerflo_sync.cli.demo.both_ways import SYNC, BothWays, plan_page
 from enerflo_sync.cli.demo.orders import CHANGE_ORDERS, ORDERS_PAGE, Orders
-from enerflo_sync.cli.demo.processes import Background, require_free, run
+from enerflo_sync.cli.demo.processes import Background, ends_as_by_ctrl_c, require_free, run
 from enerflo_sync.cli.output import console, errors
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
@@ -300,7 +300,7 @@ def run_demo(*, port: int, installs: int, seed: int, once: bool) -> None:
     :raises ConfigurationError: a part is missing or did not start; the text says which log to read.
     """
     began = time.monotonic()
-    with ExitStack() as stack:
+    with ends_as_by_ctrl_c(), ExitStack() as stack:
         demo = Demo(stack, port=port, installs=installs, seed=seed)
         reconciliation_id = demo.tell()
         report = load_report(demo.engine, "default", reconciliation_id)
