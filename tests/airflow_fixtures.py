@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,7 +19,6 @@ from enerflo_sync.sandbox.world import World
 from tests.airflow_environment import ROOT, migrated_metadata
 
 INSTALLS = 60
-_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -66,15 +64,10 @@ def company() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def setting(postgres_url: str, company: SandboxServer) -> Setting:
+def setting(warehouse_url: str, company: SandboxServer) -> Setting:
     """The company, and a warehouse with its planted CRM tables, not polled yet."""
-    url = sa.make_url(postgres_url).set(database=f"airflow_test_{next(_numbers)}")
-    admin = sa.create_engine(postgres_url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"create database {url.database} template migrated"))
-    warehouse = url.render_as_string(hide_password=False)
-    make_crm_tables(company.api.world, warehouse)
-    return Setting(company.url, warehouse)
+    make_crm_tables(company.api.world, warehouse_url)
+    return Setting(company.url, warehouse_url)
 
 
 @pytest.fixture

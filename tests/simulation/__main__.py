@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from tests.memory import keep_temporary_files_in_memory
 from tests.simulation.many import simulate
 
 
@@ -21,6 +22,7 @@ def main() -> int:
     )
     parser.add_argument("--story", action="store_true", help="print every job of a failing seed")
     options = parser.parse_args()
+    keep_temporary_files_in_memory()
     began, busy, failed, jobs, harmed, events, done = time.perf_counter(), 0.0, 0, 0, 0, 0, 0
     for outcome in simulate(
         options.first, options.seeds, options.hours, options.workers, both_ways=options.both_ways

@@ -14,8 +14,6 @@ from tests.simulation.database import Database
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.world import SimulatedDay
 
-MEMORY = Path("/dev/shm")  # noqa: S108
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -46,7 +44,7 @@ def run_seed(seed: int, hours: float, database: Database, plan: Plan | None = No
     """Return what came of ``hours`` simulated hours and the settling after them."""
     began = time.perf_counter()
     database.clear()
-    folder = Path(tempfile.mkdtemp(prefix="simulation-", dir=MEMORY if MEMORY.is_dir() else None))
+    folder = Path(tempfile.mkdtemp(prefix="simulation-"))
     problem = None
     try:
         day = SimulatedDay(seed, plan or plan_of(seed), database.warehouses, database.people, folder)

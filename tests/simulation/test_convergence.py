@@ -21,7 +21,7 @@ from tests.simulation.database import Database
 from tests.simulation.many import simulate
 from tests.simulation.plan import Plan, both_ways_plan_of, plan_of
 from tests.simulation.process import End
-from tests.simulation.run import MEMORY, run_seed
+from tests.simulation.run import run_seed
 from tests.simulation.world import SimulatedDay
 
 SEEDS = 200
@@ -69,8 +69,7 @@ jobs = st.tuples(st.sampled_from(["poll", "ingest"]), ends)
 def test_short_schedules_converge(shared: Database, actions: list[tuple[Any, ...]], seed: int) -> None:
     shared.clear()
     plan = Plan(installs=5, mess=Mess(duplicate=0.5, delay=0.5, reorder=0.5))
-    folder = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="simulation-", dir=folder) as place:
+    with tempfile.TemporaryDirectory(prefix="simulation-") as place:
         day = SimulatedDay(seed, plan, shared.warehouses, shared.people, Path(place))
         for action in actions:
             match action:

@@ -27,7 +27,7 @@ from enerflo_sync.sandbox.world import World
 from enerflo_sync.sync.apply import ApplyReport
 from enerflo_sync.sync.plan_reads import read_changes, read_undecided
 from enerflo_sync.sync.plan_report import Change, PlanReport, Undecided
-from tests.conftest import fresh_database
+from tests.conftest import copy_database, fresh_database
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
 
@@ -209,11 +209,7 @@ def polled_warehouse(postgres_url: str) -> str:
     """A database in which the company was polled beside its CRM tables, to be copied."""
     # A room that borrows the fixture makes one of its own.
     name = f"polled_{os.getpid()}_{next(_polled)}"
-    url = sa.make_url(postgres_url)
-    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"create database {name} template migrated"))
-    address = url.set(database=name).render_as_string(hide_password=False)
+    address = copy_database(postgres_url, name, "migrated")
     with SandboxServer(SandboxApi(company(), rate_limit=10_000)) as server:
         workplace = workplace_at(server, address, {})
         make_crm_tables(server.api.world, address)
