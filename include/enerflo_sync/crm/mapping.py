@@ -40,6 +40,19 @@ class Mode(StrEnum):
     ENERFLO = "enerflo"
     BOTH = "both"
 
+    @property
+    def writes(self) -> frozenset[str]:
+        """Return the directions in which rows may be written, of ``to_crm`` and ``to_enerflo``."""
+        return _WRITES[self]
+
+
+_WRITES = {
+    Mode.REPORT: frozenset[str](),
+    Mode.CRM: frozenset({"to_crm"}),
+    Mode.ENERFLO: frozenset({"to_enerflo"}),
+    Mode.BOTH: frozenset({"to_crm", "to_enerflo"}),
+}
+
 
 class FieldType(StrEnum):
     """The domain in which two values are compared."""

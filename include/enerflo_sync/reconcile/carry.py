@@ -79,7 +79,7 @@ def unsettled_keys(plan: Comparison) -> str:
         keys=", ".join(f"{_key(join.crm_name, join.type)} as j{n}" for n, join in enumerate(plan.joins, 1)),
         table=literal(plan.name),
         quarantined=quarantined(plan, "d"),
-        pending=Template(pending_changes("p.key")).substitute(table=literal(plan.name)),
+        pending=pending_changes(plan, "p.key"),
         voided=_VOIDED.substitute(voided=voided("i", "status")) if of_install else "false",
     )
 

@@ -16,9 +16,6 @@ AGREED_APART = next(n for n, rule in enumerate(WINNER_RULES) if rule.name == "ag
 
 _KEEPING = ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.outcome is Outcome.KEEP)
 
-# Takes the conditions' ``now``.
-_PENDING = f"(o.key, f.field) in ({pending_changes('p.key, p.field')} and p.op = 'update')"
-
 # Conditions over what :mod:`enerflo_sync.reconcile.judge` yields; duplicate_identity has its own statement.
 RULES: Sequence[tuple[Cause, str]] = (
     (Cause.QUARANTINED, "o.quarantined"),
@@ -29,7 +26,7 @@ RULES: Sequence[tuple[Cause, str]] = (
     (Cause.MISSING_IN_ENERFLO, "not o.in_enerflo"),
     (Cause.EQUAL_AFTER_NORMALISATION, f"f.equal or (d.winner = {AGREED_APART} and a.agreed_by = 'push')"),
     (Cause.IN_FLIGHT, "o.young"),
-    (Cause.PLANNED, _PENDING),
+    (Cause.PLANNED, "(o.key, f.field) in ($pending and p.op = 'update')"),
     (Cause.POLICY, f"d.blocking in ({_KEEPING}) or d.winner = {AGREED_APART}"),
     (Cause.CONFLICT, "x.enerflo_moved and x.crm_moved"),
     (Cause.EDITED_IN_CRM, "x.crm_moved"),
@@ -43,7 +40,8 @@ def cause_of(plan: Comparison, *without: Cause) -> str:
     :param without: causes that a statement does not ask for.
     """
     cases = " ".join(f"when {condition} then '{cause}'" for cause, condition in RULES if cause not in without)
-    return Template(f"case {cases} else '{Cause.UNEXPLAINED}' end").substitute(table=literal(plan.name))
+    pending = pending_changes(plan, "p.key, p.field")
+    return Template(f"case {cases} else '{Cause.UNEXPLAINED}' end").substitute(pending=pending)
 
 
 _DIFFERENCES = Template("""

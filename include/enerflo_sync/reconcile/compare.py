@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable
-from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping, TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, TableMapping, TableName
 from enerflo_sync.crm.names import quoted, relation
 from enerflo_sync.reconcile.values import Field, field_sql, mirror_kind, moment
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
@@ -49,6 +49,7 @@ class Comparison:
     crm_unique: bool
     mirror_unique: bool
     updated_at: str | None
+    mode: Mode
 
     @property
     def is_installs(self) -> bool:
@@ -149,10 +150,13 @@ class Comparison:
         return [f"p{n}" for n, _ in enumerate(self.mirror_key, 1)]
 
 
-def plan_comparison(name: TableName, mapping: TableMapping, live: LiveTable, *, fold: str) -> Comparison:
+def plan_comparison(
+    name: TableName, mapping: TableMapping, live: LiveTable, *, fold: str, mode: Mode
+) -> Comparison:
     """Return the comparison of one table whose mapping was checked against the live catalog.
 
     :param fold: the collation whose case rules apply, quoted, or ``""`` for the database's own.
+    :param mode: which side of the table may be written.
     """
     declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[name]}"]
     joins = [
@@ -183,6 +187,7 @@ def plan_comparison(name: TableName, mapping: TableMapping, live: LiveTable, *, 
         crm_unique=live.unique_by([join.crm_name for join in joins]),
         mirror_unique=set(mirror_key) <= {join.mirror_name for join in joins},
         updated_at=column.name if column is not None and column.kind.is_time else None,
+        mode=mode,
     )
 
 

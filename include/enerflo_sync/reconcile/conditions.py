@@ -105,13 +105,15 @@ def as_id(expression: str) -> str:
     return f"(case when {text} ~ {literal(WHOLE_TEXT)} then {text}::bigint end)"
 
 
-def pending_changes(columns: str) -> str:
+def pending_changes(plan: Comparison, columns: str) -> str:
     """Return the select of ``columns`` of changes ``p`` in plans that wait or are being applied.
 
-    For a template with ``table``; takes ``account`` and ``now``.
+    What the table's mode does not let anybody apply is not among them: in report mode a plan only shows.
+    Takes ``account`` and ``now``.
     """
     return (
         f"select {columns} from sync.plan_changes p join sync.plans q using (account, plan_hash)"  # noqa: S608
-        " where p.account = %(account)s and p.table_name = $table and p.state in ('planned', 'sent')"
-        " and q.state in ('open', 'approved') and q.expires_at > %(now)s"
+        f" where p.account = %(account)s and p.table_name = {literal(plan.name)}"
+        f" and p.direction = any('{{{','.join(sorted(plan.mode.writes))}}}'::text[])"
+        " and p.state in ('planned', 'sent') and q.state in ('open', 'approved') and q.expires_at > %(now)s"
     )

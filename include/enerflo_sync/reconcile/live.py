@@ -41,7 +41,8 @@ def live_comparisons(
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         problems += errors
         if live is not None and not errors:
-            found.append(plan_comparison(TableName(name), mapping, live, fold=fold))
+            mode = config.mode_of(account, name)
+            found.append(plan_comparison(TableName(name), mapping, live, fold=fold, mode=mode))
     if problems:
         raise ConfigurationError(
             "\n".join(f"{problem} {problem.next_step}" for problem in problems),

@@ -34,7 +34,6 @@ from enerflo_sync.warehouse.engine import server_time, warehouse_errors
 
 Progress = Callable[[str, int, int], None]
 
-_WRITES = {"to_crm": (Mode.CRM, Mode.BOTH), "to_enerflo": (Mode.ENERFLO, Mode.BOTH)}
 
 _BY_TABLE = sa.text("""
 /* enerflo-sync apply: what is left to do */
@@ -240,7 +239,7 @@ def _refuse_not_switched_on(
     named = {"account": applying.account, "plan_hash": applying.plan_hash}
     for table, direction, number in connection.execute(_BY_TABLE, named).all():
         mode = config.mode_of(applying.account, table)
-        if mode in _WRITES[direction]:
+        if direction in mode.writes:
             left[direction] += number
         else:
             reason = f"not switched on (mode {mode})"

@@ -152,18 +152,15 @@ def decide_all(
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)
     hold_checked(connection, account)
-    keep_not_switched_on(connection, plans, config, account)
+    keep_not_switched_on(connection, plans)
 
 
-def keep_not_switched_on(
-    connection: sa.Connection, plans: Sequence[Comparison], config: SyncConfig, account: str
-) -> None:
+def keep_not_switched_on(connection: sa.Connection, plans: Sequence[Comparison]) -> None:
     """Leave alone in ``decided`` what the mode of its table does not allow to write."""
     for plan in plans:
-        for outcome, modes in (("to_crm", {Mode.CRM}), ("to_enerflo", {Mode.ENERFLO})):
-            mode = config.mode_of(account, plan.name)
-            # In report mode nothing is applied, and the plan shows all that would be.
-            if mode not in {Mode.REPORT, Mode.BOTH, *modes}:
-                connection.execute(
-                    _NOT_SWITCHED_ON, {"table": str(plan.name), "outcome": outcome, "mode": str(mode)}
-                )
+        # In report mode nothing is applied, and the plan shows all that would be.
+        kept = () if plan.mode is Mode.REPORT else sorted(Mode.BOTH.writes - plan.mode.writes)
+        for outcome in kept:
+            connection.execute(
+                _NOT_SWITCHED_ON, {"table": str(plan.name), "outcome": outcome, "mode": str(plan.mode)}
+            )

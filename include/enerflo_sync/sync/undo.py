@@ -48,7 +48,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         fold = case_folding(connection)
         plans = live_comparisons(connection, config, account, fold, all_tables=True)
         _reverse(connection, plans, account, undone.plan_hash)
-        keep_not_switched_on(connection, plans, config, account)
+        keep_not_switched_on(connection, plans)
         connection.exec_driver_sql(MAKE_PLANNED)
         found = store_plan(
             connection,

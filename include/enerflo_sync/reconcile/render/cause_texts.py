@@ -99,7 +99,7 @@ CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
         ),
         Cause.PLANNED: CauseText(
             "Planned",
-            "A plan that is not applied yet covers the difference.",
+            "A plan that waits to be applied covers the difference; in report mode no plan is applied.",
             "Approve and apply the plan, or reject it.",
             Urgency.NONE,
         ),
