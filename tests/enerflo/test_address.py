@@ -41,10 +41,9 @@ def test_https_and_this_machine_are_accepted(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://enerflo.io", "http://192.168.1.5", "http://127.0.0.1.example"])
-def test_plain_http_to_another_machine_needs_to_be_allowed(url: str) -> None:
+def test_plain_http_to_another_machine_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="without encryption"):
         client_of(url)
-    client_of(url, allow_plain_http=True)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,17 @@ def test_a_percent_sign_in_a_rule_and_in_its_reason_is_one_sign(orders: Orders, 
         "select change_order_id, reason from sync.quality_results where check_id = 'battery_form'"
     )
     assert [tuple(row.values()) for row in failed] == [(11, "Not 100 % sure.")]
+
+
+def test_great_expectations_says_nothing_of_its_own_while_all_is_well(
+    orders: Orders, caplog: pytest.LogCaptureFixture
+) -> None:
+    # One of its modules sets a level for itself when it is imported.
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.INFO)
+    orders.order(10)
+    with caplog.at_level(logging.INFO):
+        orders.checked(expectations=True)
+    assert [record.name for record in caplog.records if record.name.startswith("great_expectations")] == []
 
 
 def test_great_expectations_counts_in_the_warehouse_and_fetches_no_orders(orders: Orders) -> None:

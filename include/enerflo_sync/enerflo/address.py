@@ -11,7 +11,7 @@ from requests.auth import AuthBase
 from enerflo_sync.errors import ConfigurationError
 
 
-def base_address(base_url: str, allow_plain_http: bool) -> tuple[str, str]:
+def base_address(base_url: str) -> tuple[str, str]:
     """Return the base URL without a trailing slash, and its host with port for messages.
 
     :raises ConfigurationError: it is no http(s) URL, holds a user name, a query or a fragment, or would send
@@ -34,10 +34,10 @@ def base_address(base_url: str, allow_plain_http: bool) -> tuple[str, str]:
             next_step="Set it to https://enerflo.io, or to the address of a sandbox.",
         )
     shown = host if port is None else f"{host}:{port}"
-    if parts.scheme == "http" and not allow_plain_http and not _is_this_machine(host):
+    if parts.scheme == "http" and not _is_this_machine(host):
         raise ConfigurationError(
             f"the base URL would send the API key to {shown} without encryption.",
-            next_step="Use https, or allow plain http for this account if the network is trusted.",
+            next_step="Use https; plain http is for a sandbox on this machine.",
         )
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}", shown
 

@@ -80,7 +80,6 @@ class EnerfloClient:
     :param rng: where the waits' jitter comes from.
     :param on_call: told about each attempt, on the thread that made it.
     :param max_body_bytes: an answer beyond it is given up (the vendor's own limit is 512 MB, §3).
-    :param allow_plain_http: send the key unencrypted to a host that is not this machine.
     :raises ConfigurationError: the base URL or the key cannot be used.
     """
 
@@ -97,11 +96,10 @@ class EnerfloClient:
         timeout: Timeout = DEFAULT_TIMEOUT,
         on_call: Callable[[Call], None] | None = None,
         max_body_bytes: int = 512 * 1024 * 1024,
-        allow_plain_http: bool = False,
     ) -> None:
         self.clock = clock
         self._session = session
-        self._base, self._host = base_address(base_url, allow_plain_http)
+        self._base, self._host = base_address(base_url)
         read_environment_once(session, self._base)
         self._key = ApiKeyHeader(api_key)
         self._budget = budget

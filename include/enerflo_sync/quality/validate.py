@@ -72,6 +72,8 @@ def _great_expectations(engine: sa.Engine, suite: Suite, account: str) -> dict[s
                 where="enerflo-sync quality",
                 next_step='Install it with "enerflo-sync[quality]".',
             ) from error
+        # Its level is set when it is imported, below that of its package.
+        progress.logger.setLevel(logging.NOTSET)
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = progress.ProgressBarsConfig(globally=False)
         source = context.data_sources.add_sql(
