@@ -6,13 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
-from enerflo_sync.warehouse.migrate import LATEST_REVISION, current_revision, migrate, require_migrated
-from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE, metadata
+from enerflo_sync.warehouse.migrate import (
+    LATEST_REVISION,
+    alembic_config,
+    current_revision,
+    migrate,
+    require_migrated,
+)
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA, VERSION_TABLE, metadata
 
 
 def test_the_migrations_make_exactly_the_declared_tables(empty_warehouse_url: str) -> None:
@@ -53,6 +60,35 @@ def test_the_migrations_leave_the_declared_room_in_pages(warehouse: sa.Engine) -
     }
     assert declared.items() <= found.items()
     assert 50 in declared.values()
+
+
+def test_every_table_has_the_declared_key_and_the_account_in_it(warehouse: sa.Engine) -> None:
+    look = sa.inspect(warehouse)
+    found = {
+        f"{schema}.{name}": look.get_pk_constraint(name, schema)["constrained_columns"]
+        for schema in (MIRROR_SCHEMA, SYNC_SCHEMA)
+        for name in look.get_table_names(schema)
+        if name != VERSION_TABLE
+    }
+    assert found == {str(table): [c.name for c in table.primary_key] for table in metadata.sorted_tables}
+    assert [name for name, columns in found.items() if "account" not in columns] == []
+
+
+def test_differences_that_are_there_already_get_numbers(empty_warehouse_url: str) -> None:
+    engine = warehouse_engine(empty_warehouse_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"create schema {SYNC_SCHEMA}"))
+        command.upgrade(alembic_config(connection), "0012")
+        connection.execute(
+            sa.text(
+                "insert into sync.differences (account, reconciliation_id, table_name, key, cause)"
+                " select 'default', 'one', 'installs', '{}', 'voided' from generate_series(1, 3)"
+            )
+        )
+    migrate(engine)
+    with engine.connect() as connection:
+        numbers = connection.scalars(sa.text("select difference_id from sync.differences order by 1")).all()
+    assert numbers == [1, 2, 3]
 
 
 def test_migrating_again_changes_nothing(empty_warehouse_url: str) -> None:

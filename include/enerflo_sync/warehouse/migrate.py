@@ -14,12 +14,13 @@ from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE
 
 # The revision that this version of the code expects. Said here, since every job asks: to look it up, Alembic
 # loads all migrations.
-LATEST_REVISION = "0012"
+LATEST_REVISION = "0013"
 # Any constant serves, as long as every version of this program takes the same one.
 MIGRATION_LOCK = 7_203_114_551
 
 
-def _config(connection: sa.Connection | None = None) -> Config:
+def alembic_config(connection: sa.Connection) -> Config:
+    """Return what Alembic needs to run these migrations in a transaction of the caller's."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
@@ -46,7 +47,7 @@ def migrate(engine: sa.Engine) -> tuple[str | None, str]:
         connection.execute(sa.text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         connection.execute(sa.text(f"create schema if not exists {SYNC_SCHEMA}"))
         before = current_revision(connection)
-        command.upgrade(_config(connection), "head")
+        command.upgrade(alembic_config(connection), "head")
     return before, LATEST_REVISION
 
 

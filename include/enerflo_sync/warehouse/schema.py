@@ -298,7 +298,8 @@ differences = _sync_table(
     Column("enerflo_value", JSONB),
     Column("crm_value", JSONB),
     _required("cause"),
-    Index("differences_run", "account", "reconciliation_id", "table_name"),
+    Column("difference_id", BigInteger, Identity(always=True), nullable=False),
+    PrimaryKeyConstraint("account", "reconciliation_id", "table_name", "difference_id"),
 )
 
 api_calls = _sync_table(
