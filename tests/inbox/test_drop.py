@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.inbox.drop import Content, NotRead, is_temporary, open_drop
+from enerflo_sync.inbox.drop import Content, NotRead, is_temporary, moment, open_drop
 from enerflo_sync.inbox.local_drop import LocalDrop
 
 TODAY = date(2026, 3, 5)
@@ -143,6 +143,13 @@ def test_a_file_over_the_limit_is_read_to_its_beginning(tmp_path: Path) -> None:
     assert isinstance(content, Content)
     assert content.too_large
     assert len(content.data) <= 65_536
+
+
+@pytest.mark.parametrize(
+    ("seconds", "day"), [(0, date(1970, 1, 1)), (4e11, date(9999, 12, 31)), (-4e11, date(1, 1, 2))]
+)
+def test_a_date_beyond_the_calendar_is_its_end(seconds: float, day: date) -> None:
+    assert moment(seconds).date() == day
 
 
 def test_a_date_beyond_the_calendar_holds_no_other_file(tmp_path: Path) -> None:

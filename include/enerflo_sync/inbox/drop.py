@@ -27,6 +27,8 @@ _TEMPORARY = re.compile(
     r"(?:^|/)[._~#][^/]*|\.(?:tmp|temp|part|partial|filepart|crdownload|swp|swx|lock|writing)(?:[-~]\w*|\.\d+)?$|~$",
     re.IGNORECASE,
 )
+# Any time zone has a name for these moments.
+_CALENDAR = tuple(datetime(*day, tzinfo=UTC).timestamp() for day in ((1, 1, 2), (9999, 12, 31)))
 _PASSWORD = re.compile(r"//[^/@:]+:[^/@]*@")
 
 
@@ -107,6 +109,14 @@ class Drop(Protocol):
     def expire(self, before: datetime) -> int:
         """Delete the archive's days that ended before ``before`` and return how many files that were."""
         ...
+
+
+def moment(seconds: float) -> datetime:
+    """Return when a file was last written; a time beyond the calendar is its first or last day's.
+
+    :param seconds: since 1970, as file systems say it. Some keep any number.
+    """
+    return datetime.fromtimestamp(min(max(seconds, _CALENDAR[0]), _CALENDAR[1]), UTC)
 
 
 def storable(text: str) -> str:

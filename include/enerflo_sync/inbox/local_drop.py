@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from enerflo_sync.errors import ConfigurationError
@@ -19,6 +19,7 @@ from enerflo_sync.inbox.drop import (
     day_of,
     distinct_name,
     is_temporary,
+    moment,
     refuse_archive_inside,
     storable,
 )
@@ -169,8 +170,7 @@ def _read(file: DropFile, limit: int) -> Content:
         data = _bytes(descriptor, 65_536 if large else about.st_size + 1)
     finally:
         os.close(descriptor)
-    modified = datetime.fromtimestamp(about.st_mtime, UTC)
-    return Content(file, data, modified, _identity(about), too_large=large)
+    return Content(file, data, moment(about.st_mtime), _identity(about), too_large=large)
 
 
 def _bytes(descriptor: int, size: int) -> bytes:

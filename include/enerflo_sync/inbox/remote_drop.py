@@ -20,6 +20,7 @@ from enerflo_sync.inbox.drop import (
     day_of,
     distinct_name,
     is_temporary,
+    moment,
     refuse_archive_inside,
 )
 
@@ -197,13 +198,12 @@ class RemoteDrop:
 def _modified(about: dict[str, Any]) -> datetime:
     value = about.get("LastModified") or about.get("last_modified") or about.get("updated")
     value = value or about.get("created") or about.get("mtime")
+    if isinstance(value, int | float):
+        return moment(value)
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
     if isinstance(value, datetime):
         return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-    if isinstance(value, int | float):
-        return datetime.fromtimestamp(value, UTC)
-    if isinstance(value, str):
-        moment = datetime.fromisoformat(value)
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return datetime.now(UTC)
 
 
