@@ -196,7 +196,7 @@ BOTH_EDITED_MEANWHILE = replace(
     BOTH_WAYS,
     tick=15,
     events=3.0,
-    edits=3.0,
+    edits=6.0,
     restless=0.01,
     kinds=(ChangeKind.STATUS_CHANGED,),
     edit_kinds=(Edit.STATUS,),
