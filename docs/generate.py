@@ -103,7 +103,7 @@ def fields_page() -> str:
     config = load_config(SHIPPED, {})
     lines = ["# Fields", "", "What the shipped `include/config/sync.yaml` compares, and how.", ""]
     for name, table in config.tables_for("default").items():
-        compared = "" if table.reconcile else " (not compared yet)"
+        compared = "" if table.reconcile else " (not reconciled)"
         lines += [f"## {name}: {table.crm_table}{compared}", ""]
         lines += [
             "| CRM column | Enerflo | compared as | source of truth | personal data |",
