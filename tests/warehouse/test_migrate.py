@@ -137,6 +137,19 @@ def test_a_missing_right_says_which(warehouse: sa.Engine) -> None:
         connection.execute(sa.text("select 1 from enerflo.installs"))
 
 
+@pytest.mark.parametrize("condition", ["insufficient_privilege", "undefined_column"])
+def test_the_words_of_a_function_stay_out(warehouse: sa.Engine, condition: str) -> None:
+    """A trigger may name a customer where the server itself names a table."""
+    raising = f"do $$ begin raise exception 'not for Ann Lee' using errcode = '{condition}'; end $$"
+    with (
+        pytest.raises(ConfigurationError, match=r"a function or trigger.*SQLSTATE 42") as caught,
+        warehouse_errors("apply"),
+        warehouse.connect() as connection,
+    ):
+        connection.execute(sa.text(raising))
+    assert "Ann" not in str(caught.value)
+
+
 @pytest.mark.parametrize("text", ["", "mysql://u@h/d", "not a url"])
 def test_an_address_that_is_not_postgresql_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not a PostgreSQL URL"):

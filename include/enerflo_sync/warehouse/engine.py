@@ -100,14 +100,14 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
     state = getattr(error, "sqlstate", None) or ""
     place = f"warehouse, while running {where}"
     if state in {"42P01", "3F000", "42703"}:
-        name = getattr(getattr(error, "diag", None), "message_primary", "") or "a table is missing"
         return ConfigurationError(
-            f"{name}.", where=place, next_step="Run enerflo-sync migrate, then enerflo-sync doctor."
+            f"{_servers_words(error)}.",
+            where=place,
+            next_step="Run enerflo-sync migrate, then enerflo-sync doctor.",
         )
     if state == "42501":
-        name = getattr(getattr(error, "diag", None), "message_primary", "") or "permission denied"
         return ConfigurationError(
-            f"{name}.",
+            f"{_servers_words(error)}.",
             where=place,
             next_step="Grant the role USAGE on the schema and the needed rights on the table.",
         )
@@ -137,6 +137,14 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
         where=place,
         next_step="Nothing was half-written. Please report it with the server's log line.",
     )
+
+
+def _servers_words(error: BaseException | None) -> str:
+    """Return what the server says is missing, but never the words of a function: they may name a customer."""
+    diagnosis = getattr(error, "diag", None)
+    if getattr(diagnosis, "context", None):
+        return f"a function or trigger of the database failed (SQLSTATE {getattr(error, 'sqlstate', None)})"
+    return getattr(diagnosis, "message_primary", None) or "a table, column or right is missing"
 
 
 def check_server(connection: sa.Connection) -> None:
