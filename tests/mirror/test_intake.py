@@ -9,12 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.mirror.batch import Batch, Observation, together
+from enerflo_sync.mirror.change_orders import change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.fingerprint import stable_bytes
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.mirror.sweep import bury
 
 AT = datetime(2026, 3, 2, 8, tzinfo=UTC)
 TWO = b'{"id":5,"status_name":"New","all_milestones":[{"milestone":{"id":1}},{"milestone":{"id":2}}]}'
@@ -63,6 +65,62 @@ def test_an_old_answers_milestone_dates_change_nothing_either(warehouse: sa.Engi
     take(warehouse, INSTALLS, 2, (form % ("Third", "2026-01-01")).encode())
     store(warehouse, INSTALLS, old)
     assert rows(warehouse, "select due_at::date::text from enerflo.milestones") == [("2026-01-01",)]
+
+
+NOTE = b'{"note_id":7,"id":5,"note":"%s","deleted_at":%s}'
+ORDER = b'{"id":8,"epc_install_id":5,"change_values":{"adders":{"new":[%s]}}}'
+STANDING = """
+    select 'install', deleted_at is null from enerflo.installs
+    union all select 'milestone', deleted_at is null from enerflo.milestones
+    union all select 'note', deleted_at is null from enerflo.notes
+    union all select 'order', deleted_at is null from enerflo.change_orders
+    union all select 'adder', deleted_at is null from enerflo.change_order_adders order by 1"""
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_an_answer_from_before_a_deletion_was_found_revives_nothing(
+    warehouse: sa.Engine, changed: bool
+) -> None:
+    orders = change_orders_resource()
+    take(warehouse, INSTALLS, 0, ONE)
+    take(warehouse, NOTES, 0, NOTE % (b"x", b"null"))
+    take(warehouse, orders, 0, ORDER % b'{"id":1}')
+    with warehouse.begin() as connection:
+        assert bury(connection, INSTALLS, "default", 5, AT + timedelta(minutes=2)) == 1
+
+    def told(minutes: int) -> None:
+        take(warehouse, INSTALLS, minutes, TWO if changed else ONE)
+        take(warehouse, NOTES, minutes, NOTE % (b"y" if changed else b"x", b"null"))
+        take(warehouse, orders, minutes, ORDER % (b'{"id":1},{"id":2}' if changed else b'{"id":1}'))
+
+    told(1)
+    kinds = ("adder", "install", "milestone", "note", "order")
+    # The adders of an order have no tombstone where its install was deleted.
+    assert rows(warehouse, STANDING) == [(kind, kind == "adder") for kind in kinds]
+    told(3)
+    assert {alive for _, alive in rows(warehouse, STANDING)} == {True}
+    assert rows(warehouse, ALIVE) == ([(1,), (2,)] if changed else [(1,)])
+
+
+def test_an_adder_that_an_order_lists_no_more_is_not_revived_by_an_older_list(warehouse: sa.Engine) -> None:
+    orders = change_orders_resource()
+    both, one = (
+        b'{"id":8,"change_values":{"adders":{"old":[%s]}}}' % adders for adders in (b'{"id":1},{"id":2}', b"")
+    )
+    take(warehouse, orders, 0, both)
+    old = prepare(warehouse, orders, 1, both.replace(b'"id":8', b'"id":8,"hash":"z"'))
+    take(warehouse, orders, 2, one)
+    store(warehouse, orders, old)
+    assert rows(warehouse, "select count(deleted_at) from enerflo.change_order_adders") == [(2,)]
+
+
+def test_a_deletion_that_the_record_itself_tells_is_taken_back_whatever_its_time(
+    warehouse: sa.Engine,
+) -> None:
+    take(warehouse, NOTES, 0, NOTE % (b"x", b'"2031-01-01 00:00:00"'))
+    assert rows(warehouse, "select deleted_at::date::text from enerflo.notes") == [("2031-01-01",)]
+    take(warehouse, NOTES, 1, NOTE % (b"x", b"null"))
+    assert rows(warehouse, "select deleted_at from enerflo.notes") == [(None,)]
 
 
 def test_a_record_that_was_thought_new_and_was_not_loses_no_milestone(warehouse: sa.Engine) -> None:

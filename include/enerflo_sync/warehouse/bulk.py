@@ -184,11 +184,13 @@ def merge(
     """Insert the rows that are new and update those whose content differs; leave the others untouched.
 
     A row that was observed later than the staged one is never overwritten, so two readers of one account
-    may merge in any order. A tombstone is lifted by a row that is observed again.
+    may merge in any order. A tombstone is lifted by a row that is observed again, not by one that was
+    observed before the deletion was found.
 
     :param columns: the staged columns, with every key column among them.
     :param block: rows in the order of ``columns``; each key at most once.
-    :param owner: rows whose owner was observed later are left out: their answer is an old one.
+    :param owner: rows whose owner was observed, or found to be gone, later are left out: their answer is an
+        old one.
     """
     name = stage(connection, table, columns, block)
     result = driver_connection(connection).execute(merge_statement(table, columns, name, owner))
@@ -208,15 +210,18 @@ def merge_statement(table: sa.Table, columns: Sequence[str], source: str, owner:
     )
     if "absent_since" in table.c:
         # Where the record itself says whether it is deleted, its word stands.
-        lifted = ["absent_since"] if "deleted_at" in columns else ["absent_since", "deleted_at"]
+        says_deleted = "deleted_at" in columns
+        lifted = ["absent_since"] if says_deleted else ["absent_since", "deleted_at"]
         assignments += [f"{name} = null" for name in lifted]
         gone = " or ".join(f"t.{name} is not null" for name in lifted)
-        differs = f"({differs} or {gone}) and excluded.observed_at >= t.observed_at"
+        found_gone = _found_gone("t") if says_deleted else "t.deleted_at"
+        differs = f"({differs} or {gone}) and excluded.observed_at >= greatest(t.observed_at, {found_gone})"
     fresh = ""
     if owner is not None:
         fresh = (
             f"where not exists (select from {owner.table.fullname} o where o.account = s.account"
-            f" and o.{owner.id_column} = s.{owner.column} and o.observed_at > s.observed_at)"
+            f" and o.{owner.id_column} = s.{owner.column}"
+            f" and greatest(o.observed_at, {_found_gone('o')}) > s.observed_at)"
         )
     action = f"update set {', '.join(assignments)} where {differs}" if content else "nothing"
     return f"""
@@ -230,6 +235,12 @@ def merge_statement(table: sa.Table, columns: Sequence[str], source: str, owner:
         )
         select count(*) filter (where inserted), count(*) filter (where not inserted) from written
     """  # noqa: S608 - every name comes from the declared schema
+
+
+def _found_gone(row: str) -> str:
+    """Return when we found a record to be gone; null where it is not, or where only its own word says so."""
+    # Its own word comes without absent_since, and its time is by the clock of the source.
+    return f"case when {row}.absent_since is not null then {row}.deleted_at end"
 
 
 def append(connection: sa.Connection, table: sa.Table, columns: Sequence[str], block: Block) -> int:
