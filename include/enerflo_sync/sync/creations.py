@@ -17,6 +17,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm, judged
 from enerflo_sync.sync.adopt import adopted_table
 from enerflo_sync.sync.undone import CREATION_UNDONE, DELETION_UNDONE, creation_undone, deletion_undone
+from enerflo_sync.sync.written import of_key
 
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
 CREATABLE = (TableName.LEADS, TableName.NOTES)
@@ -28,23 +29,29 @@ _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_va
 _INTO_CRM = Template("""
 /* enerflo-sync plan $name: rows that the CRM lacks */
 insert into pg_temp.decided ($columns)
-select case when o.reason is null then 'to_crm' else o.otherwise end, $table, coalesce(o.new_key, o.key),
-       o.enerflo_key, 'insert', f.field, f.value, f.own, f.policy, o.cause, 'create', o.reason, o.said_at,
-       o.observed_at
+select case when o.reason is null then 'to_crm' else o.otherwise end, $table,
+       case when o.reason is null then o.new_key else o.key end,
+       o.enerflo_key, 'insert', f.field, f.value, f.own, f.policy,
+       case when o.taken and not o.quarantined then 'duplicate_identity' else o.cause end, 'create', o.reason,
+       o.said_at, o.observed_at
 from (
-  select o.*, k.new_key, $cause as cause, case
+  select o.*, case
       when o.quarantined then 'its record stands in quarantine'
       when $undone then '$creation_undone'
       when o.was_agreed then 'it was deleted from the CRM since both agreed'
       when o.voided then 'a voided install is not created'
       when not $may_create then 'the CRM''s rows are not created here (create_in)'
-      when k.new_key is null then 'no key can be made for it (on_insert)' end as reason,
+      when o.new_key is null then 'no key can be made for it (on_insert)'
+      when o.taken then 'another row has, or would get, the key that on_insert makes for it' end as reason,
     case when not o.quarantined and $undone then 'keep'
       when (o.voided or not $may_create) and not o.quarantined and not o.was_agreed then 'keep'
       else 'review' end as otherwise
-  from $judged
-  cross join lateral (select $new_key as new_key) k
-  where o.in_enerflo and not o.in_crm $not_adopted offset 0
+  from (
+    select o.*, k.new_key, $cause as cause, $taken as taken
+    from $judged
+    cross join lateral (select $new_key as new_key offset 0) k
+    where o.in_enerflo and not o.in_crm $not_adopted offset 0
+  ) o offset 0
 ) o
 left join $mirror v on o.reason is null and v.account = %(account)s and $on_record
 cross join lateral (
@@ -54,6 +61,10 @@ cross join lateral (
 ) f
 where o.reason is not null or coalesce(f.value, 'null') <> 'null'
 """)
+
+# Nothing but a join by the key itself proves that two records, or a record and a row, do not meet in one key.
+_TAKEN = Template("""(k.new_key is not null and (count(*) over (partition by k.new_key) > 1
+      or exists (select from $crm t where $on_key)))""")
 
 _INTO_ENERFLO = Template("""
 /* enerflo-sync plan $name: rows that Enerflo lacks */
@@ -111,6 +122,7 @@ def decide_rows(
         _INTO_CRM.substitute(
             common,
             new_key=_new_key(plan),
+            taken=_taken(plan),
             not_adopted=known.format("d.p1 = o.p1"),
             undone=creation_undone(plan),
             creation_undone=CREATION_UNDONE,
@@ -173,6 +185,13 @@ def _new_key(plan: Comparison) -> str:
         f"(select {key} from {plan.mirror} v"  # noqa: S608 - declared and quoted names
         f" where v.account = %(account)s and {record} and {known})"
     )
+
+
+def _taken(plan: Comparison) -> str:
+    """Return the condition that another row of the CRM has ``k.new_key``, or would get it."""
+    if plan.mapping.joined_by_key:
+        return "false"
+    return _TAKEN.substitute(crm=plan.crm, on_key=of_key(plan, "k.new_key"))
 
 
 def _mirror_text(column: str) -> str:
