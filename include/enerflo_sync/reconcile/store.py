@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
@@ -17,6 +18,9 @@ from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.schema import differences, reconciliations, runs
 
 TREND_LENGTH = 30
+
+# The class of a field's personal data by table and field.
+Classes = Mapping[tuple[str, str], PersonalData]
 
 
 def forget_attempt(connection: sa.Connection, account: str, reconciliation_id: str) -> None:
@@ -85,8 +89,8 @@ def read_differences(
 ) -> Iterator[Difference]:
     """Yield a reconciliation's stored differences by table, key and field, in bounded memory.
 
-    Values of fields with a class of personal data are masked unless ``reveal``; a field that the mapping
-    no longer has is masked whole, since nobody can say what it held.
+    Values of fields with a class of personal data are masked unless ``reveal``, in keys too; a field that
+    the mapping no longer has is masked whole, since nobody can say what it held.
     """
     query = sa.select(differences).where(
         differences.c.account == account, differences.c.reconciliation_id == reconciliation_id
@@ -96,33 +100,42 @@ def read_differences(
     if cause is not None:
         query = query.where(differences.c.cause == str(cause))
     query = query.order_by(differences.c.table_name, differences.c.key, differences.c.field.nulls_first())
-    classes = personal_data_classes(config, account)
+    classes = personal_data_classes(config.tables_for(account))
     with warehouse_errors("a look at differences"), engine.connect() as connection:
         rows = connection.execution_options(stream_results=True, max_row_buffer=1000).execute(query)
         for row in rows.mappings():
             yield difference(dict(row), classes, reveal=reveal)
 
 
-def personal_data_classes(config: SyncConfig, account: str) -> dict[tuple[str, str], PersonalData]:
+def personal_data_classes(tables: Mapping[str, TableMapping]) -> Classes:
     """Return the class of every mapped field by table and field."""
     return {
         (str(name), field): options.personal_data
-        for name, mapping in config.tables_for(account).items()
+        for name, mapping in tables.items()
         for field, options in mapping.fields.items()
     }
 
 
-def difference(
-    row: Mapping[str, Any], classes: Mapping[tuple[str, str], PersonalData], *, reveal: bool
-) -> Difference:
-    """Return one stored row as a difference, masked by its field's class unless ``reveal``."""
-    table, field = row["table_name"], row["field"]
-    # A record on one side has no values; a duplicate's value holds keys and a count.
-    kind = PersonalData.NONE if field is None else classes.get((table, field), PersonalData.FREE_TEXT)
-    hidden = kind is not PersonalData.NONE and not reveal
-    values = row["enerflo_value"], row["crm_value"]
-    mine, theirs = (mask(value, kind) for value in values) if hidden else values
-    return Difference(table, row["key"], field, mine, theirs, Cause(row["cause"]), masked=hidden)
+def masked_key(table: str, key: Mapping[str, Any], classes: Classes) -> dict[str, Any]:
+    """Return a row's key with its parts masked by the class of their fields; what is no field is an id."""
+    return {name: mask(part, classes.get((table, name), PersonalData.NONE)) for name, part in key.items()}
+
+
+def difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool) -> Difference:
+    """Return one stored row as a difference, masked by its fields' classes unless ``reveal``."""
+    table, field, key = row["table_name"], row["field"], row["key"]
+    mine, theirs, cause = row["enerflo_value"], row["crm_value"], Cause(row["cause"])
+    if reveal:
+        return Difference(table, key, field, mine, theirs, cause)
+    key = masked_key(table, key, classes)
+    if field is None:
+        # A record on one side has no values; a duplicate's holds the keys of its rows.
+        if theirs is not None:
+            theirs = {**theirs, "keys": [masked_key(table, one, classes) for one in theirs["keys"]]}
+        return Difference(table, key, None, mine, theirs, cause)
+    kind = classes.get((table, field), PersonalData.FREE_TEXT)
+    hidden = kind is not PersonalData.NONE
+    return Difference(table, key, field, mask(mine, kind), mask(theirs, kind), cause, masked=hidden)
 
 
 def mirror_as_of(connection: sa.Connection, account: str) -> datetime | None:

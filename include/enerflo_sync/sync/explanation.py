@@ -11,7 +11,7 @@ import msgspec
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.masking import PersonalData, mask
-from enerflo_sync.reconcile.store import personal_data_classes
+from enerflo_sync.reconcile.store import masked_key, personal_data_classes
 
 
 class KnownFrom(StrEnum):
@@ -188,12 +188,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def masked_explanation(explanation: Explanation, config: SyncConfig) -> Explanation:
-    """Return the same with every value masked by its field's class of personal data.
+    """Return the same with every value and the key masked by the fields' classes of personal data.
 
     A column that the mapping does not compare is masked as free text, unless it is part of a key.
     """
-    classes = personal_data_classes(config, explanation.account)
-    mapping = config.tables_for(explanation.account)[explanation.table_name]
+    tables = config.tables_for(explanation.account)
+    classes, mapping = personal_data_classes(tables), tables[explanation.table_name]
     ids = {*mapping.key_columns, *mapping.join_columns}
 
     def kind_of(field: str | None) -> PersonalData:
@@ -234,6 +234,7 @@ def masked_explanation(explanation: Explanation, config: SyncConfig) -> Explanat
 
     return msgspec.structs.replace(
         explanation,
+        key=masked_key(explanation.table_name, explanation.key, classes),
         fields=[hidden(story) for story in explanation.fields],
         steps=[hidden_step(step) for step in explanation.steps],
         waiting=[hidden_waiting(one) for one in explanation.waiting],

@@ -13,7 +13,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.decision import FACTS, WINNER_RULES, Rule, constant_facts, decide
 from enerflo_sync.crm.mapping import Side, TableName
-from enerflo_sync.sync.what_if_plan import Classes, masked_value, stricter_classes
+from enerflo_sync.reconcile.store import Classes, masked_key
+from enerflo_sync.sync.what_if_plan import masked_value, stricter_classes
 
 NOT_MAPPED = "not_mapped"
 _DECIDED_BY_FIELD = sorted({rule.name for rule in WINNER_RULES})
@@ -149,4 +150,5 @@ def _sample(one: sa.RowMapping, row: sa.RowMapping, classes: Classes) -> Decisio
         name: masked_value(classes, row["table_name"], row["field"], one[name])
         for name in ("old_value", "new_value")
     }
-    return DecisionSample(**{**one, **values})
+    key = masked_key(row["table_name"], one["key"], classes)
+    return DecisionSample(**{**one, **values, "key": key})

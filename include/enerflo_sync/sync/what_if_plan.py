@@ -12,13 +12,12 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
-from enerflo_sync.reconcile.store import personal_data_classes
+from enerflo_sync.reconcile.store import Classes, masked_key, personal_data_classes
 from enerflo_sync.sync.agree import agree_moved
 from enerflo_sync.sync.plan import decide_all
 from enerflo_sync.warehouse.bulk import driver_connection
 
 Progress = Callable[[str, int, int], None]
-Classes = Mapping[tuple[str, str], PersonalData]
 
 _NOW, _NEW = "pg_temp.what_if_now", "pg_temp.what_if_new"
 _COLUMNS = "outcome, table_name, key, op, field, before, after, rule, reason"
@@ -176,7 +175,7 @@ def _kind(now: str | None, new: str | None) -> DifferenceKind:
 def _sample(row: sa.RowMapping, classes: Classes) -> PlanSample:
     names = ("now_before", "now_after", "new_before", "new_after")
     return PlanSample(
-        key=row["key"],
+        key=masked_key(row["table_name"], row["key"], classes),
         **{name: masked_value(classes, row["table_name"], row["field"], row[name]) for name in names},
         **{name: row[name] for name in ("now_rule", "new_rule", "now_reason", "new_reason")},
     )
@@ -184,7 +183,7 @@ def _sample(row: sa.RowMapping, classes: Classes) -> PlanSample:
 
 def stricter_classes(config: SyncConfig, new: SyncConfig, account: str) -> Classes:
     """Return the class of every field by table and field: one that either mapping declares counts."""
-    first, second = personal_data_classes(config, account), personal_data_classes(new, account)
+    first, second = (personal_data_classes(one.tables_for(account)) for one in (config, new))
     declared = {name: kind for name, kind in second.items() if kind is not PersonalData.NONE}
     return {**second, **first, **declared}
 

@@ -13,6 +13,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.reconcile.render.wording import count_of
+from enerflo_sync.reconcile.store import masked_key, personal_data_classes
 from enerflo_sync.sync.plan_reads import read_changes, read_plan, read_undecided
 from enerflo_sync.sync.plan_report import Change, Group, PlanReport, PlanState, Undecided
 
@@ -24,11 +25,15 @@ _VERBS = {"insert": "Create", "update": "Change", "delete": "Delete"}
 
 @dataclass(frozen=True)
 class ShownPlan:
-    """A plan with masked samples of each group, and of what it leaves to a person."""
+    """A plan with masked samples of each group, and of what it leaves to a person.
+
+    :param personal_keys: the tables whose keys hold personal data: what is shown of one finds no row.
+    """
 
     plan: PlanReport
     samples: Mapping[tuple[str, str, str], list[Change]]
     undecided: list[Undecided]
+    personal_keys: frozenset[str]
 
     def of(self, group: Group) -> list[Change]:
         """Return a group's samples."""
@@ -47,7 +52,13 @@ def show_plan(connection: sa.Connection, config: SyncConfig, account: str, plan_
     for change in masked_changes(read_changes(connection, account, plan.plan_hash, most=SAMPLES), tables):
         samples.setdefault((change.table_name, change.direction, change.op), []).append(change)
     undecided = read_undecided(connection, account, plan.plan_hash, most=5 * SAMPLES)
-    return ShownPlan(plan, samples, masked_undecided(undecided, tables))
+    personal_keys = frozenset(name for name, table in tables.items() if _has_personal_key(table))
+    return ShownPlan(plan, samples, masked_undecided(undecided, tables), personal_keys)
+
+
+def _has_personal_key(table: TableMapping) -> bool:
+    columns = {*table.key_columns, *table.join_columns} & table.fields.keys()
+    return any(table.fields[column].personal_data is not PersonalData.NONE for column in columns)
 
 
 def headline(plan: PlanReport) -> str:
@@ -89,19 +100,22 @@ def group_title(group: Group) -> str:
 
 def masked_changes(changes: Iterable[Change], tables: Mapping[str, TableMapping]) -> Iterator[Change]:
     """Yield changes with personal data masked by its class; of unmapped columns every text is."""
+    classes = personal_data_classes(tables)
     for change in changes:
+        key = masked_key(change.table_name, change.key, classes)
         if change.op == "delete":
             before = masked_row(change.before, tables.get(change.table_name))
-            yield msgspec.structs.replace(change, before=before)
+            yield msgspec.structs.replace(change, key=key, before=before)
             continue
         kind = _kind_of(tables.get(change.table_name), change.field)
         before, after = (_masked(value, kind) for value in (change.before, change.after))
-        yield msgspec.structs.replace(change, before=before, after=after)
+        yield msgspec.structs.replace(change, key=key, before=before, after=after)
 
 
 def masked_undecided(found: Iterable[Undecided], tables: Mapping[str, TableMapping]) -> list[Undecided]:
     """Return questions with personal data masked."""
     shown = []
+    classes = personal_data_classes(tables)
     for one in found:
         table = tables.get(one.table_name)
         kind = _kind_of(table, one.field)
@@ -111,7 +125,8 @@ def masked_undecided(found: Iterable[Undecided], tables: Mapping[str, TableMappi
             else _masked(getattr(one, name), kind)
             for name in ("enerflo_value", "crm_value")
         }
-        shown.append(msgspec.structs.replace(one, **values))
+        key = masked_key(one.table_name, one.key, classes)
+        shown.append(msgspec.structs.replace(one, key=key, **values))
     return shown
 
 
