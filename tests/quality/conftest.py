@@ -92,11 +92,12 @@ class Orders:
         key = {"change_order_id": order_id, "adder_id": adder_id, "side": side}
         self._write("change_order_adders", key, row)
 
-    def gone(self, order_id: int) -> None:
+    def gone(self, number: int, table: str = "change_orders", key: str = "change_order_id") -> None:
+        """Mark rows deleted as a sweep and a 404 do: when they were seen stays as it was."""
         self.sql(
-            "update enerflo.change_orders set deleted_at = :now, observed_at = :now where change_order_id = :id",
+            f"update enerflo.{table} set deleted_at = :now, absent_since = :now where {key} = :number",
             now=self.clock.now(),
-            id=order_id,
+            number=number,
         )
 
     def version(self, install_id: int, seen_at: datetime, **raw: Any) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,40 @@ def test_reference_data_that_changes_has_the_row_checked_again(orders: Orders) -
     orders.adder(10, side="old", cost=60_000)
     assert orders.failing() == {10: ["adder_cost_not_too_high", "adders_known"]}
     orders.later(hours=1)
-    orders.install(2, deleted_at=orders.clock.now())
-    orders.sql("update enerflo.installs set deleted_at = observed_at where install_id = 2")
+    orders.gone(2, "installs", "install_id")
     assert "install_known" in orders.failing()[10]
+
+
+@pytest.mark.parametrize(
+    ("number", "table", "key"),
+    [
+        (10, "change_orders", "change_order_id"),
+        (11, "change_order_adders", "change_order_id"),
+        (1, "installs", "install_id"),
+    ],
+)
+def test_what_was_deleted_has_the_orders_checked_again_that_are_checked_against_it(
+    orders: Orders, number: int, table: str, key: str
+) -> None:
+    orders.version(1, NOW - timedelta(days=4), panel_count=24, status_id=1)
+    orders.order(10, signed_at=NOW - timedelta(days=3), panel_count_new=30)
+    orders.order(11, panel_count_old=30, panel_count_new=32, total_change=300)
+    for order_id, install_id in ((12, 2), (13, 3)):
+        orders.order(order_id, install_id=install_id, total_change=300)
+    for order_id in (11, 12, 13):
+        orders.adder(order_id)
+    orders.install(1, panel_count=32, system_size_kw=12.96)
+    for _ in range(2):
+        # What fails is looked at in every run, and what was seen since the run before.
+        assert orders.failing() == {}
+        orders.later(hours=3)
+    orders.gone(number, table, key)
+    orders.checked()
+    facts = "select digest, failing from sync.change_order_facts order by change_order_id"
+    incremental = orders.sql(facts)
+    orders.later(minutes=1)
+    assert orders.checked(full=True).checked == 0
+    assert orders.sql(facts) == incremental
 
 
 def test_an_order_of_the_same_install_has_the_others_checked_again(orders: Orders) -> None:

@@ -34,20 +34,21 @@ select change_order_id from enerflo.change_orders where account = %(account)s an
 
 # An order's facts change with its own row, its adders, its install and the install's other orders; one that
 # fails is looked at again in every run with its siblings, since a product or an adder may have become known.
+# A tombstone does not move observed_at.
 _CHANGED = """
 /* enerflo-sync quality: change orders that changed, or what they are checked against */
 create temporary table to_check on commit drop as
 with touched as (
   select change_order_id, install_id from enerflo.change_orders
-  where account = %(account)s and observed_at > %(since)s
+  where account = %(account)s and (observed_at > %(since)s or deleted_at > %(since)s)
   union
   select o.change_order_id, o.install_id from enerflo.change_order_adders a
   join enerflo.change_orders o using (account, change_order_id)
-  where a.account = %(account)s and a.observed_at > %(since)s
+  where a.account = %(account)s and (a.observed_at > %(since)s or a.deleted_at > %(since)s)
   union
   select o.change_order_id, o.install_id from enerflo.installs i
   join enerflo.change_orders o using (account, install_id)
-  where i.account = %(account)s and i.observed_at > %(since)s
+  where i.account = %(account)s and (i.observed_at > %(since)s or i.deleted_at > %(since)s)
   union
   select change_order_id, install_id from sync.change_order_facts
   where account = %(account)s and failing <> '{}'
