@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, FACTS, POLICIES, WINNER_RULES, Outcome
-from enerflo_sync.crm.names import jsonb_object, literal
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.causes import cause_of
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import differing_keys
@@ -79,13 +79,22 @@ _UNKNOWN_STATUS = """f.field = $status and not exists (
       select from enerflo.install_statuses s where s.account = %(account)s and s.deleted_at is null
         and s.name = f.to_enerflo_value #>> '{}')"""
 
-_TWICE = Template("""
-/* enerflo-sync plan $name: join keys that more than one row has */
+_REPEATED = Template("""
+/* enerflo-sync plan $name: keys that more than one row has */
+$found
 insert into pg_temp.decided (outcome, table_name, key, op, policy, cause, rule, reason)
-select 'review', $table, $join, 'update', 'review', 'duplicate_identity',
+select 'review', $table, $key, 'update', 'review', 'duplicate_identity',
        'duplicate_identity', 'more than one row has this key'
-from $twice d
+from $repeated d
 """)
+
+# A row that was found by its join key, and another one has its key as well: neither can be named.
+_SHARED = Template("""with shared as (
+  select $keys from $crm t where ($keys) in (select $odd_keys from $odd o where o.in_crm)
+  group by $keys having count(*) > 1
+), left_out as (
+  delete from $odd o using shared d where o.in_crm and $same
+)""")
 
 
 def prepare(connection: sa.Connection, plan: Comparison, reconciliation_id: str | None, account: str) -> None:
@@ -113,17 +122,31 @@ def prepare(connection: sa.Connection, plan: Comparison, reconciliation_id: str 
     # Only what rows are chosen by: the values are many and wide.
     chosen_by = f"{plan.join_names()}, in_enerflo, in_crm, tombstone, is_odd"
     connection.exec_driver_sql(f"analyze {plan.odd} ({chosen_by})")
+    _leave_repeated(connection, plan, by_reconciliation, values)
+
+
+def _leave_repeated(
+    connection: sa.Connection, plan: Comparison, wanted_only: bool, values: dict[str, Any]
+) -> None:
+    """Leave to a person the join keys, and the keys, that more than one row has."""
+    common = {"name": plan.name, "table": literal(plan.name)}
     if not plan.unique:
-        twice = twice_statement(plan, wanted_only=by_reconciliation)
-        connection.exec_driver_sql(twice, values)
-        connection.exec_driver_sql(
-            _TWICE.substitute(
-                name=plan.name,
-                table=literal(plan.name),
-                join=jsonb_object((join.crm_name, f"d.j{n}") for n, join in enumerate(plan.joins, 1)),
-                twice=plan.twice,
-            )
+        connection.exec_driver_sql(twice_statement(plan, wanted_only=wanted_only), values)
+        key = jsonb_object((join.crm_name, f"d.j{n}") for n, join in enumerate(plan.joins, 1))
+        statement = _REPEATED.substitute(common, found="", key=key, repeated=plan.twice)
+        connection.exec_driver_sql(statement, values)
+    names = plan.mapping.key_columns
+    if not plan.mapping.joined_by_key and not plan.live.unique_by(names):
+        found = _SHARED.substitute(
+            keys=", ".join(f"t.{quoted(name)}" for name in names),
+            crm=plan.crm,
+            odd_keys=", ".join(f"o.k{n}" for n, _ in enumerate(names, 1)),
+            odd=plan.odd,
+            same=" and ".join(f"o.k{n} = d.{quoted(name)}" for n, name in enumerate(names, 1)),
         )
+        key = jsonb_object((name, f"d.{quoted(name)}") for name in names)
+        statement = _REPEATED.substitute(common, found=found, key=key, repeated="shared")
+        connection.exec_driver_sql(statement, values)
 
 
 def decide_updates(connection: sa.Connection, plan: Comparison, values: dict[str, Any]) -> None:
