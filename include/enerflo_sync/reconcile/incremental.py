@@ -235,6 +235,8 @@ def _typed(expression: str, kind: str) -> str:
 
 
 # Tombstones are taken out afterwards: without them in the join it reads nothing but the two keys' indexes.
+# Where a live record may have a tombstone's key they are left out of the join instead.
+_GONE = Template("except select $mine from $mirror e where $rows and e.deleted_at is not null")
 _LOST = Template("""
 /* enerflo-sync reconcile $name: keys that stand on one side only */
 create temporary table $lost on commit drop as
@@ -242,7 +244,7 @@ create temporary table $lost on commit drop as
   select $either from (select $mine from $mirror e where $rows) m
   full join (select $theirs from $crm t where $known) c on $on
   where m.j1 is null or c.j1 is null
-  except select $mine from $mirror e where $rows and e.deleted_at is not null
+  $gone
 ) $before)
 except select $joins from $wanted
 """)
@@ -253,16 +255,20 @@ def lost_statement(plan: Comparison) -> str:
 
     What stood on one side only before may stand on none by now.
     """
+    mirror = {
+        "mine": ", ".join(f"{_typed(j.mirror, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
+        "mirror": plan.mirror,
+        "rows": plan.mirror_rows if plan.mirror_unique else f"{plan.mirror_rows} and e.deleted_at is null",
+    }
     return _LOST.substitute(
+        mirror,
         name=plan.name,
         lost=plan.lost,
         wanted=plan.wanted,
         joins=plan.join_names(),
         either=", ".join(f"coalesce(m.j{n}, c.j{n})::{j.type} as j{n}" for n, j in enumerate(plan.joins, 1)),
-        mine=", ".join(f"{_typed(j.mirror, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
+        gone=_GONE.substitute(mirror) if plan.mirror_unique else "",
         theirs=", ".join(f"{_typed(j.crm, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
-        mirror=plan.mirror,
-        rows=plan.mirror_rows,
         crm=plan.crm,
         known=plan.crm_key_known,
         on=plan.on("m", "c"),

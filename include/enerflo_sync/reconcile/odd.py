@@ -15,6 +15,12 @@ _MIRROR_SIDE = """select $join, $values, $key, $owner$status, e.observed_at, $sa
     e.deleted_at is null as lives, true as here from $mirror e where $rows"""
 _CRM_SIDE = """select $join, $values, $key, $owner, $changed as changed_at, true as here from $crm t"""
 
+# A tombstone says nothing of a join key that a live record has too, nor one that was deleted later.
+_NOT_SUPERSEDED = Template("""
+      and not exists (
+        select from $mirror s where e.deleted_at is not null and s.account = e.account and $same
+          and (s.deleted_at is null or (s.deleted_at, $theirs) > (e.deleted_at, $mine)))""")
+
 # Columns of the mirror with the source's own time of a record's last change.
 _SAID_AT = {TableName.INSTALLS: "updated_at", TableName.LEADS: "updated_at"}
 
@@ -105,7 +111,7 @@ def wanted_odd_statement(plan: Comparison, *, keys: str, first: bool, moved: boo
 
 def _wanted_rows(plan: Comparison, side: str, keys: str, moved: bool) -> str:
     select, unique = (
-        (mirror_side(plan), plan.mirror_unique) if side == "mirror" else (crm_side(plan), plan.crm_unique)
+        (current_side(plan), plan.mirror_unique) if side == "mirror" else (crm_side(plan), plan.crm_unique)
     )
     if not (moved and unique):
         return select
@@ -130,7 +136,7 @@ def _odd_parts(plan: Comparison) -> dict[str, str]:
         "odd": plan.odd,
         "columns": _odd_columns(plan),
         "is_odd": f"coalesce(({one_sided}) or ({differing}), false)",
-        "mirror_side": mirror_side(plan),
+        "mirror_side": current_side(plan),
         "crm_side": crm_side(plan),
     }
 
@@ -176,6 +182,19 @@ def mirror_side(plan: Comparison) -> str:
         status="".join(f", e.{column} as {name}" for name, column in _STATUS.items() if plan.is_installs),
         mirror=plan.mirror,
         rows=plan.mirror_rows,
+    )
+
+
+def current_side(plan: Comparison) -> str:
+    """Return :func:`mirror_side` without the tombstones in whose place another record stands."""
+    if plan.mirror_unique:
+        return mirror_side(plan)
+    columns = [quoted(join.mirror_name) for join in plan.joins]
+    return mirror_side(plan) + _NOT_SUPERSEDED.substitute(
+        mirror=plan.mirror,
+        same=" and ".join(f"s.{column} = e.{column}" for column in columns),
+        theirs=", ".join(f"s.{quoted(column)}" for column in plan.mirror_key),
+        mine=", ".join(f"e.{quoted(column)}" for column in plan.mirror_key),
     )
 
 
