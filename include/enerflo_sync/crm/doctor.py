@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import FieldType, TableMapping
+from enerflo_sync.crm.mapping import FieldType, Side, TableMapping, TableName
 from enerflo_sync.crm.names import quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
+from enerflo_sync.crm.templates import columns_of
 
 COMPARABLE = {
     FieldType.TEXT: frozenset(Kind) - {Kind.OTHER, Kind.JSON, Kind.JSONB},
@@ -91,14 +92,24 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
         findings += found
         if table is not None and not any(finding.severity is Severity.ERROR for finding in found):
             findings += _uniqueness(connection, mapping, table, _Desk(config, account, name, path))
+            findings += _sent(config, name, mapping, table, path)
     findings += _statuses(connection, config, account, path)
     return findings
 
 
 def check_table(
-    connection: sa.Connection, config: SyncConfig, account: str, name: str, path: Path
+    connection: sa.Connection,
+    config: SyncConfig,
+    account: str,
+    name: str,
+    path: Path,
+    *,
+    to_plan: bool = True,
 ) -> tuple[LiveTable | None, list[Finding]]:
-    """Return one mapped table as it is live, and what its catalog entry alone says against the mapping."""
+    """Return one mapped table as it is live, and what its catalog entry alone says against the mapping.
+
+    :param to_plan: check the columns too that a plan needs and a comparison does not.
+    """
     mapping = config.tables_for(account)[name]
     desk = _Desk(config, account, name, path)
     schema, relname = relation(mapping.crm_table)
@@ -118,7 +129,8 @@ def check_table(
         return table, [
             desk.finding(Severity.ERROR, ("crm_table",), found, "USAGE and SELECT", f"Run: {step}")
         ]
-    return table, [*_columns(mapping, table, desk), *_updated_at(mapping, table, desk)]
+    planned = _planned_columns(mapping, table, desk) if to_plan else ()
+    return table, [*_columns(mapping, table, desk), *planned, *_updated_at(mapping, table, desk)]
 
 
 def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
@@ -132,10 +144,7 @@ def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[F
         if live is None:
             yield _missing_column(place, column, table, desk)
         elif not live.readable:
-            step = f"grant select ({quoted(column)}) on {quoted(table.schema, table.name)}"
-            yield desk.finding(
-                Severity.ERROR, place, f"no right to read {column}", "SELECT", f"Run: {step} to the role."
-            )
+            yield _unreadable_column(place, column, table, desk)
         elif live.kind not in kinds:
             yield desk.finding(
                 Severity.ERROR,
@@ -144,6 +153,21 @@ def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[F
                 f"a type that compares as declared: {listed(sorted(kinds))}",
                 "Change the declared type, or map a view that converts the column.",
             )
+
+
+def _planned_columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
+    for option in ("create_when", "adopt", "on_insert"):
+        for column in getattr(mapping, option):
+            live = table.columns.get(column)
+            if live is None:
+                yield _missing_column((option, column), column, table, desk)
+            elif option != "on_insert" and not live.readable:
+                yield _unreadable_column((option, column), column, table, desk)
+
+
+def _unreadable_column(place: Sequence[str], column: str, table: LiveTable, desk: _Desk) -> Finding:
+    step = f"Run: grant select ({quoted(column)}) on {quoted(table.schema, table.name)} to the role."
+    return desk.finding(Severity.ERROR, place, f"no right to read {column}", "SELECT", step)
 
 
 def _missing_column(place: Sequence[str], column: str, table: LiveTable, desk: _Desk) -> Finding:
@@ -201,6 +225,41 @@ def _uniqueness(
                 "one row for each",
                 "Those rows are reported as duplicate_identity and not compared field by field.",
             )
+
+
+def _sent(
+    config: SyncConfig, name: str, mapping: TableMapping, table: LiveTable, path: Path
+) -> Iterator[Finding]:
+    """Yield the columns that the table lacks of those that a new record of Enerflo is written from."""
+    if Side.ENERFLO not in mapping.create_in:
+        return
+    for place, texts in _sent_texts(config, name):
+        lacking = [[column for column in columns_of(text) if column not in table.columns] for text in texts]
+        for column in dict.fromkeys(column for columns in lacking for column in columns):
+            yield Finding(
+                Severity.WARNING if all(lacking) else Severity.HINT,
+                str(path),
+                config.line(*place),
+                ".".join(place),
+                f"no column {column} in {table.schema}.{table.name}",
+                listed(table.columns, limit=30),
+                "A text that names it is left out.",
+            )
+
+
+def _sent_texts(config: SyncConfig, name: str) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+    writes = config.writes
+    if name == TableName.NOTES:
+        yield ("writes", "note", "text"), _several(writes.note.text)
+    if name == TableName.LEADS:
+        for field, texts in writes.lead.also.items():
+            yield ("writes", "lead", "also", field), _several(texts)
+        if writes.appointment is not None:
+            yield ("writes", "appointment", "start"), [f"{{{writes.appointment.start}}}"]
+
+
+def _several(texts: str | Sequence[str]) -> Sequence[str]:
+    return [texts] if isinstance(texts, str) else texts
 
 
 def _statuses(connection: sa.Connection, config: SyncConfig, account: str, path: Path) -> Iterator[Finding]:

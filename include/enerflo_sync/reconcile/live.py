@@ -30,6 +30,7 @@ def live_comparisons(
 ) -> list[Comparison]:
     """Return the comparison of each reconciled table, or of each mapped one, in the order of the contract.
 
+    :param all_tables: for a plan: the columns are checked too that it alone needs.
     :param fold: as :func:`case_folding` returns it.
     :raises ConfigurationError: the mapping does not fit the live tables; the text has every mismatch.
     """
@@ -37,7 +38,7 @@ def live_comparisons(
     for name, mapping in config.tables_for(account).items():
         if not (mapping.reconcile or all_tables):
             continue
-        live, findings = check_table(connection, config, account, name, config.file)
+        live, findings = check_table(connection, config, account, name, config.file, to_plan=all_tables)
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         problems += errors
         if live is not None and not errors:

@@ -106,5 +106,9 @@ def _same(plan: Comparison, config: SyncConfig) -> list[str]:
 def _same_field(plan: Comparison, config: SyncConfig, field: Field) -> str:
     if plan.name is not TableName.NOTES or field.mapping.enerflo != "body":
         return field.equal
-    written = template_sql(config.writes.note.text, lambda column: f"t.{quoted(column)}::text")
+    live = plan.live.columns
+    written = template_sql(
+        config.writes.note.text,
+        lambda column: f"t.{quoted(column)}::text" if column in live else "null::text",
+    )
     return f"({field.equal} or btrim(r.body, {BLANK}) = btrim({written}, {BLANK}))"
