@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.crm.load import load_config
 from enerflo_sync.errors import ContractDriftError
 from enerflo_sync.quality.suite import load_suite
-from tests.quality.conftest import NOW, QCELLS, REC, SUITE, Orders
+from tests.quality.conftest import CONFIG, NOW, QCELLS, REC, SUITE, Orders
 
 
 def checked(orders: Orders) -> int | None:
@@ -85,6 +86,22 @@ def test_what_was_deleted_has_the_orders_checked_again_that_are_checked_against_
     orders.later(minutes=1)
     assert orders.checked(full=True).checked == 0
     assert orders.sql(facts) == incremental
+
+
+def test_a_status_that_counts_as_voided_now_has_the_orders_of_its_installs_checked_again(
+    orders: Orders, tmp_path: Path
+) -> None:
+    orders.install(1, status_id=9, status_name="Cancelled")
+    orders.order(10)
+    for _ in range(3):
+        assert orders.failing() == {}
+        orders.later(hours=3)
+    text = (CONFIG / "sync.yaml").read_text()
+    assert "voided: [Voided]" in text
+    (tmp_path / "sync.yaml").write_text(text.replace("voided: [Voided]", "voided: [Voided, Cancelled]"))
+    orders.config = load_config(tmp_path / "sync.yaml", {})
+    assert orders.failing() == {10: ["install_not_voided"]}
+    assert checked(orders) == 0
 
 
 def test_an_order_of_the_same_install_has_the_others_checked_again(orders: Orders) -> None:

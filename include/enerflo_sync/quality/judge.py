@@ -93,15 +93,23 @@ def forget(connection: sa.Connection, account: str, *, all_of_them: bool) -> int
 
 
 def judge(
-    connection: sa.Connection, suite: Suite, account: str, *, facts: int, run_id: str, now: datetime
+    connection: sa.Connection,
+    suite: Suite,
+    account: str,
+    *,
+    suite_hash: str,
+    facts: int,
+    run_id: str,
+    now: datetime,
 ) -> int:
     """Judge the rows of ``facts``, in the caller's transaction; return how many were new.
 
     Afterwards ``judged`` has those rows with ``failing``, ``failed_before`` and ``item_before``.
 
+    :param suite_hash: what they are judged by: under another one all of them are new.
     :param facts: how many rows ``facts`` has; with none the table does not exist.
     """
-    values: dict[str, Any] = {"account": account, "run_id": run_id, "now": now, "suite": suite.hash()}
+    values: dict[str, Any] = {"account": account, "run_id": run_id, "now": now, "suite": suite_hash}
     if not facts:
         return 0
     columns = _columns()

@@ -71,6 +71,7 @@ def check_change_orders(
                     connection,
                     suite,
                     account,
+                    suite_hash=suite.hash(config.statuses),
                     run_id=run_id,
                     started_at=started,
                     finished_at=clock.now(),
@@ -102,13 +103,14 @@ def _judge(
 ) -> tuple[int, int]:
     """Return how many orders were checked, and how many are gone."""
     watermark = read_watermark(connection, account, JOB)
-    changed_suite = newest_suite(connection, account) not in (None, suite.hash())
+    suite_hash = suite.hash(config.statuses)
+    changed_suite = newest_suite(connection, account) not in (None, suite_hash)
     since = None
     if watermark is not None and not full and not changed_suite:
         since = watermark - timedelta(minutes=config.reconcile.lookback_minutes)
     gone = forget(connection, account, all_of_them=since is None)
     facts = make_facts(connection, suite, account, since=since, now=now, statuses=_statuses(config, now))
-    checked = judge(connection, suite, account, facts=facts, run_id=run_id, now=now)
+    checked = judge(connection, suite, account, suite_hash=suite_hash, facts=facts, run_id=run_id, now=now)
     if checked:
         hold(connection, suite, account, run_id, now)
     settle(connection, account)

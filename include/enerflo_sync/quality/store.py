@@ -76,6 +76,7 @@ def keep_run(
     suite: Suite,
     account: str,
     *,
+    suite_hash: str,
     run_id: str,
     started_at: datetime,
     finished_at: datetime,
@@ -89,7 +90,7 @@ def keep_run(
     values: dict[str, Any] = {
         "started_at": started_at,
         "finished_at": finished_at,
-        "suite_hash": suite.hash(),
+        "suite_hash": suite_hash,
         "checked": checked,
         "orders": _orders(connection, account),
         "held": held,

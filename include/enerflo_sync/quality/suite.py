@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
+from enerflo_sync.crm.config import StatusNames
 from enerflo_sync.crm.mapping import Options
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, listed, nearest
 from enerflo_sync.crm.source import Source
@@ -122,12 +123,16 @@ class Suite(Options):
         """Return the ids of the checks that hold an order back."""
         return [name for name, check in self.checks.items() if check.severity is Severity.HOLD]
 
-    def hash(self) -> str:
-        """Return the sha-256 of what decides whether an order passes; wording does not change it."""
+    def hash(self, statuses: StatusNames) -> str:
+        """Return the sha-256 of what decides whether an order passes; wording does not change it.
+
+        :param statuses: says which installs are voided.
+        """
         words = {"sentence", "reason", "todo"}
         content: dict[str, Any] = {
             "facts": FACTS_VERSION,
             "statuses": self.statuses.model_dump(),
+            "voided": statuses.voided,
             "products": [product.model_dump() for product in self.products],
             "adders": [str(adder) for adder in self.adders],
             "checks": {
