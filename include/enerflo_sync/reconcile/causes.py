@@ -97,7 +97,7 @@ def duplicates_statement(plan: Comparison) -> str:
             for n, name in enumerate(plan.mirror_key, 1)
         ),
         owner=as_id(places[owner]) if owner else _owner_in_mirror(plan),
-        crm_key=jsonb_object((name, f"t.{quoted(name)}") for name in plan.mapping.key_columns),
+        crm_key=plan.crm_key(f"t.{quoted(name)}" for name in plan.mapping.key_columns),
         quarantined=quarantined(plan, "d"),
         twice=plan.twice,
         crm=plan.crm,

@@ -7,7 +7,7 @@ PostgreSQL does as a merge join of two primary keys. What remains is small, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable
 from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, TableMapping, TableName
-from enerflo_sync.crm.names import quoted, relation
-from enerflo_sync.reconcile.values import Field, field_sql, mirror_kind, moment
+from enerflo_sync.crm.names import jsonb_object, quoted, relation
+from enerflo_sync.reconcile.values import Field, crm_raw, field_sql, mirror_kind, moment
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 
@@ -128,6 +128,11 @@ class Comparison:
         if self.unique:
             return "o.is_odd"
         return f"o.is_odd and not exists (select from {self.twice} d where {self.on('d', 'o')})"
+
+    def crm_key(self, columns: Iterable[str]) -> str:
+        """Return the jsonb key of a CRM row whose key columns are these expressions, in their order."""
+        named = zip(self.mapping.key_columns, columns, strict=True)
+        return jsonb_object((name, crm_raw(value, self.live.columns[name])) for name, value in named)
 
     def join_names(self, alias: str = "") -> str:
         """Return ``j1, j2 …``, the join key as the temporary tables have it."""

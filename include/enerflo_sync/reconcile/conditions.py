@@ -95,7 +95,7 @@ def cause_parameters(statuses: StatusNames, now: datetime, in_flight_minutes: in
 def difference_key(plan: Comparison) -> str:
     """Return the jsonb key of an odd row: the CRM's key, or the join key where the CRM has no such row."""
     mine = jsonb_object((join.crm_name, f"o.j{n}") for n, join in enumerate(plan.joins, 1))
-    theirs = jsonb_object((name, f"o.k{n}") for n, name in enumerate(plan.mapping.key_columns, 1))
+    theirs = plan.crm_key(f"o.k{n}" for n, _ in enumerate(plan.mapping.key_columns, 1))
     return f"case when o.in_crm then {theirs} else {mine} end"
 
 

@@ -94,18 +94,18 @@ def field_sql(
     """
     zone = mapping.time_zone or table_zone
     domain = _domain(mapping, crm[1])
-    crm_raw = _crm_raw(*crm)
+    theirs_raw = crm_raw(*crm)
     mine = _operand(enerflo[0], enerflo[1], domain, zone, mapping.values)
-    theirs = _operand(crm_raw, crm[1].kind, domain, zone, {})
+    theirs = _operand(theirs_raw, crm[1].kind, domain, zone, {})
     return Field(
-        name, mapping, mine, theirs, _equal(mapping, domain, enerflo, (crm_raw, crm[1].kind), zone, fold)
+        name, mapping, mine, theirs, _equal(mapping, domain, enerflo, (theirs_raw, crm[1].kind), zone, fold)
     )
 
 
 def shown_in_crm(mapping: FieldMapping, raw: str, live: LiveColumn, table_zone: str) -> str:
     """Return a CRM column's value as JSON, as it stands in differences and plans."""
     zone = mapping.time_zone or table_zone
-    return _operand(_crm_raw(raw, live), live.kind, _domain(mapping, live), zone, {}).shown
+    return _operand(crm_raw(raw, live), live.kind, _domain(mapping, live), zone, {}).shown
 
 
 def _domain(mapping: FieldMapping, live: LiveColumn) -> FieldType:
@@ -114,7 +114,8 @@ def _domain(mapping: FieldMapping, live: LiveColumn) -> FieldType:
     return FieldType.DATE if by_day else mapping.type
 
 
-def _crm_raw(raw: str, live: LiveColumn) -> str:
+def crm_raw(raw: str, live: LiveColumn) -> str:
+    """Return a CRM column's value, another kind of text as plain text: char(n) loses its padding."""
     is_plain_text = live.type == "text" or live.type.startswith("character varying")
     return raw if live.kind is not Kind.TEXT or is_plain_text else f"{raw}::text"
 

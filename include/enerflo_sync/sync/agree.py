@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.names import jsonb_object, literal
+from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import looking_back, moved_statement
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
@@ -294,7 +294,7 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
         table=literal(comparison.name),
         # Without a unique key two rows may share one: each pair is remembered once.
         distinct="" if comparison.unique else "distinct on (o.key, f.field)",
-        key=jsonb_object((name, f"c.k{n}") for n, name in enumerate(names, 1)),
+        key=comparison.crm_key(f"c.k{n}" for n, _ in enumerate(names, 1)),
         crm_columns=", ".join(columns),
         written=", w.written_key, w.written, w.made, w.direction" if written else "",
         keys=f"{keys} w join" if keys else "",

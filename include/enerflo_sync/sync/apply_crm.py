@@ -319,7 +319,7 @@ class _Job:
             values=", ".join(columns.values()),
             on=of_key(plan, "p.key"),
             unlinked=unlinked,
-            key=jsonb_object((name, quoted(name)) for name in plan.mapping.key_columns),
+            key=plan.crm_key(quoted(name) for name in plan.mapping.key_columns),
         )
 
     def _deleted(self) -> str:

@@ -196,7 +196,9 @@ class _Search:
         return self.comparison.live.columns[column].type.replace("%", "%%")
 
     def _typed_key(self, columns: Sequence[str], values: Mapping[str, str]) -> Mapping[str, Any]:
-        made = jsonb_object((name, f"%(k{n})s::{self._crm_type(name)}") for n, name in enumerate(columns, 1))
+        made = self.comparison.crm_key(
+            f"%(k{n})s::{self._crm_type(name)}" for n, name in enumerate(columns, 1)
+        )
         key: Mapping[str, Any] = self.connection.exec_driver_sql(f"select {made}", dict(values)).scalar_one()
         return key
 
@@ -282,7 +284,7 @@ def _record_statement(plan: Comparison, sides: str) -> str:
         mine=", ".join(field.enerflo.shown for field in fields),
         theirs=", ".join(field.crm.shown for field in fields),
         equal=", ".join(field.equal for field in fields),
-        crm_key=jsonb_object((name, f"o.k{n}") for n, name in keys),
+        crm_key=plan.crm_key(f"o.k{n}" for n, _ in keys),
         join_key=jsonb_object((join.crm_name, f"o.j{n}") for n, join in enumerate(plan.joins, 1)),
         enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
         crm_columns=", ".join([*(f"c.k{n}" for n, _ in keys), *(f"c.c{n}" for n, _ in enumerate(fields, 1))]),
