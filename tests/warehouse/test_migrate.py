@@ -160,3 +160,20 @@ def test_a_database_that_does_not_exist_is_a_set_up_mistake(postgres_url: str) -
     url = sa.make_url(postgres_url).set(database="nowhere").render_as_string(hide_password=False)
     with pytest.raises(ConfigurationError, match="does not know the database"):
         migrate(warehouse_engine(url))
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ("view pg_temp.shown as select distinct 1 as n", 'cannot update view "shown"'),
+        ("temporary table shown (n int generated always as (1) stored)", 'column "n" can only be updated'),
+    ],
+)
+def test_what_cannot_be_written_is_a_set_up_mistake(warehouse: sa.Engine, made: str, words: str) -> None:
+    with (
+        pytest.raises(ConfigurationError, match=f"{words}.*enerflo-sync doctor"),
+        warehouse_errors("apply"),
+        warehouse.connect() as connection,
+    ):
+        connection.execute(sa.text(f"create {made}"))
+        connection.execute(sa.text("update shown set n = 2"))

@@ -50,6 +50,7 @@ _TABLE = sa.text("""
 select c.oid::bigint as oid, c.relkind in ('v', 'm', 'f') as view,
        has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as readable,
        has_schema_privilege(n.oid, 'usage') as usable,
+       pg_relation_is_updatable(c.oid, true) & 4 <> 0 as writable,
        c.relkind <> 'r' or c.relhasrules or c.relhassubclass or exists (
          select from pg_catalog.pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal) as has_own_rules
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -59,16 +60,20 @@ where n.nspname = :schema and c.relname = :name and c.relkind in ('r', 'p', 'v',
 _COLUMNS = sa.text("""
 /* enerflo-sync catalog: columns of one relation */
 with recursive base as (
-  select a.attnum, a.attname, a.atttypid as typid, a.atttypid as shown, a.atttypmod, a.attnotnull
+  select a.attnum, a.attname, a.atttypid as typid, a.atttypid as shown, a.atttypmod, a.attnotnull,
+         a.attgenerated = '' and a.attidentity <> 'a' as takes_values
   from pg_catalog.pg_attribute a
   where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped
   union all
-  select b.attnum, b.attname, t.typbasetype, b.shown, b.atttypmod, b.attnotnull
+  select b.attnum, b.attname, t.typbasetype, b.shown, b.atttypmod, b.attnotnull, b.takes_values
   from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype = 'd'
 )
 select b.attname as name, case when t.typtype = 'e' then 'text' else t.typname end as base,
        format_type(b.shown, b.atttypmod) as type, b.attnotnull as not_null,
-       has_column_privilege(:oid, b.attnum, 'select') as readable
+       has_column_privilege(:oid, b.attnum, 'select') as readable,
+       -- pg_column_is_updatable asks for deletions (16) too, which a trigger of a view may leave out.
+       b.takes_values and (pg_column_is_updatable(:oid, b.attnum::smallint, true)
+         or pg_relation_is_updatable(:oid, true) & 16 = 0) as writable
 from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype <> 'd'
 order by b.attnum
 """)
@@ -93,18 +98,23 @@ order by 1
 
 
 class LiveColumn(msgspec.Struct, frozen=True):
-    """One column: ``type`` as SQL writes it, ``kind`` with domains and enumerations resolved."""
+    """One column: ``type`` as SQL writes it, ``kind`` with domains and enumerations resolved.
+
+    ``writable`` is whether it takes a value: not one that is generated, or that a view works out.
+    """
 
     name: str
     type: str
     kind: Kind
     not_null: bool
     readable: bool
+    writable: bool = True
 
 
 class LiveTable(msgspec.Struct, frozen=True):
     """One table or view. ``readable`` is whether all of it may be selected.
 
+    ``writable`` is whether it takes updates at all, whoever makes them.
     ``has_own_rules`` is whether it may write otherwise than it is told: by triggers or rules, as a view, or
     in tables behind it.
     """
@@ -114,6 +124,7 @@ class LiveTable(msgspec.Struct, frozen=True):
     view: bool
     usable: bool
     readable: bool
+    writable: bool
     has_own_rules: bool
     columns: Mapping[str, LiveColumn]
     unique_keys: Sequence[tuple[str, ...]]
@@ -140,6 +151,7 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
             _KINDS.get(column["base"], Kind.OTHER),
             column["not_null"],
             column["readable"],
+            column["writable"],
         )
         for column in found
     }
@@ -150,6 +162,7 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
         view=row["view"],
         usable=row["usable"],
         readable=row["readable"],
+        writable=row["writable"],
         has_own_rules=row["has_own_rules"],
         columns=columns,
         unique_keys=[tuple(index.columns) for index in indexes if index.proves_unique],

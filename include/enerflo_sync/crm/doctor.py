@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import FieldType, Side, TableMapping, TableName
+from enerflo_sync.crm.mapping import Direction, FieldType, Side, TableMapping, TableName
 from enerflo_sync.crm.names import quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
@@ -91,7 +91,10 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
         table, found = check_table(connection, config, account, name, path)
         findings += found
         if table is not None and not any(finding.severity is Severity.ERROR for finding in found):
-            findings += _uniqueness(connection, mapping, table, _Desk(config, account, name, path))
+            desk = _Desk(config, account, name, path)
+            findings += _uniqueness(connection, mapping, table, desk)
+            if "to_crm" in config.mode_of(account, name).writes:
+                findings += _unwritable(mapping, table, desk)
             findings += _sent(config, name, mapping, table, path)
     findings += _statuses(connection, config, account, path)
     return findings
@@ -225,6 +228,24 @@ def _uniqueness(
                 "one row for each",
                 "Those rows are reported as duplicate_identity and not compared field by field.",
             )
+
+
+def _unwritable(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
+    """Yield what cannot be written of a table whose mode writes it."""
+    if not table.writable:
+        found, expected = f"{mapping.crm_table}, which takes no updates", "a table or view that does"
+        step = "Map another one, give the view INSTEAD OF triggers, or set a mode that does not write it."
+        yield desk.finding(Severity.WARNING, ("crm_table",), found, expected, step)
+        return
+    to_crm = {Direction.BOTH, Direction.TO_CRM}
+    written = [("fields", name) for name, field in mapping.fields.items() if field.direction in to_crm]
+    if Side.CRM in mapping.create_in:
+        written += [(option, name) for option in ("key", "on_insert") for name in getattr(mapping, option)]
+    for option, column in written:
+        if not table.columns[column].writable:
+            found, expected = f"column {column}, which takes no value", "one that is not generated"
+            step = "Set direction: to_enerflo or none." if option == "fields" else "Map another one."
+            yield desk.finding(Severity.WARNING, (option, column), found, expected, step)
 
 
 def _sent(

@@ -84,7 +84,8 @@ def warehouse_errors(where: str) -> Iterator[None]:
     """Turn the driver's errors into ours: what to change for a person, or that a retry may help.
 
     :param where: the step that was under way, in words: ``"poll"``, ``"migrate"``.
-    :raises ConfigurationError: missing migration, missing permission, unknown database or password.
+    :raises ConfigurationError: missing migration, missing permission, unknown database or password, a view or
+        column that takes no values.
     :raises RetriableError: server down, disk full, dead lock, connection lost: safe to run again.
     """
     try:
@@ -95,22 +96,20 @@ def warehouse_errors(where: str) -> Iterator[None]:
         raise _explained(error, where) from error
 
 
+# What a person has to change, by SQLSTATE: the server's words name the table, column or right.
+_TO_CHANGE = {
+    **dict.fromkeys(("42P01", "3F000", "42703"), "Run enerflo-sync migrate, then enerflo-sync doctor."),
+    "42501": "Grant the role USAGE on the schema and the needed rights on the table.",
+    **dict.fromkeys(("55000", "428C9"), "Run enerflo-sync doctor: it names what cannot be written."),
+}
+
+
 def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
     """Say in our words what the driver said. The text of a statement or of a row never gets in."""
     state = getattr(error, "sqlstate", None) or ""
     place = f"warehouse, while running {where}"
-    if state in {"42P01", "3F000", "42703"}:
-        return ConfigurationError(
-            f"{_servers_words(error)}.",
-            where=place,
-            next_step="Run enerflo-sync migrate, then enerflo-sync doctor.",
-        )
-    if state == "42501":
-        return ConfigurationError(
-            f"{_servers_words(error)}.",
-            where=place,
-            next_step="Grant the role USAGE on the schema and the needed rights on the table.",
-        )
+    if state in _TO_CHANGE:
+        return ConfigurationError(f"{_servers_words(error)}.", where=place, next_step=_TO_CHANGE[state])
     # A connection that is refused carries no SQLSTATE, only the server's words.
     refused = "authentication failed", "no pg_hba.conf entry", "does not exist"
     words = str(error) if not state and isinstance(error, psycopg.OperationalError) else ""
@@ -140,7 +139,7 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
 
 
 def _servers_words(error: BaseException | None) -> str:
-    """Return what the server says is missing, but never the words of a function: they may name a customer."""
+    """Return what the server says is in the way; never what a function says: it may name a customer."""
     diagnosis = getattr(error, "diag", None)
     if getattr(diagnosis, "context", None):
         return f"a function or trigger of the database failed (SQLSTATE {getattr(error, 'sqlstate', None)})"
