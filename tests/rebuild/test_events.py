@@ -194,6 +194,15 @@ def test_other_keys_of_components_are_read_from_the_stored_payload(inbox: Inbox)
     assert inbox.rows("select panel_type_old, panel_type_new from enerflo.change_orders") == [("A", "B")]
 
 
+def test_a_payload_is_found_whatever_the_keys_by_which_its_row_was_read(inbox: Inbox) -> None:
+    told_order(inbox)
+    damage(inbox, "delete from enerflo.change_orders")
+    run_rebuild(inbox, component_keys=ComponentKeys(panel=("modul",)))
+    assert inbox.rows("select panel_type_new from enerflo.change_orders") == [("B",)]
+    assert counts(run_rebuild(inbox)) == {"change_orders": (0, 1, 0)}
+    assert inbox.rows("select panel_type_new from enerflo.change_orders") == [(None,)]
+
+
 def test_orders_of_a_deleted_install_do_not_come_back(inbox: Inbox) -> None:
     one = told_order(inbox)
     damage(inbox, "delete from enerflo.change_orders")

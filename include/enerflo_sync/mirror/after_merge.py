@@ -7,6 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from enerflo_sync.mirror.fingerprint import RAW_HASH_LENGTH
 from enerflo_sync.mirror.resource import Part, Resource
 from enerflo_sync.warehouse.bulk import Owner, driver_connection
 
@@ -15,17 +16,24 @@ _MOST_LOOKS = 10
 
 
 def remember_bytes(connection: sa.Connection, resource: Resource) -> None:
-    """Give staged records the digest of their bytes where the mirror has none: it says what they say.
+    """Give staged records the digest of their bytes where the mirror has none of this reader.
 
-    Such rows come from a rebuild, which has the content and not the bytes.
+    It says what they say. Such rows come from a rebuild, which has the content and not the bytes, or were
+    read by another reader (:attr:`Resource.reader`).
     """
     table, column = resource.table, resource.id_column
     driver_connection(connection).execute(
         f"/* enerflo-sync: bytes of {table.name} */"  # noqa: S608 - names of the declared schema
         f" update {table.fullname} t set raw_hash = s.raw_hash from stage_{table.name} s"
-        f" where t.account = s.account and t.{column} = s.{column} and t.raw_hash is null"
+        f" where t.account = s.account and t.{column} = s.{column}"
+        f" and {_reader('t')} is distinct from {_reader('s')}"
         f" and t.observed_at <= s.observed_at"
     )
+
+
+def _reader(row: str) -> str:
+    """Return what of a row's digest tells its reader; null where it has no digest."""
+    return f"substring({row}.raw_hash from {RAW_HASH_LENGTH + 1})"
 
 
 def tombstone_unlisted(

@@ -11,6 +11,7 @@ import xxhash
 
 from enerflo_sync.errors import BadRecordError
 
+RAW_HASH_LENGTH = 16
 # The user who asks, not the record (REFERENCE §6.1): differs per key and sometimes per answer.
 VOLATILE = "logged_in_user"
 _VOLATILE_NAME = f'"{VOLATILE}"'.encode()
@@ -63,7 +64,7 @@ def _ends_an_address(data: bytes, end: int) -> bool:
 
 
 def raw_hash(stable: bytes) -> bytes:
-    """Return 16 bytes that are equal only for equal bytes; no parsing.
+    """Return :data:`RAW_HASH_LENGTH` bytes that are equal only for equal bytes; no parsing.
 
     Not a cryptographic hash: nobody gains by forging a record that looks unchanged.
     """

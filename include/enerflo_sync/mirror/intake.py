@@ -16,7 +16,7 @@ from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.after_merge import remember_bytes, tombstone_unlisted
 from enerflo_sync.mirror.batch import SEEN, Batch, Observation
-from enerflo_sync.mirror.fingerprint import as_text, content_hash, decode, raw_hash, stable_bytes
+from enerflo_sync.mirror.fingerprint import as_text, content_hash, decode, stable_bytes
 from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Part, Resource, Row
@@ -156,7 +156,7 @@ class Intake:
         for record_id, raw in by_id.items():
             # Kept only where it differs: most pages need no memory beside their own.
             stable = stable_bytes(raw)
-            digest = raw_hash(stable)
+            digest = resource.digest(stable)
             if known.get(record_id, b"") != digest:
                 moved[record_id] = (stable, digest)
         before = {record_id: stable for record_id, (stable, _) in moved.items() if known.get(record_id)}

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.fields import BIGINT, Record
-from enerflo_sync.mirror.fingerprint import decode
+from enerflo_sync.mirror.fingerprint import decode, raw_hash
 
 Row = tuple[Any, ...]
 
@@ -43,6 +43,7 @@ class Resource:
     :param unknown_within: gives the paths of further unknown fields, below the top level.
     :param read_usual: gives what ``read`` would, from the bytes of a record in its usual form, or None.
     :param dependents: rows of other resources that cannot outlive the record.
+    :param reader: ends each digest of a record's bytes, so that what another reader read is read again.
     :param keeps_versions: whether every distinct content goes to ``install_versions``.
     """
 
@@ -54,6 +55,7 @@ class Resource:
     unknown_within: Callable[[Record], Iterable[str]] = lambda _: ()
     read_usual: Callable[[bytes], Sequence[Sequence[Row]] | None] | None = None
     dependents: tuple[Part, ...] = ()
+    reader: bytes = b""
     keeps_versions: bool = False
     _leading_id: re.Pattern[bytes] = field(init=False, repr=False)
     _id_decoder: msgspec.json.Decoder[Any] = field(init=False, repr=False)
@@ -73,6 +75,10 @@ class Resource:
     def id_column(self) -> str:
         """Return the column of that table which holds the record's id."""
         return next(column.name for column in self.table.primary_key.columns if column.name != "account")
+
+    def digest(self, stable: bytes) -> bytes:
+        """Return what is equal only for equal bytes that are read by the same reader; no parsing."""
+        return raw_hash(stable) + self.reader
 
     def key(self, record_id: int) -> Mapping[str, int]:
         """Return the record's key as quarantine and reports write it."""
