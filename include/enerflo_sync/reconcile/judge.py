@@ -67,6 +67,11 @@ _OWN_SPELLING = """coalesce((
       select min(s.name) from enerflo.install_statuses s where s.account = %(account)s
         and s.deleted_at is null and lower(btrim(s.name)) = lower(btrim($value))), $value)"""
 
+# By the row's key: one column alone may be the same in very many rows.
+_FURTHER_LINK = Template("""exists (
+      select from sync.agreed b where b.account = a.account and b.table_name = a.table_name and b.key = a.key
+        and b.field = $field and b.is_link and b.value = $value)""")
+
 _FIELD = Template("""union all
     select $values
     where o.in_enerflo and o.in_crm and ($differs)""")
@@ -110,10 +115,19 @@ def _enerflo_key(plan: Comparison) -> str:
 
 
 def once_agreed(plan: Comparison) -> str:
-    """Return the condition that a row ``a`` of ``sync.agreed`` is of a record ``o`` that the CRM lacks."""
-    key = difference_key(plan)
-    which = f"a.key = {key}" if plan.mapping.joined_by_key else "a.link = to_jsonb(o.j1)"
-    return f"a.account = %(account)s and a.table_name = {literal(plan.name)} and {which}"
+    """Return the condition that a row ``a`` of ``sync.agreed`` is of a record ``o`` that the CRM lacks.
+
+    Where the CRM has a key of its own, every column that named the record says so: a link, or a part of it.
+    """
+    of_table = f"a.account = %(account)s and a.table_name = {literal(plan.name)}"
+    if plan.mapping.joined_by_key:
+        return f"{of_table} and a.key = {difference_key(plan)}"
+    names = {join.crm_name: f"to_jsonb(o.j{n})" for n, join in enumerate(plan.joins, 1)}
+    links = [name for name in names if name not in plan.mapping.key_columns]
+    said = [f"a.key -> {literal(name)} = {value}" for name, value in names.items() if name not in links]
+    said += [f"a.link = {names[name]} and a.field = {literal(name)}" for name in links[:1]]
+    said += [_FURTHER_LINK.substitute(field=literal(name), value=names[name]) for name in links[1:]]
+    return " and ".join([of_table, *said])
 
 
 def _was_agreed(plan: Comparison) -> str:

@@ -1,0 +1,58 @@
+"""A row that was deleted from the CRM is known by the columns that named its record."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sync.conftest import Desk
+
+MILESTONES = "    key: {enerflo_install_id: install_id, milestone_id: milestone_id}\n"
+JOINED = "    join: {enerflo_install_id: install_id, milestone_id: milestone_id}\n"
+ID = 'id: "m-{install_id}-{milestone_id}"'
+
+
+@pytest.fixture(params=["id", "enerflo_install_id, id"])
+def surrogate(desk: Desk, request: pytest.FixtureRequest) -> Desk:
+    """Milestones that the CRM names by a key of its own, and matches by install and definition."""
+    desk.sql("alter table crm.milestones drop constraint milestones_pkey")
+    desk.sql("alter table crm.milestones add id text")
+    desk.sql("update crm.milestones set id = concat('m-', enerflo_install_id, '-', milestone_id)")
+    desk.sql(f"alter table crm.milestones add primary key ({request.param})")
+    desk.sql("alter table crm.milestones add unique (enerflo_install_id, milestone_id)")
+    made = ID if request.param == "id" else f'{ID}, enerflo_install_id: "{{install_id}}"'
+    keyed = f"    key: [{request.param}]\n{JOINED}    on_insert: {{{made}}}\n"
+    desk.switched_on("crm", (MILESTONES, keyed))
+    desk.carried()
+    return desk
+
+
+def milestone_ids(desk: Desk, install_id: int) -> list[int]:
+    rows = desk.sql(
+        "select milestone_id from enerflo.milestones where install_id = :id order by 1", id=install_id
+    )
+    return [row["milestone_id"] for row in rows]
+
+
+def test_a_new_milestone_of_an_install_is_made_though_others_were_agreed_on(surrogate: Desk) -> None:
+    install = surrogate.a_site().install_id
+    surrogate.sql(
+        "insert into enerflo.milestones (account, install_id, milestone_id, title, observed_at, observed_by)"
+        " values ('default', :id, 999, 'New', now(), 'poll')",
+        id=install,
+    )
+    plan = surrogate.plan()
+    made = {(change.op, change.key["id"]) for change in surrogate.changes(plan)}
+    assert made == {("insert", f"m-{install}-999")}
+
+
+def test_a_milestone_that_was_deleted_from_the_crm_is_not_made_again(surrogate: Desk) -> None:
+    install = surrogate.a_site().install_id
+    first = milestone_ids(surrogate, install)[0]
+    surrogate.sql(
+        "delete from crm.milestones where enerflo_install_id = :id and milestone_id = :first",
+        id=install,
+        first=first,
+    )
+    plan = surrogate.plan()
+    assert surrogate.changes(plan) == []
+    assert [one.cause for one in surrogate.undecided(plan)] == ["deleted_in_crm"]
