@@ -159,6 +159,24 @@ def test_a_text_that_is_too_long_is_parked_and_never_cut(agreeing: Desk) -> None
     assert len(agreeing.crm("installs", enerflo_install_id=install)["panel_type"]) == 5
 
 
+@pytest.mark.parametrize("base", ["varchar(24)", "char(24)"])
+def test_a_text_that_a_domain_would_cut_is_parked(agreeing: Desk, base: str) -> None:
+    agreeing.sql(f"create domain crm.short as {base}")
+    agreeing.sql("update crm.installs set panel_type = left(panel_type, 24)")
+    agreeing.sql("alter table crm.installs alter panel_type type crm.short")
+    agreeing.carried()
+    install = agreeing.one("select min(enerflo_install_id) from crm.installs")
+    before = agreeing.crm("installs", enerflo_install_id=install)["panel_type"]
+    agreeing.sql(
+        "update enerflo.installs set panel_type = 'A panel of more than 24 letters', observed_at = now()"
+        " where install_id = :id",
+        id=install,
+    )
+    report = agreeing.carried()
+    assert (report.parked, report.applied) == (1, 0)
+    assert agreeing.crm("installs", enerflo_install_id=install)["panel_type"] == before
+
+
 def test_a_new_row_gets_the_tables_own_defaults(agreeing: Desk) -> None:
     agreeing.sql("alter table crm.installs add column owner text not null default 'operations'")
     install = agreeing.world.create_install()
@@ -365,3 +383,20 @@ def test_a_plan_of_many_pages_is_applied_whole_and_no_record_is_torn(
     agreeing.sql("update sync.ledger set recorded_at = recorded_at - interval '1 day'")
     agreeing.carried()
     agreeing.settled()
+
+
+def test_a_new_row_whose_key_is_too_long_for_its_column_is_parked_and_never_cut(agreeing: Desk) -> None:
+    install = agreeing.one("select max(install_id) from enerflo.installs")
+    agreeing.sql(f"alter table crm.installs alter enerflo_install_id type varchar({len(str(install))})")
+    rows = agreeing.one("select count(*) from crm.installs")
+    agreeing.sql(
+        "insert into enerflo.installs (account, install_id, status_name, observed_at, observed_by)"
+        " values ('default', :id, 'In progress', now() - interval '2 hours', 'poll')",
+        id=install * 10 + 1,
+    )
+    plan = agreeing.plan()
+    changes = agreeing.changes(plan, table_name="installs")
+    assert {change.op for change in changes} == {"insert"}
+    report = agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    assert (report.parked, report.moved) == (len(changes), 0)
+    assert agreeing.one("select count(*) from crm.installs") == rows

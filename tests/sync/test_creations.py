@@ -51,3 +51,59 @@ def test_a_record_whose_key_another_record_has_in_the_crm_is_left_to_a_person(ag
         plan = agreeing.plan()
         assert (plan.change_count, questions(agreeing, plan)) == (0, {900002: SHARED})
     assert agreeing.crm("leads", lead_id="X-1")["enerflo_customer_id"] == 900001
+
+
+NO_KEY = "no key can be made for it (on_insert)"
+_NOTE = """insert into enerflo.notes (account, note_id, install_id, author_id, body, created_at, observed_at,
+  observed_by)
+values ('default', :id, :install, 1, :body, now(), now() - interval '2 hours', 'poll')"""
+
+
+@pytest.mark.parametrize("type_", ["varchar(12)", "char(12)"])
+def test_a_key_that_is_too_long_for_its_column_is_never_cut(desk: Desk, type_: str) -> None:
+    desk.sql("delete from crm.notes; delete from enerflo.notes")
+    desk.sql(f"alter table crm.notes alter note_id type {type_}")
+    desk.switched_on("crm")
+    desk.carried()
+    for note in (7000001, 7000002, 71):
+        desk.sql(_NOTE, id=note, install=desk.a_site().install_id, body=f"Note {note}")
+    plan = desk.plan()
+    assert {one.key["enerflo_note_id"]: one.reason for one in desk.undecided(plan)} == {
+        7000001: NO_KEY,
+        7000002: NO_KEY,
+    }
+    assert {change.key["note_id"] for change in desk.changes(plan)} == {"enerflo-71"}
+    assert desk.workplace.apply(plan.plan_hash, approved_by="Pat").moved == 0
+    assert [row["body"] for row in desk.sql("select body from crm.notes")] == ["Note 71"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "fits", "others"),
+    [
+        ("bigint", "42", ["by hand", "4.5", "12345678901234567890"]),
+        ("integer", "2147483647", ["2147483648", "x"]),
+        ("numeric(12)", "42", ["by hand", ""]),
+        (
+            "uuid",
+            "6f9619ff-8b86-d011-b42d-00c04fc964ff",
+            ["6f9619ff", "6f9619ff-8b86-d011-b42d-00c04fc964fg"],
+        ),
+    ],
+)
+def test_a_text_that_is_no_key_of_its_column_keeps_no_other_record_back(
+    desk: Desk, type_: str, fits: str, others: list[str]
+) -> None:
+    desk.sql("update enerflo.customers set deleted_at = now(); delete from crm.leads")
+    desk.sql(f"alter table crm.leads alter lead_id type {type_} using null")
+    desk.switched_on(
+        "crm", ('["{integration_record_id}", "enerflo-{customer_id}"]', '"{integration_record_id}"')
+    )
+    desk.carried()
+    for number, key in enumerate([fits, *others], 900000):
+        tells_of(desk, number, key)
+    plan = desk.plan()
+    assert {one.key["enerflo_customer_id"]: one.reason for one in desk.undecided(plan)} == {
+        number: NO_KEY for number, _ in enumerate(others, 900001)
+    }
+    assert desk.workplace.apply(plan.plan_hash, approved_by="Pat").moved == 0
+    assert str(desk.one("select lead_id from crm.leads")) == fits

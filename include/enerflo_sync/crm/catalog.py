@@ -69,7 +69,7 @@ with recursive base as (
   from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype = 'd'
 )
 select b.attname as name, case when t.typtype = 'e' then 'text' else t.typname end as base,
-       format_type(b.shown, b.atttypmod) as type, b.attnotnull as not_null,
+       t.typname as plain, format_type(b.shown, b.atttypmod) as type, b.attnotnull as not_null,
        has_column_privilege(:oid, b.attnum, 'select') as readable,
        -- pg_column_is_updatable asks for deletions (16) too, which a trigger of a view may leave out.
        b.takes_values and (pg_column_is_updatable(:oid, b.attnum::smallint, true)
@@ -100,6 +100,7 @@ order by 1
 class LiveColumn(msgspec.Struct, frozen=True):
     """One column: ``type`` as SQL writes it, ``kind`` with domains and enumerations resolved.
 
+    ``base`` is the catalog's name of its type, or of the one that a domain is made of: ``varchar``, ``int4``.
     ``writable`` is whether it takes a value: not one that is generated, or that a view works out.
     """
 
@@ -108,7 +109,13 @@ class LiveColumn(msgspec.Struct, frozen=True):
     kind: Kind
     not_null: bool
     readable: bool
+    base: str
     writable: bool = True
+
+    @property
+    def sql_type(self) -> str:
+        """Return the type for a statement with ``%(name)s`` parameters."""
+        return self.type.replace("%", "%%")
 
 
 class LiveTable(msgspec.Struct, frozen=True):
@@ -151,6 +158,7 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
             _KINDS.get(column["base"], Kind.OTHER),
             column["not_null"],
             column["readable"],
+            column["plain"],
             column["writable"],
         )
         for column in found

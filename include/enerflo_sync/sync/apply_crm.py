@@ -122,7 +122,7 @@ _UPDATE = Template("""
 """)
 
 _INSERT = Template("""
-  insert into $crm ($columns)
+  insert into $crm as n ($columns)
   select $values from (select key, jsonb_object_agg(field, after) as v from due group by key) p
   where not exists (select from $crm t where $on) $unlinked
   on conflict do nothing
@@ -319,7 +319,7 @@ class _Job:
             values=", ".join(columns.values()),
             on=of_key(plan, "p.key"),
             unlinked=unlinked,
-            key=plan.crm_key(quoted(name) for name in plan.mapping.key_columns),
+            key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
         )
 
     def _deleted(self) -> str:

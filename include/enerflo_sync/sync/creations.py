@@ -16,8 +16,8 @@ from enerflo_sync.reconcile.causes import cause_of
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm, judged
 from enerflo_sync.sync.adopt import adopted_table
+from enerflo_sync.sync.new_key import mirror_text, new_key, taken
 from enerflo_sync.sync.undone import CREATION_UNDONE, DELETION_UNDONE, creation_undone, deletion_undone
-from enerflo_sync.sync.written import of_key
 
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
 CREATABLE = (TableName.LEADS, TableName.NOTES)
@@ -61,10 +61,6 @@ cross join lateral (
 ) f
 where o.reason is not null or coalesce(f.value, 'null') <> 'null'
 """)
-
-# Nothing but a join by the key itself proves that two records, or a record and a row, do not meet in one key.
-_TAKEN = Template("""(k.new_key is not null and (count(*) over (partition by k.new_key) > 1
-      or exists (select from $crm t where $on_key)))""")
 
 _INTO_ENERFLO = Template("""
 /* enerflo-sync plan $name: rows that Enerflo lacks */
@@ -121,8 +117,8 @@ def decide_rows(
     connection.exec_driver_sql(
         _INTO_CRM.substitute(
             common,
-            new_key=_new_key(plan),
-            taken=_taken(plan),
+            new_key=new_key(plan),
+            taken=taken(plan),
             not_adopted=known.format("d.p1 = o.p1"),
             undone=creation_undone(plan),
             creation_undone=CREATION_UNDONE,
@@ -167,37 +163,6 @@ def _yes(value: bool) -> str:
     return str(value).lower()
 
 
-def _new_key(plan: Comparison) -> str:
-    """Return the key of the CRM row that is to be made; null where a part of it cannot be."""
-    if plan.mapping.joined_by_key:
-        return "o.key"
-    made = {column: plan.mapping.on_insert.get(column) for column in plan.mapping.key_columns}
-    if None in made.values():
-        return "null::jsonb"
-    record = " and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1))
-    texts = {column: template_sql(text or "", _mirror_text) for column, text in made.items()}
-    key = jsonb_object(
-        (column, f"to_jsonb(({text})::{plan.live.columns[column].type.replace('%', '%%')})")
-        for column, text in texts.items()
-    )
-    known = " and ".join(f"{text} is not null" for text in texts.values())
-    return (
-        f"(select {key} from {plan.mirror} v"  # noqa: S608 - declared and quoted names
-        f" where v.account = %(account)s and {record} and {known})"
-    )
-
-
-def _taken(plan: Comparison) -> str:
-    """Return the condition that another row of the CRM has ``k.new_key``, or would get it."""
-    if plan.mapping.joined_by_key:
-        return "false"
-    return _TAKEN.substitute(crm=plan.crm, on_key=of_key(plan, "k.new_key"))
-
-
-def _mirror_text(column: str) -> str:
-    return f"v.{quoted(column)}::text"
-
-
 def _crm_fields(plan: Comparison) -> Iterator[str]:
     """Yield the select of each column that a new CRM row gets beside its key."""
     taken = set(plan.mapping.key_columns)
@@ -213,7 +178,7 @@ def _crm_fields(plan: Comparison) -> Iterator[str]:
         yield _select(field.name, value, field.enerflo.shown, field.mapping.source_of_truth)
     for column, text in plan.mapping.on_insert.items():
         if column not in taken:
-            made = f"to_jsonb({template_sql(text, _mirror_text)})"
+            made = f"to_jsonb({template_sql(text, mirror_text)})"
             yield _select(column, made, "null::jsonb", "on_insert")
 
 

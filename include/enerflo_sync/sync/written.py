@@ -26,16 +26,20 @@ def column_value(live: LiveColumn, value: str, zone: str) -> str:
             return f"({day} else ({text}::timestamptz at time zone {literal(zone)})::date end)"
         case Kind.INTEGER:
             return f"{text}::numeric::{live.type}"
-        case Kind.TEXT if live.type == "text" or live.type.startswith("character"):
-            # Not cast: that would cut a text that is too long, where an assignment refuses it.
-            return text
         case _:
-            return f"{text}::{live.type.replace('%', '%%')}"
+            return typed(live, text)
+
+
+def typed(live: LiveColumn, text: str) -> str:
+    """Return an SQL text in the column's type; one that is too long is an error once it is assigned."""
+    # Never cast to a length, which would cut it; but to bpchar, whose index serves no text.
+    kept = {"varchar": "text", "bpchar": "bpchar"}.get(live.base, live.sql_type)
+    return f"{text}::{kept}"
 
 
 def typed_key(plan: Comparison, key: str, column: str) -> str:
     """Return one column of the jsonb expression ``key`` as an SQL value of the CRM column's type."""
-    return f"({key}->>{literal(column)})::{plan.live.columns[column].type.replace('%', '%%')}"
+    return typed(plan.live.columns[column], f"({key}->>{literal(column)})")
 
 
 def of_key(plan: Comparison, key: str) -> str:

@@ -59,7 +59,7 @@ class EnerfloValues:
             field,
             mapping.model_copy(update={"values": {}, "null": null}),
             ("v.mine", kind),
-            ("v.theirs", LiveColumn(field, type_, kind, False, True)),
+            ("v.theirs", LiveColumn(field, type_, kind, False, True, type_)),
             table_zone=comparison.mapping.time_zone,
             fold=self._fold,
         ).equal
