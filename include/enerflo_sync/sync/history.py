@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.decision import BLOCKING_RULES, FACTS, POLICIES, WINNER_RULES
 from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.explanation import Evidence, Step
-from enerflo_sync.sync.record import FoundRecord
+from enerflo_sync.sync.record import FoundRecord, python_time
 from enerflo_sync.sync.versions import Version, Witness, first_holding
 
 # Rules that are no choice between two values.
@@ -24,9 +24,12 @@ _OTHER_RULES = {
     "duplicate_identity": "more than one row has this key",
 }
 
-_LEDGER = sa.text("""
+_LEDGER = sa.text(f"""
 /* enerflo-sync explain: what was decided about a record */
-select l.*, p.source_value, p.agreed_at, q.kind, q.stands_on, q.decided_at
+select l.ledger_id, l.op, l.field, l.direction, l.old_value, l.new_value, l.policy, l.rule, l.cause, l.facts,
+       l.observed_at, l.recorded_at, l.decision, l.reason, l.run_id, l.plan_hash, l.decided_by, l.evidence,
+       {python_time("l.changed_at")} as changed_at,
+       p.source_value, p.agreed_at, q.kind, q.stands_on, q.decided_at
 from sync.ledger l
 left join sync.plans q on q.account = l.account and q.plan_hash = l.plan_hash
 left join lateral (
@@ -38,7 +41,7 @@ where l.account = :account and l.table_name = :table
   and l.key = any(cast(cast(:keys as text[]) as jsonb[]))
   and (cast(:field as text) is null or l.field = :field or l.field is null)
 order by l.recorded_at, l.ledger_id
-""")
+""")  # noqa: S608 - constants
 
 
 def read_steps(

@@ -35,7 +35,7 @@ select count(*) over () as rows, o.*, to_jsonb(array[$mine]::jsonb[]) as mine,
        to_jsonb(array[$theirs]::jsonb[]) as theirs, to_jsonb(array[$equal]) as equal,
        $crm_key as crm_key, $join_key as join_key, $enerflo_key as enerflo_key
 from (
-  select m.*, c.here as crm_here, c.changed_at, $crm_columns from $sides
+  select m.*, c.here as crm_here, $changed_at as changed_at, $crm_columns from $sides
 ) o where o.here or o.crm_here limit 1
 """)
 
@@ -276,6 +276,11 @@ class _Search:
         return found
 
 
+def python_time(moment: str) -> str:
+    """Return a time of the CRM as Python can hold it: null for infinity and outside the years 1 to 9999."""
+    return f"case when {moment} >= '0001-01-01' and {moment} < '10000-01-01' then {moment} end"
+
+
 def _record_statement(plan: Comparison, sides: str) -> str:
     keys = list(enumerate(plan.mapping.key_columns, 1))
     fields = plan.fields
@@ -288,6 +293,7 @@ def _record_statement(plan: Comparison, sides: str) -> str:
         join_key=jsonb_object((join.crm_name, f"o.j{n}") for n, join in enumerate(plan.joins, 1)),
         enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
         crm_columns=", ".join([*(f"c.k{n}" for n, _ in keys), *(f"c.c{n}" for n, _ in enumerate(fields, 1))]),
+        changed_at=python_time("c.changed_at"),
         sides=sides,
     )
 

@@ -1,0 +1,29 @@
+"""A time of the CRM that Python has no word for keeps nobody from reconciling, planning, applying and asking why."""
+
+from __future__ import annotations
+
+import pytest
+
+from enerflo_sync.sync.explain_text import render_explanation
+from tests.sync.conftest import Desk
+
+
+@pytest.mark.parametrize("time", ["infinity", "-infinity", "0044-03-15 BC", "12000-01-01"])
+def test_a_row_that_never_changes_or_always_did_is_explained(desk: Desk, time: str) -> None:
+    desk.switched_on("both")
+    desk.carried()
+    install = desk.a_site().install_id
+    desk.sql(
+        "update crm.installs set updated_at = cast(:time as timestamptz), status = 'On Hold'"
+        " where enerflo_install_id = :id",
+        time=time,
+        id=install,
+    )
+    before = desk.workplace.explain("install", str(install), field="status")
+    assert before.fields[0].crm is not None
+    assert (before.fields[0].crm.value, before.fields[0].crm.changed_at) == ("On Hold", None)
+    desk.workplace.reconcile(full=True)
+    desk.carried()
+    after = desk.workplace.explain("install", str(install), field="status")
+    assert [step.said for step in after.fields[0].steps] == ["On Hold"]
+    assert "On Hold" in render_explanation(after)
