@@ -14,6 +14,7 @@ from enerflo_sync.crm.mapping import MIRROR_TABLES, FieldMapping, FieldType, Tab
 from enerflo_sync.crm.names import relation
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.source import Place, Source
+from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _ACCOUNT_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -80,6 +81,7 @@ def table_problems(name: TableName, mapping: TableMapping, source: Source, place
             yield _unknown_column(source, (*here, "enerflo"), name, field.enerflo, known)
         else:
             yield from _field_problems(field, known[field.enerflo], source, here)
+    yield from _planned_problems(name, mapping, source, place)
 
 
 def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
@@ -124,6 +126,23 @@ def _key_problems(mapping: TableMapping, source: Source, place: Place) -> Iterat
     elif isinstance(mapping.key, dict) and mapping.join is not None:
         expected = "a list of CRM columns as key where there is a join option"
         yield source.problem((*place, "key"), "both a key that is matched and a join", expected)
+
+
+def _planned_problems(
+    name: TableName, mapping: TableMapping, source: Source, place: Place
+) -> Iterator[Problem]:
+    """Yield the columns of the mirror that a plan is told to take and that are not there."""
+    known = mirror_columns(name) | dict.fromkeys(OWN_COLUMNS, sa.Text())
+    named: dict[Place, list[str]] = {("adopt", crm): [mirror] for crm, mirror in mapping.adopt.items()}
+    for column, texts in mapping.on_insert.items():
+        try:
+            named[("on_insert", column)] = columns_of(texts)
+        except ValueError as error:
+            yield source.problem((*place, "on_insert", column), str(error), "text with {column} in it")
+    for where, mirrors in named.items():
+        for mirror in mirrors:
+            if mirror not in known:
+                yield _unknown_column(source, (*place, *where), name, mirror, mirror_columns(name))
 
 
 def _field_problems(

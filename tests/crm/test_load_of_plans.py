@@ -1,0 +1,51 @@
+"""Columns of the mirror that only plans take are known before one is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from enerflo_sync.crm.load import load_config
+from enerflo_sync.crm.problems import InvalidConfigurationError
+
+CONFIG = """\
+version: 1
+accounts: {default: {}}
+tables:
+  leads:
+    crm_table: crm.leads
+    key: [lead_id]
+    join: {enerflo_customer_id: customer_id}
+    adopt: {lead_id: integration_record_id}
+    on_insert: {lead_id: ["{integration_record_id}", "enerflo-{customer_id}"], seen: "{observed_at}"}
+    fields:
+      email: {enerflo: email, type: text, personal_data: email}
+"""
+
+
+def test_columns_that_the_mirror_has_are_right(tmp_path: Path) -> None:
+    path = tmp_path / "sync.yaml"
+    path.write_text(CONFIG)
+    assert load_config(path, {}).tables_for("default")["leads"].adopt == {"lead_id": "integration_record_id"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "enerflo-{customer_id}",
+            "enerflo-{custmer_id}",
+            "9: tables.leads.on_insert.lead_id: found the column custmer_id",
+        ),
+        ("enerflo-{customer_id}", "enerflo-{custmer_id}", "did you mean customer_id?"),
+        ("enerflo-{customer_id}", "enerflo-{customer_id", "found a brace without its other half"),
+        ("integration_record_id}\n", "record}\n", "8: tables.leads.adopt.lead_id: found the column record"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in CONFIG
+    path = tmp_path / "sync.yaml"
+    path.write_text(CONFIG.replace(old, new))
+    with pytest.raises(InvalidConfigurationError, match=expected.replace("?", r"\?")):
+        load_config(path, {})
