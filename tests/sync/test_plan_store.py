@@ -65,3 +65,23 @@ def test_what_was_replaced_and_is_due_again_is_done(agreeing: Desk) -> None:
     assert third.plan_hash != first.plan_hash
     assert agreeing.workplace.apply(third.plan_hash, approved_by="Pat").applied == 1
     assert agreeing.crm("installs", enerflo_install_id=install)["panel_count"] != 99
+
+
+def test_the_same_change_of_another_record_is_another_plan(agreeing: Desk) -> None:
+    (lead,) = agreeing.sql("select * from crm.leads where enerflo_customer_id is not null order by 1 limit 1")
+    edit = "update crm.leads set email = 'new@example.com', enerflo_customer_id = :c, updated_at = now()"
+    agreeing.sql(f"{edit} where lead_id = :id", c=lead["enerflo_customer_id"], id=lead["lead_id"])
+    first = agreeing.plan()
+    # Enerflo has the same person twice, and somebody says in the CRM which of the two it is.
+    agreeing.sql(
+        "insert into enerflo.customers (account, customer_id, first_name, last_name, email, mobile, address,"
+        "  city, state, zip, observed_at, observed_by)"
+        " select account, 990001, first_name, last_name, email, mobile, address, city, state, zip,"
+        "  observed_at, observed_by from enerflo.customers where customer_id = :id",
+        id=lead["enerflo_customer_id"],
+    )
+    agreeing.sql(f"{edit} where lead_id = :id", c=990001, id=lead["lead_id"])
+    second = agreeing.plan()
+    assert second.plan_hash != first.plan_hash
+    named = "select enerflo_key from sync.plan_changes where plan_hash = :p and field = 'email'"
+    assert agreeing.one(named, p=second.plan_hash) == {"customer_id": 990001}

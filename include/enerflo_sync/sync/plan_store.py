@@ -14,15 +14,15 @@ from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from enerflo_sync.sync.settle import Applying, Decision, settle
 from enerflo_sync.warehouse.engine import transaction_time
 
-# Of every change what decides what will be done; the time of the last agreement tells a change apart from the
-# same one made before. A row's text costs half of what an array's does, and quotes as well; but a time in it
-# would be written as the session likes.
+# Of every change what decides what will be done, and to which record; the time of the last agreement tells a
+# change apart from the same one made before. A row's text costs half of what an array's does, and quotes as
+# well; but a time in it would be written as the session likes.
 _HASH = """
 /* enerflo-sync plan: the hash of the content */
 select encode(sha256(convert_to(concat_ws('|', cast(:account as text), cast(:kind as text),
   cast(:config_hash as text), coalesce(string_agg(encode(sha256(convert_to(row(
-    table_name, key, op, field, before, after, direction, policy, extract(epoch from agreed_at))::text,
-    'UTF8')), 'hex'), '' order by position), '')), 'UTF8')), 'hex')
+    table_name, key, enerflo_key, op, field, before, after, source_value, direction, policy,
+    extract(epoch from agreed_at))::text, 'UTF8')), 'hex'), '' order by position), '')), 'UTF8')), 'hex')
 from {changes}
 """
 _STORED = "sync.plan_changes where account = :account and plan_hash = :plan_hash"
