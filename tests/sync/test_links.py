@@ -56,3 +56,28 @@ def test_a_milestone_that_was_deleted_from_the_crm_is_not_made_again(surrogate: 
     plan = surrogate.plan()
     assert surrogate.changes(plan) == []
     assert [one.cause for one in surrogate.undecided(plan)] == ["deleted_in_crm"]
+
+
+@pytest.fixture
+def text_link(desk: Desk) -> Desk:
+    """Notes whose link is a text in the CRM, and a number as a field."""
+    desk.sql("alter table crm.notes alter enerflo_note_id type text")
+    desk.switched_on(
+        "crm",
+        (
+            "      enerflo_install_id: {enerflo: install_id, type: integer, source_of_truth: enerflo}\n      body:",
+            "      enerflo_install_id: {enerflo: install_id, type: integer, source_of_truth: enerflo}\n"
+            "      enerflo_note_id: {enerflo: note_id, type: integer, source_of_truth: enerflo}\n      body:",
+        ),
+    )
+    desk.carried()
+    return desk
+
+
+def test_a_note_whose_link_is_mapped_as_a_number_is_known_by_its_text(text_link: Desk) -> None:
+    note = text_link.one("select min(enerflo_note_id::bigint) from crm.notes")
+    text_link.sql("delete from crm.notes where enerflo_note_id = :note", note=str(note))
+    plan = text_link.plan()
+    assert text_link.changes(plan) == []
+    assert [one.cause for one in text_link.undecided(plan)] == ["deleted_in_crm"]
+    assert "note_id" in text_link.workplace.explain("note", f"enerflo:{note}").key

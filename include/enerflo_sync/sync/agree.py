@@ -312,12 +312,13 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
 def _pairs(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:
     """Yield each field with its value on either side, and whether they are equal, as SQL.
 
-    The other side's id is a field as well, where the CRM names it in a column beside the key.
+    The other side's id is a field as well, where the CRM names it in a column beside the key. It is
+    remembered as rows are matched by it, whatever the field's own type.
     """
-    names = set()
+    links = set(comparison.mapping.join_columns) - set(comparison.mapping.key_columns)
     for field in comparison.fields:
-        names.add(field.name)
-        yield field.name, field.enerflo.shown, field.crm.shown, field.equal
+        if field.name not in links:
+            yield field.name, field.enerflo.shown, field.crm.shown, field.equal
     for n, join in enumerate(comparison.joins, 1):
-        if join.crm_name not in names | set(comparison.mapping.key_columns):
+        if join.crm_name in links:
             yield join.crm_name, f"to_jsonb(o.j{n})", f"to_jsonb(o.j{n})", "true"

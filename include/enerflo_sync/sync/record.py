@@ -48,7 +48,8 @@ select observed_by from $mirror e where e.account = %(account)s and $on
 _KEY_BY_LINK = sa.text("""
 /* enerflo-sync explain: the CRM row that named a record */
 select key from sync.agreed
-where account = :account and table_name = :table and link = cast(:value as jsonb) limit 1
+where account = :account and table_name = :table
+  and link in (to_jsonb(cast(:value as bigint)), to_jsonb(cast(cast(:value as bigint) as text))) limit 1
 """)
 
 _RECORD_OF_KEY = sa.text("""
@@ -176,7 +177,7 @@ class _Search:
         found = self._look("mirror", self._of_record, values, "whole number")
         if self.comparison.mapping.joined_by_key or (found is not None and found.crm_rows):
             return found
-        link = {"account": self.account, "table": str(self.comparison.name), "value": str(int(parts[0]))}
+        link = {"account": self.account, "table": str(self.comparison.name), "value": int(parts[0])}
         key = self.connection.scalar(_KEY_BY_LINK, link)
         if key is None or found is None:
             return found if key is None else self._remembered(key)

@@ -69,13 +69,13 @@ def _fields(comparison: Comparison) -> str:
     """Return the selects of what Enerflo says of each field, and of its id where the CRM names it."""
     links = set(comparison.mapping.join_columns) - set(comparison.mapping.key_columns)
     selects = [
-        f"select {literal(field.name)} as field, {field.enerflo.shown} as mine,"
-        f" {str(field.name in links).lower()} as is_link"
+        f"select {literal(field.name)} as field, {field.enerflo.shown} as mine, false as is_link"
         for field in comparison.fields
+        if field.name not in links
     ]
     selects += [
-        f"select {literal(join.crm_name)}, to_jsonb(j{n}), true"
+        f"select {literal(join.crm_name)} as field, to_jsonb(j{n}) as mine, true as is_link"
         for n, join in enumerate(comparison.joins, 1)
-        if join.crm_name in links - {field.name for field in comparison.fields}
+        if join.crm_name in links
     ]
     return " union all ".join(selects)
