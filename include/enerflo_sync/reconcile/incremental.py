@@ -216,17 +216,23 @@ def differing_keys(plan: Comparison) -> str:
 _MIRROR_MOVED = "e.observed_at > %(since)s or e.deleted_at > %(since)s"
 
 
+# The earliest time that a clock of the zone shows after ``since``: in the hours after, clocks may go back.
+_SINCE_BY_CLOCK = Template("""least(%(since)s::timestamptz at time zone $zone,
+    (%(since)s::timestamptz + interval '2 hours') at time zone $zone - interval '2 hours')""")
+
+
 def _crm_moved(plan: Comparison) -> str:
     """Return the condition that a CRM row moved; one without a time may have."""
     assert plan.updated_at is not None  # noqa: S101 - a table without it is compared in full
-    column, zone = f"t.{quoted(plan.updated_at)}", literal(plan.mapping.time_zone)
+    column = f"t.{quoted(plan.updated_at)}"
+    by_clock = _SINCE_BY_CLOCK.substitute(zone=literal(plan.mapping.time_zone))
     match plan.live.columns[plan.updated_at].kind:
         case Kind.TIMESTAMPTZ:
             since = f"{column} > %(since)s"
         case Kind.TIMESTAMP:
-            since = f"{column} > %(since)s::timestamptz at time zone {zone}"
+            since = f"{column} > {by_clock}"
         case _:
-            since = f"{column} >= (%(since)s::timestamptz at time zone {zone})::date"
+            since = f"{column} >= ({by_clock})::date"
     return f"{since} or {column} is null"
 
 
