@@ -66,7 +66,7 @@ from enerflo_sync.rebuild.tables import RebuildTable
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
-from enerflo_sync.sync.decided_plan import approve_plan, reject_plan
+from enerflo_sync.sync.decided_plan import approve_plan, hold_plan, reject_plan
 from enerflo_sync.sync.explain import explain
 from enerflo_sync.sync.explanation import Explanation, masked_explanation
 from enerflo_sync.sync.plan import make_plan
@@ -449,7 +449,7 @@ class Workplace:
         """Approve a plan that waits, without applying it yet."""
         require_migrated(self.engine)
         with warehouse_errors("approve"), self.engine.begin() as connection:
-            plan = read_plan(connection, self.account, plan_hash)
+            plan = hold_plan(connection, self.account, plan_hash)
             approve_plan(connection, plan, by, self.clock.now())
             return read_plan(connection, self.account, plan.plan_hash)
 

@@ -22,7 +22,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.sync.agree import AgreedBy
 from enerflo_sync.sync.apply_crm import apply_to_crm
-from enerflo_sync.sync.decided_plan import BY_RULE, approve_plan, require_not_expired
+from enerflo_sync.sync.decided_plan import BY_RULE, approve_plan, hold_plan, require_not_expired
 from enerflo_sync.sync.held import move_held
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
@@ -138,7 +138,8 @@ def apply_plan(
 def _allowed(
     connection: sa.Connection, config: SyncConfig, plan: PlanReport, approved_by: str | None
 ) -> PlanReport:
-    """Return the plan, approved, if it may be applied now."""
+    """Return the plan, approved, if it may be applied now: a later no is refused then."""
+    plan = hold_plan(connection, plan.account, plan.plan_hash, counted=False)
     now = server_time(connection)
     where = f"plan {plan.plan_hash[:12]}"
     again = "Make a new one with enerflo-sync plan."

@@ -15,6 +15,11 @@ from enerflo_sync.sync.settle import Applying, Decision, settle
 # Named in the ledger where the rules let a plan pass without a person.
 BY_RULE = "the approval rules"
 
+_HOLD = sa.text("""
+/* enerflo-sync apply: nobody else decides about a plan meanwhile */
+select from sync.plans where account = :account and plan_hash = :plan_hash for update
+""")
+
 _DECIDE = sa.text("""
 /* enerflo-sync apply: a decision about a plan */
 update sync.plans
@@ -27,6 +32,19 @@ _REOPEN = sa.text("""
 update sync.plan_changes set state = 'planned', reason = null, done_at = null
 where account = :account and plan_hash = :plan_hash and state = 'refused'
 """)
+
+
+def hold_plan(connection: sa.Connection, account: str, plan_hash: str, *, counted: bool = True) -> PlanReport:
+    """Return a stored plan about which nobody else decides before the caller's transaction ends.
+
+    Waits while somebody does: a person, an application, or a later plan that takes its place.
+
+    :param plan_hash: as :func:`.plan_reads.read_plan` takes it, and ``counted`` too.
+    :raises ConfigurationError: there is no such plan, or more than one.
+    """
+    plan = read_plan(connection, account, plan_hash, counted=False)
+    connection.execute(_HOLD, _named(plan))
+    return read_plan(connection, account, plan.plan_hash, counted=counted)
 
 
 def require_not_expired(plan: PlanReport, now: datetime) -> None:
@@ -44,7 +62,7 @@ def require_not_expired(plan: PlanReport, now: datetime) -> None:
 
 
 def approve_plan(connection: sa.Connection, plan: PlanReport, who: str, now: datetime) -> PlanReport:
-    """Approve a plan in the caller's transaction; one that was rejected before may be.
+    """Approve a plan in the caller's transaction, which holds it; one that was rejected before may be.
 
     Returns the plan with the decision; how its changes stand is not looked at again.
     A plan that was applied is left as it is.
@@ -73,15 +91,15 @@ def reject_plan(
     reason: str | None,
     now: datetime,
 ) -> PlanReport:
-    """Reject a plan that waits; with a person's name each change goes into the ledger as refused.
+    """Reject a plan that waits, in the caller's transaction, which holds it from then on.
 
-    A plan that expired meanwhile stays so.
+    With a person's name each change goes into the ledger as refused. A plan that expired meanwhile stays so.
 
     :param who: None where nobody answered in time: the same plan may then be made again, and one that a
         person approved meanwhile is left as it is.
     :raises ConfigurationError: there is no such plan, or it is approved or applied already.
     """
-    plan = read_plan(connection, account, plan_hash)
+    plan = hold_plan(connection, account, plan_hash)
     waits = plan.state in {PlanState.OPEN, PlanState.REJECTED}
     if plan.state is PlanState.EXPIRED or (who is None and not waits):
         return plan
