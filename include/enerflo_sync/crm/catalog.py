@@ -50,7 +50,6 @@ _TABLE = sa.text("""
 select c.oid::bigint as oid, c.relkind in ('v', 'm', 'f') as view,
        has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select') as readable,
        has_schema_privilege(n.oid, 'usage') as usable,
-       pg_relation_is_updatable(c.oid, true) & 4 <> 0 as writable,
        c.relkind <> 'r' or c.relhasrules or c.relhassubclass or exists (
          select from pg_catalog.pg_trigger g where g.tgrelid = c.oid and not g.tgisinternal) as has_own_rules
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -60,22 +59,32 @@ where n.nspname = :schema and c.relname = :name and c.relkind in ('r', 'p', 'v',
 _COLUMNS = sa.text("""
 /* enerflo-sync catalog: columns of one relation */
 with recursive base as (
-  select a.attnum, a.attname, a.atttypid as typid, a.atttypid as shown, a.atttypmod, a.attnotnull,
-         a.attgenerated = '' and a.attidentity <> 'a' as takes_values
+  select a.attnum, a.attname, a.atttypid as typid, a.atttypid as shown, a.atttypmod, a.attnotnull
   from pg_catalog.pg_attribute a
   where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped
   union all
-  select b.attnum, b.attname, t.typbasetype, b.shown, b.atttypmod, b.attnotnull, b.takes_values
+  select b.attnum, b.attname, t.typbasetype, b.shown, b.atttypmod, b.attnotnull
   from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype = 'd'
 )
 select b.attname as name, case when t.typtype = 'e' then 'text' else t.typname end as base,
        t.typname as plain, format_type(b.shown, b.atttypmod) as type, b.attnotnull as not_null,
-       has_column_privilege(:oid, b.attnum, 'select') as readable,
-       -- pg_column_is_updatable asks for deletions (16) too, which a trigger of a view may leave out.
-       b.takes_values and (pg_column_is_updatable(:oid, b.attnum::smallint, true)
-         or pg_relation_is_updatable(:oid, true) & 16 = 0) as writable
+       has_column_privilege(:oid, b.attnum, 'select') as readable
 from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype <> 'd'
 order by b.attnum
+""")
+
+# Opens the relation, which waits where somebody holds it: only for a person who asks.
+_WRITABLE = sa.text("""
+/* enerflo-sync catalog: columns of one relation that take values */
+select a.attname
+from pg_catalog.pg_attribute a
+join pg_catalog.pg_class c on c.oid = a.attrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+cross join lateral (select pg_relation_is_updatable(c.oid, true) as events offset 0) u
+where n.nspname = :schema and c.relname = :name and a.attnum > 0 and not a.attisdropped
+  and u.events & 4 <> 0 and a.attgenerated = '' and a.attidentity <> 'a'
+  -- pg_column_is_updatable asks for deletions (16) too, which a trigger of a view may leave out.
+  and (u.events & 16 = 0 or pg_column_is_updatable(c.oid, a.attnum, true))
 """)
 
 _INDEXES = sa.text("""
@@ -101,7 +110,6 @@ class LiveColumn(msgspec.Struct, frozen=True):
     """One column: ``type`` as SQL writes it, ``kind`` with domains and enumerations resolved.
 
     ``base`` is the catalog's name of its type, or of the one that a domain is made of: ``varchar``, ``int4``.
-    ``writable`` is whether it takes a value: not one that is generated, or that a view works out.
     """
 
     name: str
@@ -110,7 +118,6 @@ class LiveColumn(msgspec.Struct, frozen=True):
     not_null: bool
     readable: bool
     base: str
-    writable: bool = True
 
     @property
     def sql_type(self) -> str:
@@ -121,7 +128,6 @@ class LiveColumn(msgspec.Struct, frozen=True):
 class LiveTable(msgspec.Struct, frozen=True):
     """One table or view. ``readable`` is whether all of it may be selected.
 
-    ``writable`` is whether it takes updates at all, whoever makes them.
     ``has_own_rules`` is whether it may write otherwise than it is told: by triggers or rules, as a view, or
     in tables behind it.
     """
@@ -131,7 +137,6 @@ class LiveTable(msgspec.Struct, frozen=True):
     view: bool
     usable: bool
     readable: bool
-    writable: bool
     has_own_rules: bool
     columns: Mapping[str, LiveColumn]
     unique_keys: Sequence[tuple[str, ...]]
@@ -159,7 +164,6 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
             column["not_null"],
             column["readable"],
             column["plain"],
-            column["writable"],
         )
         for column in found
     }
@@ -170,12 +174,19 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
         view=row["view"],
         usable=row["usable"],
         readable=row["readable"],
-        writable=row["writable"],
         has_own_rules=row["has_own_rules"],
         columns=columns,
         unique_keys=[tuple(index.columns) for index in indexes if index.proves_unique],
         first_indexed=frozenset(index.columns[0] for index in indexes if index.columns),
     )
+
+
+def writable_columns(connection: sa.Connection, table: LiveTable) -> frozenset[str]:
+    """Return the columns that take a value, whoever gives it: none of a view that takes no updates.
+
+    Not among them is what is generated, or worked out by a view.
+    """
+    return frozenset(connection.execute(_WRITABLE, {"schema": table.schema, "name": table.name}).scalars())
 
 
 def relation_names(connection: sa.Connection) -> list[str]:

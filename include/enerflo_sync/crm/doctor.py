@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names
+from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names, writable_columns
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, FieldType, Side, TableMapping, TableName
 from enerflo_sync.crm.names import quoted, relation
@@ -94,7 +94,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
             desk = _Desk(config, account, name, path)
             findings += _uniqueness(connection, mapping, table, desk)
             if "to_crm" in config.mode_of(account, name).writes:
-                findings += _unwritable(mapping, table, desk)
+                findings += _unwritable(mapping, table, writable_columns(connection, table), desk)
             findings += _sent(config, name, mapping, table, path)
     findings += _statuses(connection, config, account, path)
     return findings
@@ -230,9 +230,11 @@ def _uniqueness(
             )
 
 
-def _unwritable(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
+def _unwritable(
+    mapping: TableMapping, table: LiveTable, writable: frozenset[str], desk: _Desk
+) -> Iterator[Finding]:
     """Yield what cannot be written of a table whose mode writes it."""
-    if not table.writable:
+    if table.columns and not writable:
         found, expected = f"{mapping.crm_table}, which takes no updates", "a table or view that does"
         step = "Map another one, give the view INSTEAD OF triggers, or set a mode that does not write it."
         yield desk.finding(Severity.WARNING, ("crm_table",), found, expected, step)
@@ -242,7 +244,7 @@ def _unwritable(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterato
     if Side.CRM in mapping.create_in:
         written += [(option, name) for option in ("key", "on_insert") for name in getattr(mapping, option)]
     for option, column in written:
-        if not table.columns[column].writable:
+        if column not in writable:
             found, expected = f"column {column}, which takes no value", "one that is not generated"
             step = "Set direction: to_enerflo or none." if option == "fields" else "Map another one."
             yield desk.finding(Severity.WARNING, (option, column), found, expected, step)
