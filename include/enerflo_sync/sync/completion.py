@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import TableName
-from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.mapping import Direction, TableName
+from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import voided
 
@@ -20,12 +20,12 @@ _COMPLETED = Template("""
 /* enerflo-sync plan: installs whose last milestone is completed in the CRM */
 insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, before, after, source_value,
   policy, cause, rule, changed_at, observed_at)
-select 'to_enerflo', 'installs', jsonb_build_object($key, i.install_id),
-       jsonb_build_object('install_id', i.install_id), 'update', $status, to_jsonb(i.status_name),
+select 'to_enerflo', 'installs', $key,
+       jsonb_build_object('install_id', e.install_id), 'update', $status, to_jsonb(e.status_name),
        to_jsonb(s.name), d.after, d.policy, 'edited_in_crm', '$rule', d.changed_at, d.observed_at
 from pg_temp.decided d
-join enerflo.installs i on i.account = %(account)s
-  and i.install_id = (d.enerflo_key ->> 'install_id')::bigint and i.deleted_at is null
+join enerflo.installs e on $installs
+  and e.install_id = (d.enerflo_key ->> 'install_id')::bigint and e.deleted_at is null
 join (
   select min(name) as name from enerflo.install_statuses
   where account = %(account)s and deleted_at is null
@@ -35,12 +35,12 @@ where d.table_name = 'milestones' and d.outcome = 'to_enerflo' and d.field = $co
   and coalesce(d.after, 'null') <> 'null'
   and (d.enerflo_key ->> 'milestone_id')::bigint = (
     select m.milestone_id from enerflo.milestones m
-    where m.account = %(account)s and m.install_id = i.install_id and m.deleted_at is null
+    where m.account = %(account)s and m.install_id = e.install_id and m.deleted_at is null
     order by m.sequence desc nulls last, m.milestone_id desc limit 1)
-  and i.status_name is distinct from s.name and not ($voided)
+  and e.status_name is distinct from s.name and not ($voided)
   and not exists (
     select from pg_temp.decided o where o.table_name = 'installs' and o.field = $status
-      and o.enerflo_key = jsonb_build_object('install_id', i.install_id)
+      and o.enerflo_key = jsonb_build_object('install_id', e.install_id)
       and o.outcome in ('to_crm', 'to_enerflo', 'review'))
 """)
 
@@ -50,8 +50,9 @@ def complete_installs(
 ) -> None:
     """Decide that an install is completed whose last milestone this plan completes at Enerflo.
 
-    The last is the one of the highest sequence. Not where the plan decides about the status already, nor for
-    a voided install. The CRM's own status follows by the next plan, as any change in Enerflo does.
+    The last is the one of the highest sequence. Not where the plan decides about the status already, nor
+    where its direction keeps it from Enerflo, nor for a voided install. The CRM's own status follows by the
+    next plan, as any change in Enerflo does.
     """
     by_name = {plan.name: plan for plan in plans}
     milestones, installs = by_name.get(TableName.MILESTONES), by_name.get(TableName.INSTALLS)
@@ -61,14 +62,18 @@ def complete_installs(
     status = _column(installs, "status_name")
     if completed is None or status is None or len(installs.joins) != 1:
         return
+    if installs.mapping.fields[status].direction not in {Direction.BOTH, Direction.TO_ENERFLO}:
+        return
+    (join,) = installs.joins
     wanted = config.statuses.completed
     connection.exec_driver_sql(
         _COMPLETED.substitute(
-            key=literal(installs.joins[0].crm_name),
+            key=jsonb_object([(join.crm_name, f"({join.mirror})::{join.type}")]),
+            installs=installs.mirror_rows,
             status=literal(status),
             completed=literal(completed),
             rule=LAST_MILESTONE,
-            voided=voided("i", "status"),
+            voided=voided("e", "status"),
         ),
         {
             **values,
