@@ -125,7 +125,6 @@ _INSERT = Template("""
   insert into $crm as n ($columns)
   select $values from (select key, jsonb_object_agg(field, after) as v from due group by key) p
   where not exists (select from $crm t where $on) $unlinked
-  on conflict do nothing
   returning $key as key
 """)
 
