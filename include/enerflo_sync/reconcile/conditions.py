@@ -74,13 +74,18 @@ OWNERS = """left join lateral (
   ) i on true"""
 
 
-def young(alias: str) -> str:
-    """Return the condition that one side moved more recently than a sync may take to follow.
+def believed_change(alias: str) -> str:
+    """Return when the CRM's row was changed; null where that is further ahead than a sync may take to follow.
 
-    A CRM time further ahead of the clock than that is not believed, or it would excuse its row for ever.
+    A time of the future would excuse its row, and make it the later one, for ever.
     """
-    believed = f"case when {alias}.changed_at <= %(now)s::timestamptz + %(delay)s then {alias}.changed_at end"
-    return f"coalesce(greatest({alias}.observed_at, {believed}) > %(now)s::timestamptz - %(delay)s, false)"
+    return f"case when {alias}.changed_at <= %(now)s::timestamptz + %(delay)s then {alias}.changed_at end"
+
+
+def young(alias: str) -> str:
+    """Return the condition that one side moved more recently than a sync may take to follow."""
+    moved = f"greatest({alias}.observed_at, {believed_change(alias)})"
+    return f"coalesce({moved} > %(now)s::timestamptz - %(delay)s, false)"
 
 
 def cause_parameters(statuses: StatusNames, now: datetime, in_flight_minutes: int) -> dict[str, Any]:

@@ -16,7 +16,14 @@ from enerflo_sync.crm.decision import (
 from enerflo_sync.crm.mapping import FieldType, NullRule, Side
 from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.conditions import OWNERS, difference_key, quarantined, voided, young
+from enerflo_sync.reconcile.conditions import (
+    OWNERS,
+    believed_change,
+    difference_key,
+    quarantined,
+    voided,
+    young,
+)
 from enerflo_sync.reconcile.values import BLANK, Field
 
 _CONSTANTS = (
@@ -55,7 +62,7 @@ _JUDGED = Template("""(
            a.account is not null and f.mine is distinct from a.value as enerflo_moved,
            a.account is not null and f.theirs is distinct from
              case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end as crm_moved,
-           coalesce(o.changed_at > o.said_at, false) as crm_later offset 0
+           coalesce($changed_at > o.said_at, false) as crm_later offset 0
   ) x
   cross join lateral (select $winner as winner offset 0) w
   cross join lateral (
@@ -94,6 +101,7 @@ def judged(plan: Comparison) -> str:
         quarantined=quarantined(plan, "o"),
         voided=voided("o") if plan.is_installs else voided("i") if plan.mirror_has_install else "false",
         young=young("o"),
+        changed_at=believed_change("o"),
         was_agreed=_was_agreed(plan),
         odd=plan.odd,
         owners=OWNERS if of_install else "",
