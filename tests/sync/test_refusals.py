@@ -25,7 +25,9 @@ def agreeing(desk: Desk) -> Desk:
 
 def moved(desk: Desk, **values: object) -> dict[str, int]:
     """Have Enerflo say something else of one install for each column; return their ids."""
-    ids = desk.sql("select install_id from enerflo.installs where deleted_at is null order by 1 limit 2")
+    ids = desk.sql(
+        "select install_id from enerflo.installs where deleted_at is null order by 1 limit :n", n=len(values)
+    )
     found = dict(zip(values, (row["install_id"] for row in ids), strict=True))
     for column, install in found.items():
         desk.sql(
@@ -50,3 +52,34 @@ def test_a_new_row_that_breaks_another_unique_index_is_parked_under_its_name(agr
     assert report.moved == 0
     assert agreeing.one("select count(*) from crm.leads where email = 'taken@example.com'") == 1
     assert agreeing.plan().change_count == 0
+
+
+@pytest.mark.parametrize(
+    ("raises", "why"),
+    [
+        ("raise exception 'locked';", "RaiseException, SQLSTATE P0001"),
+        ("raise exception 'locked' using errcode = 'UE001';", "DatabaseError, SQLSTATE UE001"),
+        ("raise exception 'locked' using errcode = '42501';", "InsufficientPrivilege, SQLSTATE 42501"),
+        ("raise exception 'locked' using errcode = '55000';", "ObjectNotInPrerequisiteState, SQLSTATE 55000"),
+        ("raise exception 'locked' using errcode = '40001';", "SerializationFailure, SQLSTATE 40001"),
+        ("select 1 into strict new.panel_count where false;", "NoDataFound, SQLSTATE P0002"),
+        ("new.panel_count = (select 1 union select 2);", "CardinalityViolation, SQLSTATE 21000"),
+        ("raise check_violation using constraint = 'season';", "CheckViolation (season)"),
+    ],
+)
+def test_what_a_trigger_refuses_is_parked_whatever_its_code(agreeing: Desk, raises: str, why: str) -> None:
+    agreeing.sql(_TRIGGER.format(raises=raises))
+    agreeing.sql("create trigger no before update on crm.installs for each row execute function crm.no()")
+    other = moved(agreeing, panel_count=77, panel_type="A new panel")["panel_type"]
+    assert parked(agreeing.carried()) == [f"the CRM's table refuses it: {why}"]
+    assert agreeing.crm("installs", enerflo_install_id=other)["panel_type"] == "A new panel"
+
+
+def test_what_fails_whatever_the_row_is_said_and_parks_nothing(agreeing: Desk) -> None:
+    agreeing.sql(_TRIGGER.format(raises="perform from crm.secrets;"))
+    agreeing.sql("create trigger no before update on crm.installs for each row execute function crm.no()")
+    moved(agreeing, panel_count=77)
+    plan = agreeing.plan()
+    with pytest.raises(ConfigurationError, match="secrets"):
+        agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    assert agreeing.ledger(plan_hash=plan.plan_hash) == []

@@ -20,6 +20,7 @@ from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_column, agree_written, column_agreed
+from enerflo_sync.sync.refusals import refuses_a_row, why_refused
 from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
 from enerflo_sync.sync.written import column_value, of_key, shown, touched, typed_key, zone_of
 from enerflo_sync.warehouse.bulk import driver_connection
@@ -29,8 +30,6 @@ Progress = Callable[[str, int, int], None]
 
 # Changes looked at together: a bound for memory. More than a record can have.
 PAGE = 20_000
-# What a table's own rules refuse, its triggers included.
-_REFUSED = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.RaiseException)
 # The changes of a page, as they are put down between two steps of a statement: ten megabytes at most.
 _ROOM = "set local work_mem = '32MB'"
 _MOVED = "the CRM says something else than when the plan was made"
@@ -250,9 +249,11 @@ class _Job:
         try:
             with self._connection.begin_nested():
                 self._count(self._driver.execute(write, values))
-        except _REFUSED as error:
+        except psycopg.Error as error:
+            if not refuses_a_row(error):
+                raise
             if first == last:
-                self._count(self._driver.execute(park, values | {"reason": _why(error)}))
+                self._count(self._driver.execute(park, values | {"reason": why_refused(error)}))
                 return
             middle = (first + last) // 2
             self._some(write, park, of_group, first, middle)
@@ -325,11 +326,3 @@ class _Job:
         plan = self._plan
         row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
         return _DELETE.substitute(crm=plan.crm, on=of_key(plan, "p.key"), row=row)
-
-
-def _why(error: psycopg.Error) -> str:
-    """Say which rule of the table refused a row, without the row."""
-    names = [error.diag.constraint_name, error.diag.column_name]
-    what = " ".join(name for name in names if name)
-    kind = type(error).__name__
-    return f"the CRM's table refuses it: {kind}{f' ({what})' if what else ''}"
