@@ -198,15 +198,14 @@ def differing_keys(plan: Comparison) -> str:
         which="" if plan.mapping.joined_by_key else f"and jsonb_exists(d.key, {literal(first)})",
     )
     if not plan.mapping.joined_by_key:
-        columns = {name: plan.live.columns[name].type for name in plan.mapping.key_columns}
+        columns = {name: plan.live.columns[name].sql_type for name in plan.mapping.key_columns}
         before += _BEFORE_BY_CRM_KEY.substitute(
             theirs=plan.select_join("crm"),
             crm=plan.crm,
             known=plan.crm_key_known,
             table=literal(plan.name),
             on=" and ".join(
-                f"t.{quoted(name)} = (d.key->>{literal(name)})::{kind.replace('%', '%%')}"
-                for name, kind in columns.items()
+                f"t.{quoted(name)} = (d.key->>{literal(name)})::{kind}" for name, kind in columns.items()
             ),
         )
     return before
@@ -214,7 +213,6 @@ def differing_keys(plan: Comparison) -> str:
 
 # Written so that the indexes on the columns serve both conditions.
 _MIRROR_MOVED = "e.observed_at > %(since)s or e.deleted_at > %(since)s"
-
 
 # The earliest time that a clock of the zone shows after ``since``: in the hours after, clocks may go back.
 _SINCE_BY_CLOCK = Template("""least(%(since)s::timestamptz at time zone $zone,

@@ -83,7 +83,7 @@ def write_link(connection: sa.Connection, link: Link) -> bool:
     sets, open_ = [], []
     for n, (column, mirror) in enumerate(columns.items()):
         values[f"link{n}"] = str(link.record[mirror])
-        sets.append(f"{quoted(column)} = %(link{n})s::{live[column].type.replace('%', '%%')}")
+        sets.append(f"{quoted(column)} = %(link{n})s::{live[column].sql_type}")
         open_.append(f"t.{quoted(column)} is null")
     if (change := touched(comparison)) is not None:
         sets.append(" = ".join(change))
@@ -99,7 +99,7 @@ def write_link(connection: sa.Connection, link: Link) -> bool:
 def _of_key(comparison: Comparison) -> str:
     live = comparison.live.columns
     return " and ".join(
-        f"t.{quoted(name)} = %(key{n})s::{live[name].type.replace('%', '%%')}"
+        f"t.{quoted(name)} = %(key{n})s::{live[name].sql_type}"
         for n, name in enumerate(comparison.mapping.key_columns)
     )
 
