@@ -47,3 +47,29 @@ def test_a_difference_under_a_padded_key_is_planned(padded: TwoSides) -> None:
     assert [(change.key, change.field) for change in changes] == [
         ({"enerflo_install_id": "1"}, "panel_count")
     ]
+
+
+def test_a_key_with_decimals_is_known_in_quarantine_by_an_incremental_run(
+    sides: TwoSides, tmp_path: Path
+) -> None:
+    sides.sql("alter table crm.milestones alter milestone_id type numeric(12,2)")
+    sides.with_config(CONFIG + "reconcile: {lookback_minutes: 1, in_flight_minutes: 1}\n", tmp_path)
+    sides.install(1)
+    sides.crm("milestones", enerflo_install_id=1, milestone_id=5, title="A")
+    sides.reconcile(NOW)
+    sides.quarantine("milestones", {"install_id": 1, "milestone_id": 5})
+    later = sides.reconcile(NOW + timedelta(hours=1))
+    assert later.scope is Scope.INCREMENTAL
+    assert [cause for *_, cause in sides.causes(later)] == ["quarantined"]
+
+
+@pytest.mark.parametrize("kind", ["numeric(12,2)", "double precision", "text", "char(12)"])
+def test_two_rows_of_a_quarantined_record_are_quarantined(sides: TwoSides, tmp_path: Path, kind: str) -> None:
+    sides.sql(f"alter table crm.notes alter enerflo_note_id type {kind}")
+    sides.with_config(CONFIG, tmp_path)
+    sides.install(1)
+    sides.mirror("notes", note_id=9, install_id=1, body="Hi")
+    for name in "ab":
+        sides.crm("notes", note_id=name, enerflo_note_id="9", enerflo_install_id=1, body="Hi")
+    sides.quarantine("notes", {"note_id": 9})
+    assert [cause for *_, cause in sides.causes(sides.reconcile(NOW))] == ["quarantined"]

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.conditions import as_id, pending_changes, quarantined, voided
+from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined, voided
 from enerflo_sync.reconcile.report import Cause
 
 # Causes that stay until one of the two rows moves, its install is voided or it falls into quarantine, a plan
@@ -70,12 +70,12 @@ def unsettled_keys(plan: Comparison) -> str:
 
     Takes ``account``, ``previous``, ``since``, ``settled`` and the statuses of a voided install.
     """
-    places = {join.mirror_name: f"d.j{n}" for n, join in enumerate(plan.joins, 1)}
+    known = joined_ids(plan, "d")
     of_install = plan.mirror_has_install and not plan.is_installs
     return _UNSETTLED.substitute(
         joins=plan.join_names("d"),
-        ids=", ".join(f"{as_id(places[name])} as p{n}" for n, name in enumerate(plan.mirror_key, 1)),
-        owner=as_id(places["install_id"]) if "install_id" in places else "null::bigint",
+        ids=", ".join(f"{known[name]} as p{n}" for n, name in enumerate(plan.mirror_key, 1)),
+        owner=known.get("install_id", "null::bigint"),
         keys=", ".join(f"{_key(join.crm_name, join.type)} as j{n}" for n, join in enumerate(plan.joins, 1)),
         table=literal(plan.name),
         quarantined=quarantined(plan, "d"),

@@ -8,7 +8,7 @@ from string import Template
 from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Outcome
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.conditions import as_id, pending_changes, quarantined
+from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
 from enerflo_sync.reconcile.judge import judged
 from enerflo_sync.reconcile.report import Cause
 
@@ -84,19 +84,16 @@ def duplicates_statement(plan: Comparison) -> str:
 
     Its CRM value says how many rows there are, and names ten of them by their keys.
     """
-    columns = [join.mirror_name for join in plan.joins]
-    places = {name: f"d.j{n}" for n, name in enumerate(columns, 1)}
-    owner = "install_id" if "install_id" in places else ""
+    known = joined_ids(plan, "d")
     return _DUPLICATES.substitute(
         name=plan.name,
         table=literal(plan.name),
         join=jsonb_object((join.crm_name, f"d.j{n}") for n, join in enumerate(plan.joins, 1)),
         joined=plan.join_names("d"),
         key=", ".join(
-            f"{as_id(places[name]) if name in places else 'null::bigint'} as p{n}"
-            for n, name in enumerate(plan.mirror_key, 1)
+            f"{known.get(name, 'null::bigint')} as p{n}" for n, name in enumerate(plan.mirror_key, 1)
         ),
-        owner=as_id(places[owner]) if owner else _owner_in_mirror(plan),
+        owner=known.get("install_id") or _owner_in_mirror(plan),
         crm_key=plan.crm_key(f"t.{quoted(name)}" for name in plan.mapping.key_columns),
         quarantined=quarantined(plan, "d"),
         twice=plan.twice,

@@ -104,10 +104,18 @@ def difference_key(plan: Comparison) -> str:
     return f"case when o.in_crm then {theirs} else {mine} end"
 
 
-def as_id(expression: str) -> str:
-    """Return a join key as the bigint that Enerflo's ids are; null where it is none."""
-    text = f"{expression}::text"
-    return f"(case when {text} ~ {literal(WHOLE_TEXT)} then {text}::bigint end)"
+def joined_ids(plan: Comparison, alias: str) -> dict[str, str]:
+    """Return the mirror's columns by which rows are matched, each as the bigint that Enerflo's ids are.
+
+    ``alias`` has ``j1…``; a value that is no whole number is null.
+    """
+    ids = {}
+    for n, join in enumerate(plan.joins, 1):
+        value = f"trim_scale({alias}.j{n})" if join.type == "numeric" else f"{alias}.j{n}"
+        ids[join.mirror_name] = (
+            f"(case when {value}::text ~ {literal(WHOLE_TEXT)} then {value}::text::bigint end)"
+        )
+    return ids
 
 
 def pending_changes(plan: Comparison, columns: str) -> str:
