@@ -83,3 +83,35 @@ def test_what_fails_whatever_the_row_is_said_and_parks_nothing(agreeing: Desk) -
     with pytest.raises(ConfigurationError, match="secrets"):
         agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
     assert agreeing.ledger(plan_hash=plan.plan_hash) == []
+
+
+def test_a_row_that_breaks_a_deferred_constraint_is_parked_and_the_rest_is_written(agreeing: Desk) -> None:
+    agreeing.sql("create table crm.panels as select distinct panel_type as name from crm.installs")
+    agreeing.sql("delete from crm.panels where name is null; alter table crm.panels add primary key (name)")
+    agreeing.sql(
+        "alter table crm.installs add constraint known_panel foreign key (panel_type) references crm.panels"
+        " deferrable initially deferred"
+    )
+    ids = moved(agreeing, panel_type="A new panel", panel_count=78)
+    report = agreeing.carried()
+    assert (report.applied, report.parked) == (1, 1)
+    assert parked(report) == ["the CRM's table refuses it: ForeignKeyViolation (known_panel)"]
+    assert agreeing.crm("installs", enerflo_install_id=ids["panel_count"])["panel_count"] == 78
+    assert [row["decision"] for row in agreeing.ledger(plan_hash=report.plan_hash)] == ["parked", "applied"]
+
+
+def test_what_a_deferred_constraint_allows_in_the_end_is_written(desk: Desk) -> None:
+    fields = "    updated_at: updated_at\n    fields:\n"
+    desk.switched_on("crm", (fields, f"    delete_in: [crm]\n{fields}"))
+    desk.carried()
+    desk.sql("create unique index on crm.installs (enerflo_install_id)")
+    desk.sql(
+        "alter table crm.milestones add foreign key (enerflo_install_id) references crm.installs"
+        " (enerflo_install_id) deferrable initially deferred"
+    )
+    install = desk.one("select min(install_id) from enerflo.milestones where deleted_at is null")
+    for table in ("installs", "milestones"):
+        desk.sql(f"update enerflo.{table} set deleted_at = now() where install_id = :i", i=install)
+    report = desk.carried()
+    assert (report.parked, report.moved) == (0, 0)
+    assert desk.one("select count(*) from crm.installs where enerflo_install_id = :i", i=install) == 0

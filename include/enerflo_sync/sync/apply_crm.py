@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from string import Template
 from typing import Any
@@ -32,6 +33,8 @@ Progress = Callable[[str, int, int], None]
 PAGE = 20_000
 # The changes of a page, as they are put down between two steps of a statement: ten megabytes at most.
 _ROOM = "set local work_mem = '32MB'"
+# What is deferred to the end is checked now, and from now on at once.
+_CHECK = "set constraints all immediate"
 _MOVED = "the CRM says something else than when the plan was made"
 
 _OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.direction = 'to_crm'
@@ -151,21 +154,47 @@ def apply_to_crm(
 ) -> Counter[str]:
     """Make the plan's changes of the CRM's tables in the caller's transaction, and count how they ended.
 
+    Where a deferred constraint refuses a row in the end, all of it is made once more, and each row checked as
+    it is written.
+
     :param plans: the comparisons of the account's tables, checked against what they are like now.
     :param evidence: what the ledger names as the source of the values.
     :param by: how the pairs of values that are left behind came to be.
     :param total: how many changes there are, for ``progress``.
     """
-    counts: Counter[str] = Counter()
     connection.exec_driver_sql(_ROOM)
     values = settling(applying, transaction_time(connection), evidence)
+    make = partial(_make, connection, plans, values, by, lambda done: progress("CRM", done, total))
+    driver = driver_connection(connection)
+    try:
+        with connection.begin_nested():
+            counts = make()
+            driver.execute(_CHECK)
+            return counts
+    except psycopg.Error as error:
+        if not refuses_a_row(error):
+            raise
+    # Which row it was nobody says at the end: each is checked with the statement that writes it.
+    driver.execute(_CHECK)
+    return make()
+
+
+def _make(
+    connection: sa.Connection,
+    plans: Mapping[TableName, Comparison],
+    values: Mapping[str, Any],
+    by: AgreedBy,
+    tick: Callable[[int], None],
+) -> Counter[str]:
+    """Make the changes page by page and count how they ended."""
+    counts: Counter[str] = Counter()
     after = -1
     while groups := _page(connection, values, after):
         after = max(group.until for group in groups)
         for (table, op), some in groupby(groups, key=lambda group: (group.table_name, group.op)):
             job = _Job(connection, plans[TableName(table)], op, values, by)
             counts += job.run(list(some))
-        progress("CRM", sum(counts.values()), total)
+        tick(sum(counts.values()))
     return counts
 
 
