@@ -177,6 +177,20 @@ def test_a_text_that_a_domain_would_cut_is_parked(agreeing: Desk, base: str) -> 
     assert agreeing.crm("installs", enerflo_install_id=install)["panel_type"] == before
 
 
+def test_a_json_null_of_the_crm_is_written_over(agreeing: Desk) -> None:
+    order = agreeing.one(
+        "select min(enerflo_change_order_id) from crm.change_orders where jsonb_array_length(adders) > 0"
+    )
+    agreeing.sql(
+        "update crm.change_orders set adders = 'null', updated_at = now() where enerflo_change_order_id = :i",
+        i=order,
+    )
+    report = agreeing.carried()
+    assert (report.applied, report.moved) == (1, 0)
+    assert agreeing.crm("change_orders", enerflo_change_order_id=order)["adders"]
+    assert agreeing.plan().change_count == 0
+
+
 def test_a_new_row_gets_the_tables_own_defaults(agreeing: Desk) -> None:
     agreeing.sql("alter table crm.installs add column owner text not null default 'operations'")
     install = agreeing.world.create_install()

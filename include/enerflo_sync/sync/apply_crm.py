@@ -119,7 +119,7 @@ _RECORDS_MADE = """
 
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
-  where $on and $before is not distinct from nullif(p.before, 'null')
+  where $on and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
   returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs
 """)
 
