@@ -240,6 +240,21 @@ def test_a_row_with_an_unmapped_column_that_was_touched_since_is_not_deleted(
     assert desk.workplace.undo(plan.plan_hash).change_count == 0
 
 
+def test_a_new_row_that_is_touched_between_undo_and_apply_is_not_deleted(desk: Desk, install: int) -> None:
+    note = desk.world.add_note(install, "To be signed.")
+    plan = polled(desk)
+    applied(desk, plan)
+    undo = desk.workplace.undo(plan.plan_hash)
+    assert [change.op for change in desk.changes(undo)] == ["delete"]
+    desk.sql(
+        "update crm.notes set author = 'Ann', updated_at = now() + interval '2 seconds'"
+        " where enerflo_note_id = :id",
+        id=note,
+    )
+    assert desk.workplace.apply(undo.plan_hash, approved_by="Me").moved == 1
+    assert desk.crm("notes", enerflo_note_id=note)["author"] == "Ann"
+
+
 def test_what_moved_at_enerflo_since_is_left_to_a_person(desk: Desk, install: int) -> None:
     edit(desk, install, "On Hold")
     plan = desk.plan()

@@ -23,7 +23,15 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_column, agree_written, column_agreed
 from enerflo_sync.sync.refusals import refuses_a_row, why_refused
 from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
-from enerflo_sync.sync.written import column_value, of_key, shown, touched, typed_key, zone_of
+from enerflo_sync.sync.written import (
+    column_value,
+    of_key,
+    shown,
+    touched,
+    touched_since,
+    typed_key,
+    zone_of,
+)
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
 
@@ -68,7 +76,8 @@ order by first
 """  # noqa: S608 - a constant
 
 _DUE = Template(f"""
-  select p.ctid as id, p.key, p.before, p.after, p.source_value, p.agreed_row from sync.plan_changes p
+  select p.ctid as id, p.key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row
+  from sync.plan_changes p
   where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s and p.position between %(first)s and %(last)s
     and p.field is not distinct from %(field)s::text
 """)  # noqa: S608 - a constant
@@ -130,8 +139,9 @@ _INSERT = Template("""
   returning $key as key
 """)
 
+# A row that a plan made and an undo deletes was agreed on when it was made.
 _DELETE = Template("""
-  delete from $crm t using due p where $on and $row = p.before returning p.id
+  delete from $crm t using due p where $on and $row = p.before and not $touched returning p.id
 """)
 
 _APPLIED = f"""
@@ -354,4 +364,6 @@ class _Job:
     def _deleted(self) -> str:
         plan = self._plan
         row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
-        return _DELETE.substitute(crm=plan.crm, on=of_key(plan, "p.key"), row=row)
+        return _DELETE.substitute(
+            crm=plan.crm, on=of_key(plan, "p.key"), row=row, touched=touched_since(plan, "p.agreed_at")
+        )

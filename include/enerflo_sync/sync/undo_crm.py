@@ -10,7 +10,7 @@ from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import shown_in_crm
 from enerflo_sync.sync.undoing import COLUMNS, UNDO
-from enerflo_sync.sync.written import column_value, of_key, shown, zone_of
+from enerflo_sync.sync.written import column_value, of_key, shown, touched_since, zone_of
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
 _GONE = "its row is gone from the CRM"
@@ -114,10 +114,7 @@ def _edited(plan: Comparison) -> str:
         f" {_as_written(plan, field.name, f'(u.made -> {literal(field.name)})')})"
         for field in plan.fields
     ]
-    if plan.updated_at is not None:
-        # A column of whole seconds may round its time up.
-        conditions.append(f"coalesce({plan.changed_at('t')} > u.recorded_at + interval '1 second', false)")
-    return " or ".join(conditions)
+    return " or ".join([*conditions, touched_since(plan, "u.recorded_at")])
 
 
 def _restored(plan: Comparison) -> list[str]:
