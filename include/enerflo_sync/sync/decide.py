@@ -144,7 +144,7 @@ def _leave_repeated(
             odd=plan.odd,
             same=" and ".join(f"o.k{n} = d.{quoted(name)}" for n, name in enumerate(names, 1)),
         )
-        key = jsonb_object((name, f"d.{quoted(name)}") for name in names)
+        key = plan.crm_key(f"d.{quoted(name)}" for name in names)
         statement = _REPEATED.substitute(common, found=found, key=key, repeated="shared")
         connection.exec_driver_sql(statement, values)
 
