@@ -163,8 +163,8 @@ def test_taking_a_value_away_and_deleting_wait(desk: Desk) -> None:
             " null_overwrites: true}",
         ),
         (
-            "    key: {enerflo_change_order_id: change_order_id}\n",
-            "    key: {enerflo_change_order_id: change_order_id}\n    delete_in: [crm]\n",
+            "    reconcile: false\n    fields:\n      enerflo_install_id",
+            "    reconcile: false\n    delete_in: [crm]\n    fields:\n      enerflo_install_id",
         ),
     )
     desk.carried()

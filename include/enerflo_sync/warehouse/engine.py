@@ -109,7 +109,7 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
     state = getattr(error, "sqlstate", None) or ""
     place = f"warehouse, while running {where}"
     if state in _TO_CHANGE:
-        return ConfigurationError(f"{_servers_words(error)}.", where=place, next_step=_TO_CHANGE[state])
+        return _to_change(getattr(error, "diag", None), state, place)
     # A connection that is refused carries no SQLSTATE, only the server's words.
     refused = "authentication failed", "no pg_hba.conf entry", "does not exist"
     words = str(error) if not state and isinstance(error, psycopg.OperationalError) else ""
@@ -138,12 +138,18 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
     )
 
 
-def _servers_words(error: BaseException | None) -> str:
+def _to_change(diagnosis: psycopg.errors.Diagnostic | None, state: str, place: str) -> ConfigurationError:
     """Return what the server says is in the way; never what a function says: it may name a customer."""
-    diagnosis = getattr(error, "diag", None)
-    if getattr(diagnosis, "context", None):
-        return f"a function or trigger of the database failed (SQLSTATE {getattr(error, 'sqlstate', None)})"
-    return getattr(diagnosis, "message_primary", None) or "a table, column or right is missing"
+    if diagnosis is not None and diagnosis.context:
+        return ConfigurationError(
+            f"a function or trigger of the database failed (SQLSTATE {state}).",
+            where=place,
+            next_step="Correct it: the server's log has its words.",
+        )
+    words = diagnosis and diagnosis.message_primary
+    return ConfigurationError(
+        f"{words or 'a table, column or right is missing'}.", where=place, next_step=_TO_CHANGE[state]
+    )
 
 
 def check_server(connection: sa.Connection) -> None:
