@@ -25,7 +25,7 @@ from tests.simulation.run import run_seed
 from tests.simulation.world import SimulatedDay
 
 SEEDS = 200
-HOURS = 1.0
+HOURS = 0.75
 SEEDS_BOTH_WAYS = 12
 HOURS_BOTH_WAYS = 1.5
 
