@@ -34,7 +34,6 @@ from enerflo_sync.warehouse.engine import server_time, warehouse_errors
 
 Progress = Callable[[str, int, int], None]
 
-
 _BY_TABLE = sa.text("""
 /* enerflo-sync apply: what is left to do */
 select table_name, direction, count(*) as number from sync.plan_changes
