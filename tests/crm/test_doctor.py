@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
-from enerflo_sync.crm.load import load_config
+from enerflo_sync.crm.doctor import Severity
+from tests.crm.conftest import check
 
 CONFIG = """\
 version: 1
@@ -37,23 +37,8 @@ def crm(warehouse: sa.Engine) -> sa.Engine:
     return warehouse
 
 
-def check(
-    engine: sa.Engine, folder: Path, *statements: str, text: str = CONFIG, role: str = ""
-) -> list[Finding]:
-    path = folder / "sync.yaml"
-    path.write_text(text)
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-    with engine.connect() as connection:
-        connection.exec_driver_sql("set transaction read only")
-        if role:
-            connection.exec_driver_sql(f"set local role {role}")
-        return check_mapping(connection, load_config(path, {}), "default", Path("sync.yaml"))
-
-
 def test_a_mapping_that_fits_gives_nothing(crm: sa.Engine, tmp_path: Path) -> None:
-    assert check(crm, tmp_path) == []
+    assert check(crm, tmp_path, CONFIG) == []
 
 
 @pytest.mark.parametrize(
@@ -122,7 +107,7 @@ def test_a_mapping_that_fits_gives_nothing(crm: sa.Engine, tmp_path: Path) -> No
 def test_a_mismatch_is_named_with_line_and_next_step(
     crm: sa.Engine, tmp_path: Path, statement: str, severity: str, line: int, found: str, step: str
 ) -> None:
-    (finding,) = check(crm, tmp_path, statement)
+    (finding,) = check(crm, tmp_path, CONFIG, statement)
     assert (finding.severity, finding.file, finding.line) == (severity, "sync.yaml", line)
     assert found in finding.found
     assert step in finding.next_step
@@ -130,24 +115,24 @@ def test_a_mismatch_is_named_with_line_and_next_step(
 
 def test_a_key_without_an_index_that_holds_no_duplicates_is_fine(crm: sa.Engine, tmp_path: Path) -> None:
     drop = "alter table crm.installs drop constraint installs_pkey"
-    assert check(crm, tmp_path, drop, "insert into crm.installs values (1), (2)") == []
+    assert check(crm, tmp_path, CONFIG, drop, "insert into crm.installs values (1), (2)") == []
 
 
 def test_a_mapping_without_updated_at_is_told_what_that_costs(crm: sa.Engine, tmp_path: Path) -> None:
-    (finding,) = check(crm, tmp_path, text=CONFIG.replace("    updated_at: updated_at\n", ""))
+    (finding,) = check(crm, tmp_path, CONFIG.replace("    updated_at: updated_at\n", ""))
     assert (finding.severity, finding.line) == (Severity.HINT, 4)
     assert "in full" in finding.next_step
 
 
 def test_missing_rights_come_with_the_grant_that_helps(crm: sa.Engine, tmp_path: Path) -> None:
-    (finding,) = check(crm, tmp_path, role="pg_monitor")
+    (finding,) = check(crm, tmp_path, CONFIG, role="pg_monitor")
     assert finding.found == "no right to read crm.installs"
     assert 'grant usage on schema "crm", select on "crm"."installs"' in finding.next_step
     grants = (
         "grant usage on schema crm to pg_monitor",
         "grant select (enerflo_install_id) on crm.installs to pg_monitor",
     )
-    found = check(crm, tmp_path, *grants, role="pg_monitor")
+    found = check(crm, tmp_path, CONFIG, *grants, role="pg_monitor")
     assert {finding.found for finding in found} == {
         "no right to read status",
         "no right to read panel_count",
@@ -161,7 +146,7 @@ def test_a_status_that_the_company_lacks_is_told_the_nearest(crm: sa.Engine, tmp
         " ('default', 4, 'On Hold', now(), 'poll'), ('default', 9, 'Voided ', now(), 'poll'),"
         " ('default', 8, 'Complete', now(), 'poll')"
     )
-    (finding,) = check(crm, tmp_path, insert)
+    (finding,) = check(crm, tmp_path, CONFIG, insert)
     assert (finding.severity, finding.what) == (Severity.WARNING, "statuses.completed")
     assert "Did you mean Complete?" in finding.next_step
 
@@ -174,4 +159,4 @@ def test_views_domains_and_enumerations_can_be_mapped(crm: sa.Engine, tmp_path: 
         "create view crm.v as select enerflo_install_id, status::crm.state as status,"
         " panel_count::crm.small as panel_count, updated_at from crm.installs",
     )
-    assert check(crm, tmp_path, *statements, text=CONFIG.replace("crm.installs", "crm.v")) == []
+    assert check(crm, tmp_path, CONFIG.replace("crm.installs", "crm.v"), *statements) == []

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.crm.doctor import Finding, Severity, check_mapping, check_table
+from enerflo_sync.crm.doctor import Severity, check_table
 from enerflo_sync.crm.load import load_config
+from tests.crm.conftest import check
 
 CONFIG = """\
 version: 1
@@ -44,16 +45,8 @@ def crm(warehouse: sa.Engine) -> sa.Engine:
     return warehouse
 
 
-def check(engine: sa.Engine, folder: Path, statement: str = "select 1", text: str = CONFIG) -> list[Finding]:
-    path = folder / "sync.yaml"
-    path.write_text(text)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(statement)
-        return check_mapping(connection, load_config(path, {}), "default", Path("sync.yaml"))
-
-
 def test_columns_that_are_there_give_nothing(crm: sa.Engine, tmp_path: Path) -> None:
-    assert check(crm, tmp_path) == []
+    assert check(crm, tmp_path, CONFIG) == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +60,7 @@ def test_columns_that_are_there_give_nothing(crm: sa.Engine, tmp_path: Path) -> 
 def test_a_column_of_a_plan_that_is_not_there_is_an_error(
     crm: sa.Engine, tmp_path: Path, old: str, new: str, what: str, line: int
 ) -> None:
-    (finding,) = check(crm, tmp_path, text=CONFIG.replace(old, new))
+    (finding,) = check(crm, tmp_path, CONFIG.replace(old, new))
     assert (finding.severity, finding.what, finding.line) == (Severity.ERROR, what, line)
     assert finding.found == f"no column {what.rpartition('.')[2]} in crm.leads"
     config = load_config(tmp_path / "sync.yaml", {})
@@ -78,8 +71,8 @@ def test_a_column_of_a_plan_that_is_not_there_is_an_error(
 
 
 def test_a_text_without_its_column_is_told(crm: sa.Engine, tmp_path: Path) -> None:
-    (lost,) = check(crm, tmp_path, "alter table crm.leads drop column owner")
+    (lost,) = check(crm, tmp_path, CONFIG, "alter table crm.leads drop column owner")
     assert (lost.severity, lost.what, lost.line) == (Severity.WARNING, "writes.lead.also.rep", 17)
-    lost, other = check(crm, tmp_path, "alter table crm.leads drop column campaign")
+    lost, other = check(crm, tmp_path, CONFIG, "alter table crm.leads drop column campaign")
     assert (lost.severity, lost.what) == (Severity.HINT, "writes.lead.also.lead_source")
     assert (lost.found, other.what) == ("no column campaign in crm.leads", "writes.lead.also.rep")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
-from enerflo_sync.crm.load import load_config
+from enerflo_sync.crm.doctor import Finding, Severity
+from tests.crm.conftest import check
 
 CONFIG = """\
 version: 1
@@ -38,12 +38,8 @@ create trigger tell instead of update on crm.told for each row execute function 
 """
 
 
-def check(engine: sa.Engine, folder: Path, table: str, text: str = CONFIG) -> list[Finding]:
-    path = folder / "sync.yaml"
-    path.write_text(text.replace("crm.installs", table))
-    with engine.begin() as connection:
-        connection.exec_driver_sql(TABLE)
-        found = check_mapping(connection, load_config(path, {}), "default", path)
+def told(engine: sa.Engine, folder: Path, table: str, text: str = CONFIG) -> list[Finding]:
+    found = check(engine, folder, text.replace("crm.installs", table), TABLE)
     return [finding for finding in found if finding.severity is not Severity.HINT]
 
 
@@ -59,14 +55,14 @@ def check(engine: sa.Engine, folder: Path, table: str, text: str = CONFIG) -> li
 def test_what_cannot_be_written_is_told(
     warehouse: sa.Engine, tmp_path: Path, table: str, what: str, found: str
 ) -> None:
-    (finding,) = check(warehouse, tmp_path, table)
+    (finding,) = told(warehouse, tmp_path, table)
     assert (finding.severity, finding.what) == (Severity.WARNING, f"tables.installs.{what}")
     assert finding.found == found
 
 
 @pytest.mark.parametrize("table", ["crm.base", "crm.plain", "crm.told"])
 def test_what_can_be_written_is_not(warehouse: sa.Engine, tmp_path: Path, table: str) -> None:
-    assert check(warehouse, tmp_path, table) == []
+    assert told(warehouse, tmp_path, table) == []
 
 
 @pytest.mark.parametrize(
@@ -80,4 +76,4 @@ def test_what_can_be_written_is_not(warehouse: sa.Engine, tmp_path: Path, table:
 def test_what_is_only_read_may_be_anything(
     warehouse: sa.Engine, tmp_path: Path, table: str, old: str, new: str
 ) -> None:
-    assert check(warehouse, tmp_path, table, CONFIG.replace(old, new)) == []
+    assert told(warehouse, tmp_path, table, CONFIG.replace(old, new)) == []

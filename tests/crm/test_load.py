@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.mapping import Mode, NullRule, SourceOfTruth
 from enerflo_sync.errors import ConfigurationError
+from tests.crm.conftest import load, mistakes
 
 SHIPPED = Path("include/config/sync.yaml")
 
@@ -34,19 +34,6 @@ tables:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path
-
-
-def load(folder: Path, text: str, **environ: str) -> SyncConfig:
-    path = folder / "sync.yaml"
-    path.write_text(text)
-    return load_config(path, environ)
-
-
-def mistakes(folder: Path, text: str, **environ: str) -> list[str]:
-    """Return the lines of the error, each from its line number on."""
-    with pytest.raises(ConfigurationError) as caught:
-        load(folder, text, **environ)
-    return [line.partition("sync.yaml:")[2] for line in str(caught.value).splitlines()]
 
 
 def test_the_shipped_file_loads_without_any_variable_and_writes_nothing() -> None:
