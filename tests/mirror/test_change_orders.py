@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.mirror.batch import Batch, Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
+from enerflo_sync.mirror.fingerprint import raw_hash, stable_bytes
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.poll_resources import PollResource
 from tests.mirror.conftest import Company
@@ -41,6 +42,10 @@ def test_the_default_keys_written_out_are_the_default_keys(warehouse: sa.Engine)
     take(warehouse, ComponentKeys(), 0)
     written_out = ComponentKeys(panel=["panel", "panel_type", "panels", "module"], ignored=[])
     assert take(warehouse, written_out, 1).changed == {}
+    with warehouse.connect() as connection:
+        stored = set(connection.scalars(sa.text("select raw_hash from enerflo.change_orders")))
+    # Nothing tells them: what was stored before keys could be declared is known.
+    assert stored == {raw_hash(stable_bytes(raw)) for raw in (READ, ANY)}
 
 
 def test_a_poll_reads_all_orders_again_when_their_keys_change(company: Company) -> None:
