@@ -8,7 +8,9 @@ from tests.sync.conftest import Desk
 
 MILESTONES = "    key: {enerflo_install_id: install_id, milestone_id: milestone_id}\n"
 JOINED = "    join: {enerflo_install_id: install_id, milestone_id: milestone_id}\n"
-ID = 'id: "m-{install_id}-{milestone_id}"'
+MADE = (
+    'id: "m-{install_id}-{milestone_id}", enerflo_install_id: "{install_id}", milestone_id: "{milestone_id}"'
+)
 
 
 @pytest.fixture(params=["id", "enerflo_install_id, id"])
@@ -19,8 +21,7 @@ def surrogate(desk: Desk, request: pytest.FixtureRequest) -> Desk:
     desk.sql("update crm.milestones set id = concat('m-', enerflo_install_id, '-', milestone_id)")
     desk.sql(f"alter table crm.milestones add primary key ({request.param})")
     desk.sql("alter table crm.milestones add unique (enerflo_install_id, milestone_id)")
-    made = ID if request.param == "id" else f'{ID}, enerflo_install_id: "{{install_id}}"'
-    keyed = f"    key: [{request.param}]\n{JOINED}    on_insert: {{{made}}}\n"
+    keyed = f"    key: [{request.param}]\n{JOINED}    on_insert: {{{MADE}}}\n"
     desk.switched_on("crm", (MILESTONES, keyed))
     desk.carried()
     return desk
@@ -33,16 +34,32 @@ def milestone_ids(desk: Desk, install_id: int) -> list[int]:
     return [row["milestone_id"] for row in rows]
 
 
-def test_a_new_milestone_of_an_install_is_made_though_others_were_agreed_on(surrogate: Desk) -> None:
-    install = surrogate.a_site().install_id
-    surrogate.sql(
+def gets_milestone_999(desk: Desk, install_id: int) -> None:
+    desk.sql(
         "insert into enerflo.milestones (account, install_id, milestone_id, title, observed_at, observed_by)"
         " values ('default', :id, 999, 'New', now(), 'poll')",
-        id=install,
+        id=install_id,
     )
-    plan = surrogate.plan()
-    made = {(change.op, change.key["id"]) for change in surrogate.changes(plan)}
-    assert made == {("insert", f"m-{install}-999")}
+
+
+def made(desk: Desk) -> set[tuple[str, str]]:
+    return {(change.op, change.key["id"]) for change in desk.changes(desk.plan())}
+
+
+def test_a_new_milestone_of_an_install_is_made_though_others_were_agreed_on(surrogate: Desk) -> None:
+    install = surrogate.a_site().install_id
+    gets_milestone_999(surrogate, install)
+    assert made(surrogate) == {("insert", f"m-{install}-999")}
+
+
+def test_a_new_milestone_of_an_install_is_made_though_another_has_the_same(surrogate: Desk) -> None:
+    first, other = (
+        surrogate.one(f"select {which}(install_id) from enerflo.installs") for which in ("min", "max")
+    )
+    gets_milestone_999(surrogate, first)
+    surrogate.carried()
+    gets_milestone_999(surrogate, other)
+    assert made(surrogate) == {("insert", f"m-{other}-999")}
 
 
 def test_a_milestone_that_was_deleted_from_the_crm_is_not_made_again(surrogate: Desk) -> None:

@@ -347,11 +347,12 @@ class _Job:
         touch = touched(plan)
         if touch is not None:
             columns.setdefault(*touch)
-        links = [name for name in plan.mapping.join_columns if name in fields]
-        unlinked = "".join(
-            f" and not exists (select from {plan.crm} t where t.{quoted(name)} = {values[name]})"
-            for name in links
-        )
+        # By all of them: one column alone may be the same in very many rows.
+        links = {name: columns.get(quoted(name)) for name in plan.mapping.join_columns}
+        unlinked = ""
+        if not plan.mapping.joined_by_key and None not in links.values():
+            same = " and ".join(f"t.{quoted(name)} = {value}" for name, value in links.items())
+            unlinked = f" and not exists (select from {plan.crm} t where {same})"
         return _INSERT.substitute(
             crm=plan.crm,
             columns=", ".join(columns),
