@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
 
 import pytest
+
+from enerflo_sync.cli.demo.processes import free_port
 
 RUNNING = """
     import sys
@@ -58,3 +61,31 @@ def test_nothing_is_left_running(tmp_path: Path, way: signal.Signals) -> None:
     while runs(started) and time.monotonic() < until:
         time.sleep(0.05)
     assert not runs(started)
+
+
+def test_the_demo_ends_its_database_when_it_is_ended_early() -> None:
+    command = [Path(sys.executable).with_name("enerflo-sync"), "demo", "--port", str(free_port())]
+    with tempfile.TemporaryDirectory(prefix="enerflo-demo-") as folder:
+        checkout = Path(folder)
+        # Where root runs the tests, PostgreSQL runs as somebody else, who has to get through.
+        checkout.chmod(0o755)
+        for name in ("dags", "plugins"):
+            (checkout / name).mkdir()
+        with (checkout / "log").open("w") as log:
+            demo = subprocess.Popen(command, cwd=checkout, stdout=log, stderr=log)
+        postmaster = checkout / ".demo" / "postgres" / "postmaster.pid"
+        try:
+            appears(postmaster)
+            started = int(postmaster.read_text().split()[0])
+        finally:
+            demo.send_signal(signal.SIGTERM)
+            demo.wait(60)
+        assert not runs(started)
+        assert not postmaster.exists()
+
+
+def appears(path: Path, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < until, f"{path.name} does not appear"
+        time.sleep(0.05)
