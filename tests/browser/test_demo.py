@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from enerflo_sync.cli.demo.both_ways import ASK, SYNC, plan_page
 from enerflo_sync.cli.demo.orders import CHANGE_ORDERS, ORDERS_PAGE
@@ -168,8 +169,13 @@ def test_the_report_is_shown_inside_the_airflow_ui(told: Told, page: Page) -> No
 def test_a_task_leads_to_its_report(told: Told, page: Page) -> None:
     run = next(run for run in told.demo.api.runs(RECONCILE))
     page.goto(f"{told.origin}/dags/{RECONCILE}/runs/{run['dag_run_id']}/tasks/compare_with_crm/details")
-    page.get_by_role("link", name="Reconciliation report").first.click()
-    page.wait_for_url(f"**{FRAME}/**")
+    link = page.get_by_role("link", name="Reconciliation report").first
+    for _ in range(6):
+        # While Airflow still draws its page a click may be lost.
+        link.click()
+        with suppress(PlaywrightTimeout):
+            page.wait_for_url(f"**{FRAME}/**", timeout=10_000)
+            break
     page.frame_locator("iframe").first.get_by_role("heading", level=1).wait_for()
 
 
