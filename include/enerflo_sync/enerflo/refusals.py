@@ -33,7 +33,7 @@ def refusal(status: int, where: str, location: str | None) -> EnerfloSyncError:
         return AuthenticationError(
             "Enerflo does not accept the API key (401).",
             where=where,
-            next_step="Put a valid key of this company into the account's connection.",
+            next_step="Put a valid key of this company into ENERFLO_API_KEY, or its Airflow connection.",
             status=status,
         )
     if status == 403:
