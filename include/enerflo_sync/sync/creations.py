@@ -18,6 +18,7 @@ from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_fo
 from enerflo_sync.sync.adopt import adopted_table
 from enerflo_sync.sync.new_key import mirror_text, new_key, taken
 from enerflo_sync.sync.undone import CREATION_UNDONE, DELETION_UNDONE, creation_undone, deletion_undone
+from enerflo_sync.sync.whole_rows import row_digest
 
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
 CREATABLE = (TableName.LEADS, TableName.NOTES)
@@ -89,12 +90,13 @@ where o.reason is not null or coalesce(f.value, 'null') <> 'null'
 
 _DELETES = Template("""
 /* enerflo-sync plan $name: rows whose record Enerflo deleted */
-insert into pg_temp.decided ($columns, before)
+insert into pg_temp.decided ($columns, before, row_digest)
 select case when $undone then 'keep' else $outcome end, $table, o.key, o.enerflo_key, 'delete',
        null, null, null, 'enerflo', 'deleted_in_enerflo', 'delete',
        case when $undone then '$deletion_undone' else $reason end, o.observed_at, o.observed_at,
-       $row
-from $judged where o.tombstone and o.in_crm and not o.quarantined
+       $row, $digest
+from $judged join $crm t on $on_row
+where o.tombstone and o.in_crm and not o.quarantined
 """)
 
 
@@ -112,6 +114,9 @@ def decide_rows(
         "judged": judged(plan),
         "cause": cause_of(plan),
     }
+    on_row = " and ".join(
+        f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)
+    )
     adopted = adopted_table(plan)
     known = f"and not exists (select from {adopted} d where {{}})" if adopted else ""
     connection.exec_driver_sql(
@@ -138,9 +143,7 @@ def decide_rows(
             due=_due(plan),
             no_install=_no_install(plan),
             crm=plan.crm,
-            on_row=" and ".join(
-                f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)
-            ),
+            on_row=on_row,
             fields="\n  ".join(_enerflo_fields(plan, config)),
         ),
         values,
@@ -154,6 +157,9 @@ def decide_rows(
             deletion_undone=DELETION_UNDONE,
             reason="null" if may_delete else "'the CRM''s rows are not deleted here (delete_in)'",
             row=jsonb_object((field.name, field.crm.shown) for field in plan.fields),
+            digest=row_digest(plan, "t") if may_delete else "null",
+            crm=plan.crm,
+            on_row=on_row,
         ),
         values,
     )

@@ -101,11 +101,13 @@ _CHANGES = sa.text("""
 /* enerflo-sync plan: its changes */
 insert into sync.plan_changes (account, plan_hash, position, table_name, key, enerflo_key, op, field, before,
   after, source_value, direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at,
-  agreed_row, state)
+  agreed_row, row_digest, state)
 select :account, :plan_hash, position, table_name, key, enerflo_key, op, field, before, after, source_value,
-  direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, 'planned'
+  direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest,
+  'planned'
 from pg_temp.planned
-on conflict (account, plan_hash, position) do nothing
+on conflict (account, plan_hash, position) do update set row_digest = excluded.row_digest
+where plan_changes.op = 'delete' and plan_changes.state = 'planned'
 """)
 
 _UNDECIDED = sa.text("""
