@@ -26,15 +26,16 @@ CREATABLE = (TableName.LEADS, TableName.NOTES)
 _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_value, policy, cause, rule,
   reason, changed_at, observed_at"""
 
-# By `offset 0` a row's reason is worked out once, and not for each of its fields.
+# A question about a row that one side lacks shows the other side's key: Enerflo's in `before`, the CRM's in
+# `source_value`. By `offset 0` a row's reason is worked out once, and not for each of its fields.
 _INTO_CRM = Template("""
 /* enerflo-sync plan $name: rows that the CRM lacks */
-insert into pg_temp.decided ($columns)
+insert into pg_temp.decided ($columns, before)
 select case when o.reason is null then 'to_crm' else o.otherwise end, $table,
        case when o.reason is null then o.new_key else o.key end,
        o.enerflo_key, 'insert', f.field, f.value, f.own, f.policy,
        case when o.taken and not o.quarantined then 'duplicate_identity' else o.cause end, 'create', o.reason,
-       o.said_at, o.observed_at
+       o.said_at, o.observed_at, case when o.reason is not null then o.enerflo_key end
 from (
   select o.*, case
       when o.quarantined then 'its record stands in quarantine'
@@ -67,7 +68,8 @@ _INTO_ENERFLO = Template("""
 /* enerflo-sync plan $name: rows that Enerflo lacks */
 insert into pg_temp.decided ($columns)
 select case when o.reason is null then 'to_enerflo' else o.otherwise end, $table, o.key, null, 'insert',
-       f.field, f.value, f.own, f.policy, o.cause, 'create', o.reason, o.changed_at, %(now)s
+       f.field, f.value, case when o.reason is null then f.own else o.key end, f.policy, o.cause, 'create',
+       o.reason, o.changed_at, %(now)s
 from (
   select o.*, $cause as cause, case
       when o.quarantined then 'its record stands in quarantine'

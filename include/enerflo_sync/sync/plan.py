@@ -25,7 +25,7 @@ from enerflo_sync.sync.completion import complete_installs
 from enerflo_sync.sync.creations import decide_rows
 from enerflo_sync.sync.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.sync.held import hold_checked, note_held
-from enerflo_sync.sync.parked import hold_parked
+from enerflo_sync.sync.parked import hold_parked, writes_hashes
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
@@ -82,7 +82,7 @@ def make_plan(
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
         with _agreeing(engine, plans, config, account) as agreed, connection.begin():
             decide_all(connection, plans, config, account, reconciliation_id, tick)
-            hold_parked(connection, account)
+            hold_parked(connection, config, account)
             connection.exec_driver_sql(MAKE_PLANNED)
             reasons = approval_reasons(connection, config, account)
             plan_hash = store_plan(
@@ -91,6 +91,7 @@ def make_plan(
                 kind="sync",
                 mode=str(config.account(account).mode),
                 config_hash=config.hash(account),
+                writes_hashes=writes_hashes(config),
                 stands_on=reconciliation_id,
                 reasons=reasons,
                 lifetime=timedelta(hours=config.approval.expires_hours),

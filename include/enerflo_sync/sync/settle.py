@@ -34,7 +34,8 @@ class Applying:
 
 
 # For a statement whose ``ended (id, decision, reason, deleted_row)`` says how changes ended, by their rows'
-# ctid, and which CRM row was deleted: ``settled`` is then what ended now. Takes what :func:`settling` returns.
+# ctid, and which CRM row was deleted: ``settled`` is then what ended now. Takes what :func:`settling`
+# returns.
 SETTLED = """settled as (
   update sync.plan_changes c set state = e.decision, reason = e.reason, done_at = %(now)s,
     deleted_row = e.deleted_row

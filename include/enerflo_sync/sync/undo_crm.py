@@ -23,8 +23,8 @@ _UPDATES = Template(f"""
 /* enerflo-sync undo $name: values that were written to one column of the CRM */
 insert into pg_temp.decided ({COLUMNS})
 select distinct case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key,
-       'update', u.field, case when r.reason is null then v.now end, u.old_value,
-       case when r.reason is null then u.old_value else v.now end, $policy, 'policy', '{UNDO}',
+       'update', u.field, case when r.reason is null then v.now else u.new_value end, u.old_value,
+       case when r.reason is null then u.old_value when t.$known is not null then v.now end, $policy, 'policy', '{UNDO}',
        r.reason, u.recorded_at
 from pg_temp.undoing u left join $crm t on $on
 cross join lateral (select $now as now, $written as written) v
@@ -40,7 +40,8 @@ _INSERTS = Template(f"""
 /* enerflo-sync undo $name: rows that were made in the CRM */
 insert into pg_temp.decided ({COLUMNS}, row_digest)
 select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'delete',
-       null, case when r.reason is null then $row end, null, null, u.policy, 'policy',
+       null, case when r.reason is null then $row else u.enerflo_key end, null,
+       case when r.reason is not null and t.$known is not null then u.key end, u.policy, 'policy',
        '{UNDO}', r.reason, u.recorded_at, u.row_digest
 from (
   select u.key, u.enerflo_key, min(u.policy) as policy, min(u.recorded_at) as recorded_at,
@@ -60,11 +61,12 @@ _DELETES = Template(f"""
 /* enerflo-sync undo $name: rows that were deleted from the CRM */
 insert into pg_temp.decided ({COLUMNS})
 select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'insert',
-       f.field, null, f.value, f.value, u.policy, 'policy', '{UNDO}', r.reason, u.recorded_at
+       f.field, null, f.value, case when r.reason is null then f.value when r.here then u.key end, u.policy, 'policy', '{UNDO}', r.reason, u.recorded_at
 from pg_temp.undoing u
 cross join lateral (
-  select case when exists (select from $crm t where $on) then 'its row is in the CRM again'
-    when not u.row_kept then '{_NOT_KEPT}' end as reason) r
+  select h.here, case when h.here then 'its row is in the CRM again'
+    when not u.row_kept then '{_NOT_KEPT}' end as reason
+  from (select exists (select from $crm t where $on) as here) h) r
 cross join lateral (
   select null as field, null::jsonb as value where r.reason is not null
   $fields

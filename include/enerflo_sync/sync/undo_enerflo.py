@@ -23,7 +23,7 @@ _STAYS = {
 _CREATED = sa.text(f"""
 /* enerflo-sync undo: records that were made in Enerflo */
 insert into pg_temp.decided ({COLUMNS})
-select 'review', table_name, key, null, 'delete', null, null, null, null, min(policy), 'policy', '{UNDO}',
+select 'review', table_name, key, null, 'delete', null, (array_agg(enerflo_key))[1], null, key, min(policy), 'policy', '{UNDO}',
        :reason, min(recorded_at)
 from pg_temp.undoing where table_name = :table and direction = 'to_enerflo' and op <> 'update'
 group by table_name, key

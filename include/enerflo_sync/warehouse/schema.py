@@ -490,8 +490,8 @@ plan_changes = _sync_table(
     Column("reason", Text),
     _time("sent_at"),
     _time("done_at"),
-    # Digest of the whole CRM row: of a deletion as the plan saw it, of an insert (on the record's first change)
-    # as it stood when all was written.
+    # Digest of the whole CRM row: of a deletion as the plan saw it, of an insert (on the record's first
+    # change) as it stood when all was written.
     Column("row_digest", Text),
     # The whole CRM row that was deleted, each column as text; no output shows it.
     Column("deleted_row", JSONB(none_as_null=True)),
