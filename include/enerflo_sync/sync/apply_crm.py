@@ -30,14 +30,7 @@ from enerflo_sync.sync.whole_rows import (
     row_digest,
     whole_row,
 )
-from enerflo_sync.sync.written import (
-    column_value,
-    of_key,
-    shown,
-    touched,
-    typed_key,
-    zone_of,
-)
+from enerflo_sync.sync.written import column_value, of_key, shown, touched, typed_key, zone_of
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
 
@@ -191,7 +184,7 @@ def apply_to_crm(
     values = settling(applying, transaction_time(connection), evidence)
     make = partial(_make, connection, plans, values, by, lambda done: progress("CRM", done, total))
     driver = driver_connection(connection)
-    ended: tuple[Counter[str], set[TableName]] | None = None
+    ended = None
     try:
         with connection.begin_nested():
             ended = make()

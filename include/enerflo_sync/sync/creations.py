@@ -74,7 +74,7 @@ from (
   select o.*, $cause as cause, case
       when o.quarantined then 'its record stands in quarantine'
       when not ($loose) then 'Enerflo has no record of this id'
-      when not $may_create then 'Enerflo''s records are not created here (create_in)'
+      when not $may_create then $not_created
       when not ($due) then 'it is not due yet (create_when)'
       $no_install end as reason,
     case when not o.quarantined and ($loose) and not ($may_create and ($due)) then 'keep'
@@ -141,6 +141,12 @@ def decide_rows(
             common,
             not_adopted=known.format("d.key = o.key"),
             may_create=_yes(Side.ENERFLO in plan.mapping.create_in and plan.name in CREATABLE),
+            not_created=literal(
+                "Enerflo's records are not created here (create_in)"
+                if plan.name in CREATABLE
+                else f"no call of Enerflo's API creates {str(plan.name).replace('_', ' ')}: the row waits for"
+                " its record's id"
+            ),
             loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(plan.joins, 1)),
             due=_due(plan),
             no_install=_no_install(plan),

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import shown_in_crm
-from enerflo_sync.sync.undoing import COLUMNS, UNDO
+from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE
 from enerflo_sync.sync.whole_rows import one_of_its_key, row_digest
 from enerflo_sync.sync.written import column_value, of_key, shown, zone_of
 
@@ -24,8 +24,8 @@ _UPDATES = Template(f"""
 insert into pg_temp.decided ({COLUMNS})
 select distinct case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key,
        'update', u.field, case when r.reason is null then v.now else u.new_value end, u.old_value,
-       case when r.reason is null then u.old_value when t.$known is not null then v.now end, $policy, 'policy', '{UNDO}',
-       r.reason, u.recorded_at
+       case when r.reason is null then u.old_value when t.$known is not null then v.now end, $policy,
+       '{UNDONE}', '{UNDO}', r.reason, u.recorded_at
 from pg_temp.undoing u left join $crm t on $on
 cross join lateral (select $now as now, $written as written) v
 cross join lateral (
@@ -41,7 +41,7 @@ _INSERTS = Template(f"""
 insert into pg_temp.decided ({COLUMNS}, row_digest)
 select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'delete',
        null, case when r.reason is null then $row else u.enerflo_key end, null,
-       case when r.reason is not null and t.$known is not null then u.key end, u.policy, 'policy',
+       case when r.reason is not null and t.$known is not null then u.key end, u.policy, '{UNDONE}',
        '{UNDO}', r.reason, u.recorded_at, u.row_digest
 from (
   select u.key, u.enerflo_key, min(u.policy) as policy, min(u.recorded_at) as recorded_at,
@@ -61,7 +61,8 @@ _DELETES = Template(f"""
 /* enerflo-sync undo $name: rows that were deleted from the CRM */
 insert into pg_temp.decided ({COLUMNS})
 select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'insert',
-       f.field, null, f.value, case when r.reason is null then f.value when r.here then u.key end, u.policy, 'policy', '{UNDO}', r.reason, u.recorded_at
+       f.field, null, f.value, case when r.reason is null then f.value when r.here then u.key end, u.policy,
+       '{UNDONE}', '{UNDO}', r.reason, u.recorded_at
 from pg_temp.undoing u
 cross join lateral (
   select h.here, case when h.here then 'its row is in the CRM again'

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from enerflo_sync.reconcile.compare import Comparison
 
 UNDO = "undo"
+# The cause of an undo's changes: no rule of sync.yaml asks for them.
+UNDONE = "undone"
 
 # Columns of ``decided`` that every row of an undo fills.
 COLUMNS = """outcome, table_name, key, enerflo_key, op, field, before, after, source_value, policy, cause,
@@ -37,7 +39,7 @@ with gone as (
   returning u.*
 )
 insert into pg_temp.decided ({COLUMNS})
-select 'review', table_name, key, enerflo_key, op, field, null, null, null, policy, 'policy', '{UNDO}',
+select 'review', table_name, key, enerflo_key, op, field, null, null, null, policy, '{UNDONE}', '{UNDO}',
        'the mapping does not know it any more', recorded_at
 from gone
 """).bindparams(sa.bindparam("known", type_=sa.JSON))  # noqa: S608 - constants

@@ -1,4 +1,4 @@
-"""Undo compares and restores whole CRM rows; a person, or another ``writes``, has parked changes tried again."""
+"""Undo compares and restores whole CRM rows; a person or ``writes`` has parked changes tried again."""
 
 from __future__ import annotations
 
