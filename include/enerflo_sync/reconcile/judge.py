@@ -14,7 +14,7 @@ from enerflo_sync.crm.decision import (
     rule_sql,
 )
 from enerflo_sync.crm.mapping import FieldType, NullRule, Side
-from enerflo_sync.crm.names import jsonb_object, literal
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import (
     OWNERS,
@@ -53,12 +53,15 @@ _JUDGED = Template("""(
     select $blank where not (o.in_enerflo and o.in_crm)
     $fields
   ) f
+  left join sync.agreed_twins n on n.account = %(account)s and n.table_name = $table and n.key = o.key
+    and n.field = f.field
   left join sync.agreed a on a.account = %(account)s and a.table_name = $table and a.key = o.key
-    and a.field = f.field
+    and a.field = f.field and n.account is null$of_record
   cross join lateral (
     select $constants, f.enerflo_null, f.crm_null, f.crm_barred, f.enerflo_barred,
            a.account is not null as base_known,
            coalesce(a.agreed_by <> 'comparison', false) as base_kept,
+           n.account is not null as was_twin,
            a.account is not null and f.mine is distinct from a.value as enerflo_moved,
            a.account is not null and f.theirs is distinct from
              case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end as crm_moved,
@@ -109,6 +112,7 @@ def judged(plan: Comparison) -> str:
         blank=", ".join(f"{value} as {name}" for name, value in _BLANK_FIELD),
         fields="\n    ".join(_field(plan, field) for field in plan.fields),
         table=literal(plan.name),
+        of_record=plan.of_record("a", "o.enerflo_key"),
         constants=", ".join(f"f.{name}" for name in _CONSTANTS),
         winner=rule_sql(WINNER_RULES, "x"),
         to_crm=sides[Outcome.TO_CRM],
@@ -128,6 +132,10 @@ def once_agreed(plan: Comparison) -> str:
     Where the CRM has a key of its own, every column that named the record says so: a link, or a part of it.
     """
     of_table = f"a.account = %(account)s and a.table_name = {literal(plan.name)}"
+    if not plan.key_is_record:
+        # Of a pair whose record is unknown the columns alone say it: it is taken for evidence of a deletion,
+        # which writes nothing.
+        of_table += f" and coalesce(a.enerflo_key = {plan.record_key('o')}, true)"
     if plan.mapping.joined_by_key:
         return f"{of_table} and a.key = {difference_key(plan)}"
     names = {join.crm_name: f"to_jsonb(o.j{n})" for n, join in enumerate(plan.joins, 1)}
@@ -135,7 +143,26 @@ def once_agreed(plan: Comparison) -> str:
     said = [f"a.key -> {literal(name)} = {value}" for name, value in names.items() if name not in links]
     said += [f"a.link = {names[name]} and a.field = {literal(name)}" for name in links[:1]]
     said += [_FURTHER_LINK.substitute(field=literal(name), value=names[name]) for name in links[1:]]
-    return " and ".join([of_table, *said])
+    return " and ".join([of_table, *said, _not_relinked(plan)])
+
+
+def _not_relinked(plan: Comparison) -> str:
+    """Return the condition that the CRM row of a pair ``a`` does not name another record by now."""
+    of_key = " and ".join(
+        f"t.{quoted(name)} = {_stored_key(plan, name)}" for name in plan.mapping.key_columns
+    )
+    return f"not exists (select from {plan.crm} t where {of_key} and {plan.crm_key_known})"
+
+
+def _stored_key(plan: Comparison, column: str) -> str:
+    """Return one column of a pair's key; null where it was stored when the column had another type."""
+    live = plan.live.columns[column]
+    number = live.kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
+    text = f"a.key->>{literal(column)}"
+    if not number and live.kind is not Kind.TEXT:
+        return f"({text})::{live.sql_type}"
+    wanted = "number" if number else "string"
+    return f"(case when jsonb_typeof(a.key->{literal(column)}) = '{wanted}' then {text} end)::{live.sql_type}"
 
 
 def _was_agreed(plan: Comparison) -> str:

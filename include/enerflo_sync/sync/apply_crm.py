@@ -25,6 +25,7 @@ from enerflo_sync.sync.refusals import refuses_a_row, why_refused
 from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
 from enerflo_sync.sync.written import (
     column_value,
+    names_record,
     of_key,
     shown,
     touched,
@@ -76,7 +77,7 @@ order by first
 """  # noqa: S608 - a constant
 
 _DUE = Template(f"""
-  select p.ctid as id, p.key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row
+  select p.ctid as id, p.key, p.enerflo_key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row
   from sync.plan_changes p
   where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s and p.position between %(first)s and %(last)s
     and p.field is not distinct from %(field)s::text
@@ -128,8 +129,8 @@ _RECORDS_MADE = """
 
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
-  where $on and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
-  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs
+  where $on and nullif($before, 'null') is not distinct from nullif(p.before, 'null') and $same_record
+  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs $record
 """)
 
 _INSERT = Template("""
@@ -141,7 +142,8 @@ _INSERT = Template("""
 
 # A row that a plan made and an undo deletes was agreed on when it was made.
 _DELETE = Template("""
-  delete from $crm t using due p where $on and $row = p.before and not $touched returning p.id
+  delete from $crm t using due p
+  where $on and $row = p.before and not $touched and $same_record returning p.id
 """)
 
 _APPLIED = f"""
@@ -330,6 +332,11 @@ class _Job:
             on=of_key(plan, "p.key"),
             before=shown(plan, column, "t"),
             theirs=shown(plan, column, "t"),
+            # What writes the link itself expects the one that it found.
+            same_record="true"
+            if column in plan.mapping.join_columns
+            else names_record(plan, "t", "p.enerflo_key"),
+            record="" if plan.key_is_record else ", p.enerflo_key",
         )
 
     def _inserted(self, fields: Sequence[str]) -> str:
@@ -366,5 +373,9 @@ class _Job:
         plan = self._plan
         row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
         return _DELETE.substitute(
-            crm=plan.crm, on=of_key(plan, "p.key"), row=row, touched=touched_since(plan, "p.agreed_at")
+            crm=plan.crm,
+            on=of_key(plan, "p.key"),
+            row=row,
+            touched=touched_since(plan, "p.agreed_at"),
+            same_record=names_record(plan, "t", "p.enerflo_key"),
         )
