@@ -20,10 +20,14 @@ NEWEST = "fold_case: true, source_of_truth: newest}"
 def projects(desk: Desk, *, unique: bool = True, status: str = "newest", mode: str = "both") -> Desk:
     """Installs that the CRM names by a key of its own, both of whose sides agreed once."""
     desk.sql("alter table crm.installs drop constraint if exists installs_pkey")
-    for index in desk.sql("select indexrelid::regclass as name from pg_index where indrelid = 'crm.installs'::regclass"):
+    for index in desk.sql(
+        "select indexrelid::regclass as name from pg_index where indrelid = 'crm.installs'::regclass"
+    ):
         desk.sql(f"drop index {index['name']}")
-    desk.sql("delete from crm.installs a using crm.installs b where a.ctid > b.ctid and"
-             " a.enerflo_install_id = b.enerflo_install_id")
+    desk.sql(
+        "delete from crm.installs a using crm.installs b where a.ctid > b.ctid and"
+        " a.enerflo_install_id = b.enerflo_install_id"
+    )
     desk.sql("alter table crm.installs add project_id text")
     desk.sql("update crm.installs set project_id = concat('p-', enerflo_install_id)")
     if unique:
@@ -48,7 +52,9 @@ def relink(desk: Desk, row: int, record: int, **values: Any) -> None:
     desk.sql(
         f"update crm.installs set enerflo_install_id = :record, updated_at = now(){sets}"
         " where project_id = :id",
-        id=f"p-{row}", record=record, **values,
+        id=f"p-{row}",
+        record=record,
+        **values,
     )
 
 
@@ -93,7 +99,8 @@ def test_a_relinked_row_agrees_anew_and_is_a_base_from_then_on(desk: Desk) -> No
     )
     assert [pair["enerflo_key"] for pair in pairs] == [{"install_id": other}]
     desk.sql(
-        "update crm.installs set status = 'On Hold', updated_at = now() where project_id = :id", id=f"p-{first}"
+        "update crm.installs set status = 'On Hold', updated_at = now() where project_id = :id",
+        id=f"p-{first}",
     )
     desk.carried()
     assert status_of(desk, other) == "On Hold"
@@ -156,7 +163,8 @@ def test_a_pair_of_which_the_record_is_unknown_is_no_base_until_both_sides_are_e
     first, other = in_progress(desk)[:2]
     desk.sql("update sync.agreed set enerflo_key = null")
     desk.sql(
-        "update crm.installs set status = 'On Hold', updated_at = now() where project_id = :id", id=f"p-{first}"
+        "update crm.installs set status = 'On Hold', updated_at = now() where project_id = :id",
+        id=f"p-{first}",
     )
     desk.sql("update crm.installs set updated_at = now() where project_id = :id", id=f"p-{other}")
     plan = desk.plan()

@@ -130,9 +130,7 @@ def mark_twins(
     key = comparison.crm_key(f"t.{quoted(name)}" for name in comparison.mapping.key_columns)
     if not comparison.unique:
         connection.exec_driver_sql(twice_statement(comparison, wanted_only=wanted_only), values)
-        on = " and ".join(
-            f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(comparison.joins, 1)
-        )
+        on = " and ".join(f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(comparison.joins, 1))
         rows.append(f"select {key} as key from {comparison.twice} d join {comparison.crm} t on {on}")  # noqa: S608
     if _may_share_keys(comparison):
         connection.exec_driver_sql(_shared_statement(comparison, wanted_only), values)
@@ -200,9 +198,7 @@ def _shared_statement(comparison: Comparison, wanted_only: bool) -> str:
     columns = [f"t.{quoted(name)}" for name in names]
     which = ""
     if wanted_only:
-        on = " and ".join(
-            f"({join.crm})::{join.type} = w.j{n}" for n, join in enumerate(comparison.joins, 1)
-        )
+        on = " and ".join(f"({join.crm})::{join.type} = w.j{n}" for n, join in enumerate(comparison.joins, 1))
         seen = f"select {', '.join(columns)} from {comparison.wanted} w join {comparison.crm} t on {on}"  # noqa: S608
         which = f"where ({', '.join(columns)}) in ({seen})"
     return _SHARED.substitute(
