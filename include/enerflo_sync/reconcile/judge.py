@@ -41,8 +41,13 @@ _BLANK_FIELD = (
     *((name, "false") for name in ("crm_barred", "enerflo_barred", *_CONSTANTS)),
 )
 
+# What is equal as declared is no edit. Two halves of a pair that were equal may yet drift apart, each within the
+# tolerance: then what each of them says exactly tells which side moved.
+_MOVED = Template("""v.$side or a.agreed_by = 'comparison' and not (v.mine or v.theirs)
+             and $now is distinct from $then""")
+
 # o: an odd row; f: one of its differing fields, or none where a side lacks the row; x: the facts; d: what is
-# decided, as numbers of rules. By `offset 0` each is worked out once: written out into each other they would
+# decided, as numbers of rules; v: whether a side said something else when both agreed. By `offset 0` each is worked out once: written out into each other they would
 # be planned and evaluated many times over.
 _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
@@ -58,13 +63,18 @@ _JUDGED = Template("""(
   left join sync.agreed a on a.account = %(account)s and a.table_name = $table and a.key = o.key
     and a.field = f.field and n.account is null$of_record
   cross join lateral (
+    select case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end as theirs offset 0
+  ) b
+  cross join lateral (
+    select a.account is not null and not $mine_same as mine, a.account is not null and not $theirs_same as theirs
+    offset 0
+  ) v
+  cross join lateral (
     select $constants, f.enerflo_null, f.crm_null, f.crm_barred, f.enerflo_barred,
            a.account is not null as base_known,
            coalesce(a.agreed_by <> 'comparison', false) as base_kept,
            n.account is not null as was_twin,
-           a.account is not null and f.mine is distinct from a.value as enerflo_moved,
-           a.account is not null and f.theirs is distinct from
-             case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end as crm_moved,
+           coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
            coalesce($changed_at > o.said_at, false) as crm_later offset 0
   ) x
   cross join lateral (select $winner as winner offset 0) w
@@ -113,6 +123,10 @@ def judged(plan: Comparison) -> str:
         fields="\n    ".join(_field(plan, field) for field in plan.fields),
         table=literal(plan.name),
         of_record=plan.of_record("a", "o.enerflo_key"),
+        mine_same=_same(plan, "f.mine", "a.value"),
+        theirs_same=_same(plan, "f.theirs", "b.theirs", in_crm=True),
+        mine_moved=_MOVED.substitute(side="mine", now="f.mine", then="a.value"),
+        theirs_moved=_MOVED.substitute(side="theirs", now="f.theirs", then="b.theirs"),
         constants=", ".join(f"f.{name}" for name in _CONSTANTS),
         winner=rule_sql(WINNER_RULES, "x"),
         to_crm=sides[Outcome.TO_CRM],
@@ -163,6 +177,15 @@ def _stored_key(plan: Comparison, column: str) -> str:
         return f"({text})::{live.sql_type}"
     wanted = "number" if number else "string"
     return f"(case when jsonb_typeof(a.key->{literal(column)}) = '{wanted}' then {text} end)::{live.sql_type}"
+
+
+def _same(plan: Comparison, now: str, then: str, *, in_crm: bool = False) -> str:
+    """Return whether a side says of the field ``f.field`` what it said when both agreed, as it is declared."""
+    cases = " ".join(
+        f"when {literal(field.name)} then {field.same_shown(now, then, in_crm=in_crm)}"
+        for field in plan.fields
+    )
+    return f"({now} is not distinct from {then} or case f.field {cases} else false end)"
 
 
 def _was_agreed(plan: Comparison) -> str:

@@ -34,7 +34,7 @@ _CREATION_UNDONE = Template("""(o.was_agreed and exists (
         select from sync.agreed a where $which and a.agreed_by = 'undo' and not exists (
           select from sync.agreed b join lateral ($fields) f on f.field = b.field
           where b.account = a.account and b.table_name = a.table_name and b.key = a.key$of_record
-            and b.value is distinct from f.mine)))""")
+            and not f.same)))""")
 
 
 def apart_statement(comparison: Comparison) -> str:
@@ -59,7 +59,7 @@ def creation_undone(comparison: Comparison) -> str:
     """Return the condition that an odd row ``o`` lacks its CRM row by an undo, and is as it was then."""
     return _CREATION_UNDONE.substitute(
         which=once_agreed(comparison),
-        fields=_fields(comparison),
+        fields=_same_fields(comparison),
         of_record=comparison.of_record("b", "a.enerflo_key"),
     )
 
@@ -70,6 +70,18 @@ def deletion_undone(comparison: Comparison) -> str:
         "exists (select from sync.agreed a where a.account = %(account)s"
         f" and a.table_name = {literal(comparison.name)} and a.key = o.key and a.agreed_by = 'undo'"
         f"{comparison.of_record('a', 'o.enerflo_key')})"
+    )
+
+
+def _same_fields(comparison: Comparison) -> str:
+    """Return the selects of whether Enerflo says of each field what the pair ``b`` says, as declared."""
+    links = set(comparison.mapping.join_columns) - set(comparison.mapping.key_columns)
+    same = {field.name: field.same_shown(field.enerflo.shown, "b.value") for field in comparison.fields}
+    for n, join in enumerate(comparison.joins, 1):
+        if join.crm_name in links:
+            same[join.crm_name] = f"to_jsonb(o.j{n}) is not distinct from b.value"
+    return " union all ".join(
+        f"select {literal(name)} as field, {condition} as same" for name, condition in same.items()
     )
 
 
