@@ -15,10 +15,10 @@ from enerflo_sync.crm.decision import (
 )
 from enerflo_sync.crm.mapping import FieldType, NullRule, Side
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.reconcile.changed import changed_in_crm, changed_in_enerflo, own_writes
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import (
     OWNERS,
-    believed_change,
     difference_key,
     quarantined,
     voided,
@@ -51,8 +51,9 @@ _MOVED = Template("""v.$side or a.agreed_by = 'comparison' and not (v.mine or v.
 # be planned and evaluated many times over.
 _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
-           $voided as voided, $young as young, $was_agreed as was_agreed
-    from $odd o $owners where $compared
+           $voided as voided, $young as young, $was_agreed as was_agreed,
+           $in_crm as changed_in_crm, $in_enerflo as changed_in_enerflo
+    from $odd o $owners$own_writes where $compared
   ) o
   cross join lateral (
     select $blank where not (o.in_enerflo and o.in_crm)
@@ -75,7 +76,7 @@ _JUDGED = Template("""(
            coalesce(a.agreed_by <> 'comparison', false) as base_kept,
            n.account is not null as was_twin,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
-           coalesce($changed_at > o.said_at, false) as crm_later offset 0
+           coalesce(o.changed_in_crm > o.changed_in_enerflo, false) as crm_later offset 0
   ) x
   cross join lateral (select $winner as winner offset 0) w
   cross join lateral (
@@ -114,7 +115,9 @@ def judged(plan: Comparison) -> str:
         quarantined=quarantined(plan, "o"),
         voided=voided("o") if plan.is_installs else voided("i") if plan.mirror_has_install else "false",
         young=young("o"),
-        changed_at=believed_change("o"),
+        in_crm=changed_in_crm(plan),
+        in_enerflo=changed_in_enerflo(plan),
+        own_writes=own_writes(plan),
         was_agreed=_was_agreed(plan),
         odd=plan.odd,
         owners=OWNERS if of_install else "",

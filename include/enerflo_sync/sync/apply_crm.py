@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import groupby
 from string import Template
@@ -21,6 +22,7 @@ from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_column, agree_written, column_agreed
+from enerflo_sync.sync.own_writes import note_made, noting_updates
 from enerflo_sync.sync.refusals import refuses_a_row, why_refused
 from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
 from enerflo_sync.sync.written import (
@@ -246,7 +248,11 @@ class _Job:
 
     def run(self, groups: Sequence[Any]) -> Counter[str]:
         """Make the changes and remember what both sides agree on then; return how they ended."""
-        open_groups = [group for group in groups if not self._write(group)]
+        span = groups[0].first, max(group.until for group in groups)
+        with self._noting(*span):
+            open_groups = [group for group in groups if not self._write(group)]
+        if self._op == "insert" and self.counts[Decision.APPLIED]:
+            note_made(self._connection, self._plan, self._values, *span)
         if self._agrees_by_column:
             for group in open_groups:
                 span = group.first, group.last
@@ -254,6 +260,11 @@ class _Job:
         elif self.counts[Decision.APPLIED]:
             self._agree(groups)
         return self.counts
+
+    def _noting(self, first: int, until: int) -> AbstractContextManager[None]:
+        if self._op != "update":
+            return nullcontext()
+        return noting_updates(self._connection, self._plan, self._values, first, until)
 
     def _write(self, group: Any) -> bool:
         """Make the changes of a group; return whether a pair of values is agreed on for each that is made."""

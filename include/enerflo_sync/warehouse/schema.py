@@ -461,6 +461,8 @@ own_writes = _sync_table(
     _required("table_name"),
     _required("key", JSONB),
     _time("left_at"),
+    # Enerflo says whole seconds: what was first seen after this is somebody else's, though of the same second.
+    _time("left_seen_at"),
     # Null: nobody else ever did.
     _time("others_at"),
     # The same as ``others_at`` as of a request of which the end is not known yet.

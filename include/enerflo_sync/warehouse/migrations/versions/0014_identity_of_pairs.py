@@ -67,6 +67,7 @@ def upgrade() -> None:
         sa.Column("table_name", sa.Text(), nullable=False),
         sa.Column("key", postgresql.JSONB(), nullable=False),
         sa.Column("left_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("left_seen_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("others_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("sent_others_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("account", "side", "table_name", "key"),
