@@ -17,7 +17,7 @@ from enerflo_sync.backfill.context import Context
 from enerflo_sync.backfill.search import created_at_of, install_id_of
 from enerflo_sync.backfill.store import Backfill, Progress
 from enerflo_sync.enerflo.installs import walk_installs
-from enerflo_sync.enerflo.pages import Page, PageWalk
+from enerflo_sync.enerflo.pages import Page, PageWalk, StopReason
 from enerflo_sync.mirror.sweep import SMALLEST_SHRINK, ShrunkSourceError
 
 
@@ -99,9 +99,13 @@ class InstallPages:
                 if not self._begun:
                     continue
                 cut = self._cut(page)
-                self.complete = self._is_over(page)
+                is_over = self._is_over(page)
+                self.complete = is_over and not walk.is_lacking
+                self.stopped = (
+                    f"walk stopped: {StopReason.SHORT_PAGE}" if is_over and walk.is_lacking else None
+                )
                 yield cut
-                if self.complete:
+                if is_over:
                     return
             else:
                 aim = self._after_the_end(walk, step)
