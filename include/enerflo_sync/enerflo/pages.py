@@ -14,10 +14,10 @@ behind it and changes to size ``s`` goes on with page ``covered // s + 1``, read
 again. Where pages were shorter than asked (a server that caps the size, or hides rows), ``covered`` is the
 number of rows received, which is never more than the rows passed.
 
-**Why a 200 is not enough.** A page may come empty or short while its own ``total`` or ``totalPages`` says that
-there is more. Such a page is asked for again. A first page that stays as short as it was is the server's own
-limit of a page, and the next pages are measured by it. Any other page that stays short makes the walk
-incomplete: it is read to its end, and nobody may conclude from it what the list does not hold.
+**Why a 200 is not enough.** A page may come empty or short while its own ``total`` or ``totalPages`` says
+that there is more. Such a page is asked for again. A first page that stays as short as it was is the
+server's own limit of a page, and the next pages are measured by it. Any other page that stays short makes
+the walk incomplete: it is read to its end, and nobody may conclude from it what the list does not hold.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class PageWalk:
     """The pages of one list endpoint, read one after the other; iterate it once.
 
     Every row that is in the list during the whole walk is delivered at least once if ``complete`` is true
-    afterwards; rows may be delivered twice. It never stops on a short page. ``complete`` is false where a page
-    stayed shorter than the list says (``is_lacking``).
+    afterwards; rows may be delivered twice. It never stops on a short page. ``complete`` is false where a
+    page stayed shorter than the list says (``is_lacking``).
 
     :param client: reads the pages, retries and all.
     :param per_page: rows asked for; halved down to ``floor`` when a page is too heavy for the server or

@@ -23,6 +23,7 @@ from enerflo_sync.inbox.payloads import change_orders_of, load_bodies
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.mirror.batch import Batch, Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
+from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
@@ -45,11 +46,20 @@ _ABOUT = {
 
 
 class Reads:
-    """Reads and stores the records of one account."""
+    """Reads and stores the records of one account.
+
+    :param company: refuses what another company's key answers; nothing is asked where None.
+    """
 
     def __init__(
-        self, client: EnerfloClient, connection: sa.Connection, account: str, keys: ComponentKeys
+        self,
+        client: EnerfloClient,
+        connection: sa.Connection,
+        account: str,
+        keys: ComponentKeys,
+        company: CompanyGuard | None = None,
     ) -> None:
+        self._company = company
         self._client = client
         self._connection = connection
         self._account = account
@@ -64,7 +74,18 @@ class Reads:
 
         :raises NotFoundError: there is no such record.
         :raises BadRecordError: the answer is not the record that was asked for.
+        :raises AnotherCompanyError: the key answers for another company.
         """
+        answer = self._read(need, events)
+        if self._company is not None:
+            listed = [raw for resource, records in answer.records for raw in records if resource is INSTALLS]
+            if listed:
+                self._company.check(listed)
+            else:
+                self._company.ensure()
+        return answer
+
+    def _read(self, need: Need, events: Sequence[Waiting]) -> Answer:
         match need.subject:
             case Subject.INSTALL:
                 return self._install(same_record(INSTALLS, read_install(self._client, need.key), need.key))

@@ -25,6 +25,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -223,6 +224,13 @@ watermarks = _sync_table(
     _time("recorded_at", nullable=False),
     _required("run_id"),
     PrimaryKeyConstraint("account", "name"),
+)
+
+companies_seen = _sync_table(
+    "companies_seen",
+    _required("company_id", BigInteger),
+    Column("first_seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("account", "company_id"),
 )
 
 runs = _sync_table(
