@@ -192,6 +192,8 @@ class Hydration:
             self._failed_in_a_row = 0
             self._missing.append((need, known, observed_at))
             return
+        # Another company's key knows none of our records.
+        self._company.ensure()
         self._failed_in_a_row = 0
         now = self._clock.now()
         late = [event for event in events if now - event.received_at >= self._options.not_found_for]

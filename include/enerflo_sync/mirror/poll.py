@@ -42,6 +42,7 @@ from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import confirm, forget
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
+from enerflo_sync.warehouse.schema import change_orders
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
 
 log = logging.getLogger(__name__)
@@ -107,8 +108,8 @@ class _Poll:
             case PollResource.CUSTOMERS:
                 self._sweep(CUSTOMERS, self._walk(walk_customers))
             case PollResource.CHANGE_ORDERS:
-                change_orders = change_orders_resource(self.options.component_keys)
-                self._sweep(change_orders, self._walk(walk_change_orders))
+                orders = change_orders_resource(self.options.component_keys)
+                self._sweep(orders, self._walk(walk_change_orders))
             case PollResource.NOTES:
                 self._notes()
 
@@ -133,7 +134,9 @@ class _Poll:
         started_at = self.clock.now()
         intake = Intake(resource)
         with self._asked_for(walk) as pages:
-            sweep = Sweep(self.connection, resource, self.run.account, self._guard())
+            # The list of change orders is not documented, and may leave out voided ones (REFERENCE.md §6.6).
+            floor = SMALLEST_SHRINK if resource.table is change_orders else 1
+            sweep = Sweep(self.connection, resource, self.run.account, self._guard(), floor=floor)
             self._store(resource, pages, intake, sweep)
         if not walk.complete:
             self.run.incomplete(resource.name, f"walk stopped: {walk.stop_reason}")

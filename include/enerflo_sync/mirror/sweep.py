@@ -105,7 +105,8 @@ class Sweep:
         if self.guard is None or not missing:
             return
         recent = self._gone_lately(now)
-        if missing + recent <= most_missing(self.known + recent, self.guard, self.floor):
+        most = most_missing(self.known + recent, self.guard, self.floor)
+        if missing + recent <= most and missing < self.known:
             return
         ids = ", ".join(map(str, some))
         lately = f", and {recent:,} were found gone within a day" if recent else ""

@@ -187,6 +187,8 @@ change_orders = _mirror_table(
         Column("adders", JSONB),
         # Components of change_values that nobody reads, as they came.
         Column("unknown_components", JSONB),
+        # The order's own time of its last change: which of two payloads is the later one.
+        _time("updated_at"),
     ],
 )
 Index("change_orders_install", change_orders.c.account, change_orders.c.install_id)

@@ -1,4 +1,7 @@
-"""The companies that an account's key was seen to answer for: another company's key is refused."""
+"""The companies that an account's key was seen to answer for, and when a change order says that it changed.
+
+Another company's key is refused. A later payload of an order that no list has is told from an older one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ down_revision = "0013"
 
 
 def upgrade() -> None:
-    """Add the table; what a mirror holds already tells the first rows, at the next read."""
+    """Add the table, whose first rows the mirror's installs tell at the next read, and the column."""
+    op.add_column("change_orders", sa.Column("updated_at", sa.DateTime(timezone=True)), schema="enerflo")
     op.create_table(
         "companies_seen",
         sa.Column("account", sa.Text(), nullable=False),
