@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import groupby
 from string import Template
@@ -18,19 +19,14 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.crm.mapping import TableName
-from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_column, agree_written, column_agreed
+from enerflo_sync.sync.own_writes import note_made, noting_updates
 from enerflo_sync.sync.refusals import refuses_a_row, why_refused
 from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
-from enerflo_sync.sync.whole_rows import (
-    note_new_rows,
-    one_of_its_key,
-    restore_statement,
-    row_digest,
-    whole_row,
-)
-from enerflo_sync.sync.written import column_value, of_key, shown, touched, typed_key, zone_of
+from enerflo_sync.sync.whole_rows import delete_statement, note_new_rows, restore_statement
+from enerflo_sync.sync.written import column_value, names_record, of_key, shown, touched, typed_key, zone_of
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
 
@@ -75,7 +71,7 @@ order by first
 """  # noqa: S608 - a constant
 
 _DUE = Template(f"""
-  select p.ctid as id, p.key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row,
+  select p.ctid as id, p.key, p.enerflo_key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row,
          p.row_digest
   from sync.plan_changes p
   where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s and p.position between %(first)s and %(last)s
@@ -134,8 +130,8 @@ _TOLD_APART = {"insert": _RECORDS_MADE, "update": _CHANGES_MADE, "delete": _ROWS
 
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
-  where $on and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
-  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs
+  where $on and nullif($before, 'null') is not distinct from nullif(p.before, 'null') and $same_record
+  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs $record
 """)
 
 _INSERT = Template("""
@@ -143,13 +139,6 @@ _INSERT = Template("""
   select $values from (select key, jsonb_object_agg(field, after) as v from due group by key) p
   where not exists (select from $crm t where $on) $unlinked
   returning $key as key
-""")
-
-# The whole row is as the plan expects it, with what it does not show: a person's edit is never deleted.
-_DELETE = Template("""
-  delete from $crm t using due p
-  where $on and $row = p.before and $digest = p.row_digest and $one_of_its_key
-  returning p.id, $whole as deleted_row
 """)
 
 _APPLIED = f"""
@@ -261,7 +250,11 @@ class _Job:
 
     def run(self, groups: Sequence[Any]) -> Counter[str]:
         """Make the changes and remember what both sides agree on then; return how they ended."""
-        open_groups = [group for group in groups if not self._write(group)]
+        span = groups[0].first, max(group.until for group in groups)
+        with self._noting(*span):
+            open_groups = [group for group in groups if not self._write(group)]
+        if self._op == "insert" and self.counts[Decision.APPLIED]:
+            note_made(self._connection, self._plan, self._values, *span)
         if self._agrees_by_column:
             for group in open_groups:
                 span = group.first, group.last
@@ -269,6 +262,11 @@ class _Job:
         elif self.counts[Decision.APPLIED]:
             self._agree(groups)
         return self.counts
+
+    def _noting(self, first: int, until: int) -> AbstractContextManager[None]:
+        if self._op != "update":
+            return nullcontext()
+        return noting_updates(self._connection, self._plan, self._values, first, until)
 
     def _write(self, group: Any) -> bool:
         """Make the changes of a group; return whether a pair of values is agreed on for each that is made."""
@@ -299,7 +297,7 @@ class _Job:
             case "insert":
                 return self._inserted(fields)
             case _:
-                return self._deleted()
+                return delete_statement(self._plan)
 
     def _some(self, write: str, park: str, of_group: dict[str, Any], first: int, last: int) -> None:
         """Make the changes between two positions; where the table refuses one, look for it by halves."""
@@ -349,6 +347,11 @@ class _Job:
             on=of_key(plan, "p.key"),
             before=shown(plan, column, "t"),
             theirs=shown(plan, column, "t"),
+            # What writes the link itself expects the one that it found.
+            same_record="true"
+            if column in plan.mapping.join_columns
+            else names_record(plan, "t", "p.enerflo_key"),
+            record="" if plan.key_is_record else ", p.enerflo_key",
         )
 
     def _inserted(self, fields: Sequence[str]) -> str:
@@ -379,16 +382,4 @@ class _Job:
             on=of_key(plan, "p.key"),
             unlinked=unlinked,
             key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
-        )
-
-    def _deleted(self) -> str:
-        plan = self._plan
-        row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
-        return _DELETE.substitute(
-            crm=plan.crm,
-            on=of_key(plan, "p.key"),
-            row=row,
-            digest=row_digest(plan, "t"),
-            one_of_its_key=one_of_its_key(plan),
-            whole=whole_row(plan, "t"),
         )

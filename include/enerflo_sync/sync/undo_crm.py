@@ -11,10 +11,11 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import shown_in_crm
 from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE
 from enerflo_sync.sync.whole_rows import one_of_its_key, row_digest
-from enerflo_sync.sync.written import column_value, of_key, shown, zone_of
+from enerflo_sync.sync.written import column_value, names_record, of_key, shown, zone_of
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
 _GONE = "its row is gone from the CRM"
+_RELINKED = "its row names another record of Enerflo by now"
 _TWICE = "more than one row of the CRM has its key"
 _NOT_KNOWN = "an older version made the row and did not note its other columns: somebody may have filled them"
 _NOT_KEPT = "an older version deleted the row and kept only its mapped columns"
@@ -31,6 +32,7 @@ cross join lateral (select $now as now, $written as written) v
 cross join lateral (
   select case when u.rule = 'adopted' then 'the row names its record of Enerflo, and keeps its id'
     when t.$known is null then '{_GONE}'
+    when not ($same_record) then '{_RELINKED}'
     when v.now is distinct from v.written then '{_MOVED}' end as reason) r
 where u.table_name = $table and u.direction = 'to_crm' and u.op = 'update' and u.field = $field
 """)  # noqa: S608 - constants
@@ -52,8 +54,9 @@ from (
 left join lateral (select distinct on (t.$known) t.* from $crm t where $on) t on true
 cross join lateral (
   select case when t.$known is null then '{_GONE}'
-    when u.row_digest is null then '{_NOT_KNOWN}'
     when not ($one_of_its_key) then '{_TWICE}'
+    when not ($same_record) then '{_RELINKED}'
+    when u.row_digest is null then '{_NOT_KNOWN}'
     when $digest <> u.row_digest then '{_MOVED}' end as reason) r
 """)  # noqa: S608 - constants
 
@@ -86,6 +89,7 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
         "crm": plan.crm,
         "known": quoted(plan.mapping.key_columns[0]),
         "on": of_key(plan, "u.key"),
+        "same_record": names_record(plan, "t", "u.enerflo_key"),
     }
     values = {"account": account}
     for field in _written_fields(connection, plan):

@@ -16,7 +16,7 @@ from enerflo_sync.crm.catalog import insertable_columns
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.sync.written import of_key, touched, typed
+from enerflo_sync.sync.written import names_record, of_key, shown, touched, typed
 
 _NEW_ROWS = Template("""
 /* enerflo-sync apply $name: new rows of the CRM, as they stand when all is written */
@@ -54,6 +54,14 @@ _RESTORE = Template("""
 """)
 
 
+# The whole row is as the plan expects it, with what it does not show: a person's edit is never deleted.
+_DELETE = Template("""
+  delete from $crm t using due p
+  where $on and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
+  returning p.id, $whole as deleted_row
+""")
+
+
 def whole_row(plan: Comparison, alias: str) -> str:
     """Return a CRM row with every column that may be read, each as text, as one jsonb object."""
     readable = (name for name, column in plan.live.columns.items() if column.readable)
@@ -77,6 +85,20 @@ def one_of_its_key(plan: Comparison) -> str:
         return "true"
     same = " and ".join(f"s.{quoted(name)} = t.{quoted(name)}" for name in keys)
     return f"(select count(*) from {plan.crm} s where {same}) = 1"  # noqa: S608 - names of the mapping
+
+
+def delete_statement(plan: Comparison) -> str:
+    """Return the statement that deletes CRM rows of ``due`` that are as the plan saw them, and keeps them."""
+    row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
+    return _DELETE.substitute(
+        crm=plan.crm,
+        on=of_key(plan, "p.key"),
+        row=row,
+        digest=row_digest(plan, "t"),
+        one_of_its_key=one_of_its_key(plan),
+        same_record=names_record(plan, "t", "p.enerflo_key"),
+        whole=whole_row(plan, "t"),
+    )
 
 
 def note_new_rows(
