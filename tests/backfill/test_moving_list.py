@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -201,7 +201,9 @@ def imported(desk: Desk, count: int, days: float) -> list[int]:
     for install_id in ids:
         number = desk.world.number_of(install_id)
         state = desk.world.installs.edit(number)
-        state.created = state.updated = int(desk.day(days).timestamp())
+        state.created = state.updated = int(
+            datetime.fromisoformat(desk.day(days)).replace(tzinfo=UTC).timestamp()
+        )
         desk.world._rendered.pop(number, None)
     return ids
 
