@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -192,4 +192,50 @@ def test_a_backfill_whose_list_goes_on_to_lack_rows_says_so_and_calls_nothing_mi
     report = desk.backfills(per_page=10, chunk_seconds=0.5).resume(plan.backfill_id)
     assert report.reasons["incomplete"]
     assert report.missing == 0
+    assert desk.rows("select count(*) from enerflo.installs where deleted_at is not null") == [(0,)]
+
+
+def imported(desk: Desk, count: int, days: float) -> list[int]:
+    """Let the newest ids hold installs of long ago, as an imported history does; return them."""
+    ids = sorted((row.install_id for row in desk.world.truth.installs()), reverse=True)[:count]
+    for install_id in ids:
+        number = desk.world.number_of(install_id)
+        state = desk.world.installs.edit(number)
+        state.created = state.updated = int(
+            datetime.fromisoformat(desk.day(days)).replace(tzinfo=UTC).timestamp()
+        )
+        desk.world._rendered.pop(number, None)
+    return ids
+
+
+@pytest.mark.parametrize("count", [60, 150])
+def test_a_window_whose_dates_do_not_follow_ids_reads_the_whole_list(
+    warehouse: sa.Engine, count: int
+) -> None:
+    desk = desk_of(warehouse, 300)
+    ids = imported(desk, count, 400)
+    request = desk.window(desk.day(450), desk.day(350), INSTALLS)
+    report = desk.backfill(request, per_page=10)
+    assert set(ids) <= desk.of_window(request) <= desk.mirrored()
+    assert report.missing == 0
+
+
+def test_installs_of_before_the_first_ones_time_are_found_too(warehouse: sa.Engine) -> None:
+    desk = desk_of(warehouse, 300)
+    ids = imported(desk, 60, 5000)
+    report = desk.backfill(desk.window(desk.day(5100), desk.day(4900), INSTALLS), per_page=10)
+    assert report.state is State.FINISHED
+    assert set(ids) <= desk.mirrored()
+
+
+def test_a_few_installs_out_of_place_are_noticed_by_what_the_mirror_holds(warehouse: sa.Engine) -> None:
+    desk = desk_of(warehouse, 300)
+    (first, *_) = imported(desk, 1, 400)
+    desk.poll()
+    request = desk.window(desk.day(450), desk.day(350), INSTALLS)
+    # What makes it worth reading again: its row says an old time, and Enerflo knows better now.
+    report = desk.backfill(request, per_page=10)
+    assert report.missing == 0
+    assert any("whole list" in label for label in [chunk.label for chunk in report.chunks]), report.chunks
+    assert first in desk.mirrored()
     assert desk.rows("select count(*) from enerflo.installs where deleted_at is not null") == [(0,)]

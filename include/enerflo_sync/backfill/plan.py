@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ from enerflo_sync.enerflo.envelopes import Listing
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.enerflo.notes import list_notes
 from enerflo_sync.errors import ConfigurationError, ContractDriftError, FatalError
+
+log = logging.getLogger(__name__)
 
 # So few named installs are read one by one, whatever a walk over their pages would take.
 _FEW = 100
@@ -105,6 +108,11 @@ def _listed(context: Context, connection: sa.Connection, backfill: Backfill) -> 
     try:
         if search.measure() is None:
             return _Found([], 0, 0, Sample(), backfill.per_page, 0)
+        if backfill.request.kind is Kind.WINDOW:
+            search.look_around()
+            if search.is_disordered():
+                log.warning("backfill_widened backfill=%s why=dates_do_not_follow_ids", backfill.backfill_id)
+                return _whole_list(backfill)
         return _pages_between(context, connection, backfill, search, _window_edges(search, backfill))
     except ContractDriftError:
         # Rows without numbers cannot be searched: the walk widens to all of them.

@@ -31,7 +31,8 @@ class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
     """One backfill: ``read = new + changed + unchanged + quarantined + skipped``.
 
     :param words: what was asked for.
-    :param missing: installs of it that the mirror holds, or that were named, and Enerflo does not list.
+    :param missing: installs of it that were looked for and that Enerflo does not have: a direct read answered
+        404, or two complete lists did not name them.
     :param minutes: from the first chunk to the end, waits included.
     :param throttled: answers of 429.
     :param reasons: how often each reason occurred, by what it explains, as in ``sync.runs``.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -26,6 +26,10 @@ _STEPS = 5
 _TRIES = 3
 # Guesses by proportion before the bracket is halved; each second one is on the other side of the first.
 _GUESSES = 4
+# Rows all over the list that show whether times follow the ids.
+_LOOKS = 8
+# Times out of order by more than this are no delay of signing: whole histories were imported.
+_ORDERLY = timedelta(days=1)
 
 
 class _Created(msgspec.Struct):
@@ -163,6 +167,20 @@ class ListSearch:
         if self.total and total < self.total:
             self.fallen += self.total - total
         self.total = total
+
+    def look_around(self) -> None:
+        """Look at some rows all over a list that was measured, for :meth:`is_disordered`."""
+        for part in range(1, _LOOKS + 1):
+            self.at(max(1, self.total * part // (_LOOKS + 1)))
+
+    def is_disordered(self) -> bool:
+        """Return whether creation times do not follow the ids, by the rows that were looked at."""
+        latest: datetime | None = None
+        for _, probe in sorted(self._known.items()):
+            if latest is not None and latest - probe.created_at > _ORDERLY:
+                return True
+            latest = probe.created_at if latest is None else max(latest, probe.created_at)
+        return False
 
     def created_before(self, moment: datetime) -> Edge:
         """Return where installs created before ``moment`` begin."""

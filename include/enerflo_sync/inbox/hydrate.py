@@ -192,8 +192,13 @@ class Hydration:
             self._failed_in_a_row = 0
             self._missing.append((need, known, observed_at))
             return
-        # Another company's key knows none of our records.
-        self._company.ensure()
+        try:
+            # Another company's key knows none of our records.
+            self._company.ensure()
+        except RetriableError as error:
+            self._failed_in_a_row += 1
+            self._put_off(need, pending, f"could not be read: {type(error).__name__}")
+            return
         self._failed_in_a_row = 0
         now = self._clock.now()
         late = [event for event in events if now - event.received_at >= self._options.not_found_for]

@@ -17,6 +17,7 @@ from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.after_merge import remember_bytes, tombstone_unlisted
 from enerflo_sync.mirror.batch import SEEN, Batch, Observation
 from enerflo_sync.mirror.fingerprint import as_text, content_hash, decode, stable_bytes
+from enerflo_sync.mirror.lag import Lag
 from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Part, Resource, Row
@@ -123,13 +124,20 @@ class Intake:
         return nothing_new and self._open is not None and self._open.isdisjoint(batch.good)
 
     def prepare(
-        self, connection: sa.Connection, records: Iterable[bytes | memoryview], observation: Observation
+        self,
+        connection: sa.Connection,
+        records: Iterable[bytes | memoryview],
+        observation: Observation,
+        *,
+        listed: bool = False,
     ) -> Batch:
         """Sort out what changed, parse that, and write nothing.
 
         It may run ahead of the storing of earlier pages, on a connection of its own: what it knows of the
         mirror is then a little old, which costs a comparison and decides nothing.
         A later record of one id among ``records`` replaces the earlier one (``repeated_on_page``).
+
+        :param listed: whether they are of a list, which may lag behind what the mirror has (:mod:`.lag`).
         """
         batch = Batch(observation, rows=[[] for _ in self.resource.parts])
         tally, resource = batch.tally, self.resource
@@ -163,13 +171,20 @@ class Intake:
         said_before = self._said_before(connection, observation.account, before)
         tally.unchanged += len(by_id) - len(moved) + len(said_before)
         batch.good += [record_id for record_id in by_id if record_id not in moved or record_id in said_before]
+        standing = [record_id for record_id in moved if listed and record_id in known]
+        lag = Lag(connection, resource, observation.account, standing, observation.observed_at)
         for record_id, (stable, digest) in moved.items():
             if record_id in said_before:
                 continue
             try:
-                self._parse(batch, record_id, stable, digest)
+                is_held = self._parse(batch, record_id, stable, digest, lag)
             except BadRecordError as error:
                 self._reject(batch, stable, error, record_id)
+                continue
+            if is_held:
+                batch.held.append(record_id)
+                tally.skipped += 1
+                tally.because("skipped", "older_than_the_mirror")
             else:
                 batch.changed[record_id] = observation.observed_at
                 batch.good.append(record_id)
@@ -208,8 +223,8 @@ class Intake:
                 texts[record_id] = as_text(stable)
         return _said_before(connection, account, texts)
 
-    def _parse(self, batch: Batch, record_id: int, stable: bytes, digest: bytes) -> None:
-        """Read a record whose content is new."""
+    def _parse(self, batch: Batch, record_id: int, stable: bytes, digest: bytes, lag: Lag) -> bool:
+        """Read a record whose content is new; return whether it is held instead, since its list lags."""
         data = stable
         try:
             stable.decode()
@@ -224,7 +239,11 @@ class Intake:
             self._notice(batch, record, stable, data)
         if contents[0] is None or contents[0][0][0] != record_id:
             raise BadRecordError("two_ids", field=self.resource.id_field)
-        self._add(batch, record_id, contents, digest, data)
+        version = content_hash(data) if self.resource.keeps_versions else None
+        if lag.holds(record_id, contents[0][0], digest, version):
+            return True
+        self._add(batch, record_id, contents, digest, data, version)
+        return False
 
     def _add(
         self,
@@ -233,10 +252,10 @@ class Intake:
         contents: Sequence[Sequence[Row] | None],
         digest: bytes,
         data: bytes,
+        version: str | None,
     ) -> None:
         at = batch.observation
         seen = at.columns
-        version = content_hash(data) if self.resource.keeps_versions else None
         extra = (digest,) if version is None else (digest, version)
         batch.rows[0].extend([(*row, *seen, *extra) for row in contents[0] or ()])
         for part_rows, rows in zip(batch.rows[1:], contents[1:], strict=True):

@@ -50,12 +50,14 @@ class StoredPage:
     :param page: the last of them.
     :param ids: every id that they name, also of records that are unchanged or put aside.
     :param new: how many of them the mirror did not hold when the page was prepared.
+    :param held: those whose listed version is older than the mirror's.
     """
 
     page: Page
     ids: Sequence[int]
     tally: Tally
     new: int
+    held: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ class PageStore:
             for page in self._begun_early(pages):
                 if self.before is not None:
                     self.before(page)
-                batch = self.intake.prepare(lookups, page.records, self.observe(page.requested_at))
+                seen = self.observe(page.requested_at)
+                batch = self.intake.prepare(lookups, page.records, seen, listed=True)
                 ahead = self.depth and batch.all_new and batch.blocks[-1].rows >= MANY_CHANGES
                 yield _Prepared(batch, page, beside.submit(self._keep_versions, batch) if ahead else None)
 
@@ -156,12 +159,12 @@ class PageStore:
         mark_due(self.connection, batch.observation.account, batch.untold)
 
     def _store_one_by_one(self, page: Page) -> StoredPage:
-        tally, ids, new = Tally(), list[int](), 0
+        tally, ids, held, new = Tally(), list[int](), list[int](), 0
         observation = self.observe(page.requested_at)
         for raw in page.records:
             try:
                 with self.connection.begin():
-                    batch = self.intake.prepare(self.connection, [raw], observation)
+                    batch = self.intake.prepare(self.connection, [raw], observation, listed=True)
                     self._take(batch)
             except psycopg.DataError:
                 self.connection.rollback()
@@ -169,8 +172,9 @@ class PageStore:
                     batch = self.intake.refuse(self.connection, raw, observation)
             tally.add(batch.tally)
             ids += batch.ids
+            held += batch.held
             new += len(batch.new)
-        stored = StoredPage(page, ids, tally, new)
+        stored = StoredPage(page, ids, tally, new, held)
         if self.also is not None:
             with self.connection.begin():
                 self.also(stored)
@@ -195,7 +199,7 @@ def _in_two(page: Page) -> Iterator[Page]:
 
 
 def _stored(page: Page, batch: Batch) -> StoredPage:
-    return StoredPage(page, batch.ids, batch.tally, len(batch.new))
+    return StoredPage(page, batch.ids, batch.tally, len(batch.new), batch.held)
 
 
 def _with_few_changes_together(prepared: Iterable[_Prepared]) -> Iterator[list[_Prepared]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -137,7 +137,9 @@ class _Poll:
             # The list of change orders is not documented, and may leave out voided ones (REFERENCE.md §6.6).
             floor = SMALLEST_SHRINK if resource.table is change_orders else 1
             sweep = Sweep(self.connection, resource, self.run.account, self._guard(), floor=floor)
-            self._store(resource, pages, intake, sweep)
+            held = self._store(resource, pages, intake, sweep)
+        if resource is INSTALLS and held:
+            self._confirm_held(intake, held)
         if not walk.complete:
             self.run.incomplete(resource.name, f"walk stopped: {walk.stop_reason}")
             return
@@ -160,8 +162,11 @@ class _Poll:
         """Return the walk's pages, the first of which is asked for now, and each while the last is stored."""
         return closing(read_ahead(walk, self.options.read_ahead))
 
-    def _store(self, resource: Resource, pages: Iterable[Page], intake: Intake, sweep: Sweep | None) -> None:
-        """Store the walk's pages while the next ones are prepared."""
+    def _store(
+        self, resource: Resource, pages: Iterable[Page], intake: Intake, sweep: Sweep | None
+    ) -> list[int]:
+        """Store the walk's pages while the next ones are prepared, and return what was held (:mod:`.lag`)."""
+        held: list[int] = []
         # A list without a record is read, too, and the run's report says so.
         self.run.count(resource.name, Tally())
 
@@ -178,9 +183,25 @@ class _Poll:
         for stored in store.store(pages):
             if sweep is not None:
                 sweep.note(stored.ids)
+            held += stored.held
             self.run.count(resource.name, stored.tally)
             done += stored.tally.read
             self.progress(resource.name, done, stored.page.total)
+        return held
+
+    def _confirm_held(self, intake: Intake, held: Sequence[int]) -> None:
+        """Read installs directly of which the list says what is older than the mirror: that answer counts."""
+        for install_id in held[: self.options.confirmations]:
+            observed_at = self.clock.now()
+            try:
+                raw = self._read_directly(install_id)
+            except NotFoundError:
+                # Gone, or still gone: the next sweeps decide.
+                continue
+            if raw is not None:
+                with self.connection.begin():
+                    batch = intake.take_own_answer(self.connection, raw, self.observation(observed_at))
+                self.run.count("installs", batch.tally)
 
     def _read_directly(self, install_id: int) -> bytes | None:
         """Return one install; None where it cannot be read now, which the run's report says."""
