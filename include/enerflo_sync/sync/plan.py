@@ -21,7 +21,7 @@ from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.sync.adopt import adopt
 from enerflo_sync.sync.agree import agree_moved, looked_before
 from enerflo_sync.sync.approval import approval_reasons
-from enerflo_sync.sync.completion import complete_installs
+from enerflo_sync.sync.completion import LAST_MILESTONE, complete_installs
 from enerflo_sync.sync.creations import decide_rows
 from enerflo_sync.sync.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.sync.held import hold_checked, note_held
@@ -53,7 +53,8 @@ select row_number() over (
          order by array_position(array{[str(name) for name in TableName]}, table_name),
                   array_position(array['insert', 'update', 'delete'], op), key, field) as position,
        outcome as direction, table_name, key, enerflo_key, op, field, before, after, source_value, policy,
-       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row
+       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row,
+       case when rule = '{LAST_MILESTONE}' then reason end as reason
 from pg_temp.decided where outcome in ('to_crm', 'to_enerflo')
 """  # noqa: S608 - names of the contract
 
