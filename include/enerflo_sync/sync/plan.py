@@ -29,6 +29,8 @@ from enerflo_sync.sync.parked import hold_parked
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
+from enerflo_sync.sync.push.changes import carry_sent_notes
+from enerflo_sync.sync.sent_notes import keep_sent_notes
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import transaction_time, warehouse_errors
 
@@ -96,6 +98,7 @@ def make_plan(
                 reasons=reasons,
                 lifetime=timedelta(hours=config.approval.expires_hours),
             )
+            carry_sent_notes(connection, account, plan_hash)
             note_held(connection, account, plan_hash)
             agreed.result()
     with warehouse_errors("plan"), engine.connect() as connection:
@@ -149,6 +152,7 @@ def decide_all(
         decide_updates(connection, plan, values)
         adopt(connection, plan, config, values)
         decide_rows(connection, plan, config, values)
+        keep_sent_notes(connection, plan, config, account)
     tick("", len(plans), len(plans))
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)
