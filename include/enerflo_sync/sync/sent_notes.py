@@ -5,9 +5,6 @@ Until the next push has looked for such a note, nothing that may be it becomes a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
@@ -68,12 +65,12 @@ def keep_sent_notes(connection: sa.Connection, plan: Comparison, config: SyncCon
 
 
 def _may_be(
-    plan: Comparison, config: SyncConfig, sent: Mapping[str, Any], note: Mapping[str, Any], install: str
+    plan: Comparison, config: SyncConfig, sent: sa.RowMapping, note: sa.RowMapping, install: str
 ) -> bool:
     if sent["accepted_id"] is not None:
         return bool(sent["accepted_id"] == note["note_id"])
     row = {**sent["key"], **sent["row"]}
-    if str(row.get(install)) != str(note["install_id"]) or not made_since(note, sent["sent_at"]):
+    if str(row.get(install)) != str(note["install_id"]) or not made_since(dict(note), sent["sent_at"]):
         return False
     body = next((name for name, field in plan.mapping.fields.items() if field.enerflo == "body"), "")
     texts = (filled(config.writes.note.text, row), row.get(body))

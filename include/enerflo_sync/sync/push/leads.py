@@ -197,7 +197,7 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
         key = seen.get("integration_record_id")
         if key not in (lead_key(comparison.mapping, open_[0]), earlier_key(comparison.mapping, open_[0])):
             return update_customer(run.client, customer_id, sent)
-        present = {field: seen[field] for field in _columns(comparison) if seen[field] is not None}
+        present = _unchanged(run, comparison, open_[0], seen)
         return add_lead(run.client, {**present, **sent, "integration_record_id": key})
 
     deliver(run, [Errand(good, write, refusals=_UNCONVERTED)], look)
@@ -239,6 +239,20 @@ def _same(run: PushRun, comparison: Comparison, change: Change, present: object,
     if comparable(column, present) == comparable(column, wanted):
         return True
     return run.same(comparison, change.field or "", present, wanted)
+
+
+def _unchanged(run: PushRun, comparison: Comparison, change: Change, customer: Customer) -> dict[str, object]:
+    """Return the lead's fields as Enerflo has them, in the CRM's words where Enerflo re-spelled those.
+
+    The call takes a whole lead: what was escaped once would be escaped again.
+    """
+    row = run.crm_row(change)
+    fields: dict[str, object] = {}
+    for field, name in _columns(comparison).items():
+        own, present = comparable(field, row.get(name)), customer[field]
+        if present is not None:
+            fields[field] = own if _is_respelled(field, own, present, cut=True) else present
+    return fields
 
 
 def _columns(comparison: Comparison) -> Mapping[str, str]:
