@@ -74,7 +74,7 @@ def test_the_plan_says_how_many_milestones_are_still_open(desk: Desk) -> None:
 
 
 def test_where_all_are_needed_it_is_set_by_whichever_is_completed_last(desk: Desk) -> None:
-    desk.switched_on("both", ("  completed: Completed\n", "  completed: Completed\n  completed_needs: all\n"))
+    desk.switched_on("both", ("completed_needs: final", "completed_needs: all"))
     desk.carried()
     install_id = an_install_with(desk, 2)
     plan = finished(desk, install_id)
@@ -91,7 +91,7 @@ def test_where_all_are_needed_it_is_set_by_whichever_is_completed_last(desk: Des
 
 
 def test_where_all_are_needed_one_that_is_opened_meanwhile_keeps_the_install_open(desk: Desk) -> None:
-    desk.switched_on("both", ("  completed: Completed\n", "  completed: Completed\n  completed_needs: all\n"))
+    desk.switched_on("both", ("completed_needs: final", "completed_needs: all"))
     desk.carried()
     install_id = an_install_with(desk, 1)
     complete_one(desk, install_id)

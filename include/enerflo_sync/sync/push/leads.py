@@ -39,10 +39,6 @@ def push_lead(run: PushRun, changes: Sequence[Change]) -> None:
     if changes[0].op == "update":
         _update(run, changes)
         return
-    run.leave_moved(changes)
-    changes = run.open(changes)
-    if not changes:
-        return
     comparison, appointment = run.comparisons[TableName.LEADS], run.config.writes.appointment
     starts = [
         change
@@ -50,7 +46,13 @@ def push_lead(run: PushRun, changes: Sequence[Change]) -> None:
         if appointment is not None and change.field == appointment.start and change.after is not None
     ]
     lead = [change for change in changes if change not in starts]
-    customer_id = _deliver(run, comparison, lead, changes) if lead else _linked(run, comparison, changes[0])
+    # Of a lead that is there already its row names the customer.
+    customer_id = None if lead else _linked(run, comparison, changes[0])
+    run.leave_moved(changes, None if lead else {"customer_id": customer_id})
+    if not run.open(changes):
+        return
+    if lead:
+        customer_id = _deliver(run, comparison, lead, changes)
     if not starts or appointment is None:
         return
     if customer_id is not None:

@@ -134,15 +134,18 @@ class PushRun:
                 raise BadRecordError(batch.rejected[0].described)
         return answer
 
-    def leave_moved(self, changes: Sequence[Change]) -> None:
+    def leave_moved(self, changes: Sequence[Change], record: Mapping[str, Any] | None = None) -> None:
         """End what the CRM does not say any more, before Enerflo is asked.
 
         A request that an earlier run sent is looked for all the same: Enerflo may have what it said.
+
+        :param record: the record of Enerflo that a new row has become, where its row may name that.
         """
         fresh = [change for change in changes if change.sent_at is None]
         sent = [change for change in changes if change.sent_at is not None and change.op == "update"]
         with self.connection.begin():
-            moved = self._sources.moved(fresh) | self._sources.moved(sent, values=False)
+            moved = self._sources.moved(fresh, record=record)
+            moved |= self._sources.moved(sent, values=False)
         self._finish_moved(changes, moved)
 
     def crm_row(self, change: Change) -> Mapping[str, Any]:
