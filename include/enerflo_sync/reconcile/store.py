@@ -10,12 +10,12 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping, TableName
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
 from enerflo_sync.warehouse.engine import warehouse_errors
-from enerflo_sync.warehouse.schema import differences, reconciliations, runs
+from enerflo_sync.warehouse.schema import differences, reconciliations, watermarks
 
 TREND_LENGTH = 30
 
@@ -121,6 +121,17 @@ def masked_key(table: str, key: Mapping[str, Any], classes: Classes) -> dict[str
     return {name: mask(part, classes.get((table, name), PersonalData.NONE)) for name, part in key.items()}
 
 
+def masked_record(table: str, value: Any, classes: Classes) -> Any:
+    """Return what a side has of a whole record, masked: its key, or the rows of a repeated key."""
+    if not isinstance(value, dict):
+        return value
+    if not isinstance(value.get("keys"), list):
+        return masked_key(table, value, classes)
+    rows = {name: value[name] for name in ("keys", "values") if name in value}
+    hidden = {name: [masked_key(table, one, classes) for one in some] for name, some in rows.items()}
+    return {**value, **hidden}
+
+
 def difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool) -> Difference:
     """Return one stored row as a difference, masked by its fields' classes unless ``reveal``."""
     table, field, key = row["table_name"], row["field"], row["key"]
@@ -129,23 +140,24 @@ def difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool) -> Dif
         return Difference(table, key, field, mine, theirs, cause)
     key = masked_key(table, key, classes)
     if field is None:
-        # A record on one side has no values; a duplicate's holds the keys of its rows.
-        if theirs is not None:
-            theirs = {**theirs, "keys": [masked_key(table, one, classes) for one in theirs["keys"]]}
+        mine, theirs = (masked_record(table, value, classes) for value in (mine, theirs))
         return Difference(table, key, None, mine, theirs, cause)
     kind = classes.get((table, field), PersonalData.FREE_TEXT)
     hidden = kind is not PersonalData.NONE
     return Difference(table, key, field, mask(mine, kind), mask(theirs, kind), cause, masked=hidden)
 
 
-def mirror_as_of(connection: sa.Connection, account: str) -> datetime | None:
-    """Return when the newest poll that ended ok or partial did so, ``None`` when none ever did."""
-    ended: datetime | None = connection.scalar(
-        sa.select(sa.func.max(runs.c.finished_at)).where(
-            runs.c.account == account, runs.c.job == "poll", runs.c.state.in_(("ok", "partial"))
-        )
+def read_whole(connection: sa.Connection, account: str) -> dict[TableName, datetime]:
+    """Return up to when Enerflo's list of each mapped table was read whole; none that never was.
+
+    A list is whole as of the moment at which its reading began. Milestones come with the installs.
+    """
+    rows = connection.execute(
+        sa.select(watermarks.c.name, watermarks.c.value).where(watermarks.c.account == account)
     )
-    return ended
+    marks: dict[str, datetime] = {row.name: row.value for row in rows}
+    lists = {**MIRROR_TABLES, TableName.MILESTONES: MIRROR_TABLES[TableName.INSTALLS]}
+    return {table: marks[name] for table, name in lists.items() if name in marks}
 
 
 def trend(connection: sa.Connection, account: str) -> list[TrendPoint]:

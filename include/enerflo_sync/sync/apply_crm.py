@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import groupby
 from string import Template
@@ -18,20 +19,14 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.crm.mapping import TableName
-from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_column, agree_written, column_agreed
+from enerflo_sync.sync.own_writes import note_made, noting_updates
 from enerflo_sync.sync.refusals import refuses_a_row, why_refused
 from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
-from enerflo_sync.sync.written import (
-    column_value,
-    of_key,
-    shown,
-    touched,
-    touched_since,
-    typed_key,
-    zone_of,
-)
+from enerflo_sync.sync.whole_rows import delete_statement, note_new_rows, restore_statement
+from enerflo_sync.sync.written import column_value, names_record, of_key, shown, touched, typed_key, zone_of
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
 
@@ -76,7 +71,8 @@ order by first
 """  # noqa: S608 - a constant
 
 _DUE = Template(f"""
-  select p.ctid as id, p.key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row
+  select p.ctid as id, p.key, p.enerflo_key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row,
+         p.row_digest
   from sync.plan_changes p
   where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s and p.position between %(first)s and %(last)s
     and p.field is not distinct from %(field)s::text
@@ -100,7 +96,7 @@ _WRITE = Template(f"""
 /* enerflo-sync apply $name: what still is as the plan expects it, and how each change ended */
 with due as materialized ($due), made as ($made), $agreed ended as (
   select id, case when done then 'applied' else 'moved' end as decision,
-         case when not done then '{_MOVED}' end as reason
+         case when not done then '{_MOVED}' end as reason, deleted_row
   from ($told_apart) e
 ), {SETTLED}
 select state as decision, count(*) as number, $pairs as pairs from settled group by 1
@@ -109,27 +105,33 @@ select state as decision, count(*) as number, $pairs as pairs from settled group
 _PARK = Template(f"""
 /* enerflo-sync apply $name: what the table refuses */
 with due as materialized ($due), ended as (
-  select id, 'parked' as decision, %(reason)s::text as reason from due
+  select id, 'parked' as decision, %(reason)s::text as reason, null::jsonb as deleted_row from due
 ), {SETTLED}
 select state as decision, count(*) as number, 0 as pairs from settled group by 1
 """)  # noqa: S608 - constants
 
 _CHANGES_MADE = """
-  select id, bool_or(done) as done
+  select id, bool_or(done) as done, null::jsonb as deleted_row
   from (select id, false as done from due union all select id, true from made) e group by id
 """
 
+_ROWS_DELETED = """
+  select id, m.id is not null as done, m.deleted_row from due left join made m using (id)
+"""
+
 _RECORDS_MADE = """
-  select id, done from (
+  select id, done, null::jsonb as deleted_row from (
     select id, bool_or(done) over (partition by key) as done
     from (select id, key, false as done from due union all select null, key, true from made) e
   ) e where id is not null
 """
 
+_TOLD_APART = {"insert": _RECORDS_MADE, "update": _CHANGES_MADE, "delete": _ROWS_DELETED}
+
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
-  where $on and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
-  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs
+  where $on and nullif($before, 'null') is not distinct from nullif(p.before, 'null') and $same_record
+  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs $record
 """)
 
 _INSERT = Template("""
@@ -137,11 +139,6 @@ _INSERT = Template("""
   select $values from (select key, jsonb_object_agg(field, after) as v from due group by key) p
   where not exists (select from $crm t where $on) $unlinked
   returning $key as key
-""")
-
-# A row that a plan made and an undo deletes was agreed on when it was made.
-_DELETE = Template("""
-  delete from $crm t using due p where $on and $row = p.before and not $touched returning p.id
 """)
 
 _APPLIED = f"""
@@ -176,17 +173,22 @@ def apply_to_crm(
     values = settling(applying, transaction_time(connection), evidence)
     make = partial(_make, connection, plans, values, by, lambda done: progress("CRM", done, total))
     driver = driver_connection(connection)
+    ended = None
     try:
         with connection.begin_nested():
-            counts = make()
+            ended = make()
             driver.execute(_CHECK)
-            return counts
     except psycopg.Error as error:
         if not refuses_a_row(error):
             raise
-    # Which row it was nobody says at the end: each is checked with the statement that writes it.
-    driver.execute(_CHECK)
-    return make()
+        ended = None
+    if ended is None:
+        # Which row it was nobody says at the end: each is checked with the statement that writes it.
+        driver.execute(_CHECK)
+        ended = make()
+    counts, made_in = ended
+    note_new_rows(connection, plans, made_in, values)
+    return counts
 
 
 def _make(
@@ -195,17 +197,21 @@ def _make(
     values: Mapping[str, Any],
     by: AgreedBy,
     tick: Callable[[int], None],
-) -> Counter[str]:
-    """Make the changes page by page and count how they ended."""
+) -> tuple[Counter[str], set[TableName]]:
+    """Make the changes page by page; return how they ended, and the tables in which rows were made."""
     counts: Counter[str] = Counter()
+    made_in: set[TableName] = set()
     after = -1
     while groups := _page(connection, values, after):
         after = max(group.until for group in groups)
         for (table, op), some in groupby(groups, key=lambda group: (group.table_name, group.op)):
             job = _Job(connection, plans[TableName(table)], op, values, by)
-            counts += job.run(list(some))
+            ended = job.run(list(some))
+            counts += ended
+            if op == "insert" and ended[Decision.APPLIED]:
+                made_in.add(TableName(table))
         tick(sum(counts.values()))
-    return counts
+    return counts, made_in
 
 
 def _page(connection: sa.Connection, values: Mapping[str, Any], after: int) -> Sequence[Any]:
@@ -244,7 +250,11 @@ class _Job:
 
     def run(self, groups: Sequence[Any]) -> Counter[str]:
         """Make the changes and remember what both sides agree on then; return how they ended."""
-        open_groups = [group for group in groups if not self._write(group)]
+        span = groups[0].first, max(group.until for group in groups)
+        with self._noting(*span):
+            open_groups = [group for group in groups if not self._write(group)]
+        if self._op == "insert" and self.counts[Decision.APPLIED]:
+            note_made(self._connection, self._plan, self._values, *span)
         if self._agrees_by_column:
             for group in open_groups:
                 span = group.first, group.last
@@ -252,6 +262,11 @@ class _Job:
         elif self.counts[Decision.APPLIED]:
             self._agree(groups)
         return self.counts
+
+    def _noting(self, first: int, until: int) -> AbstractContextManager[None]:
+        if self._op != "update":
+            return nullcontext()
+        return noting_updates(self._connection, self._plan, self._values, first, until)
 
     def _write(self, group: Any) -> bool:
         """Make the changes of a group; return whether a pair of values is agreed on for each that is made."""
@@ -264,7 +279,7 @@ class _Job:
             made=self._made(group.fields),
             agreed=agreed,
             pairs="(select count(*) from agreed)" if agreed else "0",
-            told_apart=_RECORDS_MADE if by_record else _CHANGES_MADE,
+            told_apart=_TOLD_APART[self._op],
         )
         park = _PARK.substitute(name=name, due=due)
         of_group = {"fields": group.fields, "field": group.fields[0]}
@@ -277,10 +292,12 @@ class _Job:
         match self._op:
             case "update":
                 return self._updated(fields[0])
+            case "insert" if self._by is AgreedBy.UNDO:
+                return restore_statement(self._connection, self._plan, self._values)
             case "insert":
                 return self._inserted(fields)
             case _:
-                return self._deleted()
+                return delete_statement(self._plan)
 
     def _some(self, write: str, park: str, of_group: dict[str, Any], first: int, last: int) -> None:
         """Make the changes between two positions; where the table refuses one, look for it by halves."""
@@ -330,6 +347,11 @@ class _Job:
             on=of_key(plan, "p.key"),
             before=shown(plan, column, "t"),
             theirs=shown(plan, column, "t"),
+            # What writes the link itself expects the one that it found.
+            same_record="true"
+            if column in plan.mapping.join_columns
+            else names_record(plan, "t", "p.enerflo_key"),
+            record="" if plan.key_is_record else ", p.enerflo_key",
         )
 
     def _inserted(self, fields: Sequence[str]) -> str:
@@ -360,11 +382,4 @@ class _Job:
             on=of_key(plan, "p.key"),
             unlinked=unlinked,
             key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
-        )
-
-    def _deleted(self) -> str:
-        plan = self._plan
-        row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
-        return _DELETE.substitute(
-            crm=plan.crm, on=of_key(plan, "p.key"), row=row, touched=touched_since(plan, "p.agreed_at")
         )

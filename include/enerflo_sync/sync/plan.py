@@ -25,7 +25,7 @@ from enerflo_sync.sync.completion import LAST_MILESTONE, complete_installs
 from enerflo_sync.sync.creations import decide_rows
 from enerflo_sync.sync.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.sync.held import hold_checked, note_held
-from enerflo_sync.sync.parked import hold_parked
+from enerflo_sync.sync.parked import hold_parked, writes_hashes
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
@@ -55,7 +55,7 @@ select row_number() over (
          order by array_position(array{[str(name) for name in TableName]}, table_name),
                   array_position(array['insert', 'update', 'delete'], op), key, field) as position,
        outcome as direction, table_name, key, enerflo_key, op, field, before, after, source_value, policy,
-       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row,
+       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest,
        case when rule = '{LAST_MILESTONE}' then reason end as reason
 from pg_temp.decided where outcome in ('to_crm', 'to_enerflo')
 """  # noqa: S608 - names of the contract
@@ -83,9 +83,12 @@ def make_plan(
         with connection.begin():
             fold = case_folding(connection)
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
-        with _agreeing(engine, plans, config, account) as agreed, connection.begin():
+        with (
+            _agreeing(engine, plans, config, account, reconciliation_id) as agreed,
+            connection.begin(),
+        ):
             decide_all(connection, plans, config, account, reconciliation_id, tick)
-            hold_parked(connection, account)
+            hold_parked(connection, config, account)
             connection.exec_driver_sql(MAKE_PLANNED)
             reasons = approval_reasons(connection, config, account)
             plan_hash = store_plan(
@@ -94,6 +97,7 @@ def make_plan(
                 kind="sync",
                 mode=str(config.account(account).mode),
                 config_hash=config.hash(account),
+                writes_hashes=writes_hashes(config),
                 stands_on=reconciliation_id,
                 reasons=reasons,
                 lifetime=timedelta(hours=config.approval.expires_hours),
@@ -107,7 +111,11 @@ def make_plan(
 
 @contextmanager
 def _agreeing(
-    engine: sa.Engine, plans: Sequence[Comparison], config: SyncConfig, account: str
+    engine: sa.Engine,
+    plans: Sequence[Comparison],
+    config: SyncConfig,
+    account: str,
+    reconciliation_id: str,
 ) -> Iterator[Future[None]]:
     """Remember on what both sides agree meanwhile: each of the two jobs keeps one core busy.
 
@@ -119,7 +127,8 @@ def _agreeing(
     def agree() -> None:
         with engine.begin() as connection:
             for plan in plans:
-                agree_moved(connection, plan, *looks, config.reconcile.lookback_minutes)
+                lookback = config.reconcile.lookback_minutes
+                agree_moved(connection, plan, *looks, lookback, reconciliation_id)
 
     with engine.connect() as connection:
         known = all(looked_before(connection, plan, *looks) for plan in plans)

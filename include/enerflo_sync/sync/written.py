@@ -57,6 +57,20 @@ def of_key(plan: Comparison, key: str) -> str:
     )
 
 
+def names_record(plan: Comparison, row: str, record_key: str) -> str:
+    """Return the condition that a CRM row names the record of Enerflo of a jsonb key; takes ``account``.
+
+    True where the CRM's key is that record's id: a row cannot come to name another one then.
+    """
+    if plan.key_is_record:
+        return "true"
+    same = [f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in plan.mirror_key]
+    same += [
+        f"({join.mirror})::{join.type} = ({row}.{quoted(join.crm_name)})::{join.type}" for join in plan.joins
+    ]
+    return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"
+
+
 def shown(plan: Comparison, column: str, alias: str) -> str:
     """Return a CRM column as plans show it."""
     raw, live = f"{alias}.{quoted(column)}", plan.live.columns[column]
@@ -81,9 +95,3 @@ def touched(plan: Comparison) -> tuple[str, str] | None:
         else f"(now() at time zone {literal(plan.mapping.time_zone)})"
     )
     return quoted(plan.updated_at), f"{now}::date" if live.kind is Kind.DATE else now
-
-
-def touched_since(plan: Comparison, made_at: str) -> str:
-    """Return the condition that a CRM row ``t`` says it was changed after it was made."""
-    # A column of whole seconds may round its time up.
-    return f"coalesce({plan.changed_at('t')} > {made_at} + interval '1 second', false)"

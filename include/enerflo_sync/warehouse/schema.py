@@ -25,6 +25,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -186,6 +187,8 @@ change_orders = _mirror_table(
         Column("adders", JSONB),
         # Components of change_values that nobody reads, as they came.
         Column("unknown_components", JSONB),
+        # The order's own time of its last change: which of two payloads is the later one.
+        _time("updated_at"),
     ],
 )
 Index("change_orders_install", change_orders.c.account, change_orders.c.install_id)
@@ -223,6 +226,13 @@ watermarks = _sync_table(
     _time("recorded_at", nullable=False),
     _required("run_id"),
     PrimaryKeyConstraint("account", "name"),
+)
+
+companies_seen = _sync_table(
+    "companies_seen",
+    _required("company_id", BigInteger),
+    Column("first_seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("account", "company_id"),
 )
 
 runs = _sync_table(
@@ -423,9 +433,52 @@ agreed = _sync_table(
     Column("is_link", Boolean, nullable=False, server_default="false"),
     # Apart from ``value``, which changes often and stands in no index for that.
     Column("link", JSONB, Computed("case when is_link then value end", persisted=True)),
+    # The mirror's key of the record that the pair is about. Null where the CRM's key is that record's id;
+    # where it is not, null is unknown, and such a pair is no base.
+    Column("enerflo_key", JSONB(none_as_null=True)),
     PrimaryKeyConstraint("account", "table_name", "key", "field"),
     Index("agreed_link", "account", "table_name", "link", postgresql_where="link is not null"),
     filled=90,
+)
+
+# Fields of CRM rows that were one of several for their record, or of their key: no base until they are equal.
+agreed_twins = _sync_table(
+    "agreed_twins",
+    _required("table_name"),
+    _required("key", JSONB),
+    _required("field"),
+    _time("seen_at", nullable=False),
+    PrimaryKeyConstraint("account", "table_name", "key", "field"),
+)
+
+# By which columns of the CRM the pairs of a table are stored; each with its type and its mirror column.
+agreed_keys = _sync_table(
+    "agreed_keys",
+    _required("table_name"),
+    _required("columns", JSONB),
+    # What they were before they changed, since when, and of how many rows the pairs are not found any more.
+    Column("columns_before", JSONB(none_as_null=True)),
+    _time("changed_at"),
+    Column("rows_lost", BigInteger),
+    PrimaryKeyConstraint("account", "table_name"),
+)
+
+# What our own last write left as a record's time of change, and when anybody else had changed it before.
+own_writes = _sync_table(
+    "own_writes",
+    # crm: the CRM's table and key; enerflo: the mirror's.
+    _required("side"),
+    _required("table_name"),
+    _required("key", JSONB),
+    _time("left_at"),
+    # Enerflo says whole seconds: what was first seen after this is somebody else's, though of the same second.
+    _time("left_seen_at"),
+    # Null: nobody else ever did.
+    _time("others_at"),
+    # The same as ``others_at`` as of a request of which the end is not known yet.
+    _time("sent_others_at"),
+    PrimaryKeyConstraint("account", "side", "table_name", "key"),
+    CheckConstraint("side in ('crm', 'enerflo')", name="own_writes_side"),
 )
 
 plans = _sync_table(
@@ -446,6 +499,8 @@ plans = _sync_table(
     Column("decision_reason", Text),
     _required("mode"),
     _required("config_hash"),
+    # By table the digest of what `writes` in sync.yaml says of its requests; null in plans of older versions.
+    Column("writes_hashes", JSONB(none_as_null=True)),
     # What the plan stands on: a reconciliation, or the plan that is undone.
     Column("stands_on", Text),
     # Counts by group, for lists of plans.
@@ -491,6 +546,11 @@ plan_changes = _sync_table(
     # When Enerflo accepted the request, and the id that its answer gave the new record.
     _time("accepted_at"),
     Column("accepted_id", BigInteger),
+    # Digest of the whole CRM row: of a deletion as the plan saw it, of an insert (on the record's first
+    # change) as it stood when all was written.
+    Column("row_digest", Text),
+    # The whole CRM row that was deleted, each column as text; no output shows it.
+    Column("deleted_row", JSONB(none_as_null=True)),
     PrimaryKeyConstraint("account", "plan_hash", "position"),
     CheckConstraint(
         "state in ('planned', 'sent', 'applied', 'moved', 'parked', 'refused')", name="plan_changes_state"
@@ -561,6 +621,15 @@ ledger = _sync_table(
     # Rows are only added, by and by: what a range of pages holds of times is all that need be known.
     Index("ledger_time", "recorded_at", postgresql_using="brin"),
     Index("ledger_parked", "account", "recorded_at", postgresql_where="decision = 'parked'"),
+)
+
+# Parked changes that a person wants tried again: the next plan does not hold these rows of the ledger back.
+retries = _sync_table(
+    "retries",
+    Column("ledger_id", BigInteger, nullable=False),
+    _time("requested_at", nullable=False),
+    _required("requested_by"),
+    PrimaryKeyConstraint("account", "ledger_id"),
 )
 
 # The flat relation of change orders with what they are checked against, as they were checked last; null where

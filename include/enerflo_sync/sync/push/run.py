@@ -20,10 +20,12 @@ from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys
+from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_written
 from enerflo_sync.sync.completion import LAST_MILESTONE
+from enerflo_sync.sync.own_writes import note_sending, note_written, noting_row
 from enerflo_sync.sync.push.attempt import Attempt, Outcome, attempted
 from enerflo_sync.sync.push.changes import Change, mark_accepted, mark_sent, mark_unsent
 from enerflo_sync.sync.push.links import Link, write_link
@@ -81,10 +83,12 @@ class PushRun:
         self.troubled = False
         self._component_keys = component_keys
         self._ended: dict[int, Decision] = {}
+        self._sent: set[int] = set()
         self._read_at: datetime | None = None
         self._sources = Sources(connection, applying, config, comparisons)
         # Changes of which an earlier request of this run may still arrive.
         self._in_doubt: set[int] = set()
+        self._company = CompanyGuard(client, connection.engine, applying.account)
         with connection.begin():
             self._values = EnerfloValues(connection)
 
@@ -117,7 +121,7 @@ class PushRun:
         :raises BadRecordError: Enerflo's record cannot be used. Otherwise raises as ``read``.
         """
         # Not kept from read to read: it remembers which lists it has walked, and they are to be read again.
-        reads = Reads(self.client, self.connection, self.account, self._component_keys)
+        reads = Reads(self.client, self.connection, self.account, self._component_keys, self._company)
         seen = Observation(self.account, self.clock.now(), "push", self.evidence)
         answer = read(reads)
         self._read_at = seen.observed_at
@@ -173,11 +177,17 @@ class PushRun:
 
         :param record: the record of Enerflo that a new row has become, where its row may name that.
         :raises AuthenticationError: the key is not accepted; the changes wait.
+        :raises AnotherCompanyError: the key answers for another company; nothing was sent.
         """
+        self._company.ensure()
         with self.connection.begin():
             moved = self._sources.moved(changes, record=record)
             left = [change for change in changes if change.position not in moved]
             mark_sent(self.connection, self.applying, left, self.clock.now())
+            if left:
+                again = self._were_sent(left)
+                note_sending(self.connection, self.account, _records(left), again=again)
+            self._sent.update(change.position for change in left)
         self._finish_moved(changes, moved)
         if not left:
             return None
@@ -241,7 +251,7 @@ class PushRun:
 
     def _end(self, verdict: Verdict, now: datetime) -> None:
         reason = verdict.reason
-        if verdict.link is not None and not write_link(self.connection, verdict.link):
+        if verdict.link is not None and not self._link(verdict.link):
             reason = "the CRM's row is gone by now, or names another record"
         settle(
             self.connection,
@@ -255,6 +265,16 @@ class PushRun:
         )
         if verdict.decision is Decision.APPLIED:
             self._agree(verdict.changes)
+            if self._were_sent(verdict.changes):
+                note_written(self.connection, self.account, _records(verdict.changes, verdict.link))
+
+    def _link(self, link: Link) -> bool:
+        with noting_row(self.connection, link.comparison, self.account, link.key):
+            return write_link(self.connection, link)
+
+    def _were_sent(self, changes: Sequence[Change]) -> bool:
+        """Return whether a request with any of the changes went out, in this run or in one that was killed."""
+        return any(change.sent_at is not None or change.position in self._sent for change in changes)
 
     def _agree(self, changes: Sequence[Change]) -> None:
         """Remember what was written, so that it comes back as no change."""
@@ -267,3 +287,10 @@ class PushRun:
             plan_hash = self.applying.plan_hash
             by = AgreedBy.UNDO if changes[0].rule == AgreedBy.UNDO else AgreedBy.PUSH
             agree_written(self.connection, comparison, self.account, plan_hash, positions, by, self._read_at)
+
+
+def _records(changes: Sequence[Change], link: Link | None = None) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the tables and mirror keys of the records that changes are about, or of the one they made."""
+    if link is not None:
+        return [(changes[0].table, link.record)]
+    return [(change.table, change.enerflo_key) for change in changes if change.enerflo_key is not None]
