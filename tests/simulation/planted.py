@@ -112,13 +112,13 @@ def no_compare_and_set(patch: pytest.MonkeyPatch) -> None:
 
 def note_sent_again(patch: pytest.MonkeyPatch) -> None:
     """A note whose answer was lost is not looked for: only one that Enerflo accepted is found again."""
-    look = notes._look
+    look = notes._Looking.look
 
-    def hasty(run: Any, install: str, errands: Any, by_position: Any) -> Any:
+    def hasty(self: Any, errands: Any) -> Any:
         sure = [one for one in errands if one.last is not None and one.last.outcome is Outcome.ACCEPTED]
-        return look(run, install, sure, by_position)
+        return look(self, sure)
 
-    patch.setattr(notes, "_look", hasty)
+    patch.setattr(notes._Looking, "look", hasty)
 
 
 def echo_taken_for_a_change(patch: pytest.MonkeyPatch) -> None:
@@ -132,8 +132,8 @@ def echo_taken_for_a_change(patch: pytest.MonkeyPatch) -> None:
 def marked_after_the_request(patch: pytest.MonkeyPatch) -> None:
     """The outbox says that a request is under way when it is over."""
 
-    def late(self: Any, changes: Any, write: Any, refusals: Any) -> Any:
-        attempt = attempted(write, refusals)
+    def late(self: Any, changes: Any, write: Any, refusals: Any, _record: Any = None) -> Any:
+        attempt = attempted(lambda: write(changes), refusals)
         with self.connection.begin():
             push_run.mark_sent(self.connection, self.applying, changes, self.clock.now())
         if attempt.outcome is Outcome.UNSENT:

@@ -40,6 +40,7 @@ class Desk:
     world: World
     folder: Path
     environ: dict[str, str]
+    api: SandboxApi | None = None
 
     @property
     def engine(self) -> sa.Engine:
@@ -230,5 +231,5 @@ def desk(postgres_url: str, polled_warehouse: str, tmp_path: Path) -> Iterator[D
         fresh_database(postgres_url, polled_warehouse) as address,
     ):
         workplace = workplace_at(server, address, environ)
-        yield Desk(workplace, world, tmp_path, environ)
+        yield Desk(workplace, world, tmp_path, environ, server.api)
         workplace.close()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.sync.render.shown_plan import headline
 from tests.sync.conftest import Desk
 
 STATUS = "trim: true, fold_case: true, source_of_truth: newest}\n      system_size_kw"
@@ -54,3 +57,94 @@ def test_its_change_has_the_key_that_the_crm_has(desk: Desk, kind: str, key: typ
     desk.carried()
     (story,) = desk.workplace.explain("install", str(install_id), field="status").fields
     assert [step.new_value for step in story.steps] == ["Completed"]
+
+
+def test_the_plan_says_how_many_milestones_are_still_open(desk: Desk) -> None:
+    desk.switched_on("both")
+    desk.carried()
+    install_id = an_install_with(desk, 3)
+    plan = finished(desk, install_id)
+    (change,) = desk.changes(plan, rule=LAST_MILESTONE)
+    assert change.reason == "3 milestones are still open"
+    assert plan.notes == {"3 milestones are still open": 1}
+    assert "1 install is completed while 3 milestones are still open." in headline(plan)
+    desk.carried()
+    assert desk.world.truth.install(install_id).status_name == "Completed"  # type: ignore[union-attr]
+    assert desk.ledger(rule=LAST_MILESTONE)[0]["reason"] is None
+
+
+def test_where_all_are_needed_it_is_set_by_whichever_is_completed_last(desk: Desk) -> None:
+    desk.switched_on("both", ("completed_needs: final", "completed_needs: all"))
+    desk.carried()
+    install_id = an_install_with(desk, 2)
+    plan = finished(desk, install_id)
+    assert desk.changes(plan, rule=LAST_MILESTONE) == []
+    assert (len(desk.changes(plan)), plan.notes) == (1, {})
+    desk.carried()
+    for left in (1, 0):
+        complete_one(desk, install_id)
+        plan = desk.plan()
+        assert len(desk.changes(plan, rule=LAST_MILESTONE)) == (left == 0)
+        assert desk.world.truth.install(install_id).status_name == "In progress"  # type: ignore[union-attr]
+        desk.carried()
+    assert desk.world.truth.install(install_id).status_name == "Completed"  # type: ignore[union-attr]
+
+
+def test_where_all_are_needed_one_that_is_opened_meanwhile_keeps_the_install_open(desk: Desk) -> None:
+    desk.switched_on("both", ("completed_needs: final", "completed_needs: all"))
+    desk.carried()
+    install_id = an_install_with(desk, 1)
+    complete_one(desk, install_id)
+    last = desk.one(f"{LAST} limit 1", id=install_id)
+    complete(desk, install_id, last)
+    plan = desk.plan()
+    assert len(desk.changes(plan, rule=LAST_MILESTONE)) == 1
+    first = desk.one("select min(milestone_id) from enerflo.milestones where install_id = :id", id=install_id)
+    desk.world.set_milestone(install_id, first, {"completed": None})
+    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    assert report.reasons["moved"] == {"1 milestone is still open.": 1}
+    assert desk.world.truth.install(install_id).status_name == "In progress"  # type: ignore[union-attr]
+
+
+LAST = (
+    "select milestone_id from enerflo.milestones where install_id = :id and deleted_at is null"
+    " order by sequence desc"
+)
+
+
+def an_install_with(desk: Desk, others: int) -> int:
+    """Return an install in progress of which the last milestone and so many others are open, on both sides."""
+    install_id = desk.a_site().install_id
+    ids = [row["milestone_id"] for row in desk.sql(LAST, id=install_id)]
+    assert len(ids) > others
+    done = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
+    for at, milestone_id in enumerate(ids):
+        desk.world.set_milestone(install_id, milestone_id, {"completed": None if at <= others else done})
+    desk.workplace.poll()
+    desk.carried()
+    desk.sql(
+        "update crm.milestones set completed_at = null, updated_at = now()"
+        " where enerflo_install_id = :id and milestone_id = any(:open)",
+        id=install_id,
+        open=ids[: others + 1],
+    )
+    return install_id
+
+
+def complete(desk: Desk, install_id: int, milestone_id: int) -> None:
+    desk.sql(
+        "update crm.milestones set completed_at = now() - interval '1 minute', updated_at = now()"
+        " where enerflo_install_id = :id and milestone_id = :m",
+        id=install_id,
+        m=milestone_id,
+    )
+
+
+def complete_one(desk: Desk, install_id: int) -> None:
+    """Complete the first open milestone in the CRM."""
+    rows = desk.sql(
+        "select milestone_id from crm.milestones where enerflo_install_id = :id and completed_at is null"
+        " order by milestone_id",
+        id=install_id,
+    )
+    complete(desk, install_id, rows[0]["milestone_id"])

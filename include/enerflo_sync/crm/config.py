@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -156,10 +157,22 @@ class ReconcileOptions(Options):
     )
 
 
+class CompletedNeeds(StrEnum):
+    """Which milestones of an install must be completed before it is set to Completed."""
+
+    FINAL = "final"
+    ALL = "all"
+
+
 class StatusNames(Options):
     """Install statuses that have a meaning here, each by name or by its id at Enerflo."""
 
     completed: str | int = Field("Completed", description="Set when the last milestone is completed.")
+    completed_needs: Annotated[CompletedNeeds, _Lax] = Field(
+        CompletedNeeds.FINAL,
+        description="Which milestones must be completed for that: the last one (final; a plan says how many"
+        " others are open still), or all of them.",
+    )
     on_hold: str | int = Field(4, description="The status of an install that waits.")
     voided: list[str | int] = Field(["Voided"], description="Statuses of a contract that no longer stands.")
 

@@ -13,7 +13,7 @@ from enerflo_sync.crm.decision import (
     constant_facts,
     rule_sql,
 )
-from enerflo_sync.crm.mapping import FieldType, NullRule, Side
+from enerflo_sync.crm.mapping import MIRROR_TABLES, FieldType, NullRule, Side
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.changed import changed_in_crm, changed_in_enerflo, own_writes
 from enerflo_sync.reconcile.compare import Comparison
@@ -24,7 +24,8 @@ from enerflo_sync.reconcile.conditions import (
     voided,
     young,
 )
-from enerflo_sync.reconcile.values import BLANK, Field
+from enerflo_sync.reconcile.values import BLANK, Field, domain_of, mirror_kind
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _CONSTANTS = (
     *POLICIES,
@@ -238,12 +239,16 @@ def enerflo_value_for_crm(field: Field) -> str:
 
 
 def crm_value_for_enerflo(plan: Comparison, field: Field) -> str:
-    """Return the CRM's value as Enerflo writes it, as JSON; a status in the company's own spelling."""
+    """Return the CRM's value as Enerflo writes it, as JSON; a status in the company's own spelling.
+
+    A day is the moment with which it begins in the mapping's zone: Enerflo keeps moments.
+    """
     mapping = field.mapping
-    if mapping.type is FieldType.TIMESTAMP and plan.live.columns[field.name].kind is Kind.DATE:
+    by_day = domain_of(mapping, plan.live.columns[field.name]) is FieldType.DATE
+    if by_day and _keeps_moments(plan, field):
         zone = literal(mapping.time_zone or plan.mapping.time_zone)
         return f"to_jsonb({field.crm.value}::timestamp at time zone {zone})"
-    if mapping.type is FieldType.TIMESTAMP:
+    if mapping.type is FieldType.TIMESTAMP and not by_day:
         return f"to_jsonb({field.crm.value})"
     if mapping.type is not FieldType.TEXT:
         return field.crm.shown
@@ -256,3 +261,8 @@ def crm_value_for_enerflo(plan: Comparison, field: Field) -> str:
     if plan.is_installs and mapping.enerflo == "status_name":
         value = Template(_OWN_SPELLING).substitute(value=value)
     return f"to_jsonb({value})"
+
+
+def _keeps_moments(plan: Comparison, field: Field) -> bool:
+    columns = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[plan.name]}"].c
+    return mirror_kind(columns[field.mapping.enerflo].type) is Kind.TIMESTAMPTZ

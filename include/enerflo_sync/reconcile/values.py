@@ -112,7 +112,7 @@ def field_sql(
     :param fold: name of the collation whose case rules apply, quoted, or ``""``.
     """
     zone = mapping.time_zone or table_zone
-    domain = _domain(mapping, crm[1])
+    domain = domain_of(mapping, crm[1])
     theirs_raw = crm_raw(*crm)
     mine = _operand(enerflo[0], enerflo[1], domain, zone, mapping.values)
     theirs = _operand(theirs_raw, crm[1].kind, domain, zone, {})
@@ -123,10 +123,11 @@ def field_sql(
 def shown_in_crm(mapping: FieldMapping, raw: str, live: LiveColumn, table_zone: str) -> str:
     """Return a CRM column's value as JSON, as it stands in differences and plans."""
     zone = mapping.time_zone or table_zone
-    return _operand(crm_raw(raw, live), live.kind, _domain(mapping, live), zone, {}).shown
+    return _operand(crm_raw(raw, live), live.kind, domain_of(mapping, live), zone, {}).shown
 
 
-def _domain(mapping: FieldMapping, live: LiveColumn) -> FieldType:
+def domain_of(mapping: FieldMapping, live: LiveColumn) -> FieldType:
+    """Return the domain in which a field's two values are compared."""
     # A CRM date can only ever say the day: the time of day is no difference.
     by_day = mapping.type is FieldType.TIMESTAMP and live.kind is Kind.DATE
     return FieldType.DATE if by_day else mapping.type

@@ -148,7 +148,7 @@ def decide_rows(
                 " its record's id"
             ),
             loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(plan.joins, 1)),
-            due=_due(plan),
+            due=due(plan),
             no_install=_no_install(plan),
             crm=plan.crm,
             on_row=on_row,
@@ -233,7 +233,8 @@ def sent_columns(table: TableName, config: SyncConfig) -> list[str]:
     return also if appointment is None else [*also, appointment.start]
 
 
-def _due(plan: Comparison) -> str:
+def due(plan: Comparison) -> str:
+    """Return the condition that a CRM row ``t`` may be created at Enerflo by now (``create_when``)."""
     conditions = []
     for column, words in plan.mapping.create_when.items():
         listed = ", ".join(literal(word.strip().lower()) for word in words)

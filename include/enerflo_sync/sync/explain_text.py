@@ -222,7 +222,8 @@ def _what_came_of_it(step: Step) -> str:
         case "applied":
             done = _done(step, target)
             how = f" ({step.reason})" if step.reason else ""
-            return f"{done}{how} {where}."
+            kept = "" if step.kept_value is None else f" Enerflo keeps it as {_value(step.kept_value)}."
+            return f"{done}{how} {where}.{kept}"
         case "moved":
             return f"Not written to {target}: {step.reason or 'it had moved'} ({where})."
         case "held":

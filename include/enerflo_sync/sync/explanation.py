@@ -87,6 +87,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     :param said: the winning side's own value; ``new_value`` is the same in the other side's words.
     :param old_value: what the other side said: the value that lost.
+    :param kept_value: how Enerflo keeps ``new_value``, where it spells it otherwise.
     :param rule_words: what the rule says.
     :param agreed_at: when both sides had last agreed; None where they never had.
     :param evidence: by what Enerflo's value was known, where that is Enerflo's.
@@ -100,6 +101,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     said: Any
     old_value: Any
     new_value: Any
+    kept_value: Any
     policy: str
     rule: str
     rule_words: str
@@ -207,7 +209,8 @@ def masked_explanation(explanation: Explanation, config: SyncConfig) -> Explanat
         return mask(value, kind_of(field))
 
     def hidden_step(step: Step) -> Step:
-        values = {name: hide(step.field, getattr(step, name)) for name in ("said", "old_value", "new_value")}
+        names = ("said", "old_value", "new_value", "kept_value")
+        values = {name: hide(step.field, getattr(step, name)) for name in names}
         return msgspec.structs.replace(step, **values)
 
     def hidden_waiting(one: Waiting) -> Waiting:

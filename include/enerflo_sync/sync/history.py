@@ -26,7 +26,8 @@ _OTHER_RULES = {
 
 _LEDGER = sa.text(f"""
 /* enerflo-sync explain: what was decided about a record */
-select l.ledger_id, l.op, l.field, l.direction, l.old_value, l.new_value, l.policy, l.rule, l.cause, l.facts,
+select l.ledger_id, l.op, l.field, l.direction, l.old_value, l.new_value, l.kept_value, l.policy, l.rule,
+       l.cause, l.facts,
        l.observed_at, l.recorded_at, l.decision, l.reason, l.run_id, l.plan_hash, l.decided_by, l.evidence,
        {python_time("l.changed_at")} as changed_at,
        p.source_value, p.agreed_at, q.kind, q.stands_on, q.decided_at
@@ -78,7 +79,8 @@ def _step(row: sa.RowMapping, record: FoundRecord, versions: Sequence[Version], 
         **{
             name: row[name]
             for name in (
-                *("ledger_id", "op", "field", "direction", "old_value", "new_value", "policy", "rule"),
+                *("ledger_id", "op", "field", "direction", "old_value", "new_value"),
+                *("kept_value", "policy", "rule"),
                 *("cause", "facts", "agreed_at", "changed_at", "observed_at", "recorded_at", "decision"),
                 *("reason", "run_id", "plan_hash", "decided_by", "decided_at"),
             )

@@ -21,7 +21,7 @@ from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.sync.adopt import adopt
 from enerflo_sync.sync.agree import agree_moved, looked_before
 from enerflo_sync.sync.approval import approval_reasons
-from enerflo_sync.sync.completion import complete_installs
+from enerflo_sync.sync.completion import LAST_MILESTONE, complete_installs
 from enerflo_sync.sync.creations import decide_rows
 from enerflo_sync.sync.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.sync.held import hold_checked, note_held
@@ -29,6 +29,8 @@ from enerflo_sync.sync.parked import hold_parked, writes_hashes
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
+from enerflo_sync.sync.push.changes import carry_sent_notes
+from enerflo_sync.sync.sent_notes import keep_sent_notes
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import transaction_time, warehouse_errors
 
@@ -53,7 +55,8 @@ select row_number() over (
          order by array_position(array{[str(name) for name in TableName]}, table_name),
                   array_position(array['insert', 'update', 'delete'], op), key, field) as position,
        outcome as direction, table_name, key, enerflo_key, op, field, before, after, source_value, policy,
-       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest
+       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest,
+       case when rule = '{LAST_MILESTONE}' then reason end as reason
 from pg_temp.decided where outcome in ('to_crm', 'to_enerflo')
 """  # noqa: S608 - names of the contract
 
@@ -99,6 +102,7 @@ def make_plan(
                 reasons=reasons,
                 lifetime=timedelta(hours=config.approval.expires_hours),
             )
+            carry_sent_notes(connection, account, plan_hash)
             note_held(connection, account, plan_hash)
             agreed.result()
     with warehouse_errors("plan"), engine.connect() as connection:
@@ -157,6 +161,7 @@ def decide_all(
         decide_updates(connection, plan, values)
         adopt(connection, plan, config, values)
         decide_rows(connection, plan, config, values)
+        keep_sent_notes(connection, plan, config, account)
     tick("", len(plans), len(plans))
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)

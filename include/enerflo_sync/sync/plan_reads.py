@@ -58,7 +58,7 @@ def read_plans(connection: sa.Connection, account: str, *, most: int) -> list[Pl
 
 def _plan_of(row: sa.RowMapping) -> PlanReport:
     summary = row["summary"]
-    own = {"state", "groups", "undecided", "kept", "from_backfills"}
+    own = {"state", "groups", "undecided", "kept", "from_backfills", "notes"}
     return PlanReport(
         **{name: row[name] for name in PlanReport.__struct_fields__ if name not in own},
         state=PlanState(row["state"]),
@@ -67,6 +67,7 @@ def _plan_of(row: sa.RowMapping) -> PlanReport:
         kept=summary["kept"],
         # Plans of an earlier version do not say it.
         from_backfills=summary.get("from_backfills", 0),
+        notes=summary.get("notes", {}),
     )
 
 

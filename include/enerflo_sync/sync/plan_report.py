@@ -65,7 +65,8 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     """A plan without its changes, which may be many (:func:`read_changes`).
 
     ``kept`` counts differences that stay as they are, by reason; ``states`` the changes by state, where
-    they were counted; ``from_backfills`` the changes whose value a backfill has brought in.
+    they were counted; ``from_backfills`` the changes whose value a backfill has brought in; ``notes`` the
+    installs that are completed while something is open, by what is.
     """
 
     plan_hash: str
@@ -88,6 +89,7 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: str | None = None
     decided_at: datetime | None = None
     decision_reason: str | None = None
+    notes: Mapping[str, int] = {}
 
     @property
     def waits_for_approval(self) -> bool:

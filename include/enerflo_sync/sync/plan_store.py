@@ -50,6 +50,11 @@ select outcome, reason, count(*) as n from pg_temp.decided
 where outcome in ('review', 'keep') group by 1, 2 order by 3 desc, 2
 """)
 
+_NOTES = """
+/* enerflo-sync plan: what a person should know of its changes */
+select reason, count(*) as n from pg_temp.planned where reason is not null group by 1 order by 2 desc, 1
+"""
+
 SUPERSEDED = "superseded by a later plan"
 
 _UNFINISHED = sa.text("""
@@ -102,10 +107,10 @@ _CHANGES = sa.text("""
 /* enerflo-sync plan: its changes */
 insert into sync.plan_changes (account, plan_hash, position, table_name, key, enerflo_key, op, field, before,
   after, source_value, direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at,
-  agreed_row, row_digest, state)
+  agreed_row, row_digest, reason, state)
 select :account, :plan_hash, position, table_name, key, enerflo_key, op, field, before, after, source_value,
   direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest,
-  'planned'
+  reason, 'planned'
 from pg_temp.planned
 on conflict (account, plan_hash, position) do update set row_digest = excluded.row_digest
 where plan_changes.op = 'delete' and plan_changes.state = 'planned'
@@ -166,6 +171,7 @@ def store_plan(
                 "groups": groups,
                 "undecided": others["review"],
                 "kept": others["keep"],
+                "notes": {row.reason: row.n for row in connection.exec_driver_sql(_NOTES)},
                 "from_backfills": changes_from_backfills(connection, account) if kind == "sync" else 0,
             },
         },

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -42,12 +43,12 @@ SETTLED = """settled as (
   from ended e where c.ctid = e.id and c.state in ('planned', 'sent')
   returning c.*
 ), noted as (
-  insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, losing_value, direction,
-    policy, cause, rule, facts, plan_hash, decision, reason, decided_by, evidence, run_id,
-    changed_at, observed_at, recorded_at)
-  select account, table_name, key, op, field, before, after, before, direction,
-    policy, cause, rule, facts, plan_hash, state, reason, %(decided_by)s, %(evidence)s, %(run_id)s,
-    changed_at, observed_at, done_at
+  insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, losing_value,
+    kept_value, direction, policy, cause, rule, facts, plan_hash, decision, reason, decided_by, evidence,
+    run_id, changed_at, observed_at, recorded_at)
+  select account, table_name, key, op, field, before, after, before,
+    nullif(%(kept)s::jsonb -> position::text, 'null'), direction, policy, cause, rule, facts, plan_hash,
+    state, reason, %(decided_by)s, %(evidence)s, %(run_id)s, changed_at, observed_at, done_at
   from settled
 )"""
 
@@ -74,6 +75,7 @@ def settling(applying: Applying, now: datetime, evidence: str | None) -> dict[st
         "run_id": applying.run_id,
         "evidence": evidence,
         "now": now,
+        "kept": None,
     }
 
 
@@ -86,15 +88,19 @@ def settle(
     *,
     reason: str | None = None,
     evidence: str | None = None,
+    kept: Mapping[int, Any] | None = None,
 ) -> int:
     """Record how changes ended and return how many did now: one that had ended before is left as it is.
 
     :param reason: why a change was not made, or how one that was made was found to be.
     :param evidence: by what the winning value, or the confirmation, can be looked up.
+    :param kept: by position, how Enerflo keeps a value that it spells otherwise.
     """
     if not positions:
         return 0
     values = settling(applying, now, evidence)
     values |= {"positions": list(positions), "decision": str(decision), "reason": reason}
+    if kept:
+        values["kept"] = json.dumps({str(position): value for position, value in kept.items()})
     number: int = connection.exec_driver_sql(_SETTLE, values).scalar_one()
     return number

@@ -61,7 +61,7 @@ def undo_in_enerflo(connection: sa.Connection, plan: Comparison, account: str) -
             reason = None
             if not row.lives:
                 reason = _GONE
-            elif not same(plan, field, row.now, row.new_value):
+            elif not any(same(plan, field, row.now, made) for made in (row.new_value, row.kept_value)):
                 reason = _MOVED
             values = {
                 "table": table,
@@ -83,7 +83,8 @@ def _present(connection: sa.Connection, plan: Comparison, field: str, account: s
     )
     statement = (
         f"/* enerflo-sync undo {plan.name}: what Enerflo says now */"  # noqa: S608 - names of the mapping
-        " select u.key, u.new_value, v.now, v.lives from pg_temp.undoing u left join lateral ("
+        " select u.key, u.new_value, coalesce(u.kept_value, u.new_value) as kept_value, v.now, v.lives"
+        " from pg_temp.undoing u left join lateral ("
         f"   select {one.enerflo.shown} as now, lives from ("
         f"     select e.{quoted(one.mapping.enerflo)} as e{n}, e.deleted_at is null as lives"
         f"     from {plan.mirror} e where e.account = %(account)s and {on}) m) v on true"

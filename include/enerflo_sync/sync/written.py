@@ -19,8 +19,10 @@ def column_value(live: LiveColumn, value: str, zone: str) -> str:
             return value
         case Kind.JSON:
             return f"{value}::json"
+        case Kind.TIMESTAMPTZ:
+            return moment_of_text(text, zone)
         case Kind.TIMESTAMP:
-            return f"({text}::timestamptz at time zone {literal(zone)})"
+            return f"({moment_of_text(text, zone)} at time zone {literal(zone)})"
         case Kind.DATE:
             day = f"case when length({text}) = 10 then {text}::date"
             return f"({day} else ({text}::timestamptz at time zone {literal(zone)})::date end)"
@@ -28,6 +30,12 @@ def column_value(live: LiveColumn, value: str, zone: str) -> str:
             return f"{text}::numeric::{live.type}"
         case _:
             return typed(live, text)
+
+
+def moment_of_text(text: str, zone: str) -> str:
+    """Return a text of a plan as timestamptz: a moment, or a day, which begins at midnight in ``zone``."""
+    day = f"{text}::timestamp at time zone {literal(zone)}"
+    return f"(case when length({text}) = 10 then {day} else {text}::timestamptz end)"
 
 
 def typed(live: LiveColumn, text: str) -> str:
@@ -60,7 +68,7 @@ def names_record(plan: Comparison, row: str, record_key: str) -> str:
     same += [
         f"({join.mirror})::{join.type} = ({row}.{quoted(join.crm_name)})::{join.type}" for join in plan.joins
     ]
-    return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"  # noqa: S608
+    return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"
 
 
 def shown(plan: Comparison, column: str, alias: str) -> str:

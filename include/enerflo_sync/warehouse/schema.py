@@ -543,6 +543,9 @@ plan_changes = _sync_table(
     Column("reason", Text),
     _time("sent_at"),
     _time("done_at"),
+    # When Enerflo accepted the request, and the id that its answer gave the new record.
+    _time("accepted_at"),
+    Column("accepted_id", BigInteger),
     # Digest of the whole CRM row: of a deletion as the plan saw it, of an insert (on the record's first
     # change) as it stood when all was written.
     Column("row_digest", Text),
@@ -555,6 +558,12 @@ plan_changes = _sync_table(
     CheckConstraint("op in ('insert', 'update', 'delete')", name="plan_changes_op"),
     CheckConstraint("direction in ('to_crm', 'to_enerflo')", name="plan_changes_direction"),
     Index("plan_changes_record", "key", postgresql_using="hash"),
+    # Requests whose end is not known, or was not what they asked for: few.
+    Index(
+        "plan_changes_sent",
+        *("account", "table_name"),
+        postgresql_where="sent_at is not null and state <> 'applied'",
+    ),
     # Each is updated once, when it ends.
     filled=50,
 )
@@ -584,6 +593,8 @@ ledger = _sync_table(
     Column("old_value", JSONB(none_as_null=True)),
     Column("new_value", JSONB(none_as_null=True)),
     Column("losing_value", JSONB(none_as_null=True)),
+    # How Enerflo keeps what it was sent, where that is another spelling of ``new_value``.
+    Column("kept_value", JSONB(none_as_null=True)),
     _required("direction"),
     _required("policy"),
     _required("cause"),

@@ -98,6 +98,7 @@ class Outbox:
             "field": field,
             "before": None if before is None else json.dumps(before),
             "after": None if after is None else json.dumps(after),
+            "source_value": self.in_crm(table, key, field),
             "direction": "to_enerflo",
             "policy": "crm",
             "cause": "edited_in_crm",
@@ -107,6 +108,13 @@ class Outbox:
         names, places = ", ".join(columns), ", ".join(f":{name}" for name in columns)
         self.sql(f"insert into sync.plan_changes ({names}) values ({places})", **columns)
         return position  # type: ignore[no-any-return]
+
+    def in_crm(self, table: str, key: dict[str, Any], field: str | None) -> str | None:
+        """Return what the CRM says by now, as a plan has it."""
+        where = " and ".join(f"{name} = :{name}" for name in key)
+        rows = self.rows(f"select to_jsonb(t) from crm.{table} t where {where}", **key)
+        value = rows[0][0].get(field) if rows else None
+        return None if value is None else json.dumps(value)
 
     def status(self, install: InstallRow, after: str, **more: Any) -> int:
         one = {"enerflo_install_id": install.install_id}
@@ -158,6 +166,16 @@ class Outbox:
             "before": getattr(customer, field, None),
             "enerflo_key": {"customer_id": customer.customer_id},
         }
+        named = {"l": lead_id, "c": customer.customer_id}
+        self.sql("delete from crm.leads where enerflo_customer_id = :c and lead_id <> :l", **named)
+        self.sql(
+            "insert into crm.leads (lead_id, enerflo_customer_id, status, updated_at)"
+            " values (:l, :c, 'qualified', now())"
+            " on conflict (lead_id) do update set enerflo_customer_id = :c",
+            **named,
+        )
+        if field in LEAD:
+            self.sql(f"update crm.leads set {field} = :after where lead_id = :l", after=after, l=lead_id)
         return self.change("leads", {"lead_id": lead_id}, field, after, **(known | more))
 
     # -- the push -----------------------------------------------------------------------------------------

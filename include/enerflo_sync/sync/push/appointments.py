@@ -40,5 +40,10 @@ def push_appointment(
         )
         return [Verdict([change], Decision.APPLIED, errands[0].how)] if found and errands else []
 
-    errand = Errand([change], lambda _: add_appointment(run.client, customer_id, options.type, begins, ends))
+    errand = Errand(
+        [change],
+        lambda _: add_appointment(run.client, customer_id, options.type, begins, ends),
+        # The lead's row names its customer by now.
+        record={"customer_id": customer_id},
+    )
     deliver(run, [errand], look)

@@ -22,6 +22,9 @@ class Change:
     :param before: Enerflo's value when the plan was made, as JSON.
     :param after: Enerflo's value as it is to be, as JSON.
     :param sent_at: when its request went out whose end is not known; None where none is on its way.
+    :param source_value: the CRM's value when the plan was made, as JSON.
+    :param accepted_at: when Enerflo accepted its request, where nobody has seen the record since.
+    :param accepted_id: the id that the answer gave the new record.
     """
 
     position: int
@@ -34,12 +37,15 @@ class Change:
     after: Any
     rule: str
     sent_at: datetime | None
+    source_value: Any = None
+    accepted_at: datetime | None = None
+    accepted_id: int | None = None
 
 
 _OPEN = sa.text("""
 /* enerflo-sync push: changes that are to be made */
-select position, table_name, key, enerflo_key, op, field, before, after, rule,
-       case when state = 'sent' then sent_at end as sent_at
+select position, table_name, key, enerflo_key, op, field, before, after, rule, sent_at, source_value,
+       accepted_at, accepted_id
 from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and direction = 'to_enerflo'
   and state in ('planned', 'sent')
@@ -48,13 +54,39 @@ order by position
 
 _MARK = sa.text("""
 /* enerflo-sync push: a request goes out, or surely did not */
-update sync.plan_changes set state = :state, sent_at = :at
+update sync.plan_changes
+set state = :state, sent_at = case when :state = 'sent' then coalesce(sent_at, :at) end
 where account = :account and plan_hash = :plan_hash and position = any(:positions)
   and state in ('planned', 'sent')
 """).bindparams(
     sa.bindparam("positions", type_=sa.ARRAY(sa.BigInteger)),
     sa.bindparam("at", type_=sa.DateTime(timezone=True)),
 )
+
+_ACCEPT = sa.text("""
+/* enerflo-sync push: Enerflo accepted a request */
+update sync.plan_changes set accepted_at = :at, accepted_id = :id
+where account = :account and plan_hash = :plan_hash and position = any(:positions)
+""").bindparams(
+    sa.bindparam("positions", type_=sa.ARRAY(sa.BigInteger)),
+    sa.bindparam("at", type_=sa.DateTime(timezone=True)),
+    sa.bindparam("id", type_=sa.BigInteger),
+)
+
+# A plan that takes another one's place knows of the notes that the other one sent.
+_CARRY = sa.text("""
+/* enerflo-sync plan: notes whose request an older plan has sent */
+update sync.plan_changes c
+set sent_at = s.sent_at, accepted_at = s.accepted_at, accepted_id = s.accepted_id
+from (
+  select distinct on (key) key, sent_at, accepted_at, accepted_id from sync.plan_changes
+  where account = :account and plan_hash <> :plan_hash and table_name = 'notes' and op = 'insert'
+    and sent_at is not null and state <> 'applied'
+  order by key, accepted_at desc nulls last, sent_at desc
+) s
+where c.account = :account and c.plan_hash = :plan_hash and c.table_name = 'notes' and c.op = 'insert'
+  and c.direction = 'to_enerflo' and c.key = s.key and c.state = 'planned' and c.sent_at is null
+""")
 
 
 def key_text(change: Change) -> str:
@@ -71,6 +103,26 @@ def open_changes(connection: sa.Connection, applying: Applying) -> list[Change]:
 def mark_sent(connection: sa.Connection, applying: Applying, changes: Iterable[Change], at: datetime) -> None:
     """Note that the changes' request goes out, in the caller's transaction."""
     _mark(connection, applying, [change.position for change in changes], "sent", at)
+
+
+def mark_accepted(
+    connection: sa.Connection, applying: Applying, changes: Iterable[Change], at: datetime, new_id: int | None
+) -> None:
+    """Note that Enerflo accepted the changes' request, in the caller's transaction.
+
+    :param new_id: the id that its answer gave the new record, where it gave one.
+    """
+    positions = [change.position for change in changes]
+    values = {"account": applying.account, "plan_hash": applying.plan_hash, "positions": positions}
+    connection.execute(_ACCEPT, {**values, "at": at, "id": new_id})
+
+
+def carry_sent_notes(connection: sa.Connection, account: str, plan_hash: str) -> None:
+    """Let a new plan know which of its notes an older plan has sent, in the caller's transaction.
+
+    The end of such a request was not seen: the note is looked for before it is sent again.
+    """
+    connection.execute(_CARRY, {"account": account, "plan_hash": plan_hash})
 
 
 def mark_unsent(connection: sa.Connection, applying: Applying, changes: Iterable[Change]) -> None:

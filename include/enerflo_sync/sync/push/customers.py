@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
 from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.crm.names import quoted
 from enerflo_sync.enerflo.customers import search_customers
 from enerflo_sync.errors import BadRecordError, NotFoundError
 from enerflo_sync.inbox.answers import Answer, given
 from enerflo_sync.inbox.customer_read import read_customer_of
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.fingerprint import decode, stable_bytes
-from enerflo_sync.sync.push.changes import Change
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.sync.push.changes import Change, key_text
 from enerflo_sync.sync.push.run import PushRun
+from enerflo_sync.sync.written import of_key
 
 Customer = Mapping[str, Any]
+
+# What quoting makes of no text.
+_NO_VALUE = "%00"
 
 _ROW = sa.text("""
 /* enerflo-sync push: a customer as it is now */
@@ -34,11 +41,41 @@ order by c.customer_id limit 1
 
 
 def lead_key(mapping: TableMapping, change: Change) -> str:
-    """Return a lead's ``integration_record_id``: the column that ``adopt`` names, or the CRM's whole key."""
+    """Return a lead's ``integration_record_id``: the column that ``adopt`` names, or the CRM's whole key.
+
+    No two keys of several columns have the same: the colon between them is quoted within them.
+    """
     named = next((c for c, mirror in mapping.adopt.items() if mirror == "integration_record_id"), None)
     if named is not None and change.key.get(named) is not None:
         return str(change.key[named])
-    return "-".join(str(change.key[name]) for name in mapping.key_columns)
+    parts = [change.key[name] for name in mapping.key_columns]
+    if len(parts) == 1:
+        return str(parts[0])
+    return ":".join(_NO_VALUE if part is None else quote(str(part), safe=" ") for part in parts)
+
+
+def earlier_key(mapping: TableMapping, change: Change) -> str | None:
+    """Return the ``integration_record_id`` that an earlier version gave; None where it is the same."""
+    key = "-".join(str(change.key[name]) for name in mapping.key_columns)
+    return None if len(mapping.key_columns) == 1 or ":" not in lead_key(mapping, change) else key
+
+
+def is_sole_owner(run: PushRun, comparison: Comparison, change: Change, key: str, customer_id: int) -> bool:
+    """Return whether no other row of the CRM may have given a customer its earlier key."""
+    text = " || '-' || ".join(
+        f"coalesce(t.{quoted(name)}::text, 'None')" for name in comparison.mapping.key_columns
+    )
+    columns = comparison.mapping.join_columns.items()
+    link = next((name for name, mirror in columns if mirror == "customer_id"), None)
+    linked = "false" if link is None else f"t.{quoted(link)}::text = %(customer)s"
+    with run.connection.begin():
+        found = run.connection.exec_driver_sql(
+            "/* enerflo-sync push: rows that may have given an earlier key */"  # noqa: S608 - names
+            f" select count(*) from {comparison.crm} t where ({text} = %(key)s or {linked})"
+            f" and not ({of_key(comparison, '%(own)s::jsonb')})",
+            {"key": key, "customer": str(customer_id), "own": key_text(change)},
+        ).scalar_one()
+    return int(found) == 0
 
 
 def find_customer(run: PushRun, key: str, known: int | None, words: Mapping[str, object]) -> Customer | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.config import CompletedNeeds
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.enerflo.installs import read_install, update_install
 from enerflo_sync.enerflo.milestones import update_milestone
@@ -15,9 +17,10 @@ from enerflo_sync.errors import BadRecordError, RetriableError
 from enerflo_sync.inbox.answers import Answer, same_record
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.sync.completion import LAST_MILESTONE
-from enerflo_sync.sync.push.bodies import DATE_COLUMNS, milestone_body, sent_time, status_body
+from enerflo_sync.sync.push.bodies import DATE_COLUMNS, as_moment, milestone_body, sent_time, status_body
 from enerflo_sync.sync.push.changes import Change
 from enerflo_sync.sync.push.errand import Errand, deliver
+from enerflo_sync.sync.push.kept import is_coarser, value_in_answer
 from enerflo_sync.sync.push.run import PushRun, Verdict
 from enerflo_sync.sync.settle import Decision
 
@@ -38,8 +41,9 @@ where m.account = :account and m.install_id = :install and m.deleted_at is null
 """)
 
 _LAST = sa.text("""
-/* enerflo-sync push: an install's last milestone */
-select milestone_id from enerflo.milestones
+/* enerflo-sync push: an install's last milestone, and how many are open */
+select milestone_id, count(*) filter (where completed_at is null) over () as still_open
+from enerflo.milestones
 where account = :account and install_id = :install and deleted_at is null
 order by sequence desc nulls last, milestone_id desc limit 1
 """)
@@ -75,6 +79,8 @@ def push_install(run: PushRun, install_id: int, changes: Sequence[Change]) -> No
             run.finish([found])
         else:
             wanted[change.position] = found
+    run.leave_moved([one.change for one in wanted.values()])
+    wanted = {position: one for position, one in wanted.items() if run.open([one.change])}
     errands = [Errand(group, _writer(run, install_id, wanted)) for group in _requests(wanted)]
     for errand in errands:
         if any(change.rule == LAST_MILESTONE for change in errand.changes):
@@ -128,21 +134,29 @@ def _requests(wanted: Mapping[int, Wanted]) -> list[list[Change]]:
 
 def _pointless(
     run: PushRun, install_id: int, errands: Sequence[Errand], wanted: Mapping[int, Wanted]
-) -> Callable[[], str | None]:
-    """Return what says that an install is not to be completed, since its last milestone was not."""
+) -> Callable[[], tuple[Decision, str] | None]:
+    """Return what says that an install is not to be completed, since its milestones are not."""
+    needs_all = run.config.statuses.completed_needs is CompletedNeeds.ALL
 
-    def reason() -> str | None:
+    def reason() -> tuple[Decision, str] | None:
         with run.connection.begin():
-            last = run.connection.scalar(_LAST, {"account": run.account, "install": install_id})
+            last, still_open = run.connection.execute(
+                _LAST, {"account": run.account, "install": install_id}
+            ).one_or_none() or (None, 0)
         for errand in errands:
             for change in errand.changes:
                 one = wanted[change.position]
-                if (one.column, one.milestone) != ("completed_at", last):
+                if one.column != "completed_at" or not (needs_all or one.milestone == last):
                     continue
-                if run.ended(change) not in (None, Decision.APPLIED):
-                    return "the last milestone, which completes the install, was not completed."
-                if run.ended(change) is None and errand.last is not None and errand.last.in_doubt:
+                ended = run.ended(change)
+                if ended not in (None, Decision.APPLIED):
+                    moved = Decision.MOVED if ended is Decision.MOVED else Decision.PARKED
+                    return moved, "the last milestone, which completes the install, was not completed."
+                if ended is None and errand.last is not None and errand.last.in_doubt:
                     raise RetriableError("the install's last milestone waits.")
+        if needs_all and still_open:
+            words = "milestone is" if still_open == 1 else "milestones are"
+            return Decision.MOVED, f"{still_open} {words} still open."
         return None
 
     return reason
@@ -189,9 +203,38 @@ def _judged(
     change, comparison = one.change, run.comparisons[TableName(one.change.table)]
     if one.milestone not in present:
         return Verdict([change], Decision.PARKED, "not there: the install has no such milestone.")
-    value, field = present[one.milestone][one.column], change.field or ""
+    row, field = present[one.milestone], change.field or ""
+    value = row[one.column]
     if any(run.same(comparison, field, value, goal) for goal in (change.after, one.shown)):
         return Verdict([change], Decision.APPLIED, errand.how)
+    if _is_kept(run, one, row, errand):
+        return Verdict([change], Decision.APPLIED, errand.how, kept={change.position: value})
     if not run.same(comparison, field, value, change.before):
         return Verdict([change], Decision.MOVED, ELSEWHERE)
     return None
+
+
+def _is_kept(run: PushRun, one: Wanted, row: Mapping[str, Any], errand: Errand) -> bool:
+    """Return whether Enerflo's value is what it made of ours (:mod:`enerflo_sync.sync.push.kept`)."""
+    if one.milestone is None:
+        # The status is the one that was asked for, whatever it is called on the install.
+        return bool(row["status_id"] == one.value)
+    change, comparison = one.change, run.comparisons[TableName(one.change.table)]
+    found, sent = as_moment(row[one.column]), as_moment(one.value)
+    if found is None or sent is None or not errand.may_be_there:
+        return False
+    as_before = run.same(comparison, change.field or "", row[one.column], change.before)
+    mapping = comparison.mapping.fields[change.field or ""]
+    if is_coarser(sent, found, [mapping.time_zone or comparison.mapping.time_zone]):
+        return errand.accepted or not as_before
+    return errand.accepted and not as_before and _answered(run, one, errand) == found
+
+
+def _answered(run: PushRun, one: Wanted, errand: Errand) -> datetime | None:
+    """Return the moment that the write's own answer shows."""
+    name = run.config.writes.milestone.model_dump()[one.column]
+    value = value_in_answer(errand.last.value if errand.last is not None else None, name)
+    try:
+        return as_moment(value)
+    except BadRecordError:
+        return None

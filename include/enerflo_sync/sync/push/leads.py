@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from enerflo_sync.crm.mapping import TableName
@@ -12,14 +13,24 @@ from enerflo_sync.errors import BadRecordError
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.push.appointments import push_appointment
 from enerflo_sync.sync.push.changes import Change
-from enerflo_sync.sync.push.customers import Customer, find_customer, lead_key, read_customer_again
+from enerflo_sync.sync.push.customers import (
+    Customer,
+    earlier_key,
+    find_customer,
+    is_sole_owner,
+    lead_key,
+    read_customer_again,
+)
 from enerflo_sync.sync.push.errand import NOT_KEPT, Errand, deliver
 from enerflo_sync.sync.push.installs import ELSEWHERE
+from enerflo_sync.sync.push.kept import is_respelled
 from enerflo_sync.sync.push.lead_fields import LEAD_FIELDS, comparable, lead_body, normalised, typed
 from enerflo_sync.sync.push.links import Link, LinkState, link_state, linked_id
 from enerflo_sync.sync.push.run import PushRun, Verdict
 from enerflo_sync.sync.settle import Decision
 
+# Of a code, a phone or an address of e-mail another spelling is another value.
+_FREE_TEXTS = ("first_name", "last_name", "address", "city")
 _UNCONVERTED = {403: "still an unconverted lead (403): Enerflo takes no change of it before it is converted."}
 
 
@@ -35,14 +46,22 @@ def push_lead(run: PushRun, changes: Sequence[Change]) -> None:
         if appointment is not None and change.field == appointment.start and change.after is not None
     ]
     lead = [change for change in changes if change not in starts]
-    customer_id = _deliver(run, comparison, lead, changes) if lead else _linked(run, comparison, changes[0])
+    # Of a lead that is there already its row names the customer.
+    customer_id = None if lead else _linked(run, comparison, changes[0])
+    run.leave_moved(changes, None if lead else {"customer_id": customer_id})
+    if not run.open(changes):
+        return
+    if lead:
+        customer_id = _deliver(run, comparison, lead, changes)
     if not starts or appointment is None:
         return
     if customer_id is not None:
         zone = comparison.mapping.time_zone
         push_appointment(run, starts[0], customer_id, appointment, zone)
     elif not run.open(lead):
-        run.finish([Verdict(starts, Decision.PARKED, "the lead that it is for is not at Enerflo.")])
+        moved = any(run.ended(change) is Decision.MOVED for change in lead)
+        decision = Decision.MOVED if moved else Decision.PARKED
+        run.finish([Verdict(run.open(starts), decision, "the lead that it is for is not at Enerflo.")])
 
 
 def _linked(run: PushRun, comparison: Comparison, change: Change) -> int | None:
@@ -75,6 +94,8 @@ def _deliver(
         last = errands[0].last if errands else None
         known = last.value if last is not None and isinstance(last.value, int) else None
         customer = find_customer(run, key, known, body)
+        if customer is None and last is None:
+            customer = _of_earlier_key(run, comparison, lead[0], body)
         if customer is None or not errands:
             return []
         found.append(int(customer["customer_id"]))
@@ -82,6 +103,18 @@ def _deliver(
 
     deliver(run, [Errand(lead, lambda _: add_lead(run.client, body))], look)
     return found[-1] if found else None
+
+
+def _of_earlier_key(
+    run: PushRun, comparison: Comparison, change: Change, words: Mapping[str, object]
+) -> Customer | None:
+    """Return the customer that an earlier version made of the very same row; None where that is not sure."""
+    earlier = earlier_key(comparison.mapping, change)
+    customer = None if earlier is None else find_customer(run, earlier, None, words)
+    if earlier is None or customer is None:
+        return None
+    sole = is_sole_owner(run, comparison, change, earlier, int(customer["customer_id"]))
+    return customer if sole else None
 
 
 def _new_body(run: PushRun, comparison: Comparison, key: str, changes: Sequence[Change]) -> dict[str, object]:
@@ -99,25 +132,29 @@ def _new_body(run: PushRun, comparison: Comparison, key: str, changes: Sequence[
 def _kept(run: PushRun, comparison: Comparison, customer: Customer, errand: Errand) -> list[Verdict]:
     """Return what became of a new lead's fields; whatever it is, the CRM's row learns who it is."""
     kept, other, lost = [], [], []
+    respelled: dict[int, Any] = {}
     with run.connection.begin():
         for change in run.open(errand.changes):
             mapping = comparison.mapping.fields.get(change.field or "")
             column = mapping.enerflo if mapping is not None else ""
             if column not in LEAD_FIELDS or _same(run, comparison, change, customer[column], change.after):
                 kept.append(change)
+            elif errand.may_be_there and _is_respelled(column, change.after, customer[column]):
+                kept.append(change)
+                respelled[change.position] = customer[column]
             elif errand.last is not None and not customer[column]:
                 lost.append(change)
             else:
                 other.append(change)
     how = "found there" if errand.last is None else errand.how
     verdicts = [
-        Verdict(kept, Decision.APPLIED, how),
+        Verdict(kept, Decision.APPLIED, how, kept=respelled),
         Verdict(other, Decision.MOVED, "the customer is there already and Enerflo says something else."),
         Verdict(lost, Decision.PARKED, NOT_KEPT),
     ]
     first, *rest = [verdict for verdict in verdicts if verdict.changes]
     link = Link(comparison, errand.changes[0].key, customer)
-    return [Verdict(first.changes, first.decision, first.reason, link), *rest]
+    return [replace(first, link=link), *rest]
 
 
 # -- a lead that is there ---------------------------------------------------------------------------------
@@ -141,6 +178,8 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
             run.finish([Verdict([change], Decision.PARKED, reason)])
             continue
         good.append(change)
+    run.leave_moved(good)
+    good = run.open(good)
     if not good:
         return
     customer_id = int((good[0].enerflo_key or {})["customer_id"])
@@ -157,10 +196,10 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
     def write(open_: Sequence[Change]) -> object:
         fields = [comparison.mapping.fields[change.field or ""].enerflo for change in open_]
         sent = {field: wanted[field] for field in fields}
-        key = lead_key(comparison.mapping, open_[0])
-        if seen.get("integration_record_id") != key:
+        key = seen.get("integration_record_id")
+        if key not in (lead_key(comparison.mapping, open_[0]), earlier_key(comparison.mapping, open_[0])):
             return update_customer(run.client, customer_id, sent)
-        present = {field: seen[field] for field in _columns(comparison) if seen[field] is not None}
+        present = _unchanged(run, comparison, open_[0], seen)
         return add_lead(run.client, {**present, **sent, "integration_record_id": key})
 
     deliver(run, [Errand(good, write, refusals=_UNCONVERTED)], look)
@@ -168,13 +207,32 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
 
 def _judged(run: PushRun, comparison: Comparison, customer: Customer, errand: Errand) -> list[Verdict]:
     done, moved = [], []
+    kept: dict[int, Any] = {}
     for change in run.open(errand.changes):
-        present = customer[comparison.mapping.fields[change.field or ""].enerflo]
+        column = comparison.mapping.fields[change.field or ""].enerflo
+        present = customer[column]
         if _same(run, comparison, change, present, change.after):
             done.append(change)
-        elif not run.same(comparison, change.field or "", present, change.before):
+            continue
+        as_before = run.same(comparison, change.field or "", present, change.before)
+        # Of a beginning that was there before it cannot be told that ours was kept.
+        if errand.may_be_there and _is_respelled(column, change.after, present, cut=not as_before):
+            done.append(change)
+            kept[change.position] = present
+        elif not as_before:
             moved.append(change)
-    return [Verdict(done, Decision.APPLIED, errand.how), Verdict(moved, Decision.MOVED, ELSEWHERE)]
+    return [
+        Verdict(done, Decision.APPLIED, errand.how, kept=kept),
+        Verdict(moved, Decision.MOVED, ELSEWHERE),
+    ]
+
+
+def _is_respelled(column: str, wanted: object, present: object, *, cut: bool = True) -> bool:
+    """Return whether Enerflo's text is what it made of the one that it was sent."""
+    sent = comparable(column, wanted)
+    if column not in _FREE_TEXTS or sent is None or not isinstance(present, str):
+        return False
+    return is_respelled(sent, present, cut=cut)
 
 
 def _same(run: PushRun, comparison: Comparison, change: Change, present: object, wanted: object) -> bool:
@@ -183,6 +241,20 @@ def _same(run: PushRun, comparison: Comparison, change: Change, present: object,
     if comparable(column, present) == comparable(column, wanted):
         return True
     return run.same(comparison, change.field or "", present, wanted)
+
+
+def _unchanged(run: PushRun, comparison: Comparison, change: Change, customer: Customer) -> dict[str, object]:
+    """Return the lead's fields as Enerflo has them, in the CRM's words where Enerflo re-spelled those.
+
+    The call takes a whole lead: what was escaped once would be escaped again.
+    """
+    row = run.crm_row(change)
+    fields: dict[str, object] = {}
+    for field, name in _columns(comparison).items():
+        own, present = comparable(field, row.get(name)), customer[field]
+        if present is not None:
+            fields[field] = own if _is_respelled(field, own, present, cut=True) else present
+    return fields
 
 
 def _columns(comparison: Comparison) -> Mapping[str, str]:

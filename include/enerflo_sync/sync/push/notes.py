@@ -1,32 +1,47 @@
 """5.1: notes of the CRM appear at Enerflo once, however often the answer to one of them is lost.
 
-Enerflo has no key by which a repeated note is known (REFERENCE.md §14): a note that stands on the install
-with the same text, and that no row of the CRM names, is taken for the one that was to be written.
+Enerflo has no key by which a repeated note is known (REFERENCE.md §14). The id in the answer is the note's.
+Where the answer was lost, a note of the same text on the install that no row of the CRM names is taken for
+the one that was to be written; of the notes made since the request also one whose text is alike (``kept``).
+A note that Enerflo accepted is never sent again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import quoted
 from enerflo_sync.crm.templates import filled
 from enerflo_sync.enerflo.notes import add_note
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.pending import Waiting
+from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.push.bodies import note_body
 from enerflo_sync.sync.push.changes import Change, key_text
 from enerflo_sync.sync.push.errand import Errand, deliver
+from enerflo_sync.sync.push.kept import is_alike, made_since, note_in_answer
 from enerflo_sync.sync.push.links import Link, LinkState, link_columns, link_state
 from enerflo_sync.sync.push.run import PushRun, Verdict
 from enerflo_sync.sync.settle import Decision
 
-# Enerflo dates a note by its own clock, to the second.
-_SLACK_SECONDS = 900
+# How long an accepted note may be looked for before a person is asked.
+_SHOWN_AFTER = timedelta(hours=1)
+_NOT_SHOWN = (
+    "Enerflo accepted the note and does not show it: find it there, and put its id into the CRM's row."
+)
+_AMBIGUOUS = (
+    "it was sent, and Enerflo may have it in another spelling: put the note's id into the CRM's row by hand,"
+    " or write the note there where it is missing."
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,11 @@ class Draft:
         """Return when it was sent by a run that did not see it arrive."""
         return next((change.sent_at for change in self.changes if change.sent_at), None)
 
+    @property
+    def accepted_at(self) -> datetime | None:
+        """Return when Enerflo accepted it in a run that did not see it."""
+        return next((change.accepted_at for change in self.changes if change.accepted_at), None)
+
 
 def install_of_notes(
     comparisons: Mapping[TableName, Comparison], changes: Sequence[Change]
@@ -63,14 +83,14 @@ def install_of_notes(
 
 def push_notes(run: PushRun, install: str, changes: Sequence[Change]) -> None:
     """Write the new notes of one install."""
+    run.leave_moved(changes)
     by_key: dict[str, list[Change]] = {}
-    for change in changes:
+    for change in run.open(changes):
         by_key.setdefault(key_text(change), []).append(change)
     drafts = [found for rows in by_key.values() if (found := _draft(run, install, rows)) is not None]
-    by_position = {draft.changes[0].position: draft for draft in drafts}
     if drafts:
-        errands = [Errand(draft.changes, _writer(run, install, draft)) for draft in drafts]
-        deliver(run, errands, lambda open_: _look(run, install, open_, by_position))
+        looking = _Looking(run, install, {draft.changes[0].position: draft for draft in drafts})
+        deliver(run, [Errand(d.changes, _writer(run, install, d), once=True) for d in drafts], looking.look)
 
 
 def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | None:
@@ -94,34 +114,146 @@ def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | Non
 
 
 def _writer(run: PushRun, install: str, draft: Draft) -> Callable[[Sequence[Change]], object]:
-    return lambda _: add_note(run.client, install, note_body(run.config.writes, draft.text))
+    def write(changes: Sequence[Change]) -> bytes:
+        answer = add_note(run.client, install, note_body(run.config.writes, draft.text))
+        note = note_in_answer(answer)
+        run.accepted(changes, None if note is None else int(note["note_id"]))
+        return answer
+
+    return write
 
 
-def _look(
-    run: PushRun, install: str, errands: Sequence[Errand], by_position: Mapping[int, Draft]
-) -> list[Verdict]:
-    """Read the install's notes and return which of the drafts are among them."""
-    drafts = [(by_position[errand.changes[0].position], errand) for errand in errands]
-    now = run.clock.now()
-    since = min((draft.sent_at or now for draft, _ in drafts), default=now)
-    # Only the moment counts: from then on notes are listed where Enerflo does not answer for one install's.
-    asking = Waiting("", "push", (), since, "", 0)
-    run.bring_in(lambda reads: reads.read(Need(Subject.NOTES, install), [asking]))
-    free = _unclaimed(run, install)
-    verdicts: list[Verdict] = []
-    # Those on their way first: what stands there is theirs before it is anybody else's.
-    drafts.sort(key=lambda pair: pair[0].sent_at is None and pair[1].last is None)
-    for wording in ("text", "body"):
+class _Looking:
+    """Looks for an install's drafts among its notes, each time with what was seen before."""
+
+    def __init__(self, run: PushRun, install: str, by_position: Mapping[int, Draft]) -> None:
+        self._run = run
+        self._install = install
+        self._by_position = by_position
+        # Notes that stood there before this run sent anything.
+        self._before: set[int] | None = None
+
+    def look(self, errands: Sequence[Errand]) -> list[Verdict]:
+        """Read the install's notes and return which of the drafts are among them."""
+        drafts = [(self._by_position[errand.changes[0].position], errand) for errand in errands]
+        free = self._read(drafts)
+        named = {int(note["note_id"]): note for note in free}
+        verdicts: list[Verdict] = []
+        mine: set[int] = set()
+
+        def take(draft: Draft, errand: Errand, note: Mapping[str, Any]) -> None:
+            mine.add(int(note["note_id"]))
+            verdicts.append(_found(self._run, draft, errand, note))
+
+        left = []
         for draft, errand in drafts:
-            changes = run.open(draft.changes)
-            taken = any(changes == verdict.changes for verdict in verdicts)
-            sent_at = now if errand.last is not None else draft.sent_at
-            note = None if taken else _same_note(getattr(draft, wording), sent_at, free)
-            if note is not None:
-                free.remove(note)
-                link = Link(run.comparisons[TableName.NOTES], draft.key, note)
-                verdicts.append(Verdict(changes, Decision.APPLIED, _how(errand), link))
-    return verdicts
+            known = _accepted_note(self._run, draft, errand, named)
+            if known is None:
+                left.append((draft, errand))
+            else:
+                take(draft, errand, known)
+        # Those on their way first: what stands there is theirs before it is anybody else's.
+        sent = [(draft, errand) for draft, errand in left if errand.may_be_there]
+        fresh = [(draft, errand) for draft, errand in left if not errand.may_be_there]
+        for some in (sent, fresh):
+            for wording in ("text", "body"):
+                for draft, errand in list(some):
+                    notes = [note for note in free if int(note["note_id"]) not in mine]
+                    note = _same_note(getattr(draft, wording), self._sent_at(draft, errand), notes)
+                    if note is not None:
+                        some.remove((draft, errand))
+                        take(draft, errand, note)
+            if some is sent:
+                self._alike(sent, free, mine, take, verdicts)
+        return verdicts
+
+    def _alike(
+        self,
+        sent: Sequence[tuple[Draft, Errand]],
+        free: Sequence[Mapping[str, Any]],
+        mine: set[int],
+        take: Callable[[Draft, Errand, Mapping[str, Any]], None],
+        verdicts: list[Verdict],
+    ) -> None:
+        """Take the notes made since whose text is alike; where it cannot be told whose, a person is asked."""
+        claims = [
+            (draft, errand, found)
+            for draft, errand in sent
+            if (
+                found := [
+                    n for n in free if int(n["note_id"]) not in mine and self._is_since(draft, errand, n)
+                ]
+            )
+        ]
+        for draft, errand, found in claims:
+            open_ = [note for note in found if int(note["note_id"]) not in mine]
+            if open_ and len({_plain(note["body"]) for note in open_}) == 1:
+                take(draft, errand, open_[0])
+            else:
+                verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
+        claimed = {id(draft) for draft, _, _ in claims}
+        now = self._run.clock.now()
+        for draft, _ in sent:
+            late = draft.accepted_at is not None and now - draft.accepted_at > _SHOWN_AFTER
+            if late and id(draft) not in claimed:
+                verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _NOT_SHOWN))
+
+    def _is_since(self, draft: Draft, errand: Errand, note: Mapping[str, Any]) -> bool:
+        if not any(is_alike(text, note["body"] or "") for text in (draft.text, draft.body)):
+            return False
+        sent_at = self._sent_at(draft, errand)
+        if draft.sent_at is None and self._before is not None and int(note["note_id"]) in self._before:
+            return False
+        return sent_at is not None and made_since(note, sent_at)
+
+    def _sent_at(self, draft: Draft, errand: Errand) -> datetime | None:
+        return draft.sent_at or (self._run.clock.now() if errand.last is not None else None)
+
+    def _read(self, drafts: Sequence[tuple[Draft, Errand]]) -> list[dict[str, Any]]:
+        """Bring the install's notes into the mirror and return those that no row of the CRM names."""
+        run = self._run
+        now = run.clock.now()
+        since = min((draft.sent_at or now for draft, _ in drafts), default=now)
+        # Only the moment counts: since then notes are listed where Enerflo does not answer for one install's.
+        asking = Waiting("", "push", (), since, "", 0)
+        run.bring_in(lambda reads: reads.read(Need(Subject.NOTES, self._install), [asking]))
+        free = _unclaimed(run, self._install)
+        if self._before is None:
+            self._before = {int(note["note_id"]) for note in free}
+        return free
+
+
+def _accepted_note(
+    run: PushRun, draft: Draft, errand: Errand, named: Mapping[int, Mapping[str, Any]]
+) -> Mapping[str, Any] | None:
+    """Return the note whose id the answer gave; as the answer shows it, where Enerflo's list lags behind."""
+    note = note_in_answer(errand.last.value) if errand.last is not None and errand.accepted else None
+    note_id = note["note_id"] if note is not None else next(c.accepted_id for c in draft.changes)
+    if note_id is None or note_id in named:
+        return None if note_id is None else named[note_id]
+    if note is None:
+        return {"note_id": note_id}
+    raw = msgspec.json.encode(note)
+    try:
+        run.bring_in(lambda _: Answer([(NOTES, [raw])]), NOTES)
+    except BadRecordError:
+        return {"note_id": note_id}
+    return {"note_id": note_id, "body": note.get("note")}
+
+
+def _found(run: PushRun, draft: Draft, errand: Errand, note: Mapping[str, Any]) -> Verdict:
+    """Return that a draft is this note, which its row learns, and how Enerflo keeps its text."""
+    comparison = run.comparisons[TableName.NOTES]
+    changes = run.open(draft.changes)
+    fields = comparison.mapping.fields
+    body = note.get("body")
+    respelled = body is not None and _plain(body) not in (_plain(draft.text), _plain(draft.body))
+    kept = {
+        change.position: body
+        for change in changes
+        if respelled and change.field in fields and fields[change.field].enerflo == "body"
+    }
+    return Verdict(changes, Decision.APPLIED, _how(errand), Link(comparison, draft.key, note), kept)
 
 
 def _how(errand: Errand) -> str | None:
@@ -155,11 +287,7 @@ def _same_note(text: str, sent_at: datetime | None, notes: Sequence[dict[str, An
 
 def _counts(note: Mapping[str, Any], sent_at: datetime | None) -> bool:
     """Return whether a note may be ours: a deleted one only where it was made after ours was sent."""
-    if note["deleted_at"] is None:
-        return True
-    if sent_at is None or note["created_at"] is None:
-        return False
-    return (sent_at - datetime.fromisoformat(note["created_at"])).total_seconds() <= _SLACK_SECONDS
+    return note["deleted_at"] is None or (sent_at is not None and made_since(note, sent_at))
 
 
 def _plain(text: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -27,9 +27,10 @@ from enerflo_sync.sync.agree import AgreedBy, agree_written
 from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.own_writes import note_sending, note_written, noting_row
 from enerflo_sync.sync.push.attempt import Attempt, Outcome, attempted
-from enerflo_sync.sync.push.changes import Change, mark_sent, mark_unsent
+from enerflo_sync.sync.push.changes import Change, mark_accepted, mark_sent, mark_unsent
 from enerflo_sync.sync.push.links import Link, write_link
 from enerflo_sync.sync.push.report import PushReport
+from enerflo_sync.sync.push.source import Sources
 from enerflo_sync.sync.push.values import EnerfloValues
 from enerflo_sync.sync.settle import Applying, Decision, settle
 
@@ -46,12 +47,14 @@ class Verdict:
 
     :param reason: why they were not made, or how one that was made was found to be; never a value.
     :param link: the CRM row that learns the id of its new record.
+    :param kept: by position, how Enerflo keeps a value that it spells otherwise.
     """
 
     changes: Sequence[Change]
     decision: Decision
     reason: str | None = None
     link: Link | None = None
+    kept: Mapping[int, Any] = field(default_factory=dict)
 
 
 class PushRun:
@@ -82,6 +85,9 @@ class PushRun:
         self._ended: dict[int, Decision] = {}
         self._sent: set[int] = set()
         self._read_at: datetime | None = None
+        self._sources = Sources(connection, applying, config, comparisons)
+        # Changes of which an earlier request of this run may still arrive.
+        self._in_doubt: set[int] = set()
         self._company = CompanyGuard(client, connection.engine, applying.account)
         with connection.begin():
             self._values = EnerfloValues(connection)
@@ -132,33 +138,86 @@ class PushRun:
                 raise BadRecordError(batch.rejected[0].described)
         return answer
 
-    def send(
-        self, changes: Sequence[Change], write: Callable[[], object], refusals: Mapping[int, str]
-    ) -> Attempt:
-        """Mark the changes sent, commit that, write, and return how the write ended.
+    def leave_moved(self, changes: Sequence[Change], record: Mapping[str, Any] | None = None) -> None:
+        """End what the CRM does not say any more, before Enerflo is asked.
 
+        A request that an earlier run sent is looked for all the same: Enerflo may have what it said.
+
+        :param record: the record of Enerflo that a new row has become, where its row may name that.
+        """
+        fresh = [change for change in changes if change.sent_at is None]
+        sent = [change for change in changes if change.sent_at is not None and change.op == "update"]
+        with self.connection.begin():
+            moved = self._sources.moved(fresh, record=record)
+            moved |= self._sources.moved(sent, values=False)
+        self._finish_moved(changes, moved)
+
+    def crm_row(self, change: Change) -> Mapping[str, Any]:
+        """Return the mapped values of a change's CRM row as they are now; empty where it is gone."""
+        with self.connection.begin():
+            return self._sources.now(change)
+
+    def _finish_moved(self, changes: Sequence[Change], moved: Mapping[int, str]) -> None:
+        by_reason: dict[str, list[Change]] = {}
+        for change in changes:
+            if change.position in moved:
+                by_reason.setdefault(moved[change.position], []).append(change)
+        self.finish(Verdict(some, Decision.MOVED, reason) for reason, some in by_reason.items())
+
+    def send(
+        self,
+        changes: Sequence[Change],
+        write: Callable[[Sequence[Change]], object],
+        refusals: Mapping[int, str],
+        record: Mapping[str, Any] | None = None,
+    ) -> Attempt | None:
+        """Mark the changes sent, commit that, write, and return how the write ended; None if none was left.
+
+        What the CRM does not say any more ends as moved, seen in the transaction that marks the others.
+
+        :param record: the record of Enerflo that a new row has become, where its row may name that.
         :raises AuthenticationError: the key is not accepted; the changes wait.
         :raises AnotherCompanyError: the key answers for another company; nothing was sent.
         """
         self._company.ensure()
         with self.connection.begin():
-            mark_sent(self.connection, self.applying, changes, self.clock.now())
-            note_sending(self.connection, self.account, _records(changes), again=self._were_sent(changes))
-            self._sent.update(change.position for change in changes)
+            moved = self._sources.moved(changes, record=record)
+            left = [change for change in changes if change.position not in moved]
+            mark_sent(self.connection, self.applying, left, self.clock.now())
+            if left:
+                again = self._were_sent(left)
+                note_sending(self.connection, self.account, _records(left), again=again)
+            self._sent.update(change.position for change in left)
+        self._finish_moved(changes, moved)
+        if not left:
+            return None
+        changes = left
         try:
-            attempt = attempted(write, refusals)
+            attempt = attempted(lambda: write(left), refusals)
         except EnerfloSyncError:
             self._unsend(changes)
             raise
-        if attempt.outcome is Outcome.UNSENT:
+        if attempt.outcome in (Outcome.UNSENT, Outcome.REFUSED):
             self._unsend(changes)
+        elif attempt.outcome is Outcome.UNKNOWN:
+            self._in_doubt.update(change.position for change in changes)
         table, positions = changes[0].table, [change.position for change in changes]
         log.info("push_sent table=%s positions=%s outcome=%s", table, positions, attempt.outcome)
         return attempt
 
     def _unsend(self, changes: Sequence[Change]) -> None:
+        """Note that the request had no effect, unless an earlier one may still arrive."""
+        sure = [one for one in changes if one.sent_at is None and one.position not in self._in_doubt]
         with self.connection.begin():
-            mark_unsent(self.connection, self.applying, changes)
+            mark_unsent(self.connection, self.applying, sure)
+
+    def accepted(self, changes: Sequence[Change], new_id: int | None) -> None:
+        """Remember for good that Enerflo accepted the changes' request: it is not made again.
+
+        :param new_id: the id that its answer gave the new record, where it gave one.
+        """
+        with self.connection.begin():
+            mark_accepted(self.connection, self.applying, changes, self.clock.now(), new_id)
 
     def pause(self, tries: int) -> None:
         """Let a write arrive whose answer was lost, before it is looked for."""
@@ -202,6 +261,7 @@ class PushRun:
             now,
             reason=reason,
             evidence=self.evidence,
+            kept=verdict.kept,
         )
         if verdict.decision is Decision.APPLIED:
             self._agree(verdict.changes)

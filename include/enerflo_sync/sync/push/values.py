@@ -12,7 +12,8 @@ from enerflo_sync.crm.catalog import Kind, LiveColumn
 from enerflo_sync.crm.mapping import MIRROR_TABLES, NullRule
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding
-from enerflo_sync.reconcile.values import field_sql, mirror_kind
+from enerflo_sync.reconcile.values import domain_of, field_sql, mirror_kind
+from enerflo_sync.sync.written import moment_of_text
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _TYPES = {
@@ -25,7 +26,11 @@ _TYPES = {
 
 
 class EnerfloValues:
-    """Compares by the SQL that the reconciliation compares by: same precision, tolerance and case rules."""
+    """Compares by the SQL that the reconciliation compares by: same domain, precision and case rules.
+
+    A plan shows a value of a day as ``2026-03-05`` and Enerflo's own as a moment; a day is compared as the
+    midnight with which it begins in the mapping's zone.
+    """
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
@@ -52,24 +57,28 @@ class EnerfloValues:
         comparison = self._comparisons[table]
         mapping = comparison.mapping.fields[field]
         column = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[comparison.name]}"].c[mapping.enerflo]
-        kind = mirror_kind(column.type)
+        kind, zone = mirror_kind(column.type), mapping.time_zone or comparison.mapping.time_zone
         type_ = _TYPES.get(kind, "text")
         null = NullRule.DISTINCT if mapping.null is NullRule.IGNORE else mapping.null
+        domain = domain_of(mapping, comparison.live.columns[field])
         equal = field_sql(
             field,
-            mapping.model_copy(update={"values": {}, "null": null}),
+            mapping.model_copy(update={"values": {}, "null": null, "type": domain}),
             ("v.mine", kind),
             ("v.theirs", LiveColumn(field, type_, kind, False, True, type_)),
-            table_zone=comparison.mapping.time_zone,
+            table_zone=zone,
             fold=self._fold,
         ).equal
-        mine, theirs = (_typed(name, type_) for name in ("mine", "theirs"))
+        mine, theirs = (_typed(name, type_, zone) for name in ("mine", "theirs"))
         return (
             f"/* enerflo-sync push: are two values the same */"  # noqa: S608 - made of the declared mapping
             f" select {equal} from (select {mine} as mine, {theirs} as theirs) v"
         )
 
 
-def _typed(name: str, type_: str) -> str:
+def _typed(name: str, type_: str, zone: str) -> str:
     value = f"%({name})s::jsonb"
-    return value if type_ == "jsonb" else f"({value} #>> '{{}}')::{type_}"
+    if type_ == "jsonb":
+        return value
+    text = f"({value} #>> '{{}}')"
+    return moment_of_text(text, zone) if type_ == "timestamptz" else f"{text}::{type_}"

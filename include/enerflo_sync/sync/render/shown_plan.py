@@ -62,7 +62,7 @@ def _has_personal_key(table: TableMapping) -> bool:
 
 
 def headline(plan: PlanReport) -> str:
-    """Return the plan in one sentence, and in another how much of it comes from a backfill."""
+    """Return the plan in one sentence, and in others what comes from a backfill and its notes."""
     if not plan.change_count:
         return "Nothing to do: both sides are as the rules say."
     parts = [
@@ -71,7 +71,12 @@ def headline(plan: PlanReport) -> str:
         if plan.count(direction)
     ]
     from_backfills = f" {plan.from_backfills:,} come from a backfill." if plan.from_backfills else ""
-    return f"{' and '.join(parts)}.{from_backfills}"
+    notes = "".join(f" {_completed(number)} while {what}." for what, number in plan.notes.items())
+    return f"{' and '.join(parts)}.{from_backfills}{notes}"
+
+
+def _completed(number: int) -> str:
+    return f"{count_of(number, 'install')} {'is' if number == 1 else 'are'} completed"
 
 
 def state_words(plan: PlanReport) -> str:
