@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.sync.plan_report import PlanState
-from enerflo_sync.sync.plan_store import SUPERSEDED
+from enerflo_sync.sync.plan_end import SUPERSEDED
 from tests.sync.conftest import Desk
 
 FIRST = "select min(enerflo_install_id) from crm.installs"

@@ -253,3 +253,19 @@ def normal_text(value: str, mapping: FieldMapping, fold: str) -> str:
     if mapping.fold_case:
         value = f"lower({value}{f' collate {fold}' if fold else ''})"
     return value
+
+
+def same_as_declared(
+    mapping: FieldMapping, live: LiveColumn, first: str, second: str, *, table_zone: str, fold: str
+) -> str:
+    """Return the condition that two JSON values of one field say the same as declared; never null.
+
+    The values may be spelled as either side spells them: stored ones as well as present ones. Null equals
+    nothing but null, and the empty text where that is declared.
+    """
+    null = mapping.null if mapping.null is NullRule.EMPTY_IS_NULL else NullRule.DISTINCT
+    plain = mapping.model_copy(update={"values": {}, "null": null})
+    texts = [_translated(f"({value} #>> '{{}}')", mapping.values) for value in (first, second)]
+    one, other = ((text, Kind.TEXT) for text in texts)
+    zone = mapping.time_zone or table_zone
+    return _equal(plain, _domain(mapping, live), one, other, zone, fold)
