@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from airflow.models.dagrun import DagRun
+from airflow.utils.session import create_session
 
 from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
@@ -93,6 +96,80 @@ def test_a_plan_that_needs_a_person_is_left_for_one_where_nobody_is_to_be_asked(
     assert states(done)["apply_plan"] == "skipped"
     assert rows(connected, "select state, needs_approval from sync.plans") == [("open", True)]
     assert rows(connected, "select count(*) from sync.ledger") == [(0,)]
+
+
+def test_what_needs_nobody_is_written_while_the_rest_waits(connected: Setting, switched: Any) -> None:
+    unprotected = "trim: true, fold_case: true, source_of_truth: newest}\n      system_size_kw"
+    switched(
+        ("mode: report", "mode: both"),
+        (NEVER_ASKED, UNASKED),
+        ("first_to_enerflo: true", "first_to_enerflo: false"),
+        (unprotected, unprotected.replace("newest", "newest, protected: true")),
+    )
+    run("enerflo_poll")
+    run("enerflo_sync")
+    edit(connected, "status = 'On Hold'", 0)
+    edit(connected, "panel_count = 99", 1)
+    done = run("enerflo_sync", ask=False)
+    ends = {"make_plan": "success", "ask_a_person": "skipped"}
+    assert states(done) == {**ends, "apply_plan": "success", "verify_plan": "success"}
+    planned = result(done, "make_plan")
+    assert planned["plan_hash"] == planned["free"] != planned["waiting"]
+    assert rows(connected, "select state from sync.plans where needs_approval and change_count = 1") == [
+        ("open",)
+    ]
+    # A no of a person: this run and the next are green, and nothing waits any more.
+    reject(planned["waiting"])
+    after = run("enerflo_sync")
+    assert str(after.state) == "success"
+    assert states(after)["ask_a_person"] == "skipped"
+    assert result(after, "make_plan")["changes"] == 0
+    assert "1 refused before" in str(after.note)
+
+
+def test_a_waiting_plan_is_asked_about_in_a_run_of_its_own(connected: Setting, switched: Any) -> None:
+    switched(("mode: report", "mode: both"))
+    run("enerflo_poll")
+    # So that Airflow knows the DAG that is to be started.
+    known = run("enerflo_approve", plan_hash="00000000", is_last_try=True)
+    assert str(known.state) == "failed"
+    done = run("enerflo_sync")
+    assert str(done.state) == "success"
+    waiting = result(done, "make_plan")["waiting"]
+    assert asking() == [(f"ask_{waiting[:16]}_1", {"plan_hash": waiting})]
+    # Asked once, however often the same plan is made.
+    again = run("enerflo_sync")
+    assert states(again)["ask_a_person"] == "skipped"
+    assert len(asking()) == 1
+
+
+def edit(setting: Setting, change: str, number: int) -> None:
+    engine = warehouse_engine(setting.warehouse_url)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                f"update crm.installs set {change}, updated_at = now() where enerflo_install_id = ("
+                "select enerflo_install_id from crm.installs where status = 'In progress'"
+                f" and panel_count <> 99 order by 1 offset {number} limit 1)"
+            )
+        )
+    engine.dispose()
+
+
+def reject(plan_hash: str) -> None:
+    from enerflo_airflow.hook import workplace
+
+    with closing(workplace("default")) as place:
+        place.reject(plan_hash, by="Sam")
+
+
+def asking() -> list[Any]:
+    """Return the runs that were started to ask, and with which plan."""
+    with create_session() as session:
+        query = sa.select(DagRun).where(
+            DagRun.dag_id == "enerflo_approve", DagRun.run_id.like("ask%"), DagRun.state == "queued"
+        )
+        return [(one.run_id, one.conf) for one in session.scalars(query)]
 
 
 def test_no_personal_data_reaches_airflow(connected: Setting, switched: Any) -> None:

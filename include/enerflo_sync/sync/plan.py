@@ -120,7 +120,7 @@ def make_plans(
 
 
 def _store(connection: sa.Connection, config: SyncConfig, account: str, reconciliation_id: str) -> list[str]:
-    """Store what stands in ``planned``: as one plan, or as the part that needs nobody and the part that waits.
+    """Store what stands in ``planned``: one plan, or the part that needs nobody and the part that waits.
 
     In report mode nothing is applied, and nothing has to be told apart.
     """

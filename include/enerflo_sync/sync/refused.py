@@ -17,8 +17,10 @@ from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding
+from enerflo_sync.reconcile.odd import crm_side, mirror_side
 from enerflo_sync.reconcile.values import same_as_declared
 from enerflo_sync.sync.completion import LAST_MILESTONE
+from enerflo_sync.sync.written import typed_key
 
 # The outcome in ``decided`` of a change that a person refused.
 REFUSED = "refused"
@@ -86,6 +88,20 @@ _END = Template(f"""
 /* enerflo-sync plan $name: refusals of changes that are others by now */
 update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
 from pg_temp.refused_$name m where r.account = %(account)s and r.refusal_id = m.refusal_id and not m.same
+""")  # noqa: S608 - a constant
+
+# What is not due any more, because both sides agree: a value changed, and whoever changes it back makes
+# another change. That nothing is due is no proof of it: a duplicate or an unread record hides a difference.
+_END_AGREED = Template(f"""
+/* enerflo-sync plan $name: refusals of changes about whose field both sides agree by now */
+update sync.refusals r set ended_at = now(), end_reason = '{VALUE_CHANGED}'
+where r.account = %(account)s and r.table_name = $table and r.ended_at is null and r.op = 'update'
+  and not exists (select from pg_temp.decided d where d.table_name = $table and d.field = r.field
+                  and d.op = 'update' and $decided = $refused)
+  and exists (
+    select from (
+      select $values from ($mirror_side) m join ($crm_side) c on $of_row where m.lives and $of_record
+    ) o where case r.field $equal else false end)
 """)  # noqa: S608 - a constant
 
 # What is shown of a refused change stands where the two sides of a question stand.
@@ -205,7 +221,28 @@ def _keep_out_of_table(connection: sa.Connection, plan: Comparison, account: str
     same = _MET.substitute(common, words=_WORDS, same=_same(plan, fold))
     connection.exec_driver_sql(same, {"account": account})
     connection.exec_driver_sql(_END.substitute(common), {"account": account})
+    if plan.fields:
+        connection.exec_driver_sql(_END_AGREED.substitute(common, **_both_sides(plan)), {"account": account})
     connection.exec_driver_sql(_KEEP_OUT.substitute(common))
+
+
+def _both_sides(plan: Comparison) -> dict[str, str]:
+    """Return the SQL of what both sides say of a refusal's record ``r`` at present."""
+    numbers = range(1, len(plan.fields) + 1)
+    return {
+        "mirror_side": mirror_side(plan),
+        "crm_side": crm_side(plan),
+        "of_record": " and ".join(
+            f"m.p{n} = (r.enerflo_key ->> {literal(column)})::bigint"
+            for n, column in enumerate(plan.mirror_key, 1)
+        ),
+        "of_row": " and ".join(
+            f"c.k{n} = {typed_key(plan, 'r.key', column)}"
+            for n, column in enumerate(plan.mapping.key_columns, 1)
+        ),
+        "values": ", ".join([*(f"m.e{n}" for n in numbers), *(f"c.c{n}" for n in numbers)]),
+        "equal": " ".join(f"when {literal(field.name)} then {field.equal}" for field in plan.fields),
+    }
 
 
 def _same(plan: Comparison, fold: str) -> str:
