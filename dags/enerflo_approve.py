@@ -63,7 +63,8 @@ def approve_dag(account: str, config: SyncConfig) -> Any:
         tags=account_tags(account),
         params=PARAMS,
         default_args=task_defaults(),
-        render_template_as_native_obj=True,
+        # A hash, or the beginning of one, may look like a number, and stays a text.
+        render_template_as_native_obj=False,
     )
     def enerflo_approve() -> None:
         plan = FindPlanOperator(
