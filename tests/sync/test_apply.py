@@ -370,6 +370,7 @@ def test_a_plan_of_many_pages_is_applied_whole_and_no_record_is_torn(
     agreeing: Desk, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
     monkeypatch.setattr(apply_crm, "PAGE", page)
+    agreeing.switched_on("both", ("percent: 10", "percent: 100"))
     ids = installs(agreeing, 9)
     spoiled(agreeing, *ids)
     agreeing.sql("update crm.installs set panel_type = 'Other 410' where panel_count = 99")
