@@ -16,9 +16,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.live import case_folding
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
-from enerflo_sync.reconcile.values import same_as_declared
 from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.written import typed_key
 
@@ -196,10 +194,9 @@ def keep_out_refused(connection: sa.Connection, plans: Sequence[Comparison], acc
     A refusal whose change has another value by now ends. Where nothing was refused nothing is looked at.
     """
     tables = set(connection.execute(_TABLES, {"account": account}).scalars())
-    fold = case_folding(connection) if tables else ""
     for plan in plans:
         if plan.name in tables:
-            _keep_out_of_table(connection, plan, account, fold)
+            _keep_out_of_table(connection, plan, account)
     if TableName.INSTALLS in tables:
         for plan in plans:
             if plan.mirror_has_install and not plan.is_installs:
@@ -208,7 +205,7 @@ def keep_out_refused(connection: sa.Connection, plans: Sequence[Comparison], acc
         connection.exec_driver_sql(_TELL_ONCE)
 
 
-def _keep_out_of_table(connection: sa.Connection, plan: Comparison, account: str, fold: str) -> None:
+def _keep_out_of_table(connection: sa.Connection, plan: Comparison, account: str) -> None:
     common = {
         "name": plan.name,
         "table": literal(plan.name),
@@ -218,7 +215,7 @@ def _keep_out_of_table(connection: sa.Connection, plan: Comparison, account: str
     connection.exec_driver_sql(
         f"drop table if exists pg_temp.refused_{plan.name}"  # a second look in one transaction
     )
-    same = _MET.substitute(common, words=_WORDS, same=_same(plan, fold))
+    same = _MET.substitute(common, words=_WORDS, same=_same(plan))
     connection.exec_driver_sql(same, {"account": account})
     connection.exec_driver_sql(_END.substitute(common), {"account": account})
     if plan.fields:
@@ -245,23 +242,20 @@ def _both_sides(plan: Comparison) -> dict[str, str]:
     }
 
 
-def _same(plan: Comparison, fold: str) -> str:
+def _same(plan: Comparison) -> str:
     """Return the condition that a refusal ``r`` and what is due, ``d``, are one change; never null."""
     names = [field.name for field in plan.fields]
-
-    def alike(name: str, refused: str, due: str) -> str:
-        mapping, live = plan.mapping.fields[name], plan.live.columns[name]
-        zone = plan.mapping.time_zone
-        return same_as_declared(mapping, live, refused, due, table_zone=zone, fold=fold)
-
     of_field = " ".join(
-        f"when {literal(name)} then {alike(name, 'r.before', 'd.before')}"
-        f" and {alike(name, 'r.after', 'd.after')}"
-        for name in names
+        f"when {literal(field.name)} then {field.same_shown('r.before', 'd.before')}"
+        f" and {field.same_shown('r.after', 'd.after')}"
+        for field in plan.fields
     )
     others = f"array[{', '.join(literal(name) for name in names)}]::text[]"
     of_row = [_ALIKE_OTHERS.format(names=others)]
-    of_row += [alike(name, f"(w.r -> {literal(name)})", f"(w.d -> {literal(name)})") for name in names]
+    of_row += [
+        field.same_shown(*(f"nullif({side} -> {literal(field.name)}, 'null')" for side in ("w.r", "w.d")))
+        for field in plan.fields
+    ]
     return _SAME.substitute(
         of_field=f"case d.field {of_field} else {_ALIKE_PLAIN} end" if names else _ALIKE_PLAIN,
         of_row=" and ".join(of_row),
