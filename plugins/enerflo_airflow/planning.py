@@ -2,62 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import BaseOperator, BaseOperatorLink, Context, Param
+from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from enerflo_airflow.accounts import account_name
+from enerflo_airflow.approval_form import FORM, answered_form, chosen_part
 from enerflo_airflow.links import PlanLink, ReportLink, plan_address
 from enerflo_airflow.notes import NOTE_KEY, apply_note, plan_note, reconciliation_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
-from enerflo_sync.errors import ConfigurationError, RetriableError
-from enerflo_sync.sync.parts import HOW, Part, Rest
+from enerflo_sync.errors import RetriableError
+from enerflo_sync.sync.parts import Part
 
 if TYPE_CHECKING:
     from enerflo_sync.sync.plan_report import PlanReport
 
 # How often the same plan may be asked about.
 _MOST_RUNS = 1_000
-# What a person may say beside yes and no.
-FORM = {
-    "only": Param(
-        "",
-        type=["string", "null"],
-        title="Only this part",
-        description=f"Decide about this part alone; several are separated by commas. {HOW}",
-        source="task",
-    ),
-    "except": Param(
-        "",
-        type=["string", "null"],
-        title="All but this part",
-        description="Decide about everything else; written in the same way.",
-        source="task",
-    ),
-    "rest": Param(
-        "open",
-        type="string",
-        enum=["open", "refuse"],
-        title="What was not chosen",
-        description="Stays open and is asked about again, or is refused.",
-        source="task",
-    ),
-    "because": Param(
-        "",
-        type=["string", "null"],
-        title="Why, for a no",
-        description="The ledger and the plans to come name the reason.",
-        source="task",
-    ),
-}
-
 # What a plan hands on: ids, counts, and sentences without a word of a record.
 Planned = dict[str, Any]
 
@@ -267,39 +234,6 @@ class PlanApprovalOperator(ApprovalOperator):
         note = f"plan {plan.plan_hash[:12]} {words}"
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         raise AirflowSkipException(f"{note[0].upper()}{note[1:]}.")
-
-
-def answered_form(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the answers of the approval's form, with the defaults of what was left out.
-
-    :raises ConfigurationError: a field is not known.
-    """
-    given = given or {}
-    if unknown := sorted(given.keys() - FORM.keys()):
-        raise ConfigurationError(
-            f"the field {', '.join(unknown)} is not known.",
-            where="the answer",
-            next_step=f"Choose among {', '.join(FORM)}.",
-        )
-    return {name: given.get(name) or param.value or "" for name, param in FORM.items()}
-
-
-def chosen_part(form: Mapping[str, Any]) -> Part:
-    """Return which part of a plan an answered form is about.
-
-    :raises ConfigurationError: what is to become of the rest is not known.
-    """
-    try:
-        rest = Rest(form["rest"] or Rest.OPEN)
-    except ValueError:
-        raise ConfigurationError(
-            "the rest is left open, or refused.", where="rest", next_step="Write open or refuse."
-        ) from None
-    return Part(_selectors(form["only"]), _selectors(form["except"]), rest)
-
-
-def _selectors(text: str) -> list[str]:
-    return [one.strip() for one in re.split(r"[,\n]", text) if one.strip()]
 
 
 def _planned(plan: PlanReport) -> Planned:

@@ -10,6 +10,8 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.sync.render import plan_lines, render_plan
+from enerflo_sync.sync.render.shown_plan import show_plan
 from enerflo_sync.sync.reopen import WhichRefusals
 from tests.sync.conftest import Desk
 from tests.sync.test_completion import finished
@@ -83,6 +85,18 @@ def test_the_ledger_and_the_explanation_name_who_and_why(agreeing: Desk) -> None
     (waiting,) = story.waiting
     assert waiting.why.startswith("refused by Sam Hill on 20")
     assert "the customer stays" in waiting.why
+
+
+def test_the_page_and_the_text_tell_it_apart_from_questions(agreeing: Desk) -> None:
+    install = refused_cancellation(agreeing)
+    plan = agreeing.plan()
+    with agreeing.engine.connect() as connection:
+        shown = show_plan(connection, agreeing.workplace.config, "default", plan.plan_hash)
+    page = render_plan(shown)
+    assert "Refused by a person, and not done" in page
+    assert "Left to a person</h2>" not in page
+    assert str(install) in page
+    assert any("Refused by a person" in line.text for line in plan_lines(shown))
 
 
 @pytest.mark.parametrize("spelled", ["ON HOLD", "  On Hold "])
