@@ -94,7 +94,7 @@ def test_the_page_and_the_text_tell_it_apart_from_questions(agreeing: Desk) -> N
         shown = show_plan(connection, agreeing.workplace.config, "default", plan.plan_hash)
     page = render_plan(shown)
     assert "Refused by a person, and not done" in page
-    assert "Left to a person</h2>" not in page
+    assert 'id="undecided"' not in page
     assert str(install) in page
     assert any("Refused by a person" in line.text for line in plan_lines(shown))
 

@@ -14,29 +14,11 @@ OVERDUE = "its time was over before it was applied"
 # Named in the ledger for what a person had approved and a later plan took the place of.
 BY_A_LATER_PLAN = "a later plan"
 
-# What was approved and not made is told in the ledger; of what nobody had decided there is nothing to tell.
 _END = """
-with ended as (
-  update sync.plans set state = case when expires_at <= now() then 'expired' else 'superseded' end
-  where account = :account and state in ('open', 'approved') and {which}
-  returning plan_hash, decided_by, state
-), changes as (
-  update sync.plan_changes c set state = 'superseded', done_at = now(),
-    reason = case when e.state = 'expired' then :overdue else :superseded end
-  from ended e, sync.plan_changes was
-  where c.account = :account and c.plan_hash = e.plan_hash and c.state in ('planned', 'sent', 'left_out')
-    and (e.state = 'superseded' or e.decided_by is not null)
-    and was.account = c.account and was.plan_hash = c.plan_hash and was.position = c.position
-  returning c.*, e.decided_by, was.state as was
-)
-insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, losing_value, direction,
-  policy, cause, rule, facts, plan_hash, decision, reason, decided_by, run_id, changed_at, observed_at,
-  recorded_at)
-select account, table_name, key, op, field, before, after, before, direction, policy, cause, rule, facts,
-  plan_hash, 'superseded', reason, :by, 'superseded-' || left(plan_hash, 12), changed_at, observed_at, now()
-from changes where decided_by is not null and was <> 'left_out'
+update sync.plans set state = case when expires_at <= now() then 'expired' else 'superseded' end
+where account = :account and state in ('open', 'approved') and {which}
+returning plan_hash
 """
-
 _OVERDUE = sa.text(
     "/* enerflo-sync plan: plans and approvals whose time is over */"
     + _END.format(which="expires_at <= now()")
@@ -46,21 +28,40 @@ _OTHERS = sa.text(
     + _END.format(which="not plan_hash = any(:kept)")
 ).bindparams(sa.bindparam("kept", type_=sa.ARRAY(sa.Text)))
 
+# What was approved and not made is told in the ledger; of what nobody had decided there is nothing to tell.
+_CHANGES = sa.text("""
+/* enerflo-sync plan: what was left to do of plans that ended */
+with changes as (
+  update sync.plan_changes c set state = 'superseded', done_at = now(),
+    reason = case when p.state = 'expired' then :overdue else :superseded end
+  from sync.plans p, sync.plan_changes was
+  where p.account = :account and p.plan_hash = any(:ended)
+    and (p.state = 'superseded' or p.decided_by is not null)
+    and c.account = p.account and c.plan_hash = p.plan_hash and c.state in ('planned', 'sent', 'left_out')
+    and was.account = c.account and was.plan_hash = c.plan_hash and was.position = c.position
+  returning c.*, p.decided_by, was.state as was
+)
+insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, losing_value, direction,
+  policy, cause, rule, facts, plan_hash, decision, reason, decided_by, run_id, changed_at, observed_at,
+  recorded_at)
+select account, table_name, key, op, field, before, after, before, direction, policy, cause, rule, facts,
+  plan_hash, 'superseded', reason, :by, 'superseded-' || left(plan_hash, 12), changed_at, observed_at, now()
+from changes where decided_by is not null and was <> 'left_out'
+""").bindparams(sa.bindparam("ended", type_=sa.ARRAY(sa.Text)))
+
 
 def end_overdue_plans(connection: sa.Connection, account: str) -> None:
     """End the account's plans whose time is over, approved ones too."""
-    connection.execute(_OVERDUE, _named(account))
+    _end_changes(connection, account, connection.execute(_OVERDUE, {"account": account}).scalars().all())
 
 
 def end_other_plans(connection: sa.Connection, account: str, kept: Sequence[str]) -> None:
     """End the account's plans that wait, but for those of the hashes ``kept``."""
-    connection.execute(_OTHERS, {**_named(account), "kept": list(kept)})
+    named = {"account": account, "kept": list(kept)}
+    _end_changes(connection, account, connection.execute(_OTHERS, named).scalars().all())
 
 
-def _named(account: str) -> dict[str, str]:
-    return {
-        "account": account,
-        "overdue": OVERDUE,
-        "superseded": SUPERSEDED,
-        "by": BY_A_LATER_PLAN,
-    }
+def _end_changes(connection: sa.Connection, account: str, ended: Sequence[str]) -> None:
+    if ended:
+        words = {"overdue": OVERDUE, "superseded": SUPERSEDED, "by": BY_A_LATER_PLAN}
+        connection.execute(_CHANGES, {"account": account, "ended": list(ended), **words})

@@ -108,14 +108,20 @@ def rules_hash(config: SyncConfig) -> str:
 
 
 def mark_waiting(connection: sa.Connection, config: SyncConfig, account: str) -> tuple[int, int]:
-    """Mark in ``planned`` what waits for a person; return how many changes do not, and how many do."""
+    """Mark in ``planned`` what waits for a person; return how many changes do not, and how many do.
+
+    Where all of them wait, none need be marked.
+    """
+    rules = config.approval
+    free, waiting = _counts(connection)
+    if not free or rules.always or (rules.new_mapping and changed_mapping(connection, config, account)):
+        return 0, free + waiting
     _mark_each(connection, config, account)
     connection.execute(_WAITED, {"account": account, "rules": rules_hash(config)})
     _keep_together(connection, account)
-    if _counts(connection)[0]:
-        _mark_amounts(connection, config, account)
-        _keep_together(connection, account)
-    return _counts(connection)
+    _mark_amounts(connection, config, account)
+    free, waiting = _counts(connection)
+    return (0, free + waiting) if free > rules.changes else (free, waiting)
 
 
 def why_waiting(connection: sa.Connection, config: SyncConfig, account: str) -> list[str]:
@@ -135,9 +141,6 @@ def _mark(connection: sa.Connection, condition: str, values: dict[str, Any] | No
 def _mark_each(connection: sa.Connection, config: SyncConfig, account: str) -> None:
     """Mark what waits for what it is itself."""
     rules = config.approval
-    if rules.always or (rules.new_mapping and changed_mapping(connection, config, account)):
-        _mark(connection, "true")
-        return
     conditions = []
     if rules.deletions:
         conditions.append("p.op = 'delete'")
@@ -155,7 +158,7 @@ def _mark_each(connection: sa.Connection, config: SyncConfig, account: str) -> N
 
 
 def _mark_amounts(connection: sa.Connection, config: SyncConfig, account: str) -> None:
-    """Mark what is too much to be made without a person."""
+    """Mark of tables and of backfills what is too much to be made without a person."""
     rules = config.approval
     if changes_from_backfills(connection, account, among="not p.waits") > rules.backfill_changes:
         mark_backfilled(connection, account)
@@ -163,8 +166,6 @@ def _mark_amounts(connection: sa.Connection, config: SyncConfig, account: str) -
     for table in exceeds_percent(connection, config, account, among="not waits"):
         _mark(connection, f"p.table_name = {literal(table)}")
     _keep_together(connection, account)
-    if _counts(connection)[0] > rules.changes:
-        _mark(connection, "true")
 
 
 def _keep_together(connection: sa.Connection, account: str) -> None:
