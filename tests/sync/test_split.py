@@ -181,3 +181,14 @@ def test_applied_a_second_time_it_says_when_it_was(desk: Desk) -> None:
     assert (first.already, again.already, again.applied_at) == (False, True, first.applied_at)
     assert again.message.endswith("UTC already.")
     assert not again.needs_a_person
+
+
+def test_the_same_part_is_the_same_plan_whatever_is_planned_beside_it(careful: Desk) -> None:
+    """Also where what stands beside it comes first: a part's changes have positions of their own."""
+    first, second = installs(careful)[:2]
+    edit(careful, second, status="On Hold")
+    (alone,) = careful.workplace.plans()
+    edit(careful, first, panel_count=99, system_size_kw=1)
+    _, beside = both(careful)
+    assert beside.plan_hash == alone.plan_hash
+    assert careful.workplace.apply(beside.plan_hash, approved_by="Pat").applied == 1

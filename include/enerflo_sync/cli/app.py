@@ -25,6 +25,7 @@ from enerflo_sync.cli import (
     receiver,
     reconcile,
     reopen,
+    retry,
     undo,
     what_if,
     witnesses,
@@ -55,6 +56,7 @@ app.command("plan")(plan.command)
 app.command("apply")(apply.command)
 app.command("reopen")(reopen.command)
 app.command("explain")(explain.command)
+app.command("retry")(retry.command)
 app.command("undo")(undo.command)
 app.command("what-if")(what_if.command)
 app.command("backfill")(backfill.command)

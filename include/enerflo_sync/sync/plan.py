@@ -26,7 +26,7 @@ from enerflo_sync.sync.completion import complete_installs
 from enerflo_sync.sync.creations import decide_rows
 from enerflo_sync.sync.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.sync.held import hold_checked, note_held
-from enerflo_sync.sync.parked import hold_parked
+from enerflo_sync.sync.parked import hold_parked, writes_hashes
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
@@ -56,14 +56,23 @@ select row_number() over (
          order by array_position(array{[str(name) for name in TableName]}, table_name),
                   array_position(array['insert', 'update', 'delete'], op), key, field) as position,
        outcome as direction, table_name, key, enerflo_key, op, field, before, after, source_value, policy,
-       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, false as waits
+       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest, false as waits
 from pg_temp.decided where outcome in ('to_crm', 'to_enerflo')
 """  # noqa: S608 - names of the contract
 
+# The same content of a plan stands at the same positions, whatever other plan was made beside it.
+_NUMBER_ANEW = """
+/* enerflo-sync plan: positions within a part */
+update pg_temp.{part} p set position = n.position
+from (select ctid as id, row_number() over (order by position) as position from pg_temp.{part}) n
+where p.ctid = n.id
+"""
 _TAKE_APART = (
     "/* enerflo-sync plan: the part that waits */"
     " create temporary table waiting_part on commit drop as select * from pg_temp.planned where waits",
     "/* enerflo-sync plan: the part that waits for nobody */ delete from pg_temp.planned where waits",
+    _NUMBER_ANEW.format(part="planned"),
+    _NUMBER_ANEW.format(part="waiting_part"),
 )
 
 _SECOND_PART = (
@@ -113,7 +122,7 @@ def make_plans(
             connection.begin(),
         ):
             decide_all(connection, plans, config, account, reconciliation_id, tick)
-            hold_parked(connection, account)
+            hold_parked(connection, config, account)
             connection.exec_driver_sql(MAKE_PLANNED)
             hashes = _store(connection, config, account, reconciliation_id)
             note_held(connection, account, hashes[0])
@@ -134,6 +143,7 @@ def _store(connection: sa.Connection, config: SyncConfig, account: str, reconcil
         kind="sync",
         mode=str(config.account(account).mode),
         config_hash=config.hash(account),
+        writes_hashes=writes_hashes(config),
         stands_on=reconciliation_id,
         lifetime=timedelta(hours=config.approval.expires_hours),
         rules=rules_hash(config),

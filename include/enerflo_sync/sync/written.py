@@ -60,7 +60,7 @@ def names_record(plan: Comparison, row: str, record_key: str) -> str:
     same += [
         f"({join.mirror})::{join.type} = ({row}.{quoted(join.crm_name)})::{join.type}" for join in plan.joins
     ]
-    return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"  # noqa: S608
+    return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"
 
 
 def shown(plan: Comparison, column: str, alias: str) -> str:
@@ -87,9 +87,3 @@ def touched(plan: Comparison) -> tuple[str, str] | None:
         else f"(now() at time zone {literal(plan.mapping.time_zone)})"
     )
     return quoted(plan.updated_at), f"{now}::date" if live.kind is Kind.DATE else now
-
-
-def touched_since(plan: Comparison, made_at: str) -> str:
-    """Return the condition that a CRM row ``t`` says it was changed after it was made."""
-    # A column of whole seconds may round its time up.
-    return f"coalesce({plan.changed_at('t')} > {made_at} + interval '1 second', false)"

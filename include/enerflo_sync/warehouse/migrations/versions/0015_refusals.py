@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0015"
-down_revision = "0017"
+down_revision = "0019"
 
 _STATES = {
     "plans": ("plans_state", "state", "open approved rejected applied expired superseded"),
