@@ -8,9 +8,10 @@ that the plan expects.
 **Nothing is written in report mode**, in which every set-up begins: the plan is made and shown, and the other
 tasks are skipped. `mode: crm`, `enerflo` or `both` switches writing on, for the account or for a table.
 
-**Asked for approval?** The task *Ask a person* waits under *Required Actions* for an answer to the plan of
-that hash; its text says what the plan does and why it asks, and leads to the whole plan. No answer in time is
-a no. The same on the command line: `enerflo-sync apply HASH --approve "NAME"`.
+**What the rules let through is written at once**, and what needs a person waits as a plan of its own in a run
+of its own: the task *Ask a person* starts it (DAG `enerflo_approve`) and does not wait for the answer. The
+same on the command line: `enerflo-sync apply HASH --approve "NAME"`. What a person refused is in no later
+plan until a value of it changes, or `enerflo-sync reopen`.
 
 **Moved, parked:** the run's note counts them. Moved values are in the next plan; parked ones could not be
 made, and the plan's page says why. `enerflo-sync explain` says of one record what was decided and why.
@@ -21,18 +22,22 @@ plan that takes one back.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag
 from enerflo_airflow.accounts import account_name, account_tags, reconciled_asset, sync_config
 from enerflo_airflow.defaults import START_DATE, task_defaults
 from enerflo_airflow.notifying import tell_people
-from enerflo_airflow.planning import ApplyPlanOperator, PlanApprovalOperator, PlanOperator, VerifyPlanOperator
+from enerflo_airflow.planning import (
+    ApplyPlanOperator,
+    AskForApprovalOperator,
+    PlanOperator,
+    VerifyPlanOperator,
+)
 
 from enerflo_sync.crm.config import SyncConfig
 
-PLAN_HASH = "{{ ti.xcom_pull(task_ids='make_plan')['plan_hash'] }}"
+PLAN_HASH = "{{ ti.xcom_pull(task_ids='make_plan')['free'] }}"
 PARAMS = {
     "ask": Param(
         True,
@@ -66,17 +71,13 @@ def sync_dag(account: str, config: SyncConfig) -> Any:
             doc_md="Runs `enerflo-sync plan` for the account: a plan under a hash, nothing written.",
             account=account,
         )
-        approval = PlanApprovalOperator(
+        ask = AskForApprovalOperator(
             task_id="ask_a_person",
             task_display_name="Ask a person",
-            doc_md="Waits for an answer where `approval` in sync.yaml asks for one. No answer is a no.",
+            doc_md="Starts the run that asks where `approval` in sync.yaml asks for a person; does not wait.",
             account=account,
             plan=plan.output,
             ask="{{ params.ask }}",
-            answer_within=timedelta(hours=config.approval.expires_hours),
-            # What fails here has written nothing: ask again at once.
-            retry_delay=timedelta(seconds=5),
-            retry_exponential_backoff=1.0,
         )
         apply = ApplyPlanOperator(
             task_id="apply_plan",
@@ -92,7 +93,8 @@ def sync_dag(account: str, config: SyncConfig) -> Any:
             account=account,
             plan_hash=PLAN_HASH,
         )
-        plan >> approval >> apply >> verify
+        plan >> ask
+        plan >> apply >> verify
         # At once, while the plan waits.
         tell_people(account, after=plan)
 

@@ -23,7 +23,7 @@ from enerflo_sync.backfill.run import Backfills
 from enerflo_sync.clock import Clock, SystemClock
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.crm.mapping import Mode, Side, SourceOfTruth, TableName
+from enerflo_sync.crm.mapping import Side, SourceOfTruth, TableName
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.gaps import schedule
 from enerflo_sync.gaps.find import find_gaps
@@ -66,18 +66,20 @@ from enerflo_sync.rebuild.tables import RebuildTable
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
-from enerflo_sync.sync.decided_plan import approve_plan, hold_plan, reject_plan
+from enerflo_sync.sync.decided_plan import WHOLE, approve_plan, hold_plan, reject_plan
 from enerflo_sync.sync.explain import explain
 from enerflo_sync.sync.explanation import Explanation, masked_explanation
-from enerflo_sync.sync.plan import make_plan
+from enerflo_sync.sync.parts import Part
+from enerflo_sync.sync.plan import make_plans
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.sync.reopen import Refusal, WhichRefusals, reopen, standing_refusals
 from enerflo_sync.sync.retry import RetryReport, RetrySelection, retry
 from enerflo_sync.sync.reveal import note_reveal
 from enerflo_sync.sync.undo import make_undo
 from enerflo_sync.sync.verify import Verification, verify_plan
 from enerflo_sync.sync.what_if import WhatIf, what_if
-from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
+from enerflo_sync.warehouse.engine import server_time, warehouse_engine, warehouse_errors
 from enerflo_sync.warehouse.migrate import require_migrated
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 from enerflo_sync.warehouse.request_lanes import Lane
@@ -409,20 +411,26 @@ class Workplace:
             return reconcile(self.engine, self.config, self.account, full=full, progress=progress)
 
     def plan(self, *, progress: Callable[[str, int, int], None] | None = None) -> PlanReport:
+        """Make the plans of a round and return the first of them (:meth:`plans`)."""
+        return self.plans(progress=progress)[0]
+
+    def plans(self, *, progress: Callable[[str, int, int], None] | None = None) -> list[PlanReport]:
         """Reconcile, and decide about every difference (:func:`enerflo_sync.sync.plan.make_plan`).
 
+        Returns one plan, or two where a part of the changes waits for a person and the others do not.
         Change orders that nobody checked yet are judged first (:meth:`quality`).
         Reads Enerflo not at all, and writes nothing but its own tables.
         """
         self._judge_change_orders()
         report = self.reconcile(progress=progress)
-        return make_plan(self.engine, self.config, self.account, report.reconciliation_id, progress=progress)
+        return make_plans(self.engine, self.config, self.account, report.reconciliation_id, progress=progress)
 
     def apply(
         self,
         plan_hash: str,
         *,
         approved_by: str | None = None,
+        part: Part = WHOLE,
         run_id: str | None = None,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> ApplyReport:
@@ -435,6 +443,7 @@ class Workplace:
             self.account,
             plan_hash,
             approved_by=approved_by,
+            part=part,
             clock=self.clock,
             rng=self.rng,
             calls=self.calls,
@@ -445,15 +454,21 @@ class Workplace:
     @property
     def writes_anything(self) -> bool:
         """Return whether the mode of any table of the account allows to write."""
-        modes = (self.config.mode_of(self.account, name) for name in self.config.tables_for(self.account))
-        return any(mode is not Mode.REPORT for mode in modes)
+        return self.config.writes_anything(self.account)
 
-    def approve(self, plan_hash: str, *, by: str) -> PlanReport:
-        """Approve a plan that waits, without applying it yet."""
+    def stored_plan(self, plan_hash: str) -> PlanReport:
+        """Return a plan as it stands now (:func:`enerflo_sync.sync.plan_reads.read_plan`)."""
+        require_migrated(self.engine)
+        with warehouse_errors("plan"), self.engine.connect() as connection:
+            return read_plan(connection, self.account, plan_hash)
+
+    def approve(self, plan_hash: str, *, by: str, part: Part = WHOLE) -> PlanReport:
+        """Approve a plan that waits, or a part of it, without applying it yet."""
         require_migrated(self.engine)
         with warehouse_errors("approve"), self.engine.begin() as connection:
             plan = hold_plan(connection, self.account, plan_hash)
-            approve_plan(connection, plan, by, self.clock.now())
+            now = server_time(connection)
+            approve_plan(connection, plan, by, now, config=self.config, part=part)
             return read_plan(connection, self.account, plan.plan_hash)
 
     def verify(self, plan_hash: str, report: ReconciliationReport) -> Verification:
@@ -463,12 +478,34 @@ class Workplace:
             plan = read_plan(connection, self.account, plan_hash)
             return verify_plan(connection, self.account, plan.plan_hash, report.reconciliation_id)
 
-    def reject(self, plan_hash: str, *, by: str | None, reason: str | None = None) -> PlanReport:
-        """Reject a plan that waits (:func:`enerflo_sync.sync.decided_plan.reject_plan`)."""
+    def reject(
+        self, plan_hash: str, *, by: str | None, reason: str | None = None, part: Part = WHOLE
+    ) -> PlanReport:
+        """Reject a plan that waits, or a part of it (:func:`enerflo_sync.sync.decided_plan.reject_plan`)."""
         require_migrated(self.engine)
         with warehouse_errors("reject"), self.engine.begin() as connection:
-            now = self.clock.now()
-            return reject_plan(connection, self.account, plan_hash, who=by, reason=reason, now=now)
+            return reject_plan(
+                connection,
+                self.account,
+                plan_hash,
+                who=by,
+                reason=reason,
+                now=server_time(connection),
+                config=self.config,
+                part=part,
+            )
+
+    def refusals(self, which: WhichRefusals | None = None) -> list[Refusal]:
+        """Return what stands refused, unmasked (:func:`enerflo_sync.sync.reopen.standing_refusals`)."""
+        require_migrated(self.engine)
+        with warehouse_errors("reopen"), self.engine.connect() as connection:
+            return standing_refusals(connection, self.config, self.account, which or WhichRefusals())
+
+    def reopen(self, which: WhichRefusals, *, by: str) -> list[Refusal]:
+        """Let changes that were refused be planned again (:func:`enerflo_sync.sync.reopen.reopen`)."""
+        require_migrated(self.engine)
+        with warehouse_errors("reopen"), self.engine.begin() as connection:
+            return reopen(connection, self.config, self.account, which, by=by)
 
     def retry(self, selection: RetrySelection, *, by: str) -> RetryReport:
         """Have the next plan try parked changes again (:func:`enerflo_sync.sync.retry.retry`)."""

@@ -18,8 +18,8 @@ APP_PREFIX = "/enerflo"
 UI_ROUTE = "enerflo-reports"
 # The route of the tab on a DAG run's page.
 RUN_UI_ROUTE = "enerflo-report"
-# The task whose plan the later tasks of its run are about.
-PLAN_TASK = "make_plan"
+# The tasks whose plan the later tasks of their run are about.
+PLAN_TASKS = ("make_plan", "find_plan")
 
 
 def base_path() -> str:
@@ -98,7 +98,7 @@ class PlanLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the plan's address, ``""`` (no button) where there is none."""
-        for task_id in (ti_key.task_id, PLAN_TASK):
+        for task_id in (ti_key.task_id, *PLAN_TASKS):
             result: Any = XCom.get_one(
                 key="return_value", task_id=task_id, dag_id=ti_key.dag_id, run_id=ti_key.run_id
             )

@@ -113,7 +113,10 @@ def plan_note(plan: PlanReport) -> str:
         first = " · ".join(f"{count:,} changes {where}" for where, count in counts.items() if count)
     questions = sum(plan.undecided.values())
     parts = [f"plan {plan.plan_hash[:12]}", first]
+    parts += ["waits for a person"] if plan.waits_for_approval and plan.mode != "report" else []
     parts += [f"{questions:,} left to a person"] if questions else []
+    refused = sum(plan.refused.values())
+    parts += [f"{refused:,} refused before"] if refused else []
     parts += ["mode report, nothing is written"] if plan.mode == "report" and plan.change_count else []
     return " · ".join(parts)
 
@@ -122,6 +125,8 @@ def apply_note(report: ApplyReport) -> str:
     """Return how a plan's changes ended, and why some were not made."""
     counts = [f"{getattr(report, name):,} {name}" for name in ("applied", "moved", "parked", "waiting")]
     lines = [" · ".join([*counts, f"decided by {report.decided_by}"])]
+    if report.left_open:
+        lines.append(f"{report.left_open:,} stay open, since nobody decided about them yet")
     for state in ("moved", "parked", "refused"):
         lines += [f"{count:,} {state}: {why}" for why, count in report.reasons.get(state, {}).items()]
     if report.stopped:

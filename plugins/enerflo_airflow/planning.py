@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import timedelta
-from typing import Any, ClassVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import BaseOperator, BaseOperatorLink, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from enerflo_airflow.accounts import account_name
+from enerflo_airflow.approval_form import FORM, answered_form, chosen_part
 from enerflo_airflow.links import PlanLink, ReportLink, plan_address
 from enerflo_airflow.notes import NOTE_KEY, apply_note, plan_note, reconciliation_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 from enerflo_sync.errors import RetriableError
+from enerflo_sync.sync.parts import Part
 
+if TYPE_CHECKING:
+    from enerflo_sync.sync.plan_report import PlanReport
+
+# How often the same plan may be asked about.
+_MOST_RUNS = 1_000
 # What a plan hands on: ids, counts, and sentences without a word of a record.
 Planned = dict[str, Any]
 
@@ -24,7 +33,8 @@ class PlanOperator(BaseOperator):
     """Decides about every difference of an account, and stores the plan. Writes nothing on either side.
 
     :param account: name of the account in sync.yaml.
-    :return: the plan's hash, its counts, and the text for the approval.
+    :return: the first plan's hash and counts; ``free``, the hash of what is to be applied at once, and
+        ``waiting``, the hash of what a person is to be asked about: None where there is none.
     """
 
     template_fields: Sequence[str] = ("account",)
@@ -38,49 +48,115 @@ class PlanOperator(BaseOperator):
     def execute(self, context: Context) -> Planned:
         """Plan and return what the next tasks need to know."""
         from enerflo_airflow.hook import workplace
-        from enerflo_sync.sync.render import plan_summary
 
         with noted_failure(context), closing(workplace(str(self.account))) as place:
-            plan = place.plan()
-        note = plan_note(plan)
-        self.log.info("planned plan_hash=%s %s", plan.plan_hash, note)
+            plans = place.plans()
+            writes = place.writes_anything
+        note = "\n".join(plan_note(plan) for plan in plans)
+        self.log.info("planned plan_hash=%s %s", plans[0].plan_hash, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        due = [plan for plan in plans if writes and plan.change_count]
+        free = [plan.plan_hash for plan in due if not plan.needs_approval or plan.state == "approved"]
+        waiting = [plan.plan_hash for plan in due if plan.plan_hash not in free]
+        first = plans[0]
         return {
-            "account": plan.account,
-            "plan_hash": plan.plan_hash,
-            "mode": plan.mode,
-            "state": str(plan.state),
-            "changes": plan.change_count,
-            "waits": plan.waits_for_approval,
-            "writes": plan.change_count > 0 and place.writes_anything,
-            "summary": plan_summary(plan),
+            **_planned(first),
+            "changes": sum(plan.change_count for plan in plans),
+            "waits": any(plan.waits_for_approval for plan in plans),
+            "writes": bool(due),
+            "free": free[0] if free else None,
+            "waiting": waiting[0] if waiting else None,
         }
+
+
+class AskForApprovalOperator(TriggerDagRunOperator):
+    """Starts the run in which a person is asked about a plan; the run that made the plan waits for nobody.
+
+    A plan that a run asks about already is not asked about twice.
+
+    :param account: name of the account in sync.yaml.
+    :param plan: what :class:`PlanOperator` returned.
+    :param ask: whether to ask; otherwise a plan that waits is left for the command line.
+    """
+
+    template_fields: Sequence[str] = ("account", "plan", "ask")
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (PlanLink(),)
+
+    def __init__(self, *, account: str, plan: Any, ask: bool | str = True, **kwargs: Any) -> None:
+        super().__init__(trigger_dag_id=account_name("approve", account), **kwargs)
+        self.account = account
+        self.plan = plan
+        self.ask = ask
+
+    def execute(self, context: Context) -> None:
+        """Start the run that asks, where there is something to ask about."""
+        plan: Planned = self.plan
+        if not plan["writes"]:
+            why = "The mode is report: nothing is written." if plan["changes"] else "There is nothing to do."
+            raise AirflowSkipException(why)
+        plan_hash = plan["waiting"]
+        if plan_hash is None:
+            raise AirflowSkipException("Nothing waits for a person.")
+        if not flag(self.ask):
+            raise AirflowSkipException(
+                "The plan waits: enerflo-sync apply --approve, or run it again and ask."
+            )
+        names = [f"ask_{plan_hash[:16]}_{number}" for number in range(1, _MOST_RUNS)]
+        runs, ti = {"dag_id": self.trigger_dag_id, "run_ids": names}, context["ti"]
+        if ti.get_dr_count(**runs, states=["queued", "running"]):
+            raise AirflowSkipException(f"A run of {self.trigger_dag_id} asks about this plan already.")
+        self.trigger_run_id = names[ti.get_dr_count(**runs)]
+        self.conf = {"plan_hash": plan_hash}
+        super().execute(context)
+
+
+class FindPlanOperator(BaseOperator):
+    """Looks a plan up by its hash, as it stands now.
+
+    :param account: name of the account in sync.yaml.
+    :param plan_hash: which plan.
+    :return: the plan's hash, its counts, and the text for the approval.
+    """
+
+    template_fields: Sequence[str] = ("account", "plan_hash")
+    operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (PlanLink(),)
+    ui_color = "#f6f0dc"
+
+    def __init__(self, *, account: str, plan_hash: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.account = account
+        self.plan_hash = plan_hash
+
+    def execute(self, context: Context) -> Planned:
+        """Return what the approval needs to know."""
+        from enerflo_airflow.hook import workplace
+
+        with noted_failure(context), closing(workplace(str(self.account))) as place:
+            return _planned(place.stored_plan(str(self.plan_hash)))
 
 
 class PlanApprovalOperator(ApprovalOperator):
     """Asks a person about a plan that needs one, by Airflow's own approval; no answer in time is a no.
 
     What is decided is stored with the plan and, if it was a no, in the ledger. Later tasks are skipped then.
+    A part may be chosen in the form. While it waits the task looks from time to time whether a later plan
+    took the place of this one, or somebody decided on the command line. It ends then and writes nothing.
 
     :param account: name of the account in sync.yaml.
-    :param plan: what :class:`PlanOperator` returned.
-    :param ask: whether to wait for an answer; otherwise a plan that needs one is left for the command line.
+    :param plan: what :class:`FindPlanOperator` returned.
+    :param answer_within: how long to wait in all.
     """
 
-    template_fields: Sequence[str] = ("subject", "body", "account", "plan", "ask")
+    template_fields: Sequence[str] = ("subject", "body", "account", "plan")
     operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (PlanLink(),)
+    # The cost of a look is a second of a worker.
+    look_every = timedelta(minutes=5)
 
-    def __init__(
-        self,
-        *,
-        account: str,
-        plan: Any,
-        ask: bool | str = True,
-        answer_within: timedelta,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, account: str, plan: Any, answer_within: timedelta, **kwargs: Any) -> None:
+        # Airflow hands the DAG's own parameters in.
+        kwargs["params"] = {**(kwargs.get("params") or {}), **FORM}
         super().__init__(
-            subject="Plan {{ ti.xcom_pull(task_ids='make_plan')['plan_hash'][:12] }} of account " + account,
+            subject="Plan {{ ti.xcom_pull(task_ids='find_plan')['plan_hash'][:12] }} of account " + account,
             body="",
             defaults=self.REJECT,
             response_timeout=answer_within,
@@ -88,22 +164,25 @@ class PlanApprovalOperator(ApprovalOperator):
         )
         self.account = account
         self.plan = plan
-        self.ask = ask
+        self.answer_within = answer_within
 
     def execute(self, context: Context) -> Any:
         """Wait for a person where the plan needs one; return at once where it does not."""
-        plan: Planned = self.plan
-        if not plan["writes"]:
-            why = "The mode is report: nothing is written." if plan["changes"] else "There is nothing to do."
-            raise AirflowSkipException(why)
-        if not plan["waits"]:
-            return {"needed": False, "plan_hash": plan["plan_hash"]}
-        if not flag(self.ask):
-            raise AirflowSkipException(
-                "The plan waits: enerflo-sync apply --approve, or run it again and ask."
-            )
-        address = plan_address(plan["account"], plan["plan_hash"])
-        self.body = f"{plan['summary']}\n\n[Look at the whole plan]({address}) before you decide."
+        from enerflo_airflow.hook import workplace
+
+        plan_hash = self.plan["plan_hash"]
+        with noted_failure(context), closing(workplace(str(self.account))) as place:
+            plan = place.stored_plan(plan_hash)
+        if plan.state == "approved":
+            return {"needed": False, "plan_hash": plan_hash}
+        if plan.state != "open":
+            self._end(context, plan)
+        address = plan_address(self.plan["account"], plan_hash)
+        self.body = (
+            f"{self.plan['summary']}\n\n[Look at the whole plan]({address}) before you decide."
+            " To decide about a part of it, name the part below."
+        )
+        self.response_timeout = min(self.look_every, self._time_left(context))
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -113,18 +192,62 @@ class PlanApprovalOperator(ApprovalOperator):
         if "error" in event:
             # Nobody said anything: the task fails, and the plan goes on waiting.
             return super().execute_complete(context, event)
+        if event.get("timedout") and self._time_left(context) > timedelta(0):
+            return self.execute(context)
+        event = {**event, "params_input": answered_form(event.get("params_input"))}
         person = event.get("responded_by_user") or {}
         who = person.get("name") or person.get("id")
         plan_hash = self.plan["plan_hash"]
         with noted_failure(context), closing(workplace(str(self.account))) as place:
+            plan = place.stored_plan(plan_hash)
+            if plan.state == "superseded":
+                self._end(context, plan)
+            part = chosen_part(event["params_input"]) if who else Part()
             if who and event.get("chosen_options") == [self.APPROVE]:
-                plan = place.approve(plan_hash, by=who)
+                plan = place.approve(plan_hash, by=who, part=part)
             else:
-                reason = "rejected in Airflow" if who else "nobody answered in time"
-                plan = place.reject(plan_hash, by=who, reason=reason)
-        note = f"plan {plan_hash[:12]} is {plan.state} ({who or 'nobody answered in time'})"
+                why = event["params_input"]["because"].strip() or "rejected in Airflow"
+                reason = why if who else "nobody answered in time"
+                plan = place.reject(plan_hash, by=who, reason=reason, part=part)
+        stands = f"plan {plan_hash[:12]} is {plan.state}"
+        note = f"{stands} ({who or 'nobody answered in time'})"
+        if not part.whole:
+            named = [*part.only, *(f"all but {one}" for one in part.without)]
+            note = f"{note}: decided about {', '.join(named)}"
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         return super().execute_complete(context, event)
+
+    def _time_left(self, context: Context) -> timedelta:
+        """Return how much of the time for an answer is left, counted from the beginning of the run."""
+        run: Any = context.get("dag_run")
+        if run is None or run.start_date is None:
+            return timedelta(0)
+        left: timedelta = run.start_date + self.answer_within - datetime.now(UTC)
+        return max(left, timedelta(0))
+
+    def _end(self, context: Context, plan: PlanReport) -> NoReturn:
+        """End without an answer, and without an error: there is nothing to decide about any more."""
+        words = {
+            "superseded": "was superseded: a later plan took its place, and is asked about by itself",
+            "expired": "has expired; the next round makes another one if anything is due",
+        }.get(str(plan.state), f"is {plan.state} already ({plan.decided_by or 'nobody answered in time'})")
+        note = f"plan {plan.plan_hash[:12]} {words}"
+        context["ti"].xcom_push(key=NOTE_KEY, value=note)
+        raise AirflowSkipException(f"{note[0].upper()}{note[1:]}.")
+
+
+def _planned(plan: PlanReport) -> Planned:
+    from enerflo_sync.sync.render import plan_summary
+
+    return {
+        "account": plan.account,
+        "plan_hash": plan.plan_hash,
+        "mode": plan.mode,
+        "state": str(plan.state),
+        "changes": plan.change_count,
+        "waits": plan.waits_for_approval,
+        "summary": plan_summary(plan),
+    }
 
 
 class ApplyPlanOperator(BaseOperator):
@@ -134,7 +257,7 @@ class ApplyPlanOperator(BaseOperator):
     not be made is in the note and the next plan.
 
     :param account: name of the account in sync.yaml.
-    :param plan_hash: which plan.
+    :param plan_hash: which plan; without one the task is skipped.
     :return: counts of how its changes ended.
     """
 
@@ -142,7 +265,7 @@ class ApplyPlanOperator(BaseOperator):
     operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (PlanLink(),)
     ui_color = "#f3e3dc"
 
-    def __init__(self, *, account: str, plan_hash: str, **kwargs: Any) -> None:
+    def __init__(self, *, account: str, plan_hash: str | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.account = account
         self.plan_hash = plan_hash
@@ -151,6 +274,8 @@ class ApplyPlanOperator(BaseOperator):
         """Apply and return the counts."""
         from enerflo_airflow.hook import workplace
 
+        if not self.plan_hash:
+            raise AirflowSkipException("There is nothing that may be applied without a person.")
         with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
             report = place.apply(str(self.plan_hash), run_id=engine_run_id(context))
         note = apply_note(report)

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from playwright.sync_api import Page, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-from enerflo_sync.cli.demo.both_ways import ASK, SYNC, plan_page
+from enerflo_sync.cli.demo.both_ways import APPROVE, ASK, SYNC, plan_page
 from enerflo_sync.cli.demo.orders import CHANGE_ORDERS, ORDERS_PAGE
 from enerflo_sync.cli.demo.processes import free_port
 from enerflo_sync.cli.demo.story import CHANGES, FRAME, POLL, RECONCILE, WEBHOOKS, Demo, report_page
@@ -203,7 +203,9 @@ def quiet(told: Told) -> None:
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         runs = [
-            run for dag_id in (POLL, RECONCILE, CHANGE_ORDERS, SYNC) for run in told.demo.api.runs(dag_id)
+            run
+            for dag_id in (POLL, RECONCILE, CHANGE_ORDERS, SYNC, APPROVE)
+            for run in told.demo.api.runs(dag_id)
         ]
         if all(run["state"] in ("success", "failed") for run in runs):
             return
@@ -243,7 +245,7 @@ def state_of(told: Told, run_id: str) -> tuple[str, str | None]:
 
 
 def click(told: Told, page: Page, run_id: str, option: str) -> None:
-    page.goto(f"{told.origin}/dags/{SYNC}/runs/{run_id}/tasks/{ASK}/required_actions")
+    page.goto(f"{told.origin}/dags/{APPROVE}/runs/{run_id}/tasks/{ASK}/required_actions")
     plan_hash = told.demo.way_back.planned(run_id)["plan_hash"]
     page.get_by_text(plan_hash[:12]).first.wait_for()
     page.get_by_role("button", name=option).first.click()
@@ -392,13 +394,13 @@ def test_a_click_on_reject_writes_nothing(told: Told, page: Page) -> None:
     assert panels(told, install_id) == 92
     state, who = state_of(told, run_id)
     assert (state, bool(who)) == ("rejected", True)
-    assert told.demo.api.task_state(SYNC, run_id, "apply_plan") == "skipped"
+    assert told.demo.api.task_state(APPROVE, run_id, "apply_plan") == "skipped"
 
 
 def test_no_answer_in_time_is_a_no(told: Told) -> None:
     told.demo.way_back.configure(("expires_hours: 24", "expires_hours: 0.004"))
-    told.demo.api.wait_for_parse(SYNC)
+    told.demo.api.wait_for_parse(APPROVE)
     run_id, install_id = ask(told, 93)
-    told.demo.api.wait_for_run(SYNC, run_id)
+    told.demo.api.wait_for_run(APPROVE, run_id)
     assert panels(told, install_id) == 93
     assert state_of(told, run_id) == ("rejected", None)

@@ -70,7 +70,12 @@ def test_plan_approve_apply_and_an_empty_plan(writing: Run) -> None:
     assert again.json["changes"] == []
     assert again.json["needs_approval"] is False
     assert "Nothing to do: both sides are as the rules say." in writing("plan").out
-    assert writing("apply", short).code == 0
+    second = writing("apply", short)
+    assert second.code == 0
+    assert f"Plan {short} was applied at 20" in second.out
+    assert second.out.strip().endswith("UTC already.")
+    repeated = writing("apply", short, "--json").json
+    assert (repeated["already"], repeated["message"]) == (True, second.out.strip())
 
 
 def test_apply_as_json(writing: Run) -> None:
@@ -89,6 +94,56 @@ def test_a_plan_may_be_rejected(writing: Run) -> None:
     refused = writing("apply", plan["plan_hash"])
     assert refused.code == 2
     assert "it was rejected (Sam)" in refused.err
+
+
+def test_a_part_is_refused_listed_and_opened_again(writing: Run) -> None:
+    plan = writing("plan", "--json").json
+    short = plan["plan_hash"][:12]
+    counts = {"plan_hash": plan["plan_hash"], "needs_approval": True, "counts": plan["counts"]}
+    assert plan["plans"] == [counts]
+    table = plan["changes"][0]["table_name"]
+    refused = writing("apply", short, "--reject", "Sam", "--only", table, "--because", "not yet")
+    assert "rejected by Sam; nothing was written, and" in refused.out or refused.code == 0
+
+    later = writing("plan", "--json").json
+    assert table not in {change["table_name"] for change in later["changes"]}
+    told = [one for one in later["undecided"] if one["refusal_id"] is not None]
+    assert len(told) == later["counts"]["refused"] > 0
+    assert all(one["reason"].startswith("refused by Sam on 20") for one in told)
+    assert all(one["reason"].endswith("UTC: not yet") for one in told)
+    assert "Refused by a person, and not done" in writing("plan").out
+
+    listed = writing("reopen")
+    assert listed.code == 0
+    assert listed.out.count("refused by Sam on 20") == len(told)
+    assert writing("reopen", "install", "1").code == 2
+    opened = writing("reopen", "--plan", short, "--by", "Pat", "--json")
+    assert opened.code == 0
+    assert len(opened.json["reopened"]) == len(told)
+    assert "Nothing stands refused." in writing("reopen").out
+    again = writing("plan", "--json").json
+    assert table in {change["table_name"] for change in again["changes"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--approve", "the approval rules"], "are no person"),
+        (["--approve", " "], "nobody is named"),
+        (["--reject", ""], "nobody is named"),
+        (["--approve", "Pat", "--only", "colours"], "nothing of the plan fits"),
+        (["--approve", "Pat", "--rest", "refuse"], "nothing was chosen"),
+        (["--approve", "Pat", "--because", "why"], "nothing to give a reason for"),
+    ],
+)
+def test_a_decision_that_cannot_be_made_is_one_sentence(
+    writing: Run, options: list[str], problem: str
+) -> None:
+    plan = writing("plan", "--json").json
+    refused = writing("apply", plan["plan_hash"], *options)
+    assert (refused.code, refused.out) == (2, "")
+    assert problem in refused.err
+    assert writing("plan", "--json").json["plan_hash"] == plan["plan_hash"]
 
 
 @pytest.mark.parametrize("name", ["0123456789ab", "short", "' or 1=1 --"])

@@ -22,13 +22,15 @@ from tests.airflow_environment import DAGS, PLUGINS, ROOT
 
 DAG_IDS = {
     *("enerflo_change_orders", "enerflo_poll", "enerflo_reconcile", "enerflo_replay", "enerflo_sync"),
-    *("enerflo_backfill", "enerflo_webhooks"),
+    *("enerflo_approve", "enerflo_backfill", "enerflo_webhooks"),
 }
-BY_HAND = {"enerflo_replay"}
+BY_HAND = {"enerflo_approve", "enerflo_replay"}
 # Its runs are started by files: there is nothing to ask for.
 WITHOUT_FORM = {"enerflo_webhooks"}
 # What stands on the mirror and does not change it by reading.
-WRITERS_BACK = {"enerflo_change_orders", "enerflo_reconcile", "enerflo_sync"}
+WRITERS_BACK = {"enerflo_approve", "enerflo_change_orders", "enerflo_reconcile", "enerflo_sync"}
+# A run of it waits for a person, and others are not to wait for that.
+SIDE_BY_SIDE = {"enerflo_approve"}
 SHIPPED = ROOT / "include" / "config" / "sync.yaml"
 
 
@@ -70,7 +72,7 @@ def test_a_dag_says_what_it_is(one: DAG) -> None:
 
 def test_a_dag_runs_once_at_a_time_and_never_catches_up(one: DAG) -> None:
     assert one.catchup is False
-    assert one.max_active_runs == 1
+    assert (one.max_active_runs > 1) is (one.dag_id in SIDE_BY_SIDE)
     assert one.timetable.can_be_scheduled is (one.dag_id not in BY_HAND)
 
 
@@ -132,10 +134,23 @@ def test_the_way_back_starts_when_a_reconciliation_was_stored(bag: DagBag) -> No
 
 
 def test_an_approval_that_nobody_answers_is_a_no(bag: DagBag) -> None:
-    task: Any = bag.dags["enerflo_sync"].get_task("ask_a_person")
+    task: Any = bag.dags["enerflo_approve"].get_task("ask_a_person")
     assert task.defaults == ["Reject"]
     assert task.response_timeout == timedelta(hours=24)
     assert "plan_hash" in task.subject
+
+
+def test_a_waiting_approval_holds_nothing_up(bag: DagBag) -> None:
+    """The DAG that plans starts the run that asks, and neither waits for the answer nor writes after it."""
+    sync, approve = bag.dags["enerflo_sync"], bag.dags["enerflo_approve"]
+    asks: Any = sync.get_task("ask_a_person")
+    assert (asks.trigger_dag_id, asks.wait_for_completion) == ("enerflo_approve", False)
+    assert asks.downstream_task_ids == set()
+    assert sync.get_task("apply_plan").upstream_task_ids == {"make_plan"}
+    # What is started must not stay queued because nobody has switched the DAG on.
+    assert approve.is_paused_upon_creation is False
+    form: Any = approve.get_task("ask_a_person").params
+    assert set(form) >= {"only", "except", "rest", "because"}
 
 
 def test_each_account_has_dags_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +163,7 @@ def test_each_account_has_dags_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert set(bag.dags) == {
         *DAG_IDS,
         *(f"enerflo_{job}__west" for job in ("backfill", "change_orders", "poll")),
-        *(f"enerflo_{job}__west" for job in ("reconcile", "replay", "sync")),
+        *(f"enerflo_{job}__west" for job in ("approve", "reconcile", "replay", "sync")),
     }
     poll: Any = bag.dags["enerflo_poll__west"]
     assert poll.timetable.expression == "5 * * * *"

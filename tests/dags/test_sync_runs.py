@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from airflow.models.dagrun import DagRun
+from airflow.utils.session import create_session
 
 from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
@@ -70,7 +73,8 @@ def test_a_plan_that_needs_nobody_is_applied_and_verified(
     switched(("mode: report", "mode: crm"), (NEVER_ASKED, UNASKED))
     run("enerflo_poll")
     done = run("enerflo_sync")
-    assert set(states(done).values()) == {"success"}
+    ended = {"make_plan": "success", "apply_plan": "success", "verify_plan": "success"}
+    assert states(done) == {**ended, "ask_a_person": "skipped"}
     applied = result(done, "apply_plan")
     assert applied["applied"] > 0
     assert applied["waiting"] == 0
@@ -93,6 +97,87 @@ def test_a_plan_that_needs_a_person_is_left_for_one_where_nobody_is_to_be_asked(
     assert states(done)["apply_plan"] == "skipped"
     assert rows(connected, "select state, needs_approval from sync.plans") == [("open", True)]
     assert rows(connected, "select count(*) from sync.ledger") == [(0,)]
+
+
+def test_what_needs_nobody_is_written_while_the_rest_waits(connected: Setting, switched: Any) -> None:
+    panels = "panel_count: {enerflo: panel_count, type: integer, source_of_truth: enerflo"
+    switched(
+        ("mode: report", "mode: crm"),
+        (NEVER_ASKED, UNASKED),
+        (f"{panels}}}", f"{panels}, protected: true}}"),
+    )
+    run("enerflo_poll")
+    apply(result(run("enerflo_sync", ask=False), "make_plan")["waiting"])
+    edit(connected, "panel_count = 99")
+    edit(connected, "panel_type = 'Typed by hand'")
+    done = run("enerflo_sync", ask=False)
+    ends = {"make_plan": "success", "ask_a_person": "skipped"}
+    assert states(done) == {**ends, "apply_plan": "success", "verify_plan": "success"}
+    planned = result(done, "make_plan")
+    assert planned["plan_hash"] == planned["free"] != planned["waiting"]
+    waiting = f"select state, change_count from sync.plans where plan_hash = '{planned['waiting']}'"
+    assert rows(connected, waiting) == [("open", 1)]
+    # A no of a person: this run and the next are green, and nothing waits any more.
+    reject(planned["waiting"])
+    after = run("enerflo_sync")
+    assert str(after.state) == "success"
+    assert states(after)["ask_a_person"] == "skipped"
+    assert result(after, "make_plan")["changes"] == 0
+    assert "1 refused before" in str(after.note)
+
+
+def test_a_waiting_plan_is_asked_about_in_a_run_of_its_own(connected: Setting, switched: Any) -> None:
+    switched(("mode: report", "mode: crm"))
+    run("enerflo_poll")
+    # So that Airflow knows the DAG that is to be started.
+    known = run("enerflo_approve", plan_hash="00000000", is_last_try=True)
+    assert str(known.state) == "failed"
+    done = run("enerflo_sync")
+    assert str(done.state) == "success"
+    waiting = result(done, "make_plan")["waiting"]
+    assert asking(waiting) == [(f"ask_{waiting[:16]}_1", {"plan_hash": waiting})]
+    # Asked once, however often the same plan is made.
+    again = run("enerflo_sync")
+    assert states(again)["ask_a_person"] == "skipped"
+    assert len(asking(waiting)) == 1
+
+
+def edit(setting: Setting, change: str) -> None:
+    engine = warehouse_engine(setting.warehouse_url)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                f"update crm.installs set {change}, updated_at = now() where enerflo_install_id = ("
+                "select min(enerflo_install_id) from crm.installs where status = 'In progress'"
+                " and panel_count <> 99)"
+            )
+        )
+    engine.dispose()
+
+
+def apply(plan_hash: str | None) -> None:
+    """Let a person approve what differs from the beginning."""
+    from enerflo_airflow.hook import workplace
+
+    with closing(workplace("default", reads_enerflo=True)) as place:
+        if plan_hash:
+            place.apply(plan_hash, approved_by="Pat")
+
+
+def reject(plan_hash: str) -> None:
+    from enerflo_airflow.hook import workplace
+
+    with closing(workplace("default")) as place:
+        place.reject(plan_hash, by="Sam")
+
+
+def asking(plan_hash: str) -> list[Any]:
+    """Return the runs that were started to ask about a plan, and with which parameters."""
+    with create_session() as session:
+        query = sa.select(DagRun).where(
+            DagRun.dag_id == "enerflo_approve", DagRun.run_id.like(f"ask_{plan_hash[:16]}%")
+        )
+        return [(one.run_id, one.conf) for one in session.scalars(query)]
 
 
 def test_no_personal_data_reaches_airflow(connected: Setting, switched: Any) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from airflow.providers.standard.exceptions import HITLTriggerEventError
+from airflow.providers.standard.operators import hitl
 from airflow.sdk import DAG, BaseOperator
-from airflow.sdk.exceptions import DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped, TaskAwaitingInput
 from enerflo_airflow.notes import NOTE_KEY
 from enerflo_airflow.planning import PlanApprovalOperator
 
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.airflow
 class Answers:
     """The task that asks about a plan, told what was answered; it keeps what the task hands on."""
 
-    map_index = -1
+    map_index, id = -1, "one task"
 
     def __init__(self, place: Workplace) -> None:
         self.place = place
@@ -42,7 +44,7 @@ class Answers:
     def xcom_push(self, key: str, value: Any) -> None:
         self.handed_on[key] = value
 
-    def answer(self, option: str, who: str | None = "Pat", **more: Any) -> None:
+    def answer(self, option: str, who: str | None = "Pat", *, dag_run: Any = None, **more: Any) -> None:
         event = {
             "chosen_options": [option],
             "params_input": {},
@@ -50,8 +52,20 @@ class Answers:
             "responded_by_user": {"id": "1", "name": who} if who else None,
             **more,
         }
-        context: Any = {"ti": self, "task": self.task}
+        context: Any = {"ti": self, "task_instance": self, "task": self.task, "dag_run": dag_run}
         self.task.execute_complete(context, event)
+
+    @property
+    def states(self) -> dict[str, set[str]]:
+        """Return the states of the plan's changes by table."""
+        query = sa.text(
+            "select distinct table_name, state from sync.plan_changes where plan_hash = :plan_hash"
+        )
+        found: dict[str, set[str]] = {}
+        with self.place.engine.connect() as connection:
+            for table, state in connection.execute(query, {"plan_hash": self.plan_hash}):
+                found.setdefault(table, set()).add(state)
+        return found
 
     @property
     def note(self) -> str:
@@ -104,20 +118,59 @@ def test_a_yes_of_nobody_approves_nothing(answers: Answers) -> None:
     assert answers.stored == ("rejected", None)
 
 
-def test_a_yes_after_a_later_plan_fails_and_says_what_to_do(answers: Answers) -> None:
+@pytest.mark.parametrize(("option", "who"), [("Approve", "Pat"), ("Reject", "Pat"), ("Reject", None)])
+def test_an_answer_after_a_later_plan_decides_nothing_and_fails_nothing(
+    answers: Answers, option: str, who: str | None
+) -> None:
     answers.a_later_plan_comes()
-    with pytest.raises(ConfigurationError, match=r"it has expired\. Make a new one"):
-        answers.answer("Approve")
-    assert answers.stored == ("expired", None)
-    assert "it has expired" in answers.note
+    with pytest.raises(AirflowSkipException):
+        answers.answer(option, who)
+    assert answers.stored == ("superseded", None)
+    assert "was superseded: a later plan took its place" in answers.note
 
 
-@pytest.mark.parametrize("who", ["Pat", None])
-def test_a_no_after_a_later_plan_skips_what_follows(answers: Answers, who: str | None) -> None:
-    answers.a_later_plan_comes()
+def test_a_part_may_be_approved_in_the_form(answers: Answers) -> None:
+    answers.answer("Approve", params_input={"only": "leads", "rest": "open"})
+    assert answers.stored == ("approved", "Pat")
+    assert answers.states["leads"] == {"planned"}
+    assert {state for table, found in answers.states.items() if table != "leads" for state in found} <= {
+        "left_out"
+    }
+    assert "decided about leads" in answers.note
+
+
+def test_a_part_may_be_rejected_in_the_form_with_a_reason(answers: Answers) -> None:
     with pytest.raises(DownstreamTasksSkipped):
-        answers.answer("Reject", who)
-    assert answers.stored == ("expired", None)
+        answers.answer("Reject", params_input={"except": "installs", "because": "too many"})
+    assert answers.stored == ("open", None)
+    assert answers.states["leads"] == {"refused"}
+    assert {one.reason for one in answers.place.refusals()} == {"too many"}
+
+
+def test_a_form_that_names_nothing_of_the_plan_decides_nothing(answers: Answers) -> None:
+    with pytest.raises(ConfigurationError, match="nothing of the plan fits"):
+        answers.answer("Approve", params_input={"only": "lead"})
+    with pytest.raises(ConfigurationError, match="the field onyl is not known"):
+        answers.answer("Approve", params_input={"onyl": "leads"})
+    assert answers.stored == ("open", None)
+
+
+def test_while_time_is_left_a_look_asks_on_and_ends_what_was_superseded(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **detail: asked.append(detail))
+    run = SimpleNamespace(start_date=datetime.now(UTC))
+    answers.task.plan = {"account": "default", "plan_hash": answers.plan_hash, "summary": "Changes"}
+    with pytest.raises(TaskAwaitingInput) as awaited:
+        answers.answer("Reject", None, timedout=True, dag_run=run)
+    assert len(asked) == 1
+    assert awaited.value.timeout == PlanApprovalOperator.look_every
+    assert answers.stored == ("open", None)
+    answers.a_later_plan_comes()
+    with pytest.raises(AirflowSkipException):
+        answers.answer("Reject", None, timedout=True, dag_run=run)
+    assert answers.stored == ("superseded", None)
 
 
 def test_a_trigger_that_failed_decides_nothing(answers: Answers) -> None:

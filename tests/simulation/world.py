@@ -238,7 +238,7 @@ class SimulatedDay:
     def waiting_plan(self) -> str | None:
         """Return the hash of the plan that is open or not yet applied to its end."""
         row = self._crm.execute(
-            "select plan_hash from sync.plans where state in ('open', 'approved') order by created_at desc limit 1"
+            "select plan_hash from sync.plans where state in ('open', 'approved') order by created_at desc, part limit 1"
         ).fetchone()
         return None if row is None else row[0]
 

@@ -288,7 +288,7 @@ def test_a_rejected_plan_is_not_applied_and_the_ledger_knows_who_said_no(agreein
         agreeing.workplace.apply(plan.plan_hash)
     (row,) = agreeing.ledger(plan_hash=plan.plan_hash)
     assert (row["decision"], row["decided_by"]) == ("refused", "Sam")
-    assert agreeing.plan().state is PlanState.REJECTED
+    assert agreeing.plan().change_count == 0
     assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
     assert counts(agreeing, install) == true_counts(agreeing, install)
 
@@ -317,9 +317,9 @@ def test_a_yes_that_comes_after_a_later_plan_is_refused(agreeing: Desk) -> None:
         lambda: agreeing.workplace.approve(late, by="Pat"),
         lambda: agreeing.workplace.apply(late, approved_by="Pat"),
     ):
-        with pytest.raises(ConfigurationError, match="it has expired"):
+        with pytest.raises(ConfigurationError, match="it was superseded"):
             say_yes()
-    assert agreeing.one("select state from sync.plans where plan_hash = :late", late=late) == "expired"
+    assert agreeing.one("select state from sync.plans where plan_hash = :late", late=late) == "superseded"
     assert counts(agreeing, *installs(agreeing, 2)) == [99, 99]
 
 
@@ -339,11 +339,11 @@ def test_a_yes_to_what_was_applied_meanwhile_changes_nothing(agreeing: Desk) -> 
     assert (found.state, found.decided_by) == (PlanState.APPLIED, "Pat")
 
 
-def test_a_no_to_what_expired_leaves_it_expired(agreeing: Desk) -> None:
+def test_a_no_to_what_was_superseded_leaves_it_so(agreeing: Desk) -> None:
     late = superseded(agreeing)
     for who in ("Sam", None):
         found = agreeing.workplace.reject(late, by=who, reason="no")
-        assert (found.state, found.decided_by) == (PlanState.EXPIRED, None)
+        assert (found.state, found.decided_by) == (PlanState.SUPERSEDED, None)
     assert agreeing.ledger(plan_hash=late) == []
 
 
@@ -370,6 +370,7 @@ def test_a_plan_of_many_pages_is_applied_whole_and_no_record_is_torn(
     agreeing: Desk, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
     monkeypatch.setattr(apply_crm, "PAGE", page)
+    agreeing.switched_on("both", ("percent: 10", "percent: 100"))
     ids = installs(agreeing, 9)
     spoiled(agreeing, *ids)
     agreeing.sql("update crm.installs set panel_type = 'Other 410' where panel_count = 99")

@@ -212,16 +212,10 @@ def test_what_moved_under_a_plan_is_told_until_it_is_settled(desk: Desk, install
 
 
 def test_a_rejected_plan_is_told_with_the_person(desk: Desk, install: int) -> None:
-    from enerflo_sync.clock import SystemClock
-    from enerflo_sync.sync.decided_plan import reject_plan
-
     desk.world.set_status(install, ON_HOLD)
     desk.workplace.poll()
     plan = desk.plan()
-    with desk.engine.begin() as connection:
-        reject_plan(
-            connection, "default", plan.plan_hash, who="Ann", reason="not yet", now=SystemClock().now()
-        )
+    desk.workplace.reject(plan.plan_hash, by="Ann", reason="not yet")
     assert f"Ann rejected the plan {plan.plan_hash[:12]} (not yet)" in text(desk, install, "status")
 
 

@@ -73,7 +73,7 @@ def test_exchange_6_held_and_corrected(both: Desk) -> None:
 
 def test_an_order_that_is_held_after_its_plan_was_made_is_not_written(both: Desk) -> None:
     order_id, _ = signed(both, 40)
-    plan = both.plan()
+    plan = both.workplace.plans()[-1]
     assert both.changes(plan, table_name="change_orders", key={"enerflo_change_order_id": order_id})
     both.sql(
         "update enerflo.change_orders set panel_count_new = 900, observed_at = now() where change_order_id = :i",

@@ -82,8 +82,12 @@ def test_a_later_plan_takes_the_place_of_one_that_waits(agreeing: Desk) -> None:
     states = {
         row["plan_hash"]: row["state"] for row in agreeing.sql("select plan_hash, state from sync.plans")
     }
-    assert states[first.plan_hash] == "expired"
-    with pytest.raises(ConfigurationError, match="it has expired"):
+    assert states[first.plan_hash] == "superseded"
+    assert agreeing.sql(
+        "select distinct state from sync.plan_changes where plan_hash = :h", h=first.plan_hash
+    ) == [{"state": "superseded"}]
+    assert agreeing.ledger(plan_hash=first.plan_hash) == []
+    with pytest.raises(ConfigurationError, match="it was superseded"):
         agreeing.workplace.apply(first.plan_hash)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.sync.plan_end import BY_A_LATER_PLAN, SUPERSEDED
 from enerflo_sync.sync.plan_report import PlanState
-from enerflo_sync.sync.plan_store import SUPERSEDED
 from tests.sync.conftest import Desk
 
 FIRST = "select min(enerflo_install_id) from crm.installs"
@@ -51,7 +51,12 @@ def test_an_approved_plan_that_another_one_replaces_ends_in_the_ledger(agreeing:
     panels(agreeing, 98)
     agreeing.plan()
     (row,) = agreeing.ledger(plan_hash=first.plan_hash)
-    assert (row["decision"], row["reason"], row["decided_by"]) == ("refused", SUPERSEDED, "Pat")
+    assert (row["decision"], row["reason"]) == ("superseded", SUPERSEDED)
+    assert row["decided_by"] == BY_A_LATER_PLAN
+    (state,) = agreeing.sql(
+        "select state, decided_by from sync.plans where plan_hash = :h", h=first.plan_hash
+    )
+    assert dict(state) == {"state": "superseded", "decided_by": "Pat"}
 
 
 def test_what_was_replaced_and_is_due_again_is_done(agreeing: Desk) -> None:

@@ -24,6 +24,7 @@ from enerflo_sync.cli import (
     rebuild,
     receiver,
     reconcile,
+    reopen,
     retry,
     undo,
     what_if,
@@ -53,6 +54,7 @@ app.command("ingest")(ingest.command)
 app.command("reconcile")(reconcile.command)
 app.command("plan")(plan.command)
 app.command("apply")(apply.command)
+app.command("reopen")(reopen.command)
 app.command("explain")(explain.command)
 app.command("retry")(retry.command)
 app.command("undo")(undo.command)

@@ -13,6 +13,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs import open_workplace
 from enerflo_sync.reconcile.render.wording import count_of, number
 from enerflo_sync.sync.apply import ApplyReport
+from enerflo_sync.sync.parts import Part, Rest
 from enerflo_sync.sync.plan_report import PlanReport
 
 
@@ -27,6 +28,26 @@ def command(
     reject: Annotated[
         str | None, typer.Option("--reject", metavar="NAME", help="Reject it instead; nothing is written.")
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="PART",
+            help="Decide about this part alone: TABLE, TABLE.FIELD, TABLE:KEY or TABLE:KEY.FIELD, as in"
+            " milestones, installs.status, installs:12345 or milestones:12345/7.completed_at. Repeatable.",
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--except", metavar="PART", help="Decide about all but this part. Repeatable."),
+    ] = None,
+    rest: Annotated[
+        Rest,
+        typer.Option("--rest", help="What becomes of the changes that were not chosen."),
+    ] = Rest.OPEN,
+    because: Annotated[
+        str | None, typer.Option("--because", metavar="WHY", help="Why it is rejected; the ledger keeps it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make exactly the changes of a plan: first the CRM's, in one transaction, then Enerflo's, one by one.
@@ -34,18 +55,34 @@ def command(
     A value that moved since the plan was made is left alone and stands in the next plan. What the other side
     refuses is parked with its reason, and the rest goes on. Killed at any point, the same command completes
     it without writing anything twice. Exit code 1 when something was not made.
+
+    A plan may be approved or rejected in parts (--only, --except). What was not chosen stays open under the
+    same hash, or is refused (--rest refuse). A new row is chosen whole, and what is only made together is not
+    separated. What a person rejects stays refused in every later plan, until a value of it changes or
+    `enerflo-sync reopen`.
     """
     if approve is not None and reject is not None:
         raise ConfigurationError(
             "both were given.", where="--approve, --reject", next_step="Give one of them."
         )
+    if because is not None and reject is None:
+        raise ConfigurationError(
+            "there is nothing to give a reason for.", where="--because", next_step="It goes with --reject."
+        )
+    part = Part(only or (), without or (), rest)
+    if part.whole and rest is Rest.REFUSE:
+        raise ConfigurationError(
+            "nothing was chosen, so there is no rest.",
+            where="--rest",
+            next_step="Choose a part with --only or --except.",
+        )
     workplace = open_workplace(account, os.environ)
     if reject is not None:
-        plan = workplace.reject(plan_hash, by=reject)
-        _print_rejected(plan, as_json=as_json)
-        finish(Exit.DONE)
+        plan = workplace.reject(plan_hash, by=reject, reason=because, part=part)
+        _print_rejected(plan, by=reject, as_json=as_json)
+        finish(Exit.NEEDS_A_PERSON if plan.waits_for_approval else Exit.DONE)
     with progress_bars() as tick:
-        report = workplace.apply(plan_hash, approved_by=approve, progress=tick)
+        report = workplace.apply(plan_hash, approved_by=approve, part=part, progress=tick)
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:
@@ -53,14 +90,35 @@ def command(
     finish(Exit.NEEDS_A_PERSON if report.needs_a_person else Exit.DONE)
 
 
-def _print_rejected(plan: PlanReport, *, as_json: bool) -> None:
+def _print_rejected(plan: PlanReport, *, by: str, as_json: bool) -> None:
+    left = plan.states.get("planned", 0)
     if as_json:
-        print_json({"plan_hash": plan.plan_hash, "state": str(plan.state), "decided_by": plan.decided_by})
+        print_json(
+            {
+                "plan_hash": plan.plan_hash,
+                "state": str(plan.state),
+                "decided_by": plan.decided_by,
+                "refused": plan.states.get("refused", 0),
+                "left_open": left,
+            }
+        )
+    elif left:
+        refused = count_of(plan.states.get("refused", 0), "change")
+        console.print(
+            f"{refused} of plan {plan.plan_hash[:12]} rejected by {by.strip()}; nothing was written,"
+            f" and {number(left)} stay open.",
+            markup=False,
+        )
     else:
-        console.print(f"Plan {plan.plan_hash[:12]} rejected by {plan.decided_by}; nothing was written.")
+        console.print(
+            f"Plan {plan.plan_hash[:12]} rejected by {by.strip()}; nothing was written.", markup=False
+        )
 
 
 def _print(report: ApplyReport) -> None:
+    if report.already:
+        console.print(report.message, markup=False)
+        return
     console.print(
         f"{count_of(report.applied, 'change')} applied, decided by {report.decided_by}.", markup=False
     )
@@ -74,6 +132,8 @@ def _print(report: ApplyReport) -> None:
             console.print(f"  {number(count)} {what}:", markup=False)
             for reason, n in report.reasons.get(state, {}).items():
                 console.print(f"    {number(n)}  {reason}", markup=False)
+    if report.left_open:
+        console.print(f"  {number(report.left_open)} stay open: nobody decided about them yet.", markup=False)
     if report.waiting:
         console.print(f"  {number(report.waiting)} wait: run the same command again.", markup=False)
     if report.stopped:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -44,36 +44,58 @@ def command(
     """Decide about every difference between Enerflo and the CRM, and show what would be written where.
 
     Writes nothing on either side. The plan is stored under a hash of its content; `apply HASH` makes exactly
-    these changes, each only where it still finds the value that the plan expects. Exit code 1 when the plan
-    waits for a person's approval (`approval` in sync.yaml). Personal data is masked in every format.
+    these changes, each only where it still finds the value that the plan expects. Where a part of the changes
+    needs a person's approval (`approval` in sync.yaml) and the others do not, there are two plans: the one
+    that needs nobody comes first, and `plans` of the JSON lists both. Exit code 1 when a plan waits for an
+    approval. What a person refused is no change of a plan; it is listed with the name (`reopen`). Personal
+    data is masked in every format.
     """
     workplace = open_workplace(account, os.environ)
     with progress_bars() as tick:
-        plan = workplace.plan(progress=tick)
-    print_plan(workplace, plan, PlanFormat.JSON if as_json else plan_format, out)
-    finish(Exit.NEEDS_A_PERSON if plan.waits_for_approval else Exit.DONE)
+        plans = workplace.plans(progress=tick)
+    print_plan(workplace, plans[0], PlanFormat.JSON if as_json else plan_format, out, plans)
+    finish(Exit.NEEDS_A_PERSON if any(plan.waits_for_approval for plan in plans) else Exit.DONE)
 
 
-def print_plan(workplace: Workplace, plan: PlanReport, plan_format: PlanFormat, out: Path | None) -> None:
-    """Show a stored plan on standard output, or write it to a file."""
+def print_plan(
+    workplace: Workplace,
+    plan: PlanReport,
+    plan_format: PlanFormat,
+    out: Path | None,
+    plans: Sequence[PlanReport] = (),
+) -> None:
+    """Show a stored plan on standard output, or write it to a file.
+
+    :param plans: all plans of the round; as text all are shown, as HTML and JSON the first.
+    """
+    plans = plans or [plan]
     if out is not None:
-        write_whole(out, _writer(workplace, plan, plan_format))
+        write_whole(out, _writer(workplace, plans, plan_format))
         errors.print(f"Written to {out}.")
     elif plan_format is PlanFormat.TEXT:
-        with warehouse_errors("plan"), workplace.engine.connect() as connection:
-            shown = show_plan(connection, workplace.config, workplace.account, plan.plan_hash)
-        for line in plan_lines(shown):
-            console.print(Text(line.text.rstrip(), style=line.style), soft_wrap=True)
-        if plan.change_count and plan.mode != "report":
-            approve = ' --approve "YOUR NAME"' if plan.waits_for_approval else ""
-            console.print(f"\nApply it with: enerflo-sync apply {plan.plan_hash[:12]}{approve}", markup=False)
+        for number, one in enumerate(plans):
+            if number:
+                console.print("\n", end="")
+            _print_text(workplace, one)
     else:
-        _writer(workplace, plan, plan_format)(sys.stdout.buffer)
+        _writer(workplace, plans, plan_format)(sys.stdout.buffer)
         sys.stdout.flush()
 
 
-def _writer(workplace: Workplace, plan: PlanReport, plan_format: PlanFormat) -> Callable[[BinaryIO], None]:
-    config, account = workplace.config, workplace.account
+def _print_text(workplace: Workplace, plan: PlanReport) -> None:
+    with warehouse_errors("plan"), workplace.engine.connect() as connection:
+        shown = show_plan(connection, workplace.config, workplace.account, plan.plan_hash)
+    for line in plan_lines(shown):
+        console.print(Text(line.text.rstrip(), style=line.style), soft_wrap=True)
+    if plan.change_count and plan.mode != "report":
+        approve = ' --approve "YOUR NAME"' if plan.waits_for_approval else ""
+        console.print(f"\nApply it with: enerflo-sync apply {plan.plan_hash[:12]}{approve}", markup=False)
+
+
+def _writer(
+    workplace: Workplace, plans: Sequence[PlanReport], plan_format: PlanFormat
+) -> Callable[[BinaryIO], None]:
+    config, account, plan = workplace.config, workplace.account, plans[0]
 
     def write(stream: BinaryIO) -> None:
         with warehouse_errors("plan"), workplace.engine.connect() as connection:
@@ -81,12 +103,13 @@ def _writer(workplace: Workplace, plan: PlanReport, plan_format: PlanFormat) -> 
                 tables = config.tables_for(account)
                 questions = masked_undecided(read_undecided(connection, account, plan.plan_hash), tables)
                 changes = masked_changes(read_changes(connection, account, plan.plan_hash), tables)
-                write_plan(plan, changes, questions, stream)
+                write_plan(plan, changes, questions, stream, plans)
                 return
-            shown = show_plan(connection, config, account, plan.plan_hash)
+            shown = [show_plan(connection, config, account, one.plan_hash) for one in plans]
         if plan_format is PlanFormat.HTML:
-            stream.write(render_plan(shown).encode())
-        else:
-            stream.writelines(f"{line.text.rstrip()}\n".encode() for line in plan_lines(shown))
+            stream.write(render_plan(shown[0]).encode())
+            return
+        for one in shown:
+            stream.writelines(f"{line.text.rstrip()}\n".encode() for line in plan_lines(one))
 
     return write

@@ -340,6 +340,10 @@ class SyncConfig(Options):
         """Return which side may be written for one table of an account."""
         return self._tables[account][table].mode or self.account(account).mode
 
+    def writes_anything(self, account: str) -> bool:
+        """Return whether the mode of any table of an account allows to write."""
+        return any(self.mode_of(account, name) is not Mode.REPORT for name in self.tables_for(account))
+
     def hash(self, account: str) -> str:
         """Return the sha-256 of what decides a comparison or a plan for this account.
 

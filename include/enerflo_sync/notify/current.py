@@ -119,10 +119,8 @@ select '' as cause, plan_hash as key, change_count as size, created_at as at,
     jsonb_build_array('changes', change_count, null),
     jsonb_build_array('open until', to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), null)
   ) as line
-from (
-  select distinct on (kind) * from sync.plans where account = :account order by kind, created_at desc
-) p
-where state = 'open' and needs_approval and mode <> 'report' and expires_at > :now
+from sync.plans
+where account = :account and state = 'open' and needs_approval and mode <> 'report' and expires_at > :now
 """
 
 _QUARANTINE = """

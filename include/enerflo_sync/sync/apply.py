@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
@@ -22,13 +24,15 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.sync.agree import AgreedBy
 from enerflo_sync.sync.apply_crm import apply_to_crm
-from enerflo_sync.sync.decided_plan import BY_RULE, approve_plan, hold_plan, require_not_expired
+from enerflo_sync.sync.decided_plan import BY_RULE, WHOLE, approve_plan, hold_plan, require_not_expired
 from enerflo_sync.sync.held import move_held
+from enerflo_sync.sync.parts import Part, Rest
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from enerflo_sync.sync.plan_store import is_as_it_was_made
 from enerflo_sync.sync.push.outbox import push
 from enerflo_sync.sync.settle import Applying, Decision, settle
+from enerflo_sync.sync.still_free import why_a_person_is_needed
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, warehouse_errors
 
@@ -61,6 +65,23 @@ update sync.plans set state = 'applied', applied_at = :now
 where account = :account and plan_hash = :plan_hash
 """)
 
+_OPEN_AGAIN = sa.text("""
+/* enerflo-sync apply: the part that was approved is applied, the rest waits on */
+with rest as (
+  update sync.plan_changes set state = 'planned'
+  where account = :account and plan_hash = :plan_hash and state = 'left_out'
+)
+update sync.plans set state = 'open', decided_by = null, decided_at = null
+where account = :account and plan_hash = :plan_hash
+""")
+
+_NEEDS_A_PERSON = sa.text("""
+/* enerflo-sync apply: a plan that needs a person under the present rules */
+update sync.plans
+set state = 'open', decided_by = null, decided_at = null, needs_approval = true, reasons = :reasons
+where account = :account and plan_hash = :plan_hash
+""").bindparams(sa.bindparam("reasons", type_=JSONB))
+
 # A plan's changes by state and reason, most first.
 Outcomes = Sequence[tuple[str, str | None, int]]
 
@@ -68,7 +89,9 @@ Outcomes = Sequence[tuple[str, str | None, int]]
 class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
     """How the changes of a plan ended, by all its applications; ``waiting`` are neither made nor given up.
 
+    ``left_open`` are those that nobody decided about yet: they were no part of what was approved.
     ``reasons`` counts by state and reason why changes were not made; ``stopped`` says why the rest waits.
+    ``already`` says that it had been applied before, at ``applied_at``: nothing was done now.
     """
 
     plan_hash: str
@@ -83,11 +106,16 @@ class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     reasons: Mapping[str, Mapping[str, int]]
     stopped: str | None = None
+    left_open: int = 0
+    applied_at: datetime | None = None
+    already: bool = False
+    message: str = ""
 
     @property
     def needs_a_person(self) -> bool:
-        """Return whether anything of the plan was not made."""
-        return bool(self.moved or self.parked or self.refused or self.waiting)
+        """Return whether anything of the plan was not made, and this application was the one to make it."""
+        unmade = self.moved or self.parked or self.refused or self.waiting or self.left_open
+        return bool(unmade) and not self.already
 
 
 def apply_plan(
@@ -98,6 +126,7 @@ def apply_plan(
     plan_hash: str,
     *,
     approved_by: str | None,
+    part: Part = WHOLE,
     clock: Clock,
     rng: random.Random,
     calls: CallCounter,
@@ -110,6 +139,7 @@ def apply_plan(
 
     :param client: opens the account's client; asked for only where something goes to Enerflo.
     :param approved_by: the person who approves a plan that waits for one.
+    :param part: which of its changes; the rest stays open, or is refused by the same person.
     :raises ConfigurationError: nothing may be written (mode), or the plan may not be applied: it expired, was
         rejected, needs an approval, or the mapping changed since it was made.
     :raises RetriableError: another plan or apply is running, or the warehouse or Enerflo is away.
@@ -121,9 +151,11 @@ def apply_plan(
         if plan.state is PlanState.APPLIED:
             with connection.begin():
                 outcomes = _outcomes(connection, plan)
-            return _report(plan, outcomes, run.run_id, None)
+            return _report(plan, outcomes, run.run_id, None, already=True)
         with connection.begin():
-            plan = _allowed(connection, config, plan, approved_by)
+            plan, reasons = _allowed(connection, config, plan, approved_by, part)
+        if reasons:
+            raise _needs_approval(plan, reasons)
         applying = Applying(account, plan.plan_hash, run.run_id, plan.decided_by or BY_RULE)
         stopped: list[str] = []
         with run.recording(calls):
@@ -134,10 +166,40 @@ def apply_plan(
         return _report(plan, outcomes, run.run_id, stopped[0] if stopped else None)
 
 
+def _needs_a_person_now(connection: sa.Connection, config: SyncConfig, plan: PlanReport) -> Sequence[str]:
+    """Return why a plan that needed nobody needs a person by now, and let it wait for one then.
+
+    So rules that were made stricter count for plans that were made before.
+    """
+    by_rule = plan.state is PlanState.APPROVED and plan.decided_by == BY_RULE
+    if not by_rule and (plan.state is not PlanState.OPEN or plan.needs_approval):
+        return ()
+    reasons = why_a_person_is_needed(connection, config, plan)
+    if reasons:
+        named = {"account": plan.account, "plan_hash": plan.plan_hash}
+        connection.execute(_NEEDS_A_PERSON, {**named, "reasons": reasons})
+    return reasons
+
+
+def _needs_approval(plan: PlanReport, reasons: Sequence[str]) -> ConfigurationError:
+    return ConfigurationError(
+        f"it needs a person's approval. {' '.join(reasons)}",
+        where=f"plan {plan.plan_hash[:12]}",
+        next_step='Look at it, then apply it with --approve "NAME".',
+    )
+
+
 def _allowed(
-    connection: sa.Connection, config: SyncConfig, plan: PlanReport, approved_by: str | None
-) -> PlanReport:
-    """Return the plan, approved, if it may be applied now: a later no is refused then."""
+    connection: sa.Connection,
+    config: SyncConfig,
+    plan: PlanReport,
+    approved_by: str | None,
+    part: Part,
+) -> tuple[PlanReport, Sequence[str]]:
+    """Return the plan, approved, if it may be applied now: a later no is refused then.
+
+    Or the plan and why it waits for a person, under rules that are stricter by now: that is to be committed.
+    """
     plan = hold_plan(connection, plan.account, plan.plan_hash, counted=False)
     now = server_time(connection)
     where = f"plan {plan.plan_hash[:12]}"
@@ -155,21 +217,23 @@ def _allowed(
     if plan.config_hash != config.hash(plan.account):
         raise ConfigurationError("the mapping changed since it was made.", where=where, next_step=again)
     if approved_by is not None:
-        return approve_plan(connection, plan, approved_by, now)
+        return approve_plan(connection, plan, approved_by, now, config=config, part=part), ()
+    if part.rest is Rest.REFUSE:
+        raise ConfigurationError(
+            "nobody is named who refuses the rest.", where="--rest", next_step='Add --approve "NAME".'
+        )
     if plan.state is PlanState.REJECTED:
         who = plan.decided_by or "nobody answered in time"
         raise ConfigurationError(
             f"it was rejected ({who}).", where=where, next_step='Approve it with --approve "NAME" after all.'
         )
+    if reasons := _needs_a_person_now(connection, config, plan):
+        return plan, reasons
     if plan.waits_for_approval:
-        raise ConfigurationError(
-            f"it needs a person's approval. {' '.join(plan.reasons)}",
-            where=where,
-            next_step='Look at it, then apply it with --approve "NAME".',
-        )
+        raise _needs_approval(plan, plan.reasons)
     if plan.state is PlanState.OPEN:
-        return approve_plan(connection, plan, BY_RULE, now)
-    return plan
+        return approve_plan(connection, plan, BY_RULE, now, config=config, part=part), ()
+    return plan, ()
 
 
 def _apply(
@@ -258,12 +322,18 @@ def _ended(connection: sa.Connection, plan: PlanReport, outcomes: Outcomes) -> P
     """Return the plan, applied where nothing of it is left to do."""
     if any(state in {"planned", "sent"} for state, _, _ in outcomes):
         return plan
+    named = {"account": plan.account, "plan_hash": plan.plan_hash}
+    if any(state == "left_out" for state, _, _ in outcomes):
+        connection.execute(_OPEN_AGAIN, named)
+        return msgspec.structs.replace(plan, state=PlanState.OPEN)
     now = server_time(connection)
-    connection.execute(_ENDED, {"account": plan.account, "plan_hash": plan.plan_hash, "now": now})
-    return msgspec.structs.replace(plan, state=PlanState.APPLIED)
+    connection.execute(_ENDED, {**named, "now": now})
+    return msgspec.structs.replace(plan, state=PlanState.APPLIED, applied_at=now)
 
 
-def _report(plan: PlanReport, outcomes: Outcomes, run_id: str, stopped: str | None) -> ApplyReport:
+def _report(
+    plan: PlanReport, outcomes: Outcomes, run_id: str, stopped: str | None, *, already: bool = False
+) -> ApplyReport:
     states: Counter[str] = Counter()
     reasons: dict[str, dict[str, int]] = {}
     for state, reason, number in outcomes:
@@ -283,4 +353,14 @@ def _report(plan: PlanReport, outcomes: Outcomes, run_id: str, stopped: str | No
         waiting=states["planned"] + states["sent"],
         reasons=reasons,
         stopped=stopped,
+        left_open=states["left_out"],
+        applied_at=plan.applied_at,
+        already=already,
+        message=_already(plan) if already else "",
     )
+
+
+def _already(plan: PlanReport) -> str:
+    if plan.applied_at is None:
+        return "There was nothing to apply."
+    return f"Plan {plan.plan_hash[:12]} was applied at {plan.applied_at:%Y-%m-%d %H:%M:%S} UTC already."

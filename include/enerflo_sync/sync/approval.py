@@ -23,9 +23,9 @@ select count(*) as changes,
 from pg_temp.planned
 """)
 
-_ROWS = sa.text("""
+_ROWS = Template("""
 /* enerflo-sync plan: rows that change, by table */
-select table_name, count(*) as rows from (select distinct table_name, key from pg_temp.planned) r
+select table_name, count(*) as rows from (select distinct table_name, key from pg_temp.planned where $among) r
 group by table_name order by 1
 """)
 
@@ -73,18 +73,31 @@ def _of_size(connection: sa.Connection, config: SyncConfig, account: str, change
             f"A backfill brought in what {from_backfills:,} of its changes say,"
             f" more than {rules.backfill_changes:,} (approval.backfill_changes)."
         )
+    for name, share in exceeds_percent(connection, config, account).items():
+        yield f"It changes {share} of {name}, more than {rules.percent:g} % (approval.percent)."
+
+
+def exceeds_percent(
+    connection: sa.Connection, config: SyncConfig, account: str, *, among: str = "true"
+) -> dict[str, str]:
+    """Return the tables of which more changes than ``approval.percent`` allows, and how much that is.
+
+    :param among: a condition on the changes of ``planned``.
+    """
+    rules = config.approval
     if rules.percent >= 100:
-        return
+        return {}
+    found = {}
     tables = config.tables_for(account)
-    for name, rows in connection.execute(_ROWS):
+    for name, rows in connection.exec_driver_sql(_ROWS.substitute(among=among)).all():
         table = quoted(*relation(tables[name].crm_table))
         # Counted no further than tells whether it is too much.
         enough = math.ceil(rows * 100 / rules.percent) if rules.percent else None
         counted = f"select count(*) from (select from {table} limit %(enough)s) t"  # noqa: S608
         total = connection.exec_driver_sql(counted, {"enough": enough}).scalar_one()
         if rows * 100 > rules.percent * total:
-            share = f"{rows * 100 / total:.1f} %" if total else "all"
-            yield f"It changes {share} of {name}, more than {rules.percent:g} % (approval.percent)."
+            found[name] = f"{rows * 100 / total:.1f} %" if total else "all"
+    return found
 
 
 def _of_kind(connection: sa.Connection, config: SyncConfig, account: str) -> Iterator[str]:
@@ -96,24 +109,40 @@ def _of_kind(connection: sa.Connection, config: SyncConfig, account: str) -> Ite
         yield f"It takes {counts['nulled']:,} values away (approval.nulling)."
     for name, count in _protected(connection, config, account):
         yield f"It changes the protected field {name} {count:,} times (protected)."
-    named = {"account": account}
-    before = connection.scalar(_MAPPING_BEFORE, named)
-    if rules.new_mapping and before != config.hash(account):
-        which = "changed mapping" if before else "account"
+    if rules.new_mapping and (which := changed_mapping(connection, config, account)):
         yield f"It is the first plan of this {which} (approval.new_mapping)."
     to_enerflo = rules.first_to_enerflo and counts["to_enerflo"]
-    if to_enerflo and not connection.scalar(_WROTE_TO_ENERFLO, named):
+    if to_enerflo and not wrote_to_enerflo(connection, account):
         yield "It is the first that writes to Enerflo (approval.first_to_enerflo)."
 
 
-def _protected(connection: sa.Connection, config: SyncConfig, account: str) -> list[Any]:
-    fields = [
-        f"({literal(name)}, {literal(column)})"
+def changed_mapping(connection: sa.Connection, config: SyncConfig, account: str) -> str | None:
+    """Return what nothing was applied of before: this account, or its changed mapping; None where it was."""
+    before = connection.scalar(_MAPPING_BEFORE, {"account": account})
+    if before == config.hash(account):
+        return None
+    return "changed mapping" if before else "account"
+
+
+def wrote_to_enerflo(connection: sa.Connection, account: str) -> bool:
+    """Return whether anything of the account was written to Enerflo before."""
+    return bool(connection.scalar(_WROTE_TO_ENERFLO, {"account": account}))
+
+
+def protected_fields(config: SyncConfig, account: str) -> list[tuple[str, str]]:
+    """Return the protected fields, each with its table."""
+    return [
+        (name, column)
         for name, table in config.tables_for(account).items()
         for column, field in table.fields.items()
         if field.protected
     ]
+
+
+def _protected(connection: sa.Connection, config: SyncConfig, account: str) -> list[Any]:
+    fields = protected_fields(config, account)
     if not fields:
         return []
-    query = _PROTECTED.substitute(fields=", ".join(fields))
+    listed = ", ".join(f"({literal(table)}, {literal(field)})" for table, field in fields)
+    query = _PROTECTED.substitute(fields=listed)
     return list(connection.exec_driver_sql(query, {}).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from string import Template
 
 import sqlalchemy as sa
@@ -11,16 +12,35 @@ from enerflo_sync.warehouse.schema import change_orders, installs, milestones, n
 _COUNT = Template("""
 /* enerflo-sync plan: changes that come from a backfill, $name */
 select count(*) from pg_temp.planned p join $mirror t on t.account = :account and $same
-where p.table_name = '$name' and p.direction = 'to_crm' and t.observed_by = 'backfill'
+where p.table_name = '$name' and p.direction = 'to_crm' and t.observed_by = 'backfill' and $among
+""")
+_MARK = Template("""
+/* enerflo-sync plan: changes that come from a backfill wait, $name */
+update pg_temp.planned p set waits = true from $mirror t
+where t.account = :account and $same
+  and p.table_name = '$name' and p.direction = 'to_crm' and t.observed_by = 'backfill' and not p.waits
 """)
 
 
-def changes_from_backfills(connection: sa.Connection, account: str) -> int:
-    """Return how many changes of ``planned`` write to the CRM what a backfill has observed last."""
-    count = 0
+def changes_from_backfills(connection: sa.Connection, account: str, *, among: str = "true") -> int:
+    """Return how many changes of ``planned`` write to the CRM what a backfill has observed last.
+
+    :param among: a condition on the changes ``p``.
+    """
+    return sum(
+        connection.scalar(sa.text(query), {"account": account}) or 0
+        for query in _of_each_table(_COUNT, among=among)
+    )
+
+
+def mark_backfilled(connection: sa.Connection, account: str) -> None:
+    """Let the changes of ``planned`` wait that write what a backfill has observed last."""
+    for statement in _of_each_table(_MARK):
+        connection.execute(sa.text(statement), {"account": account})
+
+
+def _of_each_table(template: Template, **more: str) -> Iterator[str]:
     for table in (installs, milestones, notes, change_orders):
         key = [column.name for column in table.primary_key.columns if column.name != "account"]
         same = " and ".join(f"t.{name} = (p.enerflo_key ->> '{name}')::bigint" for name in key)
-        query = _COUNT.substitute(name=table.name, mirror=table.fullname, same=same)
-        count += connection.scalar(sa.text(query), {"account": account}) or 0
-    return count
+        yield template.substitute(name=table.name, mirror=table.fullname, same=same, **more)

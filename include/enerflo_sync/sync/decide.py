@@ -30,7 +30,7 @@ create temporary table {DECIDED} (
   before jsonb, after jsonb, source_value jsonb, policy text not null, cause text not null,
   rule text not null,
   facts jsonb not null default '[]', reason text, changed_at timestamptz, observed_at timestamptz,
-  agreed_at timestamptz, agreed_row text, row_digest text
+  agreed_at timestamptz, agreed_row text, row_digest text, refusal_id bigint
 ) on commit drop
 """
 

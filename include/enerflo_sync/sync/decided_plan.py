@@ -1,15 +1,19 @@
-"""What a person, or nobody in time, decides about a plan as a whole."""
+"""What a person, or nobody in time, decides about a plan or a part of it."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 import sqlalchemy as sa
 
+from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.sync.parts import Part, Rest, choose
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
+from enerflo_sync.sync.refused import open_again, remember_refused
 from enerflo_sync.sync.settle import Applying, Decision, settle
 
 # Named in the ledger where the rules let a plan pass without a person.
@@ -23,15 +27,53 @@ select from sync.plans where account = :account and plan_hash = :plan_hash for u
 _DECIDE = sa.text("""
 /* enerflo-sync apply: a decision about a plan */
 update sync.plans
-set state = :state, decided_by = :who, decided_at = :now, decision_reason = :reason
+set state = :state, decided_by = :who, decided_at = :now, decision_reason = :reason,
+    expires_at = coalesce(:until, expires_at)
 where account = :account and plan_hash = :plan_hash
-""")
+""").bindparams(sa.bindparam("until", type_=sa.DateTime(timezone=True)))
 
 _REOPEN = sa.text("""
 /* enerflo-sync apply: changes of a plan that was rejected before */
 update sync.plan_changes set state = 'planned', reason = null, done_at = null
 where account = :account and plan_hash = :plan_hash and state = 'refused'
 """)
+
+_LEAVE_OUT = sa.text("""
+/* enerflo-sync apply: changes that are no part of what a person approves */
+update sync.plan_changes set state = 'left_out'
+where account = :account and plan_hash = :plan_hash and position = any(:positions) and state = 'planned'
+""").bindparams(sa.bindparam("positions", type_=sa.ARRAY(sa.BigInteger)))
+
+_PLANNED = sa.text("""
+/* enerflo-sync apply: what nobody decided about yet */
+select position from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and state = 'planned' order by position
+""")
+
+_ANY_APPLIED = sa.text("""
+/* enerflo-sync apply: whether anything of a plan was made */
+select exists (select from sync.plan_changes
+  where account = :account and plan_hash = :plan_hash and state = 'applied')
+""")
+
+WHOLE = Part()
+
+
+def require_person(who: str, option: str) -> str:
+    """Return the name of the person who decides, without blanks around it.
+
+    :raises ConfigurationError: nobody is named, or the rules themselves are.
+    """
+    name = " ".join(who.split())
+    if not name:
+        raise ConfigurationError(
+            "nobody is named.", where=option, next_step="Give the name of the person who decides."
+        )
+    if name.casefold() == BY_RULE:
+        raise ConfigurationError(
+            f"{BY_RULE} are no person.", where=option, next_step="Give the name of the person who decides."
+        )
+    return name
 
 
 def hold_plan(connection: sa.Connection, account: str, plan_hash: str, *, counted: bool = True) -> PlanReport:
@@ -48,38 +90,61 @@ def hold_plan(connection: sa.Connection, account: str, plan_hash: str, *, counte
 
 
 def require_not_expired(plan: PlanReport, now: datetime) -> None:
-    """Refuse a plan whose time is over, or that a later one took the place of; one that is approved stays so.
+    """Refuse a plan or an approval whose time is over, or that a later plan took the place of.
 
-    :raises ConfigurationError: it has expired.
+    :raises ConfigurationError: it has ended.
     """
-    decided = plan.state in {PlanState.APPROVED, PlanState.APPLIED}
-    if plan.state is PlanState.EXPIRED or (not decided and plan.expires_at <= now):
-        raise ConfigurationError(
-            "it has expired.",
-            where=f"plan {plan.plan_hash[:12]}",
-            next_step="Make a new one with enerflo-sync plan.",
-        )
+    if plan.state is PlanState.APPLIED:
+        return
+    if plan.state is PlanState.SUPERSEDED:
+        problem = "it was superseded: a later plan took its place."
+    elif plan.state is PlanState.EXPIRED or plan.expires_at <= now:
+        problem = "its approval has expired." if plan.state is PlanState.APPROVED else "it has expired."
+    else:
+        return
+    raise ConfigurationError(
+        problem,
+        where=f"plan {plan.plan_hash[:12]}",
+        next_step="Make a new one with enerflo-sync plan.",
+    )
 
 
-def approve_plan(connection: sa.Connection, plan: PlanReport, who: str, now: datetime) -> PlanReport:
-    """Approve a plan in the caller's transaction, which holds it; one that was rejected before may be.
+def approve_plan(
+    connection: sa.Connection,
+    plan: PlanReport,
+    who: str,
+    now: datetime,
+    *,
+    config: SyncConfig,
+    part: Part = WHOLE,
+) -> PlanReport:
+    """Approve a plan, or a part of it, in the caller's transaction, which holds it.
 
-    Returns the plan with the decision; how its changes stand is not looked at again.
-    A plan that was applied is left as it is.
+    One that was rejected before may be approved after all: nothing of it is refused then. The approval lasts
+    for ``approval.expires_hours``. Returns the plan with the decision; how its changes stand is not looked at
+    again. A plan that was applied is left as it is.
 
     :param who: the person, or :data:`BY_RULE`.
-    :raises ConfigurationError: the plan has expired, or nobody is named.
+    :param part: what is approved; the rest stays open, or is refused by the same person.
+    :raises ConfigurationError: the plan has expired, or nobody is named, or the part cannot be chosen.
     """
-    if not who.strip():
-        raise ConfigurationError(
-            "nobody is named.", where="--approve", next_step="Give the name of the person who approves."
-        )
+    if who is not BY_RULE:
+        who = require_person(who, "--approve")
     require_not_expired(plan, now)
     if plan.state is PlanState.APPLIED:
         return plan
     if plan.state is PlanState.REJECTED:
         connection.execute(_REOPEN, _named(plan))
-    return _decide(connection, plan, PlanState.APPROVED, who.strip(), now, None)
+        open_again(connection, plan.account, plan.plan_hash, who)
+    if not part.whole:
+        _require_open(plan)
+        _, others = choose(connection, plan.account, plan.plan_hash, part, config.tables_for(plan.account))
+        if part.rest is Rest.REFUSE:
+            _refuse(connection, plan, others, require_person(who, "--rest refuse"), now, None)
+        else:
+            connection.execute(_LEAVE_OUT, {**_named(plan), "positions": others})
+    until = now + timedelta(hours=config.approval.expires_hours)
+    return _decide(connection, plan, PlanState.APPROVED, who, now, None, until)
 
 
 def reject_plan(
@@ -90,18 +155,23 @@ def reject_plan(
     who: str | None,
     reason: str | None,
     now: datetime,
+    config: SyncConfig,
+    part: Part = WHOLE,
 ) -> PlanReport:
-    """Reject a plan that waits, in the caller's transaction, which holds it from then on.
+    """Reject a plan that waits, or a part of it, in the caller's transaction, which holds it from then on.
 
-    With a person's name each change goes into the ledger as refused. A plan that expired meanwhile stays so.
+    With a person's name each change goes into the ledger as refused, and is remembered: no later plan has it
+    while its values stay the same (:mod:`.refused`). A plan that expired meanwhile stays so.
 
     :param who: None where nobody answered in time: the same plan may then be made again, and one that a
         person approved meanwhile is left as it is.
+    :param part: what is rejected; the rest stays open unless it is to be refused too.
     :raises ConfigurationError: there is no such plan, or it is approved or applied already.
     """
     plan = hold_plan(connection, account, plan_hash)
+    who = None if who is None else require_person(who, "--reject")
     waits = plan.state in {PlanState.OPEN, PlanState.REJECTED}
-    if plan.state is PlanState.EXPIRED or (who is None and not waits):
+    if plan.state in {PlanState.EXPIRED, PlanState.SUPERSEDED} or (who is None and not waits):
         return plan
     if not waits:
         raise ConfigurationError(
@@ -109,18 +179,50 @@ def reject_plan(
             where=f"plan {plan.plan_hash[:12]}",
             next_step="enerflo-sync undo makes the plan that takes an applied one back.",
         )
-    if who is not None:
-        applying = Applying(account, plan.plan_hash, f"rejected-{plan.plan_hash[:12]}", who)
-        query = sa.text(
-            "select position from sync.plan_changes where account = :account and plan_hash = :plan_hash"
-            " and state = 'planned'"
-        )
-        positions = list(connection.execute(query, _named(plan)).scalars())
-        settle(
-            connection, applying, positions, Decision.REFUSED, now, reason=reason or "the plan was rejected"
-        )
-    _decide(connection, plan, PlanState.REJECTED, who, now, reason)
+    if who is None:
+        _decide(connection, plan, PlanState.REJECTED, None, now, reason)
+        return read_plan(connection, account, plan.plan_hash)
+    positions = list(connection.execute(_PLANNED, _named(plan)).scalars())
+    others: list[int] = []
+    if not part.whole:
+        _require_open(plan)
+        positions, others = choose(connection, account, plan.plan_hash, part, config.tables_for(account))
+        if part.rest is Rest.REFUSE:
+            positions, others = sorted([*positions, *others]), []
+    _refuse(connection, plan, positions, who, now, reason)
+    if not others:
+        any_applied = connection.scalar(_ANY_APPLIED, _named(plan))
+        state = PlanState.APPLIED if any_applied else PlanState.REJECTED
+        _decide(connection, plan, state, who, now, reason)
     return read_plan(connection, account, plan.plan_hash)
+
+
+def _require_open(plan: PlanReport) -> None:
+    if plan.state is not PlanState.OPEN:
+        raise ConfigurationError(
+            f"it is {plan.state}: parts are chosen of a plan that waits.",
+            where=f"plan {plan.plan_hash[:12]}",
+            next_step="Leave --only and --except out, or make a new plan.",
+        )
+
+
+def _refuse(
+    connection: sa.Connection,
+    plan: PlanReport,
+    positions: Sequence[int],
+    who: str,
+    now: datetime,
+    reason: str | None,
+) -> None:
+    """Record that a person refused changes of a plan: in the ledger, and for the plans to come."""
+    if not positions:
+        return
+    applying = Applying(plan.account, plan.plan_hash, f"rejected-{plan.plan_hash[:12]}", who)
+    why = reason or "a person rejected it"
+    settle(connection, applying, positions, Decision.REFUSED, now, reason=why)
+    # An undo is asked for by a person, and says nothing of what plans of their own may do.
+    if plan.kind == "sync":
+        remember_refused(connection, plan.account, plan.plan_hash, positions, who=who, reason=reason)
 
 
 def _decide(
@@ -130,10 +232,18 @@ def _decide(
     who: str | None,
     now: datetime,
     reason: str | None,
+    until: datetime | None = None,
 ) -> PlanReport:
-    values = {**_named(plan), "state": str(state), "who": who, "now": now, "reason": reason}
+    values = {**_named(plan), "state": str(state), "who": who, "now": now, "reason": reason, "until": until}
     connection.execute(_DECIDE, values)
-    return msgspec.structs.replace(plan, state=state, decided_by=who, decided_at=now, decision_reason=reason)
+    return msgspec.structs.replace(
+        plan,
+        state=state,
+        decided_by=who,
+        decided_at=now,
+        decision_reason=reason,
+        expires_at=until or plan.expires_at,
+    )
 
 
 def _named(plan: PlanReport) -> dict[str, str]:

@@ -262,6 +262,8 @@ def _waiting(one: Waiting) -> str:
             return f"Waiting: a change in {target} from {change}: {one.why} ({_short(one.reference)}{until})."
         case WaitingKind.UNDECIDED:
             return f"Waiting for a person: {one.why} (plan {_short(one.reference)})."
+        case WaitingKind.REFUSED:
+            return f"The sides differ on purpose: {one.why}. enerflo-sync reopen lets it be planned again."
         case WaitingKind.QUARANTINED:
             item = f"enerflo-sync quarantine show {(one.reference or '')[:12]}"
             return f"Waiting for a person: {one.why}; see {item}."

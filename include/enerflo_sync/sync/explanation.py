@@ -27,6 +27,7 @@ class WaitingKind(StrEnum):
 
     PLANNED = "planned"
     UNDECIDED = "undecided"
+    REFUSED = "refused"
     QUARANTINED = "quarantined"
     IN_FLIGHT = "in_flight"
     NOT_WRITTEN = "not_written"

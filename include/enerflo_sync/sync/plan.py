@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,7 +31,9 @@ from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
 from enerflo_sync.sync.push.changes import carry_sent_notes
+from enerflo_sync.sync.refused import keep_out_refused
 from enerflo_sync.sync.sent_notes import keep_sent_notes
+from enerflo_sync.sync.split import mark_waiting, rules_hash, why_waiting
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import transaction_time, warehouse_errors
 
@@ -55,10 +58,30 @@ select row_number() over (
          order by array_position(array{[str(name) for name in TableName]}, table_name),
                   array_position(array['insert', 'update', 'delete'], op), key, field) as position,
        outcome as direction, table_name, key, enerflo_key, op, field, before, after, source_value, policy,
-       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest,
+       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest, false as waits,
        case when rule = '{LAST_MILESTONE}' then reason end as reason
 from pg_temp.decided where outcome in ('to_crm', 'to_enerflo')
 """  # noqa: S608 - names of the contract
+
+# The same content of a plan stands at the same positions, whatever other plan was made beside it.
+_NUMBER_ANEW = """
+/* enerflo-sync plan: positions within a part */
+update pg_temp.{part} p set position = n.position
+from (select ctid as id, row_number() over (order by position) as position from pg_temp.{part}) n
+where p.ctid = n.id
+"""
+_TAKE_APART = (
+    "/* enerflo-sync plan: the part that waits */"
+    " create temporary table waiting_part on commit drop as select * from pg_temp.planned where waits",
+    "/* enerflo-sync plan: the part that waits for nobody */ delete from pg_temp.planned where waits",
+    _NUMBER_ANEW.format(part="planned"),
+    _NUMBER_ANEW.format(part="waiting_part"),
+)
+
+_SECOND_PART = (
+    "/* enerflo-sync plan: the part that waits */ alter table pg_temp.planned rename to free_part",
+    "/* enerflo-sync plan: the part that waits */ alter table pg_temp.waiting_part rename to planned",
+)
 
 
 def make_plan(
@@ -69,10 +92,24 @@ def make_plan(
     *,
     progress: Progress | None = None,
 ) -> PlanReport:
-    """Decide about every difference of a reconciliation, and store the plan as the account's present one.
+    """Make the plans of a round and return the first of them (:func:`make_plans`)."""
+    return make_plans(engine, config, account, reconciliation_id, progress=progress)[0]
 
-    Values are read anew, in one snapshot. The same content is the same plan, under the same hash; an older
-    plan that still waits expires. Writes the tables of ``sync`` only.
+
+def make_plans(
+    engine: sa.Engine,
+    config: SyncConfig,
+    account: str,
+    reconciliation_id: str,
+    *,
+    progress: Progress | None = None,
+) -> list[PlanReport]:
+    """Decide about every difference of a reconciliation, and store the account's present plan or plans.
+
+    There is one plan, also where there is nothing to do; or two: first the changes that the approval rules
+    let through, then those that wait for a person. Values are read anew, in one snapshot. The same content is
+    the same plan, under the same hash; the older plans that still wait are superseded. Writes the tables of
+    ``sync`` only.
 
     :raises ConfigurationError: the mapping does not fit the live tables.
     :raises RetriableError: another plan or apply of the account is running, or the warehouse is away.
@@ -90,23 +127,46 @@ def make_plan(
             decide_all(connection, plans, config, account, reconciliation_id, tick)
             hold_parked(connection, config, account)
             connection.exec_driver_sql(MAKE_PLANNED)
-            reasons = approval_reasons(connection, config, account)
-            plan_hash = store_plan(
-                connection,
-                account,
-                kind="sync",
-                mode=str(config.account(account).mode),
-                config_hash=config.hash(account),
-                writes_hashes=writes_hashes(config),
-                stands_on=reconciliation_id,
-                reasons=reasons,
-                lifetime=timedelta(hours=config.approval.expires_hours),
-            )
-            carry_sent_notes(connection, account, plan_hash)
-            note_held(connection, account, plan_hash)
+            hashes = _store(connection, config, account, reconciliation_id)
+            for plan_hash in hashes:
+                carry_sent_notes(connection, account, plan_hash)
+            note_held(connection, account, hashes[0])
             agreed.result()
     with warehouse_errors("plan"), engine.connect() as connection:
-        return read_plan(connection, account, plan_hash)
+        return [read_plan(connection, account, plan_hash) for plan_hash in hashes]
+
+
+def _store(connection: sa.Connection, config: SyncConfig, account: str, reconciliation_id: str) -> list[str]:
+    """Store what stands in ``planned``: one plan, or the part that needs nobody and the part that waits.
+
+    In report mode nothing is applied, and nothing has to be told apart.
+    """
+    store = partial(
+        store_plan,
+        connection,
+        account,
+        kind="sync",
+        mode=str(config.account(account).mode),
+        config_hash=config.hash(account),
+        writes_hashes=writes_hashes(config),
+        stands_on=reconciliation_id,
+        lifetime=timedelta(hours=config.approval.expires_hours),
+        rules=rules_hash(config),
+    )
+    if not config.writes_anything(account):
+        return [store(reasons=approval_reasons(connection, config, account))]
+    free, waiting = mark_waiting(connection, config, account)
+    if not waiting:
+        return [store(reasons=[])]
+    if not free:
+        return [store(reasons=why_waiting(connection, config, account))]
+    for statement in _TAKE_APART:
+        connection.exec_driver_sql(statement)
+    first = store(reasons=[], ends_others=False)
+    for statement in _SECOND_PART:
+        connection.exec_driver_sql(statement)
+    reasons = why_waiting(connection, config, account)
+    return [first, store(reasons=reasons, part=2, beside=[first])]
 
 
 @contextmanager
@@ -166,6 +226,7 @@ def decide_all(
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)
     hold_checked(connection, account)
+    keep_out_refused(connection, plans, account)
     keep_not_switched_on(connection, plans)
 
 

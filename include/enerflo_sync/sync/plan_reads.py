@@ -46,7 +46,7 @@ def read_plan(connection: sa.Connection, account: str, plan_hash: str, *, counte
 _READ_ALL = sa.text("""
 /* enerflo-sync plan: the newest plans */
 select p.*, jsonb_build_object() as states
-from sync.plans p where p.account = :account order by p.created_at desc limit :most
+from sync.plans p where p.account = :account order by p.created_at desc, p.part limit :most
 """)
 
 
@@ -58,7 +58,7 @@ def read_plans(connection: sa.Connection, account: str, *, most: int) -> list[Pl
 
 def _plan_of(row: sa.RowMapping) -> PlanReport:
     summary = row["summary"]
-    own = {"state", "groups", "undecided", "kept", "from_backfills", "notes"}
+    own = {"state", "groups", "undecided", "kept", "from_backfills", "notes", "refused"}
     return PlanReport(
         **{name: row[name] for name in PlanReport.__struct_fields__ if name not in own},
         state=PlanState(row["state"]),
@@ -68,6 +68,7 @@ def _plan_of(row: sa.RowMapping) -> PlanReport:
         # Plans of an earlier version do not say it.
         from_backfills=summary.get("from_backfills", 0),
         notes=summary.get("notes", {}),
+        refused=summary.get("refused", {}),
     )
 
 
@@ -97,15 +98,15 @@ def read_changes(
 
 _SELECT_UNDECIDED = sa.text("""
 /* enerflo-sync plan: what it leaves to a person */
-select table_name, key, field, enerflo_value, crm_value, cause, reason
+select table_name, key, field, enerflo_value, crm_value, cause, reason, refusal_id
 from sync.plan_undecided where account = :account and plan_hash = :plan_hash
-order by position limit :most
+order by refusal_id is not null, position limit :most
 """)
 
 
 def read_undecided(
     connection: sa.Connection, account: str, plan_hash: str, *, most: int | None = None
 ) -> list[Undecided]:
-    """Return what a plan leaves to a person, unmasked."""
+    """Return what a plan leaves to a person, and after it what a person refused before, unmasked."""
     values = {"account": account, "plan_hash": plan_hash, "most": most}
     return [Undecided(**row) for row in connection.execute(_SELECT_UNDECIDED, values).mappings()]

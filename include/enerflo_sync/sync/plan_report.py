@@ -18,6 +18,7 @@ class PlanState(StrEnum):
     REJECTED = "rejected"
     APPLIED = "applied"
     EXPIRED = "expired"
+    SUPERSEDED = "superseded"
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +40,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Undecided(msgspec.Struct, frozen=True, kw_only=True):
-    """What the plan leaves to a person, and why."""
+    """What the plan leaves to a person, and why; or, with a ``refusal_id``, what a person refused before."""
 
     table_name: str
     key: Mapping[str, Any]
@@ -48,6 +49,7 @@ class Undecided(msgspec.Struct, frozen=True, kw_only=True):
     crm_value: Any
     cause: str
     reason: str
+    refusal_id: int | None = None
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,9 +66,10 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     """A plan without its changes, which may be many (:func:`read_changes`).
 
-    ``kept`` counts differences that stay as they are, by reason; ``states`` the changes by state, where
-    they were counted; ``from_backfills`` the changes whose value a backfill has brought in; ``notes`` the
-    installs that are completed while something is open, by what is.
+    ``kept`` counts differences that stay as they are, by reason, and ``refused`` those of them that a person
+    refused; ``states`` the changes by state, where they were counted; ``from_backfills`` the changes whose
+    value a backfill has brought in. ``notes`` counts the installs that are completed while something is open,
+    by what is. ``part`` is 2 for the plan that waits beside one that waits for nobody.
     """
 
     plan_hash: str
@@ -86,6 +89,9 @@ class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
     kept: Mapping[str, int]
     states: Mapping[str, int]
     from_backfills: int = 0
+    refused: Mapping[str, int] = msgspec.field(default_factory=dict)
+    part: int = 1
+    applied_at: datetime | None = None
     decided_by: str | None = None
     decided_at: datetime | None = None
     decision_reason: str | None = None

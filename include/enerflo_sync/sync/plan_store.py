@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.sync.backfilled import changes_from_backfills
+from enerflo_sync.sync.plan_end import end_other_plans, end_overdue_plans
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
-from enerflo_sync.sync.settle import Applying, Decision, settle
-from enerflo_sync.warehouse.engine import transaction_time
+from enerflo_sync.sync.refused import REFUSED
 
 # Of every change what decides what will be done, and to which record; the time of the last agreement tells a
 # change apart from the same one made before. A row's text costs half of what an array's does, and quotes as
@@ -44,53 +44,44 @@ from fields join rows using (table_name, direction, op)
 group by table_name, direction, op order by min(first)
 """
 
-_REASONS = sa.text("""
+_REASONS = sa.text(f"""
 /* enerflo-sync plan: what is not done, by reason */
 select outcome, reason, count(*) as n from pg_temp.decided
-where outcome in ('review', 'keep') group by 1, 2 order by 3 desc, 2
-""")
+where outcome in ('review', 'keep', '{REFUSED}') group by 1, 2 order by 3 desc, 2
+""")  # noqa: S608 - a constant
 
 _NOTES = """
 /* enerflo-sync plan: what a person should know of its changes */
 select reason, count(*) as n from pg_temp.planned where reason is not null group by 1 order by 2 desc, 1
 """
 
-SUPERSEDED = "superseded by a later plan"
-
-_UNFINISHED = sa.text("""
-/* enerflo-sync plan: an older plan's unfinished changes */
-select p.plan_hash, p.decided_by, array_agg(c.position) as positions
-from sync.plans p join sync.plan_changes c on c.account = p.account and c.plan_hash = p.plan_hash
-where p.account = :account and p.state in ('open', 'approved') and p.plan_hash <> :plan_hash
-  and p.decided_by is not null and c.state in ('planned', 'sent')
-group by 1, 2 order by 1
-""")
-
 _SPENT = sa.text("""
 /* enerflo-sync plan: did this plan end, so that what is due now is due once more? */
 select exists (
   select from sync.plans p
   where p.account = :account and p.plan_hash = :plan_hash
-    and (p.state = 'applied' and p.change_count > 0 or p.state = 'expired' and p.decided_by is not null))
+    and (p.state = 'applied' and p.change_count > 0
+      or p.state in ('expired', 'superseded') and p.decided_by is not null
+      or (p.state <> 'approved' and (p.state <> 'rejected' or p.kind = 'sync') and exists (
+        select from sync.plan_changes c where c.account = p.account and c.plan_hash = p.plan_hash
+          and c.state not in ('planned', 'left_out', 'superseded')))))
 """)
 
-_EXPIRE = sa.text("""
-/* enerflo-sync plan: an older plan that still waits */
-update sync.plans set state = 'expired'
-where account = :account and state in ('open', 'approved') and plan_hash <> :plan_hash
-""")
-
-# The same plan again: it waits anew, unless a person refused it or it is being applied.
+# The same plan again: it waits anew, unless a person refused it or it is being applied. An approval does not
+# last longer because the same plan was made again.
 _INSERT = sa.text("""
 /* enerflo-sync plan: the plan */
 insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state, change_count, needs_approval,
-  reasons, mode, config_hash, writes_hashes, stands_on, summary)
+  reasons, mode, config_hash, writes_hashes, stands_on, summary, part)
 values (:account, :plan_hash, :kind, now(), now() + :lifetime, :state, :change_count, :needs_approval,
-  :reasons, :mode, :config_hash, :writes_hashes, :stands_on, :summary)
+  :reasons, :mode, :config_hash, :writes_hashes, :stands_on, :summary, :part)
 on conflict (account, plan_hash) do update
-set created_at = case when plans.state in ('expired', 'open') then excluded.created_at
+set created_at = case when plans.state in ('expired', 'open', 'superseded') then excluded.created_at
                       else plans.created_at end,
-    expires_at = excluded.expires_at,
+    expires_at = case when plans.state = 'approved' then plans.expires_at else excluded.expires_at end,
+    decided_at = case when plans.decided_by is null then null else plans.decided_at end,
+    decision_reason = case when plans.decided_by is null then null else plans.decision_reason end,
+    part = excluded.part,
     state = case when plans.state = 'approved' then plans.state
                  when plans.state = 'rejected' and plans.decided_by is not null then plans.state
                  else excluded.state end,
@@ -116,14 +107,21 @@ on conflict (account, plan_hash, position) do update set row_digest = excluded.r
 where plan_changes.op = 'delete' and plan_changes.state = 'planned'
 """)
 
-_UNDECIDED = sa.text("""
+_DUE_AGAIN = sa.text("""
+/* enerflo-sync plan: changes of the same plan that a later one had taken the place of */
+update sync.plan_changes set state = 'planned', reason = null, done_at = null
+where account = :account and plan_hash = :plan_hash and state in ('superseded', 'left_out')
+  and exists (select from sync.plans where account = :account and plan_hash = :plan_hash and state = 'open')
+""")
+
+_UNDECIDED = sa.text(f"""
 /* enerflo-sync plan: what it leaves to a person */
 insert into sync.plan_undecided
-  (account, plan_hash, position, table_name, key, field, enerflo_value, crm_value, cause, reason)
+  (account, plan_hash, position, table_name, key, field, enerflo_value, crm_value, cause, reason, refusal_id)
 select :account, :plan_hash, row_number() over (order by table_name, key::text, field), table_name, key,
-  field, before, source_value, cause, reason
-from pg_temp.decided where outcome = 'review'
-""")
+  field, before, source_value, cause, reason, refusal_id
+from pg_temp.decided where outcome in ('review', '{REFUSED}') and :part = 1
+""")  # noqa: S608 - a constant
 
 
 def store_plan(
@@ -137,22 +135,30 @@ def store_plan(
     stands_on: str,
     reasons: Sequence[str],
     lifetime: timedelta,
+    rules: str = "",
+    part: int = 1,
+    ends_others: bool = True,
+    beside: Sequence[str] = (),
 ) -> str:
-    """Store what stands in ``planned`` and ``decided`` and return its hash; other plans that wait expire.
+    """Store what stands in ``planned`` and ``decided``, in place of other plans, and return its hash.
 
-    A plan without changes counts as applied.
+    A plan without changes counts as applied. What is left to a person stands with the first part.
+
+    :param rules: identifies the approval rules under which the plan was made.
+    :param ends_others: whether other plans that wait end now; ``beside`` are the hashes of those that stay.
     """
+    end_overdue_plans(connection, account)
     same = {"account": account, "kind": kind, "config_hash": config_hash}
     content_hash = connection.scalar(sa.text(_HASH.format(changes="pg_temp.planned")), same)
     plan_hash = _unspent(connection, account, content_hash)
     named = {"account": account, "plan_hash": plan_hash}
     groups = [dict(row) for row in connection.exec_driver_sql(_GROUPS, {}).mappings()]
-    others: dict[str, dict[str, int]] = {"review": {}, "keep": {}}
-    for outcome, reason, count in connection.execute(_REASONS):
+    others: dict[str, dict[str, int]] = {"review": {}, "keep": {}, REFUSED: {}}
+    for outcome, reason, count in connection.execute(_REASONS) if part == 1 else ():
         others[outcome][reason] = count
     count = sum(group["changes"] for group in groups)
-    _supersede(connection, account, plan_hash)
-    connection.execute(_EXPIRE, named)
+    if ends_others:
+        end_other_plans(connection, account, [plan_hash, *beside])
     connection.execute(
         _INSERT,
         {
@@ -167,20 +173,24 @@ def store_plan(
             "config_hash": config_hash,
             "writes_hashes": dict(writes_hashes),
             "stands_on": stands_on,
+            "part": part,
             "summary": {
                 "groups": groups,
                 "undecided": others["review"],
                 "kept": others["keep"],
                 "notes": {row.reason: row.n for row in connection.exec_driver_sql(_NOTES)},
+                "refused": others[REFUSED],
+                "rules": rules,
                 "from_backfills": changes_from_backfills(connection, account) if kind == "sync" else 0,
             },
         },
     )
+    connection.execute(_DUE_AGAIN, named)
     connection.execute(_CHANGES, named)
     connection.execute(
         sa.text("delete from sync.plan_undecided where account = :account and plan_hash = :plan_hash"), named
     )
-    connection.execute(_UNDECIDED, named)
+    connection.execute(_UNDECIDED, {**named, "part": part})
     return plan_hash
 
 
@@ -212,12 +222,3 @@ def is_as_it_was_made(connection: sa.Connection, plan: PlanReport) -> bool:
     content_hash = connection.scalar(sa.text(_HASH.format(changes=_STORED)), same)
     hashes = (_once_more(content_hash, times) for times in range(1, _MOST_TIMES))
     return plan.plan_hash == content_hash or plan.plan_hash in hashes
-
-
-def _supersede(connection: sa.Connection, account: str, plan_hash: str) -> None:
-    """End what is left of other plans that were approved."""
-    run_id = f"superseded-{plan_hash[:12]}"
-    now = transaction_time(connection)
-    for row in connection.execute(_UNFINISHED, {"account": account, "plan_hash": plan_hash}).all():
-        applying = Applying(account, row.plan_hash, run_id, row.decided_by)
-        settle(connection, applying, row.positions, Decision.REFUSED, now, reason=SUPERSEDED)

@@ -19,6 +19,7 @@ class Decision(StrEnum):
     MOVED = "moved"
     PARKED = "parked"
     REFUSED = "refused"
+    SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True)

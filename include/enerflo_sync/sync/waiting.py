@@ -31,13 +31,26 @@ order by q.created_at desc, c.position
 _UNDECIDED = sa.text("""
 /* enerflo-sync explain: what the newest plan of each kind leaves to a person */
 select u.plan_hash, u.field, u.reason from sync.plan_undecided u
-where u.account = :account and u.table_name = :table
+where u.account = :account and u.table_name = :table and u.refusal_id is null
   and u.key = any(cast(cast(:keys as text[]) as jsonb[]))
   and u.plan_hash in (
     select distinct on (kind) plan_hash from sync.plans where account = :account
-      and state <> 'expired' order by kind, created_at desc)
+      and state not in ('expired', 'superseded') order by kind, created_at desc, part)
 order by u.plan_hash, u.position
 """)
+
+# Of a record that the CRM lacks by its id at Enerflo.
+_REFUSED = sa.text("""
+/* enerflo-sync explain: what a person refused of a record */
+select r.field, r.direction, r.before, r.after, r.op, r.plan_hash, r.ended_at is null as stands,
+  'refused by ' || r.decided_by || ' on '
+    || to_char(r.decided_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
+    || coalesce(': ' || nullif(btrim(r.reason), ''), '') || ', until a value of it changes' as why
+from sync.refusals r
+where r.account = :account and r.table_name = :table
+  and (r.key = any(cast(cast(:keys as text[]) as jsonb[])) or r.enerflo_key = cast(:enerflo_key as jsonb))
+order by r.refusal_id
+""").bindparams(sa.bindparam("enerflo_key", type_=sa.Text))
 
 _QUARANTINED = sa.text("""
 /* enerflo-sync explain: a record's items in quarantine */
@@ -79,7 +92,11 @@ def read_waiting(
             Waiting(kind=WaitingKind.UNDECIDED, field=row.field, why=row.reason, reference=row.plan_hash)
         )
     found += [_planned(row) for row in connection.execute(_PLANNED, named)]
-    found += _not_written(record, steps)
+    enerflo_key = json.dumps(record.enerflo_key) if record.enerflo_key else None
+    refused = connection.execute(_REFUSED, {**named, "enerflo_key": enerflo_key}).all()
+    found += [_refused(row) for row in refused if row.stands and not _is_equal(record, row.field)]
+    decided = {(row.plan_hash, row.field) for row in refused}
+    found += [one for one in _not_written(record, steps) if (one.reference, one.field) not in decided]
     covered = {one.field for one in found}
     return found + [
         one for one in _differing(connection, config, named, record, agreed) if one.field not in covered
@@ -121,12 +138,29 @@ def _planned(row: Any) -> Waiting:
     )
 
 
+def _refused(row: Any) -> Waiting:
+    return Waiting(
+        kind=WaitingKind.REFUSED,
+        field=row.field,
+        why=row.why,
+        reference=row.plan_hash,
+        before=row.before,
+        after=row.after,
+        direction=row.direction,
+    )
+
+
+def _is_equal(record: FoundRecord, field: str | None) -> bool:
+    return field is not None and bool((record.equal or {}).get(field, False))
+
+
 def _not_written(record: FoundRecord, steps: Sequence[Step]) -> Iterator[Waiting]:
     """Yield each field whose last change was not made and in which the sides differ still."""
     last = {step.field: step for step in steps}
     for field, step in last.items():
         # What is held stands in quarantine, and is told there.
-        if step.decision in {"applied", "held", "released"} or (record.equal or {}).get(field or "", False):
+        told = step.decision in {"applied", "held", "released", "superseded"}
+        if told or (record.equal or {}).get(field or "", False):
             continue
         yield Waiting(
             kind=WaitingKind.NOT_WRITTEN,

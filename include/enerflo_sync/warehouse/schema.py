@@ -506,8 +506,12 @@ plans = _sync_table(
     # Counts by group, for lists of plans.
     Column("summary", JSONB, nullable=False, server_default="{}"),
     _time("applied_at"),
+    # Of the plans of one round: 1 is the part that the rules let through, or the only plan; 2 waits.
+    Column("part", Integer, nullable=False, server_default="1"),
     PrimaryKeyConstraint("account", "plan_hash"),
-    CheckConstraint("state in ('open', 'approved', 'rejected', 'applied', 'expired')", name="plans_state"),
+    CheckConstraint(
+        "state in ('open', 'approved', 'rejected', 'applied', 'expired', 'superseded')", name="plans_state"
+    ),
     Index("plans_time", "account", "created_at"),
 )
 
@@ -552,8 +556,10 @@ plan_changes = _sync_table(
     # The whole CRM row that was deleted, each column as text; no output shows it.
     Column("deleted_row", JSONB(none_as_null=True)),
     PrimaryKeyConstraint("account", "plan_hash", "position"),
+    # left_out: not in the part that a person approved, until that part is applied.
     CheckConstraint(
-        "state in ('planned', 'sent', 'applied', 'moved', 'parked', 'refused')", name="plan_changes_state"
+        "state in ('planned', 'sent', 'applied', 'moved', 'parked', 'refused', 'left_out', 'superseded')",
+        name="plan_changes_state",
     ),
     CheckConstraint("op in ('insert', 'update', 'delete')", name="plan_changes_op"),
     CheckConstraint("direction in ('to_crm', 'to_enerflo')", name="plan_changes_direction"),
@@ -580,7 +586,37 @@ plan_undecided = _sync_table(
     Column("crm_value", JSONB(none_as_null=True)),
     _required("cause"),
     _required("reason"),
+    # Where it is no question: the refusal that keeps the change out of the plan.
+    Column("refusal_id", BigInteger),
     PrimaryKeyConstraint("account", "plan_hash", "position"),
+)
+
+# What a person refused, one row for each change (for a new row: one for all its fields). While ``ended_at``
+# is empty no plan contains the change.
+refusals = _sync_table(
+    "refusals",
+    Column("refusal_id", BigInteger, Identity(always=True), nullable=False),
+    _required("table_name"),
+    _required("key", JSONB),
+    Column("enerflo_key", JSONB(none_as_null=True)),
+    _required("op"),
+    # Null for a row that is created or deleted.
+    Column("field", Text),
+    _required("direction"),
+    # As in ``plan_changes``; of a new row ``after`` holds all values by field.
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
+    Column("source_value", JSONB(none_as_null=True)),
+    _required("plan_hash"),
+    _required("decided_by"),
+    _time("decided_at", nullable=False),
+    Column("reason", Text),
+    # When, by whom and why it ended: a value changed, or a person opened the change again.
+    _time("ended_at"),
+    *_text("ended_by", "end_reason"),
+    PrimaryKeyConstraint("account", "refusal_id"),
+    Index("refusals_standing", "account", "table_name", postgresql_where="ended_at is null"),
+    Index("refusals_record", "key", postgresql_using="hash"),
 )
 
 ledger = _sync_table(
@@ -615,7 +651,8 @@ ledger = _sync_table(
     PrimaryKeyConstraint("account", "ledger_id"),
     # Held back from the CRM by a check, and let through by a person.
     CheckConstraint(
-        "decision in ('applied', 'moved', 'refused', 'parked', 'held', 'released')", name="ledger_decision"
+        "decision in ('applied', 'moved', 'refused', 'parked', 'held', 'released', 'superseded')",
+        name="ledger_decision",
     ),
     Index("ledger_record", "key", postgresql_using="hash"),
     # Rows are only added, by and by: what a range of pages holds of times is all that need be known.

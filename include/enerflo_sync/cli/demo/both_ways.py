@@ -15,6 +15,7 @@ from enerflo_sync.cli.output import console
 from enerflo_sync.errors import ConfigurationError
 
 SYNC = "enerflo_sync"
+APPROVE = "enerflo_approve"
 ASK = "ask_a_person"
 CALLED_BACK = "demo-note-1"
 
@@ -65,7 +66,8 @@ class BothWays:
         """Run the DAG in report mode, and return the plan, of which nothing is written."""
         run_id = self.api.trigger(SYNC)
         self.api.wait_for_run(SYNC, run_id)
-        return self.planned(run_id)
+        found: Mapping[str, Any] = self.api.xcom(SYNC, run_id, "make_plan")
+        return found
 
     def people_work(self) -> int:
         """Let the CRM's users do three things, and return the install that two of them are about."""
@@ -74,15 +76,15 @@ class BothWays:
         return install_id
 
     def ask(self, seconds: float = 180) -> str:
-        """Start the DAG and return the run that waits for a person: this one, or one that began before it.
+        """Start the DAG and return the run that waits for a person, of the DAG that asks.
 
         :raises ConfigurationError: none waits in time.
         """
         run_id = self.api.trigger(SYNC)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for run in self.api.runs(SYNC):
-                asking = run["state"] == "running" and self.api.task_state(SYNC, run["dag_run_id"], ASK)
+            for run in self.api.runs(APPROVE):
+                asking = run["state"] == "running" and self.api.task_state(APPROVE, run["dag_run_id"], ASK)
                 if asking == "awaiting_input":
                     return str(run["dag_run_id"])
             time.sleep(0.5)
@@ -95,17 +97,17 @@ class BothWays:
 
         :param how: gives the answer; by Airflow's API where None.
         """
-        by_api = partial(self.api.answer, SYNC, run_id, ASK, option)
-        self.api.answer_as_often_as_asked(SYNC, run_id, ASK, how or by_api)
+        by_api = partial(self.api.answer, APPROVE, run_id, ASK, option)
+        self.api.answer_as_often_as_asked(APPROVE, run_id, ASK, how or by_api)
 
     def planned(self, run_id: str) -> Mapping[str, Any]:
-        """Return what the run planned."""
-        found: Mapping[str, Any] = self.api.xcom(SYNC, run_id, "make_plan")
+        """Return the plan that a run asks about."""
+        found: Mapping[str, Any] = self.api.xcom(APPROVE, run_id, "find_plan")
         return found
 
     def applied(self, run_id: str) -> Mapping[str, Any]:
-        """Return what the run wrote."""
-        found: Mapping[str, Any] = self.api.xcom(SYNC, run_id, "apply_plan")
+        """Return what a run wrote that had asked before."""
+        found: Mapping[str, Any] = self.api.xcom(APPROVE, run_id, "apply_plan")
         return found
 
     def show(self, plan: Mapping[str, Any]) -> None:

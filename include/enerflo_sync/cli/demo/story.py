@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from rich.status import Status
 
 from enerflo_sync.cli.demo.airflow import AirflowApi, connection, environment
-from enerflo_sync.cli.demo.both_ways import SYNC, BothWays, plan_page
+from enerflo_sync.cli.demo.both_ways import APPROVE, SYNC, BothWays, plan_page
 from enerflo_sync.cli.demo.orders import CHANGE_ORDERS, ORDERS_PAGE, Orders
 from enerflo_sync.cli.demo.processes import Background, ends_as_by_ctrl_c, require_free, run
 from enerflo_sync.cli.output import console, errors
@@ -160,7 +160,7 @@ class Demo:
             airflow = self._background("airflow", [_binary("airflow"), "standalone"], self.environ)
             self.api = AirflowApi(f"http://127.0.0.1:{self.port}", airflow.check)
             self.api.wait_until_healthy()
-            self.api.wait_for_dags(POLL, WEBHOOKS, RECONCILE, CHANGE_ORDERS, SYNC)
+            self.api.wait_for_dags(POLL, WEBHOOKS, RECONCILE, CHANGE_ORDERS, SYNC, APPROVE)
             self.way_back = BothWays(self.api, self.engine, configuration)
 
     def first_poll(self) -> None:
@@ -237,6 +237,7 @@ class Demo:
         back = self.way_back
         with _step("DAG enerflo_sync in report mode: a plan that is only shown"):
             self.api.unpause(SYNC)
+            self.api.unpause(APPROVE)
             back.show(back.plan_only())
         back.configure(("mode: report", "mode: both"))
         self.install_on_hold = back.people_work()

@@ -84,7 +84,8 @@ def _tone(plan: PlanReport) -> Tone:
     if plan.state is PlanState.APPLIED:
         unmade = sum(plan.states.get(state, 0) for state in ("moved", "parked", "refused"))
         return Tone.UNSURE if unmade else Tone.GOOD
-    return Tone.BAD if plan.state in {PlanState.REJECTED, PlanState.EXPIRED} else Tone.UNSURE
+    over = {PlanState.REJECTED, PlanState.EXPIRED, PlanState.SUPERSEDED}
+    return Tone.BAD if plan.state in over else Tone.UNSURE
 
 
 def _value(value: object) -> ShownValue:

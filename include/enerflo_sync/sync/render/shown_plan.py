@@ -16,6 +16,7 @@ from enerflo_sync.reconcile.render.wording import count_of, record_words
 from enerflo_sync.reconcile.store import Classes, masked_key, masked_record, personal_data_classes
 from enerflo_sync.sync.plan_reads import read_changes, read_plan, read_undecided
 from enerflo_sync.sync.plan_report import Change, Group, PlanReport, PlanState, Undecided
+from enerflo_sync.sync.reopen import Refusal
 
 SAMPLES = 10
 
@@ -25,7 +26,7 @@ _VERBS = {"insert": "Create", "update": "Change", "delete": "Delete"}
 
 @dataclass(frozen=True)
 class ShownPlan:
-    """A plan with masked samples of each group, and of what it leaves to a person.
+    """A plan with masked samples of each group, of what it leaves to a person, and of what one refused.
 
     :param personal_keys: the tables whose keys hold personal data: what is shown of one finds no row.
     """
@@ -38,6 +39,16 @@ class ShownPlan:
     def of(self, group: Group) -> list[Change]:
         """Return a group's samples."""
         return self.samples.get((group.table_name, group.direction, group.op), [])
+
+    @property
+    def questions(self) -> list[Undecided]:
+        """Return samples of what is left to a person."""
+        return [one for one in self.undecided if one.refusal_id is None]
+
+    @property
+    def refused(self) -> list[Undecided]:
+        """Return samples of what a person refused before."""
+        return [one for one in self.undecided if one.refusal_id is not None]
 
 
 def show_plan(connection: sa.Connection, config: SyncConfig, account: str, plan_hash: str) -> ShownPlan:
@@ -85,6 +96,10 @@ def state_words(plan: PlanReport) -> str:
     if plan.state is PlanState.APPLIED and not plan.change_count:
         return "empty"
     if plan.waits_for_approval:
+        decided = {name: count for name, count in plan.states.items() if name not in ("planned", "left_out")}
+        if decided:
+            of_it = ", ".join(f"{count:,} {name}" for name, count in decided.items())
+            return f"a part of it is decided ({of_it}), the rest waits for a person's approval"
         return "waits for a person's approval"
     if plan.state is PlanState.REJECTED and not plan.decided_by:
         return "rejected: nobody answered in time"
@@ -93,7 +108,8 @@ def state_words(plan: PlanReport) -> str:
         PlanState.APPROVED: f"approved{who}, not applied whole yet",
         PlanState.APPLIED: f"applied, approved{who}",
         PlanState.REJECTED: f"rejected{who}",
-        PlanState.EXPIRED: "expired: a later plan took its place, or its time ran out",
+        PlanState.EXPIRED: "expired: its time ran out",
+        PlanState.SUPERSEDED: "superseded: a later plan took its place",
     }[plan.state]
 
 
@@ -129,6 +145,24 @@ def masked_undecided(found: Iterable[Undecided], tables: Mapping[str, TableMappi
             if one.field is None
             else _masked(getattr(one, name), kind)
             for name in ("enerflo_value", "crm_value")
+        }
+        key = masked_key(one.table_name, one.key, classes)
+        shown.append(msgspec.structs.replace(one, key=key, **values))
+    return shown
+
+
+def masked_refusals(found: Iterable[Refusal], tables: Mapping[str, TableMapping]) -> list[Refusal]:
+    """Return refusals with personal data masked, of new and deleted rows column by column."""
+    shown = []
+    classes = personal_data_classes(tables)
+    for one in found:
+        table = tables.get(one.table_name)
+        kind = _kind_of(table, one.field)
+        values = {
+            name: masked_row(getattr(one, name), table)
+            if one.field is None
+            else _masked(getattr(one, name), kind)
+            for name in ("before", "after")
         }
         key = masked_key(one.table_name, one.key, classes)
         shown.append(msgspec.structs.replace(one, key=key, **values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO, Final
 
 import msgspec
@@ -14,12 +14,17 @@ _INDENT: Final = 2
 
 
 def plan_counts(plan: PlanReport) -> dict[str, Any]:
-    """Return how many changes a plan makes: in all, by direction, by operation and by table."""
+    """Return how many changes a plan makes: in all, by direction, by operation and by table.
+
+    ``undecided`` counts what the plan does not decide and lists as such, ``refused`` those of them that a
+    person refused before.
+    """
     counts: dict[str, Any] = {
         "changes": plan.change_count,
         "to_crm": plan.count("to_crm"),
         "to_enerflo": plan.count("to_enerflo"),
-        "undecided": sum(plan.undecided.values()),
+        "undecided": sum(plan.undecided.values()) + sum(plan.refused.values()),
+        "refused": sum(plan.refused.values()),
         "kept": sum(plan.kept.values()),
         "insert": 0,
         "update": 0,
@@ -34,7 +39,11 @@ def plan_counts(plan: PlanReport) -> dict[str, Any]:
 
 
 def write_plan(
-    plan: PlanReport, changes: Iterable[Change], undecided: Iterable[Undecided], out: BinaryIO
+    plan: PlanReport,
+    changes: Iterable[Change],
+    undecided: Iterable[Undecided],
+    out: BinaryIO,
+    plans: Sequence[PlanReport] = (),
 ) -> None:
     """Write the plan to ``out`` as one JSON object in UTF-8, its changes one by one.
 
@@ -42,9 +51,11 @@ def write_plan(
     ``undecided``, in this order.
 
     :param changes: already masked.
+    :param plans: all plans of the round, this one first; only this one where none is given.
     """
     fields = msgspec.structs.asdict(plan)
     groups, reasons_undecided = fields.pop("groups"), fields.pop("undecided")
+    reasons_refused = fields.pop("refused")
     document = {
         "plan_hash": fields.pop("plan_hash"),
         "needs_approval": fields.pop("needs_approval"),
@@ -53,6 +64,15 @@ def write_plan(
         **fields,
         "groups": groups,
         "undecided_reasons": reasons_undecided,
+        "refused_reasons": reasons_refused,
+        "plans": [
+            {
+                "plan_hash": one.plan_hash,
+                "needs_approval": one.needs_approval,
+                "counts": plan_counts(one),
+            }
+            for one in plans or [plan]
+        ],
     }
     body = msgspec.json.format(msgspec.json.encode(document), indent=_INDENT)
     out.write(body.rstrip().removesuffix(b"}").rstrip())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from enerflo_sync.reconcile.render.lines import Line, grid, section, wrapped
 from enerflo_sync.reconcile.render.wording import count_of, key_names, key_values, number, utc, visible
-from enerflo_sync.sync.plan_report import Change, Group, PlanReport
+from enerflo_sync.sync.plan_report import Change, Group, PlanReport, Undecided
 from enerflo_sync.sync.render.shown_plan import ShownPlan, group_title, headline, question_values, state_words
 
 _VALUE_WIDTH = 30
@@ -43,7 +43,9 @@ def plan_lines(shown: ShownPlan) -> Iterator[Line]:
         yield Line("")
         yield from _samples(shown.of(group))
     yield from _reasons("Left to a person", plan.undecided)
-    yield from _undecided(shown)
+    yield from _undecided(shown.questions)
+    yield from _reasons("Refused by a person, and not done", plan.refused)
+    yield from _undecided(shown.refused)
     yield from _reasons("Left as they are", plan.kept)
 
 
@@ -75,8 +77,8 @@ def _samples(changes: list[Change]) -> Iterator[Line]:
     yield from grid(head, rows, text_columns=len(head))
 
 
-def _undecided(shown: ShownPlan) -> Iterator[Line]:
-    if not shown.undecided:
+def _undecided(left: Sequence[Undecided]) -> Iterator[Line]:
+    if not left:
         return
     rows = [
         [
@@ -85,7 +87,7 @@ def _undecided(shown: ShownPlan) -> Iterator[Line]:
             visible(one.field or "whole row"),
             *map(_short, question_values(one)),
         ]
-        for one in shown.undecided
+        for one in left
     ]
     head = ["table", "key", "field", "Enerflo says", "CRM says"]
     yield Line("")

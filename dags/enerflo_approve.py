@@ -1,0 +1,109 @@
+"""Asks a person about one plan, and writes what was approved of it.
+
+A run is started by `enerflo_sync` for each plan that waits (`approval` in `sync.yaml`), with the hash of the
+plan; the DAG itself has no schedule. While it waits, other runs of `enerflo_sync` plan and write what needs
+nobody.
+
+**Asked for approval?** The task *Ask a person* waits under *Required Actions* for an answer to the plan of
+that hash; its text says what the plan does and why it asks, and leads to the whole plan. No answer in time is
+a no. The same on the command line: `enerflo-sync apply HASH --approve "NAME"`.
+
+**A part of it:** the form takes parts of the plan, such as `milestones`, `installs.status` or
+`installs:12345`. What was not chosen stays open, and the next round asks about it again; or it is refused.
+
+**A no is remembered:** what was refused is in no later plan until a value of it changes, or until
+`enerflo-sync reopen`. The run ends green.
+
+**Superseded:** where a later plan took the place of this one, or somebody decided on the command line, the
+run ends green by itself, after five minutes at most.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Param, dag
+from enerflo_airflow.accounts import account_name, account_tags, sync_config
+from enerflo_airflow.defaults import START_DATE, task_defaults
+from enerflo_airflow.planning import (
+    ApplyPlanOperator,
+    FindPlanOperator,
+    PlanApprovalOperator,
+    VerifyPlanOperator,
+)
+
+from enerflo_sync.crm.config import SyncConfig
+
+PLAN_HASH = "{{ ti.xcom_pull(task_ids='find_plan')['plan_hash'] }}"
+PARAMS = {
+    "plan_hash": Param(
+        "",
+        type="string",
+        title="Plan",
+        description="The hash of the plan, or at least eight characters of it.",
+    ),
+}
+
+
+def approve_dag(account: str, config: SyncConfig) -> Any:
+    """Return the account's DAG."""
+
+    @dag(
+        dag_id=account_name("approve", account),
+        description=f"Ask a person about one plan, and write what was approved (account {account}).",
+        doc_md=__doc__,
+        schedule=None,
+        start_date=START_DATE,
+        catchup=False,
+        # A run waits for a person: others are not to wait for it.
+        max_active_runs=16,
+        # Without a schedule it does nothing by itself, and a run that is started must not stay queued.
+        is_paused_upon_creation=False,
+        tags=account_tags(account),
+        params=PARAMS,
+        default_args=task_defaults(),
+        # A hash, or the beginning of one, may look like a number, and stays a text.
+        render_template_as_native_obj=False,
+    )
+    def enerflo_approve() -> None:
+        plan = FindPlanOperator(
+            task_id="find_plan",
+            task_display_name="Look the plan up",
+            doc_md="Reads the plan of this hash as it stands now.",
+            account=account,
+            plan_hash="{{ params.plan_hash }}",
+        )
+        approval = PlanApprovalOperator(
+            task_id="ask_a_person",
+            task_display_name="Ask a person",
+            doc_md="Waits for an answer to the plan. No answer is a no.",
+            account=account,
+            plan=plan.output,
+            answer_within=timedelta(hours=config.approval.expires_hours),
+            # What fails here has written nothing: ask again at once.
+            retry_delay=timedelta(seconds=5),
+            retry_exponential_backoff=1.0,
+        )
+        apply = ApplyPlanOperator(
+            task_id="apply_plan",
+            task_display_name="Write it",
+            doc_md="Runs `enerflo-sync apply`: the CRM in one transaction, then Enerflo record by record.",
+            account=account,
+            plan_hash=PLAN_HASH,
+        )
+        verify = VerifyPlanOperator(
+            task_id="verify_plan",
+            task_display_name="Check both sides",
+            doc_md="Reconciles again what was changed and counts what differs still.",
+            account=account,
+            plan_hash=PLAN_HASH,
+        )
+        plan >> approval >> apply >> verify
+
+    return enerflo_approve()
+
+
+config = sync_config()
+for account in config.accounts:
+    approve_dag(account, config)

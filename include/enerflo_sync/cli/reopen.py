@@ -1,0 +1,101 @@
+"""``enerflo-sync reopen``: list what a person refused, and let it be planned again."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.cli.quarantine import By, who
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs import Workplace, open_workplace
+from enerflo_sync.reconcile.render.wording import count_of, key_values, utc, visible
+from enerflo_sync.sync.record import table_of
+from enerflo_sync.sync.render.shown_plan import masked_refusals
+from enerflo_sync.sync.reopen import Refusal, WhichRefusals
+
+
+def command(
+    table: Annotated[
+        str | None, typer.Argument(metavar="[TABLE]", help="install, lead, note, milestone or change-order.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Argument(metavar="[KEY]", help="The CRM's key, its parts joined by /; or enerflo:ID."),
+    ] = None,
+    account: Account = "default",
+    field: Annotated[str | None, typer.Option("--field", metavar="F", help="Only this CRM column.")] = None,
+    plan: Annotated[
+        str | None, typer.Option("--plan", metavar="PLAN_HASH", help="All that was refused of this plan.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that stands refused.")] = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Let changes be planned again that a person refused, and show which; without arguments list what stands.
+
+    Writes nothing on either side: the next plan contains the changes, as far as they are due still. Personal
+    data is masked. Exit code 2 when nothing of what is named stands refused.
+    """
+    workplace = open_workplace(account, os.environ)
+    which = _which(table, key, field, plan)
+    if which == WhichRefusals() and not everything:
+        _show(workplace, workplace.refusals(), opened=False, as_json=as_json)
+        finish(Exit.DONE)
+    if which != WhichRefusals() and everything:
+        raise ConfigurationError("all, and a part of it.", where="--all", next_step="Give one of them.")
+    if everything and not workplace.refusals():
+        _show(workplace, [], opened=True, as_json=as_json)
+        finish(Exit.DONE)
+    _show(workplace, workplace.reopen(which, by=who(by)), opened=True, as_json=as_json)
+    finish(Exit.DONE)
+
+
+def _which(table: str | None, key: str | None, field: str | None, plan: str | None) -> WhichRefusals:
+    if key is None and field is not None:
+        raise ConfigurationError(
+            "a field of which record?", where="--field", next_step="Give TABLE and KEY as well."
+        )
+    name = None if table is None else str(table_of(table.strip().lower().removesuffix("s")))
+    return WhichRefusals(table=name, key=key, field=field, plan_hash=plan)
+
+
+def _show(workplace: Workplace, found: list[Refusal], *, opened: bool, as_json: bool) -> None:
+    masked = masked_refusals(found, workplace.config.tables_for(workplace.account))
+    if as_json:
+        print_json({"reopened" if opened else "refused": [_document(one) for one in masked]})
+        return
+    if not masked:
+        console.print("Nothing stands refused.")
+        return
+    does = "may be planned again" if opened else "refused, and in no plan while the values stay the same"
+    console.print(f"{count_of(len(masked), 'change')} {does}:")
+    for one in masked:
+        name = f"{one.table_name} {key_values(one.key)}{f'.{one.field}' if one.field else ''}"
+        reason = f": {one.reason}" if one.reason else ""
+        console.print(
+            f"  {visible(name)}  {_what(one)}; refused by {visible(one.decided_by)}"
+            f" on {utc(one.decided_at)}{visible(reason)} (plan {one.plan_hash[:12]})",
+            markup=False,
+        )
+    if not opened:
+        console.print("\nOpen one again with: enerflo-sync reopen TABLE KEY [--field F]", markup=False)
+
+
+def _what(one: Refusal) -> str:
+    side = "in the CRM" if one.direction == "to_crm" else "at Enerflo"
+    if one.op != "update":
+        return f"{'create' if one.op == 'insert' else 'delete'} the row {side}"
+    return f"{_shown(one.before)} to {_shown(one.after)} {side}"
+
+
+def _shown(value: Any) -> str:
+    return "no value" if value is None else visible(str(value))[:40]
+
+
+def _document(one: Refusal) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(one)
+    return document

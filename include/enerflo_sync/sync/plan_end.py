@@ -1,0 +1,67 @@
+"""Plans that end without being applied: their time is over, or a later plan takes their place.
+
+Nobody refused such changes: they end as superseded, and the later plan has what is still due of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+SUPERSEDED = "superseded by a later plan"
+OVERDUE = "its time was over before it was applied"
+# Named in the ledger for what a person had approved and a later plan took the place of.
+BY_A_LATER_PLAN = "a later plan"
+
+_END = """
+update sync.plans set state = case when expires_at <= now() then 'expired' else 'superseded' end
+where account = :account and state in ('open', 'approved') and {which}
+returning plan_hash
+"""
+_OVERDUE = sa.text(
+    "/* enerflo-sync plan: plans and approvals whose time is over */"
+    + _END.format(which="expires_at <= now()")
+)
+_OTHERS = sa.text(
+    "/* enerflo-sync plan: plans that a later one takes the place of */"
+    + _END.format(which="not plan_hash = any(:kept)")
+).bindparams(sa.bindparam("kept", type_=sa.ARRAY(sa.Text)))
+
+# What was approved and not made is told in the ledger; of what nobody had decided there is nothing to tell.
+_CHANGES = sa.text("""
+/* enerflo-sync plan: what was left to do of plans that ended */
+with changes as (
+  update sync.plan_changes c set state = 'superseded', done_at = now(),
+    reason = case when p.state = 'expired' then :overdue else :superseded end
+  from sync.plans p, sync.plan_changes was
+  where p.account = :account and p.plan_hash = any(:ended)
+    and (p.state = 'superseded' or p.decided_by is not null)
+    and c.account = p.account and c.plan_hash = p.plan_hash and c.state in ('planned', 'sent', 'left_out')
+    and was.account = c.account and was.plan_hash = c.plan_hash and was.position = c.position
+  returning c.*, p.decided_by, was.state as was
+)
+insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, losing_value, direction,
+  policy, cause, rule, facts, plan_hash, decision, reason, decided_by, run_id, changed_at, observed_at,
+  recorded_at)
+select account, table_name, key, op, field, before, after, before, direction, policy, cause, rule, facts,
+  plan_hash, 'superseded', reason, :by, 'superseded-' || left(plan_hash, 12), changed_at, observed_at, now()
+from changes where decided_by is not null and was <> 'left_out'
+""").bindparams(sa.bindparam("ended", type_=sa.ARRAY(sa.Text)))
+
+
+def end_overdue_plans(connection: sa.Connection, account: str) -> None:
+    """End the account's plans whose time is over, approved ones too."""
+    _end_changes(connection, account, connection.execute(_OVERDUE, {"account": account}).scalars().all())
+
+
+def end_other_plans(connection: sa.Connection, account: str, kept: Sequence[str]) -> None:
+    """End the account's plans that wait, but for those of the hashes ``kept``."""
+    named = {"account": account, "kept": list(kept)}
+    _end_changes(connection, account, connection.execute(_OTHERS, named).scalars().all())
+
+
+def _end_changes(connection: sa.Connection, account: str, ended: Sequence[str]) -> None:
+    if ended:
+        words = {"overdue": OVERDUE, "superseded": SUPERSEDED, "by": BY_A_LATER_PLAN}
+        connection.execute(_CHANGES, {"account": account, "ended": list(ended), **words})

@@ -1,0 +1,146 @@
+"""Parts of a plan: what a person chooses is applied or refused, and the rest stays open or is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.sync.parts import Part, Rest
+from enerflo_sync.sync.plan_report import PlanReport, PlanState
+from tests.sync.conftest import Desk
+from tests.sync.test_completion import finished
+from tests.sync.test_refused import edit, installs
+
+
+@pytest.fixture
+def three(desk: Desk) -> tuple[Desk, PlanReport, list[int]]:
+    """A plan of three changes: of one install its panels and its status, of another its panels."""
+    desk.switched_on("both", ("first_to_enerflo: true", "first_to_enerflo: false"))
+    desk.carried()
+    first, second = installs(desk)[:2]
+    edit(desk, first, panel_count=99, status="On Hold")
+    edit(desk, second, panel_count=98)
+    return desk, desk.plan(), [first, second]
+
+
+def ends(desk: Desk, plan: PlanReport) -> dict[tuple[int, str], str]:
+    rows = desk.sql("select key, field, state from sync.plan_changes where plan_hash = :h", h=plan.plan_hash)
+    return {(row["key"]["enerflo_install_id"], row["field"]): row["state"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("part", "applied"),
+    [
+        (Part(only=["installs.status"]), {(0, "status")}),
+        (Part(only=["installs:{0}"]), {(0, "status"), (0, "panel_count")}),
+        (Part(only=["installs:{0}.panel_count", "installs:{1}"]), {(0, "panel_count"), (1, "panel_count")}),
+        (Part(without=["installs.status"]), {(0, "panel_count"), (1, "panel_count")}),
+        (Part(only=["installs"], without=["installs:{0}"]), {(1, "panel_count")}),
+    ],
+)
+def test_what_is_chosen_is_applied_and_the_rest_stays_open(
+    three: tuple[Desk, PlanReport, list[int]], part: Part, applied: set[tuple[int, str]]
+) -> None:
+    desk, plan, ids = three
+    part = Part([one.format(*ids) for one in part.only], [one.format(*ids) for one in part.without])
+    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=part)
+    assert (report.applied, report.left_open, report.waiting) == (len(applied), 3 - len(applied), 0)
+    assert report.needs_a_person
+    chosen = {(ids[number], field) for number, field in applied}
+    assert {change: state for change, state in ends(desk, plan).items() if change in chosen} == dict.fromkeys(
+        chosen, "applied"
+    )
+    assert {state for change, state in ends(desk, plan).items() if change not in chosen} == {"planned"}
+    assert desk.workplace.stored_plan(plan.plan_hash).state is PlanState.OPEN
+    assert desk.workplace.refusals() == []
+    # The rest can be approved by somebody else under the same hash.
+    rest = desk.workplace.apply(plan.plan_hash, approved_by="Kim")
+    assert (rest.applied, rest.state) == (3, PlanState.APPLIED)
+    assert {row["decided_by"] for row in desk.ledger(plan_hash=plan.plan_hash)} == {"Pat", "Kim"}
+    desk.settled()
+
+
+def test_the_rest_may_be_found_by_the_next_plan(three: tuple[Desk, PlanReport, list[int]]) -> None:
+    desk, plan, _ = three
+    desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=Part(only=["installs.status"]))
+    later = desk.plan()
+    assert [change.field for change in desk.changes(later)] == ["panel_count", "panel_count"]
+    assert desk.workplace.stored_plan(plan.plan_hash).state is PlanState.SUPERSEDED
+    assert {row["decision"] for row in desk.ledger(plan_hash=plan.plan_hash)} == {"applied"}
+
+
+def test_the_rest_may_be_refused(three: tuple[Desk, PlanReport, list[int]]) -> None:
+    desk, plan, ids = three
+    part = Part(only=["installs.panel_count"], rest=Rest.REFUSE)
+    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=part)
+    assert (report.applied, report.refused, report.state) == (2, 1, PlanState.APPLIED)
+    assert desk.plan().change_count == 0
+    (refusal,) = desk.workplace.refusals()
+    assert (refusal.key, refusal.field) == ({"enerflo_install_id": ids[0]}, "status")
+    assert refusal.decided_by == "Pat"
+
+
+def test_a_part_may_be_refused_and_the_rest_stays_open(three: tuple[Desk, PlanReport, list[int]]) -> None:
+    desk, plan, _ = three
+    part = Part(only=["installs.status"])
+    left = desk.workplace.reject(plan.plan_hash, by="Sam", reason="no", part=part)
+    assert (left.state, left.decided_by) == (PlanState.OPEN, None)
+    (row,) = desk.ledger(plan_hash=plan.plan_hash)
+    assert (row["field"], row["decision"], row["decided_by"], row["reason"]) == (
+        "status",
+        "refused",
+        "Sam",
+        "no",
+    )
+    later = desk.plan()
+    assert [change.field for change in desk.changes(later)] == ["panel_count", "panel_count"]
+
+
+def test_a_part_that_is_killed_goes_on_where_it_was(three: tuple[Desk, PlanReport, list[int]]) -> None:
+    desk, plan, ids = three
+    desk.workplace.approve(plan.plan_hash, by="Pat", part=Part(only=["installs.status"]))
+    report = desk.workplace.apply(plan.plan_hash)
+    assert (report.applied, report.left_open, report.decided_by) == (1, 2, "Pat")
+    assert desk.crm("installs", enerflo_install_id=ids[0])["panel_count"] == 99
+
+
+@pytest.mark.parametrize(
+    ("selector", "problem"),
+    [
+        ("instals", "nothing of the plan fits"),
+        ("installs.colour", "nothing of the plan fits"),
+        ("installs:77", "nothing of the plan fits"),
+        ("", "nothing of the plan fits"),
+    ],
+)
+def test_a_selector_that_fits_nothing_is_refused(
+    three: tuple[Desk, PlanReport, list[int]], selector: str, problem: str
+) -> None:
+    desk, plan, _ = three
+    with pytest.raises(ConfigurationError, match=problem):
+        desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=Part(only=[selector]))
+    assert desk.ledger(plan_hash=plan.plan_hash) == []
+    assert desk.workplace.stored_plan(plan.plan_hash).state is PlanState.OPEN
+
+
+def test_the_last_milestone_and_its_install_are_not_separated(desk: Desk) -> None:
+    desk.switched_on("both", ("first_to_enerflo: true", "first_to_enerflo: false"))
+    desk.carried()
+    plan = finished(desk, desk.a_site().install_id)
+    for part in (Part(only=["milestones"]), Part(only=["installs"])):
+        with pytest.raises(ConfigurationError, match="belong together: the last milestone completes"):
+            desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=part)
+    both = Part(only=["milestones", "installs.status"])
+    assert desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=both).applied == 2
+
+
+def test_a_new_row_is_chosen_whole(desk: Desk) -> None:
+    desk.switched_on("both")
+    plan = desk.plan()
+    new = desk.changes(plan, op="insert", table_name="leads")[0]
+    (name,) = new.key.values()
+    with pytest.raises(ConfigurationError, match="a new row is chosen whole"):
+        desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=Part(only=[f"leads:{name}.{new.field}"]))
+    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=Part(only=[f"leads:{name}"]))
+    assert report.applied == len(desk.changes(plan, op="insert", key=new.key))
+    assert desk.one("select count(*) from crm.leads where lead_id = :n", n=name) == 1

@@ -1,0 +1,237 @@
+"""What a person refused stays refused, by itself, until a value of it changes or a person opens it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.sandbox import catalogue as c
+from enerflo_sync.sync.completion import LAST_MILESTONE
+from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.sync.render import plan_lines, render_plan
+from enerflo_sync.sync.render.shown_plan import show_plan
+from enerflo_sync.sync.reopen import WhichRefusals
+from tests.sync.conftest import Desk
+from tests.sync.test_completion import finished
+
+INSTALLS = "select enerflo_install_id as id from crm.installs where status = 'In progress' order by 1 limit 4"
+
+
+@pytest.fixture
+def agreeing(desk: Desk) -> Desk:
+    """An account that writes on both sides, whose first plan was applied: nothing differs."""
+    desk.switched_on("both")
+    desk.carried()
+    return desk
+
+
+def installs(desk: Desk) -> list[int]:
+    return [row["id"] for row in desk.sql(INSTALLS)]
+
+
+def edit(desk: Desk, install_id: int, **columns: Any) -> None:
+    sets = ", ".join(f"{name} = :{name}" for name in columns)
+    desk.sql(
+        f"update crm.installs set {sets}, updated_at = clock_timestamp() where enerflo_install_id = :id",
+        id=install_id,
+        **columns,
+    )
+
+
+def refused_cancellation(desk: Desk) -> int:
+    """Let a person refuse that an install is put on hold at Enerflo, and return the install."""
+    install = installs(desk)[0]
+    edit(desk, install, status="On Hold")
+    plan = desk.plan()
+    assert [change.field for change in desk.changes(plan)] == ["status"]
+    desk.workplace.reject(plan.plan_hash, by="Sam Hill", reason="the customer stays")
+    return install
+
+
+def status_at_enerflo(desk: Desk, install_id: int) -> int:
+    return next(row.status_id for row in desk.world.truth.installs() if row.install_id == install_id)
+
+
+def of_install(desk: Desk, plan: PlanReport, install_id: int) -> list[Any]:
+    return desk.changes(plan, table_name="installs", key={"enerflo_install_id": install_id})
+
+
+def test_it_is_not_in_the_next_plan_whatever_else_that_holds(agreeing: Desk) -> None:
+    install = refused_cancellation(agreeing)
+    other = installs(agreeing)[1]
+    edit(agreeing, other, panel_count=99)
+    plan = agreeing.plan()
+    assert [change.field for change in agreeing.changes(plan)] == ["panel_count"]
+    (told,) = agreeing.undecided(plan)
+    assert (told.key, told.field) == ({"enerflo_install_id": install}, "status")
+    assert (told.enerflo_value, told.crm_value) == ("In progress", "On Hold")
+    assert told.reason.startswith("refused by Sam Hill on 20")
+    assert told.reason.endswith("UTC: the customer stays")
+    assert plan.undecided == {}
+    assert sum(plan.refused.values()) == 1
+    agreeing.carried()
+    assert status_at_enerflo(agreeing, install) == c.IN_PROGRESS
+    assert agreeing.plan().change_count == 0
+
+
+def test_the_ledger_and_the_explanation_name_who_and_why(agreeing: Desk) -> None:
+    install = refused_cancellation(agreeing)
+    (row,) = agreeing.ledger(field="status", decision="refused")
+    assert (row["decided_by"], row["reason"]) == ("Sam Hill", "the customer stays")
+    agreeing.plan()
+    (story,) = agreeing.workplace.explain("install", str(install), field="status").fields
+    (waiting,) = story.waiting
+    assert waiting.why.startswith("refused by Sam Hill on 20")
+    assert "the customer stays" in waiting.why
+
+
+def test_the_page_and_the_text_tell_it_apart_from_questions(agreeing: Desk) -> None:
+    install = refused_cancellation(agreeing)
+    plan = agreeing.plan()
+    with agreeing.engine.connect() as connection:
+        shown = show_plan(connection, agreeing.workplace.config, "default", plan.plan_hash)
+    page = render_plan(shown)
+    assert "Refused by a person, and not done" in page
+    assert 'id="undecided"' not in page
+    assert str(install) in page
+    assert any("Refused by a person" in line.text for line in plan_lines(shown))
+
+
+@pytest.mark.parametrize("spelled", ["ON HOLD", "  On Hold "])
+def test_another_spelling_of_the_same_value_is_the_same_change(agreeing: Desk, spelled: str) -> None:
+    install = refused_cancellation(agreeing)
+    edit(agreeing, install, status=spelled)
+    assert agreeing.changes(agreeing.plan()) == []
+
+
+def test_another_value_is_another_change(agreeing: Desk) -> None:
+    install = refused_cancellation(agreeing)
+    edit(agreeing, install, status="Completed")
+    assert [change.after for change in of_install(agreeing, agreeing.plan(), install)] == ["Completed"]
+    # The refusal ended with the value.
+    edit(agreeing, install, status="On Hold")
+    assert [change.after for change in of_install(agreeing, agreeing.plan(), install)] == ["On Hold"]
+
+
+def test_the_same_edit_made_again_after_both_agreed_is_another_change(agreeing: Desk) -> None:
+    install = refused_cancellation(agreeing)
+    edit(agreeing, install, status="In progress")
+    assert agreeing.plan().change_count == 0
+    edit(agreeing, install, status="On Hold")
+    assert [change.after for change in of_install(agreeing, agreeing.plan(), install)] == ["On Hold"]
+
+
+def test_a_value_that_moves_at_the_other_side_is_another_change(agreeing: Desk) -> None:
+    install = refused_cancellation(agreeing)
+    agreeing.sql("update sync.refusals set before = to_jsonb('Completed'::text)")
+    assert len(of_install(agreeing, agreeing.plan(), install)) == 1
+
+
+def test_no_other_rule_brings_it_in(agreeing: Desk) -> None:
+    """A person refuses to complete an install; then its last milestone is completed, which would do it too."""
+    install = agreeing.a_site().install_id
+    edit(agreeing, install, status="Completed")
+    plan = agreeing.plan()
+    agreeing.workplace.reject(plan.plan_hash, by="Sam")
+    edit(agreeing, install, status="In progress")
+    agreeing.sql("update sync.refusals set decided_at = now() + interval '1 hour'")
+    plan = finished(agreeing, install)
+    assert [change.table_name for change in agreeing.changes(plan)] == ["milestones"]
+    assert sum(plan.refused.values()) == 1
+
+
+def test_what_the_last_milestone_would_do_stays_refused_as_an_edit(agreeing: Desk) -> None:
+    install = agreeing.a_site().install_id
+    plan = finished(agreeing, install)
+    assert len(agreeing.changes(plan, rule=LAST_MILESTONE)) == 1
+    agreeing.workplace.reject(plan.plan_hash, by="Sam")
+    assert agreeing.plan().change_count == 0
+    edit(agreeing, install, status="Completed")
+    assert agreeing.changes(agreeing.plan()) == []
+
+
+def test_a_new_row_that_was_refused_is_not_made_until_a_value_of_it_changes(desk: Desk) -> None:
+    desk.switched_on("both")
+    first = desk.plan()
+    new = desk.changes(first, op="insert", direction="to_crm")
+    assert new
+    desk.workplace.reject(first.plan_hash, by="Sam")
+    plan = desk.plan()
+    assert plan.change_count == 0
+    told = [one for one in desk.undecided(plan) if one.refusal_id is not None]
+    records = {(change.table_name, str(change.key)) for change in desk.changes(first)}
+    assert {(one.table_name, str(one.key)) for one in told} == records
+    lead = next(one for one in told if one.table_name == "leads" and one.field is None)
+    assert isinstance(lead.enerflo_value, dict)
+    assert lead.crm_value is None
+    customer = new[0].key
+    desk.sql("update enerflo.customers set city = 'Elsewhere', observed_at = now()")
+    assert {str(change.key) for change in desk.changes(desk.plan(), op="insert")} >= {str(customer)}
+
+
+def test_reopened_it_is_planned_again(agreeing: Desk) -> None:
+    install = refused_cancellation(agreeing)
+    found = agreeing.workplace.reopen(
+        WhichRefusals(table="installs", key=str(install), field="status"), by="Pat"
+    )
+    assert [(one.field, one.after) for one in found] == [("status", "On Hold")]
+    plan = agreeing.plan()
+    assert len(of_install(agreeing, plan, install)) == 1
+    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    assert status_at_enerflo(agreeing, install) == c.ON_HOLD
+    with pytest.raises(ConfigurationError, match="nothing stands refused there"):
+        agreeing.workplace.reopen(WhichRefusals(), by="Pat")
+
+
+def test_a_plan_that_is_approved_after_all_is_refused_no_more(agreeing: Desk) -> None:
+    install = installs(agreeing)[0]
+    edit(agreeing, install, status="On Hold")
+    plan = agreeing.plan()
+    agreeing.workplace.reject(plan.plan_hash, by="Sam")
+    agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    assert agreeing.workplace.refusals() == []
+
+
+def test_an_answer_of_nobody_refuses_nothing(agreeing: Desk) -> None:
+    edit(agreeing, installs(agreeing)[0], status="On Hold")
+    plan = agreeing.plan()
+    agreeing.workplace.reject(plan.plan_hash, by=None, reason="nobody answered in time")
+    assert agreeing.plan().plan_hash == plan.plan_hash
+    assert agreeing.workplace.refusals() == []
+
+
+def test_a_refused_undo_binds_no_plan(agreeing: Desk) -> None:
+    install = installs(agreeing)[0]
+    edit(agreeing, install, panel_count=99)
+    plan = agreeing.plan()
+    agreeing.carried()
+    undo = agreeing.workplace.undo(plan.plan_hash)
+    agreeing.workplace.reject(undo.plan_hash, by="Sam")
+    assert agreeing.workplace.refusals() == []
+    assert agreeing.workplace.undo(plan.plan_hash).state == "rejected"
+
+
+def test_a_relinked_row_is_another_record(agreeing: Desk) -> None:
+    (lead,) = agreeing.sql("select * from crm.leads where enerflo_customer_id is not null order by 1 limit 1")
+    agreeing.sql(
+        "update crm.leads set email = 'new@example.com', updated_at = clock_timestamp() where lead_id = :id",
+        id=lead["lead_id"],
+    )
+    agreeing.workplace.reject(agreeing.plan().plan_hash, by="Sam")
+    assert agreeing.plan().change_count == 0
+    agreeing.sql(
+        "insert into enerflo.customers (account, customer_id, first_name, last_name, email, mobile, address,"
+        "  city, state, zip, observed_at, observed_by)"
+        " select account, 990001, first_name, last_name, email, mobile, address, city, state, zip,"
+        "  observed_at, observed_by from enerflo.customers where customer_id = :id",
+        id=lead["enerflo_customer_id"],
+    )
+    agreeing.sql(
+        "update crm.leads set enerflo_customer_id = 990001, updated_at = clock_timestamp() where lead_id = :id",
+        id=lead["lead_id"],
+    )
+    plan = agreeing.plan()
+    assert len(agreeing.changes(plan, field="email")) + len(agreeing.undecided(plan)) >= 1
+    assert all(one.refusal_id is None for one in agreeing.undecided(plan) if one.field == "email")

@@ -1,0 +1,194 @@
+"""What needs nobody is a plan of its own, and what waits for a person holds nothing up."""
+
+from __future__ import annotations
+
+import pytest
+
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.sync.plan_report import PlanReport, PlanState
+from tests.sync.conftest import Desk
+from tests.sync.test_completion import finished
+from tests.sync.test_refused import edit, installs, status_at_enerflo
+
+STATUS = "trim: true, fold_case: true, source_of_truth: newest}\n      system_size_kw"
+PROTECTED = (STATUS, STATUS.replace("newest", "newest, protected: true"))
+
+
+@pytest.fixture
+def careful(desk: Desk) -> Desk:
+    """An account in which an install's status is protected, and nothing differs."""
+    desk.switched_on("both", PROTECTED)
+    desk.carried()
+    return desk
+
+
+def states(desk: Desk) -> dict[str, str]:
+    return {row["plan_hash"]: row["state"] for row in desk.sql("select plan_hash, state from sync.plans")}
+
+
+def both(desk: Desk) -> tuple[PlanReport, PlanReport]:
+    free, waiting = desk.workplace.plans()
+    assert (free.needs_approval, waiting.needs_approval) == (False, True)
+    return free, waiting
+
+
+def test_a_round_of_both_kinds_is_two_plans(careful: Desk) -> None:
+    first, second = installs(careful)[:2]
+    edit(careful, first, status="On Hold")
+    edit(careful, second, panel_count=99)
+    free, waiting = both(careful)
+    assert [change.field for change in careful.changes(free)] == ["panel_count"]
+    assert [change.field for change in careful.changes(waiting)] == ["status"]
+    assert any("protected" in reason for reason in waiting.reasons)
+    assert careful.workplace.apply(free.plan_hash).applied == 1
+    assert states(careful)[waiting.plan_hash] == "open"
+    # The next round finds the waiting one only, and it is the same.
+    (again,) = careful.workplace.plans()
+    assert again.plan_hash == waiting.plan_hash
+    assert careful.workplace.apply(again.plan_hash, approved_by="Pat").applied == 1
+
+
+def test_a_later_waiting_plan_takes_the_place_of_the_older(careful: Desk) -> None:
+    first, second, third = installs(careful)[:3]
+    edit(careful, first, status="On Hold")
+    (older,) = careful.workplace.plans()
+    edit(careful, second, status="On Hold")
+    edit(careful, third, panel_count=99)
+    free, newer = both(careful)
+    assert states(careful)[older.plan_hash] == "superseded"
+    assert newer.change_count == 2
+    careful.workplace.apply(free.plan_hash)
+    assert states(careful)[newer.plan_hash] == "open"
+
+
+def test_one_kind_alone_is_one_plan(careful: Desk) -> None:
+    install = installs(careful)[0]
+    edit(careful, install, panel_count=99)
+    assert [plan.needs_approval for plan in careful.workplace.plans()] == [False]
+    careful.carried()
+    edit(careful, install, status="On Hold")
+    assert [plan.needs_approval for plan in careful.workplace.plans()] == [True]
+
+
+def test_what_waits_for_its_number_does_not_make_later_changes_wait(desk: Desk) -> None:
+    desk.switched_on("both", ("changes: 500", "changes: 2"), ("percent: 10", "percent: 100"))
+    desk.carried()
+    many, late = installs(desk)[:3], installs(desk)[3]
+    for install in many:
+        edit(desk, install, panel_count=99)
+    (waiting,) = desk.workplace.plans()
+    assert waiting.needs_approval
+    edit(desk, late, panel_count=99)
+    free, still = both(desk)
+    assert still.plan_hash == waiting.plan_hash
+    assert desk.workplace.apply(free.plan_hash).applied == 1
+    # Of what waits nothing slips through because it has become less.
+    desk.sql(
+        "update crm.installs i set panel_count = e.panel_count from enerflo.installs e"
+        " where e.install_id = i.enerflo_install_id and e.install_id = :i",
+        i=many[0],
+    )
+    (fewer,) = desk.workplace.plans()
+    assert (fewer.change_count, fewer.needs_approval) == (2, True)
+    assert fewer.reasons == ["It waited for a person in the plan before, and nobody decided about it."]
+
+
+def test_the_last_milestone_waits_with_the_install_that_it_completes(careful: Desk) -> None:
+    install = careful.a_site().install_id
+    plan = finished(careful, install)
+    assert plan.needs_approval
+    assert {change.table_name for change in careful.changes(plan)} == {"installs", "milestones"}
+    careful.workplace.apply(plan.plan_hash, approved_by="Pat")
+    assert status_at_enerflo(careful, install) != careful.a_site().status_id
+
+
+def test_the_first_writes_to_enerflo_wait_and_the_crm_does_not(desk: Desk) -> None:
+    desk.switched_on("crm")
+    desk.carried()
+    desk.switched_on("both")
+    first, second = installs(desk)[:2]
+    edit(desk, first, status="On Hold")
+    edit(desk, second, panel_count=99)
+    free, waiting = both(desk)
+    assert {change.direction for change in desk.changes(free)} == {"to_crm"}
+    assert {change.direction for change in desk.changes(waiting)} == {"to_enerflo"}
+    assert any("first that writes to Enerflo" in reason for reason in waiting.reasons)
+
+
+def test_rules_that_are_stricter_by_now_count_for_a_plan_made_before(desk: Desk) -> None:
+    desk.switched_on("both")
+    desk.carried()
+    edit(desk, installs(desk)[0], panel_count=99)
+    plan = desk.plan()
+    assert not plan.needs_approval
+    desk.switched_on("both", ("percent: 10", "percent: 10\n  always: true"))
+    with pytest.raises(ConfigurationError, match=r"needs a person's approval.*approval\.always"):
+        desk.workplace.apply(plan.plan_hash)
+    assert desk.ledger(plan_hash=plan.plan_hash) == []
+    waits = desk.workplace.stored_plan(plan.plan_hash)
+    assert (waits.needs_approval, waits.state) == (True, PlanState.OPEN)
+    assert desk.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+
+
+def test_an_approval_ends_by_the_clock(desk: Desk) -> None:
+    desk.switched_on("both")
+    desk.carried()
+    edit(desk, installs(desk)[0], panel_count=99)
+    plan = desk.plan()
+    approved = desk.workplace.approve(plan.plan_hash, by="Pat")
+    assert approved.expires_at > plan.expires_at
+    desk.sql("update sync.plans set expires_at = now() - interval '1 second' where state = 'approved'")
+    with pytest.raises(ConfigurationError, match="its approval has expired"):
+        desk.workplace.apply(plan.plan_hash)
+    again = desk.plan()
+    assert again.plan_hash != plan.plan_hash
+    assert (again.state, again.decided_by) == (PlanState.OPEN, None)
+    assert desk.workplace.stored_plan(plan.plan_hash).state == PlanState.EXPIRED
+
+
+def test_making_the_plan_again_does_not_make_an_approval_last_longer(desk: Desk) -> None:
+    desk.switched_on("both")
+    desk.carried()
+    edit(desk, installs(desk)[0], panel_count=99)
+    plan = desk.plan()
+    approved = desk.workplace.approve(plan.plan_hash, by="Pat")
+    again = desk.plan()
+    assert (again.plan_hash, again.state) == (plan.plan_hash, PlanState.APPROVED)
+    assert again.expires_at == approved.expires_at
+
+
+@pytest.mark.parametrize("name", ["the approval rules", " The Approval Rules ", "", "  "])
+def test_the_rules_and_nobody_are_no_person(desk: Desk, name: str) -> None:
+    desk.switched_on("both")
+    plan = desk.plan()
+    for decide in (
+        lambda: desk.workplace.apply(plan.plan_hash, approved_by=name),
+        lambda: desk.workplace.approve(plan.plan_hash, by=name),
+        lambda: desk.workplace.reject(plan.plan_hash, by=name),
+    ):
+        with pytest.raises(ConfigurationError, match=r"nobody is named|are no person"):
+            decide()
+    assert desk.workplace.stored_plan(plan.plan_hash).state is PlanState.OPEN
+
+
+def test_applied_a_second_time_it_says_when_it_was(desk: Desk) -> None:
+    desk.switched_on("both")
+    desk.carried()
+    edit(desk, installs(desk)[0], panel_count=99)
+    plan = desk.plan()
+    first = desk.workplace.apply(plan.plan_hash)
+    again = desk.workplace.apply(plan.plan_hash)
+    assert (first.already, again.already, again.applied_at) == (False, True, first.applied_at)
+    assert again.message.endswith("UTC already.")
+    assert not again.needs_a_person
+
+
+def test_the_same_part_is_the_same_plan_whatever_is_planned_beside_it(careful: Desk) -> None:
+    """Also where what stands beside it comes first: a part's changes have positions of their own."""
+    first, second = installs(careful)[:2]
+    edit(careful, second, status="On Hold")
+    (alone,) = careful.workplace.plans()
+    edit(careful, first, panel_count=99, system_size_kw=1)
+    _, beside = both(careful)
+    assert beside.plan_hash == alone.plan_hash
+    assert careful.workplace.apply(beside.plan_hash, approved_by="Pat").applied == 1
