@@ -166,20 +166,20 @@ def once_agreed(plan: Comparison) -> str:
 def _not_relinked(plan: Comparison) -> str:
     """Return the condition that the CRM row of a pair ``a`` does not name another record by now."""
     of_key = " and ".join(
-        f"t.{quoted(name)} = {_stored_key(plan, name)}" for name in plan.mapping.key_columns
+        f"t.{quoted(name)} = {stored_key(plan, 'a.key', name)}" for name in plan.mapping.key_columns
     )
     return f"not exists (select from {plan.crm} t where {of_key} and {plan.crm_key_known})"
 
 
-def _stored_key(plan: Comparison, column: str) -> str:
-    """Return one column of a pair's key; null where it was stored when the column had another type."""
+def stored_key(plan: Comparison, key: str, column: str) -> str:
+    """Return one column of a stored key as SQL; null where it was stored when the column had another type."""
     live = plan.live.columns[column]
     number = live.kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
-    text = f"a.key->>{literal(column)}"
+    text = f"{key}->>{literal(column)}"
     if not number and live.kind is not Kind.TEXT:
         return f"({text})::{live.sql_type}"
     wanted = "number" if number else "string"
-    return f"(case when jsonb_typeof(a.key->{literal(column)}) = '{wanted}' then {text} end)::{live.sql_type}"
+    return f"(case when jsonb_typeof({key}->{literal(column)}) = '{wanted}' then {text} end)::{live.sql_type}"
 
 
 def _same(plan: Comparison, now: str, then: str, *, in_crm: bool = False) -> str:

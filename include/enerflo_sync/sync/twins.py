@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import differing_keys
+from enerflo_sync.reconcile.judge import stored_key
 from enerflo_sync.reconcile.odd import crm_side, mirror_side, twice_statement
-from enerflo_sync.sync.written import of_key
 
 _WATCHED = Template("""
 /* enerflo-sync agree $name: join keys of rows that were one of several */
@@ -77,7 +77,10 @@ def watch(connection: sa.Connection, comparison: Comparison, account: str) -> bo
         watched=_watched(comparison),
         joins=comparison.select_join("crm"),
         crm=comparison.crm,
-        on=of_key(comparison, "w.key"),
+        on=" and ".join(
+            f"t.{quoted(name)} = {stored_key(comparison, 'w.key', name)}"
+            for name in comparison.mapping.key_columns
+        ),
         table=literal(comparison.name),
         known=comparison.crm_key_known,
     )
