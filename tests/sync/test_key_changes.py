@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.sync.conftest import Desk
-from tests.sync.test_identity import OWN_KEY, KEY, NEWEST, in_progress, of, projects, status_of
+from tests.sync.test_identity import KEY, NEWEST, OWN_KEY, in_progress, projects, status_of
 
 MILESTONES = "key: {enerflo_install_id: install_id, milestone_id: milestone_id}"
 CALM = (

@@ -18,8 +18,8 @@ from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import looking_back, moved_statement
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
-from enerflo_sync.sync.undone import apart_statement
 from enerflo_sync.sync.twins import alone, clear_equal, look_further, mark_twins, may_have_twins, watch
+from enerflo_sync.sync.undone import apart_statement
 from enerflo_sync.sync.written import names_record, of_key, shown
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.statistics import note_growth

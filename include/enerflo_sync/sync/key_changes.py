@@ -1,8 +1,8 @@
 """Key columns of the CRM that were renamed or got another type: pairs move along where that is certain.
 
-The keys of ``sync.agreed`` are made of the key columns' names and values. When these change, no pair is found by
-its key any more, nor the evidence that a row was deleted or an undo took it away. So the columns are remembered,
-pairs are translated, and the next plan waits for a person.
+The keys of ``sync.agreed`` are made of the key columns' names and values. When these change, no pair is found
+by its key any more, nor the evidence that a row was deleted or an undo took it away. So the columns are
+remembered, pairs are translated, and the next plan waits for a person.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def follow_keys(connection: sa.Connection, plans: Iterable[Comparison], account:
 
 
 def key_change_reasons(connection: sa.Connection, account: str) -> list[tuple[str, str]]:
-    """Return the tables whose key columns changed and were not approved since, each with a sentence for it."""
+    """Return the tables whose key columns changed and were not approved since, each with its sentence."""
     rows = connection.execute(_CHANGED, {"account": account}).mappings()
     return [(row["table_name"], _sentence(row["table_name"], row)) for row in rows]
 
@@ -164,7 +164,7 @@ def _of_sample(connection: sa.Connection, plan: Comparison, named: dict[str, str
     return {"key": [[name, kind, joins.get(name)] for name, kind in found.items()], "join": present["join"]}
 
 
-def _sentence(table: str, row: Mapping[str, Any]) -> str:
+def _sentence(table: str, row: Mapping[str, Any] | sa.RowMapping) -> str:
     lost = row["rows_lost"] or 0
     rest = (
         f"the agreed values of {lost:,} rows are not found any more"
@@ -213,7 +213,7 @@ def _translate(connection: sa.Connection, plan: Comparison, account: str, before
 def _found(plan: Comparison, before: Columns) -> str:
     """Return the select of keys in their old and new form, with the record; empty where none can be told.
 
-    Where the CRM's key is made of the mirror's columns, by the record; else by a row that says the same texts.
+    Where the CRM's key is made of the mirror's columns, by the record; else by a row with the same texts.
     """
     record = _record_of_pair(plan, before)
     common = {"table": literal(plan.name), "record_of_pair": record, "mirror": plan.mirror, "crm": plan.crm}
@@ -250,7 +250,7 @@ def _record_of_pair(plan: Comparison, before: Columns) -> str:
 
 
 def _moved_links(before: Columns, present: Columns) -> Iterator[tuple[str, str, str]]:
-    """Yield links that were renamed or are written otherwise: the old name, the new one, how JSON writes it."""
+    """Yield links that were renamed or are written otherwise: old name, new name, how JSON writes it."""
     known = {mirror: (str(name), kind) for name, kind, mirror in before["join"]}
     for name, kind, mirror in present["join"]:
         old = known.get(mirror)

@@ -1,7 +1,7 @@
 """CRM rows that are one of several for their record, or of their key: no source of a base, nor of a change.
 
-Which of them speaks for the record nobody knows, also when only one is left: what differs then may be what the
-other row said. So each of their fields is remembered, and has no base, until both sides are equal once.
+Which of them speaks for the record nobody knows, also when only one is left: what differs then may be what
+the other row said. So each of their fields is remembered, and has no base, until both sides are equal once.
 """
 
 from __future__ import annotations

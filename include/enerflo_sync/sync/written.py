@@ -60,7 +60,7 @@ def names_record(plan: Comparison, row: str, record_key: str) -> str:
     same += [
         f"({join.mirror})::{join.type} = ({row}.{quoted(join.crm_name)})::{join.type}" for join in plan.joins
     ]
-    return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"  # noqa: S608
+    return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"
 
 
 def shown(plan: Comparison, column: str, alias: str) -> str:
