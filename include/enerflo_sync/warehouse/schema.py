@@ -25,6 +25,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -186,6 +187,8 @@ change_orders = _mirror_table(
         Column("adders", JSONB),
         # Components of change_values that nobody reads, as they came.
         Column("unknown_components", JSONB),
+        # The order's own time of its last change: which of two payloads is the later one.
+        _time("updated_at"),
     ],
 )
 Index("change_orders_install", change_orders.c.account, change_orders.c.install_id)
@@ -223,6 +226,13 @@ watermarks = _sync_table(
     _time("recorded_at", nullable=False),
     _required("run_id"),
     PrimaryKeyConstraint("account", "name"),
+)
+
+companies_seen = _sync_table(
+    "companies_seen",
+    _required("company_id", BigInteger),
+    Column("first_seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("account", "company_id"),
 )
 
 runs = _sync_table(

@@ -20,6 +20,7 @@ from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys
+from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_written
@@ -81,6 +82,7 @@ class PushRun:
         self._ended: dict[int, Decision] = {}
         self._sent: set[int] = set()
         self._read_at: datetime | None = None
+        self._company = CompanyGuard(client, connection.engine, applying.account)
         with connection.begin():
             self._values = EnerfloValues(connection)
 
@@ -113,7 +115,7 @@ class PushRun:
         :raises BadRecordError: Enerflo's record cannot be used. Otherwise raises as ``read``.
         """
         # Not kept from read to read: it remembers which lists it has walked, and they are to be read again.
-        reads = Reads(self.client, self.connection, self.account, self._component_keys)
+        reads = Reads(self.client, self.connection, self.account, self._component_keys, self._company)
         seen = Observation(self.account, self.clock.now(), "push", self.evidence)
         answer = read(reads)
         self._read_at = seen.observed_at
@@ -136,7 +138,9 @@ class PushRun:
         """Mark the changes sent, commit that, write, and return how the write ended.
 
         :raises AuthenticationError: the key is not accepted; the changes wait.
+        :raises AnotherCompanyError: the key answers for another company; nothing was sent.
         """
+        self._company.ensure()
         with self.connection.begin():
             mark_sent(self.connection, self.applying, changes, self.clock.now())
             note_sending(self.connection, self.account, _records(changes), again=self._were_sent(changes))
