@@ -471,7 +471,7 @@ own_writes = _sync_table(
     _required("table_name"),
     _required("key", JSONB),
     _time("left_at"),
-    # Enerflo says whole seconds: what was first seen after this is somebody else's, of the same second or not.
+    # Enerflo says whole seconds: what was first seen after this is somebody else's, of whatever second.
     _time("left_seen_at"),
     # Null: nobody else ever did.
     _time("others_at"),
