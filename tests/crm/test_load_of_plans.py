@@ -63,8 +63,8 @@ tables:
 def test_the_later_side_is_no_rule_of_a_table_that_does_not_say_when_its_rows_changed(tmp_path: Path) -> None:
     assert load(tmp_path, NEWEST).tables_for("default")["milestones"].updated_at == "changed"
     found = mistakes(tmp_path, NEWEST.replace("    updated_at: changed\n", ""))
-    assert [line.rpartition("/")[2] for line in found] == [
-        "sync.yaml:8: tables.milestones.fields.due.source_of_truth: found newest in a table without updated_at,"
-        " expected updated_at: the CRM's column with the row's last change, beside the fields; or enerflo, crm"
-        " or review."
-    ]
+    (line,) = found
+    assert line.startswith(
+        "8: tables.milestones.fields.due.source_of_truth: found newest in a table without updated_at, expected"
+        " updated_at: the CRM's column with the row's last change, beside the fields; or enerflo, crm or review."
+    )
