@@ -45,3 +45,26 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, expected: str) -
     assert old in CONFIG
     found = mistakes(tmp_path, CONFIG.replace(old, new))
     assert any(expected in line for line in found), found
+
+
+NEWEST = """\
+version: 1
+accounts: {default: {}}
+tables:
+  milestones:
+    crm_table: crm.milestones
+    key: {install: install_id, milestone: milestone_id}
+    updated_at: changed
+    fields:
+      due: {enerflo: due_at, type: timestamp, source_of_truth: newest}
+"""
+
+
+def test_the_later_side_is_no_rule_of_a_table_that_does_not_say_when_its_rows_changed(tmp_path: Path) -> None:
+    assert load(tmp_path, NEWEST).tables_for("default")["milestones"].updated_at == "changed"
+    found = mistakes(tmp_path, NEWEST.replace("    updated_at: changed\n", ""))
+    (line,) = found
+    assert line.startswith(
+        "8: tables.milestones.fields.due.source_of_truth: found newest in a table without updated_at, expected"
+        " updated_at: the CRM's column with the row's last change, beside the fields; or enerflo, crm or review."
+    )

@@ -17,8 +17,8 @@ AGREED_APART = next(n for n, rule in enumerate(WINNER_RULES) if rule.name == "ag
 
 _KEEPING = ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.outcome is Outcome.KEEP)
 
-# Conditions over what :mod:`enerflo_sync.reconcile.judge` yields. Rows that share a key now have a statement of
-# their own.
+# Conditions over what :mod:`enerflo_sync.reconcile.judge` yields. Rows that share a key now have a statement
+# of their own.
 RULES: Sequence[tuple[Cause, str]] = (
     (Cause.QUARANTINED, "o.quarantined"),
     (Cause.DUPLICATE_IDENTITY, "x.was_twin and not f.equal"),

@@ -1,4 +1,4 @@
-"""When each side changed a record: its own time, no later than we saw it, and not the time of a write of ours."""
+"""When each side changed a record: its own time, no later than we saw it, and not that of a write of ours."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ class Comparison:
         return jsonb_object((name, f"{alias}.p{n}") for n, name in enumerate(self.mirror_key, 1))
 
     def of_record(self, pair: str, record_key: str) -> str:
-        """Return ``and …``: the pair ``pair`` of ``sync.agreed`` is about that record; empty where it must be."""
+        """Return ``and …``: the pair ``pair`` of ``sync.agreed`` is about that record; or ``""``."""
         return "" if self.key_is_record else f" and {pair}.enerflo_key = {record_key}"
 
     def on(self, left: str, right: str) -> str:

@@ -42,14 +42,15 @@ _BLANK_FIELD = (
     *((name, "false") for name in ("crm_barred", "enerflo_barred", *_CONSTANTS)),
 )
 
-# What is equal as declared is no edit. Two halves of a pair that were equal may yet drift apart, each within the
-# tolerance: then what each of them says exactly tells which side moved.
+# What is equal as declared is no edit. Two halves of a pair that were equal may yet drift apart, each within
+# the tolerance: then what each of them says exactly tells which side moved.
 _MOVED = Template("""v.$side or a.agreed_by = 'comparison' and not (v.mine or v.theirs)
              and $now is distinct from $then""")
 
 # o: an odd row; f: one of its differing fields, or none where a side lacks the row; x: the facts; d: what is
-# decided, as numbers of rules; v: whether a side said something else when both agreed. By `offset 0` each is worked out once: written out into each other they would
-# be planned and evaluated many times over.
+# decided, as numbers of rules; b: what the CRM said when both agreed; v: whether a side says something else
+# now. By `offset 0` each is worked out once: written out into each other they would be planned and evaluated
+# many times over.
 _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
            $voided as voided, $young as young, $was_agreed as was_agreed,
@@ -68,8 +69,8 @@ _JUDGED = Template("""(
     select case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end as theirs offset 0
   ) b
   cross join lateral (
-    select a.account is not null and not $mine_same as mine, a.account is not null and not $theirs_same as theirs
-    offset 0
+    select a.account is not null and not $mine_same as mine,
+           a.account is not null and not $theirs_same as theirs offset 0
   ) v
   cross join lateral (
     select $constants, f.enerflo_null, f.crm_null, f.crm_barred, f.enerflo_barred,
@@ -167,24 +168,24 @@ def once_agreed(plan: Comparison) -> str:
 def _not_relinked(plan: Comparison) -> str:
     """Return the condition that the CRM row of a pair ``a`` does not name another record by now."""
     of_key = " and ".join(
-        f"t.{quoted(name)} = {_stored_key(plan, name)}" for name in plan.mapping.key_columns
+        f"t.{quoted(name)} = {stored_key(plan, 'a.key', name)}" for name in plan.mapping.key_columns
     )
     return f"not exists (select from {plan.crm} t where {of_key} and {plan.crm_key_known})"
 
 
-def _stored_key(plan: Comparison, column: str) -> str:
-    """Return one column of a pair's key; null where it was stored when the column had another type."""
+def stored_key(plan: Comparison, key: str, column: str) -> str:
+    """Return one column of a stored key as SQL; null where the column had another type then."""
     live = plan.live.columns[column]
     number = live.kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
-    text = f"a.key->>{literal(column)}"
+    text = f"{key}->>{literal(column)}"
     if not number and live.kind is not Kind.TEXT:
         return f"({text})::{live.sql_type}"
     wanted = "number" if number else "string"
-    return f"(case when jsonb_typeof(a.key->{literal(column)}) = '{wanted}' then {text} end)::{live.sql_type}"
+    return f"(case when jsonb_typeof({key}->{literal(column)}) = '{wanted}' then {text} end)::{live.sql_type}"
 
 
 def _same(plan: Comparison, now: str, then: str, *, in_crm: bool = False) -> str:
-    """Return whether a side says of the field ``f.field`` what it said when both agreed, as it is declared."""
+    """Return whether a side says of ``f.field`` what it said when both agreed, as it is declared."""
     cases = " ".join(
         f"when {literal(field.name)} then {field.same_shown(now, then, in_crm=in_crm)}"
         for field in plan.fields

@@ -88,8 +88,8 @@ def odd_statement(plan: Comparison) -> str:
 
     Columns: ``j1…`` join key, ``k1…`` the CRM row's key, ``p1…`` the mirror's key, ``owner`` the install,
     ``e1…`` and ``c1…`` the raw values, ``in_enerflo`` and ``in_crm``, ``tombstone``, ``observed_at``,
-    ``own_time`` (the source's), ``said_at`` (the same where it is earlier), ``changed_at``, ``is_odd``; for installs their
-    status in Enerflo.
+    ``own_time`` (the source's), ``said_at`` (the same where it is earlier), ``changed_at``, ``is_odd``; for
+    installs their status in Enerflo.
     """
     return _ODD_OF_ALL.substitute(_odd_parts(plan), on=plan.on("m", "c"))
 

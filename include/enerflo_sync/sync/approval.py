@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal, quoted, relation
 from enerflo_sync.sync.backfilled import changes_from_backfills
+from enerflo_sync.sync.key_changes import key_change_reasons
 
 _COUNTS = sa.text("""
 /* enerflo-sync plan: what approval asks about */
@@ -109,6 +110,8 @@ def _of_kind(connection: sa.Connection, config: SyncConfig, account: str) -> Ite
         yield f"It takes {counts['nulled']:,} values away (approval.nulling)."
     for name, count in _protected(connection, config, account):
         yield f"It changes the protected field {name} {count:,} times (protected)."
+    for _, sentence in key_change_reasons(connection, account):
+        yield sentence
     if rules.new_mapping and (which := changed_mapping(connection, config, account)):
         yield f"It is the first plan of this {which} (approval.new_mapping)."
     to_enerflo = rules.first_to_enerflo and counts["to_enerflo"]

@@ -1,7 +1,8 @@
 """What our own writes left as a record's time of change: nobody else changed the record at that time.
 
-A write of one field moves the time of the whole row, and a write to Enerflo that of the whole record. Who asks
-which side changed later wants the last time that was somebody else's (:mod:`enerflo_sync.reconcile.changed`).
+A write of one field moves the time of the whole row, and a write to Enerflo that of the whole record. To tell
+which side changed later, the last time that was somebody else's is needed
+(:mod:`enerflo_sync.reconcile.changed`).
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from enerflo_sync.sync.completion import LAST_MILESTONE, complete_installs
 from enerflo_sync.sync.creations import decide_rows
 from enerflo_sync.sync.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.sync.held import hold_checked, note_held
+from enerflo_sync.sync.key_changes import follow_keys
 from enerflo_sync.sync.parked import hold_parked, writes_hashes
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
@@ -120,6 +121,7 @@ def make_plans(
         with connection.begin():
             fold = case_folding(connection)
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
+            follow_keys(connection, plans, account)
         with (
             _agreeing(engine, plans, config, account, reconciliation_id) as agreed,
             connection.begin(),

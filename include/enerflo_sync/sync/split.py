@@ -27,6 +27,7 @@ from enerflo_sync.sync.approval import (
 )
 from enerflo_sync.sync.backfilled import changes_from_backfills, mark_backfilled
 from enerflo_sync.sync.completion import LAST_MILESTONE
+from enerflo_sync.sync.key_changes import key_change_reasons
 
 _MARK = Template("""
 /* enerflo-sync plan: changes that wait for a person */
@@ -153,6 +154,8 @@ def _mark_each(connection: sa.Connection, config: SyncConfig, account: str) -> N
         conditions.append(f"p.op = 'update' and (p.table_name, p.field) in ({listed})")
     if rules.first_to_enerflo and not wrote_to_enerflo(connection, account):
         conditions.append("p.direction = 'to_enerflo'")
+    # Of a table whose key changed a record that stands there already may look like a new one.
+    conditions += [f"p.table_name = {literal(table)}" for table, _ in key_change_reasons(connection, account)]
     if conditions:
         _mark(connection, " or ".join(f"({one})" for one in conditions))
 

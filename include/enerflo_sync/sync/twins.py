@@ -1,7 +1,7 @@
 """CRM rows that are one of several for their record, or of their key: no source of a base, nor of a change.
 
-Which of them speaks for the record nobody knows, also when only one is left: what differs then may be what the
-other row said. So each of their fields is remembered, and has no base, until both sides are equal once.
+Which of them speaks for the record nobody knows, also when only one is left: what differs then may be what
+the other row said. So each of their fields is remembered, and has no base, until both sides are equal once.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import differing_keys
+from enerflo_sync.reconcile.judge import stored_key
 from enerflo_sync.reconcile.odd import crm_side, mirror_side, twice_statement
-from enerflo_sync.sync.written import of_key
 
 _WATCHED = Template("""
 /* enerflo-sync agree $name: join keys of rows that were one of several */
@@ -77,7 +77,10 @@ def watch(connection: sa.Connection, comparison: Comparison, account: str) -> bo
         watched=_watched(comparison),
         joins=comparison.select_join("crm"),
         crm=comparison.crm,
-        on=of_key(comparison, "w.key"),
+        on=" and ".join(
+            f"t.{quoted(name)} = {stored_key(comparison, 'w.key', name)}"
+            for name in comparison.mapping.key_columns
+        ),
         table=literal(comparison.name),
         known=comparison.crm_key_known,
     )

@@ -441,7 +441,7 @@ agreed = _sync_table(
     filled=90,
 )
 
-# Fields of CRM rows that were one of several for their record, or of their key: no base until they are equal.
+# Fields of CRM rows that were one of several of their record or key: they have no base until they are equal.
 agreed_twins = _sync_table(
     "agreed_twins",
     _required("table_name"),
@@ -471,7 +471,7 @@ own_writes = _sync_table(
     _required("table_name"),
     _required("key", JSONB),
     _time("left_at"),
-    # Enerflo says whole seconds: what was first seen after this is somebody else's, though of the same second.
+    # Enerflo says whole seconds: what was first seen after this is somebody else's, of whatever second.
     _time("left_seen_at"),
     # Null: nobody else ever did.
     _time("others_at"),

@@ -273,7 +273,7 @@ class PushRun:
             return write_link(self.connection, link)
 
     def _were_sent(self, changes: Sequence[Change]) -> bool:
-        """Return whether a request with any of the changes went out, in this run or in one that was killed."""
+        """Return whether a request with any of the changes went out, in this run or a killed one."""
         return any(change.sent_at is not None or change.position in self._sent for change in changes)
 
     def _agree(self, changes: Sequence[Change]) -> None:
