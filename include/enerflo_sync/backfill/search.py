@@ -36,7 +36,7 @@ def created_at_of(raw: bytes | memoryview) -> datetime | None:
     """Return when a record says that it was created; None where that cannot be read."""
     try:
         return parse_time(_created.decode(raw).created_at)
-    except (BadRecordError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except Exception:
         return None
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from enerflo_sync.enerflo.failures import PermissionRefusedError, VendorRefusedError
 from enerflo_sync.enerflo.retry import Fault
-from enerflo_sync.errors import ContractDriftError
+from enerflo_sync.errors import BadRecordError, ContractDriftError
 
 T = TypeVar("T")
 
@@ -78,6 +78,7 @@ def decode_answer(body: bytes, decode: Callable[[bytes], T]) -> T:
     :raises VendorRefusedError: a bare string (:class:`PermissionRefusedError` where it says so), or
         ``success: false``.
     :raises ContractDriftError: JSON of another form than ``decode`` knows.
+    :raises BadRecordError: JSON that is nested too deep to be read.
     """
     body = body.removeprefix(_BOM)
     first = body[:64].lstrip()[:1]
@@ -90,15 +91,22 @@ def decode_answer(body: bytes, decode: Callable[[bytes], T]) -> T:
         return decode(body)
     except msgspec.ValidationError as error:
         raise _drift(error) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if "truncated" in str(error):
             raise UnreadableBodyError(Fault.TRUNCATED, "a body that is cut off") from None
     try:
-        return decode(body.translate(_BLANK_CONTROLS))
+        return decode(without_controls(body))
     except msgspec.ValidationError as error:
         raise _drift(error) from None
-    except msgspec.DecodeError:
+    except RecursionError:
+        raise BadRecordError("nested_too_deep") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise UnreadableBodyError(Fault.NOT_JSON, "a body that is not valid JSON") from None
+
+
+def without_controls(body: bytes) -> bytes:
+    """Return a body with spaces for its raw control characters, which JSON forbids within text."""
+    return body.translate(_BLANK_CONTROLS)
 
 
 def written_body(body: bytes) -> bytes:

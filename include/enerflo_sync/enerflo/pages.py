@@ -274,7 +274,7 @@ def _mark(record: msgspec.Raw) -> str | bytes:
     """Return what stands for a row when pages are compared: its ids, since other fields may be volatile."""
     try:
         identity = _identity.decode(record)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return bytes(record)
     if identity.id is None and identity.note_id is None:
         return bytes(record)

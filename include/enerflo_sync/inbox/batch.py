@@ -87,6 +87,17 @@ class FileBatch:
     _rows: dict[str, list[Any]] = field(default_factory=dict)
     _latest: dict[str, datetime] = field(default_factory=dict)
 
+    def refuse(self, event_id: str, line: bytes) -> None:
+        """Put an event aside whose row the warehouse refuses.
+
+        :param line: its row of ``block``; the body is its last column, of which COPY escapes backslashes only.
+        """
+        told = self.events[event_id]
+        self.events[event_id] = told._replace(begins=EventState.QUARANTINED)
+        fields = line.rstrip(b"\n").split(b"\t")
+        uri, body = fields[COLUMNS.index("source_uri")].decode(), fields[-1].replace(b"\\\\", b"\\")
+        _put_aside(self, "file", BadRecordError("refused_by_the_warehouse"), body, uri, None, event_id)
+
 
 class Reader:
     """Reads the files of one drop in batches.
