@@ -17,6 +17,7 @@ import msgspec
 from enerflo_sync.enerflo.failures import PermissionRefusedError, VendorRefusedError
 from enerflo_sync.enerflo.retry import Fault
 from enerflo_sync.errors import BadRecordError, ContractDriftError
+from enerflo_sync.json_parts import end_of_value
 
 T = TypeVar("T")
 
@@ -92,7 +93,7 @@ def decode_answer(body: bytes, decode: Callable[[bytes], T]) -> T:
     except msgspec.ValidationError as error:
         raise _drift(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if "truncated" in str(error):
+        if "truncated" in str(error) and not _is_whole(body):
             raise UnreadableBodyError(Fault.TRUNCATED, "a body that is cut off") from None
     try:
         return decode(without_controls(body))
@@ -124,6 +125,14 @@ def written_body(body: bytes) -> bytes:
     if any(word in body[:200].lower() for word in _REFUSAL_WORDS):
         _reject(body, first)
     return body
+
+
+def _is_whole(body: bytes) -> bool:
+    """Return whether a body ends where its brackets do: half a character in a text looks cut off, too."""
+    try:
+        return not body[end_of_value(body, 0) :].strip()
+    except BadRecordError:
+        return False
 
 
 def _drift(error: msgspec.ValidationError) -> ContractDriftError:

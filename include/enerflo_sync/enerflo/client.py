@@ -114,13 +114,14 @@ class EnerfloClient:
         return f"EnerfloClient({self._base})"
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> bytes:
-        """Return the answer's body, one whole JSON object or array.
+        """Return the answer's body, one whole JSON object or array: one record.
 
         :param path: from ``/api/`` on, ids already checked by :mod:`enerflo_sync.enerflo.ids`.
         :raises AuthenticationError: the key is wrong (401).
         :raises NotFoundError: there is no such record (404).
         :raises VendorRefusedError: any other refusal, ``success: false`` included.
         :raises RetriableError: it failed as often as the policy allows; run it again later.
+        :raises BadRecordError: the answer is nested too deep for any reader.
         :raises ContractDriftError: it answers something else than JSON.
         :raises ConfigurationError: the address or its TLS certificate is wrong.
         """

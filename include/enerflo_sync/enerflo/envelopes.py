@@ -64,7 +64,7 @@ class Envelope:
         try:
             answer = _decoder(self).decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            if isinstance(error, msgspec.ValidationError) or "truncated" in str(error):
+            if isinstance(error, msgspec.ValidationError):
                 raise
             answer = self._decoded_apart(body, error)
         refuse_if_unsuccessful(getattr(answer, self.ok_key))
