@@ -90,7 +90,7 @@ class FileBatch:
     def refuse(self, event_id: str, line: bytes) -> None:
         """Put an event aside whose row the warehouse refuses.
 
-        :param line: its row of ``block``; the body is its last column, of which COPY escapes backslashes only.
+        :param line: its row of ``block``. The body is its last column, of which COPY escapes backslashes.
         """
         told = self.events[event_id]
         self.events[event_id] = told._replace(begins=EventState.QUARANTINED)
