@@ -11,6 +11,7 @@ import typer
 from enerflo_sync.cli import (
     apply,
     backfill,
+    budget,
     doctor,
     explain,
     gaps,
@@ -63,6 +64,7 @@ app.command("gaps")(gaps.command)
 app.command("witnesses")(witnesses.command)
 app.add_typer(receiver.app, name="receiver", help="Take webhook posts and drop them to storage.")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(budget.app, name="budget")
 app.add_typer(sandbox_app, name="sandbox", help="A simulated Enerflo company to try everything on.")
 
 
