@@ -96,6 +96,8 @@ class TakeIn:
         waiting = list(self._drop.waiting())
         if self._drop.unlisted:
             run.incomplete("files", "a folder below the drop may not be listed")
+        if links := getattr(self._drop, "links", 0):
+            run.notice("files", "symbolic links in the drop, not followed", links)
         reader = Reader(self._connection, self._drop, self._account, self._limits, self._clock, taken)
         done, stuck = 0, set()
         batches = reader.batches(waiting)

@@ -5,9 +5,7 @@ Whatever cannot be read becomes a :class:`Problem` with its position, and the re
 
 from __future__ import annotations
 
-import gzip
 import io
-import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import msgspec
 
 from enerflo_sync.errors import BadRecordError, bad_record
+from enerflo_sync.gzip_parts import gunzip
 from enerflo_sync.inbox.envelope import is_envelope, received_at_of, unwrapped
 from enerflo_sync.inbox.json_text import canonical_json, decode_json
 from enerflo_sync.json_parts import elements
@@ -105,24 +104,11 @@ def _usual(data: bytes, most: int) -> Document | None:
 def _plain(data: bytes, most: int) -> bytes:
     """Return the bytes without compression and byte order mark."""
     if data[:2] == _GZIP:
-        data = _gunzip(data, most)
+        data = gunzip(data, most)
     data = data.removeprefix(_BOM)
     if not data.strip():
         raise BadRecordError("empty_file")
     return data
-
-
-def _gunzip(data: bytes, most: int) -> bytes:
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-            plain = stream.read(most + 1)
-    except EOFError:
-        raise BadRecordError("truncated_gzip") from None
-    except (OSError, zlib.error):
-        raise BadRecordError("damaged_gzip") from None
-    if len(plain) > most:
-        raise BadRecordError("too_large_unpacked")
-    return plain
 
 
 def _split(data: bytes) -> Iterator[tuple[int, bytes]]:
