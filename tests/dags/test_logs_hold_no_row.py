@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,9 +18,11 @@ from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_environment import HOME
 from tests.airflow_fixtures import Setting
+from tests.dags.test_runs import everything_kept_in_airflow, run, states
 from tests.dags.test_sync_runs import NEVER_ASKED, UNASKED, rows, switched
+from tests.dags.test_webhook_runs import logged
 
-__all__ = ["switched"]
+__all__ = ["logged", "switched"]
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("metadata")]
 
@@ -88,7 +91,15 @@ def test_a_failing_trigger_of_a_mirror_table(connected: Setting, company: Sandbo
     assert len(set(canaries(company))) > 50
 
 
-def test_a_failing_trigger_of_a_crm_table(connected: Setting, company: SandboxServer, switched: Any) -> None:
+def test_a_failing_trigger_of_a_crm_table(
+    connected: Setting,
+    company: SandboxServer,
+    switched: Any,
+    logged: list[Any],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In this process, since a task that fails is tried again after minutes otherwise."""
     from enerflo_airflow.hook import workplace
 
     switched(("mode: report", "mode: crm"), (NEVER_ASKED, UNASKED))
@@ -102,9 +113,19 @@ def test_a_failing_trigger_of_a_crm_table(connected: Setting, company: SandboxSe
     )
     for number, (table,) in enumerate(tables):
         plant(connected, table, _NOWHERE) if number == 0 else _plant_also(connected, table)
-    logs = airflow_run("enerflo_sync")
-    assert "apply_plan" in logs
+    caplog.set_level("DEBUG")
+    done = run("enerflo_sync", is_last_try=True)
+    assert states(done)["apply_plan"] == "failed"
+    out, err = capfd.readouterr()
+    lines = [f"{line} {_chain(line.get('exc_info'))}" for line in logged]
+    kept = everything_kept_in_airflow(done) + str(done.note)
+    logs = "\n".join([out, err, caplog.text, kept, *lines])
     assert_no_row(connected, company, logs)
+
+
+def _chain(error: Any) -> str:
+    error = error[1] if isinstance(error, tuple) else error
+    return "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
 
 
 def _plant_also(setting: Setting, table: str) -> None:

@@ -29,7 +29,7 @@ from enerflo_sync.cli import (
     what_if,
     witnesses,
 )
-from enerflo_sync.cli.output import Exit, errors, print_error
+from enerflo_sync.cli.output import Exit, ShowingFormatter, errors, print_error
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.sandbox.cli import app as sandbox_app
 
@@ -74,7 +74,9 @@ def common(
 ) -> None:
     """Set up what all commands share."""
     level = logging.INFO if verbose else logging.ERROR
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(ShowingFormatter("%(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 @app.command("demo")
