@@ -281,8 +281,8 @@ class PageWalk:
         raise ContractDriftError(
             f"the list does not end: {self.rows:,} rows were read, of {began} when the walk began.",
             where=f"GET {self._path}",
-            next_step="What was read is stored. Check that the endpoint takes its page parameters (REFERENCE.md"
-            f" §3); GROWTH ({GROWTH:,} rows) and MOST_ROWS ({MOST_ROWS:,}) of enerflo/pages.py are the bounds.",
+            next_step="What was read is stored. Check that the endpoint takes its page parameters"
+            f" (REFERENCE.md §3). The bounds are GROWTH, {GROWTH:,}, and MOST_ROWS, {MOST_ROWS:,}.",
         )
 
     def _not_ending(self) -> StopReason | None:
