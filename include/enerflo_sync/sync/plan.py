@@ -80,7 +80,10 @@ def make_plan(
         with connection.begin():
             fold = case_folding(connection)
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
-        with _agreeing(engine, plans, config, account) as agreed, connection.begin():
+        with (
+            _agreeing(engine, plans, config, account, reconciliation_id) as agreed,
+            connection.begin(),
+        ):
             decide_all(connection, plans, config, account, reconciliation_id, tick)
             hold_parked(connection, account)
             connection.exec_driver_sql(MAKE_PLANNED)
@@ -103,7 +106,11 @@ def make_plan(
 
 @contextmanager
 def _agreeing(
-    engine: sa.Engine, plans: Sequence[Comparison], config: SyncConfig, account: str
+    engine: sa.Engine,
+    plans: Sequence[Comparison],
+    config: SyncConfig,
+    account: str,
+    reconciliation_id: str,
 ) -> Iterator[Future[None]]:
     """Remember on what both sides agree meanwhile: each of the two jobs keeps one core busy.
 
@@ -115,7 +122,8 @@ def _agreeing(
     def agree() -> None:
         with engine.begin() as connection:
             for plan in plans:
-                agree_moved(connection, plan, *looks, config.reconcile.lookback_minutes)
+                lookback = config.reconcile.lookback_minutes
+                agree_moved(connection, plan, *looks, lookback, reconciliation_id)
 
     with engine.connect() as connection:
         known = all(looked_before(connection, plan, *looks) for plan in plans)
