@@ -117,7 +117,7 @@ def fields_page() -> str:
             how += [f"null {field.null}"] if field.null != "distinct" else []
             lines.append(
                 f"| {column} | {field.enerflo} | {', '.join(how)} | {field.source_of_truth}"
-                f" | {field.personal_data} |"
+                f" | {field.personal_kind} |"
             )
         lines.append("")
     return "\n".join(lines)

@@ -75,6 +75,20 @@ class BadRecordError(EnerfloSyncError):
         self.field = field
 
 
+def bad_record(error: Exception) -> BadRecordError:
+    """Return the trouble of the one record whose reading raised ``error``, whatever kind of error that is.
+
+    The one seam between a record and everybody else: who reads a record catches every ``Exception`` of the
+    reading, and quarantines that record alone. Only the type's name is kept, since an error's text may hold
+    the record.
+    """
+    if isinstance(error, BadRecordError):
+        return error
+    if isinstance(error, RecursionError):
+        return BadRecordError("nested_too_deep")
+    return BadRecordError(f"unreadable: {type(error).__name__}")
+
+
 class ContractDriftError(EnerfloSyncError):
     """The vendor answers in a form that this version does not know: stop, report it, update the client."""
 

@@ -354,5 +354,5 @@ def test_a_gzip_bomb_of_tiny_elements_is_taken_with_bounded_memory() -> None:
 def test_a_gzip_of_many_empty_members_takes_no_time_of_its_own() -> None:
     data = gzip.compress(b"", mtime=0) * 120_000
     began = time.process_time()
-    assert reason(data) == "empty_file"
+    assert reason(data) == "too_many_gzip_members"
     assert time.process_time() - began < 1.5

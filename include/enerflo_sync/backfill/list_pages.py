@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from enerflo_sync.backfill.request import Kind
 from enerflo_sync.backfill.store import Backfill
 from enerflo_sync.enerflo.pages import Page
-from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.fingerprint import decode, stable_bytes
 from enerflo_sync.mirror.resource import Resource
 
@@ -67,6 +66,7 @@ def _is_of(resource: Resource, raw: bytes | memoryview, wanted: set[int]) -> boo
     try:
         record = decode(stable_bytes(raw))[0]
         install_id = resource.rows_by_column(record)[0][0]["install_id"]
-    except (BadRecordError, UnicodeDecodeError):
+    except Exception:
+        # Why it cannot be read is told where it is brought in.
         return True
     return install_id is None or install_id in wanted

@@ -22,6 +22,7 @@ from enerflo_sync.mirror.batch import Batch, Observation
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.refused import refuses_a_row
 
 # What a report counts as missing: the source does not know an install that was asked for.
 MISSING = "missing"
@@ -108,7 +109,9 @@ class NamedInstalls:
             try:
                 with self._connection.begin_nested():
                     found += self._reads.bring_in(answer, observation, {})
-            except psycopg.DataError:
+            except psycopg.Error as error:
+                if not refuses_a_row(error):
+                    raise
                 # One of the records holds what the warehouse refuses: only that one is put aside.
                 found += self._reads.bring_in(answer, observation, {}, one_by_one=True)
         return found

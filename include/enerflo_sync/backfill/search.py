@@ -43,7 +43,7 @@ def created_at_of(raw: bytes | memoryview) -> datetime | None:
     """Return when a record says that it was created; None where that cannot be read."""
     try:
         return parse_time(_created.decode(raw).created_at)
-    except (BadRecordError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except Exception:
         return None
 
 
@@ -111,10 +111,13 @@ class ListSearch:
     def measure(self) -> tuple[Probe, Probe] | None:
         """Return the newest and the oldest install; None of an empty list."""
         newest = self._at_row(0)
-        oldest = None
+        oldest, from_end = None, 1
         while newest is not None and oldest is None and self.total:
-            # Past the end where the list has just become shorter: its new length is known now.
-            oldest = self.at(1)
+            before = self.total
+            oldest = self.at(from_end)
+            # Past the end where the list has just become shorter: its new length is known now. Else the last
+            # rows have no id or time that can be read, and the one before them is looked at.
+            from_end += self.total >= before
         self.measured = (newest, oldest) if newest is not None and oldest is not None else None
         return self.measured
 

@@ -11,6 +11,7 @@ import typer
 from enerflo_sync.cli import (
     apply,
     backfill,
+    budget,
     doctor,
     explain,
     gaps,
@@ -30,7 +31,7 @@ from enerflo_sync.cli import (
     what_if,
     witnesses,
 )
-from enerflo_sync.cli.output import Exit, errors, print_error
+from enerflo_sync.cli.output import Exit, ShowingFormatter, errors, print_error
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.sandbox.cli import app as sandbox_app
 
@@ -67,6 +68,7 @@ app.command("gaps")(gaps.command)
 app.command("witnesses")(witnesses.command)
 app.add_typer(receiver.app, name="receiver", help="Take webhook posts and drop them to storage.")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(budget.app, name="budget")
 app.add_typer(sandbox_app, name="sandbox", help="A simulated Enerflo company to try everything on.")
 
 
@@ -76,7 +78,9 @@ def common(
 ) -> None:
     """Set up what all commands share."""
     level = logging.INFO if verbose else logging.ERROR
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(ShowingFormatter("%(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 @app.command("demo")

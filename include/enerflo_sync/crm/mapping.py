@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from enerflo_sync.masking import PersonalData
+from enerflo_sync.masking import PersonalData, kind_of_column
 
 _Lax = Field(strict=False)
 
@@ -142,13 +142,22 @@ class FieldMapping(Options):
         Direction.BOTH, description="Where the field may be written at all, whoever's value stands."
     )
     protected: bool = Field(False, description="A plan that changes this field waits for a person.")
-    personal_data: Annotated[PersonalData, _Lax] = Field(
-        PersonalData.NONE, description="The class of personal data: how the value is masked in every output."
+    personal_data: Annotated[PersonalData, _Lax] | Literal[False] | None = Field(
+        None,
+        description="The class of personal data: how the value is masked in every output. Absent: as the "
+        "mirror's column; false: shown as it is.",
     )
     values: dict[str, str] = Field(
         default_factory=dict,
         description="{Enerflo's value: the CRM's value}. A value that is not listed stands for itself.",
     )
+
+    @property
+    def personal_kind(self) -> PersonalData:
+        """Return how values are masked in every output: as declared, else as the mirror's column is."""
+        if self.personal_data is None:
+            return kind_of_column(self.enerflo)
+        return self.personal_data or PersonalData.NONE
 
 
 class TableMapping(Options):
@@ -217,6 +226,15 @@ class TableMapping(Options):
     def join_columns(self) -> dict[str, str]:
         """Return the CRM columns by which rows are matched, each with its mirror column."""
         return self.join or (dict(self.key) if isinstance(self.key, dict) else {})
+
+    @property
+    def personal_kinds(self) -> dict[str, PersonalData]:
+        """Return how the values of each mapped CRM column are masked: fields, and keys that are none."""
+        keys = self.adopt | self.join_columns
+        return {
+            **{column: kind_of_column(mirror) for column, mirror in keys.items()},
+            **{column: field.personal_kind for column, field in self.fields.items()},
+        }
 
     @property
     def joined_by_key(self) -> bool:

@@ -16,7 +16,8 @@ import msgspec
 
 from enerflo_sync.enerflo.failures import PermissionRefusedError, VendorRefusedError
 from enerflo_sync.enerflo.retry import Fault
-from enerflo_sync.errors import ContractDriftError
+from enerflo_sync.errors import BadRecordError, ContractDriftError
+from enerflo_sync.json_parts import end_of_value
 
 T = TypeVar("T")
 
@@ -78,6 +79,7 @@ def decode_answer(body: bytes, decode: Callable[[bytes], T]) -> T:
     :raises VendorRefusedError: a bare string (:class:`PermissionRefusedError` where it says so), or
         ``success: false``.
     :raises ContractDriftError: JSON of another form than ``decode`` knows.
+    :raises BadRecordError: JSON that is nested too deep to be read.
     """
     body = body.removeprefix(_BOM)
     first = body[:64].lstrip()[:1]
@@ -90,15 +92,22 @@ def decode_answer(body: bytes, decode: Callable[[bytes], T]) -> T:
         return decode(body)
     except msgspec.ValidationError as error:
         raise _drift(error) from None
-    except msgspec.DecodeError as error:
-        if "truncated" in str(error):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if "truncated" in str(error) and not _is_whole(body):
             raise UnreadableBodyError(Fault.TRUNCATED, "a body that is cut off") from None
     try:
-        return decode(body.translate(_BLANK_CONTROLS))
+        return decode(without_controls(body))
     except msgspec.ValidationError as error:
         raise _drift(error) from None
-    except msgspec.DecodeError:
+    except RecursionError:
+        raise BadRecordError("nested_too_deep") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise UnreadableBodyError(Fault.NOT_JSON, "a body that is not valid JSON") from None
+
+
+def without_controls(body: bytes) -> bytes:
+    """Return a body with spaces for its raw control characters, which JSON forbids within text."""
+    return body.translate(_BLANK_CONTROLS)
 
 
 def written_body(body: bytes) -> bytes:
@@ -116,6 +125,14 @@ def written_body(body: bytes) -> bytes:
     if any(word in body[:200].lower() for word in _REFUSAL_WORDS):
         _reject(body, first)
     return body
+
+
+def _is_whole(body: bytes) -> bool:
+    """Return whether a body ends where its brackets do: half a character in a text looks cut off, too."""
+    try:
+        return not body[end_of_value(body, 0) :].strip()
+    except BadRecordError:
+        return False
 
 
 def _drift(error: msgspec.ValidationError) -> ContractDriftError:
@@ -146,12 +163,17 @@ def _reject(body: bytes, first: bytes) -> None:
     )
 
 
+# The vendor has a window of a minute (REFERENCE.md §2): no answer holds anybody up for longer than this.
+MOST_SECONDS = 3_600.0
+_MOST_REQUESTS = 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class LimitNews:
     """What an answer's headers say about the request limit (REFERENCE.md §2).
 
-    :param retry_after: seconds from now.
-    :param reset_at: when the vendor's window ends, on this side's clock.
+    :param retry_after: seconds from now, an hour at most.
+    :param reset_at: when the vendor's window ends, on this side's clock; within an hour.
     """
 
     limit: int | None
@@ -174,10 +196,10 @@ def limit_news(headers: Mapping[str, str], now: datetime) -> LimitNews:
     reset = _integer(headers.get("x-ratelimit-reset"))
     reset_in = None
     if reset is not None and 0 < reset < 1 << 33:
-        reset_in = max(0.0, reset - server_now.timestamp())
+        reset_in = min(max(0.0, reset - server_now.timestamp()), MOST_SECONDS)
     return LimitNews(
-        limit=_integer(headers.get("x-ratelimit-limit")),
-        remaining=_integer(headers.get("x-ratelimit-remaining")),
+        limit=_count(headers.get("x-ratelimit-limit")),
+        remaining=_count(headers.get("x-ratelimit-remaining")),
         reset_at=None if reset_in is None else now + timedelta(seconds=reset_in),
         retry_after=_retry_after(headers.get("retry-after"), server_now),
     )
@@ -186,9 +208,15 @@ def limit_news(headers: Mapping[str, str], now: datetime) -> LimitNews:
 def _retry_after(value: str | None, server_now: datetime) -> float | None:
     seconds = _integer(value)
     if seconds is not None:
-        return float(seconds)
+        return min(float(seconds), MOST_SECONDS)
     moment = _http_date(value)
-    return None if moment is None else max(0.0, (moment - server_now).total_seconds())
+    return None if moment is None else min(max(0.0, (moment - server_now).total_seconds()), MOST_SECONDS)
+
+
+def _count(value: str | None) -> int | None:
+    """Return a number of requests; None where it is none that a limit can have."""
+    found = _integer(value)
+    return found if found is not None and found <= _MOST_REQUESTS else None
 
 
 def _integer(value: str | None) -> int | None:
@@ -201,6 +229,6 @@ def _http_date(value: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(value)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, IndexError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

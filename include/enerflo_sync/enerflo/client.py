@@ -61,6 +61,9 @@ DEFAULT_RETRY = RetryPolicy()
 DEFAULT_TIMEOUT = Timeout()
 _CHECK_RETRY = RetryPolicy(attempts=2, total_seconds=30.0)
 _CHECK_READ_SECONDS = 15.0
+# A page of 500 installs has some megabytes. The vendor's own limit is 512 MB (§3), of which decoding makes
+# gigabytes: a list is then asked for fewer rows, and any other answer of this size is no record.
+MAX_BODY_BYTES = 128 * 1024 * 1024
 _PIECE = 1 << 18
 _DRAIN = 1 << 16
 _JSON_BACK = {"accept": "application/json"}
@@ -79,7 +82,7 @@ class EnerfloClient:
     :param budget: asked before each attempt.
     :param rng: where the waits' jitter comes from.
     :param on_call: told about each attempt, on the thread that made it.
-    :param max_body_bytes: an answer beyond it is given up (the vendor's own limit is 512 MB, §3).
+    :param max_body_bytes: an answer beyond it is given up before it is decoded.
     :raises ConfigurationError: the base URL or the key cannot be used.
     """
 
@@ -95,7 +98,7 @@ class EnerfloClient:
         retry: RetryPolicy = DEFAULT_RETRY,
         timeout: Timeout = DEFAULT_TIMEOUT,
         on_call: Callable[[Call], None] | None = None,
-        max_body_bytes: int = 512 * 1024 * 1024,
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self.clock = clock
         self._session = session
@@ -114,13 +117,14 @@ class EnerfloClient:
         return f"EnerfloClient({self._base})"
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> bytes:
-        """Return the answer's body, one whole JSON object or array.
+        """Return the answer's body, one whole JSON object or array: one record.
 
         :param path: from ``/api/`` on, ids already checked by :mod:`enerflo_sync.enerflo.ids`.
         :raises AuthenticationError: the key is wrong (401).
         :raises NotFoundError: there is no such record (404).
         :raises VendorRefusedError: any other refusal, ``success: false`` included.
         :raises RetriableError: it failed as often as the policy allows; run it again later.
+        :raises BadRecordError: the answer is nested too deep for any reader.
         :raises ContractDriftError: it answers something else than JSON.
         :raises ConfigurationError: the address or its TLS certificate is wrong.
         """
@@ -265,7 +269,7 @@ class EnerfloClient:
         if body is None:
             what = f"the answer is larger than {self._max_body_bytes} bytes"
             return FailedAttempt(
-                Fault.TOO_LARGE, True, what, "Raise max_body_bytes, or ask for fewer rows.", heavy=True
+                Fault.TOO_LARGE, True, what, "Ask for fewer rows (poll.per_page in sync.yaml).", heavy=True
             )
         seen.bytes = len(body)
         return read_body(body)

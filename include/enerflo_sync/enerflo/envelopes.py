@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
 import msgspec
 
-from enerflo_sync.enerflo.answers import refuse_if_unsuccessful
-from enerflo_sync.errors import ContractDriftError
+from enerflo_sync.enerflo.answers import refuse_if_unsuccessful, without_controls
+from enerflo_sync.errors import BadRecordError, ContractDriftError
+from enerflo_sync.json_parts import elements, members
+
+_COUNT = re.compile(r"[0-9]{1,15}")
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -57,7 +61,12 @@ class Envelope:
         :raises ContractDriftError: no rows under any known key, or a total that is no number.
         :raises msgspec.DecodeError: no JSON, or not of this form.
         """
-        answer = _decoder(self).decode(body)
+        try:
+            answer = _decoder(self).decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if isinstance(error, msgspec.ValidationError):
+                raise
+            answer = self._decoded_apart(body, error)
         refuse_if_unsuccessful(getattr(answer, self.ok_key))
         for key in _names(self.records_key):
             rows = getattr(answer, key)
@@ -71,6 +80,42 @@ class Envelope:
             f"the answer has no rows under {' or '.join(_names(self.records_key))}.",
             next_step="Compare the answer's keys with REFERENCE.md §3 and update the client.",
         )
+
+    def _decoded_apart(self, body: bytes, error: Exception) -> msgspec.Struct:
+        """Return the answer with its rows told apart by brackets: one of them may be no JSON.
+
+        Such a row (text with half a character, a depth that no reader takes) is that record's trouble, and
+        whoever reads the row says so. The other rows are as good as ever.
+
+        :raises msgspec.DecodeError: ``error``, where the answer cannot be told apart either.
+        """
+        body = without_controls(body)
+        names = {name.encode(): name for name in _names(self.records_key)}
+        found: dict[str, list[msgspec.Raw]] = {}
+        head, after = bytearray(), 0
+        try:
+            for name, begin, end in members(body, body.index(b"{")):
+                if name not in names or body[begin : begin + 1] not in (b"[", b"{"):
+                    continue
+                found[names[name]] = rows_apart(body, begin, end)
+                head += body[after:begin] + b"[]"
+                after = end
+            answer = _decoder(self).decode(bytes(head) + body[after:])
+        except (BadRecordError, ValueError, RecursionError):
+            raise error from None
+        for key, rows in found.items():
+            setattr(answer, key, rows)
+        return answer
+
+
+def rows_apart(body: bytes, begin: int, end: int) -> list[msgspec.Raw]:
+    """Return the elements of the array, or the values of the object, between two places of ``body``.
+
+    :raises BadRecordError: it is cut off.
+    """
+    if body[begin : begin + 1] == b"[":
+        return [msgspec.Raw(row) for _, row in elements(body, begin, end)]
+    return [msgspec.Raw(body[at:stop]) for _, at, stop in members(body, begin)]
 
 
 def _names(keys: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -92,7 +137,7 @@ def _first_count(answer: msgspec.Struct, keys: str | tuple[str, ...]) -> int | N
         value = getattr(answer, key)
         if value is None:
             continue
-        if isinstance(value, str) and value.strip().isdigit():
+        if isinstance(value, str) and _COUNT.fullmatch(value.strip()):
             return int(value)
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 53:
             return int(value)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from enerflo_sync.enerflo.answers import without_controls
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.enerflo.envelopes import Envelope
+from enerflo_sync.enerflo.envelopes import Envelope, rows_apart
 from enerflo_sync.errors import BadRecordError
 
 _rows = msgspec.json.Decoder(list[msgspec.Raw])
@@ -37,6 +38,18 @@ def row_list(
     envelope = Envelope(keys)
 
     def decode(body: bytes) -> list[msgspec.Raw]:
-        return _rows.decode(body) if body[:1] == b"[" else envelope.decode(body).records
+        return _bare_rows(body) if body[:1] == b"[" else envelope.decode(body).records
 
     return client.read(path, params, decode).value
+
+
+def _bare_rows(body: bytes) -> list[msgspec.Raw]:
+    try:
+        return _rows.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if isinstance(error, msgspec.ValidationError):
+            raise
+        try:
+            return rows_apart(without_controls(body), 0, len(body))
+        except BadRecordError:
+            raise error from None

@@ -39,6 +39,9 @@ __all__ = ["Envelope", "Page", "PageWalk", "StopReason"]
 log = logging.getLogger(__name__)
 
 _GROW_AFTER = 8
+# A walk reads no more rows than these; the largest accounts have some hundred thousand.
+MOST_ROWS = 20_000_000
+GROWTH = 20_000
 # A page that holds fewer rows than the list has for it is asked for so many times more.
 _ASKED_AGAIN = 2
 
@@ -135,6 +138,7 @@ class PageWalk:
         self._total_is_per_page = False
         self._short_seen = False
         self._most_rows = 0
+        self._first_total: int | None = None
         self._quick = 0
         self._grown = False
         self._grow_after = _GROW_AFTER
@@ -157,6 +161,8 @@ class PageWalk:
             if page.records:
                 yield page
             self.stop_reason = stop or self._not_ending()
+            if self.stop_reason is None:
+                self._refuse_endless()
         log.info(
             "enerflo.walk_ended path=%s reason=%s complete=%s rows=%d total=%s requests=%d",
             self._path, self.stop_reason, self.complete, self.rows, self.expected_total, self.requests,
@@ -315,6 +321,27 @@ class PageWalk:
         self._asked_again, self._short_rows = 0, None
         self._seen.clear()
 
+    def _refuse_endless(self) -> None:
+        """Return while the walk may still end.
+
+        :raises ContractDriftError: the list grows as fast as it is read, or has more rows than any company.
+        """
+        if self._first_total is None:
+            self._first_total = self.expected_total
+        most = MOST_ROWS
+        if self._first_total is not None:
+            # Nobody sells as many again while a list is read.
+            most = min(most, 2 * self._first_total + GROWTH)
+        if self.rows <= most:
+            return
+        began = "an unknown number of" if self._first_total is None else f"{self._first_total:,}"
+        raise ContractDriftError(
+            f"the list does not end: {self.rows:,} rows were read, of {began} when the walk began.",
+            where=f"GET {self._path}",
+            next_step="What was read is stored. Check that the endpoint takes its page parameters"
+            f" (REFERENCE.md §3). The bounds are GROWTH, {GROWTH:,}, and MOST_ROWS, {MOST_ROWS:,}.",
+        )
+
     def _not_ending(self) -> StopReason | None:
         """Return a reason once far more requests were made than the list can need."""
         if self.expected_total is None:
@@ -331,7 +358,7 @@ def _mark(record: msgspec.Raw) -> str | bytes:
     """Return what stands for a row when pages are compared: its ids, since other fields may be volatile."""
     try:
         identity = _identity.decode(record)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return bytes(record)
     if identity.id is None and identity.note_id is None:
         return bytes(record)

@@ -18,6 +18,8 @@ _UTC_ENDS = frozenset({"Z", "+00:00", "+0000", ".000000Z", ".000Z"})
 _EMPTY = ("", "0000-00-00", "0000-00-00 00:00:00")
 # Epoch numbers of this size and above are milliseconds: as seconds they would lie past the year 5000.
 _MILLISECONDS_FROM = 100_000_000_000
+# Far beyond any time, and a length that every reader of numbers takes.
+_MOST_EPOCH, _MOST_DIGITS = 10**15, 40
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})")
 _SPACED_OFFSET = re.compile(r"\s+(?=[+-][0-9]{2}:?[0-9]{2}$)|\s*(?:UTC|GMT)$")
@@ -92,6 +94,8 @@ def _from_text(value: str, zone: tzinfo) -> datetime | None:
     if text in _EMPTY or text.startswith("0000-00-00"):
         return None
     if _NUMBER.fullmatch(text):
+        if len(text) > _MOST_DIGITS:
+            raise _bad(value)
         return _from_epoch(float(text) if "." in text else int(text))
     try:
         moment = datetime.fromisoformat(_SPACED_OFFSET.sub("", text))
@@ -101,6 +105,8 @@ def _from_text(value: str, zone: tzinfo) -> datetime | None:
 
 
 def _from_epoch(value: float) -> datetime:
+    if not abs(value) <= _MOST_EPOCH:
+        raise _bad(value)
     seconds = value / 1000 if abs(value) >= _MILLISECONDS_FROM else value
     try:
         moment = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)

@@ -87,6 +87,17 @@ class FileBatch:
     _rows: dict[str, list[Any]] = field(default_factory=dict)
     _latest: dict[str, datetime] = field(default_factory=dict)
 
+    def refuse(self, event_id: str, line: bytes) -> None:
+        """Put an event aside whose row the warehouse refuses.
+
+        :param line: its row of ``block``. The body is its last column, of which COPY escapes backslashes.
+        """
+        told = self.events[event_id]
+        self.events[event_id] = told._replace(begins=EventState.QUARANTINED)
+        fields = line.rstrip(b"\n").split(b"\t")
+        uri, body = fields[COLUMNS.index("source_uri")].decode(), fields[-1].replace(b"\\\\", b"\\")
+        _put_aside(self, "file", BadRecordError("refused_by_the_warehouse"), body, uri, None, event_id)
+
 
 class Reader:
     """Reads the files of one drop in batches.
@@ -121,8 +132,7 @@ class Reader:
                 if isinstance(found, NotRead):
                     batch.not_read.append(found)
                     continue
-                size += len(found.data)
-                self._sort_out(batch, found)
+                size += len(found.data) + self._sort_out(batch, found)
                 if size > BATCH_BYTES:
                     yield self.closed(batch)
                     batch, size = FileBatch(self._clock.now()), 0
@@ -139,34 +149,38 @@ class Reader:
         batch._rows, batch._latest = {}, {}
         return batch
 
-    def _sort_out(self, batch: FileBatch, content: Content) -> None:
+    def _sort_out(self, batch: FileBatch, content: Content) -> int:
+        """Put a file into ``batch``, and return the bytes that the batch now holds of it."""
         digest = f"{raw_hash(content.data).hex()} {content.modified_at.timestamp()}"
         light = Content(content.file, b"", content.modified_at, content.identity, content.too_large)
         key = content.file.key
         known = self._taken.get(key)
         if known is not None and known[0] == digest:
             batch.moves.append(Move(light, known[1]))
-            return
+            return 0
         archive_uri = self._drop.archive_name(content, batch.began.date())
         batch.moves.append(Move(light, archive_uri))
         batch.fresh[key] = [digest, archive_uri]
         if content.too_large:
             self.reject(batch, "file_too_large", content.data, archive_uri, mark=repr(content.identity))
-            return
-        self._take_all(batch, content, archive_uri)
+            return 0
+        return self._take_all(batch, content, archive_uri)
 
-    def _take_all(self, batch: FileBatch, content: Content, archive_uri: str) -> None:
+    def _take_all(self, batch: FileBatch, content: Content, archive_uri: str) -> int:
         """Take every part of a file; of very many that are no events, the first ones stand for the rest."""
-        problems = 0
+        problems = held = 0
         for part in unpack(content.data, most_file=self._limits.file, most_event=self._limits.event):
             problems += isinstance(part, Problem)
             if isinstance(part, Document) or problems <= MOST_PROBLEMS:
                 self.take(batch, part, content.modified_at, archive_uri)
+                # Unpacked: a small file may be a large one in disguise.
+                held += len(part.payload if isinstance(part, Problem) else part.canonical)
         further = problems - MOST_PROBLEMS
         if further > 0:
             self.reject(batch, "further_problems_in_the_file", b"", archive_uri, mark=archive_uri)
             batch.tally.read += further - 1
             batch.tally.quarantined += further - 1
+        return held
 
     def take(self, batch: FileBatch, part: Document | Problem, arrived: datetime, source_uri: str) -> None:
         """Put one part of a file into ``batch``.

@@ -21,9 +21,11 @@ from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefused
 from enerflo_sync.errors import (
     BadRecordError,
     ContractDriftError,
+    EnerfloSyncError,
     FatalError,
     NotFoundError,
     RetriableError,
+    bad_record,
 )
 from enerflo_sync.inbox.burial import Burial
 from enerflo_sync.inbox.event import Need, Subject
@@ -40,6 +42,7 @@ from enerflo_sync.mirror.refused_key import require_some_permission
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.refused import refuses_a_row
 
 log = logging.getLogger(__name__)
 
@@ -134,12 +137,19 @@ class Hydration:
             self._put_off(need, pending, f"could not be read: {type(error).__name__}")
         except (BadRecordError, ContractDriftError, FatalError) as error:
             self._refused(need, pending, error)
+        except (EnerfloSyncError, sa.exc.SQLAlchemyError, psycopg.Error):
+            raise
+        except Exception as error:
+            # The reading of this answer or of these payloads: the other events go on.
+            self._refused(need, pending, bad_record(error))
         else:
             self._failed_in_a_row = 0
             observation = self._observation(events, observed_at)
             try:
                 self._store(need, answer, observation, pending)
-            except psycopg.DataError:
+            except psycopg.Error as error:
+                if not refuses_a_row(error):
+                    raise
                 # One of the records holds what the warehouse refuses: only that one is put aside.
                 self._connection.rollback()
                 self._store(need, answer, observation, pending, one_by_one=True)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from enerflo_sync.errors import BadRecordError
+from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.inbox.event import Body, Subject, event_name
 from enerflo_sync.inbox.kinds import KINDS
 
@@ -58,14 +58,15 @@ def identify(body: Body, ignored: Collection[str] = ()) -> Identified:
             # Grouped by name: one new event of the vendor is one line for a person to decide about.
             raise BadRecordError(UNKNOWN_EVENT, field=name)
         need = kind.need(body)
-    except BadRecordError as error:
-        described = f"{error.what} at {error.field}" if error.field else error.what
-        return Identified(name, EventState.QUARANTINED, reason=described, trouble=error)
-    install_id = need.key if need.subject is Subject.INSTALL else kind.install_id(body)
-    return Identified(
-        name,
-        EventState.RECEIVED,
-        str(need),
-        None if install_id is None else int(install_id),
-        kind.deal_id(body),
-    )
+        install_id = need.key if need.subject is Subject.INSTALL else kind.install_id(body)
+        return Identified(
+            name,
+            EventState.RECEIVED,
+            str(need),
+            None if install_id is None else int(install_id),
+            kind.deal_id(body),
+        )
+    except Exception as error:
+        bad = bad_record(error)
+        described = f"{bad.what} at {bad.field}" if bad.field else bad.what
+        return Identified(name, EventState.QUARANTINED, reason=described, trouble=bad)

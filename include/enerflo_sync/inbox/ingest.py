@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 JOB = "webhooks"
 # How long a second ingest of one account waits for the first.
 _LOCK_SECONDS = 120
+_LOCK_TIMEOUT = sa.text("select set_config('lock_timeout', :wait, false)")
 
 
 @dataclass(frozen=True)
@@ -91,16 +92,15 @@ def ingest(
 def alone(engine: sa.Engine, account: str) -> Iterator[None]:
     """Let one process at a time take in for an account; the lock ends with the session, however that ends."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
-        session.execute(
-            sa.text("select set_config('lock_timeout', :wait, false)"), {"wait": f"{_LOCK_SECONDS}s"}
-        )
+        usual = session.scalar(sa.text("select current_setting('lock_timeout')"))
+        session.execute(_LOCK_TIMEOUT, {"wait": f"{_LOCK_SECONDS}s"})
         key = {"key": f"enerflo-sync inbox {account}"}
         session.execute(sa.text("select pg_advisory_lock(hashtextextended(:key, 0))"), key)
         try:
             yield
         finally:
             session.execute(sa.text("select pg_advisory_unlock(hashtextextended(:key, 0))"), key)
-            session.execute(sa.text("reset lock_timeout"))
+            session.execute(_LOCK_TIMEOUT, {"wait": usual})
 
 
 def _expire(drop: Drop, before: datetime, run: Run) -> None:

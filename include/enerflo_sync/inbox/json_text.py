@@ -8,9 +8,7 @@ from typing import Any
 import msgspec
 
 from enerflo_sync.errors import BadRecordError
-
-# Real payloads nest about ten deep.
-MOST_LEVELS = 64
+from enerflo_sync.json_parts import MOST_LEVELS
 
 _canonical = msgspec.json.Encoder(order="deterministic")
 

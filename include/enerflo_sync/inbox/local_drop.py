@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
@@ -40,13 +41,13 @@ class LocalDrop:
         refuse_archive_inside(os.path.realpath(self._folder), os.path.realpath(self._archive))
         self._settle = settle
         self._made: set[str] = set()
-        self.unlisted = 0
+        self.unlisted = self.links = 0
         self.uri = str(self._folder)
         self.archive_uri = str(self._archive)
 
     def waiting(self) -> Iterator[DropFile]:
         """Yield the files that are ready to be read, by name (:meth:`Drop.waiting`)."""
-        self.unlisted = 0
+        self.unlisted = self.links = 0
         try:
             found = self._listed(self.uri)
         except FileNotFoundError:
@@ -66,6 +67,10 @@ class LocalDrop:
             for entry in entries:
                 name = entry.name
                 if is_temporary(name):
+                    continue
+                if entry.is_symlink():
+                    # It may lead anywhere, out of the drop, to what this user alone may read.
+                    self.links += 1
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.add(name)
@@ -102,7 +107,7 @@ class LocalDrop:
         """Yield the content of each file (:meth:`Drop.read`)."""
         for file in files:
             try:
-                yield _read(file, limit)
+                yield _read(self.uri, file, limit)
             except FileNotFoundError:
                 yield NotRead(file, "vanished", vanished=True)
             except OSError as error:
@@ -117,7 +122,7 @@ class LocalDrop:
         """Move what was read to the archive (:meth:`Drop.move`)."""
         source = content.file.uri
         try:
-            if _identity(os.stat(source)) != content.identity:
+            if _identity(os.lstat(source)) != content.identity:
                 return "it was replaced after it was read"
             if not self._make_folder(archived_uri.rpartition("/")[0]):
                 # A file of that name is there: the path becomes a name.
@@ -161,10 +166,29 @@ class LocalDrop:
         return gone
 
 
-def _read(file: DropFile, limit: int) -> Content:
-    descriptor = os.open(file.uri, os.O_RDONLY | os.O_NONBLOCK)
+def _open(folder: str, file: DropFile) -> int:
+    """Open a file below ``folder`` by way of no symbolic link, also none that came after the listing."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    if not file.uri.startswith(f"{folder}/") or "/" not in file.uri[len(folder) + 1 :]:
+        return os.open(file.uri, flags)
+    *parents, name = file.uri[len(folder) + 1 :].split("/")
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for parent in parents:
+            inner = os.open(parent, flags | os.O_DIRECTORY, dir_fd=at)
+            os.close(at)
+            at = inner
+        return os.open(name, flags, dir_fd=at)
+    finally:
+        os.close(at)
+
+
+def _read(folder: str, file: DropFile, limit: int) -> Content:
+    descriptor = _open(folder, file)
     try:
         about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "")
         large = about.st_size > limit
         # One more than is said to be there: a file that grows while it is read is noticed.
         data = _bytes(descriptor, 65_536 if large else about.st_size + 1)
@@ -203,18 +227,18 @@ def _rename(source: str, target: str) -> object:
         if error.errno != errno.EXDEV:
             raise
         return _copy_over(source, target)
-    return _identity(os.stat(target))
+    return _identity(os.lstat(target))
 
 
 def _copy_over(source: str, target: str) -> object:
     """Move a file to another file system, under a temporary name first: a kill leaves no half file there."""
     halfway = f"{os.path.dirname(target)}/.{os.path.basename(target)}.moving"
-    before = _identity(os.stat(source))
-    shutil.copy2(source, halfway)
+    before = _identity(os.lstat(source))
+    shutil.copy2(source, halfway, follow_symlinks=False)
     with open(halfway, "rb") as copied:
         os.fsync(copied.fileno())
     os.rename(halfway, target)
-    if _identity(os.stat(source)) == before:
+    if _identity(os.lstat(source)) == before:
         os.unlink(source)
     return before
 

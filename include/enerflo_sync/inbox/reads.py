@@ -32,6 +32,7 @@ from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.schema import installs
 
 __all__ = ["Answer", "Reads"]
@@ -233,7 +234,9 @@ class Reads:
         try:
             with self._connection.begin_nested():
                 return self._take(resource, records, seen)
-        except psycopg.DataError:
+        except psycopg.Error as error:
+            if not refuses_a_row(error):
+                raise
             return self._intake(resource).refuse(self._connection, records[0], seen)
 
     def _intake(self, resource: Resource) -> Intake:

@@ -20,9 +20,11 @@ from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import (
     BadRecordError,
     ContractDriftError,
+    EnerfloSyncError,
     FatalError,
     NotFoundError,
     RetriableError,
+    bad_record,
 )
 from enerflo_sync.inbox.burial import Burial
 from enerflo_sync.inbox.customer_read import read_customer_of
@@ -42,6 +44,7 @@ from enerflo_sync.mirror.quarantine import standing
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.refused import refuses_a_row
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +148,10 @@ class RecordReplay:
             return Verdict(Outcome.STILL_FAILING, error.what)
         except (ContractDriftError, FatalError) as error:
             return Verdict(Outcome.STILL_FAILING, f"not_readable: {type(error).__name__}")
+        except (EnerfloSyncError, sa.exc.SQLAlchemyError, psycopg.Error):
+            raise
+        except Exception as error:
+            return Verdict(Outcome.STILL_FAILING, f"not_readable: {bad_record(error).what}")
         self._failed_in_a_row = 0
         return self._store(wanted, answer, *self._observation(wanted, item, observed_at))
 
@@ -169,7 +176,9 @@ class RecordReplay:
                 before = standing(self._connection, self._account, key)
                 tallies = self._reads.store(answer, observation, arrived)
                 after = standing(self._connection, self._account, key)
-        except psycopg.DataError:
+        except psycopg.Error as error:
+            if not refuses_a_row(error):
+                raise
             self._connection.rollback()
             refused = Tally(read=1, quarantined=1)
             refused.because("quarantined", "refused_by_the_warehouse")

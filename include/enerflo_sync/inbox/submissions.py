@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from enerflo_sync.errors import BadRecordError
+from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.inbox.payloads import stored_bodies
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.inbox.submission import read_submission
@@ -36,8 +36,8 @@ def keep_submissions(
         event = wanted[event_id]
         try:
             found = read_submission(body)
-        except BadRecordError as error:
-            bad.append((event, error))
+        except Exception as error:
+            bad.append((event, bad_record(error)))
             continue
         statement = insert(submissions).values(
             account=account,

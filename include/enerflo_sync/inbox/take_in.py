@@ -7,6 +7,7 @@ file that is found in the drop and on such a list was taken in before: it is mov
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Container, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,7 @@ from enerflo_sync.mirror.quarantine import put_aside
 from enerflo_sync.mirror.read_ahead import read_ahead
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.warehouse.bulk import Block, driver_connection, send
+from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.schema import webhook_events, webhook_moves
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,8 @@ class TakeIn:
         waiting = list(self._drop.waiting())
         if self._drop.unlisted:
             run.incomplete("files", "a folder below the drop may not be listed")
+        if links := getattr(self._drop, "links", 0):
+            run.notice("files", "symbolic links in the drop, not followed", links)
         reader = Reader(self._connection, self._drop, self._account, self._limits, self._clock, taken)
         done, stuck = 0, set()
         batches = reader.batches(waiting)
@@ -174,17 +178,43 @@ class TakeIn:
         values: dict[str, Any] = {"account": self._account, "ids": list(batch.events)}
         there = [event_id for (event_id,) in driver.execute(_KNOWN, values)]
         if not there:
-            send(self._connection, webhook_events.fullname, COLUMNS, batch.block)
+            if not self._sent(batch.block):
+                self._send(batch, ())
             return {}
         told = [batch.events[event_id] for event_id in there]
         values["ids"] = there
         values["copies"] = [one.copies for one in told]
         values["received"] = [one.received_at for one in told]
         known = dict(driver.execute(_COUNT_COPIES, values).fetchall())
-        fresh = _without(batch, known)
-        if fresh.rows:
-            send(self._connection, webhook_events.fullname, COLUMNS, fresh)
+        self._send(batch, known)
         return known
+
+    def _sent(self, block: Block) -> bool:
+        """Store rows of events, and return False, with nothing stored, where the warehouse refuses one."""
+        try:
+            with self._connection.begin_nested():
+                send(self._connection, webhook_events.fullname, COLUMNS, block)
+        except psycopg.errors.UniqueViolation:
+            raise
+        except psycopg.Error as error:
+            if not refuses_a_row(error):
+                raise
+            return False
+        return True
+
+    def _send(self, batch: FileBatch, known: Container[str]) -> None:
+        """Store the events of a batch that are not known; one that the warehouse refuses is put aside."""
+        waiting = [_fresh(batch, known)]
+        while waiting:
+            lines = waiting.pop()
+            if not lines or self._sent(Block(b"".join(lines.values()), len(lines))):
+                continue
+            names = list(lines)
+            if len(names) == 1:
+                batch.refuse(names[0], lines[names[0]])
+                continue
+            halves = names[: len(names) // 2], names[len(names) // 2 :]
+            waiting += [{name: lines[name] for name in half} for half in halves]
 
     def _remember(self, files: dict[str, list[str]]) -> str:
         move_id = raw_hash(msgspec.json.encode(files)).hex()
@@ -217,11 +247,10 @@ class TakeIn:
         return {uri for uris in stuck.values() for uri in uris}
 
 
-def _without(batch: FileBatch, known: Container[str]) -> Block:
-    """Return a batch's rows without those that are known: text COPY writes each on a line of its own."""
-    lines = zip(batch.events, batch.block.data.splitlines(keepends=True), strict=True)
-    fresh = [line for event_id, line in lines if event_id not in known]
-    return Block(b"".join(fresh), len(fresh))
+def _fresh(batch: FileBatch, known: Container[str]) -> dict[str, bytes]:
+    """Return the rows of a batch's events that are not known: text COPY writes each on a line of its own."""
+    lines = zip(batch.events, io.BytesIO(batch.block.data), strict=True)
+    return {event_id: line for event_id, line in lines if event_id not in known}
 
 
 def _count(batch: FileBatch, known: Mapping[str, str]) -> None:

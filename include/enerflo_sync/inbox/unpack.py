@@ -5,29 +5,24 @@ Whatever cannot be read becomes a :class:`Problem` with its position, and the re
 
 from __future__ import annotations
 
-import gzip
 import io
-import itertools
-import re
-import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from enerflo_sync.errors import BadRecordError
+from enerflo_sync.errors import BadRecordError, bad_record
+from enerflo_sync.gzip_parts import gunzip
 from enerflo_sync.inbox.envelope import is_envelope, received_at_of, unwrapped
-from enerflo_sync.inbox.json_text import MOST_LEVELS, canonical_json, decode_json
+from enerflo_sync.inbox.json_text import canonical_json, decode_json
+from enerflo_sync.json_parts import elements
 from enerflo_sync.mirror.fingerprint import raw_hash, without_nul
 
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 # What is kept of a part that cannot be read.
 _KEPT = 65_536
-# Brackets and commas outside of strings; an unfinished string is passed over to the end.
-_MARKS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
-_SPACE = re.compile(rb"[ \t\r\n]*")
 
 _any = msgspec.json.Decoder(msgspec.Raw)
 
@@ -84,11 +79,11 @@ def unpack(data: bytes, *, most_file: int, most_event: int) -> Iterator[Document
         for position, text in _split(data):
             try:
                 yield from _open(position, text, most_event)
-            except BadRecordError as error:
-                yield Problem.of(position, error.what, text)
-    except BadRecordError as error:
+            except Exception as error:
+                yield Problem.of(position, bad_record(error).what, text)
+    except Exception as error:
         # The file as a whole, or what comes after the last element that could be told apart.
-        yield Problem.of(position + 1, error.what, data)
+        yield Problem.of(position + 1, bad_record(error).what, data)
         return
     if position < 0:
         yield Problem.of(0, "no_event_in_it", data)
@@ -100,7 +95,8 @@ def _usual(data: bytes, most: int) -> Document | None:
         return None
     try:
         value, canonical = decode_json(data)
-    except BadRecordError:
+    except Exception:
+        # Why it cannot be used is told where it is opened.
         return None
     return None if is_envelope(value) else Document(0, value, canonical)
 
@@ -108,24 +104,11 @@ def _usual(data: bytes, most: int) -> Document | None:
 def _plain(data: bytes, most: int) -> bytes:
     """Return the bytes without compression and byte order mark."""
     if data[:2] == _GZIP:
-        data = _gunzip(data, most)
+        data = gunzip(data, most)
     data = data.removeprefix(_BOM)
     if not data.strip():
         raise BadRecordError("empty_file")
     return data
-
-
-def _gunzip(data: bytes, most: int) -> bytes:
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-            plain = stream.read(most + 1)
-    except EOFError:
-        raise BadRecordError("truncated_gzip") from None
-    except (OSError, zlib.error):
-        raise BadRecordError("damaged_gzip") from None
-    if len(plain) > most:
-        raise BadRecordError("too_large_unpacked")
-    return plain
 
 
 def _split(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -134,7 +117,7 @@ def _split(data: bytes) -> Iterator[tuple[int, bytes]]:
     if b"\n" in data.strip() and not _is_whole(data) and (first != b"[" or _has_whole_line(data)):
         yield from enumerate_lines(data)
     elif first == b"[":
-        yield from _elements(data)
+        yield from elements(data)
     else:
         yield 0, data
 
@@ -166,45 +149,6 @@ def enumerate_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
     for at, line in enumerate(io.BytesIO(data)):
         if line.strip():
             yield at, line.rstrip(b"\r\n")
-
-
-def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the elements of an array one by one, as text: an array of millions is never held as objects."""
-    at = _after_space(data, data.index(b"[") + 1)
-    for position in itertools.count():
-        if data[at : at + 1] == b"]":
-            break
-        end = _end_of_value(data, at)
-        yield position, data[at:end]
-        at = _after_space(data, end)
-        if data[at : at + 1] == b",":
-            at = _after_space(data, at + 1)
-        elif data[at : at + 1] != b"]":
-            raise BadRecordError("truncated_json" if at >= len(data) else "not_json")
-    if data[at + 1 :].strip():
-        raise BadRecordError("not_json")
-
-
-def _after_space(data: bytes, at: int) -> int:
-    found = _SPACE.match(data, at)
-    return found.end() if found else at
-
-
-def _end_of_value(data: bytes, at: int) -> int:
-    """Return where the value that begins at ``at`` ends, by its brackets and strings alone."""
-    depth = deepest = 0
-    for mark in _MARKS.finditer(data, at):
-        match mark[0][:1]:
-            case b"{" | b"[":
-                depth += 1
-                deepest = max(deepest, depth)
-            case b"}" | b"]" | b"," if depth == 0:
-                return mark.start()
-            case b"}" | b"]":
-                depth -= 1
-                if depth == 0:
-                    return mark.end()
-    raise BadRecordError("nested_too_deep" if deepest > MOST_LEVELS else "truncated_json")
 
 
 def _open(position: int, text: bytes, most: int) -> Iterator[Document | Problem]:

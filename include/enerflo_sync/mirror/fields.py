@@ -103,7 +103,8 @@ def number(record: Record, name: str, *, low: float, high: float) -> str | None:
     spelled = value.strip() if isinstance(value, str) else value
     if isinstance(spelled, str) and not _NUMBER_TEXT.fullmatch(spelled):
         raise BadRecordError("expected_number", field=name)
-    if not low <= float(spelled) <= high:
+    # Compared as it is: an integer may be larger than any float.
+    if not low <= (float(spelled) if isinstance(spelled, str) else spelled) <= high:
         raise BadRecordError("number_out_of_range", field=name)
     return str(spelled)
 

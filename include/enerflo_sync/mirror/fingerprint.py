@@ -82,7 +82,7 @@ def decode(stable: bytes) -> tuple[dict[str, Any], bytes]:
     try:
         record = msgspec.json.decode(stable)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRecordError(_undecodable(error)) from error
+        raise BadRecordError(_undecodable(error)) from None
     if not isinstance(record, dict):
         raise BadRecordError("not_an_object")
     if record.get(VOLATILE) is not None:
@@ -117,4 +117,6 @@ def content_hash(data: bytes) -> str:
 def _undecodable(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "not_utf8"
+    if isinstance(error, RecursionError):
+        return "nested_too_deep"
     return "number_out_of_range" if "out of range" in str(error) else "not_json"

@@ -12,10 +12,11 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from enerflo_sync.errors import BadRecordError
+from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.after_merge import remember_bytes, tombstone_unlisted
 from enerflo_sync.mirror.batch import SEEN, Batch, Observation
+from enerflo_sync.mirror.encoding import encode_batch
 from enerflo_sync.mirror.fingerprint import as_text, content_hash, decode, stable_bytes
 from enerflo_sync.mirror.lag import Lag
 from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
@@ -29,17 +30,16 @@ from enerflo_sync.warehouse.bulk import (
     append,
     driver_connection,
     encode,
-    encode_binary,
     merge,
     send_new,
 )
+from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.schema import install_versions
 
 log = logging.getLogger(__name__)
 
 # A record of this size is no record: it is put aside unread, so that memory has a bound.
 RECORD_LIMIT = 1_000_000
-VERSION_TYPES = ("text", "bigint", "text", "jsonb", "timestamptz", "text", "text")
 VERSION_COLUMNS = ("account", "install_id", "content_hash", "raw", "first_seen_at", "observed_by", "evidence")
 
 
@@ -114,9 +114,12 @@ class Intake:
         Where one is there already or is refused nothing is added, and :meth:`store` sees to all of them.
         """
         versions = batch.blocks[-1]
-        with suppress(psycopg.DataError):
+        try:
             if versions.rows and send_new(connection, [(install_versions, VERSION_COLUMNS, versions)]):
                 batch.blocks[-1] = Block(b"", 0, binary=True)
+        except psycopg.Error as error:
+            if not refuses_a_row(error):
+                raise
 
     def leaves_alone(self, batch: Batch) -> bool:
         """Return whether it is known already that storing a polled ``batch`` would write nothing."""
@@ -178,8 +181,9 @@ class Intake:
                 continue
             try:
                 is_held = self._parse(batch, record_id, stable, digest, lag)
-            except BadRecordError as error:
-                self._reject(batch, stable, error, record_id)
+            except Exception as error:
+                # Nothing is read or written here but this record: whatever it raises is its own.
+                self._reject(batch, stable, bad_record(error), record_id)
                 continue
             if is_held:
                 batch.held.append(record_id)
@@ -188,10 +192,10 @@ class Intake:
             else:
                 batch.changed[record_id] = observation.observed_at
                 batch.good.append(record_id)
+        encode_batch(
+            connection, resource, batch, lambda bad, why: self._reject(batch, moved[bad][0], why, bad)
+        )
         batch.new = [i for i in batch.changed if i not in known]
-        batch.blocks = [encode(connection, rows) for rows in batch.rows]
-        batch.blocks.append(encode_binary(VERSION_TYPES, batch.versions))
-        batch.rows, batch.versions = [], []
         return batch
 
     def _known(self, connection: sa.Connection, account: str, ids: list[int]) -> dict[int, bytes | None]:
@@ -219,7 +223,7 @@ class Intake:
         texts: dict[int, str] = {}
         for record_id, stable in moved.items():
             # Why one cannot be used is told when it is parsed.
-            with suppress(BadRecordError):
+            with suppress(Exception):
                 texts[record_id] = as_text(stable)
         return _said_before(connection, account, texts)
 
@@ -367,9 +371,9 @@ class Intake:
         tally = Tally(read=1)
         try:
             _, *contents = self.resource.read(decode(stable_bytes(raw))[0])
-        except BadRecordError as error:
+        except Exception as error:
             batch = Batch(observation, tally=tally)
-            self._reject(batch, stable_bytes(raw), error, record_id)
+            self._reject(batch, stable_bytes(raw), bad_record(error), record_id)
             # Under what could not be read: the record's own row in the list may be right.
             items = [replace(item, table_name=self.resource.parts[1].table.name) for item in batch.rejected]
             quarantine.put_aside(connection, observation.account, items, observation.observed_at)
@@ -393,7 +397,9 @@ def _said_before(connection: sa.Connection, account: str, texts: Mapping[int, st
         # What is refused must not end the caller's transaction.
         with nullcontext() if driver.autocommit else connection.begin_nested():
             found = driver.execute(_SAID_BEFORE, values, binary=True).fetchall()
-    except psycopg.DataError:
+    except psycopg.Error as error:
+        if not refuses_a_row(error):
+            raise
         # One of them is nothing that PostgreSQL takes for jsonb, and tells nothing of the others.
         one_by_one = [{record_id: text} for record_id, text in texts.items()] if len(texts) > 1 else []
         return set().union(*(_said_before(connection, account, one) for one in one_by_one))

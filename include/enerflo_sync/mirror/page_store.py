@@ -20,6 +20,7 @@ from enerflo_sync.mirror.details import mark_due
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.read_ahead import read_ahead
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.refused import refuses_a_row
 
 # A page with fewer changes waits for the next ones: most of what a handful of changes costs is their
 # transaction. A page's answer stays in memory as long as it waits.
@@ -100,7 +101,9 @@ class PageStore:
                 one.begun.result()
         try:
             stored = self._store_batch(together([one.batch for one in pages]), last)
-        except (psycopg.DataError, psycopg.errors.CardinalityViolation):
+        except psycopg.Error as error:
+            if not refuses_a_row(error):
+                raise
             # One record holds what the warehouse refuses: find it, and put only that one aside.
             self.connection.rollback()
         else:
@@ -166,7 +169,9 @@ class PageStore:
                 with self.connection.begin():
                     batch = self.intake.prepare(self.connection, [raw], observation, listed=True)
                     self._take(batch)
-            except psycopg.DataError:
+            except psycopg.Error as error:
+                if not refuses_a_row(error):
+                    raise
                 self.connection.rollback()
                 with self.connection.begin():
                     batch = self.intake.refuse(self.connection, raw, observation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +11,14 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.errors import BadRecordError
+from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.mirror.fields import BIGINT, Record
 from enerflo_sync.mirror.fingerprint import decode, raw_hash
 
 Row = tuple[Any, ...]
+
+# Of an id in text: more than the largest one has, of a length that is read quickly.
+_MOST_DIGITS = 30
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Resource:
     :param id_field: the JSON field with the record's own id.
     :param parts: the record's own table first, then those of what it contains.
     :param read: turns a record into rows, one list per part, None for a part that the record does not tell;
-        raises :class:`BadRecordError`.
+        whatever it raises reaches callers as :class:`BadRecordError`.
     :param known_fields: top-level fields that were seen before; others are kept and reported.
     :param unknown_within: gives the paths of further unknown fields, below the top level.
     :param read_usual: gives what ``read`` would, from the bytes of a record in its usual form, or None.
@@ -61,6 +65,7 @@ class Resource:
     _id_decoder: msgspec.json.Decoder[Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "read", _raising_bad_record(self.read))
         pattern = rb'^\{\s*"' + self.id_field.encode() + rb'":\s*([1-9]\d{0,17})\s*[,}]'
         object.__setattr__(self, "_leading_id", re.compile(pattern))
         struct = msgspec.defstruct("RecordId", [(self.id_field, Any, None)])
@@ -123,10 +128,27 @@ class Resource:
             raise BadRecordError("not_an_object") from None
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise BadRecordError("not_json") from None
-        if isinstance(found, str) and found.isascii() and found.isdigit():
+        except Exception as error:
+            raise bad_record(error) from None
+        if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) <= _MOST_DIGITS:
             found = int(found)
         if found is None:
             raise BadRecordError("missing_id", field=self.id_field)
         if type(found) is not int or not 1 <= found <= BIGINT:
             raise BadRecordError("id_not_a_whole_number", field=self.id_field)
         return found
+
+
+def _raising_bad_record(read: Callable[[Record], Sequence[Sequence[Row] | None]]) -> Callable[..., Any]:
+    """Return ``read``, of which every error is the record's (:func:`enerflo_sync.errors.bad_record`)."""
+
+    @functools.wraps(read)
+    def reading(record: Record) -> Sequence[Sequence[Row] | None]:
+        try:
+            return read(record)
+        except BadRecordError:
+            raise
+        except Exception as error:
+            raise bad_record(error) from None
+
+    return reading

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.errors import BadRecordError
+from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.inbox.kinds import KINDS
 from enerflo_sync.inbox.submission import Submission, read_submission
 from enerflo_sync.mirror.resource import Row
@@ -81,8 +81,9 @@ class SignedDesigns:
                     if refuse:
                         raise BadRecordError(REFUSED)
                     design = read_submission(event.body)
-                except BadRecordError as error:
-                    reason = f"{error.what} at {error.field}" if error.field else error.what
+                except Exception as error:
+                    bad = bad_record(error)
+                    reason = f"{bad.what} at {bad.field}" if bad.field else bad.what
                     chunk.unreadable.append((reason, {"event_id": event.event_id}))
                 else:
                     found.setdefault((design.deal_id, design.content_hash), []).append((event, design))

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.errors import BadRecordError
+from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.inbox.payloads import change_orders_of, customer_of
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
@@ -191,9 +191,10 @@ class PayloadRecords:
             if refuse:
                 raise BadRecordError(REFUSED)
             contents = self._resource.rows_of(data)
-        except BadRecordError as error:
+        except Exception as error:
+            bad = bad_record(error)
             key: dict[str, Any] = {self._resource.id_column: record_id}
-            item = Rejected("record", error.what, error.field, data, event.source_uri, self.name, key)
+            item = Rejected("record", bad.what, bad.field, data, event.source_uri, self.name, key)
             chunk.rejected.append(item)
             return None
         dead_since = row[1] if row else None

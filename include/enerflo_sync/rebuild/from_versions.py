@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.errors import BadRecordError
+from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Row
@@ -225,10 +225,10 @@ def _reading(row: Row, *, refuse: bool) -> Reading:
         contents = INSTALLS.rows_of(data)
         if contents[0] is None or contents[0][0][0] != install_id:
             raise BadRecordError("two_ids", field=INSTALLS.id_field)
-    except BadRecordError as error:
+    except Exception as error:
         # Without its traceback, which would keep the whole portion.
-        error = error.with_traceback(None)
-        return Reading(install_id, known, points_at, version, observed_by, evidence, None, error, data)
+        bad = bad_record(error).with_traceback(None)
+        return Reading(install_id, known, points_at, version, observed_by, evidence, None, bad, data)
     return Reading(install_id, known, points_at, version, observed_by, evidence, contents)
 
 

@@ -10,22 +10,11 @@ from typing import Any
 
 import msgspec
 
-from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.masking import PERSONAL_COLUMNS, PersonalData, mask
 from enerflo_sync.warehouse.runs import RunState
 
 # Of each table, and of each field of it.
 SAMPLES = 3
-
-_PERSONAL = {
-    "installs": {"customer_name": PersonalData.NAME, "agent_name": PersonalData.NAME},
-    "submissions": dict.fromkeys(("street", "city", "postal_code"), PersonalData.ADDRESS),
-    "customers": {
-        **dict.fromkeys(("first_name", "last_name"), PersonalData.NAME),
-        **dict.fromkeys(("address", "city", "zip"), PersonalData.ADDRESS),
-        "email": PersonalData.EMAIL,
-        "mobile": PersonalData.PHONE,
-    },
-}
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -166,7 +155,7 @@ class Differences:
 
 
 def _fields(table: TableOutcome) -> list[FieldDifference]:
-    classes = _PERSONAL.get(table.table_name, {})
+    classes = PERSONAL_COLUMNS.get(table.table_name, {})
     ordered = sorted(table.fields.items(), key=lambda item: (-item[1][0], item[0]))
     return [
         FieldDifference(name, rows, [_masked(sample, classes.get(name)) for sample in samples])

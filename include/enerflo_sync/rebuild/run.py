@@ -35,6 +35,7 @@ from enerflo_sync.rebuild.tables import RebuildTable
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.refused import refuses_a_row
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +188,9 @@ class _Rebuild:
         """Return what a portion comes to; values that the warehouse refuses are told from the others."""
         try:
             return [self._chunk(source, portion)]
-        except psycopg.DataError:
+        except psycopg.Error as error:
+            if not refuses_a_row(error):
+                raise
             self._connection.rollback()
             keys = portion.keys
             if len(keys) == 1:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
 from collections.abc import AsyncIterator, Mapping
 
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.gzip_parts import MOST_MEMBERS, gunzip
 from enerflo_sync.receiver.outcomes import Outcome, RefusedError
 
 _TAKEN = re.compile(r"application/([a-z0-9!#$&^_.+-]+\+)?json|text/plain")
@@ -60,26 +61,22 @@ def is_packed(headers: Mapping[str, str]) -> bool:
 def unpacked(packed: bytes, limit: int) -> bytes | None:
     """Return what is in the gzip, or None when it is damaged: then it is kept as it was sent.
 
-    :raises RefusedError: there are more than ``limit`` bytes in it (found without unpacking more), or none.
+    :raises RefusedError: there are more than ``limit`` bytes in it (found without unpacking more), more
+        members than anybody needs, or nothing.
     """
-    parts: list[bytes] = []
-    size = 0
-    while packed:
-        stream = zlib.decompressobj(wbits=31)
-        try:
-            part = stream.decompress(packed, limit - size + 1)
-        except zlib.error:
-            return None
-        size += len(part)
-        if size > limit:
-            raise _too_large(limit)
-        if not stream.eof:
-            return None
-        parts.append(part)
-        packed = stream.unused_data
-    if not size:
+    try:
+        plain = gunzip(packed, limit)
+    except BadRecordError as error:
+        if error.what == "too_large_unpacked":
+            raise _too_large(limit) from None
+        if error.what == "too_many_gzip_members":
+            raise RefusedError(
+                Outcome.TOO_LARGE, f"The body has more than {MOST_MEMBERS} gzip members."
+            ) from None
+        return None
+    if not plain:
         raise RefusedError(Outcome.EMPTY, "The body is empty.")
-    return b"".join(parts)
+    return plain
 
 
 def _coding(headers: Mapping[str, str]) -> str:

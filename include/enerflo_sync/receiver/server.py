@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.receiver.patience import PatientProtocol, allow_many_connections
 
 # For posts that are under way at the end. docker-compose.yml grants ten seconds more.
 GRACE_SECONDS = 30
@@ -54,7 +55,7 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         # Always there; the faster parser is optional, and two would treat bad requests in two ways.
-        http="h11",
+        http=PatientProtocol,
         ws="none",
         lifespan="on",
         # Its lines hold whole paths, and a path holds the secret.
@@ -67,6 +68,7 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    allow_many_connections()
     with _ending_is_no_error():
         uvicorn.Server(config).run(sockets=[listener])
 

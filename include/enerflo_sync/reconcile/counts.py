@@ -146,7 +146,7 @@ def samples(
     groups: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         groups[row["cause"]].append(row)
-    classes = {(str(plan.name), field.name): field.mapping.personal_data for field in plan.fields}
+    classes = {(str(plan.name), name): kind for name, kind in plan.mapping.personal_kinds.items()}
     chosen: dict[str, int] = dict.fromkeys(groups, 0)
     while sum(chosen.values()) < limit and any(chosen[cause] < len(groups[cause]) for cause in groups):
         for cause in groups:

@@ -113,7 +113,7 @@ def _strangers_query(plan: Comparison, field: Field, is_status: bool, fold: str)
 
 
 def _stranger_sentence(field: Field, found: Sequence[tuple[str, int]], is_status: bool) -> str:
-    kind = field.mapping.personal_data
+    kind = field.mapping.personal_kind
     shown = [
         f"{mask(value, kind) if kind is not PersonalData.NONE else value} ({rows:,})"
         for value, rows in found[:STRANGERS_SHOWN]

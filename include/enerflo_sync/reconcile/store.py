@@ -108,11 +108,11 @@ def read_differences(
 
 
 def personal_data_classes(tables: Mapping[str, TableMapping]) -> Classes:
-    """Return the class of every mapped field by table and field."""
+    """Return the class of every mapped column by table and column: fields, and keys that are no fields."""
     return {
-        (str(name), field): options.personal_data
+        (str(name), column): kind
         for name, mapping in tables.items()
-        for field, options in mapping.fields.items()
+        for column, kind in mapping.personal_kinds.items()
     }
 
 

@@ -1,21 +1,12 @@
-"""Which of the driver's errors are a table's own refusal of a row, and how that is said."""
+"""How a CRM table's refusal of a row is said."""
 
 from __future__ import annotations
 
 import psycopg
 
-# Classes of SQLSTATE that say nothing of a row: connection, features, transaction, names and rights, room,
-# state of the server, foreign servers.
-_NOT_OF_A_ROW = ("08", "0A", "25", "3D", "3F", "40", "42", "53", "55", "57", "58", "HV", "XX")
-# Where the server says what RAISE of PL/pgSQL says: a trigger may give it any code.
-_RAISED = "exec_stmt_raise"
+from enerflo_sync.warehouse.refused import refuses_a_row
 
-
-def refuses_a_row(error: psycopg.Error) -> bool:
-    """Return whether a check, a length, a missing value or a trigger refuses a row; others may pass."""
-    if error.diag.source_function == _RAISED:
-        return True
-    return error.sqlstate is not None and not error.sqlstate.startswith(_NOT_OF_A_ROW)
+__all__ = ["refuses_a_row", "why_refused"]
 
 
 def why_refused(error: psycopg.Error) -> str:

@@ -11,6 +11,11 @@ from enerflo_sync.errors import RetriableError
 
 _TRY = sa.text("select pg_try_advisory_lock(hashtextextended(:name, 0))")
 _WAIT = sa.text("select true from pg_advisory_lock(hashtextextended(:name, 0))")
+# Whoever waits here holds nothing meanwhile. For this transaction, which ends with the lock.
+_PATIENTLY = sa.text(
+    "select set_config('lock_timeout', :seconds, true), set_config('statement_timeout', '0', true)"
+)
+WAIT_SECONDS = 1_800
 _UNLOCK = sa.text("select pg_advisory_unlock(hashtextextended(:name, 0))")
 _TRY_SHARED = sa.text("select pg_try_advisory_lock_shared(hashtextextended(:name, 0))")
 _UNLOCK_SHARED = sa.text("select pg_advisory_unlock_shared(hashtextextended(:name, 0))")
@@ -30,11 +35,13 @@ def alone(
     Best held by the session that does the work: it cannot lose the lock and go on.
 
     :param connection: with no transaction open, neither now nor at the end.
-    :param wait: whether to wait while somebody else does it.
+    :param wait: whether to wait while somebody else does it, half an hour at most.
     :param shared: let others in that share it too, and nobody who wants it alone; never waits.
     :raises RetriableError: somebody else does it, and ``wait`` is false.
     """
     name = {"name": f"enerflo-sync/{account}/{job}"}
+    if wait:
+        connection.execute(_PATIENTLY, {"seconds": f"{WAIT_SECONDS}s"})
     free = connection.scalar(_TRY_SHARED if shared else _WAIT if wait else _TRY, name)
     connection.commit()
     if not free:

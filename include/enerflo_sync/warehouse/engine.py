@@ -15,6 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
+from enerflo_sync.warehouse.quiet_driver import QuietConnection
+from enerflo_sync.warehouse.timeouts import job_of_sessions, set_timeouts
 
 MINIMUM_VERSION = 14
 
@@ -46,23 +48,28 @@ def warehouse_engine(url: str, *, application: str = "enerflo-sync", pool_size: 
             where="WAREHOUSE_URL",
             next_step="Write it as postgresql://user:password@host:5432/database.",
         )
+    own_options = parsed.query.get("options", "")
     engine = sa.create_engine(
         parsed,
         pool_size=pool_size,
+        # Values of a statement are rows of customers.
+        hide_parameters=True,
         connect_args={
             "application_name": application,
             "connect_timeout": 10,
             # Records are copied as the vendor's UTF-8, whatever the database's own encoding is.
             "client_encoding": "utf8",
-            "options": SESSION_OPTIONS,
+            "options": f"{SESSION_OPTIONS} {own_options}".strip() if own_options else SESSION_OPTIONS,
         },
     )
-    _ask_idle_connections(engine)
+    # No event: a listener of "do_connect" would keep others from making connections of their own.
+    engine.dialect.connect = QuietConnection.connect  # type: ignore[method-assign,assignment]
+    _prepare_sessions(engine)
     return engine
 
 
-def _ask_idle_connections(engine: sa.Engine) -> None:
-    """Replace a pooled connection that died while nobody used it before anybody gets it."""
+def _prepare_sessions(engine: sa.Engine) -> None:
+    """Give each session the bounds of the job that takes it; replace one that died while nobody used it."""
 
     @sa.event.listens_for(engine, "checkin")
     def put_back(_driver: Any, entry: ConnectionPoolEntry) -> None:
@@ -71,10 +78,10 @@ def _ask_idle_connections(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "checkout")
     def hand_out(driver: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
         since = entry.info.get("idle_since")
-        if since is None or time.monotonic() - since < IDLE_SECONDS:
-            return
         try:
-            engine.dialect.do_ping(driver)
+            if since is not None and time.monotonic() - since >= IDLE_SECONDS:
+                engine.dialect.do_ping(driver)
+            set_timeouts(driver, entry.info)
         except psycopg.Error as error:
             raise sa.exc.DisconnectionError from error
 
@@ -89,11 +96,13 @@ def warehouse_errors(where: str) -> Iterator[None]:
     :raises RetriableError: server down, disk full, dead lock, connection lost: safe to run again.
     """
     try:
-        yield
+        with job_of_sessions(where):
+            yield
     except DBAPIError as error:
-        raise _explained(error.orig, where) from error
+        # Without the error itself, here and below: what it says may be a row.
+        raise _explained(error.orig, where) from None
     except psycopg.Error as error:
-        raise _explained(error, where) from error
+        raise _explained(error, where) from None
 
 
 # What a person has to change, by SQLSTATE: the server's words name the table, column or right.
@@ -101,6 +110,17 @@ _TO_CHANGE = {
     **dict.fromkeys(("42P01", "3F000", "42703"), "Run enerflo-sync migrate, then enerflo-sync doctor."),
     "42501": "Grant the role USAGE on the schema and the needed rights on the table.",
     **dict.fromkeys(("55000", "428C9"), "Run enerflo-sync doctor: it names what cannot be written."),
+}
+
+_TAKES_TOO_LONG = {
+    "55P03": (
+        "somebody else holds a lock that is needed, for longer than this job waits for one",
+        "Run it again; if it stays, look for who holds it: docs/runbook.md, database.locked.",
+    ),
+    "57014": (
+        "the statement was ended: it ran longer than this job's statements may, or somebody ended it",
+        "Run it again; if it stays, look at the server's load and at docs/runbook.md, database.locked.",
+    ),
 }
 
 
@@ -119,6 +139,11 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
             where=place,
             next_step="Check user, password and database name of the warehouse URL or connection.",
         )
+    if state in _TAKES_TOO_LONG:
+        what, next_step = _TAKES_TOO_LONG[state]
+        return RetriableError(
+            f"{what} (SQLSTATE {state}).", where=place, next_step=f"Nothing was half-written. {next_step}"
+        )
     if state in {"53100", "53200", "53300"} or state.startswith(("57", "40", "08", "55")):
         return RetriableError(
             f"the server could not finish the statement (SQLSTATE {state}).",
@@ -131,8 +156,11 @@ def _explained(error: BaseException | None, where: str) -> EnerfloSyncError:
             where=place,
             next_step="Check that PostgreSQL runs and that host and port are right, then run it again.",
         )
+    diag = error.diag if isinstance(error, psycopg.Error) else None
+    names = (diag.table_name, diag.constraint_name) if diag else ()
+    named = "".join(f", {name}" for name in names if name)
     return EnerfloSyncError(
-        f"the statement failed ({type(error).__name__}, SQLSTATE {state or 'none'}).",
+        f"the statement failed ({type(error).__name__}, SQLSTATE {state or 'none'}{named}).",
         where=place,
         next_step="Nothing was half-written. Please report it with the server's log line.",
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -17,6 +20,12 @@ from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE
 LATEST_REVISION = "0019"
 # Any constant serves, as long as every version of this program takes the same one.
 MIGRATION_LOCK = 7_203_114_551
+# Five minutes with the waits between them.
+TRIES = 60
+PAUSE_SECONDS = 3.0
+_LOCK_TIMEOUT = sa.text("select set_config('lock_timeout', :wait, true)")
+
+log = logging.getLogger(__name__)
 
 
 def alembic_config(connection: sa.Connection) -> Config:
@@ -36,15 +45,36 @@ def current_revision(connection: sa.Connection) -> str | None:
     return revision
 
 
-def migrate(engine: sa.Engine) -> tuple[str | None, str]:
+def migrate(engine: sa.Engine, *, tries: int = TRIES) -> tuple[str | None, str]:
     """Run what is missing, in one transaction, and return the revisions before and after.
 
+    Waits two seconds at most for a table that somebody uses, since whoever wants to read the table meanwhile
+    waits behind the migration. Then all is undone and, after a pause, tried again.
+
+    :param tries: how often in all.
     :raises ConfigurationError: server too old, or no right to create schemas.
-    :raises RetriableError: the server could not be reached.
+    :raises RetriableError: the server could not be reached, or a table was in use at each try.
     """
-    with warehouse_errors("migrate"), engine.begin() as connection:
+    with warehouse_errors("migrate"):
+        for tried in range(1, tries + 1):
+            try:
+                return _migrate(engine)
+            except sa.exc.OperationalError as error:
+                if tried == tries or not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                    raise
+            log.info("migrate_again tried=%d why=a table is in use", tried)
+            time.sleep(PAUSE_SECONDS)
+    raise AssertionError("a try returns or raises")
+
+
+def _migrate(engine: sa.Engine) -> tuple[str | None, str]:
+    with engine.begin() as connection:
         check_server(connection)
+        # Of two that start at once the second waits for the first, and holds nothing meanwhile.
+        usual = connection.scalar(sa.text("select current_setting('lock_timeout')"))
+        connection.execute(_LOCK_TIMEOUT, {"wait": "0"})
         connection.execute(sa.text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        connection.execute(_LOCK_TIMEOUT, {"wait": usual})
         connection.execute(sa.text(f"create schema if not exists {SYNC_SCHEMA}"))
         before = current_revision(connection)
         command.upgrade(alembic_config(connection), "head")

@@ -68,8 +68,8 @@ def show_plan(connection: sa.Connection, config: SyncConfig, account: str, plan_
 
 
 def _has_personal_key(table: TableMapping) -> bool:
-    columns = {*table.key_columns, *table.join_columns} & table.fields.keys()
-    return any(table.fields[column].personal_data is not PersonalData.NONE for column in columns)
+    kinds, columns = table.personal_kinds, {*table.key_columns, *table.join_columns}
+    return any(kinds.get(column, PersonalData.NONE) is not PersonalData.NONE for column in columns)
 
 
 def headline(plan: PlanReport) -> str:
@@ -195,10 +195,8 @@ def masked_row(row: Any, table: TableMapping | None) -> Any:
 def _kind_of(table: TableMapping | None, field: str | None) -> PersonalData | None:
     if table is None or field is None:
         return None
-    mapped = table.fields.get(field)
-    if mapped is not None:
-        return mapped.personal_data
-    return PersonalData.NONE if field in table.join_columns else None
+    # A column that is not mapped has none: every text of it is masked.
+    return table.personal_kinds.get(field)
 
 
 def _masked(value: Any, kind: PersonalData | None) -> Any:

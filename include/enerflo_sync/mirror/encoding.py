@@ -1,0 +1,76 @@
+"""A batch's rows as blocks for COPY; a record whose rows cannot be written out is quarantined alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import psycopg
+import sqlalchemy as sa
+
+from enerflo_sync.errors import BadRecordError, bad_record
+from enerflo_sync.mirror.batch import Batch
+from enerflo_sync.mirror.resource import Resource, Row
+from enerflo_sync.warehouse.bulk import encode, encode_binary
+
+VERSION_TYPES = ("text", "bigint", "text", "jsonb", "timestamptz", "text", "text")
+_VERSION_ID = 1
+
+
+def encode_batch(
+    connection: sa.Connection,
+    resource: Resource,
+    batch: Batch,
+    reject: Callable[[int, BadRecordError], None],
+) -> None:
+    """Set the batch's blocks from its rows, and let go of the rows.
+
+    :param reject: told of each record that has a row which cannot be written out, and why.
+    """
+    try:
+        _set_blocks(connection, batch)
+    except psycopg.OperationalError:
+        raise
+    except Exception:
+        # One of them is to blame: which one, the rows tell one by one.
+        for record_id, error in _unwritable(connection, resource, batch).items():
+            _leave_out(resource, batch, record_id)
+            reject(record_id, error)
+        _set_blocks(connection, batch)
+    batch.rows, batch.versions = [], []
+
+
+def _set_blocks(connection: sa.Connection, batch: Batch) -> None:
+    batch.blocks = [encode(connection, rows) for rows in batch.rows]
+    batch.blocks.append(encode_binary(VERSION_TYPES, batch.versions))
+
+
+def _owned(resource: Resource, batch: Batch) -> Iterable[tuple[int, list[Row]]]:
+    """Yield where the record's id stands in a row, and the rows, for each part of the resource."""
+    for part, rows in zip(resource.parts, batch.rows, strict=True):
+        yield part.columns.index(part.owner or resource.id_column), rows
+
+
+def _unwritable(connection: sa.Connection, resource: Resource, batch: Batch) -> dict[int, BadRecordError]:
+    found: dict[int, BadRecordError] = {}
+
+    def attempt(record_id: int, write: Callable[[Sequence[Row]], object], row: Row) -> None:
+        try:
+            write([row])
+        except Exception as error:
+            found.setdefault(record_id, bad_record(error))
+
+    for at, rows in _owned(resource, batch):
+        for row in rows:
+            attempt(row[at], lambda some: encode(connection, some), row)
+    for row in batch.versions:
+        attempt(row[_VERSION_ID], lambda some: encode_binary(VERSION_TYPES, some), row)
+    return found
+
+
+def _leave_out(resource: Resource, batch: Batch, record_id: int) -> None:
+    for at, rows in _owned(resource, batch):
+        rows[:] = [row for row in rows if row[at] != record_id]
+    batch.versions = [row for row in batch.versions if row[_VERSION_ID] != record_id]
+    batch.changed.pop(record_id, None)
+    batch.good = [one for one in batch.good if one != record_id]
+    batch.untold = [one for one in batch.untold if one != record_id]

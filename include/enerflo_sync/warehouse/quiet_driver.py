@@ -1,0 +1,45 @@
+"""A driver whose errors hold no row: what PostgreSQL says of one stays in the server's own log.
+
+PostgreSQL repeats values in an error's text, its DETAIL and its CONTEXT ("COPY staging, line 1, column
+customer_name: …"), and a trigger may say anything. Whoever prints such an error, or one that was raised while
+it was handled, prints personal data. So the text is taken away where the error is made. ``sqlstate`` and
+``diag`` stay for those who decide by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from enerflo_sync.warehouse.refused import refuses_a_row
+
+
+class QuietConnection(psycopg.Connection[Any]):
+    """A connection whose errors say their SQLSTATE, and the server's words only where no row is in them."""
+
+    def wait(self, *args: Any, **kwargs: Any) -> Any:
+        """Wait as psycopg does; see the class."""
+        try:
+            return super().wait(*args, **kwargs)
+        except psycopg.Error as error:
+            error.args = (safe_words(error),)
+            raise
+
+    def add_notice_handler(self, callback: Callable[[Any], None]) -> None:
+        """Add nothing: SQLAlchemy logs every notice, and a trigger's notice may name a customer."""
+
+
+def safe_words(error: psycopg.Error) -> str:
+    """Return what an error says without any value of a row."""
+    if error.sqlstate is None:
+        # The line to the server broke: those words are of the driver's own.
+        return str(error)
+    diag = error.diag
+    parts = [f"SQLSTATE {error.sqlstate}"]
+    if not refuses_a_row(error) and not diag.context and diag.message_primary:
+        parts.insert(0, diag.message_primary)
+    names = (diag.schema_name, diag.table_name, diag.column_name, diag.constraint_name)
+    parts += [name for name in names if name]
+    return ", ".join(parts)

@@ -1,0 +1,63 @@
+"""How the request budgets of an account stand, and the way to open one that is blocked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+
+_STANDING = sa.text("""
+/* enerflo-sync budget: how it stands */
+select b.key_fingerprint, b.limit_per_window, b.remaining, b.reset_at, b.blocked_until, b.updated_at,
+       greatest(0, extract(epoch from greatest(
+         b.blocked_until, case when b.remaining <= 0 then b.reset_at end
+       ) - clock_timestamp()))::float8 as blocked_seconds,
+       (select count(*) from sync.request_slots s
+        where s.account = b.account and s.key_fingerprint = b.key_fingerprint
+          and s.used_at > clock_timestamp() - interval '1 minute') as used_in_last_minute
+from sync.request_budgets b where b.account = :account order by b.key_fingerprint
+""")
+
+# The slots stay: they are what we sent ourselves, and free themselves within a minute.
+_RESET = sa.text("""
+/* enerflo-sync budget: forget what the vendor's answers said */
+update sync.request_budgets
+set blocked_until = null, remaining = null, reset_at = null, live_waits_until = null,
+    updated_at = clock_timestamp()
+where account = :account and (cast(:key as text) is null or key_fingerprint = :key)
+""")
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """One key's budget.
+
+    :param key_fingerprint: first 16 hex digits of the key's SHA-256.
+    :param remaining: what the vendor said is left until ``reset_at``; None where it said nothing.
+    :param blocked_until: nobody with this key sends before, since the vendor answered 429.
+    :param blocked_seconds: how long nobody sends from now on, by the server's clock; 0 where somebody may.
+    """
+
+    key_fingerprint: str
+    limit_per_window: int
+    remaining: int | None
+    reset_at: datetime | None
+    blocked_until: datetime | None
+    updated_at: datetime | None
+    blocked_seconds: float
+    used_in_last_minute: int
+
+
+def standing(connection: sa.Connection, account: str) -> list[Standing]:
+    """Return the budgets of an account's keys: one per key that was ever used."""
+    rows = connection.execute(_STANDING, {"account": account}).mappings()
+    return [Standing(**{**row, "blocked_seconds": row["blocked_seconds"] or 0.0}) for row in rows]
+
+
+def reset(connection: sa.Connection, account: str, key_fingerprint: str | None = None) -> int:
+    """Forget what the vendor's answers said about a key, in the caller's transaction.
+
+    :param key_fingerprint: every key of the account where None.
+    :return: how many budgets that were.
+    """
+    return connection.execute(_RESET, {"account": account, "key": key_fingerprint}).rowcount
