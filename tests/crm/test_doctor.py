@@ -160,3 +160,24 @@ def test_views_domains_and_enumerations_can_be_mapped(crm: sa.Engine, tmp_path: 
         " panel_count::crm.small as panel_count, updated_at from crm.installs",
     )
     assert check(crm, tmp_path, CONFIG.replace("crm.installs", "crm.v"), *statements) == []
+
+
+@pytest.mark.parametrize(
+    ("marks", "found"),
+    [
+        ("{gone: true, gone_at: not_null, phase: deleted, number: 1}", None),
+        ("{isDeleted: true}", "no column isDeleted in crm.installs"),
+        ("{gone_at: true}", "column gone_at of type timestamp with time zone for the value true"),
+        ("{gone: 1}", "column gone of type boolean for the value 1"),
+        ("{number: yes}", 'column number of type integer for the value "yes"'),
+    ],
+)
+def test_columns_that_mark_a_row_as_deleted_are_there_and_can_hold_the_mark(
+    crm: sa.Engine, tmp_path: Path, marks: str, found: str | None
+) -> None:
+    text = CONFIG.replace("    fields:\n", f"    deleted_when: {marks}\n    fields:\n")
+    columns = "gone boolean, add gone_at timestamptz, add phase text, add number integer"
+    findings = check(crm, tmp_path, text, f"alter table crm.installs add {columns}")
+    assert [(one.severity, one.line, one.found) for one in findings] == (
+        [] if found is None else [(Severity.ERROR, 8, found)]
+    )

@@ -45,3 +45,11 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, expected: str) -
     assert old in CONFIG
     found = mistakes(tmp_path, CONFIG.replace(old, new))
     assert any(expected in line for line in found), found
+
+
+def test_rows_are_marked_or_deleted_but_not_both(tmp_path: Path) -> None:
+    text = CONFIG.replace("    fields:\n", "    deleted_when: {IsDeleted: true}\n    fields:\n", 1)
+    table = load(tmp_path, text).tables_for("default")["leads"]
+    assert table.deleted_when == {"IsDeleted": True}
+    found = mistakes(tmp_path, text.replace("    fields:\n", "    delete_in: [crm]\n    fields:\n", 1))
+    assert found[0].startswith("11: tables.leads.delete_in: found crm, with deleted_when beside it, expected")

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import MIRROR_TABLES, FieldMapping, FieldType, TableMapping, TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES, FieldMapping, FieldType, Side, TableMapping, TableName
 from enerflo_sync.crm.names import relation
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.source import Place, Source
@@ -82,6 +82,12 @@ def table_problems(name: TableName, mapping: TableMapping, source: Source, place
         else:
             yield from _field_problems(field, known[field.enerflo], source, here)
     yield from _planned_problems(name, mapping, source, place)
+    if mapping.deleted_when and Side.CRM in mapping.delete_in:
+        yield source.problem(
+            (*place, "delete_in"),
+            "crm, with deleted_when beside it",
+            "one of the two: a row is not marked as deleted yet instead of deleted",
+        )
 
 
 def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names, writable_columns
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import Direction, FieldType, Side, TableMapping, TableName
+from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, Side, TableMapping, TableName
 from enerflo_sync.crm.names import quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
@@ -24,6 +25,12 @@ COMPARABLE = {
     FieldType.DATE: frozenset({Kind.TIMESTAMPTZ, Kind.TIMESTAMP, Kind.DATE, Kind.TEXT}),
     FieldType.BOOLEAN: frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.TEXT}),
     FieldType.JSON: frozenset({Kind.JSON, Kind.JSONB}),
+}
+# Kinds of columns that can hold a value that marks a row as deleted, by the value's type.
+_MARK_KINDS = {
+    bool: frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.TEXT}),
+    int: frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT}),
+    str: frozenset({Kind.TEXT, Kind.UUID}),
 }
 KEY_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.UUID})
 
@@ -133,7 +140,8 @@ def check_table(
             desk.finding(Severity.ERROR, ("crm_table",), found, "USAGE and SELECT", f"Run: {step}")
         ]
     planned = _planned_columns(mapping, table, desk) if to_plan else ()
-    return table, [*_columns(mapping, table, desk), *planned, *_updated_at(mapping, table, desk)]
+    deleted = _deleted_when(mapping, table, desk)
+    return table, [*_columns(mapping, table, desk), *deleted, *planned, *_updated_at(mapping, table, desk)]
 
 
 def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
@@ -155,6 +163,25 @@ def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[F
                 f"column {column} of type {live.type}",
                 f"a type that compares as declared: {listed(sorted(kinds))}",
                 "Change the declared type, or map a view that converts the column.",
+            )
+
+
+def _deleted_when(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
+    """Yield the columns that mark a row as deleted and are not there, or hold no such value."""
+    for column, value in mapping.deleted_when.items():
+        place = ("deleted_when", column)
+        live = table.columns.get(column)
+        if live is None:
+            yield _missing_column(place, column, table, desk)
+        elif not live.readable:
+            yield _unreadable_column(place, column, table, desk)
+        elif value != NOT_NULL and live.kind not in _MARK_KINDS[type(value)]:
+            yield desk.finding(
+                Severity.ERROR,
+                place,
+                f"column {column} of type {live.type} for the value {json.dumps(value)}",
+                f"{NOT_NULL}, or a type that can hold it: {listed(sorted(_MARK_KINDS[type(value)]))}",
+                "Write the value that the column holds in a deleted row.",
             )
 
 

@@ -28,6 +28,9 @@ class TableName(StrEnum):
     CHANGE_ORDERS = "change_orders"
 
 
+# Stands in ``deleted_when`` for any value at all.
+NOT_NULL = "not_null"
+
 # Leads become customers at Enerflo; the other tables have the mirror's name.
 MIRROR_TABLES = {name: ("customers" if name is TableName.LEADS else str(name)) for name in TableName}
 
@@ -193,6 +196,11 @@ class TableMapping(Options):
         (Side.CRM,),
         strict=False,
         description="Sides on which an install may be given a voided status.",
+    )
+    deleted_when: dict[str, bool | int | str] = Field(
+        default_factory=dict,
+        description="{CRM column: value, or not_null}: a CRM row with any of them is marked as deleted, and "
+        "counts as a row that is not there. It is never written.",
     )
     on_insert: dict[str, str | list[str]] = Field(
         default_factory=dict,

@@ -97,7 +97,7 @@ def duplicates_statement(plan: Comparison) -> str:
         crm_key=plan.crm_key(f"t.{quoted(name)}" for name in plan.mapping.key_columns),
         quarantined=quarantined(plan, "d"),
         twice=plan.twice,
-        crm=plan.crm,
+        crm=plan.crm_rows,
         on=" and ".join(f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(plan.joins, 1)),
     )
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import Kind, LiveTable
 from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, TableMapping, TableName
 from enerflo_sync.crm.names import jsonb_object, quoted, relation
-from enerflo_sync.reconcile.values import Field, crm_raw, field_sql, mirror_kind, moment
+from enerflo_sync.reconcile.values import Field, crm_raw, field_sql, is_marked, mirror_kind, moment
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 
@@ -99,6 +99,33 @@ class Comparison:
     def crm(self) -> str:
         """Return the CRM table as it is written in SQL."""
         return quoted(self.live.schema, self.live.name)
+
+    @property
+    def crm_rows(self) -> str:
+        """Return the CRM's rows as a relation to read from: the table without rows marked as deleted.
+
+        :attr:`crm` is the table itself: what is written, and where a key may be taken by a deleted row.
+        """
+        if not self.mapping.deleted_when:
+            return self.crm
+        return f"(select * from {self.crm} t where {self.living('t')})"  # noqa: S608 - quoted names
+
+    def living(self, alias: str) -> str:
+        """Return the condition that a CRM row is not marked as deleted; never null."""
+        marks = [
+            f"({is_marked(f'{alias}.{quoted(column)}', self.live.columns[column], value)}) is not true"
+            for column, value in self.mapping.deleted_when.items()
+        ]
+        return " and ".join(marks) or "true"
+
+    def marked_deleted(self, alias: str) -> str:
+        """Return the condition that the CRM has a row marked as deleted for the join key of ``alias``."""
+        if not self.mapping.deleted_when:
+            return "false"
+        same = " and ".join(
+            f"({join.crm})::{join.type} = {alias}.j{n}" for n, join in enumerate(self.joins, 1)
+        )
+        return f"exists (select from {self.crm} t where {same} and not ({self.living('t')}))"
 
     @property
     def mirror_rows(self) -> str:

@@ -86,7 +86,7 @@ def count_rows(connection: sa.Connection, plan: Comparison, parameters: dict[str
         f" select (select count(*) from {plan.mirror} e where {plan.mirror_rows})"
         f" - (select count(*) from {plan.mirror} e where {plan.mirror_rows} and e.deleted_at is not null)"
     )
-    crm = f"/* enerflo-sync reconcile {plan.name}: size */ select count(*) from {plan.crm} t"  # noqa: S608
+    crm = f"/* enerflo-sync reconcile {plan.name}: size */ select count(*) from {plan.crm_rows} t"  # noqa: S608
     return (
         connection.exec_driver_sql(mirror, parameters).scalar_one(),
         connection.exec_driver_sql(crm, {}).scalar_one(),
@@ -99,7 +99,7 @@ def odd_counts(connection: sa.Connection, plan: Comparison) -> dict[str, int]:
     Those of either side, ``in_enerflo`` and ``in_crm``, are of all that were looked at.
     """
     on = " and ".join(f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(plan.joins, 1))
-    parts = {"twice": plan.twice, "crm": plan.crm, "on": on}
+    parts = {"twice": plan.twice, "crm": plan.crm_rows, "on": on}
     query = _ODD_COUNTS.substitute(
         name=plan.name,
         odd=plan.odd,

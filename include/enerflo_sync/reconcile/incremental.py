@@ -161,9 +161,25 @@ def wanted_statement(plan: Comparison) -> str:
         name=plan.name,
         wanted=plan.wanted,
         joins=plan.join_names(),
-        moved=f"select {keys} from {plan.moved('mirror')} union all select {keys} from {plan.moved('crm')}",  # noqa: S608
+        moved=" union all ".join(
+            [
+                *(f"select {keys} from {plan.moved(side)}" for side in ("mirror", "crm")),  # noqa: S608
+                *_marked_keys(plan),
+            ]
+        ),
         before=unsettled_keys(plan) if can_carry(plan) else differing_keys(plan),
     )
+
+
+def _marked_keys(plan: Comparison) -> list[str]:
+    """Return the select of the join keys of rows that moved and are marked as deleted."""
+    if not plan.mapping.deleted_when:
+        return []
+    known, moved = plan.crm_key_known, _crm_moved(plan)
+    return [
+        f"select {plan.select_join('crm')} from {plan.crm} t"  # noqa: S608 - quoted names
+        f" where {known} and not ({plan.living('t')}) and ({moved})"
+    ]
 
 
 _KEYS_OF_MOVED = Template("""select $mine from $mirror e where $rows and ($mirror_moved)
@@ -273,7 +289,7 @@ def lost_statement(plan: Comparison) -> str:
         either=", ".join(f"coalesce(m.j{n}, c.j{n})::{j.type} as j{n}" for n, j in enumerate(plan.joins, 1)),
         gone=_GONE.substitute(mirror) if plan.mirror_unique else "",
         theirs=", ".join(f"{_typed(j.crm, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
-        crm=plan.crm,
+        crm=plan.crm_rows,
         known=plan.crm_key_known,
         on=plan.on("m", "c"),
         before=one_sided_keys(plan) if can_carry(plan) else "",

@@ -46,7 +46,8 @@ _BLANK_FIELD = (
 # be planned and evaluated many times over.
 _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
-           $voided as voided, $young as young, $was_agreed as was_agreed
+           $voided as voided, $young as young, $marked as marked_deleted,
+           $was_agreed as was_agreed
     from $odd o $owners where $compared
   ) o
   cross join lateral (
@@ -102,6 +103,7 @@ def judged(plan: Comparison) -> str:
         voided=voided("o") if plan.is_installs else voided("i") if plan.mirror_has_install else "false",
         young=young("o"),
         changed_at=believed_change("o"),
+        marked=_marked_deleted(plan),
         was_agreed=_was_agreed(plan),
         odd=plan.odd,
         owners=OWNERS if of_install else "",
@@ -139,8 +141,16 @@ def once_agreed(plan: Comparison) -> str:
 
 
 def _was_agreed(plan: Comparison) -> str:
-    """Return the condition that the two sides once agreed on a record that only Enerflo has now."""
-    return f"(o.in_enerflo and not o.in_crm and exists (select from sync.agreed a where {once_agreed(plan)}))"
+    """Return the condition that the CRM once had the row of a record that only Enerflo has now.
+
+    The evidence is a pair of values that both sides agreed on, or a row that is marked as deleted.
+    """
+    agreed = f"exists (select from sync.agreed a where {once_agreed(plan)})"
+    return f"(o.in_enerflo and not o.in_crm and ({agreed} or {plan.marked_deleted('o')}))"
+
+
+def _marked_deleted(plan: Comparison) -> str:
+    return f"(o.in_enerflo and not o.in_crm and {plan.marked_deleted('o')})"
 
 
 def _field(plan: Comparison, field: Field) -> str:

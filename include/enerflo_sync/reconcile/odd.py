@@ -76,7 +76,9 @@ def twice_statement(plan: Comparison, *, wanted_only: bool) -> str:
     selects = []
     if not plan.crm_unique:
         keys, rows = plan.select_join("crm"), plan.crm_key_known
-        selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.crm} t"))
+        selects.append(
+            _TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.crm_rows} t")
+        )
     if not plan.mirror_unique:
         keys, rows = plan.select_join("mirror"), f"{plan.mirror_rows} and e.deleted_at is null"
         selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.mirror} e"))
@@ -218,7 +220,7 @@ def crm_side(plan: Comparison) -> str:
         ),
         owner=f"{_whole(plan, owner)} as owner",
         changed=plan.changed_at("t"),
-        crm=plan.crm,
+        crm=plan.crm_rows,
     )
 
 

@@ -201,7 +201,7 @@ def agree_column(
         # Without a unique key two rows may share one: each pair is remembered once.
         distinct="" if comparison.live.unique_by(comparison.mapping.key_columns) else "distinct on (p.key)",
         pair=_PAIR.substitute(saw="p.source_value", theirs=theirs),
-        crm=comparison.crm,
+        crm=comparison.crm_rows,
         on=of_key(comparison, "p.key"),
     )
     first, last = positions
@@ -255,7 +255,7 @@ def agree_written(
             into=keys,
             joins=comparison.select_join("crm"),
             names=", ".join(str(n) for n, _ in enumerate(comparison.joins, 1)),
-            crm=comparison.crm,
+            crm=comparison.crm_rows,
             on=of_key(comparison, "p.key"),
             table=literal(comparison.name),
             known=comparison.crm_key_known,

@@ -128,7 +128,7 @@ _RECORDS_MADE = """
 
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
-  where $on and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
+  where $on and $living and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
   returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs
 """)
 
@@ -141,7 +141,7 @@ _INSERT = Template("""
 
 # A row that a plan made and an undo deletes was agreed on when it was made.
 _DELETE = Template("""
-  delete from $crm t using due p where $on and $row = p.before and not $touched returning p.id
+  delete from $crm t using due p where $on and $living and $row = p.before and not $touched returning p.id
 """)
 
 _APPLIED = f"""
@@ -328,6 +328,7 @@ class _Job:
             value=column_value(live, "p.after", zone_of(plan, column)),
             touch=f", {touch[0]} = {touch[1]}" if touch and touch[0] != quoted(column) else "",
             on=of_key(plan, "p.key"),
+            living=plan.living("t"),
             before=shown(plan, column, "t"),
             theirs=shown(plan, column, "t"),
         )
@@ -366,5 +367,9 @@ class _Job:
         plan = self._plan
         row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
         return _DELETE.substitute(
-            crm=plan.crm, on=of_key(plan, "p.key"), row=row, touched=touched_since(plan, "p.agreed_at")
+            crm=plan.crm,
+            on=of_key(plan, "p.key"),
+            living=plan.living("t"),
+            row=row,
+            touched=touched_since(plan, "p.agreed_at"),
         )

@@ -22,7 +22,7 @@ select distinct case when r.reason is null then 'to_crm' else 'review' end, $tab
        'update', u.field, case when r.reason is null then v.now end, u.old_value,
        case when r.reason is null then u.old_value else v.now end, $policy, 'policy', '{UNDO}',
        r.reason, u.recorded_at
-from pg_temp.undoing u left join $crm t on $on
+from pg_temp.undoing u left join $rows t on $on
 cross join lateral (select $now as now, $written as written) v
 cross join lateral (
   select case when u.rule = 'adopted' then 'the row names its record of Enerflo, and keeps its id'
@@ -43,7 +43,7 @@ from (
          jsonb_object_agg(u.field, u.new_value) as made
   from pg_temp.undoing u
   where u.table_name = $table and u.direction = 'to_crm' and u.op = 'insert' group by u.key, u.enerflo_key
-) u left join $crm t on $on
+) u left join $rows t on $on
 cross join lateral (
   select case when t.$known is null then '{_GONE}' when $edited then '{_MOVED}' end as reason) r
 """)  # noqa: S608 - constants
@@ -71,6 +71,7 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
         "name": plan.name,
         "table": literal(plan.name),
         "crm": plan.crm,
+        "rows": plan.crm_rows,
         "known": quoted(plan.mapping.key_columns[0]),
         "on": of_key(plan, "u.key"),
     }
