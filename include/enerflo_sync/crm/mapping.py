@@ -168,7 +168,18 @@ class TableMapping(Options):
         None, description="{crm column: mirror column} by which rows are matched, where that is not the key."
     )
     updated_at: str | None = Field(
-        None, description="The CRM column with the row's last change; absent: every run compares in full."
+        None,
+        description="The CRM column with the row's last change: it tells what is newer and in flight.",
+    )
+    updated_at_set_at_commit: bool = Field(
+        False,
+        description="The CRM itself sets updated_at at every change, a moment before its commit, and nobody "
+        "back-dates it. Changed rows are then found by it, and no row hashes are kept.",
+    )
+    arrived_at: str | None = Field(
+        None,
+        description="The CRM column with the time at which this copy got the row, as _fivetran_synced. "
+        "Changed rows are then found by it, and no row hashes are kept.",
     )
     time_zone: str = Field("UTC", description="Zone of CRM times that have none, as in America/Denver.")
     reconcile: bool = Field(True, description="Whether the reconciliation compares this table.")

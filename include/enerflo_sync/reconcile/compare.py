@@ -19,6 +19,13 @@ from enerflo_sync.crm.names import jsonb_object, quoted, relation
 from enerflo_sync.reconcile.values import Field, crm_raw, field_sql, is_marked, mirror_kind, moment
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
+_HASHES = {
+    "bigint": "hashint8extended",
+    "numeric": "hash_numeric_extended",
+    "double precision": "hashfloat8extended",
+    "text": "hashtextextended",
+}
+
 
 @dataclass(frozen=True)
 class JoinColumn:
@@ -37,7 +44,10 @@ class JoinColumn:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One mapped table, ready to be compared."""
+    """One mapped table, ready to be compared.
+
+    :param moved_by: the column by which CRM rows that changed are found; None: by kept hashes of the rows.
+    """
 
     name: TableName
     mapping: TableMapping
@@ -50,6 +60,7 @@ class Comparison:
     mirror_unique: bool
     updated_at: str | None
     mode: Mode
+    moved_by: str | None = None
 
     @property
     def is_installs(self) -> bool:
@@ -108,7 +119,13 @@ class Comparison:
         """
         if not self.mapping.deleted_when:
             return self.crm
-        return f"(select * from {self.crm} t where {self.living('t')})"  # noqa: S608 - quoted names
+        columns = ", ".join(
+            [
+                *([] if self.live.view else ["t.xmin"]),
+                *(f"t.{quoted(name)}" for name, column in self.live.columns.items() if column.readable),
+            ]
+        )
+        return f"(select {columns} from {self.crm} t where {self.living('t')})"  # noqa: S608 - quoted names
 
     def living(self, alias: str) -> str:
         """Return the condition that a CRM row is not marked as deleted; never null."""
@@ -177,6 +194,17 @@ class Comparison:
         """Return the condition that two relations with ``j1, j2 …`` have the same join key."""
         return " and ".join(f"{left}.j{n} = {right}.j{n}" for n, _ in enumerate(self.joins, 1))
 
+    def key_digest(self, columns: Sequence[str]) -> str:
+        """Return the hash of a join key whose columns are these expressions; null where one of them is.
+
+        Equal keys of either side have one hash, so sums of hashes tell whether two sets of keys are alike.
+        """
+        found = "0"
+        for join, column in zip(self.joins, columns, strict=True):
+            value = f'{column} collate "C"' if join.type == "text" else column
+            found = f"{_HASHES[join.type]}({value}, {found})"
+        return found
+
     def owner_names(self) -> list[str]:
         """Return the mirror's key columns as ``odd`` holds them, ``p1, p2 …``."""
         return [f"p{n}" for n, _ in enumerate(self.mirror_key, 1)]
@@ -206,7 +234,7 @@ def plan_comparison(
         )
         for n, (column, field) in enumerate(mapping.fields.items(), 1)
     ]
-    column = live.columns.get(mapping.updated_at or "")
+    updated_at = _time_column(mapping.updated_at, live)
     mirror_key = [key.name for key in declared.primary_key.columns if key.name != "account"]
     return Comparison(
         name=name,
@@ -218,9 +246,16 @@ def plan_comparison(
         mirror_has_install="install_id" in declared.c,
         crm_unique=live.unique_by([join.crm_name for join in joins]),
         mirror_unique=set(mirror_key) <= {join.mirror_name for join in joins},
-        updated_at=column.name if column is not None and column.kind.is_time else None,
+        updated_at=updated_at,
         mode=mode,
+        moved_by=_time_column(mapping.arrived_at, live)
+        or (updated_at if mapping.updated_at_set_at_commit else None),
     )
+
+
+def _time_column(name: str | None, live: LiveTable) -> str | None:
+    column = live.columns.get(name or "")
+    return column.name if column is not None and column.kind.is_time else None
 
 
 def _join_column(crm: str, mirror: str, column: sa.types.TypeEngine[Any], kind: Kind) -> JoinColumn:

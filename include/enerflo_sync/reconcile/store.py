@@ -10,9 +10,10 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.crm.mapping import TableMapping, TableName
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.reconcile.observation import Look
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.schema import differences, reconciliations, runs
@@ -32,13 +33,19 @@ def forget_attempt(connection: sa.Connection, account: str, reconciliation_id: s
 
 
 def store_report(
-    connection: sa.Connection, report: ReconciliationReport, compared_until: datetime, live: str
+    connection: sa.Connection,
+    report: ReconciliationReport,
+    compared_until: datetime,
+    live: str,
+    looks: Mapping[TableName, Look],
 ) -> None:
     """Store a finished report beside its differences.
 
     :param live: digest of the live types that were compared, for the next incremental run.
+    :param looks: how far the CRM's tables were seen, for the same.
     """
-    content = msgspec.to_builtins(report, str_keys=True) | {"live": live}
+    content = msgspec.to_builtins(report, str_keys=True)
+    content |= {"live": live, "looks": msgspec.to_builtins(looks, str_keys=True)}
     connection.execute(
         sa.insert(reconciliations).values(
             account=report.account,

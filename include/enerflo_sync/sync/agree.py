@@ -17,6 +17,13 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import looking_back, moved_statement
+from enerflo_sync.reconcile.observation import (
+    current_look,
+    find_look,
+    note_look,
+    since_look,
+    still_holds,
+)
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
 from enerflo_sync.sync.undone import apart_statement
 from enerflo_sync.sync.written import of_key, shown
@@ -133,35 +140,47 @@ def agree_moved(
 ) -> None:
     """Remember the pairs of values that are equal as declared, of rows that moved since the last look.
 
-    In the caller's transaction, with its own watermark. All rows are looked at for the first time, after the
-    mapping changed, and always where the CRM table has no column with its rows' last change.
+    In the caller's transaction, with its own watermark. All rows are looked at for the first time, and after
+    the mapping or the CRM table's columns changed.
     """
     now = transaction_time(connection)
-    until = _looked_until(connection, comparison, account, config_hash)
+    look = current_look(connection, comparison, account, now)
+    since = _since(connection, comparison, account, config_hash, lookback_minutes)
     values: dict[str, Any] = {"account": account, "now": now, "by": str(AgreedBy.COMPARISON)}
     keys = ""
-    if until is not None:
+    if since is not None:
         keys = f"pg_temp.agreeing_{comparison.name}"
-        since = looking_back(connection, account, until, lookback_minutes)
-        connection.exec_driver_sql(moved_statement(comparison, keys), {"account": account, "since": since})
+        connection.exec_driver_sql(moved_statement(comparison, keys), {"account": account, **since})
         connection.exec_driver_sql(f"analyze {keys}")
     found = connection.exec_driver_sql(_statement(comparison, keys), values)
     note_growth(connection, "sync.agreed", found.rowcount)
     name = _watermark_name(comparison, config_hash)
     move_watermark(connection, account, name, now, run_id="plan", now=now)
+    if look is not None:
+        note_look(connection, comparison, account, look, name)
 
 
 def looked_before(connection: sa.Connection, comparison: Comparison, account: str, config_hash: str) -> bool:
     """Return whether :func:`agree_moved` has only to look at rows that moved."""
-    return _looked_until(connection, comparison, account, config_hash) is not None
+    return _since(connection, comparison, account, config_hash, 0) is not None
 
 
-def _looked_until(
-    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str
-) -> datetime | None:
-    if comparison.updated_at is None:
+def _since(
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    config_hash: str,
+    lookback_minutes: int,
+) -> dict[str, Any] | None:
+    """Return the parameters by which rows that moved since the last look are found; None: none can be."""
+    name = _watermark_name(comparison, config_hash)
+    until = read_watermark(connection, account, name)
+    look = find_look(connection, comparison, account, name)
+    now = transaction_time(connection)
+    if until is None or look is None or not still_holds(look, comparison, now):
         return None
-    return read_watermark(connection, account, _watermark_name(comparison, config_hash))
+    since = looking_back(connection, account, until, lookback_minutes)
+    return {"since": since, **since_look(look)}
 
 
 def _watermark_name(comparison: Comparison, config_hash: str) -> str:
