@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,12 +47,14 @@ from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableRepo
 from enerflo_sync.reconcile.store import (
     drop_old_differences,
     forget_attempt,
+    last_full_at,
     mirror_as_of,
     store_report,
     trend,
 )
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
+from enerflo_sync.warehouse.runs import clock_remark
 
 Progress = Callable[[str, int, int], None]
 _NOT_SEEN = "Compared in full: the last reconciliation did not see which of its rows changed when."
@@ -133,18 +135,20 @@ class _Reconciliation:
             for done, plan in enumerate(plans):
                 progress(str(plan.name), done, len(plans))
                 looks[plan.name] = observe(self.connection, plan, self.account, self.now)
-                table, scope = self._compare(
+                table, kind = self._compare(
                     plan, sizes[plan.name], previous[plan.name], None if full else basis.reason, polled, fold
                 )
                 tables.append(table)
-                scopes.add(scope)
+                scopes.add(kind)
         progress("", len(plans), len(plans))
         witnesses = witness_report(self.connection, self.account, self.now)
+        scope = Scope.INCREMENTAL if Scope.INCREMENTAL in scopes else Scope.FULL
+        remark = clock_remark(self.connection, self.account, self.now - timedelta(days=1))
         report = ReconciliationReport(
             reconciliation_id=self.reconciliation_id,
             account=self.account,
             mode=str(self.config.account(self.account).mode),
-            scope=Scope.INCREMENTAL if Scope.INCREMENTAL in scopes else Scope.FULL,
+            scope=scope,
             started_at=self.now,
             finished_at=self.now + (server_time(self.connection) - started),
             config_hash=self.config.hash(self.account),
@@ -152,6 +156,8 @@ class _Reconciliation:
             budget=settings.unexplained_budget,
             tables=tables,
             witnesses=witnesses if witnesses.webhooks_since else None,
+            last_full_at=self.now if scope is Scope.FULL else last_full_at(self.connection, self.account),
+            remarks=[remark] if remark else [],
         )
         report = _with_trend(report, trend(self.connection, self.account))
         store_report(self.connection, report, self.now, live, looks)

@@ -155,6 +155,17 @@ def mirror_as_of(connection: sa.Connection, account: str) -> datetime | None:
     return ended
 
 
+def last_full_at(connection: sa.Connection, account: str) -> datetime | None:
+    """Return when every row was compared last, ``None`` when that never was."""
+    table = reconciliations.c
+    ended: datetime | None = connection.scalar(
+        sa.select(sa.func.max(table.compared_until)).where(
+            table.account == account, table.scope == str(Scope.FULL), table.finished_at.is_not(None)
+        )
+    )
+    return ended
+
+
 def trend(connection: sa.Connection, account: str) -> list[TrendPoint]:
     """Return the account's last finished reconciliations, oldest first."""
     table = reconciliations.c

@@ -239,6 +239,8 @@ runs = _sync_table(
     Column("requests", BigInteger, nullable=False, server_default="0"),
     Column("reasons", JSONB, nullable=False, server_default="{}"),
     Column("resources", JSONB, nullable=False, server_default="{}"),
+    # By how much the worker's clock was ahead of the database's; null where nobody compared them.
+    Column("clock_ahead_seconds", Float),
     PrimaryKeyConstraint("account", "run_id"),
     CheckConstraint("state in ('ok', 'partial', 'failed')", name="runs_state"),
     CheckConstraint(

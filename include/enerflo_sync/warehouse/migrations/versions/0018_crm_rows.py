@@ -12,6 +12,7 @@ down_revision = "0013"
 
 def upgrade() -> None:
     """Make the tables, empty: the next run sees every row for the first time and compares in full."""
+    op.add_column("runs", sa.Column("clock_ahead_seconds", sa.Float()), schema="sync")
     op.create_table(
         "crm_rows",
         sa.Column("account", sa.Text(), nullable=False),
