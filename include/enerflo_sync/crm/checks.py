@@ -82,6 +82,12 @@ def table_problems(name: TableName, mapping: TableMapping, source: Source, place
         else:
             yield from _field_problems(field, known[field.enerflo], source, here)
     yield from _planned_problems(name, mapping, source, place)
+    if mapping.updated_at_set_at_commit and (mapping.updated_at is None or mapping.arrived_at):
+        yield source.problem(
+            (*place, "updated_at_set_at_commit"),
+            "true, with arrived_at beside it" if mapping.arrived_at else "true, without updated_at",
+            "one column by which changed rows are found: updated_at, or arrived_at",
+        )
     if mapping.deleted_when and Side.CRM in mapping.delete_in:
         yield source.problem(
             (*place, "delete_in"),

@@ -212,26 +212,31 @@ def _missing_column(place: Sequence[str], column: str, table: LiveTable, desk: _
 
 
 def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
-    name = mapping.updated_at
-    full = "Every reconciliation compares this table in full until then."
-    if name is None:
+    """Yield what is wrong with the columns that tell when a row changed, or arrived."""
+    if mapping.updated_at is None:
         found, expected = "no updated_at", "the column with the row's last change"
-        yield desk.finding(Severity.HINT, ("updated_at",), found, expected, full)
-        return
-    column = table.columns.get(name)
-    if column is None:
-        yield _missing_column(("updated_at",), name, table, desk)
-    elif not column.readable:
-        found = f"no right to read {name}"
-        yield desk.finding(Severity.ERROR, ("updated_at",), found, "SELECT", "Grant it, or leave it out.")
-    elif not column.kind.is_time:
-        found = f"column {name} of type {column.type}"
-        yield desk.finding(Severity.WARNING, ("updated_at",), found, "a timestamp or a date", full)
-    elif name not in table.first_indexed and not table.view:
-        step = f"create index on {quoted(table.schema, table.name)} ({quoted(name)});"
-        yield desk.finding(
-            Severity.HINT, ("updated_at",), f"no index on {name}", "one, for fast runs", f"Run: {step}"
-        )
+        step = "Without it no difference is in flight by the CRM's side, and newest cannot decide."
+        yield desk.finding(Severity.HINT, ("updated_at",), found, expected, step)
+    by_column = "arrived_at" if mapping.arrived_at else "updated_at"
+    trusted = mapping.arrived_at or mapping.updated_at_set_at_commit
+    for option, name in (("updated_at", mapping.updated_at), ("arrived_at", mapping.arrived_at)):
+        column = table.columns.get(name or "")
+        if name is None:
+            continue
+        if column is None:
+            yield _missing_column((option,), name, table, desk)
+        elif not column.readable:
+            found = f"no right to read {name}"
+            yield desk.finding(Severity.ERROR, (option,), found, "SELECT", "Grant it, or leave it out.")
+        elif not column.kind.is_time:
+            found = f"column {name} of type {column.type}"
+            step = "The column is not used until then."
+            yield desk.finding(Severity.WARNING, (option,), found, "a timestamp or a date", step)
+        elif trusted and option == by_column and name not in table.first_indexed and not table.view:
+            step = f"create index on {quoted(table.schema, table.name)} ({quoted(name)});"
+            yield desk.finding(
+                Severity.HINT, (option,), f"no index on {name}", "one, for fast runs", f"Run: {step}"
+            )
 
 
 def _uniqueness(
