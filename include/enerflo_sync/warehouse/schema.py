@@ -413,7 +413,8 @@ witnesses = _sync_table(
 crm_rows = _sync_table(
     "crm_rows",
     _required("table_name"),
-    # Hash of the row's key and of the columns by which it is matched: a relinked row is another one.
+    # The row's key where that is one whole number by which it is matched. Else the hash of its key and of the
+    # columns by which it is matched: a relinked row is another one.
     Column("identity", BigInteger, nullable=False),
     # Hash of everything that is compared or decides.
     Column("row_hash", BigInteger, nullable=False),
