@@ -9,7 +9,7 @@ export UV_SYSTEM_CERTS = true
 SYNC = $(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --group dev
 RUN = .venv/bin
 
-.PHONY: help demo test simulate check bench docs clean sync
+.PHONY: help demo test simulate mutate check bench docs clean sync
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -23,6 +23,9 @@ test: sync ## run every test, WORKERS=3 at a time (browser tests need Chromium)
 
 simulate: sync ## run SEEDS=n seeds of the deterministic simulation, FROM=0 on, HOURS=24 simulated hours each
 	$(RUN)/python -m tests.simulation --from $(or $(FROM),0) --seeds $(or $(SEEDS),100) --hours $(or $(HOURS),24) $(SIMULATE)
+
+mutate: sync ## change the deciding code SAMPLE=n times (all without it), and count what the tests notice
+	$(RUN)/python -m tests.mutation $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(MODULE),--module $(MODULE)) $(MUTATE)
 
 check: sync ## lint, types, import rules, generated files, compose file
 	$(RUN)/ruff check .

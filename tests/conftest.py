@@ -48,9 +48,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def postgres_url() -> Iterator[str]:
     """The address of the run's PostgreSQL server, with a migrated database to copy from."""
     if own := os.environ.get("ENERFLO_TEST_POSTGRES"):
-        _make_migrated(own)
+        # A mutation run makes that database once for all its processes.
+        if not os.environ.get("ENERFLO_TEST_MIGRATED"):
+            _make_migrated(own)
         yield own
         return
+    with embedded_for_tests() as url:
+        yield url
+
+
+@contextmanager
+def embedded_for_tests() -> Iterator[str]:
+    """Yield the address of an embedded server with a migrated database, as long as it is needed."""
     with tempfile.TemporaryDirectory(prefix="enerflo-pg-") as folder:
         # Where root runs the tests, PostgreSQL runs as somebody else, who has to get through.
         Path(folder).chmod(0o755)

@@ -181,6 +181,7 @@ class Workplace:
         resources: frozenset[PollResource] | None = None,
         full: bool = False,
         accept_shrink: bool = False,
+        accept_company: bool = False,
         run_id: str | None = None,
         progress: Progress | None = None,
         read_ahead: int = 1,
@@ -199,6 +200,7 @@ class Workplace:
             full=full,
             shrink_guard=settings.shrink_guard_percent / 100,
             accept_shrink=accept_shrink,
+            accept_company=accept_company,
             component_keys=ComponentKeys(**self.config.change_orders.model_dump()),
             read_ahead=read_ahead,
         )

@@ -169,3 +169,27 @@ def test_a_source_that_shrinks_while_it_is_read_stops_the_backfill_and_deletes_n
     assert desk.mirrored() == before
     assert desk.rows("select state from sync.backfills") == [("reading",)]
     assert ("failed",) in desk.rows("select state from sync.runs where job = 'backfill'")
+
+
+@pytest.mark.parametrize("kind", ["empty_page", "short_page"])
+@pytest.mark.parametrize("first", range(1, 12))
+def test_pages_that_lack_rows_for_a_while_hide_no_install_of_the_window(
+    desk: Desk, kind: str, first: int
+) -> None:
+    request = desk.window(desk.day(500), desk.day(250), INSTALLS)
+    desk.faults = [f"{kind}@/api/v3/installs#{first}-{first + 1}"]
+    report = desk.backfill(request, per_page=10, chunk_seconds=0.5)
+    assert report.state is State.FINISHED
+    assert not report.reasons.get("incomplete"), report.reasons
+    assert desk.of_window(request) <= desk.mirrored()
+
+
+def test_a_backfill_whose_list_goes_on_to_lack_rows_says_so_and_calls_nothing_missing(desk: Desk) -> None:
+    desk.poll()
+    request = desk.window(desk.day(500), desk.day(250), INSTALLS)
+    plan = desk.backfills(per_page=10, chunk_seconds=0.5).estimate(request)
+    desk.faults = ["short_page@/api/v3/installs#3-900"]
+    report = desk.backfills(per_page=10, chunk_seconds=0.5).resume(plan.backfill_id)
+    assert report.reasons["incomplete"]
+    assert report.missing == 0
+    assert desk.rows("select count(*) from enerflo.installs where deleted_at is not null") == [(0,)]

@@ -37,6 +37,9 @@ ODD: list[Any] = [
         "x",
         " ",
         "0",
+        0.0,
+        -0.0,
+        "0.00",
         "[]",
         [1],
         {"id": 3},
@@ -111,3 +114,38 @@ def test_no_mutation_makes_the_readers_disagree(draw: st.DataObject) -> None:
         pytest.fail(f"read quickly although it is bad: {error.what} at {error.field}")
     assert rows(quick) == rows(decided)
     assert record.keys() <= INSTALLS.known_fields
+
+
+ZEROS = st.one_of(
+    st.sampled_from([0, 0.0, -0.0, "0", "-0", "+0.0", "0.00", "00", "0.", "0e5", "0.0E-3", " 0 "]),
+    st.integers(1, 25).map(lambda digits: "0." + "0" * digits),
+)
+SPELLED = {
+    "system_size": ("system_size", "solar_system_size", "system_size_kw"),
+    "panel_count": ("panel_count", "solar_data_panel_count", "panel_count"),
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(SPELLED)), ZEROS, ZEROS, st.sampled_from([7, "7", 7.0, "7.0"]), st.booleans())
+def test_zero_at_the_root_is_the_surveys_value_however_zero_is_spelled(
+    name: str, root: Any, first_of_survey: Any, value: Any, spell_out: bool
+) -> None:
+    own, other, column = SPELLED[name]
+    record = copy.deepcopy(msgspec.json.decode(RECORDS[0]))
+    record[name] = root
+    record["survey"] = {own: first_of_survey, other: value} if spell_out else {own: value}
+    data = msgspec.json.encode(record)
+    own_row = dict(zip(INSTALLS.parts[0].columns, INSTALLS.read(decode(data)[0])[0][0], strict=True))  # type: ignore[index]
+    assert float(own_row[column]) == 7
+    quick = usual(data)
+    assert quick is None or rows(quick) == rows(INSTALLS.read(decode(data)[0]))
+
+
+@given(ZEROS)
+def test_zero_everywhere_stays_zero(zero: Any) -> None:
+    record = copy.deepcopy(msgspec.json.decode(RECORDS[0]))
+    record |= {"system_size": zero, "panel_count": zero, "survey": {"system_size": zero}}
+    contents = INSTALLS.read(decode(msgspec.json.encode(record))[0])
+    own_row = dict(zip(INSTALLS.parts[0].columns, contents[0][0], strict=True))  # type: ignore[index]
+    assert float(own_row["system_size_kw"]) == float(own_row["panel_count"]) == 0

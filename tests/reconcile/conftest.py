@@ -123,11 +123,12 @@ class TwoSides:
         )
 
     def polled(self) -> None:
-        self.insert(
-            "sync.runs",
-            **{"account": "default", "run_id": "p1", "job": "poll", "state": "ok"},
-            **{"started_at": LONG_AGO, "finished_at": LONG_AGO},
-        )
+        for name in ("installs", "customers", "change_orders", "notes"):
+            self.insert(
+                "sync.watermarks",
+                **{"account": "default", "run_id": "p1", "name": name},
+                **{"value": LONG_AGO, "recorded_at": LONG_AGO},
+            )
 
     def reconcile(self, now: datetime = NOW, **options: Any) -> ReconciliationReport:
         return reconcile(self.engine, self.config, "default", now=now, **options)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import sqlalchemy as sa
 
@@ -14,6 +15,7 @@ from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.change_orders import ComponentKeys
+from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.warehouse.request_lanes import backfill_rate
 
 Progress = Callable[[str, int, int | None], None]
@@ -84,6 +86,11 @@ class Context:
     calls: CallCounter
     options: BackfillOptions = field(default_factory=BackfillOptions)
     progress: Progress = field(default=lambda *_: None)
+
+    @cached_property
+    def company(self) -> CompanyGuard:
+        """Return what refuses another company's answers."""
+        return CompanyGuard(self.client, self.engine, self.account)
 
     def observation(self, backfill_id: str, observed_at: datetime) -> Observation:
         """Return who saw what was asked for at that moment."""

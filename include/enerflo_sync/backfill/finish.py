@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -285,8 +285,10 @@ def _ask_for(
     context: Context, connection: sa.Connection, backfill: Backfill, missing: Sequence[int], rest: _Rest
 ) -> None:
     """Read missing installs directly: a 404 is evidence of deletion, anything else that they are there."""
-    burial = Burial(context.client, connection, context.account, context.clock, context.options.shrink_guard)
+    guard = context.options.shrink_guard
+    burial = Burial(context.client, connection, context.account, context.clock, guard, context.company)
     intake, tally = Intake(INSTALLS), rest.of("installs")
+    gone: list[tuple[int, datetime]] = []
     for install_id in missing:
         observation = context.observation(backfill.backfill_id, context.clock.now())
         try:
@@ -294,15 +296,18 @@ def _ask_for(
                 context.client, install_id, lambda why: tally.because("incomplete", f"install {why}")
             )
         except NotFoundError:
-            if burial.is_believed():
-                with connection.begin():
-                    gone = burial.bury(INSTALLS, install_id, observation.observed_at)
-                tally.because("notice", "deleted", gone)
+            gone.append((install_id, observation.observed_at))
             continue
         if raw is not None:
             with connection.begin():
                 tally.add(intake.take_own_answer(connection, raw, observation).tally)
             rest.missing -= 1
+    if gone and not burial.is_believed(len(gone)):
+        tally.because("notice", "more installs are gone than is believed at once", len(gone))
+        return
+    for install_id, observed_at in gone:
+        with connection.begin():
+            tally.because("notice", "deleted", burial.bury(INSTALLS, install_id, observed_at))
 
 
 # -- the end -----------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from enerflo_sync.backfill.context import Context
 from enerflo_sync.backfill.search import created_at_of, install_id_of
 from enerflo_sync.backfill.store import Backfill, Progress
 from enerflo_sync.enerflo.installs import walk_installs
-from enerflo_sync.enerflo.pages import Page, PageWalk
-from enerflo_sync.mirror.sweep import SMALLEST_SHRINK, ShrunkSourceError
+from enerflo_sync.enerflo.pages import Page, PageWalk, StopReason
+from enerflo_sync.mirror.sweep import ShrunkSourceError, most_missing
 
 
 class ChunkPage(Page, frozen=True):
@@ -99,9 +99,12 @@ class InstallPages:
                 if not self._begun:
                     continue
                 cut = self._cut(page)
-                self.complete = self._is_over(page)
+                is_over = self._is_over(page)
+                self.complete = is_over and not walk.is_lacking
+                if is_over and walk.is_lacking:
+                    self.stopped = f"walk stopped: {StopReason.SHORT_PAGE}"
                 yield cut
-                if self.complete:
+                if is_over:
                     return
             else:
                 aim = self._after_the_end(walk, step)
@@ -119,7 +122,7 @@ class InstallPages:
         listed, guard = self._backfill.listed, self._context.options.shrink_guard
         if total is None or listed is None:
             return
-        if listed - total > max(SMALLEST_SHRINK, guard * listed):
+        if listed - total > most_missing(listed, guard):
             raise ShrunkSourceError(
                 f"Enerflo lists {total:,} installs where it listed {listed:,} when the backfill began.",
                 where=f"backfill {self._backfill.backfill_id}",

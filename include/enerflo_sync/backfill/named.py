@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import psycopg
 import sqlalchemy as sa
@@ -48,10 +49,12 @@ class NamedInstalls:
         self._context = context
         self._connection = connection
         self._backfill = backfill
-        self._reads = Reads(context.client, connection, context.account, options.component_keys)
+        company = context.company
+        self._reads = Reads(context.client, connection, context.account, options.component_keys, company)
         self._burial = Burial(
-            context.client, connection, context.account, context.clock, options.shrink_guard
+            context.client, connection, context.account, context.clock, options.shrink_guard, company
         )
+        self._gone: list[tuple[tuple[Resource, int], datetime]] = []
 
     def read(self, chunk: Chunk, progress: Progress, save: Callable[[], None]) -> None:
         """Read what is left of the chunk.
@@ -73,6 +76,7 @@ class NamedInstalls:
                 progress.reached_row, progress.rows = place + 1, progress.rows + 1
                 save()
             self._context.progress(chunk.label, place + 1 - chunk.first_row, chunk.rows)
+        self._bury(progress, save)
 
     def _answers(self, need: Need, progress: Progress) -> Sequence[Answer] | None:
         """Return what Enerflo says of one install; None where it has none, nothing where it refuses."""
@@ -114,12 +118,22 @@ class NamedInstalls:
         missing.because(MISSING, "installs that Enerflo does not know")
         known = self._reads.known_record(need)
         if known is not None:
-            if self._burial.is_believed():
-                gone = self._burial.bury(*known, observation.observed_at)
-                missing.because("notice", "deleted", gone) if gone else None
-            else:
-                missing.because("notice", "more installs are gone than is believed at once")
+            self._gone.append((known, observation.observed_at))
         progress.count("installs", missing)
+
+    def _bury(self, progress: Progress, save: Callable[[], None]) -> None:
+        """Mark known installs deleted that answered 404, all of them or, where they are too many, none."""
+        if not self._gone:
+            return
+        found = Tally()
+        with self._connection.begin():
+            if self._burial.is_believed(len(self._gone)):
+                gone = sum(self._burial.bury(*known, observed_at) for known, observed_at in self._gone)
+                found.because("notice", "deleted", gone) if gone else None
+            else:
+                found.because("notice", "more installs are gone than is believed at once", len(self._gone))
+            progress.count("installs", found)
+            save()
 
 
 def _noticed(what: str) -> Tally:

@@ -121,10 +121,14 @@ class ChunkReader:
             self._observe,
             # Nothing is fetched ahead: what a kill takes has to be read again, and the budget is the limit.
             depth=0,
+            before=self._refuse_another_company if resource is INSTALLS else None,
             also=also,
         )
         for _ in store.store(pages):
             self._context.progress(self._chunk.label, self._progress.rows, self._chunk.rows)
+
+    def _refuse_another_company(self, page: Page) -> None:
+        self._context.company.check(page.records)
 
     # -- installs ------------------------------------------------------------------------------------------
 
@@ -199,6 +203,7 @@ class ChunkReader:
         )
         with self._connection.begin():
             wanted = wanted_installs(self._connection, self._backfill)
+        self._context.company.ensure()
         pages = of_installs(walk, resource, wanted)
         try:
             self._store(resource, pages, partial(self._list_stored, resource.name))

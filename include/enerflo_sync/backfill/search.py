@@ -14,13 +14,16 @@ from datetime import datetime
 import msgspec
 
 from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.envelopes import Listing
 from enerflo_sync.enerflo.installs import list_installs
 from enerflo_sync.enerflo.times import parse_time
-from enerflo_sync.errors import BadRecordError, ContractDriftError
+from enerflo_sync.errors import BadRecordError, ContractDriftError, RetriableError
 from enerflo_sync.mirror.installs import INSTALLS
 
 # How many rows further on a probe looks where one has no id or time that can be read.
 _STEPS = 5
+# So often an empty page is asked for where the list says that there is more.
+_TRIES = 3
 # Guesses by proportion before the bracket is halved; each second one is on the other side of the first.
 _GUESSES = 4
 
@@ -117,7 +120,7 @@ class ListSearch:
 
     def _at_row(self, row: int) -> Probe | None:
         for step in range(_STEPS):
-            listing = list_installs(self._client, row + step + 1, 1)
+            listing = self._listed(row + step)
             self._note_total(listing.total, len(listing.records))
             if not listing.records:
                 return None
@@ -133,6 +136,21 @@ class ListSearch:
             f"{_STEPS} installs in a row have no id or no time of creation.",
             where="GET /api/v3/installs",
             next_step="Backfill everything instead: that needs no search.",
+        )
+
+    def _listed(self, row: int) -> Listing:
+        """Return the page of one row, asked for again while it is empty and the list says that it is longer.
+
+        :raises RetriableError: it stays empty.
+        """
+        for _ in range(_TRIES):
+            listing = list_installs(self._client, row + 1, 1)
+            if listing.records or listing.total is None or listing.total <= row:
+                return listing
+        raise RetriableError(
+            f"row {row + 1} of the list is empty, while the list says that it has {listing.total:,} rows.",
+            where="GET /api/v3/installs",
+            next_step="Nothing was concluded from it. Run it again.",
         )
 
     def _note_total(self, total: int | None, rows: int) -> None:

@@ -31,6 +31,12 @@ def command(
             "--accept-shrink", help="Believe that far fewer records are left than before, this once."
         ),
     ] = False,
+    accept_company: Annotated[
+        bool,
+        typer.Option(
+            "--accept-company", help="Believe that the account's key is of another company now, this once."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Read Enerflo and write what changed into the mirror tables (schema enerflo).
@@ -43,6 +49,7 @@ def command(
             resources=frozenset(resource) if resource else None,
             full=full,
             accept_shrink=accept_shrink,
+            accept_company=accept_company,
             progress=tick,
         )
     if as_json:

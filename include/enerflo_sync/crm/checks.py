@@ -10,7 +10,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import MIRROR_TABLES, FieldMapping, FieldType, Side, TableMapping, TableName
+from enerflo_sync.crm.mapping import (
+    MIRROR_TABLES,
+    FieldMapping,
+    FieldType,
+    Side,
+    SourceOfTruth,
+    TableMapping,
+    TableName,
+)
 from enerflo_sync.crm.names import relation
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.source import Place, Source
@@ -81,6 +89,7 @@ def table_problems(name: TableName, mapping: TableMapping, source: Source, place
             yield _unknown_column(source, (*here, "enerflo"), name, field.enerflo, known)
         else:
             yield from _field_problems(field, known[field.enerflo], source, here)
+    yield from _time_problems(mapping, source, place)
     yield from _planned_problems(name, mapping, source, place)
     if mapping.updated_at_set_at_commit and (mapping.updated_at is None or mapping.arrived_at):
         yield source.problem(
@@ -138,6 +147,18 @@ def _key_problems(mapping: TableMapping, source: Source, place: Place) -> Iterat
     elif isinstance(mapping.key, dict) and mapping.join is not None:
         expected = "a list of CRM columns as key where there is a join option"
         yield source.problem((*place, "key"), "both a key that is matched and a join", expected)
+
+
+def _time_problems(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
+    """Yield the fields that go to the later side of a table that does not say when its rows changed."""
+    for column, field in mapping.fields.items():
+        if field.source_of_truth is SourceOfTruth.NEWEST and mapping.updated_at is None:
+            expected = (
+                "updated_at: the CRM's column with the row's last change, beside the fields;"
+                " or enerflo, crm or review"
+            )
+            where = (*place, "fields", column, "source_of_truth")
+            yield source.problem(where, "newest in a table without updated_at", expected)
 
 
 def _planned_problems(

@@ -47,6 +47,7 @@ POLICIES = tuple(str(policy) for policy in SourceOfTruth)
 FACTS = (
     "base_known",
     "base_kept",
+    "was_twin",
     "enerflo_moved",
     "crm_moved",
     "enerflo_null",
@@ -121,6 +122,12 @@ BLOCKING_RULES: Sequence[Rule] = (
     ),
     Rule("direction", "to_crm and not crm_allowed", Outcome.KEEP, "the CRM's column may not be written"),
     Rule("direction", "to_enerflo and not enerflo_allowed", Outcome.KEEP, "Enerflo's may not be written"),
+    Rule(
+        "twin",
+        "to_enerflo and was_twin",
+        Outcome.REVIEW,
+        "the CRM had more than one row of it, and this one was not equal to Enerflo's record since",
+    ),
     Rule(
         "no_call",
         "to_enerflo and not enerflo_writable",

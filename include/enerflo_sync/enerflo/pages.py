@@ -13,6 +13,11 @@ that only say ``totalPages`` hide a fall that stays within a page: there the wal
 behind it and changes to size ``s`` goes on with page ``covered // s + 1``, reading up to ``s - 1`` rows
 again. Where pages were shorter than asked (a server that caps the size, or hides rows), ``covered`` is the
 number of rows received, which is never more than the rows passed.
+
+**Why a 200 is not enough.** A page may come empty or short while its own ``total`` or ``totalPages`` says
+that there is more. Such a page is asked for again. A first page that stays as short as it was is the
+server's own limit of a page, and the next pages are measured by it. Any other page that stays short makes
+the walk incomplete: it is read to its end, and nobody may conclude from it what the list does not hold.
 """
 
 from __future__ import annotations
@@ -34,6 +39,8 @@ __all__ = ["Envelope", "Page", "PageWalk", "StopReason"]
 log = logging.getLogger(__name__)
 
 _GROW_AFTER = 8
+# A page that holds fewer rows than the list has for it is asked for so many times more.
+_ASKED_AGAIN = 2
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -58,6 +65,7 @@ class StopReason(StrEnum):
     TOTAL_REACHED = "total_reached"
     LAST_PAGE = "last_page"
     EMPTY_PAGE = "empty_page"
+    SHORT_PAGE = "short_page"
     REPEATED_PAGE = "repeated_page"
     NOT_ENDING = "not_ending"
 
@@ -76,7 +84,8 @@ class PageWalk:
     """The pages of one list endpoint, read one after the other; iterate it once.
 
     Every row that is in the list during the whole walk is delivered at least once if ``complete`` is true
-    afterwards; rows may be delivered twice. It never stops on a short page.
+    afterwards; rows may be delivered twice. It never stops on a short page. ``complete`` is false where a
+    page stayed shorter than the list says (``is_lacking``).
 
     :param client: reads the pages, retries and all.
     :param per_page: rows asked for; halved down to ``floor`` when a page is too heavy for the server or
@@ -86,7 +95,8 @@ class PageWalk:
         promised above holds for the rows from there on.
 
     After the walk: ``complete`` (False too when it was left early), ``expected_total`` (the last total),
-    ``requests`` (HTTP attempts), ``rows`` (delivered, repeats included), ``stop_reason`` (None until then).
+    ``requests`` (HTTP attempts), ``rows`` (delivered, repeats included), ``stop_reason`` (None until then),
+    ``is_lacking`` (also during the walk: a page before this moment lacked rows).
     """
 
     def __init__(
@@ -116,6 +126,11 @@ class PageWalk:
         self._number = 1
         self._size = per_page
         self._covered = 0
+        self.is_lacking = False
+        self._asked_again = 0
+        self._short_rows: int | None = None
+        # The most rows that the server gives in a page, once it gave fewer than asked for.
+        self._cap: int | None = None
         self._pages: int | None = None
         self._total_is_per_page = False
         self._short_seen = False
@@ -134,6 +149,8 @@ class PageWalk:
     def _walk(self) -> Iterator[Page]:
         while self.stop_reason is None:
             listing, requested_at, seconds = self._fetch()
+            if self._ask_again(listing):
+                continue
             page = Page(self._number, self._size, listing.total, listing.records, requested_at)
             stop = self._take_in(listing, seconds)
             self.rows += len(page.records)
@@ -161,6 +178,42 @@ class PageWalk:
             self.requests += answer.attempts
             return answer.value, answer.requested_at, answer.seconds
 
+    def _ask_again(self, listing: Listing) -> bool:
+        """Return whether to ask for this page again: it holds fewer rows than the list has for it."""
+        rows, expected = len(listing.records), self._expected_rows(listing)
+        if self._cap is not None and rows > self._cap:
+            # What was taken for the server's limit was a page that lacked rows.
+            self.is_lacking, self._cap = True, rows
+        if rows >= expected:
+            return False
+        may_be_cap = rows > 0 and self._cap is None and self._most_rows <= rows
+        if self._asked_again < _ASKED_AGAIN and not (may_be_cap and rows == self._short_rows):
+            self._asked_again += 1
+            self._short_rows = rows
+            # As long as nobody knows whether this is the server's limit, pages do not grow beyond it.
+            self._short_seen, self._most_rows = True, max(self._most_rows, rows)
+            return True
+        if may_be_cap and rows == self._short_rows:
+            self._cap = rows
+        else:
+            log.warning(
+                "enerflo.walk_short_page path=%s page=%d rows=%d of=%d",
+                self._path, self._number, rows, expected,
+            )  # fmt: skip
+            self.is_lacking = True
+        return False
+
+    def _expected_rows(self, listing: Listing) -> int:
+        """Return how many rows the page has to hold by what its own answer says of the whole list."""
+        most = self._size if self._cap is None else min(self._size, self._cap)
+        if listing.total is not None and not self._total_is_per_page:
+            return min(most, max(0, listing.total - (self._number - 1) * most))
+        pages = listing.total_pages
+        if pages is None or self._number > pages or pages == 1:
+            # An empty list is said to have one page, too.
+            return 0
+        return most if self._number < pages else 1
+
     def _take_in(self, listing: Listing, seconds: float) -> StopReason | None:
         """Move the position past this page, or back where the list lost rows; return why to stop, if so."""
         rows = len(listing.records)
@@ -177,7 +230,7 @@ class PageWalk:
             self._go_to(max(0, self._covered - fell))
             return None
         if not rows:
-            self.complete = total is None or end >= total
+            self.complete = (total is None or end >= total) and not self.is_lacking
             return StopReason.EMPTY_PAGE
         if grew:
             # Added records push rows onto later pages, which then honestly repeat earlier ones.
@@ -185,7 +238,9 @@ class PageWalk:
         if self._is_repeated(listing.records):
             return self._stop_repeating(total, pages, rows)
         if self._reached(total, pages, rows, end):
-            self.complete = True
+            self.complete = not self.is_lacking
+            if self.is_lacking:
+                return StopReason.SHORT_PAGE
             return StopReason.TOTAL_REACHED if total is not None else StopReason.LAST_PAGE
         self._advance(rows, end, seconds)
         return None
@@ -217,7 +272,7 @@ class PageWalk:
                 next_step="Check that the endpoint still takes its page parameters (REFERENCE.md §3).",
             )
         # Without a total: a server may repeat its last page past the end, or ignore the page number.
-        self.complete = self._number > 2 or rows < self._size
+        self.complete = (self._number > 2 or rows < self._size) and not self.is_lacking
         return StopReason.REPEATED_PAGE
 
     def _advance(self, rows: int, end: int, seconds: float) -> None:
@@ -225,6 +280,7 @@ class PageWalk:
         self._most_rows = max(self._most_rows, rows)
         self._number += 1
         self._covered = end
+        self._asked_again, self._short_rows = 0, None
         if seconds > self._slow_seconds and self._size > self._floor:
             self._shrink(end)
             return
@@ -256,6 +312,7 @@ class PageWalk:
         self._number = covered // self._size + 1
         rows_a_page = min(self._size, self._most_rows) if self._short_seen else self._size
         self._covered = (self._number - 1) * rows_a_page
+        self._asked_again, self._short_rows = 0, None
         self._seen.clear()
 
     def _not_ending(self) -> StopReason | None:

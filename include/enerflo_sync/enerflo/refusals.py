@@ -8,6 +8,8 @@ from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefused
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, NotFoundError
 
 _TRANSIENT = frozenset({408, 425, 429})
+# Only this request is refused for a lead that is not converted yet (REFERENCE.md §6.4).
+_LEAD_UPDATE = "PUT /api/v3/customers/"
 _HEAVY = frozenset({500, 502, 504})
 
 
@@ -37,11 +39,13 @@ def refusal(status: int, where: str, location: str | None) -> EnerfloSyncError:
             status=status,
         )
     if status == 403:
+        next_step = "Ask for the permission in Enerflo."
+        if where.startswith(_LEAD_UPDATE):
+            next_step = (
+                "An unconverted lead is not updated as a customer; else ask for the permission in Enerflo."
+            )
         return PermissionRefusedError(
-            "the API key may not do this (403).",
-            where=where,
-            next_step="Ask for the permission in Enerflo; an unconverted lead is not updated as a customer.",
-            status=status,
+            "the API key may not do this (403).", where=where, next_step=next_step, status=status
         )
     if status in (404, 410):
         return NotFoundError(

@@ -85,6 +85,15 @@ class Looks:
     began: datetime | None
     swept: Look | None = field(default=None)
 
+    def tried(self, name: str) -> datetime | None:
+        """Return when the last run began that ended, tried to read a list and did not read it whole."""
+        failed = [
+            run.started_at
+            for run in self.runs
+            if run.ended and not run.saw(name) and (name in run.resources or not run.resources)
+        ]
+        return max(failed, default=None)
+
     def first_after(self, name: str, moment: datetime) -> Look | None:
         """Return the first look at a list that began after ``moment``."""
         return next((look for look in self.by_list.get(name, ()) if look.at > moment), None)

@@ -28,13 +28,16 @@ class Stretch:
     end: Look | None
 
 
-def stretches(looks: Sequence[Look], began: datetime | None, due: Due, now: datetime) -> Iterator[Stretch]:
+def stretches(
+    looks: Sequence[Look], began: datetime | None, due: Due, now: datetime, tried: datetime | None = None
+) -> Iterator[Stretch]:
     """Yield the times in which a look was due at least once and there was none, oldest first.
 
     :param began: the first attempt at all, where no look succeeded.
+    :param tried: the last attempt that ended and saw not all; it counts where no look succeeded at all.
     """
     if not looks:
-        if began is not None and _is_missed(began, now, due):
+        if began is not None and (tried is not None or _is_missed(began, now, due)):
             yield Stretch(began, None, None)
         return
     for before, after in pairwise(looks):
@@ -58,7 +61,7 @@ def record_holes(
     """
     found: dict[tuple[datetime, datetime | None], list[tuple[str, Stretch]]] = {}
     for name in lists:
-        for one in stretches(looks.by_list.get(name, ()), looks.began, due, now):
+        for one in stretches(looks.by_list.get(name, ()), looks.began, due, now, looks.tried(name)):
             found.setdefault((one.start, one.end.at if one.end else None), []).append((name, one))
     for (start, end), some in found.items():
         names = [name for name, _ in some]

@@ -21,13 +21,16 @@ class Answer:
     """What one read gave.
 
     :param records: by resource, as Enerflo answered.
-    :param said: by resource, what is said elsewhere: stored where the mirror does not know the record.
+    :param said: by resource, what is said elsewhere: stored where the mirror does not know the record, or
+        where that is an earlier version by the record's own time.
+    :param said_later: as ``said``, and stored only where the mirror knows an earlier version.
     :param said_by: where that was said, as a run's report names it.
     :param tells: further needs that the answer serves.
     """
 
     records: Sequence[tuple[Resource, Records]]
     said: Sequence[tuple[Resource, Records]] = ()
+    said_later: Sequence[tuple[Resource, Records]] = ()
     said_by: str = "the payload"
     tells: Sequence[Need] = ()
     install_id: int | None = None

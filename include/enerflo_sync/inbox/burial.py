@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -12,25 +12,34 @@ from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.enerflo.statuses import read_status_rows
 from enerflo_sync.errors import ConfigurationError, ContractDriftError, FatalError, NotFoundError
+from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.resource import Resource
-from enerflo_sync.mirror.sweep import SMALLEST_SHRINK, bury
+from enerflo_sync.mirror.sweep import GUARDED, bury, most_missing
 from enerflo_sync.warehouse.schema import installs
 
 log = logging.getLogger(__name__)
-
-# So far back deletions count when one more is to be believed.
-_GUARDED = timedelta(days=1)
 
 
 class Burial:
     """Marks records of one account deleted on the evidence of a direct read.
 
+    Where more 404s come than are believed together, none of them counts: a burst says more about the key, or
+    about Enerflo, than about the records.
+
     :param guard: share of the known installs that may be deleted within a day; more are not believed.
+    :param company: shows first whether the key is of the account's company.
     """
 
     def __init__(
-        self, client: EnerfloClient, connection: sa.Connection, account: str, clock: Clock, guard: float
+        self,
+        client: EnerfloClient,
+        connection: sa.Connection,
+        account: str,
+        clock: Clock,
+        guard: float,
+        company: CompanyGuard | None = None,
     ) -> None:
+        self._company = company or CompanyGuard(client, connection.engine, account)
         self._client = client
         self._connection = connection
         self._account = account
@@ -39,18 +48,20 @@ class Burial:
         self._buried = 0
         self._most: int | None = None
 
-    def is_believed(self) -> bool:
-        """Return whether a 404 may count: Enerflo answers at this address, and not all is gone at once.
+    def is_believed(self, count: int = 1) -> bool:
+        """Return whether ``count`` 404s may count: Enerflo answers here, for us, and not all is gone at once.
 
-        :raises ConfigurationError: not even the statuses are there: the address is wrong.
+        :raises ConfigurationError: not even the statuses are there: the address is wrong; or the key is of
+            another company.
         :raises RetriableError: Enerflo does not answer just now.
         """
         if self._most is None:
             self._require_enerflo()
+            self._company.ensure()
             with self._connection.begin():
-                live, self._buried = self._live_and_gone(self._clock.now() - _GUARDED)
-            self._most = max(SMALLEST_SHRINK, round(self._guard * (live + self._buried)))
-        return self._buried < self._most
+                live, self._buried = self._live_and_gone(self._clock.now() - GUARDED)
+            self._most = most_missing(live + self._buried, self._guard)
+        return self._buried + count <= self._most
 
     def _require_enerflo(self) -> None:
         try:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefusedError
 from enerflo_sync.errors import (
     BadRecordError,
     ContractDriftError,
@@ -32,9 +32,11 @@ from enerflo_sync.inbox.reads import Answer, Reads
 from enerflo_sync.inbox.submissions import keep_submissions
 from enerflo_sync.mirror.batch import Batch, Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys
+from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.quarantine import Rejected
+from enerflo_sync.mirror.refused_key import require_some_permission
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
@@ -82,8 +84,13 @@ class Hydration:
         self._run = run
         self._clock = clock
         self._options = options
-        self._reads = Reads(client, connection, run.account, options.component_keys)
-        self._burial = Burial(client, connection, run.account, clock, options.shrink_guard)
+        self._client = client
+        self._company = CompanyGuard(client, connection.engine, run.account)
+        self._reads = Reads(client, connection, run.account, options.component_keys, self._company)
+        self._burial = Burial(client, connection, run.account, clock, options.shrink_guard, self._company)
+        # Known records whose read answered 404, each with when it was asked for: believed together or not.
+        self._missing: list[tuple[Need, tuple[Resource, int], datetime]] = []
+        self._may_read_something = False
         self._failed_in_a_row = 0
 
     def run(self, progress: Progress, only: list[str] | None = None) -> None:
@@ -101,6 +108,7 @@ class Hydration:
             if need in pending.by_need:
                 self._serve(need, pending)
             progress("records", done + 1, len(needs))
+        self._bury_missing(pending)
         self._report_left(pending)
 
     def _report_left(self, pending: Pending) -> None:
@@ -181,8 +189,11 @@ class Hydration:
         with self._connection.begin():
             known = self._reads.known_record(need)
         if known is not None:
-            self._gone(need, known, pending, observed_at)
+            self._failed_in_a_row = 0
+            self._missing.append((need, known, observed_at))
             return
+        # Another company's key knows none of our records.
+        self._company.ensure()
         self._failed_in_a_row = 0
         now = self._clock.now()
         late = [event for event in events if now - event.received_at >= self._options.not_found_for]
@@ -193,18 +204,26 @@ class Hydration:
         self._run.notice("events", "waiting, Enerflo does not know the record yet", len(soon))
         pending.dismiss(need)
 
-    def _gone(self, need: Need, known: tuple[Resource, int], pending: Pending, observed_at: datetime) -> None:
-        """Mark a known record deleted, and its events applied, where the 404 is believed."""
+    def _bury_missing(self, pending: Pending) -> None:
+        """Mark known records deleted whose reads answered 404: all of them, or none that is not believed."""
+        missing = [one for one in self._missing if one[0] in pending.by_need]
+        if not missing:
+            return
+        reason = "more records are gone than is believed at once"
         try:
-            believed = self._burial.is_believed()
+            believed = self._burial.is_believed(len({known for _, known, _ in missing}))
         except RetriableError as error:
-            self._failed_in_a_row += 1
-            self._put_off(need, pending, f"could not be read: {type(error).__name__}")
-            return
-        self._failed_in_a_row = 0
-        if not believed:
-            self._put_off(need, pending, "more records are gone than is believed at once")
-            return
+            believed, reason = False, f"could not be read: {type(error).__name__}"
+        for need, known, observed_at in missing:
+            if need not in pending.by_need:
+                continue
+            if believed:
+                self._gone(need, known, pending, observed_at)
+            else:
+                self._put_off(need, pending, reason)
+
+    def _gone(self, need: Need, known: tuple[Resource, int], pending: Pending, observed_at: datetime) -> None:
+        """Mark a known record deleted, and its events applied."""
         observation = self._observation(pending.by_need[need], observed_at)
         with self._connection.begin():
             buried = self._burial.bury(*known, observed_at)
@@ -220,6 +239,10 @@ class Hydration:
         self._run.incomplete("records", reason)
 
     def _refused(self, need: Need, pending: Pending, error: Exception) -> None:
+        if isinstance(error, PermissionRefusedError) and not self._may_read_something:
+            # A key that may read nothing at all makes every event wait.
+            require_some_permission(self._client)
+            self._may_read_something = True
         reason = error.what if isinstance(error, BadRecordError) else type(error).__name__
         log.warning("hydration_refused subject=%s error=%s", need.subject, type(error).__name__)
         with self._connection.begin():

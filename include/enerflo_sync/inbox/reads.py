@@ -15,7 +15,8 @@ from enerflo_sync.enerflo.change_orders import read_change_order, read_install_c
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.installs import find_install, read_install
 from enerflo_sync.enerflo.notes import read_install_notes, walk_notes
-from enerflo_sync.errors import ContractDriftError, NotFoundError, RetriableError
+from enerflo_sync.enerflo.times import parse_time
+from enerflo_sync.errors import BadRecordError, ContractDriftError, NotFoundError, RetriableError
 from enerflo_sync.inbox.answers import Answer, Records, given, record_id_of, same_record
 from enerflo_sync.inbox.customer_read import read_customer_of
 from enerflo_sync.inbox.event import Need, Subject
@@ -23,7 +24,9 @@ from enerflo_sync.inbox.payloads import change_orders_of, load_bodies
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.mirror.batch import Batch, Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
+from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.customers import CUSTOMERS
+from enerflo_sync.mirror.fingerprint import decode
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
@@ -45,11 +48,20 @@ _ABOUT = {
 
 
 class Reads:
-    """Reads and stores the records of one account."""
+    """Reads and stores the records of one account.
+
+    :param company: refuses what another company's key answers; nothing is asked where None.
+    """
 
     def __init__(
-        self, client: EnerfloClient, connection: sa.Connection, account: str, keys: ComponentKeys
+        self,
+        client: EnerfloClient,
+        connection: sa.Connection,
+        account: str,
+        keys: ComponentKeys,
+        company: CompanyGuard | None = None,
     ) -> None:
+        self._company = company
         self._client = client
         self._connection = connection
         self._account = account
@@ -64,7 +76,18 @@ class Reads:
 
         :raises NotFoundError: there is no such record.
         :raises BadRecordError: the answer is not the record that was asked for.
+        :raises AnotherCompanyError: the key answers for another company.
         """
+        answer = self._read(need, events)
+        if self._company is not None:
+            listed = [raw for resource, records in answer.records for raw in records if resource is INSTALLS]
+            if listed:
+                self._company.check(listed)
+            else:
+                self._company.ensure()
+        return answer
+
+    def _read(self, need: Need, events: Sequence[Waiting]) -> Answer:
         match need.subject:
             case Subject.INSTALL:
                 return self._install(same_record(INSTALLS, read_install(self._client, need.key), need.key))
@@ -126,22 +149,28 @@ class Reads:
         return rows
 
     def _orders(self, need: Need, events: Sequence[Waiting]) -> Answer:
-        """Read the install's orders; each by itself, or from the payload, where there is no list of them."""
+        """Read the install's orders; by itself, or from the payload, each that their list does not have."""
         install_id = int(need.key)
         rows = given(lambda: read_install_change_orders(self._client, need.key))
-        if rows is not None:
-            return Answer([(self._change_orders, [bytes(row) for row in rows])], install_id=install_id)
-        if self._is_gone(install_id):
+        listed = [bytes(row) for row in rows or ()]
+        if rows is None and self._is_gone(install_id):
             # Its orders went with it, whatever a payload from before says.
             return Answer([], install_id=install_id)
-        read, said = [], []
+        shown = {record_id_of(self._change_orders, raw) for raw in listed}
+        said = []
         for order_id, payload in change_orders_of(self._bodies(events)).items():
+            if order_id.isdigit() and int(order_id) in shown:
+                continue
             answered = given(partial(read_change_order, self._client, order_id))
             if answered is None:
                 said.append(payload)
             else:
-                read.append(answered)
-        return Answer([(self._change_orders, read)], [(self._change_orders, said)], install_id=install_id)
+                listed.append(answered)
+        orders = self._change_orders
+        if rows is None:
+            return Answer([(orders, listed)], [(orders, said)], install_id=install_id)
+        # Where Enerflo lists the install's orders, a payload alone makes none that the mirror never knew.
+        return Answer([(orders, listed)], said_later=[(orders, said)], install_id=install_id)
 
     def _bodies(self, events: Sequence[Waiting]) -> list[dict[str, Any]]:
         return load_bodies(self._connection, self._account, [event.event_id for event in events])
@@ -178,17 +207,18 @@ class Reads:
         if one_by_one:
             # What they remember of the warehouse was rolled back.
             self._intakes.clear()
-        unknown = [
-            (resource, [raw for raw in records if not self._knows(resource, raw)])
-            for resource, records in answer.said
+        later = [
+            (resource, [raw for raw in records if self._is_later(resource, raw, or_unknown=or_unknown)])
+            for some, or_unknown in ((answer.said, True), (answer.said_later, False))
+            for resource, records in some
         ]
         batches = []
-        for resource, records in (*answer.records, *unknown):
+        for resource, records in (*answer.records, *later):
             seen = _told(observation, resource, arrived)
             for some in [[raw] for raw in records] if one_by_one else [records]:
                 take = self._take_or_refuse if one_by_one else self._take
                 batches.append((resource, take(resource, some, seen)))
-        said = sum(len(records) for _, records in unknown)
+        said = sum(len(records) for _, records in later)
         if said:
             batches[-1][1].tally.because("notice", f"taken from {answer.said_by}", said)
         return batches
@@ -209,13 +239,24 @@ class Reads:
     def _intake(self, resource: Resource) -> Intake:
         return self._intakes.setdefault(resource.name, Intake(resource))
 
-    def _knows(self, resource: Resource, raw: bytes | memoryview) -> bool:
+    def _is_later(self, resource: Resource, raw: bytes | memoryview, *, or_unknown: bool) -> bool:
+        """Return whether a record that is said elsewhere is later than what the mirror holds of it.
+
+        Only change orders say when they changed in the form that the mirror keeps: any other record is taken
+        only where the mirror does not know it. In one second of Enerflo's clock the later arrival counts.
+
+        :param or_unknown: what to return where the mirror does not hold the record.
+        """
         table = resource.table
-        column = table.c[resource.id_column]
-        query = sa.select(column).where(
-            table.c.account == self._account, column == record_id_of(resource, bytes(raw))
+        record_id = record_id_of(resource, bytes(raw))
+        known = sa.select(table).where(
+            table.c.account == self._account, table.c[resource.id_column] == record_id
         )
-        return self._connection.scalar(query) is not None
+        row = self._connection.execute(known).mappings().first()
+        if row is None:
+            return or_unknown
+        said_at = _updated_at(raw) if resource is self._change_orders else None
+        return said_at is not None and said_at >= (row["updated_at"] or row["observed_at"])
 
     def known_record(self, need: Need) -> tuple[Resource, int] | None:
         """Return the record of the mirror that a need names, if any, in the caller's transaction."""
@@ -227,6 +268,14 @@ class Reads:
         where = table.c.deal_id == need.key if need.subject is Subject.DEAL else column == int(need.key)
         found = self._connection.scalar(sa.select(column).where(table.c.account == self._account, where))
         return None if found is None else (resource, found)
+
+
+def _updated_at(raw: bytes | memoryview) -> datetime | None:
+    """Return when a record says that it changed last; None where it says no time that can be read."""
+    try:
+        return parse_time(decode(bytes(raw))[0].get("updated_at"))
+    except BadRecordError:
+        return None
 
 
 def _told(observation: Observation, resource: Resource, arrived: Mapping[Subject, datetime]) -> Observation:

@@ -34,6 +34,7 @@ from enerflo_sync.inbox.reads import Answer, Reads
 from enerflo_sync.inbox.replay_report import Outcome, Verdict
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.change_orders import change_orders_resource
+from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.notes import NOTES
@@ -98,8 +99,9 @@ class RecordReplay:
         self._run = run
         self._clock = clock
         self._orders = change_orders_resource(options.component_keys)
-        self._reads = Reads(client, connection, run.account, options.component_keys)
-        self._burial = Burial(client, connection, run.account, clock, options.shrink_guard)
+        company = CompanyGuard(client, connection.engine, run.account)
+        self._reads = Reads(client, connection, run.account, options.component_keys, company)
+        self._burial = Burial(client, connection, run.account, clock, options.shrink_guard, company)
         self._said: dict[tuple[str, int], Verdict] = {}
         self._seen_again: dict[tuple[str, int], set[str]] = {}
         self._failed_in_a_row = 0

@@ -37,7 +37,7 @@ PARTS = (
         (
             *("change_order_id", "install_id", "status", "signed_at", "panel_type_old"),
             *("panel_type_new", "panel_count_old", "panel_count_new", "battery_old", "battery_new"),
-            *("total_change", "adders", "unknown_components", "deleted_at"),
+            *("total_change", "adders", "unknown_components", "updated_at", "deleted_at"),
         ),
     ),
     Part(
@@ -176,6 +176,7 @@ def _own_row(order_id: int, record: Record, values: Record, keys: ComponentKeys,
         _total_change(record, values),
         _listed(adders),
         msgspec.json.encode(unknown).decode() if (unknown := keys.unknown(values)) else None,
+        moment(record, "updated_at"),
         moment(record, "deleted_at"),
     )
 

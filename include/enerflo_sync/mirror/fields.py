@@ -121,8 +121,18 @@ def moment(record: Record, name: str, *others: str) -> str | None:
 
 
 def first(*values: Any) -> Any:
-    """Return the first value that says something: not None, and not a zero that stands for unset."""
+    """Return the first value that says something: not None, and not a zero that stands for unset.
+
+    Every spelling of zero is one: ``0``, ``-0.0``, ``"0.00"``, ``"0e3"``.
+
+    :param values: numbers, or number text as :func:`number` returns it.
+    """
     for value in values:
-        if value is not None and value != 0 and value != "0":
+        if value is not None and not _is_zero(value):
             return value
     return next((value for value in values if value is not None), None)
+
+
+def _is_zero(value: Any) -> bool:
+    # The digits before the exponent decide: text is validated by then, and a float made of it may underflow.
+    return not value.lower().partition("e")[0].strip("+-0.") if isinstance(value, str) else value == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -14,14 +14,25 @@ from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.warehouse.bulk import driver_connection
 
-# Below this many missing records a percentage says nothing: small companies delete test installs.
+# Of a small table, whose rows say little each, so many may be missing whatever the share.
 SMALLEST_SHRINK = 10
+# So far back deletions count when more are to be believed.
+GUARDED = timedelta(days=1)
+_SAMPLES = 5
 # Ids that are objects at a time.
 _AT_ONCE = 10_000
 
 
 class ShrunkSourceError(EnerfloSyncError):
     """The source suddenly holds far fewer records than the mirror: nothing is deleted on such evidence."""
+
+
+def most_missing(known: int, guard: float, floor: int = 1) -> int:
+    """Return how many of ``known`` records may be gone at once: one at least, and never all of several.
+
+    :param guard: their share, 0 to 1.
+    """
+    return max(floor, int(guard * known)) if known > 1 else 0
 
 
 @dataclass(frozen=True)
@@ -38,31 +49,40 @@ class Sweep:
     A record that a complete walk does not name is absent; one that the next complete walk does not name
     either is deleted. Tombstones keep the last known values.
 
-    :param guard: the share of the mirror's live records, 0 to 1, that may be missing before the sweep is
-        not believed; ``None`` where a person has said that the source really shrank.
+    :param guard: the share of the mirror's live records, 0 to 1, that may be missing or were found gone
+        within :data:`GUARDED` before the sweep is not believed; ``None`` where a person has said that the
+        source really shrank. What counts is which known records are missing, whatever else it lists.
+    :param floor: how many may be missing whatever the share.
     """
 
     def __init__(
-        self, connection: sa.Connection, resource: Resource, account: str, guard: float | None
+        self,
+        connection: sa.Connection,
+        resource: Resource,
+        account: str,
+        guard: float | None,
+        *,
+        floor: int = 1,
     ) -> None:
         self.resource = resource
         self.account = account
         self.guard = guard
+        self.floor = floor
         self._connection = connection
         self._seen = array("q")
         with connection.begin():
             self.known = self._live()
 
     def _live(self) -> int:
-        table = self.resource.table
-        return (
-            self._connection.scalar(
-                sa.select(sa.func.count())
-                .select_from(table)
-                .where(table.c.account == self.account, table.c.deleted_at.is_(None))
-            )
-            or 0
+        """Return how many living records the mirror holds, but for those of installs that are gone."""
+        cursor = driver_connection(self._connection).execute(
+            f"/* enerflo-sync: living {self.resource.table.name} */"  # noqa: S608 - names of the declared schema
+            f" select count(*) from {self.resource.table.fullname} t"
+            f" where account = %s and deleted_at is null and not {self._explained}",
+            (self.account,),
         )
+        (found,) = cursor.fetchone() or (0,)
+        return int(found)
 
     def check(self, total: int) -> None:
         """Return when ``total`` records are believable beside what the mirror holds.
@@ -70,15 +90,61 @@ class Sweep:
         :raises ShrunkSourceError: they are not.
         """
         missing = self.known - total
+        if self.guard is None or missing <= 0:
+            return
+        if missing > most_missing(self.known, self.guard, self.floor) or not total:
+            raise self._shrunk(
+                f"Enerflo lists {total:,} {self.resource.name} where the mirror holds {self.known:,}."
+            )
+
+    def _check_missing(self, missing: int, some: Sequence[int], now: datetime) -> None:
+        """Return when it is believable that these known records are gone; what was so lately counts, too.
+
+        :raises ShrunkSourceError: it is not.
+        """
         if self.guard is None or not missing:
             return
-        if missing > max(SMALLEST_SHRINK, self.guard * self.known) or not total:
-            raise ShrunkSourceError(
-                f"Enerflo lists {total:,} {self.resource.name} where the mirror holds {self.known:,}.",
-                where=f"account {self.account}, sweep of {self.resource.name}",
-                next_step="Nothing was deleted. Check the key's rights; if the records are really gone,"
-                " run enerflo-sync poll --accept-shrink once.",
-            )
+        recent = self._gone_lately(now)
+        most = most_missing(self.known + recent, self.guard, self.floor)
+        if missing + recent <= most and missing < self.known:
+            return
+        ids = ", ".join(map(str, some))
+        lately = f", and {recent:,} were found gone within a day" if recent else ""
+        raise self._shrunk(
+            f"{missing:,} of the {self.known:,} known {self.resource.name} are missing from Enerflo's list"
+            f" (such as {ids}){lately}."
+        )
+
+    def _shrunk(self, what: str) -> ShrunkSourceError:
+        return ShrunkSourceError(
+            what,
+            where=f"account {self.account}, sweep of {self.resource.name}",
+            next_step="Nothing was deleted. Check the key's rights; if the records are really gone,"
+            " run enerflo-sync poll --accept-shrink once.",
+        )
+
+    def _gone_lately(self, now: datetime) -> int:
+        table = self.resource.table
+        cursor = driver_connection(self._connection).execute(
+            f"/* enerflo-sync: {table.name} found gone lately */"  # noqa: S608 - names of the declared schema
+            f" select count(*) from {table.fullname} t where account = %(account)s"
+            f" and absent_since is not null and deleted_at >= %(since)s and deleted_at < %(now)s"
+            f" and not {self._explained}",
+            {"account": self.account, "since": now - GUARDED, "now": now},
+        )
+        (found,) = cursor.fetchone() or (0,)
+        return int(found)
+
+    @property
+    def _explained(self) -> str:
+        """Return the condition that a missing record belongs to an install that is gone or absent itself."""
+        if "install_id" not in self.resource.table.c or self.resource.id_column == "install_id":
+            return "false"
+        return (
+            "exists (select from enerflo.installs i"
+            " where i.account = t.account and i.install_id = t.install_id"
+            " and (i.absent_since is not null or i.deleted_at is not null))"
+        )
 
     def note(self, ids: Sequence[int]) -> None:
         """Remember that the walk named ``ids``."""
@@ -89,7 +155,7 @@ class Sweep:
 
         Records that someone else saw after ``started_at`` are left alone: that sight is newer.
 
-        :raises ShrunkSourceError: the walk named far fewer records than the mirror holds.
+        :raises ShrunkSourceError: too many of the mirror's records were not named.
         """
         table, column = self.resource.table, self.resource.id_column
         # By set operations and keys, whatever the statistics say: after a first load there are none, and a
@@ -103,6 +169,10 @@ class Sweep:
                 select {column} as id from {table.fullname}
                 where account = %(account)s and deleted_at is null and observed_at <= %(started)s
                 except select id from seen
+            ), doubtful as materialized (
+                select m.id from missing m
+                join {table.fullname} t on t.account = %(account)s and t.{column} = m.id
+                where not {self._explained}
             ), gone as (
                 update {table.fullname} t
                 set absent_since = coalesce(absent_since, %(now)s),
@@ -112,13 +182,15 @@ class Sweep:
                   and t.observed_at <= %(started)s
                 returning t.deleted_at
             )
-            select (select count(*) from seen), count(*) filter (where deleted_at is null), count(deleted_at)
+            select (select count(*) from doubtful),
+              array(select id from doubtful order by id desc limit {_SAMPLES}),
+              count(*) filter (where deleted_at is null), count(deleted_at)
             from gone
             """,  # noqa: S608 - names of the declared schema
             {"now": now, "account": self.account, "started": started_at, "seen": self._as_array()},
         )
-        named, absent, deleted = found.fetchone() or (0, 0, 0)
-        self.check(named)
+        missing, some, absent, deleted = found.fetchone() or (0, [], 0, 0)
+        self._check_missing(missing, some, now)
         _bury_contents(self._connection, self.resource, self.account, now)
         return Gone(absent, deleted)
 

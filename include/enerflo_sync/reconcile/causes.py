@@ -16,9 +16,11 @@ AGREED_APART = next(n for n, rule in enumerate(WINNER_RULES) if rule.name == "ag
 
 _KEEPING = ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.outcome is Outcome.KEEP)
 
-# Conditions over what :mod:`enerflo_sync.reconcile.judge` yields; duplicate_identity has its own statement.
+# Conditions over what :mod:`enerflo_sync.reconcile.judge` yields. Rows that share a key now have a statement of
+# their own.
 RULES: Sequence[tuple[Cause, str]] = (
     (Cause.QUARANTINED, "o.quarantined"),
+    (Cause.DUPLICATE_IDENTITY, "x.was_twin and not f.equal"),
     (Cause.DELETED_IN_ENERFLO, "o.tombstone"),
     (Cause.DELETED_IN_CRM, "o.was_agreed"),
     (Cause.VOIDED, "o.voided"),

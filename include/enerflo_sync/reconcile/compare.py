@@ -190,6 +190,24 @@ class Comparison:
             for n, j in enumerate(self.joins, 1)
         )
 
+    @property
+    def key_is_record(self) -> bool:
+        """Return whether the CRM's key is the id of Enerflo's record, so that no other can have its pairs."""
+        return self.mapping.joined_by_key and self.mirror_unique
+
+    def record_key(self, alias: str) -> str:
+        """Return what a pair of values remembers of its record, as JSON: the mirror's key, ``alias.p1…``.
+
+        Null where the CRM's key says as much.
+        """
+        if self.key_is_record:
+            return "null::jsonb"
+        return jsonb_object((name, f"{alias}.p{n}") for n, name in enumerate(self.mirror_key, 1))
+
+    def of_record(self, pair: str, record_key: str) -> str:
+        """Return ``and …``: the pair ``pair`` of ``sync.agreed`` is about that record; empty where it must be."""
+        return "" if self.key_is_record else f" and {pair}.enerflo_key = {record_key}"
+
     def on(self, left: str, right: str) -> str:
         """Return the condition that two relations with ``j1, j2 …`` have the same join key."""
         return " and ".join(f"{left}.j{n} = {right}.j{n}" for n, _ in enumerate(self.joins, 1))

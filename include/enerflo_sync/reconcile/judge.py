@@ -14,11 +14,11 @@ from enerflo_sync.crm.decision import (
     rule_sql,
 )
 from enerflo_sync.crm.mapping import FieldType, NullRule, Side
-from enerflo_sync.crm.names import jsonb_object, literal
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.reconcile.changed import changed_in_crm, changed_in_enerflo, own_writes
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import (
     OWNERS,
-    believed_change,
     difference_key,
     quarantined,
     voided,
@@ -41,29 +41,42 @@ _BLANK_FIELD = (
     *((name, "false") for name in ("crm_barred", "enerflo_barred", *_CONSTANTS)),
 )
 
+# What is equal as declared is no edit. Two halves of a pair that were equal may yet drift apart, each within the
+# tolerance: then what each of them says exactly tells which side moved.
+_MOVED = Template("""v.$side or a.agreed_by = 'comparison' and not (v.mine or v.theirs)
+             and $now is distinct from $then""")
+
 # o: an odd row; f: one of its differing fields, or none where a side lacks the row; x: the facts; d: what is
-# decided, as numbers of rules. By `offset 0` each is worked out once: written out into each other they would
+# decided, as numbers of rules; v: whether a side said something else when both agreed. By `offset 0` each is worked out once: written out into each other they would
 # be planned and evaluated many times over.
 _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
-           $voided as voided, $young as young, $marked as marked_deleted,
-           $was_agreed as was_agreed
-    from $odd o $owners where $compared
+           $voided as voided, $young as young, $marked as marked_deleted, $was_agreed as was_agreed,
+           $in_crm as changed_in_crm, $in_enerflo as changed_in_enerflo
+    from $odd o $owners$own_writes where $compared
   ) o
   cross join lateral (
     select $blank where not (o.in_enerflo and o.in_crm)
     $fields
   ) f
+  left join sync.agreed_twins n on n.account = %(account)s and n.table_name = $table and n.key = o.key
+    and n.field = f.field
   left join sync.agreed a on a.account = %(account)s and a.table_name = $table and a.key = o.key
-    and a.field = f.field
+    and a.field = f.field and n.account is null$of_record
+  cross join lateral (
+    select case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end as theirs offset 0
+  ) b
+  cross join lateral (
+    select a.account is not null and not $mine_same as mine, a.account is not null and not $theirs_same as theirs
+    offset 0
+  ) v
   cross join lateral (
     select $constants, f.enerflo_null, f.crm_null, f.crm_barred, f.enerflo_barred,
            a.account is not null as base_known,
            coalesce(a.agreed_by <> 'comparison', false) as base_kept,
-           a.account is not null and f.mine is distinct from a.value as enerflo_moved,
-           a.account is not null and f.theirs is distinct from
-             case when a.crm_value is null then a.value else nullif(a.crm_value, 'null') end as crm_moved,
-           coalesce($changed_at > o.said_at, false) as crm_later offset 0
+           n.account is not null as was_twin,
+           coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
+           coalesce(o.changed_in_crm > o.changed_in_enerflo, false) as crm_later offset 0
   ) x
   cross join lateral (select $winner as winner offset 0) w
   cross join lateral (
@@ -102,8 +115,10 @@ def judged(plan: Comparison) -> str:
         quarantined=quarantined(plan, "o"),
         voided=voided("o") if plan.is_installs else voided("i") if plan.mirror_has_install else "false",
         young=young("o"),
-        changed_at=believed_change("o"),
         marked=_marked_deleted(plan),
+        in_crm=changed_in_crm(plan),
+        in_enerflo=changed_in_enerflo(plan),
+        own_writes=own_writes(plan),
         was_agreed=_was_agreed(plan),
         odd=plan.odd,
         owners=OWNERS if of_install else "",
@@ -111,6 +126,11 @@ def judged(plan: Comparison) -> str:
         blank=", ".join(f"{value} as {name}" for name, value in _BLANK_FIELD),
         fields="\n    ".join(_field(plan, field) for field in plan.fields),
         table=literal(plan.name),
+        of_record=plan.of_record("a", "o.enerflo_key"),
+        mine_same=_same(plan, "f.mine", "a.value"),
+        theirs_same=_same(plan, "f.theirs", "b.theirs", in_crm=True),
+        mine_moved=_MOVED.substitute(side="mine", now="f.mine", then="a.value"),
+        theirs_moved=_MOVED.substitute(side="theirs", now="f.theirs", then="b.theirs"),
         constants=", ".join(f"f.{name}" for name in _CONSTANTS),
         winner=rule_sql(WINNER_RULES, "x"),
         to_crm=sides[Outcome.TO_CRM],
@@ -130,6 +150,10 @@ def once_agreed(plan: Comparison) -> str:
     Where the CRM has a key of its own, every column that named the record says so: a link, or a part of it.
     """
     of_table = f"a.account = %(account)s and a.table_name = {literal(plan.name)}"
+    if not plan.key_is_record:
+        # Of a pair whose record is unknown the columns alone say it: it is taken for evidence of a deletion,
+        # which writes nothing.
+        of_table += f" and coalesce(a.enerflo_key = {plan.record_key('o')}, true)"
     if plan.mapping.joined_by_key:
         return f"{of_table} and a.key = {difference_key(plan)}"
     names = {join.crm_name: f"to_jsonb(o.j{n})" for n, join in enumerate(plan.joins, 1)}
@@ -137,7 +161,35 @@ def once_agreed(plan: Comparison) -> str:
     said = [f"a.key -> {literal(name)} = {value}" for name, value in names.items() if name not in links]
     said += [f"a.link = {names[name]} and a.field = {literal(name)}" for name in links[:1]]
     said += [_FURTHER_LINK.substitute(field=literal(name), value=names[name]) for name in links[1:]]
-    return " and ".join([of_table, *said])
+    return " and ".join([of_table, *said, _not_relinked(plan)])
+
+
+def _not_relinked(plan: Comparison) -> str:
+    """Return the condition that the CRM row of a pair ``a`` does not name another record by now."""
+    of_key = " and ".join(
+        f"t.{quoted(name)} = {_stored_key(plan, name)}" for name in plan.mapping.key_columns
+    )
+    return f"not exists (select from {plan.crm} t where {of_key} and {plan.crm_key_known})"
+
+
+def _stored_key(plan: Comparison, column: str) -> str:
+    """Return one column of a pair's key; null where it was stored when the column had another type."""
+    live = plan.live.columns[column]
+    number = live.kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
+    text = f"a.key->>{literal(column)}"
+    if not number and live.kind is not Kind.TEXT:
+        return f"({text})::{live.sql_type}"
+    wanted = "number" if number else "string"
+    return f"(case when jsonb_typeof(a.key->{literal(column)}) = '{wanted}' then {text} end)::{live.sql_type}"
+
+
+def _same(plan: Comparison, now: str, then: str, *, in_crm: bool = False) -> str:
+    """Return whether a side says of the field ``f.field`` what it said when both agreed, as it is declared."""
+    cases = " ".join(
+        f"when {literal(field.name)} then {field.same_shown(now, then, in_crm=in_crm)}"
+        for field in plan.fields
+    )
+    return f"({now} is not distinct from {then} or case f.field {cases} else false end)"
 
 
 def _was_agreed(plan: Comparison) -> str:

@@ -11,7 +11,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 
 # Without a cast where there is none to make, so that the primary keys' order serves the join.
-_MIRROR_SIDE = """select $join, $values, $key, $owner$status, e.observed_at, $said_at,
+_MIRROR_SIDE = """select $join, $values, $key, $owner$status, e.observed_at, $said_at, $own_time as own_time,
     e.deleted_at is null as lives, true as here from $mirror e where $rows"""
 _CRM_SIDE = """select $join, $values, $key, $owner, $changed as changed_at, true as here from $crm t"""
 
@@ -90,7 +90,7 @@ def odd_statement(plan: Comparison) -> str:
 
     Columns: ``j1…`` join key, ``k1…`` the CRM row's key, ``p1…`` the mirror's key, ``owner`` the install,
     ``e1…`` and ``c1…`` the raw values, ``in_enerflo`` and ``in_crm``, ``tombstone``, ``observed_at``,
-    ``said_at`` (the source's own time where it is earlier), ``changed_at``, ``is_odd``; for installs their
+    ``own_time`` (the source's), ``said_at`` (the same where it is earlier), ``changed_at``, ``is_odd``; for installs their
     status in Enerflo.
     """
     return _ODD_OF_ALL.substitute(_odd_parts(plan), on=plan.on("m", "c"))
@@ -161,6 +161,7 @@ def _odd_columns(plan: Comparison) -> str:
             *(f"m.{name}" for name in _STATUS if plan.is_installs),
             "m.observed_at",
             "m.said_at",
+            "m.own_time",
             "c.changed_at",
         ]
     )
@@ -182,6 +183,7 @@ def mirror_side(plan: Comparison) -> str:
         key=", ".join(f"e.{quoted(column)} as p{n}" for n, column in enumerate(plan.mirror_key, 1)),
         owner=f"{owner} as owner",
         said_at=f"{said_at} as said_at",
+        own_time=f"e.{own_time}" if own_time else "null::timestamptz",
         status="".join(f", e.{column} as {name}" for name, column in _STATUS.items() if plan.is_installs),
         mirror=plan.mirror,
         rows=plan.mirror_rows,

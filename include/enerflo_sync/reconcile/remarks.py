@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from string import Template
 from typing import Any
 
@@ -17,13 +17,26 @@ from enerflo_sync.reconcile.counts import Sizes
 from enerflo_sync.reconcile.values import Field, normal_text
 
 STRANGERS_SHOWN = 10
+# A list that was read whole so long before the newest one is said to be old.
+_LATER = timedelta(hours=1)
+
+
+def age_remarks(plan: Comparison, polled: Mapping[TableName, datetime]) -> list[str]:
+    """Return that Enerflo's list of these records was read whole long before the lists of others."""
+    mine = polled.get(plan.name)
+    if mine is None or max(polled.values()) - mine < _LATER:
+        return []
+    when = f"{mine.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return [f"Enerflo's {plan.name} were last read whole at {when}, and other lists later."]
 
 
 def size_remarks(plan: Comparison, sizes: Sizes, polled: datetime | None) -> list[str]:
     """Return what makes the comparison say less than it seems to: no poll, an empty side."""
     remarks = []
     if polled is None:
-        remarks.append("Enerflo was never polled completely, so nothing here can be called equal yet.")
+        remarks.append(
+            f"Enerflo's {plan.name} were never polled completely, so nothing here can be called equal yet."
+        )
     if sizes.enerflo == 0:
         remarks.append(f"The mirror holds no {plan.name}.")
     if sizes.crm == 0:

@@ -81,6 +81,8 @@ class TableReport(msgspec.Struct, frozen=True):
     samples: Sequence[Difference]
     # Sentences about the comparison itself: an empty table, no updated_at, unknown status names.
     remarks: Sequence[str] = ()
+    # Up to when Enerflo's list of these records was read whole; None when it never was.
+    mirror_as_of: datetime | None = None
 
 
 class TrendPoint(msgspec.Struct, frozen=True):
@@ -103,7 +105,7 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
     started_at: datetime
     finished_at: datetime
     config_hash: str
-    # When the mirror last took in a complete poll; None when it never did: nothing can be called equal.
+    # Up to when every compared list was read whole; None where one never was: not all can be called equal.
     mirror_as_of: datetime | None
     budget: int
     tables: Sequence[TableReport]

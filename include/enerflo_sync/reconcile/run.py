@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.mirror.witness_report import witness_report
 from enerflo_sync.reconcile.carry import can_carry, carry
 from enerflo_sync.reconcile.causes import differences_statement, duplicates_statement
@@ -39,6 +40,7 @@ from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.observation import OBSERVATION, observe, still_holds
 from enerflo_sync.reconcile.odd import odd_statement, twice_statement, wanted_odd_statement
 from enerflo_sync.reconcile.remarks import (
+    age_remarks,
     duplicate_remarks,
     size_remarks,
     stranger_remarks,
@@ -48,7 +50,7 @@ from enerflo_sync.reconcile.store import (
     drop_old_differences,
     forget_attempt,
     last_full_at,
-    mirror_as_of,
+    read_whole,
     store_report,
     trend,
 )
@@ -97,6 +99,13 @@ def reconcile(
     return report
 
 
+def _oldest(tables: Sequence[TableReport]) -> datetime | None:
+    """Return up to when all compared lists were read whole; None where one of them never was."""
+    moments = [table.mirror_as_of for table in tables]
+    known = [moment for moment in moments if moment is not None]
+    return min(known, default=None) if len(known) == len(moments) else None
+
+
 def _silent(_table: str, _done: int, _total: int) -> None:
     return None
 
@@ -127,7 +136,7 @@ class _Reconciliation:
                 live=live,
                 lookback_minutes=settings.lookback_minutes,
             )
-        polled = mirror_as_of(self.connection, self.account)
+        polled = read_whole(self.connection, self.account)
         previous = {plan.name: self._standing(plan, basis) for plan in plans}
         tables, scopes, looks = [], set(), {}
         by_column = [plan.name for plan in plans if plan.moved_by and previous[plan.name]]
@@ -152,7 +161,7 @@ class _Reconciliation:
             started_at=self.now,
             finished_at=self.now + (server_time(self.connection) - started),
             config_hash=self.config.hash(self.account),
-            mirror_as_of=polled,
+            mirror_as_of=_oldest(tables),
             budget=settings.unexplained_budget,
             tables=tables,
             witnesses=witnesses if witnesses.webhooks_since else None,
@@ -174,7 +183,7 @@ class _Reconciliation:
         counted: Future[Sizes],
         previous: Previous | None,
         reason: str | None,
-        polled: datetime | None,
+        polled: Mapping[TableName, datetime],
         fold: str,
     ) -> tuple[TableReport, Scope]:
         parameters = self._parameters()
@@ -199,11 +208,13 @@ class _Reconciliation:
             by_field=by_field,
             samples=samples(self.connection, plan, parameters, by_cause, self.config.reconcile.samples),
             remarks=[
-                *size_remarks(plan, sizes, polled),
+                *size_remarks(plan, sizes, polled.get(plan.name)),
+                *age_remarks(plan, polled),
                 *([] if reason is None or previous else [reason or _NOT_SEEN]),
                 *duplicate_remarks(found),
                 *stranger_remarks(self.connection, plan, parameters, fold),
             ],
+            mirror_as_of=polled.get(plan.name),
         )
         return report, Scope.FULL if previous is None else Scope.INCREMENTAL
 

@@ -10,13 +10,13 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import TableMapping, TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping, TableName
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.reconcile.observation import Look
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
 from enerflo_sync.warehouse.engine import warehouse_errors
-from enerflo_sync.warehouse.schema import differences, reconciliations, runs
+from enerflo_sync.warehouse.schema import differences, reconciliations, watermarks
 
 TREND_LENGTH = 30
 
@@ -145,14 +145,17 @@ def difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool) -> Dif
     return Difference(table, key, field, mask(mine, kind), mask(theirs, kind), cause, masked=hidden)
 
 
-def mirror_as_of(connection: sa.Connection, account: str) -> datetime | None:
-    """Return when the newest poll that ended ok or partial did so, ``None`` when none ever did."""
-    ended: datetime | None = connection.scalar(
-        sa.select(sa.func.max(runs.c.finished_at)).where(
-            runs.c.account == account, runs.c.job == "poll", runs.c.state.in_(("ok", "partial"))
-        )
+def read_whole(connection: sa.Connection, account: str) -> dict[TableName, datetime]:
+    """Return up to when Enerflo's list of each mapped table was read whole; none that never was.
+
+    A list is whole as of the moment at which its reading began. Milestones come with the installs.
+    """
+    rows = connection.execute(
+        sa.select(watermarks.c.name, watermarks.c.value).where(watermarks.c.account == account)
     )
-    return ended
+    marks: dict[str, datetime] = {row.name: row.value for row in rows}
+    lists = {**MIRROR_TABLES, TableName.MILESTONES: MIRROR_TABLES[TableName.INSTALLS]}
+    return {table: marks[name] for table, name in lists.items() if name in marks}
 
 
 def last_full_at(connection: sa.Connection, account: str) -> datetime | None:

@@ -46,6 +46,25 @@ class Field:
     enerflo: Operand
     crm: Operand
     equal: str
+    zone: str = "UTC"
+    fold: str = ""
+    domain: FieldType = FieldType.TEXT
+
+    def same_shown(self, left: str, right: str, *, in_crm: bool = False) -> str:
+        """Return whether two JSON values of one side, as they are shown, are equal as declared.
+
+        Never null. A null is only ever the same as what the mapping declares to be none: that a value is
+        ignored beside a null does not make it the same as the null that stood there before.
+        """
+        exactly = f"{left} is not distinct from {right}"
+        if self.domain is FieldType.JSON:
+            return f"({exactly})"
+        null = NullRule.DISTINCT if self.mapping.null is NullRule.IGNORE else self.mapping.null
+        mapping = self.mapping.model_copy(update={"values": {}, "null": null})
+        values = {} if in_crm else self.mapping.values
+        texts = [_translated(f"({value} #>> '{{}}')", values) for value in (left, right)]
+        sides = ((texts[0], Kind.TEXT), (texts[1], Kind.TEXT))
+        return f"({exactly} or {_equal(mapping, self.domain, *sides, self.zone, self.fold)})"
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -97,9 +116,8 @@ def field_sql(
     theirs_raw = crm_raw(*crm)
     mine = _operand(enerflo[0], enerflo[1], domain, zone, mapping.values)
     theirs = _operand(theirs_raw, crm[1].kind, domain, zone, {})
-    return Field(
-        name, mapping, mine, theirs, _equal(mapping, domain, enerflo, (theirs_raw, crm[1].kind), zone, fold)
-    )
+    equal = _equal(mapping, domain, enerflo, (theirs_raw, crm[1].kind), zone, fold)
+    return Field(name, mapping, mine, theirs, equal, zone, fold, domain)
 
 
 def shown_in_crm(mapping: FieldMapping, raw: str, live: LiveColumn, table_zone: str) -> str:

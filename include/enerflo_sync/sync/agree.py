@@ -25,8 +25,9 @@ from enerflo_sync.reconcile.observation import (
     still_holds,
 )
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
+from enerflo_sync.sync.twins import alone, clear_equal, look_further, mark_twins, may_have_twins, watch
 from enerflo_sync.sync.undone import apart_statement
-from enerflo_sync.sync.written import of_key, shown
+from enerflo_sync.sync.written import names_record, of_key, shown
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.statistics import note_growth
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
@@ -42,19 +43,21 @@ class AgreedBy(StrEnum):
 
 _AGREE = Template("""
 /* enerflo-sync agree $name: pairs of values on which both sides agree */
-insert into sync.agreed (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link)
+insert into sync.agreed
+  (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link, enerflo_key)
 select $distinct %(account)s, $table, o.key, f.field, f.mine,
        case when f.theirs is distinct from f.mine then coalesce(f.theirs, 'null') end,
-       %(now)s, %(by)s, f.is_link
+       %(now)s, %(by)s, f.is_link, $record_key
 from (
   select $key as key, m.*, $crm_columns $written
-  from $keys ($mirror) m $on_mirror join ($crm) c on $on where m.lives
+  from $keys ($mirror) m $on_mirror join ($crm) c on $on where m.lives $alone
 ) o $known cross join lateral ($fields) f
 $which
 on conflict (account, table_name, key, field) do update
 set value = excluded.value, crm_value = excluded.crm_value, agreed_at = excluded.agreed_at,
-    agreed_by = excluded.agreed_by, is_link = excluded.is_link
-where (agreed.value, agreed.crm_value) is distinct from (excluded.value, excluded.crm_value)
+    agreed_by = excluded.agreed_by, is_link = excluded.is_link, enerflo_key = excluded.enerflo_key
+where (agreed.value, agreed.crm_value, agreed.enerflo_key)
+      is distinct from (excluded.value, excluded.crm_value, excluded.enerflo_key)
    or $always
 """)
 
@@ -63,7 +66,7 @@ _KNOWN = Template("""left join lateral (
   select array_agg(a.field) as fields,
          jsonb_object_agg(a.field, a.value) filter (where a.value is not null) as mine,
          jsonb_object_agg(a.field, a.crm_value) filter (where a.crm_value is not null) as theirs
-  from sync.agreed a where a.account = %(account)s and a.table_name = $table and a.key = o.key
+  from sync.agreed a where a.account = %(account)s and a.table_name = $table and a.key = o.key$of_record
 ) k on true""")
 
 # Asked of each field by itself: few are news, and only of those it is asked whether they are equal.
@@ -86,7 +89,7 @@ _PAIR = Template("""nullif($saw, 'null') as value,
          as crm_value""")
 _MOVED = f"""
   set value = n.value, crm_value = n.crm_value, agreed_at = %(now)s, agreed_by = '{AgreedBy.PUSH}',
-      is_link = $is_link
+      is_link = $is_link$set_record
   from ($pairs) n
   where a.account = %(account)s and a.table_name = $table and a.key = n.key and a.field = $field"""
 
@@ -94,11 +97,11 @@ _MOVED = f"""
 # what the row says now. Nearly every change is of a pair that was agreed on before, and stands where the plan
 # found it: that is a tenth of the work of looking for it. This finds no other.
 _AT_ONCE = Template(f"agreed as (update sync.agreed a {_MOVED} and a.ctid = n.agreed_row::tid returning 1)")
-_MADE = Template("select m.key, m.agreed_row, $pair from made m")
+_MADE = Template("select m.key, m.agreed_row, $pair$record_of_made from made m")
 
 # When all columns are written: what a plan saw in Enerflo, and what the row says by then.
 _OF_COLUMN = Template("""
-  select $distinct p.key, $pair
+  select $distinct p.key, $pair, $record_of_change as enerflo_key
   from sync.plan_changes p join $crm t on $on
   where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = 'update'
     and p.field = $field and p.direction = 'to_crm' and p.position between %(first)s and %(last)s
@@ -110,8 +113,10 @@ update sync.agreed a {_MOVED} and (a.agreed_at, a.agreed_by) is distinct from (%
 """)
 _FIRST = Template(f"""
 /* enerflo-sync agree $name: what came of one column, that was not agreed on before */
-insert into sync.agreed (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link)
-select %(account)s, $table, n.key, $field, n.value, n.crm_value, %(now)s, '{AgreedBy.PUSH}', $is_link
+insert into sync.agreed
+  (account, table_name, key, field, value, crm_value, agreed_at, agreed_by, is_link, enerflo_key)
+select %(account)s, $table, n.key, $field, n.value, n.crm_value, %(now)s, '{AgreedBy.PUSH}', $is_link,
+       n.enerflo_key
 from ($pairs) n
 on conflict (account, table_name, key, field) do nothing
 """)  # noqa: S608 - constants
@@ -123,7 +128,7 @@ select $joins, p.key as written_key, bool_or(p.op = 'insert') as made, min(p.dir
        coalesce(jsonb_object_agg(p.field, p.source_value) filter (where p.field is not null), '{}') as written
 from sync.plan_changes p join $crm t on $on
 where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
-  and p.position = any(%(positions)s::bigint[]) and $known
+  and p.position = any(%(positions)s::bigint[]) and $known and (p.op <> 'update' or $same_record)
 group by $names, p.key
 """)
 
@@ -136,24 +141,40 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.position = a
 
 
 def agree_moved(
-    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str, lookback_minutes: int
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    config_hash: str,
+    lookback_minutes: int,
+    reconciliation_id: str | None = None,
 ) -> None:
     """Remember the pairs of values that are equal as declared, of rows that moved since the last look.
 
     In the caller's transaction, with its own watermark. All rows are looked at for the first time, and after
-    the mapping or the CRM table's columns changed.
+    the mapping or the CRM table's columns changed. A row that is one of several for its record is no source
+    of a pair (:mod:`enerflo_sync.sync.twins`).
+
+    :param reconciliation_id: the rows that differed in it are among those that may be one of several.
     """
     now = transaction_time(connection)
     look = current_look(connection, comparison, account, now)
     since = _since(connection, comparison, account, config_hash, lookback_minutes)
     values: dict[str, Any] = {"account": account, "now": now, "by": str(AgreedBy.COMPARISON)}
     keys = ""
+    equal = [(name, condition) for name, _, _, condition in _pairs(comparison)]
+    watching = watch(connection, comparison, account)
     if since is not None:
-        keys = f"pg_temp.agreeing_{comparison.name}"
+        keys = comparison.wanted
         connection.exec_driver_sql(moved_statement(comparison, keys), {"account": account, **since})
+        look_further(connection, comparison, account, reconciliation_id, watching=watching)
         connection.exec_driver_sql(f"analyze {keys}")
+    if may_have_twins(comparison):
+        names = [name for name, _ in equal]
+        mark_twins(connection, comparison, account, names, now, wanted_only=bool(keys))
     found = connection.exec_driver_sql(_statement(comparison, keys), values)
     note_growth(connection, "sync.agreed", found.rowcount)
+    if watching:
+        clear_equal(connection, comparison, account, equal)
     name = _watermark_name(comparison, config_hash)
     move_watermark(connection, account, name, now, run_id="plan", now=now)
     if look is not None:
@@ -194,7 +215,8 @@ def column_agreed(comparison: Comparison, column: str) -> str:
     :func:`agree_column`.
     """
     pair = _PAIR.substitute(saw="m.source_value", theirs="m.theirs")
-    return _AT_ONCE.substitute(_column_parts(comparison, column), pairs=_MADE.substitute(pair=pair))
+    parts = _column_parts(comparison, column)
+    return _AT_ONCE.substitute(parts, pairs=_MADE.substitute(parts, pair=pair))
 
 
 def agree_column(
@@ -236,6 +258,10 @@ def _column_parts(comparison: Comparison, column: str) -> dict[str, str]:
         "table": literal(comparison.name),
         "field": literal(column),
         "is_link": str(column in links).lower(),
+        # Where the CRM's key says which record it is, a pair need not.
+        "set_record": "" if comparison.key_is_record else ", enerflo_key = n.enerflo_key",
+        "record_of_made": "" if comparison.key_is_record else ", m.enerflo_key",
+        "record_of_change": "null::jsonb" if comparison.key_is_record else "p.enerflo_key",
     }
 
 
@@ -278,6 +304,7 @@ def agree_written(
             on=of_key(comparison, "p.key"),
             table=literal(comparison.name),
             known=comparison.crm_key_known,
+            same_record=names_record(comparison, "t", "p.enerflo_key"),
         ),
         values,
     )
@@ -323,7 +350,13 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
         on=comparison.on("m", "c"),
         fields="\n  union all ".join(selects),
         which="where o.key = o.written_key" if written else "",
-        known=_KNOWN.substitute(table=literal(comparison.name)) if which is _NEWS else "",
+        known=_KNOWN.substitute(
+            table=literal(comparison.name), of_record=comparison.of_record("a", comparison.record_key("o"))
+        )
+        if which is _NEWS
+        else "",
+        record_key=comparison.record_key("o"),
+        alone=f"and {alone(comparison)}" if not written and may_have_twins(comparison) else "",
         always=str(written).lower(),
     )
 

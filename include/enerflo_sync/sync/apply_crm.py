@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import groupby
 from string import Template
@@ -21,10 +22,12 @@ from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_column, agree_written, column_agreed
+from enerflo_sync.sync.own_writes import note_made, noting_updates
 from enerflo_sync.sync.refusals import refuses_a_row, why_refused
 from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
 from enerflo_sync.sync.written import (
     column_value,
+    names_record,
     of_key,
     shown,
     touched,
@@ -76,7 +79,7 @@ order by first
 """  # noqa: S608 - a constant
 
 _DUE = Template(f"""
-  select p.ctid as id, p.key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row
+  select p.ctid as id, p.key, p.enerflo_key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row
   from sync.plan_changes p
   where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s and p.position between %(first)s and %(last)s
     and p.field is not distinct from %(field)s::text
@@ -129,7 +132,8 @@ _RECORDS_MADE = """
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
   where $on and $living and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
-  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs
+    and $same_record
+  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs $record
 """)
 
 _INSERT = Template("""
@@ -141,7 +145,8 @@ _INSERT = Template("""
 
 # A row that a plan made and an undo deletes was agreed on when it was made.
 _DELETE = Template("""
-  delete from $crm t using due p where $on and $living and $row = p.before and not $touched returning p.id
+  delete from $crm t using due p
+  where $on and $living and $row = p.before and not $touched and $same_record returning p.id
 """)
 
 _APPLIED = f"""
@@ -244,7 +249,11 @@ class _Job:
 
     def run(self, groups: Sequence[Any]) -> Counter[str]:
         """Make the changes and remember what both sides agree on then; return how they ended."""
-        open_groups = [group for group in groups if not self._write(group)]
+        span = groups[0].first, max(group.until for group in groups)
+        with self._noting(*span):
+            open_groups = [group for group in groups if not self._write(group)]
+        if self._op == "insert" and self.counts[Decision.APPLIED]:
+            note_made(self._connection, self._plan, self._values, *span)
         if self._agrees_by_column:
             for group in open_groups:
                 span = group.first, group.last
@@ -252,6 +261,11 @@ class _Job:
         elif self.counts[Decision.APPLIED]:
             self._agree(groups)
         return self.counts
+
+    def _noting(self, first: int, until: int) -> AbstractContextManager[None]:
+        if self._op != "update":
+            return nullcontext()
+        return noting_updates(self._connection, self._plan, self._values, first, until)
 
     def _write(self, group: Any) -> bool:
         """Make the changes of a group; return whether a pair of values is agreed on for each that is made."""
@@ -331,6 +345,11 @@ class _Job:
             living=plan.living("t"),
             before=shown(plan, column, "t"),
             theirs=shown(plan, column, "t"),
+            # What writes the link itself expects the one that it found.
+            same_record="true"
+            if column in plan.mapping.join_columns
+            else names_record(plan, "t", "p.enerflo_key"),
+            record="" if plan.key_is_record else ", p.enerflo_key",
         )
 
     def _inserted(self, fields: Sequence[str]) -> str:
@@ -372,4 +391,5 @@ class _Job:
             living=plan.living("t"),
             row=row,
             touched=touched_since(plan, "p.agreed_at"),
+            same_record=names_record(plan, "t", "p.enerflo_key"),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,10 +23,13 @@ from enerflo_sync.sync.waiting import read_waiting
 _AGREED = sa.text("""
 /* enerflo-sync explain: on what both sides last agreed */
 select distinct on (field) field, value, coalesce(crm_value, value) as crm_value, agreed_at, agreed_by
-from sync.agreed where account = :account and table_name = :table
+from sync.agreed a where account = :account and table_name = :table
   and key = any(cast(cast(:keys as text[]) as jsonb[]))
+  and (cast(:record as jsonb) is null or enerflo_key = cast(:record as jsonb))
+  and not exists (select from sync.agreed_twins n where n.account = a.account
+    and n.table_name = a.table_name and n.key = a.key and n.field = a.field)
 order by field, agreed_at desc
-""")
+""").bindparams(sa.bindparam("record", type_=sa.Text))
 
 _DELETED_AT = "/* enerflo-sync explain: since when a record is gone */ select deleted_at from {} e where "
 
@@ -130,7 +134,14 @@ def _fields(comparison: Comparison, known: _Known, field: str | None) -> list[st
 def _agreed(
     connection: sa.Connection, account: str, record: FoundRecord, as_of: datetime | None
 ) -> dict[str, Agreement]:
-    values = {"account": account, "table": str(record.comparison.name), "keys": record.key_texts}
+    # A row that names another record by now has its key still, and is no pair of it any more.
+    apart = None if record.comparison.key_is_record else record.enerflo_key
+    values = {
+        "account": account,
+        "table": str(record.comparison.name),
+        "keys": record.key_texts,
+        "record": None if apart is None else json.dumps(apart),
+    }
     rows = connection.execute(_AGREED, values).mappings().all()
     found = {row["field"]: Agreement(**{k: v for k, v in row.items() if k != "field"}) for row in rows}
     return {name: one for name, one in found.items() if as_of is None or one.agreed_at <= as_of}

@@ -83,7 +83,10 @@ def make_plan(
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
             for plan in plans:
                 observe(connection, plan, account, transaction_time(connection))
-        with _agreeing(engine, plans, config, account) as agreed, connection.begin():
+        with (
+            _agreeing(engine, plans, config, account, reconciliation_id) as agreed,
+            connection.begin(),
+        ):
             decide_all(connection, plans, config, account, reconciliation_id, tick)
             hold_parked(connection, account)
             connection.exec_driver_sql(MAKE_PLANNED)
@@ -106,7 +109,11 @@ def make_plan(
 
 @contextmanager
 def _agreeing(
-    engine: sa.Engine, plans: Sequence[Comparison], config: SyncConfig, account: str
+    engine: sa.Engine,
+    plans: Sequence[Comparison],
+    config: SyncConfig,
+    account: str,
+    reconciliation_id: str,
 ) -> Iterator[Future[None]]:
     """Remember on what both sides agree meanwhile: each of the two jobs keeps one core busy.
 
@@ -118,7 +125,8 @@ def _agreeing(
     def agree() -> None:
         with engine.begin() as connection:
             for plan in plans:
-                agree_moved(connection, plan, *looks, config.reconcile.lookback_minutes)
+                lookback = config.reconcile.lookback_minutes
+                agree_moved(connection, plan, *looks, lookback, reconciliation_id)
 
     with engine.connect() as connection:
         known = all(looked_before(connection, plan, *looks) for plan in plans)

@@ -10,10 +10,11 @@ from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import shown_in_crm
 from enerflo_sync.sync.undoing import COLUMNS, UNDO
-from enerflo_sync.sync.written import column_value, of_key, shown, touched_since, zone_of
+from enerflo_sync.sync.written import column_value, names_record, of_key, shown, touched_since, zone_of
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
 _GONE = "its row is gone from the CRM"
+_RELINKED = "its row names another record of Enerflo by now"
 
 _UPDATES = Template(f"""
 /* enerflo-sync undo $name: values that were written to one column of the CRM */
@@ -27,6 +28,7 @@ cross join lateral (select $now as now, $written as written) v
 cross join lateral (
   select case when u.rule = 'adopted' then 'the row names its record of Enerflo, and keeps its id'
     when t.$known is null then '{_GONE}'
+    when not ($same_record) then '{_RELINKED}'
     when v.now is distinct from v.written then '{_MOVED}' end as reason) r
 where u.table_name = $table and u.direction = 'to_crm' and u.op = 'update' and u.field = $field
 """)  # noqa: S608 - constants
@@ -45,7 +47,8 @@ from (
   where u.table_name = $table and u.direction = 'to_crm' and u.op = 'insert' group by u.key, u.enerflo_key
 ) u left join $rows t on $on
 cross join lateral (
-  select case when t.$known is null then '{_GONE}' when $edited then '{_MOVED}' end as reason) r
+  select case when t.$known is null then '{_GONE}' when not ($same_record) then '{_RELINKED}'
+    when $edited then '{_MOVED}' end as reason) r
 """)  # noqa: S608 - constants
 
 _DELETES = Template(f"""
@@ -74,6 +77,7 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
         "rows": plan.crm_rows,
         "known": quoted(plan.mapping.key_columns[0]),
         "on": of_key(plan, "u.key"),
+        "same_record": names_record(plan, "t", "u.enerflo_key"),
     }
     values = {"account": account}
     for field in _written_fields(connection, plan):

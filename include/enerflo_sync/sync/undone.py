@@ -15,8 +15,10 @@ DELETION_UNDONE = "its deletion was undone"
 # What Enerflo says of a row that the CRM lacks by an undo, or has although Enerflo deleted the record.
 _APART = Template("""
 /* enerflo-sync agree $name: rows that an undo leaves on one side only */
-insert into sync.agreed (account, table_name, key, field, value, agreed_at, agreed_by, is_link)
-select distinct on (o.key, f.field) %(account)s, $table, o.key, f.field, f.mine, %(now)s, %(by)s, f.is_link
+insert into sync.agreed
+  (account, table_name, key, field, value, agreed_at, agreed_by, is_link, enerflo_key)
+select distinct on (o.key, f.field) %(account)s, $table, o.key, f.field, f.mine, %(now)s, %(by)s, f.is_link,
+       $record_key
 from (
   select p.key, m.* from sync.plan_changes p join ($mirror) m on $on
   where p.account = %(account)s and p.plan_hash = %(plan_hash)s
@@ -25,14 +27,14 @@ from (
 ) o cross join lateral ($fields) f
 on conflict (account, table_name, key, field) do update
 set value = excluded.value, crm_value = null, agreed_at = excluded.agreed_at, agreed_by = excluded.agreed_by,
-    is_link = excluded.is_link
+    is_link = excluded.is_link, enerflo_key = excluded.enerflo_key
 """)
 
 _CREATION_UNDONE = Template("""(o.was_agreed and exists (
         select from sync.agreed a where $which and a.agreed_by = 'undo' and not exists (
           select from sync.agreed b join lateral ($fields) f on f.field = b.field
-          where b.account = a.account and b.table_name = a.table_name and b.key = a.key
-            and b.value is distinct from f.mine)))""")
+          where b.account = a.account and b.table_name = a.table_name and b.key = a.key$of_record
+            and not f.same)))""")
 
 
 def apart_statement(comparison: Comparison) -> str:
@@ -49,19 +51,37 @@ def apart_statement(comparison: Comparison) -> str:
             for n, name in enumerate(comparison.mirror_key, 1)
         ),
         fields=_fields(comparison),
+        record_key=comparison.record_key("o"),
     )
 
 
 def creation_undone(comparison: Comparison) -> str:
     """Return the condition that an odd row ``o`` lacks its CRM row by an undo, and is as it was then."""
-    return _CREATION_UNDONE.substitute(which=once_agreed(comparison), fields=_fields(comparison))
+    return _CREATION_UNDONE.substitute(
+        which=once_agreed(comparison),
+        fields=_same_fields(comparison),
+        of_record=comparison.of_record("b", "a.enerflo_key"),
+    )
 
 
 def deletion_undone(comparison: Comparison) -> str:
     """Return the condition that an odd row ``o`` stands in the CRM by an undo, and is deleted in Enerflo."""
     return (
         "exists (select from sync.agreed a where a.account = %(account)s"
-        f" and a.table_name = {literal(comparison.name)} and a.key = o.key and a.agreed_by = 'undo')"
+        f" and a.table_name = {literal(comparison.name)} and a.key = o.key and a.agreed_by = 'undo'"
+        f"{comparison.of_record('a', 'o.enerflo_key')})"
+    )
+
+
+def _same_fields(comparison: Comparison) -> str:
+    """Return the selects of whether Enerflo says of each field what the pair ``b`` says, as declared."""
+    links = set(comparison.mapping.join_columns) - set(comparison.mapping.key_columns)
+    same = {field.name: field.same_shown(field.enerflo.shown, "b.value") for field in comparison.fields}
+    for n, join in enumerate(comparison.joins, 1):
+        if join.crm_name in links:
+            same[join.crm_name] = f"to_jsonb(o.j{n}) is not distinct from b.value"
+    return " union all ".join(
+        f"select {literal(name)} as field, {condition} as same" for name, condition in same.items()
     )
 
 

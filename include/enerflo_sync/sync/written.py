@@ -49,6 +49,20 @@ def of_key(plan: Comparison, key: str) -> str:
     )
 
 
+def names_record(plan: Comparison, row: str, record_key: str) -> str:
+    """Return the condition that a CRM row names the record of Enerflo of a jsonb key; takes ``account``.
+
+    True where the CRM's key is that record's id: a row cannot come to name another one then.
+    """
+    if plan.key_is_record:
+        return "true"
+    same = [f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in plan.mirror_key]
+    same += [
+        f"({join.mirror})::{join.type} = ({row}.{quoted(join.crm_name)})::{join.type}" for join in plan.joins
+    ]
+    return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"
+
+
 def shown(plan: Comparison, column: str, alias: str) -> str:
     """Return a CRM column as plans show it."""
     raw, live = f"{alias}.{quoted(column)}", plan.live.columns[column]

@@ -25,6 +25,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -186,6 +187,8 @@ change_orders = _mirror_table(
         Column("adders", JSONB),
         # Components of change_values that nobody reads, as they came.
         Column("unknown_components", JSONB),
+        # The order's own time of its last change: which of two payloads is the later one.
+        _time("updated_at"),
     ],
 )
 Index("change_orders_install", change_orders.c.account, change_orders.c.install_id)
@@ -223,6 +226,13 @@ watermarks = _sync_table(
     _time("recorded_at", nullable=False),
     _required("run_id"),
     PrimaryKeyConstraint("account", "name"),
+)
+
+companies_seen = _sync_table(
+    "companies_seen",
+    _required("company_id", BigInteger),
+    Column("first_seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("account", "company_id"),
 )
 
 runs = _sync_table(
@@ -458,9 +468,52 @@ agreed = _sync_table(
     Column("is_link", Boolean, nullable=False, server_default="false"),
     # Apart from ``value``, which changes often and stands in no index for that.
     Column("link", JSONB, Computed("case when is_link then value end", persisted=True)),
+    # The mirror's key of the record that the pair is about. Null where the CRM's key is that record's id;
+    # where it is not, null is unknown, and such a pair is no base.
+    Column("enerflo_key", JSONB(none_as_null=True)),
     PrimaryKeyConstraint("account", "table_name", "key", "field"),
     Index("agreed_link", "account", "table_name", "link", postgresql_where="link is not null"),
     filled=90,
+)
+
+# Fields of CRM rows that were one of several for their record, or of their key: no base until they are equal.
+agreed_twins = _sync_table(
+    "agreed_twins",
+    _required("table_name"),
+    _required("key", JSONB),
+    _required("field"),
+    _time("seen_at", nullable=False),
+    PrimaryKeyConstraint("account", "table_name", "key", "field"),
+)
+
+# By which columns of the CRM the pairs of a table are stored; each with its type and its mirror column.
+agreed_keys = _sync_table(
+    "agreed_keys",
+    _required("table_name"),
+    _required("columns", JSONB),
+    # What they were before they changed, since when, and of how many rows the pairs are not found any more.
+    Column("columns_before", JSONB(none_as_null=True)),
+    _time("changed_at"),
+    Column("rows_lost", BigInteger),
+    PrimaryKeyConstraint("account", "table_name"),
+)
+
+# What our own last write left as a record's time of change, and when anybody else had changed it before.
+own_writes = _sync_table(
+    "own_writes",
+    # crm: the CRM's table and key; enerflo: the mirror's.
+    _required("side"),
+    _required("table_name"),
+    _required("key", JSONB),
+    _time("left_at"),
+    # Enerflo says whole seconds: what was first seen after this is somebody else's, though of the same second.
+    _time("left_seen_at"),
+    # Null: nobody else ever did.
+    _time("others_at"),
+    # The same as ``others_at`` as of a request of which the end is not known yet.
+    _time("sent_others_at"),
+    PrimaryKeyConstraint("account", "side", "table_name", "key"),
+    CheckConstraint("side in ('crm', 'enerflo')", name="own_writes_side"),
 )
 
 plans = _sync_table(

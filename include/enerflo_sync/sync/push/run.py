@@ -20,10 +20,12 @@ from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys
+from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_written
 from enerflo_sync.sync.completion import LAST_MILESTONE
+from enerflo_sync.sync.own_writes import note_sending, note_written, noting_row
 from enerflo_sync.sync.push.attempt import Attempt, Outcome, attempted
 from enerflo_sync.sync.push.changes import Change, mark_sent, mark_unsent
 from enerflo_sync.sync.push.links import Link, write_link
@@ -78,7 +80,9 @@ class PushRun:
         self.troubled = False
         self._component_keys = component_keys
         self._ended: dict[int, Decision] = {}
+        self._sent: set[int] = set()
         self._read_at: datetime | None = None
+        self._company = CompanyGuard(client, connection.engine, applying.account)
         with connection.begin():
             self._values = EnerfloValues(connection)
 
@@ -111,7 +115,7 @@ class PushRun:
         :raises BadRecordError: Enerflo's record cannot be used. Otherwise raises as ``read``.
         """
         # Not kept from read to read: it remembers which lists it has walked, and they are to be read again.
-        reads = Reads(self.client, self.connection, self.account, self._component_keys)
+        reads = Reads(self.client, self.connection, self.account, self._component_keys, self._company)
         seen = Observation(self.account, self.clock.now(), "push", self.evidence)
         answer = read(reads)
         self._read_at = seen.observed_at
@@ -134,9 +138,13 @@ class PushRun:
         """Mark the changes sent, commit that, write, and return how the write ended.
 
         :raises AuthenticationError: the key is not accepted; the changes wait.
+        :raises AnotherCompanyError: the key answers for another company; nothing was sent.
         """
+        self._company.ensure()
         with self.connection.begin():
             mark_sent(self.connection, self.applying, changes, self.clock.now())
+            note_sending(self.connection, self.account, _records(changes), again=self._were_sent(changes))
+            self._sent.update(change.position for change in changes)
         try:
             attempt = attempted(write, refusals)
         except EnerfloSyncError:
@@ -184,7 +192,7 @@ class PushRun:
 
     def _end(self, verdict: Verdict, now: datetime) -> None:
         reason = verdict.reason
-        if verdict.link is not None and not write_link(self.connection, verdict.link):
+        if verdict.link is not None and not self._link(verdict.link):
             reason = "the CRM's row is gone by now, or names another record"
         settle(
             self.connection,
@@ -197,6 +205,16 @@ class PushRun:
         )
         if verdict.decision is Decision.APPLIED:
             self._agree(verdict.changes)
+            if self._were_sent(verdict.changes):
+                note_written(self.connection, self.account, _records(verdict.changes, verdict.link))
+
+    def _link(self, link: Link) -> bool:
+        with noting_row(self.connection, link.comparison, self.account, link.key):
+            return write_link(self.connection, link)
+
+    def _were_sent(self, changes: Sequence[Change]) -> bool:
+        """Return whether a request with any of the changes went out, in this run or in one that was killed."""
+        return any(change.sent_at is not None or change.position in self._sent for change in changes)
 
     def _agree(self, changes: Sequence[Change]) -> None:
         """Remember what was written, so that it comes back as no change."""
@@ -209,3 +227,10 @@ class PushRun:
             plan_hash = self.applying.plan_hash
             by = AgreedBy.UNDO if changes[0].rule == AgreedBy.UNDO else AgreedBy.PUSH
             agree_written(self.connection, comparison, self.account, plan_hash, positions, by, self._read_at)
+
+
+def _records(changes: Sequence[Change], link: Link | None = None) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the tables and mirror keys of the records that changes are about, or of the one they made."""
+    if link is not None:
+        return [(changes[0].table, link.record)]
+    return [(change.table, change.enerflo_key) for change in changes if change.enerflo_key is not None]

@@ -1,0 +1,41 @@
+"""A key that Enerflo accepts and refuses everything to: no partial run, but a key that does not work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefusedError
+from enerflo_sync.enerflo.installs import list_installs
+from enerflo_sync.enerflo.statuses import read_status_rows
+from enerflo_sync.errors import BadRecordError, ContractDriftError, FatalError
+
+
+def require_some_permission(client: EnerfloClient) -> None:
+    """Return where the key may read the statuses or the list of installs; to be asked after a 403.
+
+    :raises AuthenticationError: both are refused, too.
+    :raises RetriableError: Enerflo does not answer just now.
+    """
+    reads: tuple[Callable[[], object], ...] = (
+        lambda: read_status_rows(client),
+        lambda: list_installs(client, 1, 1),
+    )
+    for read in reads:
+        try:
+            read()
+        except AuthenticationError:
+            raise
+        except PermissionRefusedError:
+            continue
+        except (BadRecordError, FatalError, ContractDriftError):
+            # Another answer than a refusal of everything.
+            return
+        return
+    raise AuthenticationError(
+        "Enerflo accepts the API key and refuses everything to it (403).",
+        where="GET /api/v3/install-statuses and /api/v3/installs",
+        next_step="Give the key's user the permissions in Enerflo, or put another key into ENERFLO_API_KEY,"
+        " or its Airflow connection. Nothing was stored, and nothing is lost.",
+        status=403,
+    )

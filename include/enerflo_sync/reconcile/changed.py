@@ -1,0 +1,75 @@
+"""When each side changed a record: its own time, no later than we saw it, and not the time of a write of ours."""
+
+from __future__ import annotations
+
+from string import Template
+
+from enerflo_sync.crm.mapping import SourceOfTruth, TableName
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.conditions import believed_change, difference_key
+
+# The mirror's table and key of the record whose updated_at says when one of a table was changed.
+_RECORDS = {
+    TableName.INSTALLS: ("installs", "install_id"),
+    TableName.MILESTONES: ("installs", "install_id"),
+    TableName.LEADS: ("customers", "customer_id"),
+}
+
+# Of a time that our own write left, the last one that somebody else left counts: none where nobody ever did.
+_IN_CRM = Template("""least($believed_others, %(now)s::timestamptz)""")
+_OTHERS = """case when o.changed_at = wc.left_at then wc.others_at else o.changed_at end"""
+_IN_ENERFLO = Template("""least(
+      case when $own_time = we.left_at and o.observed_at <= we.left_seen_at
+        then coalesce(we.others_at, '-infinity') else $own_time end,
+      o.observed_at)""")
+
+_WRITES = Template("""
+    left join sync.own_writes wc on wc.account = %(account)s and wc.side = 'crm' and wc.table_name = $table
+      and wc.key = $key$of_enerflo""")
+_WRITES_TO_ENERFLO = Template("""
+    left join sync.own_writes we on we.account = %(account)s and we.side = 'enerflo'
+      and we.table_name = '$mirror' and we.key = jsonb_build_object('$id', $value)""")
+
+
+def times_record(table: str) -> tuple[str, str] | None:
+    """Return the mirror's table and key column of the record that carries a table's time of change."""
+    return _RECORDS.get(TableName(table))
+
+
+def compares_times(plan: Comparison) -> bool:
+    """Return whether a field of the table goes to the side that changed later."""
+    fields = plan.mapping.fields.values()
+    return plan.updated_at is not None and any(
+        field.source_of_truth is SourceOfTruth.NEWEST for field in fields
+    )
+
+
+def own_writes(plan: Comparison) -> str:
+    """Return the joins of what our own writes left of an odd row ``o``; empty where no times are compared."""
+    if not compares_times(plan):
+        return ""
+    of_enerflo, record = "", times_record(plan.name)
+    if record is not None:
+        value = "o.owner" if plan.name is TableName.MILESTONES else "o.p1"
+        of_enerflo = _WRITES_TO_ENERFLO.substitute(mirror=record[0], id=record[1], value=value)
+    return _WRITES.substitute(table=literal(plan.name), key=difference_key(plan), of_enerflo=of_enerflo)
+
+
+def changed_in_crm(plan: Comparison) -> str:
+    """Return when somebody else last changed the CRM's row ``o``; null where that is not known, or nobody."""
+    if not compares_times(plan):
+        return believed_change("o")
+    believed = f"case when {believed_change('o')} is not null then {_OTHERS} end"
+    return f"case when {believed} is not null then {_IN_CRM.substitute(believed_others=believed)} end"
+
+
+def changed_in_enerflo(plan: Comparison) -> str:
+    """Return when somebody else last changed Enerflo's record of ``o``.
+
+    A milestone has no time of its own: it changed no later than its install, ``i``, and than we saw it.
+    """
+    if not compares_times(plan) or times_record(plan.name) is None:
+        return "o.said_at"
+    own_time = "i.install_updated_at" if plan.name is TableName.MILESTONES else "o.own_time"
+    return _IN_ENERFLO.substitute(own_time=own_time)

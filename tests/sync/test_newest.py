@@ -1,0 +1,164 @@
+"""Where both sides moved, the side stands that changed later: by its own time, not by when we saw it or wrote."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.sync.conftest import Desk
+
+
+@pytest.fixture
+def agreed(desk: Desk) -> Desk:
+    desk.switched_on("both")
+    desk.carried()
+    return desk
+
+
+def crm_status(desk: Desk, install: int, value: str, at: str = "now()") -> None:
+    desk.sql(
+        f"update crm.installs set status = :v, updated_at = {at} where enerflo_install_id = :i",
+        v=value,
+        i=install,
+    )
+
+
+def mirror_status(desk: Desk, install: int, value: str, at: str) -> None:
+    """Let the mirror say that the status was changed at a time, as of a read made now."""
+    desk.sql(
+        f"update enerflo.installs set status_name = :v, updated_at = {at}, observed_at = now()"
+        " where install_id = :i",
+        v=value,
+        i=install,
+    )
+
+
+def direction(desk: Desk, field: str = "status") -> list[str]:
+    return [change.direction for change in desk.changes(desk.plan(), field=field)]
+
+
+def a_milestone(desk: Desk) -> tuple[int, int]:
+    install = desk.a_site().install_id
+    return install, desk.one(
+        "select min(milestone_id) from crm.milestones where enerflo_install_id = :i and due_at is not null",
+        i=install,
+    )
+
+
+@pytest.mark.parametrize(("enerflo", "crm", "winner"), [("3", "2", "to_enerflo"), ("2", "3", "to_crm")])
+def test_a_milestone_changed_when_its_install_says_and_not_when_we_saw_it(
+    agreed: Desk, enerflo: str, crm: str, winner: str
+) -> None:
+    install, milestone = a_milestone(agreed)
+    agreed.sql(
+        "update enerflo.milestones set due_at = '2031-01-01', observed_at = now()"
+        " where install_id = :i and milestone_id = :m",
+        i=install,
+        m=milestone,
+    )
+    agreed.sql(
+        f"update enerflo.installs set updated_at = now() - interval '{enerflo} hours' where install_id = :i",
+        i=install,
+    )
+    agreed.sql(
+        f"update crm.milestones set due_at = '2032-01-01', updated_at = now() - interval '{crm} hours'"
+        " where enerflo_install_id = :i and milestone_id = :m",
+        i=install,
+        m=milestone,
+    )
+    assert direction(agreed, "due_at") == [winner]
+
+
+def test_a_time_of_enerflo_after_we_saw_it_counts_no_later_than_that(agreed: Desk) -> None:
+    install = agreed.a_site().install_id
+    mirror_status(agreed, install, "Completed", "now() + interval '1 day'")
+    agreed.sql(
+        "update enerflo.installs set observed_at = now() - interval '4 minutes' where install_id = :i",
+        i=install,
+    )
+    crm_status(agreed, install, "On Hold", "now() - interval '2 minutes'")
+    assert direction(agreed) == ["to_enerflo"]
+
+
+@pytest.mark.parametrize("writes", [1, 2])
+def test_our_write_of_another_field_does_not_make_the_crm_the_later_side(agreed: Desk, writes: int) -> None:
+    install = agreed.a_site().install_id
+    for number in range(writes):
+        agreed.sql(
+            "update crm.installs set panel_count = :n, updated_at = now() where enerflo_install_id = :i"
+            if number == 0
+            else "update enerflo.installs set panel_count = :n, observed_at = now() where install_id = :i",
+            n=90 + number,
+            i=install,
+        )
+        plan = agreed.plan()
+        assert [change.field for change in agreed.changes(plan)] == ["panel_count"]
+        if number == 0:
+            # What people do between the plan and its application: Enerflo's change is the later one.
+            crm_status(agreed, install, "On Hold", "now() - interval '2 hours'")
+        if number == writes - 1:
+            mirror_status(agreed, install, "Completed", "now() - interval '1 hour'")
+        elif number == 0:
+            # Not to be planned yet.
+            agreed.sql(
+                "update sync.agreed set crm_value = '\"On Hold\"', agreed_by = 'undo' where field = 'status'"
+                " and key ->> 'enerflo_install_id' = :i",
+                i=str(install),
+            )
+        assert agreed.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    if writes > 1:
+        agreed.sql(
+            "update sync.agreed set crm_value = null, agreed_by = 'comparison' where field = 'status'"
+            " and key ->> 'enerflo_install_id' = :i",
+            i=str(install),
+        )
+    assert direction(agreed) == ["to_crm"]
+
+
+def test_an_edit_after_our_write_is_the_later_one_again(agreed: Desk) -> None:
+    install = agreed.a_site().install_id
+    agreed.sql(
+        "update crm.installs set panel_count = 99, updated_at = now() where enerflo_install_id = :i",
+        i=install,
+    )
+    agreed.carried()
+    mirror_status(agreed, install, "Completed", "now() - interval '1 hour'")
+    crm_status(agreed, install, "On Hold")
+    assert direction(agreed) == ["to_enerflo"]
+
+
+def test_what_we_send_does_not_make_enerflo_the_later_side(agreed: Desk) -> None:
+    install, milestone = a_milestone(agreed)
+    agreed.sql(
+        "update crm.milestones set due_at = '2032-01-01', updated_at = now()"
+        " where enerflo_install_id = :i and milestone_id = :m",
+        i=install,
+        m=milestone,
+    )
+    plan = agreed.plan()
+    agreed.world.set_status(install, 4)
+    # Enerflo says its times in whole seconds.
+    time.sleep(1.1)
+    crm_status(agreed, install, "Cancelled")
+    time.sleep(1.1)
+    seen = agreed.one("select updated_at from enerflo.installs where install_id = :i", i=install)
+    assert agreed.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    assert agreed.one("select updated_at from enerflo.installs where install_id = :i", i=install) > seen
+    assert direction(agreed) == ["to_enerflo"]
+
+
+def test_a_change_at_enerflo_after_what_we_sent_is_the_later_one(agreed: Desk) -> None:
+    install, milestone = a_milestone(agreed)
+    agreed.sql(
+        "update crm.milestones set due_at = '2032-01-01', updated_at = now()"
+        " where enerflo_install_id = :i and milestone_id = :m",
+        i=install,
+        m=milestone,
+    )
+    agreed.carried()
+    # Enerflo says its times in whole seconds.
+    crm_status(agreed, install, "Cancelled", "now() - interval '5 seconds'")
+    agreed.world.set_status(install, 4)
+    agreed.workplace.poll()
+    assert direction(agreed) == ["to_crm"]
