@@ -73,6 +73,7 @@ from enerflo_sync.sync.explanation import Explanation, masked_explanation
 from enerflo_sync.sync.plan import make_plan
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.sync.retry import RetryReport, RetrySelection, retry
 from enerflo_sync.sync.reveal import note_reveal
 from enerflo_sync.sync.undo import make_undo
 from enerflo_sync.sync.verify import Verification, verify_plan
@@ -485,6 +486,12 @@ class Workplace:
         with warehouse_errors("reject"), self.engine.begin() as connection:
             now = self.clock.now()
             return reject_plan(connection, self.account, plan_hash, who=by, reason=reason, now=now)
+
+    def retry(self, selection: RetrySelection, *, by: str) -> RetryReport:
+        """Have the next plan try parked changes again (:func:`enerflo_sync.sync.retry.retry`)."""
+        require_migrated(self.engine)
+        with warehouse_errors("retry"), self.engine.begin() as connection:
+            return retry(connection, self.config, self.account, selection, by)
 
     def undo(self, plan_hash: str) -> PlanReport:
         """Make the plan that takes an applied one back (:func:`enerflo_sync.sync.undo.make_undo`)."""

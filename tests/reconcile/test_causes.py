@@ -170,6 +170,7 @@ def test_a_key_that_two_crm_rows_have_is_one_difference_that_names_them(sides: T
     assert sides.causes(report) == [("notes", {"enerflo_note_id": 8}, None, "duplicate_identity")]
     value = '{"keys": [{"note_id": "a"}, {"note_id": "b"}], "rows": 2}'
     assert sides.stored(report)[0][4] == value
+    assert sides.stored(report)[0][3] is not None
     assert "2 CRM rows share 1 keys" in " ".join(report.tables[2].remarks)
     assert (report.tables[2].matched, report.tables[2].crm_rows) == (0, 2)
 

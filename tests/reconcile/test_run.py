@@ -110,7 +110,7 @@ def test_stored_differences_stream_masked_unless_revealed(sides: TwoSides) -> No
     name = report.reconciliation_id
     found = list(read_differences(sides.engine, sides.config, "default", name))
     assert [(dict(one.key), one.field, one.enerflo_value) for one in found] == [
-        ({"enerflo_install_id": 1}, None, None),
+        ({"enerflo_install_id": 1}, None, {"install_id": 1}),
         ({"enerflo_install_id": 2}, "customer_name", "J… D…"),
         ({"enerflo_install_id": 2}, "panel_count", 20),
     ]

@@ -123,7 +123,7 @@ def test_a_value_at_enerflo_goes_back_and_stays_until_a_side_moves(desk: Desk, i
         "select cause from sync.differences where field = 'status' and reconciliation_id = :id",
         id=again.stands_on,
     )
-    assert [row["cause"] for row in causes] == ["policy"]
+    assert [row["cause"] for row in causes] == ["left_apart"]
     desk.world.set_status(install, 2 if before != desk.world.status_name(2) else 3)
     (change,) = desk.changes(polled(desk), table_name="installs")
     assert change.direction == "to_crm"

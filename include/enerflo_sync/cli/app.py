@@ -24,6 +24,7 @@ from enerflo_sync.cli import (
     rebuild,
     receiver,
     reconcile,
+    retry,
     undo,
     what_if,
     witnesses,
@@ -53,6 +54,7 @@ app.command("reconcile")(reconcile.command)
 app.command("plan")(plan.command)
 app.command("apply")(apply.command)
 app.command("explain")(explain.command)
+app.command("retry")(retry.command)
 app.command("undo")(undo.command)
 app.command("what-if")(what_if.command)
 app.command("backfill")(backfill.command)

@@ -82,7 +82,7 @@ join pg_catalog.pg_class c on c.oid = a.attrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 cross join lateral (select pg_relation_is_updatable(c.oid, true) as events offset 0) u
 where n.nspname = :schema and c.relname = :name and a.attnum > 0 and not a.attisdropped
-  and u.events & 4 <> 0 and a.attgenerated = '' and a.attidentity <> 'a'
+  and u.events & 4 <> 0 and a.attgenerated = '' and (a.attidentity <> 'a' or :identity)
   -- pg_column_is_updatable asks for deletions (16) too, which a trigger of a view may leave out.
   and (u.events & 16 = 0 or pg_column_is_updatable(c.oid, a.attnum, true))
 """)
@@ -186,7 +186,14 @@ def writable_columns(connection: sa.Connection, table: LiveTable) -> frozenset[s
 
     Not among them is what is generated, or worked out by a view.
     """
-    return frozenset(connection.execute(_WRITABLE, {"schema": table.schema, "name": table.name}).scalars())
+    named = {"schema": table.schema, "name": table.name, "identity": False}
+    return frozenset(connection.execute(_WRITABLE, named).scalars())
+
+
+def insertable_columns(connection: sa.Connection, table: LiveTable) -> frozenset[str]:
+    """Return :func:`writable_columns` and the identity columns, which a row that is restored brings along."""
+    named = {"schema": table.schema, "name": table.name, "identity": True}
+    return frozenset(connection.execute(_WRITABLE, named).scalars())
 
 
 def relation_names(connection: sa.Connection) -> list[str]:

@@ -20,7 +20,7 @@ from enerflo_sync.mirror.poll_resources import PollResource
 _Lax = Field(strict=False)
 
 # Raised when a release compares differently, so that its first run compares everything again.
-COMPARISON_VERSION = 1
+COMPARISON_VERSION = 2
 
 # Options that may refer to a variable which is not set, as long as nothing asks for them.
 LAZY_OPTIONS = re.compile(r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|webhook_(drop|archive)_uri)")

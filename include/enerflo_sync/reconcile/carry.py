@@ -25,6 +25,7 @@ _SETTLED = (
     Cause.MISSING_IN_ENERFLO,
     Cause.EQUAL_AFTER_NORMALISATION,
     Cause.POLICY,
+    Cause.LEFT_APART,
     Cause.CONFLICT,
     Cause.EDITED_IN_CRM,
     Cause.EDITED_IN_ENERFLO,

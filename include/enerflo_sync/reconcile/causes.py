@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from string import Template
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Outcome
-from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
 from enerflo_sync.reconcile.judge import judged
+from enerflo_sync.reconcile.odd import crm_side, mirror_side
 from enerflo_sync.reconcile.report import Cause
 
 AGREED_APART = next(n for n, rule in enumerate(WINNER_RULES) if rule.name == "agreed_apart")
@@ -29,7 +30,8 @@ RULES: Sequence[tuple[Cause, str]] = (
     (Cause.EQUAL_AFTER_NORMALISATION, f"f.equal or (d.winner = {AGREED_APART} and a.agreed_by = 'push')"),
     (Cause.IN_FLIGHT, "o.young"),
     (Cause.PLANNED, "(o.key, f.field) in ($pending and p.op = 'update')"),
-    (Cause.POLICY, f"d.blocking in ({_KEEPING}) or d.winner = {AGREED_APART}"),
+    (Cause.POLICY, "$declared"),
+    (Cause.LEFT_APART, f"d.blocking in ({_KEEPING}) or d.winner = {AGREED_APART}"),
     (Cause.CONFLICT, "x.enerflo_moved and x.crm_moved"),
     (Cause.EDITED_IN_CRM, "x.crm_moved"),
     (Cause.EDITED_IN_ENERFLO, "x.enerflo_moved"),
@@ -43,20 +45,46 @@ def cause_of(plan: Comparison, *without: Cause) -> str:
     """
     cases = " ".join(f"when {condition} then '{cause}'" for cause, condition in RULES if cause not in without)
     pending = pending_changes(plan, "p.key, p.field")
-    return Template(f"case {cases} else '{Cause.UNEXPLAINED}' end").substitute(pending=pending)
+    return Template(f"case {cases} else '{Cause.UNEXPLAINED}' end").substitute(
+        pending=pending, declared=_declared(plan)
+    )
+
+
+def _declared(plan: Comparison) -> str:
+    """Return the condition that a rule which sync.yaml itself declares keeps the sides apart, not a default.
+
+    ``create_only`` and ``direction`` keep nothing apart unless they are declared.
+    """
+    names = {"create_only", "direction"}
+    if "void_in" in plan.mapping.model_fields_set:
+        names.add("void")
+    fields = [f for f in plan.fields if "null_overwrites" in f.mapping.model_fields_set]
+    conditions = [f"d.blocking in ({_numbers(names)})"]
+    if fields:
+        listed = ", ".join(literal(field.name) for field in fields)
+        conditions.append(f"d.blocking in ({_numbers({'null_kept'})}) and f.field in ({listed})")
+    return " or ".join(conditions)
+
+
+def _numbers(names: Collection[str]) -> str:
+    return ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.name in names)
 
 
 _DIFFERENCES = Template("""
 /* enerflo-sync reconcile $name: differences with their causes */
 insert into sync.differences
   (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause)
-select %(account)s, %(reconciliation_id)s, $table, o.key, f.field, f.mine, f.theirs, $cause
+select %(account)s, %(reconciliation_id)s, $table, o.key, f.field,
+       case when f.field is not null then f.mine when o.in_enerflo then o.enerflo_key end,
+       case when f.field is not null then f.theirs when o.in_crm then o.key end, $cause
 from $judged
 """)
 
 
 def differences_statement(plan: Comparison) -> str:
     """Return the statement that stores a row per differing field, and one per record on one side only.
+
+    The latter has the key of the side that has the record as that side's value, and nothing of the other.
 
     Takes ``account``, ``reconciliation_id`` and :func:`cause_parameters`.
     """
@@ -65,42 +93,81 @@ def differences_statement(plan: Comparison) -> str:
     )
 
 
+# What each side has of the join keys in `twice`: how many rows, and of ten of them the key and the values.
+DUPLICATES = Template("""theirs as (
+  select $joined, jsonb_build_object(
+           'rows', count(*), 'keys', to_jsonb((array_agg(c.key order by c.key))[1:10]),
+           'values', to_jsonb((array_agg(c.said order by c.key))[1:10])) as rows
+  from (select $joined_c, $crm_key as key, $crm_values as said from ($crm_side) c
+        where exists (select from $twice d where $on_crm)) c
+  group by $joined
+), mine as (
+  select $joined, jsonb_build_object(
+           'rows', count(*), 'keys', to_jsonb((array_agg(m.key order by m.key))[1:10]),
+           'values', to_jsonb((array_agg(m.said order by m.key))[1:10])) as rows
+  from (select $joined_m, $mirror_key as key, $mirror_values as said from ($mirror_side) m
+        where m.lives and exists (select from $twice d where $on_mirror)) m
+  group by $joined
+)""")
+
+# The CRM's values are left out where all of its rows say what Enerflo says.
+DUPLICATE_ROWS = """case when theirs.rows -> 'values' <@ (mine.rows -> 'values')
+    and mine.rows -> 'values' <@ (theirs.rows -> 'values') then theirs.rows - 'values' else theirs.rows end"""
+
 _DUPLICATES = Template("""
 /* enerflo-sync reconcile $name: join keys that more than one row has */
+with $sides
 insert into sync.differences
   (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause)
-select %(account)s, %(reconciliation_id)s, $table, $join, null, null, d.rows,
+select %(account)s, %(reconciliation_id)s, $table, $join, null, mine.rows, $theirs,
        case when $quarantined then 'quarantined' else 'duplicate_identity' end
-from (
-  select $joined, $key, $owner as owner,
-         jsonb_build_object(
-           'rows', count(*), 'keys', to_jsonb((array_agg($crm_key order by $crm_key))[1:10])) as rows
-  from $twice d left join $crm t on $on
-  group by $joined
-) d
+from (select $joined_d, $key, $owner as owner from (select distinct $joined from $twice) d) d
+left join theirs on $on_theirs left join mine on $on_mine
 """)
+
+
+def duplicate_sides(plan: Comparison) -> str:
+    """Return the relations ``mine`` and ``theirs`` of a statement: what both sides have of a repeated key."""
+    fields = plan.fields
+    return DUPLICATES.substitute(
+        joined=plan.join_names(),
+        joined_c=plan.join_names("c"),
+        joined_m=plan.join_names("m"),
+        crm_key=plan.crm_key(f"c.k{n}" for n, _ in enumerate(plan.mapping.key_columns, 1)),
+        crm_values=jsonb_object((field.name, field.crm.shown) for field in fields),
+        crm_side=crm_side(plan),
+        on_crm=plan.on("d", "c"),
+        mirror_key=jsonb_object((name, f"m.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
+        mirror_values=jsonb_object((field.name, field.enerflo.shown) for field in fields),
+        mirror_side=mirror_side(plan),
+        on_mirror=plan.on("d", "m"),
+        twice=plan.twice,
+    )
 
 
 def duplicates_statement(plan: Comparison) -> str:
     """Return the statement that stores one difference for each join key that more than one row has.
 
-    Its CRM value says how many rows there are, and names ten of them by their keys.
+    Each side's value says how many rows it has, with the keys and the values of ten of them; null where it
+    has none. The CRM's values are left out where they are the same as Enerflo's.
     """
     known = joined_ids(plan, "d")
     return _DUPLICATES.substitute(
         name=plan.name,
         table=literal(plan.name),
+        sides=duplicate_sides(plan),
         join=jsonb_object((join.crm_name, f"d.j{n}") for n, join in enumerate(plan.joins, 1)),
-        joined=plan.join_names("d"),
+        joined=plan.join_names(),
+        joined_d=plan.join_names("d"),
         key=", ".join(
             f"{known.get(name, 'null::bigint')} as p{n}" for n, name in enumerate(plan.mirror_key, 1)
         ),
         owner=known.get("install_id") or _owner_in_mirror(plan),
-        crm_key=plan.crm_key(f"t.{quoted(name)}" for name in plan.mapping.key_columns),
         quarantined=quarantined(plan, "d"),
+        theirs=DUPLICATE_ROWS,
         twice=plan.twice,
-        crm=plan.crm_rows,
-        on=" and ".join(f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(plan.joins, 1)),
+        on_theirs=plan.on("theirs", "d"),
+        on_mine=plan.on("mine", "d"),
     )
 
 

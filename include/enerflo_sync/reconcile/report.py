@@ -26,6 +26,7 @@ class Cause(StrEnum):
     IN_FLIGHT = "in_flight"
     PLANNED = "planned"
     POLICY = "policy"
+    LEFT_APART = "left_apart"
     CONFLICT = "conflict"
     EDITED_IN_CRM = "edited_in_crm"
     EDITED_IN_ENERFLO = "edited_in_enerflo"

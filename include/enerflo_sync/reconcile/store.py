@@ -128,6 +128,17 @@ def masked_key(table: str, key: Mapping[str, Any], classes: Classes) -> dict[str
     return {name: mask(part, classes.get((table, name), PersonalData.NONE)) for name, part in key.items()}
 
 
+def masked_record(table: str, value: Any, classes: Classes) -> Any:
+    """Return what a side has of a whole record, masked: its key, or the rows of a repeated key."""
+    if not isinstance(value, dict):
+        return value
+    if not isinstance(value.get("keys"), list):
+        return masked_key(table, value, classes)
+    rows = {name: value[name] for name in ("keys", "values") if name in value}
+    hidden = {name: [masked_key(table, one, classes) for one in some] for name, some in rows.items()}
+    return {**value, **hidden}
+
+
 def difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool) -> Difference:
     """Return one stored row as a difference, masked by its fields' classes unless ``reveal``."""
     table, field, key = row["table_name"], row["field"], row["key"]
@@ -136,9 +147,7 @@ def difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool) -> Dif
         return Difference(table, key, field, mine, theirs, cause)
     key = masked_key(table, key, classes)
     if field is None:
-        # A record on one side has no values; a duplicate's holds the keys of its rows.
-        if theirs is not None:
-            theirs = {**theirs, "keys": [masked_key(table, one, classes) for one in theirs["keys"]]}
+        mine, theirs = (masked_record(table, value, classes) for value in (mine, theirs))
         return Difference(table, key, None, mine, theirs, cause)
     kind = classes.get((table, field), PersonalData.FREE_TEXT)
     hidden = kind is not PersonalData.NONE

@@ -19,22 +19,14 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.crm.mapping import TableName
-from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_column, agree_written, column_agreed
 from enerflo_sync.sync.own_writes import note_made, noting_updates
 from enerflo_sync.sync.refusals import refuses_a_row, why_refused
 from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
-from enerflo_sync.sync.written import (
-    column_value,
-    names_record,
-    of_key,
-    shown,
-    touched,
-    touched_since,
-    typed_key,
-    zone_of,
-)
+from enerflo_sync.sync.whole_rows import delete_statement, note_new_rows, restore_statement
+from enerflo_sync.sync.written import column_value, names_record, of_key, shown, touched, typed_key, zone_of
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
 
@@ -79,7 +71,8 @@ order by first
 """  # noqa: S608 - a constant
 
 _DUE = Template(f"""
-  select p.ctid as id, p.key, p.enerflo_key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row
+  select p.ctid as id, p.key, p.enerflo_key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row,
+         p.row_digest
   from sync.plan_changes p
   where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s and p.position between %(first)s and %(last)s
     and p.field is not distinct from %(field)s::text
@@ -103,7 +96,7 @@ _WRITE = Template(f"""
 /* enerflo-sync apply $name: what still is as the plan expects it, and how each change ended */
 with due as materialized ($due), made as ($made), $agreed ended as (
   select id, case when done then 'applied' else 'moved' end as decision,
-         case when not done then '{_MOVED}' end as reason
+         case when not done then '{_MOVED}' end as reason, deleted_row
   from ($told_apart) e
 ), {SETTLED}
 select state as decision, count(*) as number, $pairs as pairs from settled group by 1
@@ -112,22 +105,28 @@ select state as decision, count(*) as number, $pairs as pairs from settled group
 _PARK = Template(f"""
 /* enerflo-sync apply $name: what the table refuses */
 with due as materialized ($due), ended as (
-  select id, 'parked' as decision, %(reason)s::text as reason from due
+  select id, 'parked' as decision, %(reason)s::text as reason, null::jsonb as deleted_row from due
 ), {SETTLED}
 select state as decision, count(*) as number, 0 as pairs from settled group by 1
 """)  # noqa: S608 - constants
 
 _CHANGES_MADE = """
-  select id, bool_or(done) as done
+  select id, bool_or(done) as done, null::jsonb as deleted_row
   from (select id, false as done from due union all select id, true from made) e group by id
 """
 
+_ROWS_DELETED = """
+  select id, m.id is not null as done, m.deleted_row from due left join made m using (id)
+"""
+
 _RECORDS_MADE = """
-  select id, done from (
+  select id, done, null::jsonb as deleted_row from (
     select id, bool_or(done) over (partition by key) as done
     from (select id, key, false as done from due union all select null, key, true from made) e
   ) e where id is not null
 """
+
+_TOLD_APART = {"insert": _RECORDS_MADE, "update": _CHANGES_MADE, "delete": _ROWS_DELETED}
 
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
@@ -141,12 +140,6 @@ _INSERT = Template("""
   select $values from (select key, jsonb_object_agg(field, after) as v from due group by key) p
   where not exists (select from $crm t where $on) $unlinked
   returning $key as key
-""")
-
-# A row that a plan made and an undo deletes was agreed on when it was made.
-_DELETE = Template("""
-  delete from $crm t using due p
-  where $on and $living and $row = p.before and not $touched and $same_record returning p.id
 """)
 
 _APPLIED = f"""
@@ -181,17 +174,22 @@ def apply_to_crm(
     values = settling(applying, transaction_time(connection), evidence)
     make = partial(_make, connection, plans, values, by, lambda done: progress("CRM", done, total))
     driver = driver_connection(connection)
+    ended = None
     try:
         with connection.begin_nested():
-            counts = make()
+            ended = make()
             driver.execute(_CHECK)
-            return counts
     except psycopg.Error as error:
         if not refuses_a_row(error):
             raise
-    # Which row it was nobody says at the end: each is checked with the statement that writes it.
-    driver.execute(_CHECK)
-    return make()
+        ended = None
+    if ended is None:
+        # Which row it was nobody says at the end: each is checked with the statement that writes it.
+        driver.execute(_CHECK)
+        ended = make()
+    counts, made_in = ended
+    note_new_rows(connection, plans, made_in, values)
+    return counts
 
 
 def _make(
@@ -200,17 +198,21 @@ def _make(
     values: Mapping[str, Any],
     by: AgreedBy,
     tick: Callable[[int], None],
-) -> Counter[str]:
-    """Make the changes page by page and count how they ended."""
+) -> tuple[Counter[str], set[TableName]]:
+    """Make the changes page by page; return how they ended, and the tables in which rows were made."""
     counts: Counter[str] = Counter()
+    made_in: set[TableName] = set()
     after = -1
     while groups := _page(connection, values, after):
         after = max(group.until for group in groups)
         for (table, op), some in groupby(groups, key=lambda group: (group.table_name, group.op)):
             job = _Job(connection, plans[TableName(table)], op, values, by)
-            counts += job.run(list(some))
+            ended = job.run(list(some))
+            counts += ended
+            if op == "insert" and ended[Decision.APPLIED]:
+                made_in.add(TableName(table))
         tick(sum(counts.values()))
-    return counts
+    return counts, made_in
 
 
 def _page(connection: sa.Connection, values: Mapping[str, Any], after: int) -> Sequence[Any]:
@@ -278,7 +280,7 @@ class _Job:
             made=self._made(group.fields),
             agreed=agreed,
             pairs="(select count(*) from agreed)" if agreed else "0",
-            told_apart=_RECORDS_MADE if by_record else _CHANGES_MADE,
+            told_apart=_TOLD_APART[self._op],
         )
         park = _PARK.substitute(name=name, due=due)
         of_group = {"fields": group.fields, "field": group.fields[0]}
@@ -291,10 +293,12 @@ class _Job:
         match self._op:
             case "update":
                 return self._updated(fields[0])
+            case "insert" if self._by is AgreedBy.UNDO:
+                return restore_statement(self._connection, self._plan, self._values)
             case "insert":
                 return self._inserted(fields)
             case _:
-                return self._deleted()
+                return delete_statement(self._plan)
 
     def _some(self, write: str, park: str, of_group: dict[str, Any], first: int, last: int) -> None:
         """Make the changes between two positions; where the table refuses one, look for it by halves."""
@@ -380,16 +384,4 @@ class _Job:
             on=of_key(plan, "p.key"),
             unlinked=unlinked,
             key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
-        )
-
-    def _deleted(self) -> str:
-        plan = self._plan
-        row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
-        return _DELETE.substitute(
-            crm=plan.crm,
-            on=of_key(plan, "p.key"),
-            living=plan.living("t"),
-            row=row,
-            touched=touched_since(plan, "p.agreed_at"),
-            same_record=names_record(plan, "t", "p.enerflo_key"),
         )

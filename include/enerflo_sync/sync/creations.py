@@ -18,6 +18,7 @@ from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_fo
 from enerflo_sync.sync.adopt import adopted_table
 from enerflo_sync.sync.new_key import mirror_text, new_key, taken
 from enerflo_sync.sync.undone import CREATION_UNDONE, DELETION_UNDONE, creation_undone, deletion_undone
+from enerflo_sync.sync.whole_rows import row_digest
 
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
 CREATABLE = (TableName.LEADS, TableName.NOTES)
@@ -25,15 +26,17 @@ CREATABLE = (TableName.LEADS, TableName.NOTES)
 _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_value, policy, cause, rule,
   reason, changed_at, observed_at"""
 
-# By `offset 0` a row's reason is worked out once, and not for each of its fields.
+# A question about a row that one side lacks shows the other side's key: Enerflo's in `before`, the CRM's in
+# `source_value`. By `offset 0` a row's reason is worked out once, and not for each of its fields.
 _INTO_CRM = Template("""
 /* enerflo-sync plan $name: rows that the CRM lacks */
-insert into pg_temp.decided ($columns)
+insert into pg_temp.decided ($columns, before)
 select case when o.reason is null then 'to_crm' else o.otherwise end, $table,
        case when o.reason is null then o.new_key else o.key end,
        o.enerflo_key, 'insert', f.field, f.value, f.own, f.policy,
        case when o.taken and not (o.quarantined or o.marked_deleted) then 'duplicate_identity'
-         else o.cause end, 'create', o.reason, o.said_at, o.observed_at
+         else o.cause end, 'create', o.reason, o.said_at, o.observed_at,
+       case when o.reason is not null then o.enerflo_key end
 from (
   select o.*, case
       when o.quarantined then 'its record stands in quarantine'
@@ -67,12 +70,13 @@ _INTO_ENERFLO = Template("""
 /* enerflo-sync plan $name: rows that Enerflo lacks */
 insert into pg_temp.decided ($columns)
 select case when o.reason is null then 'to_enerflo' else o.otherwise end, $table, o.key, null, 'insert',
-       f.field, f.value, f.own, f.policy, o.cause, 'create', o.reason, o.changed_at, %(now)s
+       f.field, f.value, case when o.reason is null then f.own else o.key end, f.policy, o.cause, 'create',
+       o.reason, o.changed_at, %(now)s
 from (
   select o.*, $cause as cause, case
       when o.quarantined then 'its record stands in quarantine'
       when not ($loose) then 'Enerflo has no record of this id'
-      when not $may_create then 'Enerflo''s records are not created here (create_in)'
+      when not $may_create then $not_created
       when not ($due) then 'it is not due yet (create_when)'
       $no_install end as reason,
     case when not o.quarantined and ($loose) and not ($may_create and ($due)) then 'keep'
@@ -90,12 +94,13 @@ where o.reason is not null or coalesce(f.value, 'null') <> 'null'
 
 _DELETES = Template("""
 /* enerflo-sync plan $name: rows whose record Enerflo deleted */
-insert into pg_temp.decided ($columns, before)
+insert into pg_temp.decided ($columns, before, row_digest)
 select case when $undone then 'keep' else $outcome end, $table, o.key, o.enerflo_key, 'delete',
        null, null, null, 'enerflo', 'deleted_in_enerflo', 'delete',
        case when $undone then '$deletion_undone' else $reason end, o.observed_at, o.observed_at,
-       $row
-from $judged where o.tombstone and o.in_crm and not o.quarantined
+       $row, $digest
+from $judged join $crm t on $on_row
+where o.tombstone and o.in_crm and not o.quarantined
 """)
 
 
@@ -113,6 +118,9 @@ def decide_rows(
         "judged": judged(plan),
         "cause": cause_of(plan),
     }
+    on_row = " and ".join(
+        f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)
+    )
     adopted = adopted_table(plan)
     known = f"and not exists (select from {adopted} d where {{}})" if adopted else ""
     connection.exec_driver_sql(
@@ -135,13 +143,17 @@ def decide_rows(
             common,
             not_adopted=known.format("d.key = o.key"),
             may_create=_yes(Side.ENERFLO in plan.mapping.create_in and plan.name in CREATABLE),
+            not_created=literal(
+                "Enerflo's records are not created here (create_in)"
+                if plan.name in CREATABLE
+                else f"no call of Enerflo's API creates {str(plan.name).replace('_', ' ')}: the row waits for"
+                " its record's id"
+            ),
             loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(plan.joins, 1)),
             due=_due(plan),
             no_install=_no_install(plan),
             crm=plan.crm_rows,
-            on_row=" and ".join(
-                f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)
-            ),
+            on_row=on_row,
             fields="\n  ".join(_enerflo_fields(plan, config)),
         ),
         values,
@@ -155,6 +167,9 @@ def decide_rows(
             deletion_undone=DELETION_UNDONE,
             reason="null" if may_delete else "'the CRM''s rows are not deleted here (delete_in)'",
             row=jsonb_object((field.name, field.crm.shown) for field in plan.fields),
+            digest=row_digest(plan, "t") if may_delete else "null",
+            crm=plan.crm,
+            on_row=on_row,
         ),
         values,
     )

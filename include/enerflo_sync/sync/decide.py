@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, FACTS, POLICIES, WINNER_RULES, Outcome
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
-from enerflo_sync.reconcile.causes import cause_of
+from enerflo_sync.reconcile.causes import DUPLICATE_ROWS, cause_of, duplicate_sides
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import differing_keys
 from enerflo_sync.reconcile.judge import judged
@@ -30,7 +30,7 @@ create temporary table {DECIDED} (
   before jsonb, after jsonb, source_value jsonb, policy text not null, cause text not null,
   rule text not null,
   facts jsonb not null default '[]', reason text, changed_at timestamptz, observed_at timestamptz,
-  agreed_at timestamptz, agreed_row text
+  agreed_at timestamptz, agreed_row text, row_digest text
 ) on commit drop
 """
 
@@ -82,15 +82,18 @@ _UNKNOWN_STATUS = """f.field = $status and not exists (
 _REPEATED = Template("""
 /* enerflo-sync plan $name: keys that more than one row has */
 $found
-insert into pg_temp.decided (outcome, table_name, key, op, policy, cause, rule, reason)
-select 'review', $table, $key, 'update', 'review', 'duplicate_identity',
+insert into pg_temp.decided (outcome, table_name, key, op, before, source_value, policy, cause, rule, reason)
+select 'review', $table, $key, 'update', $mine, $theirs, 'review', 'duplicate_identity',
        'duplicate_identity', 'more than one row has this key'
-from $repeated d
+from $repeated d $sides
 """)
 
 # A row that was found by its join key, and another one has its key as well: neither can be named.
 _SHARED = Template("""with shared as (
-  select $keys from $crm t where ($keys) in (select $odd_keys from $odd o where o.in_crm)
+  select $keys, count(*) as rows, (
+      select jsonb_build_object('rows', count(*), 'keys', jsonb_agg($enerflo_key)) from $odd o
+      where o.in_crm and o.in_enerflo and $same_row having count(*) > 0) as enerflo
+  from $crm t where ($keys) in (select $odd_keys from $odd o where o.in_crm)
   group by $keys having count(*) > 1
 ), left_out as (
   delete from $odd o using shared d where o.in_crm and $same
@@ -133,7 +136,15 @@ def _leave_repeated(
     if not plan.unique:
         connection.exec_driver_sql(twice_statement(plan, wanted_only=wanted_only), values)
         key = jsonb_object((join.crm_name, f"d.j{n}") for n, join in enumerate(plan.joins, 1))
-        statement = _REPEATED.substitute(common, found="", key=key, repeated=plan.twice)
+        statement = _REPEATED.substitute(
+            common,
+            found=f"with {duplicate_sides(plan)}",
+            key=key,
+            mine="mine.rows",
+            theirs=DUPLICATE_ROWS,
+            repeated=f"(select distinct {plan.join_names()} from {plan.twice})",  # noqa: S608 - a constant
+            sides=f"left join theirs on {plan.on('theirs', 'd')} left join mine on {plan.on('mine', 'd')}",
+        )
         connection.exec_driver_sql(statement, values)
     names = plan.mapping.key_columns
     if not plan.mapping.joined_by_key and not plan.live.unique_by(names):
@@ -143,9 +154,19 @@ def _leave_repeated(
             odd_keys=", ".join(f"o.k{n}" for n, _ in enumerate(names, 1)),
             odd=plan.odd,
             same=" and ".join(f"o.k{n} = d.{quoted(name)}" for n, name in enumerate(names, 1)),
+            same_row=" and ".join(f"o.k{n} = t.{quoted(name)}" for n, name in enumerate(names, 1)),
+            enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
         )
         key = plan.crm_key(f"d.{quoted(name)}" for name in names)
-        statement = _REPEATED.substitute(common, found=found, key=key, repeated="shared")
+        statement = _REPEATED.substitute(
+            common,
+            found=found,
+            key=key,
+            mine="d.enerflo",
+            theirs=f"jsonb_build_object('rows', d.rows, 'keys', jsonb_build_array({key}))",
+            repeated="shared",
+            sides="",
+        )
         connection.exec_driver_sql(statement, values)
 
 

@@ -58,7 +58,10 @@ set outcome = case when h.state = 'dismissed' then 'keep' else 'review' end, rea
     cause = case when h.item_id is null then d.cause else 'quarantined' end,
     field = case when d.op = 'insert' then null else d.field end,
     after = case when d.op = 'insert' then null else d.after end,
-    source_value = case when d.op = 'insert' then null else d.source_value end
+    before = case when d.op = 'insert' then d.enerflo_key when d.outcome = 'to_crm' then d.source_value
+                  else d.before end,
+    source_value = case when d.op = 'insert' then null when d.outcome = 'to_crm' then d.before
+                        else d.source_value end
 from pg_temp.held_orders h
 where d.table_name = 'change_orders' and d.op <> 'delete' and d.outcome in ('to_crm', 'review')
   and (d.enerflo_key ->> 'change_order_id')::bigint = h.change_order_id
@@ -69,7 +72,8 @@ _LEDGER = sa.text("""
 insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, direction, policy, cause,
   rule, facts, plan_hash, decision, reason, decided_by, evidence, run_id, changed_at, observed_at,
   recorded_at)
-select :account, d.table_name, d.key, d.op, d.field, d.before, d.source_value, 'to_crm', d.policy,
+select :account, d.table_name, d.key, d.op, d.field, d.source_value,
+  case when d.field is not null then d.before end, 'to_crm', d.policy,
   'quarantined', 'change_order_checks', d.facts, :plan_hash, 'held', h.reason, 'the change-order checks',
   'quarantine:' || h.item_id, 'plan-' || left(:plan_hash, 12), d.changed_at, d.observed_at, now()
 from pg_temp.decided d

@@ -1,47 +1,108 @@
 """Changes that could not be made are not tried again at once: they stand in the plan as questions for a day.
 
-A change that differs in any value is another one, and due at once.
+A change that differs in any value is another one, and due at once. So is one that goes to Enerflo when
+``writes`` in sync.yaml says something else of its request by now, and one that a person wants tried again.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableName
 
 # After this a parked change is planned again as it was: what stood in its way may be gone.
 TRIED_AGAIN_AFTER = timedelta(days=1)
 
-_HOLD = sa.text("""
+# Sections of `writes` that the requests of a table are made of.
+_SECTIONS = {
+    TableName.INSTALLS: ("status",),
+    TableName.MILESTONES: ("milestone",),
+    TableName.NOTES: ("note",),
+    TableName.LEADS: ("lead", "appointment"),
+}
+
+# The last time that each change was parked, where that still holds it. Takes `account`, `since` and `writes`.
+HELD = """
+  select p.* from (
+    select distinct on (l.table_name, l.key, l.op, l.field) l.ledger_id, l.table_name, l.key, l.op, l.field,
+           l.old_value, l.new_value, l.direction, l.reason, l.plan_hash, l.recorded_at,
+           q.writes_hashes ->> l.table_name as writes
+    from sync.ledger l left join sync.plans q on q.account = l.account and q.plan_hash = l.plan_hash
+    where l.account = :account and l.decision = 'parked' and l.recorded_at > now() - :since
+    order by l.table_name, l.key, l.op, l.field, l.ledger_id desc
+  ) p
+  where (p.direction = 'to_crm' or p.writes is null
+         or p.writes is not distinct from cast(:writes as jsonb) ->> p.table_name)
+    and not exists (select from sync.retries r where r.account = :account and r.ledger_id = p.ledger_id)"""
+
+# A question says what Enerflo has in `before`, and what the CRM has in `source_value`. A new record is one
+# whole, and so one question.
+_HOLD = sa.text(f"""
 /* enerflo-sync plan: changes that could not be made a short while ago */
-with parked as (
-  select distinct on (table_name, key, op, field) table_name, key, op, field, new_value, old_value, reason
-  from sync.ledger
-  where account = :account and decision = 'parked' and recorded_at > now() - :since
-  order by table_name, key, op, field, ledger_id desc
+with parked as ({HELD}
 ), due as (
   select d.ctid as id, d.table_name, d.key, d.op, p.reason
   from pg_temp.decided d
   left join parked p on p.table_name = d.table_name and p.key = d.key and p.op = d.op
-    and p.field is not distinct from d.field
+    and p.direction = d.outcome and p.field is not distinct from d.field
     and p.new_value is not distinct from nullif(d.after, 'null')
     and p.old_value is not distinct from nullif(d.before, 'null')
   where d.outcome in ('to_crm', 'to_enerflo')
 ), held as (
-  -- A new record is one whole: with another value in any field it is another attempt.
+  -- With another value in any field a new record is another attempt.
   select id, reason from due where op <> 'insert' and reason is not null
   union all
   select d.id, r.reason from due d
   join (select table_name, key, min(reason) as reason from due where op = 'insert'
         group by table_name, key having bool_and(reason is not null)) r using (table_name, key)
   where d.op = 'insert'
+), taken as (
+  delete from pg_temp.decided d using held h where d.ctid = h.id
+  returning d.*, 'it could not be made, and is tried again after a day: ' || h.reason as why
 )
-update pg_temp.decided d
-set outcome = 'review', reason = 'it could not be made, and is tried again after a day: ' || h.reason
-from held h where d.ctid = h.id
-""").bindparams(sa.bindparam("since", type_=sa.Interval))
+insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, before, source_value, policy,
+  cause, rule, facts, reason, changed_at, observed_at, agreed_at)
+select 'review', table_name, key, enerflo_key, op, field,
+       case when outcome = 'to_crm' then source_value else before end,
+       case when outcome = 'to_crm' then before else source_value end,
+       policy, cause, rule, facts, why, changed_at, observed_at, agreed_at
+from taken where op <> 'insert'
+union all
+select 'review', table_name, key, enerflo_key, op, null,
+       case when outcome = 'to_crm' then coalesce(values, '{{}}') end,
+       case when outcome = 'to_enerflo' then coalesce(values, '{{}}') end,
+       policy, cause, rule, '[]', why, changed_at, observed_at, null
+from (
+  select table_name, key, enerflo_key, op, outcome, min(policy) as policy, min(cause) as cause,
+         min(rule) as rule, min(why) as why, min(changed_at) as changed_at, min(observed_at) as observed_at,
+         jsonb_object_agg(field, source_value) filter (where source_value is not null) as values
+  from taken where op = 'insert' group by table_name, key, enerflo_key, op, outcome
+) made
+""").bindparams(sa.bindparam("since", type_=sa.Interval), sa.bindparam("writes", type_=JSONB))  # noqa: S608 - a constant
 
 
-def hold_parked(connection: sa.Connection, account: str) -> None:
+def writes_hashes(config: SyncConfig) -> dict[str, str]:
+    """Return by table the digest of what ``writes`` in sync.yaml says of its requests to Enerflo."""
+    writes = config.writes.model_dump(mode="json")
+    hashes = {}
+    for table, sections in _SECTIONS.items():
+        content = json.dumps([writes[section] for section in sections], sort_keys=True)
+        hashes[str(table)] = hashlib.sha256(content.encode()).hexdigest()
+    return hashes
+
+
+def held_values(config: SyncConfig, account: str) -> dict[str, Any]:
+    """Return what a statement with :data:`HELD` takes."""
+    return {"account": account, "since": TRIED_AGAIN_AFTER, "writes": writes_hashes(config)}
+
+
+def hold_parked(connection: sa.Connection, config: SyncConfig, account: str) -> None:
     """Leave to a person in ``decided`` what was parked within a day and is the same still."""
-    connection.execute(_HOLD, {"account": account, "since": TRIED_AGAIN_AFTER})
+    connection.execute(_HOLD, held_values(config, account))

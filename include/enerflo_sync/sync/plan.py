@@ -26,7 +26,7 @@ from enerflo_sync.sync.completion import complete_installs
 from enerflo_sync.sync.creations import decide_rows
 from enerflo_sync.sync.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.sync.held import hold_checked, note_held
-from enerflo_sync.sync.parked import hold_parked
+from enerflo_sync.sync.parked import hold_parked, writes_hashes
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
@@ -54,7 +54,7 @@ select row_number() over (
          order by array_position(array{[str(name) for name in TableName]}, table_name),
                   array_position(array['insert', 'update', 'delete'], op), key, field) as position,
        outcome as direction, table_name, key, enerflo_key, op, field, before, after, source_value, policy,
-       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row
+       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest
 from pg_temp.decided where outcome in ('to_crm', 'to_enerflo')
 """  # noqa: S608 - names of the contract
 
@@ -88,7 +88,7 @@ def make_plan(
             connection.begin(),
         ):
             decide_all(connection, plans, config, account, reconciliation_id, tick)
-            hold_parked(connection, account)
+            hold_parked(connection, config, account)
             connection.exec_driver_sql(MAKE_PLANNED)
             reasons = approval_reasons(connection, config, account)
             plan_hash = store_plan(
@@ -97,6 +97,7 @@ def make_plan(
                 kind="sync",
                 mode=str(config.account(account).mode),
                 config_hash=config.hash(account),
+                writes_hashes=writes_hashes(config),
                 stands_on=reconciliation_id,
                 reasons=reasons,
                 lifetime=timedelta(hours=config.approval.expires_hours),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -79,9 +79,9 @@ where account = :account and state in ('open', 'approved') and plan_hash <> :pla
 _INSERT = sa.text("""
 /* enerflo-sync plan: the plan */
 insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state, change_count, needs_approval,
-  reasons, mode, config_hash, stands_on, summary)
+  reasons, mode, config_hash, writes_hashes, stands_on, summary)
 values (:account, :plan_hash, :kind, now(), now() + :lifetime, :state, :change_count, :needs_approval,
-  :reasons, :mode, :config_hash, :stands_on, :summary)
+  :reasons, :mode, :config_hash, :writes_hashes, :stands_on, :summary)
 on conflict (account, plan_hash) do update
 set created_at = case when plans.state in ('expired', 'open') then excluded.created_at
                       else plans.created_at end,
@@ -94,6 +94,7 @@ set created_at = case when plans.state in ('expired', 'open') then excluded.crea
 """).bindparams(
     sa.bindparam("reasons", type_=JSONB),
     sa.bindparam("summary", type_=JSONB),
+    sa.bindparam("writes_hashes", type_=JSONB),
     sa.bindparam("lifetime", type_=sa.Interval),
 )
 
@@ -101,11 +102,13 @@ _CHANGES = sa.text("""
 /* enerflo-sync plan: its changes */
 insert into sync.plan_changes (account, plan_hash, position, table_name, key, enerflo_key, op, field, before,
   after, source_value, direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at,
-  agreed_row, state)
+  agreed_row, row_digest, state)
 select :account, :plan_hash, position, table_name, key, enerflo_key, op, field, before, after, source_value,
-  direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, 'planned'
+  direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest,
+  'planned'
 from pg_temp.planned
-on conflict (account, plan_hash, position) do nothing
+on conflict (account, plan_hash, position) do update set row_digest = excluded.row_digest
+where plan_changes.op = 'delete' and plan_changes.state = 'planned'
 """)
 
 _UNDECIDED = sa.text("""
@@ -125,6 +128,7 @@ def store_plan(
     kind: str,
     mode: str,
     config_hash: str,
+    writes_hashes: Mapping[str, str],
     stands_on: str,
     reasons: Sequence[str],
     lifetime: timedelta,
@@ -156,6 +160,7 @@ def store_plan(
             "reasons": list(reasons),
             "mode": mode,
             "config_hash": config_hash,
+            "writes_hashes": dict(writes_hashes),
             "stands_on": stands_on,
             "summary": {
                 "groups": groups,

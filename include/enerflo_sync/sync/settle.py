@@ -33,10 +33,12 @@ class Applying:
     decided_by: str
 
 
-# For a statement whose ``ended (id, decision, reason)`` says how changes ended, by their rows' ctid:
-# ``settled`` is then what ended now. Takes what :func:`settling` returns.
+# For a statement whose ``ended (id, decision, reason, deleted_row)`` says how changes ended, by their rows'
+# ctid, and which CRM row was deleted: ``settled`` is then what ended now. Takes what :func:`settling`
+# returns.
 SETTLED = """settled as (
-  update sync.plan_changes c set state = e.decision, reason = e.reason, done_at = %(now)s
+  update sync.plan_changes c set state = e.decision, reason = e.reason, done_at = %(now)s,
+    deleted_row = e.deleted_row
   from ended e where c.ctid = e.id and c.state in ('planned', 'sent')
   returning c.*
 ), noted as (
@@ -52,7 +54,8 @@ SETTLED = """settled as (
 _SETTLE = f"""
 /* enerflo-sync apply: how changes ended, and the ledger of it */
 with ended as (
-  select ctid as id, %(decision)s::text as decision, %(reason)s::text as reason from sync.plan_changes
+  select ctid as id, %(decision)s::text as decision, %(reason)s::text as reason, null::jsonb as deleted_row
+  from sync.plan_changes
   where account = %(account)s and plan_hash = %(plan_hash)s and position = any(%(positions)s::bigint[])
 ), {SETTLED}
 select count(*) from settled

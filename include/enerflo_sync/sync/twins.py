@@ -135,7 +135,9 @@ def mark_twins(
     if _may_share_keys(comparison):
         connection.exec_driver_sql(_shared_statement(comparison, wanted_only), values)
         same = _same_key(comparison, "t", "d")
-        rows.append(f"select {key} as key from {_shared(comparison)} d join {comparison.crm_rows} t on {same}")  # noqa: S608
+        rows.append(
+            f"select {key} as key from {_shared(comparison)} d join {comparison.crm_rows} t on {same}"
+        )  # noqa: S608
     statement = _MARK.substitute(
         name=comparison.name, table=literal(comparison.name), rows="\n  union all ".join(rows)
     )

@@ -16,6 +16,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.sync.approval import approval_reasons
 from enerflo_sync.sync.decide import MAKE_DECIDED
+from enerflo_sync.sync.parked import writes_hashes
 from enerflo_sync.sync.plan import MAKE_PLANNED, keep_not_switched_on
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
@@ -56,6 +57,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
             kind="undo",
             mode=str(config.account(account).mode),
             config_hash=config.hash(account),
+            writes_hashes=writes_hashes(config),
             stands_on=undone.plan_hash,
             reasons=approval_reasons(connection, config, account),
             lifetime=timedelta(hours=config.approval.expires_hours),

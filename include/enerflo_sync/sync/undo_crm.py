@@ -9,20 +9,24 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import shown_in_crm
-from enerflo_sync.sync.undoing import COLUMNS, UNDO
-from enerflo_sync.sync.written import column_value, names_record, of_key, shown, touched_since, zone_of
+from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE
+from enerflo_sync.sync.whole_rows import one_of_its_key, row_digest
+from enerflo_sync.sync.written import column_value, names_record, of_key, shown, zone_of
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
 _GONE = "its row is gone from the CRM"
 _RELINKED = "its row names another record of Enerflo by now"
+_TWICE = "more than one row of the CRM has its key"
+_NOT_KNOWN = "an older version made the row and did not note its other columns: somebody may have filled them"
+_NOT_KEPT = "an older version deleted the row and kept only its mapped columns"
 
 _UPDATES = Template(f"""
 /* enerflo-sync undo $name: values that were written to one column of the CRM */
 insert into pg_temp.decided ({COLUMNS})
 select distinct case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key,
-       'update', u.field, case when r.reason is null then v.now end, u.old_value,
-       case when r.reason is null then u.old_value else v.now end, $policy, 'policy', '{UNDO}',
-       r.reason, u.recorded_at
+       'update', u.field, case when r.reason is null then v.now else u.new_value end, u.old_value,
+       case when r.reason is null then u.old_value when t.$known is not null then v.now end, $policy,
+       '{UNDONE}', '{UNDO}', r.reason, u.recorded_at
 from pg_temp.undoing u left join $rows t on $on
 cross join lateral (select $now as now, $written as written) v
 cross join lateral (
@@ -33,38 +37,47 @@ cross join lateral (
 where u.table_name = $table and u.direction = 'to_crm' and u.op = 'update' and u.field = $field
 """)  # noqa: S608 - constants
 
-# What a person added to a new row since would be lost with it.
+# What a person added to a new row since would be lost with it, whichever column holds it.
 _INSERTS = Template(f"""
 /* enerflo-sync undo $name: rows that were made in the CRM */
-insert into pg_temp.decided ({COLUMNS})
+insert into pg_temp.decided ({COLUMNS}, row_digest)
 select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'delete',
-       null, case when r.reason is null then $row end, null, null, u.policy, 'policy',
-       '{UNDO}', r.reason, u.recorded_at
+       null, case when r.reason is null then $row else u.enerflo_key end, null,
+       case when r.reason is not null and t.$known is not null then u.key end, u.policy, '{UNDONE}',
+       '{UNDO}', r.reason, u.recorded_at, u.row_digest
 from (
   select u.key, u.enerflo_key, min(u.policy) as policy, min(u.recorded_at) as recorded_at,
-         jsonb_object_agg(u.field, u.new_value) as made
+         max(u.row_digest) as row_digest
   from pg_temp.undoing u
   where u.table_name = $table and u.direction = 'to_crm' and u.op = 'insert' group by u.key, u.enerflo_key
-) u left join $rows t on $on
+) u
+left join lateral (select distinct on (t.$known) t.* from $rows t where $on) t on true
 cross join lateral (
-  select case when t.$known is null then '{_GONE}' when not ($same_record) then '{_RELINKED}'
-    when $edited then '{_MOVED}' end as reason) r
+  select case when t.$known is null then '{_GONE}'
+    when not ($one_of_its_key) then '{_TWICE}'
+    when not ($same_record) then '{_RELINKED}'
+    when u.row_digest is null then '{_NOT_KNOWN}'
+    when $digest <> u.row_digest then '{_MOVED}' end as reason) r
 """)  # noqa: S608 - constants
 
 _DELETES = Template(f"""
 /* enerflo-sync undo $name: rows that were deleted from the CRM */
 insert into pg_temp.decided ({COLUMNS})
 select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'insert',
-       f.field, null, f.value, f.value, u.policy, 'policy', '{UNDO}', r.reason, u.recorded_at
+       f.field, null, f.value, case when r.reason is null then f.value when r.here then u.key end, u.policy,
+       '{UNDONE}', '{UNDO}', r.reason, u.recorded_at
 from pg_temp.undoing u
 cross join lateral (
-  select case when exists (select from $crm t where $on) then 'its row is in the CRM again' end as reason) r
+  select h.here, case when h.here then 'its row is in the CRM again'
+    when not u.row_kept then '{_NOT_KEPT}' end as reason
+  from (select exists (select from $crm t where $on) as here) h) r
 cross join lateral (
   select null as field, null::jsonb as value where r.reason is not null
   $fields
 ) f
 where u.table_name = $table and u.direction = 'to_crm' and u.op = 'delete'
-  and (r.reason is not null or coalesce(f.value, 'null') <> 'null')
+  and (r.reason is not null or coalesce(f.value, 'null') <> 'null'
+    or f.field = $first and jsonb_strip_nulls(u.old_value - $keys) = '{{}}')
 """)  # noqa: S608 - constants
 
 
@@ -91,8 +104,18 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
         )
         connection.exec_driver_sql(statement, values)
     row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
-    connection.exec_driver_sql(_INSERTS.substitute(common, row=row, edited=_edited(plan)), values)
-    connection.exec_driver_sql(_DELETES.substitute(common, fields="\n  ".join(_restored(plan))), values)
+    inserts = _INSERTS.substitute(
+        common, row=row, digest=row_digest(plan, "t"), one_of_its_key=one_of_its_key(plan)
+    )
+    connection.exec_driver_sql(inserts, values)
+    restored = _restored(plan)
+    deletes = _DELETES.substitute(
+        common,
+        fields="\n  ".join(restored.values()),
+        first=literal(next(iter(restored))),
+        keys=f"array[{', '.join(literal(name) for name in plan.mapping.key_columns)}]",
+    )
+    connection.exec_driver_sql(deletes, values)
 
 
 def _written_fields(connection: sa.Connection, plan: Comparison) -> list[str]:
@@ -112,18 +135,11 @@ def _as_written(plan: Comparison, field: str, value: str) -> str:
     return shown_in_crm(mapping, raw, live, plan.mapping.time_zone)
 
 
-def _edited(plan: Comparison) -> str:
-    """Return the condition that a row ``t`` is not as it was made: another value, or touched since."""
-    conditions = [
-        f"(u.made ? {literal(field.name)} and {shown(plan, field.name, 't')} is distinct from"
-        f" {_as_written(plan, field.name, f'(u.made -> {literal(field.name)})')})"
-        for field in plan.fields
-    ]
-    return " or ".join([*conditions, touched_since(plan, "u.recorded_at")])
+def _restored(plan: Comparison) -> dict[str, str]:
+    """Return the selects of what a plan shows of a row that comes back: mapped columns, and Enerflo's id.
 
-
-def _restored(plan: Comparison) -> list[str]:
-    """Return the selects of the columns that a row gets back: the mapped ones, and Enerflo's id."""
+    The row itself is restored whole, from what the undone plan kept of it.
+    """
     keys = set(plan.mapping.key_columns)
     selects = {
         field.name: f"nullif(u.old_value -> {literal(field.name)}, 'null')"
@@ -133,7 +149,7 @@ def _restored(plan: Comparison) -> list[str]:
     for column, mirror in plan.mapping.join_columns.items():
         if column not in keys and mirror in plan.mirror_key:
             selects.setdefault(column, f"u.enerflo_key -> {literal(mirror)}")
-    return [
-        f"union all select {literal(column)}, {value} where r.reason is null"
+    return {
+        column: f"union all select {literal(column)}, {value} where r.reason is null"
         for column, value in selects.items()
-    ]
+    }

@@ -11,7 +11,7 @@ from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.push.values import EnerfloValues
-from enerflo_sync.sync.undoing import COLUMNS, UNDO
+from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE
 
 _MOVED = "Enerflo says something else than the plan wrote: it moved since"
 _GONE = "Enerflo has the record no longer"
@@ -23,8 +23,8 @@ _STAYS = {
 _CREATED = sa.text(f"""
 /* enerflo-sync undo: records that were made in Enerflo */
 insert into pg_temp.decided ({COLUMNS})
-select 'review', table_name, key, null, 'delete', null, null, null, null, min(policy), 'policy', '{UNDO}',
-       :reason, min(recorded_at)
+select 'review', table_name, key, null, 'delete', null, (array_agg(enerflo_key))[1], null, key, min(policy),
+       '{UNDONE}', '{UNDO}', :reason, min(recorded_at)
 from pg_temp.undoing where table_name = :table and direction = 'to_enerflo' and op <> 'update'
 group by table_name, key
 """)  # noqa: S608 - constants
@@ -35,14 +35,18 @@ select distinct field from pg_temp.undoing
 where table_name = :table and direction = 'to_enerflo' and op = 'update' order by 1
 """)
 
-_DECIDE = sa.text(f"""
+_DECISION = f"""
 /* enerflo-sync undo: what becomes of a value that was written to Enerflo */
 insert into pg_temp.decided ({COLUMNS})
 select :outcome, :table, key, enerflo_key, 'update', field, nullif(cast(:now as jsonb), 'null'), old_value,
-       old_value, :policy, 'policy', '{UNDO}', :reason, recorded_at
+       case when :reason is null then old_value else new_value end, :policy, '{UNDONE}', '{UNDO}', :reason,
+       recorded_at
 from pg_temp.undoing
 where table_name = :table and direction = 'to_enerflo' and op = 'update' and field = :field and key = :key
-""").bindparams(sa.bindparam("now", type_=JSONB), sa.bindparam("key", type_=JSONB))  # noqa: S608 - constants
+"""  # noqa: S608 - constants
+_DECIDE = sa.text(_DECISION).bindparams(
+    sa.bindparam("reason", type_=sa.Text), sa.bindparam("now", type_=JSONB), sa.bindparam("key", type_=JSONB)
+)
 
 
 def undo_in_enerflo(connection: sa.Connection, plan: Comparison, account: str) -> None:

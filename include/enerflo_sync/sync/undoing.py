@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from enerflo_sync.reconcile.compare import Comparison
 
 UNDO = "undo"
+# The cause of an undo's changes: no rule of sync.yaml asks for them.
+UNDONE = "undone"
 
 # Columns of ``decided`` that every row of an undo fills.
 COLUMNS = """outcome, table_name, key, enerflo_key, op, field, before, after, source_value, policy, cause,
@@ -19,7 +21,8 @@ MAKE_UNDOING = """
 /* enerflo-sync undo: what the plan applied */
 create temporary table undoing on commit drop as
 select l.table_name, l.key, l.op, l.field, nullif(l.old_value, 'null') as old_value,
-       nullif(l.new_value, 'null') as new_value, l.direction, l.policy, l.rule, l.recorded_at, c.enerflo_key
+       nullif(l.new_value, 'null') as new_value, l.direction, l.policy, l.rule, l.recorded_at, c.enerflo_key,
+       c.row_digest, c.deleted_row is not null as row_kept
 from sync.plan_changes c
 join sync.ledger l on l.account = c.account and l.table_name = c.table_name and l.key = c.key
   and l.plan_hash = c.plan_hash and l.op = c.op and l.direction = c.direction
@@ -36,7 +39,7 @@ with gone as (
   returning u.*
 )
 insert into pg_temp.decided ({COLUMNS})
-select 'review', table_name, key, enerflo_key, op, field, null, null, null, policy, 'policy', '{UNDO}',
+select 'review', table_name, key, enerflo_key, op, field, null, null, null, policy, '{UNDONE}', '{UNDO}',
        'the mapping does not know it any more', recorded_at
 from gone
 """).bindparams(sa.bindparam("known", type_=sa.JSON))  # noqa: S608 - constants

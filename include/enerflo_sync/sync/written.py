@@ -87,9 +87,3 @@ def touched(plan: Comparison) -> tuple[str, str] | None:
         else f"(now() at time zone {literal(plan.mapping.time_zone)})"
     )
     return quoted(plan.updated_at), f"{now}::date" if live.kind is Kind.DATE else now
-
-
-def touched_since(plan: Comparison, made_at: str) -> str:
-    """Return the condition that a CRM row ``t`` says it was changed after it was made."""
-    # A column of whole seconds may round its time up.
-    return f"coalesce({plan.changed_at('t')} > {made_at} + interval '1 second', false)"

@@ -534,6 +534,8 @@ plans = _sync_table(
     Column("decision_reason", Text),
     _required("mode"),
     _required("config_hash"),
+    # By table the digest of what `writes` in sync.yaml says of its requests; null in plans of older versions.
+    Column("writes_hashes", JSONB(none_as_null=True)),
     # What the plan stands on: a reconciliation, or the plan that is undone.
     Column("stands_on", Text),
     # Counts by group, for lists of plans.
@@ -576,6 +578,11 @@ plan_changes = _sync_table(
     Column("reason", Text),
     _time("sent_at"),
     _time("done_at"),
+    # Digest of the whole CRM row: of a deletion as the plan saw it, of an insert (on the record's first
+    # change) as it stood when all was written.
+    Column("row_digest", Text),
+    # The whole CRM row that was deleted, each column as text; no output shows it.
+    Column("deleted_row", JSONB(none_as_null=True)),
     PrimaryKeyConstraint("account", "plan_hash", "position"),
     CheckConstraint(
         "state in ('planned', 'sent', 'applied', 'moved', 'parked', 'refused')", name="plan_changes_state"
@@ -638,6 +645,15 @@ ledger = _sync_table(
     # Rows are only added, by and by: what a range of pages holds of times is all that need be known.
     Index("ledger_time", "recorded_at", postgresql_using="brin"),
     Index("ledger_parked", "account", "recorded_at", postgresql_where="decision = 'parked'"),
+)
+
+# Parked changes that a person wants tried again: the next plan does not hold these rows of the ledger back.
+retries = _sync_table(
+    "retries",
+    Column("ledger_id", BigInteger, nullable=False),
+    _time("requested_at", nullable=False),
+    _required("requested_by"),
+    PrimaryKeyConstraint("account", "ledger_id"),
 )
 
 # The flat relation of change orders with what they are checked against, as they were checked last; null where

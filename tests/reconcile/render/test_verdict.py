@@ -24,7 +24,7 @@ EXPECTED = {
     "every_cause": (
         Verdict.OVER_BUDGET,
         Tone.BAD,
-        "22,876,792,454,964 of 25,736,391,511,903 differences are unexplained, 0 allowed",
+        "205,891,132,094,649 of 231,627,523,606,552 differences are unexplained, 0 allowed",
     ),
 }
 

@@ -92,7 +92,7 @@ def test_the_full_text_has_a_limit_and_says_its_length() -> None:
     [
         (Cause.MISSING_IN_CRM, None, None, ("record", "no record")),
         (Cause.DELETED_IN_ENERFLO, None, None, ("no record", "record")),
-        (Cause.IN_FLIGHT, {"id": 1}, None, ('{"id": 1}', "no record")),
+        (Cause.IN_FLIGHT, {"id": 1}, None, ("id 1", "no record")),
         (Cause.IN_FLIGHT, None, None, ("not told", "not told")),
     ],
 )

@@ -63,38 +63,42 @@ CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
         Cause.DELETED_IN_CRM: CauseText(
             "Deleted in the CRM",
             "The CRM had this row when both sides last agreed and has it no longer; Enerflo still does.",
-            "Decide: restore the row in the CRM, or void the record in Enerflo.",
+            "Decide: restore the row in the CRM, or close the record in Enerflo by hand.",
             Urgency.DECIDE,
         ),
         Cause.MISSING_IN_CRM: CauseText(
             "Missing in the CRM",
             "Enerflo has this record and the CRM has no row for it.",
-            "Create the row in the CRM, or let the sync create it (mode crm or both in sync.yaml).",
+            "Let the sync create the row (mode crm or both, create_in: [crm] in sync.yaml), or create it in "
+            "the CRM by hand.",
             Urgency.CARRY_OVER,
         ),
         Cause.MISSING_IN_ENERFLO: CauseText(
             "Missing in Enerflo",
             "The CRM has this row and Enerflo has no record for it.",
-            "Check that the row's Enerflo id is right, then create the record in Enerflo, or let the sync "
-            "deliver it (mode enerflo or both in sync.yaml).",
+            "Correct the row's Enerflo id if it is wrong; the sync delivers leads and notes only (mode "
+            "enerflo or both, create_in: [enerflo]), so a row of an install, milestone or change order that "
+            "Enerflo does not have is removed from the CRM.",
             Urgency.CARRY_OVER,
         ),
         Cause.DELETED_IN_ENERFLO: CauseText(
             "Deleted in Enerflo",
             "Enerflo no longer has this record: two full sweeps did not find it, or reading it gave a 404.",
-            "Close or remove the row in the CRM, or restore the record in Enerflo.",
+            "Close or remove the row in the CRM, or let the sync delete it (delete_in: [crm] in sync.yaml).",
             Urgency.CARRY_OVER,
         ),
         Cause.EDITED_IN_CRM: CauseText(
             "Edited in the CRM",
             "Only the CRM changed since both sides last agreed.",
-            "Carry the value to Enerflo, or let the sync do it (mode enerflo or both in sync.yaml).",
+            "Let the sync carry over the value that the field's source of truth names (mode in sync.yaml); "
+            "a column that no call of Enerflo's API sets is changed in Enerflo by hand.",
             Urgency.CARRY_OVER,
         ),
         Cause.EDITED_IN_ENERFLO: CauseText(
             "Edited in Enerflo",
             "Only Enerflo changed since both sides last agreed.",
-            "Carry the value to the CRM, or let the sync do it (mode crm or both in sync.yaml).",
+            "Let the sync carry over the value that the field's source of truth names (mode in sync.yaml), "
+            "or change the CRM's value by hand.",
             Urgency.CARRY_OVER,
         ),
         Cause.PLANNED: CauseText(
@@ -113,6 +117,14 @@ CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
             "Policy",
             "A rule declared in sync.yaml keeps the two sides apart.",
             "Nothing; change the rule in sync.yaml if the sides should agree after all.",
+            Urgency.NONE,
+        ),
+        Cause.LEFT_APART: CauseText(
+            "Left apart",
+            "No rule was declared, and the sync still changes nothing: a null takes no value away, the CRM "
+            "does not void an install in Enerflo, or both sides are as an undo or a write left them.",
+            "Nothing; `enerflo-sync explain` names the reason for one record, and null_overwrites or void_in "
+            "in sync.yaml lets the other value be written.",
             Urgency.NONE,
         ),
         Cause.VOIDED: CauseText(

@@ -166,7 +166,7 @@ _ABSENT_IN_ENERFLO: Final = frozenset({Cause.MISSING_IN_ENERFLO, Cause.DELETED_I
 
 def _side_of_record(value: Any, other: Any, cause: Cause, absent: frozenset[Cause], width: int) -> ShownValue:
     if value is not None:
-        return _shown(value, _plain(value), 0, width)
+        return _shown(value, record_words(value), 0, width)
     if cause in absent or other is not None:
         words = "no record"
     elif cause in _ABSENT_IN_CRM | _ABSENT_IN_ENERFLO:
@@ -175,6 +175,19 @@ def _side_of_record(value: Any, other: Any, cause: Cause, absent: frozenset[Caus
         # Such a cause does not tell which side the record is missing from.
         words = "not told"
     return ShownValue(words, words, ValueKind.REMARK)
+
+
+def record_words(value: Any) -> str:
+    """Return what a side has of a whole record: ``install_id 5``, or of a repeated key ``2 rows: 7, 8``."""
+    if isinstance(value, dict) and isinstance(value.get("keys"), list):
+        return f"{count_of(value['rows'], 'row')}: {', '.join(key_values(key) for key in value['keys'])}"
+    if isinstance(value, dict):
+        return ", ".join(f"{visible(name)} {visible(_bare(part))}" for name, part in value.items())
+    return _plain(value)
+
+
+def _bare(part: Any) -> str:
+    return part if isinstance(part, str) else _json(part)
 
 
 def _plain(value: Any) -> str:

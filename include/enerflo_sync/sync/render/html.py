@@ -10,7 +10,7 @@ from enerflo_sync.reconcile.render.wording import ShownValue, ValueKind, key_nam
 from enerflo_sync.sync.explain_text import record_sentences, story_sentences, title
 from enerflo_sync.sync.explanation import Explanation
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
-from enerflo_sync.sync.render.shown_plan import ShownPlan, group_title, headline, state_words
+from enerflo_sync.sync.render.shown_plan import ShownPlan, group_title, headline, question_values, state_words
 
 _PACKAGE = "enerflo_sync.sync.render"
 _WIDTH = 80
@@ -38,6 +38,7 @@ def render_plan(
         key_names=key_names,
         key_values=key_values,
         value=_value,
+        question_values=question_values,
         explain=explain,
     )
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.masking import PersonalData, mask
-from enerflo_sync.reconcile.render.wording import count_of
-from enerflo_sync.reconcile.store import masked_key, personal_data_classes
+from enerflo_sync.reconcile.render.wording import count_of, record_words
+from enerflo_sync.reconcile.store import Classes, masked_key, masked_record, personal_data_classes
 from enerflo_sync.sync.plan_reads import read_changes, read_plan, read_undecided
 from enerflo_sync.sync.plan_report import Change, Group, PlanReport, PlanState, Undecided
 
@@ -120,7 +120,7 @@ def masked_undecided(found: Iterable[Undecided], tables: Mapping[str, TableMappi
         table = tables.get(one.table_name)
         kind = _kind_of(table, one.field)
         values = {
-            name: masked_row(getattr(one, name), table)
+            name: _masked_record(one.table_name, getattr(one, name), table, classes)
             if one.field is None
             else _masked(getattr(one, name), kind)
             for name in ("enerflo_value", "crm_value")
@@ -128,6 +128,22 @@ def masked_undecided(found: Iterable[Undecided], tables: Mapping[str, TableMappi
         key = masked_key(one.table_name, one.key, classes)
         shown.append(msgspec.structs.replace(one, key=key, **values))
     return shown
+
+
+def question_values(one: Undecided) -> tuple[Any, Any]:
+    """Return what a question shows of Enerflo and of the CRM: of a whole row, words where a side has none."""
+    if one.field is not None:
+        return one.enerflo_value, one.crm_value
+    sides = one.enerflo_value, one.crm_value
+    absent = "not told" if sides == (None, None) else "no record"
+    mine, theirs = (absent if side is None else record_words(side) for side in sides)
+    return mine, theirs
+
+
+def _masked_record(name: str, value: Any, table: TableMapping | None, classes: Classes) -> Any:
+    if isinstance(value, dict) and isinstance(value.get("keys"), list):
+        return masked_record(name, value, classes)
+    return masked_row(value, table)
 
 
 def masked_row(row: Any, table: TableMapping | None) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from enerflo_sync.reconcile.render.lines import Line, grid, section, wrapped
 from enerflo_sync.reconcile.render.wording import count_of, key_names, key_values, number, utc, visible
 from enerflo_sync.sync.plan_report import Change, Group, PlanReport
-from enerflo_sync.sync.render.shown_plan import ShownPlan, group_title, headline, state_words
+from enerflo_sync.sync.render.shown_plan import ShownPlan, group_title, headline, question_values, state_words
 
 _VALUE_WIDTH = 30
 
@@ -44,7 +44,7 @@ def plan_lines(shown: ShownPlan) -> Iterator[Line]:
         yield from _samples(shown.of(group))
     yield from _reasons("Left to a person", plan.undecided)
     yield from _undecided(shown)
-    yield from _reasons("Left as they are, by a rule", plan.kept)
+    yield from _reasons("Left as they are", plan.kept)
 
 
 def _fields(group: Group) -> str:
@@ -83,8 +83,7 @@ def _undecided(shown: ShownPlan) -> Iterator[Line]:
             one.table_name,
             key_values(one.key),
             visible(one.field or "whole row"),
-            _short(one.enerflo_value),
-            _short(one.crm_value),
+            *map(_short, question_values(one)),
         ]
         for one in shown.undecided
     ]

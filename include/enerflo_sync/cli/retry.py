@@ -1,0 +1,86 @@
+"""``enerflo-sync retry``: have the next plan try parked changes again."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Annotated
+
+import msgspec
+import typer
+
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.cli.quarantine import By, who
+from enerflo_sync.jobs import open_workplace
+from enerflo_sync.reconcile.render.wording import count_of, key_values, visible
+from enerflo_sync.sync.retry import ParkedChange, RetryReport, RetrySelection
+
+_MOST_LINES = 50
+
+
+def command(
+    table: Annotated[
+        str | None, typer.Argument(metavar="[TABLE", help="install, lead, note, milestone or change-order.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY]", help="The record's key, as explain takes it.")
+    ] = None,
+    account: Account = "default",
+    field: Annotated[
+        str | None, typer.Option("--field", metavar="F", help="Only this CRM column of the record.")
+    ] = None,
+    plan: Annotated[
+        str | None, typer.Option("--plan", metavar="HASH", help="All that this plan could not make.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="WORDS", help="All whose reason has these words in it.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that is parked.")] = False,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Have the next plan try changes again that could not be made; without a choice, list them.
+
+    A parked change is held back for a day. Mend what stood in its way, then name it here: by record, by plan,
+    by reason, or all. Nothing is written now: the next plan has it, with an approval where that is needed.
+    Exit code 1 when changes are listed and none is chosen; 2 when nothing that is parked fits.
+    """
+    workplace = open_workplace(account, os.environ)
+    chosen = RetrySelection(table, key, field, plan, reason, everything)
+    report = workplace.retry(chosen, by=who(by))
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        _print(report)
+    finish(Exit.NEEDS_A_PERSON if report.changes and not report.retried else Exit.DONE)
+
+
+def _print(report: RetryReport) -> None:
+    if not report.changes:
+        console.print("Nothing is parked.")
+        return
+    what = "tried again by the next plan" if report.retried else "parked and held back for a day"
+    verb = "is" if len(report.changes) == 1 else "are"
+    console.print(f"{count_of(len(report.changes), 'change')} {verb} {what}:", markup=False)
+    for change in report.changes[:_MOST_LINES]:
+        console.print(f"  {_line(change)}", markup=False)
+    if len(report.changes) > _MOST_LINES:
+        console.print(f"  … and {len(report.changes) - _MOST_LINES:,} more (--json has all).", markup=False)
+    if report.retried:
+        console.print("Next: enerflo-sync plan.")
+        return
+    reasons = Counter(change.reason or "unknown" for change in report.changes)
+    for reason, count in reasons.most_common():
+        console.print(f"{count:,}  {visible(reason)}", markup=False)
+    console.print(
+        "Try them again with: enerflo-sync retry TABLE KEY, --plan, --reason or --all.", markup=False
+    )
+
+
+def _line(change: ParkedChange) -> str:
+    side = "in the CRM" if change.direction == "to_crm" else "at Enerflo"
+    field = f".{change.field}" if change.field else ""
+    return (
+        f"{change.table_name}{visible(field)} {key_values(change.key)}: {change.op} {side}, parked at"
+        f" {change.parked_at:%Y-%m-%d %H:%M} UTC (plan {change.plan_hash[:12]})"
+    )
