@@ -53,3 +53,13 @@ def test_rows_are_marked_or_deleted_but_not_both(tmp_path: Path) -> None:
     assert table.deleted_when == {"IsDeleted": True}
     found = mistakes(tmp_path, text.replace("    fields:\n", "    delete_in: [crm]\n    fields:\n", 1))
     assert found[0].startswith("11: tables.leads.delete_in: found crm, with deleted_when beside it, expected")
+
+
+def test_changed_rows_are_found_by_one_column(tmp_path: Path) -> None:
+    trusted = CONFIG.replace("    fields:\n", "    updated_at_set_at_commit: true\n    fields:\n", 1)
+    assert "without updated_at" in mistakes(tmp_path, trusted)[0]
+    both = trusted.replace("    fields:\n", "    updated_at: u\n    arrived_at: a\n    fields:\n", 1)
+    assert (
+        "10: tables.leads.updated_at_set_at_commit: found true, with arrived_at"
+        in mistakes(tmp_path, both)[0]
+    )

@@ -136,8 +136,9 @@ def mark_twins(
         connection.exec_driver_sql(_shared_statement(comparison, wanted_only), values)
         same = _same_key(comparison, "t", "d")
         rows.append(
-            f"select {key} as key from {_shared(comparison)} d join {comparison.crm_rows} t on {same}"
-        )  # noqa: S608
+            f"select {key} as key from {_shared(comparison)} d"  # noqa: S608 - quoted names
+            f" join {comparison.crm_rows} t on {same}"
+        )
     statement = _MARK.substitute(
         name=comparison.name, table=literal(comparison.name), rows="\n  union all ".join(rows)
     )
