@@ -239,7 +239,8 @@ def _hashed_columns(plan: Comparison) -> list[str]:
 
 def _identity(plan: Comparison, keys: Sequence[str], joins: Sequence[str]) -> str:
     """Return what tells a row from all others: a whole number as it is, and anything else as a hash."""
-    if plan.mapping.joined_by_key and [join.type for join in plan.joins] == ["bigint"]:
+    one_number = plan.mapping.joined_by_key and [join.type for join in plan.joins] == ["bigint"]
+    if one_number and not plan.may_be_loose:
         # In the order of both tables: the join of a million rows takes a third less time.
         return joins[0]
     named = zip(plan.mapping.key_columns, keys, strict=True)
