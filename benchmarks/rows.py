@@ -56,6 +56,7 @@ tables:
     crm_table: crm.installs
     key: {install_id: install_id}
     updated_at: updated_at
+    updated_at_set_at_commit: true
     fields:
       deal_id: {enerflo: deal_id, type: text}
       customer_name: {enerflo: customer_name, type: text, trim: true, fold_case: true, null: empty_is_null}

@@ -108,7 +108,8 @@ def compare_section(result: CompareRuns, rows: int) -> Section:
         "1 % of the rows differ, 0.1 % stand on one side only, on each side. Ours finds them, gives each its"
         " cause, stores a row per difference and builds the report; the peers only find and count them."
         " Incremental: after CRM rows were edited, each in a page of its own; it stores all differences, old"
-        " and new.",
+        " and new. The mapping says that updated_at is set at commit; without that a row's hash is kept and"
+        " compared (docs/decisions/0014).",
         _COMPARE_HEADERS,
     )
     full = result.of(OURS_FULL)

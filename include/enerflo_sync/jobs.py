@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.backfill.context import BackfillOptions, Context, PlannedTable
 from enerflo_sync.backfill.run import Backfills
-from enerflo_sync.clock import Clock, SystemClock
+from enerflo_sync.clock import Clock, DatabaseClock, SystemClock
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.mapping import Side, SourceOfTruth, TableName
@@ -65,6 +65,7 @@ from enerflo_sync.rebuild.run import rebuild
 from enerflo_sync.rebuild.tables import RebuildTable
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.reconcile.store import last_full_at
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
 from enerflo_sync.sync.decided_plan import WHOLE, approve_plan, hold_plan, reject_plan
 from enerflo_sync.sync.explain import explain
@@ -79,7 +80,7 @@ from enerflo_sync.sync.reveal import note_reveal
 from enerflo_sync.sync.undo import make_undo
 from enerflo_sync.sync.verify import Verification, verify_plan
 from enerflo_sync.sync.what_if import WhatIf, what_if
-from enerflo_sync.warehouse.engine import server_time, warehouse_engine, warehouse_errors
+from enerflo_sync.warehouse.engine import ask_time, server_time, warehouse_engine, warehouse_errors
 from enerflo_sync.warehouse.migrate import require_migrated
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 from enerflo_sync.warehouse.request_lanes import Lane
@@ -115,7 +116,8 @@ class Workplace:
     """One account, opened: configuration, warehouse, and a client when one is asked for.
 
     :param session: carries proxies and TLS settings; inside Airflow it is the connection's.
-    :param clock: handed to everything that waits or stamps a time.
+    :param clock: handed to everything that waits or stamps a time. In place of the machine's clock stands
+        the warehouse's (:class:`enerflo_sync.clock.DatabaseClock`); any other clock is used as it is.
     :param rng: handed to everything that rolls dice (jitter, run ids).
     """
 
@@ -126,6 +128,12 @@ class Workplace:
     session: requests.Session = field(default_factory=requests.Session)
     clock: Clock = field(default_factory=SystemClock)
     rng: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        """Put the database's clock in place of the machine's; nothing is connected yet."""
+        if type(self.clock) is SystemClock:
+            machine = self.clock
+            self.clock = DatabaseClock(machine, lambda: ask_time(self.engine))
 
     @cached_property
     def settings(self) -> AccountConfig:
@@ -404,11 +412,20 @@ class Workplace:
     ) -> ReconciliationReport:
         """Compare the mirror with the CRM's tables and store the result.
 
+        All rows are compared where that is asked for, or due by ``schedule.full_reconcile``.
         Reads Enerflo not at all. :raises ConfigurationError: the mapping does not fit the live tables.
         """
         require_migrated(self.engine)
         with warehouse_errors("reconcile"):
+            full = full or self._full_is_due()
             return reconcile(self.engine, self.config, self.account, full=full, progress=progress)
+
+    def _full_is_due(self) -> bool:
+        """Return whether a full reconciliation was due since the last one, by ``schedule.full_reconcile``."""
+        due = schedule.cron(self.settings.schedule.full_reconcile)
+        with self.engine.connect() as connection:
+            last = last_full_at(connection, self.account)
+            return last is None or due(last) <= server_time(connection)
 
     def plan(self, *, progress: Callable[[str, int, int], None] | None = None) -> PlanReport:
         """Make the plans of a round and return the first of them (:meth:`plans`)."""

@@ -85,14 +85,7 @@ def test_a_mapping_that_fits_gives_nothing(crm: sa.Engine, tmp_path: Path) -> No
             "warning",
             7,
             "column updated_at of type text",
-            "in full",
-        ),
-        (
-            "drop index crm.installs_updated_at_idx",
-            "hint",
-            7,
-            "no index on updated_at",
-            'create index on "crm"',
+            "not used until then",
         ),
         (
             "alter table crm.installs drop constraint installs_pkey;"
@@ -121,7 +114,33 @@ def test_a_key_without_an_index_that_holds_no_duplicates_is_fine(crm: sa.Engine,
 def test_a_mapping_without_updated_at_is_told_what_that_costs(crm: sa.Engine, tmp_path: Path) -> None:
     (finding,) = check(crm, tmp_path, CONFIG.replace("    updated_at: updated_at\n", ""))
     assert (finding.severity, finding.line) == (Severity.HINT, 4)
-    assert "in full" in finding.next_step
+    assert "newest cannot decide" in finding.next_step
+
+
+@pytest.mark.parametrize("option", ["updated_at_set_at_commit: true", "arrived_at: arrived"])
+def test_a_column_by_which_changed_rows_are_found_wants_an_index(
+    crm: sa.Engine, tmp_path: Path, option: str
+) -> None:
+    text = CONFIG.replace("    fields:\n", f"    {option}\n    fields:\n")
+    statements = (
+        "alter table crm.installs add arrived timestamptz",
+        "drop index crm.installs_updated_at_idx",
+    )
+    (finding,) = check(crm, tmp_path, text, *statements)
+    name, line = ("arrived", 8) if "arrived" in option else ("updated_at", 7)
+    assert (finding.severity, finding.line) == (Severity.HINT, line)
+    assert finding.found == f"no index on {name}"
+    assert 'create index on "crm"' in finding.next_step
+
+
+def test_a_column_of_arrival_is_there_and_is_a_time(crm: sa.Engine, tmp_path: Path) -> None:
+    text = CONFIG.replace("    fields:\n", "    arrived_at: arrived\n    fields:\n")
+    (finding,) = check(crm, tmp_path, text)
+    assert (finding.severity, finding.line, finding.found) == (
+        Severity.ERROR,
+        8,
+        "no column arrived in crm.installs",
+    )
 
 
 def test_missing_rights_come_with_the_grant_that_helps(crm: sa.Engine, tmp_path: Path) -> None:
@@ -160,3 +179,24 @@ def test_views_domains_and_enumerations_can_be_mapped(crm: sa.Engine, tmp_path: 
         " panel_count::crm.small as panel_count, updated_at from crm.installs",
     )
     assert check(crm, tmp_path, CONFIG.replace("crm.installs", "crm.v"), *statements) == []
+
+
+@pytest.mark.parametrize(
+    ("marks", "found"),
+    [
+        ("{gone: true, gone_at: not_null, phase: deleted, number: 1}", None),
+        ("{isDeleted: true}", "no column isDeleted in crm.installs"),
+        ("{gone_at: true}", "column gone_at of type timestamp with time zone for the value true"),
+        ("{gone: 1}", "column gone of type boolean for the value 1"),
+        ("{number: yes}", 'column number of type integer for the value "yes"'),
+    ],
+)
+def test_columns_that_mark_a_row_as_deleted_are_there_and_can_hold_the_mark(
+    crm: sa.Engine, tmp_path: Path, marks: str, found: str | None
+) -> None:
+    text = CONFIG.replace("    fields:\n", f"    deleted_when: {marks}\n    fields:\n")
+    columns = "gone boolean, add gone_at timestamptz, add phase text, add number integer"
+    findings = check(crm, tmp_path, text, f"alter table crm.installs add {columns}")
+    assert [(one.severity, one.line, one.found) for one in findings] == (
+        [] if found is None else [(Severity.ERROR, 8, found)]
+    )

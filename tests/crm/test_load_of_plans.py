@@ -68,3 +68,21 @@ def test_the_later_side_is_no_rule_of_a_table_that_does_not_say_when_its_rows_ch
         "8: tables.milestones.fields.due.source_of_truth: found newest in a table without updated_at, expected"
         " updated_at: the CRM's column with the row's last change, beside the fields; or enerflo, crm or review."
     )
+
+
+def test_rows_are_marked_or_deleted_but_not_both(tmp_path: Path) -> None:
+    text = CONFIG.replace("    fields:\n", "    deleted_when: {IsDeleted: true}\n    fields:\n", 1)
+    table = load(tmp_path, text).tables_for("default")["leads"]
+    assert table.deleted_when == {"IsDeleted": True}
+    found = mistakes(tmp_path, text.replace("    fields:\n", "    delete_in: [crm]\n    fields:\n", 1))
+    assert found[0].startswith("11: tables.leads.delete_in: found crm, with deleted_when beside it, expected")
+
+
+def test_changed_rows_are_found_by_one_column(tmp_path: Path) -> None:
+    trusted = CONFIG.replace("    fields:\n", "    updated_at_set_at_commit: true\n    fields:\n", 1)
+    assert "without updated_at" in mistakes(tmp_path, trusted)[0]
+    both = trusted.replace("    fields:\n", "    updated_at: u\n    arrived_at: a\n    fields:\n", 1)
+    assert (
+        "10: tables.leads.updated_at_set_at_commit: found true, with arrived_at"
+        in mistakes(tmp_path, both)[0]
+    )

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 # In Denver 01:59:59 MDT is followed by 01:00 MST.
 BACK = datetime(2025, 11, 2, 8, tzinfo=UTC)
 UNZONED = CONFIG.replace(
-    "    updated_at: updated_at\n", "    updated_at: updated_at\n    time_zone: America/Denver\n", 1
+    "    updated_at: updated_at\n",
+    "    updated_at: updated_at\n    updated_at_set_at_commit: true\n    time_zone: America/Denver\n",
+    1,
 )
 
 

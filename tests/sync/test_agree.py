@@ -153,3 +153,17 @@ def test_what_a_table_makes_of_a_value_after_it_was_written_is_what_is_agreed_on
     assert agreeing.crm("installs", enerflo_install_id=install.install_id)["panel_count"] == count + 1
     assert agreeing.sql(_PAIR, i=str(install.install_id)) == [{"value": count, "crm_value": count + 1}]
     assert agreeing.plan().change_count == 0
+
+
+def test_a_back_dated_pair_is_agreed_on(agreeing: Desk) -> None:
+    install = some_install(agreeing)
+    agreeing.settled()
+    long_ago = "timestamptz '2020-02-02 00:00:00+00'"
+    # Both sides came to the same value, and neither says that it moved: the CRM's row arrived late.
+    agreeing.sql("update enerflo.installs set panel_count = 77 where install_id = :id", id=install)
+    agreeing.sql(
+        f"update crm.installs set panel_count = 77, updated_at = {long_ago} where enerflo_install_id = :id",
+        id=install,
+    )
+    assert agreeing.plan().change_count == 0
+    assert agreeing.agreed("installs", "panel_count", enerflo_install_id=install) == 77

@@ -27,6 +27,7 @@ from enerflo_sync.backfill.store import (
     load_chunks,
     update_backfill,
 )
+from enerflo_sync.clock import skew_of
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.memory import keep_heap_small
 from enerflo_sync.mirror.run import new_run_id
@@ -246,7 +247,8 @@ class Backfills:
         with connection.begin():
             began = backfill.started_at or now
             update_backfill(connection, backfill, now, state=str(State.READING), started_at=began)
-            start_run(connection, backfill.account, "backfill", backfill.backfill_id, began)
+            skew = skew_of(self._context.clock)
+            start_run(connection, backfill.account, "backfill", backfill.backfill_id, began, skew)
             chunks = load_chunks(connection, backfill.account, backfill.backfill_id)
         return [one for one in chunks if one.progress.state in (ChunkState.WAITING, ChunkState.READING)]
 

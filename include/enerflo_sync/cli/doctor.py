@@ -13,12 +13,14 @@ from rich.markup import escape
 from enerflo_sync.cli.check import Check, made
 from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, print_json
 from enerflo_sync.cli.write_check import write_checks
+from enerflo_sync.clock import skew_of
 from enerflo_sync.crm.doctor import Severity, check_mapping
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs import Workplace, open_workplace
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
 from enerflo_sync.warehouse.migrate import current_revision, require_migrated
+from enerflo_sync.warehouse.runs import SKEW_SECONDS, skew_text
 
 _MARKS = {Severity.ERROR: "[red]✗[/]", Severity.WARNING: "[yellow]![/]", Severity.HINT: "[cyan]·[/]"}
 
@@ -78,7 +80,11 @@ def _checks(workplace: Workplace, write_check: int | None) -> Iterator[Check]:
 def _server(workplace: Workplace) -> str:
     with warehouse_errors("doctor"), workplace.engine.connect() as connection:
         check_server(connection)
-        return f"PostgreSQL {connection.exec_driver_sql('show server_version').scalar()}"
+        version = connection.exec_driver_sql("show server_version").scalar()
+    skew = skew_of(workplace.clock)
+    seconds = 0.0 if skew is None else skew.total_seconds()
+    clock = f"; {skew_text(seconds)}" if abs(seconds) > SKEW_SECONDS else ""
+    return f"PostgreSQL {version}{clock}"
 
 
 def _migrated(workplace: Workplace) -> str:

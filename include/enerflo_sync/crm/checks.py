@@ -14,6 +14,7 @@ from enerflo_sync.crm.mapping import (
     MIRROR_TABLES,
     FieldMapping,
     FieldType,
+    Side,
     SourceOfTruth,
     TableMapping,
     TableName,
@@ -90,6 +91,18 @@ def table_problems(name: TableName, mapping: TableMapping, source: Source, place
             yield from _field_problems(field, known[field.enerflo], source, here)
     yield from _time_problems(mapping, source, place)
     yield from _planned_problems(name, mapping, source, place)
+    if mapping.updated_at_set_at_commit and (mapping.updated_at is None or mapping.arrived_at):
+        yield source.problem(
+            (*place, "updated_at_set_at_commit"),
+            "true, with arrived_at beside it" if mapping.arrived_at else "true, without updated_at",
+            "one column by which changed rows are found: updated_at, or arrived_at",
+        )
+    if mapping.deleted_when and Side.CRM in mapping.delete_in:
+        yield source.problem(
+            (*place, "delete_in"),
+            "crm, with deleted_when beside it",
+            "one of the two: a row is not marked as deleted yet instead of deleted",
+        )
 
 
 def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
@@ -102,7 +115,7 @@ def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
                 f"the account name '{name}'",
                 "a small letter, then small letters, digits or _, 40 at most",
             )
-        for job in ("poll", "reconcile"):
+        for job in ("poll", "reconcile", "full_reconcile"):
             cron = getattr(account.schedule, job)
             if not _CRON.fullmatch(cron):
                 yield source.problem(

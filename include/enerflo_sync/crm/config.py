@@ -41,6 +41,10 @@ class Schedule(Options):
     reconcile: str = Field(
         "0 5 * * *", description="When everything is reconciled even if the mirror did not change."
     )
+    full_reconcile: str = Field(
+        "30 9 * * 6",
+        description="The first reconciliation after this time compares every row, whatever changed.",
+    )
     webhooks: str = Field(
         "*/5 * * * *", description="When the drop is looked into even if nothing said that a file arrived."
     )

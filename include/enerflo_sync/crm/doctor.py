@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names, writable_columns
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import Direction, FieldType, Side, TableMapping, TableName
+from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, Side, TableMapping, TableName
 from enerflo_sync.crm.names import quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
@@ -24,6 +25,12 @@ COMPARABLE = {
     FieldType.DATE: frozenset({Kind.TIMESTAMPTZ, Kind.TIMESTAMP, Kind.DATE, Kind.TEXT}),
     FieldType.BOOLEAN: frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.TEXT}),
     FieldType.JSON: frozenset({Kind.JSON, Kind.JSONB}),
+}
+# Kinds of columns that can hold a value that marks a row as deleted, by the value's type.
+_MARK_KINDS = {
+    bool: frozenset({Kind.BOOLEAN, Kind.INTEGER, Kind.TEXT}),
+    int: frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT}),
+    str: frozenset({Kind.TEXT, Kind.UUID}),
 }
 KEY_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.UUID})
 
@@ -133,7 +140,8 @@ def check_table(
             desk.finding(Severity.ERROR, ("crm_table",), found, "USAGE and SELECT", f"Run: {step}")
         ]
     planned = _planned_columns(mapping, table, desk) if to_plan else ()
-    return table, [*_columns(mapping, table, desk), *planned, *_updated_at(mapping, table, desk)]
+    deleted = _deleted_when(mapping, table, desk)
+    return table, [*_columns(mapping, table, desk), *deleted, *planned, *_updated_at(mapping, table, desk)]
 
 
 def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
@@ -155,6 +163,25 @@ def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[F
                 f"column {column} of type {live.type}",
                 f"a type that compares as declared: {listed(sorted(kinds))}",
                 "Change the declared type, or map a view that converts the column.",
+            )
+
+
+def _deleted_when(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
+    """Yield the columns that mark a row as deleted and are not there, or hold no such value."""
+    for column, value in mapping.deleted_when.items():
+        place = ("deleted_when", column)
+        live = table.columns.get(column)
+        if live is None:
+            yield _missing_column(place, column, table, desk)
+        elif not live.readable:
+            yield _unreadable_column(place, column, table, desk)
+        elif value != NOT_NULL and live.kind not in _MARK_KINDS[type(value)]:
+            yield desk.finding(
+                Severity.ERROR,
+                place,
+                f"column {column} of type {live.type} for the value {json.dumps(value)}",
+                f"{NOT_NULL}, or a type that can hold it: {listed(sorted(_MARK_KINDS[type(value)]))}",
+                "Write the value that the column holds in a deleted row.",
             )
 
 
@@ -185,26 +212,31 @@ def _missing_column(place: Sequence[str], column: str, table: LiveTable, desk: _
 
 
 def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
-    name = mapping.updated_at
-    full = "Every reconciliation compares this table in full until then."
-    if name is None:
+    """Yield what is wrong with the columns that tell when a row changed, or arrived."""
+    if mapping.updated_at is None:
         found, expected = "no updated_at", "the column with the row's last change"
-        yield desk.finding(Severity.HINT, ("updated_at",), found, expected, full)
-        return
-    column = table.columns.get(name)
-    if column is None:
-        yield _missing_column(("updated_at",), name, table, desk)
-    elif not column.readable:
-        found = f"no right to read {name}"
-        yield desk.finding(Severity.ERROR, ("updated_at",), found, "SELECT", "Grant it, or leave it out.")
-    elif not column.kind.is_time:
-        found = f"column {name} of type {column.type}"
-        yield desk.finding(Severity.WARNING, ("updated_at",), found, "a timestamp or a date", full)
-    elif name not in table.first_indexed and not table.view:
-        step = f"create index on {quoted(table.schema, table.name)} ({quoted(name)});"
-        yield desk.finding(
-            Severity.HINT, ("updated_at",), f"no index on {name}", "one, for fast runs", f"Run: {step}"
-        )
+        step = "Without it no difference is in flight by the CRM's side, and newest cannot decide."
+        yield desk.finding(Severity.HINT, ("updated_at",), found, expected, step)
+    by_column = "arrived_at" if mapping.arrived_at else "updated_at"
+    trusted = mapping.arrived_at or mapping.updated_at_set_at_commit
+    for option, name in (("updated_at", mapping.updated_at), ("arrived_at", mapping.arrived_at)):
+        column = table.columns.get(name or "")
+        if name is None:
+            continue
+        if column is None:
+            yield _missing_column((option,), name, table, desk)
+        elif not column.readable:
+            found = f"no right to read {name}"
+            yield desk.finding(Severity.ERROR, (option,), found, "SELECT", "Grant it, or leave it out.")
+        elif not column.kind.is_time:
+            found = f"column {name} of type {column.type}"
+            step = "The column is not used until then."
+            yield desk.finding(Severity.WARNING, (option,), found, "a timestamp or a date", step)
+        elif trusted and option == by_column and name not in table.first_indexed and not table.view:
+            step = f"create index on {quoted(table.schema, table.name)} ({quoted(name)});"
+            yield desk.finding(
+                Severity.HINT, (option,), f"no index on {name}", "one, for fast runs", f"Run: {step}"
+            )
 
 
 def _uniqueness(

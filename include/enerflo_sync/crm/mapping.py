@@ -28,6 +28,9 @@ class TableName(StrEnum):
     CHANGE_ORDERS = "change_orders"
 
 
+# Stands in ``deleted_when`` for any value at all.
+NOT_NULL = "not_null"
+
 # Leads become customers at Enerflo; the other tables have the mirror's name.
 MIRROR_TABLES = {name: ("customers" if name is TableName.LEADS else str(name)) for name in TableName}
 
@@ -174,7 +177,18 @@ class TableMapping(Options):
         None, description="{crm column: mirror column} by which rows are matched, where that is not the key."
     )
     updated_at: str | None = Field(
-        None, description="The CRM column with the row's last change; absent: every run compares in full."
+        None,
+        description="The CRM column with the row's last change: it tells what is newer and in flight.",
+    )
+    updated_at_set_at_commit: bool = Field(
+        False,
+        description="The CRM itself sets updated_at at every change, a moment before its commit, and nobody "
+        "back-dates it. Changed rows are then found by it, and no row hashes are kept.",
+    )
+    arrived_at: str | None = Field(
+        None,
+        description="The CRM column with the time at which this copy got the row, as _fivetran_synced. "
+        "Changed rows are then found by it, and no row hashes are kept.",
     )
     time_zone: str = Field("UTC", description="Zone of CRM times that have none, as in America/Denver.")
     reconcile: bool = Field(True, description="Whether the reconciliation compares this table.")
@@ -202,6 +216,11 @@ class TableMapping(Options):
         (Side.CRM,),
         strict=False,
         description="Sides on which an install may be given a voided status.",
+    )
+    deleted_when: dict[str, bool | int | str] = Field(
+        default_factory=dict,
+        description="{CRM column: value, or not_null}: a CRM row with any of them is marked as deleted, and "
+        "counts as a row that is not there. It is never written.",
     )
     on_insert: dict[str, str | list[str]] = Field(
         default_factory=dict,

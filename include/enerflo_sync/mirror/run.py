@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import psycopg
 import sqlalchemy as sa
 
-from enerflo_sync.clock import Clock
+from enerflo_sync.clock import Clock, skew_of
 from enerflo_sync.mirror.calls import CallCounter, Counts
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.warehouse.runs import RunReport, RunState, add_api_calls, finish_run, start_run
@@ -79,7 +79,8 @@ class Run:
         :raises EnerfloSyncError: a record that was read is not accounted for.
         """
         with self._connection.begin():
-            start_run(self._connection, self.account, self.job, self.run_id, self.started_at)
+            skew = skew_of(self._clock)
+            start_run(self._connection, self.account, self.job, self.run_id, self.started_at, skew)
         try:
             yield
         except BaseException as error:

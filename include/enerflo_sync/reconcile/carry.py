@@ -119,6 +119,8 @@ with settled as materialized (
 )
 select count(*) filter (where field is null and cause in {_ENERFLOS}) as only_enerflo,
        count(*) filter (where field is null and cause not in {_ENERFLOS}) as only_crm,
+       coalesce(sum($digest) filter (where field is null and cause in {_ENERFLOS}), 0) as enerflo_keys,
+       coalesce(sum($digest) filter (where field is null and cause not in {_ENERFLOS}), 0) as crm_keys,
        (select count(*) from (select from settled where field is not null group by $joins) r) as differing
 from settled
 """)  # noqa: S608 - a constant
@@ -130,6 +132,7 @@ def carry(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any
         name=plan.name,
         keys=", ".join(f"{_key(join.crm_name, join.type)} as j{n}" for n, join in enumerate(plan.joins, 1)),
         joins=plan.join_names(),
+        digest=plan.key_digest([f"j{n}" for n, _ in enumerate(plan.joins, 1)]),
         table=literal(plan.name),
         wanted=plan.wanted,
         on=" and ".join(f"w.j{n} = {_key(j.crm_name, j.type)}" for n, j in enumerate(plan.joins, 1)),

@@ -16,8 +16,15 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import Kind, LiveTable
 from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, TableMapping, TableName
 from enerflo_sync.crm.names import jsonb_object, quoted, relation
-from enerflo_sync.reconcile.values import Field, crm_raw, field_sql, mirror_kind, moment
+from enerflo_sync.reconcile.values import Field, crm_raw, field_sql, is_marked, mirror_kind, moment
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
+
+_HASHES = {
+    "bigint": "hashint8extended",
+    "numeric": "hash_numeric_extended",
+    "double precision": "hashfloat8extended",
+    "text": "hashtextextended",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,10 @@ class JoinColumn:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One mapped table, ready to be compared."""
+    """One mapped table, ready to be compared.
+
+    :param moved_by: the column by which CRM rows that changed are found; None: by kept hashes of the rows.
+    """
 
     name: TableName
     mapping: TableMapping
@@ -50,6 +60,7 @@ class Comparison:
     mirror_unique: bool
     updated_at: str | None
     mode: Mode
+    moved_by: str | None = None
 
     @property
     def is_installs(self) -> bool:
@@ -99,6 +110,39 @@ class Comparison:
     def crm(self) -> str:
         """Return the CRM table as it is written in SQL."""
         return quoted(self.live.schema, self.live.name)
+
+    @property
+    def crm_rows(self) -> str:
+        """Return the CRM's rows as a relation to read from: the table without rows marked as deleted.
+
+        :attr:`crm` is the table itself: what is written, and where a key may be taken by a deleted row.
+        """
+        if not self.mapping.deleted_when:
+            return self.crm
+        columns = ", ".join(
+            [
+                *([] if self.live.view else ["t.xmin"]),
+                *(f"t.{quoted(name)}" for name, column in self.live.columns.items() if column.readable),
+            ]
+        )
+        return f"(select {columns} from {self.crm} t where {self.living('t')})"  # noqa: S608 - quoted names
+
+    def living(self, alias: str) -> str:
+        """Return the condition that a CRM row is not marked as deleted; never null."""
+        marks = [
+            f"({is_marked(f'{alias}.{quoted(column)}', self.live.columns[column], value)}) is not true"
+            for column, value in self.mapping.deleted_when.items()
+        ]
+        return " and ".join(marks) or "true"
+
+    def marked_deleted(self, alias: str) -> str:
+        """Return the condition that the CRM has a row marked as deleted for the join key of ``alias``."""
+        if not self.mapping.deleted_when:
+            return "false"
+        same = " and ".join(
+            f"({join.crm})::{join.type} = {alias}.j{n}" for n, join in enumerate(self.joins, 1)
+        )
+        return f"exists (select from {self.crm} t where {same} and not ({self.living('t')}))"
 
     @property
     def mirror_rows(self) -> str:
@@ -168,6 +212,17 @@ class Comparison:
         """Return the condition that two relations with ``j1, j2 …`` have the same join key."""
         return " and ".join(f"{left}.j{n} = {right}.j{n}" for n, _ in enumerate(self.joins, 1))
 
+    def key_digest(self, columns: Sequence[str]) -> str:
+        """Return the hash of a join key whose columns are these expressions; null where one of them is.
+
+        Equal keys of either side have one hash, so sums of hashes tell whether two sets of keys are alike.
+        """
+        found = "0"
+        for join, column in zip(self.joins, columns, strict=True):
+            value = f'{column} collate "C"' if join.type == "text" else column
+            found = f"{_HASHES[join.type]}({value}, {found})"
+        return found
+
     def owner_names(self) -> list[str]:
         """Return the mirror's key columns as ``odd`` holds them, ``p1, p2 …``."""
         return [f"p{n}" for n, _ in enumerate(self.mirror_key, 1)]
@@ -197,7 +252,7 @@ def plan_comparison(
         )
         for n, (column, field) in enumerate(mapping.fields.items(), 1)
     ]
-    column = live.columns.get(mapping.updated_at or "")
+    updated_at = _time_column(mapping.updated_at, live)
     mirror_key = [key.name for key in declared.primary_key.columns if key.name != "account"]
     return Comparison(
         name=name,
@@ -209,9 +264,16 @@ def plan_comparison(
         mirror_has_install="install_id" in declared.c,
         crm_unique=live.unique_by([join.crm_name for join in joins]),
         mirror_unique=set(mirror_key) <= {join.mirror_name for join in joins},
-        updated_at=column.name if column is not None and column.kind.is_time else None,
+        updated_at=updated_at,
         mode=mode,
+        moved_by=_time_column(mapping.arrived_at, live)
+        or (updated_at if mapping.updated_at_set_at_commit else None),
     )
+
+
+def _time_column(name: str | None, live: LiveTable) -> str | None:
+    column = live.columns.get(name or "")
+    return column.name if column is not None and column.kind.is_time else None
 
 
 def _join_column(crm: str, mirror: str, column: sa.types.TypeEngine[Any], kind: Kind) -> JoinColumn:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
 from string import Template
 from typing import Any
 
@@ -19,11 +21,13 @@ from enerflo_sync.reconcile.store import difference
 _ODD_COUNTS = Template("""
 /* enerflo-sync reconcile $name: what the odd rows are */
 select count(*) filter (where in_enerflo) as in_enerflo, count(*) filter (where in_crm) as in_crm,
+       coalesce(sum(digest) filter (where in_enerflo), 0) as enerflo_keys,
+       coalesce(sum(digest) filter (where in_crm), 0) as crm_keys,
        count(*) filter (where compared and in_enerflo and not in_crm) as only_enerflo,
        count(*) filter (where compared and in_crm and not in_enerflo) as only_crm,
        count(*) filter (where compared and in_crm and in_enerflo) as differing,
        $twice_keys as twice_keys, $twice_rows as twice_rows
-from (select o.in_enerflo, o.in_crm, $compared as compared from $odd o) o
+from (select o.in_enerflo, o.in_crm, $digest as digest, $compared as compared from $odd o) o
 """)
 
 _TWICE_KEYS = Template("(select count(*) from $twice)")
@@ -54,23 +58,39 @@ GRAVITY = [
 ]
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """How many rows either side has. ``…_keys`` are sums of their keys' hashes, or 0 where nobody asks."""
+
+    enerflo: int
+    crm: int
+    enerflo_keys: Decimal
+    crm_keys: Decimal
+
+
 @contextmanager
 def counted_aside(
-    engine: sa.Engine, connection: sa.Connection, plans: Sequence[Comparison], account: str
-) -> Iterator[Mapping[TableName, Future[tuple[int, int]]]]:
+    engine: sa.Engine,
+    connection: sa.Connection,
+    plans: Sequence[Comparison],
+    account: str,
+    *,
+    keys_of: Collection[TableName],
+) -> Iterator[Mapping[TableName, Future[Sizes]]]:
     """Count the rows of all tables while ``connection`` compares them, which keeps one core busy.
 
     :param engine: of REPEATABLE READ; a second connection of it gets the snapshot of ``connection``.
+    :param keys_of: tables whose keys are summed up as well.
     :return: per table what :func:`count_rows` gives.
     """
     snapshot = connection.scalar(sa.text("select pg_export_snapshot()"))
 
-    def count(plan: Comparison) -> tuple[int, int]:
+    def count(plan: Comparison) -> Sizes:
         with engine.begin() as aside:
             aside.exec_driver_sql(f"set transaction snapshot '{snapshot}'")
             # Workers would count no sooner, and take the core of the comparison.
             aside.exec_driver_sql("set local max_parallel_workers_per_gather = 0")
-            return count_rows(aside, plan, {"account": account})
+            return count_rows(aside, plan, {"account": account}, with_keys=plan.name in keys_of)
 
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="count-rows")
     try:
@@ -79,18 +99,29 @@ def counted_aside(
         pool.shutdown(cancel_futures=True)
 
 
-def count_rows(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> tuple[int, int]:
+_SIZES = Template("""
+/* enerflo-sync reconcile $name: sizes, and digests of the keys */
+select all_rows - gone_rows as enerflo, crm, all_keys - gone_keys as enerflo_keys, crm_keys
+from (select count(*) as all_rows, $mirror_keys as all_keys from $mirror e where $rows) a,
+     (select count(*) as gone_rows, $mirror_keys as gone_keys from $mirror e
+      where $rows and e.deleted_at is not null) g,
+     (select count(*) as crm, $crm_keys as crm_keys from $crm t) c
+""")
+
+
+def count_rows(
+    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any], *, with_keys: bool
+) -> Sizes:
     """Return how many live records the mirror holds for the account, and how many rows the CRM."""
-    mirror = (
-        f"/* enerflo-sync reconcile {plan.name}: size */"  # noqa: S608 - quoted names
-        f" select (select count(*) from {plan.mirror} e where {plan.mirror_rows})"
-        f" - (select count(*) from {plan.mirror} e where {plan.mirror_rows} and e.deleted_at is not null)"
+    keys = {"mirror_keys": "0::numeric", "crm_keys": "0::numeric"}
+    if with_keys:
+        for side in ("mirror", "crm"):
+            digest = plan.key_digest([f"({getattr(join, side)})::{join.type}" for join in plan.joins])
+            keys[f"{side}_keys"] = f"coalesce(sum({digest}), 0)"
+    statement = _SIZES.substitute(
+        keys, name=plan.name, mirror=plan.mirror, rows=plan.mirror_rows, crm=plan.crm_rows
     )
-    crm = f"/* enerflo-sync reconcile {plan.name}: size */ select count(*) from {plan.crm} t"  # noqa: S608
-    return (
-        connection.exec_driver_sql(mirror, parameters).scalar_one(),
-        connection.exec_driver_sql(crm, {}).scalar_one(),
-    )
+    return Sizes(**connection.exec_driver_sql(statement, parameters).mappings().one())
 
 
 def odd_counts(connection: sa.Connection, plan: Comparison) -> dict[str, int]:
@@ -99,10 +130,11 @@ def odd_counts(connection: sa.Connection, plan: Comparison) -> dict[str, int]:
     Those of either side, ``in_enerflo`` and ``in_crm``, are of all that were looked at.
     """
     on = " and ".join(f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(plan.joins, 1))
-    parts = {"twice": plan.twice, "crm": plan.crm, "on": on}
+    parts = {"twice": plan.twice, "crm": plan.crm_rows, "on": on}
     query = _ODD_COUNTS.substitute(
         name=plan.name,
         odd=plan.odd,
+        digest=plan.key_digest([f"o.j{n}" for n, _ in enumerate(plan.joins, 1)]),
         compared=plan.comparable,
         twice_keys="0" if plan.unique else _TWICE_KEYS.substitute(parts),
         twice_rows="0" if plan.unique else _TWICE_ROWS.substitute(parts),

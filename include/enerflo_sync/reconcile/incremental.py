@@ -1,26 +1,31 @@
 """What an incremental run has to look at so that its result is the one of a full run.
 
 A difference can only appear or vanish where a row moved, and one that was there before may get another
-cause. So the wanted keys are: mirror rows observed or deleted, and CRM rows updated, since the run that
-this one stands on (less a lookback for transactions that were open then), and every key that differed
-then, without those whose difference is settled (:mod:`enerflo_sync.reconcile.carry`). A row that was
-deleted from the CRM moved without a trace; it shows in the count of rows, and only when the counts do not
-add up are the keys of both sides compared.
+cause. So the wanted keys are: mirror rows observed or deleted since the run that this one stands on (less a
+lookback for transactions that were open then), CRM rows that changed or vanished since
+(:mod:`enerflo_sync.reconcile.observation`), and every key that differed then, without those whose difference
+is settled (:mod:`enerflo_sync.reconcile.carry`). Where changed CRM rows are found by a column, a row that was
+deleted from the CRM moved without a trace: the digests of the remaining keys of both sides then differ, and
+the keys themselves are compared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from string import Template
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.carry import can_carry, one_sided_keys, settled_causes, unsettled_keys
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.counts import Sizes
+from enerflo_sync.reconcile.observation import Look, since_look
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
 
 # A run that writes for longer than this without an end is taken for dead.
@@ -34,6 +39,7 @@ class Previous:
     reconciliation_id: str
     compared_until: datetime
     since: datetime
+    looks: Mapping[str, Look]
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Basis:
 _LATEST = sa.text("""
 /* enerflo-sync reconcile: the run that an incremental one stands on */
 select r.reconciliation_id, r.compared_until, r.config_hash, r.differences, r.report->>'live' as live,
+       r.report->'looks' as looks,
        (select count(*) from sync.differences d
         where d.account = r.account and d.reconciliation_id = r.reconciliation_id) as kept
 from sync.reconciliations r
@@ -87,7 +94,8 @@ def find_basis(
         return Basis(None, "Compared in full: the last reconciliation's differences are no longer stored.")
     until = row.compared_until
     since = looking_back(connection, account, until, lookback_minutes)
-    return Basis(Previous(row.reconciliation_id, until, since))
+    looks = msgspec.convert(row.looks or {}, dict[str, Look])
+    return Basis(Previous(row.reconciliation_id, until, since, looks))
 
 
 def looking_back(connection: sa.Connection, account: str, until: datetime, minutes: int) -> datetime:
@@ -133,6 +141,7 @@ def wanted_parameters(
     return {
         "account": account,
         "since": previous.since,
+        **since_look(previous.looks[plan.name]),
         "previous": previous.reconciliation_id,
         "settled": settled_causes(plan),
         **causes,
@@ -140,9 +149,15 @@ def wanted_parameters(
 
 
 def moved_rows_statements(plan: Comparison) -> list[str]:
-    """Return the statements that copy the rows of both sides that moved; take ``account``, ``since``."""
-    rows = {"mirror": mirror_side(plan), "crm": f"{crm_side(plan)} where {plan.crm_key_known}"}
-    moved = {"mirror": _MIRROR_MOVED, "crm": _crm_moved(plan)}
+    """Return the statements that copy the rows that moved; take :func:`wanted_parameters`.
+
+    Those of the CRM's side only where a column tells them.
+    """
+    rows = {"mirror": mirror_side(plan)}
+    moved = {"mirror": _MIRROR_MOVED}
+    if plan.moved_by is not None:
+        rows["crm"] = f"{crm_side(plan)} where {plan.crm_key_known}"
+        moved["crm"] = _crm_moved(plan)
     return [
         _MOVED.substitute(
             name=plan.name, side=side, into=plan.moved(side), rows=rows[side], moved=moved[side]
@@ -161,30 +176,65 @@ def wanted_statement(plan: Comparison) -> str:
         name=plan.name,
         wanted=plan.wanted,
         joins=plan.join_names(),
-        moved=f"select {keys} from {plan.moved('mirror')} union all select {keys} from {plan.moved('crm')}",  # noqa: S608
+        moved=" union all ".join(
+            [f"select {keys} from {plan.moved('mirror')}", *_crm_keys(plan, keys)]  # noqa: S608
+        ),
         before=unsettled_keys(plan) if can_carry(plan) else differing_keys(plan),
     )
 
 
+def _crm_keys(plan: Comparison, keys: str) -> list[str]:
+    """Return the selects of the join keys of CRM rows that moved, those of deleted rows too.
+
+    :param keys: the join key as the tables of moved rows have it.
+    """
+    if plan.moved_by is None:
+        return [_kept_keys(plan)]
+    found = [f"select {keys} from {plan.moved('crm')}"]  # noqa: S608 - names of ours
+    if plan.mapping.deleted_when:
+        found.append(f"{_column_keys(plan)} and not ({plan.living('t')})")
+    return found
+
+
+_KEPT_KEYS = Template("""select $links from sync.crm_rows r
+  where r.account = %(account)s and r.table_name = $table and r.$time > %(crm_since)s and $known""")
+
+
+def _kept_keys(plan: Comparison) -> str:
+    """Return the select of the join keys of rows that were seen to change, or to vanish."""
+    numbers = range(1, len(plan.joins) + 1)
+    parts = {
+        "links": ", ".join(f"r.link[{n}]::{j.type} as j{n}" for n, j in enumerate(plan.joins, 1)),
+        "known": " and ".join(f"r.link[{n}] is not null" for n in numbers),
+        "table": literal(plan.name),
+    }
+    return " union all ".join(_KEPT_KEYS.substitute(parts, time=time) for time in ("seen_at", "gone_at"))
+
+
+def _column_keys(plan: Comparison) -> str:
+    """Return the select of the join keys of rows that moved by the column that tells it."""
+    known, moved = plan.crm_key_known, _crm_moved(plan)
+    return f"select {plan.select_join('crm')} from {plan.crm} t where {known} and ({moved})"  # noqa: S608
+
+
 _KEYS_OF_MOVED = Template("""select $mine from $mirror e where $rows and ($mirror_moved)
   union all
-  select $theirs from $crm t where $known and ($crm_moved)""")
+  $theirs""")
 
 
 def moved_statement(plan: Comparison, into: str) -> str:
-    """Return the statement that collects the join keys of rows that moved; takes ``account``, ``since``.
+    """Return the statement that collects the join keys of rows that moved.
+
+    Takes ``account``, ``since`` and :func:`since_look`.
 
     :param into: the temporary table to make.
     """
     moved = _KEYS_OF_MOVED.substitute(
         mine=plan.select_join("mirror"),
-        theirs=plan.select_join("crm"),
+        theirs=_kept_keys(plan) if plan.moved_by is None else _column_keys(plan),
         mirror=plan.mirror,
         rows=plan.mirror_rows,
         mirror_moved=_MIRROR_MOVED,
-        crm=plan.crm,
-        known=plan.crm_key_known,
-        crm_moved=_crm_moved(plan),
     )
     return _WANTED.substitute(name=plan.name, wanted=into, joins=plan.join_names(), moved=moved, before="")
 
@@ -219,19 +269,31 @@ _SINCE_BY_CLOCK = Template("""least(%(since)s::timestamptz at time zone $zone,
     (%(since)s::timestamptz + interval '2 hours') at time zone $zone - interval '2 hours')""")
 
 
+# Row versions written since a transaction: their ids are 32 bits, which a cluster uses again and again.
+_WRITTEN_SINCE = (
+    "%(crm_from_xid)s::bigint is not null"
+    " and (t.xmin::text::bigint - %(crm_from_xid)s::bigint) & 4294967295 < 2147483648"
+)
+
+
 def _crm_moved(plan: Comparison) -> str:
-    """Return the condition that a CRM row moved; one without a time may have."""
-    assert plan.updated_at is not None  # noqa: S101 - a table without it is compared in full
-    column = f"t.{quoted(plan.updated_at)}"
+    """Return the condition that a CRM row moved by the column that tells it; one without a time may have.
+
+    What was out of sight at the last look is found by its transaction.
+    """
+    assert plan.moved_by is not None  # noqa: S101 - hashes are kept otherwise
+    column = f"t.{quoted(plan.moved_by)}"
     by_clock = _SINCE_BY_CLOCK.substitute(zone=literal(plan.mapping.time_zone))
-    match plan.live.columns[plan.updated_at].kind:
+    match plan.live.columns[plan.moved_by].kind:
         case Kind.TIMESTAMPTZ:
             since = f"{column} > %(since)s"
         case Kind.TIMESTAMP:
             since = f"{column} > {by_clock}"
         case _:
             since = f"{column} >= ({by_clock})::date"
-    return f"{since} or {column} is null"
+    # The rows of a view, or of another server, carry no transaction.
+    late = "" if plan.live.view else f" or {_WRITTEN_SINCE}"
+    return f"{since} or {column} is null{late}"
 
 
 def _typed(expression: str, kind: str) -> str:
@@ -273,21 +335,26 @@ def lost_statement(plan: Comparison) -> str:
         either=", ".join(f"coalesce(m.j{n}, c.j{n})::{j.type} as j{n}" for n, j in enumerate(plan.joins, 1)),
         gone=_GONE.substitute(mirror) if plan.mirror_unique else "",
         theirs=", ".join(f"{_typed(j.crm, j.type)} as j{n}" for n, j in enumerate(plan.joins, 1)),
-        crm=plan.crm,
+        crm=plan.crm_rows,
         known=plan.crm_key_known,
         on=plan.on("m", "c"),
         before=one_sided_keys(plan) if can_carry(plan) else "",
     )
 
 
-def pairs_off(sizes: tuple[int, int], odd: dict[str, int], unmoved: dict[str, int]) -> bool:
-    """Return whether the rows outside the wanted keys are equally many on both sides.
+def pairs_off(sizes: Sizes, odd: Mapping[str, Any], unmoved: Mapping[str, Any]) -> bool:
+    """Return whether the rows outside the wanted keys have the same keys on both sides, and are as many.
 
     Those that do not stand on one side only stood in pairs when the last run ended and did not move, so
     this tells whether one was deleted.
 
-    :param odd: how many rows of either side the wanted keys have.
-    :param unmoved: how many records outside the wanted keys are known to stand on one side only.
+    :param odd: numbers of rows of either side that the wanted keys have, and sums of their keys' hashes.
+    :param unmoved: the same of records outside the wanted keys that are known to stand on one side only.
     """
-    mirror = sizes[0] - odd["in_enerflo"] - unmoved["only_enerflo"]
-    return mirror == sizes[1] - odd["in_crm"] - unmoved["only_crm"]
+    mirror = sizes.enerflo - odd["in_enerflo"] - unmoved["only_enerflo"]
+    crm = sizes.crm - odd["in_crm"] - unmoved["only_crm"]
+    mine, theirs = (
+        sizes.enerflo_keys - odd["enerflo_keys"] - unmoved["enerflo_keys"],
+        sizes.crm_keys - odd["crm_keys"] - unmoved["crm_keys"],
+    )
+    return (mirror, mine) == (crm, theirs)

@@ -53,7 +53,7 @@ _MOVED = Template("""v.$side or a.agreed_by = 'comparison' and not (v.mine or v.
 # many times over.
 _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
-           $voided as voided, $young as young, $was_agreed as was_agreed,
+           $voided as voided, $young as young, $marked as marked_deleted, $was_agreed as was_agreed,
            $in_crm as changed_in_crm, $in_enerflo as changed_in_enerflo
     from $odd o $owners$own_writes where $compared
   ) o
@@ -117,6 +117,7 @@ def judged(plan: Comparison) -> str:
         quarantined=quarantined(plan, "o"),
         voided=voided("o") if plan.is_installs else voided("i") if plan.mirror_has_install else "false",
         young=young("o"),
+        marked=_marked_deleted(plan),
         in_crm=changed_in_crm(plan),
         in_enerflo=changed_in_enerflo(plan),
         own_writes=own_writes(plan),
@@ -194,8 +195,16 @@ def _same(plan: Comparison, now: str, then: str, *, in_crm: bool = False) -> str
 
 
 def _was_agreed(plan: Comparison) -> str:
-    """Return the condition that the two sides once agreed on a record that only Enerflo has now."""
-    return f"(o.in_enerflo and not o.in_crm and exists (select from sync.agreed a where {once_agreed(plan)}))"
+    """Return the condition that the CRM once had the row of a record that only Enerflo has now.
+
+    The evidence is a pair of values that both sides agreed on, or a row that is marked as deleted.
+    """
+    agreed = f"exists (select from sync.agreed a where {once_agreed(plan)})"
+    return f"(o.in_enerflo and not o.in_crm and ({agreed} or {plan.marked_deleted('o')}))"
+
+
+def _marked_deleted(plan: Comparison) -> str:
+    return f"(o.in_enerflo and not o.in_crm and {plan.marked_deleted('o')})"
 
 
 def _field(plan: Comparison, field: Field) -> str:

@@ -76,7 +76,9 @@ def twice_statement(plan: Comparison, *, wanted_only: bool) -> str:
     selects = []
     if not plan.crm_unique:
         keys, rows = plan.select_join("crm"), plan.crm_key_known
-        selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.crm} t"))
+        selects.append(
+            _TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.crm_rows} t")
+        )
     if not plan.mirror_unique:
         keys, rows = plan.select_join("mirror"), f"{plan.mirror_rows} and e.deleted_at is null"
         selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.mirror} e"))
@@ -113,7 +115,8 @@ def _wanted_rows(plan: Comparison, side: str, keys: str, moved: bool) -> str:
     select, unique = (
         (current_side(plan), plan.mirror_unique) if side == "mirror" else (crm_side(plan), plan.crm_unique)
     )
-    if not (moved and unique):
+    known = side == "mirror" or plan.moved_by is not None
+    if not (moved and unique and known):
         return select
     return _MOVED_OR_WANTED.substitute(
         moved=plan.moved(side),
@@ -220,7 +223,7 @@ def crm_side(plan: Comparison) -> str:
         ),
         owner=f"{_whole(plan, owner)} as owner",
         changed=plan.changed_at("t"),
-        crm=plan.crm,
+        crm=plan.crm_rows,
     )
 
 

@@ -13,6 +13,7 @@ from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import literal
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.counts import Sizes
 from enerflo_sync.reconcile.values import Field, normal_text
 
 STRANGERS_SHOWN = 10
@@ -29,26 +30,18 @@ def age_remarks(plan: Comparison, polled: Mapping[TableName, datetime]) -> list[
     return [f"Enerflo's {plan.name} were last read whole at {when}, and other lists later."]
 
 
-def size_remarks(plan: Comparison, sizes: tuple[int, int], polled: datetime | None) -> list[str]:
+def size_remarks(plan: Comparison, sizes: Sizes, polled: datetime | None) -> list[str]:
     """Return what makes the comparison say less than it seems to: no poll, an empty side."""
     remarks = []
     if polled is None:
         remarks.append(
             f"Enerflo's {plan.name} were never polled completely, so nothing here can be called equal yet."
         )
-    if sizes[0] == 0:
+    if sizes.enerflo == 0:
         remarks.append(f"The mirror holds no {plan.name}.")
-    if sizes[1] == 0:
+    if sizes.crm == 0:
         remarks.append(f"{full_name(plan.mapping)} is empty.")
     return remarks
-
-
-def scope_remarks(plan: Comparison, reason: str) -> list[str]:
-    """Return why everything was compared although less was asked for."""
-    if plan.updated_at is not None:
-        return [reason] if reason else []
-    name = full_name(plan.mapping)
-    return [f"{name} has no updated_at that can be used: every run compares it in full."]
 
 
 def duplicate_remarks(odd: dict[str, int]) -> list[str]:

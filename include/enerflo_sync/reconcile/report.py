@@ -113,6 +113,9 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
     trend: Sequence[TrendPoint] = ()
     # Which changes poll and webhooks saw; None where the account never received a webhook.
     witnesses: WitnessReport | None = None
+    # When every row was compared last, and sentences about the report as a whole.
+    last_full_at: datetime | None = None
+    remarks: Sequence[str] = ()
 
     @property
     def differences(self) -> int:

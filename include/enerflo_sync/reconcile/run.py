@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +20,7 @@ from enerflo_sync.reconcile.causes import differences_statement, duplicates_stat
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.counts import (
+    Sizes,
     by_cause_and_field,
     counted_aside,
     odd_counts,
@@ -36,11 +37,11 @@ from enerflo_sync.reconcile.incremental import (
     wanted_statement,
 )
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.reconcile.observation import OBSERVATION, observe, still_holds
 from enerflo_sync.reconcile.odd import odd_statement, twice_statement, wanted_odd_statement
 from enerflo_sync.reconcile.remarks import (
     age_remarks,
     duplicate_remarks,
-    scope_remarks,
     size_remarks,
     stranger_remarks,
 )
@@ -48,13 +49,17 @@ from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableRepo
 from enerflo_sync.reconcile.store import (
     drop_old_differences,
     forget_attempt,
+    last_full_at,
     read_whole,
     store_report,
     trend,
 )
+from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
+from enerflo_sync.warehouse.runs import clock_remark
 
 Progress = Callable[[str, int, int], None]
+_NOT_SEEN = "Compared in full: the last reconciliation did not see which of its rows changed when."
 
 
 def reconcile(
@@ -81,7 +86,11 @@ def reconcile(
     """
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
     with warehouse_errors("reconcile"):
-        with snapshot.begin() as connection:
+        with (
+            snapshot.connect() as connection,
+            alone(connection, account, OBSERVATION, wait=True),
+            connection.begin(),
+        ):
             moment = now or transaction_time(connection)
             name = reconciliation_id or f"{moment:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
             job = _Reconciliation(snapshot, connection, config, account, name, moment)
@@ -128,20 +137,27 @@ class _Reconciliation:
                 lookback_minutes=settings.lookback_minutes,
             )
         polled = read_whole(self.connection, self.account)
-        tables, scopes = [], set()
-        with counted_aside(self.snapshot, self.connection, plans, self.account) as sizes:
+        previous = {plan.name: self._standing(plan, basis) for plan in plans}
+        tables, scopes, looks = [], set(), {}
+        by_column = [plan.name for plan in plans if plan.moved_by and previous[plan.name]]
+        with counted_aside(self.snapshot, self.connection, plans, self.account, keys_of=by_column) as sizes:
             for done, plan in enumerate(plans):
                 progress(str(plan.name), done, len(plans))
-                table, scope = self._compare(plan, sizes[plan.name], basis, polled, fold)
+                looks[plan.name] = observe(self.connection, plan, self.account, self.now)
+                table, kind = self._compare(
+                    plan, sizes[plan.name], previous[plan.name], None if full else basis.reason, polled, fold
+                )
                 tables.append(table)
-                scopes.add(scope)
+                scopes.add(kind)
         progress("", len(plans), len(plans))
         witnesses = witness_report(self.connection, self.account, self.now)
+        scope = Scope.INCREMENTAL if Scope.INCREMENTAL in scopes else Scope.FULL
+        remark = clock_remark(self.connection, self.account, self.now - timedelta(days=1))
         report = ReconciliationReport(
             reconciliation_id=self.reconciliation_id,
             account=self.account,
             mode=str(self.config.account(self.account).mode),
-            scope=Scope.INCREMENTAL if Scope.INCREMENTAL in scopes else Scope.FULL,
+            scope=scope,
             started_at=self.now,
             finished_at=self.now + (server_time(self.connection) - started),
             config_hash=self.config.hash(self.account),
@@ -149,21 +165,28 @@ class _Reconciliation:
             budget=settings.unexplained_budget,
             tables=tables,
             witnesses=witnesses if witnesses.webhooks_since else None,
+            last_full_at=self.now if scope is Scope.FULL else last_full_at(self.connection, self.account),
+            remarks=[remark] if remark else [],
         )
         report = _with_trend(report, trend(self.connection, self.account))
-        store_report(self.connection, report, self.now, live)
+        store_report(self.connection, report, self.now, live, looks)
         return report
+
+    def _standing(self, plan: Comparison, basis: Basis) -> Previous | None:
+        """Return the run that the table's comparison can stand on; None where all has to be compared."""
+        look = None if basis.previous is None else basis.previous.looks.get(plan.name)
+        return basis.previous if still_holds(look, plan, self.now) else None
 
     def _compare(
         self,
         plan: Comparison,
-        counted: Future[tuple[int, int]],
-        basis: Basis,
+        counted: Future[Sizes],
+        previous: Previous | None,
+        reason: str | None,
         polled: Mapping[TableName, datetime],
         fold: str,
     ) -> tuple[TableReport, Scope]:
         parameters = self._parameters()
-        previous = basis.previous if plan.updated_at is not None else None
         if previous is None:
             self._execute(odd_statement(plan), parameters)
             found = self._store_differences(plan, parameters, wanted_only=False)
@@ -175,9 +198,9 @@ class _Reconciliation:
             table_name=str(plan.name),
             crm_table=full_name(plan.mapping),
             mode=str(self.config.mode_of(self.account, plan.name)),
-            enerflo_rows=sizes[0],
-            crm_rows=sizes[1],
-            matched=sizes[1] - found["only_crm"] - found["twice_rows"],
+            enerflo_rows=sizes.enerflo,
+            crm_rows=sizes.crm,
+            matched=sizes.crm - found["only_crm"] - found["twice_rows"],
             only_enerflo=found["only_enerflo"],
             only_crm=found["only_crm"],
             differing_rows=found["differing"],
@@ -187,7 +210,7 @@ class _Reconciliation:
             remarks=[
                 *size_remarks(plan, sizes, polled.get(plan.name)),
                 *age_remarks(plan, polled),
-                *scope_remarks(plan, basis.reason),
+                *([] if reason is None or previous else [reason or _NOT_SEEN]),
                 *duplicate_remarks(found),
                 *stranger_remarks(self.connection, plan, parameters, fold),
             ],
@@ -200,7 +223,7 @@ class _Reconciliation:
         return {"account": self.account, "reconciliation_id": self.reconciliation_id, **causes}
 
     def _look_at_what_moved(
-        self, plan: Comparison, previous: Previous, counted: Future[tuple[int, int]]
+        self, plan: Comparison, previous: Previous, counted: Future[Sizes]
     ) -> dict[str, int]:
         """Judge what moved, take over what did not, and return the numbers of rows of both.
 
@@ -229,7 +252,7 @@ class _Reconciliation:
     def _store_wanted(
         self, plan: Comparison, parameters: dict[str, Any]
     ) -> tuple[dict[str, int], dict[str, int]]:
-        unmoved = {"only_enerflo": 0, "only_crm": 0}
+        unmoved = dict.fromkeys(("only_enerflo", "only_crm", "enerflo_keys", "crm_keys"), 0)
         if can_carry(plan):
             unmoved = carry(self.connection, plan, parameters)
         return self._store_differences(plan, parameters, wanted_only=True), unmoved

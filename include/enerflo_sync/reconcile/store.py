@@ -13,6 +13,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping, TableName
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.reconcile.observation import Look
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.schema import differences, reconciliations, watermarks
@@ -32,13 +33,19 @@ def forget_attempt(connection: sa.Connection, account: str, reconciliation_id: s
 
 
 def store_report(
-    connection: sa.Connection, report: ReconciliationReport, compared_until: datetime, live: str
+    connection: sa.Connection,
+    report: ReconciliationReport,
+    compared_until: datetime,
+    live: str,
+    looks: Mapping[TableName, Look],
 ) -> None:
     """Store a finished report beside its differences.
 
     :param live: digest of the live types that were compared, for the next incremental run.
+    :param looks: how far the CRM's tables were seen, for the same.
     """
-    content = msgspec.to_builtins(report, str_keys=True) | {"live": live}
+    content = msgspec.to_builtins(report, str_keys=True)
+    content |= {"live": live, "looks": msgspec.to_builtins(looks, str_keys=True)}
     connection.execute(
         sa.insert(reconciliations).values(
             account=report.account,
@@ -158,6 +165,17 @@ def read_whole(connection: sa.Connection, account: str) -> dict[TableName, datet
     marks: dict[str, datetime] = {row.name: row.value for row in rows}
     lists = {**MIRROR_TABLES, TableName.MILESTONES: MIRROR_TABLES[TableName.INSTALLS]}
     return {table: marks[name] for table, name in lists.items() if name in marks}
+
+
+def last_full_at(connection: sa.Connection, account: str) -> datetime | None:
+    """Return when every row was compared last, ``None`` when that never was."""
+    table = reconciliations.c
+    ended: datetime | None = connection.scalar(
+        sa.select(sa.func.max(table.compared_until)).where(
+            table.account == account, table.scope == str(Scope.FULL), table.finished_at.is_not(None)
+        )
+    )
+    return ended
 
 
 def trend(connection: sa.Connection, account: str) -> list[TrendPoint]:

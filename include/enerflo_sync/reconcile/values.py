@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveColumn
-from enerflo_sync.crm.mapping import FieldMapping, FieldType, NullRule, Precision
+from enerflo_sync.crm.mapping import NOT_NULL, FieldMapping, FieldType, NullRule, Precision
 from enerflo_sync.crm.names import literal
 
 _DAY = (
@@ -220,6 +220,20 @@ def _boolean(raw: str, kind: Kind) -> Operand:
     )
     value = f"(case when {yes} then true when {no} then false end)"
     return Operand(value, _unless(f"{yes} or {no}", raw), f"to_jsonb({raw})")
+
+
+def is_marked(raw: str, live: LiveColumn, value: bool | int | str) -> str:
+    """Return the condition that a CRM column holds the value that marks its row as deleted.
+
+    :param value: as ``deleted_when`` declares it; ``not_null`` stands for any value.
+    """
+    if value == NOT_NULL:
+        return f"{raw} is not null"
+    if isinstance(value, bool):
+        return f"{_boolean(crm_raw(raw, live), live.kind).value} = {str(value).lower()}"
+    if live.kind is Kind.TEXT or isinstance(value, str):
+        return f"{raw}::text = {literal(str(value))}"
+    return f"{raw} = {value}"
 
 
 def _equal(

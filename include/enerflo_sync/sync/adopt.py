@@ -26,7 +26,7 @@ select o.p1, o.key, o.link from (
   select m.p1, to_jsonb(m.j1) as link, c.key,
          dense_rank() over (partition by c.key order by m.p1) as of_record,
          dense_rank() over (partition by m.p1 order by c.key) as of_row
-  from (select o.p1, o.j1, o.owner, $mine from $odd o where o.in_enerflo and not o.in_crm) m
+  from (select o.p1, o.j1, o.owner, $mine from $odd o where o.in_enerflo and not o.in_crm $unmarked) m
   join $mirror r on r.account = %(account)s and r.$p1 = m.p1
   cross join (
     select $key as key, o.owner, $key_columns, $theirs from $odd o
@@ -77,11 +77,12 @@ def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, value
             mine=", ".join(f"o.e{n}" for n in numbers),
             theirs=", ".join(f"o.c{n}" for n in numbers),
             odd=plan.odd,
+            unmarked=f"and not {plan.marked_deleted('o')}",
             mirror=plan.mirror,
             p1=quoted(p1),
             key=difference_key(plan),
             key_columns=", ".join(f"o.k{n}" for n, _ in enumerate(keys, 1)),
-            crm=plan.crm,
+            crm=plan.crm_rows,
             on_key=" and ".join(f"t.{quoted(column)} = c.k{n}" for n, column in enumerate(keys, 1)),
             same=" and ".join(_same(plan, config)),
             not_sent=_NOT_SENT if plan.name is TableName.NOTES and "to_enerflo" in plan.mode.writes else "",

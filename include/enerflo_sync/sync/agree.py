@@ -17,6 +17,13 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import looking_back, moved_statement
+from enerflo_sync.reconcile.observation import (
+    current_look,
+    find_look,
+    note_look,
+    since_look,
+    still_holds,
+)
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
 from enerflo_sync.sync.twins import alone, clear_equal, look_further, mark_twins, may_have_twins, watch
 from enerflo_sync.sync.undone import apart_statement
@@ -143,22 +150,22 @@ def agree_moved(
 ) -> None:
     """Remember the pairs of values that are equal as declared, of rows that moved since the last look.
 
-    In the caller's transaction, with its own watermark. All rows are looked at for the first time, after the
-    mapping changed, and always where the CRM table has no column with its rows' last change. A row that is
-    one of several for its record is no source of a pair (:mod:`enerflo_sync.sync.twins`).
+    In the caller's transaction, with its own watermark. All rows are looked at for the first time, and after
+    the mapping or the CRM table's columns changed. A row that is one of several for its record is no source
+    of a pair (:mod:`enerflo_sync.sync.twins`).
 
     :param reconciliation_id: the rows that differed in it are among those that may be one of several.
     """
     now = transaction_time(connection)
-    until = _looked_until(connection, comparison, account, config_hash)
+    look = current_look(connection, comparison, account, now)
+    since = _since(connection, comparison, account, config_hash, lookback_minutes)
     values: dict[str, Any] = {"account": account, "now": now, "by": str(AgreedBy.COMPARISON)}
     keys = ""
     equal = [(name, condition) for name, _, _, condition in _pairs(comparison)]
     watching = watch(connection, comparison, account)
-    if until is not None:
+    if since is not None:
         keys = comparison.wanted
-        since = looking_back(connection, account, until, lookback_minutes)
-        connection.exec_driver_sql(moved_statement(comparison, keys), {"account": account, "since": since})
+        connection.exec_driver_sql(moved_statement(comparison, keys), {"account": account, **since})
         look_further(connection, comparison, account, reconciliation_id, watching=watching)
         connection.exec_driver_sql(f"analyze {keys}")
     if may_have_twins(comparison):
@@ -170,19 +177,31 @@ def agree_moved(
         clear_equal(connection, comparison, account, equal)
     name = _watermark_name(comparison, config_hash)
     move_watermark(connection, account, name, now, run_id="plan", now=now)
+    if look is not None:
+        note_look(connection, comparison, account, look, name)
 
 
 def looked_before(connection: sa.Connection, comparison: Comparison, account: str, config_hash: str) -> bool:
     """Return whether :func:`agree_moved` has only to look at rows that moved."""
-    return _looked_until(connection, comparison, account, config_hash) is not None
+    return _since(connection, comparison, account, config_hash, 0) is not None
 
 
-def _looked_until(
-    connection: sa.Connection, comparison: Comparison, account: str, config_hash: str
-) -> datetime | None:
-    if comparison.updated_at is None:
+def _since(
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    config_hash: str,
+    lookback_minutes: int,
+) -> dict[str, Any] | None:
+    """Return the parameters by which rows that moved since the last look are found; None: none can be."""
+    name = _watermark_name(comparison, config_hash)
+    until = read_watermark(connection, account, name)
+    look = find_look(connection, comparison, account, name)
+    now = transaction_time(connection)
+    if until is None or look is None or not still_holds(look, comparison, now):
         return None
-    return read_watermark(connection, account, _watermark_name(comparison, config_hash))
+    since = looking_back(connection, account, until, lookback_minutes)
+    return {"since": since, **since_look(look)}
 
 
 def _watermark_name(comparison: Comparison, config_hash: str) -> str:
@@ -223,7 +242,7 @@ def agree_column(
         # Without a unique key two rows may share one: each pair is remembered once.
         distinct="" if comparison.live.unique_by(comparison.mapping.key_columns) else "distinct on (p.key)",
         pair=_PAIR.substitute(saw="p.source_value", theirs=theirs),
-        crm=comparison.crm,
+        crm=comparison.crm_rows,
         on=of_key(comparison, "p.key"),
     )
     first, last = positions
@@ -281,7 +300,7 @@ def agree_written(
             into=keys,
             joins=comparison.select_join("crm"),
             names=", ".join(str(n) for n, _ in enumerate(comparison.joins, 1)),
-            crm=comparison.crm,
+            crm=comparison.crm_rows,
             on=of_key(comparison, "p.key"),
             table=literal(comparison.name),
             known=comparison.crm_key_known,

@@ -130,7 +130,8 @@ _TOLD_APART = {"insert": _RECORDS_MADE, "update": _CHANGES_MADE, "delete": _ROWS
 
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
-  where $on and nullif($before, 'null') is not distinct from nullif(p.before, 'null') and $same_record
+  where $on and $living and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
+    and $same_record
   returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs $record
 """)
 
@@ -345,6 +346,7 @@ class _Job:
             value=column_value(live, "p.after", zone_of(plan, column)),
             touch=f", {touch[0]} = {touch[1]}" if touch and touch[0] != quoted(column) else "",
             on=of_key(plan, "p.key"),
+            living=plan.living("t"),
             before=shown(plan, column, "t"),
             theirs=shown(plan, column, "t"),
             # What writes the link itself expects the one that it found.

@@ -34,12 +34,14 @@ insert into pg_temp.decided ($columns, before)
 select case when o.reason is null then 'to_crm' else o.otherwise end, $table,
        case when o.reason is null then o.new_key else o.key end,
        o.enerflo_key, 'insert', f.field, f.value, f.own, f.policy,
-       case when o.taken and not o.quarantined then 'duplicate_identity' else o.cause end, 'create', o.reason,
-       o.said_at, o.observed_at, case when o.reason is not null then o.enerflo_key end
+       case when o.taken and not (o.quarantined or o.marked_deleted) then 'duplicate_identity'
+         else o.cause end, 'create', o.reason, o.said_at, o.observed_at,
+       case when o.reason is not null then o.enerflo_key end
 from (
   select o.*, case
       when o.quarantined then 'its record stands in quarantine'
       when $undone then '$creation_undone'
+      when o.marked_deleted then 'its row in the CRM is marked as deleted (deleted_when)'
       when o.was_agreed then 'it was deleted from the CRM since both agreed'
       when o.voided then 'a voided install is not created'
       when not $may_create then 'the CRM''s rows are not created here (create_in)'
@@ -150,7 +152,7 @@ def decide_rows(
             loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(plan.joins, 1)),
             due=due(plan),
             no_install=_no_install(plan),
-            crm=plan.crm,
+            crm=plan.crm_rows,
             on_row=on_row,
             fields="\n  ".join(_enerflo_fields(plan, config)),
         ),

@@ -150,7 +150,7 @@ def _leave_repeated(
     if not plan.mapping.joined_by_key and not plan.live.unique_by(names):
         found = _SHARED.substitute(
             keys=", ".join(f"t.{quoted(name)}" for name in names),
-            crm=plan.crm,
+            crm=plan.crm_rows,
             odd_keys=", ".join(f"o.k{n}" for n, _ in enumerate(names, 1)),
             odd=plan.odd,
             same=" and ".join(f"o.k{n} = d.{quoted(name)}" for n, name in enumerate(names, 1)),

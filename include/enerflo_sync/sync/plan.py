@@ -19,6 +19,7 @@ from enerflo_sync.crm.mapping import Mode, TableName
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.reconcile.observation import OBSERVATION, observe
 from enerflo_sync.sync.adopt import adopt
 from enerflo_sync.sync.agree import agree_moved, looked_before
 from enerflo_sync.sync.approval import approval_reasons
@@ -118,10 +119,12 @@ def make_plans(
     tick = progress or (lambda _name, _done, _total: None)
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
     with warehouse_errors("plan"), snapshot.connect() as connection, alone(connection, account):
-        with connection.begin():
+        with alone(connection, account, OBSERVATION, wait=True), connection.begin():
             fold = case_folding(connection)
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
             follow_keys(connection, plans, account)
+            for plan in plans:
+                observe(connection, plan, account, transaction_time(connection))
         with (
             _agreeing(engine, plans, config, account, reconciliation_id) as agreed,
             connection.begin(),

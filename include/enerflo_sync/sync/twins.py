@@ -76,7 +76,7 @@ def watch(connection: sa.Connection, comparison: Comparison, account: str) -> bo
         name=comparison.name,
         watched=_watched(comparison),
         joins=comparison.select_join("crm"),
-        crm=comparison.crm,
+        crm=comparison.crm_rows,
         on=" and ".join(
             f"t.{quoted(name)} = {stored_key(comparison, 'w.key', name)}"
             for name in comparison.mapping.key_columns
@@ -134,11 +134,14 @@ def mark_twins(
     if not comparison.unique:
         connection.exec_driver_sql(twice_statement(comparison, wanted_only=wanted_only), values)
         on = " and ".join(f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(comparison.joins, 1))
-        rows.append(f"select {key} as key from {comparison.twice} d join {comparison.crm} t on {on}")  # noqa: S608
+        rows.append(f"select {key} as key from {comparison.twice} d join {comparison.crm_rows} t on {on}")  # noqa: S608
     if _may_share_keys(comparison):
         connection.exec_driver_sql(_shared_statement(comparison, wanted_only), values)
         same = _same_key(comparison, "t", "d")
-        rows.append(f"select {key} as key from {_shared(comparison)} d join {comparison.crm} t on {same}")  # noqa: S608
+        rows.append(
+            f"select {key} as key from {_shared(comparison)} d"  # noqa: S608 - quoted names
+            f" join {comparison.crm_rows} t on {same}"
+        )
     statement = _MARK.substitute(
         name=comparison.name, table=literal(comparison.name), rows="\n  union all ".join(rows)
     )
@@ -202,13 +205,13 @@ def _shared_statement(comparison: Comparison, wanted_only: bool) -> str:
     which = ""
     if wanted_only:
         on = " and ".join(f"({join.crm})::{join.type} = w.j{n}" for n, join in enumerate(comparison.joins, 1))
-        seen = f"select {', '.join(columns)} from {comparison.wanted} w join {comparison.crm} t on {on}"  # noqa: S608
+        seen = f"select {', '.join(columns)} from {comparison.wanted} w join {comparison.crm_rows} t on {on}"  # noqa: S608
         which = f"where ({', '.join(columns)}) in ({seen})"
     return _SHARED.substitute(
         name=comparison.name,
         shared=_shared(comparison),
         columns=", ".join(f"{column} as k{n}" for n, column in enumerate(columns, 1)),
-        crm=comparison.crm,
+        crm=comparison.crm_rows,
         which=which,
         numbers=", ".join(str(n) for n, _ in enumerate(names, 1)),
     )

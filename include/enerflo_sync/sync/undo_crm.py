@@ -27,7 +27,7 @@ select distinct case when r.reason is null then 'to_crm' else 'review' end, $tab
        'update', u.field, case when r.reason is null then v.now else u.new_value end, u.old_value,
        case when r.reason is null then u.old_value when t.$known is not null then v.now end, $policy,
        '{UNDONE}', '{UNDO}', r.reason, u.recorded_at
-from pg_temp.undoing u left join $crm t on $on
+from pg_temp.undoing u left join $rows t on $on
 cross join lateral (select $now as now, $written as written) v
 cross join lateral (
   select case when u.rule = 'adopted' then 'the row names its record of Enerflo, and keeps its id'
@@ -51,7 +51,7 @@ from (
   from pg_temp.undoing u
   where u.table_name = $table and u.direction = 'to_crm' and u.op = 'insert' group by u.key, u.enerflo_key
 ) u
-left join lateral (select distinct on (t.$known) t.* from $crm t where $on) t on true
+left join lateral (select distinct on (t.$known) t.* from $rows t where $on) t on true
 cross join lateral (
   select case when t.$known is null then '{_GONE}'
     when not ($one_of_its_key) then '{_TWICE}'
@@ -87,6 +87,7 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
         "name": plan.name,
         "table": literal(plan.name),
         "crm": plan.crm,
+        "rows": plan.crm_rows,
         "known": quoted(plan.mapping.key_columns[0]),
         "on": of_key(plan, "u.key"),
         "same_record": names_record(plan, "t", "u.enerflo_key"),

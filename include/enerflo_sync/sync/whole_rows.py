@@ -57,7 +57,7 @@ _RESTORE = Template("""
 # The whole row is as the plan expects it, with what it does not show: a person's edit is never deleted.
 _DELETE = Template("""
   delete from $crm t using due p
-  where $on and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
+  where $on and $living and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
   returning p.id, $whole as deleted_row
 """)
 
@@ -93,6 +93,7 @@ def delete_statement(plan: Comparison) -> str:
     return _DELETE.substitute(
         crm=plan.crm,
         on=of_key(plan, "p.key"),
+        living=plan.living("t"),
         row=row,
         digest=row_digest(plan, "t"),
         one_of_its_key=one_of_its_key(plan),

@@ -204,6 +204,12 @@ def server_time(connection: sa.Connection) -> datetime:
     return _time(connection, "clock_timestamp()")
 
 
+def ask_time(engine: sa.Engine) -> datetime:
+    """Return the present moment by the server's clock, asked by a connection of its own."""
+    with warehouse_errors("a look at the clock"), engine.connect() as connection:
+        return server_time(connection)
+
+
 def _time(connection: sa.Connection, clock: str) -> datetime:
     found: datetime = connection.exec_driver_sql(f"select {clock}").scalar_one()
     return found

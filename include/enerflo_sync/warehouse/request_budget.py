@@ -29,7 +29,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-from enerflo_sync.clock import Clock, SystemClock
+from enerflo_sync.clock import Clock, DatabaseClock, SystemClock
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import warehouse_errors
@@ -353,7 +353,7 @@ class WarehouseRequestBudget:
             self._prepared = True
 
     def _with_now(self) -> dict[str, object]:
-        now = None if isinstance(self._clock, SystemClock) else self._clock.now()
+        now = None if isinstance(self._clock, SystemClock | DatabaseClock) else self._clock.now()
         return {**self._always, "now": now}
 
 

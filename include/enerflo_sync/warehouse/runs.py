@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -50,14 +50,33 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
         return self.state is not RunState.OK
 
 
-def start_run(connection: sa.Connection, account: str, job: str, run_id: str, now: datetime) -> None:
-    """Record that a run began. Until :func:`finish_run` it counts as failed, so a kill needs no clean-up."""
-    values = {"account": account, "run_id": run_id, "job": job, "started_at": now, "state": "failed"}
+def start_run(
+    connection: sa.Connection,
+    account: str,
+    job: str,
+    run_id: str,
+    now: datetime,
+    skew: timedelta | None = None,
+) -> None:
+    """Record that a run began. Until :func:`finish_run` it counts as failed, so a kill needs no clean-up.
+
+    :param skew: by how much the worker's clock is ahead of the database's, where they were compared.
+    """
+    ahead = None if skew is None else skew.total_seconds()
+    values = {
+        "account": account,
+        "run_id": run_id,
+        "job": job,
+        "started_at": now,
+        "state": "failed",
+        "clock_ahead_seconds": ahead,
+    }
     statement = insert(runs).values(values)
     # A retried Airflow task carries the run id of its first try.
     counts = dict.fromkeys(("read", "applied", "unchanged", "quarantined", "skipped", "requests"), 0)
     fresh: dict[str, Any] = {
         "started_at": now,
+        "clock_ahead_seconds": ahead,
         "finished_at": None,
         "state": "failed",
         "reasons": {},
@@ -76,6 +95,33 @@ def finish_run(connection: sa.Connection, report: RunReport) -> None:
         sa.update(runs)
         .where(runs.c.account == report.account, runs.c.run_id == report.run_id)
         .values({name: values[name] for name in values if name not in ("account", "run_id", "job")})
+    )
+
+
+_WRONG_CLOCK = sa.text("""
+/* enerflo-sync: the run of late whose worker's clock was furthest from the database's */
+select job, run_id, clock_ahead_seconds from sync.runs
+where account = :account and started_at > :since and abs(clock_ahead_seconds) > :seconds
+order by abs(clock_ahead_seconds) desc, started_at desc limit 1
+""")
+# A difference that a person is told of: clocks that a machine keeps in order are nearer to each other.
+SKEW_SECONDS = 5.0
+
+
+def clock_remark(connection: sa.Connection, account: str, since: datetime) -> str:
+    """Return what to know of the worker whose clock was furthest off since a moment; empty where none was."""
+    row = connection.execute(
+        _WRONG_CLOCK, {"account": account, "since": since, "seconds": SKEW_SECONDS}
+    ).first()
+    return "" if row is None else f"The {row.job} run {row.run_id}: {skew_text(row.clock_ahead_seconds)}"
+
+
+def skew_text(seconds: float) -> str:
+    """Return what a difference between a worker's clock and the database's means."""
+    where = "ahead of" if seconds > 0 else "behind"
+    return (
+        f"the worker's clock was {abs(seconds):,.0f} s {where} the database's."
+        " What was stored carries the database's time; set the worker's clock."
     )
 
 

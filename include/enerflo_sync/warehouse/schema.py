@@ -249,6 +249,8 @@ runs = _sync_table(
     Column("requests", BigInteger, nullable=False, server_default="0"),
     Column("reasons", JSONB, nullable=False, server_default="{}"),
     Column("resources", JSONB, nullable=False, server_default="{}"),
+    # By how much the worker's clock was ahead of the database's; null where nobody compared them.
+    Column("clock_ahead_seconds", Float),
     PrimaryKeyConstraint("account", "run_id"),
     CheckConstraint("state in ('ok', 'partial', 'failed')", name="runs_state"),
     CheckConstraint(
@@ -415,6 +417,39 @@ witnesses = _sync_table(
     PrimaryKeyConstraint("account", "record", "content_hash"),
     Index("witnesses_poll", "account", "poll_seen_at"),
     Index("witnesses_webhook", "account", "webhook_seen_at"),
+)
+
+# What was last seen of the CRM's rows, of tables whose mapping names no column to go by instead.
+crm_rows = _sync_table(
+    "crm_rows",
+    _required("table_name"),
+    # The row's key where that is one whole number by which it is matched. Else the hash of its key and of the
+    # columns by which it is matched: a relinked row is another one.
+    Column("identity", BigInteger, nullable=False),
+    # Hash of everything that is compared or decides.
+    Column("row_hash", BigInteger, nullable=False),
+    # The columns by which the row is matched, as text.
+    Column("link", ARRAY(Text), nullable=False),
+    # When this content was first seen, and when the row was first missed, by the database's clock.
+    _time("seen_at", nullable=False),
+    _time("gone_at"),
+    PrimaryKeyConstraint("account", "table_name", "identity"),
+    Index("crm_rows_seen", "account", "table_name", "seen_at"),
+    Index("crm_rows_gone", "account", "table_name", "gone_at", postgresql_where="gone_at is not null"),
+)
+
+# How far each job has seen each CRM table.
+crm_looks = _sync_table(
+    "crm_looks",
+    _required("table_name"),
+    # observation: the last refresh of crm_rows; agree/<mapping>: the last look for pairs of equal values.
+    _required("looker"),
+    _time("seen_until", nullable=False),
+    # Transaction id: what this and later transactions wrote may have been out of sight; null: nothing was.
+    Column("from_xid", BigInteger),
+    # Digest of what the hashes cover: another one says nothing of a row's age.
+    _required("signature"),
+    PrimaryKeyConstraint("account", "table_name", "looker"),
 )
 
 agreed = _sync_table(

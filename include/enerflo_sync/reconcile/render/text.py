@@ -77,7 +77,11 @@ def _headline(report: ReconciliationReport) -> Iterator[Line]:
     yield Line(f"  account      {visible(report.account)}, mode {visible(report.mode)}")
     yield Line(f"  reconciled   {utc(report.finished_at)}, {report.scope}, took {took}")
     yield Line(f"  mirror       {_mirror_age(report)}")
+    if report.last_full_at is not None:
+        yield Line(f"  every row    compared {utc(report.last_full_at)}")
     yield Line(f"  id           {visible(report.reconciliation_id)}")
+    for remark in report.remarks:
+        yield from wrapped(f"! {visible(remark)}")
 
 
 def _mirror_age(report: ReconciliationReport) -> str:

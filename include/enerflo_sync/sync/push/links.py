@@ -47,7 +47,7 @@ def link_state(connection: sa.Connection, comparison: Comparison, key: Key) -> L
     links = " or ".join(f"t.{quoted(name)} is not null" for name in link_columns(comparison)) or "false"
     found = connection.exec_driver_sql(
         f"/* enerflo-sync push: does a CRM row name a record */"  # noqa: S608 - names of the mapping
-        f" select {links} from {comparison.crm} t where {_of_key(comparison)}",
+        f" select {links} from {comparison.crm_rows} t where {_of_key(comparison)}",
         _values(comparison, key),
     ).scalar()
     if found is None:
@@ -62,7 +62,7 @@ def linked_id(connection: sa.Connection, comparison: Comparison, key: Key, mirro
         return None
     found = connection.exec_driver_sql(
         f"/* enerflo-sync push: which record a CRM row names */"  # noqa: S608 - names of the mapping
-        f" select t.{quoted(column)}::text from {comparison.crm} t where {_of_key(comparison)}",
+        f" select t.{quoted(column)}::text from {comparison.crm_rows} t where {_of_key(comparison)}",
         _values(comparison, key),
     ).scalar()
     return int(found) if found is not None and str(found).isdigit() else None
@@ -90,7 +90,7 @@ def write_link(connection: sa.Connection, link: Link) -> bool:
     done = connection.exec_driver_sql(
         f"/* enerflo-sync push: Enerflo's id into the CRM's row */"  # noqa: S608 - names of the mapping
         f" update {comparison.crm} t set {', '.join(sets)}"
-        f" where {_of_key(comparison)} and {' and '.join(open_)}",
+        f" where {_of_key(comparison)} and {' and '.join([comparison.living('t'), *open_])}",
         values,
     )
     return done.rowcount > 0

@@ -1,0 +1,269 @@
+"""What was last seen of the CRM's rows, so that a change is found whatever time its row tells.
+
+The CRM's tables are often copies: a row arrives minutes or a day after the time in its ``updated_at``, and
+imports date rows back. So the content of each row is kept as a hash (``sync.crm_rows``), compared as a set at
+the start of each reconciliation and plan: a row whose hash is new was seen now, and a kept row that is not
+among the CRM's rows any more is gone. Nothing is concluded from counts or from the CRM's own times.
+
+A mapping may name a column to go by instead (``arrived_at``, ``updated_at_set_at_commit``). No hashes are
+kept then; what transactions wrote that were open at the last look is found by their ids, however long they
+took.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from string import Template
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.warehouse.statistics import note_growth
+
+# The name of the lock under which rows are observed (enerflo_sync.warehouse.alone).
+OBSERVATION = "observation of the CRM"
+# Rows that are gone are remembered for so long. A job that looked before has to look at all rows.
+REMEMBERED = timedelta(days=30)
+_LOOKER = "observation"
+
+# A join of all rows by hashes: with the usual 4 MB it would go over the disk.
+_ROOM = "set local work_mem = '128MB'"
+_USUAL_ROOM = "reset work_mem"
+
+
+class Look(msgspec.Struct, frozen=True):
+    """How far a job has seen one CRM table.
+
+    :param from_xid: this transaction and later ones may have written what could not be seen; None: none had.
+    :param signature: digest of what the hashes cover.
+    """
+
+    seen_until: datetime
+    signature: str
+    from_xid: int | None = None
+
+
+_CHANGED = Template("""
+/* enerflo-sync observe $name: CRM rows that are not as they were last seen */
+create temporary table $changed on commit drop as
+select coalesce(c.identity, r.identity) as identity, c.row_hash, c.link,
+       case when %(rehashed)s and r.identity is not null and coalesce(c.changed_at <= %(last)s, true)
+         then r.seen_at else %(now)s::timestamptz end as seen_at
+from ($rows) c full join (
+  select r.identity, r.row_hash, r.seen_at from sync.crm_rows r
+  where r.account = %(account)s and r.table_name = $table and r.gone_at is null
+) r on r.identity = c.identity
+where c.row_hash is distinct from r.row_hash
+""")
+
+_ROWS = Template(
+    "select $identity as identity, $hash as row_hash, $link as link, $changed_at as changed_at from $crm t"
+)
+
+# Rows that nothing proves to be unique are seen together.
+_ROWS_TOGETHER = Template("""select identity, link, max(changed_at) as changed_at,
+    hash_numeric_extended(sum(row_hash), count(*)) as row_hash from ($rows) s group by identity, link""")
+
+_SEEN = Template("""
+/* enerflo-sync observe $name: CRM rows that are new or say something else */
+insert into sync.crm_rows as k (account, table_name, identity, row_hash, link, seen_at)
+select distinct on (identity) %(account)s, $table, identity, row_hash, link, seen_at
+from $changed where row_hash is not null
+on conflict (account, table_name, identity) do update
+set row_hash = excluded.row_hash, link = excluded.link, seen_at = excluded.seen_at, gone_at = null
+""")
+
+_GONE = Template("""
+/* enerflo-sync observe $name: CRM rows that are gone */
+update sync.crm_rows k set gone_at = %(now)s from $changed c
+where c.row_hash is null and k.account = %(account)s and k.table_name = $table and k.identity = c.identity
+""")
+
+_FORGET = """
+/* enerflo-sync observe: CRM rows that are gone for long */
+delete from sync.crm_rows where account = %(account)s and table_name = %(table)s and gone_at < %(before)s
+"""
+
+_LOOK = sa.text("""
+/* enerflo-sync observe: how far a CRM table was seen */
+select seen_until, signature, from_xid from sync.crm_looks
+where account = :account and table_name = :table and looker = :looker
+""")
+
+_NOTE = sa.text("""
+/* enerflo-sync observe: a CRM table was seen */
+insert into sync.crm_looks (account, table_name, looker, seen_until, signature, from_xid)
+values (:account, :table, :looker, :seen_until, :signature, :from_xid)
+on conflict (account, table_name, looker) do update
+set seen_until = excluded.seen_until, signature = excluded.signature, from_xid = excluded.from_xid
+""")
+
+# A session of a role whose activity we may not see counts as one with a transaction.
+_FROM_XID = sa.text("""
+/* enerflo-sync observe: transactions whose rows are out of sight */
+select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+where pg_snapshot_xmin(pg_current_snapshot()) <> pg_snapshot_xmax(pg_current_snapshot()) or exists (
+  select from pg_catalog.pg_stat_activity a
+  where a.datname = current_database() and a.pid <> pg_backend_pid()
+    and coalesce(a.backend_type, 'client backend') = 'client backend'
+    and (a.state is null or a.xact_start is not null))
+""")
+
+
+def observe(connection: sa.Connection, plan: Comparison, account: str, now: datetime) -> Look:
+    """Bring what is known of a table's CRM rows up to now, in the caller's transaction, and return the look.
+
+    :param connection: the caller holds :data:`OBSERVATION` alone, since before the transaction began.
+    """
+    if plan.moved_by is not None:
+        return Look(now, signature(plan), connection.scalar(_FROM_XID))
+    last = find_look(connection, plan, account)
+    if last is not None:
+        # Two looks never share a moment: what the later one finds was not seen by the earlier.
+        now = max(now, last.seen_until + timedelta(microseconds=1))
+    look = Look(now, signature(plan))
+    values: dict[str, Any] = {
+        "account": account,
+        "table": str(plan.name),
+        "now": now,
+        "rehashed": last is not None and last.signature != look.signature,
+        "last": None if last is None else last.seen_until,
+        "before": now - REMEMBERED,
+    }
+    changed = f"pg_temp.changed_{plan.name}"
+    parts = {"name": plan.name, "table": literal(plan.name), "changed": changed, "rows": _rows(plan)}
+    connection.exec_driver_sql(_ROOM)
+    connection.exec_driver_sql(f"drop table if exists {changed}")
+    connection.exec_driver_sql(_CHANGED.substitute(parts), values)
+    connection.exec_driver_sql(_USUAL_ROOM)
+    connection.exec_driver_sql(f"analyze {changed}")
+    seen = connection.exec_driver_sql(_SEEN.substitute(parts), values)
+    note_growth(connection, "sync.crm_rows", seen.rowcount)
+    connection.exec_driver_sql(_GONE.substitute(parts), values)
+    connection.exec_driver_sql(_FORGET, values)
+    note_look(connection, plan, account, look)
+    return look
+
+
+def find_look(
+    connection: sa.Connection, plan: Comparison, account: str, looker: str = _LOOKER
+) -> Look | None:
+    """Return how far a job has seen the plan's CRM table, None where it never looked."""
+    names = {"account": account, "table": str(plan.name), "looker": looker}
+    row = connection.execute(_LOOK, names).first()
+    return None if row is None else Look(row.seen_until, row.signature, row.from_xid)
+
+
+def note_look(
+    connection: sa.Connection, plan: Comparison, account: str, look: Look, looker: str = _LOOKER
+) -> None:
+    """Remember how far a job has seen the plan's CRM table."""
+    names = {"account": account, "table": str(plan.name), "looker": looker}
+    connection.execute(_NOTE, {**names, **msgspec.structs.asdict(look)})
+
+
+def current_look(connection: sa.Connection, plan: Comparison, account: str, now: datetime) -> Look | None:
+    """Return the look that the caller's transaction has without observing; None: nothing was observed yet."""
+    if plan.moved_by is not None:
+        return Look(now, signature(plan), connection.scalar(_FROM_XID))
+    return find_look(connection, plan, account)
+
+
+def still_holds(look: Look | None, plan: Comparison, now: datetime) -> bool:
+    """Return whether all that moved since ``look`` can be told."""
+    return look is not None and look.signature == signature(plan) and look.seen_until > now - REMEMBERED
+
+
+def since_look(look: Look) -> dict[str, Any]:
+    """Return the parameters by which statements find what moved since a look."""
+    return {"crm_since": look.seen_until, "crm_from_xid": look.from_xid}
+
+
+_SEEN_AT = Template("""(select r.seen_at from sync.crm_rows r
+    where r.account = %(account)s and r.table_name = $table and r.identity = $identity)""")
+
+
+def seen_at(plan: Comparison, alias: str) -> str:
+    """Return when the content of a CRM row was first seen; null where the table keeps no hashes.
+
+    ``alias`` has the columns ``k1…`` and ``j1…`` of ``odd``. Takes ``account``.
+    """
+    if plan.moved_by is not None:
+        return "null::timestamptz"
+    keys = [f"{alias}.k{n}" for n, _ in enumerate(plan.mapping.key_columns, 1)]
+    joins = [f"{alias}.j{n}" for n, _ in enumerate(plan.joins, 1)]
+    return _SEEN_AT.substitute(table=literal(plan.name), identity=_identity(plan, keys, joins))
+
+
+def signature(plan: Comparison) -> str:
+    """Return the digest of what a row's hash covers, and how the table's changed rows are found."""
+    types = [f"{name} {plan.live.columns[name].type}" for name in _hashed_columns(plan)]
+    text = ";".join([str(plan.moved_by), _rows(plan), *types])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _rows(plan: Comparison) -> str:
+    joins = [f"({join.crm})::{join.type}" for join in plan.joins]
+    rows = _ROWS.substitute(
+        identity=_identity(plan, [f"t.{quoted(name)}" for name in plan.mapping.key_columns], joins),
+        hash=_hash(_hashable(plan, name, f"t.{quoted(name)}") for name in _hashed_columns(plan)),
+        link=f"array[{', '.join(f'{join}::text' for join in joins)}]",
+        changed_at=plan.changed_at("t"),
+        crm=plan.crm,
+    )
+    keys = plan.mapping.key_columns
+    unique = plan.live.unique_by(keys) and all(plan.live.columns[name].not_null for name in keys)
+    return rows if unique else _ROWS_TOGETHER.substitute(rows=rows)
+
+
+def _hashed_columns(plan: Comparison) -> list[str]:
+    """Return the columns that are compared, or that decide what becomes of a row."""
+    mapping = plan.mapping
+    named = [
+        *mapping.key_columns,
+        *mapping.join_columns,
+        *mapping.fields,
+        *([plan.updated_at] if plan.updated_at else []),
+        *mapping.deleted_when,
+        *mapping.create_when,
+        *mapping.adopt,
+    ]
+    return [name for name in dict.fromkeys(named) if name in plan.live.columns]
+
+
+def _identity(plan: Comparison, keys: Sequence[str], joins: Sequence[str]) -> str:
+    """Return what tells a row from all others: a whole number as it is, and anything else as a hash."""
+    one_number = plan.mapping.joined_by_key and [join.type for join in plan.joins] == ["bigint"]
+    if one_number and not plan.may_be_loose:
+        # In the order of both tables: the join of a million rows takes a third less time.
+        return joins[0]
+    named = zip(plan.mapping.key_columns, keys, strict=True)
+    typed = zip(plan.joins, joins, strict=True)
+    return _hash(
+        [
+            *(_hashable(plan, name, key) for name, key in named),
+            *(f'{value} collate "C"' if join.type == "text" else value for join, value in typed),
+        ]
+    )
+
+
+def _hash(values: Any) -> str:
+    # By the types' own hash functions: as text, a value would depend on the session's zone and date style.
+    return f"hash_record_extended(row({', '.join(values)}), 0)"
+
+
+def _hashable(plan: Comparison, column: str, value: str) -> str:
+    """Return a column's value in a form in which texts are alike letter by letter, or not at all."""
+    match plan.live.columns[column].kind:
+        case Kind.TEXT:
+            return f'{value}::text collate "C"'
+        case Kind.JSON | Kind.OTHER:
+            return f"{value}::text"
+        case _:
+            return value
