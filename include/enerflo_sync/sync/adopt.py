@@ -33,15 +33,9 @@ select o.p1, o.key, o.link from (
     where o.in_crm and not o.in_enerflo and o.j1 is null
   ) c
   join $crm t on $on_key
-  where $same $not_sent
+  where $same
 ) o where o.of_record = o.of_row
 """)
-
-# A note whose request went out and was not seen to arrive is looked for, and linked, by the next push.
-_NOT_SENT = """and not exists (
-    select from sync.plan_changes p
-    where p.account = %(account)s and p.table_name = 'notes' and p.key = c.key and p.op = 'insert'
-      and p.sent_at is not null and p.state <> 'applied')"""
 
 _LINK = Template("""
 /* enerflo-sync plan $name: CRM rows that take the id of their record */
@@ -85,7 +79,6 @@ def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, value
             crm=plan.crm_rows,
             on_key=" and ".join(f"t.{quoted(column)} = c.k{n}" for n, column in enumerate(keys, 1)),
             same=" and ".join(_same(plan, config)),
-            not_sent=_NOT_SENT if plan.name is TableName.NOTES and "to_enerflo" in plan.mode.writes else "",
         ),
         values,
     )
