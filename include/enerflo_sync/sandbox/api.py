@@ -16,6 +16,7 @@ from enerflo_sync.sandbox.draw import Draw
 from enerflo_sync.sandbox.emitter import Emitter
 from enerflo_sync.sandbox.exchange import Request, Response, html_page, refusal
 from enerflo_sync.sandbox.faults import FaultKind, Faults, instead_of_answer, spoil_answer
+from enerflo_sync.sandbox.spelling import Spelling
 from enerflo_sync.sandbox.throttle import FixedWindow, Usage
 from enerflo_sync.sandbox.world import Received, UnknownRecordError, World
 
@@ -66,6 +67,7 @@ class SandboxApi:
 
     :param keys: the API keys that are accepted.
     :param rate_limit: requests a minute per key.
+    :param spelling: how the vendor keeps what it is sent; without one, as it was sent.
     :param largest_page: installs a page may hold before the gateway gives up with 504; no limit where None.
     :param seconds_per_record: how long each install of a page takes, added as delay.
     :param lean_lists: rows of the install list lack their milestones, as they may at the vendor's.
@@ -82,6 +84,7 @@ class SandboxApi:
         keys: Collection[str] = (DEFAULT_KEY,),
         rate_limit: int = RATE_LIMIT,
         faults: Faults | None = None,
+        spelling: Spelling | None = None,
         largest_page: int | None = None,
         seconds_per_record: float = 0.0,
         lean_lists: bool = False,
@@ -93,6 +96,7 @@ class SandboxApi:
         self.keys = frozenset(keys)
         self.throttle = FixedWindow(rate_limit)
         self.faults = faults if faults is not None else Faults()
+        self.spelling = spelling if spelling is not None else Spelling()
         self.largest_page = largest_page
         self.seconds_per_record = seconds_per_record
         self.lean_lists = lean_lists
@@ -187,7 +191,8 @@ class SandboxApi:
             match = pattern.fullmatch(path)
             known = known or match is not None
             if match is not None and method == request.method:
-                return self._sign(writer(self.world, body, *match.groups()))
+                answer = writer(self.world, self.spelling.kept(body), *match.groups())
+                return self._sign(self.spelling.answered(answer, body))
         return refusal(405 if known else 404, "Method Not Allowed" if known else "Not Found")
 
     def _sign(self, answer: Response) -> Response:

@@ -24,6 +24,7 @@ from enerflo_sync.sandbox.emitter import Emitter, Mess
 from enerflo_sync.sandbox.faults import FaultKind, Faults, parse_rate, parse_script
 from enerflo_sync.sandbox.living import LivingCompany
 from enerflo_sync.sandbox.server import SandboxServer
+from enerflo_sync.sandbox.spelling import Spelling, parse_spelling
 from enerflo_sync.sandbox.world import World
 
 _SHARE = {"min": 0.0, "max": 1.0}
@@ -65,6 +66,10 @@ def serve(
     ] = None,
     fault_seed: Annotated[int, typer.Option(help="Seed of the faults that come by share.")] = 0,
     slow_seconds: Annotated[float, typer.Option(help="How long a slow answer takes.")] = 30.0,
+    respell: Annotated[
+        list[str] | None,
+        typer.Option(help="How it keeps what it is sent: html, blanks, cut=N, emoji, days, echo; repeat."),
+    ] = None,
     largest_page: Annotated[
         int | None, typer.Option(min=1, help="Installs a page may hold; a larger one gets 504.")
     ] = None,
@@ -108,6 +113,7 @@ def serve(
         keys=tuple(key or (DEFAULT_KEY,)),
         rate_limit=rate_limit,
         faults=faults,
+        spelling=_spelling(respell, fault_seed),
         largest_page=largest_page,
         no_uuid_keys=no_uuid_key or (),
     )
@@ -168,6 +174,13 @@ def _faults(rates: list[str] | None, script: list[str] | None, seed: int, slow_s
         raise ConfigurationError(
             f"{error}.", where="--fault or --script", next_step=f"The kinds are {kinds}."
         ) from error
+
+
+def _spelling(respell: list[str] | None, seed: int) -> Spelling:
+    try:
+        return parse_spelling(tuple(respell or ()), seed=seed)
+    except ValueError as error:
+        raise ConfigurationError(f"{error}.", where="--respell") from error
 
 
 def _warm(world: World) -> None:

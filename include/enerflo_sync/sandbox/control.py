@@ -15,6 +15,7 @@ from enerflo_sync.sandbox.emitter import Delivery, Emitter
 from enerflo_sync.sandbox.exchange import Request, Response, json_answer, refusal
 from enerflo_sync.sandbox.faults import Faults, parse_rate, parse_script
 from enerflo_sync.sandbox.plants import Plant
+from enerflo_sync.sandbox.spelling import parse_spelling
 from enerflo_sync.sandbox.world import UnknownRecordError
 
 PREFIX = "/_sandbox/"
@@ -58,6 +59,15 @@ class FaultsOrder(msgspec.Struct):
     slow_seconds: float = 30.0
 
 
+class SpellingOrder(msgspec.Struct):
+    """Body of POST /_sandbox/spelling, in the words of the command line; an empty one ends it."""
+
+    respell: tuple[str, ...] = ()
+    zone: str = "UTC"
+    share: float = 1.0
+    seed: int = 0
+
+
 class BadOrder(msgspec.Struct):
     """Body of POST /_sandbox/bad: spoil one install's record."""
 
@@ -72,6 +82,7 @@ class Control:
         self._api = api
         self._routes: dict[tuple[str, str], Callable[[bytes], object]] = {
             ("POST", "faults"): self._faults,
+            ("POST", "spelling"): self._spelling,
             ("POST", "bad"): self._bad,
             ("GET", "received"): self._received,
             ("GET", "changes"): self._changes,
@@ -190,6 +201,13 @@ class Control:
             order.slow_seconds,
         )
         return {"rates": order.rates, "script": order.script}
+
+    def _spelling(self, body: bytes) -> object:
+        order = msgspec.json.decode(body, type=SpellingOrder)
+        self._api.spelling = parse_spelling(
+            order.respell, zone=order.zone, share=order.share, seed=order.seed
+        )
+        return {"respell": order.respell}
 
     def _bad(self, body: bytes) -> object:
         order = msgspec.json.decode(body, type=BadOrder)
