@@ -16,6 +16,8 @@ from enerflo_sync.sandbox.draw import Draw
 from enerflo_sync.sandbox.emitter import Emitter
 from enerflo_sync.sandbox.exchange import Request, Response, html_page, refusal
 from enerflo_sync.sandbox.faults import FaultKind, Faults, instead_of_answer, spoil_answer
+from enerflo_sync.sandbox.lagging import LaggingList
+from enerflo_sync.sandbox.other_company import OtherCompany
 from enerflo_sync.sandbox.spelling import Spelling
 from enerflo_sync.sandbox.throttle import FixedWindow, Usage
 from enerflo_sync.sandbox.world import Received, UnknownRecordError, World
@@ -70,6 +72,7 @@ class SandboxApi:
     :param spelling: how the vendor keeps what it is sent; without one, as it was sent.
     :param largest_page: installs a page may hold before the gateway gives up with 504; no limit where None.
     :param seconds_per_record: how long each install of a page takes, added as delay.
+    :param list_lag: how many seconds the install list lags behind direct reads (:meth:`lag_list`).
     :param lean_lists: rows of the install list lack their milestones, as they may at the vendor's.
     :param no_uuid_keys: keys that get 403 on a customer by v2 uuid, as some do (REFERENCE.md §13.7).
     :param before_request: called under the lock before each request, for tests that change the world
@@ -87,6 +90,7 @@ class SandboxApi:
         spelling: Spelling | None = None,
         largest_page: int | None = None,
         seconds_per_record: float = 0.0,
+        list_lag: float = 0.0,
         lean_lists: bool = False,
         no_uuid_keys: Collection[str] = (),
         before_request: Hook | None = None,
@@ -105,12 +109,35 @@ class SandboxApi:
         # What tells the world's changes to a receiver; the control routes speak to it.
         self.webhooks: Emitter | None = None
         self.requests: Counter[tuple[str, str]] = Counter()
+        self.lagging: LaggingList | None = None
+        self._other_company: OtherCompany | None = None
         self._answers = 0
+        self.lag_list(list_lag)
 
     @property
     def usage(self) -> dict[str, Usage]:
         """Return what each key has used of its limit."""
         return self.throttle.usage
+
+    @property
+    def other_company(self) -> OtherCompany:
+        """Return the company that answers where ``FaultKind.OTHER_COMPANY`` says so."""
+        if self._other_company is None:
+            era = self.world.era
+            world = World(era.installs, era.seed + 1, clock=self.world.clock)
+            other = SandboxApi(world, clock=self.clock)
+            self._other_company = OtherCompany(world, other._route)
+        return self._other_company
+
+    def lag_list(self, seconds: float) -> None:
+        """Show the install list of ``seconds`` ago from now on; 0 shows the present again.
+
+        What changed before this call is shown as it is: nobody remembers what it was.
+        """
+        with self.world.lock:
+            if self.lagging is not None:
+                self.lagging.end()
+            self.lagging = LaggingList(self.world, seconds) if seconds > 0 else None
 
     def handle(self, request: Request) -> Response:
         """Return the answer to one request; nothing it does raises."""
@@ -141,7 +168,10 @@ class SandboxApi:
             return _with(early, limit) if early.status == 500 else early
         if fault is FaultKind.PAGE_SHIFT:
             self.world.step(0, 1, (ChangeKind.NEW_INSTALL,))
-        answer = self._route(request, path, key) if key in self.keys else refusal(401, "Unauthenticated.")
+        answer = refusal(401, "Unauthenticated.")
+        if key in self.keys:
+            answer_of = self.other_company.answer if fault is FaultKind.OTHER_COMPANY else self._route
+            answer = answer_of(request, path, key)
         if answer.status != 504:
             answer = _with(answer, limit)
         return spoil_answer(fault, answer, self.faults.slow_seconds)
@@ -170,7 +200,8 @@ class SandboxApi:
         size = reads.whole_number(parameters.get("per_page"), reads.DEFAULT_PAGE)
         if self.largest_page is not None and size > self.largest_page:
             return html_page(504, "504 Gateway Time-out")
-        answer = reads.installs(self.world, parameters, self._signature)
+        page = self.lagging.page if self.lagging is not None else None
+        answer = reads.installs(self.world, parameters, self._signature, page)
         if self.lean_lists:
             listing = msgspec.json.decode(answer.body)
             for row in listing["results"]:

@@ -73,6 +73,9 @@ def serve(
     largest_page: Annotated[
         int | None, typer.Option(min=1, help="Installs a page may hold; a larger one gets 504.")
     ] = None,
+    list_lag: Annotated[
+        float, typer.Option(min=0, help="Seconds by which the install list lags behind direct reads.")
+    ] = 0.0,
     plant: o.Plant = True,
     bad_orders: o.BadOrders = False,
     per_cause: o.PerCause = o.DEFAULT_PER_CAUSE,
@@ -115,6 +118,7 @@ def serve(
         faults=faults,
         spelling=_spelling(respell, fault_seed),
         largest_page=largest_page,
+        list_lag=list_lag,
         no_uuid_keys=no_uuid_key or (),
     )
     if webhooks:

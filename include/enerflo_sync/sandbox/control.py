@@ -57,6 +57,7 @@ class FaultsOrder(msgspec.Struct):
     script: tuple[str, ...] = ()
     seed: int = 0
     slow_seconds: float = 30.0
+    list_lag: float = 0.0
 
 
 class SpellingOrder(msgspec.Struct):
@@ -200,7 +201,8 @@ class Control:
             order.seed,
             order.slow_seconds,
         )
-        return {"rates": order.rates, "script": order.script}
+        self._api.lag_list(order.list_lag)
+        return {"rates": order.rates, "script": order.script, "list_lag": order.list_lag}
 
     def _spelling(self, body: bytes) -> object:
         order = msgspec.json.decode(body, type=SpellingOrder)

@@ -10,12 +10,16 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from enerflo_sync.sandbox.exchange import Cut, Request, Response, html_page, json_answer
+import msgspec
+
+from enerflo_sync.sandbox.exchange import Cut, Request, Response, html_page, json_answer, refusal
 
 
 class FaultKind(StrEnum):
     """The faults that a client must survive."""
 
+    FORBIDDEN = "403"
+    NOT_FOUND = "404"
     TOO_MANY_REQUESTS = "429"
     SERVER_ERROR = "500"
     BAD_GATEWAY = "502"
@@ -30,6 +34,9 @@ class FaultKind(StrEnum):
     CUT_BODY = "cut_body"
     ANSWER_LOST = "answer_lost"
     PAGE_SHIFT = "page_shift"
+    EMPTY_PAGE = "empty_page"
+    SHORT_PAGE = "short_page"
+    OTHER_COMPANY = "other_company"
 
 
 # These happen instead of the request; the others happen to its answer, after it was carried out.
@@ -39,6 +46,12 @@ _INSTEAD = {
     FaultKind.UNAVAILABLE: (503, "Service Unavailable"),
     FaultKind.GATEWAY_TIMEOUT: (504, "504 Gateway Time-out"),
 }
+_REFUSALS = {
+    FaultKind.FORBIDDEN: (403, "This action is unauthorized."),
+    FaultKind.NOT_FOUND: (404, "No query results for this record."),
+}
+# Where the rows of a list answer are; what it says of their number stays as it was.
+_ROW_KEYS = ("results", "data", "notes", "change_orders")
 _SPEC = re.compile(r"^(?P<kind>[a-z0-9_]+)@(?P<path>/[^#]*)#(?P<nth>\d+)(?:-(?P<last>\d+))?$")
 
 
@@ -120,6 +133,8 @@ def instead_of_answer(kind: FaultKind | None) -> Response | None:
         return Response(0, {}, b"", cut=Cut.BEFORE_ANSWER)
     if kind in _INSTEAD:
         return html_page(*_INSTEAD[kind])
+    if kind in _REFUSALS:
+        return refusal(*_REFUSALS[kind])
     return None
 
 
@@ -139,7 +154,24 @@ def spoil_answer(kind: FaultKind | None, answer: Response, slow_seconds: float) 
         return replace(answer, cut=Cut.IN_BODY)
     if kind is FaultKind.ANSWER_LOST:
         return replace(answer, cut=Cut.BEFORE_ANSWER)
+    if kind in (FaultKind.EMPTY_PAGE, FaultKind.SHORT_PAGE):
+        return _without_rows(answer, keep_half=kind is FaultKind.SHORT_PAGE)
     return answer
+
+
+def _without_rows(answer: Response, *, keep_half: bool) -> Response:
+    """Return a list answer with the first half of its rows or none of them; any other one as it is."""
+    if answer.status != 200:
+        return answer
+    try:
+        said = msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return answer
+    key = next((k for k in _ROW_KEYS if isinstance(said, dict) and isinstance(said.get(k), list)), None)
+    if key is None:
+        return answer
+    said[key] = said[key][: len(said[key]) // 2] if keep_half else []
+    return replace(answer, body=msgspec.json.encode(said))
 
 
 def parse_rate(text: str) -> tuple[FaultKind, float]:

@@ -14,6 +14,7 @@ from enerflo_sync.sandbox.seeded import FIRST_CUSTOMER_ID, deal_number_of
 from enerflo_sync.sandbox.world import UnknownRecordError, World
 
 Parameters = dict[str, str]
+PageOf = Callable[[int, int], tuple[int, list[tuple[bytes, ...]]]]
 DEFAULT_PAGE = 25
 USERS_PAGE = 100
 
@@ -33,25 +34,37 @@ def _page(parameters: Parameters, size_name: str) -> tuple[int, int]:
 
 
 def installs(
-    world: World, parameters: Parameters, signed: Callable[[], Mapping[bytes, bytes]] = dict
+    world: World,
+    parameters: Parameters,
+    signed: Callable[[], Mapping[bytes, bytes]] = dict,
+    page_of: PageOf | None = None,
 ) -> Response:
     """List installs, highest ids first; ``per_page`` has no maximum (REFERENCE.md §3).
 
     :param signed: gives what stands where the records have marks (``render``), asked once where there is one.
+    :param page_of: gives the number of all installs and the pieces of each of a page's, from an offset and a
+        size; the present ones without it.
     """
     page, size = _page(parameters, "per_page")
-    numbers = world.installs.page((page - 1) * size, size)
-    pieces = [b'{"total":%d,"results":[' % len(world.installs)]
-    for number in numbers:
-        pieces += world.pieces(number)
+    total, records = (page_of or _present(world))((page - 1) * size, size)
+    pieces = [b'{"total":%d,"results":[' % total]
+    for record in records:
+        pieces += record
         pieces.append(b",")
-    if numbers:
+    if records:
         said = signed().get
         pieces[-1] = b""
         # Joined in one go: a page of megabytes is neither copied nor searched again.
         pieces = list(map(said, pieces, pieces))
     pieces.append(b"]}")
     return raw_answer(b"".join(pieces))
+
+
+def _present(world: World) -> PageOf:
+    def page_of(offset: int, size: int) -> tuple[int, list[tuple[bytes, ...]]]:
+        return len(world.installs), [world.pieces(number) for number in world.installs.page(offset, size)]
+
+    return page_of
 
 
 def install(world: World, parameters: Parameters, install_id: str) -> Response:
