@@ -46,7 +46,8 @@ $$;
 # Whatever becomes of a row of the CRM, and who did it: the jobs or the people (by their application's name).
 _CRM_HISTORY = """
 create table simulation.crm_written (
-    n bigserial primary key, table_name text, op text, before jsonb, after jsonb, writer text
+    n bigserial primary key, table_name text, op text, before jsonb, after jsonb, writer text,
+    tx bigint default txid_current()
 );
 create function simulation.note_crm() returns trigger language plpgsql as $$
 begin

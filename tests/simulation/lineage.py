@@ -28,6 +28,7 @@ class Lineage:
         # link, two rows may share one.
         self._born: dict[tuple[str, Record, str], Record] = {}
         self._rows: dict[tuple[str, Record], list[Row]] = defaultdict(list)
+        self._touched: set[tuple[str, Record]] = set()
         # The fields of records that had two rows, until both sides say the same.
         self._tainted: dict[tuple[str, Record], set[str]] = {}
 
@@ -54,10 +55,15 @@ class Lineage:
                 self._born[table, key, column] = link
         if None in link:
             return
-        rows = self._rows[table, link]
-        rows.append(after)
-        if len(rows) > 1:
-            self._tainted[table, link] = set(self._shape.tables[table].fields)
+        self._rows[table, link].append(after)
+        self._touched.add((table, link))
+
+    def transaction_ends(self) -> None:
+        """Mistrust records that more than one row names now."""
+        for table, link in self._touched:
+            if len(self._rows[table, link]) > 1:
+                self._tainted[table, link] = set(self._shape.tables[table].fields)
+        self._touched.clear()
 
     def agree(self) -> None:
         """Let a record's last row be trusted again in the fields in which both sides say the same."""

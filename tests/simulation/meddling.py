@@ -79,11 +79,14 @@ class Meddling:
         (key,) = self._shape.tables[table].key
         links = ", ".join(self._shape.tables[table].joins)
         rows = self._desk.run(
-            f"select {key}, array[{links}]::text[] from crm.{table} where num_nulls({links}) = 0 order by 1"
+            f"select {key}, array[{links}]::text[] from crm.{table} where num_nulls({links}) = 0"
+            " order by updated_at desc, 1"
         )
         if len(rows) < 2:
             return
-        (one, link), (other, others_link) = self._rng.sample(rows, 2)
+        # Mostly a row that was edited just now.
+        one, link = rows[int(len(rows) * self._rng.random() ** 3)]
+        other, others_link = self._rng.choice(rows)
         if link == others_link:
             return
         if self._rng.random() < 0.7:

@@ -55,6 +55,7 @@ class Promises:
         self.lineage = Lineage(shape, self.watch, self.stands)
         self.refusals = Refusals(connection, shape, self.watch, self.stands)
         self.watch.listeners += [self.lineage.written, self.refusals.written, self._written]
+        self.watch.transactions.append(self.lineage.transaction_ends)
         api.arrivals += [
             lambda _: self.watch.look(),
             *([Sources(connection, shape, self.watch).arrived] if sources else []),

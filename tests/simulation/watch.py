@@ -18,6 +18,7 @@ _TRANSACTIONS = 2
 class Written(NamedTuple):
     """One row that was written, as of its commit.
 
+    :param tx: its transaction.
     :param by_people: a person wrote it, and no job.
     """
 
@@ -26,17 +27,20 @@ class Written(NamedTuple):
     op: str
     before: Row | None
     after: Row | None
+    tx: int
     by_people: bool
 
 
 class Watch:
     """Reads on in the history of the CRM's rows.
 
-    :ivar listeners: told of each row; ``broken`` is what they found, in words.
+    :ivar listeners: told of each row, and ``transactions`` when all rows of one were told.
+    :ivar broken: what they found, in words.
     """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.listeners: list[Callable[[Written], None]] = []
+        self.transactions: list[Callable[[], None]] = []
         self.broken: list[str] = []
         self._connection = connection
         self._last = 0
@@ -48,19 +52,29 @@ class Watch:
 
         :param nobody_writes: no transaction is open that has written.
         """
+        tx = None
         for written in self.since(self._last, self._open):
+            if tx not in (None, written.tx):
+                self._transaction_ends()
+            tx = written.tx
             self._open.discard(written.n)
             self._open.update(range(self._last + 1, written.n))
             self._last = max(self._last, written.n)
             for listener in self.listeners:
                 listener(written)
+        if tx is not None:
+            self._transaction_ends()
         if nobody_writes:
             self._open.clear()
+
+    def _transaction_ends(self) -> None:
+        for listener in self.transactions:
+            listener()
 
     def since(self, n: int, also: Collection[int] = ()) -> list[Written]:
         """Return the rows that were written after the n-th, and those of some further numbers."""
         rows = self._connection.execute(
-            "select n, table_name, op, before, after, writer = %s from simulation.crm_written"
+            "select n, table_name, op, before, after, tx, writer = %s from simulation.crm_written"
             " where n > %s or n = any(%s) order by n",
             [PEOPLE, n, list(also)],
         )
