@@ -143,9 +143,6 @@ class Agreement:
                 record = self._enerflo[name].get(join)
                 if record is None or record.get("deleted_at") is not None:
                     continue
-                # Two rows of one record are told of as one thing.
-                if self._is_listed(name, self._shape.link_of(name, join)):
-                    continue
                 for column, theirs in table.fields.items():
                     mine, ours = (
                         self._plain(name, column, record[theirs]),
@@ -155,10 +152,17 @@ class Agreement:
                         continue
                     if self._is_kept_as(name, join, column, record[theirs], row[column]):
                         continue
-                    if not self._is_listed(name, self._key(name, row), column) and not self._refusals.holds(
-                        name, row, join, column
-                    ):
+                    if not self._is_left(name, row, column):
                         yield name, self._key(name, row), column, record[theirs], row[column]
+
+    def _is_left(self, name: str, row: Row, column: str) -> bool:
+        """Return whether a field is left to somebody, or was refused; two rows of one record are one thing."""
+        join = self._join(name, row)
+        return (
+            self._is_listed(name, self._key(name, row), column)
+            or self._is_listed(name, self._shape.link_of(name, join))
+            or self._refusals.holds(name, row, join, column)
+        )
 
     def _is_kept_as(self, name: str, join: tuple[Any, ...], column: str, mine: Any, ours: Any) -> bool:
         """Return whether Enerflo has what it made of the CRM's value itself."""
@@ -314,7 +318,7 @@ class Agreement:
                 for column, value in said.items():
                     mine, ours = self._plain(name, column, value), self._plain(name, column, row[column])
                     # Both sides said the same by themselves, or what differs is left to somebody.
-                    excused = (name, _text(key), column) in alike or self._is_listed(name, key, column)
+                    excused = (name, _text(key), column) in alike or self._is_left(name, row, column)
                     theirs = self._plain(name, column, (record or {})[self._tables[name].fields[column]])
                     if mine != ours and not excused and not self._stays_apart(name, column, theirs, ours):
                         wrong.append((name, key, column, value, row[column]))

@@ -210,6 +210,9 @@ class Jobs:
             return {FaultKind.UNAVAILABLE: 1.0}
         if self._other_keys.random() < 0.3 * self.plan.rate(Trouble.OTHER_COMPANY):
             return {FaultKind.OTHER_COMPANY: 1.0}
+        if self._other_keys.random() < 0.5 * self.plan.rate(Trouble.SHORT_PAGES):
+            # Pages are short for a while, and so in two polls in a row.
+            return {FaultKind.EMPTY_PAGE: 0.3, FaultKind.SHORT_PAGE: 0.3}
         return self.plan.faults
 
     def _run(self, name: str, job: Job, end_at: int | None, end: End) -> Any:

@@ -21,7 +21,6 @@ TRANSIENT = (
     *(FaultKind.GATEWAY_TIMEOUT, FaultKind.DROPPED, FaultKind.SLOW, FaultKind.TRUNCATED_JSON),
     *(FaultKind.CUT_BODY, FaultKind.ANSWER_LOST, FaultKind.PAGE_SHIFT),
 )
-SHORT_PAGES = (FaultKind.EMPTY_PAGE, FaultKind.SHORT_PAGE)
 MISLEADING = (FaultKind.SUCCESS_FALSE, FaultKind.BARE_STRING, FaultKind.HTML_PAGE)
 
 
@@ -102,8 +101,6 @@ def plan_of(seed: int, troubles: Mapping[Trouble, float] | None = None) -> Plan:
     faults = {kind: some(0.03) for kind in TRANSIENT} | {kind: some(0.01, 0.25) for kind in MISLEADING}
     are_there = rng.random() < 0.6
     faults = {kind: rate for kind, rate in faults.items() if rate} if are_there else {}
-    if Trouble.SHORT_PAGES in troubles:
-        faults |= dict.fromkeys(SHORT_PAGES, 0.1 * troubles[Trouble.SHORT_PAGES])
     return Plan(
         installs=rng.randrange(8, 31),
         tick=rng.choice((15, 15, 30, 60)),

@@ -138,8 +138,9 @@ class SimulatedDay(Jobs):
     def _work_oddly(self) -> None:
         """Let links change, and twins come and go."""
         for trouble, act in ((Trouble.RELINKS, self.meddling.relink), (Trouble.TWINS, self.meddling.copy)):
-            if self._meddles.random() < 0.6 * self.plan.rate(trouble):
-                act()
+            if rate := self.plan.rate(trouble):
+                for _ in range(int(self._meddles.expovariate(1 / (2 * rate)) + 0.5)):
+                    act()
 
     def _meddle(self, rate: float) -> None:
         """Let somebody work on what a plan is about to write."""
