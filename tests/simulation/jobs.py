@@ -220,6 +220,7 @@ class Jobs:
             end_at, end = self._drawn_end(name)
         clock = self.clocks.of_process()
         process = Process(f"{name} {next(self._names)}", self._passing, end_at, end, clock=clock)
+        process.started_at = self.clock.now()
         if name == "apply":
             process.begins_at = Transactions(self.promises.watch)
         warehouse = self.warehouses[len(self._running)]

@@ -69,6 +69,11 @@ class Meddling:
         else:
             self._set("leads", key, "last_name", f"Doe {self._rng.randrange(1000)}")
 
+    def set_status(self, install_id: int) -> None:
+        """Give an install another status."""
+        key = self._shape.link_of("installs", (install_id,))
+        self._desk.edit(lambda: self._set("installs", key, "status", self._rng.choice(_STATUSES)))
+
     def relink(self) -> None:
         """Give a row the link of another record, or two rows each other's."""
         self._desk.edit(self._relink)

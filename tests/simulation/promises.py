@@ -6,10 +6,12 @@ from typing import Any
 
 import psycopg
 
+from enerflo_sync.clock import Clock
 from enerflo_sync.sandbox.changes import Change, Origin
 from enerflo_sync.sandbox.other_company import ID_SHIFT
 from tests.simulation.divergence import Divergence
 from tests.simulation.lineage import Lineage
+from tests.simulation.newest import Newest
 from tests.simulation.refusals import Refusals
 from tests.simulation.shapes import Row, Shape
 from tests.simulation.sources import Sources
@@ -36,6 +38,7 @@ class Promises:
 
     :param ever_bad: numbers of installs that were once served spoilt.
     :param sources: the CRM's rows are looked at behind each request, too.
+    :param newest: the true clock, where it is looked after that the later change stands.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Promises:
         ever_bad: set[int],
         *,
         sources: bool,
+        newest: Clock | None = None,
     ) -> None:
         self.watch = Watch(connection)
         self._connection = connection
@@ -63,6 +67,11 @@ class Promises:
             self.refusals.arrived,
         ]
         api.world.listeners.append(self._changed)
+        if newest is not None:
+            later = Newest(shape, self.watch, newest, self.stands)
+            self.watch.listeners.append(later.written)
+            api.arrivals.append(later.arrived)
+            api.world.listeners.append(lambda change: (self.watch.look(), later.changed(change)))
 
     def stands(self, table: str, record: Record) -> Row | None:
         """Return what Enerflo has of a record in the CRM's columns, None where there is none."""

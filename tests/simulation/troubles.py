@@ -22,8 +22,10 @@ class Trouble(StrEnum):
     SKEWED_CLOCKS = "skewed_clocks"
     # CRM rows arrive with times of before, and from transactions that stay open for long.
     LATE_ROWS = "late_rows"
-    # Somebody works on the very rows of a plan until they are written; rows get other links; rows are copied.
+    # Somebody works on the very rows of a plan until they are written; the two sides change the same field;
+    # rows get other links; rows are copied.
     MEDDLING = "meddling"
+    BOTH_CHANGE = "both_change"
     RELINKS = "relinks"
     TWINS = "twins"
     # A person says no to a plan.

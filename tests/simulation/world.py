@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from enerflo_sync.inbox.local_drop import LocalDrop
+from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sandbox.api import DEFAULT_KEY
 from enerflo_sync.sandbox.bad_records import BadKind
 from enerflo_sync.sandbox.changes import Change
@@ -141,6 +142,26 @@ class SimulatedDay(Jobs):
             if rate := self.plan.rate(trouble):
                 for _ in range(int(self._meddles.expovariate(1 / (2 * rate)) + 0.5)):
                     act()
+
+        if self._meddles.random() < self.plan.rate(Trouble.BOTH_CHANGE):
+            self._change_both()
+
+    def _change_both(self) -> None:
+        """Let both sides give one install another status, one some minutes after the other."""
+        rng = self._meddles
+        installs = [row.install_id for row in self.world.truth.installs()]
+        install_id = rng.choice(installs) if installs else None
+        if install_id is None:
+            return
+        status_id = rng.choice((c.IN_PROGRESS, c.ON_HOLD, c.PENDING_KCA, c.CANCELLED))
+        sides = [
+            lambda: self.world.set_status(install_id, status_id),
+            lambda: self.meddling.set_status(install_id),
+        ]
+        rng.shuffle(sides)
+        sides[0]()
+        self.clock.advance(60 * rng.choice((2, 5)))
+        sides[1]()
 
     def _meddle(self, rate: float) -> None:
         """Let somebody work on what a plan is about to write."""
