@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import datetime
 from typing import Any
 
 from tests.simulation.desk import Desk
@@ -73,6 +74,12 @@ class Meddling:
         """Give an install another status."""
         key = self._shape.link_of("installs", (install_id,))
         self._desk.edit(lambda: self._set("installs", key, "status", self._rng.choice(_STATUSES)))
+
+    def set_due(self, install_id: int, milestone_id: int, due: datetime) -> None:
+        """Give a milestone another day to be due on."""
+        key = self._shape.link_of("milestones", (install_id, milestone_id))
+        value = f"{due:%Y-%m-%d}" if self._shape.dates == "text" else due
+        self._desk.edit(lambda: self._set("milestones", key, "due_at", value))
 
     def relink(self) -> None:
         """Give a row the link of another record, or two rows each other's."""

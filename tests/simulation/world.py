@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from enerflo_sync.inbox.local_drop import LocalDrop
@@ -147,17 +147,25 @@ class SimulatedDay(Jobs):
             self._change_both()
 
     def _change_both(self) -> None:
-        """Let both sides give one install another status, one some minutes after the other."""
+        """Let both sides change one field of an install, one some minutes after the other."""
         rng = self._meddles
         installs = [row.install_id for row in self.world.truth.installs()]
-        install_id = rng.choice(installs) if installs else None
-        if install_id is None:
+        if not installs:
             return
-        status_id = rng.choice((c.IN_PROGRESS, c.ON_HOLD, c.PENDING_KCA, c.CANCELLED))
-        sides = [
-            lambda: self.world.set_status(install_id, status_id),
-            lambda: self.meddling.set_status(install_id),
-        ]
+        install_id = rng.choice(installs)
+        if rng.random() < 0.5:
+            status_id = rng.choice((c.IN_PROGRESS, c.ON_HOLD, c.PENDING_KCA, c.CANCELLED))
+            sides = [
+                lambda: self.world.set_status(install_id, status_id),
+                lambda: self.meddling.set_status(install_id),
+            ]
+        else:
+            milestone_id = rng.choice(c.MILESTONES).milestone_id
+            due = self.clock.now() + timedelta(days=rng.randrange(1, 90))
+            sides = [
+                lambda: self.world.set_milestone(install_id, milestone_id, {"due": due}),
+                lambda: self.meddling.set_due(install_id, milestone_id, due + timedelta(days=200)),
+            ]
         rng.shuffle(sides)
         sides[0]()
         self.clock.advance(60 * rng.choice((2, 5)))
