@@ -9,6 +9,7 @@ import time
 
 from tests.memory import keep_temporary_files_in_memory
 from tests.simulation.many import simulate
+from tests.simulation.troubles import SWITCHED_ON, Trouble
 
 
 def main() -> int:
@@ -20,12 +21,34 @@ def main() -> int:
     parser.add_argument(
         "--both-ways", action="store_true", help="with a CRM that is edited, plans and writes"
     )
+    parser.add_argument(
+        "--among",
+        type=Trouble,
+        nargs="*",
+        default=SWITCHED_ON,
+        choices=list(Trouble),
+        help="kinds of trouble that seeds draw from",
+    )
+    parser.add_argument(
+        "--always",
+        type=Trouble,
+        nargs="*",
+        default=(),
+        choices=list(Trouble),
+        help="those that each seed has",
+    )
     parser.add_argument("--story", action="store_true", help="print every job of a failing seed")
     options = parser.parse_args()
     keep_temporary_files_in_memory()
     began, busy, failed, jobs, harmed, events, done = time.perf_counter(), 0.0, 0, 0, 0, 0, 0
     for outcome in simulate(
-        options.first, options.seeds, options.hours, options.workers, both_ways=options.both_ways
+        options.first,
+        options.seeds,
+        options.hours,
+        options.workers,
+        both_ways=options.both_ways,
+        among=frozenset(options.among),
+        always=frozenset(options.always),
     ):
         done += 1
         busy += outcome.seconds

@@ -5,101 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from tests.simulation.people import People
+from tests.simulation.people import People, number_of_note
+from tests.simulation.promises import Promises
+from tests.simulation.shapes import BY_ENERFLO, Row, Shape
 from tests.simulation.writes import WritesApi
 
-Row = dict[str, Any]
 Rows = Callable[[str], list[tuple[Any, ...]]]
 Same = Callable[[str, Any, Any], None]
-
-
-# By table of the CRM: its key, the columns that name Enerflo's record, and what its columns are there. Written
-# down here once more: the same misreading must not sit in the engine and in what looks after it.
-@dataclass(frozen=True)
-class Table:
-    key: tuple[str, ...]
-    joins: dict[str, str]
-    fields: dict[str, str]
-    truth: str
-
-
-TABLES = {
-    "installs": Table(
-        ("enerflo_install_id",),
-        {"enerflo_install_id": "install_id"},
-        {
-            **{name: name for name in ("deal_id", "customer_name", "system_size_kw", "panel_type")},
-            **{name: name for name in ("panel_count", "battery_configuration", "contract_amount")},
-            "status": "status_name",
-        },
-        "installs",
-    ),
-    "milestones": Table(
-        ("enerflo_install_id", "milestone_id"),
-        {"enerflo_install_id": "install_id", "milestone_id": "milestone_id"},
-        {name: name for name in ("title", "started_at", "due_at", "completed_at")},
-        "milestones",
-    ),
-    "notes": Table(
-        ("note_id",),
-        {"enerflo_note_id": "note_id"},
-        {"enerflo_install_id": "install_id", "body": "body"},
-        "notes",
-    ),
-    "leads": Table(
-        ("lead_id",),
-        {"enerflo_customer_id": "customer_id"},
-        {n: n for n in ("first_name", "last_name", "email", "mobile", "address", "city", "state", "zip")},
-        "customers",
-    ),
-    "change_orders": Table(
-        ("enerflo_change_order_id",),
-        {"enerflo_change_order_id": "change_order_id"},
-        {
-            **{"enerflo_install_id": "install_id", "status": "status", "signed_at": "signed_at"},
-            **{"panel_type": "panel_type_new", "panel_count": "panel_count_new"},
-            "battery_configuration": "battery_new",
-        },
-        "change_orders",
-    ),
-}
-_BY_ENERFLO = {
-    "installs": {*TABLES["installs"].fields} - {"status"},
-    "milestones": {"title"},
-    "change_orders": {*TABLES["change_orders"].fields},
-}
-_STATES = {"massachusetts": "ma", "texas": "tx"}
-
-
-def plain(column: str, value: Any) -> Any:
-    """Return a value as it is compared, however either side writes it."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(microsecond=0)
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int | float | Decimal):
-        return Decimal(str(value)).normalize() + 0
-    text = str(value).strip()
-    if column.endswith("_at"):
-        return datetime.fromisoformat(text).astimezone(UTC).replace(microsecond=0)
-    if column in ("system_size_kw", "panel_count", "contract_amount") or column.endswith("_id"):
-        try:
-            return Decimal(text).normalize() + 0
-        except InvalidOperation:
-            return text
-    folded = text.casefold()
-    if column == "mobile":
-        return "".join(c for c in folded if c.isdigit())[-10:]
-    if column == "state":
-        return _STATES.get(folded, folded)
-    if column == "zip":
-        return folded.zfill(5)
-    return folded or None
 
 
 class Agreement:
@@ -110,13 +24,17 @@ class Agreement:
     :param plan: the hash of the last plan.
     """
 
-    def __init__(self, rows: Rows, same: Same, truth: Callable[[str], Iterator[Any]], plan: str) -> None:
+    def __init__(
+        self, rows: Rows, same: Same, truth: Callable[[str], Iterator[Any]], plan: str, shape: Shape
+    ) -> None:
         self._plan = plan
+        self._shape = shape
+        self._tables = shape.tables
         self._rows = rows
         self._same = same
         self._truth = truth
-        self._crm = {name: self._table(name) for name in TABLES}
-        self._enerflo = {name: self._records(name) for name in TABLES}
+        self._crm = {name: self._table(name) for name in self._tables}
+        self._enerflo = {name: self._records(name) for name in self._tables}
         self._listed = self._listed_places()
         # The keys of rows that once named a record of Enerflo.
         self._gone = {
@@ -126,13 +44,15 @@ class Agreement:
         voided = self._enerflo["installs"].values()
         self._voided = {row["install_id"] for row in voided if row["status_name"] == "Voided"}
 
-    def check(self, api: WritesApi, people: People) -> None:
+    def check(self, api: WritesApi, people: People, promises: Promises) -> None:
         """Compare everything that must hold.
 
         :raises Divergence: something does not.
         """
+        self._api, self._people, self._refusals = api, people, promises.refusals
         self._plans()
-        self._written_once(api, people)
+        self._written_once()
+        self._accepted()
         self._same("records of Enerflo that the CRM lacks", [], self._missing_in_crm())
         self._same("rows of the CRM that Enerflo lacks", [], self._missing_in_enerflo())
         self._same("fields on which the sides do not agree", [], list(self._apart()))
@@ -145,8 +65,8 @@ class Agreement:
         return [row for (row,) in self._rows(f"select to_jsonb(t) from crm.{name} t order by t::text")]
 
     def _records(self, name: str) -> dict[tuple[Any, ...], Row]:
-        columns = list(TABLES[name].joins.values())
-        found = [row._asdict() for row in self._truth(TABLES[name].truth)]
+        columns = list(self._tables[name].joins.values())
+        found = [row._asdict() for row in self._truth(self._tables[name].truth)]
         return {tuple(row[column] for column in columns): row for row in found}
 
     def _listed_places(self) -> set[tuple[str, str, str | None]]:
@@ -168,29 +88,41 @@ class Agreement:
         )
 
     def _key(self, name: str, row: Row) -> Row:
-        return {column: row[column] for column in TABLES[name].key}
+        return self._shape.key_of(name, row)
 
     def _join(self, name: str, row: Row) -> tuple[Any, ...]:
-        return tuple(row[column] for column in TABLES[name].joins)
+        return self._shape.join_of(name, row)
+
+    def _plain(self, name: str, column: str, value: Any) -> Any:
+        return self._shape.plain(name, column, value)
 
     # -- (b) both sides say the same ------------------------------------------------------------------------
 
     def _missing_in_crm(self) -> list[Any]:
         found = []
-        for name, table in TABLES.items():
+        for name in self._tables:
             counts = Counter(self._join(name, row) for row in self._crm[name])
-            self._same(
-                f"rows of crm.{name} for one record",
-                [],
-                [one for one in counts.items() if one[1] > 1 and None not in one[0]],
-            )
+            twice = [one for one, n in counts.items() if n > 1 and None not in one]
+            # What people have copied or given the same link, they have to part again.
+            made = Counter(one for one in self._made_by_jobs(name) if one in twice)
+            self._same(f"rows of crm.{name} for one record", [], [one for one in made.items() if one[1] > 1])
             for join, record in self._enerflo[name].items():
                 if join in counts or record.get("deleted_at") is not None:
                     continue
-                key = self._gone.get((name, join[0])) or dict(zip(table.joins, join, strict=True))
-                if record.get("install_id") not in self._voided and not self._is_listed(name, key):
+                if record.get("install_id") in self._voided or self._refusals.holds(name, None, join):
+                    continue
+                key, link = self._gone.get((name, join[0])), self._shape.link_of(name, join)
+                if not (key and self._is_listed(name, key)) and not self._is_listed(name, link):
                     found.append((name, join))
         return found
+
+    def _made_by_jobs(self, name: str) -> list[tuple[Any, ...]]:
+        """Return the records of rows that jobs have made."""
+        rows = self._rows(
+            "select after from simulation.crm_written where op = 'insert' and writer = 'simulation'"
+            f" and table_name = '{name}' and after in (select to_jsonb(t) from crm.{name} t)"
+        )
+        return [self._join(name, row) for (row,) in rows]
 
     def _missing_in_enerflo(self) -> list[Any]:
         return [
@@ -200,25 +132,49 @@ class Agreement:
             if self._join(name, row) == (None,)
             and (name == "notes" or row["status"] == "qualified")
             and not self._is_listed(name, self._key(name, row))
+            and not self._refusals.holds(name, row, None)
         ]
 
     def _apart(self) -> Iterator[Any]:
         """Yield fields of records that both sides have, that differ though policy says that they agree."""
-        for name, table in TABLES.items():
+        for name, table in self._tables.items():
             for row in self._crm[name]:
-                record = self._enerflo[name].get(self._join(name, row))
+                join = self._join(name, row)
+                record = self._enerflo[name].get(join)
                 if record is None or record.get("deleted_at") is not None:
                     continue
                 for column, theirs in table.fields.items():
-                    mine, ours = plain(column, record[theirs]), plain(column, row[column])
+                    mine, ours = (
+                        self._plain(name, column, record[theirs]),
+                        self._plain(name, column, row[column]),
+                    )
                     if mine == ours or self._may_differ(name, column, mine, ours):
                         continue
-                    if not self._is_listed(name, self._key(name, row), column):
+                    if self._is_kept_as(name, join, column, record[theirs], row[column]):
+                        continue
+                    if not self._is_left(name, row, column):
                         yield name, self._key(name, row), column, record[theirs], row[column]
+
+    def _is_left(self, name: str, row: Row, column: str) -> bool:
+        """Return whether a field is left to somebody, or was refused; two rows of one record are one thing."""
+        join = self._join(name, row)
+        return (
+            self._is_listed(name, self._key(name, row), column)
+            or self._is_listed(name, self._shape.link_of(name, join))
+            or self._refusals.holds(name, row, join, column)
+        )
+
+    def _is_kept_as(self, name: str, join: tuple[Any, ...], column: str, mine: Any, ours: Any) -> bool:
+        """Return whether Enerflo has what it made of the CRM's value itself."""
+        sent, stored = self._api.kept.get((name, join, column), (None, None))
+        if sent is None or stored is None:
+            return False
+        plain = self._plain
+        return bool(plain(name, column, sent) == plain(name, column, ours) and stored == mine)
 
     def _may_differ(self, name: str, column: str, mine: Any, ours: Any) -> bool:
         # A null takes nothing away, whoever's value it is.
-        if column in _BY_ENERFLO.get(name, ()):
+        if column in BY_ENERFLO.get(name, ()):
             return mine is None
         if name == "leads":
             return ours is None
@@ -229,13 +185,50 @@ class Agreement:
 
     # -- (c) nothing was written twice ----------------------------------------------------------------------
 
-    def _written_once(self, api: WritesApi, people: People) -> None:
-        self._same("writes that should not have come", [], api.faulty)
-        often = {one: (n, people.notes[one]) for one, n in api.notes.items() if n > people.notes[one]}
+    def _written_once(self) -> None:
+        self._same("writes that should not have come", [], self._api.faulty)
+        came = Counter(
+            number_of_note(str(one.values["body"])) for one in self._api.writes if one.table == "notes"
+        )
+        often = {one: n for one, n in came.items() if one is not None and n > len(self._people.notes[one])}
         self._same("notes that came more often than the CRM has them", {}, often)
         keys = [row["integration_record_id"] for row in self._enerflo["leads"].values()]
-        twice = [one for one in Counter(keys).items() if one[0] in people.leads and one[1] > 1]
+        twice = [one for one in Counter(keys).items() if one[0] in self._people.leads and one[1] > 1]
         self._same("leads that are there twice", [], twice)
+
+    def _accepted(self) -> None:
+        """What Enerflo accepted, and said so to a job that lived on, is the CRM's from then on."""
+        lived = [one for one in self._api.writes if one.answered and one.process.ended_at is None]
+        rows = {row["note_id"]: row for row in self._crm["notes"]}
+        named = {row["enerflo_note_id"]: row["note_id"] for row in self._crm["notes"]}
+        lost = []
+        for one in lived:
+            number = number_of_note(str(one.values.get("body"))) if one.table == "notes" else None
+            keys = self._people.notes.get(-1 if number is None else number, [])
+            waiting = [key for key in keys if key in rows and rows[key]["enerflo_note_id"] is None]
+            if waiting and named.get(one.note_id) not in keys:
+                lost.append((one.note_id, waiting, named.get(one.note_id)))
+        self._same("notes that Enerflo accepted and their CRM rows do not name", [], lost)
+        ends = {
+            (plan, position): decision
+            for plan, position, decision in self._rows(
+                "select plan_hash, position, state from sync.plan_changes where direction = 'to_enerflo'"
+            )
+        }
+        given_up = [
+            (one.words, change.column, ends[change.plan, change.position])
+            for one in lived
+            for change in one.under_way
+            # A lead that is made has no record yet.
+            if change.column in one.values
+            and change.record == one.record
+            and self._is_still_kept(one.table, one.record, change.column)
+            and ends[change.plan, change.position] != "applied"
+        ]
+        self._same("writes that Enerflo accepted and the ledger calls otherwise", [], given_up)
+
+    def _is_still_kept(self, table: str, record: Any, column: str) -> bool:
+        return (table, record, column) in self._api.kept
 
     # -- (f) plans and their changes ------------------------------------------------------------------------
 
@@ -283,15 +276,17 @@ class Agreement:
             "select table_name, key, op, field, old_value, new_value from sync.ledger"
             " where decision = 'applied' and direction = 'to_crm'"
         ):
-            if op == "update" and column in TABLES[name].fields:
-                known[name, _text(key), column, plain(column, old), plain(column, new)] += 1
+            if op == "update" and column in self._tables[name].fields:
+                known[
+                    name, _text(key), column, self._plain(name, column, old), self._plain(name, column, new)
+                ] += 1
         found: Counter[Any] = Counter()
         for name, before, after in self._rows(
             "select table_name, before, after from simulation.crm_written"
             " where op = 'update' and writer = 'simulation' order by n"
         ):
-            for column in TABLES[name].fields:
-                old, new = plain(column, before[column]), plain(column, after[column])
+            for column in self._tables[name].fields:
+                old, new = self._plain(name, column, before[column]), self._plain(name, column, after[column])
                 if old != new:
                     found[name, _text(self._key(name, after)), column, old, new] += 1
         self._same("values that a job overwrote and the ledger does not know", {}, dict(found - known))
@@ -305,7 +300,7 @@ class Agreement:
         ):
             if op == "delete":
                 rows.pop((name, _text(key)), None)
-            elif column in TABLES[name].fields:
+            elif column in self._tables[name].fields:
                 rows[name, _text(key)][column] = new
         alike = {
             (name, _text(key), field)
@@ -314,17 +309,17 @@ class Agreement:
             )
         }
         wrong = []
-        for name in TABLES:
+        for name in self._tables:
             for row in self._crm[name]:
                 key = self._key(name, row)
                 record = self._enerflo[name].get(self._join(name, row))
                 # What is edited of a row whose record is gone, or not there yet, is carried nowhere.
                 said = rows.get((name, _text(key)), {}) if record is not None else {}
                 for column, value in said.items():
-                    mine, ours = plain(column, value), plain(column, row[column])
+                    mine, ours = self._plain(name, column, value), self._plain(name, column, row[column])
                     # Both sides said the same by themselves, or what differs is left to somebody.
-                    excused = (name, _text(key), column) in alike or self._is_listed(name, key, column)
-                    theirs = plain(column, (record or {})[TABLES[name].fields[column]])
+                    excused = (name, _text(key), column) in alike or self._is_left(name, row, column)
+                    theirs = self._plain(name, column, (record or {})[self._tables[name].fields[column]])
                     if mine != ours and not excused and not self._stays_apart(name, column, theirs, ours):
                         wrong.append((name, key, column, value, row[column]))
         self._same("fields of which the ledger says something else than the CRM", [], wrong)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.sandbox import truth
 from tests.simulation.agreement import Agreement
+from tests.simulation.divergence import Divergence
 from tests.simulation.files import archived, content_of
 from tests.simulation.world import SimulatedDay
 
@@ -34,10 +35,6 @@ _STILL = (
     *("enerflo.install_versions", "enerflo.submissions", "sync.webhook_events", "sync.webhook_moves"),
     "sync.quarantine",
 )
-
-
-class Divergence(AssertionError):  # noqa: N818 - it names what was found
-    """Something that must hold does not; the text says what, with a few examples."""
 
 
 class Check:
@@ -79,7 +76,9 @@ class Check:
         self._same("a quiet ingest and poll write no row", before, self._digest())
         if day.plan.both_ways:
             self._nothing_to_do()
-            Agreement(self.rows, self._same, self._truth, self.last_plan).check(day.api, day.people)
+            Agreement(self.rows, self._same, self._truth, self.last_plan, day.shape).check(
+                day.api, day.people, day.promises
+            )
 
     def _come_to_rest(self) -> None:
         """Plan and apply until a plan leaves nothing to do."""

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from enerflo_sync.warehouse.embedded import embedded_postgres
 from enerflo_sync.warehouse.engine import warehouse_engine
 from enerflo_sync.warehouse.migrate import migrate
 from enerflo_sync.warehouse.schema import metadata
+from tests.simulation.shapes import Shape
 from tests.simulation.statements import Warehouse
 
 # What was written to the installs, write by write: the mirror keeps no history of its own rows.
@@ -44,7 +46,8 @@ $$;
 # Whatever becomes of a row of the CRM, and who did it: the jobs or the people (by their application's name).
 _CRM_HISTORY = """
 create table simulation.crm_written (
-    n bigserial primary key, table_name text, op text, before jsonb, after jsonb, writer text
+    n bigserial primary key, table_name text, op text, before jsonb, after jsonb, writer text,
+    tx bigint default txid_current()
 );
 create function simulation.note_crm() returns trigger language plpgsql as $$
 begin
@@ -59,13 +62,19 @@ begin
     new.mobile := regexp_replace(new.mobile, '^(\\d{3})(\\d{3})(\\d{4})$', '(\\1) \\2-\\3');
     return new;
 end $$;
-create trigger spell before insert or update on crm.leads for each row execute function simulation.spell();
 """
+# As of the commit, in which order they become visible; and internal, so that the table counts as one that
+# writes what it is told.
 _WATCH_CRM = """
-create trigger note after insert or update or delete on crm.{} for each row
-    execute function simulation.note_crm()
+create constraint trigger note after insert or update or delete on crm.{} deferrable initially deferred
+    for each row execute function simulation.note_crm()
+"""
+_INTERNAL = "update pg_trigger set tgisinternal = true where tgname = 'note'"
+_SPELL = """
+create trigger spell before insert or update on crm.leads for each row execute function simulation.spell()
 """
 PEOPLE = "people"
+SHIPPED_SHAPE = Shape()
 _QUICK = ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
 
 
@@ -94,12 +103,11 @@ class Database:
         self.url = sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
         self.plain = warehouse_engine(self.url, application="simulation-check")
         migrate(self.plain)
-        _run(self.url, _HISTORY, _TIME, crm_ddl.CREATE_CRM, crm_ddl.INDEX_CRM, crm_ddl.UNIQUE_INSTALLS)
-        _run(self.url, _CRM_HISTORY, *(_WATCH_CRM.format(name) for name in crm_ddl.CRM_TABLES))
-        plain = sa.make_url(self.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        _run(self.url, _HISTORY, _TIME, _CRM_HISTORY)
         # Nobody waits for a row that a job holds: the people of the CRM try again later.
-        options = "-c timezone=UTC -c lock_timeout=2ms"
-        self.people = psycopg.connect(plain, autocommit=True, application_name=PEOPLE, options=options)
+        self.people = self._connect_people(autocommit=True)
+        self.slow_people = self._connect_people(autocommit=False)
+        self._shape: Shape | None = None
         self.warehouses = (Warehouse(self.url), Warehouse(self.url))
         for warehouse in self.warehouses:
             # The dialect asks for the server's version once: that belongs to no seed.
@@ -108,14 +116,41 @@ class Database:
         self._tables += [f"crm.{name}" for name in crm_ddl.CRM_TABLES]
         self._tables += ["simulation.written", "simulation.crm_written"]
 
-    def clear(self) -> None:
-        """Empty every table and start with fresh sessions, so that a seed meets what it met before."""
+    def _connect_people(self, *, autocommit: bool) -> psycopg.Connection[Any]:
+        plain = sa.make_url(self.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        options = "-c timezone=UTC -c lock_timeout=2ms"
+        # Never prepared: a table may have other columns for the next seed.
+        return psycopg.connect(
+            plain, autocommit=autocommit, application_name=PEOPLE, options=options, prepare_threshold=None
+        )
+
+    def clear(self, shape: Shape = SHIPPED_SHAPE) -> None:
+        """Empty every table and start with fresh sessions, so that a seed meets what it met before.
+
+        :param shape: what the CRM is like from now on.
+        """
         for warehouse in self.warehouses:
             warehouse.engine.dispose()
+        self.slow_people.rollback()
+        if shape != self._shape:
+            self._build(shape)
         with self.plain.begin() as connection:
             connection.exec_driver_sql(f"truncate {', '.join(self._tables)} restart identity")
 
+    def _build(self, shape: Shape) -> None:
+        """Make the CRM's tables anew."""
+        self.plain.dispose()
+        _run(
+            self.url,
+            "drop schema if exists crm cascade",
+            *(crm_ddl.CREATE_CRM, crm_ddl.INDEX_CRM, *shape.statements(), _SPELL),
+            *(_WATCH_CRM.format(name) for name in crm_ddl.CRM_TABLES),
+            _INTERNAL,
+        )
+        self._shape = shape
+
     def close(self) -> None:
         self.people.close()
+        self.slow_people.close()
         for engine in (self.plain, *(warehouse.engine for warehouse in self.warehouses)):
             engine.dispose()

@@ -13,7 +13,9 @@ from functools import cache
 from tests.simulation.database import Database, simulation_server
 from tests.simulation.plan import both_ways_plan_of, plan_of
 from tests.simulation.run import Outcome, run_seed
+from tests.simulation.troubles import SWITCHED_ON, Trouble, troubles_of
 
+Troubles = frozenset[Trouble]
 # Seeds that a worker is given at a time.
 SHARE = 2
 
@@ -23,7 +25,9 @@ def _database(url: str) -> Database:
     return Database(url, f"worker_{os.getpid()}")
 
 
-def _some(url: str, seeds: list[int], hours: float, both_ways: bool) -> list[Outcome]:
+def _some(
+    url: str, seeds: list[int], hours: float, both_ways: bool, among: Troubles, always: Troubles
+) -> list[Outcome]:
     """Run some seeds in a worker; what the engine logs about the faults it meets is as it should be."""
     logging.disable(logging.CRITICAL)
     # Nothing of a seed lives longer than it: one collection after each is enough.
@@ -31,22 +35,33 @@ def _some(url: str, seeds: list[int], hours: float, both_ways: bool) -> list[Out
     plan = both_ways_plan_of if both_ways else plan_of
     outcomes = []
     for seed in seeds:
-        outcomes.append(run_seed(seed, hours, _database(url), plan(seed)))
+        troubles = troubles_of(seed, among, always=always)
+        outcomes.append(run_seed(seed, hours, _database(url), plan(seed, troubles)))
         gc.collect()
     return outcomes
 
 
 def simulate(
-    first: int, count: int, hours: float, workers: int, *, both_ways: bool = False
+    first: int,
+    count: int,
+    hours: float,
+    workers: int,
+    *,
+    both_ways: bool = False,
+    among: Troubles = SWITCHED_ON,
+    always: Troubles = frozenset(),
 ) -> Iterator[Outcome]:
     """Yield what came of each seed, as they end.
 
     :param both_ways: with a CRM that people edit, and plans that are applied on both sides.
+    :param among: the kinds of trouble that seeds draw from, and ``always`` those that each of them has.
     """
     # Fresh processes: a forked one would share the server's handle, and stop the server at its end.
     context = multiprocessing.get_context("spawn")
     end = first + count
     with simulation_server() as url, ProcessPoolExecutor(workers, mp_context=context) as pool:
         shares = [list(range(at, min(at + SHARE, end))) for at in range(first, end, SHARE)]
-        for done in as_completed([pool.submit(_some, url, share, hours, both_ways) for share in shares]):
+        for done in as_completed(
+            [pool.submit(_some, url, share, hours, both_ways, among, always) for share in shares]
+        ):
             yield from done.result()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+import re
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-import psycopg
-
 from enerflo_sync.clock import Clock
+from tests.simulation.desk import Desk
 
 
 class Edit(StrEnum):
@@ -40,21 +40,39 @@ _DATES = ("started_at", "due_at", "completed_at")
 _MOBILES = ("5125550{:03}", "+1 (512) 555-0{:03}", "512.555.0{:03} ", "512")
 _STATES = ("MA", "Massachusetts", "tx")
 _ZIPS = ("02139", "2139", "78701", "none")
-NOTE_SUFFIX = "\n\n{} (CRM)"
+_NUMBER = re.compile(r"Call about (\d+)")
+# What Enerflo may spell its own way: HTML, blanks, a character beyond the basic plane.
+_ODD = "  <soon> & \U0001f600 bring the plans of the roof"
+
+
+def number_of_note(text: str) -> int | None:
+    """Return which of the people's notes a text is, however it was corrected or re-spelled."""
+    found = _NUMBER.match(text.strip())
+    return None if found is None else int(found[1])
+
+
+def text_of_note(row: Mapping[str, Any]) -> str:
+    """Return what Enerflo is to be sent of a note."""
+    return f"{row['body']}\n\n{row['author']} (CRM)" if row["author"] is not None else str(row["body"])
 
 
 class People:
     """Edits the CRM, and remembers the notes and leads that came from it.
 
-    :ivar notes: how often a note of this text was written for an install.
+    :param odd: texts hold what Enerflo may spell its own way.
+    :param days: milestones have days in text.
+    :ivar notes: the keys of the rows of each note, by the number that its text has.
     :ivar leads: the keys of the leads that were made.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], clock: Clock, seed: int) -> None:
-        self.notes: Counter[tuple[int, str]] = Counter()
+    def __init__(self, desk: Desk, clock: Clock, seed: int, *, odd: bool = False, days: bool = False) -> None:
+        self.notes: dict[int, list[str]] = {}
         self.leads: set[str] = set()
-        self._connection = connection
+        self._desk = desk
+        self._run, self._some = desk.run, desk.some
         self._clock = clock
+        self._odd = odd
+        self._days = days
         self._rng = random.Random(f"{seed}/people")
         self._acts = {
             Edit.STATUS: self._status,
@@ -70,20 +88,7 @@ class People:
         """Make one edit; none where there is nothing to edit, or a job holds the row."""
         choices = list(kinds or Edit)
         edit = self._rng.choices(choices, [_WEIGHTS[one] for one in choices])[0]
-        try:
-            self._acts[edit]()
-        except psycopg.errors.LockNotAvailable:
-            return
-
-    def _run(self, statement: str, **values: Any) -> list[Any]:
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement.encode(), {"now": self._clock.now(), **values})
-            return cursor.fetchall() if cursor.description else []
-
-    def _some(self, table: str, columns: str, where: str = "true") -> Any:
-        """Return one row's ``columns``, None where there is none."""
-        rows = self._run(f"select {columns} from crm.{table} where {where} order by {columns}")
-        return self._rng.choice(rows) if rows else None
+        self._desk.edit(self._acts[edit])
 
     def _status(self) -> None:
         row = self._some("installs", "enerflo_install_id")
@@ -103,7 +108,13 @@ class People:
             self._run(
                 f"update crm.milestones set {column} = %(moment)s, updated_at = %(now)s"
                 " where enerflo_install_id = %(install)s and milestone_id = %(milestone)s",
-                **{"moment": None if self._rng.random() < 0.1 else moment},
+                **{
+                    "moment": None
+                    if self._rng.random() < 0.1
+                    else f"{moment:%Y-%m-%d}"
+                    if self._days
+                    else moment
+                },
                 **{"install": row[0], "milestone": row[1]},
             )
 
@@ -113,20 +124,15 @@ class People:
         copies = 2 if self._rng.random() < 0.3 else 1
         if row is None:
             return
-        body = f"Call about {len(self.notes)}"
-        for copy in range(copies):
+        number = len(self.notes)
+        body = f"Call about {number}{_ODD if self._odd else ''}"
+        self.notes[number] = [f"N{number:04}-{copy}" for copy in range(copies)]
+        for note_id in self.notes[number]:
             self._run(
                 "insert into crm.notes (note_id, enerflo_install_id, author, body, created_at, updated_at)"
                 " values (%(note)s, %(install)s, %(author)s, %(body)s, %(now)s, %(now)s)",
-                **{
-                    "note": f"N{sum(self.notes.values()):04}",
-                    "install": row[0],
-                    "author": author,
-                    "body": body,
-                },
+                **{"note": note_id, "install": row[0], "author": author, "body": body},
             )
-            self.notes[row[0], body + (NOTE_SUFFIX.format(author) if author else "")] += 1
-            del copy
 
     def _new_lead(self) -> None:
         key = f"L{len(self.leads):04}"
@@ -135,7 +141,11 @@ class People:
             "insert into crm.leads (lead_id, first_name, last_name, email, mobile, address, city, state, zip,"
             " status, deal_type_id, updated_at) values (%(key)s, 'Jane', %(name)s, %(email)s, %(mobile)s,"
             " '12 Main St', 'Boston', %(state)s, %(zip)s, %(status)s, %(deal)s, %(now)s)",
-            **{"key": key, "name": f"Doe {key}", "email": f"{key}@example.com"},
+            **{
+                "key": key,
+                "name": f"Doe  & {key}" if self._odd else f"Doe {key}",
+                "email": f"{key}@example.com",
+            },
             **{
                 "mobile": rng.choice(_MOBILES[:3]).format(len(self.leads) % 1000),
                 "state": rng.choice(_STATES),
@@ -153,7 +163,7 @@ class People:
         rng = self._rng
         column, value = rng.choice(
             (
-                ("last_name", f"Doe {rng.randrange(1000)}"),
+                ("last_name", f"Doe {'<& sons> ' if self._odd else ''}{rng.randrange(1000)}"),
                 ("mobile", rng.choice((*_MOBILES[:3], *_MOBILES)).format(rng.randrange(1000))),
                 ("city", rng.choice(("Boston", " Austin", "Waco"))),
                 ("state", rng.choice(_STATES)),

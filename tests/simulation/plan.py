@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -11,6 +12,8 @@ from enerflo_sync.sandbox.delivery import DropFormat
 from enerflo_sync.sandbox.emitter import Mess
 from enerflo_sync.sandbox.faults import FaultKind
 from tests.simulation.people import Edit
+from tests.simulation.shapes import Shape, shape_of
+from tests.simulation.troubles import Trouble, troubles_of
 
 # What happens to a request itself, and what an application or proxy says in good order that is wrong.
 TRANSIENT = (
@@ -41,6 +44,8 @@ class Plan:
     :param sync_every: ticks between two plans, each with its application.
     :param refused: the share of writes that Enerflo refuses (403, 404, 422).
     :param late: the share of writes that are carried out and answered with 504.
+    :param troubles: what else goes wrong, each kind with its rate.
+    :param shape: how the CRM is built.
     """
 
     installs: int = 20
@@ -71,10 +76,20 @@ class Plan:
     sync_every: int = 2
     refused: float = 0.0
     late: float = 0.0
+    troubles: Mapping[Trouble, float] = field(default_factory=dict)
+    shape: Shape = field(default_factory=Shape)
+
+    def rate(self, trouble: Trouble) -> float:
+        """Return how much there is of a trouble, from 0 for none to 1."""
+        return self.troubles.get(trouble, 0.0)
 
 
-def plan_of(seed: int) -> Plan:
-    """Return the plan of a seed."""
+def plan_of(seed: int, troubles: Mapping[Trouble, float] | None = None) -> Plan:
+    """Return the plan of a seed.
+
+    :param troubles: what else goes wrong; by the seed where None.
+    """
+    troubles = troubles_of(seed) if troubles is None else troubles
     rng = random.Random(f"{seed}/plan")
 
     def some(most: float, chance: float = 0.5) -> float:
@@ -84,6 +99,8 @@ def plan_of(seed: int) -> Plan:
 
     lean_lists = rng.random() < 0.15
     faults = {kind: some(0.03) for kind in TRANSIENT} | {kind: some(0.01, 0.25) for kind in MISLEADING}
+    are_there = rng.random() < 0.6
+    faults = {kind: rate for kind, rate in faults.items() if rate} if are_there else {}
     return Plan(
         installs=rng.randrange(8, 31),
         tick=rng.choice((15, 15, 30, 60)),
@@ -97,7 +114,8 @@ def plan_of(seed: int) -> Plan:
             longest_delay=timedelta(minutes=rng.choice((2, 30, 180))),
             reorder=some(0.5),
         ),
-        faults={kind: rate for kind, rate in faults.items() if rate} if rng.random() < 0.6 else {},
+        faults=faults,
+        troubles=troubles,
         formats=rng.choice((DropFormat.MIXED, DropFormat.MIXED, DropFormat.RAW, DropFormat.LINES)),
         reused_names=some(0.3, 0.25),
         killed=some(0.7, 0.8),
@@ -117,12 +135,14 @@ def plan_of(seed: int) -> Plan:
     )
 
 
-def both_ways_plan_of(seed: int) -> Plan:
+def both_ways_plan_of(seed: int, troubles: Mapping[Trouble, float] | None = None) -> Plan:
     """Return the plan of a seed with the way back: a smaller company beside its CRM."""
+    troubles = troubles_of(seed) if troubles is None else troubles
     rng = random.Random(f"{seed}/both ways")
     share = rng.random() ** 2
     return replace(
-        plan_of(seed),
+        plan_of(seed, troubles),
+        shape=shape_of(seed, troubles),
         installs=rng.randrange(3, 9),
         both_ways=True,
         poll_every=rng.choice((1, 2, 4)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -50,6 +51,8 @@ class Process:
 
     :param end_at: the boundary, counted from 1, at which ``end`` happens; None lets it live.
     :param passing: called at each boundary while the process lives: the rest of the world goes on there.
+    :param begins_at: told of each transaction before it begins.
+    :param clock: what the process takes for the time, and ``started_at`` when it began by the true clock.
     """
 
     name: str
@@ -60,6 +63,14 @@ class Process:
     passed: int = 0
     ended_at: Boundary | None = None
     connections: list[Any] = field(default_factory=list)
+    begins_at: Any = None
+    clock: Any = None
+    started_at: datetime | None = None
+
+    def transaction_begins(self) -> None:
+        """Say that the next statement begins a transaction."""
+        if self.begins_at is not None and not self.dead:
+            self.begins_at.begins()
 
     def at(self, boundary: Boundary) -> None:
         """Pass a boundary.

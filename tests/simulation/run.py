@@ -9,8 +9,10 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.simulation.check import Check, Divergence
+from tests.simulation.check import Check
+from tests.simulation.clocks import one_thread
 from tests.simulation.database import Database
+from tests.simulation.divergence import Divergence
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.world import SimulatedDay
 
@@ -43,20 +45,23 @@ class Outcome:
 def run_seed(seed: int, hours: float, database: Database, plan: Plan | None = None) -> Outcome:
     """Return what came of ``hours`` simulated hours and the settling after them."""
     began = time.perf_counter()
-    database.clear()
+    plan = plan or plan_of(seed)
+    database.clear(plan.shape)
     folder = Path(tempfile.mkdtemp(prefix="simulation-"))
     problem = None
     try:
-        day = SimulatedDay(seed, plan or plan_of(seed), database.warehouses, database.people, folder)
+        day = SimulatedDay(seed, plan, database, folder)
         try:
-            day.pass_time(hours)
-            Check(day, database.plain).settle()
+            with one_thread(seed):
+                day.pass_time(hours)
+                Check(day, database.plain).settle()
         except Divergence as found:
             problem = str(found)
         except Exception:
             # A job may fail, but only with an error of the engine's own.
             problem = f"an error that no job should let out:\n{traceback.format_exc()}"
     finally:
+        day.desk.forget()
         shutil.rmtree(folder)
     return Outcome(
         seed=seed,

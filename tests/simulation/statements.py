@@ -13,7 +13,7 @@ from tests.simulation.process import Boundary, Process
 
 # A statement that waits for a lock waits for a process that is itself waiting for this one.
 # The server's own time is the virtual clock's (tests/simulation/database.py).
-OPTIONS = " -c lock_timeout=3s -c statement_timeout=20s -c search_path=simulation,pg_catalog,public"
+OPTIONS = " -c lock_timeout=50ms -c statement_timeout=20s -c search_path=simulation,pg_catalog,public"
 _IDLE = psycopg.pq.TransactionStatus.IDLE
 
 
@@ -43,8 +43,11 @@ class WatchedConnection(psycopg.Connection[Any]):
 
     def tell_time(self) -> None:
         """Let ``now()`` of the transaction that begins be the virtual moment."""
+        if self.info.transaction_status != _IDLE:
+            return
+        self.process.transaction_begins()
         now = self.clock.now().isoformat()
-        if now != self._told and self.info.transaction_status == _IDLE:
+        if now != self._told:
             with self.plain() as cursor:
                 cursor.execute("select set_config('simulation.now', %s, false)", [now])
             # In a transaction of its own: some begin with what must be their first statement.

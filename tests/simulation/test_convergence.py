@@ -70,7 +70,7 @@ def test_short_schedules_converge(shared: Database, actions: list[tuple[Any, ...
     shared.clear()
     plan = Plan(installs=5, mess=Mess(duplicate=0.5, delay=0.5, reorder=0.5))
     with tempfile.TemporaryDirectory(prefix="simulation-") as place:
-        day = SimulatedDay(seed, plan, shared.warehouses, shared.people, Path(place))
+        day = SimulatedDay(seed, plan, shared, Path(place))
         for action in actions:
             match action:
                 case ("change", kind, minutes):

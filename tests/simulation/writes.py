@@ -1,108 +1,192 @@
-"""Enerflo's side of the writes: refusals by seed, and what arrived of them that should not have."""
+"""Enerflo's side of the writes: refusals by seed, what arrived of them, and how Enerflo keeps it."""
 
 from __future__ import annotations
 
 import random
 import re
-from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import msgspec
 
+from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sandbox.api import SandboxApi
 from enerflo_sync.sandbox.changes import Change, Origin
-from enerflo_sync.sandbox.exchange import Request, Response, html_page, refusal
+from enerflo_sync.sandbox.exchange import Cut, Request, Response, html_page, refusal
 from enerflo_sync.sandbox.world import UnknownRecordError
 
 _INSTALL = re.compile(r"/api/v3/installs/(\d+)")
 _MILESTONE = re.compile(r"/api/v3/installs/(\d+)/milestones/(\d+)")
 _NOTE = re.compile(r"/api/v3/installs/(\d+)/notes")
 _CUSTOMER = re.compile(r"/api/v3/customers/(\d+)")
-_TABLES = ((_MILESTONE, "milestones"), (_NOTE, "notes"), (_INSTALL, "installs"), (_CUSTOMER, "leads"))
+_LEAD_COLUMNS = ("first_name", "last_name", "email", "mobile", "address", "city", "state", "zip")
 
-Values = dict[tuple[Any, ...], Any]
+# A field of a record: the CRM's table, the record's ids, the CRM's column.
+Place = tuple[str, tuple[int, ...], str]
+Values = dict[Place, Any]
+
+
+class UnderWay(NamedTuple):
+    """A change that the outbox says was sent: its plan and place there, its column, and Enerflo's record."""
+
+    plan: str
+    position: int
+    column: str | None
+    record: tuple[Any, ...]
+
+
+@dataclass
+class Arrival:
+    """One write that arrived.
+
+    :param record: the ids of the record that it is about; none of one that is to be made.
+    :param values: what it sets, by the CRM's columns; a note's text is ``body``, its install ``install``.
+    :param stored: what stands there after it, where it was carried out.
+    :param under_way: the changes of its table that were marked as sent.
+    :param answered: Enerflo's answer arrived as it was given.
+    """
+
+    table: str
+    record: tuple[int, ...] | None
+    values: dict[str, Any]
+    words: str
+    stored: dict[str, Any] | None = None
+    note_id: int | None = None
+    under_way: tuple[UnderWay, ...] = ()
+    process: Any = None
+    answered: bool = False
 
 
 class WritesApi(SandboxApi):
-    """A sandbox that refuses some writes, carries some out and says 504, and counts them.
+    """A sandbox that refuses some writes, carries some out and says 504, and remembers them.
 
     :ivar refused: the share of writes that get 403, 404 or 422; ``late`` of those carried out with a 504.
-    :ivar outbox: returns whether the outbox says, committed, that a write of this table is under way.
-    :ivar notes: how often a note of this text was added to an install.
+    :ivar outbox: returns the changes of a table that the outbox says, committed, to be under way.
+    :ivar process: returns the process that runs.
+    :ivar arrivals: told of each write before it is carried out.
+    :ivar writes: what was carried out.
+    :ivar kept: what was sent last of a field, and what Enerflo made of it, until somebody else changes it.
     :ivar faulty: writes that should not have come, in words.
     """
 
     refused = late = 0.0
-    outbox: Callable[[str], bool] = staticmethod(lambda _table: True)
+    outbox: Callable[[str], tuple[UnderWay, ...]] = staticmethod(lambda _table: (UnderWay("", 0, None, ()),))
+    process: Callable[[], Any] = staticmethod(lambda: None)
 
     def begin(self, seed: int) -> None:
         """Count from here on."""
-        self.notes: Counter[tuple[int, str]] = Counter()
+        self.writes: list[Arrival] = []
         self.faulty: list[str] = []
-        self._own: Values = {}
+        self.arrivals: list[Callable[[Arrival], None]] = []
+        self.kept: dict[Place, tuple[Any, Any]] = {}
+        self._at_hand: tuple[Arrival, Response] | None = None
         self._rng = random.Random(f"{seed}/writes")
         self.world.listeners.append(self._forget)
 
     def _forget(self, change: Change) -> None:
         """What the company has touched itself may be written again."""
         if change.origin is Origin.COMPANY:
-            ids = (change.install_id, change.customer_id)
-            self._own = {place: value for place, value in self._own.items() if place[1] not in ids}
+            ids = {change.install_id, change.customer_id}
+            self.kept = {place: pair for place, pair in self.kept.items() if place[1][0] not in ids}
+
+    def handle(self, request: Request) -> Response:
+        self._at_hand = None
+        answer = super().handle(request)
+        if self._at_hand is not None:
+            write, given = self._at_hand
+            undamaged = answer.body is given.body and answer.cut is Cut.NONE and not answer.delay
+            write.answered = undamaged and answer.status < 300
+        return answer
 
     def _write(self, request: Request, path: str) -> Response:
-        table = next((name for pattern, name in _TABLES if pattern.fullmatch(path)), "leads")
-        if not self.outbox(table):
-            self.faulty.append(f"{request.method} {path}: nothing in the outbox is marked sent")
+        body = msgspec.json.decode(request.body)
+        write = self._read_write(request, path, body)
+        write.under_way, write.process = self.outbox(write.table), self.process()
+        if not write.under_way:
+            self.faulty.append(f"{write.words}: nothing in the outbox is marked sent")
+        for listener in self.arrivals:
+            listener(write)
         roll = self._rng.random()
         if roll < self.refused:
             return refusal(self._rng.choice((403, 404, 422)), "No.")
-        body = msgspec.json.decode(request.body)
-        written, present = self._written(path, body)
-        if written and all(
-            present.get(place) == value == self._own.get(place) for place, value in written.items()
+        before = self._stands(write)
+        places = self._places(write)
+        if places and all(
+            self.kept.get(place) == (value, before[place[2]]) for place, value in places.items()
         ):
-            self.faulty.append(f"{request.method} {path}: {body} once more")
+            self.faulty.append(f"{write.words}: {write.values} once more")
         answer = super()._write(request, path)
-        if answer.status < 300:
-            self._own |= written
-            if (note := _NOTE.fullmatch(path)) is not None:
-                self.notes[int(note[1]), body["note"]] += 1
+        if answer.status >= 300:
+            return answer
+        self._carried_out(write, answer)
+        self._at_hand = (write, answer)
         return html_page(504, "504 Gateway Time-out") if roll < self.refused + self.late else answer
 
-    def _written(self, path: str, body: dict[str, Any]) -> tuple[Values, Values]:
-        """Return what a request writes, and what stands there."""
-        world = self.world
-        try:
-            if (found := _MILESTONE.fullmatch(path)) is not None:
-                install, milestone = int(found[1]), int(found[2])
-                state = world.installs.get(world.number_of(install))
-                rows = {row.milestone_id: row for row in world.truth.milestone_rows(state)}
-                row = rows[milestone]
-                shown = {
-                    n: v and f"{v:%Y-%m-%dT%H:%M:%SZ}" for n, v in row._asdict().items() if n.endswith("_at")
-                }
-                wanted, place = body, ("milestones", install, milestone)
-            elif (found := _INSTALL.fullmatch(path)) is not None:
-                install = int(found[1])
-                shown = {"status_id": world.installs.get(world.number_of(install)).status_id}
-                wanted, place = body, ("installs", install)
-            elif (found := _CUSTOMER.fullmatch(path)) is not None:
-                return self._of_customer(int(found[1]), body)
-            elif "lead" in body:
-                known = world.customers.by_key(str(body["lead"].get("integration_record_id")))
-                return ({}, {}) if known is None else self._of_customer(known, body["lead"])
-            else:
-                return {}, {}
-        except UnknownRecordError:
-            return {}, {}
-        return ({(*place, n): v for n, v in wanted.items()}, {(*place, n): v for n, v in shown.items()})
+    def _carried_out(self, write: Arrival, answer: Response) -> None:
+        self.writes.append(write)
+        said = msgspec.json.decode(answer.body)
+        if write.table == "notes":
+            write.note_id = said["note"]["note_id"]
+            return
+        if write.record is None:
+            write.record = (said["customer_id"],)
+        write.stored = self._stands(write)
+        for place, value in self._places(write).items():
+            self.kept[place] = (value, write.stored[place[2]])
 
-    def _of_customer(self, customer_id: int, fields: dict[str, Any]) -> tuple[Values, Values]:
-        customer = self.world.customer(customer_id)
-        names = ("first_name", "last_name", "email", "mobile", "address", "city", "state", "zip")
-        place = ("customers", customer_id)
-        return (
-            {(*place, n): fields[n] for n in names if n in fields},
-            {(*place, n): getattr(customer, n) for n in names},
-        )
+    def _places(self, write: Arrival) -> Values:
+        if write.record is None or write.table == "notes":
+            return {}
+        return {
+            (write.table, write.record, column): value
+            for column, value in write.values.items()
+            if column in _SHOWN
+        }
+
+    def _read_write(self, request: Request, path: str, body: dict[str, Any]) -> Arrival:
+        """Return a write in the CRM's words."""
+        words = f"{request.method} {path}"
+        if (found := _MILESTONE.fullmatch(path)) is not None:
+            return Arrival("milestones", (int(found[1]), int(found[2])), dict(body), words)
+        if (found := _NOTE.fullmatch(path)) is not None:
+            return Arrival("notes", None, {"install": int(found[1]), "body": body.get("note")}, words)
+        if (found := _INSTALL.fullmatch(path)) is not None:
+            return Arrival("installs", (int(found[1]),), {"status": c.STATUSES.get(body["status_id"])}, words)
+        if (found := _CUSTOMER.fullmatch(path)) is not None:
+            values = {name: body[name] for name in _LEAD_COLUMNS if name in body}
+            return Arrival("leads", (int(found[1]),), values, words)
+        lead = body.get("lead") or {}
+        values = {name: lead[name] for name in _LEAD_COLUMNS if name in lead}
+        key = str(lead.get("integration_record_id"))
+        known = self.world.customers.by_key(key)
+        return Arrival("leads", None if known is None else (known,), {**values, "lead_id": key}, words)
+
+    def _stands(self, write: Arrival) -> dict[str, Any]:
+        """Return what stands in the record that a write is about, in the CRM's columns."""
+        if write.record is None:
+            return {}
+        try:
+            return self.stands(write.table, write.record)
+        except UnknownRecordError:
+            return dict.fromkeys(_SHOWN)
+
+    def stands(self, table: str, record: tuple[int, ...]) -> dict[str, Any]:
+        """Return what Enerflo has of a record in the columns that can be written.
+
+        :raises UnknownRecordError: there is no such record.
+        """
+        world = self.world
+        if table == "leads":
+            customer = world.customer(record[0])
+            return {name: getattr(customer, name) for name in _LEAD_COLUMNS}
+        state = world.installs.get(world.number_of(record[0]))
+        if table == "installs":
+            return {"status": world.truth.install_row(state).status_name}
+        rows = {row.milestone_id: row._asdict() for row in world.truth.milestone_rows(state)}
+        if record[1] not in rows:
+            raise UnknownRecordError(f"no milestone {record[1]}")
+        return {name: value for name, value in rows[record[1]].items() if name.endswith("_at")}
+
+
+_SHOWN = (*_LEAD_COLUMNS, "status", "started_at", "due_at", "completed_at")

@@ -1,0 +1,108 @@
+"""How the CRM's people reach its tables: small statements, each committed at once unless somebody is slow."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from enerflo_sync.clock import Clock
+
+# A slow transaction stays open for so many minutes, mostly for longer than a lookback.
+_OPEN_MINUTES = (5, 20, 45, 120)
+
+
+class Desk:
+    """One way to the CRM.
+
+    :param late: the share of statements that date what they write in the past, as a copy does that lags.
+    :param slow: the share of edits that are committed only some time after they were made.
+    :param done: called after each statement that is committed.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        slow_connection: psycopg.Connection[Any],
+        clock: Clock,
+        rng: random.Random,
+        *,
+        late: float = 0.0,
+        slow: float = 0.0,
+        done: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._quick = self._connection = connection
+        self._slow_connection = slow_connection
+        self._clock = clock
+        self._rng = rng
+        self._late = late
+        self._slow = slow
+        self._done = done
+        self._commit_at: datetime | None = None
+
+    @property
+    def now(self) -> datetime:
+        """Return the time that a row gets which is written now."""
+        now = self._clock.now()
+        if self._late and self._rng.random() < self._late:
+            return now - timedelta(
+                minutes=self._rng.choice((2, 20, 90, 600, 1800)) * (0.5 + self._rng.random())
+            )
+        return now
+
+    def run(self, statement: str, **values: Any) -> list[Any]:
+        """Carry out one statement, which has ``now`` beside its values.
+
+        :raises psycopg.errors.LockNotAvailable: somebody else holds the row.
+        """
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement.encode(), {"now": self.now, **values})
+            rows = cursor.fetchall() if cursor.description else []
+        if self._connection is self._quick:
+            self._done()
+        return rows
+
+    def some(self, table: str, columns: str, where: str = "true") -> Any:
+        """Return one row's ``columns``, None where there is none."""
+        rows = self.run(f"select {columns} from crm.{table} where {where} order by {columns}")
+        return self._rng.choice(rows) if rows else None
+
+    def edit(self, act: Callable[[], None]) -> None:
+        """Let somebody do something; nothing where a row is held, or now and then in a transaction of its own."""
+        self.close_due()
+        slowly = self._slow and self._commit_at is None and self._rng.random() < self._slow
+        if not slowly:
+            self._try(act)
+            return
+        self._connection = self._slow_connection
+        try:
+            done = self._try(act)
+        finally:
+            self._connection = self._quick
+        if done:
+            minutes = self._rng.choice(_OPEN_MINUTES)
+            self._commit_at = self._clock.now() + timedelta(minutes=minutes)
+        else:
+            self._slow_connection.rollback()
+
+    def _try(self, act: Callable[[], None]) -> bool:
+        try:
+            act()
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.UniqueViolation):
+            return False
+        return True
+
+    def close_due(self, *, all_of_it: bool = False) -> None:
+        """Commit what was left open, when its time has come."""
+        if self._commit_at is not None and (all_of_it or self._clock.now() >= self._commit_at):
+            self._commit_at = None
+            self._slow_connection.commit()
+            self._done()
+
+    def forget(self) -> None:
+        """Give up what is left open."""
+        self._commit_at = None
+        self._slow_connection.rollback()

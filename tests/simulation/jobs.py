@@ -1,0 +1,266 @@
+"""The real jobs, each in a process of its own that may come to its end at any boundary."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from enerflo_sync.enerflo.budget import UnlimitedBudget
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.errors import EnerfloSyncError
+from enerflo_sync.inbox.hydrate import HydrateOptions
+from enerflo_sync.inbox.ingest import IngestOptions, ingest
+from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.mirror.poll import PollOptions, poll
+from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.sandbox.api import DEFAULT_KEY
+from enerflo_sync.sandbox.faults import FaultKind, Faults
+from enerflo_sync.sandbox.virtual_clock import VirtualClock
+from enerflo_sync.sync.apply import ApplyReport, apply_plan
+from enerflo_sync.sync.decided_plan import reject_plan
+from enerflo_sync.sync.plan import make_plan
+from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.warehouse.runs import RunReport
+from tests.simulation.calls import session_of
+from tests.simulation.clocks import Clocks
+from tests.simulation.files import WatchedDrop
+from tests.simulation.plan import Plan
+from tests.simulation.process import Boundary, End, Killed, Process
+from tests.simulation.promises import Promises
+from tests.simulation.shapes import Shape
+from tests.simulation.statements import Warehouse
+from tests.simulation.troubles import Trouble
+from tests.simulation.watch import Transactions
+from tests.simulation.writes import UnderWay, WritesApi
+
+ACCOUNT = "default"
+# Boundaries of a job of which nothing is known yet.
+USUAL_LENGTH = 60
+APPROVER = "The simulation"
+
+Job = Callable[[Process, Warehouse], Any]
+
+
+class Jobs:
+    """Runs poll, ingest, plan and apply over one warehouse and one company.
+
+    :ivar story: every job that ran, one line each.
+    """
+
+    plan: Plan
+    shape: Shape
+    clock: VirtualClock
+    clocks: Clocks
+    api: WritesApi
+    faults: Faults
+    promises: Promises
+    warehouses: tuple[Warehouse, Warehouse]
+
+    def __init__(self, seed: int, crm: psycopg.Connection[Any]) -> None:
+        self.story: list[str] = []
+        self._rng = random.Random(f"{seed}/schedule")
+        self._fates = random.Random(f"{seed}/fates")
+        self._other_keys = random.Random(f"{seed}/keys")
+        self._people_say = random.Random(f"{seed}/approvals")
+        self._crm = crm
+        self._lengths: dict[str, int] = {}
+        self._running: list[Process] = []
+        self._names = itertools.count(1)
+        self._quiet = False
+
+    def poll(
+        self, *, full: bool = False, end_at: int | None = None, end: End = End.KILLED
+    ) -> RunReport | None:
+        """Run a poll; return its report, None where it was killed or failed."""
+
+        def job(process: Process, warehouse: Warehouse) -> RunReport:
+            calls = CallCounter()
+            return poll(
+                self._client(process, calls),
+                warehouse.engine,
+                ACCOUNT,
+                clock=process.clock,
+                rng=self._rng,
+                calls=calls,
+                options=PollOptions(
+                    per_page=self.plan.per_page,
+                    min_per_page=min(5, self.plan.per_page),
+                    notes_lookback=self.plan.notes_lookback,
+                    notes_sweep_every=self.plan.notes_sweep_every,
+                    full=full,
+                    accept_shrink=self._quiet,
+                    read_ahead=0,
+                ),
+            )
+
+        return self._run("poll", job, end_at, end)
+
+    def ingest(self, *, end_at: int | None = None, end: End = End.KILLED) -> RunReport | None:
+        """Run an ingest; return its report, None where it was killed or failed."""
+
+        def job(process: Process, warehouse: Warehouse) -> RunReport:
+            calls = CallCounter()
+            return ingest(
+                self._client(process, calls),
+                warehouse.engine,
+                self._drop_of(process),
+                ACCOUNT,
+                clock=process.clock,
+                rng=self._rng,
+                calls=calls,
+                options=IngestOptions(hydration=HydrateOptions(), read_ahead=0),
+            )
+
+        return self._run("ingest", job, end_at, end)
+
+    def _drop_of(self, process: Process) -> WatchedDrop:
+        raise NotImplementedError
+
+    def make_plan(self, *, end_at: int | None = None, end: End = End.KILLED) -> PlanReport | None:
+        """Reconcile and plan; return the plan, None where that was killed or failed."""
+
+        def job(_process: Process, warehouse: Warehouse) -> PlanReport:
+            config = self.shape.configuration()
+            report = reconcile(warehouse.engine, config, ACCOUNT)
+            return make_plan(warehouse.engine, config, ACCOUNT, report.reconciliation_id)
+
+        return self._run("plan", job, end_at, end)
+
+    def apply(self, *, end_at: int | None = None, end: End = End.KILLED) -> ApplyReport | None:
+        """Approve and apply the plan that waits, or go on with it; None where there is none or it failed."""
+        plan_hash = self.waiting_plan()
+        if plan_hash is None or self._refuses(plan_hash):
+            return None
+
+        def job(process: Process, warehouse: Warehouse) -> ApplyReport:
+            calls = CallCounter()
+            return apply_plan(
+                warehouse.engine,
+                lambda: self._client(process, calls),
+                self.shape.configuration(),
+                ACCOUNT,
+                plan_hash,
+                approved_by=APPROVER,
+                clock=process.clock,
+                rng=self._rng,
+                calls=calls,
+            )
+
+        return self._run("apply", job, end_at, end)
+
+    def _refuses(self, plan_hash: str) -> bool:
+        """Now and then say no to a plan that waits, and return whether it was refused."""
+        rate = 0.0 if self._quiet else 0.6 * self.plan.rate(Trouble.REFUSALS)
+        if not rate or self._people_say.random() >= rate:
+            return False
+        self.promises.watch.look()
+        changes = self.promises.refusals.planned(plan_hash)
+
+        def job(process: Process, warehouse: Warehouse) -> PlanReport:
+            with warehouse.engine.begin() as connection:
+                now = process.clock.now()
+                return reject_plan(connection, ACCOUNT, plan_hash, who="Ann", reason="not now", now=now)
+
+        if self._run("reject", job, None, End.KILLED) is None:
+            return False
+        self.promises.refusals.refuse(changes)
+        return True
+
+    def waiting_plan(self) -> str | None:
+        """Return the hash of the plan that is open or not yet applied to its end."""
+        row = self._crm.execute(
+            "select plan_hash from sync.plans where state in ('open', 'approved') order by created_at desc, part limit 1"
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def _sent(self, table: str) -> tuple[UnderWay, ...]:
+        """Return the changes of a table that the outbox says, committed, to be under way."""
+        query = (
+            "select plan_hash, position, field, enerflo_key from sync.plan_changes"
+            " where state = 'sent' and table_name = %s"
+        )
+        return tuple(
+            UnderWay(plan, position, column, tuple((key or {}).values()))
+            for plan, position, column, key in self._crm.execute(query, [table])
+        )
+
+    def _process(self) -> Process:
+        return self._running[-1]
+
+    def _client(self, process: Process, calls: CallCounter) -> EnerfloClient:
+        return EnerfloClient(
+            session_of(self.api, process),
+            "https://enerflo.io",
+            DEFAULT_KEY,
+            budget=UnlimitedBudget(),
+            clock=process.clock,
+            rng=self._rng,
+            on_call=calls.add,
+        )
+
+    def _rates(self) -> dict[FaultKind, float]:
+        """Return the faults of one job: its own share of requests, or one for all of them."""
+        if self._quiet:
+            return {}
+        if self._fates.random() < self.plan.down:
+            return {FaultKind.UNAVAILABLE: 1.0}
+        if self._other_keys.random() < 0.3 * self.plan.rate(Trouble.OTHER_COMPANY):
+            return {FaultKind.OTHER_COMPANY: 1.0}
+        if self._other_keys.random() < 0.5 * self.plan.rate(Trouble.SHORT_PAGES):
+            # Pages are short for a while, and so in two polls in a row.
+            return {FaultKind.EMPTY_PAGE: 0.3, FaultKind.SHORT_PAGE: 0.3}
+        return self.plan.faults
+
+    def _run(self, name: str, job: Job, end_at: int | None, end: End) -> Any:
+        if end_at is None and name != "reject":
+            end_at, end = self._drawn_end(name)
+        clock = self.clocks.of_process()
+        process = Process(f"{name} {next(self._names)}", self._passing, end_at, end, clock=clock)
+        process.started_at = self.clock.now()
+        if name == "apply":
+            process.begins_at = Transactions(self.promises.watch)
+        warehouse = self.warehouses[len(self._running)]
+        warehouse.begin(process)
+        self._begins()
+        self._running.append(process)
+        rates, self.faults.rates = self.faults.rates, self._rates()
+        began, outcome = self.clock.now(), "killed"
+        try:
+            report = job(process, warehouse)
+        except Killed:
+            report = None
+        except EnerfloSyncError as error:
+            outcome, report = f"failed: {type(error).__name__}: {error}", None
+        else:
+            outcome = str(report.state)
+            self._lengths[name] = process.passed
+        finally:
+            self.faults.rates = rates
+            self._running.pop()
+            warehouse.end()
+            harm = f" {process.end} {process.ended_at}" if process.ended_at else ""
+            self.story.append(
+                f"{began:%d %H:%M:%S} {process.name}: {outcome}{harm}, {process.passed} boundaries"
+            )
+        self.promises.after_a_job(nobody_writes=not self._running)
+        return report
+
+    def _begins(self) -> None:
+        raise NotImplementedError
+
+    def _passing(self, boundary: Boundary) -> None:
+        raise NotImplementedError
+
+    def _drawn_end(self, name: str) -> tuple[int | None, End]:
+        """Return where a job comes to its end, any boundary being as likely as another."""
+        if self._quiet:
+            return None, End.KILLED
+        roll, place = self._fates.random(), self._fates.random()
+        at = 1 + int(place * self._lengths.get(name, USUAL_LENGTH))
+        if roll < self.plan.killed:
+            return at, End.KILLED
+        return (at, End.WAREHOUSE_LOST) if roll < self.plan.killed + self.plan.lost else (None, End.KILLED)

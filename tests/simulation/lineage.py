@@ -1,0 +1,104 @@
+"""No value crosses identities: not from one record to another by a new link, and not from a twin."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from tests.simulation.shapes import Row, Shape
+from tests.simulation.watch import Watch, Written
+from tests.simulation.writes import Arrival
+
+Record = tuple[Any, ...]
+_LINKED = ("installs", "milestones", "leads")
+
+
+class Lineage:
+    """Remembers where each value of a CRM row comes from, and which records have had two rows.
+
+    :param stands: returns what Enerflo has of a record, None where there is none.
+    """
+
+    def __init__(self, shape: Shape, watch: Watch, stands: Callable[[str, Record], Row | None]) -> None:
+        self._shape = shape
+        self._watch = watch
+        self._stands = stands
+        # Of each row and column: the record that the row named when the value was written. Where the key is the
+        # link, two rows may share one.
+        self._born: dict[tuple[str, Record, str], Record] = {}
+        self._rows: dict[tuple[str, Record], list[Row]] = defaultdict(list)
+        self._touched: set[tuple[str, Record]] = set()
+        # The fields of records that had two rows, until both sides say the same.
+        self._tainted: dict[tuple[str, Record], set[str]] = {}
+
+    def written(self, written: Written) -> None:
+        """Take note of a row that was written."""
+        table = written.table
+        if table not in _LINKED:
+            return
+        if written.before is not None:
+            self._forget_row(table, written.before)
+        if written.after is not None:
+            self._remember_row(table, written.before, written.after)
+
+    def _forget_row(self, table: str, row: Row) -> None:
+        rows = self._rows[table, self._shape.join_of(table, row)]
+        if row in rows:
+            rows.remove(row)
+
+    def _remember_row(self, table: str, before: Row | None, after: Row) -> None:
+        link = self._shape.join_of(table, after)
+        key = tuple(self._shape.key_of(table, after).values())
+        for column in self._shape.tables[table].fields:
+            if before is None or before[column] != after[column]:
+                self._born[table, key, column] = link
+        if None in link:
+            return
+        self._rows[table, link].append(after)
+        self._touched.add((table, link))
+
+    def transaction_ends(self) -> None:
+        """Mistrust records that more than one row names now."""
+        for table, link in self._touched:
+            if len(self._rows[table, link]) > 1:
+                self._tainted[table, link] = set(self._shape.tables[table].fields)
+        self._touched.clear()
+
+    def agree(self) -> None:
+        """Let a record's last row be trusted again in the fields in which both sides say the same."""
+        plain = self._shape.plain
+        for (table, link), columns in list(self._tainted.items()):
+            rows, theirs = self._rows[table, link], self._stands(table, link)
+            if len(rows) != 1 or theirs is None:
+                continue
+            columns -= {
+                column
+                for column in columns & theirs.keys()
+                if plain(table, column, rows[0][column]) == plain(table, column, theirs[column])
+            }
+
+    def arrived(self, write: Arrival) -> None:
+        """Complain where a write carries a value that belongs to another record, or to a twin."""
+        if write.table not in _LINKED or write.record is None:
+            return
+        rows = self._rows[write.table, write.record]
+        for column, value in write.values.items():
+            if self._completes(write, value):
+                continue
+            if column in self._tainted.get((write.table, write.record), ()):
+                self._watch.breaks(f"{write.words}: {column} comes from one of two rows")
+            if self._shape.policy(write.table, column) == "review" and len(rows) == 1:
+                self._arrived_from(write, column, rows[0])
+
+    def _arrived_from(self, write: Arrival, column: str, row: Row) -> None:
+        key = tuple(self._shape.key_of(write.table, row).values())
+        born = self._born.get((write.table, key, column))
+        theirs = self._stands(write.table, write.record or ())
+        # A field that is empty at Enerflo takes what the CRM has.
+        if born not in (None, write.record) and theirs is not None and theirs[column] is not None:
+            self._watch.breaks(f"{write.words}: {column} was written for the record {born}")
+
+    @staticmethod
+    def _completes(write: Arrival, value: Any) -> bool:
+        return write.table == "installs" and value == "Completed"

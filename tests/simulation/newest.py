@@ -1,0 +1,163 @@
+"""Where the later change stands, it is the later change of a person on either side that does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.sandbox.changes import Change, Origin
+from tests.simulation.shapes import DATES, Row, Shape
+from tests.simulation.watch import Watch, Written
+from tests.simulation.writes import Arrival
+
+Record = tuple[Any, ...]
+_COLUMNS = {"installs": ("status",), "milestones": DATES}
+# Enerflo tells whole seconds, and two changes within a minute are nobody's to order.
+_SLACK = timedelta(minutes=1)
+
+
+@dataclass
+class _Edit:
+    """A person's change of one field since both sides last agreed on it.
+
+    :param at: when the field was changed, as its side dates it.
+    :param done: when it was changed, by the true clock.
+    """
+
+    at: datetime
+    done: datetime
+
+
+class Newest:
+    """Remembers what people changed on either side since both said the same.
+
+    A change counts as the later one where it is so by the field's time and by its record's: Enerflo dates
+    installs, and the CRM its rows.
+
+    :param stands: returns what Enerflo has of a record in the CRM's columns, None where there is none.
+    """
+
+    def __init__(
+        self, shape: Shape, watch: Watch, clock: Clock, stands: Callable[[str, Record], Row | None]
+    ) -> None:
+        self._shape = shape
+        self._watch = watch
+        self._clock = clock
+        self._stands = stands
+        self._theirs: dict[tuple[str, Record, str], _Edit] = {}
+        self._ours: dict[tuple[str, Record, str], _Edit] = {}
+        self._install_at: dict[int, datetime] = {}
+        self._row_at: dict[tuple[str, Record], datetime] = {}
+        self._values: dict[tuple[str, Record], Row] = {}
+        self._rows: dict[tuple[str, Record], Row] = {}
+        self._moved: set[tuple[str, Record]] = set()
+
+    def changed(self, change: Change) -> None:
+        """Take note of a change at Enerflo."""
+        if change.install_id is None:
+            return
+        by_company = change.origin is Origin.COMPANY
+        if by_company:
+            self._install_at[change.install_id] = change.at
+        for table, record in self._records(change):
+            now = self._stands(table, record)
+            before = self._values.get((table, record))
+            if now is None:
+                self._values.pop((table, record), None)
+                continue
+            self._values[table, record] = now
+            for column in _COLUMNS[table]:
+                if by_company and before is not None and before[column] != now[column]:
+                    self._theirs[table, record, column] = _Edit(change.at, self._clock.now())
+                self._agree(table, record, column)
+
+    def _records(self, change: Change) -> Iterator[tuple[str, Record]]:
+        yield "installs", (change.install_id,)
+        if change.milestone_id is not None:
+            yield "milestones", (change.install_id, change.milestone_id)
+
+    def written(self, written: Written) -> None:
+        """Take note of a row of the CRM, and look at what a job overwrote in it."""
+        table = written.table
+        if table not in _COLUMNS:
+            return
+        row = written.after or written.before
+        assert row is not None
+        record = self._shape.join_of(table, row)
+        if written.after is None or written.before is None:
+            self._begin_anew(table, record, written.after)
+            return
+        if self._shape.join_of(table, written.before) != record:
+            self._begin_anew(table, record, None)
+            self._begin_anew(table, self._shape.join_of(table, written.before), None)
+            self._moved.update(((table, record), (table, self._shape.join_of(table, written.before))))
+            return
+        at = datetime.fromisoformat(row["updated_at"])
+        if written.by_people:
+            self._row_at[table, record] = at
+        self._rows[table, record] = row
+        for column in _COLUMNS[table]:
+            if written.before[column] != row[column]:
+                if written.by_people:
+                    self._ours[table, record, column] = _Edit(at, self._clock.now())
+                else:
+                    self._overwritten(table, record, column)
+            self._agree(table, record, column)
+
+    def _begin_anew(self, table: str, record: Record, row: Row | None) -> None:
+        for column in _COLUMNS[table]:
+            self._ours.pop((table, record, column), None)
+            self._theirs.pop((table, record, column), None)
+        if row is not None:
+            self._rows[table, record] = row
+            values = self._stands(table, record)
+            if values is not None:
+                self._values[table, record] = values
+
+    def _agree(self, table: str, record: Record, column: str) -> None:
+        """Forget the changes of a field on which both sides agree."""
+        mine, ours = self._values.get((table, record)), self._rows.get((table, record))
+        if mine is None or ours is None:
+            return
+        plain = self._shape.plain
+        if plain(table, column, mine[column]) == plain(table, column, ours[column]):
+            self._ours.pop((table, record, column), None)
+            self._theirs.pop((table, record, column), None)
+
+    def _times(self, table: str, record: Record, column: str) -> tuple[list[datetime], list[datetime]] | None:
+        """Return when Enerflo's and the CRM's side changed, by field and by record; None where not both did."""
+        place = table, record, column
+        theirs, ours = self._theirs.get(place), self._ours.get(place)
+        if theirs is None or ours is None or (table, record) in self._moved:
+            return None
+        if self._shape.policy(table, column) != "newest":
+            return None
+        return (
+            [theirs.at, self._install_at[record[0]]],
+            [ours.at, self._row_at[table, record]],
+        )
+
+    def _overwritten(self, table: str, record: Record, column: str) -> None:
+        times = self._times(table, record, column)
+        if times is not None and min(times[1]) > max(times[0]) + _SLACK:
+            self._watch.breaks(
+                f"crm.{table} {record}: {column} was changed later than at Enerflo, and was overwritten"
+            )
+
+    def arrived(self, write: Arrival) -> None:
+        """Complain where a write to Enerflo puts an older change over a newer one."""
+        if write.table not in _COLUMNS or write.record is None:
+            return
+        for column in write.values:
+            times = self._times(write.table, write.record, column)
+            if times is None or (write.table == "installs" and write.values[column] == "Completed"):
+                continue
+            # What changes while the job runs is between its look and its write.
+            known = self._theirs[write.table, write.record, column].done < write.process.started_at
+            if known and min(times[0]) > max(times[1]) + _SLACK:
+                self._watch.breaks(
+                    f"{write.words}: {column} was changed later at Enerflo, and was overwritten"
+                )

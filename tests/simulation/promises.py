@@ -1,0 +1,136 @@
+"""What must hold at every moment of a day, looked after while it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.sandbox.changes import Change, Origin
+from enerflo_sync.sandbox.other_company import ID_SHIFT
+from tests.simulation.divergence import Divergence
+from tests.simulation.lineage import Lineage
+from tests.simulation.newest import Newest
+from tests.simulation.refusals import Refusals
+from tests.simulation.shapes import Row, Shape
+from tests.simulation.sources import Sources
+from tests.simulation.watch import Watch, Written
+from tests.simulation.writes import WritesApi
+
+Record = tuple[Any, ...]
+SHOWN = 6
+# Records that the mirror has given up, and the tables whose ids Enerflo gives.
+_BURIED = "select install_id from enerflo.installs where deleted_at is not null"
+_STRANGE = " union all ".join(
+    f"select '{table}', {column} from enerflo.{table} where {column} > {ID_SHIFT}"
+    for table, column in (
+        ("installs", "install_id"),
+        ("notes", "note_id"),
+        ("customers", "customer_id"),
+        ("change_orders", "change_order_id"),
+    )
+)
+
+
+class Promises:
+    """Watches the CRM's rows and Enerflo's requests.
+
+    :param ever_bad: numbers of installs that were once served spoilt.
+    :param sources: the CRM's rows are looked at behind each request, too.
+    :param newest: the true clock, where it is looked after that the later change stands.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        api: WritesApi,
+        shape: Shape,
+        ever_bad: set[int],
+        *,
+        sources: bool,
+        newest: Clock | None = None,
+    ) -> None:
+        self.watch = Watch(connection)
+        self._connection = connection
+        self._api = api
+        self._shape = shape
+        self._ever_bad = ever_bad
+        self.lineage = Lineage(shape, self.watch, self.stands)
+        self.refusals = Refusals(connection, shape, self.watch, self.stands)
+        self.watch.listeners += [self.lineage.written, self.refusals.written, self._written]
+        self.watch.transactions.append(self.lineage.transaction_ends)
+        api.arrivals += [
+            lambda _: self.watch.look(),
+            *([Sources(connection, shape, self.watch).arrived] if sources else []),
+            self.lineage.arrived,
+            self.refusals.arrived,
+        ]
+        api.world.listeners.append(self._changed)
+        if newest is not None:
+            later = Newest(shape, self.watch, newest, self.stands)
+            self.watch.listeners.append(later.written)
+            api.arrivals.append(later.arrived)
+            api.world.listeners.append(lambda change: (self.watch.look(), later.changed(change)))
+
+    def stands(self, table: str, record: Record) -> Row | None:
+        """Return what Enerflo has of a record in the CRM's columns, None where there is none."""
+        declared = self._shape.tables[table]
+        facts = self._api.world.truth
+        for row in {
+            "installs": facts.installs,
+            "milestones": facts.milestones,
+            "notes": facts.notes,
+            "customers": facts.customers,
+            "change_orders": facts.change_orders,
+        }[declared.truth]():
+            found = row._asdict()
+            if tuple(found[name] for name in declared.joins.values()) == record:
+                gone = found.get("deleted_at") is not None
+                return None if gone else {column: found[name] for column, name in declared.fields.items()}
+        return None
+
+    def _changed(self, change: Change) -> None:
+        if change.origin is Origin.COMPANY and self.refusals.active:
+            self.watch.look()
+            self.refusals.company_changed()
+
+    def _written(self, written: Written) -> None:
+        """A job does not bring Enerflo's spelling of the CRM's own value into the CRM."""
+        if written.by_people or written.op != "update" or written.before is None or written.after is None:
+            return
+        record = self._shape.join_of(written.table, written.after)
+        for column, before in written.before.items():
+            sent, stored = self._api.kept.get((written.table, record, column), (None, None))
+            after, plain = written.after[column], self._shape.plain
+            if sent is None or before == after or stored is None:
+                continue
+            mine, theirs = plain(written.table, column, sent), plain(written.table, column, stored)
+            said = (plain(written.table, column, before), plain(written.table, column, after))
+            if mine != theirs and said == (mine, theirs):
+                self.watch.breaks(
+                    f"crm.{written.table} {record}: Enerflo's spelling of the CRM's own {column} overwrote it"
+                )
+
+    def after_a_job(self, *, nobody_writes: bool) -> None:
+        """Look at everything once more.
+
+        :raises Divergence: a promise is broken.
+        """
+        self.watch.look(nobody_writes=nobody_writes)
+        self.lineage.agree()
+        self._mirror()
+        if self.watch.broken:
+            raise Divergence("\n".join(["broken while the day ran:", *self.watch.broken[:SHOWN]]))
+
+    def _mirror(self) -> None:
+        installs = self._api.world.installs
+        for (install_id,) in self._connection.execute(_BURIED).fetchall():
+            number = installs.number_of(install_id)
+            if number is not None and installs.is_live(number) and number not in self._ever_bad:
+                self.watch.breaks(f"install {install_id} is there, and the mirror says that it was deleted")
+        for table, one in self._connection.execute(_STRANGE).fetchall():
+            self.watch.breaks(f"enerflo.{table} has {one} of another company")
+        other = self._api._other_company
+        for received in other.world.received if other is not None else ():
+            self.watch.breaks(f"another company got {received.method} {received.path}")

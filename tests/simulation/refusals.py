@@ -1,0 +1,212 @@
+"""Nothing that a person refused is ever written, until one of its values changes or a person opens it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from tests.simulation.people import text_of_note
+from tests.simulation.shapes import Row, Shape, whole
+from tests.simulation.watch import Watch, Written
+from tests.simulation.writes import Arrival
+
+Record = tuple[Any, ...]
+
+_PLANNED = """
+select table_name, key, enerflo_key, op, field, direction, before, after, position from sync.plan_changes
+where plan_hash = %s and state = 'planned' order by position
+"""
+
+
+@dataclass(eq=False)
+class Refused:
+    """One change that a person refused: of a field, or of a whole row.
+
+    :param record: Enerflo's record, None where there is none yet.
+    :param row: the CRM's row at that time, None where there is none yet.
+    :param theirs: what Enerflo had in the field, or in all fields of the row.
+    """
+
+    table: str
+    key: Row
+    op: str
+    column: str | None
+    direction: str
+    value: Any
+    record: Record | None
+    row: Row | None
+    theirs: Any
+
+
+class Refusals:
+    """Remembers what was refused, beside the engine, and looks at everything that is written.
+
+    :param stands: returns what Enerflo has of a record in the CRM's columns, None where there is none.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        shape: Shape,
+        watch: Watch,
+        stands: Callable[[str, Record], Row | None],
+    ) -> None:
+        self.active: list[Refused] = []
+        self._connection = connection
+        self._shape = shape
+        self._watch = watch
+        self._stands = stands
+
+    def planned(self, plan_hash: str) -> list[Any]:
+        """Return the changes of a plan that a person may refuse."""
+        return self._connection.execute(_PLANNED, [plan_hash]).fetchall()
+
+    def refuse(self, changes: Sequence[Any]) -> None:
+        """Remember changes that a person has refused just now."""
+        rows: set[str] = set()
+        for table, key, enerflo_key, op, column, direction, before, after, _ in changes:
+            if op != "update":
+                # A row that is made or deleted is one thing, however many fields it has.
+                if (place := f"{table}{op}{key}") in rows:
+                    continue
+                rows.add(place)
+            refused = self._refused(
+                table, key, enerflo_key, op, column if op == "update" else None, direction
+            )
+            refused.value = after
+            mine = refused.theirs if direction == "to_enerflo" else (refused.row or {}).get(column)
+            # What moved since the plan was made is not what was refused.
+            if op != "update" or self._same(table, column, mine, before):
+                self.active.append(refused)
+
+    def _refused(
+        self, table: str, key: Row, enerflo_key: Row | None, op: str, column: str | None, direction: str
+    ) -> Refused:
+        row = self._row(table, key)
+        record = None
+        if row is not None and None not in self._shape.join_of(table, row):
+            record = self._shape.join_of(table, row)
+        elif enerflo_key is not None:
+            record = tuple(whole(value) for value in enerflo_key.values())
+        theirs = self._stands(table, record) if record is not None else None
+        if column is not None:
+            theirs = (theirs or {}).get(column)
+        return Refused(table, key, op, column, direction, None, record, row, theirs)
+
+    def _row(self, table: str, key: Row) -> Row | None:
+        for (row,) in self._connection.execute(f"select to_jsonb(t) from crm.{table} t"):
+            if all(str(row.get(column)) == str(value) for column, value in key.items()):
+                return row  # type: ignore[no-any-return]
+        return None
+
+    def _same(self, table: str, column: str | None, one: Any, other: Any) -> bool:
+        if column is None or column not in self._shape.tables[table].fields:
+            return bool(one == other)
+        compared = self._shape.declared_plain
+        return bool(compared(table, column, one) == compared(table, column, other))
+
+    def reopen(self, plan_changes: Sequence[Any]) -> None:
+        """Forget refusals of changes that a person has opened again."""
+        places = {(table, str(key), op, column) for table, key, _, op, column, *_ in plan_changes}
+        self.active = [
+            one
+            for one in self.active
+            if not any(
+                (one.table, str(one.key), one.op) == place[:3] and one.column in (None, place[3])
+                for place in places
+            )
+        ]
+
+    def holds(self, table: str, row: Row | None, record: Record | None, column: str | None = None) -> bool:
+        """Return whether a refusal explains that a field, or a whole row, is left as it is."""
+        key = self._shape.key_of(table, row) if row is not None else None
+        return any(
+            one.table == table
+            and (one.column is None or one.column == column)
+            and ((key is not None and one.key == key) or (record is not None and one.record == record))
+            for one in self.active
+        )
+
+    # -- what opens a refusal again ---------------------------------------------------------------------------
+
+    def company_changed(self) -> None:
+        """Forget refusals of changes whose value at Enerflo is another one now."""
+        self.active = [one for one in self.active if one.record is None or not self._moved(one)]
+
+    def _moved(self, one: Refused) -> bool:
+        theirs = self._stands(one.table, one.record or ())
+        if one.column is None:
+            return bool(theirs != one.theirs)
+        return theirs is None or not self._same(one.table, one.column, theirs.get(one.column), one.theirs)
+
+    def written(self, written: Written) -> None:
+        """Look at a row of the CRM that was written."""
+        row = written.after or written.before
+        assert row is not None
+        if written.by_people:
+            self.active = [one for one in self.active if not self._opens(written, row, one)]
+        else:
+            for one in self.active:
+                if one.table == written.table and one.direction == "to_crm" and self._does(written, row, one):
+                    self._watch.breaks(
+                        f"the CRM got what was refused: {written.op} {one.table} {one.key} {one.column}"
+                    )
+
+    def _opens(self, written: Written, row: Row, one: Refused) -> bool:
+        if written.table != one.table:
+            return False
+        if not self._is_of(written.before or row, one) and not self._is_of(row, one):
+            return False
+        if written.before is None or written.after is None or one.column is None:
+            return True
+        if self._shape.join_of(one.table, written.before) != self._shape.join_of(one.table, written.after):
+            return True
+        return not self._same(one.table, one.column, written.before[one.column], written.after[one.column])
+
+    def _is_of(self, row: Row, one: Refused) -> bool:
+        if all(str(row.get(column)) == str(value) for column, value in one.key.items()):
+            return True
+        return one.record is not None and self._shape.join_of(one.table, row) == one.record
+
+    def _does(self, written: Written, row: Row, one: Refused) -> bool:
+        if written.op != one.op or not self._is_of(row, one):
+            return False
+        if written.op != "update":
+            return True
+        assert one.column is not None
+        before, after = (written.before or {}).get(one.column), row.get(one.column)
+        return before != after and self._same(one.table, one.column, after, one.value)
+
+    # -- what arrives at Enerflo ------------------------------------------------------------------------------
+
+    def arrived(self, write: Arrival) -> None:
+        """Complain where a write that arrives was refused."""
+        for one in self.active:
+            if one.table == write.table and one.direction == "to_enerflo" and self._sends(write, one):
+                self._watch.breaks(f"{write.words}: {one.column or one.key} was refused")
+
+    def _sends(self, write: Arrival, one: Refused) -> bool:
+        if one.op == "update":
+            return (
+                one.record == write.record
+                and one.column in write.values
+                and self._same(one.table, one.column, write.values[str(one.column)], one.value)
+            )
+        if one.row is None:
+            return False
+        if one.table == "leads":
+            return bool(write.values.get("lead_id") == one.row["lead_id"])
+        said = (str(one.row["enerflo_install_id"]), text_of_note(one.row).strip())
+        if said != (str(write.values["install"]), str(write.values["body"]).strip()):
+            return False
+        # Of two notes that are alike one may be refused and the other sent.
+        alike = [row for (row,) in self._connection.execute("select to_jsonb(t) from crm.notes t")]
+        return all(
+            any(other.row is not None and other.row["note_id"] == row["note_id"] for other in self.active)
+            for row in alike
+            if row["enerflo_note_id"] is None
+            and (str(row["enerflo_install_id"]), text_of_note(row).strip()) == said
+        )

@@ -1,0 +1,274 @@
+"""How the CRM is built in one seed: its tables, its mapping, and what its columns are at Enerflo.
+
+Written down a second time beside sync.yaml: the same misreading must not sit in the engine and in what looks
+after it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import yaml
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.load import load_config
+from tests.simulation.troubles import Trouble
+
+SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
+DATES = ("started_at", "due_at", "completed_at")
+_NUMBERS = ("system_size_kw", "panel_count", "contract_amount")
+_STATES = {"massachusetts": "ma", "texas": "tx"}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One CRM table: its key, the columns that name Enerflo's record, and what its columns are there."""
+
+    key: tuple[str, ...]
+    joins: dict[str, str]
+    fields: dict[str, str]
+    truth: str
+
+
+_TABLES = {
+    "installs": Table(
+        ("enerflo_install_id",),
+        {"enerflo_install_id": "install_id"},
+        {
+            **{name: name for name in ("deal_id", "customer_name", "system_size_kw", "panel_type")},
+            **{name: name for name in ("panel_count", "battery_configuration", "contract_amount")},
+            "status": "status_name",
+        },
+        "installs",
+    ),
+    "milestones": Table(
+        ("enerflo_install_id", "milestone_id"),
+        {"enerflo_install_id": "install_id", "milestone_id": "milestone_id"},
+        {name: name for name in ("title", *DATES)},
+        "milestones",
+    ),
+    "notes": Table(
+        ("note_id",),
+        {"enerflo_note_id": "note_id"},
+        {"enerflo_install_id": "install_id", "body": "body"},
+        "notes",
+    ),
+    "leads": Table(
+        ("lead_id",),
+        {"enerflo_customer_id": "customer_id"},
+        {n: n for n in ("first_name", "last_name", "email", "mobile", "address", "city", "state", "zip")},
+        "customers",
+    ),
+    "change_orders": Table(
+        ("enerflo_change_order_id",),
+        {"enerflo_change_order_id": "change_order_id"},
+        {
+            **{"enerflo_install_id": "install_id", "status": "status", "signed_at": "signed_at"},
+            **{"panel_type": "panel_type_new", "panel_count": "panel_count_new"},
+            "battery_configuration": "battery_new",
+        },
+        "change_orders",
+    ),
+}
+BY_ENERFLO = {
+    "installs": {*_TABLES["installs"].fields} - {"status"},
+    "milestones": {"title"},
+    "change_orders": {*_TABLES["change_orders"].fields},
+}
+_OWN_KEYS = {"installs": ("job_id",), "milestones": ("step_id",)}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One CRM.
+
+    :param dates: the type of the milestones' dates: ``timestamptz``, ``date``, or ``text`` with days.
+    :param declared: the type that the mapping declares for them.
+    :param zone: whose days they are.
+    :param text_keys: Enerflo's ids are text.
+    :param own_keys: installs and milestones have keys of their own, and links to Enerflo beside them.
+    :param unique: no two rows have the same id of Enerflo.
+    :param policies: ``source_of_truth`` by table and column, where it is not the shipped one.
+    """
+
+    dates: str = "timestamptz"
+    declared: str = "timestamp"
+    zone: str = "UTC"
+    text_keys: bool = False
+    own_keys: bool = False
+    unique: bool = True
+    policies: Mapping[tuple[str, str], str] = field(default_factory=dict, hash=False)
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Return the CRM's tables by name."""
+        if not self.own_keys:
+            return _TABLES
+        return {
+            name: Table(_OWN_KEYS.get(name, table.key), table.joins, table.fields, table.truth)
+            for name, table in _TABLES.items()
+        }
+
+    def policy(self, table: str, column: str) -> str:
+        """Return whose value stands where the two sides differ."""
+        if column in BY_ENERFLO.get(table, ()):
+            return "enerflo"
+        shipped = {"installs": "newest", "milestones": "newest", "leads": "crm"}.get(table, "review")
+        return self.policies.get((table, column), shipped)
+
+    def plain(self, table: str, column: str, value: Any) -> Any:
+        """Return a value as it is compared, however either side writes it."""
+        if table == "milestones" and column in DATES and self.dates != "timestamptz":
+            return self._day(value)
+        return plain(column, value)
+
+    def declared_plain(self, table: str, column: str, value: Any) -> Any:
+        """Return a value as the mapping declares its comparison: spellings that only we know stay apart."""
+        if table == "leads" and column in ("mobile", "state", "zip"):
+            return str(value).strip() if value is not None else None
+        return self.plain(table, column, value)
+
+    def _day(self, value: Any) -> date | None:
+        if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
+            return value
+        text = value.isoformat() if isinstance(value, datetime) else str(value).strip()
+        if len(text) == 10:
+            return date.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
+        return (
+            (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(ZoneInfo(self.zone)).date()
+        )
+
+    def join_of(self, name: str, row: Row) -> tuple[Any, ...]:
+        """Return which record of Enerflo a CRM row names."""
+        return tuple(whole(row[column]) for column in self.tables[name].joins)
+
+    def key_of(self, name: str, row: Row) -> Row:
+        """Return the key of a CRM row."""
+        return {column: row[column] for column in self.tables[name].key}
+
+    def link_of(self, name: str, join: tuple[Any, ...]) -> Row:
+        """Return the columns by which the CRM names a record of Enerflo, as its rows have them."""
+        values = [
+            str(one) if self.text_keys and column == "enerflo_install_id" else one
+            for column, one in zip(self.tables[name].joins, join, strict=True)
+        ]
+        return dict(zip(self.tables[name].joins, values, strict=True))
+
+    def statements(self) -> list[str]:
+        """Return what makes this CRM of the demo's tables, which are empty."""
+        found = []
+        if self.dates != "timestamptz":
+            changed = ", ".join(f"alter column {name} type {self.dates}" for name in DATES)
+            found.append(f"alter table crm.milestones {changed}")
+        if self.own_keys:
+            found += [
+                "alter table crm.installs alter column enerflo_install_id drop not null,"
+                " add column job_id text primary key",
+                "alter table crm.milestones drop constraint milestones_pkey, add column step_id text primary key",
+            ]
+        if self.text_keys:
+            found += [
+                f"alter table crm.{name} alter column enerflo_install_id type text"
+                for name in ("installs", "milestones", "notes", "change_orders")
+            ]
+        if self.unique and not self.own_keys:
+            found.append("alter table crm.installs add primary key (enerflo_install_id)")
+        else:
+            found.append("create index on crm.installs (enerflo_install_id)")
+        return found
+
+    def configuration(self) -> SyncConfig:
+        """Return the shipped configuration for this CRM, with writing switched on in both directions."""
+        return _configuration(self, tuple(sorted(self.policies.items())))
+
+    def _edit(self, config: dict[str, Any]) -> None:
+        tables = config["tables"]
+        for (table, column), policy in self.policies.items():
+            tables[table]["fields"][column]["source_of_truth"] = policy
+        milestones = tables["milestones"]
+        if self.dates != "timestamptz":
+            milestones["time_zone"] = self.zone
+            for name in DATES:
+                milestones["fields"][name]["type"] = self.declared
+                if self.declared == "date":
+                    milestones["fields"][name].pop("precision", None)
+        if self.own_keys:
+            for name, text in (("installs", "J{install_id}"), ("milestones", "S{install_id}-{milestone_id}")):
+                (column,) = _OWN_KEYS[name]
+                tables[name]["join"] = tables[name]["key"]
+                tables[name]["key"] = [column]
+                tables[name]["on_insert"] = {column: text}
+
+
+@cache
+def _configuration(shape: Shape, _policies: Any) -> SyncConfig:
+    config = yaml.safe_load(SHIPPED.read_text())
+    config["accounts"]["default"]["mode"] = "both"
+    shape._edit(config)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "sync.yaml"
+        path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        return load_config(path, {})
+
+
+def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
+    """Return the CRM of a seed."""
+    rng = random.Random(f"{seed}/shape")
+    dates, declared = rng.choice((("date", "timestamp"), ("date", "date"), ("text", "date")))
+    zone = rng.choice(("UTC", "America/Denver", "Asia/Tokyo"))
+    reviewed = [("installs", "status"), *(("milestones", name) for name in DATES)]
+    policies = dict.fromkeys(reviewed, "review") if rng.random() < 0.6 else {}
+    by_days = Trouble.DAY_COLUMNS in troubles
+    own_keys = Trouble.OWN_KEYS in troubles
+    return Shape(
+        dates=dates if by_days else "timestamptz",
+        declared=declared if by_days else "timestamp",
+        zone=zone if by_days else "UTC",
+        text_keys=Trouble.TEXT_KEYS in troubles,
+        own_keys=own_keys,
+        unique=Trouble.TWINS not in troubles,
+        policies=policies if own_keys else {},
+    )
+
+
+def plain(column: str, value: Any) -> Any:
+    """Return a value as it is compared, however either side writes it."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(microsecond=0)
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int | float | Decimal):
+        return Decimal(str(value)).normalize() + 0
+    text = str(value).strip()
+    if column.endswith("_at"):
+        return datetime.fromisoformat(text).astimezone(UTC).replace(microsecond=0)
+    if column in _NUMBERS or column.endswith("_id"):
+        try:
+            return Decimal(text).normalize() + 0
+        except InvalidOperation:
+            return text
+    folded = text.casefold()
+    if column == "mobile":
+        return "".join(c for c in folded if c.isdigit())[-10:]
+    if column == "state":
+        return _STATES.get(folded, folded)
+    if column == "zip":
+        return folded.zfill(5)
+    return folded or None
+
+
+def whole(value: Any) -> Any:
+    """Return an id as a number, whatever the column's type is."""
+    return int(value) if isinstance(value, str) and value.strip().isdigit() else value

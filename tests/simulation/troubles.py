@@ -1,0 +1,60 @@
+"""What goes wrong beside faults and kills: each kind drawn from the seed by itself, and each can be left out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+from enum import StrEnum
+
+
+class Trouble(StrEnum):
+    """One kind of trouble. A kind that is added or left out changes nothing of the others."""
+
+    # Enerflo keeps what it is sent in a spelling of its own; a date by its day alone.
+    RESPELLING = "respelling"
+    DAYS_KEPT = "days_kept"
+    # The install list is older than a direct read; a page inside a 200 is empty or short; for a whole job the
+    # key answers for another company.
+    LAGGING_LIST = "lagging_list"
+    SHORT_PAGES = "short_pages"
+    OTHER_COMPANY = "other_company"
+    # A worker's clock differs from the database's.
+    SKEWED_CLOCKS = "skewed_clocks"
+    # CRM rows arrive with times of before, and from transactions that stay open for long.
+    LATE_ROWS = "late_rows"
+    # Somebody works on the very rows of a plan until they are written; the two sides change the same field;
+    # rows get other links; rows are copied.
+    MEDDLING = "meddling"
+    BOTH_CHANGE = "both_change"
+    RELINKS = "relinks"
+    TWINS = "twins"
+    # A person says no to a plan.
+    REFUSALS = "refusals"
+    # The CRM has another shape: milestones by the day, ids as text, keys of its own beside the links.
+    DAY_COLUMNS = "day_columns"
+    TEXT_KEYS = "text_keys"
+    OWN_KEYS = "own_keys"
+
+
+ALL = frozenset(Trouble)
+# What the engine withstands: the seeds of `make test` and of `make simulate` draw from these alone.
+SWITCHED_ON: frozenset[Trouble] = frozenset()
+# Half of a seed's kinds at most are there at once: more would hide one another.
+_CHANCE = 0.25
+
+
+def troubles_of(
+    seed: int, among: Collection[Trouble] = SWITCHED_ON, *, always: Collection[Trouble] = ()
+) -> dict[Trouble, float]:
+    """Return the kinds of trouble of a seed, each with its rate above 0 and up to 1.
+
+    :param among: the kinds to draw from.
+    :param always: kinds that the seed has in any case.
+    """
+    found = {}
+    for kind in Trouble:
+        rng = random.Random(f"{seed}/trouble/{kind}")
+        is_there, rate = rng.random() < _CHANCE, 0.1 + 0.9 * rng.random()
+        if kind in always or (kind in among and is_there):
+            found[kind] = rate
+    return found

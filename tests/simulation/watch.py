@@ -1,0 +1,108 @@
+"""What becomes of the CRM's rows, told in its order to everything that looks after a promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
+
+import psycopg
+
+from tests.simulation.shapes import Row
+
+PEOPLE = "people"
+# Ends and begins of transactions whose rows a request may rest on: the one that marks it as sent, and the one
+# before it, which may have looked at the source.
+_TRANSACTIONS = 2
+
+
+class Written(NamedTuple):
+    """One row that was written, as of its commit.
+
+    :param tx: its transaction.
+    :param by_people: a person wrote it, and no job.
+    """
+
+    n: int
+    table: str
+    op: str
+    before: Row | None
+    after: Row | None
+    tx: int
+    by_people: bool
+
+
+class Watch:
+    """Reads on in the history of the CRM's rows.
+
+    :ivar listeners: told of each row, and ``transactions`` when all rows of one were told.
+    :ivar broken: what they found, in words.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.listeners: list[Callable[[Written], None]] = []
+        self.transactions: list[Callable[[], None]] = []
+        self.broken: list[str] = []
+        self._connection = connection
+        self._last = 0
+        # Numbers of transactions that were not committed at the last look.
+        self._open: set[int] = set()
+
+    def look(self, *, nobody_writes: bool = False) -> None:
+        """Tell of the rows that were written since the last look.
+
+        :param nobody_writes: no transaction is open that has written.
+        """
+        tx = None
+        for written in self.since(self._last, self._open):
+            if tx not in (None, written.tx):
+                self._transaction_ends()
+            tx = written.tx
+            self._open.discard(written.n)
+            self._open.update(range(self._last + 1, written.n))
+            self._last = max(self._last, written.n)
+            for listener in self.listeners:
+                listener(written)
+        if tx is not None:
+            self._transaction_ends()
+        if nobody_writes:
+            self._open.clear()
+
+    def _transaction_ends(self) -> None:
+        for listener in self.transactions:
+            listener()
+
+    def since(self, n: int, also: Collection[int] = ()) -> list[Written]:
+        """Return the rows that were written after the n-th, and those of some further numbers."""
+        rows = self._connection.execute(
+            "select n, table_name, op, before, after, tx, writer = %s from simulation.crm_written"
+            " where n > %s or n = any(%s) order by n",
+            [PEOPLE, n, list(also)],
+        )
+        return [Written(*row) for row in rows]
+
+    def position(self) -> int:
+        """Return the number of the last row that was written."""
+        row = self._connection.execute("select coalesce(max(n), 0) from simulation.crm_written").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def breaks(self, text: str) -> None:
+        """Note that a promise is broken."""
+        self.broken.append(text)
+
+
+class Transactions:
+    """Where in the history of the CRM the last transactions of a process began."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._began = [0] * _TRANSACTIONS
+
+    def begins(self) -> None:
+        """Remember that one begins."""
+        self._began = [*self._began[1:], self._watch.position()]
+
+    @property
+    def since(self) -> int:
+        """Return where the earlier one began."""
+        return self._began[0]
