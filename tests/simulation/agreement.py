@@ -247,7 +247,7 @@ class Agreement:
             [],
             self._rows(
                 "select c.table_name, c.key, c.field, c.state, l.n from (select account, plan_hash, table_name,"
-                "   key, op, field, state from sync.plan_changes where state not in ('planned', 'sent')) c"
+                "   key, op, field, state from sync.plan_changes where state not in ('planned', 'sent', 'superseded')) c"
                 " left join (select account, plan_hash, table_name, key, op, field, decision, count(*) as n"
                 "   from sync.ledger group by 1, 2, 3, 4, 5, 6, 7) l"
                 "   on (l.account, l.plan_hash, l.table_name, l.key, l.op, l.decision)"

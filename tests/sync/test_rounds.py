@@ -57,12 +57,13 @@ def written(desk: Desk) -> dict[str, object]:
 
 
 def a_round(desk: Desk) -> int:
-    """Poll, plan and apply; return how many changes the plan had."""
+    """Poll, plan and apply; return how many changes the plans had."""
     desk.workplace.poll()
-    plan = desk.plan()
-    if plan.change_count:
-        desk.workplace.apply(plan.plan_hash, approved_by="Pat")
-    return plan.change_count
+    plans = desk.workplace.plans()
+    for plan in plans:
+        if plan.change_count:
+            desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    return sum(plan.change_count for plan in plans)
 
 
 def some_installs(desk: Desk) -> list[int]:
