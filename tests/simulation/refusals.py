@@ -85,22 +85,32 @@ class Refusals:
 
     def _still_as_planned(self, changes: Sequence[Any]) -> list[Refused]:
         found: list[Refused] = []
-        rows: set[str] = set()
+        wholes: dict[str, Refused] = {}
+        values: dict[str, dict[str | None, Any]] = {}
         for table, key, enerflo_key, op, column, direction, before, after, _ in changes:
-            if op != "update":
-                # A row that is made or deleted is one thing, however many fields it has.
-                if (place := f"{table}{op}{key}") in rows:
-                    continue
-                rows.add(place)
-            refused = self._refused(
-                table, key, enerflo_key, op, column if op == "update" else None, direction
-            )
-            refused.value = after
-            mine = refused.theirs if direction == "to_enerflo" else (refused.row or {}).get(column)
-            # What moved since the plan was made is not what was refused.
-            if op != "update" or self._same(table, column, mine, before):
-                found.append(refused)
-        return found
+            if op == "update":
+                refused = self._refused(table, key, enerflo_key, op, column, direction)
+                refused.value = after
+                mine = refused.theirs if direction == "to_enerflo" else (refused.row or {}).get(column)
+                # What moved since the plan was made is not what was refused.
+                if self._same(table, column, mine, before):
+                    found.append(refused)
+                continue
+            # A row that is made or deleted is one thing, however many fields it has.
+            place = f"{table}{op}{key}"
+            if place not in wholes:
+                wholes[place] = self._refused(table, key, enerflo_key, op, None, direction)
+                values[place] = {}
+            values[place][column] = after
+        return [*found, *(one for place, one in wholes.items() if self._is_made_of(one, values[place]))]
+
+    def _is_made_of(self, whole: Refused, values: dict[str | None, Any]) -> bool:
+        """Return whether a new row still has the values that a plan has of it, or is to be deleted."""
+        source = (whole.theirs if whole.direction == "to_crm" else whole.row) or {}
+        return whole.op == "delete" or all(
+            self._same(whole.table, column, source.get(column), values.get(column))
+            for column in self._shape.tables[whole.table].fields
+        )
 
     def _refused(
         self, table: str, key: Row, enerflo_key: Row | None, op: str, column: str | None, direction: str
