@@ -69,7 +69,7 @@ OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
     (
         base_of_the_key_alone,
         _plan(
-            replace(_BUSY, edit_kinds=(Edit.STATUS, Edit.MILESTONE)),
+            replace(_BUSY, events=0.1, edits=6.0, edit_kinds=(Edit.STATUS,)),
             Shape(own_keys=True, policies=_REVIEWED),
             *(Trouble.RELINKS, Trouble.OWN_KEYS),
         ),

@@ -15,9 +15,7 @@ ALL = (*PLANTED, *OF_SIDES)
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("plant", "plan", "within"), ALL, ids=[plant.__name__ for plant, _, _ in ALL]
-)
+@pytest.mark.parametrize(("plant", "plan", "within"), ALL, ids=[plant.__name__ for plant, _, _ in ALL])
 def test_a_planted_defect_is_found(database: Database, plant: Plant, plan: Plan, within: int) -> None:
     with planted(plant):
         outcomes = (run_seed(seed, HOURS, database, plan) for seed in range(within))
