@@ -68,6 +68,15 @@ def _plan(plan: Plan, shape: Shape, *troubles: Trouble) -> Plan:
 
 
 OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
+    (newest_by_first_sight, _plan(_CALM, Shape(), Trouble.BOTH_CHANGE), 50),
+    (
+        marked_rows_live,
+        _plan(replace(_BUSY, edit_kinds=(Edit.STATUS, Edit.DELETE)), Shape(marks=True), Trouble.SOFT_DELETED),
+        50,
+    ),
+)
+# It was not shown yet within how many seeds these are found.
+NOT_SHOWN_YET: tuple[tuple[Plant, Plan, int], ...] = (
     (
         base_of_the_key_alone,
         _plan(
@@ -80,10 +89,4 @@ OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
     (twins_believed, _plan(_BUSY, Shape(unique=False), Trouble.TWINS), 50),
     (changes_by_their_own_time, _plan(BOTH_WAYS, Shape(), Trouble.LATE_ROWS), 50),
     (stamped_by_the_worker, _plan(_BUSY, Shape(), Trouble.SKEWED_CLOCKS), 50),
-    (newest_by_first_sight, _plan(_CALM, Shape(), Trouble.BOTH_CHANGE), 50),
-    (
-        marked_rows_live,
-        _plan(replace(_BUSY, edit_kinds=(Edit.STATUS, Edit.DELETE)), Shape(marks=True), Trouble.SOFT_DELETED),
-        50,
-    ),
 )
