@@ -19,7 +19,7 @@ from enerflo_sync.inbox.pending import mark_applied
 from enerflo_sync.mirror import poll
 from enerflo_sync.sandbox.changes import ChangeKind
 from enerflo_sync.sandbox.emitter import Mess
-from enerflo_sync.sync import apply_crm
+from enerflo_sync.sync import apply, apply_crm, decided_plan, plan, refused
 from enerflo_sync.sync.agree import AgreedBy
 from enerflo_sync.sync.push import notes
 from enerflo_sync.sync.push import run as push_run
@@ -27,6 +27,7 @@ from enerflo_sync.sync.push.attempt import Outcome, attempted
 from enerflo_sync.warehouse import bulk, watermarks
 from tests.simulation.people import Edit
 from tests.simulation.plan import Plan
+from tests.simulation.troubles import Trouble
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -167,6 +168,41 @@ def other_side_agreed_unseen(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(apply_crm, "agree_column", trusting_column)
 
 
+def refusals_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What was refused is in the next plan again."""
+    patch.setattr(plan, "keep_out_refused", lambda *_args: None)
+
+
+def refused_under_one_rule(patch: pytest.MonkeyPatch) -> None:
+    """A refusal binds only the rule under which the change was planned."""
+    template = (
+        refused._KEEP_OUT.template
+        + """
+  and exists (select from sync.refusals r join sync.plan_changes c using (account, plan_hash, table_name)
+              where r.refusal_id = m.refusal_id and c.key = d.key and c.op = d.op
+                and c.field is not distinct from d.field and c.rule = d.rule)
+"""
+    )
+    patch.setattr(refused, "_KEEP_OUT", Template(template))
+
+
+def part_is_the_whole(patch: pytest.MonkeyPatch) -> None:
+    """Whoever approves a part approves all of the plan."""
+    choose = decided_plan.choose
+
+    def all_of_it(*args: Any) -> tuple[list[int], list[int]]:
+        chosen, others = choose(*args)
+        return sorted([*chosen, *others]), []
+
+    patch.setattr(decided_plan, "choose", all_of_it)
+
+
+def superseded_is_applied(patch: pytest.MonkeyPatch) -> None:
+    """A plan is applied though a later one took its place."""
+    for module in (apply, decided_plan):
+        patch.setattr(module, "require_not_expired", lambda *_args: None)
+
+
 BUSY = Plan(installs=8, tick=15, events=2.0, poll_every=4)
 # The shortest that the vendor's whole seconds allow.
 LOOKBACK = timedelta(seconds=1)
@@ -204,6 +240,7 @@ BOTH_EDITED_MEANWHILE = replace(
     edit_kinds=(Edit.STATUS,),
 )
 LOST_ANSWERS = replace(BOTH_WAYS, late=0.5, edit_kinds=(Edit.NOTE,))
+SAYING_NO = replace(BOTH_WAYS, edits=3.0, troubles={Trouble.REFUSALS: 1.0})
 # Each with the troubles that bring it to light, and the seeds within which it must be found.
 PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (archive_before_commit, replace(BUSY, killed=0.5), 20),
@@ -217,6 +254,10 @@ PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (echo_taken_for_a_change, replace(BOTH_WAYS, edit_kinds=(Edit.NEW_LEAD, Edit.LEAD)), 5),
     (marked_after_the_request, BOTH_WAYS, 5),
     (other_side_agreed_unseen, BOTH_EDITED_MEANWHILE, 10),
+    (refusals_forgotten, SAYING_NO, 20),
+    (refused_under_one_rule, SAYING_NO, 50),
+    (part_is_the_whole, SAYING_NO, 20),
+    (superseded_is_applied, SAYING_NO, 20),
 )
 
 
