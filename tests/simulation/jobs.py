@@ -281,12 +281,18 @@ class Jobs:
             return {}
         if self._fates.random() < self.plan.down:
             return {FaultKind.UNAVAILABLE: 1.0}
-        if self._other_keys.random() < 0.3 * self.plan.rate(Trouble.OTHER_COMPANY):
+        is_other = self._other_keys.random() < 0.3 * self.plan.rate(Trouble.OTHER_COMPANY)
+        if is_other and self._knows_its_company():
             return {FaultKind.OTHER_COMPANY: 1.0}
         if self._other_keys.random() < 0.5 * self.plan.rate(Trouble.SHORT_PAGES):
             # Pages are short for a while, and so in two polls in a row.
             return {FaultKind.EMPTY_PAGE: 0.3, FaultKind.SHORT_PAGE: 0.3}
         return self.plan.faults
+
+    def _knows_its_company(self) -> bool:
+        """Return whether the mirror has an install: the first key of an account is believed."""
+        row = self._crm.execute("select exists (select from enerflo.installs)").fetchone()
+        return row is not None and bool(row[0])
 
     def _run(self, name: str, job: Job, end_at: int | None, end: End) -> Any:
         if end_at is None and name not in ("reject", "reopen"):

@@ -14,9 +14,11 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.enerflo.pages import PageWalk
 from enerflo_sync.inbox import hydrate, take_in
 from enerflo_sync.inbox.pending import mark_applied
-from enerflo_sync.mirror import poll
+from enerflo_sync.mirror import lag, poll
+from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.sandbox.changes import ChangeKind
 from enerflo_sync.sandbox.emitter import Mess
 from enerflo_sync.sync import apply, apply_crm, decided_plan, plan, refused
@@ -203,6 +205,30 @@ def superseded_is_applied(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "require_not_expired", lambda *_args: None)
 
 
+def lagging_list_believed(patch: pytest.MonkeyPatch) -> None:
+    """A list that is older than a direct read is written over it."""
+    patch.setattr(lag.Lag, "holds", lambda *_: False)
+
+
+def short_page_is_whole(patch: pytest.MonkeyPatch) -> None:
+    """A walk over pages that lack rows counts as complete."""
+    take_in_page = PageWalk._take_in
+
+    def content(self: Any, listing: Any, seconds: float) -> Any:
+        stop = take_in_page(self, listing, seconds)
+        self.complete = self.complete or stop is not None
+        return stop
+
+    patch.setattr(PageWalk, "_ask_again", lambda *_: False)
+    patch.setattr(PageWalk, "_take_in", content)
+
+
+def other_company_believed(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks whose records an answer holds."""
+    patch.setattr(CompanyGuard, "check", lambda *_: None)
+    patch.setattr(CompanyGuard, "ensure", lambda *_: None)
+
+
 BUSY = Plan(installs=8, tick=15, events=2.0, poll_every=4)
 # The shortest that the vendor's whole seconds allow.
 LOOKBACK = timedelta(seconds=1)
@@ -241,6 +267,11 @@ BOTH_EDITED_MEANWHILE = replace(
 )
 LOST_ANSWERS = replace(BOTH_WAYS, late=0.5, edit_kinds=(Edit.NOTE,))
 SAYING_NO = replace(BOTH_WAYS, edits=3.0, troubles={Trouble.REFUSALS: 1.0})
+ONE_WAY_LAG = replace(
+    BUSY, poll_every=1, kinds=LATE_STATUSES.kinds, mess=Mess(), troubles={Trouble.LAGGING_LIST: 1.0}
+)
+SHORT_PAGES = replace(BUSY, installs=20, per_page=7, poll_every=1, troubles={Trouble.SHORT_PAGES: 1.0})
+OTHER_COMPANY = replace(BUSY, poll_every=1, troubles={Trouble.OTHER_COMPANY: 1.0})
 # Each with the troubles that bring it to light, and the seeds within which it must be found.
 PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (archive_before_commit, replace(BUSY, killed=0.5), 20),
@@ -258,6 +289,9 @@ PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (refused_under_one_rule, SAYING_NO, 50),
     (part_is_the_whole, SAYING_NO, 20),
     (superseded_is_applied, SAYING_NO, 20),
+    (lagging_list_believed, ONE_WAY_LAG, 20),
+    (short_page_is_whole, SHORT_PAGES, 20),
+    (other_company_believed, OTHER_COMPANY, 20),
 )
 
 
