@@ -105,6 +105,9 @@ class Jobs:
     def ingest(self, *, end_at: int | None = None, end: End = End.KILLED) -> RunReport | None:
         """Run an ingest; return its report, None where it was killed or failed."""
 
+        # At the end a person has looked at what is gone, as the poll's `--accept-shrink` says.
+        hydration = HydrateOptions(shrink_guard=1.0) if self._quiet else HydrateOptions()
+
         def job(process: Process, warehouse: Warehouse) -> RunReport:
             calls = CallCounter()
             return ingest(
@@ -115,7 +118,7 @@ class Jobs:
                 clock=process.clock,
                 rng=self._rng,
                 calls=calls,
-                options=IngestOptions(hydration=HydrateOptions(), read_ahead=0),
+                options=IngestOptions(hydration=hydration, read_ahead=0),
             )
 
         return self._run("ingest", job, end_at, end)
