@@ -62,7 +62,12 @@ class Agreement:
     # -- what there is --------------------------------------------------------------------------------------
 
     def _table(self, name: str) -> list[Row]:
-        return [row for (row,) in self._rows(f"select to_jsonb(t) from crm.{name} t order by t::text")]
+        return [
+            row
+            for (row,) in self._rows(
+                f"select to_jsonb(t) from crm.{name} t where {self._shape.living} order by t::text"
+            )
+        ]
 
     def _records(self, name: str) -> dict[tuple[Any, ...], Row]:
         columns = list(self._tables[name].joins.values())

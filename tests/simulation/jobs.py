@@ -134,7 +134,11 @@ class Jobs:
             report = reconcile(warehouse.engine, config, ACCOUNT)
             return make_plan(warehouse.engine, config, ACCOUNT, report.reconciliation_id)
 
-        return self._run("plan", job, end_at, end)
+        with self.promises.lineage.planning() as was_made:
+            plan = self._run("plan", job, end_at, end)
+            if plan is not None:
+                was_made()
+        return plan
 
     def apply(self, *, end_at: int | None = None, end: End = End.KILLED) -> ApplyReport | None:
         """Approve and apply the plan that waits, or go on with it; None where there is none or it failed."""
