@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.plan import make_plan
-from enerflo_sync.sync.plan_reads import read_changes, read_undecided
+from enerflo_sync.sync.plan_reads import read_undecided
 
 CONFIG = """
 version: 1

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.masking import PersonalData, mask
-from enerflo_sync.reconcile.render.wording import count_of, record_words
+from enerflo_sync.reconcile.render.wording import NO_RECORD, NOT_IN_MIRROR, count_of, record_words
+from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.store import Classes, masked_key, masked_record, personal_data_classes
 from enerflo_sync.sync.plan_reads import read_changes, read_plan, read_undecided
 from enerflo_sync.sync.plan_report import Change, Group, PlanReport, PlanState, Undecided
@@ -95,6 +96,8 @@ def state_words(plan: PlanReport) -> str:
     who = f" by {plan.decided_by}" if plan.decided_by else ""
     if plan.state is PlanState.APPLIED and not plan.change_count:
         return "empty"
+    if plan.mode == "report" and plan.change_count and plan.state is PlanState.OPEN:
+        return "shown only: no plan is applied in report mode"
     if plan.waits_for_approval:
         decided = {name: count for name, count in plan.states.items() if name not in ("planned", "left_out")}
         if decided:
@@ -174,8 +177,12 @@ def question_values(one: Undecided) -> tuple[Any, Any]:
     if one.field is not None:
         return one.enerflo_value, one.crm_value
     sides = one.enerflo_value, one.crm_value
-    absent = "not told" if sides == (None, None) else "no record"
-    mine, theirs = (absent if side is None else record_words(side) for side in sides)
+    absent = "not told" if sides == (None, None) else NO_RECORD
+    rejected = NOT_IN_MIRROR if one.cause == Cause.QUARANTINED and absent == NO_RECORD else absent
+    mine, theirs = (
+        words if side is None else record_words(side)
+        for side, words in zip(sides, (rejected, absent), strict=True)
+    )
     return mine, theirs
 
 
