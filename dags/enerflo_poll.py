@@ -57,6 +57,13 @@ def poll_params(config: SyncConfig) -> dict[str, Param]:
             description="For one run after the guard stopped a sweep that returned far fewer records than"
             " are known. Missing records then count as absent.",
         ),
+        "accept_company": Param(
+            False,
+            type="boolean",
+            title="Believe that the account has another company now",
+            description="For one run after the key was refused because it answers for another company."
+            " If the key is the mistake, put the right one back instead.",
+        ),
     }
 
 
@@ -85,6 +92,7 @@ def poll_dag(account: str, settings: AccountConfig, config: SyncConfig) -> Any:
             read_resources="{{ params.resources }}",
             full="{{ params.full }}",
             accept_shrink="{{ params.accept_shrink }}",
+            accept_company="{{ params.accept_company }}",
         )
 
         tell_people(account, after=announce_change(account, read.output))

@@ -29,10 +29,14 @@ class EnerfloToWarehouseOperator(BaseOperator):
         task's CPU and memory.)
     :param full: read all notes again, whatever the time of the last such sweep.
     :param accept_shrink: believe, this once, that Enerflo lists far fewer records than before.
+    :param accept_company: believe, this once, that the account's key is of another company now.
     :return: counts and ids of the run, and ``mirror_changed``.
     """
 
-    template_fields: Sequence[str] = ("account", "read_resources", "full", "accept_shrink")
+    template_fields: Sequence[str] = (
+        *("account", "read_resources", "full"),
+        *("accept_shrink", "accept_company"),
+    )
     ui_color = "#e8f3ec"
 
     def __init__(
@@ -42,6 +46,7 @@ class EnerfloToWarehouseOperator(BaseOperator):
         read_resources: Sequence[str] | str | None = None,
         full: bool | str = False,
         accept_shrink: bool | str = False,
+        accept_company: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -49,6 +54,7 @@ class EnerfloToWarehouseOperator(BaseOperator):
         self.read_resources = read_resources
         self.full = full
         self.accept_shrink = accept_shrink
+        self.accept_company = accept_company
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the poll and return its counts."""
@@ -60,6 +66,7 @@ class EnerfloToWarehouseOperator(BaseOperator):
                 resources=_resources(self.read_resources),
                 full=flag(self.full),
                 accept_shrink=flag(self.accept_shrink),
+                accept_company=flag(self.accept_company),
                 run_id=engine_run_id(context),
             )
         note = poll_note(report)

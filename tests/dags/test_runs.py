@@ -12,6 +12,7 @@ from airflow.models.dagrun import DagRun
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 
+from enerflo_sync.sandbox.faults import Faults, parse_script
 from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_environment import DAGS
@@ -147,3 +148,19 @@ def test_no_personal_data_and_no_secret_reaches_airflow(
     kept = caplog.text + " ".join(everything_kept_in_airflow(one) + str(one.note) for one in runs)
     assert "sandbox-key" not in kept
     assert [name for name in names if name and name in kept] == []
+
+
+def test_a_key_of_another_company_is_believed_where_the_run_says_so(
+    connected: Setting, company: SandboxServer
+) -> None:
+    run("enerflo_poll")
+    company.api.faults = Faults(script=[parse_script("other_company@/api/*#1-9999")])
+    try:
+        refused = run("enerflo_poll", is_last_try=True)
+        assert str(refused.state) == "failed"
+        assert "answers for another company" in str(refused.note)
+        assert str(run("enerflo_poll", accept_company=True, accept_shrink=True).state) == "success"
+    finally:
+        company.api.faults = Faults()
+    with warehouse_engine(connected.warehouse_url).connect() as connection:
+        assert connection.scalar(sa.text("select count(*) from sync.companies_seen")) == 1

@@ -61,8 +61,24 @@ def test_in_one_second_the_later_arrival_counts(unlisted: Inbox) -> None:
 
 def test_a_payload_without_a_time_does_not_replace_what_is_known(unlisted: Inbox) -> None:
     signed(unlisted, "voided", None)
-    unlisted.ingest()
+    report = unlisted.ingest()
     assert status(unlisted) == "complete"
+    # Nobody can tell which is the newer one: a person looks, and no event says that it was taken.
+    assert unlisted.states() == {"applied": 1, "quarantined": 1}
+    assert report.reasons["quarantined"] == {"order_without_time at change_orders": 1}
+
+
+def test_a_payload_without_a_time_that_says_what_is_known_is_applied(polled: Inbox) -> None:
+    one = polled.world.install_id(0)
+    answer(polled, f"/api/v3/installs/{one}/change-order-data", {}, 404)
+    for extra in ("a", "b"):
+        order = {"id": ORDER, "status": "complete", "change_values": {}}
+        polled.drop(
+            {"webhook_event": "signed_change_order", "id": one, "change_orders": [order], "extra": extra}
+        )
+        polled.ingest()
+    assert polled.states() == {"applied": 2}
+    assert status(polled) == "complete"
 
 
 def test_what_the_orders_own_endpoint_says_goes_before_the_payload(unlisted: Inbox) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.sweep import bury
 from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sandbox.api import SandboxApi
+from enerflo_sync.sandbox.exchange import Request
 from enerflo_sync.sandbox.virtual_clock import VirtualClock
 from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.runs import RunReport
@@ -88,6 +90,69 @@ def test_a_lagging_list_does_not_undo_what_a_direct_read_brought(
     assert "skipped" not in polled(company, confirmations=confirmations).reasons
     company.poll()
     company.assert_mirror_is_true()
+
+
+def _listed_and_read(company: Company, victim: int) -> tuple[int, datetime, bytes]:
+    """Let the list show an old change and a direct read a newer one; return the milestone, and that read."""
+    lagging(company)
+    company.world.set_status(victim, 4)
+    company.clock.advance(LAG)
+    milestone_id = c.MILESTONES[5].milestone_id
+    company.world.set_status(victim, c.VOIDED)
+    company.world.set_milestone(victim, milestone_id, {"completed": company.clock.now()})
+    asked_at = company.clock.now()
+    raw = read_install(company.client(CallCounter()), victim)
+    company.clock.advance(1)
+    return milestone_id, asked_at, bytes(raw)
+
+
+def _store(company: Company, raw: bytes, asked_at: datetime) -> None:
+    with company.warehouse.begin() as connection:
+        seen = Observation(company.account, asked_at, "push", "push:test")
+        Intake(INSTALLS).take_own_answer(connection, raw, seen)
+
+
+def test_a_page_that_waits_does_not_undo_a_direct_read_that_is_stored_meanwhile(
+    company: Company, victim: int
+) -> None:
+    milestone_id, asked_at, raw = _listed_and_read(company, victim)
+    lists: list[str] = []
+
+    def store_meanwhile(request: Request, world: World) -> None:
+        if request.path == "/api/v3/installs":
+            lists.append(request.path)
+            # The page that names the victim is prepared, and waits for the next ones.
+            if len(lists) == 3:
+                _store(company, raw, asked_at)
+
+    company.api_of.before_request = store_meanwhile
+    report = polled(company, confirmations=0)
+    assert len(lists) == 3
+    assert report.reasons["skipped"] == {"older_than_the_mirror": 1}
+    assert status(company, victim) == c.VOIDED
+    assert milestone(company, victim, milestone_id) == asked_at
+
+
+def test_a_direct_read_that_is_stored_after_a_lagging_page_counts(company: Company, victim: int) -> None:
+    milestone_id, asked_at, raw = _listed_and_read(company, victim)
+    polled(company, confirmations=0)
+    assert status(company, victim) == 4
+    _store(company, raw, asked_at)
+    assert status(company, victim) == c.VOIDED
+    assert milestone(company, victim, milestone_id) == asked_at
+    company.clock.advance(LAG)
+    company.poll()
+    company.assert_mirror_is_true()
+
+
+def test_a_direct_read_of_before_a_page_that_shows_more_does_not_count(company: Company, victim: int) -> None:
+    _, asked_at, raw = _listed_and_read(company, victim)
+    company.clock.advance(60)
+    company.world.set_status(victim, 4)
+    company.clock.advance(LAG)
+    polled(company, confirmations=0)
+    _store(company, raw, asked_at)
+    assert status(company, victim) == 4
 
 
 def test_two_changes_in_one_second_are_told_apart_by_the_version_that_was_replaced(

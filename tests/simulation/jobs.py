@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -21,9 +21,11 @@ from enerflo_sync.sandbox.api import DEFAULT_KEY
 from enerflo_sync.sandbox.faults import FaultKind, Faults
 from enerflo_sync.sandbox.virtual_clock import VirtualClock
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
-from enerflo_sync.sync.decided_plan import reject_plan
+from enerflo_sync.sync.decided_plan import WHOLE, reject_plan
+from enerflo_sync.sync.parts import Rest
 from enerflo_sync.sync.plan import make_plan
 from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.sync.reopen import Refusal, WhichRefusals, reopen
 from enerflo_sync.warehouse.runs import RunReport
 from tests.simulation.calls import session_of
 from tests.simulation.clocks import Clocks
@@ -31,6 +33,7 @@ from tests.simulation.files import WatchedDrop
 from tests.simulation.plan import Plan
 from tests.simulation.process import Boundary, End, Killed, Process
 from tests.simulation.promises import Promises
+from tests.simulation.selectors import ChosenPart, drawn_part, key_text
 from tests.simulation.shapes import Shape
 from tests.simulation.statements import Warehouse
 from tests.simulation.troubles import Trouble
@@ -102,6 +105,9 @@ class Jobs:
     def ingest(self, *, end_at: int | None = None, end: End = End.KILLED) -> RunReport | None:
         """Run an ingest; return its report, None where it was killed or failed."""
 
+        # At the end a person has looked at what is gone, as the poll's `--accept-shrink` says.
+        hydration = HydrateOptions(shrink_guard=1.0) if self._quiet else HydrateOptions()
+
         def job(process: Process, warehouse: Warehouse) -> RunReport:
             calls = CallCounter()
             return ingest(
@@ -112,7 +118,7 @@ class Jobs:
                 clock=process.clock,
                 rng=self._rng,
                 calls=calls,
-                options=IngestOptions(hydration=HydrateOptions(), read_ahead=0),
+                options=IngestOptions(hydration=hydration, read_ahead=0),
             )
 
         return self._run("ingest", job, end_at, end)
@@ -133,8 +139,10 @@ class Jobs:
     def apply(self, *, end_at: int | None = None, end: End = End.KILLED) -> ApplyReport | None:
         """Approve and apply the plan that waits, or go on with it; None where there is none or it failed."""
         plan_hash = self.waiting_plan()
+        self._reopen_now_and_then()
         if plan_hash is None or self._refuses(plan_hash):
             return None
+        chosen = self._chosen_part(plan_hash)
 
         def job(process: Process, warehouse: Warehouse) -> ApplyReport:
             calls = CallCounter()
@@ -145,30 +153,81 @@ class Jobs:
                 ACCOUNT,
                 plan_hash,
                 approved_by=APPROVER,
+                part=WHOLE if chosen is None else chosen.part,
                 clock=process.clock,
                 rng=self._rng,
                 calls=calls,
             )
 
-        return self._run("apply", job, end_at, end)
+        refusals = self.promises.refusals
+        refusals.leave_out(plan_hash, () if chosen is None else chosen.others)
+        report = self._run("apply", job, end_at, end)
+        if chosen is not None and chosen.part.rest is Rest.REFUSE and refusals.was_decided(plan_hash):
+            refusals.refuse(chosen.others)
+        return report
+
+    def _people_may_say_no(self, share: float) -> bool:
+        rate = 0.0 if self._quiet else share * self.plan.rate(Trouble.REFUSALS)
+        return bool(rate) and self._people_say.random() < rate
+
+    def _chosen_part(self, plan_hash: str) -> ChosenPart | None:
+        """Now and then choose a part of a plan that waits, to be approved without the rest."""
+        if not self._people_may_say_no(0.6) or self.promises.refusals.was_decided(plan_hash):
+            return None
+        self.promises.watch.look()
+        changes = self.promises.refusals.planned(plan_hash)
+        return drawn_part(self._people_say, self.shape, changes) if changes else None
 
     def _refuses(self, plan_hash: str) -> bool:
-        """Now and then say no to a plan that waits, and return whether it was refused."""
-        rate = 0.0 if self._quiet else 0.6 * self.plan.rate(Trouble.REFUSALS)
-        if not rate or self._people_say.random() >= rate:
+        """Now and then say no to a plan that waits, or to a part; return whether nothing of it is left."""
+        if not self._people_may_say_no(0.5):
             return False
         self.promises.watch.look()
         changes = self.promises.refusals.planned(plan_hash)
+        if not changes:
+            return False
+        chosen = ChosenPart(WHOLE, changes, ())
+        if self._people_say.random() < 0.5:
+            chosen = drawn_part(self._people_say, self.shape, changes)
 
         def job(process: Process, warehouse: Warehouse) -> PlanReport:
             with warehouse.engine.begin() as connection:
-                now = process.clock.now()
-                return reject_plan(connection, ACCOUNT, plan_hash, who="Ann", reason="not now", now=now)
+                return reject_plan(
+                    connection,
+                    ACCOUNT,
+                    plan_hash,
+                    who="Ann",
+                    reason="not now",
+                    now=process.clock.now(),
+                    config=self.shape.configuration(),
+                    part=chosen.part,
+                )
 
         if self._run("reject", job, None, End.KILLED) is None:
             return False
-        self.promises.refusals.refuse(changes)
-        return True
+        refused_all = chosen.part.rest is Rest.REFUSE
+        self.promises.refusals.refuse([*chosen.chosen, *(chosen.others if refused_all else ())])
+        return refused_all or not chosen.others
+
+    def _reopen_now_and_then(self) -> None:
+        """Now and then open again what was refused: of a table, of a record, or of one field."""
+        active = self.promises.refusals.active
+        if not active or not self._people_may_say_no(0.3):
+            return
+        one, rng = self._people_say.choice(active), self._people_say
+        by_key, by_field = rng.random() < 0.7, rng.random() < 0.5
+        which = WhichRefusals(
+            table=one.table,
+            key=key_text(self.shape, one.table, one.key) if by_key else None,
+            field=one.column if by_field else None,
+        )
+
+        def job(_process: Process, warehouse: Warehouse) -> Sequence[Refusal]:
+            with warehouse.engine.begin() as connection:
+                return reopen(connection, self.shape.configuration(), ACCOUNT, which, by="Bob")
+
+        for opened in self._run("reopen", job, None, End.KILLED) or ():
+            self.promises.refusals.reopen(opened)
 
     def waiting_plan(self) -> str | None:
         """Return the hash of the plan that is open or not yet applied to its end."""
@@ -208,15 +267,21 @@ class Jobs:
             return {}
         if self._fates.random() < self.plan.down:
             return {FaultKind.UNAVAILABLE: 1.0}
-        if self._other_keys.random() < 0.3 * self.plan.rate(Trouble.OTHER_COMPANY):
+        is_other = self._other_keys.random() < 0.3 * self.plan.rate(Trouble.OTHER_COMPANY)
+        if is_other and self._knows_its_company():
             return {FaultKind.OTHER_COMPANY: 1.0}
         if self._other_keys.random() < 0.5 * self.plan.rate(Trouble.SHORT_PAGES):
             # Pages are short for a while, and so in two polls in a row.
             return {FaultKind.EMPTY_PAGE: 0.3, FaultKind.SHORT_PAGE: 0.3}
         return self.plan.faults
 
+    def _knows_its_company(self) -> bool:
+        """Return whether the mirror has an install: the first key of an account is believed."""
+        row = self._crm.execute("select exists (select from enerflo.installs)").fetchone()
+        return row is not None and bool(row[0])
+
     def _run(self, name: str, job: Job, end_at: int | None, end: End) -> Any:
-        if end_at is None and name != "reject":
+        if end_at is None and name not in ("reject", "reopen"):
             end_at, end = self._drawn_end(name)
         clock = self.clocks.of_process()
         process = Process(f"{name} {next(self._names)}", self._passing, end_at, end, clock=clock)
@@ -236,7 +301,7 @@ class Jobs:
         except EnerfloSyncError as error:
             outcome, report = f"failed: {type(error).__name__}: {error}", None
         else:
-            outcome = str(report.state)
+            outcome = str(getattr(report, "state", "done"))
             self._lengths[name] = process.passed
         finally:
             self.faults.rates = rates

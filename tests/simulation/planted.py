@@ -14,19 +14,23 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.enerflo.pages import PageWalk
 from enerflo_sync.inbox import hydrate, take_in
 from enerflo_sync.inbox.pending import mark_applied
-from enerflo_sync.mirror import poll
+from enerflo_sync.mirror import lag, poll
+from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.sandbox.changes import ChangeKind
 from enerflo_sync.sandbox.emitter import Mess
 from enerflo_sync.sync import apply_crm
 from enerflo_sync.sync.agree import AgreedBy
-from enerflo_sync.sync.push import notes
+from enerflo_sync.sync.push import leads, notes, source, values
 from enerflo_sync.sync.push import run as push_run
 from enerflo_sync.sync.push.attempt import Outcome, attempted
 from enerflo_sync.warehouse import bulk, watermarks
 from tests.simulation.people import Edit
 from tests.simulation.plan import Plan
+from tests.simulation.shapes import Shape
+from tests.simulation.troubles import Trouble
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -167,6 +171,46 @@ def other_side_agreed_unseen(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(apply_crm, "agree_column", trusting_column)
 
 
+def no_second_look(patch: pytest.MonkeyPatch) -> None:
+    """The CRM's row is not looked at again before its change is sent."""
+    patch.setattr(source.Sources, "moved", lambda *_args, **_named: {})
+
+
+def exact_spelling(patch: pytest.MonkeyPatch) -> None:
+    """An accepted text counts as kept only where Enerflo has it letter by letter."""
+    patch.setattr(leads, "_is_respelled", lambda *_args, **_named: False)
+    patch.setattr(notes, "is_alike", lambda sent, found: sent == found)
+
+
+def days_as_moments(patch: pytest.MonkeyPatch) -> None:
+    """Before a date is sent, the day that a plan has and Enerflo's moment are compared as moments."""
+    patch.setattr(values, "domain_of", lambda mapping, _column: mapping.type)
+
+
+def lagging_list_believed(patch: pytest.MonkeyPatch) -> None:
+    """A list that is older than a direct read is written over it."""
+    patch.setattr(lag.Lag, "holds", lambda *_: False)
+
+
+def short_page_is_whole(patch: pytest.MonkeyPatch) -> None:
+    """A walk over pages that lack rows counts as complete."""
+    take_in_page = PageWalk._take_in
+
+    def content(self: Any, listing: Any, seconds: float) -> Any:
+        stop = take_in_page(self, listing, seconds)
+        self.complete = self.complete or stop is not None
+        return stop
+
+    patch.setattr(PageWalk, "_ask_again", lambda *_: False)
+    patch.setattr(PageWalk, "_take_in", content)
+
+
+def other_company_believed(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks whose records an answer holds."""
+    patch.setattr(CompanyGuard, "check", lambda *_: None)
+    patch.setattr(CompanyGuard, "ensure", lambda *_: None)
+
+
 BUSY = Plan(installs=8, tick=15, events=2.0, poll_every=4)
 # The shortest that the vendor's whole seconds allow.
 LOOKBACK = timedelta(seconds=1)
@@ -203,7 +247,22 @@ BOTH_EDITED_MEANWHILE = replace(
     kinds=(ChangeKind.STATUS_CHANGED,),
     edit_kinds=(Edit.STATUS,),
 )
+MEDDLED = replace(BOTH_WAYS, edits=4.0, troubles={Trouble.MEDDLING: 1.0})
+RESPELLED = replace(
+    BOTH_WAYS, edit_kinds=(Edit.NOTE, Edit.NEW_LEAD, Edit.LEAD), troubles={Trouble.RESPELLING: 1.0}
+)
+BY_DAYS = replace(
+    BOTH_WAYS,
+    edit_kinds=(Edit.MILESTONE,),
+    troubles={Trouble.DAY_COLUMNS: 1.0},
+    shape=Shape(dates="date", zone="America/Denver"),
+)
 LOST_ANSWERS = replace(BOTH_WAYS, late=0.5, edit_kinds=(Edit.NOTE,))
+ONE_WAY_LAG = replace(
+    BUSY, poll_every=1, kinds=LATE_STATUSES.kinds, mess=Mess(), troubles={Trouble.LAGGING_LIST: 1.0}
+)
+SHORT_PAGES = replace(BUSY, installs=20, per_page=7, poll_every=1, troubles={Trouble.SHORT_PAGES: 1.0})
+OTHER_COMPANY = replace(BUSY, poll_every=1, troubles={Trouble.OTHER_COMPANY: 1.0})
 # Each with the troubles that bring it to light, and the seeds within which it must be found.
 PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (archive_before_commit, replace(BUSY, killed=0.5), 20),
@@ -217,6 +276,12 @@ PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (echo_taken_for_a_change, replace(BOTH_WAYS, edit_kinds=(Edit.NEW_LEAD, Edit.LEAD)), 5),
     (marked_after_the_request, BOTH_WAYS, 5),
     (other_side_agreed_unseen, BOTH_EDITED_MEANWHILE, 10),
+    (no_second_look, MEDDLED, 10),
+    (exact_spelling, RESPELLED, 10),
+    (days_as_moments, BY_DAYS, 10),
+    (lagging_list_believed, ONE_WAY_LAG, 20),
+    (short_page_is_whole, SHORT_PAGES, 20),
+    (other_company_believed, OTHER_COMPANY, 20),
 )
 
 

@@ -62,7 +62,7 @@ class Promises:
         self.watch.transactions.append(self.lineage.transaction_ends)
         api.arrivals += [
             lambda _: self.watch.look(),
-            *([Sources(connection, shape, self.watch).arrived] if sources else []),
+            *([Sources(connection, shape, self.watch, self.stands).arrived] if sources else []),
             self.lineage.arrived,
             self.refusals.arrived,
         ]

@@ -55,6 +55,8 @@ class Refusals:
         stands: Callable[[str, Record], Row | None],
     ) -> None:
         self.active: list[Refused] = []
+        # What an approval leaves out, by the hash of the plan that is being applied.
+        self._left_out: tuple[str, list[Refused]] = ("", [])
         self._connection = connection
         self._shape = shape
         self._watch = watch
@@ -66,21 +68,49 @@ class Refusals:
 
     def refuse(self, changes: Sequence[Any]) -> None:
         """Remember changes that a person has refused just now."""
-        rows: set[str] = set()
+        self.active += self._still_as_planned(changes)
+
+    def leave_out(self, plan_hash: str, changes: Sequence[Any]) -> None:
+        """Remember changes that are no part of what a person approves, while the rest is applied.
+
+        An application that was killed is gone on with, and is of the same part.
+        """
+        if self._left_out[0] != plan_hash or not self.was_decided(plan_hash):
+            self._left_out = (plan_hash, self._still_as_planned(changes))
+
+    def was_decided(self, plan_hash: str) -> bool:
+        """Return whether an approval of a plan is committed."""
+        query = "select from sync.plans where plan_hash = %s and state in ('approved', 'applied')"
+        return self._connection.execute(query, [plan_hash]).fetchone() is not None
+
+    def _still_as_planned(self, changes: Sequence[Any]) -> list[Refused]:
+        found: list[Refused] = []
+        wholes: dict[str, Refused] = {}
+        values: dict[str, dict[str | None, Any]] = {}
         for table, key, enerflo_key, op, column, direction, before, after, _ in changes:
-            if op != "update":
-                # A row that is made or deleted is one thing, however many fields it has.
-                if (place := f"{table}{op}{key}") in rows:
-                    continue
-                rows.add(place)
-            refused = self._refused(
-                table, key, enerflo_key, op, column if op == "update" else None, direction
-            )
-            refused.value = after
-            mine = refused.theirs if direction == "to_enerflo" else (refused.row or {}).get(column)
-            # What moved since the plan was made is not what was refused.
-            if op != "update" or self._same(table, column, mine, before):
-                self.active.append(refused)
+            if op == "update":
+                refused = self._refused(table, key, enerflo_key, op, column, direction)
+                refused.value = after
+                mine = refused.theirs if direction == "to_enerflo" else (refused.row or {}).get(column)
+                # What moved since the plan was made is not what was refused.
+                if self._same(table, column, mine, before):
+                    found.append(refused)
+                continue
+            # A row that is made or deleted is one thing, however many fields it has.
+            place = f"{table}{op}{key}"
+            if place not in wholes:
+                wholes[place] = self._refused(table, key, enerflo_key, op, None, direction)
+                values[place] = {}
+            values[place][column] = after
+        return [*found, *(one for place, one in wholes.items() if self._is_made_of(one, values[place]))]
+
+    def _is_made_of(self, whole: Refused, values: dict[str | None, Any]) -> bool:
+        """Return whether a new row still has the values that a plan has of it, or is to be deleted."""
+        source = (whole.theirs if whole.direction == "to_crm" else whole.row) or {}
+        return whole.op == "delete" or all(
+            self._same(whole.table, column, source.get(column), values.get(column))
+            for column in self._shape.tables[whole.table].fields
+        )
 
     def _refused(
         self, table: str, key: Row, enerflo_key: Row | None, op: str, column: str | None, direction: str
@@ -108,16 +138,13 @@ class Refusals:
         compared = self._shape.declared_plain
         return bool(compared(table, column, one) == compared(table, column, other))
 
-    def reopen(self, plan_changes: Sequence[Any]) -> None:
-        """Forget refusals of changes that a person has opened again."""
-        places = {(table, str(key), op, column) for table, key, _, op, column, *_ in plan_changes}
+    def reopen(self, opened: Any) -> None:
+        """Forget a refusal that a person has opened again."""
         self.active = [
             one
             for one in self.active
-            if not any(
-                (one.table, str(one.key), one.op) == place[:3] and one.column in (None, place[3])
-                for place in places
-            )
+            if (one.table, str(one.key), one.op, one.column, one.direction)
+            != (opened.table_name, str(opened.key), opened.op, opened.field, opened.direction)
         ]
 
     def holds(self, table: str, row: Row | None, record: Record | None, column: str | None = None) -> bool:
@@ -134,7 +161,15 @@ class Refusals:
 
     def company_changed(self) -> None:
         """Forget refusals of changes whose value at Enerflo is another one now."""
-        self.active = [one for one in self.active if one.record is None or not self._moved(one)]
+        self._keep(lambda one: one.record is None or not self._moved(one))
+
+    def _keep(self, still: Callable[[Refused], bool]) -> None:
+        self.active = [one for one in self.active if still(one)]
+        plan_hash, left_out = self._left_out
+        self._left_out = (plan_hash, [one for one in left_out if still(one)])
+
+    def _not_to_be_made(self) -> list[Refused]:
+        return [*self.active, *self._left_out[1]]
 
     def _moved(self, one: Refused) -> bool:
         theirs = self._stands(one.table, one.record or ())
@@ -147,12 +182,12 @@ class Refusals:
         row = written.after or written.before
         assert row is not None
         if written.by_people:
-            self.active = [one for one in self.active if not self._opens(written, row, one)]
+            self._keep(lambda one: not self._opens(written, row, one))
         else:
-            for one in self.active:
+            for one in self._not_to_be_made():
                 if one.table == written.table and one.direction == "to_crm" and self._does(written, row, one):
                     self._watch.breaks(
-                        f"the CRM got what was refused: {written.op} {one.table} {one.key} {one.column}"
+                        f"the CRM got what was refused or left out: {written.op} {one.table} {one.key} {one.column}"
                     )
 
     def _opens(self, written: Written, row: Row, one: Refused) -> bool:
@@ -184,9 +219,9 @@ class Refusals:
 
     def arrived(self, write: Arrival) -> None:
         """Complain where a write that arrives was refused."""
-        for one in self.active:
+        for one in self._not_to_be_made():
             if one.table == write.table and one.direction == "to_enerflo" and self._sends(write, one):
-                self._watch.breaks(f"{write.words}: {one.column or one.key} was refused")
+                self._watch.breaks(f"{write.words}: {one.column or one.key} was refused or left out")
 
     def _sends(self, write: Arrival, one: Refused) -> bool:
         if one.op == "update":
@@ -205,7 +240,10 @@ class Refusals:
         # Of two notes that are alike one may be refused and the other sent.
         alike = [row for (row,) in self._connection.execute("select to_jsonb(t) from crm.notes t")]
         return all(
-            any(other.row is not None and other.row["note_id"] == row["note_id"] for other in self.active)
+            any(
+                other.row is not None and other.row["note_id"] == row["note_id"]
+                for other in self._not_to_be_made()
+            )
             for row in alike
             if row["enerflo_note_id"] is None
             and (str(row["enerflo_install_id"]), text_of_note(row).strip()) == said

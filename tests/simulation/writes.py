@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 from collections.abc import Callable
@@ -11,14 +12,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.api import SandboxApi
+from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.sandbox.changes import Change, Origin
 from enerflo_sync.sandbox.exchange import Cut, Request, Response, html_page, refusal
+from enerflo_sync.sandbox.faults import FaultKind
 from enerflo_sync.sandbox.world import UnknownRecordError
 
 _INSTALL = re.compile(r"/api/v3/installs/(\d+)")
 _MILESTONE = re.compile(r"/api/v3/installs/(\d+)/milestones/(\d+)")
 _NOTE = re.compile(r"/api/v3/installs/(\d+)/notes")
+_NOTES = "/api/v3/installs/notes"
+_LACKING = frozenset({FaultKind.EMPTY_PAGE, FaultKind.SHORT_PAGE})
 _CUSTOMER = re.compile(r"/api/v3/customers/(\d+)")
 _LEAD_COLUMNS = ("first_name", "last_name", "email", "mobile", "address", "city", "state", "zip")
 
@@ -68,6 +72,8 @@ class WritesApi(SandboxApi):
     :ivar writes: what was carried out.
     :ivar kept: what was sent last of a field, and what Enerflo made of it, until somebody else changes it.
     :ivar faulty: writes that should not have come, in words.
+    :ivar withheld: notes that a last page lacked. The list of notes says only how many pages it has, so its
+        answer cannot show that its last page is short (REFERENCE.md §6.3).
     """
 
     refused = late = 0.0
@@ -80,6 +86,7 @@ class WritesApi(SandboxApi):
         self.faulty: list[str] = []
         self.arrivals: list[Callable[[Arrival], None]] = []
         self.kept: dict[Place, tuple[Any, Any]] = {}
+        self.withheld: set[int] = set()
         self._at_hand: tuple[Arrival, Response] | None = None
         self._rng = random.Random(f"{seed}/writes")
         self.world.listeners.append(self._forget)
@@ -97,7 +104,18 @@ class WritesApi(SandboxApi):
             write, given = self._at_hand
             undamaged = answer.body is given.body and answer.cut is Cut.NONE and not answer.delay
             write.answered = undamaged and answer.status < 300
+        if self.faults.rates.keys() & _LACKING and request.path == _NOTES and answer.status == 200:
+            self._note_withheld(request, answer)
         return answer
+
+    def _note_withheld(self, request: Request, answer: Response) -> None:
+        with contextlib.suppress(msgspec.DecodeError, KeyError):
+            given, whole = (
+                msgspec.json.decode(one.body) for one in (answer, self._route(request, _NOTES, DEFAULT_KEY))
+            )
+            if given["page"] >= given["totalPages"]:
+                self.withheld |= {row["note_id"] for row in whole["notes"]}
+                self.withheld -= {row["note_id"] for row in given["notes"]}
 
     def _write(self, request: Request, path: str) -> Response:
         body = msgspec.json.decode(request.body)

@@ -91,6 +91,51 @@ def test_differences_that_are_there_already_get_numbers(empty_warehouse_url: str
     assert numbers == [1, 2, 3]
 
 
+REJECTED_BEFORE = """
+insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state, change_count, needs_approval,
+  mode, config_hash, decided_by, decided_at, decision_reason)
+select 'default', hash, kind, now(), now(), state, 1, true, 'both', 'x', who, now(), 'not now'
+from (values ('a-person', 'sync', 'rejected', 'Sam Hill'), ('nobody-answered', 'sync', 'rejected', null),
+  ('approved-after-all', 'sync', 'applied', 'Sam Hill'), ('of-an-undo', 'undo', 'rejected', 'Sam Hill')
+) p (hash, kind, state, who)
+"""
+CHANGES_BEFORE = """
+insert into sync.plan_changes (account, plan_hash, position, table_name, key, op, field, before, after,
+  source_value, direction, policy, cause, rule, state)
+select 'default', p.plan_hash, c.position, c.table_name, c.key::jsonb, c.op, c.field, c.before::jsonb,
+  c.after::jsonb, c.after::jsonb, 'to_enerflo', 'crm', 'edited_in_crm', 'crm_wins',
+  case when p.state = 'rejected' then c.state else 'applied' end
+from sync.plans p cross join (values
+  (1, 'installs', '{"enerflo_install_id": 7}', 'update', 'status', '"In progress"', '"On Hold"', 'refused'),
+  (2, 'installs', '{"enerflo_install_id": 8}', 'update', 'status', '"In progress"', '"Voided"', 'moved'),
+  (3, 'notes', '{"note_id": "N1"}', 'insert', 'body', null, '"Call Ann"', 'refused'),
+  (4, 'notes', '{"note_id": "N1"}', 'insert', 'author', null, '"Bob"', 'refused')
+) c (position, table_name, key, op, field, before, after, state)
+"""
+
+
+def test_what_a_person_rejected_before_stands_refused_after_the_migration(empty_warehouse_url: str) -> None:
+    engine = warehouse_engine(empty_warehouse_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"create schema {SYNC_SCHEMA}"))
+        command.upgrade(alembic_config(connection), "0014")
+        connection.exec_driver_sql(REJECTED_BEFORE)
+        connection.exec_driver_sql(CHANGES_BEFORE)
+    migrate(engine)
+    query = (
+        "select plan_hash, table_name, key, op, field, before, after, decided_by, reason, ended_at"
+        " from sync.refusals order by table_name"
+    )
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(sa.text(query))]
+    named = ("Sam Hill", "not now", None)
+    install, note = {"enerflo_install_id": 7}, {"note_id": "N1"}
+    assert found == [
+        ("a-person", "installs", install, "update", "status", "In progress", "On Hold", *named),
+        ("a-person", "notes", note, "insert", None, None, {"body": "Call Ann", "author": "Bob"}, *named),
+    ]
+
+
 def test_migrating_again_changes_nothing(empty_warehouse_url: str) -> None:
     engine = warehouse_engine(empty_warehouse_url)
     migrate(engine)

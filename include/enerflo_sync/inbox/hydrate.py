@@ -178,7 +178,10 @@ class Hydration:
                 for also in about_it:
                     self._quarantine(pending.dismiss(also), item.reason, item.field)
             complete = [one for also in served for one in pending.served(also)]
-            self._finish(complete, observation, answer.install_id)
+            not_taken = self._reads.not_taken(complete)
+            self._quarantine(not_taken, "order_without_time", "change_orders")
+            taken = [event for event in complete if event not in not_taken]
+            self._finish(taken, observation, answer.install_id)
         for resource, batch in batches:
             self._run.count(resource.name, batch.tally)
 

@@ -20,13 +20,13 @@ from enerflo_sync.errors import BadRecordError, ContractDriftError, NotFoundErro
 from enerflo_sync.inbox.answers import Answer, Records, given, record_id_of, same_record
 from enerflo_sync.inbox.customer_read import read_customer_of
 from enerflo_sync.inbox.event import Need, Subject
-from enerflo_sync.inbox.payloads import change_orders_of, load_bodies
+from enerflo_sync.inbox.payloads import change_orders_of, load_bodies, stored_bodies
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.mirror.batch import Batch, Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.fingerprint import decode
+from enerflo_sync.mirror.fingerprint import decode, stable_bytes
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
@@ -71,6 +71,8 @@ class Reads:
         # Whether Enerflo answers for the notes of one install, which it does not document.
         self._notes_by_install: bool | None = None
         self._notes_walked_from: datetime | None = None
+        # Change orders of which the last answer's payloads said something new without a time.
+        self._undated: set[str] = set()
 
     def read(self, need: Need, events: Sequence[Waiting]) -> Answer:
         """Return what Enerflo says now.
@@ -205,6 +207,7 @@ class Reads:
             with another record's event was told by none.
         :param one_by_one: each record within a savepoint: one that the warehouse refuses is put aside alone.
         """
+        self._undated.clear()
         if one_by_one:
             # What they remember of the warehouse was rolled back.
             self._intakes.clear()
@@ -223,6 +226,23 @@ class Reads:
         if said:
             batches[-1][1].tally.because("notice", f"taken from {answer.said_by}", said)
         return batches
+
+    def not_taken(self, events: Sequence[Waiting]) -> list[Waiting]:
+        """Return the events whose payloads say, without a time, what the mirror does not have of an order.
+
+        Nobody can tell whether that is older or newer. After :meth:`bring_in`, in the same transaction.
+        """
+        if not self._undated:
+            return []
+        by_id = {event.event_id: event for event in events}
+        return [
+            by_id[event_id]
+            for event_id, body in stored_bodies(self._connection, self._account, list(by_id))
+            if any(
+                order_id in self._undated and _updated_at(order) is None
+                for order_id, order in change_orders_of([body]).items()
+            )
+        ]
 
     def _take(self, resource: Resource, records: Records, seen: Observation) -> Batch:
         intake = self._intake(resource)
@@ -258,7 +278,11 @@ class Reads:
         row = self._connection.execute(known).mappings().first()
         if row is None:
             return or_unknown
-        said_at = _updated_at(raw) if resource is self._change_orders else None
+        if resource is not self._change_orders:
+            return False
+        said_at = _updated_at(raw)
+        if said_at is None and row["raw_hash"] != resource.digest(stable_bytes(raw)):
+            self._undated.add(str(record_id))
         return said_at is not None and said_at >= (row["updated_at"] or row["observed_at"])
 
     def known_record(self, need: Need) -> tuple[Resource, int] | None:

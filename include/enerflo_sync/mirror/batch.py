@@ -54,6 +54,8 @@ class Batch:
     all_new: bool = False
     # Changed records that did not tell what belongs to them: it has to be read from the record itself.
     untold: list[int] = field(default_factory=list)
+    # Of a list's changed records, when the mirror's rows were observed as the page was prepared.
+    observed: dict[int, datetime | None] = field(default_factory=dict)
     # Listed in a version that is older than the mirror's, and left as they are.
     held: list[int] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
@@ -77,6 +79,7 @@ def together(batches: Sequence[Batch]) -> Batch:
     for batch in batches:
         whole.tally.add(batch.tally)
         whole.changed |= batch.changed
+        whole.observed |= batch.observed
         for name in ("ids", "good", "new", "untold", "held"):
             getattr(whole, name).extend(getattr(batch, name))
     whole.blocks = [Block.joined(blocks) for blocks in zip(*(batch.blocks for batch in batches), strict=True)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -17,11 +16,12 @@ from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.after_merge import remember_bytes, tombstone_unlisted
 from enerflo_sync.mirror.batch import SEEN, Batch, Observation
 from enerflo_sync.mirror.encoding import encode_batch
-from enerflo_sync.mirror.fingerprint import as_text, content_hash, decode, stable_bytes
-from enerflo_sync.mirror.lag import Lag
+from enerflo_sync.mirror.fingerprint import content_hash, decode, stable_bytes
+from enerflo_sync.mirror.lag import Lag, is_overtaken, listed_since
 from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.mirror.spelled_otherwise import spelled_otherwise
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import Witnesses
 from enerflo_sync.warehouse.bulk import (
@@ -41,18 +41,6 @@ log = logging.getLogger(__name__)
 # A record of this size is no record: it is put aside unread, so that memory has a bound.
 RECORD_LIMIT = 1_000_000
 VERSION_COLUMNS = ("account", "install_id", "content_hash", "raw", "first_seen_at", "observed_by", "evidence")
-
-
-# By PostgreSQL: with the versions written out, sent and read here, a poll in which every install changed took
-# 3.5 s for 10,000 of them, and takes 2.0 s.
-_SAID_BEFORE = """
-/* enerflo-sync: records that say what their newest version says */
-select u.id from unnest(%b::bigint[], %b::text[]) as u(id, raw) cross join lateral (
-  select v.raw from enerflo.installs i join enerflo.install_versions v
-    on v.account = i.account and v.install_id = i.install_id and v.content_hash = i.content_hash
-  where i.account = %s and i.install_id = u.id offset 0
-) v where v.raw = u.raw::jsonb
-"""
 
 
 class Intake:
@@ -81,6 +69,10 @@ class Intake:
         when a visible column differs, and its bytes are not compared with the list's (:mod:`.own_answer`).
         """
         batch = self.prepare(connection, [raw], observation)
+        if batch.changed:
+            listed_at = listed_since(connection, self.resource, raw, observation)
+            if listed_at is not None:
+                batch = self.prepare(connection, [raw], replace(observation, observed_at=listed_at))
         batch.own_answer = bool(batch.changed) and tells_more_than_its_list(
             connection, self.resource, observation.account, next(iter(batch.changed))
         )
@@ -120,6 +112,15 @@ class Intake:
         except psycopg.Error as error:
             if not refuses_a_row(error):
                 raise
+
+    def is_overtaken(self, connection: sa.Connection, batch: Batch) -> bool:
+        """Return whether a listed batch has to be prepared again: its records were read meanwhile.
+
+        Their rows are locked until the end of the caller's transaction.
+        """
+        if not batch.observed:
+            return False
+        return is_overtaken(connection, self.resource, batch.observation.account, batch.observed)
 
     def leaves_alone(self, batch: Batch) -> bool:
         """Return whether it is known already that storing a polled ``batch`` would write nothing."""
@@ -171,7 +172,9 @@ class Intake:
             if known.get(record_id, b"") != digest:
                 moved[record_id] = (stable, digest)
         before = {record_id: stable for record_id, (stable, _) in moved.items() if known.get(record_id)}
-        said_before = self._said_before(connection, observation.account, before)
+        said_before = set[int]()
+        if before and resource.keeps_versions:
+            said_before = spelled_otherwise(connection, observation.account, before)
         tally.unchanged += len(by_id) - len(moved) + len(said_before)
         batch.good += [record_id for record_id in by_id if record_id not in moved or record_id in said_before]
         standing = [record_id for record_id in moved if listed and record_id in known]
@@ -192,6 +195,7 @@ class Intake:
             else:
                 batch.changed[record_id] = observation.observed_at
                 batch.good.append(record_id)
+        batch.observed = lag.observed(batch.changed) if listed and standing else {}
         encode_batch(
             connection, resource, batch, lambda bad, why: self._reject(batch, moved[bad][0], why, bad)
         )
@@ -212,20 +216,6 @@ class Intake:
             binary=True,
         )
         return dict(cursor.fetchall())
-
-    def _said_before(self, connection: sa.Connection, account: str, moved: Mapping[int, bytes]) -> set[int]:
-        """Return which records only spell otherwise what the newest version of each says.
-
-        Another key order, white space or spelling of a number is no new content.
-        """
-        if not moved or not self.resource.keeps_versions:
-            return set()
-        texts: dict[int, str] = {}
-        for record_id, stable in moved.items():
-            # Why one cannot be used is told when it is parsed.
-            with suppress(Exception):
-                texts[record_id] = as_text(stable)
-        return _said_before(connection, account, texts)
 
     def _parse(self, batch: Batch, record_id: int, stable: bytes, digest: bytes, lag: Lag) -> bool:
         """Read a record whose content is new; return whether it is held instead, since its list lags."""
@@ -388,19 +378,3 @@ class Intake:
                 written += self._merge_part(connection, part, block, told, observation.account)
         tally.applied, tally.unchanged = (1, 0) if written else (0, 1)
         return tally
-
-
-def _said_before(connection: sa.Connection, account: str, texts: Mapping[int, str]) -> set[int]:
-    driver = driver_connection(connection)
-    values = list(texts), list(texts.values()), account
-    try:
-        # What is refused must not end the caller's transaction.
-        with nullcontext() if driver.autocommit else connection.begin_nested():
-            found = driver.execute(_SAID_BEFORE, values, binary=True).fetchall()
-    except psycopg.Error as error:
-        if not refuses_a_row(error):
-            raise
-        # One of them is nothing that PostgreSQL takes for jsonb, and tells nothing of the others.
-        one_by_one = [{record_id: text} for record_id, text in texts.items()] if len(texts) > 1 else []
-        return set().union(*(_said_before(connection, account, one) for one in one_by_one))
-    return {record_id for (record_id,) in found}

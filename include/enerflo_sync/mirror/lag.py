@@ -5,17 +5,24 @@ the versions of a record, to the second. A listed version that is older than the
 second that the mirror knows to be replaced, is held: the row stays, and the record counts as seen. A poll
 then asks for held installs directly, and believes that answer whatever it says. After :data:`LONGEST` the
 list's word counts again, so that no row stays as it is for ever.
+
+A direct read may be stored while a page waits, and a page while a direct read is under way. So a page whose
+records changed since it was prepared is prepared again (:func:`is_overtaken`). A direct read that is newer by
+``updated_at`` than a list that was asked for later counts as read when that was (:func:`listed_since`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from string import Template
 
 import sqlalchemy as sa
 
 from enerflo_sync.enerflo.times import parse_time
+from enerflo_sync.mirror.batch import Observation
+from enerflo_sync.mirror.fingerprint import stable_bytes
 from enerflo_sync.mirror.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import driver_connection
 
@@ -31,6 +38,23 @@ select exists (
   where v.account = %(account)s and v.install_id = %(id)s and v.content_hash = %(version)s
     and v.first_seen_at < %(observed_at)s)
 """
+
+
+# By the primary key, whatever the statistics say. Locked until the page is stored.
+_OBSERVED = Template("""
+/* enerflo-sync: $name that changed since their page was prepared */
+select k.* from unnest(%(ids)s::bigint[]) as u(id) cross join lateral (
+  select $column, observed_at from $table
+  where account = %(account)s and $column = u.id offset 0 for no key update) as k
+""")
+
+_LISTED = Template("""
+/* enerflo-sync: $name that a list brought since they were asked for directly */
+select observed_at, updated_at from $table
+where account = %(account)s and $column = %(id)s and observed_at > %(asked_at)s
+  and observed_by not in ('push', 'webhook') and absent_since is null and updated_at is not null
+for no key update
+""")
 
 
 @dataclass(frozen=True)
@@ -112,3 +136,42 @@ class Lag:
             {"ids": list(ids), "account": self._account},
         )
         return {record_id: Standing(*rest) for record_id, *rest in cursor.fetchall()}
+
+    def observed(self, ids: Iterable[int]) -> dict[int, datetime | None]:
+        """Return when the mirror's rows of some records were observed; None of each that is not there."""
+        return {i: one.observed_at if (one := self._standing.get(i)) else None for i in ids}
+
+
+def is_overtaken(
+    connection: sa.Connection, resource: Resource, account: str, observed: Mapping[int, datetime | None]
+) -> bool:
+    """Return whether rows were observed again since a page was prepared, and lock them.
+
+    :param observed: of each changed record, when its row was observed as the page was prepared.
+    """
+    cursor = driver_connection(connection).execute(
+        _statement(_OBSERVED, resource), {"ids": list(observed), "account": account}
+    )
+    return any(observed[record_id] != at for record_id, at in cursor.fetchall())
+
+
+def listed_since(
+    connection: sa.Connection, resource: Resource, raw: bytes | memoryview, seen: Observation
+) -> datetime | None:
+    """Return when a list was asked for that is older than a direct read from before it; None without one.
+
+    :param raw: what the direct read says; it can be read.
+    :param seen: when the record was asked for, and of which account.
+    """
+    columns, (own, *_) = resource.parts[0].columns, resource.rows_of(stable_bytes(raw))
+    if "updated_at" not in columns or not own:
+        return None
+    said = parse_time(own[0][columns.index("updated_at")])
+    values = {"account": seen.account, "id": resource.record_id(raw), "asked_at": seen.observed_at}
+    found = driver_connection(connection).execute(_statement(_LISTED, resource), values).fetchone()
+    return found[0] if found is not None and said is not None and found[1] < said else None
+
+
+def _statement(template: Template, resource: Resource) -> str:
+    table = resource.table
+    return template.substitute(name=table.name, table=table.fullname, column=resource.id_column)

@@ -100,7 +100,7 @@ class PageStore:
             if one.begun is not None:
                 one.begun.result()
         try:
-            stored = self._store_batch(together([one.batch for one in pages]), last)
+            stored = self._store_batch(together([one.batch for one in pages]), [one.page for one in pages])
         except psycopg.Error as error:
             if not refuses_a_row(error):
                 raise
@@ -144,18 +144,25 @@ class PageStore:
             yield from chain.from_iterable(map(_in_two, islice(rest, 1)))
         yield from rest
 
-    def _store_batch(self, batch: Batch, page: Page) -> StoredPage:
+    def _store_batch(self, batch: Batch, pages: Sequence[Page]) -> StoredPage:
         nothing_to_write = self.intake.leaves_alone(batch)
         if nothing_to_write and self.also is None:
-            return _stored(page, batch)
+            return _stored(pages[-1], batch)
         with self.connection.begin():
             self.connection.exec_driver_sql(_COMMITTED_SOON)
             if not nothing_to_write:
+                if self.intake.is_overtaken(self.connection, batch):
+                    batch = together([self._prepare_again(page) for page in pages])
                 self._take(batch)
-            stored = _stored(page, batch)
+            stored = _stored(pages[-1], batch)
             if self.also is not None:
                 self.also(stored)
         return stored
+
+    def _prepare_again(self, page: Page) -> Batch:
+        """Return a page as it is beside the mirror of now, whose rows of it are locked."""
+        seen = self.observe(page.requested_at)
+        return self.intake.prepare(self.connection, page.records, seen, listed=True)
 
     def _take(self, batch: Batch) -> None:
         self.intake.store(self.connection, batch)
@@ -168,6 +175,8 @@ class PageStore:
             try:
                 with self.connection.begin():
                     batch = self.intake.prepare(self.connection, [raw], observation, listed=True)
+                    if self.intake.is_overtaken(self.connection, batch):
+                        batch = self.intake.prepare(self.connection, [raw], observation, listed=True)
                     self._take(batch)
             except psycopg.Error as error:
                 if not refuses_a_row(error):

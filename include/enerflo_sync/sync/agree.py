@@ -25,7 +25,15 @@ from enerflo_sync.reconcile.observation import (
     still_holds,
 )
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
-from enerflo_sync.sync.twins import alone, clear_equal, look_further, mark_twins, may_have_twins, watch
+from enerflo_sync.sync.twins import (
+    alone,
+    clear_equal,
+    look_further,
+    mark_twins,
+    may_have_twins,
+    temporary_tables,
+    watch,
+)
 from enerflo_sync.sync.undone import apart_statement
 from enerflo_sync.sync.written import names_record, of_key, shown
 from enerflo_sync.warehouse.engine import transaction_time
@@ -132,6 +140,8 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name =
 group by $names, p.key
 """)
 
+_DROP = "/* enerflo-sync agree: nothing of it is needed any more */ drop table if exists {}"
+
 _FORGET = """
 /* enerflo-sync agree: rows that are gone are agreed on no longer */
 delete from sync.agreed a using sync.plan_changes p
@@ -179,6 +189,8 @@ def agree_moved(
     move_watermark(connection, account, name, now, run_id="plan", now=now)
     if look is not None:
         note_look(connection, comparison, account, look, name)
+    # A decision in the same transaction, as in what-if, makes tables of these names itself.
+    connection.exec_driver_sql(_DROP.format(", ".join([comparison.wanted, *temporary_tables(comparison)])))
 
 
 def looked_before(connection: sa.Connection, comparison: Comparison, account: str, config_hash: str) -> bool:

@@ -66,6 +66,11 @@ def may_have_twins(comparison: Comparison) -> bool:
     return not comparison.unique or _may_share_keys(comparison)
 
 
+def temporary_tables(comparison: Comparison) -> Sequence[str]:
+    """Return the names of the temporary tables that this module leaves to its caller."""
+    return comparison.twice, _shared(comparison), _watched(comparison)
+
+
 def watch(connection: sa.Connection, comparison: Comparison, account: str) -> bool:
     """Collect the join keys of the rows that were one of several; return whether there are any."""
     named = {"account": account, "table": str(comparison.name)}

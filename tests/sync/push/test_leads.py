@@ -190,6 +190,19 @@ def test_1_1_a_change_of_any_other_customer_sends_that_field_only(outbox: Outbox
     )
 
 
+def test_1_1_a_change_of_a_customer_without_a_key_makes_no_other_customer(outbox: Outbox) -> None:
+    converted_ones = {install.customer_id for install in outbox.world.truth.installs()}
+    customers = list(outbox.world.truth.customers())
+    customer = next(
+        one for one in customers if one.integration_record_id is None and one.customer_id in converted_ones
+    )
+    outbox.lead_change("L1", customer, "city", "Little Compton")
+    assert outbox.push().applied == 1
+    (one,) = outbox.received()
+    assert (one.method, one.path) == ("PUT", f"/api/v3/customers/{customer.customer_id}")
+    assert len(list(outbox.world.truth.customers())) == len(customers)
+
+
 def test_1_1_an_unconverted_lead_of_somebody_else_is_parked(outbox: Outbox) -> None:
     customer_id = outbox.world.add_lead(dict(zip(FIELDS, SENT, strict=True)), "other")
     outbox.lead_change("L1", outbox.customer("other"), "city", "Cambridge")

@@ -197,7 +197,9 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
         fields = [comparison.mapping.fields[change.field or ""].enerflo for change in open_]
         sent = {field: wanted[field] for field in fields}
         key = seen.get("integration_record_id")
-        if key not in (lead_key(comparison.mapping, open_[0]), earlier_key(comparison.mapping, open_[0])):
+        own = (lead_key(comparison.mapping, open_[0]), earlier_key(comparison.mapping, open_[0]))
+        # Without a key the call makes another customer.
+        if key is None or key not in own:
             return update_customer(run.client, customer_id, sent)
         present = _unchanged(run, comparison, open_[0], seen)
         return add_lead(run.client, {**present, **sent, "integration_record_id": key})
