@@ -11,6 +11,7 @@ import pytest
 from enerflo_sync.reconcile.render import render_html
 from enerflo_sync.reconcile.render.records import write_csv
 from enerflo_sync.reconcile.render.text import render_text
+from enerflo_sync.reconcile.render.wording import key_under
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.store import read_differences
 
@@ -110,3 +111,8 @@ def test_a_rejected_record_that_the_mirror_lacks_is_not_called_missing(sides: Tw
     for shown in (render_text(report), render_html(report)):
         assert "in quarantine" in shown
         assert "no record" not in shown
+
+
+def test_a_key_of_other_columns_than_the_head_says_is_shown_with_their_names() -> None:
+    first, other = ({"Id": "a0X1"}, {"Enerflo_Install_Id__c": 7})
+    assert (key_under(first, first), key_under(first, other)) == ("a0X1", "Enerflo_Install_Id__c 7")

@@ -117,6 +117,13 @@ def key_values(key: Mapping[str, Any]) -> str:
     return " · ".join(visible(value if isinstance(value, str) else _json(value)) for value in key.values())
 
 
+def key_under(names: Mapping[str, Any], key: Mapping[str, Any]) -> str:
+    """Return the key's values for a column headed by ``names``, with its own names where they differ."""
+    if list(key) == list(names):
+        return key_values(key)
+    return " · ".join(f"{visible(str(name))} {key_values({name: value})}" for name, value in key.items())
+
+
 def visible(text: str) -> str:
     r"""Return ``text`` with what cannot be seen spelled out, safe for a terminal and for one table cell.
 

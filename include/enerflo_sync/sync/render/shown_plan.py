@@ -189,6 +189,8 @@ def question_values(one: Undecided) -> tuple[Any, Any]:
 def _masked_record(name: str, value: Any, table: TableMapping | None, classes: Classes) -> Any:
     if isinstance(value, dict) and isinstance(value.get("keys"), list):
         return masked_record(name, value, classes)
+    if isinstance(value, dict) and table is not None and set(value) <= {*table.key_columns}:
+        return masked_key(name, value, classes)
     return masked_row(value, table)
 
 
