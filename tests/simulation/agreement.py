@@ -62,7 +62,12 @@ class Agreement:
     # -- what there is --------------------------------------------------------------------------------------
 
     def _table(self, name: str) -> list[Row]:
-        return [row for (row,) in self._rows(f"select to_jsonb(t) from crm.{name} t order by t::text")]
+        return [
+            row
+            for (row,) in self._rows(
+                f"select to_jsonb(t) from crm.{name} t where {self._shape.living} order by t::text"
+            )
+        ]
 
     def _records(self, name: str) -> dict[tuple[Any, ...], Row]:
         columns = list(self._tables[name].joins.values())
@@ -109,7 +114,11 @@ class Agreement:
             for join, record in self._enerflo[name].items():
                 if join in counts or record.get("deleted_at") is not None:
                     continue
-                if record.get("install_id") in self._voided or self._refusals.holds(name, None, join):
+                install = record.get("install_id")
+                # With the row of an install all that belongs to it is refused.
+                if install in self._voided or self._refusals.holds("installs", None, (install,)):
+                    continue
+                if self._refusals.holds(name, None, join):
                     continue
                 key, link = self._gone.get((name, join[0])), self._shape.link_of(name, join)
                 if not (key and self._is_listed(name, key)) and not self._is_listed(name, link):

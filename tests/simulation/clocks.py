@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 from unittest import mock
 
-from enerflo_sync.clock import Clock
+from enerflo_sync.clock import Clock, DatabaseClock
 
 # How far a worker's clock is from the database's, either way.
 _OFF = (timedelta(minutes=4), timedelta(minutes=20), timedelta(hours=3), timedelta(days=1))
@@ -55,8 +55,12 @@ class Clocks:
         if not self._skew:
             return self._clock
         if self._always is not None:
-            return SkewedClock(self._clock, self._always)
-        return SkewedClock(self._clock, self._offset()) if self._rng.random() < self._skew else self._clock
+            return self._by_the_database(self._always)
+        return self._by_the_database(self._offset()) if self._rng.random() < self._skew else self._clock
+
+    def _by_the_database(self, offset: timedelta) -> Clock:
+        """Return a wrong clock as the jobs use it: put right by the database's, which is the virtual one."""
+        return DatabaseClock(SkewedClock(self._clock, offset), self._clock.now)
 
 
 class OneThread:

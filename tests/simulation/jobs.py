@@ -22,7 +22,7 @@ from enerflo_sync.sandbox.faults import FaultKind, Faults
 from enerflo_sync.sandbox.virtual_clock import VirtualClock
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
 from enerflo_sync.sync.decided_plan import WHOLE, reject_plan
-from enerflo_sync.sync.parts import Rest
+from enerflo_sync.sync.parts import Part, Rest
 from enerflo_sync.sync.plan import make_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.reopen import Refusal, WhichRefusals, reopen
@@ -134,15 +134,31 @@ class Jobs:
             report = reconcile(warehouse.engine, config, ACCOUNT)
             return make_plan(warehouse.engine, config, ACCOUNT, report.reconciliation_id)
 
-        return self._run("plan", job, end_at, end)
+        with self.promises.lineage.planning() as was_made:
+            plan = self._run("plan", job, end_at, end)
+            if plan is not None:
+                was_made()
+        return plan
 
     def apply(self, *, end_at: int | None = None, end: End = End.KILLED) -> ApplyReport | None:
         """Approve and apply the plan that waits, or go on with it; None where there is none or it failed."""
         plan_hash = self.waiting_plan()
         self._reopen_now_and_then()
+        self._approve_too_late()
         if plan_hash is None or self._refuses(plan_hash):
             return None
         chosen = self._chosen_part(plan_hash)
+
+        refusals = self.promises.refusals
+        refusals.leave_out(plan_hash, () if chosen is None else chosen.others)
+        part = WHOLE if chosen is None else chosen.part
+        report = self._run("apply", self._applying(plan_hash, part), end_at, end)
+        if chosen is not None and chosen.part.rest is Rest.REFUSE and refusals.was_decided(plan_hash):
+            refusals.refuse(chosen.others)
+        return report
+
+    def _applying(self, plan_hash: str, part: Part) -> Job:
+        """Return the job that approves a plan, or a part of it, and applies that."""
 
         def job(process: Process, warehouse: Warehouse) -> ApplyReport:
             calls = CallCounter()
@@ -153,18 +169,23 @@ class Jobs:
                 ACCOUNT,
                 plan_hash,
                 approved_by=APPROVER,
-                part=WHOLE if chosen is None else chosen.part,
+                part=part,
                 clock=process.clock,
                 rng=self._rng,
                 calls=calls,
             )
 
-        refusals = self.promises.refusals
-        refusals.leave_out(plan_hash, () if chosen is None else chosen.others)
-        report = self._run("apply", job, end_at, end)
-        if chosen is not None and chosen.part.rest is Rest.REFUSE and refusals.was_decided(plan_hash):
-            refusals.refuse(chosen.others)
-        return report
+        return job
+
+    def _approve_too_late(self) -> None:
+        """Now and then approve a plan that a later one took the place of: nothing of it may be applied."""
+        if not self._people_may_say_no(0.3):
+            return
+        row = self._crm.execute(
+            "select plan_hash from sync.plans where state = 'superseded' order by created_at desc, part limit 1"
+        ).fetchone()
+        if row is not None and self._run("apply", self._applying(row[0], WHOLE), None, End.KILLED):
+            self.promises.watch.breaks(f"plan {row[0][:12]} was superseded, and applied")
 
     def _people_may_say_no(self, share: float) -> bool:
         rate = 0.0 if self._quiet else share * self.plan.rate(Trouble.REFUSALS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.simulation.shapes import Row, Shape
@@ -17,18 +18,30 @@ _LINKED = ("installs", "milestones", "leads")
 class Lineage:
     """Remembers where each value of a CRM row comes from, and which records have had two rows.
 
-    :param stands: returns what Enerflo has of a record, None where there is none.
+    Two rows count where a whole plan was made beside them: of those that come and go between two plans nobody
+    can know.
+
+    :param stands: returns what Enerflo has of a record, None where there is none; ``stored`` what the mirror has.
     """
 
-    def __init__(self, shape: Shape, watch: Watch, stands: Callable[[str, Record], Row | None]) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        watch: Watch,
+        stands: Callable[[str, Record], Row | None],
+        stored: Callable[[str, Record], Row | None],
+    ) -> None:
         self._shape = shape
         self._watch = watch
         self._stands = stands
+        self._stored = stored
         # Of each row and column: the record that the row named when the value was written. Where the key is the
         # link, two rows may share one.
         self._born: dict[tuple[str, Record, str], Record] = {}
         self._rows: dict[tuple[str, Record], list[Row]] = defaultdict(list)
         self._touched: set[tuple[str, Record]] = set()
+        # Of each plan that is being made: the records that have had two rows since it began.
+        self._planning: list[set[tuple[str, Record]]] = []
         # The fields of records that had two rows, until both sides say the same.
         self._tainted: dict[tuple[str, Record], set[str]] = {}
 
@@ -59,24 +72,42 @@ class Lineage:
         self._touched.add((table, link))
 
     def transaction_ends(self) -> None:
-        """Mistrust records that more than one row names now."""
-        for table, link in self._touched:
-            if len(self._rows[table, link]) > 1:
-                self._tainted[table, link] = set(self._shape.tables[table].fields)
+        """Take out the records that one row names by now from those that a plan is made beside."""
+        alone = {one for one in self._touched if len(self._rows[one]) < 2}
+        for shared in self._planning:
+            shared -= alone
         self._touched.clear()
+
+    @contextmanager
+    def planning(self) -> Iterator[Callable[[], None]]:
+        """Let a plan be made; what is yielded says that it was."""
+        self._watch.look()
+        shared = {one for one, rows in self._rows.items() if len(rows) > 1}
+        self._planning.append(shared)
+
+        def was_made() -> None:
+            self._watch.look()
+            for table, link in shared:
+                self._tainted[table, link] = set(self._shape.tables[table].fields)
+
+        try:
+            yield was_made
+        finally:
+            self._planning.remove(shared)
 
     def agree(self) -> None:
         """Let a record's last row be trusted again in the fields in which both sides say the same."""
         plain = self._shape.plain
         for (table, link), columns in list(self._tainted.items()):
-            rows, theirs = self._rows[table, link], self._stands(table, link)
-            if len(rows) != 1 or theirs is None:
+            rows = self._rows[table, link]
+            if len(rows) != 1:
                 continue
-            columns -= {
-                column
-                for column in columns & theirs.keys()
-                if plain(table, column, rows[0][column]) == plain(table, column, theirs[column])
-            }
+            for theirs in (self._stands(table, link), self._stored(table, link)):
+                columns -= {
+                    column
+                    for column in columns & (theirs or {}).keys()
+                    if plain(table, column, rows[0][column]) == plain(table, column, (theirs or {})[column])
+                }
 
     def arrived(self, write: Arrival) -> None:
         """Complain where a write carries a value that belongs to another record, or to a twin."""

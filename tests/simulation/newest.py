@@ -35,7 +35,8 @@ class Newest:
     """Remembers what people changed on either side since both said the same.
 
     A change counts as the later one where it is so by the field's time and by its record's: Enerflo dates
-    installs, and the CRM its rows.
+    installs, and the CRM its rows. A side that says again what both once agreed on has not changed since: jobs
+    look now and then, and what was changed and changed back between two looks is no edit.
 
     :param stands: returns what Enerflo has of a record in the CRM's columns, None where there is none.
     """
@@ -49,6 +50,7 @@ class Newest:
         self._stands = stands
         self._theirs: dict[tuple[str, Record, str], _Edit] = {}
         self._ours: dict[tuple[str, Record, str], _Edit] = {}
+        self._agreed: dict[tuple[str, Record, str], set[Any]] = {}
         self._install_at: dict[int, datetime] = {}
         self._row_at: dict[tuple[str, Record], datetime] = {}
         self._values: dict[tuple[str, Record], Row] = {}
@@ -89,6 +91,9 @@ class Newest:
         record = self._shape.join_of(table, row)
         if written.after is None or written.before is None:
             self._begin_anew(table, record, written.after)
+            if written.after is not None and not written.by_people:
+                for column in _COLUMNS[table]:
+                    self._add_agreed(table, record, column, written.after)
             return
         if self._shape.join_of(table, written.before) != record:
             self._begin_anew(table, record, None)
@@ -104,13 +109,16 @@ class Newest:
                 if written.by_people:
                     self._ours[table, record, column] = _Edit(at, self._clock.now())
                 else:
-                    self._overwritten(table, record, column)
+                    if not self._is_back(table, record, column, written.before):
+                        self._overwritten(table, record, column)
+                    self._add_agreed(table, record, column, row)
             self._agree(table, record, column)
 
     def _begin_anew(self, table: str, record: Record, row: Row | None) -> None:
         for column in _COLUMNS[table]:
             self._ours.pop((table, record, column), None)
             self._theirs.pop((table, record, column), None)
+            self._agreed.pop((table, record, column), None)
         if row is not None:
             self._rows[table, record] = row
             values = self._stands(table, record)
@@ -126,6 +134,16 @@ class Newest:
         if plain(table, column, mine[column]) == plain(table, column, ours[column]):
             self._ours.pop((table, record, column), None)
             self._theirs.pop((table, record, column), None)
+            self._add_agreed(table, record, column, mine)
+
+    def _add_agreed(self, table: str, record: Record, column: str, row: Row) -> None:
+        said = self._shape.plain(table, column, row[column])
+        self._agreed.setdefault((table, record, column), set()).add(said)
+
+    def _is_back(self, table: str, record: Record, column: str, row: Row) -> bool:
+        """Return whether a side says again what both agreed on before."""
+        said = self._shape.plain(table, column, row[column])
+        return said in self._agreed.get((table, record, column), ())
 
     def _times(self, table: str, record: Record, column: str) -> tuple[list[datetime], list[datetime]] | None:
         """Return when Enerflo's and the CRM's side changed, by field and by record; None where not both did."""
@@ -153,7 +171,10 @@ class Newest:
             return
         for column in write.values:
             times = self._times(write.table, write.record, column)
-            if times is None or (write.table == "installs" and write.values[column] == "Completed"):
+            theirs = self._values.get((write.table, write.record), {})
+            if times is None or self._is_back(write.table, write.record, column, theirs):
+                continue
+            if write.table == "installs" and write.values[column] == "Completed":
                 continue
             # What changes while the job runs is between its look and its write.
             known = self._theirs[write.table, write.record, column].done < write.process.started_at

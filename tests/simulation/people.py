@@ -61,11 +61,21 @@ class People:
 
     :param odd: texts hold what Enerflo may spell its own way.
     :param days: milestones have days in text.
+    :param marks: rows that are deleted stay, with a mark.
     :ivar notes: the keys of the rows of each note, by the number that its text has.
     :ivar leads: the keys of the leads that were made.
     """
 
-    def __init__(self, desk: Desk, clock: Clock, seed: int, *, odd: bool = False, days: bool = False) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        clock: Clock,
+        seed: int,
+        *,
+        odd: bool = False,
+        days: bool = False,
+        marks: bool = False,
+    ) -> None:
         self.notes: dict[int, list[str]] = {}
         self.leads: set[str] = set()
         self._desk = desk
@@ -73,6 +83,7 @@ class People:
         self._clock = clock
         self._odd = odd
         self._days = days
+        self._marks = marks
         self._rng = random.Random(f"{seed}/people")
         self._acts = {
             Edit.STATUS: self._status,
@@ -207,6 +218,9 @@ class People:
                 ("milestones", "enerflo_install_id"),
             )
         )
+        if self._marks and self._rng.random() < 0.7:
+            self._mark(table)
+            return
         row = self._some(table, f"ctid, {key}") if table == "milestones" else self._some(table, key)
         if row is None:
             return
@@ -218,3 +232,13 @@ class People:
             )
         else:
             self._run(f"delete from crm.{table} where {key} = %(key)s", key=row[0])
+
+    def _mark(self, table: str) -> None:
+        """Mark a row as deleted, or bring one back."""
+        row = self._some(table, "ctid::text", "is_deleted" if self._rng.random() < 0.4 else "not is_deleted")
+        if row is not None:
+            self._run(
+                f"update crm.{table} set is_deleted = not is_deleted, updated_at = %(now)s"
+                " where ctid = %(place)s::tid",
+                place=row[0],
+            )

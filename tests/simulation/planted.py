@@ -21,7 +21,7 @@ from enerflo_sync.mirror import lag, poll
 from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.sandbox.changes import ChangeKind
 from enerflo_sync.sandbox.emitter import Mess
-from enerflo_sync.sync import apply_crm
+from enerflo_sync.sync import apply, apply_crm, decided_plan, plan, refused
 from enerflo_sync.sync.agree import AgreedBy
 from enerflo_sync.sync.push import leads, notes, source, values
 from enerflo_sync.sync.push import run as push_run
@@ -171,6 +171,41 @@ def other_side_agreed_unseen(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(apply_crm, "agree_column", trusting_column)
 
 
+def refusals_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What was refused is in the next plan again."""
+    patch.setattr(plan, "keep_out_refused", lambda *_args: None)
+
+
+def refused_under_one_rule(patch: pytest.MonkeyPatch) -> None:
+    """A refusal binds only the rule under which the change was planned."""
+    template = (
+        refused._KEEP_OUT.template
+        + """
+  and exists (select from sync.refusals r join sync.plan_changes c using (account, plan_hash, table_name)
+              where r.refusal_id = m.refusal_id and c.key = d.key and c.op = d.op
+                and c.field is not distinct from d.field and c.rule = d.rule)
+"""
+    )
+    patch.setattr(refused, "_KEEP_OUT", Template(template))
+
+
+def part_is_the_whole(patch: pytest.MonkeyPatch) -> None:
+    """Whoever approves a part approves all of the plan."""
+    choose = decided_plan.choose
+
+    def all_of_it(*args: Any) -> tuple[list[int], list[int]]:
+        chosen, others = choose(*args)
+        return sorted([*chosen, *others]), []
+
+    patch.setattr(decided_plan, "choose", all_of_it)
+
+
+def superseded_is_applied(patch: pytest.MonkeyPatch) -> None:
+    """A plan is applied though a later one took its place."""
+    for module in (apply, decided_plan):
+        patch.setattr(module, "require_not_expired", lambda *_args: None)
+
+
 def no_second_look(patch: pytest.MonkeyPatch) -> None:
     """The CRM's row is not looked at again before its change is sent."""
     patch.setattr(source.Sources, "moved", lambda *_args, **_named: {})
@@ -258,6 +293,7 @@ BY_DAYS = replace(
     shape=Shape(dates="date", zone="America/Denver"),
 )
 LOST_ANSWERS = replace(BOTH_WAYS, late=0.5, edit_kinds=(Edit.NOTE,))
+SAYING_NO = replace(BOTH_WAYS, edits=3.0, troubles={Trouble.REFUSALS: 1.0})
 ONE_WAY_LAG = replace(
     BUSY, poll_every=1, kinds=LATE_STATUSES.kinds, mess=Mess(), troubles={Trouble.LAGGING_LIST: 1.0}
 )
@@ -276,6 +312,10 @@ PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (echo_taken_for_a_change, replace(BOTH_WAYS, edit_kinds=(Edit.NEW_LEAD, Edit.LEAD)), 5),
     (marked_after_the_request, BOTH_WAYS, 5),
     (other_side_agreed_unseen, BOTH_EDITED_MEANWHILE, 10),
+    (refusals_forgotten, SAYING_NO, 20),
+    (refused_under_one_rule, SAYING_NO, 50),
+    (part_is_the_whole, SAYING_NO, 20),
+    (superseded_is_applied, SAYING_NO, 20),
     (no_second_look, MEDDLED, 10),
     (exact_spelling, RESPELLED, 10),
     (days_as_moments, BY_DAYS, 10),

@@ -56,7 +56,7 @@ class Promises:
         self._api = api
         self._shape = shape
         self._ever_bad = ever_bad
-        self.lineage = Lineage(shape, self.watch, self.stands)
+        self.lineage = Lineage(shape, self.watch, self.stands, self.stored)
         self.refusals = Refusals(connection, shape, self.watch, self.stands)
         self.watch.listeners += [self.lineage.written, self.refusals.written, self._written]
         self.watch.transactions.append(self.lineage.transaction_ends)
@@ -89,6 +89,18 @@ class Promises:
                 gone = found.get("deleted_at") is not None
                 return None if gone else {column: found[name] for column, name in declared.fields.items()}
         return None
+
+    def stored(self, table: str, record: Record) -> Row | None:
+        """Return what the mirror has of a record in the CRM's columns, None where there is none."""
+        declared = self._shape.tables[table]
+        columns = ", ".join(f"'{column}', {name}" for column, name in declared.fields.items())
+        where = " and ".join(f"{name} = %s" for name in declared.joins.values())
+        row = self._connection.execute(
+            f"select jsonb_build_object({columns}) from enerflo.{declared.truth}"
+            f" where {where} and deleted_at is null".encode(),
+            record,
+        ).fetchone()
+        return None if row is None else row[0]
 
     def _changed(self, change: Change) -> None:
         if change.origin is Origin.COMPANY and self.refusals.active:

@@ -127,7 +127,9 @@ class Refusals:
         return Refused(table, key, op, column, direction, None, record, row, theirs)
 
     def _row(self, table: str, key: Row) -> Row | None:
-        for (row,) in self._connection.execute(f"select to_jsonb(t) from crm.{table} t"):
+        for (row,) in self._connection.execute(
+            f"select to_jsonb(t) from crm.{table} t where {self._shape.living}"
+        ):
             if all(str(row.get(column)) == str(value) for column, value in key.items()):
                 return row  # type: ignore[no-any-return]
         return None
@@ -238,7 +240,12 @@ class Refusals:
         if said != (str(write.values["install"]), str(write.values["body"]).strip()):
             return False
         # Of two notes that are alike one may be refused and the other sent.
-        alike = [row for (row,) in self._connection.execute("select to_jsonb(t) from crm.notes t")]
+        alike = [
+            row
+            for (row,) in self._connection.execute(
+                f"select to_jsonb(t) from crm.notes t where {self._shape.living}"
+            )
+        ]
         return all(
             any(
                 other.row is not None and other.row["note_id"] == row["note_id"]

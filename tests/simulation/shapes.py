@@ -99,6 +99,7 @@ class Shape:
     :param text_keys: Enerflo's ids are text.
     :param own_keys: installs and milestones have keys of their own, and links to Enerflo beside them.
     :param unique: no two rows have the same id of Enerflo.
+    :param marks: rows that were deleted stay, with ``is_deleted``.
     :param policies: ``source_of_truth`` by table and column, where it is not the shipped one.
     """
 
@@ -108,6 +109,7 @@ class Shape:
     text_keys: bool = False
     own_keys: bool = False
     unique: bool = True
+    marks: bool = False
     policies: Mapping[tuple[str, str], str] = field(default_factory=dict, hash=False)
 
     @property
@@ -119,6 +121,11 @@ class Shape:
             name: Table(_OWN_KEYS.get(name, table.key), table.joins, table.fields, table.truth)
             for name, table in _TABLES.items()
         }
+
+    @property
+    def living(self) -> str:
+        """Return the condition that a row ``t`` of the CRM is not marked as deleted."""
+        return "not t.is_deleted" if self.marks else "true"
 
     def policy(self, table: str, column: str) -> str:
         """Return whose value stands where the two sides differ."""
@@ -183,6 +190,10 @@ class Shape:
                 f"alter table crm.{name} alter column enerflo_install_id type text"
                 for name in ("installs", "milestones", "notes", "change_orders")
             ]
+        if self.marks:
+            found += [
+                f"alter table crm.{name} add is_deleted boolean not null default false" for name in _TABLES
+            ]
         if self.unique and not self.own_keys:
             found.append("alter table crm.installs add primary key (enerflo_install_id)")
         else:
@@ -195,6 +206,9 @@ class Shape:
 
     def _edit(self, config: dict[str, Any]) -> None:
         tables = config["tables"]
+        if self.marks:
+            for name in _TABLES:
+                tables[name]["deleted_when"] = {"is_deleted": True}
         for (table, column), policy in self.policies.items():
             tables[table]["fields"][column]["source_of_truth"] = policy
         milestones = tables["milestones"]
@@ -239,6 +253,7 @@ def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
         text_keys=Trouble.TEXT_KEYS in troubles,
         own_keys=own_keys,
         unique=Trouble.TWINS not in troubles,
+        marks=Trouble.SOFT_DELETED in troubles,
         policies=policies if own_keys else {},
     )
 

@@ -44,7 +44,12 @@ class Sources:
 
     def rows(self, table: str) -> list[Row]:
         """Return the rows of a table as they are."""
-        return [row for (row,) in self._connection.execute(f"select to_jsonb(t) from crm.{table} t")]
+        return [
+            row
+            for (row,) in self._connection.execute(
+                f"select to_jsonb(t) from crm.{table} t where {self._shape.living}"
+            )
+        ]
 
     def _rows(self, table: str, since: int) -> Iterator[Row]:
         """Yield the rows as they are, and as they were since a moment."""

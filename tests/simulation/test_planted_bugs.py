@@ -7,15 +7,15 @@ import pytest
 from tests.simulation.database import Database
 from tests.simulation.plan import Plan
 from tests.simulation.planted import PLANTED, Plant, planted
+from tests.simulation.planted_sides import OF_SIDES
 from tests.simulation.run import run_seed
 
 HOURS = 1.5
+ALL = (*PLANTED, *OF_SIDES)
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("plant", "plan", "within"), PLANTED, ids=[plant.__name__ for plant, _, _ in PLANTED]
-)
+@pytest.mark.parametrize(("plant", "plan", "within"), ALL, ids=[plant.__name__ for plant, _, _ in ALL])
 def test_a_planted_defect_is_found(database: Database, plant: Plant, plan: Plan, within: int) -> None:
     with planted(plant):
         outcomes = (run_seed(seed, HOURS, database, plan) for seed in range(within))

@@ -28,6 +28,8 @@ class Trouble(StrEnum):
     BOTH_CHANGE = "both_change"
     RELINKS = "relinks"
     TWINS = "twins"
+    # The CRM keeps rows that were deleted, with a mark; people mark rows, and bring them back.
+    SOFT_DELETED = "soft_deleted"
     # A person says no to a plan.
     REFUSALS = "refusals"
     # The CRM has another shape: milestones by the day, ids as text, keys of its own beside the links.

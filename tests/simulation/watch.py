@@ -20,6 +20,7 @@ class Written(NamedTuple):
 
     :param tx: its transaction.
     :param by_people: a person wrote it, and no job.
+    :param was_marked: the row was marked as deleted before. A marked row counts as a row that is not there.
     """
 
     n: int
@@ -29,6 +30,12 @@ class Written(NamedTuple):
     after: Row | None
     tx: int
     by_people: bool
+    was_marked: bool = False
+
+    @property
+    def is_seen(self) -> bool:
+        """Return whether it happened to a row that is not marked as deleted."""
+        return self.before is not None or self.after is not None
 
 
 class Watch:
@@ -60,8 +67,13 @@ class Watch:
             self._open.discard(written.n)
             self._open.update(range(self._last + 1, written.n))
             self._last = max(self._last, written.n)
-            for listener in self.listeners:
-                listener(written)
+            if written.was_marked and not written.by_people:
+                self.breaks(
+                    f"a row of crm.{written.table} that is marked as deleted was written: {written.op}"
+                )
+            if written.is_seen:
+                for listener in self.listeners:
+                    listener(written)
         if tx is not None:
             self._transaction_ends()
         if nobody_writes:
@@ -78,7 +90,7 @@ class Watch:
             " where n > %s or n = any(%s) order by n",
             [PEOPLE, n, list(also)],
         )
-        return [Written(*row) for row in rows]
+        return [_of_living(Written(*row)) for row in rows]
 
     def position(self) -> int:
         """Return the number of the last row that was written."""
@@ -89,6 +101,17 @@ class Watch:
     def breaks(self, text: str) -> None:
         """Note that a promise is broken."""
         self.broken.append(text)
+
+
+def _of_living(written: Written) -> Written:
+    """Return what happened as it is for somebody to whom rows marked as deleted are not there."""
+    before, after = (
+        None if row and row.get("is_deleted") else row for row in (written.before, written.after)
+    )
+    if (before, after) == (written.before, written.after):
+        return written
+    op = "insert" if before is None else "delete" if after is None else "update"
+    return written._replace(op=op, before=before, after=after, was_marked=before is not written.before)
 
 
 class Transactions:

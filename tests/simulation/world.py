@@ -65,7 +65,10 @@ class SimulatedDay(Jobs):
             warehouse.clock = self.clock
         self.ever_bad: set[int] = set()
         meddled = Trouble.MEDDLING in plan.troubles
-        self.promises = Promises(database.people, self.api, self.shape, self.ever_bad, sources=meddled)
+        newest = self.clock if Trouble.BOTH_CHANGE in plan.troubles else None
+        self.promises = Promises(
+            database.people, self.api, self.shape, self.ever_bad, sources=meddled, newest=newest
+        )
         late = plan.rate(Trouble.LATE_ROWS)
         self.desk = Desk(
             database.people,
@@ -77,7 +80,9 @@ class SimulatedDay(Jobs):
             done=self.promises.watch.look,
         )
         odd = Trouble.RESPELLING in plan.troubles
-        self.people = People(self.desk, self.clock, seed, odd=odd, days=self.shape.dates == "text")
+        self.people = People(
+            self.desk, self.clock, seed, odd=odd, days=self.shape.dates == "text", marks=self.shape.marks
+        )
         self.meddling = Meddling(self.desk, self.shape, seed)
         self._meddles = random.Random(f"{seed}/when meddled")
         self._stirs = self._others = self._meddled = 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
+from enerflo_sync.sync import plan as planning
 from tests.sync.conftest import Desk
 
 
@@ -161,4 +163,45 @@ def test_a_change_at_enerflo_after_what_we_sent_is_the_later_one(agreed: Desk) -
     crm_status(agreed, install, "Cancelled", "now() - interval '5 seconds'")
     agreed.world.set_status(install, 4)
     agreed.workplace.poll()
+    assert direction(agreed) == ["to_crm"]
+
+
+def test_a_time_of_the_crm_after_we_saw_it_counts_no_later_than_that(agreed: Desk) -> None:
+    install = agreed.a_site().install_id
+    crm_status(agreed, install, "On Hold", "now() + interval '1 day'")
+    assert direction(agreed) == ["to_enerflo"]
+    time.sleep(1.1)
+    mirror_status(agreed, install, "Completed", "date_trunc('second', now())")
+    assert direction(agreed) == ["to_crm"]
+
+
+def test_a_row_that_changed_since_it_was_seen_was_not_seen_yet(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install = agreed.a_site().install_id
+    agreed.plan()
+    time.sleep(1.1)
+    mirror_status(agreed, install, "Completed", "date_trunc('second', now())")
+    time.sleep(1.1)
+    # Between the plan's look at the rows and its decision.
+    look = planning.observe
+
+    def too_early(*args: Any) -> Any:
+        found = look(*args)
+        if args[1].name == "installs":
+            crm_status(agreed, install, "On Hold")
+        return found
+
+    monkeypatch.setattr(planning, "observe", too_early)
+    assert direction(agreed) == ["to_enerflo"]
+
+
+def test_our_write_over_a_time_of_the_future_does_not_make_that_a_later_one(agreed: Desk) -> None:
+    install = agreed.a_site().install_id
+    agreed.sql("update crm.installs set panel_count = 77 where enerflo_install_id = :i", i=install)
+    plan = agreed.plan()
+    crm_status(agreed, install, "On Hold", "now() + interval '1 day'")
+    assert agreed.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    time.sleep(1.1)
+    mirror_status(agreed, install, "Completed", "date_trunc('second', now())")
     assert direction(agreed) == ["to_crm"]

@@ -74,6 +74,7 @@ def test_the_rest_may_be_refused(three: tuple[Desk, PlanReport, list[int]]) -> N
     part = Part(only=["installs.panel_count"], rest=Rest.REFUSE)
     report = desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=part)
     assert (report.applied, report.refused, report.state) == (2, 1, PlanState.APPLIED)
+    assert not report.needs_a_person
     assert desk.plan().change_count == 0
     (refusal,) = desk.workplace.refusals()
     assert (refusal.key, refusal.field) == ({"enerflo_install_id": ids[0]}, "status")
@@ -101,6 +102,7 @@ def test_a_part_that_is_killed_goes_on_where_it_was(three: tuple[Desk, PlanRepor
     desk.workplace.approve(plan.plan_hash, by="Pat", part=Part(only=["installs.status"]))
     report = desk.workplace.apply(plan.plan_hash)
     assert (report.applied, report.left_open, report.decided_by) == (1, 2, "Pat")
+    assert report.needs_a_person
     assert desk.crm("installs", enerflo_install_id=ids[0])["panel_count"] == 99
 
 

@@ -222,3 +222,51 @@ def test_what_cannot_be_written_is_a_set_up_mistake(warehouse: sa.Engine, made: 
     ):
         connection.execute(sa.text(f"create {made}"))
         connection.execute(sa.text("update shown set n = 2"))
+
+
+PAIRS_BEFORE = """
+insert into sync.agreed (account, table_name, key, field, value, agreed_at, agreed_by, is_link)
+select 'default', table_name, key::jsonb, field, value::jsonb, timestamptz '2026-01-01' + agreed * interval '1 day',
+  'push', is_link
+from (values
+  ('notes', '{"note_id": "N1"}', 'enerflo_note_id', '71', 1, true),
+  ('notes', '{"note_id": "N1"}', 'body', '"Call Ann"', 2, false),
+  ('leads', '{"lead_id": "L1"}', 'enerflo_customer_id', '81', 2, true),
+  ('leads', '{"lead_id": "L1"}', 'city', '"Boston"', 2, false),
+  ('leads', '{"lead_id": "L1"}', 'zip', '"02139"', 1, false),
+  ('leads', '{"lead_id": "L2"}', 'city', '"Waco"', 1, false),
+  ('leads', '{"lead_id": "L3"}', 'enerflo_customer_id', '"C-9"', 1, true),
+  ('milestones', '{"step_id": "S1"}', 'enerflo_install_id', '4', 1, true),
+  ('milestones', '{"step_id": "S1"}', 'milestone_id', '5', 1, true),
+  ('milestones', '{"step_id": "S1"}', 'title', '"Permit"', 1, false),
+  ('installs', '{"enerflo_install_id": 4}', 'status', '"On Hold"', 1, false)
+) p (table_name, key, field, value, agreed, is_link)
+"""
+WATERMARKS_BEFORE = """
+insert into sync.watermarks (account, name, value, run_id, recorded_at)
+select 'default', name, now(), 'plan', now()
+from unnest(array['agreed/notes/x', 'agreed/leads/x', 'agreed/milestones/x', 'agreed/installs/x', 'notes']) name
+"""
+
+
+def test_pairs_get_the_record_that_their_row_names_and_no_other(empty_warehouse_url: str) -> None:
+    engine = warehouse_engine(empty_warehouse_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"create schema {SYNC_SCHEMA}"))
+        command.upgrade(alembic_config(connection), "0013")
+        connection.exec_driver_sql(PAIRS_BEFORE)
+        connection.exec_driver_sql(WATERMARKS_BEFORE)
+    migrate(engine)
+    with engine.begin() as connection:
+        known = connection.exec_driver_sql(
+            "select table_name, field, enerflo_key from sync.agreed where enerflo_key is not null order by 1, 2"
+        ).all()
+        marks = set(connection.exec_driver_sql("select name from sync.watermarks").scalars())
+    assert [tuple(row) for row in known] == [
+        ("leads", "city", {"customer_id": 81}),
+        ("leads", "enerflo_customer_id", {"customer_id": 81}),
+        ("notes", "body", {"note_id": 71}),
+        ("notes", "enerflo_note_id", {"note_id": 71}),
+    ]
+    # What is unknown is looked at once more; where the CRM's key is the record's id nothing is.
+    assert marks == {"agreed/installs/x", "notes"}

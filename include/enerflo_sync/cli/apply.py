@@ -54,7 +54,7 @@ def command(
 
     A value that moved since the plan was made is left alone and stands in the next plan. What the other side
     refuses is parked with its reason, and the rest goes on. Killed at any point, the same command completes
-    it without writing anything twice. Exit code 1 when something was not made.
+    it without writing anything twice. Exit code 1 when something was not made and nobody refused it.
 
     A plan may be approved or rejected in parts (--only, --except). What was not chosen stays open under the
     same hash, or is refused (--rest refuse). A new row is chosen whole, and what is only made together is not

@@ -8,6 +8,7 @@ from enerflo_sync.crm.mapping import SourceOfTruth, TableName
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import believed_change, difference_key
+from enerflo_sync.reconcile.observation import seen_at
 
 # The mirror's table and key of the record whose updated_at says when one of a table was changed.
 _RECORDS = {
@@ -17,8 +18,13 @@ _RECORDS = {
 }
 
 # Of a time that our own write left, the last one that somebody else left counts: none where nobody ever did.
-_IN_CRM = Template("""least($believed_others, %(now)s::timestamptz)""")
-_OTHERS = """case when o.changed_at = wc.left_at then wc.others_at else o.changed_at end"""
+# A row has not changed since it was first seen as it is, whatever its own time says.
+_IN_CRM = Template("""(select case when others.at is not null
+      then least(others.at, s.seen_at, %(now)s::timestamptz) end
+    from (select $seen_at as seen_at offset 0) s cross join lateral (
+      select case when o.changed_at = wc.left_at then wc.others_at else o.changed_at end as at
+      where s.seen_at is not null or $believed is not null
+    ) others)""")
 _IN_ENERFLO = Template("""least(
       case when $own_time = we.left_at and o.observed_at <= we.left_seen_at
         then coalesce(we.others_at, '-infinity') else $own_time end,
@@ -60,8 +66,7 @@ def changed_in_crm(plan: Comparison) -> str:
     """Return when somebody else last changed the CRM's row ``o``; null where that is not known, or nobody."""
     if not compares_times(plan):
         return believed_change("o")
-    believed = f"case when {believed_change('o')} is not null then {_OTHERS} end"
-    return f"case when {believed} is not null then {_IN_CRM.substitute(believed_others=believed)} end"
+    return _IN_CRM.substitute(believed=f"({believed_change('o')})", seen_at=seen_at(plan, "o"))
 
 
 def changed_in_enerflo(plan: Comparison) -> str:

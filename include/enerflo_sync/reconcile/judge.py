@@ -171,7 +171,7 @@ def _not_relinked(plan: Comparison) -> str:
     of_key = " and ".join(
         f"t.{quoted(name)} = {stored_key(plan, 'a.key', name)}" for name in plan.mapping.key_columns
     )
-    return f"not exists (select from {plan.crm} t where {of_key} and {plan.crm_key_known})"
+    return f"not exists (select from {plan.crm_rows} t where {of_key} and {plan.crm_key_known})"
 
 
 def stored_key(plan: Comparison, key: str, column: str) -> str:

@@ -185,20 +185,31 @@ def since_look(look: Look) -> dict[str, Any]:
     return {"crm_since": look.seen_until, "crm_from_xid": look.from_xid}
 
 
-_SEEN_AT = Template("""(select r.seen_at from sync.crm_rows r
-    where r.account = %(account)s and r.table_name = $table and r.identity = $identity)""")
+# A row may have changed since it was seen: what it says now was seen only if its hash is the kept one.
+_SEEN_AT = Template("""(select max(r.seen_at) from $row sync.crm_rows r
+    where r.account = %(account)s and r.table_name = $table and r.gone_at is null
+      and r.identity = $identity and r.row_hash = $hash$same)""")
 
 
 def seen_at(plan: Comparison, alias: str) -> str:
-    """Return when the content of a CRM row was first seen; null where the table keeps no hashes.
+    """Return when the present content of a CRM row was first seen; null where that is not known.
 
-    ``alias`` has the columns ``k1…`` and ``j1…`` of ``odd``. Takes ``account``.
+    It is known where hashes of single rows are kept, and the row did not change since the last look.
+    ``alias`` has the columns ``k1…`` of ``odd``, or is ``t``, a row of the CRM's table. Takes ``account``.
     """
-    if plan.moved_by is not None:
+    if plan.moved_by is not None or not _unique(plan):
         return "null::timestamptz"
-    keys = [f"{alias}.k{n}" for n, _ in enumerate(plan.mapping.key_columns, 1)]
-    joins = [f"{alias}.j{n}" for n, _ in enumerate(plan.joins, 1)]
-    return _SEEN_AT.substitute(table=literal(plan.name), identity=_identity(plan, keys, joins))
+    names = plan.mapping.key_columns
+    keys = [f"t.{quoted(name)}" for name in names]
+    of_row = alias != "t"
+    same = "".join(f" and {key} = {alias}.k{n}" for n, key in enumerate(keys, 1)) if of_row else ""
+    return _SEEN_AT.substitute(
+        row=f"{plan.crm} t cross join" if of_row else "",
+        table=literal(plan.name),
+        identity=_identity(plan, keys, _joins(plan)),
+        hash=_row_hash(plan),
+        same=same,
+    )
 
 
 def signature(plan: Comparison) -> str:
@@ -209,17 +220,28 @@ def signature(plan: Comparison) -> str:
 
 
 def _rows(plan: Comparison) -> str:
-    joins = [f"({join.crm})::{join.type}" for join in plan.joins]
+    joins = _joins(plan)
     rows = _ROWS.substitute(
         identity=_identity(plan, [f"t.{quoted(name)}" for name in plan.mapping.key_columns], joins),
-        hash=_hash(_hashable(plan, name, f"t.{quoted(name)}") for name in _hashed_columns(plan)),
+        hash=_row_hash(plan),
         link=f"array[{', '.join(f'{join}::text' for join in joins)}]",
         changed_at=plan.changed_at("t"),
         crm=plan.crm,
     )
+    return rows if _unique(plan) else _ROWS_TOGETHER.substitute(rows=rows)
+
+
+def _unique(plan: Comparison) -> bool:
     keys = plan.mapping.key_columns
-    unique = plan.live.unique_by(keys) and all(plan.live.columns[name].not_null for name in keys)
-    return rows if unique else _ROWS_TOGETHER.substitute(rows=rows)
+    return plan.live.unique_by(keys) and all(plan.live.columns[name].not_null for name in keys)
+
+
+def _joins(plan: Comparison) -> list[str]:
+    return [f"({join.crm})::{join.type}" for join in plan.joins]
+
+
+def _row_hash(plan: Comparison) -> str:
+    return _hash(_hashable(plan, name, f"t.{quoted(name)}") for name in _hashed_columns(plan))
 
 
 def _hashed_columns(plan: Comparison) -> list[str]:

@@ -82,6 +82,8 @@ set state = 'open', decided_by = null, decided_at = null, needs_approval = true,
 where account = :account and plan_hash = :plan_hash
 """).bindparams(sa.bindparam("reasons", type_=JSONB))
 
+_NOT_SWITCHED_ON = "not switched on"
+
 # A plan's changes by state and reason, most first.
 Outcomes = Sequence[tuple[str, str | None, int]]
 
@@ -113,8 +115,13 @@ class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needs_a_person(self) -> bool:
-        """Return whether anything of the plan was not made, and this application was the one to make it."""
-        unmade = self.moved or self.parked or self.refused or self.waiting or self.left_open
+        """Return whether anything of the plan was not made, and this application was the one to make it.
+
+        What a person refused waits for nobody any more.
+        """
+        refused = self.reasons.get(Decision.REFUSED, {})
+        not_allowed = any(reason.startswith(_NOT_SWITCHED_ON) for reason in refused)
+        unmade = self.moved or self.parked or not_allowed or self.waiting or self.left_open
         return bool(unmade) and not self.already
 
 
@@ -306,7 +313,7 @@ def _refuse_not_switched_on(
         if direction in mode.writes:
             left[direction] += number
         else:
-            reason = f"not switched on (mode {mode})"
+            reason = f"{_NOT_SWITCHED_ON} (mode {mode})"
             which = {**named, "table": table, "direction": direction}
             positions = connection.execute(_OF_TABLE, which).scalars().all()
             settle(connection, applying, positions, Decision.REFUSED, server_time(connection), reason=reason)

@@ -19,12 +19,14 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.changed import compares_times, times_record
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.observation import seen_at
 from enerflo_sync.sync.written import of_key
 
 _OLD_TIMES = Template("""
 /* enerflo-sync apply $name: when the rows were changed before */
 create temporary table $into on commit drop as
-select p.key, $changed as changed_at
+select p.key, $changed as changed_at,
+       case when $changed is not null then least($changed, $seen_at, now()) end as others_at
 from (
   select distinct key from sync.plan_changes
   where account = %(account)s and plan_hash = %(plan_hash)s and table_name = $table and op = 'update'
@@ -35,13 +37,15 @@ from (
 # A row whose time is as before was not written, or says no more than the day.
 _LEFT = Template("""
 /* enerflo-sync apply $name: what our writes left as the rows' time of change */
-insert into sync.own_writes as w (account, side, table_name, key, others_at, left_at)
-select distinct on (b.key) %(account)s, 'crm', $table, b.key, b.changed_at, $changed
+insert into sync.own_writes (account, side, table_name, key, others_at, left_at)
+select distinct on (b.key) %(account)s, 'crm', $table, b.key,
+       case when w.left_at = b.changed_at then w.others_at else b.others_at end, $changed
 from $into b join $crm t on $on
+left join sync.own_writes w
+  on w.account = %(account)s and w.side = 'crm' and w.table_name = $table and w.key = b.key
 where $changed is distinct from b.changed_at
 on conflict (account, side, table_name, key) do update
-set others_at = case when w.left_at = excluded.others_at then w.others_at else excluded.others_at end,
-    left_at = excluded.left_at
+set others_at = excluded.others_at, left_at = excluded.left_at
 """)
 
 _MADE = Template("""
@@ -109,7 +113,8 @@ def note_made(
 
 def _parts(plan: Comparison, **others: str) -> dict[str, str]:
     changed = plan.changed_at("t")
-    return {"name": plan.name, "table": literal(plan.name), "crm": plan.crm, "changed": changed, **others}
+    named = {"name": plan.name, "table": literal(plan.name), "crm": plan.crm, "changed": changed}
+    return {**named, "seen_at": seen_at(plan, "t"), **others}
 
 
 @contextmanager
@@ -122,7 +127,10 @@ def noting_row(
         return
     into = f"pg_temp.written_before_{plan.name}"
     parts = _parts(plan, into=into)
-    row = f"select %(key)s::jsonb as key, {plan.changed_at('t')} as changed_at from {plan.crm} t"  # noqa: S608
+    changed = plan.changed_at("t")
+    others = f"case when {changed} is not null then least({changed}, {seen_at(plan, 't')}, now()) end"
+    times = f"{changed} as changed_at, {others} as others_at"
+    row = f"select %(key)s::jsonb as key, {times} from {plan.crm} t"  # noqa: S608 - quoted names
     named = {"account": account, "key": json.dumps(key)}
     connection.exec_driver_sql(f"drop table if exists {into}")
     statement = f"/* enerflo-sync push */ create temporary table {into} on commit drop as {row}"

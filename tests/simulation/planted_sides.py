@@ -1,0 +1,92 @@
+"""Planted defects of what a row, a pair of values and a moment are taken for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from string import Template
+
+import pytest
+
+from enerflo_sync.clock import DatabaseClock
+from enerflo_sync.reconcile import incremental, judge, live
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.sync import twins
+from tests.simulation.people import Edit
+from tests.simulation.plan import Plan
+from tests.simulation.planted import BOTH_WAYS, Plant
+from tests.simulation.shapes import DATES, Shape
+from tests.simulation.troubles import Trouble
+
+
+def base_of_the_key_alone(patch: pytest.MonkeyPatch) -> None:
+    """A pair of agreed values is found by the CRM's key, whichever record its row names by now."""
+    patch.setattr(Comparison, "of_record", lambda *_: "")
+
+
+def twins_believed(patch: pytest.MonkeyPatch) -> None:
+    """Nobody remembers that a row was one of two."""
+    patch.setattr(
+        twins, "_MARK", Template(f"{twins._MARK.template.replace('on conflict', 'where false on conflict')}")
+    )
+
+
+def changes_by_their_own_time(patch: pytest.MonkeyPatch) -> None:
+    """CRM rows that changed are looked up by ``updated_at`` alone."""
+    compared = live.plan_comparison
+
+    def by_time(*args: object, **names: object) -> Comparison:
+        plan = compared(*args, **names)  # type: ignore[arg-type]
+        return replace(plan, moved_by=plan.updated_at)
+
+    patch.setattr(live, "plan_comparison", by_time)
+    patch.setattr(incremental, "_WRITTEN_SINCE", "false")
+
+
+def stamped_by_the_worker(patch: pytest.MonkeyPatch) -> None:
+    """Times are the worker's own."""
+    patch.setattr(DatabaseClock, "now", lambda self: self._worker.now())
+
+
+def newest_by_first_sight(patch: pytest.MonkeyPatch) -> None:
+    """Enerflo's side counts as changed when we saw it."""
+    patch.setattr(judge, "changed_in_enerflo", lambda _plan: "o.observed_at")
+
+
+def marked_rows_live(patch: pytest.MonkeyPatch) -> None:
+    """Rows that are marked as deleted are rows like all others."""
+    patch.setattr(Comparison, "living", lambda *_: "true")
+
+
+_REVIEWED = {("installs", "status"): "review", **{("milestones", name): "review" for name in DATES}}
+_BUSY = replace(BOTH_WAYS, tick=15, events=1.0, edits=3.0)
+# What else is changed hides which side changed one field later.
+_CALM = replace(BOTH_WAYS, tick=15, events=0.05, edits=0.2)
+
+
+def _plan(plan: Plan, shape: Shape, *troubles: Trouble) -> Plan:
+    return replace(plan, shape=shape, troubles=dict.fromkeys(troubles, 1.0))
+
+
+OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
+    (newest_by_first_sight, _plan(_CALM, Shape(), Trouble.BOTH_CHANGE), 50),
+    (
+        marked_rows_live,
+        _plan(replace(_BUSY, edit_kinds=(Edit.STATUS, Edit.DELETE)), Shape(marks=True), Trouble.SOFT_DELETED),
+        50,
+    ),
+)
+# It was not shown yet within how many seeds these are found.
+NOT_SHOWN_YET: tuple[tuple[Plant, Plan, int], ...] = (
+    (
+        base_of_the_key_alone,
+        _plan(
+            replace(_BUSY, events=0.1, edits=6.0, edit_kinds=(Edit.STATUS,)),
+            Shape(own_keys=True, policies=_REVIEWED),
+            *(Trouble.RELINKS, Trouble.OWN_KEYS),
+        ),
+        50,
+    ),
+    (twins_believed, _plan(_BUSY, Shape(unique=False), Trouble.TWINS), 50),
+    (changes_by_their_own_time, _plan(BOTH_WAYS, Shape(), Trouble.LATE_ROWS), 50),
+    (stamped_by_the_worker, _plan(_BUSY, Shape(), Trouble.SKEWED_CLOCKS), 50),
+)
