@@ -15,7 +15,7 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.errors import BadRecordError, EnerfloSyncError
+from enerflo_sync.errors import BadRecordError, EnerfloSyncError, NotFoundError
 from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.batch import Observation
@@ -119,11 +119,17 @@ class PushRun:
 
         :param own: the resource of the very record: what the mirror does not take of it is an error.
         :raises BadRecordError: Enerflo's record cannot be used. Otherwise raises as ``read``.
+        :raises AnotherCompanyError: the key answers for another company, which has no such record.
         """
         # Not kept from read to read: it remembers which lists it has walked, and they are to be read again.
         reads = Reads(self.client, self.connection, self.account, self._component_keys, self._company)
         seen = Observation(self.account, self.clock.now(), "push", self.evidence)
-        answer = read(reads)
+        try:
+            answer = read(reads)
+        except NotFoundError:
+            self._company.ensure()
+            raise
+        self._company.ensure()
         self._read_at = seen.observed_at
         try:
             with self.connection.begin():
