@@ -132,3 +132,16 @@ def test_the_other_fields_of_what_is_left_go_on(desk: Desk) -> None:
     desk.sql("update crm.installs set panel_count = 99, updated_at = now() where project_id = 'copy'")
     plan = desk.plan()
     assert [one.field for one in desk.changes(plan, key={"project_id": "copy"})] == ["panel_count"]
+
+
+def test_a_row_that_got_a_twin_between_plan_and_apply_is_not_written(desk: Desk) -> None:
+    projects(desk, unique=False)
+    install = in_progress(desk)[0]
+    key = f"p-{install}"
+    desk.sql("update crm.installs set panel_count = 77 where project_id = :id", id=key)
+    plan = desk.plan()
+    twin(desk, install, key, "In progress")
+    desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    counts = desk.sql("select panel_count from crm.installs where project_id = :id", id=key)
+    assert [row["panel_count"] for row in counts] == [77, 77]
+    assert desk.one("select state from sync.plan_changes where plan_hash = :h", h=plan.plan_hash) == "moved"

@@ -26,7 +26,16 @@ from enerflo_sync.sync.own_writes import note_made, noting_updates
 from enerflo_sync.sync.refusals import refuses_a_row, why_refused
 from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
 from enerflo_sync.sync.whole_rows import delete_statement, note_new_rows, restore_statement
-from enerflo_sync.sync.written import column_value, names_record, of_key, shown, touched, typed_key, zone_of
+from enerflo_sync.sync.written import (
+    alone_of_key,
+    column_value,
+    names_record,
+    of_key,
+    shown,
+    touched,
+    typed_key,
+    zone_of,
+)
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
 
@@ -131,7 +140,7 @@ _TOLD_APART = {"insert": _RECORDS_MADE, "update": _CHANGES_MADE, "delete": _ROWS
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
   where $on and $living and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
-    and $same_record
+    and $same_record$alone
   returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs $record
 """)
 
@@ -347,6 +356,7 @@ class _Job:
             touch=f", {touch[0]} = {touch[1]}" if touch and touch[0] != quoted(column) else "",
             on=of_key(plan, "p.key"),
             living=plan.living("t"),
+            alone=alone_of_key(plan),
             before=shown(plan, column, "t"),
             theirs=shown(plan, column, "t"),
             # What writes the link itself expects the one that it found.

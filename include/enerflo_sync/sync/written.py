@@ -57,6 +57,21 @@ def of_key(plan: Comparison, key: str) -> str:
     )
 
 
+def alone_of_key(plan: Comparison) -> str:
+    """Return ``and …``: no other CRM row has the key of ``t``; or ``""`` where an index says so.
+
+    Of rows that share a key nobody knows which one a change is about, also where they came after the plan.
+    """
+    names = plan.mapping.key_columns
+    if plan.live.unique_by(names):
+        return ""
+    keys = ", ".join(f"t.{quoted(name)} as k{n}" for n, name in enumerate(names, 1))
+    same = " and ".join(f"t.{quoted(name)} = s.k{n}" for n, name in enumerate(names, 1))
+    numbers = ", ".join(str(n) for n, _ in enumerate(names, 1))
+    shared = f"select {keys} from {plan.crm_rows} t group by {numbers} having count(*) > 1"  # noqa: S608
+    return f" and not exists (select from ({shared}) s where {same})"
+
+
 def names_record(plan: Comparison, row: str, record_key: str) -> str:
     """Return the condition that a CRM row names the record of Enerflo of a jsonb key; takes ``account``.
 

@@ -76,7 +76,7 @@ def _has_personal_key(table: TableMapping) -> bool:
 def headline(plan: PlanReport) -> str:
     """Return the plan in one sentence, and in others what comes from a backfill and its notes."""
     if not plan.change_count:
-        return "Nothing to do: both sides are as the rules say."
+        return _nothing(plan)
     parts = [
         f"{count_of(plan.count(direction), 'change')} {side}"
         for direction, side in _SIDES.items()
@@ -85,6 +85,20 @@ def headline(plan: PlanReport) -> str:
     from_backfills = f" {plan.from_backfills:,} come from a backfill." if plan.from_backfills else ""
     notes = "".join(f" {_completed(number)} while {what}." for what, number in plan.notes.items())
     return f"{' and '.join(parts)}.{from_backfills}{notes}"
+
+
+def _nothing(plan: PlanReport) -> str:
+    """Return the headline of a plan without changes, with what it leaves apart."""
+    questions, refused = sum(plan.undecided.values()), sum(plan.refused.values())
+    left = [f"{count_of(questions, 'question')} {'is' if questions == 1 else 'are'} left to a person"]
+    left += (
+        [f"{count_of(refused, 'change')} {'stays' if refused == 1 else 'stay'} refused"] if refused else []
+    )
+    left = left if questions else left[1:]
+    nothing = "Nothing to take back" if plan.kind == "undo" else "Nothing to write"
+    if left:
+        return f"{nothing}: {' and '.join(left)}."
+    return f"{nothing}." if plan.kind == "undo" else "Nothing to do: both sides are as the rules say."
 
 
 def _completed(number: int) -> str:
