@@ -1,11 +1,12 @@
 """The house's two import rules (design §3): the engine is free of Airflow, and rooms only look upwards.
 
-And what the tools leave behind stays out of the project.
+And what the tools leave behind stays out of the project, and the tests that hold a promise are there.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,3 +92,39 @@ def test_what_make_makes_is_not_of_the_project() -> None:
     clean = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "rm -rf" in line)
     ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
     assert set(clean.split()[2:]) <= ignored
+
+
+def test_every_test_that_a_promise_names_is_there() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text()
+    there = {
+        node.name
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    named = {word for word in re.findall(r"`([^`]+)`", text) if word.startswith(("test_", "tests/"))}
+    assert len(named) > 100
+    assert [
+        word
+        for word in sorted(named)
+        if not (word in there if word.startswith("test_") else (ROOT / word).exists())
+    ] == []
+
+
+def test_every_row_of_the_promises_names_a_test() -> None:
+    rows = promises()
+    assert len(rows) > 80
+    assert [row for row in rows if not re.search(r"`tests?[_/]|the same|sync\.runs|simulation", row)] == []
+
+
+def promises() -> list[str]:
+    """Return the rows of the tables whose last column says what holds them."""
+    rows, of_promises = [], False
+    for line in (ROOT / "docs" / "guarantees.md").read_text().splitlines():
+        if not line.startswith("|"):
+            of_promises = False
+        elif line.lower().startswith("| promise |"):
+            of_promises = True
+        elif of_promises and not line.startswith("|---"):
+            rows.append(line)
+    return rows

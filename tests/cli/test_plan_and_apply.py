@@ -69,7 +69,7 @@ def test_plan_approve_apply_and_an_empty_plan(writing: Run) -> None:
     assert again.code == 0
     assert again.json["changes"] == []
     assert again.json["needs_approval"] is False
-    assert "Nothing to do: both sides are as the rules say." in writing("plan").out
+    assert "Nothing to write: 4 questions are left to a person." in writing("plan").out
     second = writing("apply", short)
     assert second.code == 0
     assert f"Plan {short} was applied at 20" in second.out

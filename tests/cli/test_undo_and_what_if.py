@@ -53,6 +53,7 @@ def test_an_undo_is_made_and_applied_as_any_plan(written: Run, plan_hash: str) -
     assert again.code == 1
     assert f"Nothing of plan {plan_hash[:12]} is taken back." in again.out
     assert "it moved since" in again.out
+    assert "Nothing to take back: 1 question is left to a person." in again.out
 
 
 def test_an_undo_of_an_unknown_plan_exits_with_2(written: Run) -> None:

@@ -114,7 +114,7 @@ def test_a_key_without_an_index_that_holds_no_duplicates_is_fine(crm: sa.Engine,
 def test_a_mapping_without_updated_at_is_told_what_that_costs(crm: sa.Engine, tmp_path: Path) -> None:
     (finding,) = check(crm, tmp_path, CONFIG.replace("    updated_at: updated_at\n", ""))
     assert (finding.severity, finding.line) == (Severity.HINT, 4)
-    assert "newest cannot decide" in finding.next_step
+    assert "no field may have newest" in finding.next_step
 
 
 @pytest.mark.parametrize("option", ["updated_at_set_at_commit: true", "arrived_at: arrived"])

@@ -11,6 +11,7 @@ import pytest
 from enerflo_sync.reconcile.render import render_html
 from enerflo_sync.reconcile.render.records import write_csv
 from enerflo_sync.reconcile.render.text import render_text
+from enerflo_sync.reconcile.render.wording import key_under
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.store import read_differences
 
@@ -83,3 +84,35 @@ def test_policy_is_said_of_a_rule_that_was_declared(
     sides.with_config(text, tmp_path_factory.mktemp("config"))
     sides.install(1, enerflo_panel_count=None, crm_panel_count=4)
     assert [row[-1] for row in sides.stored(sides.reconcile())] == [cause]
+
+
+def test_a_default_that_is_written_out_later_is_a_policy_from_the_next_run_on(
+    sides: TwoSides, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    line = "panel_count: {enerflo: panel_count, type: integer"
+    text = sides.config.file.read_text().replace(line, f"{line}, source_of_truth: enerflo")
+    sides.with_config(text, tmp_path_factory.mktemp("config"))
+    sides.install(1, enerflo_panel_count=None, crm_panel_count=4)
+    assert [row[-1] for row in sides.stored(sides.reconcile())] == ["left_apart"]
+    declared = text.replace("source_of_truth: enerflo}", "source_of_truth: enerflo, null_overwrites: false}")
+    assert declared != text
+    sides.with_config(declared, tmp_path_factory.mktemp("config"))
+    report = sides.reconcile()
+    assert [row[-1] for row in sides.stored(report)] == ["policy"]
+
+
+def test_a_rejected_record_that_the_mirror_lacks_is_not_called_missing(sides: TwoSides) -> None:
+    sides.crm("installs", enerflo_install_id=3)
+    sides.quarantine("installs", {"install_id": 3})
+    report = sides.reconcile()
+    assert said(sides, report) == {
+        ("quarantined", '{"enerflo_install_id": 3}'): (None, {"enerflo_install_id": 3})
+    }
+    for shown in (render_text(report), render_html(report)):
+        assert "in quarantine" in shown
+        assert "no record" not in shown
+
+
+def test_a_key_of_other_columns_than_the_head_says_is_shown_with_their_names() -> None:
+    first, other = ({"Id": "a0X1"}, {"Enerflo_Install_Id__c": 7})
+    assert (key_under(first, first), key_under(first, other)) == ("a0X1", "Enerflo_Install_Id__c 7")

@@ -21,7 +21,7 @@ from enerflo_sync.mirror import lag, poll
 from enerflo_sync.mirror.company import CompanyGuard
 from enerflo_sync.sandbox.changes import ChangeKind
 from enerflo_sync.sandbox.emitter import Mess
-from enerflo_sync.sync import apply, apply_crm, decided_plan, plan, refused
+from enerflo_sync.sync import apply, apply_crm, decided_plan, plan
 from enerflo_sync.sync.agree import AgreedBy
 from enerflo_sync.sync.push import leads, notes, source, values
 from enerflo_sync.sync.push import run as push_run
@@ -176,19 +176,6 @@ def refusals_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(plan, "keep_out_refused", lambda *_args: None)
 
 
-def refused_under_one_rule(patch: pytest.MonkeyPatch) -> None:
-    """A refusal binds only the rule under which the change was planned."""
-    template = (
-        refused._KEEP_OUT.template
-        + """
-  and exists (select from sync.refusals r join sync.plan_changes c using (account, plan_hash, table_name)
-              where r.refusal_id = m.refusal_id and c.key = d.key and c.op = d.op
-                and c.field is not distinct from d.field and c.rule = d.rule)
-"""
-    )
-    patch.setattr(refused, "_KEEP_OUT", Template(template))
-
-
 def part_is_the_whole(patch: pytest.MonkeyPatch) -> None:
     """Whoever approves a part approves all of the plan."""
     choose = decided_plan.choose
@@ -313,7 +300,6 @@ PLANTED: tuple[tuple[Plant, Plan, int], ...] = (
     (marked_after_the_request, BOTH_WAYS, 5),
     (other_side_agreed_unseen, BOTH_EDITED_MEANWHILE, 10),
     (refusals_forgotten, SAYING_NO, 20),
-    (refused_under_one_rule, SAYING_NO, 50),
     (part_is_the_whole, SAYING_NO, 20),
     (superseded_is_applied, SAYING_NO, 20),
     (no_second_look, MEDDLED, 10),

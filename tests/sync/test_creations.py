@@ -107,3 +107,16 @@ def test_a_text_that_is_no_key_of_its_column_keeps_no_other_record_back(
     }
     assert desk.workplace.apply(plan.plan_hash, approved_by="Pat").moved == 0
     assert str(desk.one("select lead_id from crm.leads")) == fits
+
+
+def test_a_row_that_no_call_of_enerflo_can_create_waits_for_its_records_id(desk: Desk) -> None:
+    desk.sql("alter table crm.installs add column id text not null default gen_random_uuid()::text")
+    desk.sql("alter table crm.installs alter column enerflo_install_id drop not null")
+    key = "key: {enerflo_install_id: install_id}\n    updated_at: updated_at\n    fields:\n      deal_id"
+    linked = key.replace("key: {", "key: [id]\n    join: {")
+    desk.switched_on("both", (key, linked))
+    desk.carried()
+    desk.sql("insert into crm.installs (id, status, updated_at) values ('a0X1', 'In progress', now())")
+    plan = desk.plan()
+    assert plan.change_count == 0
+    assert plan.kept["no call of Enerflo's API creates installs: the row waits for its record's id"] == 1

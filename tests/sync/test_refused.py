@@ -11,7 +11,7 @@ from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.render import plan_lines, render_plan
-from enerflo_sync.sync.render.shown_plan import show_plan
+from enerflo_sync.sync.render.shown_plan import headline, show_plan
 from enerflo_sync.sync.reopen import WhichRefusals
 from tests.sync.conftest import Desk
 from tests.sync.test_completion import finished
@@ -97,6 +97,8 @@ def test_the_page_and_the_text_tell_it_apart_from_questions(agreeing: Desk) -> N
     assert 'id="undecided"' not in page
     assert str(install) in page
     assert any("Refused by a person" in line.text for line in plan_lines(shown))
+    assert headline(plan) == "Nothing to write: 1 change stays refused."
+    assert "both sides are as the rules say" not in page
 
 
 @pytest.mark.parametrize("spelled", ["ON HOLD", "  On Hold "])

@@ -226,6 +226,26 @@ def test_what_moved_since_is_left_to_a_person(desk: Desk, install: int) -> None:
     assert undo.undecided == {"the CRM says something else than the plan wrote: it moved since": 2}
 
 
+def test_a_question_shows_what_enerflo_says_now_and_not_what_the_plan_wrote(desk: Desk, install: int) -> None:
+    desk.world.set_status(install, ON_HOLD)
+    kept, gone = (desk.world.add_note(install, text) for text in ("Stays.", "Goes."))
+    plan = polled(desk)
+    applied(desk, plan)
+    edit(desk, install, "Completed")
+    desk.sql("update crm.notes set body = 'Edited.' where enerflo_note_id in (:a, :b)", a=kept, b=gone)
+    desk.sql("update enerflo.installs set status_name = 'Pending KCA' where install_id = :id", id=install)
+    desk.sql("update enerflo.notes set deleted_at = now() where note_id = :id", id=gone)
+    found = {
+        (one.table_name, one.field, one.key.get("note_id")): (one.enerflo_value, one.crm_value)
+        for one in desk.undecided(desk.workplace.undo(plan.plan_hash))
+    }
+    assert found == {
+        ("installs", "status", None): ("Pending KCA", "Completed"),
+        ("notes", None, f"enerflo-{kept}"): ({"note_id": kept}, {"note_id": f"enerflo-{kept}"}),
+        ("notes", None, f"enerflo-{gone}"): (None, {"note_id": f"enerflo-{gone}"}),
+    }
+
+
 def test_a_row_with_an_unmapped_column_that_was_touched_since_is_not_deleted(
     desk: Desk, install: int
 ) -> None:
@@ -287,8 +307,10 @@ def test_a_note_that_was_sent_stays_at_enerflo_with_its_id(desk: Desk, install: 
     assert undo.change_count == 0
     (question,) = desk.undecided(undo)
     assert "takes no note back" in question.reason
-    assert question.key == {"note_id": "n-1"}
-    assert desk.one("select enerflo_note_id from crm.notes where note_id = 'n-1'") is not None
+    sent = desk.one("select enerflo_note_id from crm.notes where note_id = 'n-1'")
+    assert sent is not None
+    assert question.key == question.crm_value == {"note_id": "n-1"}
+    assert question.enerflo_value == {"note_id": sent}
 
 
 def test_a_lead_that_was_changed_at_enerflo_goes_back(desk: Desk, install: int) -> None:

@@ -159,6 +159,7 @@ def test_a_second_row_of_the_same_key_is_never_deleted_with_the_first(desk: Desk
     desk.sql("insert into crm.notes select * from crm.notes where enerflo_note_id = :note", note=note)
     assert desk.workplace.undo(plan.plan_hash).undecided == {"more than one row of the CRM has its key": 1}
     desk.sql("update sync.plans set state = 'open' where plan_hash = :hash", hash=undo.plan_hash)
+    desk.sql("update sync.plan_changes set state = 'planned' where plan_hash = :hash", hash=undo.plan_hash)
     assert desk.workplace.apply(undo.plan_hash, approved_by="Me").moved == 1
     assert desk.one("select count(*) from crm.notes where enerflo_note_id = :note", note=note) == 2
 

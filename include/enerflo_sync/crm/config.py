@@ -363,6 +363,18 @@ class SyncConfig(Options):
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def comparison_hash(self, account: str) -> str:
+        """Return the sha-256 of what decides the causes of a reconciliation.
+
+        A default that is written out is a declared rule, and its differences have another cause then.
+        """
+        declared = [
+            (name, *place)
+            for name, table in sorted(self.tables_for(account).items())
+            for place in table.declared_rules
+        ]
+        return hashlib.sha256(f"{self.hash(account)}|{json.dumps(declared)}".encode()).hexdigest()
+
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of the file, for editors; committed beside it as sync.schema.json."""

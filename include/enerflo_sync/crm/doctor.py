@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names, writable_columns
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, Side, TableMapping, TableName
-from enerflo_sync.crm.names import quoted, relation
+from enerflo_sync.crm.names import literal, quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
 
 COMPARABLE = {
     FieldType.TEXT: frozenset(Kind) - {Kind.OTHER, Kind.JSON, Kind.JSONB},
@@ -32,6 +33,7 @@ _MARK_KINDS = {
     int: frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT}),
     str: frozenset({Kind.TEXT, Kind.UUID}),
 }
+_SPELLINGS = {True: ("true", "t", "yes", "y", "on", "1"), False: ("false", "f", "no", "n", "off", "0")}
 KEY_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.UUID})
 
 _MAY_READ_STATUSES = sa.text("""
@@ -125,7 +127,8 @@ def check_table(
     schema, relname = relation(mapping.crm_table)
     table = live_table(connection, schema, relname)
     if table is None:
-        names = relation_names(connection)
+        ours = (f"{MIRROR_SCHEMA}.", f"{SYNC_SCHEMA}.")
+        names = [one for one in relation_names(connection) if not one.startswith(ours)]
         near = nearest(f"{schema}.{relname}", names)
         found = f"no table {mapping.crm_table} in the database"
         step = f"Did you mean {near}?" if near else "Create it, or write the name that it has."
@@ -215,7 +218,7 @@ def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterato
     """Yield what is wrong with the columns that tell when a row changed, or arrived."""
     if mapping.updated_at is None:
         found, expected = "no updated_at", "the column with the row's last change"
-        step = "Without it no difference is in flight by the CRM's side, and newest cannot decide."
+        step = "Without it no difference is in flight by the CRM's side, and no field may have newest."
         yield desk.finding(Severity.HINT, ("updated_at",), found, expected, step)
     by_column = "arrived_at" if mapping.arrived_at else "updated_at"
     trusted = mapping.arrived_at or mapping.updated_at_set_at_commit
@@ -230,8 +233,10 @@ def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterato
             yield desk.finding(Severity.ERROR, (option,), found, "SELECT", "Grant it, or leave it out.")
         elif not column.kind.is_time:
             found = f"column {name} of type {column.type}"
-            step = "The column is not used until then."
-            yield desk.finding(Severity.WARNING, (option,), found, "a timestamp or a date", step)
+            needed = option == "updated_at" and mapping.goes_by_time
+            step = "newest cannot decide without it." if needed else "The column is not used until then."
+            severity = Severity.ERROR if needed else Severity.WARNING
+            yield desk.finding(severity, (option,), found, "a timestamp or a date", step)
         elif trusted and option == by_column and name not in table.first_indexed and not table.view:
             step = f"create index on {quoted(table.schema, table.name)} ({quoted(name)});"
             yield desk.finding(
@@ -246,7 +251,7 @@ def _uniqueness(
         if not columns or table.unique_by(columns):
             continue
         names = ", ".join(quoted(column) for column in columns)
-        known = " and ".join(f"{quoted(column)} is not null" for column in columns)
+        known = " and ".join(f"{quoted(column)} is not null" for column in columns) + _living(mapping)
         query = (
             f"/* enerflo-sync doctor: duplicates */ select count(*) from (select 1 from "  # noqa: S608
             f"{quoted(table.schema, table.name)} where {known} group by {names} having count(*) > 1) as d"
@@ -260,6 +265,21 @@ def _uniqueness(
                 "one row for each",
                 "Those rows are reported as duplicate_identity and not compared field by field.",
             )
+
+
+def _living(mapping: TableMapping) -> str:
+    """Return the further condition that a row is not marked as deleted: such a row is no duplicate."""
+    conditions = ""
+    for column, value in mapping.deleted_when.items():
+        text = f"lower({quoted(column)}::text)"
+        if value == NOT_NULL:
+            conditions += f" and {quoted(column)} is null"
+        elif isinstance(value, bool):
+            spelled = ", ".join(literal(word) for word in _SPELLINGS[value])
+            conditions += f" and ({text} in ({spelled})) is not true"
+        else:
+            conditions += f" and ({quoted(column)}::text = {literal(str(value))}) is not true"
+    return conditions
 
 
 def _unwritable(

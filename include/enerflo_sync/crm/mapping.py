@@ -256,6 +256,21 @@ class TableMapping(Options):
         }
 
     @property
+    def goes_by_time(self) -> bool:
+        """Return whether a field goes to the side that changed later."""
+        return any(field.source_of_truth is SourceOfTruth.NEWEST for field in self.fields.values())
+
+    @property
+    def declared_rules(self) -> list[tuple[str, ...]]:
+        """Return the rules with a default that sync.yaml writes out: only a declared rule is a policy."""
+        fields = [
+            (column, "null_overwrites")
+            for column, field in self.fields.items()
+            if "null_overwrites" in field.model_fields_set
+        ]
+        return [*([("void_in",)] if "void_in" in self.model_fields_set else []), *sorted(fields)]
+
+    @property
     def joined_by_key(self) -> bool:
         """Return whether the CRM table's key is also what rows are matched by."""
         return self.join is None

@@ -56,9 +56,10 @@ def _declared(plan: Comparison) -> str:
     ``create_only`` and ``direction`` keep nothing apart unless they are declared.
     """
     names = {"create_only", "direction"}
-    if "void_in" in plan.mapping.model_fields_set:
+    declared = set(plan.mapping.declared_rules)
+    if ("void_in",) in declared:
         names.add("void")
-    fields = [f for f in plan.fields if "null_overwrites" in f.mapping.model_fields_set]
+    fields = [field for field in plan.fields if (field.name, "null_overwrites") in declared]
     conditions = [f"d.blocking in ({_numbers(names)})"]
     if fields:
         listed = ", ".join(literal(field.name) for field in fields)

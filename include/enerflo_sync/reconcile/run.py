@@ -132,7 +132,7 @@ class _Reconciliation:
                 self.connection,
                 self.account,
                 self.reconciliation_id,
-                config_hash=self.config.hash(self.account),
+                config_hash=self.config.comparison_hash(self.account),
                 live=live,
                 lookback_minutes=settings.lookback_minutes,
             )
@@ -160,7 +160,7 @@ class _Reconciliation:
             scope=scope,
             started_at=self.now,
             finished_at=self.now + (server_time(self.connection) - started),
-            config_hash=self.config.hash(self.account),
+            config_hash=self.config.comparison_hash(self.account),
             mirror_as_of=_oldest(tables),
             budget=settings.unexplained_budget,
             tables=tables,

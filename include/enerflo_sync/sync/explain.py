@@ -14,7 +14,16 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
-from enerflo_sync.sync.explanation import Agreement, Explanation, FieldStory, KnownFrom, Side, Step, Waiting
+from enerflo_sync.sync.explanation import (
+    Agreement,
+    Explanation,
+    FieldStory,
+    KnownFrom,
+    Side,
+    Step,
+    Waiting,
+    WaitingKind,
+)
 from enerflo_sync.sync.history import evidence_of, read_steps
 from enerflo_sync.sync.record import FoundRecord, find_record, table_of
 from enerflo_sync.sync.versions import Version, Witness, read_versions
@@ -190,6 +199,7 @@ def _enerflo_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
     seen = as_of or record.observed_at
     return Side(
         exists=record.in_enerflo,
+        rejected=not record.deleted and any(one.kind is WaitingKind.QUARANTINED for one in known.waiting),
         value=present,
         evidence=_evidence(known, name, present, seen) if seen is not None and record.in_enerflo else None,
     )

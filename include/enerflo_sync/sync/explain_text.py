@@ -79,7 +79,8 @@ def _whereabouts(explanation: Explanation) -> Iterator[str]:
     elif explanation.deleted_at is not None:
         yield f"Enerflo deleted it ({number}); that was found at {_moment(explanation.deleted_at)}."
     else:
-        yield "Enerflo has no record of it."
+        kept_out = any(one.kind is WaitingKind.QUARANTINED for one in explanation.waiting)
+        yield "What Enerflo says of it stands in quarantine." if kept_out else "Enerflo has no record of it."
     match explanation.crm_rows:
         case 0:
             yield f"{explanation.crm_table} has no row of it."
@@ -118,6 +119,8 @@ def _says(side: Side) -> str:
 
 
 def _side(side: Side) -> str:
+    if not side.exists and side.rejected:
+        return "has the record, but what it says of it stands in quarantine"
     if not side.exists:
         return "has no such record" if side.known_from is KnownFrom.PRESENT else "had no such record"
     return f"{_says(side)} {_value(side.value)}"
@@ -173,6 +176,8 @@ def _what_was_said(step: Step) -> str:
         return f"{said}." if step.op != "update" else f"{said}: {other} had {_value(step.old_value)} from it."
     known = _known_by(step)
     match step.op:
+        case "insert" if step.field is None:
+            return f"{winner} had the record{known}, and {other} had no such record."
         case "insert":
             return (
                 f"{winner} said {_value(step.said)}{known}, and {other} had no such record,"
@@ -199,7 +204,7 @@ def _known_by(step: Step) -> str:
 def _why(step: Step) -> str:
     words = step.rule_words
     match step.rule:
-        case "undo" | "create":
+        case "undo" | "create" | "change_order_checks":
             return ""
         case "source_of_truth":
             return f"{words[0].upper()}{words[1:]} of this field."

@@ -60,11 +60,13 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     """What one side says.
 
     :param exists: whether it has the record at all.
+    :param rejected: what Enerflo says of a record that the mirror lacks stands in quarantine.
     :param changed_at: when its row last changed, by its own word.
     :param evidence: of Enerflo's side only.
     """
 
     exists: bool
+    rejected: bool = False
     value: Any = None
     changed_at: datetime | None = None
     evidence: Evidence | None = None

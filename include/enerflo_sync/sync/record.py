@@ -33,7 +33,7 @@ _RECORD = Template("""
 /* enerflo-sync explain: one record of $name on both sides */
 select count(*) over () as rows, o.*, to_jsonb(array[$mine]::jsonb[]) as mine,
        to_jsonb(array[$theirs]::jsonb[]) as theirs, to_jsonb(array[$equal]) as equal,
-       $crm_key as crm_key, $join_key as join_key, $enerflo_key as enerflo_key
+       $crm_key as crm_key, $join_key as join_key, $enerflo_key as enerflo_key, $named_key as named_key
 from (
   select m.*, c.here as crm_here, $changed_at as changed_at, $crm_columns from $sides
 ) o where o.here or o.crm_here limit 1
@@ -73,6 +73,7 @@ class FoundRecord:
     """One record. Values are JSON, by the CRM column's name.
 
     :param keys: the keys under which plans and ledger know it; the CRM row's first.
+    :param named_key: the key of Enerflo that either side names, also where the mirror has no such record.
     :param install: the install that it is or belongs to.
     """
 
@@ -86,6 +87,7 @@ class FoundRecord:
     enerflo_values: Mapping[str, Any] | None = None
     crm_values: Mapping[str, Any] | None = None
     equal: Mapping[str, bool] | None = None
+    named_key: Mapping[str, Any] | None = None
     observed_at: datetime | None = None
     observed_by: str | None = None
     changed_at: datetime | None = None
@@ -252,6 +254,7 @@ class _Search:
             comparison=self.comparison,
             keys=keys,
             enerflo_key=row["enerflo_key"] if known else None,
+            named_key=row["named_key"],
             install=row["owner"],
             crm_rows=row["rows"] if in_crm else 0,
             in_enerflo=lives,
@@ -293,7 +296,16 @@ def _record_statement(plan: Comparison, sides: str) -> str:
         crm_key=plan.crm_key(f"o.k{n}" for n, _ in keys),
         join_key=jsonb_object((join.crm_name, f"o.j{n}") for n, join in enumerate(plan.joins, 1)),
         enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
-        crm_columns=", ".join([*(f"c.k{n}" for n, _ in keys), *(f"c.c{n}" for n, _ in enumerate(fields, 1))]),
+        named_key=jsonb_object(
+            (name, f"coalesce(o.p{n}, o.named{n})") for n, name in enumerate(plan.mirror_key, 1)
+        ),
+        crm_columns=", ".join(
+            [
+                *(f"c.k{n}" for n, _ in keys),
+                *(f"c.c{n}" for n, _ in enumerate(fields, 1)),
+                *(f"c.p{n} as named{n}" for n, _ in enumerate(plan.mirror_key, 1)),
+            ]
+        ),
         changed_at=python_time("c.changed_at"),
         sides=sides,
     )

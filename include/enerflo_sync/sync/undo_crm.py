@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import shown_in_crm
-from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE
+from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE, said_in_enerflo
 from enerflo_sync.sync.whole_rows import one_of_its_key, row_digest
 from enerflo_sync.sync.written import column_value, names_record, of_key, shown, zone_of
 
@@ -24,7 +24,7 @@ _UPDATES = Template(f"""
 /* enerflo-sync undo $name: values that were written to one column of the CRM */
 insert into pg_temp.decided ({COLUMNS})
 select distinct case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key,
-       'update', u.field, case when r.reason is null then v.now else u.new_value end, u.old_value,
+       'update', u.field, case when r.reason is null then v.now else $said end, u.old_value,
        case when r.reason is null then u.old_value when t.$known is not null then v.now end, $policy,
        '{UNDONE}', '{UNDO}', r.reason, u.recorded_at
 from pg_temp.undoing u left join $rows t on $on
@@ -42,7 +42,7 @@ _INSERTS = Template(f"""
 /* enerflo-sync undo $name: rows that were made in the CRM */
 insert into pg_temp.decided ({COLUMNS}, row_digest)
 select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'delete',
-       null, case when r.reason is null then $row else u.enerflo_key end, null,
+       null, case when r.reason is null then $row else $said end, null,
        case when r.reason is not null and t.$known is not null then u.key end, u.policy, '{UNDONE}',
        '{UNDO}', r.reason, u.recorded_at, u.row_digest
 from (
@@ -64,7 +64,8 @@ _DELETES = Template(f"""
 /* enerflo-sync undo $name: rows that were deleted from the CRM */
 insert into pg_temp.decided ({COLUMNS})
 select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'insert',
-       f.field, null, f.value, case when r.reason is null then f.value when r.here then u.key end, u.policy,
+       f.field, case when r.reason is not null then $said end, f.value,
+       case when r.reason is null then f.value when r.here then u.key end, u.policy,
        '{UNDONE}', '{UNDO}', r.reason, u.recorded_at
 from pg_temp.undoing u
 cross join lateral (
@@ -101,16 +102,22 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
             policy=literal(mapping.source_of_truth) if mapping is not None else "u.policy",
             now=shown(plan, field, "t"),
             written=_as_written(plan, field, "u.new_value"),
+            said=said_in_enerflo(plan, field, "u.enerflo_key"),
         )
         connection.exec_driver_sql(statement, values)
     row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
     inserts = _INSERTS.substitute(
-        common, row=row, digest=row_digest(plan, "t"), one_of_its_key=one_of_its_key(plan)
+        common,
+        row=row,
+        digest=row_digest(plan, "t"),
+        one_of_its_key=one_of_its_key(plan),
+        said=said_in_enerflo(plan, None, "u.enerflo_key"),
     )
     connection.exec_driver_sql(inserts, values)
     restored = _restored(plan)
     deletes = _DELETES.substitute(
         common,
+        said=said_in_enerflo(plan, None, "u.enerflo_key"),
         fields="\n  ".join(restored.values()),
         first=literal(next(iter(restored))),
         keys=f"array[{', '.join(literal(name) for name in plan.mapping.key_columns)}]",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from string import Template
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.crm.mapping import TableName
-from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.push.values import EnerfloValues
 from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE
+from enerflo_sync.sync.written import of_key
 
 _MOVED = "Enerflo says something else than the plan wrote: it moved since"
 _GONE = "Enerflo has the record no longer"
@@ -20,13 +22,22 @@ _STAYS = {
     TableName.LEADS: "Enerflo's API takes no lead back: close it there by hand; the CRM's row keeps its id",
 }
 
-_CREATED = sa.text(f"""
-/* enerflo-sync undo: records that were made in Enerflo */
+# Which record was made is known by the CRM's row, which took its id.
+_CREATED = Template(f"""
+/* enerflo-sync undo $name: records that were made in Enerflo */
 insert into pg_temp.decided ({COLUMNS})
-select 'review', table_name, key, null, 'delete', null, (array_agg(enerflo_key))[1], null, key, min(policy),
-       '{UNDONE}', '{UNDO}', :reason, min(recorded_at)
-from pg_temp.undoing where table_name = :table and direction = 'to_enerflo' and op <> 'update'
-group by table_name, key
+select 'review', u.table_name, u.key, null, 'delete', null, r.record, null, r.row, u.policy,
+       '{UNDONE}', '{UNDO}', %(reason)s, u.recorded_at
+from (
+  select table_name, key, min(policy) as policy, min(recorded_at) as recorded_at
+  from pg_temp.undoing where table_name = %(table)s and direction = 'to_enerflo' and op <> 'update'
+  group by table_name, key
+) u
+left join lateral (
+  select case when e.account is not null then $record end as record, u.key as row
+  from $rows t left join $mirror e on e.account = %(account)s and e.deleted_at is null and $linked
+  where $on limit 1
+) r on true
 """)  # noqa: S608 - constants
 
 _UPDATED = sa.text("""
@@ -53,7 +64,17 @@ def undo_in_enerflo(connection: sa.Connection, plan: Comparison, account: str) -
     """Decide what becomes of everything in ``undoing`` that was written to one table of Enerflo."""
     table = str(plan.name)
     stays = _STAYS.get(plan.name, "Enerflo's API does not take it back")
-    connection.execute(_CREATED, {"table": table, "reason": stays})
+    created = _CREATED.substitute(
+        name=plan.name,
+        record=jsonb_object((name, f"e.{quoted(name)}") for name in plan.mirror_key),
+        rows=plan.crm_rows,
+        mirror=plan.mirror,
+        linked=" and ".join(
+            f"({join.mirror})::{join.type} = (t.{quoted(join.crm_name)})::{join.type}" for join in plan.joins
+        ),
+        on=of_key(plan, "u.key"),
+    )
+    connection.exec_driver_sql(created, {"table": table, "reason": stays, "account": account})
     same = EnerfloValues(connection).same
     for field in connection.execute(_UPDATED, {"table": table}).scalars().all():
         mapping = plan.mapping.fields[field]

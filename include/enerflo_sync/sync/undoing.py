@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 
 UNDO = "undo"
@@ -44,6 +45,26 @@ select 'review', table_name, key, enerflo_key, op, field, null, null, null, poli
        'the mapping does not know it any more', recorded_at
 from gone
 """).bindparams(sa.bindparam("known", type_=sa.JSON))  # noqa: S608 - constants
+
+
+def said_in_enerflo(plan: Comparison, field: str | None, key: str) -> str:
+    """Return the select of what Enerflo says now of a record; null where it has none.
+
+    :param field: the CRM column whose value is meant; None for the record itself, shown as its key.
+    :param key: SQL of Enerflo's key of the record.
+    """
+    on = " and ".join(f"e.{quoted(name)} = ({key} ->> {literal(name)})::bigint" for name in plan.mirror_key)
+    column, value = quoted(plan.mirror_key[0]), key
+    for n, one in enumerate(plan.fields, 1):
+        if one.name == field:
+            column, value = f"{quoted(one.mapping.enerflo)} as e{n}", one.enerflo.shown
+    joined = plan.mapping.join_columns.get(field or "")
+    if joined is not None and value == key:
+        column, value = f"{quoted(joined)} as said", "to_jsonb(said)"
+    return (
+        f"(select {value} from (select e.{column} from {plan.mirror} e"  # noqa: S608 - names of the mapping
+        f" where e.account = %(account)s and e.deleted_at is null and {on}) m)"
+    )
 
 
 def leave_unmapped(connection: sa.Connection, plans: Sequence[Comparison]) -> None:

@@ -107,7 +107,7 @@ def _quarantined(connection: sa.Connection, account: str, record: FoundRecord) -
     values = {
         "account": account,
         "mirror": MIRROR_TABLES[record.comparison.name],
-        "key": json.dumps(record.enerflo_key) if record.enerflo_key else None,
+        "key": json.dumps(record.named_key) if record.named_key else None,
         "install": record.install,
     }
     for row in connection.execute(_QUARANTINED, values):

@@ -62,7 +62,8 @@ CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
         ),
         Cause.DELETED_IN_CRM: CauseText(
             "Deleted in the CRM",
-            "The CRM had this row when both sides last agreed and has it no longer; Enerflo still does.",
+            "The CRM had this row when both sides last agreed and has it no longer, or marks it as deleted; "
+            "Enerflo still has the record.",
             "Decide: restore the row in the CRM, or close the record in Enerflo by hand.",
             Urgency.DECIDE,
         ),
@@ -76,9 +77,9 @@ CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
         Cause.MISSING_IN_ENERFLO: CauseText(
             "Missing in Enerflo",
             "The CRM has this row and Enerflo has no record for it.",
-            "Correct the row's Enerflo id if it is wrong; the sync delivers leads and notes only (mode "
-            "enerflo or both, create_in: [enerflo]), so a row of an install, milestone or change order that "
-            "Enerflo does not have is removed from the CRM.",
+            "Correct the row's Enerflo id if it is wrong or missing; the sync delivers leads and notes only "
+            "(mode enerflo or both, create_in: [enerflo]), so a row of an install, milestone or change order "
+            "that Enerflo does not have is removed from the CRM.",
             Urgency.CARRY_OVER,
         ),
         Cause.DELETED_IN_ENERFLO: CauseText(

@@ -90,7 +90,7 @@ def render_html(report: ReconciliationReport, links: PageLinks | None = None) ->
         witness_rows=witness_texts.event_rows,
         shown_values=_shown_values,
         key_names=wording.key_names,
-        key_values=wording.key_values,
+        key_under=wording.key_under,
     )
 
 

@@ -23,7 +23,7 @@ class Line:
 def section(title: str, note: str) -> Iterator[Line]:
     """Yield the heading of a part, after an empty line."""
     yield Line("")
-    head = f"── {title} · {note} "
+    head = f"── {title} · {note} " if note else f"── {title} "
     yield Line(head + "─" * max(WIDTH - cell_len(head), 2), "bold")
 
 

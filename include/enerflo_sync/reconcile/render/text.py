@@ -25,7 +25,7 @@ from enerflo_sync.reconcile.render.wording import (
     day,
     duration,
     key_names,
-    key_values,
+    key_under,
     number,
     share,
     shown_values,
@@ -164,7 +164,13 @@ def _samples(table: TableReport) -> Iterator[Line]:
         field = "whole record" if sample.field is None else visible(sample.field)
         masked = " (masked)" if sample.masked else ""
         rows.append(
-            [key_values(sample.key), field, ours + masked, theirs + masked, CAUSES[sample.cause].label]
+            [
+                key_under(table.samples[0].key, sample.key),
+                field,
+                ours + masked,
+                theirs + masked,
+                CAUSES[sample.cause].label,
+            ]
         )
     names = key_names(table.samples[0].key)
     yield from grid([names, "field", "Enerflo says", "CRM says", "cause"], rows, text_columns=5)

@@ -117,6 +117,13 @@ def key_values(key: Mapping[str, Any]) -> str:
     return " · ".join(visible(value if isinstance(value, str) else _json(value)) for value in key.values())
 
 
+def key_under(names: Mapping[str, Any], key: Mapping[str, Any]) -> str:
+    """Return the key's values for a column headed by ``names``, with its own names where they differ."""
+    if list(key) == list(names):
+        return key_values(key)
+    return " · ".join(f"{visible(str(name))} {key_values({name: value})}" for name, value in key.items())
+
+
 def visible(text: str) -> str:
     r"""Return ``text`` with what cannot be seen spelled out, safe for a terminal and for one table cell.
 
@@ -148,8 +155,8 @@ def shown_values(difference: Difference, width: int) -> tuple[ShownValue, ShownV
     ours, theirs = difference.enerflo_value, difference.crm_value
     if difference.field is None:
         return (
-            _side_of_record(ours, theirs, difference.cause, _ABSENT_IN_ENERFLO, width),
-            _side_of_record(theirs, ours, difference.cause, _ABSENT_IN_CRM, width),
+            _side_of_record(ours, theirs, difference.cause, _ABSENT_IN_ENERFLO, width, NOT_IN_MIRROR),
+            _side_of_record(theirs, ours, difference.cause, _ABSENT_IN_CRM, width, NO_RECORD),
         )
     left, right = _plain(ours), _plain(theirs)
     if not difference.masked and ours is not None and theirs is not None and _look_alike(left, right):
@@ -160,15 +167,22 @@ def shown_values(difference: Difference, width: int) -> tuple[ShownValue, ShownV
     return _shown(ours, left, start, width), _shown(theirs, right, start, width)
 
 
+NO_RECORD: Final = "no record"
+# Enerflo may have a record that the mirror lacks: what was read of it was rejected.
+NOT_IN_MIRROR: Final = "in quarantine"
 _ABSENT_IN_CRM: Final = frozenset({Cause.MISSING_IN_CRM, Cause.DELETED_IN_CRM})
 _ABSENT_IN_ENERFLO: Final = frozenset({Cause.MISSING_IN_ENERFLO, Cause.DELETED_IN_ENERFLO})
 
 
-def _side_of_record(value: Any, other: Any, cause: Cause, absent: frozenset[Cause], width: int) -> ShownValue:
+def _side_of_record(
+    value: Any, other: Any, cause: Cause, absent: frozenset[Cause], width: int, rejected: str
+) -> ShownValue:
     if value is not None:
         return _shown(value, record_words(value), 0, width)
-    if cause in absent or other is not None:
-        words = "no record"
+    if cause is Cause.QUARANTINED and other is not None:
+        words = rejected
+    elif cause in absent or other is not None:
+        words = NO_RECORD
     elif cause in _ABSENT_IN_CRM | _ABSENT_IN_ENERFLO:
         words = "record"
     else:

@@ -83,6 +83,8 @@ def render_plans(
 def _tone(plan: PlanReport) -> Tone:
     if plan.state is PlanState.APPLIED:
         unmade = sum(plan.states.get(state, 0) for state in ("moved", "parked", "refused"))
+        if not plan.change_count:
+            unmade = len(plan.undecided) + len(plan.refused)
         return Tone.UNSURE if unmade else Tone.GOOD
     over = {PlanState.REJECTED, PlanState.EXPIRED, PlanState.SUPERSEDED}
     return Tone.BAD if plan.state in over else Tone.UNSURE

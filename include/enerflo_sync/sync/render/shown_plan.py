@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.masking import PersonalData, mask
-from enerflo_sync.reconcile.render.wording import count_of, record_words
+from enerflo_sync.reconcile.render.wording import NO_RECORD, NOT_IN_MIRROR, count_of, record_words
+from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.store import Classes, masked_key, masked_record, personal_data_classes
 from enerflo_sync.sync.plan_reads import read_changes, read_plan, read_undecided
 from enerflo_sync.sync.plan_report import Change, Group, PlanReport, PlanState, Undecided
@@ -75,7 +76,7 @@ def _has_personal_key(table: TableMapping) -> bool:
 def headline(plan: PlanReport) -> str:
     """Return the plan in one sentence, and in others what comes from a backfill and its notes."""
     if not plan.change_count:
-        return "Nothing to do: both sides are as the rules say."
+        return _nothing(plan)
     parts = [
         f"{count_of(plan.count(direction), 'change')} {side}"
         for direction, side in _SIDES.items()
@@ -84,6 +85,20 @@ def headline(plan: PlanReport) -> str:
     from_backfills = f" {plan.from_backfills:,} come from a backfill." if plan.from_backfills else ""
     notes = "".join(f" {_completed(number)} while {what}." for what, number in plan.notes.items())
     return f"{' and '.join(parts)}.{from_backfills}{notes}"
+
+
+def _nothing(plan: PlanReport) -> str:
+    """Return the headline of a plan without changes, with what it leaves apart."""
+    questions, refused = sum(plan.undecided.values()), sum(plan.refused.values())
+    left = [f"{count_of(questions, 'question')} {'is' if questions == 1 else 'are'} left to a person"]
+    left += (
+        [f"{count_of(refused, 'change')} {'stays' if refused == 1 else 'stay'} refused"] if refused else []
+    )
+    left = left if questions else left[1:]
+    nothing = "Nothing to take back" if plan.kind == "undo" else "Nothing to write"
+    if left:
+        return f"{nothing}: {' and '.join(left)}."
+    return f"{nothing}." if plan.kind == "undo" else "Nothing to do: both sides are as the rules say."
 
 
 def _completed(number: int) -> str:
@@ -95,6 +110,8 @@ def state_words(plan: PlanReport) -> str:
     who = f" by {plan.decided_by}" if plan.decided_by else ""
     if plan.state is PlanState.APPLIED and not plan.change_count:
         return "empty"
+    if plan.mode == "report" and plan.change_count and plan.state is PlanState.OPEN:
+        return "shown only: no plan is applied in report mode"
     if plan.waits_for_approval:
         decided = {name: count for name, count in plan.states.items() if name not in ("planned", "left_out")}
         if decided:
@@ -174,14 +191,20 @@ def question_values(one: Undecided) -> tuple[Any, Any]:
     if one.field is not None:
         return one.enerflo_value, one.crm_value
     sides = one.enerflo_value, one.crm_value
-    absent = "not told" if sides == (None, None) else "no record"
-    mine, theirs = (absent if side is None else record_words(side) for side in sides)
+    absent = "not told" if sides == (None, None) else NO_RECORD
+    rejected = NOT_IN_MIRROR if one.cause == Cause.QUARANTINED and absent == NO_RECORD else absent
+    mine, theirs = (
+        words if side is None else record_words(side)
+        for side, words in zip(sides, (rejected, absent), strict=True)
+    )
     return mine, theirs
 
 
 def _masked_record(name: str, value: Any, table: TableMapping | None, classes: Classes) -> Any:
     if isinstance(value, dict) and isinstance(value.get("keys"), list):
         return masked_record(name, value, classes)
+    if isinstance(value, dict) and table is not None and set(value) <= {*table.key_columns}:
+        return masked_key(name, value, classes)
     return masked_row(value, table)
 
 
