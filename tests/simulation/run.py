@@ -34,11 +34,14 @@ class Outcome:
     problem: str | None
     story: list[str]
     both_ways: bool = False
+    troubles: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
-        """Return what repeats the seed."""
-        more = " SIMULATE=--both-ways" if self.both_ways else ""
+        """Return what repeats the seed, with the same kinds of trouble and no others."""
+        options = ["--both-ways"] if self.both_ways else []
+        options += ["--among", "--always", *self.troubles] if self.troubles else ["--among"]
+        more = f' SIMULATE="{" ".join(options)}"'
         return f"make simulate FROM={self.seed} SEEDS=1 HOURS={self.hours:g}{more}"
 
 
@@ -73,4 +76,5 @@ def run_seed(seed: int, hours: float, database: Database, plan: Plan | None = No
         problem=problem,
         story=day.story,
         both_ways=day.plan.both_ways,
+        troubles=tuple(sorted(day.plan.troubles)),
     )

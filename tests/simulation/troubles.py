@@ -40,7 +40,7 @@ class Trouble(StrEnum):
 
 ALL = frozenset(Trouble)
 # What the engine withstands: the seeds of `make test` and of `make simulate` draw from these alone.
-SWITCHED_ON: frozenset[Trouble] = frozenset()
+SWITCHED_ON: frozenset[Trouble] = ALL
 # Half of a seed's kinds at most are there at once: more would hide one another.
 _CHANCE = 0.25
 
