@@ -39,8 +39,9 @@ def test_what_the_crm_says_since_the_plan_is_carried_by_the_next_one(agreeing: D
     status(agreeing, install, "On Hold")
     plan = agreeing.plan()
     status(agreeing, install, "Cancelled")
-    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
-    assert of_enerflo(agreeing, install) == "On Hold"
+    # What the CRM no longer says is not sent.
+    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").moved == 1
+    assert of_enerflo(agreeing, install) == "In progress"
     agreeing.carried()
     assert of_enerflo(agreeing, install) == "Cancelled"
     assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "Cancelled"

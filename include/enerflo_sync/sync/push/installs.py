@@ -41,8 +41,8 @@ where m.account = :account and m.install_id = :install and m.deleted_at is null
 """)
 
 _LAST = sa.text("""
-/* enerflo-sync push: an install's last milestone, and how many are open */
-select milestone_id, count(*) filter (where completed_at is null) over () as still_open
+/* enerflo-sync push: an install's last milestone, and those that are open */
+select milestone_id, array_agg(milestone_id) filter (where completed_at is null) over () as still_open
 from enerflo.milestones
 where account = :account and install_id = :install and deleted_at is null
 order by sequence desc nulls last, milestone_id desc limit 1
@@ -142,7 +142,8 @@ def _pointless(
         with run.connection.begin():
             last, still_open = run.connection.execute(
                 _LAST, {"account": run.account, "install": install_id}
-            ).one_or_none() or (None, 0)
+            ).one_or_none() or (None, None)
+        left_open = set(still_open or ())
         for errand in errands:
             for change in errand.changes:
                 one = wanted[change.position]
@@ -154,9 +155,12 @@ def _pointless(
                     return moved, "the last milestone, which completes the install, was not completed."
                 if ended is None and errand.last is not None and errand.last.in_doubt:
                     raise RetriableError("the install's last milestone waits.")
-        if needs_all and still_open:
-            words = "milestone is" if still_open == 1 else "milestones are"
-            return Decision.MOVED, f"{still_open} {words} still open."
+                if errand.accepted and one.value is not None:
+                    # Enerflo took it in this run, and the install is read again only after the status.
+                    left_open.discard(one.milestone)
+        if needs_all and left_open:
+            words = "milestone is" if len(left_open) == 1 else "milestones are"
+            return Decision.MOVED, f"{len(left_open)} {words} still open."
         return None
 
     return reason
