@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -153,8 +154,9 @@ class PlanApprovalOperator(ApprovalOperator):
     look_every = timedelta(minutes=5)
 
     def __init__(self, *, account: str, plan: Any, answer_within: timedelta, **kwargs: Any) -> None:
-        # Airflow hands the DAG's own parameters in.
-        kwargs["params"] = {**(kwargs.get("params") or {}), **FORM}
+        # The parameters of the DAG, which Airflow hands in here, are no fields of the form. A copy, because
+        # Airflow keeps an answer in the parameter.
+        kwargs["params"] = deepcopy(FORM)
         super().__init__(
             subject="Plan {{ ti.xcom_pull(task_ids='find_plan')['plan_hash'][:12] }} of account " + account,
             body="",

@@ -140,6 +140,13 @@ def test_an_approval_that_nobody_answers_is_a_no(bag: DagBag) -> None:
     assert "plan_hash" in task.subject
 
 
+def test_the_form_of_an_approval_asks_for_nothing_that_the_run_was_started_with(bag: DagBag) -> None:
+    approve = bag.dags["enerflo_approve"]
+    task: Any = approve.get_task("ask_a_person")
+    assert list(approve.params) == ["plan_hash"]
+    assert list(task.serialized_params) == ["only", "except", "rest", "because"]
+
+
 def test_a_waiting_approval_holds_nothing_up(bag: DagBag) -> None:
     """The DAG that plans starts the run that asks, and neither waits for the answer nor writes after it."""
     sync, approve = bag.dags["enerflo_sync"], bag.dags["enerflo_approve"]

@@ -12,8 +12,9 @@ import pytest
 import sqlalchemy as sa
 from airflow.providers.standard.exceptions import HITLTriggerEventError
 from airflow.providers.standard.operators import hitl
-from airflow.sdk import DAG, BaseOperator
+from airflow.sdk import DAG, BaseOperator, Param
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped, TaskAwaitingInput
+from enerflo_airflow.approval_form import answered_form
 from enerflo_airflow.notes import NOTE_KEY
 from enerflo_airflow.planning import PlanApprovalOperator
 
@@ -34,7 +35,7 @@ class Answers:
         self.place = place
         self.handed_on: dict[str, Any] = {}
         self.plan_hash = place.plan().plan_hash
-        with DAG("asking", schedule=None):
+        with DAG("asking", schedule=None, params={"plan_hash": Param("", type="string")}):
             self.task = PlanApprovalOperator(
                 task_id="ask", account="default", plan=None, answer_within=timedelta(hours=1)
             )
@@ -137,6 +138,19 @@ def test_a_part_may_be_approved_in_the_form(answers: Answers) -> None:
         "left_out"
     }
     assert "decided about leads" in answers.note
+
+
+def test_every_field_that_the_form_shows_may_be_answered(answers: Answers) -> None:
+    """Airflow's page sends each field, also those that nobody filled in."""
+    shown = answers.task.serialized_params
+    answers.answer("Approve", params_input={name: param["value"] for name, param in shown.items()})
+    assert answers.stored == ("approved", "Pat")
+    assert "decided about" not in answers.note
+
+
+def test_an_answer_stays_with_the_task_that_was_answered(answers: Answers) -> None:
+    answers.answer("Approve", params_input={"only": "leads"})
+    assert answered_form({}) == {"only": "", "except": "", "rest": "open", "because": ""}
 
 
 def test_a_part_may_be_rejected_in_the_form_with_a_reason(answers: Answers) -> None:
