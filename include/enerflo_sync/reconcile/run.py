@@ -139,8 +139,8 @@ class _Reconciliation:
         polled = read_whole(self.connection, self.account)
         previous = {plan.name: self._standing(plan, basis) for plan in plans}
         tables, scopes, looks = [], set(), {}
-        by_column = [plan.name for plan in plans if plan.moved_by and previous[plan.name]]
-        with counted_aside(self.snapshot, self.connection, plans, self.account, keys_of=by_column) as sizes:
+        unkept = [plan.name for plan in plans if not plan.keeps_hashes and previous[plan.name]]
+        with counted_aside(self.snapshot, self.connection, plans, self.account, keys_of=unkept) as sizes:
             for done, plan in enumerate(plans):
                 progress(str(plan.name), done, len(plans))
                 looks[plan.name] = observe(self.connection, plan, self.account, self.now)
