@@ -139,7 +139,7 @@ class _Reconciliation:
         polled = read_whole(self.connection, self.account)
         previous = {plan.name: self._standing(plan, basis) for plan in plans}
         tables, scopes = [], set()
-        # Before another session of ours has a transaction: whose rows may be out of sight is told by open ones.
+        # Before another session of ours has a transaction: open ones tell whose rows may be out of sight.
         looks = {plan.name: observe(self.connection, plan, self.account, self.now) for plan in plans}
         unkept = [plan.name for plan in plans if not plan.keeps_hashes and previous[plan.name]]
         with counted_aside(self.snapshot, self.connection, plans, self.account, keys_of=unkept) as sizes:
