@@ -8,37 +8,15 @@ import sys
 
 import typer
 
-from enerflo_sync.cli import (
-    apply,
-    backfill,
-    budget,
-    doctor,
-    explain,
-    gaps,
-    ingest,
-    migrate,
-    notify,
-    plan,
-    poll,
-    quality,
-    quarantine,
-    rebuild,
-    receiver,
-    reconcile,
-    reopen,
-    retry,
-    undo,
-    what_if,
-    witnesses,
-)
+from enerflo_sync.cli.commands import Commands
 from enerflo_sync.cli.output import Exit, ShowingFormatter, errors, print_error
 from enerflo_sync.errors import EnerfloSyncError
-from enerflo_sync.sandbox.cli import app as sandbox_app
 
 DEBUG_VARIABLE = "ENERFLO_SYNC_DEBUG"
 
 app = typer.Typer(
     name="enerflo-sync",
+    cls=Commands,
     help="Keep an Enerflo account and its CRM warehouse tables in agreement, both ways, and prove it.\n\n"
     "First steps: set ENERFLO_API_KEY and WAREHOUSE_URL, then run migrate, doctor, poll and reconcile. "
     "Nothing of yours is written: a fresh configuration is in report mode.\n\n"
@@ -48,28 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("migrate")(migrate.command)
-app.command("doctor")(doctor.command)
-app.command("poll")(poll.command)
-app.command("ingest")(ingest.command)
-app.command("reconcile")(reconcile.command)
-app.command("plan")(plan.command)
-app.command("apply")(apply.command)
-app.command("reopen")(reopen.command)
-app.command("explain")(explain.command)
-app.command("retry")(retry.command)
-app.command("undo")(undo.command)
-app.command("what-if")(what_if.command)
-app.command("backfill")(backfill.command)
-app.command("quality")(quality.command)
-app.command("notify")(notify.command)
-app.command("rebuild")(rebuild.command)
-app.command("gaps")(gaps.command)
-app.command("witnesses")(witnesses.command)
-app.add_typer(receiver.app, name="receiver", help="Take webhook posts and drop them to storage.")
-app.add_typer(quarantine.app, name="quarantine")
-app.add_typer(budget.app, name="budget")
-app.add_typer(sandbox_app, name="sandbox", help="A simulated Enerflo company to try everything on.")
 
 
 @app.callback()
@@ -81,19 +37,6 @@ def common(
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ShowingFormatter("%(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
-
-
-@app.command("demo")
-def demo(
-    port: int = typer.Option(8080, help="Port of the Airflow UI."),
-    installs: int = typer.Option(2_000, help="Size of the simulated company."),
-    seed: int = typer.Option(7, help="Which company."),
-    once: bool = typer.Option(False, "--once", help="Stop everything after the report is there."),
-) -> None:
-    """Run the main job for real: a simulated company, PostgreSQL, Airflow and its DAGs, then the report."""
-    from enerflo_sync.cli.demo import run_demo
-
-    run_demo(port=port, installs=installs, seed=seed, once=once)
 
 
 def main() -> None:

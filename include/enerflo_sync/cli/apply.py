@@ -8,7 +8,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json, progress_bars
+from enerflo_sync.cli.bars import progress_bars
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs import open_workplace
 from enerflo_sync.reconcile.render.wording import count_of, number

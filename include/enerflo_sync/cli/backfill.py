@@ -23,7 +23,8 @@ from enerflo_sync.backfill.request import (
 )
 from enerflo_sync.backfill.store import State
 from enerflo_sync.backfill.texts import estimate_lines, report_lines
-from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json, progress_bars
+from enerflo_sync.cli.bars import progress_bars
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs import Workplace, open_workplace
 from enerflo_sync.warehouse.migrate import require_migrated

@@ -18,7 +18,11 @@ from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.migrate import require_migrated
 from enerflo_sync.warehouse.request_standing import Standing, reset, standing
 
-app = typer.Typer(help="See how many requests the account's key has left, and open a blocked budget.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="See how many requests the account's key has left, and open a blocked budget.",
+)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import os
 
 import msgspec
 
-from enerflo_sync.cli.output import Account, Exit, Json, finish, print_json, progress_bars
+from enerflo_sync.cli.bars import progress_bars
+from enerflo_sync.cli.output import Account, Exit, Json, finish, print_json
 from enerflo_sync.cli.poll import print_run
 from enerflo_sync.jobs import open_workplace
 

@@ -6,26 +6,12 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import IntEnum
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from enerflo_sync.errors import EnerfloSyncError
 
@@ -73,8 +59,6 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else there.")
 ]
 
-Tick = Callable[[str, int, int | None], None]
-
 
 def finish(code: Exit) -> NoReturn:
     """End the command with ``code``."""
@@ -90,40 +74,3 @@ def print_json(value: Any) -> None:
 def print_error(error: EnerfloSyncError) -> None:
     """Print one error as one sentence on standard error: what, where, what next."""
     errors.print(f"[red]enerflo-sync:[/] {escape(str(error))}".replace("\n", "\n  "))
-
-
-class _RateColumn(ProgressColumn):
-    """How many a second."""
-
-    def render(self, task: Task) -> Text:
-        """Return the rate of late, nothing while it is not known."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
-
-
-@contextmanager
-def progress_bars(*, rates: bool = False) -> Iterator[Tick]:
-    """Yield a function that shows how far each part has come; nothing is shown without a terminal.
-
-    The function takes the part's name, how many are done, and how many there are (None: not known).
-
-    :param rates: show the rate and the time that is left, too.
-    """
-    more = (_RateColumn(), TimeRemainingColumn()) if rates else ()
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description:<14}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        *more,
-    )
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
-        tasks: dict[str, Any] = {}
-
-        def tick(name: str, done: int, total: int | None) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done, total=total)
-
-        yield tick

@@ -12,8 +12,9 @@ from typing import Annotated, BinaryIO
 import typer
 from rich.text import Text
 
+from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.files import write_whole
-from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, progress_bars
+from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish
 from enerflo_sync.jobs import Workplace, open_workplace
 from enerflo_sync.sync.plan_reads import read_changes, read_undecided
 from enerflo_sync.sync.plan_report import PlanReport

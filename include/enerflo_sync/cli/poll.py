@@ -9,7 +9,8 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json, progress_bars
+from enerflo_sync.cli.bars import progress_bars
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.jobs import open_workplace
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.warehouse.runs import RunReport

@@ -13,7 +13,8 @@ import msgspec
 import typer
 from rich.markup import escape
 
-from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json, progress_bars
+from enerflo_sync.cli.bars import progress_bars
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.inbox.quarantine import Filter, QuarantineGroup
 from enerflo_sync.inbox.quarantine_items import ItemKind, ItemState, QuarantineItem
 from enerflo_sync.inbox.replay_report import ReplayReport
@@ -42,6 +43,7 @@ By = Annotated[
 
 app = typer.Typer(
     no_args_is_help=True,
+    rich_markup_mode=None,
     help="What was put aside because it could not be used: list it, show one, replay or dismiss it, or"
     " let a held change order through.",
 )

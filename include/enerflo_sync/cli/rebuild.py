@@ -10,7 +10,8 @@ import msgspec
 import typer
 from rich.text import Text
 
-from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json, progress_bars
+from enerflo_sync.cli.bars import progress_bars
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.jobs import open_workplace
 from enerflo_sync.rebuild.report import RebuildReport, TableDifference
 from enerflo_sync.rebuild.tables import RebuildTable

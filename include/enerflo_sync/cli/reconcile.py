@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
+from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.files import write_whole
-from enerflo_sync.cli.output import Account, Exit, Json, errors, finish, progress_bars
+from enerflo_sync.cli.output import Account, Exit, Json, errors, finish
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs import open_workplace
 from enerflo_sync.reconcile.render import ReportFormat, write_report

@@ -9,7 +9,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json, progress_bars
+from enerflo_sync.cli.bars import progress_bars
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.jobs import open_workplace
 from enerflo_sync.sync.what_if_text import render_what_if
 

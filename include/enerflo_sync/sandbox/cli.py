@@ -23,7 +23,11 @@ __all__ = ["DEFAULT_PER_CAUSE", "app"]
 
 _TIMEOUT_SECONDS = 30
 
-app = typer.Typer(no_args_is_help=True, help="A simulated Enerflo company to try everything on.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="A simulated Enerflo company to try everything on.",
+)
 app.command("serve")(serve)
 
 

@@ -1,0 +1,40 @@
+"""The help: every command is in it, and it imports none of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from enerflo_sync.cli.app import app
+from enerflo_sync.cli.commands import COMMANDS
+
+HEAVY = ("sqlalchemy", "alembic", "pydantic", "fastapi", "requests", "msgspec", "yaml", "rich.progress")
+
+
+def test_the_help_imports_no_command_and_none_of_what_they_need() -> None:
+    code = f"""
+import sys
+from enerflo_sync.cli.app import app
+try:
+    app(["--help"])
+except SystemExit as end:
+    assert end.code == 0, end.code
+print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stderr.strip() == "[]"
+    shown = dict(line.split(maxsplit=1) for line in done.stdout.split("Commands:\n")[1].splitlines() if line)
+    assert shown == {name: line for name, (_, line) in COMMANDS.items()}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_of_its_own(name: str) -> None:
+    result = CliRunner().invoke(app, [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert f"Usage: enerflo-sync {name}" in result.output or f" {name} " in result.output.splitlines()[0]
+    assert len(result.output.splitlines()) > 3
