@@ -1,0 +1,49 @@
+"""Apply: exactly the changes of a plan are made, and what came of them is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.reconcile.report import ReconciliationReport
+from enerflo_sync.sync.apply import ApplyReport, apply_plan
+from enerflo_sync.sync.decided_plan import WHOLE
+from enerflo_sync.sync.parts import Part
+from enerflo_sync.sync.plan_reads import read_plan
+from enerflo_sync.sync.verify import Verification, verify_plan
+from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.revision import require_migrated
+
+
+def run_apply(
+    context: AccountContext, plan_hash: str,
+    *,
+    approved_by: str | None = None,
+    part: Part = WHOLE,
+    run_id: str | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> ApplyReport:
+    """Apply a plan (:func:`enerflo_sync.sync.apply.apply_plan`)."""
+    require_migrated(context.engine)
+    return apply_plan(
+        context.engine,
+        lambda: context.client,
+        context.config,
+        context.account,
+        plan_hash,
+        approved_by=approved_by,
+        part=part,
+        clock=context.clock,
+        rng=context.rng,
+        calls=context.calls,
+        run_id=run_id,
+        progress=progress,
+    )
+
+
+def run_verify(context: AccountContext, plan_hash: str, report: ReconciliationReport) -> Verification:
+    """Return how many of a plan's applied changes a later reconciliation found to differ."""
+    require_migrated(context.engine)
+    with warehouse_errors("verify"), context.engine.connect() as connection:
+        plan = read_plan(connection, context.account, plan_hash)
+        return verify_plan(connection, context.account, plan.plan_hash, report.reconciliation_id)

@@ -1,0 +1,68 @@
+"""Backfills: windows of dates, named installs, or everything, read beside all other work."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+
+from enerflo_sync.backfill.context import BackfillOptions, Context, PlannedTable
+from enerflo_sync.backfill.run import Backfills
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import Side, SourceOfTruth
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.mirror.change_orders import ComponentKeys
+from enerflo_sync.mirror.poll import Progress
+from enerflo_sync.warehouse.revision import require_migrated
+from enerflo_sync.warehouse.request_lanes import Lane
+
+
+def open_backfills(context: AccountContext, *, progress: Progress | None = None, workers: int = 1) -> Backfills:
+    """Return the account's backfills (:mod:`enerflo_sync.backfill.run`), which yield to all other work.
+
+    :param workers: chunks that are read at once.
+    """
+    require_migrated(context.engine)
+    settings = context.config.poll
+    options = BackfillOptions(
+        mapping_hash=mapping_hash(context.config, context.account),
+        per_page=settings.per_page,
+        min_per_page=settings.min_per_page,
+        notes_lookback=timedelta(minutes=settings.lookback_minutes),
+        shrink_guard=settings.shrink_guard_percent / 100,
+        component_keys=ComponentKeys(**context.config.change_orders.model_dump()),
+        workers=workers,
+        planned=planned_tables(context.config, context.account),
+    )
+    return Backfills(
+        Context(
+            context.client_in(Lane.BACKFILL),
+            context.engine,
+            context.account,
+            context.clock,
+            context.rng,
+            context.calls,
+            options,
+            progress or (lambda *_: None),
+        )
+    )
+
+
+def mapping_hash(config: SyncConfig, account: str) -> str:
+    """Return the sha-256 of all by which records of an account are read and compared."""
+    keys = config.change_orders.model_dump_json()
+    return hashlib.sha256(f"{config.hash(account)}|{keys}".encode()).hexdigest()
+
+
+def planned_tables(config: SyncConfig, account: str) -> dict[str, PlannedTable]:
+    """Return, by mirror table, which of its columns a plan may write to the CRM."""
+    return {
+        str(name): PlannedTable(
+            frozenset(
+                field.enerflo
+                for field in table.fields.values()
+                if field.source_of_truth is not SourceOfTruth.CRM
+            ),
+            Side.CRM in table.create_in,
+        )
+        for name, table in config.tables_for(account).items()
+    }

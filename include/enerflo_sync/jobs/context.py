@@ -1,0 +1,140 @@
+"""One account, opened: its configuration, its warehouse, and a client when one is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import requests
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock, DatabaseClock, SystemClock
+from enerflo_sync.crm.config import AccountConfig, SyncConfig
+from enerflo_sync.crm.load import load_config
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.warehouse.engine import ask_time, warehouse_engine
+from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
+from enerflo_sync.warehouse.request_lanes import Lane
+
+DEFAULT_CONFIG = Path("include/config/sync.yaml")
+CONFIG_VARIABLE = "ENERFLO_SYNC_CONFIG"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Where one account's two sides are, and what opens them: asked for only by the job that needs it.
+
+    Each call returns the value or raises :class:`ConfigurationError` that says where to set it.
+    """
+
+    base_url: Callable[[], str] = field(repr=False)
+    api_key: Callable[[], str] = field(repr=False)
+    warehouse_url: Callable[[], str] = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: AccountConfig) -> Credentials:
+        """Return the credentials that the configuration file names."""
+        return cls(
+            base_url=lambda: settings.need("base_url"),
+            api_key=lambda: settings.need("api_key"),
+            warehouse_url=lambda: settings.need("warehouse_url"),
+        )
+
+
+@dataclass
+class AccountContext:
+    """One account, opened: configuration, warehouse, and a client when one is asked for.
+
+    :param session: carries proxies and TLS settings; inside Airflow it is the connection's.
+    :param clock: handed to everything that waits or stamps a time. In place of the machine's clock stands
+        the warehouse's (:class:`enerflo_sync.clock.DatabaseClock`); any other clock is used as it is.
+    :param rng: handed to everything that rolls dice (jitter, run ids).
+    """
+
+    account: str
+    config: SyncConfig
+    config_path: Path
+    credentials: Credentials
+    session: requests.Session = field(default_factory=requests.Session)
+    clock: Clock = field(default_factory=SystemClock)
+    rng: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        """Put the database's clock in place of the machine's; nothing is connected yet."""
+        if type(self.clock) is SystemClock:
+            machine = self.clock
+            self.clock = DatabaseClock(machine, lambda: ask_time(self.engine))
+
+    @cached_property
+    def settings(self) -> AccountConfig:
+        """Return the account's own section of the configuration."""
+        return self.config.account(self.account)
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """Return the warehouse's engine; nothing is connected yet."""
+        return warehouse_engine(self.credentials.warehouse_url())
+
+    @cached_property
+    def calls(self) -> CallCounter:
+        """Return the counter of this workplace's HTTP calls."""
+        return CallCounter()
+
+    @cached_property
+    def client(self) -> EnerfloClient:
+        """Return the account's client, whose request budget is shared by every process with this key.
+
+        :raises ConfigurationError: the address or the key is missing or cannot be used.
+        """
+        return self.client_in(Lane.LIVE)
+
+    def client_in(self, lane: Lane) -> EnerfloClient:
+        api_key = self.credentials.api_key()
+        fingerprint = key_fingerprint(api_key)
+        budget = WarehouseRequestBudget(self.engine, self.account, fingerprint, self.clock, lane=lane)
+        return EnerfloClient(
+            self.session,
+            self.credentials.base_url(),
+            api_key,
+            budget=budget,
+            clock=self.clock,
+            rng=self.rng,
+            on_call=self.calls.add,
+        )
+
+    def close(self) -> None:
+        """Give the connections back. The workplace may be used again."""
+        self.session.close()
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+
+    @property
+    def writes_anything(self) -> bool:
+        """Return whether the mode of any table of the account allows to write."""
+        return self.config.writes_anything(self.account)
+
+
+def key_fingerprint(api_key: str) -> str:
+    """Return what names a key in the warehouse without giving it away: 16 hex digits of its sha-256."""
+    return hashlib.sha256(api_key.encode()).hexdigest()[:16]
+
+
+def find_config(environ: Mapping[str, str]) -> Path:
+    """Return the path of sync.yaml: ``ENERFLO_SYNC_CONFIG``, or ``include/config/sync.yaml``."""
+    return Path(environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+
+
+def open_account(account: str, environ: Mapping[str, str], config_path: Path | None = None) -> AccountContext:
+    """Return the account's context with credentials from the configuration and the environment.
+
+    :raises ConfigurationError: the file cannot be read, or names no such account.
+    """
+    path = config_path or find_config(environ)
+    config = load_config(path, environ)
+    return AccountContext(account, config, path, Credentials.of(config.account(account)))

@@ -1,0 +1,69 @@
+"""Ingest: the drop's webhook payloads become events and mirror rows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from enerflo_sync.inbox.batch import MEGABYTE, Limits
+from enerflo_sync.inbox.drop import Drop, open_drop
+from enerflo_sync.inbox.hydrate import HydrateOptions
+from enerflo_sync.inbox.ingest import IngestOptions, ingest
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.mirror.change_orders import ComponentKeys
+from enerflo_sync.mirror.poll import Progress
+from enerflo_sync.warehouse.revision import require_migrated
+from enerflo_sync.warehouse.runs import RunReport
+
+
+def run_ingest(
+    context: AccountContext, *,
+    run_id: str | None = None,
+    progress: Progress | None = None,
+    read_ahead: int = 1,
+) -> RunReport:
+    """Bring dropped webhook payloads into the mirror (:func:`enerflo_sync.inbox.ingest.ingest`)."""
+    require_migrated(context.engine)
+    return ingest(
+        context.client,
+        context.engine,
+        open_account_drop(context),
+        context.account,
+        clock=context.clock,
+        rng=context.rng,
+        calls=context.calls,
+        options=ingest_options(context, read_ahead),
+        run_id=run_id,
+        progress=progress,
+    )
+
+
+def open_account_drop(context: AccountContext) -> Drop:
+    """Return the place into which the account's webhook payloads are dropped; nothing is touched yet.
+
+    :raises ConfigurationError: it is not configured, or its kind of storage is not installed.
+    """
+    return open_drop(
+        context.settings.need("webhook_drop_uri"),
+        context.settings.webhook_archive_uri,
+        context.config.webhooks.settle_seconds,
+    )
+
+
+def ingest_options(context: AccountContext, read_ahead: int = 1) -> IngestOptions:
+    """Return how the account takes webhook payloads in."""
+    settings = context.config.webhooks
+    return IngestOptions(
+        limits=Limits(
+            file=settings.max_file_mb * MEGABYTE,
+            event=settings.max_event_mb * MEGABYTE,
+            ignored=frozenset(settings.ignored_events),
+        ),
+        hydration=HydrateOptions(
+            most=settings.max_records,
+            not_found_for=timedelta(minutes=settings.not_found_minutes),
+            shrink_guard=context.config.poll.shrink_guard_percent / 100,
+            component_keys=ComponentKeys(**context.config.change_orders.model_dump()),
+        ),
+        keep_archive=None if settings.archive_days is None else timedelta(days=settings.archive_days),
+        read_ahead=read_ahead,
+    )

@@ -1,0 +1,26 @@
+"""Notify: what was not told yet goes to the routes of sync.yaml."""
+
+from __future__ import annotations
+
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.notify.message import Message
+from enerflo_sync.notify.run import NotifyReport, Send, new_messages, notify
+from enerflo_sync.notify.store import StoredMessage, stored
+from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.revision import require_migrated
+
+
+def run_notify(context: AccountContext, send: Send) -> NotifyReport:
+    """Tell what was not told yet (:func:`enerflo_sync.notify.run.notify`)."""
+    require_migrated(context.engine)
+    return notify(context.engine, context.config, context.account, send, clock=context.clock)
+
+
+def read_notifications(context: AccountContext, *, most: int = 20) -> tuple[list[Message], list[StoredMessage]]:
+    """Return what would be told now, and what was told or waits, newest first; tells nobody."""
+    require_migrated(context.engine)
+    with warehouse_errors("notify"), context.engine.connect() as connection:
+        new = new_messages(connection, context.config, context.account, context.clock.now())
+        kept = stored(connection, context.account, most=most)
+        connection.rollback()
+    return new, kept

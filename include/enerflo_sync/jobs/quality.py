@@ -1,0 +1,100 @@
+"""Quality: change orders and life-cycles are checked; a held order is let through."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import msgspec
+
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.inbox.quarantine_items import Selection, select_items
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.quality.gate import ORDER_ID, release
+from enerflo_sync.quality.life_cycle.graph import LIFE_CYCLE_FILE, LifeCycle, load_life_cycle
+from enerflo_sync.quality.life_cycle.store import read_life_cycle
+from enerflo_sync.quality.report import QualityReport
+from enerflo_sync.quality.run import check_change_orders
+from enerflo_sync.quality.store import SHOWN, read_report
+from enerflo_sync.quality.suite import SUITE_FILE, Suite, load_suite
+from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.revision import require_migrated
+
+
+def run_quality(
+    context: AccountContext, *,
+    full: bool = False,
+    with_expectations: bool = True,
+    with_life_cycle: bool = True,
+    run_id: str | None = None,
+) -> QualityReport:
+    """Check change orders and life-cycles (:func:`enerflo_sync.quality.run.check_change_orders`)."""
+    require_migrated(context.engine)
+    return check_change_orders(
+        context.engine,
+        context.config,
+        open_suite(context),
+        context.account,
+        clock=context.clock,
+        rng=context.rng,
+        life_cycle=open_life_cycle(context) if with_life_cycle else None,
+        with_expectations=with_expectations,
+        full=full,
+        run_id=run_id,
+    )
+
+
+def read_quality(context: AccountContext, *, most: int = SHOWN) -> QualityReport:
+    """Return how change orders and life-cycles stand, as they were checked last; checks nothing.
+
+    :param most: how many failing orders and how many findings are told.
+    """
+    require_migrated(context.engine)
+    with warehouse_errors("quality"), context.engine.connect() as connection:
+        report = read_report(connection, open_suite(context), context.account, most=most)
+        histories = read_life_cycle(connection, open_life_cycle(context), context.account, None, most=most)
+        return msgspec.structs.replace(report, life_cycle=histories)
+
+
+def run_release(context: AccountContext, items: Sequence[str], *, reason: str, by: str) -> int:
+    """Let change orders through that a check holds (:func:`enerflo_sync.quality.gate.release`).
+
+    :param items: ids of their quarantine items, or the beginnings of ids.
+    :raises ConfigurationError: an item is not of a held change order, or a text is empty.
+    """
+    require_migrated(context.engine)
+    mapping = context.config.tables_for(context.account).get(TableName.CHANGE_ORDERS)
+    with warehouse_errors("quarantine"), context.engine.begin() as connection:
+        found = select_items(connection, context.account, Selection(tuple(items)))
+        return release(
+            connection,
+            context.account,
+            found,
+            key_column=next(
+                (
+                    crm
+                    for crm, own in (mapping.join_columns if mapping else {}).items()
+                    if own == ORDER_ID
+                ),
+                ORDER_ID,
+            ),
+            reason=reason,
+            by=by,
+            now=context.clock.now(),
+        )
+
+
+def open_suite(context: AccountContext) -> Suite:
+    """Return the declared checks of change orders.
+
+    :raises ConfigurationError: the file cannot be read, or holds mistakes.
+    """
+    return load_suite(SUITE_FILE.find(context.config_path, os.environ), os.environ)
+
+
+def open_life_cycle(context: AccountContext) -> LifeCycle:
+    """Return the declared life-cycle of installs.
+
+    :raises ConfigurationError: the file cannot be read, or holds mistakes.
+    """
+    return load_life_cycle(LIFE_CYCLE_FILE.find(context.config_path, os.environ), os.environ)

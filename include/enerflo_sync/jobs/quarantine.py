@@ -1,0 +1,101 @@
+"""Quarantine: what could not be used is listed, shown, tried again, or dismissed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from enerflo_sync.inbox.quarantine import (
+    Filter,
+    ItemDetail,
+    QuarantineGroup,
+    dismiss_items,
+    list_groups,
+    list_items,
+    show_item,
+)
+from enerflo_sync.inbox.quarantine_items import QuarantineItem, Selection
+from enerflo_sync.inbox.replay import replay
+from enerflo_sync.inbox.replay_report import ReplayReport
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.ingest import ingest_options, open_account_drop
+from enerflo_sync.mirror.poll import Progress
+from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.revision import require_migrated
+
+
+def read_groups(context: AccountContext, wanted: Filter) -> list[QuarantineGroup]:
+    """Return what stands in quarantine by fingerprint, each with one masked example."""
+    require_migrated(context.engine)
+    with warehouse_errors("quarantine"), context.engine.connect() as connection:
+        return list_groups(connection, context.account, wanted)
+
+
+def read_items(context: AccountContext, wanted: Filter) -> list[QuarantineItem]:
+    """Return the items in quarantine, without their payloads."""
+    require_migrated(context.engine)
+    with warehouse_errors("quarantine"), context.engine.connect() as connection:
+        return list_items(connection, context.account, wanted)
+
+
+def read_item(context: AccountContext, item: str, *, reveal: bool = False, by: str = "") -> ItemDetail:
+    """Return everything about one item; to reveal its payload is recorded under ``by``.
+
+    :param item: an id, or the beginning of one.
+    :raises ConfigurationError: there is no such item, or several.
+    """
+    require_migrated(context.engine)
+    with warehouse_errors("quarantine"), context.engine.begin() as connection:
+        return show_item(connection, context.account, item, reveal=reveal, by=by, clock=context.clock)
+
+
+def run_replay(
+    context: AccountContext, *,
+    items: Sequence[str] = (),
+    fingerprint: str | None = None,
+    event: str | None = None,
+    everything: bool = False,
+    dry: bool = True,
+    by: str,
+    run_id: str | None = None,
+    progress: Progress | None = None,
+) -> ReplayReport:
+    """Try quarantined items again (:func:`enerflo_sync.inbox.replay.replay`); dry unless told otherwise.
+
+    Exactly one of ``items``, ``fingerprint``, ``event`` and ``everything`` says which.
+    """
+    require_migrated(context.engine)
+    return replay(
+        lambda: context.client,
+        context.engine,
+        lambda: open_account_drop(context),
+        context.account,
+        Selection(tuple(items), fingerprint, event, everything),
+        dry=dry,
+        by=by,
+        clock=context.clock,
+        rng=context.rng,
+        calls=context.calls,
+        options=ingest_options(context),
+        run_id=run_id,
+        progress=progress,
+    )
+
+
+def run_dismiss(
+    context: AccountContext, *,
+    items: Sequence[str] = (),
+    fingerprint: str | None = None,
+    everything: bool = False,
+    reason: str,
+    by: str,
+) -> int:
+    """Close open items that nothing has to be done about, and return how many that were.
+
+    Exactly one of ``items``, ``fingerprint`` and ``everything`` says which.
+
+    :raises ConfigurationError: the selection is not clear, no open item fits, or a text is empty.
+    """
+    require_migrated(context.engine)
+    selection = Selection(tuple(items), fingerprint, None, everything)
+    with warehouse_errors("quarantine"), context.engine.begin() as connection:
+        return dismiss_items(connection, context.account, selection, reason=reason, by=by, clock=context.clock)

@@ -1,0 +1,35 @@
+"""Reconcile: the mirror and the CRM's tables are compared, and every difference gets its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from enerflo_sync.gaps import schedule
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.reconcile.report import ReconciliationReport
+from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.reconcile.store import last_full_at
+from enerflo_sync.warehouse.engine import server_time, warehouse_errors
+from enerflo_sync.warehouse.revision import require_migrated
+
+
+def run_reconcile(
+    context: AccountContext, *, full: bool = False, progress: Callable[[str, int, int], None] | None = None
+) -> ReconciliationReport:
+    """Compare the mirror with the CRM's tables and store the result.
+
+    All rows are compared where that is asked for, or due by ``schedule.full_reconcile``.
+    Reads Enerflo not at all. :raises ConfigurationError: the mapping does not fit the live tables.
+    """
+    require_migrated(context.engine)
+    with warehouse_errors("reconcile"):
+        full = full or _full_is_due(context)
+        return reconcile(context.engine, context.config, context.account, full=full, progress=progress)
+
+
+def _full_is_due(context: AccountContext) -> bool:
+    """Return whether a full reconciliation was due since the last one, by ``schedule.full_reconcile``."""
+    due = schedule.cron(context.settings.schedule.full_reconcile)
+    with context.engine.connect() as connection:
+        last = last_full_at(connection, context.account)
+        return last is None or due(last) <= server_time(connection)

@@ -1,0 +1,14 @@
+"""Undo: a plan that takes back what an applied one wrote."""
+
+from __future__ import annotations
+
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.sync.undo import make_undo
+from enerflo_sync.warehouse.revision import require_migrated
+
+
+def run_undo(context: AccountContext, plan_hash: str) -> PlanReport:
+    """Make the plan that takes an applied one back (:func:`enerflo_sync.sync.undo.make_undo`)."""
+    require_migrated(context.engine)
+    return make_undo(context.engine, context.config, context.account, plan_hash)
