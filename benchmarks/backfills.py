@@ -24,7 +24,8 @@ from benchmarks.pushes import LIMIT_A_MINUTE
 from benchmarks.results import WrongResultError, expect
 from benchmarks.warehouse import Warehouse
 from enerflo_sync.backfill.request import Part, window_request
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.backfill import open_backfills
+from enerflo_sync.jobs.context import open_account
 from enerflo_sync.sandbox.seeded import HISTORY_DAYS
 from enerflo_sync.sandbox.world import DEFAULT_START
 
@@ -153,19 +154,19 @@ class BackfillBench:
                 "ENERFLO_API_KEY": OTHER_KEY,
                 "WAREHOUSE_URL": url,
             }
-            workplace = open_workplace("default", environ, CONFIG)
+            context = open_account("default", environ, CONFIG)
             try:
                 now = datetime.now(UTC)
                 for start, end in MONTHS:
                     days = [(DEFAULT_START - timedelta(days=one)).date().isoformat() for one in (start, end)]
                     request = window_request(*days, now=now, parts=frozenset({Part.INSTALLS}))
-                    report = workplace.backfills().estimate(request)
+                    report = open_backfills(context).estimate(request)
                     found = report.estimate.records if report.estimate else 0
                     there = self._plan.many * (start - end + 1) // HISTORY_DAYS
                     expect(f"month {days[0]}", "installs as many as there", round(found / there, 1), 1.0)
                     self.result.searches.append(report.requests)
             finally:
-                workplace.close()
+                context.close()
         self._say(f"backfill: requests until a month was found: {self.result.searches}")
 
     # -- reads -------------------------------------------------------------------------------------------

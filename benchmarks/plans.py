@@ -13,7 +13,9 @@ from benchmarks.jobs import ApplyJob, CompareJob, Job, PlanJob
 from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
 from benchmarks.results import WrongResultError, expect
 from benchmarks.warehouse import Warehouse
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.warehouse.engine import SESSION_OPTIONS
 
 Say = Callable[[str], None]
@@ -95,9 +97,9 @@ class PlanBench:
                 self.warehouse.drop(rows.DATABASE)
 
     def _carry_first_plan(self) -> None:
-        workplace = open_workplace("default", {"WAREHOUSE_URL": self._url}, self._config)
-        workplace.apply(workplace.plan().plan_hash, approved_by="the benchmark")
-        workplace.close()
+        context = open_account("default", {"WAREHOUSE_URL": self._url}, self._config)
+        run_apply(context, run_plan(context)[0].plan_hash, approved_by="the benchmark")
+        context.close()
         # As if it had been long ago: neither of the measured steps looks back at its rows.
         self.warehouse.execute(rows.DATABASE, _LONG_AGO, "vacuum (analyze)")
 
@@ -126,9 +128,9 @@ class PlanBench:
         self.warehouse.execute(rows.DATABASE, rows.change_statement(CHANGED_PER))
 
     def _plan_again(self) -> str:
-        workplace = open_workplace("default", {"WAREHOUSE_URL": self._url}, self._config)
-        plan = workplace.plan()
-        workplace.close()
+        context = open_account("default", {"WAREHOUSE_URL": self._url}, self._config)
+        plan = run_plan(context)[0]
+        context.close()
         return plan.plan_hash
 
     def _apply(self, step: Step, plan_hash: str) -> None:

@@ -12,7 +12,9 @@ from benchmarks.jobs import ApplyJob
 from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
 from benchmarks.results import WrongResultError, expect
 from benchmarks.warehouse import Warehouse
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.plan import run_plan
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.mirror.poll_resources import PollResource
 
 Say = Callable[[str], None]
@@ -156,12 +158,12 @@ def measure_push(warehouse: Warehouse, changes: int, say: Say) -> PushRuns:
 def _planned(warehouse: Warehouse, company: Company, url: str, config: Path, changes: int) -> str:
     """Poll, let the CRM say another status of some installs, and return the plan's hash."""
     environ = {"ENERFLO_BASE_URL": company.url, "ENERFLO_API_KEY": OTHER_KEY, "WAREHOUSE_URL": url}
-    workplace = open_workplace("default", environ, config)
+    context = open_account("default", environ, config)
     try:
-        workplace.poll(resources=frozenset({PollResource.STATUSES, PollResource.INSTALLS}))
+        run_poll(context, resources=frozenset({PollResource.STATUSES, PollResource.INSTALLS}))
         warehouse.execute(DATABASE, *_CRM, _EDIT.format(changes))
-        plan = workplace.plan()
+        plan = run_plan(context)[0]
     finally:
-        workplace.close()
+        context.close()
     expect("push", "changes planned", (plan.change_count, plan.count("to_enerflo")), (changes, changes))
     return plan.plan_hash

@@ -12,6 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.clock import SystemClock
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.sandbox.crm_tables import make_crm_tables
 from enerflo_sync.sandbox.server import SandboxServer
@@ -85,8 +87,8 @@ def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 @pytest.fixture
 def reconciled(connected: Setting) -> str:
     """The id of a report that was made through Airflow's connections."""
-    from enerflo_airflow.hook import workplace
+    from enerflo_airflow.hook import context
 
-    with closing(workplace("default", reads_enerflo=True)) as place:
-        place.poll()
-        return place.reconcile().reconciliation_id
+    with closing(context("default", reads_enerflo=True)) as place:
+        run_poll(place)
+        return run_reconcile(place).reconciliation_id

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.jobs import Credentials, Workplace
+from enerflo_sync.jobs.context import AccountContext, Credentials
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
@@ -39,9 +40,9 @@ def place(warehouse_url: str):  # type: ignore[no-untyped-def]
     with SandboxServer(SandboxApi(world)) as server:
         credentials = Credentials(lambda: server.url, lambda: DEFAULT_KEY, lambda: warehouse_url)
         config = load_config(CONFIG, {})
-        workplace = Workplace("default", config, CONFIG, credentials, clock=EarlierClock())
-        yield workplace, world
-        workplace.close()
+        context = AccountContext("default", config, CONFIG, credentials, clock=EarlierClock())
+        yield context, world
+        context.close()
 
 
 def found(engine: sa.Engine, reconciliation_id: str) -> Counter[tuple[str, str, str | None, str]]:
@@ -53,21 +54,21 @@ def found(engine: sa.Engine, reconciliation_id: str) -> Counter[tuple[str, str, 
         )
 
 
-def test_the_planted_differences_are_found_exactly_per_cause(place: tuple[Workplace, World]) -> None:
-    workplace, world = place
-    made = make_crm_tables(world, workplace.credentials.warehouse_url())
-    workplace.poll()
+def test_the_planted_differences_are_found_exactly_per_cause(place: tuple[AccountContext, World]) -> None:
+    context, world = place
+    made = make_crm_tables(world, context.credentials.warehouse_url())
+    run_poll(context)
     for difference in made.planted:
         if difference.after_deletion and difference.table_name == "installs":
             world.delete_install(difference.key["enerflo_install_id"])
-    workplace.poll()
+    run_poll(context)
     for full in (True, False):
-        report = reconcile(workplace.engine, workplace.config, "default", full=full)
+        report = reconcile(context.engine, context.config, "default", full=full)
         planted = Counter(
             (one.table_name, json.dumps(one.key, sort_keys=True), one.field, str(one.cause))
             for one in made.planted
         )
-        actual = found(workplace.engine, report.reconciliation_id)
+        actual = found(context.engine, report.reconciliation_id)
         assert actual - planted == Counter(), "reported and not planted"
         assert planted - actual == Counter(), "planted and not reported"
         assert report.unexplained == made.counts()["unexplained"]

@@ -77,11 +77,11 @@ def test_no_room_imports_airflow_or_a_room_below_it(path: Path) -> None:
         ("mirror/poll.py", "enerflo_sync.errors", True),
         ("mirror/poll.py", "enerflo_sync.crm.config", False),
         ("mirror/poll.py", "airflow.sdk", False),
-        ("mirror/poll.py", "enerflo_sync.jobs", False),
+        ("mirror/poll.py", "enerflo_sync.jobs.context", False),
         ("sandbox/world.py", "enerflo_sync.enerflo.times", False),
         ("reconcile/run.py", "enerflo_sync.sandbox.world", False),
         ("masking.py", "enerflo_sync.mirror.poll", False),
-        ("jobs.py", "enerflo_sync.reconcile.run", True),
+        ("jobs/plan.py", "enerflo_sync.reconcile.run", True),
     ],
 )
 def test_the_rule_can_fail(home: str, name: str, allowed: bool) -> None:

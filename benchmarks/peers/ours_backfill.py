@@ -14,7 +14,8 @@ from enerflo_sync.backfill.context import WORKERS
 from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.backfill.request import Part, whole_request
 from enerflo_sync.backfill.run import Backfills
-from enerflo_sync.jobs import Workplace, open_workplace
+from enerflo_sync.jobs.backfill import open_backfills
+from enerflo_sync.jobs.context import AccountContext, open_account
 
 # Between the requests of the estimate and those that read.
 ESTIMATED = "estimated"
@@ -27,7 +28,7 @@ def run(job: BackfillJob) -> dict[str, Any]:
         "ENERFLO_API_KEY": job.api_key,
         "WAREHOUSE_URL": job.database_url,
     }
-    workplace = open_workplace("default", environ, Path(job.config_path))
+    context = open_account("default", environ, Path(job.config_path))
     with Path(job.journal).open("a", buffering=1) as journal:
 
         def note(response: requests.Response, *_: Any, **_more: Any) -> None:
@@ -36,18 +37,18 @@ def run(job: BackfillJob) -> dict[str, Any]:
                 f"{sent} {response.elapsed.total_seconds()} {response.status_code} {response.url}\n"
             )
 
-        workplace.session.hooks["response"].append(note)
-        backfills = workplace.backfills(workers=WORKERS)
-        report = _resumed(workplace, backfills) if job.resume else None
+        context.session.hooks["response"].append(note)
+        backfills = open_backfills(context, workers=WORKERS)
+        report = _resumed(context, backfills) if job.resume else None
         if report is None:
             request = whole_request(parts=frozenset({Part.INSTALLS}))
             report = backfills.backfill(request, estimated=lambda _: print(ESTIMATED, file=journal))
-    workplace.close()
+    context.close()
     return {"state": str(report.state), "read": report.read, "requests": report.requests}
 
 
-def _resumed(workplace: Workplace, backfills: Backfills) -> BackfillReport:
+def _resumed(context: AccountContext, backfills: Backfills) -> BackfillReport:
     query = sa.text("select backfill_id from sync.backfills where state = 'reading'")
-    with workplace.engine.connect() as connection:
+    with context.engine.connect() as connection:
         backfill_id = connection.scalars(query).one()
     return backfills.resume(backfill_id)

@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmarks.jobs import LiveJob
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.jobs import Workplace, key_fingerprint, open_workplace
+from enerflo_sync.jobs.context import AccountContext, key_fingerprint, open_account
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 
@@ -32,29 +33,29 @@ def run(job: LiveJob) -> dict[str, Any]:
         "ENERFLO_API_KEY": job.api_key,
         "WAREHOUSE_URL": job.database_url,
     }
-    workplace = open_workplace("default", environ, Path(job.config_path))
-    budget = TimedBudget(workplace.engine, workplace.account, key_fingerprint(job.api_key), workplace.clock)
+    context = open_account("default", environ, Path(job.config_path))
+    budget = TimedBudget(context.engine, context.account, key_fingerprint(job.api_key), context.clock)
     budget.waits = []
-    workplace.client = _client(workplace, job, budget)
+    context.client = _client(context, job, budget)
     polls: list[float] = []
     began, until = time.time(), time.monotonic() + job.seconds
     while time.monotonic() < until:
         started = time.monotonic()
-        workplace.poll(resources=frozenset({PollResource.STATUSES}))
+        run_poll(context, resources=frozenset({PollResource.STATUSES}))
         polls.append(time.monotonic() - started)
         time.sleep(job.pause)
     ended = time.time()
-    workplace.close()
+    context.close()
     return {"waits": budget.waits, "polls": polls, "began": began, "ended": ended}
 
 
-def _client(workplace: Workplace, job: LiveJob, budget: TimedBudget) -> EnerfloClient:
+def _client(context: AccountContext, job: LiveJob, budget: TimedBudget) -> EnerfloClient:
     return EnerfloClient(
-        workplace.session,
+        context.session,
         job.base_url,
         job.api_key,
         budget=budget,
-        clock=workplace.clock,
-        rng=workplace.rng,
-        on_call=workplace.calls.add,
+        clock=context.clock,
+        rng=context.rng,
+        on_call=context.calls.add,
     )

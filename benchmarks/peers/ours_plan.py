@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.jobs import PlanJob
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
 from enerflo_sync.sync.plan import make_plan
 
 
 def run(job: PlanJob) -> dict[str, Any]:
     """Decide about every difference, and store the plan."""
     environ = {"WAREHOUSE_URL": job.database_url}
-    workplace = open_workplace("default", environ, Path(job.config_path))
-    plan = make_plan(workplace.engine, workplace.config, workplace.account, job.reconciliation_id)
-    workplace.close()
+    context = open_account("default", environ, Path(job.config_path))
+    plan = make_plan(context.engine, context.config, context.account, job.reconciliation_id)
+    context.close()
     return {
         "plan_hash": plan.plan_hash,
         "changes": plan.change_count,

@@ -7,7 +7,8 @@ from typing import Any
 
 from benchmarks.jobs import LoadJob
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.jobs import Workplace, key_fingerprint, open_workplace
+from enerflo_sync.jobs.context import AccountContext, key_fingerprint, open_account
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 
@@ -21,11 +22,11 @@ def run(job: LoadJob) -> dict[str, Any]:
         "ENERFLO_API_KEY": job.api_key,
         "WAREHOUSE_URL": job.database_url,
     }
-    workplace = open_workplace("default", environ, CONFIG)
+    context = open_account("default", environ, CONFIG)
     if job.request_limit is not None:
-        workplace.client = _client(workplace, job)
-    report = workplace.poll(resources=frozenset({PollResource.INSTALLS}))
-    workplace.close()
+        context.client = _client(context, job)
+    report = run_poll(context, resources=frozenset({PollResource.INSTALLS}))
+    context.close()
     return {
         "state": str(report.state),
         "read": report.read,
@@ -35,19 +36,19 @@ def run(job: LoadJob) -> dict[str, Any]:
     }
 
 
-def _client(workplace: Workplace, job: LoadJob) -> EnerfloClient:
-    """Return the workplace's client but for the budget's limit: large companies need more than a minute's."""
+def _client(context: AccountContext, job: LoadJob) -> EnerfloClient:
+    """Return the context's client but for the budget's limit: large companies need more than a minute's."""
     assert job.request_limit is not None
     fingerprint = key_fingerprint(job.api_key)
     budget = WarehouseRequestBudget(
-        workplace.engine, workplace.account, fingerprint, workplace.clock, job.request_limit
+        context.engine, context.account, fingerprint, context.clock, job.request_limit
     )
     return EnerfloClient(
-        workplace.session,
+        context.session,
         job.base_url,
         job.api_key,
         budget=budget,
-        clock=workplace.clock,
-        rng=workplace.rng,
-        on_call=workplace.calls.add,
+        clock=context.clock,
+        rng=context.rng,
+        on_call=context.calls.add,
     )

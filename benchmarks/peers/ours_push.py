@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmarks.jobs import ApplyJob
 from enerflo_sync.enerflo.client import Call
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.context import open_account
 
 
 def run(job: ApplyJob) -> dict[str, Any]:
@@ -18,10 +19,10 @@ def run(job: ApplyJob) -> dict[str, Any]:
         "ENERFLO_API_KEY": job.api_key,
         "WAREHOUSE_URL": job.database_url,
     }
-    workplace = open_workplace("default", environ, Path(job.config_path))
+    context = open_account("default", environ, Path(job.config_path))
     sent: list[float] = []
     answering = 0.0
-    count = workplace.calls.add
+    count = context.calls.add
 
     def counted(call: Call) -> None:
         nonlocal answering
@@ -30,9 +31,9 @@ def run(job: ApplyJob) -> dict[str, Any]:
         count(call)
 
     # Before the client is made, which is told whom to call.
-    workplace.calls.add = counted  # type: ignore[method-assign]
-    report = workplace.apply(job.plan_hash, approved_by="the benchmark")
-    workplace.close()
+    context.calls.add = counted  # type: ignore[method-assign]
+    report = run_apply(context, job.plan_hash, approved_by="the benchmark")
+    context.close()
     return {
         "applied": report.applied,
         "state": str(report.state),

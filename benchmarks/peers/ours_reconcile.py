@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.jobs import CompareJob
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.reconcile import run_reconcile
 
 
 def run(job: CompareJob) -> dict[str, Any]:
     """Compare, give each difference its cause, store all, and report."""
     environ = {"WAREHOUSE_URL": job.database_url}
-    workplace = open_workplace("default", environ, Path(job.config_path))
-    report = workplace.reconcile(full=job.full)
-    workplace.close()
+    context = open_account("default", environ, Path(job.config_path))
+    report = run_reconcile(context, full=job.full)
+    context.close()
     (table,) = report.tables
     return {
         "reconciliation_id": report.reconciliation_id,

@@ -13,7 +13,7 @@ from airflow.sdk import Asset
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 
-# The same variable as enerflo_sync.jobs.CONFIG_VARIABLE, whose import would cost each parse a second.
+# The same variable as enerflo_sync.jobs.context.CONFIG_VARIABLE, whose import would cost each parse a second.
 CONFIG_VARIABLE = "ENERFLO_SYNC_CONFIG"
 DEFAULT_ACCOUNT = "default"
 # Airflow's processes run in folders of their own, so the file is found beside plugins/.

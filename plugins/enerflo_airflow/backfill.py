@@ -19,7 +19,7 @@ from enerflo_sync.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from enerflo_sync.backfill.request import BackfillRequest
-    from enerflo_sync.jobs import Workplace
+    from enerflo_sync.jobs.context import AccountContext
 
 
 # Parts that are read at once: the other slots of the workers are left for live work.
@@ -61,11 +61,15 @@ class EstimateBackfillOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Estimate and return what the next tasks need to know."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
         from enerflo_sync.backfill.texts import estimate_lines
+        from enerflo_sync.jobs.backfill import open_backfills
 
-        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
-            report = place.backfills(workers=AT_ONCE).estimate(self._request(context, place))
+        with (
+            noted_failure(context),
+            closing(open_account(str(self.account), reads_enerflo=True)) as opened,
+        ):
+            report = open_backfills(opened, workers=AT_ONCE).estimate(self._request(context, opened))
         lines = list(estimate_lines(report))
         self.log.info("estimated backfill=%s %s", report.backfill_id, "; ".join(lines))
         context["ti"].xcom_push(key=NOTE_KEY, value="\n".join([f"backfill {report.backfill_id}", *lines]))
@@ -77,11 +81,11 @@ class EstimateBackfillOperator(BaseOperator):
             "summary": "\n".join(f"- {line}" for line in lines),
         }
 
-    def _request(self, context: Context, place: Workplace) -> BackfillRequest:
+    def _request(self, context: Context, opened: AccountContext) -> BackfillRequest:
         from enerflo_sync.backfill.ids import ids_of_text
         from enerflo_sync.backfill.request import named_request, whole_request, window_request
 
-        now = place.clock.now()
+        now = opened.clock.now()
         run = context["dag_run"]
         begin, end = run.data_interval_start, run.data_interval_end
         if run.run_type == DagRunType.BACKFILL_JOB and begin is not None and end is not None:
@@ -154,10 +158,14 @@ class StartBackfillOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Return the parts."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.backfill import open_backfills
 
-        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
-            left = place.backfills().start(str(self.backfill_id))
+        with (
+            noted_failure(context),
+            closing(open_account(str(self.account), reads_enerflo=True)) as opened,
+        ):
+            left = open_backfills(opened).start(str(self.backfill_id))
         return [
             {"number": one.chunk.number, "label": one.chunk.label}
             for one in left
@@ -182,13 +190,17 @@ class ReadChunkOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the part and return its counts."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.backfill import open_backfills
 
         if not isinstance(self.chunk, dict):
             raise ConfigurationError("a part has a number and a label.", where="the mapped task")
         context["chunk_label"] = self.chunk["label"]  # type: ignore[typeddict-unknown-key]
-        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
-            stored = place.backfills().read(str(self.backfill_id), int(self.chunk["number"]))
+        with (
+            noted_failure(context),
+            closing(open_account(str(self.account), reads_enerflo=True)) as opened,
+        ):
+            stored = open_backfills(opened).read(str(self.backfill_id), int(self.chunk["number"]))
         progress = stored.progress
         self.log.info("backfill_chunk number=%s rows=%s", self.chunk["number"], progress.rows)
         return {"rows": progress.rows, "requests": progress.requests, "state": str(progress.state)}
@@ -210,11 +222,15 @@ class FinishBackfillOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Finish and return the counts."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
         from enerflo_sync.backfill.texts import report_lines
+        from enerflo_sync.jobs.backfill import open_backfills
 
-        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
-            report = place.backfills().finish(str(self.backfill_id))
+        with (
+            noted_failure(context),
+            closing(open_account(str(self.account), reads_enerflo=True)) as opened,
+        ):
+            report = open_backfills(opened).finish(str(self.backfill_id))
         note = "\n".join(report_lines(report))
         self.log.info("backfill_finished backfill=%s %s", report.backfill_id, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)

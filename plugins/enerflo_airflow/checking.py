@@ -34,10 +34,12 @@ class HoldChangeOrdersOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Judge, and return the counts."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.quality import run_quality
 
-        with noted_failure(context), closing(workplace(str(self.account))) as place:
-            report = place.quality(
+        with noted_failure(context), closing(open_account(str(self.account))) as opened:
+            report = run_quality(
+                opened,
                 full=flag(self.full),
                 with_expectations=False,
                 run_id=f"{engine_run_id(context)}/{self.task_id}",
@@ -68,12 +70,13 @@ class ValidateChangeOrdersOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Validate, leave the note, and return the counts."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.quality import run_quality
 
         judged = context["ti"].xcom_pull(task_ids="judge_and_hold") or {}
-        with noted_failure(context), closing(workplace(str(self.account))) as place:
+        with noted_failure(context), closing(open_account(str(self.account))) as opened:
             run_id = f"{engine_run_id(context)}/{self.task_id}"
-            report = place.quality(with_life_cycle=False, run_id=run_id)
+            report = run_quality(opened, with_life_cycle=False, run_id=run_id)
         found = counts(report)
         found["checked"] += int(judged.get("checked") or 0)
         if "life_cycle" in judged:

@@ -50,10 +50,11 @@ class DropWatch:
         version = about and (about.st_mtime_ns, about.st_size)
         if self._drop is None or version != self._opened_from:
             # Heavy to import, and DAG files import this module's users.
-            from enerflo_airflow.hook import workplace
+            from enerflo_airflow.hook import open_account
+            from enerflo_sync.jobs.ingest import open_account_drop
 
-            with closing(workplace(self.account)) as place:
-                self._drop = place.drop
+            with closing(open_account(self.account)) as opened:
+                self._drop = open_account_drop(opened)
             self._opened_from = version
         return self._drop
 

@@ -19,7 +19,7 @@ from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient, Timeout
 from enerflo_sync.enerflo.retry import RetryPolicy
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
-from enerflo_sync.jobs import Credentials, Workplace
+from enerflo_sync.jobs.context import AccountContext, Credentials
 
 DEFAULT_HOST = "enerflo.io"
 _FALSE_WORDS = frozenset({"false", "f", "no", "n", "off", "0"})
@@ -137,7 +137,7 @@ class EnerfloHook(BaseHook):
         return str(extras.get("ca_bundle") or "").strip() or True
 
 
-def workplace(account: str, *, reads_enerflo: bool = False) -> Workplace:
+def open_account(account: str, *, reads_enerflo: bool = False) -> AccountContext:
     """Return one account of sync.yaml, opened with the Airflow connections that the file names for it.
 
     :param reads_enerflo: whether the session takes the Enerflo connection's proxy and TLS settings; without
@@ -147,7 +147,7 @@ def workplace(account: str, *, reads_enerflo: bool = False) -> Workplace:
     config = sync_config()
     connections = config.account(account).airflow
     hook = EnerfloHook(connections.enerflo_connection)
-    return Workplace(
+    return AccountContext(
         account,
         config,
         config_path(),

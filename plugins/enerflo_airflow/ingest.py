@@ -13,7 +13,7 @@ from enerflo_airflow.notes import NOTE_KEY, ingest_note
 from enerflo_airflow.operators import changed_mirror, counts_of, engine_run_id, noted_failure
 
 if TYPE_CHECKING:
-    from enerflo_sync.jobs import Workplace
+    from enerflo_sync.jobs.context import AccountContext
 
 _PREVIOUS_RUN_FAILED = sa.text("""
 /* enerflo-sync airflow: did the run before this one fail? */
@@ -42,18 +42,22 @@ class IngestDropOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the ingest and return its counts."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.ingest import run_ingest
 
-        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
-            report = place.ingest(run_id=engine_run_id(context))
-            changed = changed_mirror(report) or _was_tried_before(place, report.job, context)
+        with (
+            noted_failure(context),
+            closing(open_account(str(self.account), reads_enerflo=True)) as opened,
+        ):
+            report = run_ingest(opened, run_id=engine_run_id(context))
+            changed = changed_mirror(report) or _was_tried_before(opened, report.job, context)
         note = ingest_note(report)
         self.log.info("ingest_finished state=%s %s", report.state, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         return counts_of(report, mirror_changed=changed)
 
 
-def _was_tried_before(place: Workplace, job: str, context: Context) -> bool:
+def _was_tried_before(opened: AccountContext, job: str, context: Context) -> bool:
     """Return whether a try, or a run, before this one may have stored records and not announced them.
 
     The warehouse is asked: a run that an asset started has no logical date, by which Airflow would find
@@ -64,6 +68,6 @@ def _was_tried_before(place: Workplace, job: str, context: Context) -> bool:
     # Psycopg is not imported where DAG files are only parsed.
     from enerflo_sync.warehouse.engine import warehouse_errors
 
-    values = {"account": place.account, "job": job, "run_id": engine_run_id(context)}
-    with warehouse_errors("ingest"), place.engine.connect() as connection:
+    values = {"account": opened.account, "job": job, "run_id": engine_run_id(context)}
+    with warehouse_errors("ingest"), opened.engine.connect() as connection:
         return bool(connection.scalar(_PREVIOUS_RUN_FAILED, values))

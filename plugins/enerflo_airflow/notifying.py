@@ -120,13 +120,14 @@ class NotifyOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look for what is new, send it, and return the counts."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.notify import run_notify
 
         def send(route: Route, message: Message) -> None:
             RouteNotifier(route, message).notify(context)
 
-        with closing(workplace(str(self.account))) as place:
-            report = place.notify(send)
+        with closing(open_account(str(self.account))) as opened:
+            report = run_notify(opened, send)
         self.log.info("told composed=%s sent=%s waiting=%s", report.composed, report.sent, report.waiting)
         if note := _note(report):
             context["ti"].xcom_push(key=NOTE_KEY, value=note)

@@ -59,10 +59,15 @@ class EnerfloToWarehouseOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the poll and return its counts."""
         # Imported by the worker only: parsing a DAG file does not need the whole engine.
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.poll import run_poll
 
-        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
-            report = place.poll(
+        with (
+            noted_failure(context),
+            closing(open_account(str(self.account), reads_enerflo=True)) as opened,
+        ):
+            report = run_poll(
+                opened,
                 resources=_resources(self.read_resources),
                 full=flag(self.full),
                 accept_shrink=flag(self.accept_shrink),
@@ -104,10 +109,11 @@ class ReconcileOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Reconcile and return the headline's numbers."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.reconcile import run_reconcile
 
-        with noted_failure(context), closing(workplace(str(self.account))) as place:
-            report = place.reconcile(full=flag(self.full))
+        with noted_failure(context), closing(open_account(str(self.account))) as opened:
+            report = run_reconcile(opened, full=flag(self.full))
         note = reconciliation_note(report)
         self.log.info("reconciled reconciliation_id=%s %s", report.reconciliation_id, note)
         result = {

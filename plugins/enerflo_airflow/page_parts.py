@@ -13,10 +13,10 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse
 
 from enerflo_airflow.accounts import account_name, sync_config
-from enerflo_airflow.hook import workplace
-from enerflo_sync.jobs import Workplace
+from enerflo_airflow.hook import open_account
+from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.warehouse.engine import warehouse_errors
-from enerflo_sync.warehouse.migrate import require_migrated
+from enerflo_sync.warehouse.revision import require_migrated
 
 # The page is ours alone: no other host, and no frame but Airflow's.
 HEADERS = {
@@ -61,16 +61,16 @@ def user_may_read(account: str, user: Any) -> bool:
 
 
 @contextmanager
-def opened(account: str) -> Iterator[Workplace]:
+def reading(account: str) -> Iterator[AccountContext]:
     """Open the account's warehouse for one answer.
 
     :raises HTTPException: there is no such account.
     """
     if account not in sync_config().accounts:
         raise HTTPException(404, f"There is no account {account} in sync.yaml.")
-    with closing(workplace(account)) as place, warehouse_errors("report pages"):
-        require_migrated(place.engine)
-        yield place
+    with closing(open_account(account)) as opened, warehouse_errors("report pages"):
+        require_migrated(opened.engine)
+        yield opened
 
 
 def pieces(spool: Any) -> Iterator[bytes]:

@@ -26,14 +26,14 @@ from enerflo_airflow.page_parts import (
     ReadableAccount,
     here,
     may_read,
-    opened,
     pieces,
+    reading,
     user_may_read,
 )
 from enerflo_airflow.plan_pages import plans
 from enerflo_airflow.quality_pages import quality
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
-from enerflo_sync.jobs import Workplace
+from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.reconcile.render import (
     PageLinks,
     ReportFormat,
@@ -67,8 +67,8 @@ def accounts(request: Request, user: GetUserDep) -> Response:
         return RedirectResponse(here(request) + report_path(readable[0]))
     rows = []
     for name in readable:
-        with opened(name) as place:
-            report = _stored(place, None)
+        with reading(name) as opened:
+            report = _stored(opened, None)
         verdict = verdict_text(report) if report else None
         rows.append({"name": name, "address": here(request) + report_path(name), "verdict": verdict})
     page = render_page("accounts.html.j2", "enerflo_airflow", rows=rows, links=PageLinks())
@@ -78,7 +78,7 @@ def accounts(request: Request, user: GetUserDep) -> Response:
 @app.get("/reports/{account}")
 def reports(account: ReadableAccount, request: Request) -> Response:
     """List the account's reports, newest first."""
-    with opened(account) as place, place.engine.connect() as connection:
+    with reading(account) as opened, opened.engine.connect() as connection:
         points = trend(connection, account)
     if not points:
         return Page(render_no_report(account=account, dag_id=account_name("reconcile", account)))
@@ -108,12 +108,12 @@ def one_report(account: ReadableAccount, reconciliation_id: str, request: Reques
 def download(account: ReadableAccount, reconciliation_id: str, report_format: ReportFormat) -> Response:
     """Send one report as a file, all its differences in it, masked as everywhere."""
     spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed when it was sent
-    with opened(account) as place:
-        report = _stored(place, reconciliation_id)
+    with reading(account) as opened:
+        report = _stored(opened, reconciliation_id)
         if report is None:
             spool.close()
             return _no_such_report(account, reconciliation_id)
-        differences = read_differences(place.engine, place.config, account, reconciliation_id)
+        differences = read_differences(opened.engine, opened.config, account, reconciliation_id)
         write_report(report, report_format, spool, differences)
     spool.seek(0)
     name = f"reconciliation-{account}-{reconciliation_id}.{report_format.extension}"
@@ -168,8 +168,8 @@ def refuse(request: Request, error: HTTPException) -> Response:
 
 
 def _report_page(request: Request, account: str, reconciliation_id: str | None) -> Response:
-    with opened(account) as place:
-        report = _stored(place, reconciliation_id)
+    with reading(account) as opened:
+        report = _stored(opened, reconciliation_id)
     if report is None and reconciliation_id is None:
         return Page(render_no_report(account=account, dag_id=account_name("reconcile", account)))
     if report is None:
@@ -177,9 +177,9 @@ def _report_page(request: Request, account: str, reconciliation_id: str | None) 
     return Page(render_html(report, _links(request, report)))
 
 
-def _stored(place: Workplace, reconciliation_id: str | None) -> ReconciliationReport | None:
+def _stored(opened: AccountContext, reconciliation_id: str | None) -> ReconciliationReport | None:
     try:
-        return load_report(place.engine, place.account, reconciliation_id)
+        return load_report(opened.engine, opened.account, reconciliation_id)
     except ConfigurationError:
         # The only one left once the warehouse is known to be migrated: there is no such report.
         return None

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from enerflo_airflow.links import explain_path, plan_path, report_path
-from enerflo_airflow.page_parts import HEADERS, Page, ReadableAccount, here, opened, pieces
+from enerflo_airflow.page_parts import HEADERS, Page, ReadableAccount, here, pieces, reading
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.reconcile.render import PageLinks, render_message
 from enerflo_sync.sync.plan_reads import read_changes, read_plan, read_plans, read_undecided
 from enerflo_sync.sync.record import SINGULAR
@@ -29,7 +30,7 @@ plans = APIRouter()
 def all_plans(account: ReadableAccount, request: Request) -> Response:
     """List the account's plans, newest first."""
     root = here(request)
-    with opened(account) as place, place.engine.connect() as connection:
+    with reading(account) as opened, opened.engine.connect() as connection:
         found = read_plans(connection, account, most=_LISTED)
     return Page(
         render_plans(
@@ -46,8 +47,8 @@ def one_plan(account: ReadableAccount, plan_hash: str, request: Request) -> Resp
     """Show one plan with samples of its changes, masked."""
     root = here(request)
     try:
-        with opened(account) as place, place.engine.connect() as connection:
-            shown = show_plan(connection, place.config, account, plan_hash)
+        with reading(account) as opened, opened.engine.connect() as connection:
+            shown = show_plan(connection, opened.config, account, plan_hash)
     except ConfigurationError as error:
         return Page(render_message("No such plan", str(error)), 404)
     own = root + plan_path(account, shown.plan.plan_hash)
@@ -66,8 +67,8 @@ def explain_record(
     """Say why a record's fields have their values, personal data masked."""
     links = PageLinks(index=here(request) + plan_path(account))
     try:
-        with opened(account) as place:
-            found = place.explain(table, key, field=field)
+        with reading(account) as opened:
+            found = run_explain(opened, table, key, field=field)
     except ConfigurationError as error:
         return Page(render_message("Nothing to explain", str(error)), 404)
     return Page(render_explanation_page(found, account, links))
@@ -83,9 +84,9 @@ def download_plan(account: ReadableAccount, plan_hash: str) -> Response:
     """Send a plan with all its changes as JSON, masked as everywhere."""
     spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed when it was sent
     try:
-        with opened(account) as place, place.engine.connect() as connection:
+        with reading(account) as opened, opened.engine.connect() as connection:
             plan = read_plan(connection, account, plan_hash)
-            tables = place.config.tables_for(account)
+            tables = opened.config.tables_for(account)
             questions = masked_undecided(read_undecided(connection, account, plan.plan_hash), tables)
             changes = masked_changes(read_changes(connection, account, plan.plan_hash), tables)
             write_plan(plan, changes, questions, spool)

@@ -48,11 +48,12 @@ class PlanOperator(BaseOperator):
 
     def execute(self, context: Context) -> Planned:
         """Plan and return what the next tasks need to know."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.plan import run_plan
 
-        with noted_failure(context), closing(workplace(str(self.account))) as place:
-            plans = place.plans()
-            writes = place.writes_anything
+        with noted_failure(context), closing(open_account(str(self.account))) as opened:
+            plans = run_plan(opened)
+            writes = opened.writes_anything
         note = "\n".join(plan_note(plan) for plan in plans)
         self.log.info("planned plan_hash=%s %s", plans[0].plan_hash, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
@@ -130,10 +131,11 @@ class FindPlanOperator(BaseOperator):
 
     def execute(self, context: Context) -> Planned:
         """Return what the approval needs to know."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.plan import read_stored_plan
 
-        with noted_failure(context), closing(workplace(str(self.account))) as place:
-            return _planned(place.stored_plan(str(self.plan_hash)))
+        with noted_failure(context), closing(open_account(str(self.account))) as opened:
+            return _planned(read_stored_plan(opened, str(self.plan_hash)))
 
 
 class PlanApprovalOperator(ApprovalOperator):
@@ -170,11 +172,12 @@ class PlanApprovalOperator(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait for a person where the plan needs one; return at once where it does not."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.plan import read_stored_plan
 
         plan_hash = self.plan["plan_hash"]
-        with noted_failure(context), closing(workplace(str(self.account))) as place:
-            plan = place.stored_plan(plan_hash)
+        with noted_failure(context), closing(open_account(str(self.account))) as opened:
+            plan = read_stored_plan(opened, plan_hash)
         if plan.state == "approved":
             return {"needed": False, "plan_hash": plan_hash}
         if plan.state != "open":
@@ -189,7 +192,9 @@ class PlanApprovalOperator(ApprovalOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Store the decision, and skip what follows a no."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.approval import run_approve, run_reject
+        from enerflo_sync.jobs.plan import read_stored_plan
 
         if "error" in event:
             # Nobody said anything: the task fails, and the plan goes on waiting.
@@ -200,17 +205,17 @@ class PlanApprovalOperator(ApprovalOperator):
         person = event.get("responded_by_user") or {}
         who = person.get("name") or person.get("id")
         plan_hash = self.plan["plan_hash"]
-        with noted_failure(context), closing(workplace(str(self.account))) as place:
-            plan = place.stored_plan(plan_hash)
+        with noted_failure(context), closing(open_account(str(self.account))) as opened:
+            plan = read_stored_plan(opened, plan_hash)
             if plan.state == "superseded":
                 self._end(context, plan)
             part = chosen_part(event["params_input"]) if who else Part()
             if who and event.get("chosen_options") == [self.APPROVE]:
-                plan = place.approve(plan_hash, by=who, part=part)
+                plan = run_approve(opened, plan_hash, by=who, part=part)
             else:
                 why = event["params_input"]["because"].strip() or "rejected in Airflow"
                 reason = why if who else "nobody answered in time"
-                plan = place.reject(plan_hash, by=who, reason=reason, part=part)
+                plan = run_reject(opened, plan_hash, by=who, reason=reason, part=part)
         stands = f"plan {plan_hash[:12]} is {plan.state}"
         note = f"{stands} ({who or 'nobody answered in time'})"
         if not part.whole:
@@ -274,12 +279,16 @@ class ApplyPlanOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Apply and return the counts."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.apply import run_apply
 
         if not self.plan_hash:
             raise AirflowSkipException("There is nothing that may be applied without a person.")
-        with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
-            report = place.apply(str(self.plan_hash), run_id=engine_run_id(context))
+        with (
+            noted_failure(context),
+            closing(open_account(str(self.account), reads_enerflo=True)) as opened,
+        ):
+            report = run_apply(opened, str(self.plan_hash), run_id=engine_run_id(context))
         note = apply_note(report)
         self.log.info("applied plan_hash=%s %s", report.plan_hash, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
@@ -320,11 +329,13 @@ class VerifyPlanOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Reconcile and return how many applied changes differ again."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.apply import run_verify
+        from enerflo_sync.jobs.reconcile import run_reconcile
 
-        with noted_failure(context), closing(workplace(str(self.account))) as place:
-            report = place.reconcile()
-            found = place.verify(str(self.plan_hash), report)
+        with noted_failure(context), closing(open_account(str(self.account))) as opened:
+            report = run_reconcile(opened)
+            found = run_verify(opened, str(self.plan_hash), report)
         note = f"verified {found.applied:,} changes, {found.differing:,} differ again"
         self.log.info("verified plan_hash=%s %s", found.plan_hash, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=f"{note}\n{reconciliation_note(report)}")

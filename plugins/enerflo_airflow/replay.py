@@ -75,19 +75,20 @@ class ReplayOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Settle the chosen items and return the counts."""
-        from enerflo_airflow.hook import workplace
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.quarantine import run_dismiss, run_replay
 
         action = Action(self.action)
         by = context["dag_run"].triggering_user_name or NOBODY
         with noted_failure(context):
             chosen = chosen_items(self.selection, self.value, action)
             reason = _reason(self.reason) if action is Action.DISMISS else ""
-            with closing(workplace(str(self.account), reads_enerflo=action is Action.REPLAY)) as place:
+            with closing(open_account(str(self.account), reads_enerflo=action is Action.REPLAY)) as opened:
                 if action is Action.DISMISS:
-                    count = place.dismiss(**chosen, reason=reason, by=by)
+                    count = run_dismiss(opened, **chosen, reason=reason, by=by)
                     return self._done(context, dismissal_note(count, by), {"dismissed": count})
                 dry = action is Action.DRY_RUN
-                report = place.replay(**chosen, dry=dry, by=by, run_id=engine_run_id(context))
+                report = run_replay(opened, **chosen, dry=dry, by=by, run_id=engine_run_id(context))
         self._log_items(report)
         # A try before this one may have stored records, and its items are closed now.
         changed = not dry and ("replayed" in report.counts or context["ti"].try_number > 1)
@@ -115,7 +116,7 @@ class ReplayOperator(BaseOperator):
 
 
 def chosen_items(selection: str, value: str | None, action: Action) -> dict[str, Any]:
-    """Return the selection in the words of :meth:`Workplace.replay`.
+    """Return the selection in the words of :meth:`AccountContext.replay`.
 
     :raises ConfigurationError: a value is missing, stands where none belongs, or the action does not know
         the selection.

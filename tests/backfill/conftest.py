@@ -22,7 +22,7 @@ from enerflo_sync.backfill.request import (
 from enerflo_sync.backfill.run import Backfills
 from enerflo_sync.enerflo.budget import RequestBudget
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.jobs import key_fingerprint
+from enerflo_sync.jobs.context import key_fingerprint
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.sandbox.api import DEFAULT_KEY
 from enerflo_sync.sandbox.virtual_clock import VirtualClock

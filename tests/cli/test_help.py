@@ -32,6 +32,16 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
     assert shown == {name: line for name, (_, line) in COMMANDS.items()}
 
 
+@pytest.mark.parametrize("job", ["poll", "ingest", "reconcile", "plan", "apply", "explain"])
+def test_a_job_imports_nothing_of_migrations_the_receiver_and_checks(job: str) -> None:
+    others = ("alembic", "fastapi", "uvicorn", "great_expectations", "pandas", "airflow")
+    code = f"import sys, enerflo_sync.jobs.{job}; print([name for name in {others!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_help_of_its_own(name: str) -> None:
     result = CliRunner().invoke(app, [name, "--help"])

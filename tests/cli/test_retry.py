@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.plan import run_plan
 from tests.cli.conftest import SHIPPED, Run
 
 
@@ -20,9 +22,9 @@ def parked(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(path))
     run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "0")
     run("poll")
-    workplace = open_workplace("default", os.environ)
-    workplace.apply(workplace.plan().plan_hash, approved_by="Me")
-    with workplace.engine.begin() as connection:
+    context = open_account("default", os.environ)
+    run_apply(context, run_plan(context)[0].plan_hash, approved_by="Me")
+    with context.engine.begin() as connection:
         connection.execute(sa.text("alter table crm.installs add check (panel_count > 90) not valid"))
         connection.execute(
             sa.text(
@@ -30,8 +32,8 @@ def parked(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
                 " (select min(enerflo_install_id) from crm.installs)"
             )
         )
-    assert workplace.apply(workplace.plan().plan_hash, approved_by="Me").parked == 1
-    workplace.close()
+    assert run_apply(context, run_plan(context)[0].plan_hash, approved_by="Me").parked == 1
+    context.close()
     return run
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.sandbox.world import World
 from tests.cli.conftest import SHIPPED, Run
 
@@ -27,16 +29,16 @@ def written(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
 @pytest.fixture
 def plan_hash(written: Run, world: World) -> str:
     """An applied plan that set one status in the CRM."""
-    workplace = open_workplace("default", os.environ)
-    workplace.apply(workplace.plan().plan_hash, approved_by="Me")
+    context = open_account("default", os.environ)
+    run_apply(context, run_plan(context)[0].plan_hash, approved_by="Me")
     install = next(row for row in world.truth.installs() if row.status_name not in {"On Hold", "Voided"})
     world.set_status(install.install_id, 4)
     written("poll")
-    plan = workplace.plan()
-    workplace.apply(plan.plan_hash, approved_by="Me")
-    with workplace.engine.connect() as connection:
+    plan = run_plan(context)[0]
+    run_apply(context, plan.plan_hash, approved_by="Me")
+    with context.engine.connect() as connection:
         assert connection.scalar(sa.text("select count(*) from sync.ledger where decision = 'applied'"))
-    workplace.close()
+    context.close()
     return plan.plan_hash
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_environment import DAGS, HOME
@@ -115,7 +116,7 @@ def test_a_failing_trigger_of_a_crm_table(
     connected: Setting, company: SandboxServer, switched: Any, tmp_path: Path
 ) -> None:
     """The rules let the plan through, so that the run writes and fails instead of waiting for a person."""
-    from enerflo_airflow.hook import workplace
+    from enerflo_airflow.hook import context
 
     switched(("mode: report", "mode: crm"), (NEVER_ASKED, UNASKED))
     tables = rows(
@@ -124,8 +125,8 @@ def test_a_failing_trigger_of_a_crm_table(
         " where table_schema not in ('sync', 'enerflo', 'pg_catalog', 'information_schema')"
         " and table_type = 'BASE TABLE'",
     )
-    with closing(workplace("default", reads_enerflo=True)) as place:
-        place.poll()
+    with closing(context("default", reads_enerflo=True)) as place:
+        run_poll(place)
     for number, (table,) in enumerate(tables):
         plant(connected, table, _NOWHERE) if number == 0 else _plant_also(connected, table)
     logs = airflow_run("enerflo_sync", **tried_once(tmp_path / "dags", "enerflo_sync_dag.py"))

@@ -247,7 +247,7 @@ def refused(*_, **__): raise AssertionError("a socket was opened while a DAG fil
 socket.socket.connect = socket.create_connection = refused
 for path in sys.argv[1:]:
     exec(compile(open(path).read(), path, "exec"), {"__name__": "parsed", "__file__": path})
-print(sorted(name for name in sys.modules if name in ("psycopg", "pandas", "enerflo_sync.jobs")))
+print(sorted(name for name in sys.modules if name in ("psycopg", "pandas", "enerflo_sync.jobs.context")))
 """
     environment = {
         "PATH": "/usr/bin:/bin",

@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_fixtures import Setting
@@ -157,18 +159,18 @@ def edit(setting: Setting, change: str) -> None:
 
 def apply(plan_hash: str | None) -> None:
     """Let a person approve what differs from the beginning."""
-    from enerflo_airflow.hook import workplace
+    from enerflo_airflow.hook import context
 
-    with closing(workplace("default", reads_enerflo=True)) as place:
+    with closing(context("default", reads_enerflo=True)) as place:
         if plan_hash:
-            place.apply(plan_hash, approved_by="Pat")
+            run_apply(place, plan_hash, approved_by="Pat")
 
 
 def reject(plan_hash: str) -> None:
-    from enerflo_airflow.hook import workplace
+    from enerflo_airflow.hook import context
 
-    with closing(workplace("default")) as place:
-        place.reject(plan_hash, by="Sam")
+    with closing(context("default")) as place:
+        run_reject(place, plan_hash, by="Sam")
 
 
 def asking(plan_hash: str) -> list[Any]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.enerflo.budget import RequestBudget, UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.jobs import key_fingerprint
+from enerflo_sync.jobs.context import key_fingerprint
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.poll import PollOptions, poll
 from enerflo_sync.mirror.poll_resources import PollResource

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.jobs.plan import run_plan
 from tests.airflow_environment import ROOT
 from tests.airflow_fixtures import Setting, warehouse_connection
 
@@ -227,10 +228,10 @@ def test_the_test_button_of_the_form_works_through_the_api(anonymous: TestClient
 @pytest.fixture
 def planned(reconciled: str) -> str:
     """The hash of a plan that was made through Airflow's connections, in report mode."""
-    from enerflo_airflow.hook import workplace
+    from enerflo_airflow.hook import context
 
-    with closing(workplace("default")) as place:
-        return place.plan().plan_hash
+    with closing(context("default")) as place:
+        return run_plan(place)[0].plan_hash
 
 
 def test_a_plan_is_shown_with_its_samples_and_leads_to_its_records(viewer: TestClient, planned: str) -> None:

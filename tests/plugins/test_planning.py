@@ -19,7 +19,10 @@ from enerflo_airflow.notes import NOTE_KEY
 from enerflo_airflow.planning import PlanApprovalOperator
 
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.jobs import Workplace
+from enerflo_sync.jobs.approval import read_refusals
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.plan import run_plan
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.sync.plan_report import PlanState
 from tests.airflow_fixtures import Setting
 
@@ -31,10 +34,10 @@ class Answers:
 
     map_index, id = -1, "one task"
 
-    def __init__(self, place: Workplace) -> None:
+    def __init__(self, place: AccountContext) -> None:
         self.place = place
         self.handed_on: dict[str, Any] = {}
-        self.plan_hash = place.plan().plan_hash
+        self.plan_hash = run_plan(place)[0].plan_hash
         with DAG("asking", schedule=None, params={"plan_hash": Param("", type="string")}):
             self.task = PlanApprovalOperator(
                 task_id="ask", account="default", plan=None, answer_within=timedelta(hours=1)
@@ -82,15 +85,15 @@ class Answers:
     def a_later_plan_comes(self) -> None:
         with self.place.engine.begin() as connection:
             connection.exec_driver_sql("update crm.installs set panel_count = 1, updated_at = now()")
-        assert self.place.plan().plan_hash != self.plan_hash
+        assert run_plan(self.place)[0].plan_hash != self.plan_hash
 
 
 @pytest.fixture
 def answers(connected: Setting) -> Iterator[Answers]:
-    from enerflo_airflow.hook import workplace
+    from enerflo_airflow.hook import context
 
-    with closing(workplace("default", reads_enerflo=True)) as place:
-        place.poll()
+    with closing(context("default", reads_enerflo=True)) as place:
+        run_poll(place)
         yield Answers(place)
 
 
@@ -111,7 +114,7 @@ def test_no_answer_in_time_is_a_no_of_nobody(answers: Answers) -> None:
         answers.answer("Reject", None, timedout=True)
     assert answers.stored == ("rejected", None)
     assert answers.note.endswith("is rejected (nobody answered in time)")
-    assert answers.place.plan().state is PlanState.OPEN
+    assert run_plan(answers.place)[0].state is PlanState.OPEN
 
 
 def test_a_yes_of_nobody_approves_nothing(answers: Answers) -> None:
@@ -158,7 +161,7 @@ def test_a_part_may_be_rejected_in_the_form_with_a_reason(answers: Answers) -> N
         answers.answer("Reject", params_input={"except": "installs", "because": "too many"})
     assert answers.stored == ("open", None)
     assert answers.states["leads"] == {"refused"}
-    assert {one.reason for one in answers.place.refusals()} == {"too many"}
+    assert {one.reason for one in read_refusals(answers.place)} == {"too many"}
 
 
 def test_a_form_that_names_nothing_of_the_plan_decides_nothing(answers: Answers) -> None:

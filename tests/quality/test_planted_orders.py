@@ -11,7 +11,10 @@ import pytest
 
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.jobs import Credentials, Workplace
+from enerflo_sync.jobs.context import AccountContext, Credentials
+from enerflo_sync.jobs.ingest import run_ingest
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.quality import open_suite, run_quality
 from enerflo_sync.quality.report import QualityReport
 from enerflo_sync.quality.suite import load_suite
 from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
@@ -32,7 +35,7 @@ class Office:
     """A company with its account, and the drop between them."""
 
     world: World
-    place: Workplace
+    place: AccountContext
     drop: Path
 
     def told(self, changes: list[Change]) -> None:
@@ -40,7 +43,7 @@ class Office:
         for number, change in enumerate(changes):
             for event in events_of(self.world, change, random.Random(number)):
                 (self.drop / f"{number:03}-{event.name}.json").write_bytes(event.body)
-        report = self.place.ingest()
+        report = run_ingest(self.place)
         assert report.state == "ok", report.reasons
 
     def declared(self, *, finished: bool = True) -> Failing:
@@ -57,7 +60,7 @@ def office(warehouse_url: str, tmp_path: Path) -> Iterator[Office]:
     config = load_config(CONFIG / "sync.yaml", {"WEBHOOK_DROP_URI": str(drop)})
     with SandboxServer(SandboxApi(world, rate_limit=100_000)) as server:
         credentials = Credentials(lambda: server.url, lambda: DEFAULT_KEY, lambda: warehouse_url)
-        place = Workplace("default", config, CONFIG / "sync.yaml", credentials, rng=random.Random(1))
+        place = AccountContext("default", config, CONFIG / "sync.yaml", credentials, rng=random.Random(1))
         yield Office(world, place, drop)
         place.close()
 
@@ -83,12 +86,12 @@ def test_each_check_of_the_suite_has_an_order_that_fails_it() -> None:
 
 def test_exactly_the_bad_ones_are_held_and_each_for_what_is_wrong_with_it(office: Office) -> None:
     assert office.world.plant_orders() == len(office.world.planted_orders) > len(BAD) + len(GOOD)
-    office.place.poll()
-    first = office.place.quality()
+    run_poll(office.place)
+    first = run_quality(office.place)
     assert failing(first) == office.declared(finished=False)
     assert office.world.finish_orders() == 3
-    office.place.poll()
-    second = office.place.quality()
+    run_poll(office.place)
+    second = run_quality(office.place)
     declared = office.declared()
     assert failing(second) == declared
     assert held(second) == to_hold(declared)
@@ -101,22 +104,22 @@ def test_exactly_the_bad_ones_are_held_and_each_for_what_is_wrong_with_it(office
 
 def test_webhooks_bring_the_same_orders_to_the_same_end(office: Office) -> None:
     world = office.world
-    office.place.poll()
+    run_poll(office.place)
     world.plant_orders()
     assert len(world.changes) > 30
     office.told(world.changes)
     told = {change.install_id for change in world.changes}
     unfinished = office.declared(finished=False)
     expected = {i: fails for i, fails in unfinished.items() if world.planted_orders[i].install_id in told}
-    assert failing(office.place.quality(with_expectations=False)) == expected
+    assert failing(run_quality(office.place, with_expectations=False)) == expected
     assert len(expected) > 20
     # Of an order that nobody signed no event tells.
-    office.place.poll()
-    assert failing(office.place.quality(with_expectations=False)) == unfinished
+    run_poll(office.place)
+    assert failing(run_quality(office.place, with_expectations=False)) == unfinished
     before = len(world.changes)
     world.finish_orders()
     office.told(world.changes[before:])
-    report = office.place.quality(with_expectations=False)
+    report = run_quality(office.place, with_expectations=False)
     assert failing(report) == office.declared()
     assert held(report) == to_hold(office.declared())
 
@@ -136,12 +139,12 @@ TIGHTER: dict[str, tuple[dict[str, float], str]] = {
 
 def test_the_good_neighbours_stand_at_the_limits(office: Office) -> None:
     office.world.plant_orders()
-    office.place.poll()
-    suite = office.place.suite
+    run_poll(office.place)
+    suite = open_suite(office.place)
     for check, (limits, _) in TIGHTER.items():
         suite = changed(suite, check, **limits)
     office.place.__dict__["suite"] = suite
-    report = office.place.quality(with_expectations=False)
+    report = run_quality(office.place, with_expectations=False)
     planted = office.world.planted_orders
     good = {planted[i].name: fails for i, fails in failing(report).items() if planted[i].name in GOOD}
     assert good == {name: frozenset((check,)) for check, (_, name) in TIGHTER.items()}

@@ -9,7 +9,9 @@ import pytest
 
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.jobs import Credentials, Workplace
+from enerflo_sync.jobs.context import AccountContext, Credentials
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.quality import run_quality
 from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.sandbox.changes import ChangeKind
 from enerflo_sync.sandbox.server import SandboxServer
@@ -23,16 +25,16 @@ def test_no_change_order_of_the_sandbox_is_held(warehouse_url: str, seed: int, t
     with SandboxServer(SandboxApi(world, rate_limit=100_000)) as server:
         config = load_config(CONFIG / "sync.yaml", {})
         credentials = Credentials(lambda: server.url, lambda: DEFAULT_KEY, lambda: warehouse_url)
-        place = Workplace("default", config, CONFIG / "sync.yaml", credentials, rng=random.Random(1))
+        place = AccountContext("default", config, CONFIG / "sync.yaml", credentials, rng=random.Random(1))
         try:
-            place.poll()
-            first = place.quality(with_expectations=False)
+            run_poll(place)
+            first = run_quality(place, with_expectations=False)
             assert first.orders > 30
             failing = [(one.change_order_id, [two.check for two in one.failing]) for one in first.failing]
             assert first.held == 0, failing
             world.step(600, 40, (ChangeKind.CHANGE_ORDER_SIGNED,))
-            place.poll()
-            second = place.quality(with_expectations=False)
+            run_poll(place)
+            second = run_quality(place, with_expectations=False)
             assert second.checked
             failing = [(one.change_order_id, [two.check for two in one.failing]) for one in second.failing]
             assert second.held == 0, failing

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from enerflo_sync.jobs.rebuild import run_rebuild
+from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.reconcile.report import ReconciliationReport
 from tests.sync.conftest import Desk, desk, polled_warehouse
 
@@ -20,15 +22,15 @@ def differences(desk: Desk, report: ReconciliationReport) -> list[tuple[Any, ...
 
 def test_an_incremental_reconciliation_sees_what_a_rebuild_corrected(desk: Desk) -> None:
     one = desk.one("select min(install_id) from enerflo.installs")
-    before = differences(desk, desk.workplace.reconcile(full=True))
+    before = differences(desk, run_reconcile(desk.context, full=True))
     # Long ago enough that no lookback has it.
     old = "now() - interval '10 days'"
     desk.sql(f"update enerflo.installs set observed_at = {old}")
     desk.sql("update enerflo.installs set panel_count = 1 where install_id = :i", i=one)
-    damaged = differences(desk, desk.workplace.reconcile(full=True))
+    damaged = differences(desk, run_reconcile(desk.context, full=True))
     assert set(damaged) - set(before) == {(one, "panel_count")}
-    assert desk.workplace.rebuild(write=True).differing == 1
-    report = desk.workplace.reconcile()
+    assert run_rebuild(desk.context, write=True).differing == 1
+    report = run_reconcile(desk.context)
     assert report.scope == "incremental"
     assert differences(desk, report) == before
 
@@ -40,9 +42,9 @@ def test_a_reconciliation_is_told_of_a_row_that_a_new_reading_changes(desk: Desk
         desk.sql(f"update {table} set panel_count = 1 where {key} = :i", i=one)
     desk.sql("update enerflo.installs set observed_at = now() - interval '10 days'")
     desk.sql("update crm.installs set updated_at = now() - interval '10 days'")
-    before = differences(desk, desk.workplace.reconcile(full=True))
+    before = differences(desk, run_reconcile(desk.context, full=True))
     assert (one, "panel_count") not in before
-    desk.workplace.rebuild(write=True)
-    report = desk.workplace.reconcile()
+    run_rebuild(desk.context, write=True)
+    report = run_reconcile(desk.context)
     assert report.scope == "incremental"
     assert set(differences(desk, report)) - set(before) == {(one, "panel_count")}

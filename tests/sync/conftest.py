@@ -1,4 +1,4 @@
-"""A simulated company behind a socket, the demo's CRM tables, and the account's own workplace."""
+"""A simulated company behind a socket, the demo's CRM tables, and the account's own context."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ import sqlalchemy as sa
 
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.jobs import Credentials, Workplace
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.context import AccountContext, Credentials
+from enerflo_sync.jobs.ingest import run_ingest
+from enerflo_sync.jobs.plan import run_plan
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.sandbox.crm_tables import make_crm_tables
@@ -36,7 +40,7 @@ SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
 class Desk:
     """One account with both of its sides, and what a person at a desk does with them."""
 
-    workplace: Workplace
+    context: AccountContext
     world: World
     folder: Path
     environ: dict[str, str]
@@ -44,7 +48,7 @@ class Desk:
 
     @property
     def engine(self) -> sa.Engine:
-        return self.workplace.engine
+        return self.context.engine
 
     def sql(self, statement: str, **values: Any) -> list[Any]:
         with self.engine.begin() as connection:
@@ -64,9 +68,9 @@ class Desk:
             text = text.replace(old, new)
         path = self.folder / "sync.yaml"
         path.write_text(text)
-        self.workplace.config = load_config(path, self.environ)
-        self.workplace.config_path = path
-        self.workplace.__dict__.pop("settings", None)
+        self.context.config = load_config(path, self.environ)
+        self.context.config_path = path
+        self.context.__dict__.pop("settings", None)
 
     def switched_on(self, mode: str = "both", *edits: tuple[str, str]) -> None:
         self.configured(("mode: report", f"mode: {mode}"), *edits)
@@ -74,7 +78,7 @@ class Desk:
     def told(self, *events: str) -> None:
         """Drop the payloads of ``events`` that tell of the company's last change, and take them in."""
         self.dropped(*events)
-        report = self.workplace.ingest()
+        report = run_ingest(self.context)
         assert report.state == "ok", report.reasons
 
     def dropped(self, *events: str) -> None:
@@ -139,7 +143,7 @@ class Desk:
         key = {"enerflo_change_order_id": order.change_order_id}
         assert not self.changes(plan, table_name="change_orders", key=key)
         before = self.order_in_crm(order)
-        self.workplace.apply(plan.plan_hash, approved_by="Pat")
+        run_apply(self.context, plan.plan_hash, approved_by="Pat")
         assert self.order_in_crm(order) == before
         state = self.world.installs.get(order.install_number)
         row = self.crm("installs", enerflo_install_id=state.install_id)
@@ -147,8 +151,8 @@ class Desk:
 
     def carried(self) -> ApplyReport:
         """Plan, and apply all that is planned; return how the last plan ended."""
-        for plan in self.workplace.plans():
-            report = self.workplace.apply(plan.plan_hash, approved_by="Pat")
+        for plan in run_plan(self.context):
+            report = run_apply(self.context, plan.plan_hash, approved_by="Pat")
             assert report.waiting == 0, report
         return report
 
@@ -157,7 +161,7 @@ class Desk:
         received = len(self.world.received)
         plan = self.plan()
         assert plan.change_count == 0, self.changes(plan)
-        self.workplace.poll()
+        run_poll(self.context)
         assert self.plan().change_count == 0
         assert len(self.world.received) == received
 
@@ -168,7 +172,7 @@ class Desk:
         return row
 
     def plan(self) -> PlanReport:
-        return self.workplace.plan()
+        return run_plan(self.context)[0]
 
     def changes(self, plan: PlanReport, **wanted: Any) -> list[Change]:
         with self.engine.connect() as connection:
@@ -198,9 +202,9 @@ def company() -> World:
     return World(40, seed=11, clock=SystemClock(), per_cause=0)
 
 
-def workplace_at(server: SandboxServer, warehouse_url: str, environ: dict[str, str]) -> Workplace:
+def account_at(server: SandboxServer, warehouse_url: str, environ: dict[str, str]) -> AccountContext:
     credentials = Credentials(lambda: server.url, lambda: DEFAULT_KEY, lambda: warehouse_url)
-    return Workplace("default", load_config(SHIPPED, environ), SHIPPED, credentials)
+    return AccountContext("default", load_config(SHIPPED, environ), SHIPPED, credentials)
 
 
 _polled = itertools.count(1)
@@ -213,10 +217,10 @@ def polled_warehouse(postgres_url: str) -> str:
     name = f"polled_{os.getpid()}_{next(_polled)}"
     address = copy_database(postgres_url, name, "migrated")
     with SandboxServer(SandboxApi(company(), rate_limit=10_000)) as server:
-        workplace = workplace_at(server, address, {})
+        context = account_at(server, address, {})
         make_crm_tables(server.api.world, address)
-        workplace.poll()
-        workplace.close()
+        run_poll(context)
+        context.close()
     return name
 
 
@@ -231,6 +235,6 @@ def desk(postgres_url: str, polled_warehouse: str, tmp_path: Path) -> Iterator[D
         SandboxServer(SandboxApi(world, rate_limit=10_000)) as server,
         fresh_database(postgres_url, polled_warehouse) as address,
     ):
-        workplace = workplace_at(server, address, environ)
-        yield Desk(workplace, world, tmp_path, environ, server.api)
-        workplace.close()
+        context = account_at(server, address, environ)
+        yield Desk(context, world, tmp_path, environ, server.api)
+        context.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.poll import run_poll
 from tests.sync.conftest import Desk
 
 
@@ -40,7 +42,7 @@ def test_what_the_crm_says_since_the_plan_is_carried_by_the_next_one(agreeing: D
     plan = agreeing.plan()
     status(agreeing, install, "Cancelled")
     # What the CRM no longer says is not sent.
-    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").moved == 1
+    assert run_apply(agreeing.context, plan.plan_hash, approved_by="Pat").moved == 1
     assert of_enerflo(agreeing, install) == "In progress"
     agreeing.carried()
     assert of_enerflo(agreeing, install) == "Cancelled"
@@ -50,11 +52,11 @@ def test_what_the_crm_says_since_the_plan_is_carried_by_the_next_one(agreeing: D
 def test_what_enerflo_says_since_the_plan_is_carried_by_the_next_one(agreeing: Desk) -> None:
     install = some_install(agreeing)
     agreeing.world.set_status(install, 4)
-    agreeing.workplace.poll()
+    run_poll(agreeing.context)
     plan = agreeing.plan()
     agreeing.world.set_status(install, 1304)
-    agreeing.workplace.poll()
-    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    run_poll(agreeing.context)
+    assert run_apply(agreeing.context, plan.plan_hash, approved_by="Pat").applied == 1
     assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "On Hold"
     agreeing.carried()
     assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "Cancelled"
@@ -62,11 +64,11 @@ def test_what_enerflo_says_since_the_plan_is_carried_by_the_next_one(agreeing: D
 
 def test_so_is_what_enerflo_says_of_an_install_that_was_being_created(agreeing: Desk) -> None:
     install = agreeing.world.create_install()
-    agreeing.workplace.poll()
+    run_poll(agreeing.context)
     plan = agreeing.plan()
     agreeing.world.set_status(install, 4)
-    agreeing.workplace.poll()
-    agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    run_poll(agreeing.context)
+    run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
     assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "In progress"
     agreeing.carried()
     assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "On Hold"
@@ -83,7 +85,7 @@ def test_a_pair_that_was_never_agreed_on_is_remembered_beside_one_that_was(agree
         ids=[known, new],
     )
     plan = agreeing.plan()
-    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 2
+    assert run_apply(agreeing.context, plan.plan_hash, approved_by="Pat").applied == 2
     for install in (known, new):
         agreed = agreeing.agreed("installs", "panel_count", enerflo_install_id=install)
         assert agreed == agreeing.crm("installs", enerflo_install_id=install)["panel_count"] != 99
@@ -113,7 +115,7 @@ def test_a_pair_that_stands_elsewhere_than_when_the_plan_was_made_is_remembered(
     plan = agreeing.plan()
     with agreeing.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql(elsewhere)
-    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 2
+    assert run_apply(agreeing.context, plan.plan_hash, approved_by="Pat").applied == 2
     for install in (first, second):
         agreed = agreeing.agreed("installs", "panel_count", enerflo_install_id=install)
         assert agreed == agreeing.crm("installs", enerflo_install_id=install)["panel_count"] != 99
@@ -146,7 +148,7 @@ def test_what_a_table_makes_of_a_value_after_it_was_written_is_what_is_agreed_on
     plan = agreeing.plan()
     agreeing.sql(_ROUNDING)
     try:
-        assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+        assert run_apply(agreeing.context, plan.plan_hash, approved_by="Pat").applied == 1
     finally:
         agreeing.sql("drop function crm.round_up cascade")
     count = install.panel_count

@@ -9,6 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError, RetriableError
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_approve, run_reject
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.sync import apply_crm
 from enerflo_sync.sync.plan_report import PlanState
 from enerflo_sync.warehouse.alone import alone
@@ -51,7 +55,7 @@ def test_what_moved_since_the_plan_is_left_alone_and_stands_in_the_next_one(agre
     spoiled(agreeing, first, second)
     plan = agreeing.plan()
     spoiled(agreeing, second, count=77)
-    report = agreeing.workplace.apply(plan.plan_hash)
+    report = run_apply(agreeing.context, plan.plan_hash)
     assert (report.applied, report.moved, report.state) == (1, 1, PlanState.APPLIED)
     assert counts(agreeing, first, second) == [*true_counts(agreeing, first), 77]
     assert report.needs_a_person
@@ -64,7 +68,7 @@ def test_every_decision_is_in_the_ledger_with_the_value_that_lost(agreeing: Desk
     (install,) = installs(agreeing, 1)
     spoiled(agreeing, install)
     plan = agreeing.plan()
-    agreeing.workplace.apply(plan.plan_hash, approved_by="Pat Jones")
+    run_apply(agreeing.context, plan.plan_hash, approved_by="Pat Jones")
     (row,) = agreeing.ledger(plan_hash=plan.plan_hash)
     assert (row["old_value"], row["new_value"], row["losing_value"]) == (
         99,
@@ -84,10 +88,10 @@ def test_every_decision_is_in_the_ledger_with_the_value_that_lost(agreeing: Desk
 def test_applying_again_writes_nothing(agreeing: Desk) -> None:
     spoiled(agreeing, *installs(agreeing, 3))
     plan = agreeing.plan()
-    agreeing.workplace.apply(plan.plan_hash)
+    run_apply(agreeing.context, plan.plan_hash)
     before = agreeing.sql("select xmin::text, * from crm.installs order by enerflo_install_id")
     ledger = len(agreeing.ledger())
-    report = agreeing.workplace.apply(plan.plan_hash)
+    report = run_apply(agreeing.context, plan.plan_hash)
     assert report.applied == 3
     assert agreeing.sql("select xmin::text, * from crm.installs order by enerflo_install_id") == before
     assert len(agreeing.ledger()) == ledger
@@ -114,7 +118,7 @@ def test_a_parked_change_is_a_question_for_a_day_and_then_tried_again(agreeing: 
     spoiled(agreeing, install)
     agreeing.sql("alter table crm.installs add constraint few check (panel_count > 90) not valid")
     first = agreeing.plan()
-    assert agreeing.workplace.apply(first.plan_hash).parked == 1
+    assert run_apply(agreeing.context, first.plan_hash).parked == 1
     agreeing.sql("alter table crm.installs drop constraint few")
     plan = agreeing.plan()
     assert plan.change_count == 0
@@ -126,7 +130,7 @@ def test_a_parked_change_is_a_question_for_a_day_and_then_tried_again(agreeing: 
     again = agreeing.plan()
     assert again.plan_hash != first.plan_hash
     assert again.state is PlanState.OPEN
-    assert agreeing.workplace.apply(again.plan_hash).applied == 1
+    assert run_apply(agreeing.context, again.plan_hash).applied == 1
     assert counts(agreeing, install) == true_counts(agreeing, install)
 
 
@@ -134,7 +138,7 @@ def test_a_plan_that_a_later_one_replaced_may_become_due_again(agreeing: Desk) -
     first, second = installs(agreeing, 2)
     spoiled(agreeing, first)
     plan = agreeing.plan()
-    agreeing.workplace.approve(plan.plan_hash, by="Pat")
+    run_approve(agreeing.context, plan.plan_hash, by="Pat")
     spoiled(agreeing, second)
     agreeing.plan()
     agreeing.sql(
@@ -145,7 +149,7 @@ def test_a_plan_that_a_later_one_replaced_may_become_due_again(agreeing: Desk) -
     again = agreeing.plan()
     assert again.plan_hash != plan.plan_hash
     assert (again.state, again.decided_by) == (PlanState.OPEN, None)
-    assert agreeing.workplace.apply(again.plan_hash).applied == 1
+    assert run_apply(agreeing.context, again.plan_hash).applied == 1
     assert counts(agreeing, first) == true_counts(agreeing, first)
 
 
@@ -153,7 +157,7 @@ def test_a_text_that_is_too_long_is_parked_and_never_cut(agreeing: Desk) -> None
     (install,) = installs(agreeing, 1)
     agreeing.sql("update crm.installs set panel_type = left(panel_type, 5)")
     agreeing.sql("alter table crm.installs alter column panel_type type varchar(5)")
-    report = agreeing.workplace.apply(agreeing.plan().plan_hash, approved_by="Pat")
+    report = run_apply(agreeing.context, agreeing.plan().plan_hash, approved_by="Pat")
     assert report.applied == 0
     assert report.parked > 0
     assert len(agreeing.crm("installs", enerflo_install_id=install)["panel_type"]) == 5
@@ -194,7 +198,7 @@ def test_a_json_null_of_the_crm_is_written_over(agreeing: Desk) -> None:
 def test_a_new_row_gets_the_tables_own_defaults(agreeing: Desk) -> None:
     agreeing.sql("alter table crm.installs add column owner text not null default 'operations'")
     install = agreeing.world.create_install()
-    agreeing.workplace.poll()
+    run_poll(agreeing.context)
     agreeing.carried()
     row = agreeing.crm("installs", enerflo_install_id=install)
     assert row["owner"] == "operations"
@@ -203,13 +207,13 @@ def test_a_new_row_gets_the_tables_own_defaults(agreeing: Desk) -> None:
 
 def test_a_row_that_appeared_since_is_left_alone(agreeing: Desk) -> None:
     install = agreeing.world.create_install()
-    agreeing.workplace.poll()
+    run_poll(agreeing.context)
     plan = agreeing.plan()
     agreeing.sql(
         "insert into crm.installs (enerflo_install_id, status, updated_at) values (:i, 'Mine', now())",
         i=install,
     )
-    report = agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    report = run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
     assert report.moved > 0
     assert agreeing.crm("installs", enerflo_install_id=install)["status"] == "Mine"
 
@@ -219,7 +223,7 @@ def test_a_column_that_was_dropped_since_is_said_and_nothing_is_written(agreeing
     plan = agreeing.plan()
     agreeing.sql("alter table crm.installs drop column contract_amount")
     with pytest.raises(ConfigurationError, match="contract_amount"):
-        agreeing.workplace.apply(plan.plan_hash)
+        run_apply(agreeing.context, plan.plan_hash)
     assert counts(agreeing, *installs(agreeing, 2)) == [99, 99]
     assert agreeing.ledger(plan_hash=plan.plan_hash) == []
     assert (
@@ -242,10 +246,10 @@ def test_all_of_it_or_nothing_when_the_database_goes_away(
 
     monkeypatch.setattr(apply_crm._Job, "run", cut)
     with pytest.raises(RetriableError):
-        agreeing.workplace.apply(plan.plan_hash)
+        run_apply(agreeing.context, plan.plan_hash)
     assert counts(agreeing, *ids) == [99, 99, 99]
     monkeypatch.undo()
-    assert agreeing.workplace.apply(plan.plan_hash).applied == 3
+    assert run_apply(agreeing.context, plan.plan_hash).applied == 3
     assert counts(agreeing, *ids) == true_counts(agreeing, *ids)
 
 
@@ -257,7 +261,7 @@ def test_an_edit_that_waits_for_its_commit_is_not_overwritten(agreeing: Desk) ->
         other.execute(
             sa.text("update crm.installs set panel_count = 55 where enerflo_install_id = :i"), {"i": install}
         )
-        thread = threading.Thread(target=agreeing.workplace.apply, args=(plan.plan_hash,))
+        thread = threading.Thread(target=run_apply, args=(agreeing.context, plan.plan_hash))
         thread.start()
         thread.join(1)
         assert thread.is_alive()
@@ -275,28 +279,28 @@ def test_only_one_applies_at_a_time(agreeing: Desk) -> None:
         alone(other, "default"),
         pytest.raises(RetriableError, match="another plan or apply"),
     ):
-        agreeing.workplace.apply(plan.plan_hash)
-    assert agreeing.workplace.apply(plan.plan_hash).applied == 1
+        run_apply(agreeing.context, plan.plan_hash)
+    assert run_apply(agreeing.context, plan.plan_hash).applied == 1
 
 
 def test_a_rejected_plan_is_not_applied_and_the_ledger_knows_who_said_no(agreeing: Desk) -> None:
     (install,) = installs(agreeing, 1)
     spoiled(agreeing, install)
     plan = agreeing.plan()
-    agreeing.workplace.reject(plan.plan_hash, by="Sam")
+    run_reject(agreeing.context, plan.plan_hash, by="Sam")
     with pytest.raises(ConfigurationError, match=r"it was rejected \(Sam\)"):
-        agreeing.workplace.apply(plan.plan_hash)
+        run_apply(agreeing.context, plan.plan_hash)
     (row,) = agreeing.ledger(plan_hash=plan.plan_hash)
     assert (row["decision"], row["decided_by"]) == ("refused", "Sam")
     assert agreeing.plan().change_count == 0
-    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    assert run_apply(agreeing.context, plan.plan_hash, approved_by="Pat").applied == 1
     assert counts(agreeing, install) == true_counts(agreeing, install)
 
 
 def test_a_plan_that_nobody_answered_waits_again_when_it_is_made_again(agreeing: Desk) -> None:
     spoiled(agreeing, *installs(agreeing, 1))
     plan = agreeing.plan()
-    agreeing.workplace.reject(plan.plan_hash, by=None, reason="nobody answered in time")
+    run_reject(agreeing.context, plan.plan_hash, by=None, reason="nobody answered in time")
     assert agreeing.ledger(plan_hash=plan.plan_hash) == []
     assert agreeing.plan().state is PlanState.OPEN
 
@@ -314,8 +318,8 @@ def superseded(desk: Desk) -> str:
 def test_a_yes_that_comes_after_a_later_plan_is_refused(agreeing: Desk) -> None:
     late = superseded(agreeing)
     for say_yes in (
-        lambda: agreeing.workplace.approve(late, by="Pat"),
-        lambda: agreeing.workplace.apply(late, approved_by="Pat"),
+        lambda: run_approve(agreeing.context, late, by="Pat"),
+        lambda: run_apply(agreeing.context, late, approved_by="Pat"),
     ):
         with pytest.raises(ConfigurationError, match="it was superseded"):
             say_yes()
@@ -328,21 +332,21 @@ def test_a_yes_that_comes_after_its_time_is_refused(agreeing: Desk) -> None:
     plan = agreeing.plan()
     agreeing.sql("update sync.plans set expires_at = now() - interval '1 second'")
     with pytest.raises(ConfigurationError, match="it has expired"):
-        agreeing.workplace.approve(plan.plan_hash, by="Pat")
+        run_approve(agreeing.context, plan.plan_hash, by="Pat")
 
 
 def test_a_yes_to_what_was_applied_meanwhile_changes_nothing(agreeing: Desk) -> None:
     spoiled(agreeing, *installs(agreeing, 1))
     plan = agreeing.plan()
-    agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
-    found = agreeing.workplace.approve(plan.plan_hash, by="Sam")
+    run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
+    found = run_approve(agreeing.context, plan.plan_hash, by="Sam")
     assert (found.state, found.decided_by) == (PlanState.APPLIED, "Pat")
 
 
 def test_a_no_to_what_was_superseded_leaves_it_so(agreeing: Desk) -> None:
     late = superseded(agreeing)
     for who in ("Sam", None):
-        found = agreeing.workplace.reject(late, by=who, reason="no")
+        found = run_reject(agreeing.context, late, by=who, reason="no")
         assert (found.state, found.decided_by) == (PlanState.SUPERSEDED, None)
     assert agreeing.ledger(plan_hash=late) == []
 
@@ -350,17 +354,17 @@ def test_a_no_to_what_was_superseded_leaves_it_so(agreeing: Desk) -> None:
 def test_a_no_to_what_was_applied_meanwhile_is_an_error_but_for_nobodys(agreeing: Desk) -> None:
     spoiled(agreeing, *installs(agreeing, 1))
     plan = agreeing.plan()
-    agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
     with pytest.raises(ConfigurationError, match="it is applied and can no longer be rejected"):
-        agreeing.workplace.reject(plan.plan_hash, by="Sam")
-    found = agreeing.workplace.reject(plan.plan_hash, by=None, reason="nobody answered in time")
+        run_reject(agreeing.context, plan.plan_hash, by="Sam")
+    found = run_reject(agreeing.context, plan.plan_hash, by=None, reason="nobody answered in time")
     assert (found.state, found.decided_by) == (PlanState.APPLIED, "Pat")
 
 
 def test_what_we_wrote_is_no_difference_afterwards(agreeing: Desk) -> None:
     spoiled(agreeing, *installs(agreeing, 3))
     agreeing.carried()
-    report = agreeing.workplace.reconcile()
+    report = run_reconcile(agreeing.context)
     assert report.differences == 0
     agreeing.settled()
 
@@ -375,14 +379,14 @@ def test_a_plan_of_many_pages_is_applied_whole_and_no_record_is_torn(
     spoiled(agreeing, *ids)
     agreeing.sql("update crm.installs set panel_type = 'Other 410' where panel_count = 99")
     made = [agreeing.world.create_install() for _ in range(3)]
-    agreeing.workplace.poll()
+    run_poll(agreeing.context)
     bad = made[1]
     agreeing.sql(f"alter table crm.installs add constraint few check (enerflo_install_id <> {bad})")
     plan = agreeing.plan()
     new = agreeing.changes(plan, op="insert", table_name="installs")
     assert {change.key["enerflo_install_id"] for change in new} == set(made)
     of_bad = [change for change in new if change.key["enerflo_install_id"] == bad]
-    report = agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    report = run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
     assert (report.applied, report.parked, report.moved) == (plan.change_count - len(of_bad), len(of_bad), 0)
     parked = agreeing.changes(plan, state="parked")
     assert [change.position for change in parked] == [change.position for change in of_bad]
@@ -412,6 +416,6 @@ def test_a_new_row_whose_key_is_too_long_for_its_column_is_parked_and_never_cut(
     plan = agreeing.plan()
     changes = agreeing.changes(plan, table_name="installs")
     assert {change.op for change in changes} == {"insert"}
-    report = agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+    report = run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
     assert (report.parked, report.moved) == (len(changes), 0)
     assert agreeing.one("select count(*) from crm.installs") == rows

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.backfill.request import whole_request
+from enerflo_sync.jobs.backfill import open_backfills
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.render.shown_plan import headline
 from tests.sync.conftest import Desk
@@ -17,9 +19,9 @@ def changed_at_enerflo(desk: Desk, by: str) -> PlanReport:
     for row in list(desk.world.truth.installs())[:CHANGED]:
         desk.world.set_status(row.install_id, 6 if row.status_id != 6 else 4)
     if by == "poll":
-        desk.workplace.poll()
+        run_poll(desk.context)
     else:
-        desk.workplace.backfills(workers=2).backfill(whole_request())
+        open_backfills(desk.context, workers=2).backfill(whole_request())
     return desk.plan()
 
 

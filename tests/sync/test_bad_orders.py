@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.jobs.ingest import run_ingest
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.quality import read_quality, run_quality
 from enerflo_sync.quality.render.html import render_quality
 from enerflo_sync.quality.render.text import quality_text
 from enerflo_sync.sandbox.seeded import install_id_of
@@ -48,7 +51,7 @@ def adders(**fields: Any) -> Callable[[Record], None]:
 
 def failing(desk: Desk, order: ChangeOrderState) -> list[str]:
     """Check, and return the holding checks that the order fails."""
-    report = desk.workplace.quality(with_expectations=False)
+    report = run_quality(desk.context, with_expectations=False)
     found = [one for one in report.failing if one.change_order_id == order.change_order_id]
     return [check.check for one in found for check in one.failing if check.severity == "hold"]
 
@@ -88,12 +91,12 @@ def test_an_order_that_cannot_be_read_is_put_aside_under_the_place_that_is_wrong
 ) -> None:
     spoil, reason = UNREADABLE[case]
     order = both.signs(adders_new=(FEE,), spoil=spoil)
-    assert both.workplace.ingest().state == "partial"
+    assert run_ingest(both.context).state == "partial"
     item = "select reason, state from sync.quarantine where kind = 'record' and table_name = 'change_orders'"
     assert [tuple(row.values()) for row in both.sql(item)] == [(reason, "open")]
     both.kept_out(order)
     order.spoil = None
-    both.workplace.poll()
+    run_poll(both.context)
     assert [row["state"] for row in both.sql(item)] == ["replayed"]
     both.carried()
     assert both.order_in_crm(order)["panel_count"] == (order.panel_count or (0, 0))[1]
@@ -104,7 +107,7 @@ def test_an_order_whose_change_values_are_empty_changes_nothing_and_passes(
     both: Desk, nothing: object
 ) -> None:
     order = both.signs(spoil=is_said(nothing))
-    assert both.workplace.ingest().state == "ok"
+    assert run_ingest(both.context).state == "ok"
     assert failing(both, order) == []
     both.carried()
     row = both.order_in_crm(order)
@@ -115,7 +118,7 @@ def test_an_order_whose_change_values_are_empty_changes_nothing_and_passes(
 
 def test_a_cost_that_is_written_as_text_is_the_number(both: Desk) -> None:
     order = both.signs(adders_new=(FEE,), spoil=adders(cost=" 300.10 ", quantity="2"))
-    assert both.workplace.ingest().state == "ok"
+    assert run_ingest(both.context).state == "ok"
     [row] = both.sql(
         "select cost, quantity from enerflo.change_order_adders where change_order_id = :i",
         i=order.change_order_id,
@@ -125,14 +128,14 @@ def test_a_cost_that_is_written_as_text_is_the_number(both: Desk) -> None:
 
 def test_a_negative_quantity_is_held(both: Desk) -> None:
     order = both.signs(adders_new=(Adder(FEE.adder_id, FEE.name, FEE.cost, quantity=-2),))
-    assert both.workplace.ingest().state == "ok"
+    assert run_ingest(both.context).state == "ok"
     assert failing(both, order) == ["adder_quantity_positive"]
     both.kept_out(order)
 
 
 def test_ten_thousand_adders_are_held_and_the_page_stays_readable(both: Desk) -> None:
     order = both.signs(adders_new=tuple(Adder(10_000 + at, f"A{at}", 1, 1) for at in range(10_000)))
-    assert both.workplace.ingest().state == "ok"
+    assert run_ingest(both.context).state == "ok"
     assert failing(both, order) == ["adder_count_range"]
     both.kept_out(order)
     [stored] = both.sql(
@@ -140,7 +143,7 @@ def test_ten_thousand_adders_are_held_and_the_page_stays_readable(both: Desk) ->
         i=order.change_order_id,
     )
     assert stored["n"] == 10_000
-    report = both.workplace.quality_report()
+    report = read_quality(both.context)
     # With the life-cycle's section; 10,000 names alone are 100 KB.
     assert len(render_quality(report)) < 75_000
     assert max(map(len, quality_text(report).splitlines())) < 400
@@ -148,7 +151,7 @@ def test_ten_thousand_adders_are_held_and_the_page_stays_readable(both: Desk) ->
 
 def test_adders_beyond_the_size_of_a_record_are_put_aside_unread(both: Desk) -> None:
     order = both.signs(adders_new=tuple(Adder(10_000 + at, "x" * 100, 1, 1) for at in range(10_000)))
-    both.workplace.ingest()
+    run_ingest(both.context)
     both.kept_out(order)
     [item] = both.sql("select reason from sync.quarantine where table_name = 'change_orders'")
     assert item["reason"] == "record_too_large"
@@ -156,7 +159,7 @@ def test_adders_beyond_the_size_of_a_record_are_put_aside_unread(both: Desk) -> 
 
 def test_two_orders_of_one_id_are_one_and_what_stands_is_checked(both: Desk) -> None:
     order = both.signs()
-    both.workplace.ingest()
+    run_ingest(both.context)
     assert failing(both, order) == []
     both.carried()
     # Signed in a later second than the mirror saw what the first one made of the install.
@@ -168,7 +171,7 @@ def test_two_orders_of_one_id_are_one_and_what_stands_is_checked(both: Desk) -> 
         panel_count=(order.panel_count[1], 900),  # type: ignore[index]
         spoil=lambda record: record.update(id=order.change_order_id),
     )
-    report = both.workplace.ingest()
+    report = run_ingest(both.context)
     assert "repeated_on_page" in report.reasons["skipped"]
     rows = both.sql(
         "select change_order_id, panel_count_new from enerflo.change_orders"
@@ -187,13 +190,13 @@ def test_an_order_for_an_install_that_was_never_seen_is_held_until_it_is(both: D
     world = both.world
     unseen = install_id_of(world.era.seed, world.installs.total)
     order = both.signs(spoil=lambda record: record.update(epc_install_id=unseen))
-    assert both.workplace.ingest().state == "ok"
+    assert run_ingest(both.context).state == "ok"
     assert failing(both, order) == ["install_known"]
     both.kept_out(order)
     assert world.create_install() == unseen
     # It cannot be of a day before its install.
     order.signed = world.moment()
-    both.workplace.poll()
+    run_poll(both.context)
     assert failing(both, order) == []
     both.carried()
     row = both.order_in_crm(order)

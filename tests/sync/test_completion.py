@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.render.shown_plan import headline
@@ -55,7 +58,7 @@ def test_its_change_has_the_key_that_the_crm_has(desk: Desk, kind: str, key: typ
         {"enerflo_install_id": key(install_id)}
     ]
     desk.carried()
-    (story,) = desk.workplace.explain("install", str(install_id), field="status").fields
+    (story,) = run_explain(desk.context, "install", str(install_id), field="status").fields
     assert [step.new_value for step in story.steps] == ["Completed"]
 
 
@@ -101,7 +104,7 @@ def test_where_all_are_needed_one_that_is_opened_meanwhile_keeps_the_install_ope
     assert len(desk.changes(plan, rule=LAST_MILESTONE)) == 1
     first = desk.one("select min(milestone_id) from enerflo.milestones where install_id = :id", id=install_id)
     desk.world.set_milestone(install_id, first, {"completed": None})
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert report.reasons["moved"] == {"1 milestone is still open.": 1}
     assert desk.world.truth.install(install_id).status_name == "In progress"  # type: ignore[union-attr]
 
@@ -120,7 +123,7 @@ def an_install_with(desk: Desk, others: int) -> int:
     done = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
     for at, milestone_id in enumerate(ids):
         desk.world.set_milestone(install_id, milestone_id, {"completed": None if at <= others else done})
-    desk.workplace.poll()
+    run_poll(desk.context)
     desk.carried()
     desk.sql(
         "update crm.milestones set completed_at = null, updated_at = now()"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.sync.plan_report import PlanReport
 from tests.sync.conftest import Desk
 
@@ -73,7 +74,7 @@ def test_a_key_that_is_too_long_for_its_column_is_never_cut(desk: Desk, type_: s
         7000002: NO_KEY,
     }
     assert {change.key["note_id"] for change in desk.changes(plan)} == {"enerflo-71"}
-    assert desk.workplace.apply(plan.plan_hash, approved_by="Pat").moved == 0
+    assert run_apply(desk.context, plan.plan_hash, approved_by="Pat").moved == 0
     assert [row["body"] for row in desk.sql("select body from crm.notes")] == ["Note 71"]
 
 
@@ -105,7 +106,7 @@ def test_a_text_that_is_no_key_of_its_column_keeps_no_other_record_back(
     assert {one.key["enerflo_customer_id"]: one.reason for one in desk.undecided(plan)} == {
         number: NO_KEY for number, _ in enumerate(others, 900001)
     }
-    assert desk.workplace.apply(plan.plan_hash, approved_by="Pat").moved == 0
+    assert run_apply(desk.context, plan.plan_hash, approved_by="Pat").moved == 0
     assert str(desk.one("select lead_id from crm.leads")) == fits
 
 

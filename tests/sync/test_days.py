@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.sync.push.bodies import sent_time
 from enerflo_sync.sync.push.values import EnerfloValues
@@ -44,7 +46,7 @@ def by_days(desk: Desk, sql_type: str, declared: str, zone: str) -> None:
     days = FIELD.replace("timestamp, precision: second", declared)
     desk.switched_on("both", (FIELD, days), (TABLE, f"{TABLE}    time_zone: {zone}\n"))
     for _ in range(2):
-        desk.workplace.poll()
+        run_poll(desk.context)
         desk.carried()
 
 
@@ -82,10 +84,10 @@ def in_enerflo(desk: Desk, row: Any, zone: str) -> str:
 
 
 def a_round(desk: Desk) -> int:
-    desk.workplace.poll()
+    run_poll(desk.context)
     plan = desk.plan()
     if plan.change_count:
-        report = desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+        report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
         assert (report.moved, report.parked, report.waiting) == (0, 0, 0), report
     return plan.change_count
 
@@ -131,7 +133,7 @@ def test_a_day_is_carried_both_ways_once_and_then_there_is_silence(
 def test_a_day_and_a_moment_of_it_are_the_same_in_every_zone(desk: Desk, declared: str) -> None:
     by_days(desk, "date", declared, "UTC")
     with desk.engine.connect() as connection:
-        config = desk.workplace.config
+        config = desk.context.config
         found = live_comparisons(connection, config, "default", case_folding(connection), all_tables=True)
         (of_utc,) = [one for one in found if one.name is TableName.MILESTONES]
         zones = connection.execute(sa.text("select name from pg_timezone_names order by 1")).scalars().all()

@@ -12,6 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_approve, run_reject
+from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.sync.plan_report import PlanReport
 from tests.sync.conftest import Desk
 from tests.sync.test_apply import INSTALLS, counts, spoiled
@@ -62,26 +65,26 @@ def decisions(desk: Desk, plan: PlanReport) -> list[tuple[str, str]]:
 def test_a_no_that_comes_after_the_application_began_is_refused(
     desk: Desk, waiting: PlanReport, who: str | None
 ) -> None:
-    place, plan = desk.workplace, waiting.plan_hash
+    place, plan = desk.context, waiting.plan_hash
     with one_after_the_other(
         desk,
         waiting,
-        lambda: place.apply(plan, approved_by=who),
-        lambda: place.reject(plan, by="Eve"),
+        lambda: run_apply(place, plan, approved_by=who),
+        lambda: run_reject(place, plan, by="Eve"),
     ) as (applied, rejected):
         assert applied.result().applied == 1
         with pytest.raises(ConfigurationError, match="and can no longer be rejected"):
             rejected.result()
     assert counts(desk, an_install(desk)) != [99]
     assert decisions(desk, waiting) == [("applied", who or "the approval rules")]
-    undo = place.undo(plan)
+    undo = run_undo(place, plan)
     assert undo.change_count == 1
 
 
 def test_a_no_that_comes_first_is_heard_by_the_application(desk: Desk, waiting: PlanReport) -> None:
-    place, plan = desk.workplace, waiting.plan_hash
+    place, plan = desk.context, waiting.plan_hash
     with one_after_the_other(
-        desk, waiting, lambda: place.reject(plan, by="Eve"), lambda: place.apply(plan)
+        desk, waiting, lambda: run_reject(place, plan, by="Eve"), lambda: run_apply(place, plan)
     ) as (rejected, applied):
         assert rejected.result().state == "rejected"
         with pytest.raises(ConfigurationError, match=r"it was rejected \(Eve\)"):
@@ -91,11 +94,11 @@ def test_a_no_that_comes_first_is_heard_by_the_application(desk: Desk, waiting: 
 
 
 def test_a_yes_that_comes_after_a_no_makes_what_was_refused(desk: Desk, waiting: PlanReport) -> None:
-    place, plan = desk.workplace, waiting.plan_hash
+    place, plan = desk.context, waiting.plan_hash
     with one_after_the_other(
-        desk, waiting, lambda: place.reject(plan, by="Eve"), lambda: place.approve(plan, by="Pat")
+        desk, waiting, lambda: run_reject(place, plan, by="Eve"), lambda: run_approve(place, plan, by="Pat")
     ) as (rejected, approved):
         assert (rejected.result().state, approved.result().state) == ("rejected", "approved")
-    assert place.apply(plan).applied == 1
+    assert run_apply(place, plan).applied == 1
     assert counts(desk, an_install(desk)) != [99]
     assert decisions(desk, waiting) == [("refused", "Eve"), ("applied", "Pat")]

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.ingest import run_ingest
+from enerflo_sync.jobs.plan import run_plan
+from enerflo_sync.jobs.quality import run_quality, run_release
 from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sandbox.changes import Change, ChangeKind
 from enerflo_sync.sandbox.payloads import events_of
@@ -63,12 +67,12 @@ def told_again(desk: Desk, order: ChangeOrderState) -> None:
         one for one in events_of(desk.world, change, random.Random(2)) if one.name == "signed_change_order"
     )
     (desk.folder / "drop" / "again.json").write_bytes(event.body)
-    assert desk.workplace.ingest().state == "ok"
+    assert run_ingest(desk.context).state == "ok"
 
 
 def held_at_the_gate(desk: Desk, order: ChangeOrderState, check: str) -> str:
     """Assert that the order is held by one check, that nothing of it is in the CRM; return the item's id."""
-    report = desk.workplace.quality(with_expectations=False)
+    report = run_quality(desk.context, with_expectations=False)
     [failed] = [one for one in report.failing if one.change_order_id == order.change_order_id]
     assert (failed.state, [one.check for one in failed.failing if one.severity == "hold"]) == (
         "held",
@@ -82,17 +86,17 @@ def held_at_the_gate(desk: Desk, order: ChangeOrderState, check: str) -> str:
 
 def test_exchange_6_from_the_event_to_the_row_of_the_crm(both: Desk) -> None:
     order = whole_order(both, "2 x Powerwall 3")
-    assert both.workplace.ingest().state == "ok"
+    assert run_ingest(both.context).state == "ok"
     # Great Expectations counts it as well, as in the DAG.
-    report = both.workplace.quality()
+    report = run_quality(both.context)
     assert (report.held, report.not_validated) == (0, 0)
     assert both.order_in_crm(order) is None
     key = {"enerflo_change_order_id": order.change_order_id}
-    plans = both.workplace.plans()
+    plans = run_plan(both.context)
     planned = [one for plan in plans for one in both.changes(plan, table_name="change_orders", key=key)]
     assert {one.op for one in planned} == {"insert"}
     for plan in plans:
-        assert both.workplace.apply(plan.plan_hash, approved_by="Pat").parked == 0
+        assert run_apply(both.context, plan.plan_hash, approved_by="Pat").parked == 0
     assert_whole(both.order_in_crm(order), order, "2 x Powerwall 3")
     install = both.crm("installs", enerflo_install_id=both.world.install_id(order.install_number))
     assert (install["panel_count"], install["battery_configuration"]) == (
@@ -105,9 +109,9 @@ def test_exchange_6_from_the_event_to_the_row_of_the_crm(both: Desk) -> None:
 
 def test_exchange_6_held_then_released_by_a_person_with_a_reason(both: Desk) -> None:
     order = whole_order(both, "two big ones")
-    both.workplace.ingest()
+    run_ingest(both.context)
     item = held_at_the_gate(both, order, "battery_form")
-    assert both.workplace.release([item], reason="the vendor calls it so", by="Pat") == 1
+    assert run_release(both.context, [item], reason="the vendor calls it so", by="Pat") == 1
     both.carried()
     assert_whole(both.order_in_crm(order), order, "two big ones")
     [row] = both.ledger(decision="released")
@@ -122,7 +126,7 @@ def test_exchange_6_held_then_released_by_a_person_with_a_reason(both: Desk) -> 
 
 def test_exchange_6_held_then_corrected_by_an_order_that_a_webhook_tells_of(both: Desk) -> None:
     order = whole_order(both, "two big ones")
-    both.workplace.ingest()
+    run_ingest(both.context)
     item = held_at_the_gate(both, order, "battery_form")
     order.battery = ((order.battery or (None, None))[0], "2 x Powerwall 3")
     told_again(both, order)
@@ -134,13 +138,13 @@ def test_exchange_6_held_then_corrected_by_an_order_that_a_webhook_tells_of(both
 
 def test_exchange_6_held_then_let_go_by_a_changed_limit(both: Desk) -> None:
     order = whole_order(both, "14 x Powerwall 3")
-    both.workplace.ingest()
+    run_ingest(both.context)
     item = held_at_the_gate(both, order, "battery_count_range")
     shipped = (SHIPPED.parent / "change_orders.yaml").read_text()
     assert "    at_most: 12\n" in shipped
     (both.folder / "change_orders.yaml").write_text(shipped.replace("    at_most: 12\n", "    at_most: 16\n"))
     # The next run of a job reads the file anew.
-    both.workplace.__dict__.pop("suite")
+    both.context.__dict__.pop("suite")
     both.carried()
     assert_whole(both.order_in_crm(order), order, "14 x Powerwall 3")
     [row] = both.sql("select state from sync.quarantine where item_id = :i", i=item)

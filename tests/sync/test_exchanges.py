@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sandbox.changes import ChangeKind
 from tests.sync.conftest import Desk
@@ -98,7 +99,7 @@ def test_exchange_2_a_submission_and_a_resubmission_reach_the_crm(both: Desk, ev
     row = both.crm("installs", enerflo_install_id=install_id)
     assert (row["panel_count"], row["status"]) == (17, truth(both, install_id).status_name)
     # Its customer is new as well, and becomes a lead.
-    both.workplace.poll()
+    run_poll(both.context)
     both.carried()
     both.settled()
 

@@ -10,6 +10,11 @@ import msgspec
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_reject
+from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.sync.explain_text import render_explanation
 from enerflo_sync.sync.explanation import Explanation, FieldStory, KnownFrom, WaitingKind
 from tests.sync.conftest import Desk
@@ -21,7 +26,7 @@ ON_HOLD = 4
 def install(desk: Desk) -> int:
     """An install that is in progress on both sides, both of them written by the rules from now on."""
     desk.switched_on("both", ("first_to_enerflo: true", "first_to_enerflo: false"))
-    desk.workplace.apply(desk.plan().plan_hash, approved_by="Me")
+    run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
     return int(
         desk.one(
             "select min(install_id) from enerflo.installs i join crm.installs c"
@@ -33,7 +38,7 @@ def install(desk: Desk) -> int:
 
 def apply(desk: Desk) -> str:
     plan = desk.plan()
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Me")
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Me")
     assert report.applied == plan.change_count, report
     return plan.plan_hash
 
@@ -48,12 +53,14 @@ def edit(desk: Desk, install: int, **values: Any) -> None:
 
 
 def told(desk: Desk, key: object, field: str = "status", table: str = "install", **more: Any) -> FieldStory:
-    (story,) = desk.workplace.explain(table, str(key), field=field, **more).fields
+    (story,) = run_explain(desk.context, table, str(key), field=field, **more).fields
     return story
 
 
 def text(desk: Desk, key: object, field: str | None = None, table: str = "install", **more: Any) -> str:
-    return " ".join(render_explanation(desk.workplace.explain(table, str(key), field=field, **more)).split())
+    return " ".join(
+        render_explanation(run_explain(desk.context, table, str(key), field=field, **more)).split()
+    )
 
 
 def test_a_value_that_came_from_enerflo_is_told_with_its_evidence_and_its_approval(
@@ -61,7 +68,7 @@ def test_a_value_that_came_from_enerflo_is_told_with_its_evidence_and_its_approv
 ) -> None:
     before = desk.one("select status from crm.installs where enerflo_install_id = :id", id=install)
     desk.world.set_status(install, ON_HOLD)
-    poll = desk.workplace.poll()
+    poll = run_poll(desk.context)
     plan_hash = apply(desk)
     story = told(desk, install)
     (step,) = story.steps
@@ -100,7 +107,7 @@ def test_a_value_that_came_from_the_crm_is_told_with_its_confirmation(desk: Desk
 def test_the_whole_text_of_one_field(desk: Desk, install: int) -> None:
     edit(desk, install, status="On Hold")
     apply(desk)
-    found = render_explanation(desk.workplace.explain("install", str(install), field="status"))
+    found = render_explanation(run_explain(desk.context, "install", str(install), field="status"))
     fixed = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", found.replace(str(install), "ID"))
     fixed = re.sub(r"(apply|poll)-\w+-\w+", r"\1-RUN", re.sub(r"plan \w{12}", "plan HASH", fixed))
     fixed = " ".join(fixed.split())
@@ -128,7 +135,7 @@ def test_a_field_without_history_says_since_when_its_value_is_known(desk: Desk, 
 
 def test_the_loser_of_a_conflict_is_told(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
-    desk.workplace.poll()
+    run_poll(desk.context)
     desk.sql(
         "update crm.installs set status = 'Completed', updated_at = now() - interval '1 hour'"
         " where enerflo_install_id = :id",
@@ -144,18 +151,18 @@ def test_the_loser_of_a_conflict_is_told(desk: Desk, install: int) -> None:
 
 def test_the_evidence_is_the_version_that_first_held_the_value(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
-    first = desk.workplace.poll()
+    first = run_poll(desk.context)
     apply(desk)
     desk.world.set_status(install, 2)
-    desk.workplace.poll()
+    run_poll(desk.context)
     desk.world.set_status(install, ON_HOLD)
     milestone = desk.one(
         "select min(milestone_id) from enerflo.milestones where install_id = :id", id=install
     )
     desk.world.set_milestone(install, milestone, {"due": desk.one("select now()")})
-    last = desk.workplace.poll()
+    last = run_poll(desk.context)
     desk.world.set_milestone(install, milestone, {"due": None})
-    desk.workplace.poll()
+    run_poll(desk.context)
     story = told(desk, install)
     assert story.steps[0].evidence.reference == f"poll:{first.run_id}"
     assert story.enerflo.evidence.reference == f"poll:{last.run_id}"
@@ -164,13 +171,13 @@ def test_the_evidence_is_the_version_that_first_held_the_value(desk: Desk, insta
 def test_what_an_undo_left_apart_is_told_as_such(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
     note = desk.world.add_note(install, "Undone.")
-    desk.workplace.poll()
-    undo = desk.workplace.undo(apply(desk))
-    desk.workplace.apply(undo.plan_hash, approved_by="Ann")
+    run_poll(desk.context)
+    undo = run_undo(desk.context, apply(desk))
+    run_apply(desk.context, undo.plan_hash, approved_by="Ann")
     desk.plan()
     assert [one.kind for one in told(desk, install).waiting] == [WaitingKind.LEFT_APART]
     for key in (f"enerflo:{note}", f"enerflo-{note}"):
-        found = desk.workplace.explain("note", key)
+        found = run_explain(desk.context, "note", key)
         assert (found.key, found.in_enerflo, found.crm_rows) == ({"note_id": f"enerflo-{note}"}, True, 0)
         assert [one.kind for one in found.waiting] == [WaitingKind.LEFT_APART]
         assert [step.op for step in found.steps] == ["delete"]
@@ -198,10 +205,10 @@ def test_what_waits_is_told_of_a_plan_a_question_and_a_fresh_difference(desk: De
 
 def test_what_moved_under_a_plan_is_told_until_it_is_settled(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
-    desk.workplace.poll()
+    run_poll(desk.context)
     plan = desk.plan()
     edit(desk, install, status="Completed")
-    desk.workplace.apply(plan.plan_hash, approved_by="Me")
+    run_apply(desk.context, plan.plan_hash, approved_by="Me")
     (step,) = told(desk, install).steps
     assert step.decision == "moved"
     kinds = [one.kind for one in told(desk, install).waiting]
@@ -213,9 +220,9 @@ def test_what_moved_under_a_plan_is_told_until_it_is_settled(desk: Desk, install
 
 def test_a_rejected_plan_is_told_with_the_person(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
-    desk.workplace.poll()
+    run_poll(desk.context)
     plan = desk.plan()
-    desk.workplace.reject(plan.plan_hash, by="Ann", reason="not yet")
+    run_reject(desk.context, plan.plan_hash, by="Ann", reason="not yet")
     assert f"Ann rejected the plan {plan.plan_hash[:12]} (not yet)" in text(desk, install, "status")
 
 
@@ -223,7 +230,7 @@ def test_as_of_tells_both_sides_as_they_were(desk: Desk, install: int) -> None:
     before = desk.one("select status from crm.installs where enerflo_install_id = :id", id=install)
     start = desk.one("select clock_timestamp()")
     desk.world.set_status(install, ON_HOLD)
-    desk.workplace.poll()
+    run_poll(desk.context)
     between = desk.one("select clock_timestamp()")
     apply(desk)
     after = desk.one("select clock_timestamp()")
@@ -241,7 +248,7 @@ def test_as_of_tells_both_sides_as_they_were(desk: Desk, install: int) -> None:
 def test_before_its_creation_the_crm_had_no_such_record(desk: Desk, install: int) -> None:
     start = desk.one("select clock_timestamp()")
     note = desk.world.add_note(install, "A new note.")
-    desk.workplace.poll()
+    run_poll(desk.context)
     apply(desk)
     story = told(desk, f"enerflo:{note}", "body", "note", as_of=start)
     assert not story.crm.exists
@@ -252,22 +259,22 @@ def test_each_table_is_found_by_its_key_and_by_the_id_of_enerflo(desk: Desk, ins
     milestone = desk.one(
         "select min(milestone_id) from enerflo.milestones where install_id = :id", id=install
     )
-    found = desk.workplace.explain("milestone", f"{install}/{milestone}")
+    found = run_explain(desk.context, "milestone", f"{install}/{milestone}")
     assert found.key == {"enerflo_install_id": install, "milestone_id": milestone}
     note = desk.sql("select note_id, enerflo_note_id from crm.notes where enerflo_note_id is not null")[0]
     for key in (note["note_id"], f"enerflo:{note['enerflo_note_id']}"):
-        found = desk.workplace.explain("note", key)
+        found = run_explain(desk.context, "note", key)
         assert (found.key, found.enerflo_key) == (
             {"note_id": note["note_id"]},
             {"note_id": note["enerflo_note_id"]},
         )
     deal = desk.one("select deal_id from enerflo.installs where install_id = :id", id=install)
     if deal is not None:
-        assert desk.workplace.explain("install", deal).key == {"enerflo_install_id": install}
+        assert run_explain(desk.context, "install", deal).key == {"enerflo_install_id": install}
     order = desk.one("select min(change_order_id) from enerflo.change_orders")
-    assert desk.workplace.explain("change-order", str(order)).in_enerflo
+    assert run_explain(desk.context, "change-order", str(order)).in_enerflo
     lead = desk.one("select min(lead_id) from crm.leads")
-    assert [story.field for story in desk.workplace.explain("lead", lead).fields][:2] == [
+    assert [story.field for story in run_explain(desk.context, "lead", lead).fields][:2] == [
         "first_name",
         "last_name",
     ]
@@ -296,17 +303,17 @@ def test_personal_data_is_masked_unless_revealed_and_a_reveal_is_kept(desk: Desk
         id=install,
     )
     desk.plan()
-    masked = desk.workplace.explain("install", str(install))
+    masked = run_explain(desk.context, "install", str(install))
     assert "nmistakable" not in render_explanation(masked)
     assert b"nmistakable" not in msgspec.json.encode(masked)
     assert "Personal data is masked" in render_explanation(masked)
     assert desk.sql("select * from sync.reveals") == []
-    revealed = desk.workplace.explain("install", str(install), reveal=True, by="Me")
+    revealed = run_explain(desk.context, "install", str(install), reveal=True, by="Me")
     assert "Zoe Unmistakable" in render_explanation(revealed)
     (row,) = desk.sql("select who, what from sync.reveals")
     assert dict(row) == {"who": "Me", "what": f"install/{install}"}
     with pytest.raises(ConfigurationError, match="nobody is named"):
-        desk.workplace.explain("install", str(install), reveal=True)
+        run_explain(desk.context, "install", str(install), reveal=True)
 
 
 def test_a_record_that_enerflo_deleted_is_told_with_its_time(desk: Desk, install: int) -> None:
@@ -314,7 +321,7 @@ def test_a_record_that_enerflo_deleted_is_told_with_its_time(desk: Desk, install
         "update enerflo.installs set deleted_at = now(), absent_since = now() where install_id = :id",
         id=install,
     )
-    found: Explanation = desk.workplace.explain("install", str(install))
+    found: Explanation = run_explain(desk.context, "install", str(install))
     assert (found.in_enerflo, found.crm_rows) == (False, 1)
     assert f"Enerflo deleted it ({install}); that was found at" in text(desk, install)
 
@@ -323,8 +330,8 @@ def test_a_quarantined_record_says_so(desk: Desk, install: int) -> None:
     from enerflo_sync.sandbox.bad_records import BadKind
 
     desk.world.plant_bad(install, next(iter(BadKind)))
-    desk.workplace.poll()
-    found = desk.workplace.explain("install", str(install))
+    run_poll(desk.context)
+    found = run_explain(desk.context, "install", str(install))
     assert [one.kind for one in found.waiting] == [WaitingKind.QUARANTINED]
     assert "stands in quarantine" in text(desk, install)
 
@@ -344,14 +351,14 @@ def test_a_quarantined_record_says_so(desk: Desk, install: int) -> None:
 )
 def test_what_is_not_there_is_said_with_a_next_step(desk: Desk, table: str, key: str, says: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(says)) as raised:
-        desk.workplace.explain(table, key)
+        run_explain(desk.context, table, key)
     assert raised.value.where
     assert raised.value.next_step
 
 
 def test_an_unknown_field_lists_those_that_there_are(desk: Desk, install: int) -> None:
     with pytest.raises(ConfigurationError, match=r"no mapped field 'colour'.*deal_id, customer_name"):
-        desk.workplace.explain("install", str(install), field="colour")
+        run_explain(desk.context, "install", str(install), field="colour")
 
 
 def test_the_time_of_a_webhook_is_told(desk: Desk, install: int) -> None:

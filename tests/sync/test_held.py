@@ -6,6 +6,13 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.ingest import run_ingest
+from enerflo_sync.jobs.plan import run_plan
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.quality import run_release
+from enerflo_sync.jobs.quarantine import run_dismiss
 from tests.sync.conftest import Desk
 
 
@@ -21,7 +28,7 @@ def signed(desk: Desk, panel_count: int) -> tuple[int, int]:
     """Sign an order for so many panels, have a webhook tell of it, and return its id and its install's."""
     state = desk.a_site()
     order = desk.signs(panel_count=(state.panel_count, panel_count))
-    assert desk.workplace.ingest().state == "ok"
+    assert run_ingest(desk.context).state == "ok"
     return order.change_order_id, state.install_id
 
 
@@ -47,14 +54,14 @@ def test_exchange_6_held_and_released_by_a_person(both: Desk) -> None:
     assert "panel_count_range" in held["reason"]
 
     [item] = both.sql("select * from sync.quarantine where kind = 'change_order' and state = 'open'")
-    assert both.workplace.release([item["item_id"]], reason="a school's roof", by="Pat") == 1
+    assert run_release(both.context, [item["item_id"]], reason="a school's roof", by="Pat") == 1
     both.carried()
     [row] = in_crm(both, order_id)
     assert row["panel_count"] == 900
     [released] = both.ledger(decision="released")
     assert (released["key"], released["decided_by"]) == (key, "Pat")
     both.settled()
-    told = both.workplace.explain("change-order", str(order_id))
+    told = run_explain(both.context, "change-order", str(order_id))
     assert "Pat" in str(told)
 
 
@@ -65,7 +72,7 @@ def test_exchange_6_held_and_corrected(both: Desk) -> None:
     order = both.world.change_orders.get(order_id)
     assert order is not None
     order.panel_count = (order.panel_count or (0, 0))[0], 40
-    both.workplace.poll()
+    run_poll(both.context)
     both.carried()
     [row] = in_crm(both, order_id)
     assert row["panel_count"] == 40
@@ -73,13 +80,13 @@ def test_exchange_6_held_and_corrected(both: Desk) -> None:
 
 def test_an_order_that_is_held_after_its_plan_was_made_is_not_written(both: Desk) -> None:
     order_id, _ = signed(both, 40)
-    plan = both.workplace.plans()[-1]
+    plan = run_plan(both.context)[-1]
     assert both.changes(plan, table_name="change_orders", key={"enerflo_change_order_id": order_id})
     both.sql(
         "update enerflo.change_orders set panel_count_new = 900, observed_at = now() where change_order_id = :i",
         i=order_id,
     )
-    report = both.workplace.apply(plan.plan_hash, approved_by="Pat")
+    report = run_apply(both.context, plan.plan_hash, approved_by="Pat")
     assert report.moved > 0
     assert report.reasons["moved"] == {"held: it was not checked yet": report.moved}
     assert in_crm(both, order_id) == []
@@ -89,7 +96,7 @@ def test_a_dismissed_order_is_kept_from_the_crm_without_a_question(both: Desk) -
     order_id, _ = signed(both, 900)
     both.plan()
     [item] = both.sql("select item_id from sync.quarantine where kind = 'change_order' and state = 'open'")
-    both.workplace.dismiss(items=[item["item_id"]], reason="a mistake", by="Pat")
+    run_dismiss(both.context, items=[item["item_id"]], reason="a mistake", by="Pat")
     plan = both.plan()
     key = {"enerflo_change_order_id": order_id}
     assert not [one for one in both.undecided(plan) if one.key == key]

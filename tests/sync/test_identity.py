@@ -6,6 +6,12 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.plan import run_plan
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.reconcile import run_reconcile
+from enerflo_sync.jobs.undo import run_undo
 from tests.sync.conftest import Desk
 
 KEY = "    key: {enerflo_install_id: install_id}\n    updated_at: updated_at\n    fields:\n      deal_id"
@@ -75,7 +81,7 @@ def test_a_relinked_row_has_no_base(desk: Desk, status: str) -> None:
     first, other = in_progress(desk)[:2]
     relink(desk, first, other, status="On Hold")
     # A change of one install of a few waits for a person, in a plan beside the rest.
-    plans = desk.workplace.plans()
+    plans = run_plan(desk.context)
     (found,) = [one for plan in plans for one in of(desk, plan, first) if one.field == "status"]
     assert any(found in desk.undecided(plan) for plan in plans) is (status == "review")
     facts = desk.sql(
@@ -87,7 +93,7 @@ def test_a_relinked_row_has_no_base(desk: Desk, status: str) -> None:
     assert [(row["agreed_at"], row["agreed_row"]) for row in facts] == [(None, None)] * len(facts)
     if status == "review":
         for plan in plans:
-            desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+            run_apply(desk.context, plan.plan_hash, approved_by="Pat")
         assert status_of(desk, other) == "In progress"
 
 
@@ -116,7 +122,7 @@ def test_the_record_that_a_relinked_row_named_before_was_not_deleted_from_the_cr
     relink(desk, first, other)
     for _ in range(2):
         # Before and after its pairs are replaced.
-        report = desk.workplace.reconcile(full=True)
+        report = run_reconcile(desk.context, full=True)
         causes = desk.sql(
             "select cause from sync.differences where reconciliation_id = :id and field is null",
             id=report.reconciliation_id,
@@ -129,11 +135,11 @@ def test_a_row_that_is_relinked_between_plan_and_apply_is_not_written(desk: Desk
     projects(desk)
     first, other = in_progress(desk)[:2]
     desk.world.set_status(first, 4)
-    desk.workplace.poll()
+    run_poll(desk.context)
     plan = desk.plan()
     assert desk.changes(plan, field="status")
     relink(desk, first, other)
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert (report.applied, report.moved) == (0, 1)
     assert desk.crm("installs", project_id=f"p-{first}")["status"] == "In progress"
 
@@ -142,10 +148,10 @@ def test_an_undo_leaves_a_row_alone_that_names_another_record_by_now(desk: Desk)
     projects(desk)
     first, other = in_progress(desk)[:2]
     desk.world.set_status(first, 4)
-    desk.workplace.poll()
+    run_poll(desk.context)
     applied = desk.carried()
     relink(desk, first, other)
-    undo = desk.workplace.undo(applied.plan_hash)
+    undo = run_undo(desk.context, applied.plan_hash)
     assert not desk.changes(undo, field="status")
     assert [one.reason for one in desk.undecided(undo) if one.field == "status"] == [
         "its row names another record of Enerflo by now"
@@ -156,7 +162,7 @@ def test_explain_shows_no_pair_of_the_record_that_a_row_named_before(desk: Desk)
     projects(desk)
     first, other = in_progress(desk)[:2]
     relink(desk, first, other, status="On Hold")
-    told = desk.workplace.explain("install", f"p-{first}", field="status")
+    told = run_explain(desk.context, "install", f"p-{first}", field="status")
     (story,) = told.fields
     assert story.agreed is None
 

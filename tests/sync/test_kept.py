@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.sandbox.exchange import Request
 from enerflo_sync.sandbox.spelling import Spelling, parse_spelling
 from enerflo_sync.sync.explain_text import story_sentences
@@ -29,10 +33,10 @@ def spelling(desk: Desk, *words: str) -> None:
 
 
 def a_round(desk: Desk) -> int:
-    desk.workplace.poll()
+    run_poll(desk.context)
     plan = desk.plan()
     if plan.change_count:
-        report = desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+        report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
         assert (report.moved, report.parked, report.waiting) == (0, 0, 0), report
     return plan.change_count
 
@@ -96,7 +100,7 @@ def test_explain_says_how_enerflo_keeps_it_and_masks_it(agreed: Desk) -> None:
     spelling(desk, "html")
     note(desk, "N1", install_id, "a & b")
     a_round(desk)
-    (story,) = desk.workplace.explain("note", "N1", field="body").fields
+    (story,) = run_explain(desk.context, "note", "N1", field="body").fields
     assert "Enerflo keeps it as" in " ".join(story_sentences(story))
     assert "&amp;" not in " ".join(story_sentences(story))
     assert story.steps[-1].kept_value == "[20 characters]"
@@ -115,7 +119,7 @@ def lost_after_the_post(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr("enerflo_sync.sync.push.run.mark_accepted", lost)
         with pytest.raises(_LostError):
-            desk.workplace.apply(desk.plan().plan_hash, approved_by="Pat")
+            run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
 
 
 @pytest.mark.parametrize("words", [(), *WORDS])
@@ -129,15 +133,15 @@ def test_one_that_was_accepted_before_a_kill_is_found_and_neither_sent_again_nor
     note(desk, "N1", install_id)
     lost_after_the_post(desk, monkeypatch)
     plan_hash = desk.one("select plan_hash from sync.plan_changes where state = 'sent' limit 1")
-    desk.workplace.poll()
+    run_poll(desk.context)
     # Somebody writes there as well, meanwhile.
     desk.world.add_note(install_id, "Something else altogether")
-    desk.workplace.poll()
+    run_poll(desk.context)
     if not planned_anew:
-        desk.workplace.apply(plan_hash)
+        run_apply(desk.context, plan_hash)
     for _ in range(3):
         desk.carried()
-        desk.workplace.poll()
+        run_poll(desk.context)
     assert len(posts(desk)) == 1
     assert len(in_crm(desk, install_id)) == before + 2
     desk.settled()
@@ -153,15 +157,15 @@ def test_where_it_cannot_be_told_which_note_is_ours_a_person_is_asked(
     note(desk, "N1", install_id, "Call first about the roof")
     lost_after_the_post(desk, monkeypatch)
     desk.world.add_note(install_id, "Call")
-    desk.workplace.poll()
+    run_poll(desk.context)
     plan = desk.plan()
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert report.parked == 3
     assert "in another spelling" in next(iter(report.reasons["parked"]))
     for _ in range(2):
         desk.sql("update sync.ledger set recorded_at = recorded_at - interval '2 days'")
-        desk.workplace.poll()
-        desk.workplace.apply(desk.plan().plan_hash, approved_by="Pat")
+        run_poll(desk.context)
+        run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
     assert len(posts(desk)) == 1
 
 
@@ -286,10 +290,10 @@ def test_an_undo_takes_a_value_back_that_is_kept_otherwise(agreed: Desk) -> None
         i=install_id,
         m=milestone,
     )
-    desk.workplace.poll()
+    run_poll(desk.context)
     plan = desk.plan()
-    desk.workplace.apply(plan.plan_hash, approved_by="Pat")
-    undo = desk.workplace.undo(plan.plan_hash)
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+    undo = run_undo(desk.context, plan.plan_hash)
     assert (undo.change_count, undo.undecided) == (1, {})
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.plan import run_plan
 from tests.sync.conftest import Desk
 from tests.sync.test_identity import KEY, NEWEST, OWN_KEY, in_progress, projects, status_of
 
@@ -71,7 +73,7 @@ def test_an_edit_is_known_to_be_one_by_the_pairs_that_moved_along(calm: Desk, ch
     assert plan.needs_approval
     # Asked until a person says yes, and not again.
     assert calm.plan().reasons == [reason]
-    calm.workplace.apply(plan.plan_hash, approved_by="Pat")
+    run_apply(calm.context, plan.plan_hash, approved_by="Pat")
     moment = f"update crm.milestones set due_at = '2034-01-01', updated_at = now() where {column} = :i"
     calm.sql(moment, i=install)
     again = calm.plan()
@@ -118,7 +120,7 @@ def test_the_own_key_of_a_table_is_renamed_and_its_pairs_move_along(desk: Desk) 
     plan = desk.plan()
     assert [one.endswith("all agreed values moved along.") for one in plan.reasons] == [True]
     assert [(one.field, one.rule) for one in desk.changes(plan)] == [("status", "only_side_moved")]
-    desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert status_of(desk, install) == "On Hold"
 
 
@@ -135,5 +137,5 @@ def test_pairs_from_before_columns_were_remembered_are_checked_by_their_keys(cal
 
 def asked_about_keys(desk: Desk) -> list[str]:
     """Return why the plans of a round wait, as far as it is for a key that changed."""
-    reasons = [one for plan in desk.workplace.plans() for one in plan.reasons]
+    reasons = [one for plan in run_plan(desk.context) for one in plan.reasons]
     return [one for one in reasons if one.startswith("The key columns of milestones changed")]

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.sync.push.changes import Change
 from enerflo_sync.sync.push.customers import lead_key
 from tests.sync.conftest import Desk
@@ -93,10 +95,10 @@ def test_a_customer_of_an_earlier_version_is_found_where_it_can_only_be_this_one
     lead(desk, "US-1", "2", "Jane")
     plan = desk.plan()
     customer = customer_of(desk, "US-1-2")
-    desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert linked(desk, "US-1", "2") == customer
     # A change of it goes to that customer, by the key that it has.
-    desk.workplace.poll()
+    run_poll(desk.context)
     desk.sql("update crm.leads set city = 'Salem', updated_at = now() where lead_id = '2'")
     desk.carried()
     assert [one.body["lead"]["integration_record_id"] for one in desk.world.received] == ["US-1-2"]  # type: ignore[index,call-overload]
@@ -109,6 +111,6 @@ def test_where_it_may_be_anothers_it_is_left_alone(regional: Desk) -> None:
     lead(desk, "US", "1-2", "John")
     plan = desk.plan()
     customer = customer_of(desk, "US-1-2")
-    desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert customer not in (linked(desk, "US-1", "2"), linked(desk, "US", "1-2"))
     assert linked(desk, "US-1", "2") != linked(desk, "US", "1-2")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.explain import run_explain
 from tests.sync.conftest import Desk
 
 MILESTONES = "    key: {enerflo_install_id: install_id, milestone_id: milestone_id}\n"
@@ -97,4 +98,4 @@ def test_a_note_whose_link_is_mapped_as_a_number_is_known_by_its_text(text_link:
     plan = text_link.plan()
     assert text_link.changes(plan) == []
     assert [one.cause for one in text_link.undecided(plan)] == ["deleted_in_crm"]
-    assert "note_id" in text_link.workplace.explain("note", f"enerflo:{note}").key
+    assert "note_id" in run_explain(text_link.context, "note", f"enerflo:{note}").key

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.sync import plan as planning
 from tests.sync.conftest import Desk
 
@@ -108,7 +110,7 @@ def test_our_write_of_another_field_does_not_make_the_crm_the_later_side(agreed:
                 " and key ->> 'enerflo_install_id' = :i",
                 i=str(install),
             )
-        assert agreed.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+        assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat").applied == 1
     if writes > 1:
         agreed.sql(
             "update sync.agreed set crm_value = null, agreed_by = 'comparison' where field = 'status'"
@@ -145,7 +147,7 @@ def test_what_we_send_does_not_make_enerflo_the_later_side(agreed: Desk) -> None
     crm_status(agreed, install, "Cancelled")
     time.sleep(1.1)
     seen = agreed.one("select updated_at from enerflo.installs where install_id = :i", i=install)
-    assert agreed.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat").applied == 1
     assert agreed.one("select updated_at from enerflo.installs where install_id = :i", i=install) > seen
     assert direction(agreed) == ["to_enerflo"]
 
@@ -162,7 +164,7 @@ def test_a_change_at_enerflo_after_what_we_sent_is_the_later_one(agreed: Desk) -
     # Enerflo says its times in whole seconds.
     crm_status(agreed, install, "Cancelled", "now() - interval '5 seconds'")
     agreed.world.set_status(install, 4)
-    agreed.workplace.poll()
+    run_poll(agreed.context)
     assert direction(agreed) == ["to_crm"]
 
 
@@ -201,7 +203,7 @@ def test_our_write_over_a_time_of_the_future_does_not_make_that_a_later_one(agre
     agreed.sql("update crm.installs set panel_count = 77 where enerflo_install_id = :i", i=install)
     plan = agreed.plan()
     crm_status(agreed, install, "On Hold", "now() + interval '1 day'")
-    assert agreed.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat").applied == 1
     time.sleep(1.1)
     mirror_status(agreed, install, "Completed", "date_trunc('second', now())")
     assert direction(agreed) == ["to_crm"]

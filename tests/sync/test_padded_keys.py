@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.explain import run_explain
 from tests.sync.conftest import Desk
 
 
@@ -13,7 +15,7 @@ def test_a_row_is_made_sent_and_explained_by_its_key_without_padding(desk: Desk)
     desk.switched_on()
     plan = desk.plan()
     assert {change.op for change in desk.changes(plan, table_name="installs", key=key)} == {"insert"}
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert (report.applied, report.moved) == (plan.change_count, 0)
     desk.sql(
         "update crm.installs set status = 'On Hold', updated_at = now() where enerflo_install_id = :id",
@@ -23,5 +25,5 @@ def test_a_row_is_made_sent_and_explained_by_its_key_without_padding(desk: Desk)
     assert [(change.key, change.direction) for change in desk.changes(plan)] == [(key, "to_enerflo")]
     desk.carried()
     desk.settled()
-    (story,) = desk.workplace.explain("install", install, field="status").fields
+    (story,) = run_explain(desk.context, "install", install, field="status").fields
     assert [step.op for step in story.steps] == ["insert", "update"]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import read_refusals, run_approve, run_reject
+from enerflo_sync.jobs.plan import read_stored_plan
 from enerflo_sync.sync.parts import Part, Rest
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from tests.sync.conftest import Desk
@@ -43,7 +46,7 @@ def test_what_is_chosen_is_applied_and_the_rest_stays_open(
 ) -> None:
     desk, plan, ids = three
     part = Part([one.format(*ids) for one in part.only], [one.format(*ids) for one in part.without])
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=part)
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=part)
     assert (report.applied, report.left_open, report.waiting) == (len(applied), 3 - len(applied), 0)
     assert report.needs_a_person
     chosen = {(ids[number], field) for number, field in applied}
@@ -51,10 +54,10 @@ def test_what_is_chosen_is_applied_and_the_rest_stays_open(
         chosen, "applied"
     )
     assert {state for change, state in ends(desk, plan).items() if change not in chosen} == {"planned"}
-    assert desk.workplace.stored_plan(plan.plan_hash).state is PlanState.OPEN
-    assert desk.workplace.refusals() == []
+    assert read_stored_plan(desk.context, plan.plan_hash).state is PlanState.OPEN
+    assert read_refusals(desk.context) == []
     # The rest can be approved by somebody else under the same hash.
-    rest = desk.workplace.apply(plan.plan_hash, approved_by="Kim")
+    rest = run_apply(desk.context, plan.plan_hash, approved_by="Kim")
     assert (rest.applied, rest.state) == (3, PlanState.APPLIED)
     assert {row["decided_by"] for row in desk.ledger(plan_hash=plan.plan_hash)} == {"Pat", "Kim"}
     desk.settled()
@@ -62,21 +65,21 @@ def test_what_is_chosen_is_applied_and_the_rest_stays_open(
 
 def test_the_rest_may_be_found_by_the_next_plan(three: tuple[Desk, PlanReport, list[int]]) -> None:
     desk, plan, _ = three
-    desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=Part(only=["installs.status"]))
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=Part(only=["installs.status"]))
     later = desk.plan()
     assert [change.field for change in desk.changes(later)] == ["panel_count", "panel_count"]
-    assert desk.workplace.stored_plan(plan.plan_hash).state is PlanState.SUPERSEDED
+    assert read_stored_plan(desk.context, plan.plan_hash).state is PlanState.SUPERSEDED
     assert {row["decision"] for row in desk.ledger(plan_hash=plan.plan_hash)} == {"applied"}
 
 
 def test_the_rest_may_be_refused(three: tuple[Desk, PlanReport, list[int]]) -> None:
     desk, plan, ids = three
     part = Part(only=["installs.panel_count"], rest=Rest.REFUSE)
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=part)
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=part)
     assert (report.applied, report.refused, report.state) == (2, 1, PlanState.APPLIED)
     assert not report.needs_a_person
     assert desk.plan().change_count == 0
-    (refusal,) = desk.workplace.refusals()
+    (refusal,) = read_refusals(desk.context)
     assert (refusal.key, refusal.field) == ({"enerflo_install_id": ids[0]}, "status")
     assert refusal.decided_by == "Pat"
 
@@ -84,7 +87,7 @@ def test_the_rest_may_be_refused(three: tuple[Desk, PlanReport, list[int]]) -> N
 def test_a_part_may_be_refused_and_the_rest_stays_open(three: tuple[Desk, PlanReport, list[int]]) -> None:
     desk, plan, _ = three
     part = Part(only=["installs.status"])
-    left = desk.workplace.reject(plan.plan_hash, by="Sam", reason="no", part=part)
+    left = run_reject(desk.context, plan.plan_hash, by="Sam", reason="no", part=part)
     assert (left.state, left.decided_by) == (PlanState.OPEN, None)
     (row,) = desk.ledger(plan_hash=plan.plan_hash)
     assert (row["field"], row["decision"], row["decided_by"], row["reason"]) == (
@@ -99,8 +102,8 @@ def test_a_part_may_be_refused_and_the_rest_stays_open(three: tuple[Desk, PlanRe
 
 def test_a_part_that_is_killed_goes_on_where_it_was(three: tuple[Desk, PlanReport, list[int]]) -> None:
     desk, plan, ids = three
-    desk.workplace.approve(plan.plan_hash, by="Pat", part=Part(only=["installs.status"]))
-    report = desk.workplace.apply(plan.plan_hash)
+    run_approve(desk.context, plan.plan_hash, by="Pat", part=Part(only=["installs.status"]))
+    report = run_apply(desk.context, plan.plan_hash)
     assert (report.applied, report.left_open, report.decided_by) == (1, 2, "Pat")
     assert report.needs_a_person
     assert desk.crm("installs", enerflo_install_id=ids[0])["panel_count"] == 99
@@ -120,9 +123,9 @@ def test_a_selector_that_fits_nothing_is_refused(
 ) -> None:
     desk, plan, _ = three
     with pytest.raises(ConfigurationError, match=problem):
-        desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=Part(only=[selector]))
+        run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=Part(only=[selector]))
     assert desk.ledger(plan_hash=plan.plan_hash) == []
-    assert desk.workplace.stored_plan(plan.plan_hash).state is PlanState.OPEN
+    assert read_stored_plan(desk.context, plan.plan_hash).state is PlanState.OPEN
 
 
 def test_the_last_milestone_and_its_install_are_not_separated(desk: Desk) -> None:
@@ -131,9 +134,9 @@ def test_the_last_milestone_and_its_install_are_not_separated(desk: Desk) -> Non
     plan = finished(desk, desk.a_site().install_id)
     for part in (Part(only=["milestones"]), Part(only=["installs"])):
         with pytest.raises(ConfigurationError, match="belong together: the last milestone completes"):
-            desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=part)
+            run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=part)
     both = Part(only=["milestones", "installs.status"])
-    assert desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=both).applied == 2
+    assert run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=both).applied == 2
 
 
 def test_a_new_row_is_chosen_whole(desk: Desk) -> None:
@@ -142,7 +145,9 @@ def test_a_new_row_is_chosen_whole(desk: Desk) -> None:
     new = desk.changes(plan, op="insert", table_name="leads")[0]
     (name,) = new.key.values()
     with pytest.raises(ConfigurationError, match="a new row is chosen whole"):
-        desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=Part(only=[f"leads:{name}.{new.field}"]))
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat", part=Part(only=[f"leads:{name}"]))
+        run_apply(
+            desk.context, plan.plan_hash, approved_by="Pat", part=Part(only=[f"leads:{name}.{new.field}"])
+        )
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=Part(only=[f"leads:{name}"]))
     assert report.applied == len(desk.changes(plan, op="insert", key=new.key))
     assert desk.one("select count(*) from crm.leads where lead_id = :n", n=name) == 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.what_if import run_what_if
 from enerflo_sync.sync.explain_text import render_explanation
 from enerflo_sync.sync.render import plan_lines, render_plan
 from enerflo_sync.sync.render.shown_plan import masked_changes, masked_undecided, show_plan
@@ -29,7 +31,7 @@ def test_a_plan_masks_them_and_leads_to_no_record_by_them(by_email: Desk) -> Non
     install = by_email.one("select min(enerflo_install_id) from crm.installs")
     by_email.sql("update crm.installs set panel_count = 99 where enerflo_install_id = :id", id=install)
     plan = by_email.plan()
-    config = by_email.workplace.config
+    config = by_email.context.config
     tables = config.tables_for("default")
     changes = list(masked_changes(by_email.changes(plan), tables))
     questions = masked_undecided(by_email.undecided(plan), tables)
@@ -49,16 +51,16 @@ def test_a_plan_masks_them_and_leads_to_no_record_by_them(by_email: Desk) -> Non
 
 def test_an_explanation_masks_them_unless_revealed(by_email: Desk) -> None:
     email = by_email.one("select min(email) from crm.leads")
-    masked = by_email.workplace.explain("lead", email)
+    masked = run_explain(by_email.context, "lead", email)
     assert masked.key == MASKED
     assert "ann." not in render_explanation(masked)
-    assert by_email.workplace.explain("lead", email, reveal=True, by="Me").key == {"email": email}
+    assert run_explain(by_email.context, "lead", email, reveal=True, by="Me").key == {"email": email}
 
 
 def test_a_what_if_masks_them(by_email: Desk) -> None:
     path = by_email.folder / "new.yaml"
     email = "email: {enerflo: email, type: text, trim: true, fold_case: true, source_of_truth: "
     path.write_text((by_email.folder / "sync.yaml").read_text().replace(f"{email}crm", f"{email}enerflo"))
-    report = by_email.workplace.what_if(path, {})
+    report = run_what_if(by_email.context, path, {})
     assert MASKED in [sample.key for one in report.plan for sample in one.samples]
     assert "ann." not in render_what_if(report)

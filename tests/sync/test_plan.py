@@ -8,6 +8,7 @@ import json
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.sync.plan_reads import read_changes, read_undecided
 from enerflo_sync.sync.plan_report import PlanState
 from enerflo_sync.sync.render import plan_summary, write_plan
@@ -71,7 +72,7 @@ def test_the_same_change_made_again_later_is_another_plan(agreeing: Desk) -> Non
 def test_a_plan_without_changes_is_empty_and_counts_as_applied(agreeing: Desk) -> None:
     plan = agreeing.plan()
     assert (plan.change_count, plan.needs_approval, plan.state) == (0, False, PlanState.APPLIED)
-    assert agreeing.workplace.apply(plan.plan_hash).applied == 0
+    assert run_apply(agreeing.context, plan.plan_hash).applied == 0
 
 
 def test_a_later_plan_takes_the_place_of_one_that_waits(agreeing: Desk) -> None:
@@ -88,7 +89,7 @@ def test_a_later_plan_takes_the_place_of_one_that_waits(agreeing: Desk) -> None:
     ) == [{"state": "superseded"}]
     assert agreeing.ledger(plan_hash=first.plan_hash) == []
     with pytest.raises(ConfigurationError, match="it was superseded"):
-        agreeing.workplace.apply(first.plan_hash)
+        run_apply(agreeing.context, first.plan_hash)
 
 
 def test_a_plan_expires_by_the_clock(agreeing: Desk) -> None:
@@ -96,7 +97,7 @@ def test_a_plan_expires_by_the_clock(agreeing: Desk) -> None:
     plan = agreeing.plan()
     agreeing.sql("update sync.plans set expires_at = now() - interval '1 second' where state = 'open'")
     with pytest.raises(ConfigurationError, match="it has expired"):
-        agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+        run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
     assert agreeing.ledger(plan_hash=plan.plan_hash) == []
 
 
@@ -105,7 +106,7 @@ def test_a_mapping_that_changed_since_makes_the_plan_void(agreeing: Desk) -> Non
     plan = agreeing.plan()
     agreeing.switched_on("both", ("tolerance: 0.005, source_of_truth", "tolerance: 0.5, source_of_truth"))
     with pytest.raises(ConfigurationError, match="the mapping changed since"):
-        agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+        run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
 
 
 def test_a_plan_that_was_edited_by_hand_is_refused(agreeing: Desk) -> None:
@@ -113,7 +114,7 @@ def test_a_plan_that_was_edited_by_hand_is_refused(agreeing: Desk) -> None:
     plan = agreeing.plan()
     agreeing.sql("update sync.plan_changes set after = '12' where plan_hash = :h", h=plan.plan_hash)
     with pytest.raises(ConfigurationError, match="its changes were edited"):
-        agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+        run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
     assert agreeing.ledger(plan_hash=plan.plan_hash) == []
 
 
@@ -123,7 +124,7 @@ def test_the_first_plan_of_an_account_waits(desk: Desk) -> None:
     assert plan.waits_for_approval
     assert any("the first plan of this account" in reason for reason in plan.reasons)
     with pytest.raises(ConfigurationError, match=r"needs a person's approval.*--approve"):
-        desk.workplace.apply(plan.plan_hash)
+        run_apply(desk.context, plan.plan_hash)
     assert desk.ledger() == []
 
 
@@ -131,7 +132,7 @@ def test_a_small_plan_of_a_known_mapping_passes_by_the_rules(agreeing: Desk) -> 
     edited(agreeing, "panel_count", 99)
     plan = agreeing.plan()
     assert (plan.needs_approval, list(plan.reasons)) == (False, [])
-    agreeing.workplace.apply(plan.plan_hash)
+    run_apply(agreeing.context, plan.plan_hash)
     assert [row["decided_by"] for row in agreeing.ledger(plan_hash=plan.plan_hash)] == ["the approval rules"]
 
 
@@ -186,7 +187,7 @@ def test_taking_a_value_away_and_deleting_wait(desk: Desk) -> None:
     assert any("deletes 1 rows" in reason for reason in plan.reasons)
     if orders[0]["panel_type"] is None:
         assert any("takes 1 values away" in reason for reason in plan.reasons)
-    desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert desk.sql("select 1 from crm.change_orders where enerflo_change_order_id = :o", o=gone) == []
     assert desk.plan().change_count == 0
 
@@ -257,13 +258,13 @@ def test_in_report_mode_the_plan_shows_everything_and_nothing_can_be_applied(des
     plan = desk.plan()
     assert [change.after for change in desk.changes(plan, field="panel_count")]
     with pytest.raises(ConfigurationError, match="the mode is report"):
-        desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+        run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert desk.crm("installs", enerflo_install_id=desk.one(FIRST))["panel_count"] == 99
 
 
 def test_json_holds_every_change_and_masks_what_is_personal(desk: Desk) -> None:
     plan = desk.plan()
-    tables = desk.workplace.config.tables_for("default")
+    tables = desk.context.config.tables_for("default")
     out = io.BytesIO()
     with desk.engine.connect() as connection:
         changes = masked_changes(read_changes(connection, "default", plan.plan_hash), tables)

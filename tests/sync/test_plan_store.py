@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_approve
 from enerflo_sync.sync.plan_end import BY_A_LATER_PLAN, SUPERSEDED
 from enerflo_sync.sync.plan_report import PlanState
 from tests.sync.conftest import Desk
@@ -33,13 +35,13 @@ def test_what_moved_and_moved_back_is_done_by_another_plan(agreeing: Desk) -> No
     install = panels(agreeing, 99)
     first = agreeing.plan()
     panels(agreeing, 98)
-    assert agreeing.workplace.apply(first.plan_hash, approved_by="Pat").moved == 1
+    assert run_apply(agreeing.context, first.plan_hash, approved_by="Pat").moved == 1
     panels(agreeing, 99)
     second = agreeing.plan()
     assert (second.state, second.change_count) == (PlanState.OPEN, 1)
     assert second.plan_hash != first.plan_hash
     assert agreeing.plan().plan_hash == second.plan_hash
-    assert agreeing.workplace.apply(second.plan_hash, approved_by="Pat").applied == 1
+    assert run_apply(agreeing.context, second.plan_hash, approved_by="Pat").applied == 1
     assert agreeing.crm("installs", enerflo_install_id=install)["panel_count"] != 99
     assert [row["decision"] for row in agreeing.ledger(field="panel_count")] == ["moved", "applied"]
 
@@ -47,7 +49,7 @@ def test_what_moved_and_moved_back_is_done_by_another_plan(agreeing: Desk) -> No
 def test_an_approved_plan_that_another_one_replaces_ends_in_the_ledger(agreeing: Desk) -> None:
     panels(agreeing, 99)
     first = agreeing.plan()
-    agreeing.workplace.approve(first.plan_hash, by="Pat")
+    run_approve(agreeing.context, first.plan_hash, by="Pat")
     panels(agreeing, 98)
     agreeing.plan()
     (row,) = agreeing.ledger(plan_hash=first.plan_hash)
@@ -62,13 +64,13 @@ def test_an_approved_plan_that_another_one_replaces_ends_in_the_ledger(agreeing:
 def test_what_was_replaced_and_is_due_again_is_done(agreeing: Desk) -> None:
     install = panels(agreeing, 99)
     first = agreeing.plan()
-    agreeing.workplace.approve(first.plan_hash, by="Pat")
+    run_approve(agreeing.context, first.plan_hash, by="Pat")
     panels(agreeing, 98)
     agreeing.plan()
     panels(agreeing, 99)
     third = agreeing.plan()
     assert third.plan_hash != first.plan_hash
-    assert agreeing.workplace.apply(third.plan_hash, approved_by="Pat").applied == 1
+    assert run_apply(agreeing.context, third.plan_hash, approved_by="Pat").applied == 1
     assert agreeing.crm("installs", enerflo_install_id=install)["panel_count"] != 99
 
 

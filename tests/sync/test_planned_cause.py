@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.reconcile.report import Cause
 from tests.sync.conftest import Desk
 
@@ -12,7 +13,7 @@ AT_ONCE = ("in_flight_minutes: 30", "in_flight_minutes: 0")
 
 def causes(desk: Desk, *, full: bool) -> dict[Cause, int]:
     (table,) = (
-        table for table in desk.workplace.reconcile(full=full).tables if table.table_name == "installs"
+        table for table in run_reconcile(desk.context, full=full).tables if table.table_name == "installs"
     )
     return {cause: number for cause, number in table.by_cause.items() if number}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.sync.apply import ApplyReport
 from tests.sync.conftest import Desk
 
@@ -81,7 +82,7 @@ def test_what_fails_whatever_the_row_is_said_and_parks_nothing(agreeing: Desk) -
     moved(agreeing, panel_count=77)
     plan = agreeing.plan()
     with pytest.raises(ConfigurationError, match=r"function or trigger.*SQLSTATE 42P01.*server's log"):
-        agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+        run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
     assert agreeing.ledger(plan_hash=plan.plan_hash) == []
 
 

@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import read_refusals, run_reject, run_reopen
+from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.plan_report import PlanReport
@@ -46,7 +50,7 @@ def refused_cancellation(desk: Desk) -> int:
     edit(desk, install, status="On Hold")
     plan = desk.plan()
     assert [change.field for change in desk.changes(plan)] == ["status"]
-    desk.workplace.reject(plan.plan_hash, by="Sam Hill", reason="the customer stays")
+    run_reject(desk.context, plan.plan_hash, by="Sam Hill", reason="the customer stays")
     return install
 
 
@@ -81,7 +85,7 @@ def test_the_ledger_and_the_explanation_name_who_and_why(agreeing: Desk) -> None
     (row,) = agreeing.ledger(field="status", decision="refused")
     assert (row["decided_by"], row["reason"]) == ("Sam Hill", "the customer stays")
     agreeing.plan()
-    (story,) = agreeing.workplace.explain("install", str(install), field="status").fields
+    (story,) = run_explain(agreeing.context, "install", str(install), field="status").fields
     (waiting,) = story.waiting
     assert waiting.why.startswith("refused by Sam Hill on 20")
     assert "the customer stays" in waiting.why
@@ -91,7 +95,7 @@ def test_the_page_and_the_text_tell_it_apart_from_questions(agreeing: Desk) -> N
     install = refused_cancellation(agreeing)
     plan = agreeing.plan()
     with agreeing.engine.connect() as connection:
-        shown = show_plan(connection, agreeing.workplace.config, "default", plan.plan_hash)
+        shown = show_plan(connection, agreeing.context.config, "default", plan.plan_hash)
     page = render_plan(shown)
     assert "Refused by a person, and not done" in page
     assert 'id="undecided"' not in page
@@ -136,7 +140,7 @@ def test_no_other_rule_brings_it_in(agreeing: Desk) -> None:
     install = agreeing.a_site().install_id
     edit(agreeing, install, status="Completed")
     plan = agreeing.plan()
-    agreeing.workplace.reject(plan.plan_hash, by="Sam")
+    run_reject(agreeing.context, plan.plan_hash, by="Sam")
     edit(agreeing, install, status="In progress")
     agreeing.sql("update sync.refusals set decided_at = now() + interval '1 hour'")
     plan = finished(agreeing, install)
@@ -148,7 +152,7 @@ def test_what_the_last_milestone_would_do_stays_refused_as_an_edit(agreeing: Des
     install = agreeing.a_site().install_id
     plan = finished(agreeing, install)
     assert len(agreeing.changes(plan, rule=LAST_MILESTONE)) == 1
-    agreeing.workplace.reject(plan.plan_hash, by="Sam")
+    run_reject(agreeing.context, plan.plan_hash, by="Sam")
     assert agreeing.plan().change_count == 0
     edit(agreeing, install, status="Completed")
     assert agreeing.changes(agreeing.plan()) == []
@@ -159,7 +163,7 @@ def test_a_new_row_that_was_refused_is_not_made_until_a_value_of_it_changes(desk
     first = desk.plan()
     new = desk.changes(first, op="insert", direction="to_crm")
     assert new
-    desk.workplace.reject(first.plan_hash, by="Sam")
+    run_reject(desk.context, first.plan_hash, by="Sam")
     plan = desk.plan()
     assert plan.change_count == 0
     told = [one for one in desk.undecided(plan) if one.refusal_id is not None]
@@ -175,33 +179,33 @@ def test_a_new_row_that_was_refused_is_not_made_until_a_value_of_it_changes(desk
 
 def test_reopened_it_is_planned_again(agreeing: Desk) -> None:
     install = refused_cancellation(agreeing)
-    found = agreeing.workplace.reopen(
-        WhichRefusals(table="installs", key=str(install), field="status"), by="Pat"
+    found = run_reopen(
+        agreeing.context, WhichRefusals(table="installs", key=str(install), field="status"), by="Pat"
     )
     assert [(one.field, one.after) for one in found] == [("status", "On Hold")]
     plan = agreeing.plan()
     assert len(of_install(agreeing, plan, install)) == 1
-    assert agreeing.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    assert run_apply(agreeing.context, plan.plan_hash, approved_by="Pat").applied == 1
     assert status_at_enerflo(agreeing, install) == c.ON_HOLD
     with pytest.raises(ConfigurationError, match="nothing stands refused there"):
-        agreeing.workplace.reopen(WhichRefusals(), by="Pat")
+        run_reopen(agreeing.context, WhichRefusals(), by="Pat")
 
 
 def test_a_plan_that_is_approved_after_all_is_refused_no_more(agreeing: Desk) -> None:
     install = installs(agreeing)[0]
     edit(agreeing, install, status="On Hold")
     plan = agreeing.plan()
-    agreeing.workplace.reject(plan.plan_hash, by="Sam")
-    agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
-    assert agreeing.workplace.refusals() == []
+    run_reject(agreeing.context, plan.plan_hash, by="Sam")
+    run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
+    assert read_refusals(agreeing.context) == []
 
 
 def test_an_answer_of_nobody_refuses_nothing(agreeing: Desk) -> None:
     edit(agreeing, installs(agreeing)[0], status="On Hold")
     plan = agreeing.plan()
-    agreeing.workplace.reject(plan.plan_hash, by=None, reason="nobody answered in time")
+    run_reject(agreeing.context, plan.plan_hash, by=None, reason="nobody answered in time")
     assert agreeing.plan().plan_hash == plan.plan_hash
-    assert agreeing.workplace.refusals() == []
+    assert read_refusals(agreeing.context) == []
 
 
 def test_a_refused_undo_binds_no_plan(agreeing: Desk) -> None:
@@ -209,10 +213,10 @@ def test_a_refused_undo_binds_no_plan(agreeing: Desk) -> None:
     edit(agreeing, install, panel_count=99)
     plan = agreeing.plan()
     agreeing.carried()
-    undo = agreeing.workplace.undo(plan.plan_hash)
-    agreeing.workplace.reject(undo.plan_hash, by="Sam")
-    assert agreeing.workplace.refusals() == []
-    assert agreeing.workplace.undo(plan.plan_hash).state == "rejected"
+    undo = run_undo(agreeing.context, plan.plan_hash)
+    run_reject(agreeing.context, undo.plan_hash, by="Sam")
+    assert read_refusals(agreeing.context) == []
+    assert run_undo(agreeing.context, plan.plan_hash).state == "rejected"
 
 
 def test_a_relinked_row_is_another_record(agreeing: Desk) -> None:
@@ -221,7 +225,7 @@ def test_a_relinked_row_is_another_record(agreeing: Desk) -> None:
         "update crm.leads set email = 'new@example.com', updated_at = clock_timestamp() where lead_id = :id",
         id=lead["lead_id"],
     )
-    agreeing.workplace.reject(agreeing.plan().plan_hash, by="Sam")
+    run_reject(agreeing.context, agreeing.plan().plan_hash, by="Sam")
     assert agreeing.plan().change_count == 0
     agreeing.sql(
         "insert into enerflo.customers (account, customer_id, first_name, last_name, email, mobile, address,"

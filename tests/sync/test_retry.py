@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.retry import run_retry
 from enerflo_sync.sync.retry import RetrySelection
 from tests.sync.conftest import Desk
 
@@ -18,7 +21,7 @@ WRONG_NOTE = ("note: {body: note,", "note: {body: words,")
 def agreeing(desk: Desk, *edits: tuple[str, str]) -> int:
     """Make both sides agree, use the shipped configuration with ``edits``, and return an install."""
     desk.switched_on("both", NOT_IN_FLIGHT)
-    desk.workplace.apply(desk.plan().plan_hash, approved_by="Me")
+    run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
     desk.switched_on("both", NOT_IN_FLIGHT, *edits)
     return int(
         desk.one(
@@ -35,7 +38,7 @@ def held_status(desk: Desk, install: int) -> None:
 
 
 def apply(desk: Desk) -> Any:
-    return desk.workplace.apply(desk.plan().plan_hash, approved_by="Me")
+    return run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
 
 
 def test_what_enerflo_did_not_keep_is_tried_again_once_writes_is_corrected(desk: Desk) -> None:
@@ -86,7 +89,7 @@ def test_a_parked_creation_is_one_question_on_the_side_that_has_the_record(desk:
         " values ('n-1', :id, 'Ann', 'Of the CRM.', now())",
         id=install,
     )
-    desk.workplace.poll()
+    run_poll(desk.context)
     report = apply(desk)
     assert (report.applied, report.waiting) == (0, 0), report
     questions = {str(one.key["note_id"]): one for one in desk.undecided(desk.plan())}
@@ -111,7 +114,7 @@ def test_a_person_has_it_tried_again_at_once(desk: Desk, by: str) -> None:
     report = apply(desk)
     assert report.parked == 2
     desk.sql("alter table crm.installs drop constraint few")
-    listed = desk.workplace.retry(RetrySelection(), by="Ann")
+    listed = run_retry(desk.context, RetrySelection(), by="Ann")
     assert (len(listed.changes), listed.retried) == (2, False)
     assert desk.plan().change_count == 0
     selection = {
@@ -121,7 +124,7 @@ def test_a_person_has_it_tried_again_at_once(desk: Desk, by: str) -> None:
         "reason": RetrySelection(reason="checkviolation (FEW)"),
         "all": RetrySelection(everything=True),
     }[by]
-    retried = desk.workplace.retry(selection, by="Ann")
+    retried = run_retry(desk.context, selection, by="Ann")
     wanted = 1 if by in {"record", "field"} else 2
     assert (len(retried.changes), retried.retried) == (wanted, True)
     assert desk.plan().change_count == wanted
@@ -138,20 +141,20 @@ def test_what_is_parked_again_is_held_again(desk: Desk) -> None:
         id=install,
     )
     assert apply(desk).parked == 1
-    desk.workplace.retry(RetrySelection(everything=True), by="Ann")
+    run_retry(desk.context, RetrySelection(everything=True), by="Ann")
     assert apply(desk).parked == 1
     assert desk.plan().change_count == 0
-    assert len(desk.workplace.retry(RetrySelection(), by="Ann").changes) == 1
+    assert len(run_retry(desk.context, RetrySelection(), by="Ann").changes) == 1
 
 
 def test_one_field_of_a_new_record_is_never_tried_without_the_others(desk: Desk) -> None:
     install = agreeing(desk)
     desk.sql("alter table crm.notes add constraint short check (length(body) < 12) not valid")
     note = desk.world.add_note(install, "Of Enerflo, and too long for the CRM.")
-    desk.workplace.poll()
+    run_poll(desk.context)
     assert apply(desk).parked > 1
     desk.sql("alter table crm.notes drop constraint short")
-    chosen = desk.workplace.retry(RetrySelection("note", f"enerflo-{note}", "body"), by="Ann")
+    chosen = run_retry(desk.context, RetrySelection("note", f"enerflo-{note}", "body"), by="Ann")
     assert len(chosen.changes) > 1
     # A note's text is personal data, and its row's key is none.
     assert "too long" not in str(chosen)
@@ -163,7 +166,7 @@ def test_a_choice_that_fits_nothing_is_said(desk: Desk) -> None:
     desk.switched_on("both")
     for selection in (RetrySelection(reason="no such words"), RetrySelection(plan_hash="0123456789")):
         with pytest.raises(ConfigurationError, match="nothing of it is parked"):
-            desk.workplace.retry(selection, by="Ann")
+            run_retry(desk.context, selection, by="Ann")
     with pytest.raises(ConfigurationError, match="its table and its key"):
-        desk.workplace.retry(RetrySelection("install"), by="Ann")
-    assert desk.workplace.retry(RetrySelection(everything=True), by="Ann").changes == []
+        run_retry(desk.context, RetrySelection("install"), by="Ann")
+    assert run_retry(desk.context, RetrySelection(everything=True), by="Ann").changes == []

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.plan import run_plan
+from enerflo_sync.jobs.poll import run_poll
 from tests.sync.conftest import Desk
 
 ROUNDS = 20
@@ -58,11 +61,11 @@ def written(desk: Desk) -> dict[str, object]:
 
 def a_round(desk: Desk) -> int:
     """Poll, plan and apply; return how many changes the plans had."""
-    desk.workplace.poll()
-    plans = desk.workplace.plans()
+    run_poll(desk.context)
+    plans = run_plan(desk.context)
     for plan in plans:
         if plan.change_count:
-            desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+            run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     return sum(plan.change_count for plan in plans)
 
 
@@ -132,7 +135,7 @@ def test_edits_on_both_sides_at_once_one_wins_the_other_is_in_the_ledger_then_si
     desk = spelling
     install = some_installs(desk)[0]
     desk.world.set_status(install, 323)
-    desk.workplace.poll()
+    run_poll(desk.context)
     desk.sql(
         "update crm.installs set status = 'Cancelled', updated_at = now() + :late * interval '1 minute'"
         " where enerflo_install_id = :i",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
 from tests.sync.conftest import Desk
 
 MARK = "    deleted_when: {is_deleted: true}\n"
@@ -81,6 +82,6 @@ def test_a_row_that_is_marked_between_plan_and_apply_is_left_alone(marked: Desk)
     plan = marked.plan()
     assert [change.field for change in marked.changes(plan)] == ["panel_count"]
     marked.sql("update crm.installs set is_deleted = true where enerflo_install_id = :id", id=install)
-    report = marked.workplace.apply(plan.plan_hash, approved_by="Pat")
+    report = run_apply(marked.context, plan.plan_hash, approved_by="Pat")
     assert (report.applied, report.moved) == (0, 1)
     assert marked.crm("installs", enerflo_install_id=install)["panel_count"] == 1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.sandbox.exchange import Request
 from enerflo_sync.sandbox.world import World
 from tests.sync.conftest import Desk
@@ -110,7 +111,7 @@ def test_what_changed_between_plan_and_apply_is_moved_and_not_sent(
         at_the_read(desk, lambda: desk.sql(meanwhile))
     else:
         desk.sql(meanwhile)
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert desk.world.received == []
     assert report.moved == sent
     (reason,) = report.reasons["moved"]
@@ -147,7 +148,7 @@ def test_a_row_that_was_linked_to_another_record_meanwhile_is_not_sent_there_nor
         c=other["enerflo_customer_id"],
         l=row["lead_id"],
     )
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert report.reasons["moved"] == {"the CRM's row names another record of Enerflo by now.": 1}
     assert desk.world.received == []
 
@@ -166,7 +167,7 @@ def test_a_row_that_has_a_twin_by_now_is_not_sent(agreed: Desk) -> None:
         "insert into crm.leads (lead_id, enerflo_customer_id, status, updated_at) values ('twin', :c, 'new', now())",
         c=row["enerflo_customer_id"],
     )
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert report.reasons["moved"] == {"more than one row of the CRM has its key by now.": 1}
     assert desk.world.received == []
 
@@ -185,5 +186,5 @@ def test_an_install_is_not_completed_by_a_milestone_that_was_opened_meanwhile(ag
     plan = desk.plan()
     assert len(desk.changes(plan, direction="to_enerflo")) == 2
     desk.sql(f"update crm.milestones set completed_at = null {where}", i=install_id, m=last)
-    assert desk.workplace.apply(plan.plan_hash, approved_by="Pat").moved == 2
+    assert run_apply(desk.context, plan.plan_hash, approved_by="Pat").moved == 2
     assert desk.world.received == []

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_approve, run_reject
+from enerflo_sync.jobs.plan import read_stored_plan, run_plan
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from tests.sync.conftest import Desk
 from tests.sync.test_completion import finished
@@ -27,7 +30,7 @@ def states(desk: Desk) -> dict[str, str]:
 
 
 def both(desk: Desk) -> tuple[PlanReport, PlanReport]:
-    free, waiting = desk.workplace.plans()
+    free, waiting = run_plan(desk.context)
     assert (free.needs_approval, waiting.needs_approval) == (False, True)
     return free, waiting
 
@@ -40,34 +43,34 @@ def test_a_round_of_both_kinds_is_two_plans(careful: Desk) -> None:
     assert [change.field for change in careful.changes(free)] == ["panel_count"]
     assert [change.field for change in careful.changes(waiting)] == ["status"]
     assert any("protected" in reason for reason in waiting.reasons)
-    assert careful.workplace.apply(free.plan_hash).applied == 1
+    assert run_apply(careful.context, free.plan_hash).applied == 1
     assert states(careful)[waiting.plan_hash] == "open"
     # The next round finds the waiting one only, and it is the same.
-    (again,) = careful.workplace.plans()
+    (again,) = run_plan(careful.context)
     assert again.plan_hash == waiting.plan_hash
-    assert careful.workplace.apply(again.plan_hash, approved_by="Pat").applied == 1
+    assert run_apply(careful.context, again.plan_hash, approved_by="Pat").applied == 1
 
 
 def test_a_later_waiting_plan_takes_the_place_of_the_older(careful: Desk) -> None:
     first, second, third = installs(careful)[:3]
     edit(careful, first, status="On Hold")
-    (older,) = careful.workplace.plans()
+    (older,) = run_plan(careful.context)
     edit(careful, second, status="On Hold")
     edit(careful, third, panel_count=99)
     free, newer = both(careful)
     assert states(careful)[older.plan_hash] == "superseded"
     assert newer.change_count == 2
-    careful.workplace.apply(free.plan_hash)
+    run_apply(careful.context, free.plan_hash)
     assert states(careful)[newer.plan_hash] == "open"
 
 
 def test_one_kind_alone_is_one_plan(careful: Desk) -> None:
     install = installs(careful)[0]
     edit(careful, install, panel_count=99)
-    assert [plan.needs_approval for plan in careful.workplace.plans()] == [False]
+    assert [plan.needs_approval for plan in run_plan(careful.context)] == [False]
     careful.carried()
     edit(careful, install, status="On Hold")
-    assert [plan.needs_approval for plan in careful.workplace.plans()] == [True]
+    assert [plan.needs_approval for plan in run_plan(careful.context)] == [True]
 
 
 def test_what_waits_for_its_number_does_not_make_later_changes_wait(desk: Desk) -> None:
@@ -76,19 +79,19 @@ def test_what_waits_for_its_number_does_not_make_later_changes_wait(desk: Desk) 
     many, late = installs(desk)[:3], installs(desk)[3]
     for install in many:
         edit(desk, install, panel_count=99)
-    (waiting,) = desk.workplace.plans()
+    (waiting,) = run_plan(desk.context)
     assert waiting.needs_approval
     edit(desk, late, panel_count=99)
     free, still = both(desk)
     assert still.plan_hash == waiting.plan_hash
-    assert desk.workplace.apply(free.plan_hash).applied == 1
+    assert run_apply(desk.context, free.plan_hash).applied == 1
     # Of what waits nothing slips through because it has become less.
     desk.sql(
         "update crm.installs i set panel_count = e.panel_count from enerflo.installs e"
         " where e.install_id = i.enerflo_install_id and e.install_id = :i",
         i=many[0],
     )
-    (fewer,) = desk.workplace.plans()
+    (fewer,) = run_plan(desk.context)
     assert (fewer.change_count, fewer.needs_approval) == (2, True)
     assert fewer.reasons == ["It waited for a person in the plan before, and nobody decided about it."]
 
@@ -98,7 +101,7 @@ def test_the_last_milestone_waits_with_the_install_that_it_completes(careful: De
     plan = finished(careful, install)
     assert plan.needs_approval
     assert {change.table_name for change in careful.changes(plan)} == {"installs", "milestones"}
-    careful.workplace.apply(plan.plan_hash, approved_by="Pat")
+    run_apply(careful.context, plan.plan_hash, approved_by="Pat")
     assert status_at_enerflo(careful, install) != careful.a_site().status_id
 
 
@@ -123,11 +126,11 @@ def test_rules_that_are_stricter_by_now_count_for_a_plan_made_before(desk: Desk)
     assert not plan.needs_approval
     desk.switched_on("both", ("percent: 10", "percent: 10\n  always: true"))
     with pytest.raises(ConfigurationError, match=r"needs a person's approval.*approval\.always"):
-        desk.workplace.apply(plan.plan_hash)
+        run_apply(desk.context, plan.plan_hash)
     assert desk.ledger(plan_hash=plan.plan_hash) == []
-    waits = desk.workplace.stored_plan(plan.plan_hash)
+    waits = read_stored_plan(desk.context, plan.plan_hash)
     assert (waits.needs_approval, waits.state) == (True, PlanState.OPEN)
-    assert desk.workplace.apply(plan.plan_hash, approved_by="Pat").applied == 1
+    assert run_apply(desk.context, plan.plan_hash, approved_by="Pat").applied == 1
 
 
 def test_an_approval_ends_by_the_clock(desk: Desk) -> None:
@@ -135,15 +138,15 @@ def test_an_approval_ends_by_the_clock(desk: Desk) -> None:
     desk.carried()
     edit(desk, installs(desk)[0], panel_count=99)
     plan = desk.plan()
-    approved = desk.workplace.approve(plan.plan_hash, by="Pat")
+    approved = run_approve(desk.context, plan.plan_hash, by="Pat")
     assert approved.expires_at > plan.expires_at
     desk.sql("update sync.plans set expires_at = now() - interval '1 second' where state = 'approved'")
     with pytest.raises(ConfigurationError, match="its approval has expired"):
-        desk.workplace.apply(plan.plan_hash)
+        run_apply(desk.context, plan.plan_hash)
     again = desk.plan()
     assert again.plan_hash != plan.plan_hash
     assert (again.state, again.decided_by) == (PlanState.OPEN, None)
-    assert desk.workplace.stored_plan(plan.plan_hash).state == PlanState.EXPIRED
+    assert read_stored_plan(desk.context, plan.plan_hash).state == PlanState.EXPIRED
 
 
 def test_making_the_plan_again_does_not_make_an_approval_last_longer(desk: Desk) -> None:
@@ -151,7 +154,7 @@ def test_making_the_plan_again_does_not_make_an_approval_last_longer(desk: Desk)
     desk.carried()
     edit(desk, installs(desk)[0], panel_count=99)
     plan = desk.plan()
-    approved = desk.workplace.approve(plan.plan_hash, by="Pat")
+    approved = run_approve(desk.context, plan.plan_hash, by="Pat")
     again = desk.plan()
     assert (again.plan_hash, again.state) == (plan.plan_hash, PlanState.APPROVED)
     assert again.expires_at == approved.expires_at
@@ -162,13 +165,13 @@ def test_the_rules_and_nobody_are_no_person(desk: Desk, name: str) -> None:
     desk.switched_on("both")
     plan = desk.plan()
     for decide in (
-        lambda: desk.workplace.apply(plan.plan_hash, approved_by=name),
-        lambda: desk.workplace.approve(plan.plan_hash, by=name),
-        lambda: desk.workplace.reject(plan.plan_hash, by=name),
+        lambda: run_apply(desk.context, plan.plan_hash, approved_by=name),
+        lambda: run_approve(desk.context, plan.plan_hash, by=name),
+        lambda: run_reject(desk.context, plan.plan_hash, by=name),
     ):
         with pytest.raises(ConfigurationError, match=r"nobody is named|are no person"):
             decide()
-    assert desk.workplace.stored_plan(plan.plan_hash).state is PlanState.OPEN
+    assert read_stored_plan(desk.context, plan.plan_hash).state is PlanState.OPEN
 
 
 def test_applied_a_second_time_it_says_when_it_was(desk: Desk) -> None:
@@ -176,8 +179,8 @@ def test_applied_a_second_time_it_says_when_it_was(desk: Desk) -> None:
     desk.carried()
     edit(desk, installs(desk)[0], panel_count=99)
     plan = desk.plan()
-    first = desk.workplace.apply(plan.plan_hash)
-    again = desk.workplace.apply(plan.plan_hash)
+    first = run_apply(desk.context, plan.plan_hash)
+    again = run_apply(desk.context, plan.plan_hash)
     assert (first.already, again.already, again.applied_at) == (False, True, first.applied_at)
     assert again.message.endswith("UTC already.")
     assert not again.needs_a_person
@@ -187,8 +190,8 @@ def test_the_same_part_is_the_same_plan_whatever_is_planned_beside_it(careful: D
     """Also where what stands beside it comes first: a part's changes have positions of their own."""
     first, second = installs(careful)[:2]
     edit(careful, second, status="On Hold")
-    (alone,) = careful.workplace.plans()
+    (alone,) = run_plan(careful.context)
     edit(careful, first, panel_count=99, system_size_kw=1)
     _, beside = both(careful)
     assert beside.plan_hash == alone.plan_hash
-    assert careful.workplace.apply(beside.plan_hash, approved_by="Pat").applied == 1
+    assert run_apply(careful.context, beside.plan_hash, approved_by="Pat").applied == 1

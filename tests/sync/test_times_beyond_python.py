@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.sync.explain_text import render_explanation
 from tests.sync.conftest import Desk
 
@@ -19,11 +21,11 @@ def test_a_row_that_never_changes_or_always_did_is_explained(desk: Desk, time: s
         time=time,
         id=install,
     )
-    before = desk.workplace.explain("install", str(install), field="status")
+    before = run_explain(desk.context, "install", str(install), field="status")
     assert before.fields[0].crm is not None
     assert (before.fields[0].crm.value, before.fields[0].crm.changed_at) == ("On Hold", None)
-    desk.workplace.reconcile(full=True)
+    run_reconcile(desk.context, full=True)
     desk.carried()
-    after = desk.workplace.explain("install", str(install), field="status")
+    after = run_explain(desk.context, "install", str(install), field="status")
     assert [step.said for step in after.fields[0].steps] == ["On Hold"]
     assert "On Hold" in render_explanation(after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
 from tests.sync.conftest import Desk
 from tests.sync.test_identity import in_progress, of, projects, status_of
 
@@ -70,7 +71,7 @@ def test_what_is_left_of_two_rows_of_one_key_proposes_nothing(desk: Desk, policy
     desk.sql("delete from crm.installs where project_id = :id and status = 'In progress'", id=f"p-{install}")
     plan = desk.plan()
     assert [one.field for one in of(desk, plan, install) if one in desk.undecided(plan)] == ["status"]
-    desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert (pushed(desk), status_of(desk, install)) == (before, "In progress")
     cause = "select cause from sync.differences where field = 'status' order by difference_id desc limit 1"
     assert desk.one(cause) == "duplicate_identity"
@@ -141,7 +142,7 @@ def test_a_row_that_got_a_twin_between_plan_and_apply_is_not_written(desk: Desk)
     desk.sql("update crm.installs set panel_count = 77 where project_id = :id", id=key)
     plan = desk.plan()
     twin(desk, install, key, "In progress")
-    desk.workplace.apply(plan.plan_hash, approved_by="Pat")
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     counts = desk.sql("select panel_count from crm.installs where project_id = :id", id=key)
     assert [row["panel_count"] for row in counts] == [77, 77]
     assert desk.one("select state from sync.plan_changes where plan_hash = :h", h=plan.plan_hash) == "moved"

@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.sandbox.world import World
 from enerflo_sync.sync.apply import ApplyReport
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
@@ -19,7 +23,7 @@ ON_HOLD = 4
 def install(desk: Desk) -> int:
     """An install that is in progress on both sides, which agree and are both written."""
     desk.switched_on("both", ("in_flight_minutes: 30", "in_flight_minutes: 0"))
-    done = desk.workplace.apply(desk.plan().plan_hash, approved_by="Me")
+    done = run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
     assert done.waiting == 0
     return int(
         desk.one(
@@ -31,20 +35,20 @@ def install(desk: Desk) -> int:
 
 
 def applied(desk: Desk, plan: PlanReport) -> ApplyReport:
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Me")
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Me")
     assert report.applied == plan.change_count, report
     return report
 
 
 def undone(desk: Desk, plan: PlanReport) -> PlanReport:
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     applied(desk, undo)
     return undo
 
 
 def polled(desk: Desk) -> PlanReport:
     """Poll and plan: what the next run would do."""
-    desk.workplace.poll()
+    run_poll(desk.context)
     return desk.plan()
 
 
@@ -76,7 +80,7 @@ def test_a_value_in_the_crm_goes_back_and_stays_until_a_side_moves(desk: Desk, i
     desk.world.set_status(install, ON_HOLD)
     plan = polled(desk)
     applied(desk, plan)
-    undo = desk.workplace.undo(plan.plan_hash[:12])
+    undo = run_undo(desk.context, plan.plan_hash[:12])
     assert (undo.kind, undo.stands_on, undo.change_count) == ("undo", plan.plan_hash, 1)
     (change,) = desk.changes(undo)
     assert (change.before, change.after, change.direction, change.rule) == (
@@ -147,7 +151,7 @@ def test_a_milestone_date_goes_back_at_enerflo_even_to_none(desk: Desk, install:
     completed = "select completed_at from enerflo.milestones where install_id = :i and milestone_id = :m"
     assert desk.one(completed, **key) is not None
     undone(desk, plan)
-    desk.workplace.poll()
+    run_poll(desk.context)
     assert desk.one(completed, **key) is None
     assert desk.plan().change_count == 0
 
@@ -157,7 +161,7 @@ def test_a_row_that_was_made_in_the_crm_is_deleted_and_not_made_again(desk: Desk
     plan = polled(desk)
     applied(desk, plan)
     assert desk.one("select count(*) from crm.notes where enerflo_note_id = :id", id=note) == 1
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     (change,) = desk.changes(undo)
     assert (change.op, change.field, change.before["body"]) == ("delete", None, "A note that nobody wants.")
     assert any("deletes 1 rows" in reason for reason in undo.reasons)
@@ -201,7 +205,7 @@ def test_a_row_that_was_deleted_from_the_crm_comes_back_and_stays(desk: Desk, in
         0
     ]
     desk.world.delete_note(note["enerflo_note_id"])
-    desk.workplace.poll(full=True)
+    run_poll(desk.context, full=True)
     plan = desk.plan()
     assert [change.op for change in desk.changes(plan)] == ["delete"]
     applied(desk, plan)
@@ -221,7 +225,7 @@ def test_what_moved_since_is_left_to_a_person(desk: Desk, install: int) -> None:
     applied(desk, plan)
     edit(desk, install, "Completed")
     desk.sql("update crm.notes set body = 'Edited.', updated_at = now() where enerflo_note_id = :id", id=note)
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     assert (undo.change_count, undo.state) == (0, PlanState.APPLIED)
     assert undo.undecided == {"the CRM says something else than the plan wrote: it moved since": 2}
 
@@ -237,7 +241,7 @@ def test_a_question_shows_what_enerflo_says_now_and_not_what_the_plan_wrote(desk
     desk.sql("update enerflo.notes set deleted_at = now() where note_id = :id", id=gone)
     found = {
         (one.table_name, one.field, one.key.get("note_id")): (one.enerflo_value, one.crm_value)
-        for one in desk.undecided(desk.workplace.undo(plan.plan_hash))
+        for one in desk.undecided(run_undo(desk.context, plan.plan_hash))
     }
     assert found == {
         ("installs", "status", None): ("Pending KCA", "Completed"),
@@ -257,21 +261,21 @@ def test_a_row_with_an_unmapped_column_that_was_touched_since_is_not_deleted(
         " where enerflo_note_id = :id",
         id=note,
     )
-    assert desk.workplace.undo(plan.plan_hash).change_count == 0
+    assert run_undo(desk.context, plan.plan_hash).change_count == 0
 
 
 def test_a_new_row_that_is_touched_between_undo_and_apply_is_not_deleted(desk: Desk, install: int) -> None:
     note = desk.world.add_note(install, "To be signed.")
     plan = polled(desk)
     applied(desk, plan)
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     assert [change.op for change in desk.changes(undo)] == ["delete"]
     desk.sql(
         "update crm.notes set author = 'Ann', updated_at = now() + interval '2 seconds'"
         " where enerflo_note_id = :id",
         id=note,
     )
-    assert desk.workplace.apply(undo.plan_hash, approved_by="Me").moved == 1
+    assert run_apply(desk.context, undo.plan_hash, approved_by="Me").moved == 1
     assert desk.crm("notes", enerflo_note_id=note)["author"] == "Ann"
 
 
@@ -280,8 +284,8 @@ def test_what_moved_at_enerflo_since_is_left_to_a_person(desk: Desk, install: in
     plan = desk.plan()
     applied(desk, plan)
     desk.world.set_status(install, 2)
-    desk.workplace.poll()
-    undo = desk.workplace.undo(plan.plan_hash)
+    run_poll(desk.context)
+    undo = run_undo(desk.context, plan.plan_hash)
     assert undo.undecided == {"Enerflo says something else than the plan wrote: it moved since": 1}
 
 
@@ -289,9 +293,9 @@ def test_what_moved_between_undo_and_apply_is_not_overwritten(desk: Desk, instal
     desk.world.set_status(install, ON_HOLD)
     plan = polled(desk)
     applied(desk, plan)
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     edit(desk, install, "Completed")
-    assert desk.workplace.apply(undo.plan_hash, approved_by="Me").moved == 1
+    assert run_apply(desk.context, undo.plan_hash, approved_by="Me").moved == 1
     assert crm_status(desk, install) == "Completed"
 
 
@@ -303,7 +307,7 @@ def test_a_note_that_was_sent_stays_at_enerflo_with_its_id(desk: Desk, install: 
     )
     plan = desk.plan()
     applied(desk, plan)
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     assert undo.change_count == 0
     (question,) = desk.undecided(undo)
     assert "takes no note back" in question.reason
@@ -326,7 +330,7 @@ def test_a_lead_that_was_changed_at_enerflo_goes_back(desk: Desk, install: int) 
     city = "select city from enerflo.customers where customer_id = :id"
     assert desk.one(city, id=lead["id"]) == "Provo"
     undone(desk, plan)
-    desk.workplace.poll()
+    run_poll(desk.context)
     assert desk.one(city, id=lead["id"]) == lead["city"]
     assert desk.plan().change_count == 0
 
@@ -334,7 +338,7 @@ def test_a_lead_that_was_changed_at_enerflo_goes_back(desk: Desk, install: int) 
 def test_a_plan_of_which_nothing_was_applied_gives_an_empty_one(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
     plan = polled(desk)
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     assert (undo.change_count, undo.undecided, undo.state) == (0, {}, PlanState.APPLIED)
 
 
@@ -342,10 +346,10 @@ def test_the_same_undo_is_the_same_plan(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
     plan = polled(desk)
     applied(desk, plan)
-    first, second = desk.workplace.undo(plan.plan_hash), desk.workplace.undo(plan.plan_hash)
+    first, second = run_undo(desk.context, plan.plan_hash), run_undo(desk.context, plan.plan_hash)
     assert first.plan_hash == second.plan_hash
     applied(desk, second)
-    assert desk.workplace.undo(plan.plan_hash).change_count == 0
+    assert run_undo(desk.context, plan.plan_hash).change_count == 0
 
 
 def test_numbers_go_back_whatever_the_column_makes_of_them(desk: Desk, install: int) -> None:
@@ -369,13 +373,13 @@ def test_a_field_that_is_not_mapped_any_more_is_left_to_a_person(desk: Desk, ins
     applied(desk, plan)
     line = "      status: {enerflo: status_name, type: text, trim: true, fold_case: true, source_of_truth: newest}\n"
     desk.switched_on("both", (line, ""))
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     assert undo.undecided == {"the mapping does not know it any more": 1}
 
 
 def test_an_unknown_plan_is_said(desk: Desk) -> None:
     with pytest.raises(ConfigurationError, match="there is no such plan"):
-        desk.workplace.undo("0123456789")
+        run_undo(desk.context, "0123456789")
 
 
 def test_the_undo_is_told_by_explain(desk: Desk, install: int) -> None:
@@ -386,7 +390,7 @@ def test_the_undo_is_told_by_explain(desk: Desk, install: int) -> None:
     applied(desk, plan)
     undo = undone(desk, plan)
     text = " ".join(
-        render_explanation(desk.workplace.explain("install", str(install), field="status")).split()
+        render_explanation(run_explain(desk.context, "install", str(install), field="status")).split()
     )
     assert f'The plan {plan.plan_hash[:12]} was taken back: the CRM had "On Hold" from it.' in text
     assert f"plan {undo.plan_hash[:12]}, approved by Me." in text

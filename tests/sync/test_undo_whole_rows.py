@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.sync.explain_text import render_explanation
 from enerflo_sync.sync.plan_reads import read_changes, read_undecided
 from enerflo_sync.sync.plan_report import PlanReport
@@ -31,7 +35,7 @@ def install(desk: Desk) -> int:
     """An install of both sides, which agree; notes are deleted in the CRM too, and say no time of change."""
     desk.sql("alter table crm.notes alter column updated_at set default now()")
     desk.switched_on("both", NOT_IN_FLIGHT, NO_TIME, DELETED_TOO)
-    done = desk.workplace.apply(desk.plan().plan_hash, approved_by="Me")
+    done = run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
     assert done.waiting == 0
     return int(desk.one("select min(enerflo_install_id) from crm.notes where enerflo_note_id is not null"))
 
@@ -39,9 +43,9 @@ def install(desk: Desk) -> int:
 def made(desk: Desk, install: int) -> tuple[int, PlanReport]:
     """Return a note that a plan made in the CRM, and the plan."""
     note = desk.world.add_note(install, "Made by a plan.")
-    desk.workplace.poll()
+    run_poll(desk.context)
     plan = desk.plan()
-    report = desk.workplace.apply(plan.plan_hash, approved_by="Me")
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Me")
     assert report.applied == plan.change_count
     return note, plan
 
@@ -51,17 +55,17 @@ def deleted(desk: Desk) -> tuple[Any, PlanReport]:
     note = desk.one("select min(enerflo_note_id) from crm.notes")
     row = desk.crm("notes", enerflo_note_id=note)
     desk.world.delete_note(note)
-    desk.workplace.poll(full=True)
+    run_poll(desk.context, full=True)
     plan = desk.plan()
     assert [change.op for change in desk.changes(plan)] == ["delete"]
-    assert desk.workplace.apply(plan.plan_hash, approved_by="Me").applied == 1
+    assert run_apply(desk.context, plan.plan_hash, approved_by="Me").applied == 1
     assert desk.sql("select 1 from crm.notes where enerflo_note_id = :note", note=note) == []
     return row, plan
 
 
 def restored(desk: Desk, plan: PlanReport) -> PlanReport:
-    undo = desk.workplace.undo(plan.plan_hash)
-    report = desk.workplace.apply(undo.plan_hash, approved_by="Me")
+    undo = run_undo(desk.context, plan.plan_hash)
+    report = run_apply(desk.context, undo.plan_hash, approved_by="Me")
     assert report.applied == undo.change_count > 0, report
     return undo
 
@@ -80,41 +84,41 @@ def test_a_new_row_that_was_touched_in_any_column_is_not_deleted(desk: Desk, ins
     desk.sql("alter table crm.notes add column internal text, add column stars int default 3")
     note, plan = made(desk, install)
     desk.sql(edit, note=note)
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     assert (undo.change_count, undo.undecided) == (0, TOUCHED)
 
 
 def test_a_new_row_that_is_touched_between_undo_and_apply_is_not_deleted(desk: Desk, install: int) -> None:
     note, plan = made(desk, install)
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     assert undo.change_count == 1
     desk.sql("update crm.notes set author = 'Ann' where enerflo_note_id = :note", note=note)
-    assert desk.workplace.apply(undo.plan_hash, approved_by="Me").moved == 1
+    assert run_apply(desk.context, undo.plan_hash, approved_by="Me").moved == 1
     assert desk.crm("notes", enerflo_note_id=note)["author"] == "Ann"
 
 
 def test_a_row_that_is_touched_between_plan_and_apply_is_not_deleted(desk: Desk, install: int) -> None:
     note = desk.one("select min(enerflo_note_id) from crm.notes")
     desk.world.delete_note(note)
-    desk.workplace.poll(full=True)
+    run_poll(desk.context, full=True)
     plan = desk.plan()
     assert [change.op for change in desk.changes(plan)] == ["delete"]
     desk.sql("update crm.notes set author = 'Ann' where enerflo_note_id = :note", note=note)
-    assert desk.workplace.apply(plan.plan_hash, approved_by="Me").moved == 1
+    assert run_apply(desk.context, plan.plan_hash, approved_by="Me").moved == 1
     assert desk.crm("notes", enerflo_note_id=note)["author"] == "Ann"
     # The next plan has seen the row as it is now.
-    assert desk.workplace.apply(desk.plan().plan_hash, approved_by="Me").applied == 1
+    assert run_apply(desk.context, desk.plan().plan_hash, approved_by="Me").applied == 1
 
 
 def test_the_same_plan_made_again_expects_the_row_as_it_is_by_then(desk: Desk, install: int) -> None:
     note = desk.one("select min(enerflo_note_id) from crm.notes")
     desk.world.delete_note(note)
-    desk.workplace.poll(full=True)
+    run_poll(desk.context, full=True)
     first = desk.plan()
     desk.sql("update crm.notes set author = 'Ann' where enerflo_note_id = :note", note=note)
     second = desk.plan()
     assert second.plan_hash == first.plan_hash
-    assert desk.workplace.apply(second.plan_hash, approved_by="Me").applied == 1
+    assert run_apply(desk.context, second.plan_hash, approved_by="Me").applied == 1
 
 
 def test_what_triggers_and_defaults_make_of_a_new_row_is_no_touch(desk: Desk, install: int) -> None:
@@ -139,15 +143,15 @@ def test_what_triggers_and_defaults_make_of_a_new_row_is_no_touch(desk: Desk, in
 def test_a_column_that_the_table_got_since_is_no_touch_until_it_is_filled(desk: Desk, install: int) -> None:
     note, plan = made(desk, install)
     desk.sql("alter table crm.notes add column internal text")
-    assert desk.workplace.undo(plan.plan_hash).change_count == 1
+    assert run_undo(desk.context, plan.plan_hash).change_count == 1
     desk.sql("update crm.notes set internal = 'x' where enerflo_note_id = :note", note=note)
-    assert desk.workplace.undo(plan.plan_hash).undecided == TOUCHED
+    assert run_undo(desk.context, plan.plan_hash).undecided == TOUCHED
 
 
 def test_a_row_of_a_plan_that_noted_no_digest_is_left_to_a_person(desk: Desk, install: int) -> None:
     _, plan = made(desk, install)
     desk.sql("update sync.plan_changes set row_digest = null")
-    (reason,) = desk.workplace.undo(plan.plan_hash).undecided
+    (reason,) = run_undo(desk.context, plan.plan_hash).undecided
     assert reason.startswith("an older version made the row")
 
 
@@ -155,12 +159,12 @@ def test_a_second_row_of_the_same_key_is_never_deleted_with_the_first(desk: Desk
     desk.sql("alter table crm.notes drop constraint notes_pkey")
     desk.sql("drop index crm.notes_enerflo_note_id")
     note, plan = made(desk, install)
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     desk.sql("insert into crm.notes select * from crm.notes where enerflo_note_id = :note", note=note)
-    assert desk.workplace.undo(plan.plan_hash).undecided == {"more than one row of the CRM has its key": 1}
+    assert run_undo(desk.context, plan.plan_hash).undecided == {"more than one row of the CRM has its key": 1}
     desk.sql("update sync.plans set state = 'open' where plan_hash = :hash", hash=undo.plan_hash)
     desk.sql("update sync.plan_changes set state = 'planned' where plan_hash = :hash", hash=undo.plan_hash)
-    assert desk.workplace.apply(undo.plan_hash, approved_by="Me").moved == 1
+    assert run_apply(desk.context, undo.plan_hash, approved_by="Me").moved == 1
     assert desk.one("select count(*) from crm.notes where enerflo_note_id = :note", note=note) == 2
 
 
@@ -198,7 +202,7 @@ def test_a_restored_row_says_when_it_was_restored_where_the_table_says_times(
     desk: Desk, install: int
 ) -> None:
     desk.switched_on("both", NOT_IN_FLIGHT, DELETED_TOO)
-    desk.workplace.apply(desk.plan().plan_hash, approved_by="Me")
+    run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
     before = datetime.now(UTC)
     row, plan = deleted(desk)
     restored(desk, plan)
@@ -227,14 +231,14 @@ def test_columns_that_were_dropped_or_added_since_do_not_keep_a_row_away(desk: D
 
 def test_a_row_that_was_made_again_meanwhile_is_left_alone(desk: Desk, install: int) -> None:
     row, plan = deleted(desk)
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     desk.sql(
         "insert into crm.notes (note_id, enerflo_install_id, enerflo_note_id, body)"
         " values ('other', :install, :note, 'Made again.')",
         install=row["enerflo_install_id"],
         note=row["enerflo_note_id"],
     )
-    assert desk.workplace.apply(undo.plan_hash, approved_by="Me").moved == undo.change_count
+    assert run_apply(desk.context, undo.plan_hash, approved_by="Me").moved == undo.change_count
     assert desk.crm("notes", enerflo_note_id=row["enerflo_note_id"])["body"] == "Made again."
 
 
@@ -249,8 +253,8 @@ def test_a_row_whose_parent_is_gone_is_parked_with_the_rule(desk: Desk, install:
         "alter table crm.notes add constraint known_author foreign key (author)"
         " references crm.authors not valid"
     )
-    undo = desk.workplace.undo(plan.plan_hash)
-    report = desk.workplace.apply(undo.plan_hash, approved_by="Me")
+    undo = run_undo(desk.context, plan.plan_hash)
+    report = run_apply(desk.context, undo.plan_hash, approved_by="Me")
     assert report.parked == undo.change_count
     assert "known_author" in str(report.reasons)
 
@@ -258,7 +262,7 @@ def test_a_row_whose_parent_is_gone_is_parked_with_the_rule(desk: Desk, install:
 def test_a_deletion_whose_whole_row_was_not_kept_is_left_to_a_person(desk: Desk, install: int) -> None:
     _, plan = deleted(desk)
     desk.sql("update sync.plan_changes set deleted_row = null")
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     assert undo.undecided == {"an older version deleted the row and kept only its mapped columns": 1}
 
 
@@ -267,12 +271,12 @@ def test_no_output_shows_the_columns_of_a_kept_row(desk: Desk, install: int) -> 
         "alter table crm.notes add column internal text default 'SECRET-9', add column salary int default 98765"
     )
     row, plan = deleted(desk)
-    undo = desk.workplace.undo(plan.plan_hash)
+    undo = run_undo(desk.context, plan.plan_hash)
     shown = [everything(desk, plan), everything(desk, undo)]
-    desk.workplace.apply(undo.plan_hash, approved_by="Me")
+    run_apply(desk.context, undo.plan_hash, approved_by="Me")
     shown.append(everything(desk, undo))
     for reveal in (False, True):
-        found = desk.workplace.explain("note", row["note_id"], reveal=reveal, by="Ann")
+        found = run_explain(desk.context, "note", row["note_id"], reveal=reveal, by="Ann")
         shown.append(render_explanation(found) + str(found))
     for text in shown:
         assert "SECRET-9" not in text
@@ -283,7 +287,7 @@ def test_no_output_shows_the_columns_of_a_kept_row(desk: Desk, install: int) -> 
 def everything(desk: Desk, plan: PlanReport) -> str:
     """Return all that is shown of a plan: text, page and JSON."""
     with desk.engine.connect() as connection:
-        config, account = desk.workplace.config, desk.workplace.account
+        config, account = desk.context.config, desk.context.account
         found = show_plan(connection, config, account, plan.plan_hash)
         tables = config.tables_for(account)
         out = io.BytesIO()

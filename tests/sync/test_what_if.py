@@ -10,6 +10,10 @@ import pytest
 
 from enerflo_sync.crm.problems import InvalidConfigurationError
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.plan import run_plan
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.what_if import run_what_if
 from enerflo_sync.sync.what_if import WhatIf
 from enerflo_sync.sync.what_if_text import render_what_if
 from tests.sync.conftest import SHIPPED, Desk
@@ -23,7 +27,7 @@ BOTH = ("mode: report", "mode: both")
 @pytest.fixture
 def install(desk: Desk) -> int:
     desk.switched_on("both")
-    desk.workplace.apply(desk.plan().plan_hash, approved_by="Me")
+    run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
     return int(
         desk.one(
             "select min(install_id) from enerflo.installs i join crm.installs c"
@@ -41,7 +45,7 @@ def what_if(desk: Desk, *edits: tuple[str, str], days: int = 30) -> WhatIf:
         text = text.replace(old, new)
     path = desk.folder / "new.yaml"
     path.write_text(text)
-    return desk.workplace.what_if(path, {}, days=days)
+    return run_what_if(desk.context, path, {}, days=days)
 
 
 def stored(desk: Desk) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def stored(desk: Desk) -> dict[str, Any]:
 
 def test_the_same_mapping_differs_in_nothing(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
-    desk.workplace.poll()
+    run_poll(desk.context)
     report = what_if(desk)
     assert (report.same_mapping, report.differs) == (True, False)
     assert (report.now, report.new) == ({"to_crm": 1}, {"to_crm": 1})
@@ -71,7 +75,7 @@ def test_the_same_mapping_differs_in_nothing(desk: Desk, install: int) -> None:
 def test_another_source_of_truth_turns_a_change_round(desk: Desk, install: int) -> None:
     before = desk.one("select status from crm.installs where enerflo_install_id = :id", id=install)
     desk.world.set_status(install, ON_HOLD)
-    desk.workplace.poll()
+    run_poll(desk.context)
     report = what_if(desk, CRM_DECIDES)
     (one,) = report.plan
     assert (one.kind, one.table_name, one.field, one.now, one.new, one.count) == (
@@ -87,21 +91,21 @@ def test_another_source_of_truth_turns_a_change_round(desk: Desk, install: int) 
 def test_the_plan_of_now_is_the_one_that_plan_makes(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
     desk.world.add_note(install, "New.")
-    desk.workplace.poll()
+    run_poll(desk.context)
     desk.sql(
         "update crm.milestones set due_at = '2026-05-05T08:00:00Z', updated_at = now()"
         " where enerflo_install_id = :id and milestone_id = (select min(milestone_id) from crm.milestones)",
         id=install,
     )
     report = what_if(desk)
-    plans = desk.workplace.plans()
+    plans = run_plan(desk.context)
     assert report.now.get("to_crm", 0) == sum(plan.count("to_crm") for plan in plans) > 1
     assert report.now.get("to_enerflo", 0) == sum(plan.count("to_enerflo") for plan in plans) == 1
 
 
 def test_a_field_that_is_left_out_is_only_in_the_present_plan(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
-    desk.workplace.poll()
+    run_poll(desk.context)
     report = what_if(desk, (f"      status: {{enerflo: status_name, {STATUS}}}\n", ""))
     (one,) = report.plan
     assert (one.kind, one.field, one.now, one.new) == ("only_now", "status", "to_crm", None)
@@ -122,19 +126,19 @@ def test_a_stricter_comparison_finds_what_the_present_one_does_not(desk: Desk, i
 
 def test_nothing_is_written_and_nobody_is_called(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
-    desk.workplace.poll()
+    run_poll(desk.context)
     before = stored(desk)
-    desk.workplace.calls.take()
+    desk.context.calls.take()
     what_if(desk, CRM_DECIDES, ("tolerance: 0.005, source_of_truth: enerflo", "source_of_truth: crm"))
     assert stored(desk) == before
-    assert desk.workplace.calls.take() == {}
+    assert desk.context.calls.take() == {}
 
 
 def test_past_decisions_are_made_again(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
     note = desk.world.add_note(install, "Created, which no field decides.")
-    desk.workplace.poll()
-    desk.workplace.apply(desk.plan().plan_hash, approved_by="Me")
+    run_poll(desk.context)
+    run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
     assert desk.one("select count(*) from crm.notes where enerflo_note_id = :id", id=note) == 1
     report = what_if(desk, CRM_DECIDES)
     assert report.plan == []
@@ -158,8 +162,8 @@ def test_past_decisions_are_made_again(desk: Desk, install: int) -> None:
 
 def test_what_would_be_in_the_way_is_told(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
-    desk.workplace.poll()
-    desk.workplace.apply(desk.plan().plan_hash, approved_by="Me")
+    run_poll(desk.context)
+    run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
     report = what_if(desk, (STATUS, f"{STATUS}, direction: to_enerflo"))
     assert [(one.would_be, one.would_be_rule) for one in report.decisions] == [("keep", "direction")]
     report = what_if(desk, (f"      status: {{enerflo: status_name, {STATUS}}}\n", ""))
@@ -168,8 +172,8 @@ def test_what_would_be_in_the_way_is_told(desk: Desk, install: int) -> None:
 
 def test_a_void_that_would_be_barred_is_told(desk: Desk, install: int) -> None:
     desk.world.void_install(install)
-    desk.workplace.poll()
-    desk.workplace.apply(desk.plan().plan_hash, approved_by="Me")
+    run_poll(desk.context)
+    run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
     key = "    key: {enerflo_install_id: install_id}\n"
     report = what_if(desk, (key, f"{key}    void_in: [enerflo]\n"))
     assert [(one.field, one.would_be_rule, one.count) for one in report.decisions] == [("status", "void", 1)]
@@ -177,8 +181,8 @@ def test_a_void_that_would_be_barred_is_told(desk: Desk, install: int) -> None:
 
 def test_older_decisions_are_left_out(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
-    desk.workplace.poll()
-    desk.workplace.apply(desk.plan().plan_hash, approved_by="Me")
+    run_poll(desk.context)
+    run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
     desk.sql("update sync.ledger set recorded_at = recorded_at - interval '3 days'")
     assert what_if(desk, CRM_DECIDES, days=2).decided == 0
     assert what_if(desk, CRM_DECIDES, days=4).decided >= 1
@@ -200,12 +204,12 @@ def test_mistakes_in_the_new_file_are_said_as_ever(desk: Desk, tmp_path: Path) -
     path = tmp_path / "new.yaml"
     path.write_text(SHIPPED.read_text().replace("source_of_truth: newest", "source_of_truth: oldest"))
     with pytest.raises(InvalidConfigurationError, match="oldest"):
-        desk.workplace.what_if(path, {})
+        run_what_if(desk.context, path, {})
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        desk.workplace.what_if(tmp_path / "none.yaml", {})
+        run_what_if(desk.context, tmp_path / "none.yaml", {})
     path.write_text(SHIPPED.read_text().replace("  default:\n", "  other:\n"))
     with pytest.raises(ConfigurationError, match="no account default"):
-        desk.workplace.what_if(path, {})
+        run_what_if(desk.context, path, {})
     path.write_text(SHIPPED.read_text().replace("crm_table: crm.installs", "crm_table: crm.houses"))
     with pytest.raises(ConfigurationError, match="houses"):
-        desk.workplace.what_if(path, {})
+        run_what_if(desk.context, path, {})

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.undo import run_undo
 from tests.sync.conftest import Desk
 
 COLUMNS = [f"copy_{n}" for n in range(60)]
@@ -41,13 +44,13 @@ def test_its_rows_are_made_changed_deleted_and_brought_back(wide: Desk) -> None:
     assert wide.carried().applied == 1
     assert note_of(wide, note)["copy_59"] == before["copy_59"]
     wide.world.delete_note(note)
-    wide.workplace.poll(full=True)
+    run_poll(wide.context, full=True)
     plan = wide.plan()
     assert [change.op for change in wide.changes(plan)] == ["delete"]
-    wide.workplace.apply(plan.plan_hash, approved_by="Pat")
+    run_apply(wide.context, plan.plan_hash, approved_by="Pat")
     assert note_of(wide, note) is None
-    undo = wide.workplace.undo(plan.plan_hash)
-    wide.workplace.apply(undo.plan_hash, approved_by="Pat")
+    undo = run_undo(wide.context, plan.plan_hash)
+    run_apply(wide.context, undo.plan_hash, approved_by="Pat")
     assert {note_of(wide, note)[name] for name in COLUMNS} == {before["body"]}
-    again = wide.workplace.undo(undo.plan_hash)
+    again = run_undo(wide.context, undo.plan_hash)
     assert [change.op for change in wide.changes(again)] == ["delete"]

@@ -12,13 +12,8 @@ from alembic.migration import MigrationContext
 
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
-from enerflo_sync.warehouse.migrate import (
-    LATEST_REVISION,
-    alembic_config,
-    current_revision,
-    migrate,
-    require_migrated,
-)
+from enerflo_sync.warehouse.migrate import alembic_config, migrate
+from enerflo_sync.warehouse.revision import LATEST_REVISION, current_revision, require_migrated
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA, VERSION_TABLE, metadata
 
 

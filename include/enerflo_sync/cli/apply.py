@@ -11,7 +11,9 @@ import typer
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_reject
+from enerflo_sync.jobs.context import open_account
 from enerflo_sync.reconcile.render.wording import count_of, number
 from enerflo_sync.sync.apply import ApplyReport
 from enerflo_sync.sync.parts import Part, Rest
@@ -77,13 +79,13 @@ def command(
             where="--rest",
             next_step="Choose a part with --only or --except.",
         )
-    workplace = open_workplace(account, os.environ)
+    context = open_account(account, os.environ)
     if reject is not None:
-        plan = workplace.reject(plan_hash, by=reject, reason=because, part=part)
+        plan = run_reject(context, plan_hash, by=reject, reason=because, part=part)
         _print_rejected(plan, by=reject, as_json=as_json)
         finish(Exit.NEEDS_A_PERSON if plan.waits_for_approval else Exit.DONE)
     with progress_bars() as tick:
-        report = workplace.apply(plan_hash, approved_by=approve, part=part, progress=tick)
+        report = run_apply(context, plan_hash, approved_by=approve, part=part, progress=tick)
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:

@@ -26,8 +26,9 @@ from enerflo_sync.backfill.texts import estimate_lines, report_lines
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.jobs import Workplace, open_workplace
-from enerflo_sync.warehouse.migrate import require_migrated
+from enerflo_sync.jobs.backfill import open_backfills
+from enerflo_sync.jobs.context import AccountContext, open_account
+from enerflo_sync.warehouse.revision import require_migrated
 
 _DATE = "A day (2023-04-01) or a moment (2023-04-01T12:00Z), in UTC."
 
@@ -73,8 +74,8 @@ def command(
     while they run, and nearly all of it otherwise. Killed at any point, --resume goes on where it was. What
     it brings in notifies nobody, and a plan that follows says that it comes from a backfill.
     """
-    workplace = open_workplace(account, os.environ)
-    request = _request(workplace, start, end, ids, ids_file, query, everything, resource)
+    context = open_account(account, os.environ)
+    request = _request(context, start, end, ids, ids_file, query, everything, resource)
     if request is None and resume is None:
         raise ConfigurationError(
             "nothing says which installs.",
@@ -88,7 +89,7 @@ def command(
             next_step="Its estimate was said when it began; sync.backfills keeps it.",
         )
     with progress_bars(rates=True) as tick:
-        backfills = workplace.backfills(progress=tick, workers=workers)
+        backfills = open_backfills(context, progress=tick, workers=workers)
         if resume is not None:
             report = backfills.resume(resume, request)
         elif request is not None and estimate:
@@ -114,7 +115,7 @@ def _json(report: BackfillReport) -> dict[str, object]:
 
 
 def _request(
-    workplace: Workplace,
+    context: AccountContext,
     start: str | None,
     end: str | None,
     ids: str | None,
@@ -139,15 +140,15 @@ def _request(
     if everything:
         return whole_request(parts=parts)
     if window:
-        return window_request(start, end, now=workplace.clock.now(), parts=parts)
+        return window_request(start, end, now=context.clock.now(), parts=parts)
     if not any(named):
         return None
     found: list[tuple[list[int], list[str]]] = []
     found += [ids_of_text(ids, "--ids")] if ids is not None else []
     found += [ids_of_file(ids_file)] if ids_file is not None else []
     if query is not None:
-        require_migrated(workplace.engine)
-        found.append(ids_of_query(workplace.engine, query))
+        require_migrated(context.engine)
+        found.append(ids_of_query(context.engine, query))
     installs = [one for some, _ in found for one in some]
     return named_request(installs, [one for _, some in found for one in some], parts=parts)
 

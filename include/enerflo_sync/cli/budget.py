@@ -13,10 +13,10 @@ import typer
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
 from enerflo_sync.warehouse.engine import warehouse_errors
-from enerflo_sync.warehouse.migrate import require_migrated
 from enerflo_sync.warehouse.request_standing import Standing, reset, standing
+from enerflo_sync.warehouse.revision import require_migrated
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,7 +27,7 @@ app = typer.Typer(
 
 @contextmanager
 def _warehouse(account: str) -> Iterator[sa.Connection]:
-    engine = open_workplace(account, os.environ).engine
+    engine = open_account(account, os.environ).engine
     require_migrated(engine)
     with warehouse_errors("the request budget"), engine.begin() as connection:
         yield connection

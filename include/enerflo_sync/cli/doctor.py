@@ -17,9 +17,9 @@ from enerflo_sync.clock import skew_of
 from enerflo_sync.crm.doctor import Severity, check_mapping
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import EnerfloSyncError
-from enerflo_sync.jobs import Workplace, open_workplace
+from enerflo_sync.jobs.context import AccountContext, open_account
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
-from enerflo_sync.warehouse.migrate import current_revision, require_migrated
+from enerflo_sync.warehouse.revision import current_revision, require_migrated
 from enerflo_sync.warehouse.runs import SKEW_SECONDS, skew_text
 
 _MARKS = {Severity.ERROR: "[red]✗[/]", Severity.WARNING: "[yellow]![/]", Severity.HINT: "[cyan]·[/]"}
@@ -45,82 +45,80 @@ def command(
     The configuration, the warehouse and its tables, the API key, the company's statuses, and the mapping
     against the live CRM tables: file, line, found, expected.
     """
-    workplace = open_workplace(account, os.environ)
-    checks = list(_checks(workplace, write_check))
+    context = open_account(account, os.environ)
+    checks = list(_checks(context, write_check))
     if as_json:
         print_json({"account": account, "checks": [_as_dict(check) for check in checks]})
     else:
-        _print(workplace, checks)
+        _print(context, checks)
     if any(check.failed for check in checks):
         finish(Exit.FAILED)
     waiting = any(finding.severity is not Severity.HINT for check in checks for finding in check.findings)
     finish(Exit.NEEDS_A_PERSON if waiting else Exit.DONE)
 
 
-def _checks(workplace: Workplace, write_check: int | None) -> Iterator[Check]:
+def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
     """Yield each check as it was made; one that fails leaves out only those that stand on it."""
-    tables = ", ".join(workplace.config.tables_for(workplace.account))
-    mode = workplace.settings.mode
-    yield Check(
-        "configuration", f"{workplace.config_path}: account {workplace.account}, mode {mode}, {tables}"
-    )
-    server = made("warehouse", lambda: _server(workplace))
+    tables = ", ".join(context.config.tables_for(context.account))
+    mode = context.settings.mode
+    yield Check("configuration", f"{context.config_path}: account {context.account}, mode {mode}, {tables}")
+    server = made("warehouse", lambda: _server(context))
     yield server
     if not server.failed:
-        yield made("tables", lambda: _migrated(workplace))
-        yield _mapping(workplace)
-    key = made("Enerflo", lambda: _key(workplace))
+        yield made("tables", lambda: _migrated(context))
+        yield _mapping(context)
+    key = made("Enerflo", lambda: _key(context))
     yield key
     if not key.failed:
-        yield made("statuses", lambda: _statuses(workplace))
+        yield made("statuses", lambda: _statuses(context))
         if write_check is not None:
-            yield from write_checks(workplace, write_check)
+            yield from write_checks(context, write_check)
 
 
-def _server(workplace: Workplace) -> str:
-    with warehouse_errors("doctor"), workplace.engine.connect() as connection:
+def _server(context: AccountContext) -> str:
+    with warehouse_errors("doctor"), context.engine.connect() as connection:
         check_server(connection)
         version = connection.exec_driver_sql("show server_version").scalar()
-    skew = skew_of(workplace.clock)
+    skew = skew_of(context.clock)
     seconds = 0.0 if skew is None else skew.total_seconds()
     clock = f"; {skew_text(seconds)}" if abs(seconds) > SKEW_SECONDS else ""
     return f"PostgreSQL {version}{clock}"
 
 
-def _migrated(workplace: Workplace) -> str:
-    require_migrated(workplace.engine)
-    with warehouse_errors("doctor"), workplace.engine.connect() as connection:
+def _migrated(context: AccountContext) -> str:
+    require_migrated(context.engine)
+    with warehouse_errors("doctor"), context.engine.connect() as connection:
         return f"at revision {current_revision(connection)}"
 
 
-def _mapping(workplace: Workplace) -> Check:
+def _mapping(context: AccountContext) -> Check:
     try:
-        with warehouse_errors("doctor"), workplace.engine.connect() as connection:
-            path = workplace.config_path
-            findings = check_mapping(connection, workplace.config, workplace.account, path)
+        with warehouse_errors("doctor"), context.engine.connect() as connection:
+            path = context.config_path
+            findings = check_mapping(connection, context.config, context.account, path)
     except EnerfloSyncError as error:
         return Check("mapping", str(error), failed=True)
-    tables = workplace.config.tables_for(workplace.account)
+    tables = context.config.tables_for(context.account)
     fields = sum(len(table.fields) for table in tables.values())
     detail = f"{fields} fields of {len(tables)} tables" + (": fits the live tables" if not findings else "")
     return Check("mapping", detail, findings=findings)
 
 
-def _key(workplace: Workplace) -> str:
-    workplace.client.check()
-    return f"{workplace.credentials.base_url()} accepts the API key"
+def _key(context: AccountContext) -> str:
+    context.client.check()
+    return f"{context.credentials.base_url()} accepts the API key"
 
 
-def _statuses(workplace: Workplace) -> str:
-    names = {status.id: status.name for status in read_statuses(workplace.client)}
-    wanted = workplace.config.statuses
+def _statuses(context: AccountContext) -> str:
+    names = {status.id: status.name for status in read_statuses(context.client)}
+    wanted = context.config.statuses
     for option, value in (("completed", wanted.completed), ("on_hold", wanted.on_hold)):
         if value not in names and value not in names.values():
             known = ", ".join(sorted(names.values())) or "none"
-            line = workplace.config.line("statuses", option)
+            line = context.config.line("statuses", option)
             raise EnerfloSyncError(
                 f"the company has no status {value}; it has {known}.",
-                where=f"{workplace.config_path}:{line}: statuses.{option}",
+                where=f"{context.config_path}:{line}: statuses.{option}",
                 next_step="Write one of them.",
             )
     return f"{len(names)} of the company: {', '.join(sorted(names.values()))}"
@@ -135,7 +133,7 @@ def _as_dict(check: Check) -> dict[str, object]:
     }
 
 
-def _print(workplace: Workplace, checks: list[Check]) -> None:
+def _print(context: AccountContext, checks: list[Check]) -> None:
     for check in checks:
         bad = check.failed or any(finding.severity is Severity.ERROR for finding in check.findings)
         console.print(
@@ -146,5 +144,5 @@ def _print(workplace: Workplace, checks: list[Check]) -> None:
     failed = [check for check in checks if check.failed]
     if failed:
         errors.print(f"enerflo-sync: {failed[0].name}: {failed[0].detail}", markup=False)
-    elif workplace.settings.mode == "report":
+    elif context.settings.mode == "report":
         console.print("Mode report: reconciliations are made and shown; nothing of yours is written.")

@@ -12,7 +12,8 @@ import typer
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.cli.quarantine import By, who
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.sync.explain_text import record_sentences, render_explanation, story_sentences
 
 _TIME = "2026-03-02T14:05:00Z"
@@ -52,9 +53,9 @@ def command(
     Each field: what both sides say, since when they agree, every decision in the order of time with its
     rule, run, plan and who approved it, and what waits. Reads the warehouse only. Personal data is masked.
     """
-    workplace = open_workplace(account, os.environ)
-    found = workplace.explain(
-        table, key, field=field, as_of=_moment(as_of), reveal=reveal, by=who(by) if reveal else ""
+    context = open_account(account, os.environ)
+    found = run_explain(
+        context, table, key, field=field, as_of=_moment(as_of), reveal=reveal, by=who(by) if reveal else ""
     )
     if as_json:
         sentences = {story.field: story_sentences(story) for story in found.fields}

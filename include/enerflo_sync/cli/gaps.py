@@ -13,7 +13,8 @@ from rich.text import Text
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.gaps.find import DAYS
 from enerflo_sync.gaps.report import GapReport, Hole
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.gaps import read_gaps
 from enerflo_sync.reconcile.render.lines import Line, grid, wrapped
 from enerflo_sync.reconcile.render.wording import count_of, duration, number, utc, visible
 
@@ -46,7 +47,7 @@ def command(
     A poll reads all lists whole, whatever happened before, and closes most of them; a backfill reads again
     what was created in a stretch. Asks the warehouse only. Exit code 1 when something is open.
     """
-    report = open_workplace(account, os.environ).gaps(every=every, days=days)
+    report = read_gaps(open_account(account, os.environ), every=every, days=days)
     holes = [hole for hole in report.holes if everything or hole.is_open]
     if as_json:
         document = msgspec.to_builtins(msgspec.structs.replace(report, holes=holes))

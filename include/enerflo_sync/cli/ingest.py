@@ -9,7 +9,8 @@ import msgspec
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, finish, print_json
 from enerflo_sync.cli.poll import print_run
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.ingest import run_ingest
 
 
 def command(account: Account = "default", as_json: Json = False) -> None:
@@ -19,9 +20,9 @@ def command(account: Account = "default", as_json: Json = False) -> None:
     event is stored once, then its file moves to the archive beside the drop. What cannot be used stands in
     sync.quarantine with its file, position and reason. Killed at any point, the next ingest completes it.
     """
-    workplace = open_workplace(account, os.environ)
+    context = open_account(account, os.environ)
     with progress_bars() as tick:
-        report = workplace.ingest(progress=tick)
+        report = run_ingest(context, progress=tick)
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:

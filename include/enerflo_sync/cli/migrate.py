@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from enerflo_sync.cli.output import Account, Json, console, print_json
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
 from enerflo_sync.warehouse.migrate import migrate
 
 
@@ -14,8 +14,8 @@ def command(account: Account = "default", as_json: Json = False) -> None:
 
     It makes the schemas enerflo and sync; the tables of your CRM are never touched.
     """
-    workplace = open_workplace(account, os.environ)
-    before, after = migrate(workplace.engine)
+    context = open_account(account, os.environ)
+    before, after = migrate(context.engine)
     if as_json:
         print_json({"before": before, "after": after, "changed": before != after})
     elif before == after:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.notify import read_notifications
 from enerflo_sync.notify.message import Message
 from enerflo_sync.notify.store import StoredMessage
 from enerflo_sync.reconcile.render.wording import utc
@@ -20,8 +21,8 @@ def command(account: Account = "default", as_json: Json = False) -> None:
     Messages are sent by Airflow, with its connections: every DAG of the account has a task for it as soon as
     sync.yaml has a route under notify. Exit code 1 when messages could not be sent.
     """
-    place = open_workplace(account, os.environ)
-    new, kept = place.notifications()
+    place = open_account(account, os.environ)
+    new, kept = read_notifications(place)
     if as_json:
         print_json({"new": msgspec.to_builtins(new), "kept": msgspec.to_builtins(kept)})
     else:

@@ -15,7 +15,8 @@ from rich.text import Text
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.files import write_whole
 from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish
-from enerflo_sync.jobs import Workplace, open_workplace
+from enerflo_sync.jobs.context import AccountContext, open_account
+from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.sync.plan_reads import read_changes, read_undecided
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.render import plan_lines, render_plan, write_plan
@@ -51,15 +52,15 @@ def command(
     approval. What a person refused is no change of a plan; it is listed with the name (`reopen`). Personal
     data is masked in every format.
     """
-    workplace = open_workplace(account, os.environ)
+    context = open_account(account, os.environ)
     with progress_bars() as tick:
-        plans = workplace.plans(progress=tick)
-    print_plan(workplace, plans[0], PlanFormat.JSON if as_json else plan_format, out, plans)
+        plans = run_plan(context, progress=tick)
+    print_plan(context, plans[0], PlanFormat.JSON if as_json else plan_format, out, plans)
     finish(Exit.NEEDS_A_PERSON if any(plan.waits_for_approval for plan in plans) else Exit.DONE)
 
 
 def print_plan(
-    workplace: Workplace,
+    context: AccountContext,
     plan: PlanReport,
     plan_format: PlanFormat,
     out: Path | None,
@@ -71,21 +72,21 @@ def print_plan(
     """
     plans = plans or [plan]
     if out is not None:
-        write_whole(out, _writer(workplace, plans, plan_format))
+        write_whole(out, _writer(context, plans, plan_format))
         errors.print(f"Written to {out}.")
     elif plan_format is PlanFormat.TEXT:
         for number, one in enumerate(plans):
             if number:
                 console.print("\n", end="")
-            _print_text(workplace, one)
+            _print_text(context, one)
     else:
-        _writer(workplace, plans, plan_format)(sys.stdout.buffer)
+        _writer(context, plans, plan_format)(sys.stdout.buffer)
         sys.stdout.flush()
 
 
-def _print_text(workplace: Workplace, plan: PlanReport) -> None:
-    with warehouse_errors("plan"), workplace.engine.connect() as connection:
-        shown = show_plan(connection, workplace.config, workplace.account, plan.plan_hash)
+def _print_text(context: AccountContext, plan: PlanReport) -> None:
+    with warehouse_errors("plan"), context.engine.connect() as connection:
+        shown = show_plan(connection, context.config, context.account, plan.plan_hash)
     for line in plan_lines(shown):
         console.print(Text(line.text.rstrip(), style=line.style), soft_wrap=True)
     if plan.change_count and plan.mode != "report":
@@ -94,12 +95,12 @@ def _print_text(workplace: Workplace, plan: PlanReport) -> None:
 
 
 def _writer(
-    workplace: Workplace, plans: Sequence[PlanReport], plan_format: PlanFormat
+    context: AccountContext, plans: Sequence[PlanReport], plan_format: PlanFormat
 ) -> Callable[[BinaryIO], None]:
-    config, account, plan = workplace.config, workplace.account, plans[0]
+    config, account, plan = context.config, context.account, plans[0]
 
     def write(stream: BinaryIO) -> None:
-        with warehouse_errors("plan"), workplace.engine.connect() as connection:
+        with warehouse_errors("plan"), context.engine.connect() as connection:
             if plan_format is PlanFormat.JSON:
                 tables = config.tables_for(account)
                 questions = masked_undecided(read_undecided(connection, account, plan.plan_hash), tables)

@@ -11,7 +11,8 @@ from rich.markup import escape
 
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.warehouse.runs import RunReport
 
@@ -44,9 +45,10 @@ def command(
 
     Unchanged records are neither parsed nor written. Killed at any point, the next poll completes it.
     """
-    workplace = open_workplace(account, os.environ)
+    context = open_account(account, os.environ)
     with progress_bars() as tick:
-        report = workplace.poll(
+        report = run_poll(
+            context,
             resources=frozenset(resource) if resource else None,
             full=full,
             accept_shrink=accept_shrink,

@@ -9,7 +9,8 @@ import msgspec
 import typer
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.quality import run_quality
 from enerflo_sync.quality.render.text import quality_text
 
 
@@ -29,7 +30,7 @@ def command(
     The milestones of installs are judged beside them, by include/config/life_cycle.yaml: impossible and
     overdue histories are findings, which are shown and hold nothing back.
     """
-    report = open_workplace(account, os.environ).quality(full=full)
+    report = run_quality(open_account(account, os.environ), full=full)
     if as_json:
         print_json({**msgspec.to_builtins(report), "needs_a_person": report.needs_a_person})
     else:

@@ -18,7 +18,9 @@ from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_
 from enerflo_sync.inbox.quarantine import Filter, QuarantineGroup
 from enerflo_sync.inbox.quarantine_items import ItemKind, ItemState, QuarantineItem
 from enerflo_sync.inbox.replay_report import ReplayReport
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.quality import run_release
+from enerflo_sync.jobs.quarantine import read_groups, read_item, read_items, run_dismiss, run_replay
 
 _EXAMPLE_CHARACTERS = 300
 
@@ -66,11 +68,11 @@ def list_command(
 
     Personal data is masked. Exit code 1 when open items are there, of --kind and --reason where given.
     """
-    workplace = open_workplace(account, os.environ)
+    context = open_account(account, os.environ)
     wanted = Filter(kind, reason, None if state is StateChoice.ALL else ItemState(state.value))
-    is_open = bool(workplace.quarantine_items(Filter(kind, reason)))
+    is_open = bool(read_items(context, Filter(kind, reason)))
     found: list[QuarantineItem] | list[QuarantineGroup]
-    found = workplace.quarantine_items(wanted) if items else workplace.quarantine_groups(wanted)
+    found = read_items(context, wanted) if items else read_groups(context, wanted)
     if as_json:
         print_json({"account": account, "items" if items else "groups": msgspec.to_builtins(found)})
     else:
@@ -92,8 +94,8 @@ def show_command(
     as_json: Json = False,
 ) -> None:
     """Show everything about one item: what, when, from where, and its content with personal data masked."""
-    workplace = open_workplace(account, os.environ)
-    detail = workplace.quarantine_item(item, reveal=reveal, by=who(by))
+    context = open_account(account, os.environ)
+    detail = read_item(context, item, reveal=reveal, by=who(by))
     if as_json:
         print_json({"account": account, **msgspec.to_builtins(detail)})
     else:
@@ -124,9 +126,10 @@ def replay_command(
     A file is read again from the archive, an event is identified again and its record read, a record is read
     again. An item is closed only after what it holds is stored. Exit code 1 while something still waits.
     """
-    workplace = open_workplace(account, os.environ)
+    context = open_account(account, os.environ)
     with progress_bars() as tick:
-        report = workplace.replay(
+        report = run_replay(
+            context,
             items=items or (),
             fingerprint=fingerprint,
             event=event,
@@ -156,9 +159,9 @@ def dismiss_command(
 
     The same content with the same trouble stays closed when it comes again.
     """
-    workplace = open_workplace(account, os.environ)
-    count = workplace.dismiss(
-        items=items or (), fingerprint=fingerprint, everything=everything, reason=reason, by=who(by)
+    context = open_account(account, os.environ)
+    count = run_dismiss(
+        context, items=items or (), fingerprint=fingerprint, everything=everything, reason=reason, by=who(by)
     )
     if as_json:
         print_json({"account": account, "dismissed": count})
@@ -180,8 +183,8 @@ def release_command(
     The reason and the name are kept with the item and in the ledger. An order that changes afterwards, or
     fails otherwise, is held anew.
     """
-    workplace = open_workplace(account, os.environ)
-    count = workplace.release(items, reason=reason, by=who(by))
+    context = open_account(account, os.environ)
+    count = run_release(context, items, reason=reason, by=who(by))
     if as_json:
         print_json({"account": account, "released": count})
     else:

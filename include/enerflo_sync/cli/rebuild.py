@@ -12,7 +12,8 @@ from rich.text import Text
 
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.rebuild import run_rebuild
 from enerflo_sync.rebuild.report import RebuildReport, TableDifference
 from enerflo_sync.rebuild.tables import RebuildTable
 from enerflo_sync.reconcile.render.wording import count_of, number, visible
@@ -53,9 +54,9 @@ def command(
     meanwhile. Deletions stay deletions. Exit code 1 when something differs and was not written, or when a
     stored record cannot be read any more.
     """
-    workplace = open_workplace(account, os.environ)
+    context = open_account(account, os.environ)
     with progress_bars() as tick:
-        report = workplace.rebuild(tables=table or (), where=where, write=apply, progress=tick)
+        report = run_rebuild(context, tables=table or (), where=where, write=apply, progress=tick)
     if as_json:
         print_json({**msgspec.to_builtins(report), "differing": report.differing})
     else:

@@ -14,7 +14,7 @@ import typer
 from enerflo_sync.cli.output import Json, errors, print_json
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.jobs import CONFIG_VARIABLE, DEFAULT_CONFIG
+from enerflo_sync.jobs.context import CONFIG_VARIABLE, DEFAULT_CONFIG
 from enerflo_sync.receiver.app import make_app
 from enerflo_sync.receiver.drop import open_drop
 from enerflo_sync.receiver.server import listen, serve, url_of

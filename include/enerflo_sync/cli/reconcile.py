@@ -13,7 +13,8 @@ from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.files import write_whole
 from enerflo_sync.cli.output import Account, Exit, Json, errors, finish
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.reconcile.render import ReportFormat, write_report
 from enerflo_sync.reconcile.store import read_differences
 
@@ -42,12 +43,12 @@ def command(
         raise ConfigurationError(
             "Parquet is not for a terminal.", where="--format parquet", next_step="Add --out FILE."
         )
-    workplace = open_workplace(account, os.environ)
+    context = open_account(account, os.environ)
     with progress_bars() as tick:
-        report = workplace.reconcile(full=full, progress=tick)
+        report = run_reconcile(context, full=full, progress=tick)
     differences = None
     if report_format in (ReportFormat.CSV, ReportFormat.PARQUET):
-        differences = read_differences(workplace.engine, workplace.config, account, report.reconciliation_id)
+        differences = read_differences(context.engine, context.config, account, report.reconciliation_id)
     if out is None:
         write_report(report, report_format, sys.stdout.buffer, differences)
         sys.stdout.flush()

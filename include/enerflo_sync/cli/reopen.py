@@ -11,7 +11,8 @@ import typer
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.cli.quarantine import By, who
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.jobs import Workplace, open_workplace
+from enerflo_sync.jobs.approval import read_refusals, run_reopen
+from enerflo_sync.jobs.context import AccountContext, open_account
 from enerflo_sync.reconcile.render.wording import count_of, key_values, utc, visible
 from enerflo_sync.sync.record import table_of
 from enerflo_sync.sync.render.shown_plan import masked_refusals
@@ -40,17 +41,17 @@ def command(
     Writes nothing on either side: the next plan contains the changes, as far as they are due still. Personal
     data is masked. Exit code 2 when nothing of what is named stands refused.
     """
-    workplace = open_workplace(account, os.environ)
+    context = open_account(account, os.environ)
     which = _which(table, key, field, plan)
     if which == WhichRefusals() and not everything:
-        _show(workplace, workplace.refusals(), opened=False, as_json=as_json)
+        _show(context, read_refusals(context), opened=False, as_json=as_json)
         finish(Exit.DONE)
     if which != WhichRefusals() and everything:
         raise ConfigurationError("all, and a part of it.", where="--all", next_step="Give one of them.")
-    if everything and not workplace.refusals():
-        _show(workplace, [], opened=True, as_json=as_json)
+    if everything and not read_refusals(context):
+        _show(context, [], opened=True, as_json=as_json)
         finish(Exit.DONE)
-    _show(workplace, workplace.reopen(which, by=who(by)), opened=True, as_json=as_json)
+    _show(context, run_reopen(context, which, by=who(by)), opened=True, as_json=as_json)
     finish(Exit.DONE)
 
 
@@ -63,8 +64,8 @@ def _which(table: str | None, key: str | None, field: str | None, plan: str | No
     return WhichRefusals(table=name, key=key, field=field, plan_hash=plan)
 
 
-def _show(workplace: Workplace, found: list[Refusal], *, opened: bool, as_json: bool) -> None:
-    masked = masked_refusals(found, workplace.config.tables_for(workplace.account))
+def _show(context: AccountContext, found: list[Refusal], *, opened: bool, as_json: bool) -> None:
+    masked = masked_refusals(found, context.config.tables_for(context.account))
     if as_json:
         print_json({"reopened" if opened else "refused": [_document(one) for one in masked]})
         return

@@ -11,7 +11,8 @@ import typer
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.cli.quarantine import By, who
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.retry import run_retry
 from enerflo_sync.reconcile.render.wording import count_of, key_values, visible
 from enerflo_sync.sync.retry import ParkedChange, RetryReport, RetrySelection
 
@@ -45,9 +46,9 @@ def command(
     by reason, or all. Nothing is written now: the next plan has it, with an approval where that is needed.
     Exit code 1 when changes are listed and none is chosen; 2 when nothing that is parked fits.
     """
-    workplace = open_workplace(account, os.environ)
+    context = open_account(account, os.environ)
     chosen = RetrySelection(table, key, field, plan, reason, everything)
-    report = workplace.retry(chosen, by=who(by))
+    report = run_retry(context, chosen, by=who(by))
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:

@@ -9,7 +9,8 @@ import typer
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish
 from enerflo_sync.cli.plan import PlanFormat, print_plan
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.undo import run_undo
 
 
 def command(
@@ -26,8 +27,8 @@ def command(
     Left to you, with the reason: what moved since, and notes and leads that were sent to Enerflo, which takes
     none back. Exit code 1 while the new plan waits for an approval or leaves something to you.
     """
-    workplace = open_workplace(account, os.environ)
-    plan = workplace.undo(plan_hash)
+    context = open_account(account, os.environ)
+    plan = run_undo(context, plan_hash)
     if not as_json:
         undone = (plan.stands_on or "")[:12]
         does = (
@@ -36,5 +37,5 @@ def command(
             else f"Nothing of plan {undone} is taken back."
         )
         console.print(does, markup=False)
-    print_plan(workplace, plan, PlanFormat.JSON if as_json else PlanFormat.TEXT, None)
+    print_plan(context, plan, PlanFormat.JSON if as_json else PlanFormat.TEXT, None)
     finish(Exit.NEEDS_A_PERSON if plan.waits_for_approval or plan.undecided else Exit.DONE)

@@ -11,7 +11,8 @@ import typer
 
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.what_if import run_what_if
 from enerflo_sync.sync.what_if_text import render_what_if
 
 
@@ -31,9 +32,9 @@ def command(
     or direction; then the past decisions that would have been made otherwise, from the facts that the ledger
     keeps. Writes nothing and calls nobody. Personal data is masked. Exit code 0, whatever differs.
     """
-    workplace = open_workplace(account, os.environ)
+    context = open_account(account, os.environ)
     with progress_bars() as tick:
-        report = workplace.what_if(file, os.environ, days=days, progress=tick)
+        report = run_what_if(context, file, os.environ, days=days, progress=tick)
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:

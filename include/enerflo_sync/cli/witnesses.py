@@ -10,7 +10,8 @@ import msgspec
 import typer
 
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
-from enerflo_sync.jobs import open_workplace
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.gaps import read_witnesses
 from enerflo_sync.mirror.witness_report import DAYS, WitnessReport
 from enerflo_sync.reconcile.render.witness_texts import HEAD, event_rows, witness_cells, witness_sentence
 
@@ -28,7 +29,7 @@ def command(
     the webhook came after the poll. unconf.: a webhook told of it, and no poll found it. replaced: it changed
     again before a poll came. waiting: too early to say. Times are from the change to its webhook.
     """
-    report = open_workplace(account, os.environ).witnesses(days=days)
+    report = read_witnesses(open_account(account, os.environ), days=days)
     if as_json:
         print_json({"sentence": witness_sentence(report), **msgspec.to_builtins(report)})
     else:

@@ -16,7 +16,7 @@ from enerflo_sync.enerflo.installs import read_install, update_install
 from enerflo_sync.enerflo.milestones import update_milestone
 from enerflo_sync.enerflo.notes import add_note, read_install_notes, walk_notes
 from enerflo_sync.errors import BadRecordError, EnerfloSyncError, FatalError, NotFoundError
-from enerflo_sync.jobs import Workplace
+from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.mirror.fingerprint import decode, stable_bytes
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.notes import NOTES
@@ -27,9 +27,9 @@ _DATES = ("completed_at", "started_at")
 _LOOKBACK = timedelta(minutes=15)
 
 
-def write_checks(workplace: Workplace, install_id: int) -> Iterator[Check]:
+def write_checks(context: AccountContext, install_id: int) -> Iterator[Check]:
     """Yield one check for each kind of write; the install is as before afterwards, but for one note more."""
-    checked = WriteCheck(workplace.client, workplace.config.writes, workplace.clock, install_id)
+    checked = WriteCheck(context.client, context.config.writes, context.clock, install_id)
     yield made("writes.status", checked.status)
     yield made("writes.milestone", checked.milestone)
     yield made("writes.note", checked.note)

@@ -16,7 +16,8 @@ from enerflo_sync.warehouse.revision import require_migrated
 
 
 def run_apply(
-    context: AccountContext, plan_hash: str,
+    context: AccountContext,
+    plan_hash: str,
     *,
     approved_by: str | None = None,
     part: Part = WHOLE,

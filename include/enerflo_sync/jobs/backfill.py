@@ -12,11 +12,13 @@ from enerflo_sync.crm.mapping import Side, SourceOfTruth
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.poll import Progress
-from enerflo_sync.warehouse.revision import require_migrated
 from enerflo_sync.warehouse.request_lanes import Lane
+from enerflo_sync.warehouse.revision import require_migrated
 
 
-def open_backfills(context: AccountContext, *, progress: Progress | None = None, workers: int = 1) -> Backfills:
+def open_backfills(
+    context: AccountContext, *, progress: Progress | None = None, workers: int = 1
+) -> Backfills:
     """Return the account's backfills (:mod:`enerflo_sync.backfill.run`), which yield to all other work.
 
     :param workers: chunks that are read at once.

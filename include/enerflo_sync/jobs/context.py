@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import requests
 import sqlalchemy as sa
@@ -83,7 +82,7 @@ class AccountContext:
 
     @cached_property
     def calls(self) -> CallCounter:
-        """Return the counter of this workplace's HTTP calls."""
+        """Return the counter of this context's HTTP calls."""
         return CallCounter()
 
     @cached_property
@@ -95,6 +94,7 @@ class AccountContext:
         return self.client_in(Lane.LIVE)
 
     def client_in(self, lane: Lane) -> EnerfloClient:
+        """Return a client whose requests stand in another lane of the same budget."""
         api_key = self.credentials.api_key()
         fingerprint = key_fingerprint(api_key)
         budget = WarehouseRequestBudget(self.engine, self.account, fingerprint, self.clock, lane=lane)
@@ -109,7 +109,7 @@ class AccountContext:
         )
 
     def close(self) -> None:
-        """Give the connections back. The workplace may be used again."""
+        """Give the connections back. The context may be used again."""
         self.session.close()
         if "engine" in self.__dict__:
             self.engine.dispose()

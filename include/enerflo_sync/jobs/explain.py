@@ -13,7 +13,8 @@ from enerflo_sync.warehouse.revision import require_migrated
 
 
 def run_explain(
-    context: AccountContext, table: str,
+    context: AccountContext,
+    table: str,
     key: str,
     *,
     field: str | None = None,

@@ -16,7 +16,8 @@ from enerflo_sync.warehouse.runs import RunReport
 
 
 def run_ingest(
-    context: AccountContext, *,
+    context: AccountContext,
+    *,
     run_id: str | None = None,
     progress: Progress | None = None,
     read_ahead: int = 1,

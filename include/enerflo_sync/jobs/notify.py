@@ -16,7 +16,9 @@ def run_notify(context: AccountContext, send: Send) -> NotifyReport:
     return notify(context.engine, context.config, context.account, send, clock=context.clock)
 
 
-def read_notifications(context: AccountContext, *, most: int = 20) -> tuple[list[Message], list[StoredMessage]]:
+def read_notifications(
+    context: AccountContext, *, most: int = 20
+) -> tuple[list[Message], list[StoredMessage]]:
     """Return what would be told now, and what was told or waits, newest first; tells nobody."""
     require_migrated(context.engine)
     with warehouse_errors("notify"), context.engine.connect() as connection:

@@ -15,7 +15,9 @@ from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
 
-def run_plan(context: AccountContext, *, progress: Callable[[str, int, int], None] | None = None) -> list[PlanReport]:
+def run_plan(
+    context: AccountContext, *, progress: Callable[[str, int, int], None] | None = None
+) -> list[PlanReport]:
     """Reconcile, and decide about every difference (:func:`enerflo_sync.sync.plan.make_plans`).
 
     Returns one plan, or two where a part of the changes waits for a person and the others do not.
@@ -25,7 +27,9 @@ def run_plan(context: AccountContext, *, progress: Callable[[str, int, int], Non
     if TableName.CHANGE_ORDERS in context.config.tables_for(context.account):
         run_quality(context, with_expectations=False, with_life_cycle=False)
     report = run_reconcile(context, progress=progress)
-    return make_plans(context.engine, context.config, context.account, report.reconciliation_id, progress=progress)
+    return make_plans(
+        context.engine, context.config, context.account, report.reconciliation_id, progress=progress
+    )
 
 
 def read_stored_plan(context: AccountContext, plan_hash: str) -> PlanReport:

@@ -13,7 +13,8 @@ from enerflo_sync.warehouse.runs import RunReport
 
 
 def run_poll(
-    context: AccountContext, *,
+    context: AccountContext,
+    *,
     resources: frozenset[PollResource] | None = None,
     full: bool = False,
     accept_shrink: bool = False,

@@ -22,7 +22,8 @@ from enerflo_sync.warehouse.revision import require_migrated
 
 
 def run_quality(
-    context: AccountContext, *,
+    context: AccountContext,
+    *,
     full: bool = False,
     with_expectations: bool = True,
     with_life_cycle: bool = True,
@@ -71,11 +72,7 @@ def run_release(context: AccountContext, items: Sequence[str], *, reason: str, b
             context.account,
             found,
             key_column=next(
-                (
-                    crm
-                    for crm, own in (mapping.join_columns if mapping else {}).items()
-                    if own == ORDER_ID
-                ),
+                (crm for crm, own in (mapping.join_columns if mapping else {}).items() if own == ORDER_ID),
                 ORDER_ID,
             ),
             reason=reason,

@@ -49,7 +49,8 @@ def read_item(context: AccountContext, item: str, *, reveal: bool = False, by: s
 
 
 def run_replay(
-    context: AccountContext, *,
+    context: AccountContext,
+    *,
     items: Sequence[str] = (),
     fingerprint: str | None = None,
     event: str | None = None,
@@ -82,7 +83,8 @@ def run_replay(
 
 
 def run_dismiss(
-    context: AccountContext, *,
+    context: AccountContext,
+    *,
     items: Sequence[str] = (),
     fingerprint: str | None = None,
     everything: bool = False,
@@ -98,4 +100,6 @@ def run_dismiss(
     require_migrated(context.engine)
     selection = Selection(tuple(items), fingerprint, None, everything)
     with warehouse_errors("quarantine"), context.engine.begin() as connection:
-        return dismiss_items(connection, context.account, selection, reason=reason, by=by, clock=context.clock)
+        return dismiss_items(
+            connection, context.account, selection, reason=reason, by=by, clock=context.clock
+        )

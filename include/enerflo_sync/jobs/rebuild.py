@@ -15,7 +15,8 @@ from enerflo_sync.warehouse.revision import require_migrated
 
 
 def run_rebuild(
-    context: AccountContext, *,
+    context: AccountContext,
+    *,
     tables: Sequence[RebuildTable] = (),
     where: str | None = None,
     write: bool = False,

@@ -12,7 +12,8 @@ from enerflo_sync.warehouse.revision import require_migrated
 
 
 def run_what_if(
-    context: AccountContext, file: Path,
+    context: AccountContext,
+    file: Path,
     environ: Mapping[str, str],
     *,
     days: int = 30,

@@ -11,13 +11,10 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
-from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE
+from enerflo_sync.warehouse.revision import LATEST_REVISION, current_revision
+from enerflo_sync.warehouse.schema import SYNC_SCHEMA
 
-# The revision that this version of the code expects. Said here, since every job asks: to look it up, Alembic
-# loads all migrations.
-LATEST_REVISION = "0020"
 # Any constant serves, as long as every version of this program takes the same one.
 MIGRATION_LOCK = 7_203_114_551
 # Five minutes with the waits between them.
@@ -34,15 +31,6 @@ def alembic_config(connection: sa.Connection) -> Config:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     return config
-
-
-def current_revision(connection: sa.Connection) -> str | None:
-    """Return the revision the warehouse is at, ``None`` when nothing was ever migrated."""
-    table = f"{SYNC_SCHEMA}.{VERSION_TABLE}"
-    if connection.scalar(sa.text("select to_regclass(:table)"), {"table": table}) is None:
-        return None
-    revision: str | None = connection.scalar(sa.text(f"select version_num from {table}"))  # noqa: S608
-    return revision
 
 
 def migrate(engine: sa.Engine, *, tries: int = TRIES) -> tuple[str | None, str]:
@@ -79,19 +67,3 @@ def _migrate(engine: sa.Engine) -> tuple[str | None, str]:
         before = current_revision(connection)
         command.upgrade(alembic_config(connection), "head")
     return before, LATEST_REVISION
-
-
-def require_migrated(engine: sa.Engine) -> None:
-    """Return when the warehouse has this version's tables.
-
-    :raises ConfigurationError: it has not; the text says which command to run.
-    """
-    with warehouse_errors("a look at the schema version"), engine.connect() as connection:
-        found = current_revision(connection)
-    if found != LATEST_REVISION:
-        raise ConfigurationError(
-            f"the warehouse is at schema revision {found or 'none'},"
-            f" and this version needs {LATEST_REVISION}.",
-            where=f"{SYNC_SCHEMA}.{VERSION_TABLE}",
-            next_step="Run enerflo-sync migrate.",
-        )

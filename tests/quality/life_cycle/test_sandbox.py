@@ -9,7 +9,9 @@ from datetime import timedelta
 import pytest
 
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.jobs import Credentials, Workplace
+from enerflo_sync.jobs.context import AccountContext, Credentials
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.quality import read_quality, run_quality
 from enerflo_sync.quality.report import LifeCycleReport
 from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
@@ -28,19 +30,21 @@ def world(request: pytest.FixtureRequest) -> World:
 
 
 @pytest.fixture
-def place(world: World, warehouse_url: str) -> Iterator[Workplace]:
+def place(world: World, warehouse_url: str) -> Iterator[AccountContext]:
     with SandboxServer(SandboxApi(world, rate_limit=100_000)) as server:
         config = load_config(CONFIG / "sync.yaml", {})
         credentials = Credentials(lambda: server.url, lambda: DEFAULT_KEY, lambda: warehouse_url)
         rng = random.Random(1)
-        place = Workplace("default", config, CONFIG / "sync.yaml", credentials, clock=world.clock, rng=rng)
+        place = AccountContext(
+            "default", config, CONFIG / "sync.yaml", credentials, clock=world.clock, rng=rng
+        )
         yield place
         place.close()
 
 
-def judged(place: Workplace) -> LifeCycleReport:
-    place.poll()
-    found = place.quality(with_expectations=False).life_cycle
+def judged(place: AccountContext) -> LifeCycleReport:
+    run_poll(place)
+    found = run_quality(place, with_expectations=False).life_cycle
     assert found is not None
     return found
 
@@ -58,7 +62,7 @@ def running(world: World, completed: int) -> Iterator[InstallState]:
             yield state
 
 
-def test_no_history_of_the_sandbox_is_found(place: Workplace, world: World) -> None:
+def test_no_history_of_the_sandbox_is_found(place: AccountContext, world: World) -> None:
     first = judged(place)
     assert told(first) == set()
     assert first.installs > 350
@@ -70,7 +74,7 @@ def test_no_history_of_the_sandbox_is_found(place: Workplace, world: World) -> N
     assert second.looked_at
 
 
-def test_what_is_planted_is_found(place: Workplace, world: World) -> None:
+def test_what_is_planted_is_found(place: AccountContext, world: World) -> None:
     judged(place)
     world.clock.sleep(3600)
     reopened, early, skipped, backwards = (
@@ -89,7 +93,7 @@ def test_what_is_planted_is_found(place: Workplace, world: World) -> None:
     }
 
 
-def test_limits_run_out_while_nothing_happens(place: Workplace, world: World) -> None:
+def test_limits_run_out_while_nothing_happens(place: AccountContext, world: World) -> None:
     first = judged(place)
     world.clock.sleep(timedelta(days=150).total_seconds())
     second = judged(place)
@@ -101,7 +105,7 @@ def test_limits_run_out_while_nothing_happens(place: Workplace, world: World) ->
     assert second.looked_at <= under_way
 
 
-def test_orders_are_judged_without_it_where_nobody_asks(place: Workplace) -> None:
-    place.poll()
-    place.quality(with_expectations=False, with_life_cycle=False)
-    assert place.quality_report().life_cycle is None
+def test_orders_are_judged_without_it_where_nobody_asks(place: AccountContext) -> None:
+    run_poll(place)
+    run_quality(place, with_expectations=False, with_life_cycle=False)
+    assert read_quality(place).life_cycle is None
