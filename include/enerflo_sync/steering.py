@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
+import msgspec
+
 # Control characters but tab and line end, and those that turn or hide the reading order.
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
@@ -18,6 +20,11 @@ _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u
 def shown(text: str) -> str:
     r"""Return ``text`` with what steers a terminal spelled out (``\u001b``); line ends and tabs stay."""
     return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def shown_json(value: Any, indent: int) -> str:
+    """Return a value as JSON that steers no terminal: the escapes are JSON's own, and say the very same."""
+    return shown(msgspec.json.format(msgspec.json.encode(value), indent=indent).decode())
 
 
 def shown_in_page(value: Any) -> Any:
