@@ -14,7 +14,15 @@ from rich.text import Text
 
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.files import write_whole
-from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish
+from enerflo_sync.cli.output import (
+    Account,
+    Exit,
+    Json,
+    console,
+    errors,
+    finish,
+    standard_output,
+)
 from enerflo_sync.jobs.context import AccountContext, open_account
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.sync.plan_reads import read_changes, read_undecided
@@ -80,7 +88,7 @@ def print_plan(
                 console.print("\n", end="")
             _print_text(context, one)
     else:
-        _writer(context, plans, plan_format)(sys.stdout.buffer)
+        _writer(context, plans, plan_format)(standard_output())
         sys.stdout.flush()
 
 

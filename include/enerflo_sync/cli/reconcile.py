@@ -11,7 +11,7 @@ import typer
 
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.files import write_whole
-from enerflo_sync.cli.output import Account, Exit, Json, errors, finish
+from enerflo_sync.cli.output import Account, Exit, Json, errors, finish, standard_output
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.reconcile import run_reconcile
@@ -50,7 +50,8 @@ def command(
     if report_format in (ReportFormat.CSV, ReportFormat.PARQUET):
         differences = read_differences(context.engine, context.config, account, report.reconciliation_id)
     if out is None:
-        write_report(report, report_format, sys.stdout.buffer, differences)
+        is_data = report_format in (ReportFormat.CSV, ReportFormat.PARQUET)
+        write_report(report, report_format, standard_output(is_data=is_data), differences)
         sys.stdout.flush()
     else:
         write_whole(out, lambda stream: write_report(report, report_format, stream, differences))
