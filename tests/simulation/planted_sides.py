@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from string import Template
+from typing import Any
 
 import pytest
 
 from enerflo_sync.clock import DatabaseClock
 from enerflo_sync.reconcile import incremental, judge, live
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.sync import plan as plan_of_sync
 from enerflo_sync.sync import twins
 from tests.simulation.people import Edit
 from tests.simulation.plan import Plan
@@ -55,6 +57,18 @@ def newest_by_first_sight(patch: pytest.MonkeyPatch) -> None:
 def marked_rows_live(patch: pytest.MonkeyPatch) -> None:
     """Rows that are marked as deleted are rows like all others."""
     patch.setattr(Comparison, "living", lambda *_: "true")
+
+
+def refusal_of_one_rule(patch: pytest.MonkeyPatch) -> None:
+    """What was refused of a status is let in when a milestone asks for it."""
+    complete, keep_out = plan_of_sync.complete_installs, plan_of_sync.keep_out_refused
+
+    def complete_later(connection: Any, plans: Any, config: Any, values: Any) -> None:
+        keep_out(connection, plans, values["account"])
+        complete(connection, plans, config, values)
+
+    patch.setattr(plan_of_sync, "complete_installs", complete_later)
+    patch.setattr(plan_of_sync, "keep_out_refused", lambda *_: None)
 
 
 _REVIEWED = {("installs", "status"): "review", **{("milestones", name): "review" for name in DATES}}
