@@ -174,7 +174,9 @@ class Promises:
     def _old_key(self) -> None:
         """What met a key that is not accepted any more waits: nobody refused the change itself."""
         for change in self._api.met_old_key:
-            query = "select table_name, key, state from sync.plan_changes where plan_hash = %s and position = %s"
+            query = (
+                "select table_name, key, state from sync.plan_changes where plan_hash = %s and position = %s"
+            )
             found = self._connection.execute(query, [change.plan, change.position]).fetchone()
             if found is not None and found[2] not in ("planned", "sent"):
                 table, key, state = found
