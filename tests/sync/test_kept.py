@@ -168,7 +168,12 @@ def test_where_it_cannot_be_told_which_note_is_ours_a_person_is_asked(
 
 @pytest.mark.parametrize(
     ("zone", "echo", "declared"),
-    [("UTC", False, "UTC"), ("UTC", True, "UTC"), ("America/Denver", True, "America/Denver")],
+    [
+        ("UTC", False, "UTC"),
+        ("UTC", True, "UTC"),
+        ("America/Denver", True, "America/Denver"),
+        ("America/Denver", True, "UTC"),
+    ],
 )
 def test_a_date_that_is_kept_to_the_day_is_applied_and_the_crm_keeps_its_time(
     agreed: Desk, zone: str, echo: bool, declared: str

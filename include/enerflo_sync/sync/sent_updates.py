@@ -19,7 +19,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_written
 from enerflo_sync.sync.push.bodies import as_moment
 from enerflo_sync.sync.push.errand import FOUND_AFTER
-from enerflo_sync.sync.push.kept import is_coarser
+from enerflo_sync.sync.push.kept import is_coarser, is_day_of
 from enerflo_sync.sync.push.leads import is_respelled_field
 from enerflo_sync.sync.push.values import EnerfloValues
 from enerflo_sync.sync.settle import Applying, Decision, settle
@@ -109,4 +109,6 @@ def _is_kept(values: EnerfloValues, plan: Comparison, sent: sa.Row[Any], present
         ours, theirs = as_moment(sent.after, zone), as_moment(present)
     except BadRecordError:
         return False
-    return ours is not None and theirs is not None and is_coarser(ours, theirs, [zone])
+    if ours is None or theirs is None:
+        return False
+    return is_coarser(ours, theirs, [zone]) or is_day_of(ours, theirs)
