@@ -44,7 +44,7 @@ def is_coarser(sent: datetime, found: datetime, zones: Iterable[str]) -> bool:
 def is_day_of(sent: datetime, found: datetime) -> bool:
     """Return whether a moment is the midnight with which the day of another one begins, in any zone.
 
-    A vendor keeps days in its own zone, which nobody may have declared. Offsets are whole quarters of an hour.
+    A vendor keeps days in its own zone, which nobody may have declared. Offsets are quarters of an hour.
     """
     found = found.astimezone(UTC)
     midnight = timedelta(hours=found.hour, minutes=found.minute)
