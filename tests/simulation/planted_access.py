@@ -12,8 +12,10 @@ from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.enerflo.pages import Page, PageWalk, StopReason
 from enerflo_sync.inbox import hydrate
 from enerflo_sync.mirror.sweep import Sweep
+from enerflo_sync.sandbox.emitter import Mess
 from enerflo_sync.sync.push import run as push_run
 from enerflo_sync.sync.push.attempt import Attempt, Outcome, attempted
+from tests.simulation.people import Edit
 from tests.simulation.plan import Plan
 from tests.simulation.planted import BOTH_WAYS, BUSY, NOTES_ONLY, Plant
 from tests.simulation.troubles import Trouble
@@ -67,5 +69,19 @@ OF_ACCESS: tuple[tuple[Plant, Plan, int], ...] = (
     (totals_counted, replace(BUSY, poll_every=1, troubles={Trouble.HALF_SEEN: 1.0}), 20),
     (old_key_ends_the_list, replace(NOTES_ONLY, troubles=_ROTATED), 20),
     (old_key_refuses_the_record, replace(BUSY, troubles=_ROTATED), 20),
-    (old_key_refuses_the_change, replace(BOTH_WAYS, tick=15, edits=4.0, troubles=_ROTATED), 20),
+    (
+        old_key_refuses_the_change,
+        replace(
+            BOTH_WAYS,
+            tick=10,
+            events=0.1,
+            edits=6.0,
+            edit_kinds=(Edit.MILESTONE,),
+            poll_every=4,
+            ingest_every=9,
+            mess=Mess(loss=1.0),
+            troubles=_ROTATED,
+        ),
+        20,
+    ),
 )

@@ -33,7 +33,8 @@ select c.* from (
     c.enerflo_key, c.sent_at, coalesce(p.decided_by, 'nobody') as decided_by
   from sync.plan_changes c join sync.plans p using (account, plan_hash)
   where c.account = :account and c.table_name = :table and c.op = 'update'
-    and c.direction = 'to_enerflo' and c.sent_at is not null and c.state in ('sent', 'superseded')
+    and c.direction = 'to_enerflo' and c.sent_at is not null and c.state <> 'applied'
+    and c.state in ('sent', 'superseded')
   order by c.key, c.field, c.sent_at desc
 ) c
 where not exists (
