@@ -152,7 +152,8 @@ class Check:
         subject, _, key = record.partition("/")
         world = self.day.world
         if subject == "deals":
-            return world.installs.number_of_deal(key) is None
+            number = world.installs.number_of_deal(key)
+            return number is None or number in self.day.ever_bad
         if subject == "customers":
             return not key.isdigit() or not world.customers.exists(int(key))
         number = world.installs.number_of(int(key))

@@ -104,10 +104,18 @@ OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
     (
         base_of_the_key_alone,
         _plan(
-            replace(_CRM_ALONE, installs=6, edits=2.0, edit_kinds=(Edit.STATUS,)),
+            replace(
+                _CRM_ALONE,
+                installs=6,
+                tick=15,
+                edits=3.0,
+                edit_kinds=(Edit.STATUS,),
+                poll_every=1,
+                ingest_every=1,
+            ),
             Shape(own_keys=True, policies=_REVIEWED),
-            *(Trouble.RELINKS, Trouble.OWN_KEYS),
-            rate=2.0,
+            Trouble.RELINKS,
+            rate=3.0,
         ),
         50,
     ),
