@@ -43,7 +43,7 @@ class Trouble(StrEnum):
 
 ALL = frozenset(Trouble)
 # What the engine withstands: the seeds of `make test` and of `make simulate` draw from these alone.
-SWITCHED_ON: frozenset[Trouble] = ALL - {Trouble.HALF_SEEN, Trouble.KEY_ROTATION}
+SWITCHED_ON: frozenset[Trouble] = ALL
 # Half of a seed's kinds at most are there at once: more would hide one another.
 _CHANCE = 0.25
 
