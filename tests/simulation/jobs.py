@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import psycopg
@@ -17,7 +18,6 @@ from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.poll import PollOptions, poll
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.sandbox.api import DEFAULT_KEY
 from enerflo_sync.sandbox.faults import FaultKind, Faults
 from enerflo_sync.sandbox.virtual_clock import VirtualClock
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
@@ -27,6 +27,7 @@ from enerflo_sync.sync.plan import make_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.reopen import Refusal, WhichRefusals, reopen
 from enerflo_sync.warehouse.runs import RunReport
+from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.calls import session_of
 from tests.simulation.clocks import Clocks
 from tests.simulation.files import WatchedDrop
@@ -60,6 +61,8 @@ class Jobs:
     clocks: Clocks
     api: WritesApi
     faults: Faults
+    keys: Keys
+    half: HalfOfTheInstalls
     promises: Promises
     warehouses: tuple[Warehouse, Warehouse]
 
@@ -275,7 +278,7 @@ class Jobs:
         return EnerfloClient(
             session_of(self.api, process),
             "https://enerflo.io",
-            DEFAULT_KEY,
+            self.keys.of_job(),
             budget=UnlimitedBudget(),
             clock=process.clock,
             rng=self._rng,
@@ -295,6 +298,15 @@ class Jobs:
             # Pages are short for a while, and so in two polls in a row.
             return {FaultKind.EMPTY_PAGE: 0.3, FaultKind.SHORT_PAGE: 0.3}
         return self.plan.faults
+
+    def _seen_by(self, name: str) -> AbstractContextManager[None]:
+        """Return within what a job runs: now and then a poll sees half of the installs."""
+        alone = name == "poll" and len(self._running) == 1 and not self._quiet
+        return self.half.now_and_then() if alone else nullcontext()
+
+    def _mirrored_installs(self) -> list[int]:
+        query = "select install_id from enerflo.installs where deleted_at is null order by 1"
+        return [install_id for (install_id,) in self._crm.execute(query)]
 
     def _knows_its_company(self) -> bool:
         """Return whether the mirror has an install: the first key of an account is believed."""
@@ -316,7 +328,8 @@ class Jobs:
         rates, self.faults.rates = self.faults.rates, self._rates()
         began, outcome = self.clock.now(), "killed"
         try:
-            report = job(process, warehouse)
+            with self._seen_by(name):
+                report = job(process, warehouse)
         except Killed:
             report = None
         except EnerfloSyncError as error:

@@ -23,8 +23,11 @@ class Edit(StrEnum):
     LEAD = "lead"
     NOT_THEIRS = "not_theirs"
     DELETE = "delete"
+    # Only where a plan asks for it.
+    COMPLETION = "completion"
 
 
+USUAL = tuple(edit for edit in Edit if edit is not Edit.COMPLETION)
 _WEIGHTS = {
     Edit.STATUS: 6,
     Edit.MILESTONE: 8,
@@ -33,6 +36,7 @@ _WEIGHTS = {
     Edit.LEAD: 5,
     Edit.NOT_THEIRS: 3,
     Edit.DELETE: 1,
+    Edit.COMPLETION: 1,
 }
 _STATUSES = ("In progress", "On Hold", "on hold ", "Pending KCA", "Cancelled", "Completed", "Voided")
 UNKNOWN_STATUS = "Waiting for the utility"
@@ -93,11 +97,12 @@ class People:
             Edit.LEAD: self._lead,
             Edit.NOT_THEIRS: self._not_theirs,
             Edit.DELETE: self._delete,
+            Edit.COMPLETION: self._completion,
         }
 
     def work(self, kinds: tuple[Edit, ...] = ()) -> None:
         """Make one edit; none where there is nothing to edit, or a job holds the row."""
-        choices = list(kinds or Edit)
+        choices = list(kinds or USUAL)
         edit = self._rng.choices(choices, [_WEIGHTS[one] for one in choices])[0]
         self._desk.edit(self._acts[edit])
 
@@ -127,6 +132,18 @@ class People:
                     else moment
                 },
                 **{"install": row[0], "milestone": row[1]},
+            )
+
+    def _completion(self) -> None:
+        """Complete the last milestone of an install that is not completed yet."""
+        row = self._some("installs", "enerflo_install_id", "status not in ('Completed', 'Voided')")
+        if row is not None:
+            self._run(
+                "update crm.milestones set completed_at = %(moment)s, updated_at = %(now)s"
+                " where enerflo_install_id = %(install)s and milestone_id = ("
+                "select max(milestone_id) from crm.milestones where enerflo_install_id = %(install)s)",
+                moment=self._clock.now() - timedelta(minutes=self._rng.randrange(9000)),
+                install=row[0],
             )
 
     def _note(self) -> None:

@@ -11,7 +11,7 @@ from enerflo_sync.sandbox.changes import ChangeKind
 from enerflo_sync.sandbox.delivery import DropFormat
 from enerflo_sync.sandbox.emitter import Mess
 from enerflo_sync.sandbox.faults import FaultKind
-from tests.simulation.people import Edit
+from tests.simulation.people import USUAL, Edit
 from tests.simulation.shapes import Shape, shape_of
 from tests.simulation.troubles import Trouble, troubles_of
 
@@ -147,7 +147,7 @@ def both_ways_plan_of(seed: int, troubles: Mapping[Trouble, float] | None = None
         both_ways=True,
         poll_every=rng.choice((1, 2, 4)),
         edits=rng.choice((0.5, 1.0, 3.0)),
-        edit_kinds=() if rng.random() < 0.7 else tuple(rng.sample(list(Edit), 4)),
+        edit_kinds=() if rng.random() < 0.7 else tuple(rng.sample(USUAL, 4)),
         sync_every=rng.choice((1, 1, 2, 4)),
         refused=0.2 * share if rng.random() < 0.5 else 0.0,
         late=0.3 * share if rng.random() < 0.5 else 0.0,

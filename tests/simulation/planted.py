@@ -200,7 +200,7 @@ def no_second_look(patch: pytest.MonkeyPatch) -> None:
 
 def exact_spelling(patch: pytest.MonkeyPatch) -> None:
     """An accepted text counts as kept only where Enerflo has it letter by letter."""
-    patch.setattr(leads, "_is_respelled", lambda *_args, **_named: False)
+    patch.setattr(leads, "is_respelled_field", lambda *_args, **_named: False)
     patch.setattr(notes, "is_alike", lambda sent, found: sent == found)
 
 

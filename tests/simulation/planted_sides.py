@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from string import Template
+from typing import Any
 
 import pytest
 
 from enerflo_sync.clock import DatabaseClock
 from enerflo_sync.reconcile import incremental, judge, live
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.sandbox.changes import ChangeKind
+from enerflo_sync.sandbox.emitter import Mess
+from enerflo_sync.sync import plan as plan_of_sync
 from enerflo_sync.sync import twins
 from tests.simulation.people import Edit
 from tests.simulation.plan import Plan
-from tests.simulation.planted import BOTH_WAYS, Plant
+from tests.simulation.planted import BOTH_WAYS, BUSY, Plant
 from tests.simulation.shapes import DATES, Shape
 from tests.simulation.troubles import Trouble
 
@@ -57,15 +61,38 @@ def marked_rows_live(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Comparison, "living", lambda *_: "true")
 
 
+def refusal_of_one_rule(patch: pytest.MonkeyPatch) -> None:
+    """What was refused of a status is let in when a milestone asks for it."""
+    complete, keep_out = plan_of_sync.complete_installs, plan_of_sync.keep_out_refused
+
+    def complete_later(connection: Any, plans: Any, config: Any, values: Any) -> None:
+        keep_out(connection, plans, values["account"])
+        complete(connection, plans, config, values)
+
+    patch.setattr(plan_of_sync, "complete_installs", complete_later)
+    patch.setattr(plan_of_sync, "keep_out_refused", lambda *_: None)
+
+
 _REVIEWED = {("installs", "status"): "review", **{("milestones", name): "review" for name in DATES}}
 _BUSY = replace(BOTH_WAYS, tick=15, events=1.0, edits=3.0)
 # What else is changed hides which side changed one field later.
 _CALM = replace(BOTH_WAYS, tick=15, events=0.05, edits=0.2)
 
 
-def _plan(plan: Plan, shape: Shape, *troubles: Trouble) -> Plan:
-    return replace(plan, shape=shape, troubles=dict.fromkeys(troubles, 1.0))
+def _plan(plan: Plan, shape: Shape, *troubles: Trouble, rate: float = 1.0) -> Plan:
+    return replace(plan, shape=shape, troubles=dict.fromkeys(troubles, rate))
 
+
+# So that little hides what a job does: Enerflo hardly changes, and is polled seldom.
+_CRM_ALONE = replace(
+    BOTH_WAYS,
+    tick=7,
+    events=0.05,
+    kinds=(ChangeKind.NOTE_CREATED,),
+    mess=Mess(loss=1.0),
+    poll_every=5,
+    ingest_every=12,
+)
 
 OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
     (newest_by_first_sight, _plan(_CALM, Shape(), Trouble.BOTH_CHANGE), 50),
@@ -74,19 +101,51 @@ OF_SIDES: tuple[tuple[Plant, Plan, int], ...] = (
         _plan(replace(_BUSY, edit_kinds=(Edit.STATUS, Edit.DELETE)), Shape(marks=True), Trouble.SOFT_DELETED),
         50,
     ),
-)
-# It was not shown yet within how many seeds these are found.
-NOT_SHOWN_YET: tuple[tuple[Plant, Plan, int], ...] = (
     (
         base_of_the_key_alone,
         _plan(
-            replace(_BUSY, events=0.1, edits=6.0, edit_kinds=(Edit.STATUS,)),
+            replace(
+                _CRM_ALONE,
+                installs=6,
+                tick=15,
+                edits=3.0,
+                edit_kinds=(Edit.STATUS,),
+                poll_every=1,
+                ingest_every=1,
+            ),
             Shape(own_keys=True, policies=_REVIEWED),
-            *(Trouble.RELINKS, Trouble.OWN_KEYS),
+            Trouble.RELINKS,
+            rate=3.0,
         ),
         50,
     ),
-    (twins_believed, _plan(_BUSY, Shape(unique=False), Trouble.TWINS), 50),
-    (changes_by_their_own_time, _plan(BOTH_WAYS, Shape(), Trouble.LATE_ROWS), 50),
-    (stamped_by_the_worker, _plan(_BUSY, Shape(), Trouble.SKEWED_CLOCKS), 50),
+    (
+        twins_believed,
+        _plan(
+            replace(_CRM_ALONE, installs=4, edits=0.1, edit_kinds=(Edit.STATUS,)),
+            Shape(unique=False),
+            Trouble.TWINS,
+        ),
+        50,
+    ),
+    (
+        changes_by_their_own_time,
+        _plan(
+            replace(_BUSY, events=0.1, edits=4.0, edit_kinds=(Edit.STATUS, Edit.MILESTONE)),
+            Shape(),
+            Trouble.LATE_ROWS,
+        ),
+        50,
+    ),
+    (stamped_by_the_worker, _plan(replace(BUSY, poll_every=1), Shape(), Trouble.SKEWED_CLOCKS), 50),
+    (
+        refusal_of_one_rule,
+        _plan(
+            replace(_CRM_ALONE, installs=4, tick=10, edits=3.0, edit_kinds=(Edit.COMPLETION,), poll_every=3),
+            Shape(),
+            Trouble.REFUSALS,
+            rate=0.5,
+        ),
+        50,
+    ),
 )

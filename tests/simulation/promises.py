@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -20,6 +21,18 @@ from tests.simulation.writes import WritesApi
 
 Record = tuple[Any, ...]
 SHOWN = 6
+# What a job takes for the present moment follows the server's clock to the second.
+_SLACK = timedelta(seconds=1)
+_AHEAD = " union all ".join(
+    f"select '{table} ' || {name}, {stamp} from {table} where {stamp} > %(now)s"
+    for table, name, stamp in (
+        ("enerflo.installs", "install_id", "observed_at"),
+        ("enerflo.notes", "note_id", "observed_at"),
+        ("enerflo.customers", "customer_id", "observed_at"),
+        ("sync.webhook_events", "event_id", "received_at"),
+        ("sync.watermarks", "name", "value"),
+    )
+)
 # Records that the mirror has given up, and the tables whose ids Enerflo gives.
 _BURIED = "select install_id from enerflo.installs where deleted_at is not null"
 _STRANGE = " union all ".join(
@@ -37,8 +50,9 @@ class Promises:
     """Watches the CRM's rows and Enerflo's requests.
 
     :param ever_bad: numbers of installs that were once served spoilt.
+    :param clock: the server's clock.
     :param sources: the CRM's rows are looked at behind each request, too.
-    :param newest: the true clock, where it is looked after that the later change stands.
+    :param newest: it is looked after that the later change stands.
     """
 
     def __init__(
@@ -47,15 +61,17 @@ class Promises:
         api: WritesApi,
         shape: Shape,
         ever_bad: set[int],
+        clock: Clock,
         *,
         sources: bool,
-        newest: Clock | None = None,
+        newest: bool = False,
     ) -> None:
         self.watch = Watch(connection)
         self._connection = connection
         self._api = api
         self._shape = shape
         self._ever_bad = ever_bad
+        self._clock = clock
         self.lineage = Lineage(shape, self.watch, self.stands, self.stored)
         self.refusals = Refusals(connection, shape, self.watch, self.stands)
         self.watch.listeners += [self.lineage.written, self.refusals.written, self._written]
@@ -67,8 +83,8 @@ class Promises:
             self.refusals.arrived,
         ]
         api.world.listeners.append(self._changed)
-        if newest is not None:
-            later = Newest(shape, self.watch, newest, self.stands)
+        if newest:
+            later = Newest(shape, self.watch, clock, self.stands)
             self.watch.listeners.append(later.written)
             api.arrivals.append(later.arrived)
             api.world.listeners.append(lambda change: (self.watch.look(), later.changed(change)))
@@ -132,6 +148,8 @@ class Promises:
         self.watch.look(nobody_writes=nobody_writes)
         self.lineage.agree()
         self._mirror()
+        self._stamps()
+        self._old_key()
         if self.watch.broken:
             raise Divergence("\n".join(["broken while the day ran:", *self.watch.broken[:SHOWN]]))
 
@@ -146,3 +164,21 @@ class Promises:
         other = self._api._other_company
         for received in other.world.received if other is not None else ():
             self.watch.breaks(f"another company got {received.method} {received.path}")
+
+    def _stamps(self) -> None:
+        """No stamp of a job lies in the future of the server, whatever the worker's clock says."""
+        ahead = self._connection.execute(_AHEAD.encode(), {"now": self._clock.now() + _SLACK})
+        for what, stamp in ahead.fetchall():
+            self.watch.breaks(f"{what} is dated {stamp}: that is in the future")
+
+    def _old_key(self) -> None:
+        """What met a key that is not accepted any more waits: nobody refused the change itself."""
+        for change in self._api.met_old_key:
+            query = (
+                "select table_name, key, state from sync.plan_changes where plan_hash = %s and position = %s"
+            )
+            found = self._connection.execute(query, [change.plan, change.position]).fetchone()
+            if found is not None and found[2] not in ("planned", "sent"):
+                table, key, state = found
+                self.watch.breaks(f"{table} {key} {change.column} met an old key, and is {state}")
+        self._api.met_old_key.clear()

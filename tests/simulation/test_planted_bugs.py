@@ -7,11 +7,12 @@ import pytest
 from tests.simulation.database import Database
 from tests.simulation.plan import Plan
 from tests.simulation.planted import PLANTED, Plant, planted
+from tests.simulation.planted_access import OF_ACCESS
 from tests.simulation.planted_sides import OF_SIDES
 from tests.simulation.run import run_seed
 
 HOURS = 1.5
-ALL = (*PLANTED, *OF_SIDES)
+ALL = (*PLANTED, *OF_SIDES, *OF_ACCESS)
 
 
 @pytest.mark.timeout(600)

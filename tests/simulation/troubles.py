@@ -14,10 +14,13 @@ class Trouble(StrEnum):
     RESPELLING = "respelling"
     DAYS_KEPT = "days_kept"
     # The install list is older than a direct read; a page inside a 200 is empty or short; for a whole job the
-    # key answers for another company.
+    # key answers for another company; for a whole poll it sees half of the installs and as many new ones; it
+    # is rotated while jobs use it.
     LAGGING_LIST = "lagging_list"
     SHORT_PAGES = "short_pages"
     OTHER_COMPANY = "other_company"
+    HALF_SEEN = "half_seen"
+    KEY_ROTATION = "key_rotation"
     # A worker's clock differs from the database's.
     SKEWED_CLOCKS = "skewed_clocks"
     # CRM rows arrive with times of before, and from transactions that stay open for long.

@@ -16,6 +16,7 @@ from enerflo_sync.sandbox.faults import Faults
 from enerflo_sync.sandbox.spelling import Spelling
 from enerflo_sync.sandbox.virtual_clock import VirtualClock
 from enerflo_sync.sandbox.world import World
+from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.clocks import Clocks
 from tests.simulation.database import Database
 from tests.simulation.desk import Desk
@@ -60,14 +61,24 @@ class SimulatedDay(Jobs):
         self.emitter.watch()
         self.faults = Faults(rates=plan.faults, seed=seed, slow_seconds=40.0)
         self.api = self._api(seed)
+        self.keys = Keys(self.api, self.clock, seed, plan.rate(Trouble.KEY_ROTATION))
+        self.half = self.api.half = HalfOfTheInstalls(
+            self.api, seed, plan.rate(Trouble.HALF_SEEN), self._mirrored_installs
+        )
         self.warehouses = database.warehouses
         for warehouse in self.warehouses:
             warehouse.clock = self.clock
         self.ever_bad: set[int] = set()
         meddled = Trouble.MEDDLING in plan.troubles
-        newest = self.clock if Trouble.BOTH_CHANGE in plan.troubles else None
+        newest = Trouble.BOTH_CHANGE in plan.troubles
         self.promises = Promises(
-            database.people, self.api, self.shape, self.ever_bad, sources=meddled, newest=newest
+            database.people,
+            self.api,
+            self.shape,
+            self.ever_bad,
+            self.clock,
+            sources=meddled,
+            newest=newest,
         )
         late = plan.rate(Trouble.LATE_ROWS)
         self.desk = Desk(
@@ -213,6 +224,8 @@ class SimulatedDay(Jobs):
             self.clock.advance(0.05 + self._fates.random() * 0.5)
         if self._quiet:
             return
+        if boundary is Boundary.REQUEST:
+            self.keys.before_a_request()
         if self._stirs < MOST_STIRS and self._fates.random() < self.plan.restless:
             self._stirs += 1
             self.live(self._fates.choice((0, 0.01, 0.2)), self._fates.choice((1, 1, 2)))
@@ -220,6 +233,8 @@ class SimulatedDay(Jobs):
             self._meddle(0.05)
         # A process that holds an answer holds no lock; what it does next rests on old knowledge.
         free = boundary in (Boundary.REQUEST, Boundary.ANSWER) and len(self._running) == 1
+        # What the key does not see just now another job would see.
+        free = free and not self.half.hidden
         if free and self._others < MOST_BESIDE and self._fates.random() < self.plan.beside:
             self._others += 1
             # Two ingests of one account take turns by themselves.
@@ -261,6 +276,7 @@ class SimulatedDay(Jobs):
         self.faults.rates = {}
         self.api.refused = self.api.late = 0.0
         self.api.lag_list(0)
+        self.keys.configure()
         self.desk.close_due(all_of_it=True)
         self.mend()
         self.emitter.drain()

@@ -16,7 +16,9 @@ from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.sandbox.changes import Change, Origin
 from enerflo_sync.sandbox.exchange import Cut, Request, Response, html_page, refusal
 from enerflo_sync.sandbox.faults import FaultKind
+from enerflo_sync.sandbox.reads import PageOf
 from enerflo_sync.sandbox.world import UnknownRecordError
+from tests.simulation.access import HalfOfTheInstalls
 
 _INSTALL = re.compile(r"/api/v3/installs/(\d+)")
 _MILESTONE = re.compile(r"/api/v3/installs/(\d+)/milestones/(\d+)")
@@ -74,9 +76,12 @@ class WritesApi(SandboxApi):
     :ivar faulty: writes that should not have come, in words.
     :ivar withheld: notes that a last page lacked. The list of notes says only how many pages it has, so its
         answer cannot show that its last page is short (REFERENCE.md §6.3).
+    :ivar half: which installs the key does not see.
+    :ivar met_old_key: the changes that were under way when a write was refused with 401, of the job at hand.
     """
 
     refused = late = 0.0
+    half: HalfOfTheInstalls | None = None
     outbox: Callable[[str], tuple[UnderWay, ...]] = staticmethod(lambda _table: (UnderWay("", 0, None, ()),))
     process: Callable[[], Any] = staticmethod(lambda: None)
 
@@ -87,6 +92,7 @@ class WritesApi(SandboxApi):
         self.arrivals: list[Callable[[Arrival], None]] = []
         self.kept: dict[Place, tuple[Any, Any]] = {}
         self.withheld: set[int] = set()
+        self.met_old_key: list[UnderWay] = []
         self._at_hand: tuple[Arrival, Response] | None = None
         self._rng = random.Random(f"{seed}/writes")
         self.world.listeners.append(self._forget)
@@ -104,9 +110,22 @@ class WritesApi(SandboxApi):
             write, given = self._at_hand
             undamaged = answer.body is given.body and answer.cut is Cut.NONE and not answer.delay
             write.answered = undamaged and answer.status < 300
+        if answer.status == 401 and request.method != "GET":
+            body = msgspec.json.decode(request.body)
+            self.met_old_key += self.outbox(self._read_write(request, request.path, body).table)
         if self.faults.rates.keys() & _LACKING and request.path == _NOTES and answer.status == 200:
             self._note_withheld(request, answer)
         return answer
+
+    def _route(self, request: Request, path: str, key: str) -> Response:
+        if self.half is not None and self.half.hides(path):
+            return refusal(404, "No query results for this record.")
+        return super()._route(request, path, key)
+
+    def _shown_installs(self) -> PageOf | None:
+        if self.half is not None and self.half.hidden:
+            return self.half.page
+        return super()._shown_installs()
 
     def _note_withheld(self, request: Request, answer: Response) -> None:
         with contextlib.suppress(msgspec.DecodeError, KeyError):

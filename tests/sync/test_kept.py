@@ -14,6 +14,7 @@ from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.sandbox.exchange import Request
 from enerflo_sync.sandbox.spelling import Spelling, parse_spelling
 from enerflo_sync.sync.explain_text import story_sentences
+from enerflo_sync.sync.push.run import PushRun
 from tests.sync.conftest import Desk
 
 TEXT = "Panels  & wires\n are <late> \U0001f600 \u00fc"
@@ -171,7 +172,12 @@ def test_where_it_cannot_be_told_which_note_is_ours_a_person_is_asked(
 
 @pytest.mark.parametrize(
     ("zone", "echo", "declared"),
-    [("UTC", False, "UTC"), ("UTC", True, "UTC"), ("America/Denver", True, "America/Denver")],
+    [
+        ("UTC", False, "UTC"),
+        ("UTC", True, "UTC"),
+        ("America/Denver", True, "America/Denver"),
+        ("America/Denver", True, "UTC"),
+    ],
 )
 def test_a_date_that_is_kept_to_the_day_is_applied_and_the_crm_keeps_its_time(
     agreed: Desk, zone: str, echo: bool, declared: str
@@ -215,6 +221,48 @@ def test_a_date_that_is_kept_to_the_day_is_applied_and_the_crm_keeps_its_time(
     assert a_round(desk) == 1
     now = desk.crm("milestones", enerflo_install_id=install_id, milestone_id=milestone)["due_at"]
     assert now.isoformat() == "2026-06-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("seen_first", [True, False])
+def test_a_date_that_was_sent_before_a_kill_is_ours_also_for_a_plan_that_is_made_anew(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch, seen_first: bool
+) -> None:
+    desk, install_id = agreed, agreed.a_site().install_id
+    assert desk.api is not None
+    desk.api.spelling = Spelling(days=True)
+    milestone = desk.one(
+        "select max(milestone_id) from enerflo.milestones where install_id = :i", i=install_id
+    )
+    desk.sql(
+        "update crm.milestones set due_at = '2026-05-20 14:22:01Z', updated_at = now()"
+        " where enerflo_install_id = :i and milestone_id = :m",
+        i=install_id,
+        m=milestone,
+    )
+    bring_in = PushRun.bring_in
+
+    def lost_after_the_request(run: PushRun, *args: Any, **names: Any) -> Any:
+        if desk.world.received:
+            raise _LostError
+        return bring_in(run, *args, **names)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PushRun, "bring_in", lost_after_the_request)
+        with pytest.raises(_LostError):
+            desk.workplace.apply(desk.plan().plan_hash, approved_by="Pat")
+    if seen_first:
+        desk.workplace.poll()
+    # Another change, so that the plan is another one.
+    note(desk, "N1", install_id)
+    desk.carried()
+    for _ in range(2):
+        desk.workplace.poll()
+        desk.carried()
+    now = desk.crm("milestones", enerflo_install_id=install_id, milestone_id=milestone)["due_at"]
+    assert now.isoformat() == "2026-05-20T14:22:01+00:00"
+    assert [one.method for one in desk.world.received] == ["PUT", "POST"]
+    (row,) = desk.ledger(table_name="milestones", field="due_at", decision="applied")
+    assert row["kept_value"][:10] == "2026-05-20"
 
 
 def test_what_somebody_else_writes_meanwhile_is_not_taken_for_ours(agreed: Desk) -> None:

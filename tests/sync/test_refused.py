@@ -158,6 +158,23 @@ def test_what_the_last_milestone_would_do_stays_refused_as_an_edit(agreeing: Des
     assert agreeing.changes(agreeing.plan()) == []
 
 
+def test_a_refused_completion_stays_refused_however_often_the_milestone_is_corrected(agreeing: Desk) -> None:
+    """Both sides agree on the status all the time: that is no news, and ends no refusal."""
+    install = agreeing.a_site().install_id
+    agreeing.workplace.reject(finished(agreeing, install).plan_hash, by="Sam")
+    for _ in range(2):
+        plan = finished(agreeing, install)
+        assert [change.table_name for change in agreeing.changes(plan)] == ["milestones"]
+        agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+        assert agreeing.plan().change_count == 0
+    assert status_at_enerflo(agreeing, install) == c.IN_PROGRESS
+    # With another status there the completion is another change.
+    agreeing.world.set_status(install, c.ON_HOLD)
+    agreeing.workplace.poll()
+    agreeing.carried()
+    assert len(agreeing.changes(finished(agreeing, install), rule=LAST_MILESTONE)) == 1
+
+
 def test_a_new_row_that_was_refused_is_not_made_until_a_value_of_it_changes(desk: Desk) -> None:
     desk.switched_on("both")
     first = desk.plan()

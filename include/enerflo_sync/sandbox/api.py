@@ -200,14 +200,17 @@ class SandboxApi:
         size = reads.whole_number(parameters.get("per_page"), reads.DEFAULT_PAGE)
         if self.largest_page is not None and size > self.largest_page:
             return html_page(504, "504 Gateway Time-out")
-        page = self.lagging.page if self.lagging is not None else None
-        answer = reads.installs(self.world, parameters, self._signature, page)
+        answer = reads.installs(self.world, parameters, self._signature, self._shown_installs())
         if self.lean_lists:
             listing = msgspec.json.decode(answer.body)
             for row in listing["results"]:
                 del row["all_milestones"]
             answer = replace(answer, body=msgspec.json.encode(listing))
         return replace(answer, delay=self.seconds_per_record * size)
+
+    def _shown_installs(self) -> reads.PageOf | None:
+        """Return what gives the install list's pages; None: the present installs, all of them."""
+        return self.lagging.page if self.lagging is not None else None
 
     def _write(self, request: Request, path: str) -> Response:
         try:

@@ -32,9 +32,10 @@ from enerflo_sync.sync.parked import hold_parked, writes_hashes
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
-from enerflo_sync.sync.push.changes import carry_sent_notes
+from enerflo_sync.sync.push.changes import carry_sent
 from enerflo_sync.sync.refused import keep_out_refused
 from enerflo_sync.sync.sent_notes import ask_about_sent_notes, keep_sent_notes
+from enerflo_sync.sync.sent_updates import agree_on_sent
 from enerflo_sync.sync.split import mark_waiting, rules_hash, why_waiting
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import transaction_time, warehouse_errors
@@ -125,6 +126,7 @@ def make_plans(
             follow_keys(connection, plans, account)
             for plan in plans:
                 observe(connection, plan, account, transaction_time(connection))
+            agree_on_sent(connection, plans, account)
         with (
             _agreeing(engine, plans, config, account, reconciliation_id) as agreed,
             connection.begin(),
@@ -134,7 +136,7 @@ def make_plans(
             connection.exec_driver_sql(MAKE_PLANNED)
             hashes = _store(connection, config, account, reconciliation_id)
             for plan_hash in hashes:
-                carry_sent_notes(connection, account, plan_hash)
+                carry_sent(connection, account, plan_hash)
             note_held(connection, account, hashes[0])
             agreed.result()
     with warehouse_errors("plan"), engine.connect() as connection:

@@ -99,8 +99,16 @@ where r.account = %(account)s and r.table_name = $table and r.ended_at is null a
   and exists (
     select from (
       select $values from ($mirror_side) m join ($crm_side) c on $of_row where m.lives and $of_record
-    ) o where case r.field $equal else false end)
+    ) o where case r.field $equal else false end$and_moved)
 """)  # noqa: S608 - a constant
+
+# About the status of an install that its last milestone would have completed both sides agreed when that was
+# refused: only another status than then is news.
+_AND_MOVED = Template(f"""
+      and not (case r.field $as_before else false end and exists (
+        select from sync.plan_changes p
+        where p.key = r.key and p.account = r.account and p.plan_hash = r.plan_hash
+          and p.table_name = r.table_name and p.field = r.field and p.rule = '{LAST_MILESTONE}'))""")
 
 # What is shown of a refused change stands where the two sides of a question stand.
 _KEEP_OUT = Template(f"""
@@ -239,7 +247,16 @@ def _both_sides(plan: Comparison) -> dict[str, str]:
         ),
         "values": ", ".join([*(f"m.e{n}" for n in numbers), *(f"c.c{n}" for n in numbers)]),
         "equal": " ".join(f"when {literal(field.name)} then {field.equal}" for field in plan.fields),
+        "and_moved": _AND_MOVED.substitute(as_before=_as_before(plan)) if plan.is_installs else "",
     }
+
+
+def _as_before(plan: Comparison) -> str:
+    """Return the cases of whether Enerflo says of a refusal's field what it said then."""
+    return " ".join(
+        f"when {literal(field.name)} then {field.same_shown('r.before', field.enerflo.shown)}"
+        for field in plan.fields
+    )
 
 
 def _same(plan: Comparison) -> str:

@@ -73,8 +73,22 @@ where account = :account and plan_hash = :plan_hash and position = any(:position
     sa.bindparam("id", type_=sa.BigInteger),
 )
 
-# A plan that takes another one's place knows of the notes that the other one sent.
-_CARRY = sa.text("""
+# A plan that takes another one's place knows of the updates and notes that the other one sent.
+_CARRY_UPDATES = sa.text("""
+/* enerflo-sync plan: updates whose request an older plan has sent */
+update sync.plan_changes c set sent_at = s.sent_at
+from (
+  select table_name, key, field, after, max(sent_at) as sent_at from sync.plan_changes
+  where account = :account and plan_hash <> :plan_hash and op = 'update' and direction = 'to_enerflo'
+    and sent_at is not null and state <> 'applied' and state in ('sent', 'superseded')
+  group by 1, 2, 3, 4
+) s
+where c.account = :account and c.plan_hash = :plan_hash and c.op = 'update' and c.direction = 'to_enerflo'
+  and c.table_name = s.table_name and c.key = s.key and c.field = s.field
+  and c.after is not distinct from s.after and c.state = 'planned' and c.sent_at is null
+  and coalesce(c.agreed_at < s.sent_at, true)
+""")
+_CARRY_NOTES = sa.text("""
 /* enerflo-sync plan: notes whose request an older plan has sent */
 update sync.plan_changes c
 set sent_at = s.sent_at, accepted_at = s.accepted_at, accepted_id = s.accepted_id
@@ -117,12 +131,13 @@ def mark_accepted(
     connection.execute(_ACCEPT, {**values, "at": at, "id": new_id})
 
 
-def carry_sent_notes(connection: sa.Connection, account: str, plan_hash: str) -> None:
-    """Let a new plan know which of its notes an older plan has sent, in the caller's transaction.
+def carry_sent(connection: sa.Connection, account: str, plan_hash: str) -> None:
+    """Let a new plan know which of its updates and notes an older plan has sent, in the caller's transaction.
 
-    The end of such a request was not seen: the note is looked for before it is sent again.
+    The end of such a request was not seen: what it wrote is looked for before it is sent again.
     """
-    connection.execute(_CARRY, {"account": account, "plan_hash": plan_hash})
+    for statement in (_CARRY_UPDATES, _CARRY_NOTES):
+        connection.execute(statement, {"account": account, "plan_hash": plan_hash})
 
 
 def mark_unsent(connection: sa.Connection, applying: Applying, changes: Iterable[Change]) -> None:

@@ -20,7 +20,7 @@ from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.push.bodies import DATE_COLUMNS, as_moment, milestone_body, sent_time, status_body
 from enerflo_sync.sync.push.changes import Change
 from enerflo_sync.sync.push.errand import Errand, deliver
-from enerflo_sync.sync.push.kept import is_coarser, value_in_answer
+from enerflo_sync.sync.push.kept import is_coarser, is_day_of, value_in_answer
 from enerflo_sync.sync.push.run import PushRun, Verdict
 from enerflo_sync.sync.settle import Decision
 
@@ -231,6 +231,8 @@ def _is_kept(run: PushRun, one: Wanted, row: Mapping[str, Any], errand: Errand) 
     mapping = comparison.mapping.fields[change.field or ""]
     if is_coarser(sent, found, [mapping.time_zone or comparison.mapping.time_zone]):
         return errand.accepted or not as_before
+    if errand.accepted and is_day_of(sent, found):
+        return True
     return errand.accepted and not as_before and _answered(run, one, errand) == found
 
 

@@ -3,7 +3,8 @@
 The rule, once Enerflo accepted a write or may have. A third value, neither ours nor the one from before, is
 ours where it can be made of ours by the changes below, or where the write's own answer shows the same. Any
 other third value was written by somebody else meanwhile. The value from before says that ours was not kept,
-unless it is also our own time cut to the minute, the hour or the day.
+unless it is also our own time cut to the minute, the hour or the day. The day counts in UTC and in the
+mapping's zone; after a request that was accepted, in any zone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _NOT_PLAIN = re.compile(r"[\W_]+")
 _BEYOND_BASIC = re.compile("[\U00010000-\U0010ffff\ufe0f\u200d]")
 # Enerflo dates a note by its own clock, to the second.
 _SLACK_SECONDS = 900
+_WEST, _EAST = timedelta(hours=12), timedelta(hours=14)
 _UNITS = ({"second": 0}, {"minute": 0}, {"hour": 0})
 
 
@@ -37,6 +39,23 @@ def is_coarser(sent: datetime, found: datetime, zones: Iterable[str]) -> bool:
                 return True
     # A vendor that rounds to the minute.
     return found.second == 0 and abs(found - sent) <= timedelta(seconds=30)
+
+
+def is_day_of(sent: datetime, found: datetime) -> bool:
+    """Return whether a moment is the midnight with which the day of another one begins, in any zone.
+
+    A vendor keeps days in its own zone, which nobody may have declared. Offsets are quarters of an hour.
+    """
+    found = found.astimezone(UTC)
+    midnight = timedelta(hours=found.hour, minutes=found.minute)
+    if found.second or found.microsecond or found.minute % 15:
+        return False
+    offsets = (-midnight, timedelta(days=1) - midnight)
+    return any(
+        (sent.astimezone(UTC) + offset).date() == (found + offset).date()
+        for offset in offsets
+        if -_WEST <= offset <= _EAST
+    )
 
 
 def is_respelled(sent: str, found: str, *, cut: bool = True) -> bool:

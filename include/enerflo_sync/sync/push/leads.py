@@ -139,7 +139,7 @@ def _kept(run: PushRun, comparison: Comparison, customer: Customer, errand: Erra
             column = mapping.enerflo if mapping is not None else ""
             if column not in LEAD_FIELDS or _same(run, comparison, change, customer[column], change.after):
                 kept.append(change)
-            elif errand.may_be_there and _is_respelled(column, change.after, customer[column]):
+            elif errand.may_be_there and is_respelled_field(column, change.after, customer[column]):
                 kept.append(change)
                 respelled[change.position] = customer[column]
             elif errand.last is not None and not customer[column]:
@@ -218,7 +218,7 @@ def _judged(run: PushRun, comparison: Comparison, customer: Customer, errand: Er
             continue
         as_before = run.same(comparison, change.field or "", present, change.before)
         # Of a beginning that was there before it cannot be told that ours was kept.
-        if errand.may_be_there and _is_respelled(column, change.after, present, cut=not as_before):
+        if errand.may_be_there and is_respelled_field(column, change.after, present, cut=not as_before):
             done.append(change)
             kept[change.position] = present
         elif not as_before:
@@ -229,7 +229,7 @@ def _judged(run: PushRun, comparison: Comparison, customer: Customer, errand: Er
     ]
 
 
-def _is_respelled(column: str, wanted: object, present: object, *, cut: bool = True) -> bool:
+def is_respelled_field(column: str, wanted: object, present: object, *, cut: bool = True) -> bool:
     """Return whether Enerflo's text is what it made of the one that it was sent."""
     sent = comparable(column, wanted)
     if column not in _FREE_TEXTS or sent is None or not isinstance(present, str):
@@ -255,7 +255,7 @@ def _unchanged(run: PushRun, comparison: Comparison, change: Change, customer: C
     for field, name in _columns(comparison).items():
         own, present = comparable(field, row.get(name)), customer[field]
         if present is not None:
-            fields[field] = own if _is_respelled(field, own, present, cut=True) else present
+            fields[field] = own if is_respelled_field(field, own, present, cut=True) else present
     return fields
 
 
