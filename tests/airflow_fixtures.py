@@ -87,8 +87,8 @@ def connected(setting: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 @pytest.fixture
 def reconciled(connected: Setting) -> str:
     """The id of a report that was made through Airflow's connections."""
-    from enerflo_airflow.hook import context
+    from enerflo_airflow.hook import open_account
 
-    with closing(context("default", reads_enerflo=True)) as place:
+    with closing(open_account("default", reads_enerflo=True)) as place:
         run_poll(place)
         return run_reconcile(place).reconciliation_id

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from enerflo_sync.cli.app import app
 from enerflo_sync.cli.commands import COMMANDS
 
-HEAVY = ("sqlalchemy", "alembic", "pydantic", "fastapi", "requests", "msgspec", "yaml", "rich.progress")
+HEAVY = ("sqlalchemy", "alembic", "pydantic", "fastapi", "requests", "yaml", "rich.progress")
 
 
 def test_the_help_imports_no_command_and_none_of_what_they_need() -> None:

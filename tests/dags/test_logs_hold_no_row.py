@@ -116,7 +116,7 @@ def test_a_failing_trigger_of_a_crm_table(
     connected: Setting, company: SandboxServer, switched: Any, tmp_path: Path
 ) -> None:
     """The rules let the plan through, so that the run writes and fails instead of waiting for a person."""
-    from enerflo_airflow.hook import context
+    from enerflo_airflow.hook import open_account
 
     switched(("mode: report", "mode: crm"), (NEVER_ASKED, UNASKED))
     tables = rows(
@@ -125,7 +125,7 @@ def test_a_failing_trigger_of_a_crm_table(
         " where table_schema not in ('sync', 'enerflo', 'pg_catalog', 'information_schema')"
         " and table_type = 'BASE TABLE'",
     )
-    with closing(context("default", reads_enerflo=True)) as place:
+    with closing(open_account("default", reads_enerflo=True)) as place:
         run_poll(place)
     for number, (table,) in enumerate(tables):
         plant(connected, table, _NOWHERE) if number == 0 else _plant_also(connected, table)

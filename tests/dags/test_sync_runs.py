@@ -159,17 +159,17 @@ def edit(setting: Setting, change: str) -> None:
 
 def apply(plan_hash: str | None) -> None:
     """Let a person approve what differs from the beginning."""
-    from enerflo_airflow.hook import context
+    from enerflo_airflow.hook import open_account
 
-    with closing(context("default", reads_enerflo=True)) as place:
+    with closing(open_account("default", reads_enerflo=True)) as place:
         if plan_hash:
             run_apply(place, plan_hash, approved_by="Pat")
 
 
 def reject(plan_hash: str) -> None:
-    from enerflo_airflow.hook import context
+    from enerflo_airflow.hook import open_account
 
-    with closing(context("default")) as place:
+    with closing(open_account("default")) as place:
         run_reject(place, plan_hash, by="Sam")
 
 

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 import requests
 import sqlalchemy as sa
-from enerflo_airflow.hook import EnerfloHook, context, warehouse_url
+from enerflo_airflow.hook import EnerfloHook, open_account, warehouse_url
 
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import ConfigurationError
@@ -142,7 +142,7 @@ def test_a_warehouse_connection_of_another_type_is_refused(monkeypatch: pytest.M
 
 
 def test_an_account_is_opened_with_the_connections_that_the_file_names(connected: Setting) -> None:
-    with closing(context("default", reads_enerflo=True)) as place:
+    with closing(open_account("default", reads_enerflo=True)) as place:
         assert place.client.check() is None
         with place.engine.connect() as connection:
             assert connection.scalar(sa.text("select count(*) from enerflo.installs")) == 0
@@ -152,7 +152,7 @@ def test_a_reconciliation_needs_no_enerflo_connection(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE", warehouse_connection(setting.warehouse_url))
-    with closing(context("default")) as place:
+    with closing(open_account("default")) as place:
         assert run_reconcile(place).mirror_as_of is None
 
 
@@ -160,5 +160,5 @@ def test_a_wrong_key_in_the_connection_is_an_authentication_error(
     connected: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_DEFAULT", enerflo_connection(connected.sandbox_url, "wrong"))
-    with closing(context("default", reads_enerflo=True)) as place, pytest.raises(AuthenticationError):
+    with closing(open_account("default", reads_enerflo=True)) as place, pytest.raises(AuthenticationError):
         run_poll(place)

@@ -228,9 +228,9 @@ def test_the_test_button_of_the_form_works_through_the_api(anonymous: TestClient
 @pytest.fixture
 def planned(reconciled: str) -> str:
     """The hash of a plan that was made through Airflow's connections, in report mode."""
-    from enerflo_airflow.hook import context
+    from enerflo_airflow.hook import open_account
 
-    with closing(context("default")) as place:
+    with closing(open_account("default")) as place:
         return run_plan(place)[0].plan_hash
 
 

@@ -90,9 +90,9 @@ class Answers:
 
 @pytest.fixture
 def answers(connected: Setting) -> Iterator[Answers]:
-    from enerflo_airflow.hook import context
+    from enerflo_airflow.hook import open_account
 
-    with closing(context("default", reads_enerflo=True)) as place:
+    with closing(open_account("default", reads_enerflo=True)) as place:
         run_poll(place)
         yield Answers(place)
 
