@@ -249,14 +249,14 @@ def test_a_date_that_was_sent_before_a_kill_is_ours_also_for_a_plan_that_is_made
     with monkeypatch.context() as patched:
         patched.setattr(PushRun, "bring_in", lost_after_the_request)
         with pytest.raises(_LostError):
-            desk.workplace.apply(desk.plan().plan_hash, approved_by="Pat")
+            run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
     if seen_first:
-        desk.workplace.poll()
+        run_poll(desk.context)
     # Another change, so that the plan is another one.
     note(desk, "N1", install_id)
     desk.carried()
     for _ in range(2):
-        desk.workplace.poll()
+        run_poll(desk.context)
         desk.carried()
     now = desk.crm("milestones", enerflo_install_id=install_id, milestone_id=milestone)["due_at"]
     assert now.isoformat() == "2026-05-20T14:22:01+00:00"

@@ -10,6 +10,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import read_refusals, run_reject, run_reopen
 from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sync.completion import LAST_MILESTONE
@@ -161,16 +162,16 @@ def test_what_the_last_milestone_would_do_stays_refused_as_an_edit(agreeing: Des
 def test_a_refused_completion_stays_refused_however_often_the_milestone_is_corrected(agreeing: Desk) -> None:
     """Both sides agree on the status all the time: that is no news, and ends no refusal."""
     install = agreeing.a_site().install_id
-    agreeing.workplace.reject(finished(agreeing, install).plan_hash, by="Sam")
+    run_reject(agreeing.context, finished(agreeing, install).plan_hash, by="Sam")
     for _ in range(2):
         plan = finished(agreeing, install)
         assert [change.table_name for change in agreeing.changes(plan)] == ["milestones"]
-        agreeing.workplace.apply(plan.plan_hash, approved_by="Pat")
+        run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
         assert agreeing.plan().change_count == 0
     assert status_at_enerflo(agreeing, install) == c.IN_PROGRESS
     # With another status there the completion is another change.
     agreeing.world.set_status(install, c.ON_HOLD)
-    agreeing.workplace.poll()
+    run_poll(agreeing.context)
     agreeing.carried()
     assert len(agreeing.changes(finished(agreeing, install), rule=LAST_MILESTONE)) == 1
 
