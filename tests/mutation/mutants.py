@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+import pickle
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from cosmic_ray.ast import ast_nodes, get_ast
-from cosmic_ray.mutating import mutate_code
+from cosmic_ray.mutating import MutationVisitor
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 
@@ -67,12 +69,15 @@ def mutants(target: Target, engine: Path) -> Iterator[Mutant]:
     """
     code = (engine / target.module).read_text()
     tree = get_ast(code)
+    # Parsing takes ten times as long as reading this.
+    sys.setrecursionlimit(max(20_000, sys.getrecursionlimit()))
+    parsed = pickle.dumps(tree)
     seen, names = {_meaning(code)}, Counter[str]()
     for name, operator in operators().items():
         places = [start for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node)]
         for occurrence in range(len(places)):
-            changed = mutate_code(code, operator, occurrence)
-            if changed is None or (meaning := _meaning(changed)) in seen:
+            changed = MutationVisitor(occurrence, operator).walk(pickle.loads(parsed)).get_code()  # noqa: S301
+            if (meaning := _meaning(changed)) in seen:
                 continue
             seen.add(meaning)
             line, diff = _difference(code, changed)

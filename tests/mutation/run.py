@@ -235,6 +235,10 @@ def try_all(found: Workers, mutants: Sequence[Mutant], reach: Reach, longest: fl
             reach.noticed(mutant.target.module, by)
         return Tried(mutant, outcome, time.monotonic() - began, by, (len(chosen), len(tests)))
 
-    with ThreadPoolExecutor(found.number) as pool:
+    pool = ThreadPoolExecutor(found.number)
+    try:
         for done in as_completed([pool.submit(try_one, mutant) for mutant in mutants]):
             yield done.result()
+    finally:
+        # Whoever stops the run does not want the rest.
+        pool.shutdown(cancel_futures=True)
