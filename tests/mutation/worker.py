@@ -7,6 +7,7 @@ so that a mutant costs its tests and not the imports.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import json
@@ -40,6 +41,8 @@ _LOADED_ONCE = (
     "typer.testing",
     "yaml",
 )
+# Looking for plugins takes as long as a quick test: these are the ones that tests need.
+_PLUGINS = ("_hypothesis_pytestplugin", "anyio.pytest_plugin", "pytest_timeout")
 # Nobody reads what a property fails with: it need not become the shortest example.
 _UNSHRUNK = "unshrunk"
 # Bytes. A mutant that collects pages without an end must not take the machine's memory.
@@ -78,13 +81,10 @@ class _Watch:
 
 def _run_tests(files: list[str], wanted: list[str] | None, timeout: float) -> dict[str, Any]:
     watch = _Watch(wanted)
-    options = [
-        "-q",
-        f"--hypothesis-profile={_UNSHRUNK}",
-        "-o",
-        f"timeout={timeout}",
-        *(["-x"] if wanted is not None else ()),
-    ]
+    options = ["-q", f"--hypothesis-profile={_UNSHRUNK}", "-o", f"timeout={timeout}"]
+    # It collects garbage twice in every run.
+    options += ["-p", "no:unraisableexception", *(part for name in _PLUGINS for part in ("-p", name))]
+    options += ["-x"] if wanted is not None else []
     code = pytest.main([*options, *files], plugins=[watch])
     return {"code": int(code), "failed": watch.failed, "tests": watch.tests}
 
@@ -143,8 +143,11 @@ def main() -> None:
     that of one test, ``seconds`` that of all.
     """
     sys.path[:0] = ["include", "plugins", "."]
-    for name in _LOADED_ONCE:
+    for name in (*_LOADED_ONCE, *_PLUGINS):
         importlib.import_module(name)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    # What is here by now stays: no collection in a fork has to look at it.
+    gc.freeze()
     settings.register_profile(_UNSHRUNK, derandomize=True, phases=(Phase.explicit, Phase.generate))
     for line in sys.stdin:
         job = json.loads(line)
