@@ -170,8 +170,8 @@ class Reach:
     def order(self, module: str, line: int, first: Sequence[str]) -> list[Timed]:
         """Return the tests that reach a line, those first that are likely to notice and quick.
 
-        After the tests that noticed other mutants of the module come tests of many files in turn, beginning
-        with the files or folders of ``first``.
+        After the tests that noticed other mutants of the module come those of each file or folder of ``first``,
+        within a folder one of each file in turn.
         """
         places = self._code.places(module, line)
         found = [one for one in self._tests if one.reached & places]
@@ -182,7 +182,7 @@ class Reach:
         ranked = []
         for one in sorted(found, key=lambda one: one.seconds):
             likely = next((n for n, name in enumerate(first) if one.name.startswith(name)), len(first))
-            ranked.append(((-noticed.get(one.name, 0), turns[one.file], likely, one.seconds), one))
+            ranked.append(((-noticed.get(one.name, 0), likely, turns[one.file], one.seconds), one))
             turns[one.file] += 1
         return [one for _, one in sorted(ranked, key=lambda pair: pair[0])]
 

@@ -15,24 +15,37 @@ class Target:
 
 _PLANS = ("tests/sync", "tests/reconcile")
 _COMPARE = ("tests/reconcile", "tests/sync")
-_POLLS = ("tests/mirror", "tests/inbox")
+_POLLS = ("tests/mirror",)
 
 TARGETS = (
-    Target("crm/decision.py", ("tests/crm", "tests/sync/test_truth_table.py", *_PLANS)),
-    Target("sync/decide.py", ("tests/sync/test_decide.py", "tests/sync/test_truth_table.py", *_PLANS)),
-    Target("sync/agree.py", ("tests/sync/test_agree.py", "tests/sync/test_twins.py", *_PLANS)),
-    Target("sync/refused.py", ("tests/sync/test_refused.py", *_PLANS)),
-    Target("sync/twins.py", ("tests/sync/test_twins.py", *_PLANS)),
-    Target("sync/key_changes.py", ("tests/sync/test_key_changes.py", *_PLANS)),
-    Target("sync/own_writes.py", ("tests/sync/test_newest.py", *_PLANS)),
-    Target("reconcile/odd.py", ("tests/reconcile/test_tombstones.py", *_COMPARE)),
+    Target("crm/decision.py", ("tests/crm/test_decision.py", "tests/sync/test_truth_table.py", "tests/crm")),
+    Target("sync/decide.py", ("tests/sync/test_truth_table.py", "tests/sync/test_decide.py", *_PLANS)),
+    Target("sync/agree.py", ("tests/sync/test_agreed_rows.py", "tests/sync/test_agree.py", *_PLANS)),
+    Target("sync/refused.py", ("tests/sync/test_refused_rows.py", "tests/sync/test_refused.py", *_PLANS)),
+    Target("sync/twins.py", ("tests/sync/test_neighbours.py", "tests/sync/test_twins.py", *_PLANS)),
+    Target(
+        "sync/key_changes.py", ("tests/sync/test_neighbours.py", "tests/sync/test_key_changes.py", *_PLANS)
+    ),
+    Target("sync/own_writes.py", ("tests/sync/test_neighbours.py", "tests/sync/test_newest.py", *_PLANS)),
+    Target(
+        "reconcile/odd.py",
+        ("tests/sync/test_truth_table.py", "tests/reconcile/test_tombstones.py", *_COMPARE),
+    ),
     Target(
         "reconcile/judge.py", ("tests/sync/test_truth_table.py", "tests/reconcile/test_causes.py", *_COMPARE)
     ),
     Target("reconcile/values.py", ("tests/reconcile/test_values.py", *_COMPARE)),
-    Target("reconcile/changed.py", ("tests/sync/test_newest.py", *_COMPARE)),
-    Target("reconcile/incremental.py", ("tests/reconcile/test_incremental.py", *_COMPARE)),
+    Target(
+        "reconcile/changed.py", ("tests/sync/test_truth_table.py", "tests/sync/test_newest.py", *_COMPARE)
+    ),
+    Target(
+        "reconcile/incremental.py",
+        ("tests/reconcile/test_basis.py", "tests/reconcile/test_incremental.py", *_COMPARE),
+    ),
     Target("mirror/intake.py", ("tests/mirror/test_intake.py", *_POLLS)),
-    Target("mirror/sweep.py", ("tests/mirror/test_deletion.py", *_POLLS)),
-    Target("enerflo/pages.py", ("tests/enerflo/test_pages.py", "tests/enerflo", "tests/mirror")),
+    Target("mirror/sweep.py", ("tests/mirror/test_sweep.py", *_POLLS)),
+    Target(
+        "enerflo/pages.py",
+        ("tests/enerflo/test_page_pace.py", "tests/enerflo/test_pages.py", "tests/enerflo"),
+    ),
 )
