@@ -11,7 +11,15 @@ import sqlalchemy as sa
 
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.notes import NOTES
-from enerflo_sync.mirror.sweep import GUARDED, Gone, ShrunkSourceError, Sweep, bury, most_missing
+from enerflo_sync.mirror.sweep import (
+    GUARDED,
+    SMALLEST_SHRINK,
+    Gone,
+    ShrunkSourceError,
+    Sweep,
+    bury,
+    most_missing,
+)
 
 STARTED = datetime(2026, 3, 2, 8, tzinfo=UTC)
 NOW = STARTED + timedelta(minutes=1)
@@ -118,6 +126,11 @@ def test_so_many_may_be_missing_at_once(known: int, guard: float, floor: int, mo
     assert most_missing(known, guard, floor) == most
     if floor == 1:
         assert most_missing(known, guard) == most
+
+
+def test_of_a_small_table_ten_may_be_missing_and_counts_go_back_a_day() -> None:
+    assert most_missing(40, 0.05, SMALLEST_SHRINK) == 10
+    assert timedelta(hours=24) == GUARDED
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,10 @@ _POLLS = ("tests/mirror",)
 
 TARGETS = (
     Target("crm/decision.py", ("tests/crm/test_decision.py", "tests/sync/test_truth_table.py", "tests/crm")),
-    Target("sync/decide.py", ("tests/sync/test_truth_table.py", "tests/sync/test_decide.py", *_PLANS)),
+    Target(
+        "sync/decide.py",
+        ("tests/sync/test_truth_table.py", "tests/sync/test_decide.py", "tests/sync/test_plan.py", *_PLANS),
+    ),
     Target("sync/agree.py", ("tests/sync/test_agreed_rows.py", "tests/sync/test_agree.py", *_PLANS)),
     Target("sync/refused.py", ("tests/sync/test_refused_rows.py", "tests/sync/test_refused.py", *_PLANS)),
     Target("sync/twins.py", ("tests/sync/test_neighbours.py", "tests/sync/test_twins.py", *_PLANS)),
