@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -275,3 +276,31 @@ def test_what_belongs_to_deleted_records_is_buried_whoever_buried_them(warehouse
         ("default", 5): (EARLIER, NOW),
         ("other", 3): (None, None),
     }
+
+
+def test_what_stands_in_quarantine_of_a_buried_record_is_settled(warehouse: sa.Engine) -> None:
+    put(warehouse, "installs", install_id=1)
+    put(warehouse, "notes", note_id=1, install_id=1)
+    items = [
+        *[("default", "installs", {"install_id": 1}), ("default", "notes", {"note_id": 1})],
+        *[("default", "installs", {"install_id": 2}), ("other", "notes", {"note_id": 1})],
+    ]
+    with warehouse.begin() as connection:
+        for number, (account, table, key) in enumerate(items):
+            connection.execute(
+                sa.text(
+                    "insert into sync.quarantine (account, item_id, kind, reason, fingerprint, first_seen_at,"
+                    " last_seen_at, count, state, table_name, key) values (:account, :id, 'record', 'r', 'f', :at,"
+                    " :at, 1, 'open', :table, cast(:key as jsonb))"
+                ),
+                {
+                    "account": account,
+                    "id": str(number),
+                    "at": EARLIER,
+                    "table": table,
+                    "key": json.dumps(key),
+                },
+            )
+        bury(connection, INSTALLS, "default", 1, NOW)
+        states = connection.execute(sa.text("select state from sync.quarantine order by item_id")).scalars()
+        assert list(states) == ["replayed", "replayed", "open", "open"]

@@ -188,26 +188,33 @@ class Reach:
 
 
 class Kept:
-    """What was measured of test files, kept beside the tree until they, or the mutated modules, change."""
+    """What was measured of test files, kept until a file, or a mutated module that it reaches, changes."""
 
     def __init__(self, path: Path, code: Code) -> None:
         self._path = path
-        self._code = "".join(code.modules[name] for name in sorted(code.modules))
+        self._modules = {name: _digest(text) for name, text in code.modules.items()}
         self._files = json.loads(path.read_text()) if path.exists() else {}
-
-    def _digest(self, file: Path) -> str:
-        return hashlib.sha256((self._code + file.read_text()).encode()).hexdigest()
 
     def of(self, root: Path, file: str) -> list[Timed] | None:
         """Return the tests of a file as they were measured; None where that has to be done."""
         kept = self._files.get(file)
-        if kept is None or kept["digest"] != self._digest(root / file):
+        if kept is None or kept["digest"] != _digest((root / file).read_text()):
+            return None
+        if any(self._modules.get(name) != digest for name, digest in kept["modules"].items()):
             return None
         return [Timed(name, seconds, frozenset(reached)) for name, seconds, reached in kept["tests"]]
 
     def keep(self, root: Path, file: str, tests: Sequence[Timed]) -> None:
         """Store what was measured of a file."""
-        rows = [(one.name, one.seconds, sorted(one.reached)) for one in tests]
-        self._files[file] = {"digest": self._digest(root / file), "tests": rows}
+        modules = {place.split(":")[0] for one in tests for place in one.reached}
+        self._files[file] = {
+            "digest": _digest((root / file).read_text()),
+            "modules": {name: self._modules[name] for name in sorted(modules)},
+            "tests": [(one.name, one.seconds, sorted(one.reached)) for one in tests],
+        }
         self._path.parent.mkdir(exist_ok=True)
         self._path.write_text(json.dumps(self._files))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
