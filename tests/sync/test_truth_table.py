@@ -111,6 +111,11 @@ def test_every_case_is_decided_as_the_table_says(
     plan = make_plan(tables, config, "default", report.reconciliation_id)
     with tables.connect() as connection:
         changes = {c.key["milestone_id"]: c for c in read_changes(connection, "default", plan.plan_hash)}
+        sources = dict(
+            connection.execute(
+                sa.text("select (key ->> 'milestone_id')::int, source_value from sync.plan_changes")
+            ).all()
+        )
         asked = {one.key["milestone_id"] for one in read_undecided(connection, "default", plan.plan_hash)}
     for number, case in enumerate(wanted):
         outcome, rule = case.decided()
@@ -121,6 +126,7 @@ def test_every_case_is_decided_as_the_table_says(
             old, new = (case.crm, case.enerflo) if to_crm else (case.enerflo, case.crm)
             assert (change.direction, change.rule, change.policy) == (outcome, rule, policy), case
             assert (shown(change.before), shown(change.after)) == (old, new), case
+            assert shown(sources[number]) == new, case
         else:
             assert change is None, case
             assert (number in asked) is (outcome is Outcome.REVIEW), case
