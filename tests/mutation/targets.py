@@ -16,7 +16,15 @@ class Target:
 # Truth tables: quick, and each holds a statement in all its cases.
 _TABLES = tuple(
     f"tests/sync/test_{name}.py"
-    for name in ("truth_table", "status_rows", "who_moved", "agreed_rows", "refused_rows")
+    for name in (
+        "truth_table",
+        "status_rows",
+        "who_moved",
+        "agreed_rows",
+        "refused_rows",
+        "twin_rows",
+        "decided_rows",
+    )
 )
 _PLANS = (*_TABLES, "tests/sync", "tests/reconcile")
 _COMPARE = (*_TABLES, "tests/reconcile", "tests/sync")
@@ -28,9 +36,7 @@ TARGETS = (
     Target("sync/agree.py", ("tests/sync/test_agreed_rows.py", "tests/sync/test_agree.py", *_PLANS)),
     Target("sync/refused.py", ("tests/sync/test_refused_rows.py", "tests/sync/test_refused.py", *_PLANS)),
     Target("sync/twins.py", ("tests/sync/test_twins.py", "tests/sync/test_neighbours.py", *_PLANS)),
-    Target(
-        "sync/key_changes.py", ("tests/sync/test_key_changes.py", "tests/sync/test_neighbours.py", *_PLANS)
-    ),
+    Target("sync/key_changes.py", ("tests/sync/test_key_rows.py", "tests/sync/test_key_changes.py", *_PLANS)),
     Target("sync/own_writes.py", ("tests/sync/test_newest.py", "tests/sync/test_neighbours.py", *_PLANS)),
     Target("reconcile/odd.py", ("tests/reconcile/test_tombstones.py", *_COMPARE)),
     Target("reconcile/judge.py", _COMPARE),
