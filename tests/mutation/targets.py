@@ -22,6 +22,7 @@ _TABLES = tuple(
         "who_moved",
         "agreed_rows",
         "refused_rows",
+        "refused_new_rows",
         "twin_rows",
         "decided_rows",
     )
