@@ -170,11 +170,21 @@ def test_what_cannot_be_told_apart_is_asked_once(tables: sa.Engine, config: Sync
         ("e", 1, "Bob"),
         ("f", 7, "Ann"),
     )
+    # Under one key, too, two rows of which Enerflo has no record.
+    put(tables, ("h", 98, "Ann"), ("h", 99, "Ann"))
     rows(tables, "insert into crm.installs (project, part, record, agent) values ('e', 2, null, 'Bob')")
     plan = make_plan(tables, config, "default", reconcile(tables, config, "default").reconciliation_id)
     with tables.connect() as connection:
         asked = [one for one in read_undecided(connection, "default", plan.plan_hash) if one.field is None]
         changes = [one.key for one in read_changes(connection, "default", plan.plan_hash)]
-    duplicates = [one.key for one in asked if one.cause == "duplicate_identity"]
-    assert sorted(duplicates, key=len) == [{"record": 2}, {"project": "d", "part": 1}]
+    found = {
+        (one.key.get("project"), one.key.get("record")): one for one in asked if one.cause == DUPLICATE[1]
+    }
+    duplicates = [one for one in asked if one.cause == DUPLICATE[1]]
+    assert found.keys() == {(None, 2), ("d", None), ("h", None)}
+    assert len(duplicates) == 3
+    mine = found["d", None].enerflo_value
+    assert (mine["rows"], sorted(one["install_id"] for one in mine["keys"])) == (2, [3, 4])
+    assert found["d", None].crm_value == {"rows": 2, "keys": [{"project": "d", "part": 1}]}
+    assert found["h", None].enerflo_value is None
     assert changes == [{"project": "e", "part": 1}]
