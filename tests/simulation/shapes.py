@@ -100,6 +100,7 @@ class Shape:
     :param own_keys: installs and milestones have keys of their own, and links to Enerflo beside them.
     :param unique: no two rows have the same id of Enerflo.
     :param marks: rows that were deleted stay, with ``is_deleted``.
+    :param hashed: the tables have row-level security, so that changed rows are found by kept hashes.
     :param policies: ``source_of_truth`` by table and column, where it is not the shipped one.
     """
 
@@ -110,6 +111,7 @@ class Shape:
     own_keys: bool = False
     unique: bool = True
     marks: bool = False
+    hashed: bool = False
     policies: Mapping[tuple[str, str], str] = field(default_factory=dict, hash=False)
 
     @property
@@ -194,6 +196,8 @@ class Shape:
             found += [
                 f"alter table crm.{name} add is_deleted boolean not null default false" for name in _TABLES
             ]
+        if self.hashed:
+            found += [f"alter table crm.{name} enable row level security" for name in _TABLES]
         if self.unique and not self.own_keys:
             found.append("alter table crm.installs add primary key (enerflo_install_id)")
         else:
@@ -254,6 +258,7 @@ def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
         own_keys=own_keys,
         unique=Trouble.TWINS not in troubles,
         marks=Trouble.SOFT_DELETED in troubles,
+        hashed=rng.random() < 0.3,
         policies=policies if own_keys else {},
     )
 

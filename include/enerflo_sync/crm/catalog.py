@@ -56,6 +56,27 @@ from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamesp
 where n.nspname = :schema and c.relname = :name and c.relkind in ('r', 'p', 'v', 'm', 'f')
 """)
 
+# What lets rows say something else without being written: another table or partition in the place of one,
+# columns that swap names, expressions and labels that are altered.
+_HEAP = sa.text("""
+/* enerflo-sync catalog: what stores one relation */
+with recursive parts as (
+  select cast(:oid as oid) as oid
+  union all
+  select i.inhrelid from pg_catalog.pg_inherits i join parts p on p.oid = i.inhparent
+)
+select case when every((c.relkind = 'p' or c.relkind = 'r' and m.amname = 'heap') and not c.relrowsecurity)
+  then md5(concat_ws('|', (select d.oid from pg_catalog.pg_database d where d.datname = current_database()),
+    string_agg(c.oid::text, ',' order by c.oid),
+    (select string_agg(concat_ws(' ', a.attnum, a.attname, a.atttypid, pg_get_expr(g.adbin, g.adrelid),
+         (select string_agg(e.enumlabel, ',' order by e.enumsortorder) from pg_catalog.pg_enum e
+          where e.enumtypid = a.atttypid)), ',' order by a.attnum)
+     from pg_catalog.pg_attribute a left join pg_catalog.pg_attrdef g
+       on g.adrelid = a.attrelid and g.adnum = a.attnum and a.attgenerated <> ''
+     where a.attrelid = :oid and a.attnum > 0 and not a.attisdropped))) end
+from parts p join pg_catalog.pg_class c on c.oid = p.oid left join pg_catalog.pg_am m on m.oid = c.relam
+""")
+
 _COLUMNS = sa.text("""
 /* enerflo-sync catalog: columns of one relation */
 with recursive base as (
@@ -130,6 +151,10 @@ class LiveTable(msgspec.Struct, frozen=True):
 
     ``has_own_rules`` is whether it may write otherwise than it is told: by triggers or rules, as a view, or
     in tables behind it.
+
+    ``heap`` stands for what stores it: another table of the same name has another text. None where the
+    transaction in a row does not tell when the row changed: views, foreign tables, other kinds of storage,
+    and tables with row-level security, whose rows come and go unwritten.
     """
 
     schema: str
@@ -138,6 +163,7 @@ class LiveTable(msgspec.Struct, frozen=True):
     usable: bool
     readable: bool
     has_own_rules: bool
+    heap: str | None
     columns: Mapping[str, LiveColumn]
     unique_keys: Sequence[tuple[str, ...]]
     first_indexed: frozenset[str]
@@ -175,6 +201,7 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
         usable=row["usable"],
         readable=row["readable"],
         has_own_rules=row["has_own_rules"],
+        heap=connection.scalar(_HEAP, {"oid": row["oid"]}),
         columns=columns,
         unique_keys=[tuple(index.columns) for index in indexes if index.proves_unique],
         first_indexed=frozenset(index.columns[0] for index in indexes if index.columns),

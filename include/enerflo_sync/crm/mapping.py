@@ -183,12 +183,12 @@ class TableMapping(Options):
     updated_at_set_at_commit: bool = Field(
         False,
         description="The CRM itself sets updated_at at every change, a moment before its commit, and nobody "
-        "back-dates it. Changed rows are then found by it, and no row hashes are kept.",
+        "back-dates it. Changed rows are then found by its index, without a look at all rows.",
     )
     arrived_at: str | None = Field(
         None,
         description="The CRM column with the time at which this copy got the row, as _fivetran_synced. "
-        "Changed rows are then found by it, and no row hashes are kept.",
+        "Changed rows are then found by its index, without a look at all rows.",
     )
     time_zone: str = Field("UTC", description="Zone of CRM times that have none, as in America/Denver.")
     reconcile: bool = Field(True, description="Whether the reconciliation compares this table.")

@@ -46,7 +46,8 @@ class JoinColumn:
 class Comparison:
     """One mapped table, ready to be compared.
 
-    :param moved_by: the column by which CRM rows that changed are found; None: by kept hashes of the rows.
+    :param moved_by: the column by which CRM rows that changed are found; None: by the transaction that wrote
+        them, or by kept hashes (:attr:`keeps_hashes`).
     """
 
     name: TableName
@@ -61,6 +62,11 @@ class Comparison:
     updated_at: str | None
     mode: Mode
     moved_by: str | None = None
+
+    @property
+    def keeps_hashes(self) -> bool:
+        """Return whether only hashes of all CRM rows tell which of them changed."""
+        return self.moved_by is None and self.live.heap is None
 
     @property
     def is_installs(self) -> bool:

@@ -4,7 +4,7 @@ A difference can only appear or vanish where a row moved, and one that was there
 cause. So the wanted keys are: mirror rows observed or deleted since the run that this one stands on (less a
 lookback for transactions that were open then), CRM rows that changed or vanished since
 (:mod:`enerflo_sync.reconcile.observation`), and every key that differed then, without those whose difference
-is settled (:mod:`enerflo_sync.reconcile.carry`). Where changed CRM rows are found by a column, a row that was
+is settled (:mod:`enerflo_sync.reconcile.carry`). Unless hashes of all CRM rows are kept, a row that was
 deleted from the CRM moved without a trace: the digests of the remaining keys of both sides then differ, and
 the keys themselves are compared.
 """
@@ -25,6 +25,7 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.carry import can_carry, one_sided_keys, settled_causes, unsettled_keys
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.counts import Sizes
+from enerflo_sync.reconcile.observation import WRITTEN_SINCE as _WRITTEN_SINCE
 from enerflo_sync.reconcile.observation import Look, since_look
 from enerflo_sync.reconcile.odd import crm_side, mirror_side
 
@@ -151,11 +152,11 @@ def wanted_parameters(
 def moved_rows_statements(plan: Comparison) -> list[str]:
     """Return the statements that copy the rows that moved; take :func:`wanted_parameters`.
 
-    Those of the CRM's side only where a column tells them.
+    Those of the CRM's side only where the rows themselves tell it.
     """
     rows = {"mirror": mirror_side(plan)}
     moved = {"mirror": _MIRROR_MOVED}
-    if plan.moved_by is not None:
+    if not plan.keeps_hashes:
         rows["crm"] = f"{crm_side(plan)} where {plan.crm_key_known}"
         moved["crm"] = _crm_moved(plan)
     return [
@@ -188,7 +189,7 @@ def _crm_keys(plan: Comparison, keys: str) -> list[str]:
 
     :param keys: the join key as the tables of moved rows have it.
     """
-    if plan.moved_by is None:
+    if plan.keeps_hashes:
         return [_kept_keys(plan)]
     found = [f"select {keys} from {plan.moved('crm')}"]  # noqa: S608 - names of ours
     if plan.mapping.deleted_when:
@@ -212,7 +213,7 @@ def _kept_keys(plan: Comparison) -> str:
 
 
 def _column_keys(plan: Comparison) -> str:
-    """Return the select of the join keys of rows that moved by the column that tells it."""
+    """Return the select of the join keys of rows that moved as they tell themselves."""
     known, moved = plan.crm_key_known, _crm_moved(plan)
     return f"select {plan.select_join('crm')} from {plan.crm} t where {known} and ({moved})"  # noqa: S608
 
@@ -231,7 +232,7 @@ def moved_statement(plan: Comparison, into: str) -> str:
     """
     moved = _KEYS_OF_MOVED.substitute(
         mine=plan.select_join("mirror"),
-        theirs=_kept_keys(plan) if plan.moved_by is None else _column_keys(plan),
+        theirs=_kept_keys(plan) if plan.keeps_hashes else _column_keys(plan),
         mirror=plan.mirror,
         rows=plan.mirror_rows,
         mirror_moved=_MIRROR_MOVED,
@@ -269,19 +270,14 @@ _SINCE_BY_CLOCK = Template("""least(%(since)s::timestamptz at time zone $zone,
     (%(since)s::timestamptz + interval '2 hours') at time zone $zone - interval '2 hours')""")
 
 
-# Row versions written since a transaction: their ids are 32 bits, which a cluster uses again and again.
-_WRITTEN_SINCE = (
-    "%(crm_from_xid)s::bigint is not null"
-    " and (t.xmin::text::bigint - %(crm_from_xid)s::bigint) & 4294967295 < 2147483648"
-)
-
-
 def _crm_moved(plan: Comparison) -> str:
-    """Return the condition that a CRM row moved by the column that tells it; one without a time may have.
+    """Return the condition that a CRM row moved, by its column or by its transaction.
 
-    What was out of sight at the last look is found by its transaction.
+    A row without a time in its column may have moved. What was out of sight at the last look is found by its
+    transaction in any case.
     """
-    assert plan.moved_by is not None  # noqa: S101 - hashes are kept otherwise
+    if plan.moved_by is None:
+        return _WRITTEN_SINCE
     column = f"t.{quoted(plan.moved_by)}"
     by_clock = _SINCE_BY_CLOCK.substitute(zone=literal(plan.mapping.time_zone))
     match plan.live.columns[plan.moved_by].kind:

@@ -1,13 +1,18 @@
 """What was last seen of the CRM's rows, so that a change is found whatever time its row tells.
 
 The CRM's tables are often copies: a row arrives minutes or a day after the time in its ``updated_at``, and
-imports date rows back. So the content of each row is kept as a hash (``sync.crm_rows``), compared as a set at
-the start of each reconciliation and plan: a row whose hash is new was seen now, and a kept row that is not
-among the CRM's rows any more is gone. Nothing is concluded from counts or from the CRM's own times.
+imports date rows back. Nothing is concluded from the CRM's own times, unless the mapping says so, nor from
+counts. Each reconciliation and each plan looks at the CRM's rows, in one of three ways:
 
-A mapping may name a column to go by instead (``arrived_at``, ``updated_at_set_at_commit``). No hashes are
-kept then; what transactions wrote that were open at the last look is found by their ids, however long they
-took.
+- By transaction, which is the usual one. PostgreSQL keeps in each row which transaction wrote it (``xmin``).
+  A look remembers the first transaction whose rows it could not see; what this or a later one wrote has
+  moved since. ``sync.crm_rows`` holds a hash of each row that moved within a month, and when it was first
+  seen so.
+- By kept hashes, where rows have no transaction (views, foreign tables) or change unwritten. Then
+  ``sync.crm_rows`` holds all rows, and is compared with them as a set. A row whose hash is new was seen now,
+  and a kept row that is not among the CRM's rows any more is gone.
+- By a column that the mapping names (``arrived_at``, ``updated_at_set_at_commit``), whose index saves looking
+  at every row. Rows of transactions that were open at the last look are found by transaction beside it.
 """
 
 from __future__ import annotations
@@ -42,11 +47,13 @@ class Look(msgspec.Struct, frozen=True):
 
     :param from_xid: this transaction and later ones may have written what could not be seen; None: none had.
     :param signature: digest of what the hashes cover.
+    :param unchanged_since: rows that moved later than this are in ``sync.crm_rows``; None where all rows are.
     """
 
     seen_until: datetime
     signature: str
     from_xid: int | None = None
+    unchanged_since: datetime | None = None
 
 
 _CHANGED = Template("""
@@ -70,6 +77,29 @@ _ROWS = Template(
 _ROWS_TOGETHER = Template("""select identity, link, max(changed_at) as changed_at,
     hash_numeric_extended(sum(row_hash), count(*)) as row_hash from ($rows) s group by identity, link""")
 
+# An age counts backwards from now, and is less than 0 for what was written beside this transaction. Ids are
+# 32 bits, which a cluster uses again and again: a row that is very old may count as written since. All rows
+# do where too many ids went by to tell, or fewer than none, as in a copy of the database on another server.
+WRITTEN_SINCE = """(%(crm_from_xid)s::bigint is not null and (
+    age(t.xmin) between -100000000 and age((%(crm_from_xid)s::bigint & 4294967295)::text::xid)
+    or (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint - %(crm_from_xid)s::bigint
+        not between 0 and 2000000000)))"""
+
+_MOVED = Template("""
+/* enerflo-sync observe $name: CRM rows that were written since the last look, and say something else */
+create temporary table $changed on commit drop as
+select c.identity, c.row_hash, c.link, %(now)s::timestamptz as seen_at
+from ($rows) c left join sync.crm_rows r
+  on r.account = %(account)s and r.table_name = $table and r.identity = c.identity
+where c.row_hash is distinct from r.row_hash
+""")
+
+# A row that is forgotten counts as unchanged since.
+_FORGET_SEEN = """
+/* enerflo-sync observe: CRM rows that moved long ago */
+delete from sync.crm_rows where account = %(account)s and table_name = %(table)s and seen_at <= %(before)s
+"""
+
 _SEEN = Template("""
 /* enerflo-sync observe $name: CRM rows that are new or say something else */
 insert into sync.crm_rows as k (account, table_name, identity, row_hash, link, seen_at)
@@ -92,16 +122,22 @@ delete from sync.crm_rows where account = %(account)s and table_name = %(table)s
 
 _LOOK = sa.text("""
 /* enerflo-sync observe: how far a CRM table was seen */
-select seen_until, signature, from_xid from sync.crm_looks
+select seen_until, signature, from_xid, unchanged_since from sync.crm_looks
 where account = :account and table_name = :table and looker = :looker
 """)
 
 _NOTE = sa.text("""
 /* enerflo-sync observe: a CRM table was seen */
-insert into sync.crm_looks (account, table_name, looker, seen_until, signature, from_xid)
-values (:account, :table, :looker, :seen_until, :signature, :from_xid)
+insert into sync.crm_looks (account, table_name, looker, seen_until, signature, from_xid, unchanged_since)
+values (:account, :table, :looker, :seen_until, :signature, :from_xid, :unchanged_since)
 on conflict (account, table_name, looker) do update
-set seen_until = excluded.seen_until, signature = excluded.signature, from_xid = excluded.from_xid
+set seen_until = excluded.seen_until, signature = excluded.signature, from_xid = excluded.from_xid,
+    unchanged_since = excluded.unchanged_since
+""")
+
+_NEXT_XID = sa.text("""
+/* enerflo-sync observe: the first transaction whose rows may be out of sight */
+select pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 """)
 
 # A session of a role whose activity we may not see counts as one with a transaction.
@@ -127,28 +163,64 @@ def observe(connection: sa.Connection, plan: Comparison, account: str, now: date
     if last is not None:
         # Two looks never share a moment: what the later one finds was not seen by the earlier.
         now = max(now, last.seen_until + timedelta(microseconds=1))
-    look = Look(now, signature(plan))
+    if plan.keeps_hashes:
+        look = Look(now, signature(plan))
+        _compare_hashes(connection, plan, account, last, look)
+    else:
+        look = _look_at_written(connection, plan, account, last, now)
+    note_look(connection, plan, account, look)
+    return look
+
+
+def _look_at_written(
+    connection: sa.Connection, plan: Comparison, account: str, last: Look | None, now: datetime
+) -> Look:
+    """Store the rows that were written since the last look; none where there is no such look."""
+    known = last if still_holds(last, plan, now) else None
+    since = None if known is None else known.unchanged_since
+    # All that was seen is forgotten where the hashes cover something else now.
+    floor = now if since is None else max(since, now - REMEMBERED)
+    look = Look(now, signature(plan), connection.scalar(_NEXT_XID), floor)
+    values = {"account": account, "table": str(plan.name), "now": now, "before": floor}
+    connection.exec_driver_sql(_FORGET_SEEN, values)
+    if known is not None and since is not None and _unique(plan):
+        _store_seen(connection, plan, _MOVED, {**values, **since_look(known)}, written=WRITTEN_SINCE)
+    return look
+
+
+def _compare_hashes(
+    connection: sa.Connection, plan: Comparison, account: str, last: Look | None, look: Look
+) -> None:
+    """Store what distinguishes all rows of the CRM from those that are kept."""
     values: dict[str, Any] = {
         "account": account,
         "table": str(plan.name),
-        "now": now,
+        "now": look.seen_until,
         "rehashed": last is not None and last.signature != look.signature,
         "last": None if last is None else last.seen_until,
-        "before": now - REMEMBERED,
+        "before": look.seen_until - REMEMBERED,
     }
-    changed = f"pg_temp.changed_{plan.name}"
-    parts = {"name": plan.name, "table": literal(plan.name), "changed": changed, "rows": _rows(plan)}
     connection.exec_driver_sql(_ROOM)
-    connection.exec_driver_sql(f"drop table if exists {changed}")
-    connection.exec_driver_sql(_CHANGED.substitute(parts), values)
+    _store_seen(connection, plan, _CHANGED, values)
     connection.exec_driver_sql(_USUAL_ROOM)
-    connection.exec_driver_sql(f"analyze {changed}")
-    seen = connection.exec_driver_sql(_SEEN.substitute(parts), values)
-    note_growth(connection, "sync.crm_rows", seen.rowcount)
+    parts = {"name": plan.name, "table": literal(plan.name), "changed": _changed(plan)}
     connection.exec_driver_sql(_GONE.substitute(parts), values)
     connection.exec_driver_sql(_FORGET, values)
-    note_look(connection, plan, account, look)
-    return look
+
+
+def _store_seen(
+    connection: sa.Connection, plan: Comparison, changed: Template, values: dict[str, Any], written: str = ""
+) -> None:
+    parts = {"name": plan.name, "table": literal(plan.name), "changed": _changed(plan)}
+    connection.exec_driver_sql(f"drop table if exists {_changed(plan)}")
+    connection.exec_driver_sql(changed.substitute(parts, rows=_rows(plan, written)), values)
+    connection.exec_driver_sql(f"analyze {_changed(plan)}")
+    seen = connection.exec_driver_sql(_SEEN.substitute(parts), values)
+    note_growth(connection, "sync.crm_rows", seen.rowcount)
+
+
+def _changed(plan: Comparison) -> str:
+    return f"pg_temp.changed_{plan.name}"
 
 
 def find_look(
@@ -157,7 +229,7 @@ def find_look(
     """Return how far a job has seen the plan's CRM table, None where it never looked."""
     names = {"account": account, "table": str(plan.name), "looker": looker}
     row = connection.execute(_LOOK, names).first()
-    return None if row is None else Look(row.seen_until, row.signature, row.from_xid)
+    return None if row is None else Look(*row)
 
 
 def note_look(
@@ -172,6 +244,8 @@ def current_look(connection: sa.Connection, plan: Comparison, account: str, now:
     """Return the look that the caller's transaction has without observing; None: nothing was observed yet."""
     if plan.moved_by is not None:
         return Look(now, signature(plan), connection.scalar(_FROM_XID))
+    if not plan.keeps_hashes:
+        return Look(now, signature(plan), connection.scalar(_NEXT_XID))
     return find_look(connection, plan, account)
 
 
@@ -190,11 +264,18 @@ _SEEN_AT = Template("""(select max(r.seen_at) from $row sync.crm_rows r
     where r.account = %(account)s and r.table_name = $table and r.gone_at is null
       and r.identity = $identity and r.row_hash = $hash$same)""")
 
+# A row that is not kept either did not move since the first look, or moved since the last one.
+_SEEN_OR_UNCHANGED = Template("""(select max(case when r.row_hash = $hash then r.seen_at
+        when r.row_hash is null and not ($written) then l.unchanged_since end)
+    from $row sync.crm_looks l left join sync.crm_rows r
+      on r.account = l.account and r.table_name = l.table_name and r.identity = $identity
+    where l.account = %(account)s and l.table_name = $table and l.looker = '$looker'$same)""")
+
 
 def seen_at(plan: Comparison, alias: str) -> str:
     """Return when the present content of a CRM row was first seen; null where that is not known.
 
-    It is known where hashes of single rows are kept, and the row did not change since the last look.
+    It is known of single rows that did not change since the last look; not where a column finds changed rows.
     ``alias`` has the columns ``k1…`` of ``odd``, or is ``t``, a row of the CRM's table. Takes ``account``.
     """
     if plan.moved_by is not None or not _unique(plan):
@@ -203,23 +284,27 @@ def seen_at(plan: Comparison, alias: str) -> str:
     keys = [f"t.{quoted(name)}" for name in names]
     of_row = alias != "t"
     same = "".join(f" and {key} = {alias}.k{n}" for n, key in enumerate(keys, 1)) if of_row else ""
-    return _SEEN_AT.substitute(
+    template = _SEEN_AT if plan.keeps_hashes else _SEEN_OR_UNCHANGED
+    return template.substitute(
         row=f"{plan.crm} t cross join" if of_row else "",
         table=literal(plan.name),
         identity=_identity(plan, keys, _joins(plan)),
         hash=_row_hash(plan),
         same=same,
+        looker=_LOOKER,
+        written=WRITTEN_SINCE.replace("%(crm_from_xid)s::bigint", "l.from_xid"),
     )
 
 
 def signature(plan: Comparison) -> str:
     """Return the digest of what a row's hash covers, and how the table's changed rows are found."""
     types = [f"{name} {plan.live.columns[name].type}" for name in _hashed_columns(plan)]
-    text = ";".join([str(plan.moved_by), _rows(plan), *types])
+    text = ";".join([str(plan.moved_by), str(plan.live.heap), _rows(plan), *types])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _rows(plan: Comparison) -> str:
+def _rows(plan: Comparison, written: str = "") -> str:
+    """Return the select of all CRM rows, or of those that ``written`` chooses."""
     joins = _joins(plan)
     rows = _ROWS.substitute(
         identity=_identity(plan, [f"t.{quoted(name)}" for name in plan.mapping.key_columns], joins),
@@ -227,7 +312,7 @@ def _rows(plan: Comparison) -> str:
         link=f"array[{', '.join(f'{join}::text' for join in joins)}]",
         changed_at=plan.changed_at("t"),
         crm=plan.crm,
-    )
+    ) + (f" where {written}" if written else "")
     return rows if _unique(plan) else _ROWS_TOGETHER.substitute(rows=rows)
 
 

@@ -115,7 +115,7 @@ def _wanted_rows(plan: Comparison, side: str, keys: str, moved: bool) -> str:
     select, unique = (
         (current_side(plan), plan.mirror_unique) if side == "mirror" else (crm_side(plan), plan.crm_unique)
     )
-    known = side == "mirror" or plan.moved_by is not None
+    known = side == "mirror" or not plan.keeps_hashes
     if not (moved and unique and known):
         return select
     return _MOVED_OR_WANTED.substitute(

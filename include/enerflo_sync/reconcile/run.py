@@ -138,12 +138,13 @@ class _Reconciliation:
             )
         polled = read_whole(self.connection, self.account)
         previous = {plan.name: self._standing(plan, basis) for plan in plans}
-        tables, scopes, looks = [], set(), {}
-        by_column = [plan.name for plan in plans if plan.moved_by and previous[plan.name]]
-        with counted_aside(self.snapshot, self.connection, plans, self.account, keys_of=by_column) as sizes:
+        tables, scopes = [], set()
+        # Before another session of ours has a transaction: open ones tell whose rows may be out of sight.
+        looks = {plan.name: observe(self.connection, plan, self.account, self.now) for plan in plans}
+        unkept = [plan.name for plan in plans if not plan.keeps_hashes and previous[plan.name]]
+        with counted_aside(self.snapshot, self.connection, plans, self.account, keys_of=unkept) as sizes:
             for done, plan in enumerate(plans):
                 progress(str(plan.name), done, len(plans))
-                looks[plan.name] = observe(self.connection, plan, self.account, self.now)
                 table, kind = self._compare(
                     plan, sizes[plan.name], previous[plan.name], None if full else basis.reason, polled, fold
                 )

@@ -17,7 +17,7 @@ from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE
 
 # The revision that this version of the code expects. Said here, since every job asks: to look it up, Alembic
 # loads all migrations.
-LATEST_REVISION = "0019"
+LATEST_REVISION = "0020"
 # Any constant serves, as long as every version of this program takes the same one.
 MIGRATION_LOCK = 7_203_114_551
 # Five minutes with the waits between them.

@@ -419,7 +419,8 @@ witnesses = _sync_table(
     Index("witnesses_webhook", "account", "webhook_seen_at"),
 )
 
-# What was last seen of the CRM's rows, of tables whose mapping names no column to go by instead.
+# What was last seen of the CRM's rows, where the mapping names no column to go by: of tables whose rows tell
+# their transaction only the rows that moved within a month, of others all.
 crm_rows = _sync_table(
     "crm_rows",
     _required("table_name"),
@@ -447,6 +448,8 @@ crm_looks = _sync_table(
     _time("seen_until", nullable=False),
     # Transaction id: what this and later transactions wrote may have been out of sight; null: nothing was.
     Column("from_xid", BigInteger),
+    # Rows that are not in crm_rows have not changed since; null where crm_rows has all of them.
+    _time("unchanged_since"),
     # Digest of what the hashes cover: another one says nothing of a row's age.
     _required("signature"),
     PrimaryKeyConstraint("account", "table_name", "looker"),
