@@ -25,6 +25,7 @@ _TABLES = tuple(
         "refused_new_rows",
         "twin_rows",
         "decided_rows",
+        "gone_rows",
     )
 )
 _PLANS = (*_TABLES, "tests/sync", "tests/reconcile")
