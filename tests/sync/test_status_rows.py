@@ -45,6 +45,8 @@ TO_CRM = {("Voided", 3): True, (" voided", 3): True, ("Cancelled", 9): True, ("N
 def tables(warehouse: sa.Engine) -> sa.Engine:
     statuses = [
         *[("default", 1, "On Hold", None), ("default", 2, "New", None), ("default", 3, "Voided", None)],
+        # Of two that read alike the shorter one is meant.
+        ("default", 7, "On Hold ", None),
         *[("default", 5, "Gone", LONG_AGO), ("other", 6, "Elsewhere", None)],
     ]
     with warehouse.begin() as connection:
