@@ -191,3 +191,28 @@ def test_a_text_that_is_no_time_is_a_question_where_it_would_be_sent(
         changes = [one.direction for one in read_changes(connection, "default", plan.plan_hash)]
         asked = [one.reason for one in read_undecided(connection, "default", plan.plan_hash)]
     assert [*changes, *asked] == ([] if outcome is None else [outcome])
+
+
+def test_a_day_of_the_crm_is_sent_as_the_moment_with_which_it_begins_in_the_mappings_zone(
+    warehouse: sa.Engine, tmp_path: Path
+) -> None:
+    path = tmp_path / "sync.yaml"
+    path.write_text(
+        MILESTONES.replace("    fields:", "    time_zone: America/Denver\n    fields:") % ("crm", "both")
+    )
+    config = load_config(path, {})
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql("create schema crm")
+        connection.exec_driver_sql(
+            "create table crm.milestones (enerflo_install_id bigint, milestone_id bigint, due_at date,"
+            " updated_at timestamptz, primary key (enerflo_install_id, milestone_id))"
+        )
+        connection.exec_driver_sql("insert into crm.milestones values (1, 1, '2026-05-02', '2026-01-01')")
+        connection.exec_driver_sql(
+            "insert into enerflo.milestones (account, install_id, milestone_id, due_at, observed_at, observed_by)"
+            " values ('default', 1, 1, '2026-05-01', '2026-01-01', 'poll')"
+        )
+    plan = make_plan(warehouse, config, "default", reconcile(warehouse, config, "default").reconciliation_id)
+    with warehouse.connect() as connection:
+        changes = [(one.direction, one.after) for one in read_changes(connection, "default", plan.plan_hash)]
+    assert changes == [("to_enerflo", "2026-05-02T06:00:00+00:00")]
