@@ -151,11 +151,10 @@ class Check:
             return record is None or bool(self.day.plan.faults)
         subject, _, key = record.partition("/")
         world = self.day.world
-        if subject == "deals":
-            return world.installs.number_of_deal(key) is None
         if subject == "customers":
             return not key.isdigit() or not world.customers.exists(int(key))
-        number = world.installs.number_of(int(key))
+        deal = subject == "deals"
+        number = world.installs.number_of_deal(key) if deal else world.installs.number_of(int(key))
         # One that came while its record was spoilt waits for a person (replay), as everything put aside.
         return number is None or number in self.day.ever_bad
 
