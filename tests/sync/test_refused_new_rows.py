@@ -50,8 +50,8 @@ def planned(warehouse: sa.Engine, config: SyncConfig) -> tuple[str, list[Any], l
             (one.table_name, tuple(one.key.values()), one.field, one.enerflo_value, one.crm_value, one.reason)
             for one in read_undecided(connection, "default", plan.plan_hash)
         ]
-    assert {one.op for one in changes} <= {"insert"}
-    return plan.plan_hash, sorted({(one.table_name, *one.key.values()) for one in changes}), sorted(told)
+    made = {(one.table_name, *one.key.values()) for one in changes if one.op == "insert"}
+    return plan.plan_hash, sorted(made), sorted(told)
 
 
 def test_it_is_told_once_with_its_milestones_until_a_value_changes(
@@ -67,7 +67,7 @@ def test_it_is_told_once_with_its_milestones_until_a_value_changes(
         " updated_at timestamptz)",
         "create table crm.milestones (install bigint, milestone bigint, title text, updated_at timestamptz,"
         " primary key (install, milestone))",
-        "insert into crm.installs values (2, 'Ann', 20, 'by hand', now())",
+        "insert into crm.installs values (2, 'Bob', 20, 'by hand', now())",
     )
     for account in ("default", "other"):
         run(
@@ -88,30 +88,34 @@ def test_it_is_told_once_with_its_milestones_until_a_value_changes(
     with warehouse.begin() as connection:
         positions = connection.execute(
             sa.text(
-                "select position from sync.plan_changes where table_name = 'installs' and key ->> 'install' = '1'"
+                "select position from sync.plan_changes where table_name = 'installs' and key ->> 'install' in ('1', '2')"
             )
         ).scalars()
         remember_refused(connection, "default", first, list(positions), who="Sam", reason=None)
         stored = connection.execute(
-            sa.text("select op, field, before, source_value, direction from sync.refusals")
+            sa.text("select op, field, before, source_value, direction from sync.refusals order by 1")
         )
-        assert [tuple(row) for row in stored] == [("insert", None, None, None, "to_crm")]
+        assert [tuple(row) for row in stored] == [
+            *[("insert", None, None, None, "to_crm"), ("update", "agent", "Bob", "Ann", "to_crm")]
+        ]
         # Another account's refusals bind nothing here, nor do those of another plan end with this one.
         connection.exec_driver_sql(
             "insert into sync.refusals (account, table_name, key, enerflo_key, op, field, direction, before, after,"
             " plan_hash, decided_by, decided_at) select 'other', table_name, jsonb_build_object('install', 3),"
             " jsonb_build_object('install_id', 3), op, field, direction, before,"
-            " after || '{\"install\": 3}'::jsonb, plan_hash, 'Eve', decided_at from sync.refusals"
+            " after || '{\"install\": 3}'::jsonb, plan_hash, 'Eve', decided_at from sync.refusals where op = 'insert'"
         )
     rest = [("installs", 3), ("milestones", 2, 7), ("milestones", 2, 8)]
     _, made, told = planned(warehouse, config)
     assert made == rest
     assert [one[:3] for one in told] == [
         ("installs", (1,), None),
+        ("installs", (2,), "agent"),
         ("milestones", (1, 7), None),
         ("milestones", (1, 8), None),
     ]
-    install, *milestones = told
+    install, change, *milestones = told
+    assert change[3:5] == ("Ann", "Bob")
     assert {**install[3]}.items() >= {"agent": "Ann", "panels": 20, "origin": "enerflo d"}.items()
     assert install[4] is None
     assert install[5].startswith("refused by Sam on ")
@@ -132,12 +136,15 @@ def test_it_is_told_once_with_its_milestones_until_a_value_changes(
             sa.text("select account, ended_by, end_reason from sync.refusals order by 1")
         )
         assert [tuple(row) for row in ended] == [
-            *[("default", "Pat", "the plan was approved after all"), ("other", None, None)]
+            *[("default", "Pat", "the plan was approved after all")] * 2,
+            ("other", None, None),
         ]
         nested.rollback()
     run(warehouse, "update enerflo.installs set deal_id = 'e', observed_at = now() where install_id = 1")
     _, made, told = planned(warehouse, config)
-    assert (made, told) == (everything, [])
+    assert (made, [one[:3] for one in told]) == (everything, [("installs", (2,), "agent")])
     with warehouse.connect() as connection:
-        ended = connection.execute(sa.text("select account, end_reason from sync.refusals order by 1"))
-        assert [tuple(row) for row in ended] == [("default", "a value changed"), ("other", None)]
+        ended = connection.execute(sa.text("select account, end_reason from sync.refusals order by 1, 2"))
+        assert [tuple(row) for row in ended] == [
+            *[("default", "a value changed"), ("default", None), ("other", None)]
+        ]
