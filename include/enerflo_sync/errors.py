@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from enerflo_sync.steering import shown
+
 
 class EnerfloSyncError(Exception):
     """Base of every error this package raises on purpose.
@@ -29,7 +31,8 @@ class EnerfloSyncError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text} {self.next_step}" if self.next_step else text
+        # It may quote a name that somebody wrote, and stands in logs and pages.
+        return shown(f"{text} {self.next_step}" if self.next_step else text)
 
 
 def _rebuilt(kind: type[EnerfloSyncError], state: dict[str, Any]) -> EnerfloSyncError:

@@ -16,6 +16,7 @@ from airflow.utils.types import DagRunType
 from enerflo_airflow.notes import NOTE_KEY
 from enerflo_airflow.operators import flag, noted_failure
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.steering import shown
 
 if TYPE_CHECKING:
     from enerflo_sync.backfill.request import BackfillRequest
@@ -66,7 +67,7 @@ class EstimateBackfillOperator(BaseOperator):
 
         with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
             report = place.backfills(workers=AT_ONCE).estimate(self._request(context, place))
-        lines = list(estimate_lines(report))
+        lines = [shown(line) for line in estimate_lines(report)]
         self.log.info("estimated backfill=%s %s", report.backfill_id, "; ".join(lines))
         context["ti"].xcom_push(key=NOTE_KEY, value="\n".join([f"backfill {report.backfill_id}", *lines]))
         return {
@@ -215,7 +216,7 @@ class FinishBackfillOperator(BaseOperator):
 
         with noted_failure(context), closing(workplace(str(self.account), reads_enerflo=True)) as place:
             report = place.backfills().finish(str(self.backfill_id))
-        note = "\n".join(report_lines(report))
+        note = shown("\n".join(report_lines(report)))
         self.log.info("backfill_finished backfill=%s %s", report.backfill_id, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         counts = ("read", "new", "changed", "unchanged", "quarantined", "skipped", "missing", "requests")

@@ -6,10 +6,13 @@ takes it over when the run ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ParamSpec
 
 from airflow.listeners import hookimpl
+
+from enerflo_sync.steering import shown
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -28,7 +31,20 @@ LONGEST_NOTE = 1000
 # How the notices of events begin that a later run takes up.
 _WAITING = "waiting"
 
+_P = ParamSpec("_P")
 
+
+def _as_shown(note: Callable[_P, str]) -> Callable[_P, str]:
+    """Return ``note`` as it may stand in a task's log: reasons may quote what somebody wrote."""
+
+    @functools.wraps(note)
+    def told(*args: _P.args, **options: _P.kwargs) -> str:
+        return shown(note(*args, **options))
+
+    return told
+
+
+@_as_shown
 def poll_note(report: RunReport) -> str:
     """Return what a poll did, and where to look when it is not whole."""
     first = [
@@ -43,6 +59,7 @@ def poll_note(report: RunReport) -> str:
     return _in_lines(report, first)
 
 
+@_as_shown
 def ingest_note(report: RunReport) -> str:
     """Return what became of the dropped events, and where to look when something waits for a person."""
     events = report.resources.get("events", {})
@@ -76,6 +93,7 @@ def _in_lines(report: RunReport, first: list[str]) -> str:
     return "\n".join(lines)
 
 
+@_as_shown
 def replay_note(report: ReplayReport, by: str) -> str:
     """Return what became of quarantined items, or what would, and where each of them is listed."""
     first = [f"dry run for {by}, nothing was changed" if report.dry else f"replayed by {by}"]
@@ -89,11 +107,13 @@ def replay_note(report: ReplayReport, by: str) -> str:
     return "\n".join(lines)
 
 
+@_as_shown
 def dismissal_note(count: int, by: str) -> str:
     """Return how many quarantined items were dismissed."""
     return f"dismissed by {by} · {count:,} items\nsync.quarantine keeps them, with the reason"
 
 
+@_as_shown
 def reconciliation_note(report: ReconciliationReport) -> str:
     """Return the headline of a reconciliation."""
     if report.mirror_as_of is None:
@@ -104,6 +124,7 @@ def reconciliation_note(report: ReconciliationReport) -> str:
     )
 
 
+@_as_shown
 def plan_note(plan: PlanReport) -> str:
     """Return what a plan would do, and whether it waits."""
     if not plan.change_count:
@@ -121,6 +142,7 @@ def plan_note(plan: PlanReport) -> str:
     return " · ".join(parts)
 
 
+@_as_shown
 def apply_note(report: ApplyReport) -> str:
     """Return how a plan's changes ended, and why some were not made."""
     counts = [f"{getattr(report, name):,} {name}" for name in ("applied", "moved", "parked", "waiting")]
@@ -134,6 +156,7 @@ def apply_note(report: ApplyReport) -> str:
     return "\n".join(lines)
 
 
+@_as_shown
 def quality_note(report: QualityReport, checked: int, life_cycle: Mapping[str, int] | None = None) -> str:
     """Return how many change orders were checked, how many are held, and what the life-cycle found."""
     parts = [f"{report.held:,} of {report.orders:,} change orders held", f"{checked:,} checked now"]

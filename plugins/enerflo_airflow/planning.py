@@ -19,6 +19,7 @@ from enerflo_airflow.links import PlanLink, ReportLink, plan_address
 from enerflo_airflow.notes import NOTE_KEY, apply_note, plan_note, reconciliation_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 from enerflo_sync.errors import RetriableError
+from enerflo_sync.steering import shown
 from enerflo_sync.sync.parts import Part
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ class PlanApprovalOperator(ApprovalOperator):
                 reason = why if who else "nobody answered in time"
                 plan = place.reject(plan_hash, by=who, reason=reason, part=part)
         stands = f"plan {plan_hash[:12]} is {plan.state}"
-        note = f"{stands} ({who or 'nobody answered in time'})"
+        note = shown(f"{stands} ({who or 'nobody answered in time'})")
         if not part.whole:
             named = [*part.only, *(f"all but {one}" for one in part.without)]
             note = f"{note}: decided about {', '.join(named)}"
@@ -233,7 +234,7 @@ class PlanApprovalOperator(ApprovalOperator):
             "superseded": "was superseded: a later plan took its place, and is asked about by itself",
             "expired": "has expired; the next round makes another one if anything is due",
         }.get(str(plan.state), f"is {plan.state} already ({plan.decided_by or 'nobody answered in time'})")
-        note = f"plan {plan.plan_hash[:12]} {words}"
+        note = shown(f"plan {plan.plan_hash[:12]} {words}")
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         raise AirflowSkipException(f"{note[0].upper()}{note[1:]}.")
 

@@ -12,6 +12,7 @@ from airflow.sdk import BaseOperator, Context
 from enerflo_airflow.notes import NOTE_KEY, dismissal_note, replay_note
 from enerflo_airflow.operators import engine_run_id, noted_failure
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.steering import shown
 
 if TYPE_CHECKING:
     from enerflo_sync.inbox.replay_report import ReplayReport
@@ -96,7 +97,11 @@ class ReplayOperator(BaseOperator):
     def _log_items(self, report: ReplayReport) -> None:
         for item in report.results[:_LOGGED]:
             self.log.info(
-                "replay_item %s kind=%s outcome=%s %s", item.item_id, item.kind, item.outcome, item.detail
+                "replay_item %s kind=%s outcome=%s %s",
+                item.item_id,
+                item.kind,
+                item.outcome,
+                shown(item.detail),
             )
         if len(report.results) > _LOGGED:
             self.log.info("replay_items_not_shown count=%d", len(report.results) - _LOGGED)

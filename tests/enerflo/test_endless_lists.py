@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
 from enerflo_sync.enerflo import pages
 from enerflo_sync.enerflo.client import MAX_BODY_BYTES, EnerfloClient
 from enerflo_sync.enerflo.pages import Envelope, PageWalk, StopReason
-from enerflo_sync.errors import ContractDriftError
+from enerflo_sync.errors import ContractDriftError, FatalError
 
 from .conftest import Asked, Reply, ScriptedServer
 
@@ -48,6 +49,8 @@ def test_a_list_that_grows_with_every_page_is_given_up(
             pass
     assert raised.value.where == f"GET {PATH}"
     assert "Check that the endpoint" in raised.value.next_step
+    assert "The bounds are fixed, no setting moves them" in raised.value.next_step
+    assert "200 more (GROWTH), and 1,000 in all (MOST_ROWS)" in raised.value.next_step
     assert not walk.complete
     assert len(server.asked) <= 102
 
@@ -75,3 +78,13 @@ def test_a_list_that_grows_a_little_is_read_whole(client: EnerfloClient, server:
 
 def test_an_answer_has_a_bound_that_fits_into_memory() -> None:
     assert MAX_BODY_BYTES <= 128 * 1024 * 1024
+
+
+def test_an_answer_beyond_its_bound_names_the_setting_that_helps(
+    new_client: Callable[..., EnerfloClient], server: ScriptedServer
+) -> None:
+    server.handler = lambda asked: Reply(body=b'{"results": ["' + b"x" * 5_000 + b'"]}')
+    with pytest.raises(FatalError, match="larger than 1000 bytes") as raised:
+        new_client(server.url, max_body_bytes=1_000).get(PATH)
+    assert "poll.per_page in sync.yaml" in str(raised.value)
+    assert "the bound itself is fixed" in str(raised.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from enerflo_sync.gaps.report import HoleKind
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -13,6 +14,7 @@ from enerflo_sync.warehouse.watermarks import move_watermark
 from tests.gaps.conftest import change, failing_poll, gaps, holes, only, poll, started, wait
 from tests.inbox.conftest import Inbox, answering, update_install
 
+EVERY = frozenset(map(str, PollResource))
 ALL = {"installs", "customers", "change_orders", "notes", "milestones"}
 
 
@@ -105,6 +107,43 @@ def test_a_list_that_was_never_read_whole_is_open_from_the_first_poll_on(inbox: 
     assert (hole.start, hole.is_open, set(hole.not_seen)) == (first[1], True, {"customers"})
     assert hole.why.startswith("Never read whole: ")
     assert holes(inbox, lists=["installs", "notes"]) == [], "nobody asks for them"
+
+
+def test_a_list_that_no_poll_asked_for_yet_is_named_as_unread_at_once(inbox: Inbox) -> None:
+    """Before a second poll is due, too: nothing of it was seen, and that is no all-clear."""
+    inbox.company.poll(PollResource.INSTALLS)
+    for hours in (0, 1):
+        wait(inbox, hours)
+        never = only(inbox, lists=EVERY)
+        assert set(never.not_seen) == {"statuses", "customers", "change_orders", "notes"}
+        assert never.is_open
+        assert never.why.startswith("Never read whole: ")
+        assert never.evidence.watermarks == {}
+    inbox.company.poll()
+    assert not any(one.is_open for one in holes(inbox, lists=EVERY))
+
+
+def test_while_the_first_poll_runs_every_list_is_unread(inbox: Inbox) -> None:
+    with inbox.warehouse.begin() as connection:
+        connection.execute(
+            sa.text(
+                "insert into sync.runs (run_id, account, job, started_at, state)"
+                " values ('poll-1', 'default', 'poll', :at, 'failed')"
+            ),
+            {"at": inbox.clock.now()},
+        )
+    wait(inbox, 0.1)
+    hole = only(inbox, lists=EVERY)
+    assert set(hole.not_seen) == {*EVERY, "milestones"}
+    assert hole.is_open
+
+
+def test_statuses_that_were_never_read_are_named_and_others_are_not(inbox: Inbox) -> None:
+    answering(inbox, "/api/v3/install-statuses", Response(403, {"content-type": "application/json"}, b"{}"))
+    inbox.company.poll()
+    hole = only(inbox, lists=EVERY)
+    assert set(hole.not_seen) == {"statuses"}
+    assert "1 poll did not read all" in hole.why
 
 
 def test_a_company_without_a_record_of_a_kind_has_no_hole(polled: Inbox) -> None:

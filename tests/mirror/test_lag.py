@@ -133,6 +133,27 @@ def test_a_page_that_waits_does_not_undo_a_direct_read_that_is_stored_meanwhile(
     assert milestone(company, victim, milestone_id) == asked_at
 
 
+def test_a_page_of_installs_that_are_all_new_does_not_undo_one_either(company: Company, victim: int) -> None:
+    """Nothing of the page was in the mirror when it was prepared: the direct read brought the record."""
+    milestone_id, asked_at, raw = _listed_and_read(company, victim)
+    for table in ("milestones", "install_versions", "installs"):
+        with company.warehouse.begin() as connection:
+            connection.exec_driver_sql(f"delete from enerflo.{table}")
+    lists: list[str] = []
+
+    def store_meanwhile(request: Request, world: World) -> None:
+        if request.path == "/api/v3/installs":
+            lists.append(request.path)
+            if len(lists) == 3:
+                _store(company, raw, asked_at)
+
+    company.api_of.before_request = store_meanwhile
+    report = polled(company, confirmations=0)
+    assert report.reasons["skipped"] == {"older_than_the_mirror": 1}
+    assert status(company, victim) == c.VOIDED
+    assert milestone(company, victim, milestone_id) == asked_at
+
+
 def test_a_direct_read_that_is_stored_after_a_lagging_page_counts(company: Company, victim: int) -> None:
     milestone_id, asked_at, raw = _listed_and_read(company, victim)
     polled(company, confirmations=0)

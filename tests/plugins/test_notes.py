@@ -24,6 +24,12 @@ def test_a_whole_run_is_one_line() -> None:
     assert note == "read 4,310 · applied 12 · unchanged 4,298 · 0 quarantined · 0 skipped · 9 requests"
 
 
+def test_a_note_quotes_nothing_that_steers_whoever_shows_it() -> None:
+    reasons = {"incomplete": {"unknown_status: On\x1b[2J\u202eHold": 1}}
+    note = poll_note(poll_report(state=RunState.PARTIAL, reasons=reasons))
+    assert "On\\u001b[2J\\u202eHold" in note
+
+
 def test_a_partial_run_says_what_is_missing_and_where_to_look() -> None:
     reasons = {"incomplete": {"customers: the API key may not do this (403).": 1}}
     note = poll_note(poll_report(state=RunState.PARTIAL, read=3, unchanged=3, reasons=reasons))

@@ -161,7 +161,12 @@ def test_a_back_dated_pair_is_agreed_on(agreeing: Desk) -> None:
     agreeing.settled()
     long_ago = "timestamptz '2020-02-02 00:00:00+00'"
     # Both sides came to the same value, and neither says that it moved: the CRM's row arrived late.
-    agreeing.sql("update enerflo.installs set panel_count = 77 where install_id = :id", id=install)
+    # The mirror's row was observed before the lookback, which would have all rows looked at.
+    agreeing.sql(
+        "update enerflo.installs set panel_count = 77, observed_at = now() - interval '1 day'"
+        " where install_id = :id",
+        id=install,
+    )
     agreeing.sql(
         f"update crm.installs set panel_count = 77, updated_at = {long_ago} where enerflo_install_id = :id",
         id=install,

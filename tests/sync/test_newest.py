@@ -18,6 +18,15 @@ def agreed(desk: Desk) -> Desk:
     return desk
 
 
+@pytest.fixture
+def keyed(desk: Desk) -> Desk:
+    """The same, where the CRM's installs have a unique key: when the content of a row was seen is known."""
+    desk.sql("alter table crm.installs add primary key (enerflo_install_id)")
+    desk.switched_on("both")
+    desk.carried()
+    return desk
+
+
 def crm_status(desk: Desk, install: int, value: str, at: str = "now()") -> None:
     desk.sql(
         f"update crm.installs set status = :v, updated_at = {at} where enerflo_install_id = :i",
@@ -166,7 +175,11 @@ def test_a_change_at_enerflo_after_what_we_sent_is_the_later_one(agreed: Desk) -
     assert direction(agreed) == ["to_crm"]
 
 
-def test_a_time_of_the_crm_after_we_saw_it_counts_no_later_than_that(agreed: Desk) -> None:
+@pytest.mark.parametrize("account", ["agreed", "keyed"])
+def test_a_time_of_the_crm_after_we_saw_it_counts_no_later_than_that(
+    request: pytest.FixtureRequest, account: str
+) -> None:
+    agreed: Desk = request.getfixturevalue(account)
     install = agreed.a_site().install_id
     crm_status(agreed, install, "On Hold", "now() + interval '1 day'")
     assert direction(agreed) == ["to_enerflo"]
@@ -175,9 +188,11 @@ def test_a_time_of_the_crm_after_we_saw_it_counts_no_later_than_that(agreed: Des
     assert direction(agreed) == ["to_crm"]
 
 
+@pytest.mark.parametrize("account", ["agreed", "keyed"])
 def test_a_row_that_changed_since_it_was_seen_was_not_seen_yet(
-    agreed: Desk, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, account: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    agreed: Desk = request.getfixturevalue(account)
     install = agreed.a_site().install_id
     agreed.plan()
     time.sleep(1.1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from bisect import bisect_left
 from pathlib import Path
 
@@ -123,53 +122,111 @@ def test_what_the_vendor_says_is_left_is_kept_for_live_work(key: Key) -> None:
     assert key.send(Lane.BACKFILL) > 50.0
 
 
+# It sends as many requests as it is told at a moment of the test's own time, until one would have to wait.
 PROCESS = """
-import json, sys, threading, time
+import json, sys, time
+from datetime import timedelta
 sys.path.insert(0, sys.argv[1])
-from enerflo_sync.clock import SystemClock
 from enerflo_sync.warehouse.engine import warehouse_engine
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 from enerflo_sync.warehouse.request_lanes import Lane
-url, lane, seconds, pause, threads = sys.argv[2], Lane(sys.argv[3]), *map(float, sys.argv[4:7])
+from datetime import UTC, datetime
+
+class WaitsError(Exception):
+    pass
+
+class Moment:
+    seconds = 0.0
+    def now(self):
+        return datetime(2026, 3, 2, tzinfo=UTC) + timedelta(seconds=self.seconds)
+    def monotonic(self):
+        return self.seconds
+    def sleep(self, seconds):
+        if seconds > 0.01:
+            raise WaitsError
+        # Another process holds the row just now.
+        time.sleep(seconds)
+        self.seconds += seconds
+
+clock = Moment()
 budget = WarehouseRequestBudget(
-    warehouse_engine(url), "default", "ab", SystemClock(), 120, 3.0, margin_seconds=0.2, lane=lane)
-end, waits = time.monotonic() + seconds, []
-def work():
-    while time.monotonic() < end:
-        asked = time.monotonic()
-        budget.acquire()
-        waits.append((time.time(), time.monotonic() - asked))
-        time.sleep(pause)
-workers = [threading.Thread(target=work) for _ in range(int(threads))]
-[worker.start() for worker in workers]
-[worker.join() for worker in workers]
-print(json.dumps(waits))
+    warehouse_engine(sys.argv[2]), "default", "ab", clock, 120, 3.0, margin_seconds=0.2, lane=Lane(sys.argv[3]))
+for line in sys.stdin:
+    clock.seconds, wanted = json.loads(line)
+    granted = 0
+    try:
+        while granted < wanted:
+            budget.acquire()
+            granted += 1
+    except WaitsError:
+        pass
+    print(granted, flush=True)
 """
 
 
-def test_two_processes_share_the_key_and_the_live_one_goes_first(
-    warehouse: sa.Engine, warehouse_url: str
-) -> None:
-    def start(lane: Lane, seconds: float, pause: float, threads: int) -> subprocess.Popen[bytes]:
-        words = [INCLUDE, warehouse_url, lane, seconds, pause, threads]
-        command = [sys.executable, "-c", PROCESS, *map(str, words)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE)
+class Sender:
+    """A process of one lane, in the test's time."""
 
-    backfills = [start(Lane.BACKFILL, 13, 0, 2) for _ in range(2)]
-    time.sleep(5)
-    # Alone until now; from here on something live asks ten times a second.
-    live = start(Lane.LIVE, 6, 0.1, 1)
-    told = [json.loads(process.communicate(timeout=60)[0]) for process in (live, *backfills)]
-    live_at = [at for at, _ in told[0]]
-    grants = sorted(at for one in told[1:] for at, _ in one)
-    assert most_in([*grants, *live_at], 3.0) <= 120
-    alone = [at for at in grants if at < live_at[0] - 0.1]
-    # How much of the rate is used is tested on a virtual clock; here the processes may have to wait for the CPU.
-    assert len(alone) >= 0.5 * backfill_rate(120, 3.2, beside_live=False) * (alone[-1] - alone[0])
-    beside = [at for at in grants if live_at[0] + 3.3 < at < live_at[-1]]
-    assert beside
-    assert most_in(beside, 3.0) <= 60
-    waits = sorted(wait for _, wait in told[0])
-    # Behind the backfill a live request would wait for a window.
-    assert waits[len(waits) // 2] < 0.5
-    assert waits[-1] < 3.0
+    def __init__(self, url: str, lane: Lane) -> None:
+        command = [sys.executable, "-c", PROCESS, str(INCLUDE), url, lane]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.sent: list[float] = []
+
+    def ask(self, at: float, wanted: int) -> None:
+        """Let it ask while others do."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([at, wanted]) + "\n")
+        self._process.stdin.flush()
+
+    def granted(self, at: float) -> int:
+        """Return how many of the requests that it was told to send were let through; the next one waits."""
+        assert self._process.stdout is not None
+        count = int(self._process.stdout.readline())
+        self.sent += [at] * count
+        return count
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate(timeout=60)
+
+
+def test_two_processes_share_the_key_and_the_live_one_goes_first(warehouse_url: str) -> None:
+    """Three processes at once, in a time of the test's own: what is granted to whom depends on no machine."""
+    live, *backfills = senders = [Sender(warehouse_url, lane) for lane in (Lane.LIVE, *[Lane.BACKFILL] * 2)]
+    window, ticks = 3.2, iter(range(10_000))
+
+    def step(live_wants: int) -> tuple[int, int]:
+        """Let all ask at once, backfills for as much as they get; return what live work got, and they."""
+        # A little more than the turn in which a backfill sends no more than its part.
+        at = next(ticks) * 0.11
+        asked = [(live, live_wants)] * bool(live_wants) + [(one, 200) for one in backfills]
+        for one, wanted in asked:
+            one.ask(at, wanted)
+        counts = [one.granted(at) for one, _ in asked]
+        return (counts[0], sum(counts[1:])) if live_wants else (0, sum(counts))
+
+    try:
+        alone = sum(step(0)[1] for _ in range(88))
+        assert alone >= 0.9 * backfill_rate(120, window, beside_live=False) * 88 * 0.11
+        assert all(one.sent for one in backfills)
+        # From here on something live wants more than there is. It gets the reserve at once, then every place
+        # that grows old; while it waits the backfills get none.
+        of_live, _ = step(100)
+        assert of_live >= reserve_of(120)
+        missing, waited = 100 - of_live, 0
+        while missing and waited < 60:
+            of_live, of_backfills = step(missing)
+            missing, waited = missing - of_live, waited + 1
+            assert of_backfills == 0 or not missing, waited
+        assert (missing, waited > 5) == (0, True)
+        # Then it asks steadily: half of the key is the backfills', and live work never waits.
+        before = [len(one.sent) for one in backfills]
+        steady = [step(1) for _ in range(88)]
+        assert [of_live for of_live, _ in steady[30:]] == [1] * 58
+        assert sum(count for _, count in steady[30:]) >= 0.9 * 60 * 58 * 0.11 / window
+    finally:
+        for one in senders:
+            one.end()
+    assert most_in([at for one in senders for at in one.sent], window - 1e-6) <= 120
+    beside = [at for one, count in zip(backfills, before, strict=True) for at in one.sent[count:]]
+    assert most_in(beside, window - 1e-6) <= 60

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, BinaryIO, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -28,14 +27,7 @@ from rich.progress import (
 from rich.text import Text
 
 from enerflo_sync.errors import EnerfloSyncError
-
-# Characters that steer a terminal or turn the reading order: shown as their escape, never sent.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
-
-
-def shown(text: str) -> str:
-    r"""Return ``text`` with what steers a terminal spelled out (``\u001b``); line ends and tabs stay."""
-    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+from enerflo_sync.steering import ShowingStream, shown
 
 
 class ShowingConsole(Console):
@@ -43,7 +35,15 @@ class ShowingConsole(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich does; see the class."""
-        super().print(*(shown(one) if isinstance(one, str) else one for one in objects), **options)
+        super().print(*map(_shown_object, objects), **options)
+
+
+def _shown_object(one: Any) -> Any:
+    if isinstance(one, Text):
+        plain = shown(one.plain)
+        # The places of styles within a text move with it: such a text keeps one style.
+        return one if plain == one.plain else Text(plain, style=one.style)
+    return shown(one) if isinstance(one, str) else one
 
 
 console = ShowingConsole(highlight=False, soft_wrap=True)
@@ -85,6 +85,16 @@ def print_json(value: Any) -> None:
     """Print JSON values, indented, in the order given."""
     # The escapes are JSON's own: whoever reads the text as JSON gets the very value.
     sys.stdout.write(shown(json.dumps(value, indent=2, default=str, ensure_ascii=False)) + "\n")
+
+
+def standard_output(*, is_data: bool = False) -> BinaryIO:
+    """Return standard output as a binary stream of text that sends no control characters.
+
+    :param is_data: a format that people do not read: what is not a terminal gets its very bytes.
+    """
+    if is_data and not sys.stdout.isatty():
+        return sys.stdout.buffer
+    return cast("BinaryIO", ShowingStream(sys.stdout.buffer))
 
 
 def print_error(error: EnerfloSyncError) -> None:

@@ -13,7 +13,16 @@ import typer
 from rich.text import Text
 
 from enerflo_sync.cli.files import write_whole
-from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, progress_bars
+from enerflo_sync.cli.output import (
+    Account,
+    Exit,
+    Json,
+    console,
+    errors,
+    finish,
+    progress_bars,
+    standard_output,
+)
 from enerflo_sync.jobs import Workplace, open_workplace
 from enerflo_sync.sync.plan_reads import read_changes, read_undecided
 from enerflo_sync.sync.plan_report import PlanReport
@@ -78,7 +87,7 @@ def print_plan(
                 console.print("\n", end="")
             _print_text(workplace, one)
     else:
-        _writer(workplace, plans, plan_format)(sys.stdout.buffer)
+        _writer(workplace, plans, plan_format)(standard_output())
         sys.stdout.flush()
 
 

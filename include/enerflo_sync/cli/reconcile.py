@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from enerflo_sync.cli.files import write_whole
-from enerflo_sync.cli.output import Account, Exit, Json, errors, finish, progress_bars
+from enerflo_sync.cli.output import Account, Exit, Json, errors, finish, progress_bars, standard_output
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs import open_workplace
 from enerflo_sync.reconcile.render import ReportFormat, write_report
@@ -48,7 +48,8 @@ def command(
     if report_format in (ReportFormat.CSV, ReportFormat.PARQUET):
         differences = read_differences(workplace.engine, workplace.config, account, report.reconciliation_id)
     if out is None:
-        write_report(report, report_format, sys.stdout.buffer, differences)
+        is_data = report_format in (ReportFormat.CSV, ReportFormat.PARQUET)
+        write_report(report, report_format, standard_output(is_data=is_data), differences)
         sys.stdout.flush()
     else:
         write_whole(out, lambda stream: write_report(report, report_format, stream, differences))

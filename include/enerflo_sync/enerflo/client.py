@@ -268,9 +268,8 @@ class EnerfloClient:
             body = self._body(response, self._max_body_bytes, began)
         if body is None:
             what = f"the answer is larger than {self._max_body_bytes} bytes"
-            return FailedAttempt(
-                Fault.TOO_LARGE, True, what, "Ask for fewer rows (poll.per_page in sync.yaml).", heavy=True
-            )
+            do = "Ask for fewer rows (poll.per_page in sync.yaml); the bound itself is fixed."
+            return FailedAttempt(Fault.TOO_LARGE, True, what, do, heavy=True)
         seen.bytes = len(body)
         return read_body(body)
 

@@ -339,7 +339,8 @@ class PageWalk:
             f"the list does not end: {self.rows:,} rows were read, of {began} when the walk began.",
             where=f"GET {self._path}",
             next_step="What was read is stored. Check that the endpoint takes its page parameters"
-            f" (REFERENCE.md §3). The bounds are GROWTH, {GROWTH:,}, and MOST_ROWS, {MOST_ROWS:,}.",
+            " (REFERENCE.md §3). The bounds are fixed, no setting moves them: twice the rows of the beginning"
+            f" and {GROWTH:,} more (GROWTH), and {MOST_ROWS:,} in all (MOST_ROWS).",
         )
 
     def _not_ending(self) -> StopReason | None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from enerflo_sync.gaps.looks import LISTS, first_run, read_looks, read_runs
+from enerflo_sync.gaps.looks import LISTS, STATUSES, first_run, read_looks, read_runs
 from enerflo_sync.gaps.report import GapReport, Hole
 from enerflo_sync.gaps.schedule import Due
 from enerflo_sync.gaps.stretches import drop_holes, note_edit_holes, record_holes
@@ -37,11 +37,12 @@ def find_gaps(
     since = now - timedelta(days=days)
     wanted = [name for name in LISTS if name in lists]
     looks = read_looks(connection, account, since, now)
+    never = [STATUSES] if STATUSES in lists and not looks.by_list[STATUSES] else []
     missed = missed_rows(connection, account, now)
     ingests = read_runs(connection, account, "webhooks", since, now)
     took_in = first_run(connection, account, "webhooks")
     holes: list[Hole] = [
-        *record_holes(looks, wanted, account, poll_due, now),
+        *record_holes(looks, [*wanted, *never], account, poll_due, now),
         *(note_edit_holes(looks, account, sweep_every, poll_due, now) if "notes" in wanted else ()),
         *webhook_holes(connection, missed, looks, wanted, account, since, now),
         *unconfirmed_holes(connection, account),

@@ -12,8 +12,10 @@ import sqlalchemy as sa
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.warehouse.schema import watermarks
 
-# Lists whose reading is kept by a watermark; statuses are few and read each time.
+# Lists whose reading is kept by a watermark.
 LISTS = tuple(str(one) for one in PollResource if one is not PollResource.STATUSES)
+# Few, read each time, and without a watermark: told only where they were never read.
+STATUSES = str(PollResource.STATUSES)
 
 _RUNS = sa.text("""
 /* enerflo-sync gaps: runs of a job */
@@ -85,15 +87,6 @@ class Looks:
     began: datetime | None
     swept: Look | None = field(default=None)
 
-    def tried(self, name: str) -> datetime | None:
-        """Return when the last run began that ended, tried to read a list and did not read it whole."""
-        failed = [
-            run.started_at
-            for run in self.runs
-            if run.ended and not run.saw(name) and (name in run.resources or not run.resources)
-        ]
-        return max(failed, default=None)
-
     def first_after(self, name: str, moment: datetime) -> Look | None:
         """Return the first look at a list that began after ``moment``."""
         return next((look for look in self.by_list.get(name, ()) if look.at > moment), None)
@@ -138,7 +131,7 @@ def read_looks(connection: sa.Connection, account: str, since: datetime, now: da
     runs = read_runs(connection, account, "poll", min([since, *known]), now)
     by_id = {run.run_id: run for run in runs}
     by_list: dict[str, list[Look]] = {}
-    for name in LISTS:
+    for name in (*LISTS, STATUSES):
         looks = [Look(run.started_at, run.run_id) for run in runs if run.saw(name)]
         if name in marks:
             looks = _with_mark(looks, _look(marks[name], by_id))

@@ -28,16 +28,15 @@ class Stretch:
     end: Look | None
 
 
-def stretches(
-    looks: Sequence[Look], began: datetime | None, due: Due, now: datetime, tried: datetime | None = None
-) -> Iterator[Stretch]:
+def stretches(looks: Sequence[Look], began: datetime | None, due: Due, now: datetime) -> Iterator[Stretch]:
     """Yield the times in which a look was due at least once and there was none, oldest first.
 
+    What was never seen is a stretch from the first attempt on, whenever the next one is due.
+
     :param began: the first attempt at all, where no look succeeded.
-    :param tried: the last attempt that ended and saw not all; it counts where no look succeeded at all.
     """
     if not looks:
-        if began is not None and (tried is not None or _is_missed(began, now, due)):
+        if began is not None:
             yield Stretch(began, None, None)
         return
     for before, after in pairwise(looks):
@@ -61,7 +60,7 @@ def record_holes(
     """
     found: dict[tuple[datetime, datetime | None], list[tuple[str, Stretch]]] = {}
     for name in lists:
-        for one in stretches(looks.by_list.get(name, ()), looks.began, due, now, looks.tried(name)):
+        for one in stretches(looks.by_list.get(name, ()), looks.began, due, now):
             found.setdefault((one.start, one.end.at if one.end else None), []).append((name, one))
     for (start, end), some in found.items():
         names = [name for name, _ in some]
@@ -115,7 +114,7 @@ def _why(runs: Sequence[JobRun], names: Sequence[str], due_times: int, never: bo
     if absent > 0:
         parts.append(f"{_count(absent, 'due poll')} did not run")
     elif not parts:
-        parts.append("the polls left it out")
+        parts.append("the polls left it out" if runs else "the first poll has not ended")
     return ("Never read whole: " if never else "") + ", ".join(parts) + "."
 
 

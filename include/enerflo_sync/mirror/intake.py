@@ -195,7 +195,7 @@ class Intake:
             else:
                 batch.changed[record_id] = observation.observed_at
                 batch.good.append(record_id)
-        batch.observed = lag.observed(batch.changed) if listed and standing else {}
+        batch.observed = lag.observed(batch.changed) if listed else {}
         encode_batch(
             connection, resource, batch, lambda bad, why: self._reject(batch, moved[bad][0], why, bad)
         )

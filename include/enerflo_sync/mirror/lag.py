@@ -138,7 +138,12 @@ class Lag:
         return {record_id: Standing(*rest) for record_id, *rest in cursor.fetchall()}
 
     def observed(self, ids: Iterable[int]) -> dict[int, datetime | None]:
-        """Return when the mirror's rows of some records were observed; None of each that is not there."""
+        """Return when the mirror's rows of some records were observed; None of each that is not there.
+
+        Empty where Enerflo does not say when such records change.
+        """
+        if self._at is None:
+            return {}
         return {i: one.observed_at if (one := self._standing.get(i)) else None for i in ids}
 
 

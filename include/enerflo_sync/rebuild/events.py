@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.rebuild.condition import Condition
-from enerflo_sync.rebuild.source import Portion
+from enerflo_sync.rebuild.source import Chunk, Portion
 from enerflo_sync.warehouse.bulk import driver_connection
 
 # Records whose events are in memory at once; a payload may have 100 KB.
@@ -98,13 +99,27 @@ class StoredEvents:
         for first in range(1, self._records + 1, CHUNK):
             yield Portion(range(first, min(first + CHUNK, self._records + 1)))
 
-    def read(self, numbers: Sequence[int]) -> dict[str, list[StoredEvent]]:
-        """Return the events of some records, oldest first, in the caller's transaction."""
+    def read(self, numbers: Sequence[int], chunk: Chunk) -> dict[str, list[StoredEvent]]:
+        """Return the events of some records, oldest first, in the caller's transaction.
+
+        :param chunk: told of each event whose body cannot be read; such an event is left out.
+        """
         found: dict[str, list[StoredEvent]] = {}
         values = {"account": self._account, "numbers": list(numbers)}
         rows = driver_connection(self._connection).execute(_BODIES.format(name=self._name), values)
         for event_id, event, record, install_id, received_at, source_uri, text in rows.fetchall():
-            body = msgspec.json.decode(text)
+            try:
+                body = _object(text)
+            except Exception as error:
+                chunk.cannot_read(event_id, bad_record(error))
+                continue
             stored = StoredEvent(event_id, event, record, install_id, received_at, source_uri, body)
             found.setdefault(record, []).append(stored)
         return found
+
+
+def _object(text: str) -> dict[str, Any]:
+    body = msgspec.json.decode(text)
+    if not isinstance(body, dict):
+        raise BadRecordError("not_an_object")
+    return body

@@ -16,7 +16,7 @@ from enerflo_sync.rebuild.condition import Condition
 from enerflo_sync.rebuild.events import StoredEvent, StoredEvents
 from enerflo_sync.rebuild.report import SAMPLES, TableOutcome
 from enerflo_sync.rebuild.shape import Shape
-from enerflo_sync.rebuild.source import REFUSED, Chunk, Portion
+from enerflo_sync.rebuild.source import Chunk, Portion
 from enerflo_sync.rebuild.staged import settle
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.schema import submissions
@@ -71,20 +71,18 @@ class SignedDesigns:
         """Yield the numbers of the deals that events are about."""
         return self._events.portions()
 
-    def work(self, portion: Portion, *, refuse: bool = False) -> Chunk:
+    def work(self, portion: Portion, *, refuse: BadRecordError | None = None) -> Chunk:
         """Derive the designs of some deals; see :class:`enerflo_sync.rebuild.source.Source`."""
         chunk = Chunk()
         found: dict[Version, list[tuple[StoredEvent, Submission]]] = {}
-        for events in self._events.read(portion.keys).values():
+        for events in self._events.read(portion.keys, chunk).values():
             for event in events:
                 try:
-                    if refuse:
-                        raise BadRecordError(REFUSED)
+                    if refuse is not None:
+                        raise refuse
                     design = read_submission(event.body)
                 except Exception as error:
-                    bad = bad_record(error)
-                    reason = f"{bad.what} at {bad.field}" if bad.field else bad.what
-                    chunk.unreadable.append((reason, {"event_id": event.event_id}))
+                    chunk.cannot_read(event.event_id, bad_record(error))
                 else:
                     found.setdefault((design.deal_id, design.content_hash), []).append((event, design))
         standing = self._standing({deal for deal, _ in found})

@@ -23,7 +23,7 @@ from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.rebuild.condition import Condition
 from enerflo_sync.rebuild.events import OF_CUSTOMER, OF_INSTALL, StoredEvent, StoredEvents
 from enerflo_sync.rebuild.records import Derived, Records
-from enerflo_sync.rebuild.source import REFUSED, Chunk, Portion
+from enerflo_sync.rebuild.source import Chunk, Portion
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.schema import installs
 from enerflo_sync.warehouse.watermarks import read_watermark
@@ -35,7 +35,9 @@ Payloads = Callable[[StoredEvent], Sequence[bytes]]
 
 def _customers(event: StoredEvent) -> list[bytes]:
     found = customer_of(event.body)
-    return [] if found is None else [found]
+    if found is None:
+        raise BadRecordError("no_customer_in_payload")
+    return [found]
 
 
 def _change_orders(event: StoredEvent) -> list[bytes]:
@@ -117,19 +119,10 @@ class PayloadRecords:
         """Yield the numbers of the records that events are about."""
         return self._events.portions()
 
-    def work(self, portion: Portion, *, refuse: bool = False) -> Chunk:
+    def work(self, portion: Portion, *, refuse: BadRecordError | None = None) -> Chunk:
         """Derive some records; see :class:`enerflo_sync.rebuild.source.Source`."""
         chunk = Chunk()
-        # By id: every payload about the record, oldest first, each with its event.
-        told: dict[int, list[tuple[bytes, StoredEvent]]] = {}
-        for events in self._events.read(portion.keys).values():
-            for event in events:
-                for raw in self._payloads(event):
-                    try:
-                        record_id = self._resource.record_id(raw)
-                    except BadRecordError:
-                        continue
-                    told.setdefault(record_id, []).append((stable_bytes(raw), event))
+        told = self._told(portion, chunk)
         rows = self._rows(told)
         gone = self._gone_installs([event for some in told.values() for _, event in some])
         derived: list[Derived] = []
@@ -144,6 +137,20 @@ class PayloadRecords:
                 derived.append(one)
         chunk.outcomes = self._records.take(derived)
         return chunk
+
+    def _told(self, portion: Portion, chunk: Chunk) -> dict[int, list[tuple[bytes, StoredEvent]]]:
+        """Return by id every payload about the record, oldest first, each with its event."""
+        told: dict[int, list[tuple[bytes, StoredEvent]]] = {}
+        for events in self._events.read(portion.keys, chunk).values():
+            for event in events:
+                try:
+                    for raw in self._payloads(event):
+                        record_id, stable = self._resource.record_id(raw), stable_bytes(raw)
+                        told.setdefault(record_id, []).append((stable, event))
+                except Exception as error:
+                    # What the event says of records before this one counts.
+                    chunk.cannot_read(event.event_id, bad_record(error))
+        return told
 
     def _rows(self, ids: Collection[int]) -> dict[int, tuple[bytes | None, datetime | None]]:
         table, column = self._resource.table, self._resource.id_column
@@ -184,12 +191,12 @@ class PayloadRecords:
         chosen: tuple[bytes, StoredEvent],
         row: tuple[bytes | None, datetime | None] | None,
         chunk: Chunk,
-        refuse: bool,
+        refuse: BadRecordError | None,
     ) -> Derived | None:
         data, event = chosen
         try:
-            if refuse:
-                raise BadRecordError(REFUSED)
+            if refuse is not None:
+                raise refuse
             contents = self._resource.rows_of(data)
         except Exception as error:
             bad = bad_record(error)

@@ -16,7 +16,7 @@ from enerflo_sync.mirror.resource import Row
 from enerflo_sync.rebuild.condition import Condition
 from enerflo_sync.rebuild.records import Derived, Records
 from enerflo_sync.rebuild.shape import id_array
-from enerflo_sync.rebuild.source import REFUSED, Chunk, Portion
+from enerflo_sync.rebuild.source import Chunk, Portion
 from enerflo_sync.warehouse.bulk import driver_connection
 
 # Records whose bytes are in memory at once, twice so many with those that are read ahead.
@@ -150,7 +150,7 @@ class InstallVersions:
                 yield Portion(ids, self._read(ahead, ids))
                 after = ids[-1]
 
-    def work(self, portion: Portion, *, refuse: bool = False) -> Chunk:
+    def work(self, portion: Portion, *, refuse: BadRecordError | None = None) -> Chunk:
         """Derive some installs; see :class:`enerflo_sync.rebuild.source.Source`."""
         chunk = Chunk(len(portion.keys))
         values = {"account": self._account, "ids": id_array(portion.keys)}
@@ -173,7 +173,7 @@ class InstallVersions:
         return chunk
 
     def _read(
-        self, connection: sa.Connection, ids: Sequence[int], *, refuse: bool = False
+        self, connection: sa.Connection, ids: Sequence[int], *, refuse: BadRecordError | None = None
     ) -> dict[int, Reading]:
         driver = driver_connection(connection)
         rows = driver.execute(_VERSIONS, {"account": self._account, "ids": id_array(ids)}).fetchall()
@@ -210,18 +210,18 @@ class InstallVersions:
         return {}
 
 
-def _reading(row: Row, *, refuse: bool) -> Reading:
+def _reading(row: Row, *, refuse: BadRecordError | None) -> Reading:
     """Return what a version says.
 
-    :param refuse: the warehouse takes no value of it.
+    :param refuse: why its rows cannot be written.
     """
     install_id, known, points_at, version, raw, observed_by, evidence = row
     if version is None:
         return Reading(install_id, known, points_at)
     data = raw.encode()
     try:
-        if refuse:
-            raise BadRecordError(REFUSED)
+        if refuse is not None:
+            raise refuse
         contents = INSTALLS.rows_of(data)
         if contents[0] is None or contents[0][0][0] != install_id:
             raise BadRecordError("two_ids", field=INSTALLS.id_field)

@@ -17,7 +17,7 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
-from enerflo_sync.errors import RetriableError
+from enerflo_sync.errors import BadRecordError, EnerfloSyncError, RetriableError, bad_record
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.installs import INSTALLS
@@ -30,7 +30,7 @@ from enerflo_sync.rebuild.from_designs import SignedDesigns
 from enerflo_sync.rebuild.from_payloads import PayloadRecords
 from enerflo_sync.rebuild.from_versions import InstallVersions
 from enerflo_sync.rebuild.report import Differences, RebuildReport, TableOutcome
-from enerflo_sync.rebuild.source import Chunk, Portion, Source
+from enerflo_sync.rebuild.source import REFUSED, Chunk, Portion, Source
 from enerflo_sync.rebuild.tables import RebuildTable
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.bulk import driver_connection
@@ -185,21 +185,22 @@ class _Rebuild:
             self.differences.leave(table_name, reason, count)
 
     def _worked(self, source: Source, portion: Portion) -> list[Chunk]:
-        """Return what a portion comes to; values that the warehouse refuses are told from the others."""
+        """Return what a portion comes to; records whose rows cannot be written are told from the others."""
         try:
             return [self._chunk(source, portion)]
-        except psycopg.Error as error:
-            if not refuses_a_row(error):
+        except Exception as error:
+            trouble = _trouble_of_a_record(error)
+            if trouble is None:
                 raise
-            self._connection.rollback()
-            keys = portion.keys
-            if len(keys) == 1:
-                return [self._chunk(source, Portion(keys), refuse=True)]
-            middle = len(keys) // 2
-            halves = Portion(keys[:middle], portion.ready), Portion(keys[middle:], portion.ready)
-            return [chunk for half in halves for chunk in self._worked(source, half)]
+        self._connection.rollback()
+        keys = portion.keys
+        if len(keys) == 1:
+            return [self._chunk(source, Portion(keys), refuse=trouble)]
+        middle = len(keys) // 2
+        halves = Portion(keys[:middle], portion.ready), Portion(keys[middle:], portion.ready)
+        return [chunk for half in halves for chunk in self._worked(source, half)]
 
-    def _chunk(self, source: Source, portion: Portion, *, refuse: bool = False) -> Chunk:
+    def _chunk(self, source: Source, portion: Portion, *, refuse: BadRecordError | None = None) -> Chunk:
         for _ in range(_ATTEMPTS):
             try:
                 with self._connection.begin():
@@ -263,6 +264,19 @@ class _Rebuild:
             else:
                 run.notice(table_name, reason, count)
         run.count(source.name, tally)
+
+
+def _trouble_of_a_record(error: Exception) -> BadRecordError | None:
+    """Return the trouble of one record that makes the work of its whole chunk fail; None for any other.
+
+    A value that the driver cannot write out is its record's: such an error names no state of the server.
+    """
+    if isinstance(error, psycopg.Error):
+        if refuses_a_row(error):
+            return BadRecordError(REFUSED)
+        return bad_record(error) if isinstance(error, psycopg.DataError) and error.sqlstate is None else None
+    others = (EnerfloSyncError, sa.exc.SQLAlchemyError, OSError)
+    return None if isinstance(error, others) else bad_record(error)
 
 
 def _tally(outcome: TableOutcome) -> Tally:

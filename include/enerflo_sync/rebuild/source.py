@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.rebuild.report import TableOutcome
 
@@ -34,6 +35,11 @@ class Chunk:
         """Note one record that stays as it is."""
         self.left[table_name, reason] = self.left.get((table_name, reason), 0) + 1
 
+    def cannot_read(self, event_id: str, trouble: BadRecordError) -> None:
+        """Note a stored event that cannot be read, and why."""
+        reason = f"{trouble.what} at {trouble.field}" if trouble.field else trouble.what
+        self.unreadable.append((reason, {"event_id": event_id}))
+
 
 class Portion(NamedTuple):
     """Keys of the records of one chunk, and what was read of them ahead, if anything."""
@@ -58,12 +64,12 @@ class Source(Protocol):
         """Yield the records in portions; from another thread, so that nothing is asked of the connection."""
         ...
 
-    def work(self, portion: Portion, *, refuse: bool = False) -> Chunk:
+    def work(self, portion: Portion, *, refuse: BadRecordError | None = None) -> Chunk:
         """Compare one chunk with the mirror, and write what differs where that is wanted.
 
         In the caller's transaction, which sees one state of the mirror.
 
-        :param refuse: the warehouse takes no value of these: put them aside.
+        :param refuse: why none of these can be written: quarantine them.
         """
         ...
 

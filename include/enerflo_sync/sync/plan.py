@@ -34,7 +34,7 @@ from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
 from enerflo_sync.sync.push.changes import carry_sent_notes
 from enerflo_sync.sync.refused import keep_out_refused
-from enerflo_sync.sync.sent_notes import keep_sent_notes
+from enerflo_sync.sync.sent_notes import ask_about_sent_notes, keep_sent_notes
 from enerflo_sync.sync.split import mark_waiting, rules_hash, why_waiting
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import transaction_time, warehouse_errors
@@ -233,6 +233,7 @@ def decide_all(
     hold_checked(connection, account)
     keep_out_refused(connection, plans, account)
     keep_not_switched_on(connection, plans)
+    ask_about_sent_notes(connection)
 
 
 def keep_not_switched_on(connection: sa.Connection, plans: Sequence[Comparison]) -> None:

@@ -1,11 +1,14 @@
 """Notes of Enerflo that may be the CRM's own: their request went out, and nobody saw it arrive.
 
-Until the next push has looked for such a note, nothing that may be it becomes a new row of the CRM.
+Until the next push has looked for such a note, nothing that may be it becomes a new row of the CRM. Where no
+push will look for it, because a person refused the CRM's note or nothing is written to Enerflo any more, a
+person is asked what the note is.
 """
 
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableName
@@ -14,7 +17,8 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.push.kept import is_alike, made_since
 from enerflo_sync.sync.push.links import LinkState, link_state
 
-_KEPT_BACK = "it may be the CRM's own note, whose request was sent: the next push looks for it"
+_MAY_BE_OURS = "it may be the CRM's own note"
+_KEPT_BACK = f"{_MAY_BE_OURS}, whose request was sent: the next push looks for it"
 
 _SENT = sa.text("""
 /* enerflo-sync plan: notes whose request went out and whose end is not known */
@@ -37,12 +41,48 @@ where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'to_crm'
   and n.install_id = any(:installs)
 """).bindparams(sa.bindparam("installs", type_=sa.ARRAY(sa.BigInteger)))
 
+_MAKE_KEPT = """
+/* enerflo-sync plan: notes that may be the CRM's own, each with the rows of the CRM that it may be */
+create temporary table if not exists kept_notes (note_id bigint, key jsonb) on commit drop;
+truncate pg_temp.kept_notes
+"""
+_ADD_KEPT = sa.text("""
+/* enerflo-sync plan: notes that may be the CRM's own, each with the rows of the CRM that it may be */
+insert into pg_temp.kept_notes values (:note_id, :key)
+""").bindparams(sa.bindparam("key", type_=JSONB))
+
 _KEEP = sa.text("""
 /* enerflo-sync plan: notes that may be the CRM's own */
 update pg_temp.decided d set outcome = 'keep', reason = :reason
 where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'to_crm'
-  and (d.enerflo_key ->> 'note_id')::bigint = any(:notes)
-""").bindparams(sa.bindparam("notes", type_=sa.ARRAY(sa.BigInteger)))
+  and (d.enerflo_key ->> 'note_id')::bigint in (select note_id from pg_temp.kept_notes)
+""")
+
+# A new record is one question. The reason is that of the CRM's row, which is not sent.
+_ASK = sa.text("""
+/* enerflo-sync plan: notes that may be the CRM's own and that no push looks for are questions */
+with lost as (
+  select k.note_id, min(c.reason) as why from pg_temp.kept_notes k
+  left join pg_temp.decided c on c.table_name = 'notes' and c.op = 'insert' and c.key = k.key
+    and c.enerflo_key is null
+  group by k.note_id having not coalesce(bool_or(c.outcome in ('to_enerflo', 'review')), false)
+), first as (
+  select min(d.ctid) as id, l.note_id, l.why
+  from pg_temp.decided d join lost l on l.note_id = (d.enerflo_key ->> 'note_id')::bigint
+  where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'keep'
+  group by l.note_id, l.why
+), others as (
+  delete from pg_temp.decided d using first f
+  where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'keep' and d.ctid <> f.id
+    and (d.enerflo_key ->> 'note_id')::bigint = f.note_id
+)
+update pg_temp.decided d
+set outcome = 'review', field = null, after = null, before = d.enerflo_key, source_value = null,
+    reason = :ours || ', which was sent once and is not sent again ('
+             || coalesce(f.why, 'it is not due any more')
+             || '): put its id into the CRM''s row, or delete one of the two'
+from first f where d.ctid = f.id
+""")
 
 
 def keep_sent_notes(connection: sa.Connection, plan: Comparison, config: SyncConfig, account: str) -> None:
@@ -59,9 +99,25 @@ def keep_sent_notes(connection: sa.Connection, plan: Comparison, config: SyncCon
     if not installs:
         return
     new = connection.execute(_NEW, {"account": account, "installs": sorted(installs)}).mappings().all()
-    own = [note["note_id"] for note in new if any(_may_be(plan, config, row, note, install) for row in sent)]
-    if own:
-        connection.execute(_KEEP, {"notes": own, "reason": _KEPT_BACK})
+    connection.exec_driver_sql(_MAKE_KEPT)
+    kept = [
+        {"note_id": note["note_id"], "key": row["key"]}
+        for note in new
+        for row in sent
+        if _may_be(plan, config, row, note, install)
+    ]
+    if kept:
+        connection.execute(_ADD_KEPT, kept)
+        connection.execute(_KEEP, {"reason": _KEPT_BACK})
+
+
+def ask_about_sent_notes(connection: sa.Connection) -> None:
+    """Leave to a person in ``decided`` each kept note of which no push will find out whether it is ours.
+
+    After everything else has decided what is sent.
+    """
+    if connection.scalar(sa.text("select to_regclass('pg_temp.kept_notes') is not null")):
+        connection.execute(_ASK, {"ours": _MAY_BE_OURS})
 
 
 def _may_be(

@@ -11,6 +11,7 @@ from enerflo_sync.reconcile.render.html import render_html
 from enerflo_sync.reconcile.render.structured import write_json
 from enerflo_sync.reconcile.render.text import render_text
 from enerflo_sync.reconcile.report import Difference, ReconciliationReport
+from enerflo_sync.steering import shown
 
 
 class ReportFormat(StrEnum):
@@ -63,7 +64,7 @@ def write_report(
         raise ValueError(f"Format {report_format} lists all differences of the run: hand them in.")
     match report_format:
         case ReportFormat.TEXT:
-            out.write(render_text(report).encode())
+            out.write(shown(render_text(report)).encode())
         case ReportFormat.HTML:
             out.write(render_html(report).encode())
         case ReportFormat.JSON:

@@ -13,6 +13,7 @@ from enerflo_sync.reconcile.render import chart, summary, witness_texts, wording
 from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
 from enerflo_sync.reconcile.render.verdict import Tone, verdict_text
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, TrendPoint
+from enerflo_sync.steering import shown_in_page
 
 VALUE_WIDTH: Final = 120
 
@@ -37,6 +38,8 @@ class PageLinks:
 def page_environment(*packages: str) -> Environment:
     """Return the Jinja environment of all pages: escapes everything, and fails on a name it does not know.
 
+    Control characters are spelled out in every value (:mod:`enerflo_sync.steering`).
+
     :param packages: import paths of packages with a ``templates`` folder of their own, looked up first;
         they can extend ``base.html.j2`` and import ``macros.html.j2`` and ``charts.html.j2`` from here.
     """
@@ -44,6 +47,7 @@ def page_environment(*packages: str) -> Environment:
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package) for package in (*packages, own)]),
         autoescape=True,
+        finalize=shown_in_page,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -10,6 +10,7 @@ import msgspec
 
 from enerflo_sync.reconcile.render.verdict import verdict_text
 from enerflo_sync.reconcile.report import Difference, ReconciliationReport
+from enerflo_sync.steering import shown_json
 
 _INDENT: Final = 2
 
@@ -36,14 +37,14 @@ def write_json(
         "within_budget": report.within_budget,
         **fields,
     }
-    body = msgspec.json.format(msgspec.json.encode(document), indent=_INDENT)
+    body = shown_json(document, _INDENT).encode()
     if differences is None:
         out.write(body + b"\n")
         return
     out.write(body.rstrip().removesuffix(b"}").rstrip() + b',\n  "difference_rows": [')
     separator = b"\n"
     for difference in differences:
-        row = msgspec.json.format(msgspec.json.encode(difference), indent=_INDENT).decode()
+        row = shown_json(difference, _INDENT)
         out.write(separator + textwrap.indent(row, " " * 2 * _INDENT).encode())
         separator = b",\n"
     out.write((b"]" if separator == b"\n" else b"\n  ]") + b"\n}\n")

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
+from enerflo_sync.steering import shown_json
 from enerflo_sync.sync.plan_report import Change, PlanReport, Undecided
 
 _INDENT: Final = 2
@@ -74,13 +75,13 @@ def write_plan(
             for one in plans or [plan]
         ],
     }
-    body = msgspec.json.format(msgspec.json.encode(document), indent=_INDENT)
+    body = shown_json(document, _INDENT).encode()
     out.write(body.rstrip().removesuffix(b"}").rstrip())
     for name, rows in (("changes", changes), ("undecided", undecided)):
         out.write(f',\n  "{name}": ['.encode())
         separator = b"\n"
         for row in rows:
-            text = msgspec.json.format(msgspec.json.encode(row), indent=_INDENT).decode()
+            text = shown_json(row, _INDENT)
             out.write(separator + textwrap.indent(text, " " * 2 * _INDENT).encode())
             separator = b",\n"
         out.write(b"]" if separator == b"\n" else b"\n  ]")
