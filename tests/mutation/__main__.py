@@ -18,11 +18,13 @@ import yaml
 
 from tests.memory import keep_temporary_files_in_memory
 from tests.mutation.mutants import Mutant, mutants, sample
-from tests.mutation.run import ROOT, Tried, check_unchanged, try_all, workers
+from tests.mutation.reach import Code, Kept, Reach
+from tests.mutation.run import ROOT, Tried, measure, test_files, try_all, workers
 from tests.mutation.targets import TARGETS
 
 WANTED = 0.95
 SURVIVORS = Path(__file__).with_name("survivors.yaml")
+ENGINE = ROOT / "include" / "enerflo_sync"
 
 
 def equivalent() -> dict[str, str]:
@@ -39,8 +41,7 @@ def chosen(module: str | None, number: int | None, seed: int) -> list[Mutant]:
     targets = [target for target in TARGETS if module in (None, target.module)]
     if not targets:
         raise SystemExit(f"{module} is not mutated; known: {', '.join(t.module for t in TARGETS)}")
-    engine = ROOT / "include" / "enerflo_sync"
-    return sample([one for target in targets for one in mutants(target, engine)], number, seed)
+    return sample([one for target in targets for one in mutants(target, ENGINE)], number, seed)
 
 
 def main() -> int:
@@ -50,10 +51,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="which sample")
     parser.add_argument("--module", default=None, help="one module, such as sync/agree.py")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seconds", type=float, default=45, help="tests of how many seconds for each mutant")
+    parser.add_argument("--only", nargs="*", default=None, metavar="NAME", help="these mutants")
     parser.add_argument("--list", action="store_true", help="list the mutants and run nothing")
     options = parser.parse_args()
     known = equivalent()
     found = [one for one in chosen(options.module, options.sample, options.seed) if one.name not in known]
+    if options.only is not None:
+        found = [one for one in found if one.name in options.only]
     if options.list:
         for one in found:
             print(f"{one.name} {one.target.module}:{one.line} {one.operator}\n{one.diff}\n")
@@ -63,9 +68,13 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     keep_temporary_files_in_memory()
     began, tried = time.monotonic(), []
-    with workers(options.workers) as idle:
-        check_unchanged(idle, [target for target in TARGETS if any(one.target is target for one in found)])
-        for one in try_all(idle, found, options.workers):
+    code = Code({target.module: (ENGINE / target.module).read_text() for target in TARGETS})
+    kept = Kept(ROOT / ".mutation" / "reached.json", code)
+    with workers(options.workers) as running:
+        files = test_files(name for one in found for name in one.target.tests)
+        reach = Reach(code, measure(running, files, kept, list(code.modules)))
+        print(f"measured what tests reach in {time.monotonic() - began:.0f} s", flush=True)
+        for one in try_all(running, found, reach, options.seconds):
             tried.append(one)
             if one.outcome != "killed":
                 print(_told(one), flush=True)
@@ -77,7 +86,7 @@ def main() -> int:
 def _told(one: Tried) -> str:
     mutant = one.mutant
     where = f"{mutant.target.module}:{mutant.line}"
-    return f"\n{one.outcome} {mutant.name} {where} ({mutant.operator}, {one.seconds:.0f} s)\n{mutant.diff}"
+    return f"\n{one.outcome} {mutant.name} {where} ({mutant.operator}, {one.seconds:.0f} s, {one.tests[0]} of {one.tests[1]} tests)\n{mutant.diff}"
 
 
 def _report(tried: list[Tried], equivalents: int, seconds: float) -> int:

@@ -8,30 +8,44 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from tests.conftest import embedded_for_tests
 from tests.mutation.mutants import Mutant
-from tests.mutation.targets import Target
+from tests.mutation.reach import Kept, Reach, Timed
+from tests.sync.conftest import make_polled
 
 ROOT = Path(__file__).parents[2]
 _COPIED = ("include", "plugins", "dags", "tests", "docs", "pyproject.toml")
-# A mutant that never ends counts as noticed; all tests of one module take less than this on a busy machine.
-LONGEST = 900.0
+# Seconds that the tests of one file may take while they are measured.
+_LONGEST_FILE = 900.0
+# Tests that are tried first, together: most mutants are noticed by one of them.
+_FIRST = 4
+# Seconds after which the company is polled again: its clock goes on, and tests compare with it.
+_POLLED_LASTS = 480.0
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of one mutant: ``killed``, ``survived``, or ``broken`` where its tests could not be run."""
+    """What came of one mutant: ``killed``, ``survived``, or ``unreached`` where no test runs its line.
+
+    :ivar by: the test that noticed it; "" where none did, or where the tests did not end.
+    :ivar tests: how many tests it was tried with, of how many that reach it.
+    """
 
     mutant: Mutant
     outcome: str
     seconds: float
+    by: str
+    tests: tuple[int, int]
 
 
 class Worker:
@@ -43,7 +57,6 @@ class Worker:
             copy(ROOT / name, folder / name)
         environment = {
             **os.environ,
-            "PYTHONDONTWRITEBYTECODE": "1",
             "ENERFLO_TEST_POSTGRES": postgres,
             "ENERFLO_TEST_MIGRATED": "1",
         }
@@ -57,15 +70,40 @@ class Worker:
             text=True,
         )
 
-    def run(self, file: str, code: str, tests: Sequence[str]) -> tuple[str, float]:
-        """Return what came of the tests with ``code`` in ``file``, and the seconds that they took."""
+    def run(
+        self,
+        files: Iterable[str],
+        tests: Sequence[str] | None = None,
+        *,
+        seconds: float,
+        timeout: float,
+        polled: str,
+        code: dict[str, str] | None = None,
+        noted: Sequence[str] = (),
+    ) -> dict[str, Any] | None:
+        """Return what the tests did; None where they did not end in time.
+
+        :param tests: those to run of ``files`` until one fails; all of them, and to the end, where None.
+        :param seconds: that all of them may take, ``timeout`` that one may take.
+        :param polled: the database in which the company was polled.
+        :param code: modules in another version.
+        :param noted: modules whose reached statements are noted.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        job = {"file": file, "code": code, "tests": list(tests), "seconds": LONGEST}
+        job = {
+            "files": list(files),
+            "tests": tests,
+            "seconds": seconds,
+            "timeout": timeout,
+            "environment": {"ENERFLO_TEST_POLLED": polled},
+            "code": code or {},
+            "noted": list(noted),
+        }
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        return answer["outcome"], answer["seconds"]
+        answer: dict[str, Any] | None = json.loads(self._process.stdout.readline())
+        return answer
 
     def end(self) -> None:
         """Let the process end."""
@@ -74,54 +112,133 @@ class Worker:
         self._process.wait(timeout=30)
 
 
+@dataclass
+class Workers:
+    """The idle workers, and the database in which the company was polled a short while ago."""
+
+    postgres: str
+    number: int
+    idle: SimpleQueue[Worker] = field(default_factory=SimpleQueue)
+    _polled: tuple[str, float] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def polled(self) -> str:
+        """Return the name of that database, which is made by the unchanged code."""
+        with self._lock:
+            if self._polled is None or time.monotonic() - self._polled[1] > _POLLED_LASTS:
+                self._polled = make_polled(self.postgres), time.monotonic()
+            return self._polled[0]
+
+    @contextmanager
+    def one(self) -> Iterator[Worker]:
+        """Yield an idle worker."""
+        worker = self.idle.get()
+        try:
+            yield worker
+        finally:
+            self.idle.put(worker)
+
+
 @contextmanager
-def workers(number: int) -> Iterator[SimpleQueue[Worker]]:
-    """Yield a queue of idle workers, and take everything away at the end."""
-    idle: SimpleQueue[Worker] = SimpleQueue()
+def workers(number: int) -> Iterator[Workers]:
+    """Yield the workers, and take everything away at the end."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder, embedded_for_tests() as postgres:
         every = []
+        found = Workers(postgres, number)
         try:
             for count in range(number):
                 place = Path(folder) / str(count)
                 place.mkdir()
                 every.append(Worker(place, postgres))
-                idle.put(every[-1])
-            yield idle
+                found.idle.put(every[-1])
+            yield found
         finally:
             for worker in every:
                 worker.end()
 
 
-def file_of(target: Target) -> str:
-    """Return a module's path from the top of the tree."""
-    return f"include/enerflo_sync/{target.module}"
+def test_files(names: Iterable[str]) -> list[str]:
+    """Return the test files of files and folders, each once."""
+    found: dict[str, None] = {}
+    for name in names:
+        place = ROOT / name
+        files = [place] if place.is_file() else sorted(place.rglob("test_*.py"))
+        found |= dict.fromkeys(str(one.relative_to(ROOT)) for one in files)
+    return list(found)
 
 
-def check_unchanged(idle: SimpleQueue[Worker], targets: Sequence[Target]) -> None:
-    """Run the tests of each module without a change.
+def measure(found: Workers, files: Sequence[str], kept: Kept, noted: Sequence[str]) -> Iterator[Timed]:
+    """Yield every test of the files with its time and what it reaches, run without a mutant where not kept.
 
-    :raises SystemExit: they fail, so that no mutant could be judged by them.
+    A test that fails by itself is named and left out: no mutant can be judged by it.
     """
-    worker = idle.get()
-    for tests in {target.tests for target in targets}:
-        file = file_of(targets[0])
-        outcome, _ = worker.run(file, (ROOT / file).read_text(), tests)
-        if outcome != "survived":
-            raise SystemExit(f"without any change these tests do not pass: {' '.join(tests)}")
-    idle.put(worker)
+
+    def measure_file(file: str) -> list[Timed]:
+        known = kept.of(ROOT, file)
+        if known is not None:
+            return known
+        with found.one() as worker:
+            answer = worker.run(
+                [file], seconds=_LONGEST_FILE, timeout=180, polled=found.polled(), noted=noted
+            )
+        if answer is None or answer["code"] not in {0, 1}:
+            raise SystemExit(f"{file}: its tests could not be run without a mutant")
+        failed = set(answer["failed"])
+        for name in sorted(failed):
+            print(f"left out, as it fails without a mutant: {name}", flush=True)
+        tests = [
+            Timed(name, seconds, frozenset(reached))
+            for name, seconds, reached in answer["tests"]
+            if name not in failed
+        ]
+        if not failed:
+            kept.keep(ROOT, file, tests)
+        return tests
+
+    with ThreadPoolExecutor(found.number) as pool:
+        for tests in pool.map(measure_file, files):
+            yield from tests
 
 
-def try_all(idle: SimpleQueue[Worker], found: Sequence[Mutant], threads: int) -> Iterator[Tried]:
-    """Yield what came of each mutant, as they end."""
+def try_all(found: Workers, mutants: Sequence[Mutant], reach: Reach, longest: float) -> Iterator[Tried]:
+    """Yield what came of each mutant, as they end.
+
+    :param longest: seconds of tests, by the time that each took without a mutant, to try a mutant with.
+    """
 
     def try_one(mutant: Mutant) -> Tried:
-        worker = idle.get()
-        try:
-            outcome, seconds = worker.run(file_of(mutant.target), mutant.code, mutant.target.tests)
-        finally:
-            idle.put(worker)
-        return Tried(mutant, outcome, seconds)
+        tests = reach.order(mutant.target.module, mutant.line, mutant.target.tests)
+        chosen, total = [], 0.0
+        for one in tests:
+            if not chosen or total + one.seconds <= longest:
+                chosen.append(one)
+                total += one.seconds
+        began, outcome, by = time.monotonic(), "survived" if chosen else "unreached", ""
+        with found.one() as worker:
+            for part in (chosen[:_FIRST], chosen[_FIRST:]):
+                if not part or outcome == "killed":
+                    continue
+                # A mutant that never ends counts as noticed.
+                timeout = 10 + 8 * max(one.seconds for one in part)
+                answer = worker.run(
+                    {one.file: None for one in part},
+                    [one.name for one in part],
+                    seconds=timeout + 20 + 4 * sum(one.seconds for one in part),
+                    timeout=timeout,
+                    polled=found.polled(),
+                    code={mutant.target.module: mutant.code},
+                )
+                if answer is None or answer["code"] != 0:
+                    outcome, by = "killed", (answer or {"failed": []})["failed"][:1]
+                    by = by[0] if by else ""
+        if by:
+            reach.noticed(mutant.target.module, by)
+        return Tried(mutant, outcome, time.monotonic() - began, by, (len(chosen), len(tests)))
 
-    with ThreadPoolExecutor(threads) as pool:
-        for done in as_completed([pool.submit(try_one, mutant) for mutant in found]):
+    pool = ThreadPoolExecutor(found.number)
+    try:
+        for done in as_completed([pool.submit(try_one, mutant) for mutant in mutants]):
             yield done.result()
+    finally:
+        # Whoever stops the run does not want the rest.
+        pool.shutdown(cancel_futures=True)

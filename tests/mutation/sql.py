@@ -19,6 +19,9 @@ _SQL = re.compile(
 # A conjunction of facts (crm/decision.py): "newest and base_known and not crm_moved".
 _RULE = re.compile(r"[\"'](?:not )?[a-z_]+(?: and (?:not )?[a-z_]+)*[\"']")
 
+# ``set a = 1, b = 2`` assigns: there the sign is no comparison.
+_ASSIGNED = re.compile(r"(?:\bset|,)\s+\w+ $")
+
 _SQL_SWAPS: tuple[tuple[str, str], ...] = (
     (r"\bis distinct from\b", "is not distinct from"),
     (r"\bis not distinct from\b", "is distinct from"),
@@ -83,6 +86,8 @@ class SwapInSql(_InStrings):
         quiet = [match.span() for match in re.finditer(r"/\*.*?\*/|'[^']*'", text[1:-1], re.DOTALL)]
         for pattern, instead in _SQL_SWAPS:
             for match in re.finditer(pattern, text):
+                if instead == "<>" and _ASSIGNED.search(text[: match.start()]):
+                    continue
                 if not any(start < match.start() <= end for start, end in quiet):
                     yield match.start(), match.end(), instead
 

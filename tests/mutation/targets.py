@@ -7,38 +7,58 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Target:
-    """One module, and the tests that hold it, those first that are quick and likely to notice."""
+    """One module, and the files or folders of tests that hold it, those first that are likely to notice."""
 
     module: str
     tests: tuple[str, ...]
 
 
-_PLANS = (
-    "tests/sync/test_truth_table.py",
-    "tests/sync/test_decide.py",
-    "tests/sync/test_agree.py",
-    "tests/sync/test_apply.py",
-    "tests/sync/test_rounds.py",
-    "tests/sync/test_creations.py",
-    "tests/sync",
+# Truth tables: quick, and each holds a statement in all its cases.
+_TABLES = tuple(
+    f"tests/sync/test_{name}.py"
+    for name in (
+        "truth_table",
+        "status_rows",
+        "who_moved",
+        "agreed_rows",
+        "refused_rows",
+        "refused_new_rows",
+        "twin_rows",
+        "decided_rows",
+        "gone_rows",
+    )
 )
-_COMPARE = ("tests/reconcile/test_values.py", "tests/reconcile/test_causes.py", "tests/reconcile", *_PLANS)
-_POLLS = (
-    "tests/mirror/test_intake.py",
-    "tests/mirror/test_poll.py",
-    "tests/mirror/test_deletion.py",
-    "tests/mirror",
-)
+_PLANS = (*_TABLES, "tests/sync", "tests/reconcile")
+_COMPARE = (*_TABLES, "tests/reconcile", "tests/sync")
+_POLLS = ("tests/mirror",)
 
 TARGETS = (
-    Target("crm/decision.py", ("tests/crm", *_PLANS)),
+    Target("crm/decision.py", ("tests/crm/test_decision.py", "tests/sync/test_truth_table.py", "tests/crm")),
     Target("sync/decide.py", _PLANS),
-    Target("sync/agree.py", ("tests/sync/test_agree.py", *_PLANS)),
-    Target("reconcile/odd.py", _COMPARE),
+    Target(
+        "sync/agree.py", ("tests/sync/test_agreed_rows.py", *_TABLES, "tests/sync/test_agree.py", *_PLANS)
+    ),
+    Target(
+        "sync/refused.py",
+        ("tests/sync/test_refused_rows.py", "tests/sync/test_refused_new_rows.py", *_TABLES, *_PLANS),
+    ),
+    Target("sync/twins.py", ("tests/sync/test_twin_rows.py", *_TABLES, "tests/sync/test_twins.py", *_PLANS)),
+    Target("sync/key_changes.py", ("tests/sync/test_key_rows.py", "tests/sync/test_key_changes.py", *_PLANS)),
+    Target("sync/own_writes.py", ("tests/sync/test_newest.py", "tests/sync/test_neighbours.py", *_PLANS)),
+    Target("reconcile/odd.py", ("tests/reconcile/test_tombstones.py", *_COMPARE)),
     Target("reconcile/judge.py", _COMPARE),
-    Target("reconcile/values.py", _COMPARE),
-    Target("reconcile/incremental.py", ("tests/reconcile/test_incremental.py", *_COMPARE)),
-    Target("mirror/intake.py", _POLLS),
-    Target("mirror/sweep.py", ("tests/mirror/test_deletion.py", *_POLLS)),
-    Target("enerflo/pages.py", ("tests/enerflo/test_pages.py", "tests/enerflo", *_POLLS)),
+    Target("reconcile/values.py", ("tests/reconcile/test_values.py", *_COMPARE)),
+    Target("reconcile/changed.py", ("tests/sync/test_newest.py", *_COMPARE)),
+    Target(
+        "reconcile/incremental.py",
+        ("tests/reconcile/test_basis.py", "tests/reconcile/test_incremental.py", *_COMPARE),
+    ),
+    Target(
+        "mirror/intake.py", ("tests/mirror/test_intake_counts.py", "tests/mirror/test_intake.py", *_POLLS)
+    ),
+    Target("mirror/sweep.py", ("tests/mirror/test_sweep.py", *_POLLS)),
+    Target(
+        "enerflo/pages.py",
+        ("tests/enerflo/test_page_pace.py", "tests/enerflo/test_pages.py", "tests/enerflo"),
+    ),
 )

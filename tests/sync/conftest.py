@@ -210,9 +210,8 @@ def account_at(server: SandboxServer, warehouse_url: str, environ: dict[str, str
 _polled = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def polled_warehouse(postgres_url: str) -> str:
-    """A database in which the company was polled beside its CRM tables, to be copied."""
+def make_polled(postgres_url: str) -> str:
+    """Return the name of a new database in which the company was polled beside its CRM tables."""
     # A room that borrows the fixture makes one of its own.
     name = f"polled_{os.getpid()}_{next(_polled)}"
     address = copy_database(postgres_url, name, "migrated")
@@ -222,6 +221,13 @@ def polled_warehouse(postgres_url: str) -> str:
         run_poll(context)
         context.close()
     return name
+
+
+@pytest.fixture(scope="session")
+def polled_warehouse(postgres_url: str) -> str:
+    """A database in which the company was polled beside its CRM tables, to be copied."""
+    # A mutation run makes that database for all its processes.
+    return os.environ.get("ENERFLO_TEST_POLLED") or make_polled(postgres_url)
 
 
 @pytest.fixture

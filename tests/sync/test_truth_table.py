@@ -55,18 +55,31 @@ def put(connection: sa.Connection, number: int, case: Case) -> None:
         sa.text("insert into crm.milestones values (1, :number, :value, :at)"),
         {"number": number, "value": moment(case.crm), "at": times[1]},
     )
-    if case.base != NEVER:
-        value = None if case.base is None else json.dumps(moment(case.base).isoformat())  # type: ignore[union-attr]
+    key = json.dumps({"enerflo_install_id": 1, "milestone_id": number})
+    known = [] if case.base == NEVER else [("default", "milestones", "due_at", case.base)]
+    # What another account, another table or another field has under this key is no base of this one.
+    strangers = [
+        ("other", "milestones", "due_at"),
+        ("default", "notes", "due_at"),
+        ("default", "milestones", "title"),
+    ]
+    for account, table, field, base in [*known, *((*stranger, case.enerflo) for stranger in strangers)]:
+        value = None if base is None else json.dumps(moment(base).isoformat())  # type: ignore[union-attr]
+        named = {"account": account, "table": table, "field": field, "key": key, "at": NOW - 24 * hour}
         connection.execute(
             sa.text(
                 "insert into sync.agreed (account, table_name, key, field, value, agreed_at, agreed_by) values"
-                " ('default', 'milestones', cast(:key as jsonb), 'due_at', cast(:value as jsonb), :at, 'comparison')"
+                " (:account, :table, cast(:key as jsonb), :field, cast(:value as jsonb), :at, 'comparison')"
             ),
-            {
-                "key": json.dumps({"enerflo_install_id": 1, "milestone_id": number}),
-                "value": value,
-                "at": NOW - 24 * hour,
-            },
+            {**named, "value": value},
+        )
+    for account, table, field in strangers:
+        connection.execute(
+            sa.text(
+                "insert into sync.agreed_twins (account, table_name, key, field, seen_at)"
+                " values (:account, :table, cast(:key as jsonb), :field, :at)"
+            ),
+            {"account": account, "table": table, "field": field, "key": key, "at": NOW},
         )
 
 
@@ -98,6 +111,11 @@ def test_every_case_is_decided_as_the_table_says(
     plan = make_plan(tables, config, "default", report.reconciliation_id)
     with tables.connect() as connection:
         changes = {c.key["milestone_id"]: c for c in read_changes(connection, "default", plan.plan_hash)}
+        sources = dict(
+            connection.execute(
+                sa.text("select (key ->> 'milestone_id')::int, source_value from sync.plan_changes")
+            ).all()
+        )
         asked = {one.key["milestone_id"] for one in read_undecided(connection, "default", plan.plan_hash)}
     for number, case in enumerate(wanted):
         outcome, rule = case.decided()
@@ -108,6 +126,7 @@ def test_every_case_is_decided_as_the_table_says(
             old, new = (case.crm, case.enerflo) if to_crm else (case.enerflo, case.crm)
             assert (change.direction, change.rule, change.policy) == (outcome, rule, policy), case
             assert (shown(change.before), shown(change.after)) == (old, new), case
+            assert shown(sources[number]) == new, case
         else:
             assert change is None, case
             assert (number in asked) is (outcome is Outcome.REVIEW), case

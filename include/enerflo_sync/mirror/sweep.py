@@ -81,7 +81,7 @@ class Sweep:
             f" where account = %s and deleted_at is null and not {self._explained}",
             (self.account,),
         )
-        (found,) = cursor.fetchone() or (0,)
+        ((found,),) = cursor.fetchall()
         return int(found)
 
     def check(self, total: int) -> None:
@@ -132,7 +132,7 @@ class Sweep:
             f" and not {self._explained}",
             {"account": self.account, "since": now - GUARDED, "now": now},
         )
-        (found,) = cursor.fetchone() or (0,)
+        ((found,),) = cursor.fetchall()
         return int(found)
 
     @property
@@ -189,7 +189,7 @@ class Sweep:
             """,  # noqa: S608 - names of the declared schema
             {"now": now, "account": self.account, "started": started_at, "seen": self._as_array()},
         )
-        missing, some, absent, deleted = found.fetchone() or (0, [], 0, 0)
+        ((missing, some, absent, deleted),) = found.fetchall()
         self._check_missing(missing, some, now)
         _bury_contents(self._connection, self.resource, self.account, now)
         return Gone(absent, deleted)

@@ -1,0 +1,85 @@
+"""The decision about a difference in every world that can be, held against the same said once more in prose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import pytest
+
+from enerflo_sync.crm.decision import FACTS, Outcome, decide
+from enerflo_sync.crm.mapping import SourceOfTruth
+
+_BOTH = (False, True)
+# Base, whether it was written and not compared, whether the row was one of several, and which sides moved.
+_BASES = (
+    {},
+    {"was_twin": True},
+    *(
+        {"base_known": True, "base_kept": kept, "enerflo_moved": mine, "crm_moved": theirs}
+        for kept, mine, theirs in product(_BOTH, _BOTH, _BOTH)
+    ),
+)
+_FREE = (
+    "enerflo_null",
+    "crm_null",
+    "null_overwrites",
+    "create_only",
+    "crm_allowed",
+    "enerflo_allowed",
+    "enerflo_writable",
+    "crm_later",
+)
+# What bars a write is asked one by one: no difference has two of these.
+_BARS = ({}, {"crm_barred": True}, {"enerflo_barred": True})
+
+
+def worlds() -> Iterator[dict[str, bool]]:
+    for base, bar, free in product(_BASES, _BARS, product(_BOTH, repeat=len(_FREE))):
+        yield {**dict.fromkeys(FACTS, False), **base, **bar, **dict(zip(_FREE, free, strict=True))}
+
+
+def whose_value(policy: SourceOfTruth, facts: dict[str, bool]) -> tuple[Outcome, str]:
+    """Return which side is to be written, were nothing in the way."""
+    mine, theirs = facts["enerflo_moved"], facts["crm_moved"]
+    if facts["base_kept"] and not (mine or theirs):
+        return Outcome.KEEP, "agreed_apart"
+    if policy is SourceOfTruth.ENERFLO:
+        return Outcome.TO_CRM, "source_of_truth"
+    if policy is SourceOfTruth.CRM:
+        return Outcome.TO_ENERFLO, "source_of_truth"
+    if not facts["base_known"] and facts["enerflo_null"] != facts["crm_null"]:
+        return Outcome.TO_CRM if facts["crm_null"] else Outcome.TO_ENERFLO, "fills_gap"
+    if mine != theirs:
+        return Outcome.TO_CRM if mine else Outcome.TO_ENERFLO, "only_side_moved"
+    if policy is SourceOfTruth.REVIEW:
+        return Outcome.REVIEW, "both_moved" if facts["base_known"] else "never_agreed"
+    return Outcome.TO_ENERFLO if facts["crm_later"] else Outcome.TO_CRM, "later_time"
+
+
+def in_the_way(winner: Outcome, facts: dict[str, bool]) -> tuple[Outcome, str] | None:
+    """Return what keeps the winner's value from being written."""
+    if winner not in {Outcome.TO_CRM, Outcome.TO_ENERFLO}:
+        return None
+    source, target = ("enerflo", "crm") if winner is Outcome.TO_CRM else ("crm", "enerflo")
+    takes_away = facts[f"{source}_null"] and not facts[f"{target}_null"]
+    if takes_away and not facts["null_overwrites"]:
+        return Outcome.KEEP, "null_kept"
+    if facts["create_only"]:
+        return Outcome.KEEP, "create_only"
+    if not facts[f"{target}_allowed"]:
+        return Outcome.KEEP, "direction"
+    if target == "enerflo" and facts["was_twin"]:
+        return Outcome.REVIEW, "twin"
+    if target == "enerflo" and not facts["enerflo_writable"]:
+        return Outcome.REVIEW, "no_call"
+    return (Outcome.KEEP, "void") if facts[f"{target}_barred"] else None
+
+
+@pytest.mark.parametrize("policy", SourceOfTruth)
+def test_every_world_is_decided_as_the_prose_says(policy: SourceOfTruth) -> None:
+    for facts in worlds():
+        winner = whose_value(policy, facts)
+        outcome, rule = decide(policy, facts)
+        held = sorted(name for name, holds in facts.items() if holds)
+        assert (outcome, rule.name) == (in_the_way(winner[0], facts) or winner), held
