@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_reject
+from enerflo_sync.jobs.plan import run_plan
 from tests.sync.conftest import Desk
 from tests.sync.neighbour import Neighbour
 from tests.sync.test_identity import in_progress, projects, status_of
@@ -47,7 +50,7 @@ def test_edits_of_both_sides_are_carried_as_if_there_were_no_other_account(agree
     )
     agreed.sql("delete from crm.milestones where enerflo_install_id = :i", i=fourth)
     found = set()
-    for plan in agreed.workplace.plans():
+    for plan in run_plan(agreed.context):
         found |= {
             (one.table_name, one.key["enerflo_install_id"], one.field, one.direction, one.rule)
             for one in agreed.changes(plan)
@@ -55,7 +58,7 @@ def test_edits_of_both_sides_are_carried_as_if_there_were_no_other_account(agree
         assert {one.reason for one in agreed.undecided(plan)} <= {
             "it was deleted from the CRM since both agreed"
         }
-        agreed.workplace.apply(plan.plan_hash, approved_by="Pat")
+        run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
     assert found == {
         ("installs", first, "status", "to_enerflo", "only_side_moved"),
         ("installs", second, "status", "to_crm", "only_side_moved"),
@@ -73,7 +76,7 @@ def test_what_a_person_refused_is_the_accounts_own(agreed: Desk) -> None:
     for install in (first, second):
         edit(agreed, install, status="On Hold")
     plan = agreed.plan()
-    agreed.workplace.reject(plan.plan_hash, by="Sam", reason="no")
+    run_reject(agreed.context, plan.plan_hash, by="Sam", reason="no")
     neighbour = Neighbour(agreed)
     edit(agreed, second, status="Completed")
     plan = agreed.plan()
@@ -82,7 +85,7 @@ def test_what_a_person_refused_is_the_accounts_own(agreed: Desk) -> None:
     ]
     assert [one.key["enerflo_install_id"] for one in agreed.undecided(plan)] == [first]
     edit(agreed, first, status="In progress")
-    agreed.workplace.apply(agreed.plan().plan_hash, approved_by="Pat")
+    run_apply(agreed.context, agreed.plan().plan_hash, approved_by="Pat")
     edit(agreed, first, status="On Hold")
     assert len(agreed.changes(agreed.plan())) == 1
     neighbour.assert_untouched()
