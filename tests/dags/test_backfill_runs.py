@@ -14,6 +14,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.serialization.definitions.dag import SerializedDAG
 from airflow.serialization.serialized_objects import DagSerialization
 from enerflo_airflow.backfill import EstimateBackfillOperator
+from enerflo_airflow.hook import open_account
 
 from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
@@ -131,5 +132,5 @@ def test_airflows_own_backfill_reads_its_month(connected: Setting) -> None:
     begin, end = datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
     dag_run = SimpleNamespace(run_type="backfill", data_interval_start=begin, data_interval_end=end)
     context: Any = {"dag_run": dag_run}
-    request = operator._request(context, context("default"))
+    request = operator._request(context, open_account("default"))
     assert (request.window_from, request.window_to) == (begin, end)

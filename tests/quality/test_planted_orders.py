@@ -11,6 +11,7 @@ import pytest
 
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.jobs import quality
 from enerflo_sync.jobs.context import AccountContext, Credentials
 from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.poll import run_poll
@@ -137,13 +138,13 @@ TIGHTER: dict[str, tuple[dict[str, float], str]] = {
 }
 
 
-def test_the_good_neighbours_stand_at_the_limits(office: Office) -> None:
+def test_the_good_neighbours_stand_at_the_limits(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     office.world.plant_orders()
     run_poll(office.place)
     suite = open_suite(office.place)
     for check, (limits, _) in TIGHTER.items():
         suite = changed(suite, check, **limits)
-    office.place.__dict__["suite"] = suite
+    monkeypatch.setattr(quality, "open_suite", lambda _context: suite)
     report = run_quality(office.place, with_expectations=False)
     planted = office.world.planted_orders
     good = {planted[i].name: fails for i, fails in failing(report).items() if planted[i].name in GOOD}

@@ -143,8 +143,6 @@ def test_exchange_6_held_then_let_go_by_a_changed_limit(both: Desk) -> None:
     shipped = (SHIPPED.parent / "change_orders.yaml").read_text()
     assert "    at_most: 12\n" in shipped
     (both.folder / "change_orders.yaml").write_text(shipped.replace("    at_most: 12\n", "    at_most: 16\n"))
-    # The next run of a job reads the file anew.
-    both.context.__dict__.pop("suite")
     both.carried()
     assert_whole(both.order_in_crm(order), order, "14 x Powerwall 3")
     [row] = both.sql("select state from sync.quarantine where item_id = :i", i=item)

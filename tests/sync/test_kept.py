@@ -265,6 +265,35 @@ def test_a_date_that_was_sent_before_a_kill_is_ours_also_for_a_plan_that_is_made
     assert row["kept_value"][:10] == "2026-05-20"
 
 
+def test_a_phone_that_was_sent_before_a_kill_is_applied_also_for_a_plan_that_is_made_anew(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = agreed
+    customer = desk.one("select max(enerflo_customer_id) from crm.leads")
+    desk.sql(
+        "update crm.leads set mobile = '+1 (512) 555-0177', updated_at = now() where enerflo_customer_id = :c",
+        c=customer,
+    )
+
+    bring_in = PushRun.bring_in
+
+    def lost_after_the_request(run: PushRun, *args: Any, **names: Any) -> Any:
+        if posts(desk):
+            raise _LostError
+        return bring_in(run, *args, **names)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PushRun, "bring_in", lost_after_the_request)
+        with pytest.raises(_LostError):
+            run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
+    assert len(posts(desk)) == 1
+    run_poll(desk.context)
+    note(desk, "N1", desk.a_site().install_id)
+    desk.carried()
+    assert [one.path for one in posts(desk)[1:] if "lead" in one.path] == []
+    assert {row["decision"] for row in desk.ledger(table_name="leads", field="mobile")} == {"applied"}
+
+
 def test_what_somebody_else_writes_meanwhile_is_not_taken_for_ours(agreed: Desk) -> None:
     desk, install_id = agreed, agreed.a_site().install_id
     milestone = desk.one(

@@ -20,6 +20,7 @@ from enerflo_sync.sync.agree import AgreedBy, agree_written
 from enerflo_sync.sync.push.bodies import as_moment
 from enerflo_sync.sync.push.errand import FOUND_AFTER
 from enerflo_sync.sync.push.kept import is_coarser, is_day_of
+from enerflo_sync.sync.push.lead_fields import comparable
 from enerflo_sync.sync.push.leads import is_respelled_field
 from enerflo_sync.sync.push.values import EnerfloValues
 from enerflo_sync.sync.settle import Applying, Decision, settle
@@ -71,7 +72,7 @@ def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: I
         if mapping is None or row is None:
             continue
         present = row[mapping.enerflo]
-        is_same = values.same(plan, one.field, present, one.after)
+        is_same = _is_same(values, plan, one, present)
         if is_same or _is_kept(values, plan, one, present):
             of_plan = found.setdefault((one.plan_hash, one.decided_by), {})
             of_plan[one.position] = None if is_same else present
@@ -94,6 +95,14 @@ def _mirrored(
     query = sa.text(_FOUND.format(name=plan.name, mirror=plan.mirror, of_record=of_record))
     named = {name: record[name] for name in plan.mirror_key}
     return connection.scalar(query, {"account": account, "since": sent.sent_at, **named})  # type: ignore[no-any-return]
+
+
+def _is_same(values: EnerfloValues, plan: Comparison, sent: sa.Row[Any], present: Any) -> bool:
+    """Return whether Enerflo's value is the one that was sent; a lead's is sent in Enerflo's spelling."""
+    column = plan.mapping.fields[sent.field].enerflo
+    if plan.name is TableName.LEADS and comparable(column, present) == comparable(column, sent.after):
+        return True
+    return values.same(plan, sent.field, present, sent.after)
 
 
 def _is_kept(values: EnerfloValues, plan: Comparison, sent: sa.Row[Any], present: Any) -> bool:
