@@ -12,6 +12,24 @@ from tests.simulation.planted_sides import OF_SIDES
 from tests.simulation.run import run_seed
 
 HOURS = 1.5
+# The seeds that found a defect when the search was last made from seed 0; a test tries them first.
+FOUND_BY = {
+    "archive_before_commit": 10,
+    "base_of_the_key_alone": 1,
+    "copies_counted_again": 2,
+    "marked_rows_live": 2,
+    "no_compare_and_set": 2,
+    "no_second_look": 2,
+    "note_sent_again": 1,
+    "old_key_refuses_the_change": 1,
+    "older_over_newer": 12,
+    "other_side_agreed_unseen": 4,
+    "part_is_the_whole": 1,
+    "short_page_is_whole": 1,
+    "stamped_by_the_worker": 3,
+    "superseded_is_applied": 12,
+    "twins_believed": 1,
+}
 ALL = (*PLANTED, *OF_SIDES, *OF_ACCESS)
 
 
@@ -19,7 +37,8 @@ ALL = (*PLANTED, *OF_SIDES, *OF_ACCESS)
 @pytest.mark.parametrize(("plant", "plan", "within"), ALL, ids=[plant.__name__ for plant, _, _ in ALL])
 def test_a_planted_defect_is_found(database: Database, plant: Plant, plan: Plan, within: int) -> None:
     with planted(plant):
-        outcomes = (run_seed(seed, HOURS, database, plan) for seed in range(within))
+        seeds = sorted(range(within), key=lambda seed: (seed != FOUND_BY.get(plant.__name__), seed))
+        outcomes = (run_seed(seed, HOURS, database, plan) for seed in seeds)
         found = next((one for one in outcomes if one.problem is not None), None)
     assert found is not None, f"{plant.__name__}: not found within {within} seeds"
     healthy = run_seed(found.seed, HOURS, database, plan)
