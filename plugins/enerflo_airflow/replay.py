@@ -121,7 +121,7 @@ class ReplayOperator(BaseOperator):
 
 
 def chosen_items(selection: str, value: str | None, action: Action) -> dict[str, Any]:
-    """Return the selection in the words of :meth:`AccountContext.replay`.
+    """Return the selection in the words of :func:`enerflo_sync.jobs.quarantine.run_replay`.
 
     :raises ConfigurationError: a value is missing, stands where none belongs, or the action does not know
         the selection.

@@ -15,6 +15,7 @@ _BOTH = (False, True)
 _BASES = (
     {},
     {"was_twin": True},
+    {"row_replaced": True},
     *(
         {"base_known": True, "base_kept": kept, "enerflo_moved": mine, "crm_moved": theirs}
         for kept, mine, theirs in product(_BOTH, _BOTH, _BOTH)
@@ -71,6 +72,8 @@ def in_the_way(winner: Outcome, facts: dict[str, bool]) -> tuple[Outcome, str] |
         return Outcome.KEEP, "direction"
     if target == "enerflo" and facts["was_twin"]:
         return Outcome.REVIEW, "twin"
+    if target == "enerflo" and facts["row_replaced"]:
+        return Outcome.REVIEW, "row_replaced"
     if target == "enerflo" and not facts["enerflo_writable"]:
         return Outcome.REVIEW, "no_call"
     return (Outcome.KEEP, "void") if facts[f"{target}_barred"] else None

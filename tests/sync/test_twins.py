@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.poll import run_poll
 from tests.sync.conftest import Desk
 from tests.sync.test_identity import in_progress, of, projects, status_of
 
@@ -59,6 +60,29 @@ def test_what_is_left_of_two_rows_proposes_nothing_of_what_was_said_meanwhile(
     desk.carried()
     desk.carried()
     assert (pushed(desk), status_of(desk, install)) == (before, "In progress")
+
+
+@pytest.mark.parametrize("policy", ["newest", "crm", "review"])
+def test_a_row_in_the_place_of_another_one_proposes_nothing_until_it_is_equal(
+    desk: Desk, policy: str
+) -> None:
+    projects(desk, unique=False, status=policy)
+    install = in_progress(desk)[0]
+    desk.carried()
+    desk.world.set_status(install, 4)
+    run_poll(desk.context)
+    # Between two plans: a copy with the time of its making, and the row itself is deleted.
+    twin(desk, install, "copy", "In progress")
+    desk.sql("delete from crm.installs where project_id = :id", id=f"p-{install}")
+    before = pushed(desk)
+    for _ in range(2):
+        desk.carried()
+    assert (pushed(desk), status_of(desk, install)) == (before, "On Hold")
+    desk.sql("update crm.installs set status = 'On Hold', updated_at = now() where project_id = 'copy'")
+    desk.carried()
+    edited(desk, "copy", "Cancelled")
+    desk.carried()
+    assert status_of(desk, install) == "Cancelled"
 
 
 @pytest.mark.parametrize("policy", ["newest", "crm", "review"])

@@ -48,6 +48,7 @@ FACTS = (
     "base_known",
     "base_kept",
     "was_twin",
+    "row_replaced",
     "enerflo_moved",
     "crm_moved",
     "enerflo_null",
@@ -127,6 +128,12 @@ BLOCKING_RULES: Sequence[Rule] = (
         "to_enerflo and was_twin",
         Outcome.REVIEW,
         "the CRM had more than one row of it, and this one was not equal to Enerflo's record since",
+    ),
+    Rule(
+        "row_replaced",
+        "to_enerflo and row_replaced",
+        Outcome.REVIEW,
+        "another row of the CRM stood for it before, and this one was not equal to Enerflo's record since",
     ),
     Rule(
         "no_call",

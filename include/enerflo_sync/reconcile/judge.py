@@ -77,6 +77,7 @@ _JUDGED = Template("""(
            a.account is not null as base_known,
            coalesce(a.agreed_by <> 'comparison', false) as base_kept,
            n.account is not null as was_twin,
+           n.account is null and a.account is null and $replaced as row_replaced,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
            coalesce(o.changed_in_crm > o.changed_in_enerflo, false) as crm_later offset 0
   ) x
@@ -94,6 +95,18 @@ _OWN_SPELLING = """coalesce((
 _FURTHER_LINK = Template("""exists (
       select from sync.agreed b where b.account = a.account and b.table_name = a.table_name and b.key = a.key
         and b.field = $field and b.is_link and b.value = $value)""")
+
+# A new row in the place of another one does not say what changed: whoever made it may have copied old values.
+# The other row is found by its link, on which both sides agreed. A row that was of another record before, and
+# is relinked, is no new one: somebody edited it.
+_REPLACED = Template("""not exists (
+      select from sync.agreed q where q.account = %(account)s and q.table_name = $table and q.key = o.key
+        and q.field = f.field)
+    and exists (
+      select from sync.agreed l join sync.agreed p on p.account = l.account and p.table_name = l.table_name
+        and p.key = l.key and p.field = f.field and p.enerflo_key = o.enerflo_key
+      where l.account = %(account)s and l.table_name = $table and l.field = $link_field and l.link = $link
+        and l.key <> o.key)""")
 
 _FIELD = Template("""union all
     select $values
@@ -129,6 +142,7 @@ def judged(plan: Comparison) -> str:
         fields="\n    ".join(_field(plan, field) for field in plan.fields),
         table=literal(plan.name),
         of_record=plan.of_record("a", "o.enerflo_key"),
+        replaced=_replaced(plan),
         mine_same=_same(plan, "f.mine", "a.value"),
         theirs_same=_same(plan, "f.theirs", "b.theirs", in_crm=True),
         mine_moved=_MOVED.substitute(side="mine", now="f.mine", then="a.value"),
@@ -138,6 +152,19 @@ def judged(plan: Comparison) -> str:
         to_crm=sides[Outcome.TO_CRM],
         to_enerflo=sides[Outcome.TO_ENERFLO],
         blocking=rule_sql(BLOCKING_RULES, "y"),
+    )
+
+
+def _replaced(plan: Comparison) -> str:
+    """Return whether the record of ``o`` has a pair of the field ``f`` with another row of the CRM."""
+    links = [n for n, join in enumerate(plan.joins, 1) if join.crm_name not in plan.mapping.key_columns]
+    if plan.key_is_record or not links:
+        return "false"
+    link = links[-1]
+    return _REPLACED.substitute(
+        table=literal(plan.name),
+        link_field=literal(plan.joins[link - 1].crm_name),
+        link=f"to_jsonb(o.j{link})",
     )
 
 
