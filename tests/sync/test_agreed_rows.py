@@ -14,18 +14,11 @@ import sqlalchemy as sa
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.plan import make_plan
+from tests.sync.milestones import milestones_mapped
 
-CONFIG = """
-version: 1
-accounts: {default: {mode: both}}
-tables:
-  milestones:
-    crm_table: crm.milestones
-    key: {enerflo_install_id: install_id, milestone_id: milestone_id}
-    updated_at: updated_at
-    fields:
-      title: {enerflo: title, type: text, trim: true, fold_case: true, null: empty_is_null, source_of_truth: review}
-"""
+CONFIG = milestones_mapped(
+    "title: {enerflo: title, type: text, trim: true, fold_case: true, null: empty_is_null, source_of_truth: review}",
+)
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 NULL = "null"
 # Each side's value of the pair that is known: what the CRM said is stored only where it differs.

@@ -52,6 +52,26 @@ def note(desk: Desk, key: str, install_id: int, body: str = TEXT) -> None:
     )
 
 
+def last_milestone(desk: Desk, install_id: int) -> int:
+    query = "select max(milestone_id) from enerflo.milestones where install_id = :i"
+    return int(desk.one(query, i=install_id))
+
+
+def cut_off_after_the_request(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apply the present plan, and lose the process between its first request and the read after it."""
+    bring_in = PushRun.bring_in
+
+    def lost(run: PushRun, *args: Any, **names: Any) -> Any:
+        if desk.world.received:
+            raise _LostError
+        return bring_in(run, *args, **names)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PushRun, "bring_in", lost)
+        with pytest.raises(_LostError):
+            run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
+
+
 def posts(desk: Desk) -> list[Any]:
     return [one for one in desk.world.received if one.method == "POST"]
 
@@ -187,9 +207,7 @@ def test_a_date_that_is_kept_to_the_day_is_applied_and_the_crm_keeps_its_time(
     desk, install_id = agreed, agreed.a_site().install_id
     assert desk.api is not None
     desk.api.spelling = Spelling(days=True, zone=zone, echo=echo)
-    milestone = desk.one(
-        "select max(milestone_id) from enerflo.milestones where install_id = :i", i=install_id
-    )
+    milestone = last_milestone(desk, install_id)
 
     def due(at: str) -> None:
         desk.sql(
@@ -230,26 +248,14 @@ def test_a_date_that_was_sent_before_a_kill_is_ours_also_for_a_plan_that_is_made
     desk, install_id = agreed, agreed.a_site().install_id
     assert desk.api is not None
     desk.api.spelling = Spelling(days=True)
-    milestone = desk.one(
-        "select max(milestone_id) from enerflo.milestones where install_id = :i", i=install_id
-    )
+    milestone = last_milestone(desk, install_id)
     desk.sql(
         "update crm.milestones set due_at = '2026-05-20 14:22:01Z', updated_at = now()"
         " where enerflo_install_id = :i and milestone_id = :m",
         i=install_id,
         m=milestone,
     )
-    bring_in = PushRun.bring_in
-
-    def lost_after_the_request(run: PushRun, *args: Any, **names: Any) -> Any:
-        if desk.world.received:
-            raise _LostError
-        return bring_in(run, *args, **names)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(PushRun, "bring_in", lost_after_the_request)
-        with pytest.raises(_LostError):
-            run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
+    cut_off_after_the_request(desk, monkeypatch)
     if seen_first:
         run_poll(desk.context)
     # Another change, so that the plan is another one.
@@ -275,17 +281,7 @@ def test_a_phone_that_was_sent_before_a_kill_is_applied_also_for_a_plan_that_is_
         c=customer,
     )
 
-    bring_in = PushRun.bring_in
-
-    def lost_after_the_request(run: PushRun, *args: Any, **names: Any) -> Any:
-        if posts(desk):
-            raise _LostError
-        return bring_in(run, *args, **names)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(PushRun, "bring_in", lost_after_the_request)
-        with pytest.raises(_LostError):
-            run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
+    cut_off_after_the_request(desk, monkeypatch)
     assert len(posts(desk)) == 1
     run_poll(desk.context)
     note(desk, "N1", desk.a_site().install_id)
@@ -297,9 +293,7 @@ def test_a_phone_that_was_sent_before_a_kill_is_applied_also_for_a_plan_that_is_
 
 def test_what_somebody_else_writes_meanwhile_is_not_taken_for_ours(agreed: Desk) -> None:
     desk, install_id = agreed, agreed.a_site().install_id
-    milestone = desk.one(
-        "select max(milestone_id) from enerflo.milestones where install_id = :i", i=install_id
-    )
+    milestone = last_milestone(desk, install_id)
     assert desk.api is not None
     real = desk.api._write
 
@@ -359,9 +353,7 @@ def test_an_undo_takes_a_value_back_that_is_kept_otherwise(agreed: Desk) -> None
     desk, install_id = agreed, agreed.a_site().install_id
     assert desk.api is not None
     desk.api.spelling = Spelling(days=True)
-    milestone = desk.one(
-        "select max(milestone_id) from enerflo.milestones where install_id = :i", i=install_id
-    )
+    milestone = last_milestone(desk, install_id)
     desk.sql(
         "update crm.milestones set due_at = '2026-05-20 14:22Z', updated_at = now()"
         " where enerflo_install_id = :i and milestone_id = :m",

@@ -14,19 +14,12 @@ from enerflo_sync.crm.load import load_config
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.plan import make_plan
 from enerflo_sync.sync.plan_reads import read_changes, read_undecided
+from tests.sync.milestones import milestones_mapped
 
-CONFIG = """
-version: 1
-accounts: {default: {mode: both}}
-tables:
-  milestones:
-    crm_table: crm.milestones
-    key: {enerflo_install_id: install_id, milestone_id: milestone_id}
-    updated_at: updated_at
-    fields:
-      title: {enerflo: title, type: text, trim: true, fold_case: true, source_of_truth: enerflo, null_overwrites: true}
-      due_at: {enerflo: due_at, type: timestamp, source_of_truth: crm}
-"""
+CONFIG = milestones_mapped(
+    "title: {enerflo: title, type: text, trim: true, fold_case: true, source_of_truth: enerflo, null_overwrites: true}",
+    "due_at: {enerflo: due_at, type: timestamp, source_of_truth: crm}",
+)
 DECIDED_AT = datetime(2026, 3, 1, tzinfo=UTC)
 DAY, OTHER_DAY = "2026-05-01T00:00:00+00:00", "2026-06-01T00:00:00+00:00"
 # The change is none of the plan; it is another one, and the refusal stands; the refusal ends.

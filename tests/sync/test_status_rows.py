@@ -14,6 +14,7 @@ from enerflo_sync.crm.load import load_config
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.plan import make_plan
 from enerflo_sync.sync.plan_reads import read_changes, read_undecided
+from tests.sync.milestones import milestones_mapped
 
 CONFIG = """
 version: 1
@@ -149,17 +150,9 @@ def test_a_record_that_stands_in_quarantine_is_a_question(
     assert decided(tables, tmp_path, "", "crm") == {1: expected}
 
 
-MILESTONES = """
-version: 1
-accounts: {default: {mode: both}}
-tables:
-  milestones:
-    crm_table: crm.milestones
-    key: {enerflo_install_id: install_id, milestone_id: milestone_id}
-    updated_at: updated_at
-    fields:
-      due_at: {enerflo: due_at, type: timestamp, source_of_truth: %s, direction: %s}
-"""
+MILESTONES = milestones_mapped(
+    "due_at: {enerflo: due_at, type: timestamp, source_of_truth: %s, direction: %s}",
+)
 UNREADABLE = "the CRM's value cannot be read as its declared type"
 
 

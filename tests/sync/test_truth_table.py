@@ -17,18 +17,11 @@ from enerflo_sync.crm.truth_table import NEVER, Case, Value, cases
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.sync.plan import make_plan
 from enerflo_sync.sync.plan_reads import read_changes, read_undecided
+from tests.sync.milestones import milestones_mapped
 
-CONFIG = """
-version: 1
-accounts: {default: {mode: both}}
-tables:
-  milestones:
-    crm_table: crm.milestones
-    key: {enerflo_install_id: install_id, milestone_id: milestone_id}
-    updated_at: updated_at
-    fields:
-      due_at: {enerflo: due_at, type: timestamp, source_of_truth: %s, null_overwrites: %s}
-"""
+CONFIG = milestones_mapped(
+    "due_at: {enerflo: due_at, type: timestamp, source_of_truth: %s, null_overwrites: %s}",
+)
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAYS = {"A": 1, "B": 2, "C": 3}
 
