@@ -24,7 +24,7 @@ from tests.simulation.process import End
 from tests.simulation.run import run_seed
 from tests.simulation.world import SimulatedDay
 
-SEEDS = 120
+SEEDS = 80
 HOURS = 0.75
 SEEDS_BOTH_WAYS = 12
 HOURS_BOTH_WAYS = 1.5
