@@ -98,7 +98,7 @@ _FURTHER_LINK = Template("""exists (
 
 # A new row in the place of another one does not say what changed: whoever made it may have copied old values.
 # The other row is found by its link, on which both sides agreed. A row that was of another record before, and
-# is relinked, is no new one: somebody edited it.
+# is relinked, is no new one: somebody edited it. Keys of other columns are for enerflo_sync.sync.key_changes.
 _REPLACED = Template("""not exists (
       select from sync.agreed q where q.account = %(account)s and q.table_name = $table and q.key = o.key
         and q.field = f.field)
@@ -106,7 +106,7 @@ _REPLACED = Template("""not exists (
       select from sync.agreed l join sync.agreed p on p.account = l.account and p.table_name = l.table_name
         and p.key = l.key and p.field = f.field and p.enerflo_key = o.enerflo_key
       where l.account = %(account)s and l.table_name = $table and l.field = $link_field and l.link = $link
-        and l.key <> o.key)""")
+        and l.key <> o.key and jsonb_exists_all(l.key, $key_columns))""")
 
 _FIELD = Template("""union all
     select $values
@@ -165,6 +165,7 @@ def _replaced(plan: Comparison) -> str:
         table=literal(plan.name),
         link_field=literal(plan.joins[link - 1].crm_name),
         link=f"to_jsonb(o.j{link})",
+        key_columns=f"array[{', '.join(literal(name) for name in plan.mapping.key_columns)}]",
     )
 
 
