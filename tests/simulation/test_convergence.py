@@ -24,9 +24,9 @@ from tests.simulation.process import End
 from tests.simulation.run import run_seed
 from tests.simulation.world import SimulatedDay
 
-SEEDS = 80
+SEEDS = 50
 HOURS = 0.75
-SEEDS_BOTH_WAYS = 12
+SEEDS_BOTH_WAYS = 8
 HOURS_BOTH_WAYS = 1.5
 
 
