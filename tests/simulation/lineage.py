@@ -16,7 +16,7 @@ _LINKED = ("installs", "milestones", "leads")
 
 
 class Lineage:
-    """Remembers where each value of a CRM row comes from, and which records have had two rows.
+    """Remembers where each value of a CRM row comes from, and which rows were one of two for their record.
 
     Two rows count where a whole plan was made beside them: of those that come and go between two plans nobody
     can know.
@@ -42,7 +42,7 @@ class Lineage:
         self._touched: set[tuple[str, Record]] = set()
         # Of each plan that is being made: the records that have had two rows since it began.
         self._planning: list[set[tuple[str, Record]]] = []
-        # The fields of records that had two rows, until both sides say the same.
+        # The fields of rows that were one of two, by their keys, until both sides say the same.
         self._tainted: dict[tuple[str, Record], set[str]] = {}
 
     def written(self, written: Written) -> None:
@@ -56,13 +56,15 @@ class Lineage:
             self._remember_row(table, written.before, written.after)
 
     def _forget_row(self, table: str, row: Row) -> None:
-        rows = self._rows[table, self._shape.join_of(table, row)]
+        link = self._shape.join_of(table, row)
+        rows = self._rows[table, link]
         if row in rows:
             rows.remove(row)
+            self._touched.add((table, link))
 
     def _remember_row(self, table: str, before: Row | None, after: Row) -> None:
         link = self._shape.join_of(table, after)
-        key = tuple(self._shape.key_of(table, after).values())
+        key = self._key_of(table, after)
         for column in self._shape.tables[table].fields:
             if before is None or before[column] != after[column]:
                 self._born[table, key, column] = link
@@ -88,7 +90,8 @@ class Lineage:
         def was_made() -> None:
             self._watch.look()
             for table, link in shared:
-                self._tainted[table, link] = set(self._shape.tables[table].fields)
+                for row in self._rows[table, link]:
+                    self._tainted[table, self._key_of(table, row)] = set(self._shape.tables[table].fields)
 
         try:
             yield was_made
@@ -96,11 +99,11 @@ class Lineage:
             self._planning.remove(shared)
 
     def agree(self) -> None:
-        """Let a record's last row be trusted again in the fields in which both sides say the same."""
+        """Let a record's only row be trusted again in the fields in which both sides say the same."""
         plain = self._shape.plain
-        for (table, link), columns in list(self._tainted.items()):
-            rows = self._rows[table, link]
-            if len(rows) != 1:
+        for (table, link), rows in self._rows.items() if self._tainted else ():
+            columns = self._tainted.get((table, self._key_of(table, rows[0]))) if len(rows) == 1 else None
+            if not columns:
                 continue
             for theirs in (self._stands(table, link), self._stored(table, link)):
                 columns -= {
@@ -114,21 +117,28 @@ class Lineage:
         if write.table not in _LINKED or write.record is None:
             return
         rows = self._rows[write.table, write.record]
+        tainted = {
+            column
+            for row in rows
+            for column in self._tainted.get((write.table, self._key_of(write.table, row)), ())
+        }
         for column, value in write.values.items():
             if self._completes(write, value):
                 continue
-            if column in self._tainted.get((write.table, write.record), ()):
+            if column in tainted:
                 self._watch.breaks(f"{write.words}: {column} comes from one of two rows")
             if self._shape.policy(write.table, column) == "review" and len(rows) == 1:
                 self._arrived_from(write, column, rows[0])
 
     def _arrived_from(self, write: Arrival, column: str, row: Row) -> None:
-        key = tuple(self._shape.key_of(write.table, row).values())
-        born = self._born.get((write.table, key, column))
+        born = self._born.get((write.table, self._key_of(write.table, row), column))
         theirs = self._stands(write.table, write.record or ())
         # A field that is empty at Enerflo takes what the CRM has.
         if born not in (None, write.record) and theirs is not None and theirs[column] is not None:
             self._watch.breaks(f"{write.words}: {column} was written for the record {born}")
+
+    def _key_of(self, table: str, row: Row) -> Record:
+        return tuple(self._shape.key_of(table, row).values())
 
     @staticmethod
     def _completes(write: Arrival, value: Any) -> bool:
