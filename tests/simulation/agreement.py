@@ -224,13 +224,15 @@ class Agreement:
                 "select plan_hash, position, state from sync.plan_changes where direction = 'to_enerflo'"
             )
         }
+        last = {(one.table, one.record, column): one for one in self._api.writes for column in one.values}
         given_up = [
             (one.words, change.column, ends[change.plan, change.position])
             for one in lived
             for change in one.under_way
-            # A lead that is made has no record yet.
+            # A lead that is made has no record yet. What was written once more since is judged by that.
             if change.column in one.values
             and change.record == one.record
+            and last[one.table, one.record, change.column] is one
             and self._is_still_kept(one.table, one.record, change.column)
             and ends[change.plan, change.position] != "applied"
         ]

@@ -8,7 +8,7 @@ otherwise Enerflo's spelling would count as somebody's change, and overwrite the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,10 +18,10 @@ from enerflo_sync.errors import BadRecordError
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_written
 from enerflo_sync.sync.push.bodies import as_moment
+from enerflo_sync.sync.push.carried import agree_on_carried
 from enerflo_sync.sync.push.errand import FOUND_AFTER
 from enerflo_sync.sync.push.kept import is_coarser, is_day_of
-from enerflo_sync.sync.push.lead_fields import comparable
-from enerflo_sync.sync.push.leads import is_respelled_field
+from enerflo_sync.sync.push.lead_fields import comparable, is_respelled_field
 from enerflo_sync.sync.push.values import EnerfloValues
 from enerflo_sync.sync.settle import Applying, Decision, settle
 from enerflo_sync.warehouse.engine import transaction_time
@@ -63,7 +63,7 @@ def agree_on_sent(connection: sa.Connection, plans: Sequence[Comparison], accoun
             _agree_on(connection, plan, account, sent)
 
 
-def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: Iterable[sa.Row[Any]]) -> None:
+def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: Sequence[sa.Row[Any]]) -> None:
     values = EnerfloValues(connection)
     found: dict[tuple[str, str], dict[int, Any]] = {}
     for one in sent:
@@ -76,6 +76,9 @@ def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: I
         if is_same or _is_kept(values, plan, one, present):
             of_plan = found.setdefault((one.plan_hash, one.decided_by), {})
             of_plan[one.position] = None if is_same else present
+        if plan.name is TableName.LEADS:
+            fields = [other.field for other in sent if other.key == one.key]
+            agree_on_carried(connection, plan, account, one, row, sent=fields)
     now = transaction_time(connection)
     for (plan_hash, who), positions in found.items():
         applying = Applying(account, plan_hash, f"found-{plan_hash[:12]}", who)

@@ -9,10 +9,13 @@ from typing import Any
 from enerflo_sync.crm.templates import filled
 from enerflo_sync.enerflo.leads import REQUIRED
 from enerflo_sync.errors import BadRecordError
+from enerflo_sync.sync.push.kept import is_respelled
 from enerflo_sync.sync.push.us_states import state_code
 
 # The mirror's columns of a customer that can be written, under the same names.
 LEAD_FIELDS = (*REQUIRED, "email", "mobile")
+# Of a code, a phone or an address of e-mail another spelling is another value.
+_FREE_TEXTS = ("first_name", "last_name", "address", "city")
 
 _EXTENSION = re.compile(r"(?:,|;|#|\bext(?:ension)?\b\.?|x)\s*\.?\s*\d{1,6}\s*$", re.IGNORECASE)
 _PHONE = re.compile(r"[\d\s()+./-]+")
@@ -42,6 +45,17 @@ def comparable(field: str, value: object) -> str | None:
         return normalised(field, value)
     except ValueError:
         return _text(value)
+
+
+def is_respelled_field(field: str, wanted: object, present: object, *, cut: bool = True) -> bool:
+    """Return whether Enerflo's text is what it made of the one that it was sent.
+
+    :param cut: also where only its beginning is left.
+    """
+    sent = comparable(field, wanted)
+    if field not in _FREE_TEXTS or sent is None or not isinstance(present, str):
+        return False
+    return is_respelled(sent, present, cut=cut)
 
 
 def lead_body(values: Mapping[str, object], columns: Mapping[str, str]) -> dict[str, object]:

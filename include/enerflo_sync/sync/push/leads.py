@@ -12,6 +12,7 @@ from enerflo_sync.enerflo.leads import add_lead
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.push.appointments import push_appointment
+from enerflo_sync.sync.push.carried import agree_on_carried, whole_lead
 from enerflo_sync.sync.push.changes import Change
 from enerflo_sync.sync.push.customers import (
     Customer,
@@ -23,14 +24,18 @@ from enerflo_sync.sync.push.customers import (
 )
 from enerflo_sync.sync.push.errand import NOT_KEPT, Errand, deliver
 from enerflo_sync.sync.push.installs import ELSEWHERE
-from enerflo_sync.sync.push.kept import is_respelled
-from enerflo_sync.sync.push.lead_fields import LEAD_FIELDS, comparable, lead_body, normalised, typed
+from enerflo_sync.sync.push.lead_fields import (
+    LEAD_FIELDS,
+    comparable,
+    is_respelled_field,
+    lead_body,
+    normalised,
+    typed,
+)
 from enerflo_sync.sync.push.links import Link, LinkState, link_state, linked_id
 from enerflo_sync.sync.push.run import PushRun, Verdict
 from enerflo_sync.sync.settle import Decision
 
-# Of a code, a phone or an address of e-mail another spelling is another value.
-_FREE_TEXTS = ("first_name", "last_name", "address", "city")
 _UNCONVERTED = {403: "still an unconverted lead (403): Enerflo takes no change of it before it is converted."}
 
 
@@ -184,6 +189,7 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
         return
     customer_id = int((good[0].enerflo_key or {})["customer_id"])
     seen: dict[str, Any] = {}
+    before: dict[str, Any] = {}
 
     def look(errands: Sequence[Errand]) -> list[Verdict]:
         customer = read_customer_again(run, customer_id)
@@ -191,6 +197,17 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
             return [Verdict(good, Decision.PARKED, "not there: Enerflo shows no such customer.")]
         seen.update(customer)
         with run.connection.begin():
+            if any(errand.may_be_there for errand in errands):
+                sent_ones = {change.field or "" for change in good}
+                agree_on_carried(
+                    run.connection,
+                    comparison,
+                    run.account,
+                    good[0],
+                    customer,
+                    sent=sent_ones,
+                    before=before or None,
+                )
             return [one for errand in errands for one in _judged(run, comparison, customer, errand)]
 
     def write(open_: Sequence[Change]) -> object:
@@ -201,7 +218,9 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
         # Without a key the call makes another customer.
         if key is None or key not in own:
             return update_customer(run.client, customer_id, sent)
-        present = _unchanged(run, comparison, open_[0], seen)
+        before.update(seen)
+        with run.connection.begin():
+            present = whole_lead(run.connection, comparison, run.account, open_[0], seen)
         return add_lead(run.client, {**present, **sent, "integration_record_id": key})
 
     deliver(run, [Errand(good, write, refusals=_UNCONVERTED)], look)
@@ -229,34 +248,12 @@ def _judged(run: PushRun, comparison: Comparison, customer: Customer, errand: Er
     ]
 
 
-def is_respelled_field(column: str, wanted: object, present: object, *, cut: bool = True) -> bool:
-    """Return whether Enerflo's text is what it made of the one that it was sent."""
-    sent = comparable(column, wanted)
-    if column not in _FREE_TEXTS or sent is None or not isinstance(present, str):
-        return False
-    return is_respelled(sent, present, cut=cut)
-
-
 def _same(run: PushRun, comparison: Comparison, change: Change, present: object, wanted: object) -> bool:
     """Return whether Enerflo has a value, however it is spelt there: it was sent in Enerflo's spelling."""
     column = comparison.mapping.fields[change.field or ""].enerflo
     if comparable(column, present) == comparable(column, wanted):
         return True
     return run.same(comparison, change.field or "", present, wanted)
-
-
-def _unchanged(run: PushRun, comparison: Comparison, change: Change, customer: Customer) -> dict[str, object]:
-    """Return the lead's fields as Enerflo has them, in the CRM's words where Enerflo re-spelled those.
-
-    The call takes a whole lead: what was escaped once would be escaped again.
-    """
-    row = run.crm_row(change)
-    fields: dict[str, object] = {}
-    for field, name in _columns(comparison).items():
-        own, present = comparable(field, row.get(name)), customer[field]
-        if present is not None:
-            fields[field] = own if is_respelled_field(field, own, present, cut=True) else present
-    return fields
 
 
 def _columns(comparison: Comparison) -> Mapping[str, str]:

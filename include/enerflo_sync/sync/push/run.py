@@ -158,11 +158,6 @@ class PushRun:
             moved |= self._sources.moved(sent, values=False)
         self._finish_moved(changes, moved)
 
-    def crm_row(self, change: Change) -> Mapping[str, Any]:
-        """Return the mapped values of a change's CRM row as they are now; empty where it is gone."""
-        with self.connection.begin():
-            return self._sources.now(change)
-
     def _finish_moved(self, changes: Sequence[Change], moved: Mapping[int, str]) -> None:
         by_reason: dict[str, list[Change]] = {}
         for change in changes:

@@ -104,11 +104,6 @@ class Sources:
                 found |= self._moved_fields(comparison, some, values)
         return found
 
-    def now(self, change: Change) -> Mapping[str, Any]:
-        """Return the mapped values of a change's row, as plans show them; empty where it is gone."""
-        row, _ = self._row(self._comparisons[TableName(change.table)], change)
-        return {} if row is None else row["now"]
-
     def _moved_fields(
         self, comparison: Comparison, changes: Sequence[Change], values: bool
     ) -> dict[int, str]:
