@@ -98,10 +98,19 @@ class WritesApi(SandboxApi):
         self.world.listeners.append(self._forget)
 
     def _forget(self, change: Change) -> None:
-        """What the company has touched itself may be written again."""
+        """What the company has changed itself may be written again."""
         if change.origin is Origin.COMPANY:
             ids = {change.install_id, change.customer_id}
-            self.kept = {place: pair for place, pair in self.kept.items() if place[1][0] not in ids}
+            for place, (_, stored) in list(self.kept.items()):
+                if place[1][0] in ids and self._value_at(place) != stored:
+                    del self.kept[place]
+
+    def _value_at(self, place: Place) -> Any:
+        table, record, column = place
+        try:
+            return self.stands(table, record)[column]
+        except UnknownRecordError:
+            return None
 
     def handle(self, request: Request) -> Response:
         self._at_hand = None

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from enerflo_sync.sandbox.spelling import Spelling
 from tests.sync.push.conftest import NewOutbox, Outbox
 
 
@@ -181,6 +182,18 @@ def test_a_lost_answer_is_settled_by_reading(outbox: Outbox, fault: str) -> None
     outbox.api.faults.slow_seconds = 100
     outbox.fault(fault, f"/api/v3/installs/{install.install_id}", method="PUT")
     assert outbox.push().applied == 1
+    assert len(outbox.received()) == 1
+
+
+def test_a_day_in_a_zone_that_nobody_declared_is_ours_also_where_the_answer_was_lost(outbox: Outbox) -> None:
+    install = outbox.install()
+    outbox.api.spelling = Spelling(days=True, zone="America/Denver")
+    row = outbox.milestones(install.install_id)[-1]
+    outbox.milestone(row, "due_at", "2026-05-20T00:50:03Z")
+    path = f"/api/v3/installs/{install.install_id}/milestones/{row.milestone_id}"
+    outbox.fault("answer_lost", path, method="PUT")
+    outbox.push()
+    assert outbox.states() == ["applied"]
     assert len(outbox.received()) == 1
 
 

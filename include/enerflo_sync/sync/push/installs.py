@@ -229,10 +229,9 @@ def _is_kept(run: PushRun, one: Wanted, row: Mapping[str, Any], errand: Errand) 
         return False
     as_before = run.same(comparison, change.field or "", row[one.column], change.before)
     mapping = comparison.mapping.fields[change.field or ""]
-    if is_coarser(sent, found, [mapping.time_zone or comparison.mapping.time_zone]):
+    zone = mapping.time_zone or comparison.mapping.time_zone
+    if is_coarser(sent, found, [zone]) or is_day_of(sent, found):
         return errand.accepted or not as_before
-    if errand.accepted and is_day_of(sent, found):
-        return True
     return errand.accepted and not as_before and _answered(run, one, errand) == found
 
 
