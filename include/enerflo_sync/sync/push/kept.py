@@ -3,8 +3,8 @@
 The rule, once Enerflo accepted a write or may have. A third value, neither ours nor the one from before, is
 ours where it can be made of ours by the changes below, or where the write's own answer shows the same. Any
 other third value was written by somebody else meanwhile. The value from before says that ours was not kept,
-unless it is also our own time cut to the minute, the hour or the day. The vendor's day counts in any zone, as it
-may be one that nobody declared.
+unless it is also our own time cut to the minute, the hour or the day. The vendor's day counts in any zone, as
+nobody may have declared it.
 """
 
 from __future__ import annotations
