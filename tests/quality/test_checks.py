@@ -168,6 +168,15 @@ def test_what_was_there_is_known_from_versions_of_the_install(orders: Orders) ->
     assert (failed.check, failed.expected, failed.found) == ("panel_count_old_agrees", 20, 24)
 
 
+def test_an_order_is_believed_beside_an_install_that_was_seen_in_its_very_second(orders: Orders) -> None:
+    signed = NOW - 2 * DAY
+    orders.install(1, panel_count=28, system_size_kw=11.34, updated_at=NOW - DAY)
+    orders.version(1, signed + timedelta(seconds=0.9), panel_count=24, equipment={"panel": REC})
+    orders.order(10, signed_at=signed)
+    orders.order(11, signed_at=signed + timedelta(seconds=1), panel_count_old=26, panel_count_new=28)
+    assert orders.failing() == {}
+
+
 def test_where_nothing_tells_what_was_there_nothing_is_held(orders: Orders) -> None:
     orders.install(1, panel_count=26, system_size_kw=10.53, updated_at=NOW - DAY)
     orders.order(10, panel_count_old=3)

@@ -94,12 +94,14 @@ left join pg_temp.orders ${name}_prev on ${name}_prev.install_id = o.install_id
   and ${name}_prev.in_force and ${name}_prev.${name}_turn + 1 = o.${name}_turn""")
 
 # What the component was, by three witnesses, each with its time: the order before, the version of the install
-# from before the signature, and the install as it stands. An install that has the new value took the order
-# up, whatever its own time says.
+# from before the signature, and the install as it stands. Signatures say no more than the second: where the
+# install was seen in that of the order before, the order is believed. An install that has the new value took
+# the order up, whatever its own time says.
 _WITNESSES = Template("""
     ${name}_prev.change_order_id as ${name}_prev, ${name}_prev.signed_at as ${name}_said_at,
     ${name}_prev.${name}_old as ${name}_prev_old, ${name}_prev.${name}_new as ${name}_said,
-    case when o.${name}_new is not null and b.${column} is not null then b.at end as ${name}_seen_at,
+    case when o.${name}_new is not null and b.${column} is not null then date_trunc('second', b.at) end
+      as ${name}_seen_at,
     b.${column} as ${name}_seen,
     case when i.updated_at < o.signed_at and not $taken_up then i.updated_at end as ${name}_kept_at,
     i.${column} as ${name}_now, p.${name}_before as ${name}_known""")
