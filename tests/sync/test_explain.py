@@ -340,11 +340,11 @@ def test_a_quarantined_record_says_so(desk: Desk, install: int) -> None:
     ("table", "key", "says"),
     [
         ("install", "1", "neither side has such a record"),
-        ("install", "one", "the key is no bigint"),
+        ("install", "one", "the key is not of the type bigint"),
         ("install", "0b1f5d0e-0000-4000-8000-000000000000", "neither side has such a record"),
         ("milestone", "4400003", "the key has 2 parts"),
         ("note", "enerflo:1", "neither side has such a record"),
-        ("note", "enerflo:one", "the key is no whole number"),
+        ("note", "enerflo:one", "the key is not of the type whole number"),
         ("note", "n-404", "neither side has such a record"),
         ("house", "1", "there is no table 'house'"),
     ],

@@ -239,7 +239,9 @@ class _Search:
         except sa.exc.DataError:
             types = "/".join(plan.live.columns[name].type for name in plan.mapping.key_columns)
             raise ConfigurationError(
-                f"the key is no {what or types}.", where=self.where, next_step="Write it as the table has it."
+                f"the key is not of the type {what or types}.",
+                where=self.where,
+                next_step="Write it as the table has it.",
             ) from None
         return None if row is None else self._found(row)
 
