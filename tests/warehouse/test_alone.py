@@ -59,7 +59,40 @@ def test_the_lock_is_given_back_before_the_session_goes(warehouse: sa.Engine) ->
     assert "pg_advisory_unlock" in said[-1]
 
 
-def test_a_session_that_is_lost_meanwhile_is_no_further_error(warehouse: sa.Engine) -> None:
-    with warehouse.connect() as one, alone(one, "default"), warehouse.connect() as other:
-        query = "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()"
+def lose_the_session_with_the_lock(warehouse: sa.Engine) -> None:
+    with warehouse.connect() as other:
+        query = (
+            "select pg_terminate_backend(pid) from pg_locks"
+            " where locktype = 'advisory' and pid <> pg_backend_pid()"
+        )
         other.execute(sa.text(query))
+
+
+def test_a_session_that_is_lost_when_all_is_done_is_no_error(warehouse: sa.Engine) -> None:
+    with warehouse.connect() as one:
+        with alone(one, "default"):
+            lose_the_session_with_the_lock(warehouse)
+        with one.begin():
+            assert one.scalar(sa.text("select 1")) == 1
+
+
+def test_a_session_that_is_lost_with_an_outer_lock_does_not_go_on(warehouse: sa.Engine) -> None:
+    with (
+        warehouse.connect() as one,
+        pytest.raises(sa.exc.OperationalError),
+        alone(one, "default"),
+    ):
+        with alone(one, "default", "inner job", wait=True):
+            lose_the_session_with_the_lock(warehouse)
+        raise AssertionError("it went on without the outer lock")
+
+
+def test_of_a_session_that_is_lost_with_its_work_the_works_error_is_told(warehouse: sa.Engine) -> None:
+    with (
+        warehouse.connect() as one,
+        pytest.raises(ValueError, match="of the work"),
+        alone(one, "default"),
+        alone(one, "default", "inner job"),
+    ):
+        lose_the_session_with_the_lock(warehouse)
+        raise ValueError("of the work")
