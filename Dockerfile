@@ -13,8 +13,10 @@ RUN python -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --disable-p
 WORKDIR /opt/airflow
 COPY pyproject.toml uv.lock README.md ./
 RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --no-install-project
-# Installed in place: what runs is /opt/airflow/include, the same path that compose mounts.
+# Installed in place: what runs is /opt/airflow/include and plugins, the same paths that compose mounts.
 COPY include ./include
+COPY plugins ./plugins
+COPY dags ./dags
 RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow
 
 FROM apache/airflow:3.3.2-python3.11

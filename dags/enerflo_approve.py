@@ -105,5 +105,4 @@ def approve_dag(account: str, config: SyncConfig) -> Any:
 
 
 config = sync_config()
-for account in config.accounts:
-    approve_dag(account, config)
+dags = [approve_dag(account, config) for account in config.accounts]

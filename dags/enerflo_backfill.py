@@ -191,5 +191,4 @@ def backfill_dag(account: str, config: SyncConfig) -> Any:
 
 
 config = sync_config()
-for account in config.accounts:
-    backfill_dag(account, config)
+dags = [backfill_dag(account, config) for account in config.accounts]

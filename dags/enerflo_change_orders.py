@@ -80,5 +80,4 @@ def change_orders_dag(account: str) -> Any:
     return enerflo_change_orders()
 
 
-for account in sync_config().accounts:
-    change_orders_dag(account)
+dags = [change_orders_dag(account) for account in sync_config().accounts]

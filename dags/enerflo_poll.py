@@ -101,5 +101,4 @@ def poll_dag(account: str, settings: AccountConfig, config: SyncConfig) -> Any:
 
 
 config = sync_config()
-for account, settings in config.accounts.items():
-    poll_dag(account, settings, config)
+dags = [poll_dag(account, settings, config) for account, settings in config.accounts.items()]

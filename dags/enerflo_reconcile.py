@@ -75,5 +75,4 @@ def reconcile_dag(account: str, settings: AccountConfig) -> Any:
     return enerflo_reconcile()
 
 
-for account, settings in sync_config().accounts.items():
-    reconcile_dag(account, settings)
+dags = [reconcile_dag(account, settings) for account, settings in sync_config().accounts.items()]

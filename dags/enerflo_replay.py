@@ -102,5 +102,4 @@ def replay_dag(account: str) -> Any:
     return enerflo_replay()
 
 
-for account in sync_config().accounts:
-    replay_dag(account)
+dags = [replay_dag(account) for account in sync_config().accounts]

@@ -102,5 +102,4 @@ def sync_dag(account: str, config: SyncConfig) -> Any:
 
 
 config = sync_config()
-for account in config.accounts:
-    sync_dag(account, config)
+dags = [sync_dag(account, config) for account in config.accounts]

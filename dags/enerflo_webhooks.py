@@ -63,8 +63,10 @@ def webhooks_dag(account: str, settings: AccountConfig) -> Any:
     return enerflo_webhooks()
 
 
-for account, settings in sync_config().accounts.items():
-    # An account whose section does not name the option works without webhooks. Where it names a variable
-    # that is not set the DAG is there, and its run says so.
-    if "webhook_drop_uri" in settings.model_fields_set:
-        webhooks_dag(account, settings)
+# An account whose section does not name the option works without webhooks. Where it names a variable that is
+# not set the DAG is there, and its run says so.
+dags = [
+    webhooks_dag(account, settings)
+    for account, settings in sync_config().accounts.items()
+    if "webhook_drop_uri" in settings.model_fields_set
+]

@@ -12,17 +12,14 @@ from airflow.sdk import Asset
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.shipped import named_config
 
-# The same variable as enerflo_sync.jobs.context.CONFIG_VARIABLE, whose import would cost each parse a second.
-CONFIG_VARIABLE = "ENERFLO_SYNC_CONFIG"
 DEFAULT_ACCOUNT = "default"
-# Airflow's processes run in folders of their own, so the file is found beside plugins/.
-_SHIPPED_CONFIG = Path(__file__).resolve().parents[2] / "include" / "config" / "sync.yaml"
 
 
 def config_path() -> Path:
-    """Return the path of sync.yaml: ``ENERFLO_SYNC_CONFIG``, or ``include/config/`` beside ``plugins/``."""
-    return Path(os.environ.get(CONFIG_VARIABLE) or _SHIPPED_CONFIG)
+    """Return the path of sync.yaml: ``ENERFLO_SYNC_CONFIG``, or the one that the package brings along."""
+    return named_config(os.environ)
 
 
 def sync_config() -> SyncConfig:

@@ -252,7 +252,6 @@ print(sorted(name for name in sys.modules if name in ("psycopg", "pandas", "ener
     environment = {
         "PATH": "/usr/bin:/bin",
         "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
         "PYTHONPATH": f"{PLUGINS}:{ROOT / 'include'}",
     }
     files = [str(path) for path in sorted(DAGS.glob("*.py"))]

@@ -1,9 +1,8 @@
-"""What Airflow executes of the plugins folder, and what it learns from it."""
+"""What Airflow learns of the package, and that it executes none of its modules as a plugin file."""
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +11,51 @@ from airflow import plugins_manager
 from airflow._shared.module_loading import find_path_from_directory
 from airflow.models.connection import Connection
 from airflow.providers_manager import ProvidersManager
+from enerflo_airflow.plugin import EnerfloReportsPlugin
 
 from enerflo_sync.provider_info import get_provider_info
 from tests.airflow_environment import PLUGINS
 
 
-def executed() -> list[Path]:
-    found = map(Path, find_path_from_directory(str(PLUGINS), ".airflowignore", "glob"))
+def executed(folder: Path) -> list[Path]:
+    found = map(Path, find_path_from_directory(str(folder), ".airflowignore", "glob"))
     return [path for path in found if path.suffix == ".py"]
 
 
-def test_only_plugin_definitions_are_executed() -> None:
-    assert [path.name for path in executed()] == ["enerflo_reports_plugin.py"]
+def test_none_of_our_modules_is_executed_as_a_plugin_file() -> None:
+    """Airflow would register each under its bare name, where an ``operators`` shadows another one."""
+    assert executed(PLUGINS) == []
     assert len(list(PLUGINS.rglob("*.py"))) > 5
 
 
-def test_no_executed_file_shadows_another_module() -> None:
-    """Airflow registers each under its bare stem in ``sys.modules``."""
-    stems = [path.stem for path in executed()]
-    assert [stem for stem, count in Counter(stems).items() if count > 1] == []
-    installed = {module.split(".")[0] for module in sys.stdlib_module_names}
-    assert not installed & set(stems)
-    assert not {path.name for path in PLUGINS.iterdir() if path.is_dir()} & set(stems)
+def test_plugin_files_of_others_beside_ours_are_not_hidden(tmp_path: Path) -> None:
+    shutil.copytree(PLUGINS, tmp_path / "plugins")
+    (tmp_path / "plugins" / "theirs.py").write_text("")
+    (tmp_path / "plugins" / "more").mkdir()
+    (tmp_path / "plugins" / "more" / "of_theirs.py").write_text("")
+    assert sorted(path.name for path in executed(tmp_path / "plugins")) == ["of_theirs.py", "theirs.py"]
 
 
 def test_the_plugin_loads_without_an_error_and_is_registered_once() -> None:
     plugins, errors = plugins_manager._get_plugins()
     assert errors == {}
     assert [plugin.name for plugin in plugins].count("enerflo_reports") == 1
+
+
+def test_what_an_earlier_version_had_copied_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "enerflo_reports_plugin.py").write_text("")
+    (tmp_path / "enerflo_airflow").mkdir()
+    monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(tmp_path))
+    with caplog.at_level("WARNING"):
+        EnerfloReportsPlugin.on_load()
+    assert f"{tmp_path}: found enerflo_reports_plugin.py and enerflo_airflow, expected nothing" in caplog.text
+    caplog.clear()
+    for folder in (PLUGINS, tmp_path / "nothing"):
+        monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(folder))
+        EnerfloReportsPlugin.on_load()
+    assert caplog.text == ""
 
 
 def test_the_plugin_has_a_place_in_the_menu_and_on_every_run() -> None:

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Write a commented sync.yaml to begin with."),
     "migrate": ("migrate", "Bring the warehouse to this version's tables."),
     "doctor": ("doctor", "Check everything that a first run needs, and say what to change."),
     "poll": ("poll", "Read Enerflo and bring the mirror up to date."),

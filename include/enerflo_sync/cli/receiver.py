@@ -6,7 +6,6 @@ import logging
 import os
 import random
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,11 +13,11 @@ import typer
 from enerflo_sync.cli.output import Json, errors, print_json
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.jobs.context import CONFIG_VARIABLE, DEFAULT_CONFIG
 from enerflo_sync.receiver.app import make_app
 from enerflo_sync.receiver.drop import open_drop
 from enerflo_sync.receiver.server import listen, serve, url_of
 from enerflo_sync.receiver.settings import DEFAULT_HOST, DEFAULT_PORT, read_settings
+from enerflo_sync.shipped import find_config
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,7 +60,7 @@ def command(
     """
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("enerflo_sync.receiver").setLevel(logging.INFO)
-    config = load_config(Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG), os.environ)
+    config = load_config(find_config(os.environ), os.environ)
     settings = read_settings(os.environ, config, account or ())
     drops = {hook.account: open_drop(hook.drop_uri) for hook in settings.hooks}
     service = make_app(settings, drops, SystemClock(), random.SystemRandom())

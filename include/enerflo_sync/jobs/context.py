@@ -17,12 +17,10 @@ from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.shipped import find_config
 from enerflo_sync.warehouse.engine import ask_time, warehouse_engine
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 from enerflo_sync.warehouse.request_lanes import Lane
-
-DEFAULT_CONFIG = Path("include/config/sync.yaml")
-CONFIG_VARIABLE = "ENERFLO_SYNC_CONFIG"
 
 
 @dataclass(frozen=True)
@@ -123,11 +121,6 @@ class AccountContext:
 def key_fingerprint(api_key: str) -> str:
     """Return what names a key in the warehouse without giving it away: 16 hex digits of its sha-256."""
     return hashlib.sha256(api_key.encode()).hexdigest()[:16]
-
-
-def find_config(environ: Mapping[str, str]) -> Path:
-    """Return the path of sync.yaml: ``ENERFLO_SYNC_CONFIG``, or ``include/config/sync.yaml``."""
-    return Path(environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
 
 
 def open_account(account: str, environ: Mapping[str, str], config_path: Path | None = None) -> AccountContext:

@@ -15,8 +15,8 @@ from enerflo_sync.crm.mapping import Options
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem
 from enerflo_sync.crm.source import Source, read_source
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.shipped import shipped
 
-_SHIPPED = Path(__file__).resolve().parents[2] / "config"
 _NOTHING_LAZY = re.compile(r"(?!)")
 _File = TypeVar("_File", bound=Options)
 
@@ -39,7 +39,7 @@ class Declared:
         if named := environ.get(self.variable):
             return Path(named)
         beside = config_path.parent / self.name
-        return beside if beside.exists() else _SHIPPED / self.name
+        return beside if beside.exists() else shipped(self.name)
 
     def read(
         self, path: Path, environ: Mapping[str, str], model: type[_File]

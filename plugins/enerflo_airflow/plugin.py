@@ -1,17 +1,22 @@
 """Registers the report pages, their places in the Airflow UI, the notes of runs, and a timetable.
 
-Every process of Airflow executes this file, each task's included, so it imports little.
+Airflow finds it by the entry point ``airflow.plugins``. Every process of Airflow imports this module, each
+task's included, so it imports little.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
+from airflow.sdk.configuration import conf
+
 from enerflo_airflow.links import (
     APP_PREFIX,
     RUN_UI_ROUTE,
@@ -23,6 +28,8 @@ from enerflo_airflow.links import (
 )
 from enerflo_airflow.notes import RunNotes
 from enerflo_airflow.timetable import BackfillMonths
+
+log = logging.getLogger(__name__)
 
 Message = MutableMapping[str, Any]
 
@@ -46,6 +53,17 @@ def _report_app() -> Any:
     from enerflo_airflow.pages import app
 
     return app
+
+
+# What earlier versions told people to copy into Airflow's folder of plugins.
+_ONCE_COPIED = ("enerflo_reports_plugin.py", "enerflo_airflow")
+
+
+def copied_before(folder: Path) -> list[str]:
+    """Return what stands in a folder of plugins of an earlier version, which was copied there."""
+    if folder.resolve() in Path(__file__).resolve().parents:
+        return []
+    return [name for name in _ONCE_COPIED if (folder / name).exists()]
 
 
 class EnerfloReportsPlugin(AirflowPlugin):
@@ -73,3 +91,15 @@ class EnerfloReportsPlugin(AirflowPlugin):
     listeners: ClassVar[list[Any]] = [RunNotes()]
     timetables: ClassVar[list[Any]] = [BackfillMonths]
     operator_extra_links: ClassVar[list[BaseOperatorLink]] = [ReportLink(), PlanLink(), QualityLink()]
+
+    @classmethod
+    def on_load(cls, *_args: Any, **_options: Any) -> None:
+        """Say what an earlier version left, which would show each page and button twice."""
+        folder = Path(conf.get("core", "plugins_folder"))
+        if copies := copied_before(folder):
+            log.warning(
+                "%s: found %s, expected nothing of enerflo-sync: the installed package brings them along."
+                " Remove them.",
+                folder,
+                " and ".join(copies),
+            )

@@ -1,0 +1,92 @@
+"""``enerflo-sync init``, and which sync.yaml a command takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from enerflo_sync import shipped as module
+from enerflo_sync.cli import main
+from enerflo_sync.crm.load import load_config
+from enerflo_sync.shipped import CONFIG_VARIABLE, find_config, named_config, shipped
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def command(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["enerflo-sync", "init", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return code if isinstance(code, int) else 0, "".join(capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_it_writes_a_file_that_is_valid_and_found_in_its_folder(run: Run, elsewhere: Path) -> None:
+    code, output = run()
+    assert code == 0, output
+    assert find_config({}) == Path("sync.yaml")
+    assert load_config(Path("sync.yaml"), {}).accounts["default"].mode == "report"
+    assert json.loads(Path("sync.schema.json").read_text())["title"]
+    assert CONFIG_VARIABLE not in output
+
+
+def test_of_another_folder_it_says_how_the_file_is_found(run: Run, elsewhere: Path) -> None:
+    code, output = run("team/conf")
+    assert code == 0, output
+    assert f"export {CONFIG_VARIABLE}={elsewhere / 'team/conf/sync.yaml'}" in output
+
+
+def test_json_says_what_was_written(run: Run, elsewhere: Path) -> None:
+    code, output = run("--json")
+    assert code == 0
+    assert json.loads(output) == {"written": ["sync.yaml", "sync.schema.json"], "is_found": True}
+
+
+@pytest.mark.parametrize("name", ["sync.yaml", "sync.schema.json"])
+def test_a_file_that_is_there_stays_as_it_is(run: Run, elsewhere: Path, name: str) -> None:
+    (elsewhere / name).write_text("mine")
+    code, output = run()
+    assert code == 2
+    assert f"{name}: the file is there already. Edit it, or name another folder." in " ".join(output.split())
+    assert {path.name for path in elsewhere.iterdir()} == {name}
+    assert (elsewhere / name).read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made(run: Run, elsewhere: Path) -> None:
+    (elsewhere / "file").write_text("")
+    code, output = run("file/conf")
+    assert code == 2
+    assert "Name a folder that you may write." in " ".join(output.split())
+
+
+def test_the_variable_counts_then_the_working_folder_then_what_was_shipped(elsewhere: Path) -> None:
+    assert find_config({}) == shipped("sync.yaml")
+    Path("sync.yaml").write_text("")
+    assert find_config({}) == Path("sync.yaml")
+    assert named_config({}) == shipped("sync.yaml")
+    Path("include/config").mkdir(parents=True)
+    Path("include/config/sync.yaml").write_text("")
+    assert find_config({}) == Path("include/config/sync.yaml")
+    assert find_config({CONFIG_VARIABLE: "other.yaml"}) == named_config({CONFIG_VARIABLE: "other.yaml"})
+    assert find_config({CONFIG_VARIABLE: "other.yaml"}) == Path("other.yaml")
+
+
+def test_an_installed_package_has_the_files_within_itself(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PACKAGED", elsewhere)
+    assert shipped("sync.yaml") == elsewhere / "sync.yaml"

@@ -1,0 +1,54 @@
+"""A DAG file of three lines has what the files of ``dags/`` have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from enerflo_airflow.dags import all_dags, wiring_files
+
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.shipped import CONFIG_VARIABLE, shipped
+from tests.airflow_environment import DAGS
+
+THREE_LINES = "from enerflo_airflow.dags import all_dags\n\nglobals().update(all_dags())\n"
+
+
+def bag_of(folder: Path) -> DagBag:
+    return DagBag(dag_folder=str(folder))
+
+
+def test_three_lines_give_every_dag(tmp_path: Path) -> None:
+    (tmp_path / "enerflo.py").write_text(THREE_LINES)
+    short, long = bag_of(tmp_path), bag_of(DAGS)
+    assert short.import_errors == {}
+    assert sorted(short.dags) == sorted(long.dags)
+    for dag_id, dag in short.dags.items():
+        assert dag.fileloc == str(tmp_path / "enerflo.py")
+        assert [task.task_id for task in dag.tasks] == [task.task_id for task in long.dags[dag_id].tasks]
+
+
+def test_each_call_reads_the_accounts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(all_dags())
+    path = tmp_path / "sync.yaml"
+    west = "accounts:\n  west:\n    base_url: https://west.example\n    api_key: ${K:-}\n    warehouse_url: ${W:-}\n"
+    path.write_text(shipped("sync.yaml").read_text().replace("accounts:\n", west, 1))
+    monkeypatch.setenv(CONFIG_VARIABLE, str(path))
+    added = set(all_dags()) - before
+    assert {"enerflo_poll__west", "enerflo_sync__west"} <= added
+    assert all(name.endswith("__west") for name in added)
+
+
+def test_a_mistake_in_the_configuration_is_the_import_error_of_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sync.yaml"
+    path.write_text("version: 1\n")
+    monkeypatch.setenv(CONFIG_VARIABLE, str(path))
+    with pytest.raises(ConfigurationError):
+        all_dags()
+
+
+def test_every_file_of_the_folder_is_among_them() -> None:
+    assert [file.name for file in wiring_files()] == sorted(file.name for file in DAGS.glob("*.py"))

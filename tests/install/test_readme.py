@@ -1,0 +1,176 @@
+"""Section 3 of the README, to the letter: a new environment, the built wheel, an Airflow home, every DAG once.
+
+Nothing of this checkout can be imported there, and every block of code is run as it stands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.clock import SystemClock
+from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sync.sandbox.crm_tables import make_crm_tables
+from enerflo_sync.sandbox.server import SandboxServer
+from enerflo_sync.sandbox.world import World
+from tests.airflow_fixtures import enerflo_connection, warehouse_connection
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ("pyproject.toml", "README.md", "CHANGELOG.md", "include", "plugins", "dags")
+EXTRAS = ("--extra", "airflow", "--extra", "quality")
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A machine of its own, as far as environment variables go."""
+
+    folder: Path
+    environ: dict[str, str]
+
+    def sh(self, script: str, **more: str) -> str:
+        """Run a script and return its standard output; its exit code must be 0 or 1 (somebody is to look)."""
+        done = subprocess.run(
+            ["/bin/bash", "-euc", script],
+            cwd=self.folder,
+            env=self.environ | more,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode in (0, 1), f"{script}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        return done.stdout
+
+
+def section() -> str:
+    text = (ROOT / "README.md").read_text()
+    return text.split("### 3. In your Airflow")[1].split("\n## ")[0]
+
+
+def blocks(language: str) -> list[str]:
+    """Return the section's blocks of code, without the blanks by which a list holds them."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)\n *```$", section(), re.MULTILINE | re.DOTALL)
+    return ["\n".join(line.removeprefix(indent) for line in block.splitlines()) for indent, block in found]
+
+
+def uv() -> str:
+    found = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")
+    assert Path(found).exists(), "uv is missing: make sync fetches it"
+    return found
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[SandboxServer]:
+    with SandboxServer(SandboxApi(World(30, seed=7, clock=SystemClock(), per_cause=0))) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, postgres_url: str, served: SandboxServer) -> Place:
+    """A copy of the sources beside an Airflow environment, in which the wheel is not installed yet."""
+    folder = tmp_path_factory.mktemp("install")
+    for name in SOURCES:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    venv, home = folder / "venv", folder / "airflow"
+    home.mkdir()
+    locked = folder / "locked.txt"
+    environ = {
+        "HOME": os.environ.get("HOME", str(folder)),
+        "LANG": "C.UTF-8",
+        "PATH": f"{venv / 'bin'}:{Path(uv()).parent}:/usr/local/bin:/usr/bin:/bin",
+        "UV_SYSTEM_CERTS": "true",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+    } | {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}
+    found = Place(folder, environ)
+    options = "--quiet --frozen --no-emit-project --no-hashes --no-default-groups"
+    found.sh(f"{uv()} export {options} {' '.join(EXTRAS)} --project {ROOT} -o {locked}")
+    found.sh(f"{uv()} venv --quiet --seed --python {sys.executable} {venv}")
+    found.sh(f"{uv()} pip install --quiet --python {venv / 'bin' / 'python'} -r {locked}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def warehouse(postgres_url: str, served: SandboxServer) -> Iterator[str]:
+    """A database with the CRM's tables, and nothing of ours."""
+    from tests.conftest import fresh_database
+
+    with fresh_database(postgres_url, "template0") as address:
+        make_crm_tables(served.api.world, address)
+        yield address
+
+
+def test_section_3_of_the_readme(place: Place, served: SandboxServer, warehouse: str) -> None:
+    install, init, tables = blocks("sh")
+    [dag_file] = blocks("python")
+    home = Path(place.environ["AIRFLOW_HOME"])
+    with_credentials = {
+        "WAREHOUSE_URL": warehouse,
+        "ENERFLO_BASE_URL": served.url,
+        "ENERFLO_API_KEY": DEFAULT_KEY,
+        "AIRFLOW_CONN_ENERFLO_DEFAULT": enerflo_connection(served.url),
+        "AIRFLOW_CONN_ENERFLO_WAREHOUSE": warehouse_connection(warehouse),
+        "WEBHOOK_DROP_URI": str(home / "drop"),
+    }
+
+    # 1. The wheel, and what it brings along.
+    place.sh(install)
+    for name in SOURCES:
+        remove = shutil.rmtree if (place.folder / name).is_dir() else Path.unlink
+        remove(place.folder / name)
+    lies_in = place.sh("python -c 'import enerflo_sync, enerflo_airflow; print(enerflo_sync.__path__[0])'")
+    assert lies_in.startswith(str(place.folder / "venv"))
+
+    # 2. and 3. The configuration and the DAG file.
+    variable = place.sh(f"{init}\necho $ENERFLO_SYNC_CONFIG").splitlines()[-1]
+    assert Path(variable).read_text().startswith("# yaml-language-server")
+    (home / "dags").mkdir()
+    (home / "dags" / "enerflo.py").write_text(dag_file)
+    (home / "drop").mkdir()
+    (home / "drop" / "one.json").write_text("{}")
+    with_credentials["ENERFLO_SYNC_CONFIG"] = variable
+
+    # 4. The warehouse.
+    place.sh(tables, **with_credentials)
+    engine = sa.create_engine(warehouse, poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("select count(*) from sync.plans")) == 0
+
+    # 5. to 7. Airflow knows the plugin and the connection type, and each DAG runs.
+    place.sh("airflow db migrate", **with_credentials)
+    assert "enerflo_reports" in place.sh("airflow plugins", **with_credentials)
+    assert "enerflo_airflow.hook.EnerfloHook" in place.sh("airflow providers hooks", **with_credentials)
+    (place.folder / "run_dags.py").write_text((Path(__file__).parent / "run_dags.py").read_text())
+    runs = [
+        ("enerflo_poll", {}),
+        ("enerflo_webhooks", {}),
+        ("enerflo_reconcile", {}),
+        ("enerflo_change_orders", {}),
+        ("enerflo_sync", {}),
+        ("enerflo_replay", {"selection": "everything"}),
+        ("enerflo_backfill", {"choice": "ids", "ids": "1", "estimate_only": True}),
+    ]
+    said = place.sh(
+        f"python run_dags.py {home / 'dags'} '{json.dumps(runs)}' 2> run_dags.log || {{ tail -50 run_dags.log; exit 2; }}",
+        **with_credentials,
+    )
+    result = json.loads(said.splitlines()[-1])
+    # Without a plan that waits for a person there is nothing to ask for.
+    assert {dag_id for dag_id, _ in runs} | {"enerflo_approve"} == set(result["known"])
+    assert result["states"] == {dag_id: "success" for dag_id, _ in runs}
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("select count(*) from enerflo.installs")) == 30
+        assert connection.scalar(sa.text("select count(*) from sync.reconciliations")) > 0
+        assert connection.scalar(sa.text("select count(*) from sync.plans")) == 1
