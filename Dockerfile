@@ -12,12 +12,12 @@ ENV UV_COMPILE_BYTECODE=1 \
 RUN python -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir --disable-pip-version-check uv==0.13.9
 WORKDIR /opt/airflow
 COPY pyproject.toml uv.lock README.md ./
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --no-install-project
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --extra quality --extra receiver --extra pandas --no-install-project
 # Installed in place: what runs is /opt/airflow/include and plugins, the same paths that compose mounts.
 COPY include ./include
 COPY plugins ./plugins
 COPY dags ./dags
-RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow
+RUN /opt/uv/bin/uv sync --frozen --no-default-groups --extra airflow --extra quality --extra receiver --extra pandas
 
 FROM apache/airflow:3.3.2-python3.11
 ENV PATH=/opt/enerflo/bin:$PATH \

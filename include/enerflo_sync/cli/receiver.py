@@ -13,9 +13,8 @@ import typer
 from enerflo_sync.cli.output import Json, errors, print_json
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.receiver.app import make_app
+from enerflo_sync.extras import needs_extra
 from enerflo_sync.receiver.drop import open_drop
-from enerflo_sync.receiver.server import listen, serve, url_of
 from enerflo_sync.receiver.settings import DEFAULT_HOST, DEFAULT_PORT, read_settings
 from enerflo_sync.shipped import find_config
 
@@ -58,6 +57,9 @@ def command(
     GET /metrics are for whoever watches it. docs/receiver.md has the proxy, signatures and the change of a
     secret.
     """
+    with needs_extra("receiver", "the web server of the receiver", "enerflo-sync receiver"):
+        from enerflo_sync.receiver.app import make_app
+        from enerflo_sync.receiver.server import listen, serve, url_of
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("enerflo_sync.receiver").setLevel(logging.INFO)
     config = load_config(find_config(os.environ), os.environ)

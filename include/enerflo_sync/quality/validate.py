@@ -12,7 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.errors import ConfigurationError, ContractDriftError
+from enerflo_sync.errors import ContractDriftError
+from enerflo_sync.extras import needs_extra
 from enerflo_sync.quality.rules import expectation
 from enerflo_sync.quality.suite import Suite
 from enerflo_sync.warehouse.engine import SESSION_OPTIONS
@@ -63,15 +64,9 @@ def validate(engine: sa.Engine, suite: Suite, account: str) -> dict[str, Any]:
 
 def _great_expectations(engine: sa.Engine, suite: Suite, account: str) -> dict[str, Any]:
     with _quiet():
-        try:
+        with needs_extra("quality", "great-expectations", "enerflo-sync quality"):
             gx: Any = import_module("great_expectations")
             progress: Any = import_module("great_expectations.data_context.types.base")
-        except ImportError as error:
-            raise ConfigurationError(
-                "great-expectations is not installed.",
-                where="enerflo-sync quality",
-                next_step='Install it with "enerflo-sync[quality]".',
-            ) from error
         # Its level is set when it is imported, below that of its package.
         progress.logger.setLevel(logging.NOTSET)
         context = gx.get_context(mode="ephemeral")

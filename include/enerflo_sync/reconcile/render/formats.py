@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import BinaryIO
 
 from enerflo_sync.reconcile.render.html import render_html
+from enerflo_sync.reconcile.render.records import write_csv, write_parquet
 from enerflo_sync.reconcile.render.structured import write_json
 from enerflo_sync.reconcile.render.text import render_text
 from enerflo_sync.reconcile.report import Difference, ReconciliationReport
@@ -70,9 +71,6 @@ def write_report(
         case ReportFormat.JSON:
             write_json(report, out, differences)
         case _:
-            # pyarrow takes 50 MB and a quarter of a second: only who writes a list of differences pays.
-            from enerflo_sync.reconcile.render.records import write_csv, write_parquet
-
             write = write_csv if report_format is ReportFormat.CSV else write_parquet
             write(report, differences or (), out)
 

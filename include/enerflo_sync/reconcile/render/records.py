@@ -9,27 +9,25 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, Final
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from enerflo_sync.extras import needs_extra
 from enerflo_sync.reconcile.report import Difference, ReconciliationReport
 
 ROW_GROUP_ROWS: Final = 20_000
 
-# A JSON text tells "12" from 12 and "" from nothing, and no spreadsheet takes it for a formula.
-SCHEMA: Final = pa.schema(
-    [
-        pa.field("account", pa.string(), nullable=False),
-        pa.field("reconciliation_id", pa.string(), nullable=False),
-        pa.field("table_name", pa.string(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("field", pa.string()),
-        pa.field("enerflo_value", pa.string()),
-        pa.field("crm_value", pa.string()),
-        pa.field("cause", pa.string(), nullable=False),
-        pa.field("masked", pa.bool_(), nullable=False),
-    ]
-)
+# The columns, and whether each always has a value. A JSON text tells "12" from 12 and "" from nothing, and no
+# spreadsheet takes it for a formula.
+COLUMNS: Final = {
+    "account": True,
+    "reconciliation_id": True,
+    "table_name": True,
+    "key": True,
+    "field": False,
+    "enerflo_value": False,
+    "crm_value": False,
+    "cause": True,
+    "masked": True,
+}
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -43,7 +41,7 @@ def write_csv(report: ReconciliationReport, differences: Iterable[Difference], o
     text = io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=False)
     try:
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(SCHEMA.names)
+        writer.writerow(COLUMNS)
         for row in _rows(report, differences):
             writer.writerow(["true" if v is True else "false" if v is False else v for v in row])
     finally:
@@ -56,15 +54,27 @@ def write_parquet(report: ReconciliationReport, differences: Iterable[Difference
 
     Columns as in :func:`write_csv`, with nulls for no value. A run without differences gives an empty
     table with the same columns.
+
+    :raises ConfigurationError: the part that writes Parquet is not installed.
     """
+    with needs_extra("pandas", "pyarrow", "--format parquet"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    types = {"masked": pa.bool_()}
+    schema = pa.schema(
+        [
+            pa.field(name, types.get(name, pa.string()), nullable=not always)
+            for name, always in COLUMNS.items()
+        ]
+    )
     rows = _rows(report, differences)
-    with pq.ParquetWriter(out, SCHEMA, compression="zstd") as writer:
+    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         while batch := list(itertools.islice(rows, ROW_GROUP_ROWS)):
             columns = [
                 pa.array(values, type=field.type)
-                for values, field in zip(zip(*batch, strict=True), SCHEMA, strict=True)
+                for values, field in zip(zip(*batch, strict=True), schema, strict=True)
             ]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
 
 def _rows(report: ReconciliationReport, differences: Iterable[Difference]) -> Iterator[tuple[Any, ...]]:
