@@ -17,7 +17,7 @@ ENGINE = ROOT / "include" / "enerflo_sync"
 ROOMS = """enerflo warehouse mirror inbox rebuild gaps backfill crm receiver reconcile sync quality notify
     sandbox""".split()
 # They bring the rooms together.
-ABOVE_ALL = {"cli", "jobs"}
+ABOVE_ALL = {"cli", "jobs", "frames"}
 
 
 def imported(path: Path) -> Iterator[str]:

@@ -55,6 +55,30 @@ def test_a_list_that_grows_with_every_page_is_given_up(
     assert len(server.asked) <= 102
 
 
+@pytest.mark.parametrize(("rows", "is_taken"), [(220, True), (230, False)])
+def test_a_list_may_grow_to_the_very_bound(
+    client: EnerfloClient, server: ScriptedServer, rows: int, is_taken: bool
+) -> None:
+    """Ten rows when the walk began: twice those, and 200 more."""
+
+    def page(asked: Asked) -> Reply:
+        number = int(asked.query["page"])
+        found = [{"id": (number - 1) * 10 + n + 1} for n in range(10)] if number <= rows // 10 else []
+        # It says that more is to come, and then ends.
+        total = 10 if number == 1 else rows + 5
+        return Reply(body=json.dumps({"results": found, "total": total}).encode())
+
+    server.handler = page
+    walk = PageWalk(client, PATH, Envelope("results", total_key="total"), per_page=10)
+    try:
+        seen = {bytes(row) for given in walk for row in given.records}
+    except ContractDriftError:
+        assert not is_taken
+    else:
+        assert is_taken
+        assert len(seen) == rows
+
+
 def test_the_same_page_for_ever_ends_at_once(client: EnerfloClient, server: ScriptedServer) -> None:
     server.handler = lambda asked: Reply(
         body=json.dumps({"results": [{"id": n} for n in range(10)]}).encode()

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.crm.catalog import Kind, LiveColumn
 from enerflo_sync.crm.names import literal
-from enerflo_sync.reconcile.values import NAIVE_TEXT, NUMBER_TEXT, ZONED_TEXT
+from enerflo_sync.reconcile.values import NAIVE_TEXT, NUMBER_TEXT, ZONED_TEXT, is_marked, moment
 
 if TYPE_CHECKING:
     from tests.reconcile.conftest import TwoSides
@@ -206,3 +207,54 @@ def test_a_text_that_passes_for_a_value_can_be_cast(
         judged = {text: tuple(connection.exec_driver_sql(query, {"text": text}).one()) for text in texts}
     assert [text for text, (passes, valid) in judged.items() if passes and not valid] == []
     assert sum(passes for passes, _ in judged.values()) >= 3
+
+
+@pytest.mark.parametrize(
+    ("sql_type", "kind", "stored", "mark", "is_marked_so"),
+    [
+        ("text", Kind.TEXT, "'1'", 1, True),
+        ("text", Kind.TEXT, "'01'", 1, False),
+        ("integer", Kind.INTEGER, "1", 1, True),
+        ("integer", Kind.INTEGER, "2", 1, False),
+        ("integer", Kind.INTEGER, "1", "1", True),
+        ("text", Kind.TEXT, "'gone'", "gone", True),
+        ("text", Kind.TEXT, "'Gone'", "gone", False),
+        ("boolean", Kind.BOOLEAN, "true", True, True),
+        ("boolean", Kind.BOOLEAN, "true", False, False),
+        ("integer", Kind.INTEGER, "1", True, True),
+        ("text", Kind.TEXT, "''", "not_null", True),
+        ("text", Kind.TEXT, "null", "not_null", False),
+        ("text", Kind.TEXT, "null", 1, None),
+    ],
+)
+def test_a_mark_of_deletion_is_compared_as_the_column_has_it(
+    warehouse: sa.Engine,
+    sql_type: str,
+    kind: Kind,
+    stored: str,
+    mark: bool | int | str,
+    is_marked_so: bool | None,
+) -> None:
+    live = LiveColumn("mark", sql_type, kind, False, True, sql_type)
+    condition = is_marked("t.mark", live, mark)
+    query = f"select {condition} from (select {stored}::{sql_type} as mark) t"
+    with warehouse.connect() as connection:
+        assert connection.exec_driver_sql(query).scalar() is is_marked_so
+
+
+@pytest.mark.parametrize("session", ["UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize(
+    ("sql_type", "kind", "stored", "moment_of_it"),
+    [
+        ("date", Kind.DATE, "2026-03-05", "2026-03-05 05:00Z"),
+        ("timestamp", Kind.TIMESTAMP, "2026-03-05 12:30", "2026-03-05 17:30Z"),
+        ("timestamptz", Kind.TIMESTAMPTZ, "2026-03-05 12:30Z", "2026-03-05 12:30Z"),
+    ],
+)
+def test_a_time_without_a_zone_is_in_the_declared_one_whatever_the_sessions_is(
+    warehouse: sa.Engine, session: str, sql_type: str, kind: Kind, stored: str, moment_of_it: str
+) -> None:
+    value = moment(f"'{stored}'::{sql_type}", kind, "America/New_York")
+    with warehouse.connect() as connection:
+        connection.exec_driver_sql(f"set time zone '{session}'")
+        assert connection.exec_driver_sql(f"select {value} = '{moment_of_it}'::timestamptz").scalar() is True
