@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from enerflo_airflow.accounts import config_path, sync_config
 from enerflo_sync.clock import SystemClock
+from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient, Timeout
 from enerflo_sync.enerflo.retry import RetryPolicy
@@ -144,13 +146,20 @@ def open_account(account: str, *, reads_enerflo: bool = False) -> AccountContext
         it that connection does not have to exist.
     :raises ConfigurationError: the file has mistakes or no such account, or the connection is not defined.
     """
-    config = sync_config()
+    return account_of(account, sync_config(), config_path(), reads_enerflo=reads_enerflo)
+
+
+def account_of(account: str, config: SyncConfig, path: Path, *, reads_enerflo: bool = True) -> AccountContext:
+    """Return an account as :func:`open_account` does, of a configuration that was read already.
+
+    By the entry point ``enerflo_sync.accounts`` the command line opens accounts with it.
+    """
     connections = config.account(account).airflow
     hook = EnerfloHook(connections.enerflo_connection)
     return AccountContext(
         account,
         config,
-        config_path(),
+        path,
         Credentials(
             base_url=lambda: hook.base_url,
             api_key=lambda: hook.api_key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,3 +91,17 @@ def test_an_installed_package_has_the_files_within_itself(
 ) -> None:
     monkeypatch.setattr(module, "_PACKAGED", elsewhere)
     assert shipped("sync.yaml") == elsewhere / "sync.yaml"
+
+
+def test_variables_that_are_not_set_are_taken_from_a_file_of_the_working_folder(
+    run: Run, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As monkeypatch knows them, they are gone after the test.
+    for name in ("SOME_KEY", "OTHER_KEY"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.delenv("SOME_KEY")
+    monkeypatch.setenv("OTHER_KEY", "of the environment")
+    (elsewhere / ".env").write_text("SOME_KEY=of the file\nOTHER_KEY=of the file\n")
+    assert run()[0] == 0
+    assert os.environ["SOME_KEY"] == "of the file"
+    assert os.environ["OTHER_KEY"] == "of the environment"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from airflow.models.connection import Connection
 from airflow.providers_manager import ProvidersManager
 from enerflo_airflow.plugin import EnerfloReportsPlugin
 
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.jobs.context import open_account
 from enerflo_sync.provider_info import get_provider_info
 from tests.airflow_environment import PLUGINS
 
@@ -90,3 +94,28 @@ def test_the_provider_description_holds_no_defaults_that_are_secrets() -> None:
     [form] = get_provider_info()["connection-types"]
     defaults = {name: field["schema"].get("default") for name, field in form["conn-fields"].items()}
     assert defaults == {"verify": True, "ca_bundle": None, "proxy": None}
+
+
+def test_the_command_line_opens_an_account_by_airflows_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ENERFLO_API_KEY", "WAREHOUSE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_ENERFLO_DEFAULT", '{"conn_type": "enerflo", "host": "a.example", "password": "a-key"}'
+    )
+    monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE", "postgresql://pat:word@db.example:5433/warehouse")
+    with closing(open_account("default", os.environ)) as opened:
+        assert opened.credentials.base_url() == "https://a.example"
+        assert opened.credentials.api_key() == "a-key"
+        assert opened.credentials.warehouse_url() == "postgresql+psycopg://pat:word@db.example:5433/warehouse"
+    monkeypatch.delenv("AIRFLOW_CONN_ENERFLO_DEFAULT")
+    with pytest.raises(
+        ConfigurationError, match="Airflow connection enerflo_default: the connection is not defined"
+    ):
+        open_account("default", os.environ)
+    monkeypatch.setenv("WAREHOUSE_URL", "postgresql://pat:word@other.example/warehouse")
+    with closing(open_account("default", os.environ)) as opened:
+        assert opened.credentials.warehouse_url().endswith("other.example/warehouse")
+        with pytest.raises(ConfigurationError, match="ENERFLO_API_KEY is not set"):
+            opened.credentials.api_key()

@@ -7,6 +7,7 @@ import os
 import sys
 
 import typer
+from dotenv import load_dotenv
 
 from enerflo_sync.cli.commands import Commands
 from enerflo_sync.cli.output import Exit, ShowingFormatter, errors, print_error
@@ -40,7 +41,11 @@ def common(
 
 
 def main() -> None:
-    """Run the command line and exit with the code that says how it ended."""
+    """Run the command line and exit with the code that says how it ended.
+
+    Variables that the environment lacks are taken from a file ``.env`` in the working folder.
+    """
+    load_dotenv(".env")
     try:
         app()
     except EnerfloSyncError as error:

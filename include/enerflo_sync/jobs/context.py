@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import requests
@@ -21,6 +22,9 @@ from enerflo_sync.shipped import find_config
 from enerflo_sync.warehouse.engine import ask_time, warehouse_engine
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 from enerflo_sync.warehouse.request_lanes import Lane
+
+# The group of entry points; each is called with account, configuration and the file's path.
+OPENERS = "enerflo_sync.accounts"
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,17 @@ def key_fingerprint(api_key: str) -> str:
 def open_account(account: str, environ: Mapping[str, str], config_path: Path | None = None) -> AccountContext:
     """Return the account's context with credentials from the configuration and the environment.
 
-    :raises ConfigurationError: the file cannot be read, or names no such account.
+    Where these name neither a key nor a warehouse, and ``AIRFLOW_HOME`` is set, the credentials are those of
+    Airflow's connections.
+
+    :raises ConfigurationError: the file cannot be read, or names no such account; a connection is missing.
     """
     path = config_path or find_config(environ)
     config = load_config(path, environ)
-    return AccountContext(account, config, path, Credentials.of(config.account(account)))
+    settings = config.account(account)
+    if environ.get("AIRFLOW_HOME") and not settings.api_key and not settings.warehouse_url:
+        # The Airflow parts say how they open an account: this package imports no Airflow.
+        for elsewhere in entry_points(group=OPENERS):
+            opened: AccountContext = elsewhere.load()(account, config, path)
+            return opened
+    return AccountContext(account, config, path, Credentials.of(settings))
