@@ -1,0 +1,69 @@
+"""What the declarations of tables share: the schemas, and the columns that every table has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Index,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+MIRROR_SCHEMA = "enerflo"
+SYNC_SCHEMA = "sync"
+VERSION_TABLE = "enerflo_sync_schema_version"
+
+
+def time(name: str, *, nullable: bool = True) -> Column[Any]:
+    """Return a column of moments; all times of ours are ``timestamptz``."""
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+def text(*names: str) -> list[Column[Any]]:
+    """Return columns of text that may be null."""
+    return [Column(name, Text) for name in names]
+
+
+def mirror_table(name: str, key: list[Column[Any]], columns: list[Column[Any]]) -> Table:
+    """Declare one table of current records, with the columns that every such table has."""
+    return Table(
+        name,
+        metadata,
+        Column("account", Text, nullable=False),
+        *key,
+        *columns,
+        time("observed_at", nullable=False),
+        Column("observed_by", Text, nullable=False),
+        time("absent_since"),
+        time("deleted_at"),
+        # Digest of the record's bytes as received, volatile parts left out: equal means "do not parse".
+        Column("raw_hash", LargeBinary),
+        PrimaryKeyConstraint("account", *(column.name for column in key)),
+        Index(f"{name}_observed", "account", "observed_at"),
+        Index(f"{name}_gone", "account", "deleted_at", postgresql_where="deleted_at is not null"),
+        schema=MIRROR_SCHEMA,
+    )
+
+
+def sync_table(name: str, *columns: Any, filled: int = 100) -> Table:
+    """Declare one table of ours.
+
+    :param filled: percent of a page that new rows fill. Room is left where rows are updated later: a row that
+        stays in its page, and whose indexed columns stay the same, costs no index anything.
+    """
+    table = Table(name, metadata, Column("account", Text, nullable=False), *columns, schema=SYNC_SCHEMA)
+    table.info["fillfactor"] = filled
+    return table
+
+
+def required(name: str, kind: Any = Text) -> Column[Any]:
+    """Return a column that always has a value."""
+    return Column(name, kind, nullable=False)

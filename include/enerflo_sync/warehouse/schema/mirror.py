@@ -1,0 +1,218 @@
+"""The mirror of Enerflo, and what was seen of it: written by the rooms `mirror` and `inbox`."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from enerflo_sync.warehouse.schema.columns import (
+    MIRROR_SCHEMA,
+    metadata,
+    mirror_table,
+    required,
+    sync_table,
+    text,
+    time,
+)
+
+installs = mirror_table(
+    "installs",
+    [required("install_id", BigInteger)],
+    [
+        *text("deal_id", "survey_id", "customer_name"),
+        Column("customer_id", BigInteger),
+        Column("company_id", BigInteger),
+        Column("status_id", BigInteger),
+        *text("status_name", "current_milestone", "office_name", "agent_name"),
+        Column("system_size_kw", Numeric),
+        Column("panel_type", Text),
+        Column("panel_count", Integer),
+        Column("battery_configuration", Text),
+        Column("contract_amount", Numeric),
+        time("created_at"),
+        time("updated_at"),
+        Column("content_hash", Text),
+        # When the whole record was last read directly, because the list does not tell its milestones;
+        # 1970 when that is due, null where the list tells everything.
+        time("detail_read_at"),
+    ],
+)
+Index(
+    "installs_detail",
+    installs.c.account,
+    installs.c.detail_read_at,
+    postgresql_where=installs.c.detail_read_at.is_not(None),
+)
+
+install_versions = Table(
+    "install_versions",
+    metadata,
+    required("account"),
+    required("install_id", BigInteger),
+    required("content_hash"),
+    required("raw", JSONB),
+    time("first_seen_at", nullable=False),
+    required("observed_by"),
+    required("evidence"),
+    PrimaryKeyConstraint("account", "install_id", "content_hash"),
+    schema=MIRROR_SCHEMA,
+)
+
+submissions = Table(
+    "submissions",
+    metadata,
+    required("account"),
+    required("deal_id"),
+    # Of all that a payload says of deal, customer, proposal and design: one signed version is one row.
+    required("content_hash"),
+    required("event"),
+    Column("install_id", BigInteger),
+    Column("panel_type", Text),
+    Column("panel_count", Integer),
+    Column("battery_configuration", Text),
+    *(Column(name, Numeric) for name in ("system_size_watts", "gross_cost", "net_cost")),
+    *text("street", "city", "state", "postal_code"),
+    Column("adders", JSONB),
+    time("first_seen_at", nullable=False),
+    required("observed_by"),
+    required("evidence"),
+    # Where in the payload each value was found, by column.
+    Column("sources", JSONB, nullable=False, server_default="{}"),
+    PrimaryKeyConstraint("account", "deal_id", "content_hash"),
+    schema=MIRROR_SCHEMA,
+)
+
+milestones = mirror_table(
+    "milestones",
+    [required("install_id", BigInteger), required("milestone_id", BigInteger)],
+    [
+        Column("title", Text),
+        Column("sequence", Integer),
+        time("started_at"),
+        time("due_at"),
+        time("completed_at"),
+    ],
+)
+
+notes = mirror_table(
+    "notes",
+    [required("note_id", BigInteger)],
+    [
+        Column("install_id", BigInteger),
+        Column("author_id", BigInteger),
+        Column("body", Text),
+        time("created_at"),
+    ],
+)
+Index("notes_install", notes.c.account, notes.c.install_id)
+
+change_orders = mirror_table(
+    "change_orders",
+    [required("change_order_id", BigInteger)],
+    [
+        Column("install_id", BigInteger),
+        Column("status", Text),
+        time("signed_at"),
+        *text("panel_type_old", "panel_type_new"),
+        Column("panel_count_old", Integer),
+        Column("panel_count_new", Integer),
+        *text("battery_old", "battery_new"),
+        Column("total_change", Numeric),
+        # The new side's adders as the CRM has them: [{name, cost, quantity}].
+        Column("adders", JSONB),
+        # Components of change_values that nobody reads, as they came.
+        Column("unknown_components", JSONB),
+        # The order's own time of its last change: which of two payloads is the later one.
+        time("updated_at"),
+    ],
+)
+Index("change_orders_install", change_orders.c.account, change_orders.c.install_id)
+
+change_order_adders = mirror_table(
+    "change_order_adders",
+    [required("change_order_id", BigInteger), required("adder_id"), required("side")],
+    [
+        Column("name", Text),
+        Column("cost", Numeric),
+        Column("quantity", Numeric),
+        Column("active", Boolean),
+    ],
+)
+
+customers = mirror_table(
+    "customers",
+    [required("customer_id", BigInteger)],
+    [
+        *text("first_name", "last_name", "email", "mobile", "address", "city", "state", "zip"),
+        *text("integration_record_id", "status_name"),
+        time("created_at"),
+        time("updated_at"),
+    ],
+)
+
+install_statuses = mirror_table(
+    "install_statuses", [required("status_id", BigInteger)], [Column("name", Text)]
+)
+
+companies_seen = sync_table(
+    "companies_seen",
+    required("company_id", BigInteger),
+    Column("first_seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("account", "company_id"),
+)
+
+quarantine = sync_table(
+    "quarantine",
+    required("item_id"),
+    required("kind"),
+    required("reason"),
+    required("fingerprint"),
+    Column("evidence_uri", Text),
+    time("first_seen_at", nullable=False),
+    time("last_seen_at", nullable=False),
+    Column("count", BigInteger, nullable=False),
+    required("state"),
+    # Which record it is about, where that is known: the mirror table and its key.
+    Column("table_name", Text),
+    Column("key", JSONB(none_as_null=True)),
+    # The rejected bytes themselves: bytea, since text and jsonb refuse NUL.
+    Column("payload", LargeBinary),
+    # Who dismissed or replayed it, when, and why.
+    Column("decided_by", Text),
+    time("decided_at"),
+    Column("decision_reason", Text),
+    PrimaryKeyConstraint("account", "item_id"),
+    CheckConstraint("state in ('open', 'replayed', 'dismissed')", name="quarantine_state"),
+    Index("quarantine_open", "account", "table_name", postgresql_where="state = 'open'"),
+)
+
+witnesses = sync_table(
+    "witnesses",
+    # The record of the mirror, installs/123, and the digest of what it said after the change.
+    required("record"),
+    required("content_hash"),
+    # The event that Enerflo should send for such a change.
+    required("event"),
+    # The source's own time of the change, where it says one.
+    time("changed_at"),
+    time("poll_seen_at"),
+    # When the webhook arrived, not when its record was read.
+    time("webhook_seen_at"),
+    PrimaryKeyConstraint("account", "record", "content_hash"),
+    Index("witnesses_poll", "account", "poll_seen_at"),
+    Index("witnesses_webhook", "account", "webhook_seen_at"),
+)

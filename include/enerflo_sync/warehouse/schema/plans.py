@@ -1,0 +1,215 @@
+"""Plans, what people said about them, and the ledger of all decisions."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Identity,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from enerflo_sync.warehouse.schema.columns import required, sync_table, text, time
+
+# Who had personal data shown unmasked, and of what: quarantine/<item id>.
+reveals = sync_table(
+    "reveals",
+    time("at", nullable=False),
+    required("who"),
+    required("what"),
+    PrimaryKeyConstraint("account", "at", "who", "what"),
+)
+
+plans = sync_table(
+    "plans",
+    # sha-256 of the plan's content.
+    required("plan_hash"),
+    # sync, or undo of another plan.
+    required("kind"),
+    time("created_at", nullable=False),
+    time("expires_at", nullable=False),
+    required("state"),
+    Column("change_count", BigInteger, nullable=False),
+    Column("needs_approval", Boolean, nullable=False),
+    # Why it needs approval, in sentences.
+    Column("reasons", JSONB, nullable=False, server_default="[]"),
+    Column("decided_by", Text),
+    time("decided_at"),
+    Column("decision_reason", Text),
+    required("mode"),
+    required("config_hash"),
+    # By table the digest of what `writes` in sync.yaml says of its requests; null in plans of older versions.
+    Column("writes_hashes", JSONB(none_as_null=True)),
+    # What the plan stands on: a reconciliation, or the plan that is undone.
+    Column("stands_on", Text),
+    # Counts by group, for lists of plans.
+    Column("summary", JSONB, nullable=False, server_default="{}"),
+    time("applied_at"),
+    # Of the plans of one round: 1 is the part that the rules let through, or the only plan; 2 waits.
+    Column("part", Integer, nullable=False, server_default="1"),
+    PrimaryKeyConstraint("account", "plan_hash"),
+    CheckConstraint(
+        "state in ('open', 'approved', 'rejected', 'applied', 'expired', 'superseded')", name="plans_state"
+    ),
+    Index("plans_time", "account", "created_at"),
+)
+
+plan_changes = sync_table(
+    "plan_changes",
+    required("plan_hash"),
+    Column("position", BigInteger, nullable=False),
+    required("table_name"),
+    required("key", JSONB),
+    # The mirror's key, by column: which record of Enerflo it is, where it has one.
+    Column("enerflo_key", JSONB(none_as_null=True)),
+    required("op"),
+    # Null for a row that is deleted.
+    Column("field", Text),
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
+    # The winning side's own value; ``after`` is the same in the other side's words.
+    Column("source_value", JSONB(none_as_null=True)),
+    required("direction"),
+    required("policy"),
+    required("cause"),
+    # The rule that decided, and the facts that it was decided from.
+    required("rule"),
+    Column("facts", JSONB, nullable=False, server_default="[]"),
+    # When the winning value was said, and when both sides last agreed.
+    time("changed_at"),
+    time("observed_at"),
+    time("agreed_at"),
+    # Where the row of ``agreed`` stood then, as a ctid: looked at first, and believed only if it is that row.
+    Column("agreed_row", Text),
+    required("state"),
+    # Why it is moved, parked or refused.
+    Column("reason", Text),
+    time("sent_at"),
+    time("done_at"),
+    # When Enerflo accepted the request, and the id that its answer gave the new record.
+    time("accepted_at"),
+    Column("accepted_id", BigInteger),
+    # Digest of the whole CRM row: of a deletion as the plan saw it, of an insert (on the record's first
+    # change) as it stood when all was written.
+    Column("row_digest", Text),
+    # The whole CRM row that was deleted, each column as text; no output shows it.
+    Column("deleted_row", JSONB(none_as_null=True)),
+    PrimaryKeyConstraint("account", "plan_hash", "position"),
+    # left_out: not in the part that a person approved, until that part is applied.
+    CheckConstraint(
+        "state in ('planned', 'sent', 'applied', 'moved', 'parked', 'refused', 'left_out', 'superseded')",
+        name="plan_changes_state",
+    ),
+    CheckConstraint("op in ('insert', 'update', 'delete')", name="plan_changes_op"),
+    CheckConstraint("direction in ('to_crm', 'to_enerflo')", name="plan_changes_direction"),
+    Index("plan_changes_record", "key", postgresql_using="hash"),
+    # Requests whose end is not known, or was not what they asked for: few.
+    Index(
+        "plan_changes_sent",
+        *("account", "table_name"),
+        postgresql_where="sent_at is not null and state <> 'applied'",
+    ),
+    # Each is updated once, when it ends.
+    filled=50,
+)
+
+# What a plan could not decide, and why: each waits for a person, a mapping or the other side.
+plan_undecided = sync_table(
+    "plan_undecided",
+    required("plan_hash"),
+    Column("position", BigInteger, nullable=False),
+    required("table_name"),
+    required("key", JSONB),
+    Column("field", Text),
+    Column("enerflo_value", JSONB(none_as_null=True)),
+    Column("crm_value", JSONB(none_as_null=True)),
+    required("cause"),
+    required("reason"),
+    # Where it is no question: the refusal that keeps the change out of the plan.
+    Column("refusal_id", BigInteger),
+    PrimaryKeyConstraint("account", "plan_hash", "position"),
+)
+
+# What a person refused, one row for each change (for a new row: one for all its fields). While ``ended_at``
+# is empty no plan contains the change.
+refusals = sync_table(
+    "refusals",
+    Column("refusal_id", BigInteger, Identity(always=True), nullable=False),
+    required("table_name"),
+    required("key", JSONB),
+    Column("enerflo_key", JSONB(none_as_null=True)),
+    required("op"),
+    # Null for a row that is created or deleted.
+    Column("field", Text),
+    required("direction"),
+    # As in ``plan_changes``; of a new row ``after`` holds all values by field.
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
+    Column("source_value", JSONB(none_as_null=True)),
+    required("plan_hash"),
+    required("decided_by"),
+    time("decided_at", nullable=False),
+    Column("reason", Text),
+    # When, by whom and why it ended: a value changed, or a person opened the change again.
+    time("ended_at"),
+    *text("ended_by", "end_reason"),
+    PrimaryKeyConstraint("account", "refusal_id"),
+    Index("refusals_standing", "account", "table_name", postgresql_where="ended_at is null"),
+    Index("refusals_record", "key", postgresql_using="hash"),
+)
+
+ledger = sync_table(
+    "ledger",
+    Column("ledger_id", BigInteger, Identity(always=True), nullable=False),
+    required("table_name"),
+    required("key", JSONB),
+    required("op"),
+    Column("field", Text),
+    Column("old_value", JSONB(none_as_null=True)),
+    Column("new_value", JSONB(none_as_null=True)),
+    Column("losing_value", JSONB(none_as_null=True)),
+    # How Enerflo keeps what it was sent, where that is another spelling of ``new_value``.
+    Column("kept_value", JSONB(none_as_null=True)),
+    required("direction"),
+    required("policy"),
+    required("cause"),
+    required("rule"),
+    Column("facts", JSONB, nullable=False, server_default="[]"),
+    required("plan_hash"),
+    required("decision"),
+    # Why it was not applied, or how an applied one was settled.
+    Column("reason", Text),
+    required("decided_by"),
+    # By what the winning value is known: a version of the record, a webhook event, the CRM's row.
+    Column("evidence", Text),
+    required("run_id"),
+    # The source's time of the value, when we saw it, and when we stored the decision.
+    time("changed_at"),
+    time("observed_at"),
+    time("recorded_at", nullable=False),
+    PrimaryKeyConstraint("account", "ledger_id"),
+    # Held back from the CRM by a check, and let through by a person.
+    CheckConstraint(
+        "decision in ('applied', 'moved', 'refused', 'parked', 'held', 'released', 'superseded')",
+        name="ledger_decision",
+    ),
+    Index("ledger_record", "key", postgresql_using="hash"),
+    # Rows are only added, by and by: what a range of pages holds of times is all that need be known.
+    Index("ledger_time", "recorded_at", postgresql_using="brin"),
+    Index("ledger_parked", "account", "recorded_at", postgresql_where="decision = 'parked'"),
+)
+
+# Parked changes that a person wants tried again: the next plan does not hold these rows of the ledger back.
+retries = sync_table(
+    "retries",
+    Column("ledger_id", BigInteger, nullable=False),
+    time("requested_at", nullable=False),
+    required("requested_by"),
+    PrimaryKeyConstraint("account", "ledger_id"),
+)
