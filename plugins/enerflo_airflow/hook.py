@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import urlsplit
 
 import requests
@@ -14,7 +16,8 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from enerflo_airflow.accounts import config_path, sync_config
+from enerflo_airflow.accounts import DEFAULT_ACCOUNT, config_path, sync_config
+from enerflo_airflow.records import ListOptions, Record, frame_of, pages_of, records_of
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.enerflo.budget import UnlimitedBudget
@@ -22,6 +25,9 @@ from enerflo_sync.enerflo.client import EnerfloClient, Timeout
 from enerflo_sync.enerflo.retry import RetryPolicy
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext, Credentials
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT_HOST = "enerflo.io"
 _FALSE_WORDS = frozenset({"false", "f", "no", "n", "off", "0"})
@@ -100,6 +106,40 @@ class EnerfloHook(BaseHook):
         session.headers = requests.utils.default_headers()
         session.auth = None
         return session
+
+    def get_records(self, endpoint: str, **options: Unpack[ListOptions]) -> Iterator[Record]:
+        """Yield every record of a list of Enerflo's API, decoded, page after page.
+
+        A record may come twice where rows shift while the list is read. The values are Enerflo's own and not
+        masked.
+
+        :param endpoint: such as ``/api/v3/installs``.
+        :param options: :class:`enerflo_airflow.records.ListOptions`.
+        :raises ConfigurationError: the form of the answer is not known, or a connection is missing.
+        :raises RetriableError: the list could not be read whole, or Enerflo does not answer.
+        """
+        for page in self._pages(endpoint, options):
+            yield from page
+
+    def get_records_async(self, endpoint: str, **options: Unpack[ListOptions]) -> AsyncIterator[Record]:
+        """Yield records as :meth:`get_records` does, for ``async for``."""
+        return records_of(self._pages(endpoint, options))
+
+    def get_df(self, endpoint: str, **options: Unpack[ListOptions]) -> pd.DataFrame:
+        """Return a list as one table, read as by :meth:`get_records`; nested names are dotted."""
+        return frame_of(self._pages(endpoint, options))
+
+    def _pages(self, endpoint: str, options: ListOptions) -> Iterator[list[Record]]:
+        return pages_of(lambda: self._opened(options.get("account", DEFAULT_ACCOUNT)), endpoint, options)
+
+    def _opened(self, account: str) -> AccountContext:
+        """Return an account with this hook's connection in the place of the one that sync.yaml names."""
+        opened = open_account(account)
+        opened.session = self.get_conn()
+        opened.credentials = replace(
+            opened.credentials, base_url=lambda: self.base_url, api_key=lambda: self.api_key
+        )
+        return opened
 
     def test_connection(self) -> tuple[bool, str]:
         """Return whether Enerflo accepts the key, and a sentence that says what to change if not."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from contextlib import closing
+from typing import Any
 
 import pytest
 import requests
 import sqlalchemy as sa
 from enerflo_airflow.hook import EnerfloHook, open_account, warehouse_url
 
+from enerflo_sync.enerflo.envelopes import Envelope
 from enerflo_sync.enerflo.failures import AuthenticationError
-from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
+from enerflo_sync.sandbox.faults import FaultKind, Faults, ScriptedFault
+from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
-from tests.airflow_fixtures import Setting, enerflo_connection, warehouse_connection
+from tests.airflow_fixtures import INSTALLS, Setting, enerflo_connection, warehouse_connection
 
 
 def hook_for(monkeypatch: pytest.MonkeyPatch, **connection: object) -> EnerfloHook:
@@ -162,3 +167,43 @@ def test_a_wrong_key_in_the_connection_is_an_authentication_error(
     monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_DEFAULT", enerflo_connection(connected.sandbox_url, "wrong"))
     with closing(open_account("default", reads_enerflo=True)) as place, pytest.raises(AuthenticationError):
         run_poll(place)
+
+
+def test_records_of_a_list_come_page_after_page_and_count_in_the_budget(connected: Setting) -> None:
+    found = list(EnerfloHook().get_records("/api/v3/installs", per_page=25))
+    assert len({one["id"] for one in found}) == INSTALLS
+    assert all(isinstance(one["customer"], dict) for one in found)
+    engine = warehouse_engine(connected.warehouse_url)
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("select count(*) from sync.request_slots")) >= INSTALLS // 25
+    engine.dispose()
+
+
+def test_records_come_while_other_coroutines_run(connected: Setting) -> None:
+    async def read() -> list[Any]:
+        return [one async for one in EnerfloHook().get_records_async("/api/v3/installs", per_page=25)]
+
+    assert len({one["id"] for one in asyncio.run(read())}) == INSTALLS
+
+
+def test_a_list_as_a_table_has_dotted_names(connected: Setting) -> None:
+    found = EnerfloHook().get_df("/api/v3/installs")
+    assert len(found.drop_duplicates("id")) == INSTALLS
+    assert {"id", "customer.first_name"} <= set(found.columns)
+
+
+def test_a_list_of_unknown_form_is_asked_for_it(connected: Setting) -> None:
+    with pytest.raises(ConfigurationError, match=r"GET /api/v3/users: the form of this list is not known"):
+        list(EnerfloHook().get_records("/api/v3/users"))
+    form = Envelope("results", total_key="total")
+    found = list(EnerfloHook().get_records("/api/v3/installs", envelope=form, params={"sort": "id"}))
+    assert len({one["id"] for one in found}) == INSTALLS
+
+
+def test_a_list_that_is_not_read_whole_is_no_list(connected: Setting, company: SandboxServer) -> None:
+    company.api.faults = Faults(script=[ScriptedFault(FaultKind.SHORT_PAGE, "/api/v3/installs", 1, 99)])
+    try:
+        with pytest.raises(RetriableError, match="was not read whole"):
+            list(EnerfloHook().get_records("/api/v3/installs", per_page=25))
+    finally:
+        company.api.faults = Faults()

@@ -1,0 +1,95 @@
+"""Any list of Enerflo's API as plain records, for DAGs that a team writes itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from enerflo_sync.enerflo import change_orders, customers, installs, notes
+from enerflo_sync.enerflo.envelopes import Envelope
+from enerflo_sync.enerflo.pages import PageWalk
+from enerflo_sync.errors import ConfigurationError, RetriableError
+from enerflo_sync.extras import needs_extra
+from enerflo_sync.jobs.context import AccountContext
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Record = dict[str, Any]
+
+# The lists that REFERENCE.md knows (§6); of any other the caller says the form.
+_KNOWN: Mapping[str, Envelope] = {
+    "/api/v3/installs": installs.ENVELOPE,
+    "/api/v3/installs/notes": notes.ENVELOPE,
+    "/api/v1/customers": customers.ENVELOPE,
+    "/api/v3/change-orders": change_orders.ENVELOPE,
+}
+
+
+class ListOptions(TypedDict, total=False):
+    """How a list is read.
+
+    :ivar account: the account of ``sync.yaml`` whose request budget counts the calls; ``default``.
+    :ivar envelope: the form of the answer; known for installs, notes, customers and change orders.
+    :ivar params: further query parameters.
+    :ivar per_page: how many records are asked for at a time; 100.
+    """
+
+    account: str
+    envelope: Envelope
+    params: Mapping[str, str | int]
+    per_page: int
+
+
+def pages_of(
+    opened: Callable[[], AccountContext], endpoint: str, options: ListOptions
+) -> Iterator[list[Record]]:
+    """Yield the decoded records of a list, page by page.
+
+    Every request counts in the budget of the account's key, which polls and other tasks share.
+
+    :param opened: opens the account, which is closed at the end.
+    :raises ConfigurationError: the form of the endpoint's answer is not known.
+    :raises RetriableError: the list could not be read whole; what was yielded is true, and not all.
+    """
+    form = options.get("envelope") or _KNOWN.get(endpoint)
+    if form is None:
+        raise ConfigurationError(
+            "the form of this list is not known.",
+            where=f"GET {endpoint}",
+            next_step="Name it: envelope=Envelope('results', total_key='total')"
+            f" of enerflo_sync.enerflo.envelopes. Known are {', '.join(_KNOWN)}.",
+        )
+    with closing(opened()) as account:
+        walk = PageWalk(
+            account.client,
+            endpoint,
+            form,
+            params=options.get("params"),
+            per_page=options.get("per_page", 100),
+        )
+        for page in walk:
+            yield [json.loads(bytes(record)) for record in page.records]
+        if not walk.complete:
+            raise RetriableError(
+                f"the list was not read whole ({walk.stop_reason or 'left early'}).",
+                where=f"GET {endpoint}",
+                next_step="Run it again.",
+            )
+
+
+async def records_of(pages: Iterator[list[Record]]) -> AsyncIterator[Record]:
+    """Yield records while other coroutines run: each page is read in a thread."""
+    while (page := await asyncio.to_thread(next, pages, None)) is not None:
+        for record in page:
+            yield record
+
+
+def frame_of(pages: Iterator[list[Record]]) -> pd.DataFrame:
+    """Return all records as one table, what is nested under dotted names (``status.name``)."""
+    with needs_extra("pandas", "pandas", "EnerfloHook.get_df"):
+        import pandas as pd
+    return pd.json_normalize([record for page in pages for record in page])
