@@ -23,11 +23,11 @@ from benchmarks.peers.ours_backfill import ESTIMATED
 from benchmarks.pushes import LIMIT_A_MINUTE
 from benchmarks.results import WrongResultError, expect
 from benchmarks.warehouse import Warehouse
+from enerflo_sandbox.seeded import HISTORY_DAYS
+from enerflo_sandbox.world import DEFAULT_START
 from enerflo_sync.backfill.request import Part, window_request
 from enerflo_sync.jobs.backfill import open_backfills
 from enerflo_sync.jobs.context import open_account
-from enerflo_sync.sandbox.seeded import HISTORY_DAYS
-from enerflo_sync.sandbox.world import DEFAULT_START
 
 Say = Callable[[str], None]
 DATABASE = "bench_backfill"

@@ -138,10 +138,10 @@ def running_company(
 
 def main() -> None:
     """Serve until standard input ends."""
+    from enerflo_sandbox.api import SandboxApi
+    from enerflo_sandbox.server import SandboxServer
+    from enerflo_sandbox.world import World
     from enerflo_sync.clock import SystemClock
-    from enerflo_sync.sandbox.api import SandboxApi
-    from enerflo_sync.sandbox.server import SandboxServer
-    from enerflo_sync.sandbox.world import World
 
     kept = int(sys.argv[4])
     world = World(int(sys.argv[1]), SEED, clock=SystemClock(), cached_records=kept)

@@ -17,8 +17,8 @@ from typing import Any
 import requests
 import sqlalchemy as sa
 
-from enerflo_sync.cli.demo.processes import free_port
-from enerflo_sync.cli.demo.story import Demo
+from enerflo_demo.processes import free_port
+from enerflo_demo.story import Demo
 from enerflo_sync.errors import EnerfloSyncError
 
 INSTALLS = 500

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sync.clock import DatabaseClock, skew_of
 from enerflo_sync.errors import RetriableError
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 

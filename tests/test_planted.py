@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.crm_tables import make_crm_tables
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.world import World
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.jobs.context import AccountContext, Credentials
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.crm_tables import make_crm_tables
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.world import World
 
 CONFIG = Path(__file__).parent.parent / "include" / "config" / "sync.yaml"
 HOURS = timedelta(hours=2)

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.api import DEFAULT_KEY
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.backfill.context import BackfillOptions, Context
 from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.backfill.request import (
@@ -24,9 +27,6 @@ from enerflo_sync.enerflo.budget import RequestBudget
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.jobs.context import key_fingerprint
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.sandbox.api import DEFAULT_KEY
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 from enerflo_sync.warehouse.request_lanes import Lane
 from tests.mirror.conftest import START, Company

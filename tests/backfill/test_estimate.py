@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sync.backfill.context import PlannedTable
 from enerflo_sync.backfill.request import Part
 from enerflo_sync.backfill.texts import estimate_lines, report_lines
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
 from tests.backfill.conftest import Desk, desk_of
 
 PLANNED = {

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.world import World
 from enerflo_sync.backfill.request import Part
 from enerflo_sync.backfill.store import State
 from enerflo_sync.mirror.sweep import ShrunkSourceError
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.world import World
 from tests.backfill.conftest import Desk, desk_of
 
 INSTALLS = frozenset({Part.INSTALLS})

@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.backfill.report import BackfillReport
 from enerflo_sync.backfill.request import whole_request
 from enerflo_sync.backfill.run import Backfills
 from enerflo_sync.backfill.store import State
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import ConfigurationError, RetriableError
-from enerflo_sync.sandbox.api import SandboxApi
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.alone import alone
 from tests.backfill.conftest import Desk
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.world import World
 from enerflo_sync.backfill.request import Part
 from enerflo_sync.backfill.store import State
 from enerflo_sync.enerflo.failures import AuthenticationError
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.world import World
 from tests.backfill.conftest import Desk
 
 INSTALLS = frozenset({Part.INSTALLS})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.world import World
 from enerflo_sync.backfill.request import Part
 from enerflo_sync.backfill.store import State
-from enerflo_sync.sandbox.world import World
 from tests.backfill.conftest import Desk, assert_identity, desk_of
 
 

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Page
 
-from enerflo_sync.cli.demo.story import Demo
+from enerflo_demo.story import Demo
 
 BACKFILL = "enerflo_backfill"
 ASK = "ask_a_person"

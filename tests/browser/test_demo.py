@@ -22,10 +22,10 @@ import sqlalchemy as sa
 from playwright.sync_api import Page, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-from enerflo_sync.cli.demo.both_ways import APPROVE, ASK, SYNC, plan_page
-from enerflo_sync.cli.demo.orders import CHANGE_ORDERS, ORDERS_PAGE
-from enerflo_sync.cli.demo.processes import free_port
-from enerflo_sync.cli.demo.story import CHANGES, FRAME, POLL, RECONCILE, WEBHOOKS, Demo, report_page
+from enerflo_demo.both_ways import APPROVE, ASK, SYNC, plan_page
+from enerflo_demo.orders import CHANGE_ORDERS, ORDERS_PAGE
+from enerflo_demo.processes import free_port
+from enerflo_demo.story import CHANGES, FRAME, POLL, RECONCILE, WEBHOOKS, Demo, report_page
 from enerflo_sync.reconcile.store import load_report
 from tests.browser.backfill_runs import BACKFILL, Window, answer, full_months, new_run, run_ids, stored
 from tests.browser.trigger_dialog import (

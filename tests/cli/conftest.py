@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.world import World
 from enerflo_sync.cli import main
 from enerflo_sync.clock import SystemClock
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.world import World
 
 SHIPPED = Path(__file__).parent.parent.parent / "include" / "config" / "sync.yaml"
 

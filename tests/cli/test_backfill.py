@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.world import World
 from tests.cli.conftest import Run
 
 

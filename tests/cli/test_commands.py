@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.world import World
 from tests.cli.conftest import SHIPPED, Run
 
 KEYS = ["sandbox-key", "not-the-key"]

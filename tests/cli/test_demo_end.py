@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from enerflo_sync.cli.demo.processes import free_port
+from enerflo_demo.processes import free_port
 
 RUNNING = """
     import sys
@@ -21,7 +21,7 @@ RUNNING = """
     from contextlib import ExitStack
     from pathlib import Path
 
-    from enerflo_sync.cli.demo.processes import Background, ends_as_by_ctrl_c
+    from enerflo_demo.processes import Background, ends_as_by_ctrl_c
 
     with ends_as_by_ctrl_c(), ExitStack() as stack:
         child = Background("sleeper", ["sleep", "60"], {"PATH": "/usr/bin:/bin"}, Path(sys.argv[1]))

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.world import World
 from tests.cli.conftest import Run
 
 COMMAND = [sys.executable, "-c", "from enerflo_sync.cli import main; main()", "ingest", "--json"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from enerflo_sync.sandbox.crm_tables import make_crm_tables
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.crm_tables import make_crm_tables
+from enerflo_sandbox.world import World
 from tests.cli.conftest import SHIPPED, Run
 
 

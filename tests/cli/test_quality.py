@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.state import ChangeOrderState
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox import catalogue as c
+from enerflo_sandbox.state import ChangeOrderState
+from enerflo_sandbox.world import World
 from tests.cli.conftest import Run
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.world import World
 from tests.cli.conftest import Run
 
 SECRET = "zoe.unmistakable@example.org"

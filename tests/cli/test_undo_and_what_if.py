@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.world import World
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.plan import run_plan
-from enerflo_sync.sandbox.world import World
 from tests.cli.conftest import SHIPPED, Run
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from enerflo_sync.sandbox.truth import InstallRow
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.truth import InstallRow
+from enerflo_sandbox.world import World
 from tests.cli.conftest import SHIPPED, Result, Run
 
 

@@ -16,7 +16,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from enerflo_airflow.backfill import EstimateBackfillOperator
 from enerflo_airflow.hook import open_account
 
-from enerflo_sync.sandbox.server import SandboxServer
+from enerflo_sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_environment import DAGS
 from tests.airflow_fixtures import INSTALLS, Setting, warehouse_connection

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.server import SandboxServer
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_environment import DAGS, HOME
 from tests.airflow_fixtures import Setting

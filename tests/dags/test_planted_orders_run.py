@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.world import World
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.quality.suite import load_suite
-from enerflo_sync.sandbox.api import SandboxApi
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_environment import ROOT
 from tests.airflow_fixtures import Setting

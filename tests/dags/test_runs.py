@@ -12,8 +12,8 @@ from airflow.models.dagrun import DagRun
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 
-from enerflo_sync.sandbox.faults import Faults, parse_script
-from enerflo_sync.sandbox.server import SandboxServer
+from enerflo_sandbox.faults import Faults, parse_script
+from enerflo_sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_environment import DAGS
 from tests.airflow_fixtures import INSTALLS, Setting, enerflo_connection

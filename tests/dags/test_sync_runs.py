@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 
+from enerflo_sandbox.server import SandboxServer
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
-from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_fixtures import Setting
 from tests.dags.test_runs import everything_kept_in_airflow, result, run, states

@@ -17,7 +17,7 @@ from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from structlog.testing import capture_logs
 
-from enerflo_sync.sandbox.server import SandboxServer
+from enerflo_sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_fixtures import Setting, enerflo_connection
 from tests.dags.test_runs import everything_kept_in_airflow, result, run, states

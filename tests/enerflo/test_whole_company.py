@@ -11,6 +11,11 @@ import pytest
 import requests
 import sqlalchemy as sa
 
+from enerflo_sandbox.adapter import SandboxAdapter
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.faults import FaultKind, Faults
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.enerflo.budget import RequestBudget, UnlimitedBudget
 from enerflo_sync.enerflo.change_orders import walk_change_orders
 from enerflo_sync.enerflo.client import EnerfloClient, RetryPolicy
@@ -19,11 +24,6 @@ from enerflo_sync.enerflo.installs import find_install, read_install, walk_insta
 from enerflo_sync.enerflo.notes import read_install_notes, walk_notes
 from enerflo_sync.enerflo.pages import PageWalk
 from enerflo_sync.enerflo.statuses import read_statuses
-from enerflo_sync.sandbox.adapter import SandboxAdapter
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.faults import FaultKind, Faults
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)

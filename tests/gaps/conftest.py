@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox import catalogue as c
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.gaps.find import find_gaps
 from enerflo_sync.gaps.looks import LISTS
 from enerflo_sync.gaps.report import GapReport, Hole, HoleKind
 from enerflo_sync.gaps.schedule import every
-from enerflo_sync.sandbox import catalogue as c
 from tests.inbox.conftest import Inbox, inbox, new_inbox, polled
 
 __all__ = ["inbox", "new_inbox", "polled"]

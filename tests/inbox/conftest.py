@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.exchange import Request, Response
+from enerflo_sandbox.faults import Faults, parse_script
+from enerflo_sandbox.payloads import events_of
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop, open_drop
 from enerflo_sync.inbox.hydrate import HydrateOptions
 from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.exchange import Request, Response
-from enerflo_sync.sandbox.faults import Faults, parse_script
-from enerflo_sync.sandbox.payloads import events_of
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.runs import RunReport
 from tests.mirror.conftest import START, Company
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox.exchange import Response
 from enerflo_sync.inbox.take_in import TakeIn
-from enerflo_sync.sandbox.exchange import Response
 from tests.inbox.conftest import Inbox, answering, update_install
 
 NOT_FOUND = Response(404, {}, b'{"message":"Not Found"}')

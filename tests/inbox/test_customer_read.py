@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox.exchange import Request, Response, json_answer
+from enerflo_sandbox.exchange import Request, Response, json_answer
 from tests.inbox.conftest import Inbox, answering
 
 UUID = "f6ac5e81-ef2d-4981-863a-86bbb4590601"

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.changes import ChangeKind
-from enerflo_sync.sandbox.exchange import Response
-from enerflo_sync.sandbox.payloads import events_of
+from enerflo_sandbox import catalogue as c
+from enerflo_sandbox.changes import ChangeKind
+from enerflo_sandbox.exchange import Response
+from enerflo_sandbox.payloads import events_of
 from tests.inbox.conftest import Inbox, answering, sample
 
 DONE = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox import catalogue as c
+from enerflo_sandbox.exchange import Request, Response, json_answer
+from enerflo_sandbox.payloads import events_of
 from enerflo_sync.enerflo.failures import AuthenticationError
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.exchange import Request, Response, json_answer
-from enerflo_sync.sandbox.payloads import events_of
 from tests.inbox.conftest import Inbox, NewInbox, answering, sample, update_install
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox.exchange import Response
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.mirror.company import AnotherCompanyError
-from enerflo_sync.sandbox.exchange import Response
 from tests.inbox.conftest import Inbox, answering, update_install
 
 HEAD = {"content-type": "application/json"}

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enerflo_sandbox.bad_records import BadKind
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.masked_payload import masked_payload, readable_payload
 from enerflo_sync.inbox.quarantine import Filter, dismiss_items, list_groups, list_items, show_item
 from enerflo_sync.inbox.quarantine_items import ItemKind, ItemState, Selection, find_item, select_items
-from enerflo_sync.sandbox.bad_records import BadKind
 from tests.inbox.conftest import Inbox, sample
 
 ACCOUNT = "default"

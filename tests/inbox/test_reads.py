@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox.bad_records import HOPELESS, BadKind
-from enerflo_sync.sandbox.exchange import Response
+from enerflo_sandbox.bad_records import HOPELESS, BadKind
+from enerflo_sandbox.exchange import Response
 from tests.inbox.conftest import Inbox, answering, update_install
 from tests.inbox.replaying import Again
 from tests.refusing import refuse

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.bad_records import BadKind
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.batch import Limits
 from enerflo_sync.inbox.quarantine_items import Selection
 from enerflo_sync.inbox.replay_report import Outcome
 from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.sandbox.bad_records import BadKind
 from tests.inbox.conftest import LIMITS, Inbox, update_install
 from tests.inbox.replaying import (
     Again,

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox.changes import ChangeKind
+from enerflo_sandbox.payloads import events_of
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.inbox.submission import read_submission
-from enerflo_sync.sandbox.changes import ChangeKind
-from enerflo_sync.sandbox.payloads import events_of
 from tests.inbox.conftest import Inbox, sample
 
 Body = dict[str, Any]

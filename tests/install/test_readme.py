@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.crm_tables import make_crm_tables
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.world import World
 from enerflo_sync.clock import SystemClock
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.crm_tables import make_crm_tables
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.world import World
 from tests.airflow_fixtures import enerflo_connection, warehouse_connection
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +95,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, postgres_url: str, served: S
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
     } | {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}
     found = Place(folder, environ)
-    options = "--quiet --frozen --no-emit-project --no-hashes --no-default-groups"
+    options = "--quiet --frozen --no-emit-workspace --no-hashes --no-default-groups"
     found.sh(f"{uv()} export {options} {' '.join(EXTRAS)} --project {ROOT} -o {locked}")
     found.sh(f"{uv()} venv --quiet --seed --python {sys.executable} {venv}")
     found.sh(f"{uv()} pip install --quiet --python {venv / 'bin' / 'python'} -r {locked}")
@@ -132,6 +132,10 @@ def test_section_3_of_the_readme(place: Place, served: SandboxServer, warehouse:
         remove(place.folder / name)
     lies_in = place.sh("python -c 'import enerflo_sync, enerflo_airflow; print(enerflo_sync.__path__[0])'")
     assert lies_in.startswith(str(place.folder / "venv"))
+    # Production has no simulated company.
+    assert "sandbox" not in place.sh("enerflo-sync --help")
+    asked = "enerflo-sync sandbox serve 2>&1 || test $? = 2"
+    assert 'Install it with "enerflo-sync[sandbox]".' in " ".join(place.sh(asked).split())
 
     # 2. and 3. The configuration and the DAG file.
     variable = place.sh(f"{init}\necho $ENERFLO_SYNC_CONFIG").splitlines()[-1]

@@ -12,18 +12,18 @@ import pytest
 import requests
 import sqlalchemy as sa
 
+from enerflo_sandbox.adapter import SandboxAdapter
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.faults import Faults, parse_script
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.enerflo.budget import RequestBudget, UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.jobs.context import key_fingerprint
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.poll import PollOptions, poll
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.sandbox.adapter import SandboxAdapter
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.faults import Faults, parse_script
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 from enerflo_sync.warehouse.runs import RunReport
 
@@ -120,7 +120,7 @@ class Company:
 
 
 def expected_columns(table: str) -> list[str]:
-    from enerflo_sync.sandbox import truth
+    from enerflo_sandbox import truth
 
     row = {
         "installs": truth.InstallRow,

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from enerflo_sync.sandbox import company as company_module
-from enerflo_sync.sandbox.bad_records import BadKind
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox import company as company_module
+from enerflo_sandbox.bad_records import BadKind
+from enerflo_sandbox.world import World
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
 

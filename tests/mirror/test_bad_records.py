@@ -11,6 +11,8 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.bad_records import BadKind
+from enerflo_sandbox.render import pieces_of
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
@@ -20,8 +22,6 @@ from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
-from enerflo_sync.sandbox.bad_records import BadKind
-from enerflo_sync.sandbox.render import pieces_of
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import Company
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.world import World
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import Company
 

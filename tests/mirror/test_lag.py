@@ -11,6 +11,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from enerflo_sandbox import catalogue as c
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.enerflo.installs import read_install
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.calls import CallCounter
@@ -18,11 +23,6 @@ from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.sweep import bury
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.api import SandboxApi
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.runs import RunReport
 from tests.mirror.conftest import START, Company
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.mirror.company import AnotherCompanyError
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import START, Company
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox.exchange import Response
+from enerflo_sandbox.exchange import Response
 from tests.inbox.conftest import Inbox, NewInbox, answering, new_inbox, update_install
 
 __all__ = ["new_inbox"]

@@ -18,17 +18,17 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import ContractDriftError, RetriableError
 from enerflo_sync.mirror import page_store
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.page_store import MOST_PAGES
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import START, Company
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from enerflo_sandbox.world import World
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.fingerprint import decode, stable_bytes
 from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.sandbox.world import World
 
 WORLD = World(40, seed=5)
 RECORDS = [stable_bytes(WORLD.rendered(number)) for number in WORLD.installs.live()]

@@ -16,15 +16,15 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.mirror import page_store
 from enerflo_sync.mirror.batch import Batch
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.sandbox.api import SandboxApi
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import START, Company
 from tests.refusing import refuse

@@ -13,13 +13,13 @@ import requests
 import sqlalchemy as sa
 from enerflo_airflow.hook import EnerfloHook, open_account, warehouse_url
 
+from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
+from enerflo_sandbox.server import SandboxServer
 from enerflo_sync.enerflo.envelopes import Envelope
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
-from enerflo_sync.sandbox.faults import FaultKind, Faults, ScriptedFault
-from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.airflow_fixtures import INSTALLS, Setting, enerflo_connection, warehouse_connection
 

@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.bad_orders import BAD, GOOD
+from enerflo_sandbox.changes import Change
+from enerflo_sandbox.payloads import events_of
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.world import World
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.jobs import quality
@@ -18,12 +24,6 @@ from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.quality import open_suite, run_quality
 from enerflo_sync.quality.report import QualityReport
 from enerflo_sync.quality.suite import load_suite
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.bad_orders import BAD, GOOD
-from enerflo_sync.sandbox.changes import Change
-from enerflo_sync.sandbox.payloads import events_of
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.world import World
 from tests.quality.conftest import CONFIG, SUITE
 from tests.quality.test_gate import changed
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.changes import ChangeKind
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.world import World
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.jobs.context import AccountContext, Credentials
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.quality import run_quality
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.changes import ChangeKind
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.world import World
 from tests.quality.conftest import CONFIG
 
 

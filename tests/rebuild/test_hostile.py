@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.exchange import Request, Response
 from enerflo_sync.rebuild import records
 from enerflo_sync.rebuild.report import RebuildReport
 from enerflo_sync.rebuild.tables import RebuildTable
-from enerflo_sync.sandbox.exchange import Request, Response
 from enerflo_sync.warehouse.runs import RunState
 from tests.inbox.conftest import Inbox, NewInbox, sample
 from tests.mirror.hostile import FIELDS, VALUES, with_value

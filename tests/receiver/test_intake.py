@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.receiver import intake as module
 from enerflo_sync.receiver.app import make_app
@@ -22,7 +23,6 @@ from enerflo_sync.receiver.health import TRIAL_SECONDS, Health
 from enerflo_sync.receiver.intake import Intake
 from enerflo_sync.receiver.outcomes import Outcome, RefusedError
 from enerflo_sync.receiver.settings import Hook, ReceiverSettings
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
 from tests.receiver.conftest import SECRET
 
 HOOK = Hook("default", "", (SECRET,))

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from enerflo_sandbox.crm_tables import make_crm_tables
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.reconcile.render.text import render_text
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.sandbox.crm_tables import make_crm_tables
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import START, Company
 

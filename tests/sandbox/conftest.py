@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.exchange import Request, Response
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.exchange import Request, Response
+from enerflo_sandbox.world import World
 
 Ask = Callable[..., Response]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox.api import SandboxApi
-from enerflo_sync.sandbox.catalogue import USERS
-from enerflo_sync.sandbox.changes import ChangeKind
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.catalogue import USERS
+from enerflo_sandbox.changes import ChangeKind
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.world import World
 
 from .conftest import Ask, asking, body_of
 

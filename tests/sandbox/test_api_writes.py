@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox.changes import ChangeKind, Origin
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.changes import ChangeKind, Origin
+from enerflo_sandbox.world import World
 
 from .conftest import Ask, body_of
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.world import World
 
 from .conftest import Ask, body_of
 

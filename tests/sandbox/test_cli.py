@@ -16,9 +16,9 @@ import requests
 from typer.testing import CliRunner
 
 import enerflo_sync
+from enerflo_sandbox.cli import app
+from enerflo_sandbox.world import World
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.sandbox.cli import app
-from enerflo_sync.sandbox.world import World
 
 run = CliRunner()
 
@@ -26,7 +26,7 @@ run = CliRunner()
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[dict[str, Any], Path]]:
     state = tmp_path / "state"
-    code = "from enerflo_sync.sandbox.cli import app; app()"
+    code = "from enerflo_sandbox.cli import app; app()"
     options = ["--installs", "100", "--seed", "7", "--port", "0", "--per-cause", "1", "--state", str(state)]
     faults = ["--script", "504@/api/v3/offices#1", "--key", "k1"]
     process = subprocess.Popen(
@@ -74,7 +74,7 @@ def test_a_step_without_webhooks_says_how_to_have_them(served: tuple[dict[str, A
 
 @contextmanager
 def serving(tmp_path: Path, *options: str) -> Iterator[dict[str, Any]]:
-    code = "from enerflo_sync.sandbox.cli import app; app()"
+    code = "from enerflo_sandbox.cli import app; app()"
     usual = ["--installs", "50", "--no-plant", "--port", "0", "--json"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, "serve", *usual, *options],

@@ -7,11 +7,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from enerflo_sandbox.crm_plants import PlantedDifference
+from enerflo_sandbox.crm_tables import CrmTables, make_crm_tables
+from enerflo_sandbox.plants import Plant
+from enerflo_sandbox.world import World
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.sandbox.crm_plants import PlantedDifference
-from enerflo_sync.sandbox.crm_tables import CrmTables, make_crm_tables
-from enerflo_sync.sandbox.plants import Plant
-from enerflo_sync.sandbox.world import World
 
 INSTALL_FIELDS = {
     "deal_id": "deal_id",

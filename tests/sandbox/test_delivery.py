@@ -15,11 +15,11 @@ from typing import Any
 import fsspec
 import pytest
 
+from enerflo_sandbox.delivery import DropFormat, FileDrop, HttpPost
+from enerflo_sandbox.emitter import Emitter, Fate, Mess
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import DEFAULT_START, World
 from enerflo_sync.errors import ConfigurationError, RetriableError
-from enerflo_sync.sandbox.delivery import DropFormat, FileDrop, HttpPost
-from enerflo_sync.sandbox.emitter import Emitter, Fate, Mess
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import DEFAULT_START, World
 
 HEADERS = {"content-type": "application/json"}
 

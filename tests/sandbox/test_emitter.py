@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.changes import ChangeKind
+from enerflo_sandbox.emitter import Delivery, Emitter, Fate, Mess
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.errors import RetriableError
-from enerflo_sync.sandbox.api import SandboxApi
-from enerflo_sync.sandbox.changes import ChangeKind
-from enerflo_sync.sandbox.emitter import Delivery, Emitter, Fate, Mess
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 
 from .conftest import asking
 

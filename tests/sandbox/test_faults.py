@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from enerflo_sync.sandbox.api import SandboxApi
-from enerflo_sync.sandbox.bad_records import BadKind
-from enerflo_sync.sandbox.exchange import Cut, Request
-from enerflo_sync.sandbox.faults import FaultKind, Faults, ScriptedFault, parse_rate, parse_script
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.bad_records import BadKind
+from enerflo_sandbox.exchange import Cut, Request
+from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault, parse_rate, parse_script
+from enerflo_sandbox.world import World
 
 from .conftest import Ask, asking, body_of
 

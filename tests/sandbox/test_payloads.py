@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.api import SandboxApi
-from enerflo_sync.sandbox.changes import Change, ChangeKind
-from enerflo_sync.sandbox.payloads import Event, events_of
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox import catalogue as c
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.changes import Change, ChangeKind
+from enerflo_sandbox.payloads import Event, events_of
+from enerflo_sandbox.world import World
 
 from .conftest import asking, body_of
 

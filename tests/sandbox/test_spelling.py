@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox.api import SandboxApi
-from enerflo_sync.sandbox.control import Control
-from enerflo_sync.sandbox.exchange import Request, Response
-from enerflo_sync.sandbox.spelling import Spelling, parse_spelling
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.control import Control
+from enerflo_sandbox.exchange import Request, Response
+from enerflo_sandbox.spelling import Spelling, parse_spelling
+from enerflo_sandbox.world import World
 
 from .conftest import asking, body_of
 from .test_api_writes import ADD, LEAD

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from enerflo_sync.sandbox.api import SandboxApi
-from enerflo_sync.sandbox.throttle import FixedWindow
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.throttle import FixedWindow
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 
 from .conftest import Ask, asking
 

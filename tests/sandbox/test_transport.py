@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from enerflo_sync.sandbox.adapter import SandboxAdapter, VirtualClock
-from enerflo_sync.sandbox.api import SandboxApi
-from enerflo_sync.sandbox.delivery import FileDrop
-from enerflo_sync.sandbox.emitter import Emitter, Mess
-from enerflo_sync.sandbox.faults import FaultKind, Faults, ScriptedFault
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.adapter import SandboxAdapter, VirtualClock
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.delivery import FileDrop
+from enerflo_sandbox.emitter import Emitter, Mess
+from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.world import World
 
 Connect = Callable[[SandboxApi], "Iterator[tuple[requests.Session, str]]"]
 

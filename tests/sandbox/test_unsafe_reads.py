@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.api import SandboxApi
-from enerflo_sync.sandbox.faults import FaultKind, Faults, ScriptedFault
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox import catalogue as c
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
+from enerflo_sandbox.world import World
 
 from .conftest import Ask, asking, body_of
 

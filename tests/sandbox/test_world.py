@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from enerflo_sync.sandbox import render
-from enerflo_sync.sandbox.catalogue import STATUSES
-from enerflo_sync.sandbox.changes import ChangeKind
-from enerflo_sync.sandbox.plants import Plant
-from enerflo_sync.sandbox.seeded import deal_number_of
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import DEFAULT_START, UnknownRecordError, World
+from enerflo_sandbox import render
+from enerflo_sandbox.catalogue import STATUSES
+from enerflo_sandbox.changes import ChangeKind
+from enerflo_sandbox.plants import Plant
+from enerflo_sandbox.seeded import deal_number_of
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import DEFAULT_START, UnknownRecordError, World
 
 
 def _rendered(world: World) -> list[bytes]:

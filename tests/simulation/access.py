@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.changes import ChangeKind
 from enerflo_sync.clock import Clock
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.changes import ChangeKind
 
 # So many minutes pass until a new key is in the configuration.
 _UNTIL_CONFIGURED = (0, 0, 10, 40)

@@ -6,8 +6,8 @@ from typing import Any
 
 import requests
 
-from enerflo_sync.sandbox.adapter import SandboxAdapter
-from enerflo_sync.sandbox.api import SandboxApi
+from enerflo_sandbox.adapter import SandboxAdapter
+from enerflo_sandbox.api import SandboxApi
 from tests.simulation.process import Boundary, Process
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.sandbox import truth
+from enerflo_sandbox import truth
 from tests.simulation.agreement import Agreement
 from tests.simulation.divergence import Divergence
 from tests.simulation.files import archived, content_of

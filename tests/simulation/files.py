@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
+from enerflo_sandbox.delivery import DropFormat, FileDrop, Headers
 from enerflo_sync.clock import Clock
 from enerflo_sync.inbox.drop import Content, DropFile, NotRead
 from enerflo_sync.inbox.local_drop import LocalDrop
-from enerflo_sync.sandbox.delivery import DropFormat, FileDrop, Headers
 from tests.simulation.process import Boundary, Process
 
 _canonical = msgspec.json.Encoder(order="deterministic")

@@ -10,6 +10,8 @@ from typing import Any
 
 import psycopg
 
+from enerflo_sandbox.faults import FaultKind, Faults
+from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import EnerfloSyncError
@@ -18,8 +20,6 @@ from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.poll import PollOptions, poll
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.sandbox.faults import FaultKind, Faults
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
 from enerflo_sync.sync.apply import ApplyReport, apply_plan
 from enerflo_sync.sync.decided_plan import WHOLE, reject_plan
 from enerflo_sync.sync.parts import Part, Rest

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from enerflo_sandbox.changes import Change, Origin
 from enerflo_sync.clock import Clock
-from enerflo_sync.sandbox.changes import Change, Origin
 from tests.simulation.shapes import DATES, Row, Shape
 from tests.simulation.watch import Watch, Written
 from tests.simulation.writes import Arrival

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from enerflo_sync.sandbox.changes import ChangeKind
-from enerflo_sync.sandbox.delivery import DropFormat
-from enerflo_sync.sandbox.emitter import Mess
-from enerflo_sync.sandbox.faults import FaultKind
+from enerflo_sandbox.changes import ChangeKind
+from enerflo_sandbox.delivery import DropFormat
+from enerflo_sandbox.emitter import Mess
+from enerflo_sandbox.faults import FaultKind
 from tests.simulation.people import USUAL, Edit
 from tests.simulation.shapes import Shape, shape_of
 from tests.simulation.troubles import Trouble, troubles_of

@@ -14,13 +14,13 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.changes import ChangeKind
+from enerflo_sandbox.emitter import Mess
 from enerflo_sync.enerflo.pages import PageWalk
 from enerflo_sync.inbox import hydrate, take_in
 from enerflo_sync.inbox.pending import mark_applied
 from enerflo_sync.mirror import lag, poll
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.sandbox.changes import ChangeKind
-from enerflo_sync.sandbox.emitter import Mess
 from enerflo_sync.sync import apply, apply_crm, decided_plan, plan
 from enerflo_sync.sync.agree import AgreedBy
 from enerflo_sync.sync.push import leads, notes, source, values

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox.changes import ChangeKind
+from enerflo_sandbox.emitter import Mess
 from enerflo_sync.clock import DatabaseClock
 from enerflo_sync.reconcile import incremental, judge, live
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.sandbox.changes import ChangeKind
-from enerflo_sync.sandbox.emitter import Mess
 from enerflo_sync.sync import plan as plan_of_sync
 from enerflo_sync.sync import twins
 from tests.simulation.people import Edit

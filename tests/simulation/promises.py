@@ -7,9 +7,9 @@ from typing import Any
 
 import psycopg
 
+from enerflo_sandbox.changes import Change, Origin
+from enerflo_sandbox.other_company import ID_SHIFT
 from enerflo_sync.clock import Clock
-from enerflo_sync.sandbox.changes import Change, Origin
-from enerflo_sync.sandbox.other_company import ID_SHIFT
 from tests.simulation.divergence import Divergence
 from tests.simulation.lineage import Lineage
 from tests.simulation.newest import Newest

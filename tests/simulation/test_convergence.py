@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from enerflo_sync.sandbox.changes import ChangeKind
-from enerflo_sync.sandbox.emitter import Mess
+from enerflo_sandbox.changes import ChangeKind
+from enerflo_sandbox.emitter import Mess
 from tests.simulation.check import Check
 from tests.simulation.database import Database
 from tests.simulation.many import simulate

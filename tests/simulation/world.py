@@ -6,16 +6,16 @@ import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from enerflo_sandbox import catalogue as c
+from enerflo_sandbox.api import DEFAULT_KEY
+from enerflo_sandbox.bad_records import BadKind
+from enerflo_sandbox.changes import Change
+from enerflo_sandbox.emitter import Emitter
+from enerflo_sandbox.faults import Faults
+from enerflo_sandbox.spelling import Spelling
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.inbox.local_drop import LocalDrop
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.api import DEFAULT_KEY
-from enerflo_sync.sandbox.bad_records import BadKind
-from enerflo_sync.sandbox.changes import Change
-from enerflo_sync.sandbox.emitter import Emitter
-from enerflo_sync.sandbox.faults import Faults
-from enerflo_sync.sandbox.spelling import Spelling
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.clocks import Clocks
 from tests.simulation.database import Database

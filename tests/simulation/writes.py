@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.changes import Change, Origin
-from enerflo_sync.sandbox.exchange import Cut, Request, Response, html_page, refusal
-from enerflo_sync.sandbox.faults import FaultKind
-from enerflo_sync.sandbox.reads import PageOf
-from enerflo_sync.sandbox.world import UnknownRecordError
+from enerflo_sandbox import catalogue as c
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.changes import Change, Origin
+from enerflo_sandbox.exchange import Cut, Request, Response, html_page, refusal
+from enerflo_sandbox.faults import FaultKind
+from enerflo_sandbox.reads import PageOf
+from enerflo_sandbox.world import UnknownRecordError
 from tests.simulation.access import HalfOfTheInstalls
 
 _INSTALL = re.compile(r"/api/v3/installs/(\d+)")

@@ -14,6 +14,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox import catalogue as c
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.crm_tables import make_crm_tables
+from enerflo_sandbox.payloads import events_of
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.state import ChangeOrderState, InstallState
+from enerflo_sandbox.world import World
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.jobs.apply import run_apply
@@ -21,13 +28,6 @@ from enerflo_sync.jobs.context import AccountContext, Credentials
 from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.crm_tables import make_crm_tables
-from enerflo_sync.sandbox.payloads import events_of
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.state import ChangeOrderState, InstallState
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.sync.apply import ApplyReport
 from enerflo_sync.sync.plan_reads import read_changes, read_undecided
 from enerflo_sync.sync.plan_report import Change, PlanReport, Undecided

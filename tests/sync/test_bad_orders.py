@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox.seeded import install_id_of
+from enerflo_sandbox.state import Adder, ChangeOrderState
 from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.quality import read_quality, run_quality
 from enerflo_sync.quality.render.html import render_quality
 from enerflo_sync.quality.render.text import quality_text
-from enerflo_sync.sandbox.seeded import install_id_of
-from enerflo_sync.sandbox.state import Adder, ChangeOrderState
 from tests.sync.conftest import Desk
 
 Record = dict[str, Any]

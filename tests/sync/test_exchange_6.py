@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox import catalogue as c
+from enerflo_sandbox.changes import Change, ChangeKind
+from enerflo_sandbox.payloads import events_of
+from enerflo_sandbox.state import Adder, ChangeOrderState
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.quality import run_quality, run_release
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.changes import Change, ChangeKind
-from enerflo_sync.sandbox.payloads import events_of
-from enerflo_sync.sandbox.state import Adder, ChangeOrderState
 from tests.sync.conftest import SHIPPED, Desk
 
 CONCIERGE = Adder(986, "Customer Concierge Fee", 300, 1)

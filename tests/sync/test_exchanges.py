@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox import catalogue as c
+from enerflo_sandbox.changes import ChangeKind
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.changes import ChangeKind
 from tests.sync.conftest import Desk
 
 DONE = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)

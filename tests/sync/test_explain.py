@@ -327,7 +327,7 @@ def test_a_record_that_enerflo_deleted_is_told_with_its_time(desk: Desk, install
 
 
 def test_a_quarantined_record_says_so(desk: Desk, install: int) -> None:
-    from enerflo_sync.sandbox.bad_records import BadKind
+    from enerflo_sandbox.bad_records import BadKind
 
     desk.world.plant_bad(install, next(iter(BadKind)))
     run_poll(desk.context)

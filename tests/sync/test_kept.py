@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.spelling import Spelling, parse_spelling
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.spelling import Spelling, parse_spelling
 from enerflo_sync.sync.explain_text import story_sentences
 from enerflo_sync.sync.push.run import PushRun
 from tests.sync.conftest import Desk

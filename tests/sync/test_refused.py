@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox import catalogue as c
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import read_refusals, run_reject, run_reopen
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
-from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.render import plan_lines, render_plan

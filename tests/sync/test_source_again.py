@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.world import World
 from enerflo_sync.jobs.apply import run_apply
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.world import World
 from tests.sync.conftest import Desk
 
 LEAD = (

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.sandbox.throttle import FixedWindow
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.throttle import FixedWindow
+from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 from enerflo_sync.warehouse.request_lanes import Lane, backfill_rate, reserve_of
 from tests.mirror.conftest import START

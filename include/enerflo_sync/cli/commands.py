@@ -6,38 +6,58 @@ A module is imported when its command is run, or asked for help: no command wait
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
+from enerflo_sync.extras import needs_extra
+
 COMMANDS: dict[str, tuple[str, str]] = {
-    "init": ("init", "Write a commented sync.yaml to begin with."),
-    "migrate": ("migrate", "Bring the warehouse to this version's tables."),
-    "doctor": ("doctor", "Check everything that a first run needs, and say what to change."),
-    "poll": ("poll", "Read Enerflo and bring the mirror up to date."),
-    "ingest": ("ingest", "Take in the webhook files of the drop."),
-    "reconcile": ("reconcile", "Compare the mirror with the CRM's tables."),
-    "plan": ("plan", "Decide about every difference; write nothing yet."),
-    "apply": ("apply", "Make exactly the changes of a plan."),
-    "reopen": ("reopen", "Let refused changes be planned again."),
-    "explain": ("explain", "Tell why a record's fields have their values."),
-    "retry": ("retry", "Have the next plan try parked changes again."),
-    "undo": ("undo", "Make the plan that takes an applied plan back."),
-    "what-if": ("what_if", "Show what another mapping would do."),
-    "backfill": ("backfill", "Read a window of dates, named installs, or everything."),
-    "quality": ("quality", "Check the change orders that are new or changed."),
-    "notify": ("notify", "Show what would be told on the routes of sync.yaml."),
-    "rebuild": ("rebuild", "Derive the mirror again from what is stored."),
-    "gaps": ("gaps", "Show the stretches of time that were not seen whole."),
-    "witnesses": ("witnesses", "Show which changes poll and webhooks saw."),
-    "demo": ("demo.command", "Run the main job for real, with a simulated company."),
-    "receiver": ("receiver", "Take webhook posts and drop them to storage."),
-    "quarantine": ("quarantine", "List, replay and dismiss what could not be used."),
-    "budget": ("budget", "See how many requests are left; open a blocked budget."),
-    "sandbox": ("sandbox", "Serve a simulated Enerflo company to try everything on."),
+    "init": ("enerflo_sync.cli.init", "Write a commented sync.yaml to begin with."),
+    "migrate": ("enerflo_sync.cli.migrate", "Bring the warehouse to this version's tables."),
+    "doctor": ("enerflo_sync.cli.doctor", "Check everything that a first run needs, and say what to change."),
+    "poll": ("enerflo_sync.cli.poll", "Read Enerflo and bring the mirror up to date."),
+    "ingest": ("enerflo_sync.cli.ingest", "Take in the webhook files of the drop."),
+    "reconcile": ("enerflo_sync.cli.reconcile", "Compare the mirror with the CRM's tables."),
+    "plan": ("enerflo_sync.cli.plan", "Decide about every difference; write nothing yet."),
+    "apply": ("enerflo_sync.cli.apply", "Make exactly the changes of a plan."),
+    "reopen": ("enerflo_sync.cli.reopen", "Let refused changes be planned again."),
+    "explain": ("enerflo_sync.cli.explain", "Tell why a record's fields have their values."),
+    "retry": ("enerflo_sync.cli.retry", "Have the next plan try parked changes again."),
+    "undo": ("enerflo_sync.cli.undo", "Make the plan that takes an applied plan back."),
+    "what-if": ("enerflo_sync.cli.what_if", "Show what another mapping would do."),
+    "backfill": ("enerflo_sync.cli.backfill", "Read a window of dates, named installs, or everything."),
+    "quality": ("enerflo_sync.cli.quality", "Check the change orders that are new or changed."),
+    "notify": ("enerflo_sync.cli.notify", "Show what would be told on the routes of sync.yaml."),
+    "rebuild": ("enerflo_sync.cli.rebuild", "Derive the mirror again from what is stored."),
+    "gaps": ("enerflo_sync.cli.gaps", "Show the stretches of time that were not seen whole."),
+    "witnesses": ("enerflo_sync.cli.witnesses", "Show which changes poll and webhooks saw."),
+    "demo": ("enerflo_demo.command", "Run the main job for real, with a simulated company."),
+    "receiver": ("enerflo_sync.cli.receiver", "Take webhook posts and drop them to storage."),
+    "quarantine": ("enerflo_sync.cli.quarantine", "List, replay and dismiss what could not be used."),
+    "budget": ("enerflo_sync.cli.budget", "See how many requests are left; open a blocked budget."),
+    "sandbox": ("enerflo_sandbox.cli", "Serve a simulated Enerflo company to try everything on."),
 }
+
+
+# What only the extra `sandbox` brings along.
+_SIMULATED = {
+    name: root
+    for name, (module, _) in COMMANDS.items()
+    if not (root := module.partition(".")[0]).startswith("enerflo_sync")
+}
+
+
+def installed() -> dict[str, str]:
+    """Return the commands that can be run here, each with its line in the help; imports none of them."""
+    return {
+        name: line
+        for name, (_, line) in COMMANDS.items()
+        if name not in _SIMULATED or find_spec(_SIMULATED[name]) is not None
+    }
 
 
 class Commands(TyperGroup):
@@ -45,13 +65,19 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the commands' names, in the order in which a newcomer needs them."""
-        return list(COMMANDS)
+        return list(installed())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return one command; ``None`` where there is none of that name."""
+        """Return one command; ``None`` where there is none of that name.
+
+        :raises ConfigurationError: it is of an extra that is not installed.
+        """
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"enerflo_sync.cli.{COMMANDS[cmd_name][0]}")
+        if cmd_name not in installed():
+            with needs_extra("sandbox", "the simulated company", f"enerflo-sync {cmd_name}"):
+                import_module(_SIMULATED[cmd_name])
+        module = import_module(COMMANDS[cmd_name][0])
         if hasattr(module, "app"):
             group = get_group(module.app)
             group.name = cmd_name
@@ -63,4 +89,4 @@ class Commands(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands and their lines, without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            formatter.write_dl(list(installed().items()))

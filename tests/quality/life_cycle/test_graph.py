@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from enerflo_sandbox.catalogue import MILESTONES
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.problems import InvalidConfigurationError
 from enerflo_sync.errors import ConfigurationError
@@ -16,7 +17,6 @@ from enerflo_sync.quality.life_cycle.graph import (
     json_schema,
     load_life_cycle,
 )
-from enerflo_sync.sandbox.catalogue import MILESTONES
 from tests.quality.conftest import CONFIG
 from tests.quality.life_cycle.conftest import CHECKS, SHIPPED, STEPS
 

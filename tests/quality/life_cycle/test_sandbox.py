@@ -8,17 +8,17 @@ from datetime import timedelta
 
 import pytest
 
+from enerflo_sandbox import catalogue as c
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.server import SandboxServer
+from enerflo_sandbox.state import InstallState
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import DEFAULT_START, World
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.jobs.context import AccountContext, Credentials
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.quality import read_quality, run_quality
 from enerflo_sync.quality.report import LifeCycleReport
-from enerflo_sync.sandbox import catalogue as c
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.server import SandboxServer
-from enerflo_sync.sandbox.state import InstallState
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import DEFAULT_START, World
 from tests.quality.conftest import CONFIG
 
 ENGINEERING, PERMITTING, _, INSTALLATION, INSPECTION, OPERATE = (one.milestone_id for one in c.MILESTONES)

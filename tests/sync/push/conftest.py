@@ -13,19 +13,19 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
+from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
+from enerflo_sandbox.crm_tables import make_crm_tables
+from enerflo_sandbox.exchange import Request, Response
+from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
+from enerflo_sandbox.truth import CustomerRow, InstallRow, MilestoneRow
+from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sandbox.world import World
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
-from enerflo_sync.sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sync.sandbox.crm_tables import make_crm_tables
-from enerflo_sync.sandbox.exchange import Request, Response
-from enerflo_sync.sandbox.faults import FaultKind, Faults, ScriptedFault
-from enerflo_sync.sandbox.truth import CustomerRow, InstallRow, MilestoneRow
-from enerflo_sync.sandbox.virtual_clock import VirtualClock
-from enerflo_sync.sandbox.world import World
 from enerflo_sync.sync.push.outbox import PushReport, push
 from enerflo_sync.sync.settle import Applying
 from tests.mirror.conftest import START, Company

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from enerflo_sync.sandbox.spelling import Spelling
+from enerflo_sandbox.spelling import Spelling
 from tests.sync.push.conftest import NewOutbox, Outbox
 
 
@@ -146,7 +146,7 @@ def test_an_install_and_a_milestone_that_are_not_there_are_parked(outbox: Outbox
 
 
 def test_a_record_that_cannot_be_read_is_parked(outbox: Outbox) -> None:
-    from enerflo_sync.sandbox.bad_records import HOPELESS
+    from enerflo_sandbox.bad_records import HOPELESS
 
     bad, good = outbox.install(0), outbox.install(1)
     outbox.status(bad, "On Hold")

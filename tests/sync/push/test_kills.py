@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import requests
 
+from enerflo_sandbox.server import SandboxServer
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.sandbox.server import SandboxServer
 from enerflo_sync.warehouse.engine import warehouse_engine
 from tests.sync.push.conftest import NewOutbox, Outbox
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.sandbox.truth import CustomerRow
+from enerflo_sandbox.truth import CustomerRow
 from tests.sync.push.conftest import LEAD, NewOutbox, Outbox
 
 ADD = "/api/v1/partner/action/lead/add"

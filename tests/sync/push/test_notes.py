@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.world import World
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.world import World
 from tests.sync.push.conftest import NewOutbox, Outbox
 
 

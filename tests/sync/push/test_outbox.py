@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
+from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.world import World
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import RetriableError
-from enerflo_sync.sandbox.exchange import Request
-from enerflo_sync.sandbox.world import World
 from tests.sync.push.conftest import NewOutbox, Outbox
 
 

@@ -1,0 +1,7 @@
+"""The main job for real, on one machine: a simulated company, PostgreSQL, Airflow, and the report."""
+
+from __future__ import annotations
+
+from enerflo_demo.story import run_demo
+
+__all__ = ["run_demo"]

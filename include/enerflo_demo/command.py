@@ -1,0 +1,19 @@
+"""``enerflo-sync demo``: the main job, for real."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from enerflo_demo import run_demo
+
+
+def command(
+    port: Annotated[int, typer.Option(help="Port of the Airflow UI.")] = 8080,
+    installs: Annotated[int, typer.Option(help="Size of the simulated company.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="Which company.")] = 7,
+    once: Annotated[bool, typer.Option("--once", help="Stop everything after the report is there.")] = False,
+) -> None:
+    """Run the main job for real: a simulated company, PostgreSQL, Airflow and its DAGs, then the report."""
+    run_demo(port=port, installs=installs, seed=seed, once=once)
