@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 # The packages of the extras, by the names by which they are imported.
 OF_EXTRAS = {
     "fastapi": "receiver",
+    "prometheus_client": "receiver",
     "uvicorn": "receiver",
     "pandas": "pandas",
     "pyarrow": "pandas",
