@@ -74,12 +74,17 @@ def main() -> int:
         files = test_files(name for one in found for name in one.target.tests)
         reach = Reach(code, measure(running, files, kept, list(code.modules)))
         print(f"measured what tests reach in {time.monotonic() - began:.0f} s", flush=True)
-        for one in try_all(running, found, reach, options.seconds):
-            tried.append(one)
-            if one.outcome != "killed":
-                print(_told(one), flush=True)
-            if sys.stderr.isatty():
-                print(f"\r{len(tried)} of {len(found)}", end="", file=sys.stderr, flush=True)
+        try:
+            for one in try_all(running, found, reach, options.seconds):
+                tried.append(one)
+                if one.outcome != "killed":
+                    print(_told(one), flush=True)
+                if sys.stderr.isatty():
+                    print(f"\r{len(tried)} of {len(found)}", end="", file=sys.stderr, flush=True)
+        except (KeyboardInterrupt, SystemExit):
+            # Whoever ends a long run early wants to know how far it came.
+            _report(tried, len(known), time.monotonic() - began)
+            raise
     return _report(tried, len(known), time.monotonic() - began)
 
 

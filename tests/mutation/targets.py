@@ -44,7 +44,7 @@ TARGETS = (
     ),
     Target("sync/twins.py", ("tests/sync/test_twin_rows.py", *_TABLES, "tests/sync/test_twins.py", *_PLANS)),
     Target("sync/key_changes.py", ("tests/sync/test_key_rows.py", "tests/sync/test_key_changes.py", *_PLANS)),
-    Target("sync/own_writes.py", ("tests/sync/test_newest.py", "tests/sync/test_neighbours.py", *_PLANS)),
+    Target("sync/own_writes.py", ("tests/sync/test_own_write_rows.py", "tests/sync/test_newest.py", *_PLANS)),
     Target("reconcile/odd.py", ("tests/reconcile/test_tombstones.py", *_COMPARE)),
     Target("reconcile/judge.py", _COMPARE),
     Target("reconcile/values.py", ("tests/reconcile/test_values.py", *_COMPARE)),
