@@ -197,9 +197,10 @@ def installs(connection: sa.Connection, at: datetime) -> None:
     connection.execute(
         sa.text(
             "insert into enerflo.installs (account, install_id, updated_at, observed_at, observed_by)"
-            " select a, n, :at, :at, 'poll' from unnest(array['default', 'other']) a, generate_series(1, 3) n"
+            " select a, n, case a when 'other' then :others else :at end, :at, 'poll'"
+            " from unnest(array['default', 'other']) a, generate_series(1, 3) n"
         ),
-        {"at": at},
+        {"at": at, "others": at + timedelta(days=9)},
     )
 
 
@@ -213,7 +214,13 @@ def sent(connection: sa.Connection, number: int) -> Any:
     )
 
 
-SENT = [("milestones", {"install_id": 1, "milestone_id": 4}), ("installs", {"install_id": 2})]
+# A milestone has its install's time. Notes have none, and a record that is to be made no id.
+SENT = [
+    ("milestones", {"install_id": 1, "milestone_id": 4}),
+    ("installs", {"install_id": 2}),
+    ("installs", {"install_id": None}),
+    ("notes", {"note_id": 3, "install_id": 3}),
+]
 
 
 def test_a_request_remembers_when_somebody_else_had_changed_the_record(connection: sa.Connection) -> None:
