@@ -22,7 +22,7 @@ from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Part, Resource, Row
 from enerflo_sync.mirror.spelled_otherwise import spelled_otherwise
-from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.mirror.tally import NAMELESS, Tally
 from enerflo_sync.mirror.witnesses import Witnesses
 from enerflo_sync.warehouse.bulk import (
     Block,
@@ -152,6 +152,7 @@ class Intake:
                 record_id = resource.record_id(raw)
             except BadRecordError as error:
                 self._reject(batch, stable_bytes(raw), error, None)
+                tally.because("notice", NAMELESS)
                 continue
             if len(raw) > RECORD_LIMIT and len(stable := stable_bytes(raw)) > RECORD_LIMIT:
                 self._reject(batch, stable, BadRecordError("record_too_large"), record_id)
@@ -330,6 +331,7 @@ class Intake:
             batch.ids.append(record_id)
         except BadRecordError:
             record_id = None
+            batch.tally.because("notice", NAMELESS)
         self._reject(batch, stable, BadRecordError("refused_by_the_warehouse"), record_id)
         quarantine.put_aside(connection, observation.account, batch.rejected, observation.observed_at)
         return batch

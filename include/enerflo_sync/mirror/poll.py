@@ -125,7 +125,7 @@ class _Poll:
         sweep = Sweep(self.connection, STATUSES, self.run.account, self._guard(), floor=SMALLEST_SHRINK)
         with self.connection.begin():
             batch = Intake(STATUSES).take(self.connection, records, self.observation(observed_at))
-            sweep.note(batch.ids)
+            sweep.note(batch.ids, batch.tally.nameless)
             sweep.conclude(self.clock.now(), started_at=observed_at)
         self.run.count(STATUSES.name, batch.tally)
         self.progress(STATUSES.name, batch.tally.read, batch.tally.read)
@@ -182,7 +182,7 @@ class _Poll:
         )
         for stored in store.store(pages):
             if sweep is not None:
-                sweep.note(stored.ids)
+                sweep.note(stored.ids, stored.tally.nameless)
             held += stored.held
             self.run.count(resource.name, stored.tally)
             done += stored.tally.read
