@@ -191,7 +191,8 @@ def _ask_for(
             continue
         if raw is not None:
             with connection.begin():
-                tally.add(intake.take_own_answer(connection, raw, observation).tally)
+                (batch,) = intake.take_or_refuse(connection, [raw], observation, own_answer=True)
+            tally.add(batch.tally)
     with connection.begin():
         living = set(
             connection.scalars(_LIVING, {"account": context.account, "ids": [one for one, _ in gone]})

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.enerflo.change_orders import read_change_order, read_install_change_orders
@@ -32,7 +31,6 @@ from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
-from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.schema import installs
 
 __all__ = ["Answer", "Reads"]
@@ -251,13 +249,9 @@ class Reads:
         return intake.take(self._connection, records, seen)
 
     def _take_or_refuse(self, resource: Resource, records: Records, seen: Observation) -> Batch:
-        try:
-            with self._connection.begin_nested():
-                return self._take(resource, records, seen)
-        except psycopg.Error as error:
-            if not refuses_a_row(error):
-                raise
-            return self._intake(resource).refuse(self._connection, records[0], seen)
+        intake, own = self._intake(resource), resource is INSTALLS
+        (batch,) = intake.take_or_refuse(self._connection, records, seen, own_answer=own)
+        return batch
 
     def _intake(self, resource: Resource) -> Intake:
         return self._intakes.setdefault(resource.name, Intake(resource))

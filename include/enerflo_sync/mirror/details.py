@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.enerflo.client import EnerfloClient
@@ -22,10 +24,16 @@ from enerflo_sync.errors import (
     FatalError,
     NotFoundError,
     RetriableError,
+    bad_record,
 )
-from enerflo_sync.mirror.batch import Observation
+from enerflo_sync.mirror import quarantine
+from enerflo_sync.mirror.after_merge import merge_part
+from enerflo_sync.mirror.batch import Batch, Observation
+from enerflo_sync.mirror.fingerprint import decode, stable_bytes
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.bulk import encode
+from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.schema import installs
 
 log = logging.getLogger(__name__)
@@ -62,7 +70,56 @@ def take_detail(
     Whatever came of the read (``raw`` is None where nothing did), the others have their turn first.
     """
     mark_read(connection, observation.account, install_id, observation.observed_at)
-    return Tally() if raw is None else intake.store_contents(connection, raw, observation, install_id)
+    return Tally() if raw is None else _store_contents(connection, intake, raw, observation, install_id)
+
+
+def _store_contents(
+    connection: sa.Connection, intake: Intake, raw: bytes, observation: Observation, install_id: int
+) -> Tally:
+    """Store only what belongs to one install, from an answer to a direct read, and return what changed.
+
+    The install's own row stays with the list, whose answer may have another form. What cannot be read, or is
+    refused by the warehouse, is quarantined, and the other installs go on.
+    """
+    parts = intake.resource.parts[1:]
+    try:
+        _, *contents = intake.resource.read(decode(stable_bytes(raw))[0])
+        blocks = [
+            (part, encode(connection, [(*row, *observation.columns) for row in rows]))
+            for part, rows in zip(parts, contents, strict=True)
+            if rows is not None
+        ]
+    except Exception as error:
+        return _reject_contents(connection, intake, raw, observation, install_id, bad_record(error))
+    account, told = observation.account, {install_id: observation.observed_at}
+    try:
+        with connection.begin_nested():
+            written = sum(
+                merge_part(connection, intake.resource, part, block, told, account) for part, block in blocks
+            )
+    except psycopg.Error as error:
+        if not refuses_a_row(error):
+            raise
+        refused = BadRecordError("refused_by_the_warehouse")
+        return _reject_contents(connection, intake, raw, observation, install_id, refused)
+    quarantine.settle(connection, account, parts[0].table.name, [intake.resource.key(install_id)])
+    return Tally(read=1, applied=1) if written else Tally(read=1, unchanged=1)
+
+
+def _reject_contents(
+    connection: sa.Connection,
+    intake: Intake,
+    raw: bytes,
+    observation: Observation,
+    install_id: int,
+    error: BadRecordError,
+) -> Tally:
+    batch = Batch(observation, tally=Tally(read=1))
+    intake.reject(batch, stable_bytes(raw), error, install_id)
+    # Under what could not be read: the install's own row in the list may be right.
+    items = [replace(item, table_name=intake.resource.parts[1].table.name) for item in batch.rejected]
+    quarantine.put_aside(connection, observation.account, items, observation.observed_at)
+    return batch.tally
 
 
 def mark_due(connection: sa.Connection, account: str, install_ids: Sequence[int]) -> None:
