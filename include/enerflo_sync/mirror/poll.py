@@ -232,7 +232,7 @@ class _Poll:
     def _read_details(self, intake: Intake) -> None:
         """Read milestones from the installs themselves, where the list does not tell them."""
         with self.connection.begin():
-            due = next_due(self.connection, self.run.account, self.options.details)
+            due = next_due(self.connection, self.run.account, self.options.details, self.clock.now())
         for done, install_id in enumerate(due, start=1):
             observation = self.observation(self.clock.now())
             try:

@@ -98,7 +98,7 @@ installs = _mirror_table(
         _time("updated_at"),
         Column("content_hash", Text),
         # When the whole record was last read directly, because the list does not tell its milestones;
-        # 1970 when that is due, null where the list tells everything.
+        # in 1970 when that is due or could not be done, null where the list tells everything.
         _time("detail_read_at"),
     ],
 )
