@@ -46,9 +46,9 @@ class Gone:
 class Sweep:
     """The ids that one walk over a whole resource names: eight bytes each until the walk is over.
 
-    A record that a complete walk does not name is absent; one that the next complete walk does not name
-    either is deleted. Tombstones keep the last known values. A walk with a row whose id cannot be read names
-    no record absent: that row may be any of them.
+    A record that a complete walk does not name is absent; it is deleted where a complete walk that began
+    after that does not name it either: two walks at once are one look. Tombstones keep the last known
+    values. A walk with a row whose id cannot be read names no record absent: that row may be any of them.
 
     :param guard: the share of the mirror's live records, 0 to 1, that may be missing or were found gone
         within :data:`GUARDED` before the sweep is not believed; ``None`` where a person has said that the
@@ -181,7 +181,7 @@ class Sweep:
             ), gone as (
                 update {table.fullname} t
                 set absent_since = coalesce(absent_since, %(now)s),
-                    deleted_at = case when absent_since is not null then %(now)s::timestamptz end
+                    deleted_at = case when absent_since <= %(started)s then %(now)s::timestamptz end
                 from missing m
                 where t.account = %(account)s and t.{column} = m.id and t.deleted_at is null
                   and t.observed_at <= %(started)s
