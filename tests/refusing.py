@@ -14,7 +14,7 @@ create trigger refuse before insert or update on enerflo.{table} for each row ex
 """
 
 
-def refuse(warehouse: sa.Engine, table: str, column: str, record: int) -> None:
-    """Let the mirror's ``table`` refuse the rows of one record from now on."""
+def refuse(warehouse: sa.Engine, table: str, column: str, record: int | str) -> None:
+    """Let the mirror's ``table`` refuse the rows of one record from now on; its id as SQL has it."""
     with warehouse.begin() as connection:
         connection.execute(sa.text(_REFUSING.format(table=table, column=column, record=record)))

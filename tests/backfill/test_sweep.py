@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sandbox.bad_records import BadKind
 from enerflo_sandbox.exchange import Request
 from enerflo_sandbox.world import World
 from enerflo_sync.backfill.request import Part
@@ -35,6 +36,14 @@ def test_installs_that_everything_does_not_name_are_absent_and_after_the_next_lo
     assert first.reasons["notice"]["not named by the list, and not asked for yet"] == 3
     desk.poll(confirmations=0)
     assert desk.rows(GONE) == [(3, 3)]
+
+
+def test_an_install_that_lost_its_id_is_not_taken_for_missing(desk: Desk) -> None:
+    desk.poll()
+    desk.world.plant_bad(sorted(desk.mirrored())[3], BadKind.MISSING_ID)
+    for _ in range(2):
+        report = desk.backfill(desk.everything(INSTALLS), confirmations=0)
+        assert (report.missing, desk.rows(GONE)) == (0, [(0, 0)])
 
 
 def test_the_missing_are_asked_for_and_a_404_is_proof_enough(desk: Desk) -> None:

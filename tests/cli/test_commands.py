@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import pandas as pd
+import psycopg
 import pytest
 
 from enerflo_sandbox.world import World
@@ -61,6 +62,22 @@ def test_nothing_polled_yet_is_not_green(run: Run) -> None:
     result = run("reconcile")
     assert result.code == 1
     assert "never polled" in result.out
+
+
+def test_nothing_to_compare_is_not_green(run: Run, warehouse_url: str) -> None:
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "1")
+    run("poll")
+    with psycopg.connect(warehouse_url.replace("+psycopg", "")) as connection:
+        for schema in ("enerflo", "crm"):
+            tables = connection.execute(
+                "select schemaname || '.' || tablename from pg_tables where schemaname = %s",
+                (schema,),
+            )
+            listed = ", ".join(name for (name,) in tables)
+            connection.execute(f"truncate {listed} cascade".encode())
+    result = run("reconcile")
+    assert "There was nothing to compare" in result.out
+    assert result.code == 1
 
 
 def test_a_report_has_no_personal_data(run: Run, world: World) -> None:

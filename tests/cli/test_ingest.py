@@ -47,6 +47,16 @@ def test_nothing_there_is_said_and_0(run: Run, folder: Path) -> None:
     assert "No file lay in the drop." in result.out
 
 
+def test_a_file_that_cannot_be_archived_is_not_called_absent(run: Run, folder: Path, world: World) -> None:
+    put(folder, "a.json", update(world))
+    (folder.parent / "archive").write_text("no folder")
+    for _ in range(2):
+        result = run("ingest")
+        assert result.code == 1
+        assert "some stay in the drop" in result.out
+        assert "No file lay in the drop." not in result.out
+
+
 def test_taken_in_and_0(run: Run, folder: Path, world: World) -> None:
     put(folder, "a.json", update(world))
     result = run("ingest", "--json")

@@ -175,6 +175,29 @@ def test_a_backfill_of_everything_closes_by_the_watermark(polled: Inbox) -> None
     assert set(still.not_seen) == ALL - {"installs", "milestones"}
 
 
+def test_milestones_that_the_list_does_not_tell_and_nobody_read_are_a_hole(inbox: Inbox) -> None:
+    inbox.api.lean_lists = True
+    first = inbox.clock.now()
+    inbox.company.poll(details=5)
+    hole = only(inbox)
+    assert (hole.kind, hole.start, hole.is_open) == (HoleKind.RECORDS, first, True)
+    assert hole.not_seen == {"milestones": None}
+    assert hole.why == "Enerflo's list does not tell milestones, and those of 7 installs were not read yet."
+    inbox.company.poll(details=10)
+    assert holes(inbox) == []
+
+
+def test_milestones_that_could_not_be_read_stay_a_hole_until_they_are(inbox: Inbox) -> None:
+    inbox.api.lean_lists = True
+    one = inbox.world.install_id(3)
+    inbox.fault(*(f"success_false@/api/v3/installs/{one}#{number}" for number in range(1, 9)))
+    poll(inbox, 4)
+    assert "of 1 install were" in only(inbox).why
+    inbox.fault()
+    poll(inbox)
+    assert holes(inbox) == []
+
+
 def test_notes_edits_are_due_once_a_day(polled: Inbox) -> None:
     swept = started(polled)
     for _ in range(14):

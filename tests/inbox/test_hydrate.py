@@ -270,6 +270,43 @@ def test_a_known_customer_is_not_overwritten_from_a_payload(polled: Inbox) -> No
     assert polled.one("select first_name from enerflo.customers where customer_id = :i", i=known) == name
 
 
+def _unlisted(inbox: Inbox, known: int) -> None:
+    """Enerflo gives the customer to nobody but who reads the whole list."""
+    refusal = Response(403, {"content-type": "application/json"}, b"{}")
+    answering(inbox, f"/api/v3/customers/{known}", refusal)
+    real = inbox.api._route
+
+    def route(request: Request, path: str, key: str) -> Response:
+        searched = path == "/api/v1/customers" and "search" in request.parameters()
+        return json_answer({"dataCount": 0, "data": []}) if searched else real(request, path, key)
+
+    inbox.api._route = route  # type: ignore[method-assign]
+
+
+def test_an_update_of_a_known_customer_whom_nothing_shows_waits_for_the_poll(polled: Inbox) -> None:
+    """Applied it would say that the mirror has what the event told, which nobody has read."""
+    known = polled.one("select min(customer_id) from enerflo.customers")
+    _unlisted(polled, known)
+    polled.drop({"webhook_event": "update_customer", "id": known, "email": "new@example.com"})
+    report = polled.ingest()
+    assert polled.rows("select state, reason from sync.webhook_events") == [("received", "not_listed")]
+    assert report.reasons["notice"] == {"waiting, Enerflo does not list the record yet": 1}
+    polled.company.poll()
+    polled.ingest()
+    assert polled.states() == {"applied": 1}
+
+
+def test_an_update_of_a_known_customer_whom_no_poll_shows_either_is_quarantined(polled: Inbox) -> None:
+    known = polled.one("select min(customer_id) from enerflo.customers")
+    _unlisted(polled, known)
+    polled.drop({"webhook_event": "update_customer", "id": known, "email": "new@example.com"})
+    polled.ingest()
+    polled.later(61)
+    polled.ingest()
+    assert polled.states() == {"quarantined": 1}
+    assert polled.reasons() == {"not_listed at customers": 1}
+
+
 def test_a_customer_that_is_found_under_no_old_word_is_read_by_its_number(polled: Inbox) -> None:
     """An old payload tells of an e-mail, a name and a phone that are all gone since."""
     known = polled.world.installs.get(0).customer_id

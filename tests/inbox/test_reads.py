@@ -155,6 +155,17 @@ def test_an_install_that_the_warehouse_refuses_takes_its_event_along(inbox: Inbo
     ]
 
 
+def test_a_design_that_the_warehouse_refuses_takes_its_event_along_and_no_other(inbox: Inbox) -> None:
+    deals = [inbox.world.installs.get(at).deal_id for at in (0, 1)]
+    refuse(inbox.warehouse, "submissions", "deal_id", f"'{deals[0]}'")
+    for deal in deals:
+        inbox.drop({"event": "deal.projectSubmitted", "payload": {"deal": {"id": deal}}})
+    inbox.ingest()
+    assert inbox.states() == {"quarantined": 1, "applied": 1}
+    assert items(inbox) == [("event", "refused_by_the_warehouse at payload.design", "open")]
+    assert inbox.rows("select deal_id from enerflo.submissions") == [(deals[1],)]
+
+
 def test_a_list_of_notes_that_is_not_read_whole_applies_no_event(polled: Inbox) -> None:
     """A server that ignores the page number, and says nothing of how many there are."""
     one = polled.world.install_id(0)

@@ -11,8 +11,11 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sandbox.api import SandboxApi
 from enerflo_sandbox.bad_records import BadKind
+from enerflo_sandbox.exchange import Request, Response
 from enerflo_sandbox.render import pieces_of
+from enerflo_sandbox.world import World
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
@@ -21,7 +24,7 @@ from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.resource import Resource
-from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.mirror.tally import NAMELESS, Tally
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import Company
 
@@ -102,6 +105,55 @@ def test_a_record_that_spoils_keeps_its_last_good_row_and_is_not_taken_for_delet
     company.world.mend(victim)
     company.poll()
     assert company.rows("select state from sync.quarantine") == [("replayed",)]
+
+
+def test_a_record_that_loses_its_id_is_not_taken_for_deleted(company: Company) -> None:
+    """Nobody knows which record a row without an id is, so that no other absence counts either."""
+    company.poll()
+    victim, other = (row.install_id for row in list(company.world.truth.installs())[:2])
+    company.world.plant_bad(victim, BadKind.MISSING_ID)
+    company.world.delete_install(other)
+    gone = "select install_id from enerflo.installs where absent_since is not null or deleted_at is not null"
+    for _ in range(3):
+        report = company.poll()
+        assert report.state is RunState.PARTIAL
+        assert report.resources["installs"]["reasons"]["notice"] == {NAMELESS: 1}
+        assert company.rows(gone) == []
+    company.world.mend(victim)
+    company.poll()
+    assert company.rows(gone) == [(other,)]
+
+
+@pytest.mark.parametrize("record", [b'{"note":"x"}', b'{"note_id":"seven","note":"x"}', b"7"])
+def test_a_note_that_loses_its_id_is_not_taken_for_deleted(company: Company, record: bytes) -> None:
+    company.poll()
+    victim = company.rows("select max(note_id) from enerflo.notes")[0][0]
+
+    def spoil(request: Request, _: World) -> None:
+        api = company.api
+        if api is None or request.path != "/api/v3/installs/notes" or api in spoilt:
+            return
+        spoilt.append(api)
+        real = api._route
+
+        def route(asked: Request, path: str, key: str) -> Response:
+            answer = real(asked, path, key)
+            rows = msgspec.json.decode(answer.body)["notes"] if path == request.path else ()
+            for row in rows:
+                if row["note_id"] == victim:
+                    body = answer.body.replace(msgspec.json.encode(row), record)
+                    return Response(answer.status, answer.headers, body)
+            return answer
+
+        api._route = route  # type: ignore[method-assign]
+
+    spoilt: list[SandboxApi] = []
+    company.before_request = spoil
+    for _ in range(2):
+        report = company.poll(PollResource.NOTES, full=True)
+        assert report.resources["notes"]["quarantined"] == 1
+    gone = "select absent_since, deleted_at from enerflo.notes where note_id = :i"
+    assert company.rows(gone, i=victim) == [(None, None)]
 
 
 def test_empty_arrays_for_objects_are_read_as_nothing(company: Company) -> None:

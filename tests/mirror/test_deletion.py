@@ -35,6 +35,26 @@ def test_without_a_direct_read_it_takes_two_sweeps(company: Company) -> None:
     assert company.rows(GONE.format("installs"), id=victim) == [(True, True)]
 
 
+def test_two_polls_at_once_that_miss_an_install_are_one_look(company: Company) -> None:
+    company.poll()
+    victim = ids(company)[10]
+    company.world.delete_install(victim)
+    other = Company(company.warehouse, company.world, company.clock)
+    polled: list[str] = []
+
+    def poll_elsewhere(request: Request, _: World) -> None:
+        if request.path == "/api/v3/installs" and request.parameters()["page"] == "2" and not polled:
+            company.clock.advance(5)
+            polled.append(other.poll(PollResource.INSTALLS, confirmations=0).run_id)
+
+    company.before_request = poll_elsewhere
+    company.poll(PollResource.INSTALLS, confirmations=0)
+    assert polled
+    assert company.rows(GONE.format("installs"), id=victim) == [(True, False)]
+    company.poll(PollResource.INSTALLS, confirmations=0)
+    assert company.rows(GONE.format("installs"), id=victim) == [(True, True)]
+
+
 def test_a_tombstone_keeps_the_last_known_values(company: Company) -> None:
     company.poll()
     victim = ids(company)[10]

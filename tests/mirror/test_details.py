@@ -58,3 +58,19 @@ def test_nothing_is_read_directly_where_the_list_tells_everything(company: Compa
     report = company.poll(INSTALLS)
     assert "milestones" not in report.resources
     assert report.requests == 3
+
+
+def test_installs_that_cannot_be_read_hold_up_no_other_and_are_tried_again(company: Company) -> None:
+    company.lean_lists = True
+    newest = sorted((row.install_id for row in company.world.truth.installs()), reverse=True)[:20]
+    company.faults = [f"success_false@/api/v3/installs/{one}#1-99" for one in newest]
+    for _ in range(6):
+        company.poll(INSTALLS, details=12)
+    assert mirrored(company) == {row.install_id for row in company.world.truth.installs()} - {*newest}
+    company.faults = []
+    for _ in range(3):
+        company.poll(INSTALLS, details=12)
+    assert len(mirrored(company)) > 45
+    company.poll(INSTALLS, details=100)
+    company.poll(INSTALLS, details=100)
+    assert len(mirrored(company)) == 60

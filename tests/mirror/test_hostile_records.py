@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from enerflo_sandbox.api import SandboxApi
+from enerflo_sandbox.exchange import Request, Response
 from enerflo_sync.enerflo.answers import decode_answer
 from enerflo_sync.enerflo.installs import ENVELOPE
 from enerflo_sync.errors import BadRecordError
@@ -24,6 +26,7 @@ from enerflo_sync.mirror.statuses import STATUSES
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import Company
 from tests.mirror.hostile import FIELDS, VALUES, plant, with_value
+from tests.refusing import refuse
 
 RESOURCES = (INSTALLS, CUSTOMERS, NOTES, STATUSES, change_orders_resource())
 
@@ -149,6 +152,68 @@ def test_a_record_that_a_trigger_of_the_mirror_refuses_is_put_aside_alone(
         ("refused_by_the_warehouse", {"install_id": victim})
     ]
     assert len(company.mirror("installs", ["install_id"])) == 59
+
+
+def test_milestones_of_one_install_that_the_warehouse_refuses_hold_no_other(company: Company) -> None:
+    """The list does not tell milestones: they come by direct reads."""
+    company.lean_lists = True
+    victim = sorted(row.install_id for row in company.world.truth.installs())[30]
+    refuse(company.warehouse, "milestones", "install_id", victim)
+    report = company.poll(details=100)
+    assert report.state is RunState.PARTIAL
+    assert company.rows("select table_name, key, reason from sync.quarantine") == [
+        ("milestones", {"install_id": victim}, "refused_by_the_warehouse")
+    ]
+    assert len({one for (one,) in company.mirror("milestones", ["install_id"])}) == 59
+    with company.warehouse.begin() as connection:
+        connection.exec_driver_sql("drop trigger refuse on enerflo.milestones")
+    company.poll(details=100)
+    company.assert_mirror_is_true()
+    assert company.rows("select state from sync.quarantine") == [("replayed",)]
+
+
+def test_an_unlisted_install_whose_own_answer_the_warehouse_refuses_holds_no_other(company: Company) -> None:
+    company.poll()
+    gone, victim = (row.install_id for row in list(company.world.truth.installs())[:2])
+    company.world.delete_install(gone)
+    _leave_out_of_the_list(company, victim)
+    refuse(company.warehouse, "installs", "status_id", 4)
+    company.world.set_status(victim, 4)
+    report = company.poll()
+    assert report.state is RunState.PARTIAL
+    assert company.rows("select key, reason from sync.quarantine") == [
+        ({"install_id": victim}, "refused_by_the_warehouse")
+    ]
+    living = {one for (one,) in company.mirror("installs", ["install_id"])}
+    assert (gone in living, victim in living) == (False, True)
+
+
+def _leave_out_of_the_list(company: Company, victim: int) -> None:
+    company.api_of = api = SandboxApi(company.world, clock=company.clock)
+    real = api._route
+
+    def route(request: Request, path: str, key: str) -> Response:
+        answer = real(request, path, key)
+        if path != "/api/v3/installs":
+            return answer
+        page = msgspec.json.decode(answer.body)
+        page["results"] = [row for row in page["results"] if row["id"] != victim]
+        page["total"] -= 1
+        return Response(answer.status, answer.headers, msgspec.json.encode(page))
+
+    api._route = route  # type: ignore[method-assign]
+
+
+def test_a_status_that_the_warehouse_refuses_holds_no_other(company: Company) -> None:
+    refuse(company.warehouse, "install_statuses", "status_id", 4)
+    report = company.poll()
+    assert report.state is RunState.PARTIAL
+    assert company.rows("select table_name, key, reason from sync.quarantine") == [
+        ("install_statuses", {"status_id": 4}, "refused_by_the_warehouse")
+    ]
+    listed = {status.status_id for status in company.world.truth.statuses()}
+    assert {one for (one,) in company.mirror("install_statuses", ["status_id"])} == listed - {4}
+    assert company.mirror("notes", ["note_id"])
 
 
 NAMES = sorted(

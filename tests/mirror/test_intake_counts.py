@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.mirror.details import take_detail
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import RECORD_LIMIT, Intake
 from enerflo_sync.mirror.notes import NOTES
@@ -110,7 +111,7 @@ def test_a_record_that_the_warehouse_refused_is_put_aside(warehouse: sa.Engine) 
 
 def contents(warehouse: sa.Engine, minutes: int, record: bytes) -> tuple[int, ...]:
     with warehouse.begin() as connection:
-        return counts(Intake(INSTALLS).store_contents(connection, record, observed(minutes), 5))
+        return counts(take_detail(connection, Intake(INSTALLS), record, observed(minutes), 5))
 
 
 def items(warehouse: sa.Engine) -> list[Any]:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.errors import ContractDriftError
 from enerflo_sync.quality.suite import load_suite
+from enerflo_sync.warehouse.runs import start_run
 from tests.quality.conftest import CONFIG, NOW, QCELLS, REC, SUITE, Orders
 
 
@@ -39,6 +40,22 @@ def test_a_row_is_checked_once_and_again_when_it_changes(orders: Orders) -> None
         " join sync.change_order_facts f using (account, change_order_id) where change_order_id = 10"
     )
     assert row["same"]
+
+
+def test_an_order_of_a_poll_that_was_long_under_way_is_checked_although_it_was_seen_before(
+    orders: Orders,
+) -> None:
+    """A page is stored a while after it was asked for: nobody else would ever check the order."""
+    asked_at = orders.clock.now()
+    with orders.engine.begin() as connection:
+        start_run(connection, orders.account, "poll", "poll-1", asked_at)
+    orders.later(hours=1)
+    assert orders.checked().checked == 0
+    checked_at, orders.clock.moment = orders.clock.moment, asked_at
+    orders.order(10, total_change=900_000_000)
+    orders.clock.moment = checked_at
+    report = orders.checked()
+    assert (report.checked, report.held) == (1, 1)
 
 
 def test_reference_data_that_changes_has_the_row_checked_again(orders: Orders) -> None:

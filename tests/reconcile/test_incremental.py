@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from enerflo_sync.reconcile.report import Scope
 from enerflo_sync.reconcile.store import forget_attempt
+from enerflo_sync.warehouse.runs import RunReport, RunState, finish_run, start_run
 
 if TYPE_CHECKING:
     from tests.reconcile.conftest import TwoSides
@@ -200,6 +202,37 @@ def test_what_a_long_poll_saw_before_the_last_run_and_committed_after_it_is_look
         "update enerflo.installs set panel_count = 1, observed_at = :seen", seen=NOW - timedelta(hours=1)
     )
     assert sides.reconcile(NOW + timedelta(hours=1)).differences == 1
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_what_the_first_try_of_a_poll_committed_late_is_looked_at_although_it_was_tried_again(
+    sides: TwoSides, ended: bool
+) -> None:
+    """A retried task of Airflow carries the run id of its first try, and finds nothing left to write."""
+    sides.install(1)
+    tries = [NOW - timedelta(hours=2), NOW + timedelta(minutes=30)]
+    with sides.engine.begin() as connection:
+        start_run(connection, "default", "poll", "long", tries[0])
+    sides.reconcile(NOW)
+    sides.sql(
+        "update enerflo.installs set panel_count = 1, observed_at = :seen", seen=NOW - timedelta(hours=1)
+    )
+    with sides.engine.begin() as connection:
+        start_run(connection, "default", "poll", "long", tries[1])
+        if ended:
+            report = RunReport(
+                run_id="long", account="default", job="poll", state=RunState.OK, started_at=tries[1]
+            )
+            finish_run(connection, msgspec.structs.replace(report, finished_at=tries[1]))
+    assert sides.reconcile(NOW + timedelta(hours=1)).differences == 1
+
+
+def test_a_run_of_the_same_id_days_later_is_another_run(sides: TwoSides) -> None:
+    with sides.engine.begin() as connection:
+        for days in (0, 2):
+            start_run(connection, "default", "poll", "again", NOW + timedelta(days=days))
+        began = connection.scalar(sa.text("select started_at from sync.runs"))
+    assert began == NOW + timedelta(days=2)
 
 
 def test_an_install_that_is_voided_later_explains_its_milestones_that_did_not_move(sides: TwoSides) -> None:

@@ -108,7 +108,7 @@ def _conclude(
         return
     match backfill.request.kind:
         case Kind.EVERYTHING:
-            missing = _sweep(context, connection, backfill, rest)
+            missing = _sweep(context, connection, backfill, chunks, rest)
         case Kind.WINDOW:
             missing = missing_of_window(context, connection, backfill)
         case Kind.IDS:
@@ -127,7 +127,13 @@ def _missing_of_named(connection: sa.Connection, backfill: Backfill) -> list[int
         return sorted(set(backfill.request.install_ids) - named_ids(connection, backfill))
 
 
-def _sweep(context: Context, connection: sa.Connection, backfill: Backfill, rest: _Rest) -> list[int]:
+def _sweep(
+    context: Context,
+    connection: sa.Connection,
+    backfill: Backfill,
+    chunks: Sequence[StoredChunk],
+    rest: _Rest,
+) -> list[int]:
     """Let a walk over everything count as a sweep, once: deletion by evidence, and the watermark.
 
     :return: the installs that it found absent for the first time.
@@ -137,6 +143,8 @@ def _sweep(context: Context, connection: sa.Connection, backfill: Backfill, rest
     with connection.begin():
         for ids in named_pages(connection, backfill):
             sweep.note(ids)
+    counts = [one.progress.counts.get(INSTALLS.name) for one in chunks]
+    sweep.note([], sum(count.tally.nameless for count in counts if count is not None))
     now = context.clock.now()
     if backfill.outcome is not None:
         # Concluded before a kill: the same look must not count twice.
@@ -183,7 +191,8 @@ def _ask_for(
             continue
         if raw is not None:
             with connection.begin():
-                tally.add(intake.take_own_answer(connection, raw, observation).tally)
+                (batch,) = intake.take_or_refuse(connection, [raw], observation, own_answer=True)
+            tally.add(batch.tally)
     with connection.begin():
         living = set(
             connection.scalars(_LIVING, {"account": context.account, "ids": [one for one, _ in gone]})

@@ -68,7 +68,7 @@ NOTHING_LISTED = "Enerflo listed no record at all: an empty account, or a key wi
 def print_run(report: RunReport, nothing: str = NOTHING_LISTED) -> None:
     """Print what a run did, and what it wants a person to know.
 
-    :param nothing: what to say where nothing was read.
+    :param nothing: what to say where nothing was there to be read.
     """
     console.print(f"[bold]{report.run_id}[/] {report.state}")
     width = max([len(name) for name in report.resources] + [5])
@@ -86,5 +86,5 @@ def print_run(report: RunReport, nothing: str = NOTHING_LISTED) -> None:
     for name, counts in report.resources.items():
         for reason, count in sorted(counts["reasons"].get("notice", {}).items()):
             console.print(f"  Noticed, {name}: {escape(reason)} ({count:,})")
-    if not report.read:
+    if not report.read and "incomplete" not in report.reasons:
         console.print(f"  {nothing}")

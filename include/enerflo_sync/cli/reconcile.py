@@ -16,6 +16,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.reconcile.render import ReportFormat, write_report
+from enerflo_sync.reconcile.render.summary import compared_rows
 from enerflo_sync.reconcile.store import read_differences
 
 
@@ -56,4 +57,5 @@ def command(
     else:
         write_whole(out, lambda stream: write_report(report, report_format, stream, differences))
         errors.print(f"Written to {out}.")
-    finish(Exit.DONE if report.within_budget else Exit.NEEDS_A_PERSON)
+    is_well = report.within_budget and compared_rows(report)
+    finish(Exit.DONE if is_well else Exit.NEEDS_A_PERSON)

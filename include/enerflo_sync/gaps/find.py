@@ -11,7 +11,13 @@ from enerflo_sync.gaps.looks import LISTS, STATUSES, first_run, read_looks, read
 from enerflo_sync.gaps.report import GapReport, Hole
 from enerflo_sync.gaps.schedule import Due
 from enerflo_sync.gaps.stretches import drop_holes, note_edit_holes, record_holes
-from enerflo_sync.gaps.told import missed_rows, unconfirmed_holes, unread_holes, webhook_holes
+from enerflo_sync.gaps.told import (
+    milestone_holes,
+    missed_rows,
+    unconfirmed_holes,
+    unread_holes,
+    webhook_holes,
+)
 
 # How far back closed holes are told.
 DAYS = 14
@@ -46,6 +52,7 @@ def find_gaps(
         *(note_edit_holes(looks, account, sweep_every, poll_due, now) if "notes" in wanted else ()),
         *webhook_holes(connection, missed, looks, wanted, account, since, now),
         *unconfirmed_holes(connection, account),
+        *(milestone_holes(connection, account) if "installs" in wanted else ()),
         *unread_holes(connection, account, now),
         *drop_holes(ingests, took_in, account, ingest_due, now),
     ]

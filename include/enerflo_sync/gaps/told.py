@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.gaps.looks import Looks
 from enerflo_sync.gaps.report import Evidence, Hole, HoleKind, account_option, backfill_command
+from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.mirror.witness_report import GRACE
 
 # Missed changes so close to each other are one hole, although webhooks came between them: some are lost.
@@ -191,6 +192,26 @@ def unread_holes(connection: sa.Connection, account: str, now: datetime) -> Iter
             evidence=Evidence(events=row.ids),
             is_open=True,
             closes=f"enerflo-sync ingest{account_option(account)}",
+        )
+
+
+def milestone_holes(connection: sa.Connection, account: str) -> Iterator[Hole]:
+    """Yield the time since which milestones are not known that the list of installs does not tell.
+
+    Their installs changed and were not read since, or could not be read when it was their turn.
+    """
+    looks = milestone_looks(connection, account)
+    if looks.since is not None:
+        whose = "of 1 install were" if looks.waiting == 1 else f"of {looks.waiting:,} installs were"
+        yield Hole(
+            kind=HoleKind.RECORDS,
+            start=looks.since,
+            end=None,
+            not_seen={"milestones": None},
+            why=f"Enerflo's list does not tell milestones, and those {whose} not read yet.",
+            evidence=Evidence(),
+            is_open=True,
+            closes=f"enerflo-sync poll{account_option(account)}",
         )
 
 

@@ -16,6 +16,10 @@ T = TypeVar("T")
 Records = Sequence[bytes | memoryview]
 
 
+class NotListedError(NotFoundError):
+    """Enerflo does not show a record in the form that the mirror keeps: nobody knows its present values."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What one read gave.

@@ -27,6 +27,7 @@ from enerflo_sync.errors import (
     RetriableError,
     bad_record,
 )
+from enerflo_sync.inbox.answers import NotListedError
 from enerflo_sync.inbox.burial import Burial
 from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.pending import Pending, Waiting, mark_applied, put_off, quarantine_events
@@ -130,6 +131,8 @@ class Hydration:
             answer = self._reads.read(need, events)
         except AuthenticationError:
             raise
+        except NotListedError:
+            self._ask_later(need, pending, "not_listed", "does not list the record yet")
         except NotFoundError:
             self._not_there(need, pending, observed_at)
         except RetriableError as error:
@@ -198,7 +201,6 @@ class Hydration:
 
     def _not_there(self, need: Need, pending: Pending, observed_at: datetime) -> None:
         """Take a 404 as evidence of deletion for a known record, else as a reason to ask again."""
-        events = pending.by_need[need]
         with self._connection.begin():
             known = self._reads.known_record(need)
         if known is not None:
@@ -212,14 +214,19 @@ class Hydration:
             self._failed_in_a_row += 1
             self._put_off(need, pending, f"could not be read: {type(error).__name__}")
             return
+        self._ask_later(need, pending, "not_found", "does not know the record yet")
+
+    def _ask_later(self, need: Need, pending: Pending, reason: str, why: str) -> None:
+        """Let events wait whose record Enerflo does not show; quarantine those that have waited too long."""
+        events = pending.by_need[need]
         self._failed_in_a_row = 0
         now = self._clock.now()
         late = [event for event in events if now - event.received_at >= self._options.not_found_for]
         soon = [event for event in events if event not in late]
         with self._connection.begin():
-            self._quarantine(late, "not_found", str(need.subject))
-            put_off(self._connection, self._account, soon, now, "not_found")
-        self._run.notice("events", "waiting, Enerflo does not know the record yet", len(soon))
+            self._quarantine(late, reason, str(need.subject))
+            put_off(self._connection, self._account, soon, now, reason)
+        self._run.notice("events", f"waiting, Enerflo {why}", len(soon))
         pending.dismiss(need)
 
     def _bury_missing(self, pending: Pending) -> None:

@@ -177,7 +177,7 @@ def next_step(kind: str, reason: str) -> str:
                 "Nobody knows this event. Name it in webhooks.ignored_events of sync.yaml, or update"
                 " enerflo-sync, then replay it; or dismiss it."
             )
-        case "event", "not_found":
+        case "event", "not_found" | "not_listed":
             return "Enerflo does not show its record. Check that the key sees it, then replay; or dismiss it."
         case "event", _:
             return (

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.enerflo.change_orders import read_change_order, read_install_change_orders
@@ -17,7 +16,7 @@ from enerflo_sync.enerflo.installs import find_install, read_install
 from enerflo_sync.enerflo.notes import read_install_notes, walk_notes
 from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import BadRecordError, ContractDriftError, NotFoundError, RetriableError
-from enerflo_sync.inbox.answers import Answer, Records, given, record_id_of, same_record
+from enerflo_sync.inbox.answers import Answer, NotListedError, Records, given, record_id_of, same_record
 from enerflo_sync.inbox.customer_read import read_customer_of
 from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.payloads import change_orders_of, load_bodies, stored_bodies
@@ -32,8 +31,8 @@ from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
-from enerflo_sync.warehouse.refused import refuses_a_row
-from enerflo_sync.warehouse.schema import installs
+from enerflo_sync.warehouse.schema import customers, installs
+from enerflo_sync.warehouse.watermarks import read_watermark
 
 __all__ = ["Answer", "Reads"]
 
@@ -77,7 +76,7 @@ class Reads:
     def read(self, need: Need, events: Sequence[Waiting]) -> Answer:
         """Return what Enerflo says now.
 
-        :raises NotFoundError: there is no such record.
+        :raises NotFoundError: there is no such record, or (:class:`NotListedError`) it is not shown.
         :raises BadRecordError: the answer is not the record that was asked for.
         :raises AnotherCompanyError: the key answers for another company.
         """
@@ -97,11 +96,28 @@ class Reads:
             case Subject.DEAL:
                 return self._install(find_install(self._client, need.key), of_deal=True)
             case Subject.CUSTOMER:
-                return read_customer_of(self._client, need.key, self._bodies(events))
+                return self._customer(need.key, events)
             case Subject.NOTES:
                 return self._notes(need.key, min(event.received_at for event in events))
             case Subject.CHANGE_ORDERS:
                 return self._orders(need, events)
+
+    def _customer(self, key: str, events: Sequence[Waiting]) -> Answer:
+        """Read a customer; what is said elsewhere than in the list is no news of one whom the mirror knows.
+
+        :raises NotListedError: the list does not show them, and no poll has read it whole since the events.
+        """
+        answer = read_customer_of(self._client, key, self._bodies(events))
+        if answer.records:
+            return answer
+        ids = [record_id_of(CUSTOMERS, bytes(raw)) for _, records in answer.said for raw in records]
+        mine = customers.c.account == self._account, customers.c.customer_id.in_([i for i in ids if i])
+        with self._connection.begin():
+            is_known = self._connection.scalar(sa.select(customers.c.customer_id).where(*mine)) is not None
+            polled = read_watermark(self._connection, self._account, CUSTOMERS.name)
+        if is_known and (polled is None or polled < max(event.received_at for event in events)):
+            raise NotListedError("the customer is not in Enerflo's list.", where="GET /api/v1/customers")
+        return answer
 
     def _install(self, raw: bytes, *, of_deal: bool = False) -> Answer:
         """Read the install's notes, too: their list by time of creation never shows an edit (design §6)."""
@@ -251,13 +267,9 @@ class Reads:
         return intake.take(self._connection, records, seen)
 
     def _take_or_refuse(self, resource: Resource, records: Records, seen: Observation) -> Batch:
-        try:
-            with self._connection.begin_nested():
-                return self._take(resource, records, seen)
-        except psycopg.Error as error:
-            if not refuses_a_row(error):
-                raise
-            return self._intake(resource).refuse(self._connection, records[0], seen)
+        intake, own = self._intake(resource), resource is INSTALLS
+        (batch,) = intake.take_or_refuse(self._connection, records, seen, own_answer=own)
+        return batch
 
     def _intake(self, resource: Resource) -> Intake:
         return self._intakes.setdefault(resource.name, Intake(resource))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
@@ -12,6 +13,7 @@ from enerflo_sync.inbox.payloads import stored_bodies
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.inbox.submission import read_submission
 from enerflo_sync.mirror.batch import Observation
+from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.schema import submissions
 
 
@@ -28,7 +30,7 @@ def keep_submissions(
     version whose payload comes late, after a newer one's, and was never seen before, counts as the newer one.
 
     :param install_id: the install that belongs to the deal, where Enerflo told it.
-    :return: events whose design is nonsense, and why.
+    :return: events whose design is nonsense or refused by the warehouse, and why.
     """
     wanted = {event.event_id: event for event in events if event.wants_submission}
     bad = []
@@ -51,5 +53,11 @@ def keep_submissions(
             sources=found.sources,
             **found.values,
         )
-        connection.execute(statement.on_conflict_do_nothing())
+        try:
+            with connection.begin_nested():
+                connection.execute(statement.on_conflict_do_nothing())
+        except sa.exc.DBAPIError as error:
+            if not isinstance(error.orig, psycopg.Error) or not refuses_a_row(error.orig):
+                raise
+            bad.append((event, BadRecordError("refused_by_the_warehouse", field="payload.design")))
     return bad

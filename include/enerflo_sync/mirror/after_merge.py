@@ -1,4 +1,4 @@
-"""What follows a merge while its rows are staged: digests of bytes, and what records do not list any more."""
+"""What belongs to merged records: its own merge, digests of bytes, and what records do not list any more."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from enerflo_sync.mirror.batch import SEEN
 from enerflo_sync.mirror.fingerprint import RAW_HASH_LENGTH
 from enerflo_sync.mirror.resource import Part, Resource
-from enerflo_sync.warehouse.bulk import Owner, driver_connection
+from enerflo_sync.warehouse.bulk import Block, Owner, driver_connection, merge
 
 # Each look but the first is for a row that was written during the one before.
 _MOST_LOOKS = 10
@@ -34,6 +35,24 @@ def remember_bytes(connection: sa.Connection, resource: Resource) -> None:
 def _reader(row: str) -> str:
     """Return what of a row's digest tells its reader; null where it has no digest."""
     return f"substring({row}.raw_hash from {RAW_HASH_LENGTH + 1})"
+
+
+def merge_part(
+    connection: sa.Connection,
+    resource: Resource,
+    part: Part,
+    block: Block,
+    told: Mapping[int, datetime],
+    account: str,
+) -> int:
+    """Bring in what belongs to records, unless a newer answer told of them; return the rows changed.
+
+    :param told: when each record that told of them was asked for.
+    """
+    owner = Owner(resource.table, resource.id_column, part.owner or "")
+    columns = (*part.columns, *SEEN)
+    written = merge(connection, part.table, columns, block, owner).written
+    return written + tombstone_unlisted(connection, part, owner, told, account)
 
 
 def tombstone_unlisted(

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.enerflo.client import EnerfloClient
@@ -22,15 +24,56 @@ from enerflo_sync.errors import (
     FatalError,
     NotFoundError,
     RetriableError,
+    bad_record,
 )
-from enerflo_sync.mirror.batch import Observation
+from enerflo_sync.mirror import quarantine
+from enerflo_sync.mirror.after_merge import merge_part
+from enerflo_sync.mirror.batch import Batch, Observation
+from enerflo_sync.mirror.fingerprint import decode, stable_bytes
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.warehouse.bulk import encode
+from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.schema import installs
 
 log = logging.getLogger(__name__)
 
 DUE = datetime(1970, 1, 1, tzinfo=UTC)
+# Of an install that could not be read when it was its turn: nobody has looked at its milestones since.
+UNREADABLE = datetime(1970, 1, 2, tzinfo=UTC)
+# The share of a poll's reads that such installs have, where others wait, too.
+_SHARE = 6
+
+# The newest row of an install says when its milestones were read, at the earliest.
+_LOOKS = sa.text("""
+/* enerflo-sync: when the milestones were looked at that the list does not tell */
+select min(looked_at) as oldest, count(*) filter (where waits) as waiting,
+  count(*) filter (where looked_at is null) as never, min(observed_at) filter (where waits) as since
+from (
+  select i.observed_at, i.detail_read_at <= :unreadable as waits,
+    case when i.detail_read_at > :unreadable then i.detail_read_at else (
+      select max(m.observed_at) from enerflo.milestones m
+      where m.account = i.account and m.install_id = i.install_id) end as looked_at
+  from enerflo.installs i
+  where i.account = :account and i.detail_read_at is not null and i.deleted_at is null
+) l
+""")
+
+
+@dataclass(frozen=True)
+class MilestoneLooks:
+    """When milestones were looked at that the list does not tell.
+
+    :param oldest: up to when all were read that ever were; None where none was, or the list tells them.
+    :param waiting: installs that changed since, or could not be read: their milestones are not known.
+    :param never: those of them whose milestones nobody ever read.
+    :param since: when the first of those that wait changed.
+    """
+
+    oldest: datetime | None
+    waiting: int
+    never: int
+    since: datetime | None
 
 
 def read_directly(client: EnerfloClient, install_id: int, unreadable: Callable[[str], None]) -> bytes | None:
@@ -61,8 +104,58 @@ def take_detail(
 
     Whatever came of the read (``raw`` is None where nothing did), the others have their turn first.
     """
-    mark_read(connection, observation.account, install_id, observation.observed_at)
-    return Tally() if raw is None else intake.store_contents(connection, raw, observation, install_id)
+    read_at = UNREADABLE if raw is None else observation.observed_at
+    mark_read(connection, observation.account, install_id, read_at)
+    return Tally() if raw is None else _store_contents(connection, intake, raw, observation, install_id)
+
+
+def _store_contents(
+    connection: sa.Connection, intake: Intake, raw: bytes, observation: Observation, install_id: int
+) -> Tally:
+    """Store only what belongs to one install, from an answer to a direct read, and return what changed.
+
+    The install's own row stays with the list, whose answer may have another form. What cannot be read, or is
+    refused by the warehouse, is quarantined, and the other installs go on.
+    """
+    parts = intake.resource.parts[1:]
+    try:
+        _, *contents = intake.resource.read(decode(stable_bytes(raw))[0])
+        blocks = [
+            (part, encode(connection, [(*row, *observation.columns) for row in rows]))
+            for part, rows in zip(parts, contents, strict=True)
+            if rows is not None
+        ]
+    except Exception as error:
+        return _reject_contents(connection, intake, raw, observation, install_id, bad_record(error))
+    account, told = observation.account, {install_id: observation.observed_at}
+    try:
+        with connection.begin_nested():
+            written = sum(
+                merge_part(connection, intake.resource, part, block, told, account) for part, block in blocks
+            )
+    except psycopg.Error as error:
+        if not refuses_a_row(error):
+            raise
+        refused = BadRecordError("refused_by_the_warehouse")
+        return _reject_contents(connection, intake, raw, observation, install_id, refused)
+    quarantine.settle(connection, account, parts[0].table.name, [intake.resource.key(install_id)])
+    return Tally(read=1, applied=1) if written else Tally(read=1, unchanged=1)
+
+
+def _reject_contents(
+    connection: sa.Connection,
+    intake: Intake,
+    raw: bytes,
+    observation: Observation,
+    install_id: int,
+    error: BadRecordError,
+) -> Tally:
+    batch = Batch(observation, tally=Tally(read=1))
+    intake.reject(batch, stable_bytes(raw), error, install_id)
+    # Under what could not be read: the install's own row in the list may be right.
+    items = [replace(item, table_name=intake.resource.parts[1].table.name) for item in batch.rejected]
+    quarantine.put_aside(connection, observation.account, items, observation.observed_at)
+    return batch.tally
 
 
 def mark_due(connection: sa.Connection, account: str, install_ids: Sequence[int]) -> None:
@@ -72,23 +165,31 @@ def mark_due(connection: sa.Connection, account: str, install_ids: Sequence[int]
 
 
 def mark_read(connection: sa.Connection, account: str, install_id: int, at: datetime) -> None:
-    """Note that an install was read directly."""
+    """Note when an install was read directly, or that it could not be read (:data:`UNREADABLE`)."""
     _set(connection, account, [install_id], at)
 
 
-def next_due(connection: sa.Connection, account: str, limit: int) -> list[int]:
-    """Return up to ``limit`` installs whose milestones were looked at longest ago, due ones first."""
-    query = (
-        sa.select(installs.c.install_id)
-        .where(
-            installs.c.account == account,
-            installs.c.detail_read_at.is_not(None),
-            installs.c.deleted_at.is_(None),
-        )
-        .order_by(installs.c.detail_read_at, installs.c.install_id.desc())
-        .limit(limit)
+def next_due(connection: sa.Connection, account: str, limit: int, now: datetime) -> list[int]:
+    """Return up to ``limit`` installs whose milestones were looked at longest ago, due ones first.
+
+    Some of them are of those that could not be read before, others at each moment: they hold up no other.
+    """
+    query = sa.select(installs.c.install_id).where(
+        installs.c.account == account, installs.c.detail_read_at.is_not(None), installs.c.deleted_at.is_(None)
     )
-    return list(connection.scalars(query))
+    others = query.where(installs.c.detail_read_at != UNREADABLE)
+    others = others.order_by(installs.c.detail_read_at, installs.c.install_id.desc()).limit(limit)
+    drawn = sa.func.md5(sa.cast(installs.c.install_id, sa.Text) + now.isoformat())
+    failed = query.where(installs.c.detail_read_at == UNREADABLE).order_by(drawn).limit(limit)
+    due, again = list(connection.scalars(others)), list(connection.scalars(failed))
+    again = again[: max(limit // _SHARE, limit - len(due))]
+    return [*due[: limit - len(again)], *again]
+
+
+def milestone_looks(connection: sa.Connection, account: str) -> MilestoneLooks:
+    """Return when the milestones were looked at that the list does not tell."""
+    row = connection.execute(_LOOKS, {"account": account, "unreadable": UNREADABLE}).one()
+    return MilestoneLooks(row.oldest, row.waiting, row.never, row.since)
 
 
 def _set(connection: sa.Connection, account: str, install_ids: Sequence[int], at: datetime) -> None:

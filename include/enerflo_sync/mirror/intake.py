@@ -13,23 +13,21 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.mirror import quarantine
-from enerflo_sync.mirror.after_merge import remember_bytes, tombstone_unlisted
+from enerflo_sync.mirror.after_merge import merge_part, remember_bytes
 from enerflo_sync.mirror.batch import SEEN, Batch, Observation
 from enerflo_sync.mirror.encoding import encode_batch
 from enerflo_sync.mirror.fingerprint import content_hash, decode, stable_bytes
 from enerflo_sync.mirror.lag import Lag, is_overtaken, listed_since
 from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
 from enerflo_sync.mirror.quarantine import Rejected
-from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.mirror.resource import Resource, Row
 from enerflo_sync.mirror.spelled_otherwise import spelled_otherwise
-from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.mirror.tally import NAMELESS, Tally
 from enerflo_sync.mirror.witnesses import Witnesses
 from enerflo_sync.warehouse.bulk import (
     Block,
-    Owner,
     append,
     driver_connection,
-    encode,
     merge,
     send_new,
 )
@@ -77,6 +75,32 @@ class Intake:
             connection, self.resource, observation.account, next(iter(batch.changed))
         )
         return self.store(connection, batch)
+
+    def take_or_refuse(
+        self,
+        connection: sa.Connection,
+        records: Sequence[bytes | memoryview],
+        observation: Observation,
+        *,
+        own_answer: bool = False,
+    ) -> list[Batch]:
+        """Bring ``records`` in, in the caller's transaction; one that the warehouse refuses is put aside.
+
+        :param own_answer: whether the only one was read by itself (:meth:`take_own_answer`).
+        """
+        try:
+            with connection.begin_nested():
+                if own_answer:
+                    return [self.take_own_answer(connection, records[0], observation)]
+                return [self.take(connection, records, observation)]
+        except psycopg.Error as error:
+            if not refuses_a_row(error):
+                raise
+        # What it remembers of the warehouse was rolled back.
+        self._open = None
+        if len(records) == 1:
+            return [self.refuse(connection, records[0], observation)]
+        return [one for raw in records for one in self.take_or_refuse(connection, [raw], observation)]
 
     def store(self, connection: sa.Connection, batch: Batch) -> Batch:
         """Write a prepared batch and return it with its tally completed.
@@ -151,10 +175,11 @@ class Intake:
             try:
                 record_id = resource.record_id(raw)
             except BadRecordError as error:
-                self._reject(batch, stable_bytes(raw), error, None)
+                self.reject(batch, stable_bytes(raw), error, None)
+                tally.because("notice", NAMELESS)
                 continue
             if len(raw) > RECORD_LIMIT and len(stable := stable_bytes(raw)) > RECORD_LIMIT:
-                self._reject(batch, stable, BadRecordError("record_too_large"), record_id)
+                self.reject(batch, stable, BadRecordError("record_too_large"), record_id)
                 batch.ids.append(record_id)
                 continue
             if record_id in by_id:
@@ -186,7 +211,7 @@ class Intake:
                 is_held = self._parse(batch, record_id, stable, digest, lag)
             except Exception as error:
                 # Nothing is read or written here but this record: whatever it raises is its own.
-                self._reject(batch, stable, bad_record(error), record_id)
+                self.reject(batch, stable, bad_record(error), record_id)
                 continue
             if is_held:
                 batch.held.append(record_id)
@@ -197,7 +222,7 @@ class Intake:
                 batch.good.append(record_id)
         batch.observed = lag.observed(batch.changed) if listed else {}
         encode_batch(
-            connection, resource, batch, lambda bad, why: self._reject(batch, moved[bad][0], why, bad)
+            connection, resource, batch, lambda bad, why: self.reject(batch, moved[bad][0], why, bad)
         )
         batch.new = [i for i in batch.changed if i not in known]
         return batch
@@ -269,7 +294,8 @@ class Intake:
         for name in sorted(unknown):
             batch.tally.because("notice", f"unknown_field: {self.resource.name}.{name[:64]}")
 
-    def _reject(self, batch: Batch, stable: bytes, error: BadRecordError, record_id: int | None) -> None:
+    def reject(self, batch: Batch, stable: bytes, error: BadRecordError, record_id: int | None) -> None:
+        """Count a record of ``batch`` as quarantined, and note why; storing the batch keeps it."""
         item = Rejected(
             kind="record",
             reason=error.what,
@@ -305,7 +331,7 @@ class Intake:
         told = {record_id: at for record_id, at in batch.changed.items() if record_id not in untold}
         of_parts = 0
         for part, block in zip(contained, contents, strict=True):
-            of_parts += self._merge_part(connection, part, block, told, batch.observation.account)
+            of_parts += merge_part(connection, self.resource, part, block, told, batch.observation.account)
         if batch.own_answer:
             # Its row may stand as it was while what belongs to it changed.
             return min(1, merged.written + of_parts)
@@ -330,51 +356,7 @@ class Intake:
             batch.ids.append(record_id)
         except BadRecordError:
             record_id = None
-        self._reject(batch, stable, BadRecordError("refused_by_the_warehouse"), record_id)
+            batch.tally.because("notice", NAMELESS)
+        self.reject(batch, stable, BadRecordError("refused_by_the_warehouse"), record_id)
         quarantine.put_aside(connection, observation.account, batch.rejected, observation.observed_at)
         return batch
-
-    def _merge_part(
-        self,
-        connection: sa.Connection,
-        part: Part,
-        block: Block,
-        told: Mapping[int, datetime],
-        account: str,
-    ) -> int:
-        """Bring in what belongs to records, unless a newer answer told of them; return the rows changed.
-
-        :param told: when each record that told of them was asked for.
-        """
-        owner = Owner(self.resource.table, self.resource.id_column, part.owner or "")
-        columns = (*part.columns, *SEEN)
-        written = merge(connection, part.table, columns, block, owner).written
-        return written + tombstone_unlisted(connection, part, owner, told, account)
-
-    def store_contents(
-        self, connection: sa.Connection, raw: bytes, observation: Observation, record_id: int
-    ) -> Tally:
-        """Store only what belongs to one record, from an answer to a direct read, and return what changed.
-
-        The record's own row stays with the list, whose answer may have another form.
-        """
-        tally = Tally(read=1)
-        try:
-            _, *contents = self.resource.read(decode(stable_bytes(raw))[0])
-        except Exception as error:
-            batch = Batch(observation, tally=tally)
-            self._reject(batch, stable_bytes(raw), bad_record(error), record_id)
-            # Under what could not be read: the record's own row in the list may be right.
-            items = [replace(item, table_name=self.resource.parts[1].table.name) for item in batch.rejected]
-            quarantine.put_aside(connection, observation.account, items, observation.observed_at)
-            return tally
-        keys = [self.resource.key(record_id)]
-        quarantine.settle(connection, observation.account, self.resource.parts[1].table.name, keys)
-        written = 0
-        for part, rows in zip(self.resource.parts[1:], contents, strict=True):
-            if rows is not None:
-                block = encode(connection, [(*row, *observation.columns) for row in rows])
-                told = {record_id: observation.observed_at}
-                written += self._merge_part(connection, part, block, told, observation.account)
-        tally.applied, tally.unchanged = (1, 0) if written else (0, 1)
-        return tally

@@ -124,11 +124,14 @@ class _Poll:
         records = read_status_rows(self.client)
         sweep = Sweep(self.connection, STATUSES, self.run.account, self._guard(), floor=SMALLEST_SHRINK)
         with self.connection.begin():
-            batch = Intake(STATUSES).take(self.connection, records, self.observation(observed_at))
-            sweep.note(batch.ids)
+            seen = self.observation(observed_at)
+            tally = Tally()
+            for batch in Intake(STATUSES).take_or_refuse(self.connection, records, seen):
+                sweep.note(batch.ids, batch.tally.nameless)
+                tally.add(batch.tally)
             sweep.conclude(self.clock.now(), started_at=observed_at)
-        self.run.count(STATUSES.name, batch.tally)
-        self.progress(STATUSES.name, batch.tally.read, batch.tally.read)
+        self.run.count(STATUSES.name, tally)
+        self.progress(STATUSES.name, tally.read, tally.read)
 
     def _sweep(self, resource: Resource, walk: PageWalk) -> None:
         started_at = self.clock.now()
@@ -182,7 +185,7 @@ class _Poll:
         )
         for stored in store.store(pages):
             if sweep is not None:
-                sweep.note(stored.ids)
+                sweep.note(stored.ids, stored.tally.nameless)
             held += stored.held
             self.run.count(resource.name, stored.tally)
             done += stored.tally.read
@@ -199,9 +202,13 @@ class _Poll:
                 # Gone, or still gone: the next sweeps decide.
                 continue
             if raw is not None:
-                with self.connection.begin():
-                    batch = intake.take_own_answer(self.connection, raw, self.observation(observed_at))
-                self.run.count("installs", batch.tally)
+                self._take_own_answer(intake, raw, observed_at)
+
+    def _take_own_answer(self, intake: Intake, raw: bytes, observed_at: datetime) -> None:
+        seen = self.observation(observed_at)
+        with self.connection.begin():
+            (batch,) = intake.take_or_refuse(self.connection, [raw], seen, own_answer=True)
+        self.run.count("installs", batch.tally)
 
     def _read_directly(self, install_id: int) -> bytes | None:
         """Return one install; None where it cannot be read now, which the run's report says."""
@@ -220,14 +227,12 @@ class _Poll:
                     self.run.notice("installs", "deleted", sweep.bury(install_id, observed_at))
                 continue
             if raw is not None:
-                with self.connection.begin():
-                    batch = intake.take(self.connection, [raw], self.observation(observed_at))
-                self.run.count("installs", batch.tally)
+                self._take_own_answer(intake, raw, observed_at)
 
     def _read_details(self, intake: Intake) -> None:
         """Read milestones from the installs themselves, where the list does not tell them."""
         with self.connection.begin():
-            due = next_due(self.connection, self.run.account, self.options.details)
+            due = next_due(self.connection, self.run.account, self.options.details, self.clock.now())
         for done, install_id in enumerate(due, start=1):
             observation = self.observation(self.clock.now())
             try:

@@ -46,8 +46,9 @@ class Gone:
 class Sweep:
     """The ids that one walk over a whole resource names: eight bytes each until the walk is over.
 
-    A record that a complete walk does not name is absent; one that the next complete walk does not name
-    either is deleted. Tombstones keep the last known values.
+    A record that a complete walk does not name is absent; it is deleted where a complete walk that began
+    after that does not name it either: two walks at once are one look. Tombstones keep the last known
+    values. A walk with a row whose id cannot be read names no record absent: that row may be any of them.
 
     :param guard: the share of the mirror's live records, 0 to 1, that may be missing or were found gone
         within :data:`GUARDED` before the sweep is not believed; ``None`` where a person has said that the
@@ -70,6 +71,7 @@ class Sweep:
         self.floor = floor
         self._connection = connection
         self._seen = array("q")
+        self._nameless = 0
         with connection.begin():
             self.known = self._live()
 
@@ -146,9 +148,10 @@ class Sweep:
             " and (i.absent_since is not null or i.deleted_at is not null))"
         )
 
-    def note(self, ids: Sequence[int]) -> None:
-        """Remember that the walk named ``ids``."""
+    def note(self, ids: Sequence[int], nameless: int = 0) -> None:
+        """Remember that the walk named ``ids``, and had so many rows without an id that can be read."""
         self._seen.extend(ids)
+        self._nameless += nameless
 
     def conclude(self, now: datetime, *, started_at: datetime) -> Gone:
         """Mark what the whole walk did not name, in the caller's transaction, which is lost on an error.
@@ -157,6 +160,8 @@ class Sweep:
 
         :raises ShrunkSourceError: too many of the mirror's records were not named.
         """
+        if self._nameless:
+            return Gone(0, 0)
         table, column = self.resource.table, self.resource.id_column
         # By set operations and keys, whatever the statistics say: after a first load there are none, and a
         # join would be one of every row with every id.
@@ -176,7 +181,7 @@ class Sweep:
             ), gone as (
                 update {table.fullname} t
                 set absent_since = coalesce(absent_since, %(now)s),
-                    deleted_at = case when absent_since is not null then %(now)s::timestamptz end
+                    deleted_at = case when absent_since <= %(started)s then %(now)s::timestamptz end
                 from missing m
                 where t.account = %(account)s and t.{column} = m.id and t.deleted_at is null
                   and t.observed_at <= %(started)s

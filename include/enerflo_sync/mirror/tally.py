@@ -8,6 +8,9 @@ from typing import Any
 
 from enerflo_sync.errors import EnerfloSyncError
 
+# Such a row may be any record of the list.
+NAMELESS = "rows without an id that can be read: nothing of their list counts as missing"
+
 
 @dataclass
 class Tally:
@@ -27,6 +30,11 @@ class Tally:
     def because(self, group: str, reason: str, count: int = 1) -> None:
         """Note that ``reason`` occurred ``count`` times."""
         self.reasons.setdefault(group, Counter())[reason] += count
+
+    @property
+    def nameless(self) -> int:
+        """Return how many records had no id that can be read, so that nobody knows which they are."""
+        return self.reasons.get("notice", Counter())[NAMELESS]
 
     def add(self, other: Tally) -> None:
         """Take another tally's counts into this one."""

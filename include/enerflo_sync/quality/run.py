@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from enerflo_sync.quality.store import SHOWN, keep_run, keep_validation, newest_
 from enerflo_sync.quality.suite import Suite
 from enerflo_sync.quality.validate import not_validated, validate
 from enerflo_sync.reconcile.conditions import cause_parameters
+from enerflo_sync.reconcile.incremental import looking_back
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
@@ -107,7 +108,7 @@ def _judge(
     changed_suite = newest_suite(connection, account) not in (None, suite_hash)
     since = None
     if watermark is not None and not full and not changed_suite:
-        since = watermark - timedelta(minutes=config.reconcile.lookback_minutes)
+        since = looking_back(connection, account, watermark, config.reconcile.lookback_minutes)
     gone = forget(connection, account, all_of_them=since is None)
     facts = make_facts(connection, suite, account, since=since, now=now, statuses=_statuses(config, now))
     checked = judge(connection, suite, account, suite_hash=suite_hash, facts=facts, run_id=run_id, now=now)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import literal
 from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.counts import Sizes
 from enerflo_sync.reconcile.values import Field, normal_text
@@ -28,6 +29,20 @@ def age_remarks(plan: Comparison, polled: Mapping[TableName, datetime]) -> list[
         return []
     when = f"{mine.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     return [f"Enerflo's {plan.name} were last read whole at {when}, and other lists later."]
+
+
+def unread_remarks(connection: sa.Connection, plan: Comparison, account: str) -> list[str]:
+    """Return of how many installs the milestones are not known, which their list does not tell."""
+    if plan.name is not TableName.MILESTONES:
+        return []
+    looks = milestone_looks(connection, account)
+    if not looks.waiting:
+        return []
+    never = f" ({looks.never:,} of them never were)" if looks.never else ""
+    return [
+        f"Milestones of {looks.waiting:,} install(s) wait to be read{never}: Enerflo's list does not tell"
+        " them, and each poll reads some."
+    ]
 
 
 def size_remarks(plan: Comparison, sizes: Sizes, polled: datetime | None) -> list[str]:

@@ -44,6 +44,7 @@ from enerflo_sync.reconcile.remarks import (
     duplicate_remarks,
     size_remarks,
     stranger_remarks,
+    unread_remarks,
 )
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint
 from enerflo_sync.reconcile.store import (
@@ -211,6 +212,7 @@ class _Reconciliation:
             remarks=[
                 *size_remarks(plan, sizes, polled.get(plan.name)),
                 *age_remarks(plan, polled),
+                *unread_remarks(self.connection, plan, self.account),
                 *([] if reason is None or previous else [reason or _NOT_SEEN]),
                 *duplicate_remarks(found),
                 *stranger_remarks(self.connection, plan, parameters, fold),

@@ -13,6 +13,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping, TableName
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.observation import Look
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
 from enerflo_sync.warehouse.engine import warehouse_errors
@@ -157,14 +158,21 @@ def difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool) -> Dif
 def read_whole(connection: sa.Connection, account: str) -> dict[TableName, datetime]:
     """Return up to when Enerflo's list of each mapped table was read whole; none that never was.
 
-    A list is whole as of the moment at which its reading began. Milestones come with the installs.
+    A list is whole as of the moment at which its reading began. Milestones come with the installs; or by
+    reads of one install after the other, some in each poll: then they are as of the oldest of these.
     """
     rows = connection.execute(
         sa.select(watermarks.c.name, watermarks.c.value).where(watermarks.c.account == account)
     )
     marks: dict[str, datetime] = {row.name: row.value for row in rows}
     lists = {**MIRROR_TABLES, TableName.MILESTONES: MIRROR_TABLES[TableName.INSTALLS]}
-    return {table: marks[name] for table, name in lists.items() if name in marks}
+    whole = {table: marks[name] for table, name in lists.items() if name in marks}
+    looks = milestone_looks(connection, account)
+    if TableName.MILESTONES in whole and looks.oldest is not None:
+        whole[TableName.MILESTONES] = min(whole[TableName.MILESTONES], looks.oldest)
+    elif looks.never:
+        whole.pop(TableName.MILESTONES, None)
+    return whole
 
 
 def last_full_at(connection: sa.Connection, account: str) -> datetime | None:

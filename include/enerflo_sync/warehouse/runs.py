@@ -13,6 +13,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from enerflo_sync.warehouse.schema import api_calls, runs
 
+# A run of the same id that begins within this time after another one is its retry.
+SAME_RUN = timedelta(days=1)
+
 
 class RunState(StrEnum):
     """How a run ended. Partial: something was put aside or left out, and the report says what."""
@@ -72,10 +75,15 @@ def start_run(
         "clock_ahead_seconds": ahead,
     }
     statement = insert(runs).values(values)
-    # A retried Airflow task carries the run id of its first try.
+    # A retried Airflow task carries the run id of its first try. What that one stored carries the time from
+    # then on, so the run began with it; one that is run again days later is another run.
+    began = sa.case(
+        (runs.c.started_at > statement.excluded.started_at - SAME_RUN, runs.c.started_at),
+        else_=statement.excluded.started_at,
+    )
     counts = dict.fromkeys(("read", "applied", "unchanged", "quarantined", "skipped", "requests"), 0)
     fresh: dict[str, Any] = {
-        "started_at": now,
+        "started_at": sa.func.least(began, statement.excluded.started_at),
         "clock_ahead_seconds": ahead,
         "finished_at": None,
         "state": "failed",
@@ -88,13 +96,15 @@ def start_run(
 
 
 def finish_run(connection: sa.Connection, report: RunReport) -> None:
-    """Record how a run ended; the table itself refuses a run whose counts do not add up."""
+    """Record how a run ended, not when it began; the table refuses a run whose counts do not add up."""
     values = msgspec.to_builtins(report, builtin_types=(datetime,))
     values["state"] = str(report.state)
     connection.execute(
         sa.update(runs)
         .where(runs.c.account == report.account, runs.c.run_id == report.run_id)
-        .values({name: values[name] for name in values if name not in ("account", "run_id", "job")})
+        .values(
+            {name: values[name] for name in values if name not in ("account", "run_id", "job", "started_at")}
+        )
     )
 
 

@@ -47,7 +47,7 @@ installs = mirror_table(
         time("updated_at"),
         Column("content_hash", Text),
         # When the whole record was last read directly, because the list does not tell its milestones;
-        # 1970 when that is due, null where the list tells everything.
+        # in 1970 when that is due or could not be done, null where the list tells everything.
         time("detail_read_at"),
     ],
 )
