@@ -8,10 +8,9 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.values import shown_in_crm
 from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE, said_in_enerflo
 from enerflo_sync.sync.whole_rows import one_of_its_key, row_digest
-from enerflo_sync.sync.written import column_value, names_record, of_key, shown, zone_of
+from enerflo_sync.sync.written import as_written, names_record, of_key, shown
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
 _GONE = "its row is gone from the CRM"
@@ -101,7 +100,7 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
             field=literal(field),
             policy=literal(mapping.source_of_truth) if mapping is not None else "u.policy",
             now=shown(plan, field, "t"),
-            written=_as_written(plan, field, "u.new_value"),
+            written=as_written(plan, field, "u.new_value"),
             said=said_in_enerflo(plan, field, "u.enerflo_key"),
         )
         connection.exec_driver_sql(statement, values)
@@ -131,15 +130,6 @@ def _written_fields(connection: sa.Connection, plan: Comparison) -> list[str]:
         " where table_name = :table and direction = 'to_crm' and op = 'update' order by 1"
     )
     return list(connection.execute(query, {"table": str(plan.name)}).scalars())
-
-
-def _as_written(plan: Comparison, field: str, value: str) -> str:
-    """Return how the CRM shows a value once it is written."""
-    live, mapping = plan.live.columns[field], plan.mapping.fields.get(field)
-    raw = column_value(live, value, zone_of(plan, field))
-    if mapping is None:
-        return f"to_jsonb({raw})"
-    return shown_in_crm(mapping, raw, live, plan.mapping.time_zone)
 
 
 def _restored(plan: Comparison) -> dict[str, str]:
