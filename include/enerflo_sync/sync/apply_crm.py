@@ -32,6 +32,7 @@ from enerflo_sync.sync.written import (
     names_record,
     not_kept,
     of_key,
+    record_lives,
     shown,
     touched,
     typed_key,
@@ -90,8 +91,8 @@ _DUE = Template(f"""
 """)  # noqa: S608 - a constant
 
 _DUE_RECORDS = Template(f"""
-  select id, key, field, after from (
-    select p.ctid as id, p.key, p.field, p.after, min(p.position) over record as first,
+  select id, key, enerflo_key, field, after from (
+    select p.ctid as id, p.key, p.enerflo_key, p.field, p.after, min(p.position) over record as first,
            array_agg(p.field) over record as fields
     from sync.plan_changes p
     where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s
@@ -149,8 +150,9 @@ _UPDATE = Template("""
 
 _INSERT = Template("""
   insert into $crm as n ($columns)
-  select $values from (select key, jsonb_object_agg(field, after) as v from due group by key) p
-  where not exists (select from $crm t where $on) $unlinked
+  select $values from (
+    select key, enerflo_key, jsonb_object_agg(field, after) as v from due group by key, enerflo_key) p
+  where not exists (select from $crm t where $on) and $lives $unlinked
   returning $key as key
 """)
 
@@ -311,7 +313,7 @@ class _Job:
             case "insert":
                 return self._inserted(fields)
             case _:
-                return delete_statement(self._plan)
+                return delete_statement(self._plan, undone=self._by is AgreedBy.UNDO)
 
     def _some(self, write: str, park: str, of_group: dict[str, Any], first: int, last: int) -> None:
         """Make the changes between two positions; where the table refuses one, look for it by halves."""
@@ -397,6 +399,8 @@ class _Job:
             columns=", ".join(columns),
             values=", ".join(columns.values()),
             on=of_key(plan, "p.key"),
+            # Of a record that Enerflo deleted since the plan no row is made.
+            lives=record_lives(plan, "p.enerflo_key"),
             unlinked=unlinked,
             key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
         )

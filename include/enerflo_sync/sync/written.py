@@ -86,6 +86,15 @@ def names_record(plan: Comparison, row: str, record_key: str) -> str:
     return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"
 
 
+def record_lives(plan: Comparison, record_key: str) -> str:
+    """Return the condition that Enerflo has the record of a jsonb key at present; takes ``account``."""
+    same = [f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in plan.mirror_key]
+    return (
+        f"exists (select from {plan.mirror} e where e.account = %(account)s"
+        f" and e.deleted_at is null and {' and '.join(same)})"
+    )
+
+
 def shown(plan: Comparison, column: str, alias: str) -> str:
     """Return a CRM column as plans show it."""
     raw, live = f"{alias}.{quoted(column)}", plan.live.columns[column]
