@@ -186,8 +186,16 @@ def reject_plan(
     others: list[int] = []
     if not part.whole:
         _require_open(plan)
-        positions, others = choose(connection, account, plan.plan_hash, part, config.tables_for(account))
-        if part.rest is Rest.REFUSE:
+        refuses_all = part.rest is Rest.REFUSE
+        positions, others = choose(
+            connection,
+            account,
+            plan.plan_hash,
+            part,
+            config.tables_for(account),
+            refuses=not refuses_all,
+        )
+        if refuses_all:
             positions, others = sorted([*positions, *others]), []
     _refuse(connection, plan, positions, who, now, reason)
     if not others:
