@@ -10,10 +10,12 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import read_refusals, run_reject, run_reopen
 from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.sandbox import catalogue as c
 from enerflo_sync.sync.completion import LAST_MILESTONE
+from enerflo_sync.sync.parts import Part
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.render import plan_lines, render_plan
 from enerflo_sync.sync.render.shown_plan import headline, show_plan
@@ -259,3 +261,34 @@ def test_a_relinked_row_is_another_record(agreeing: Desk) -> None:
     plan = agreeing.plan()
     assert len(agreeing.changes(plan, field="email")) + len(agreeing.undecided(plan)) >= 1
     assert all(one.refusal_id is None for one in agreeing.undecided(plan) if one.field == "email")
+
+
+def two_edits(desk: Desk) -> tuple[int, int, PlanReport]:
+    """Return two installs whose status differs, and the plan of both."""
+    first, second = installs(desk)[:2]
+    for install in (first, second):
+        edit(desk, install, status="On Hold")
+    return first, second, desk.plan()
+
+
+def test_a_yes_after_nobodys_no_does_not_make_what_a_person_refused_of_the_plan(agreeing: Desk) -> None:
+    first, second, plan = two_edits(agreeing)
+    part = Part(only=[f"installs:{first}"])
+    run_reject(agreeing.context, plan.plan_hash, by="Sam", part=part)
+    run_reject(agreeing.context, plan.plan_hash, by=None)
+    before = status_at_enerflo(agreeing, first)
+    assert run_apply(agreeing.context, plan.plan_hash, approved_by="Pat").applied == 1
+    assert status_at_enerflo(agreeing, first) == before
+    assert status_at_enerflo(agreeing, second) != before
+    assert [one.decided_by for one in read_refusals(agreeing.context)] == ["Sam"]
+
+
+def test_a_yes_after_nobodys_no_does_not_make_what_a_person_refused_of_a_later_plan(agreeing: Desk) -> None:
+    first, _, older = two_edits(agreeing)
+    run_reject(agreeing.context, older.plan_hash, by=None)
+    edit(agreeing, installs(agreeing)[2], status="On Hold")
+    later = run_plan(agreeing.context)[-1]
+    assert later.plan_hash != older.plan_hash
+    run_reject(agreeing.context, later.plan_hash, by="Sam", part=Part(only=[f"installs:{first}"]))
+    with pytest.raises(ConfigurationError, match="a later plan took its place"):
+        run_apply(agreeing.context, older.plan_hash, approved_by="Pat")

@@ -16,16 +16,20 @@ BY_A_LATER_PLAN = "a later plan"
 
 _END = """
 update sync.plans set state = case when expires_at <= now() then 'expired' else 'superseded' end
-where account = :account and state in ('open', 'approved') and {which}
+where account = :account and {which}
 returning plan_hash
 """
 _OVERDUE = sa.text(
     "/* enerflo-sync plan: plans and approvals whose time is over */"
-    + _END.format(which="expires_at <= now()")
+    + _END.format(which="state in ('open', 'approved') and expires_at <= now()")
 )
 _OTHERS = sa.text(
     "/* enerflo-sync plan: plans that a later one takes the place of */"
-    + _END.format(which="not plan_hash = any(:kept)")
+    # One that nobody answered may still be approved, but not past what was decided about a later one.
+    + _END.format(
+        which="(state in ('open', 'approved') or state = 'rejected' and decided_by is null)"
+        " and not plan_hash = any(:kept)"
+    )
 ).bindparams(sa.bindparam("kept", type_=sa.ARRAY(sa.Text)))
 
 # What was approved and not made is told in the ledger; of what nobody had decided there is nothing to tell.
