@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE, said_in_enerflo
+from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE, WRITTEN_LATER, said_in_enerflo
 from enerflo_sync.sync.whole_rows import one_of_its_key, row_digest
 from enerflo_sync.sync.written import as_written, names_record, of_key, shown
 
@@ -32,7 +32,8 @@ cross join lateral (
   select case when u.rule = 'adopted' then 'the row names its record of Enerflo, and keeps its id'
     when t.$known is null then '{_GONE}'
     when not ($same_record) then '{_RELINKED}'
-    when v.now is distinct from v.written then '{_MOVED}' end as reason) r
+    when v.now is distinct from v.written then '{_MOVED}'
+    when u.written_later then '{WRITTEN_LATER}' end as reason) r
 where u.table_name = $table and u.direction = 'to_crm' and u.op = 'update' and u.field = $field
 """)  # noqa: S608 - constants
 
@@ -46,7 +47,7 @@ select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key
        '{UNDO}', r.reason, u.recorded_at, u.row_digest
 from (
   select u.key, u.enerflo_key, min(u.policy) as policy, min(u.recorded_at) as recorded_at,
-         max(u.row_digest) as row_digest
+         max(u.row_digest) as row_digest, bool_or(u.written_later) as written_later
   from pg_temp.undoing u
   where u.table_name = $table and u.direction = 'to_crm' and u.op = 'insert' group by u.key, u.enerflo_key
 ) u
@@ -56,7 +57,8 @@ cross join lateral (
     when not ($one_of_its_key) then '{_TWICE}'
     when not ($same_record) then '{_RELINKED}'
     when u.row_digest is null then '{_NOT_KNOWN}'
-    when $digest <> u.row_digest then '{_MOVED}' end as reason) r
+    when $digest <> u.row_digest then '{_MOVED}'
+    when u.written_later then '{WRITTEN_LATER}' end as reason) r
 """)  # noqa: S608 - constants
 
 _DELETES = Template(f"""
@@ -69,6 +71,7 @@ select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key
 from pg_temp.undoing u
 cross join lateral (
   select h.here, case when h.here then 'its row is in the CRM again'
+    when u.written_later then '{WRITTEN_LATER}'
     when not u.row_kept then '{_NOT_KEPT}' end as reason
   from (select exists (select from $crm t where $on) as here) h) r
 cross join lateral (
