@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -92,9 +92,10 @@ def choose(
 def _selector(text: str, changes: Sequence[Any], tables: Mapping[str, TableMapping]) -> Chosen:
     """Return the condition of one selector.
 
-    :raises ConfigurationError: no change of the plan fits.
+    :raises ConfigurationError: no change of the plan fits, or those of several records do.
     """
     fits = _condition(text.strip(), changes, tables)
+    _require_one_record(text.strip(), filter(fits, changes))
     if not any(fits(change) for change in changes):
         created = any(_without_field(text, change, tables) for change in changes)
         raise ConfigurationError(
@@ -121,6 +122,20 @@ def _condition(text: str, changes: Sequence[Any], tables: Mapping[str, TableMapp
         return rest.startswith(f"{key}.") and _of_field(change, rest.removeprefix(f"{key}."))
 
     return fits
+
+
+def _require_one_record(text: str, chosen: Iterable[Any]) -> None:
+    """Refuse a key that reads alike for several records: ``a/b`` and ``c`` joined, and ``a`` and ``b/c``.
+
+    :raises ConfigurationError: it does.
+    """
+    keys = {repr(sorted(change.key.items())) for change in chosen} if ":" in text else set()
+    if len(keys) > 1:
+        raise ConfigurationError(
+            "more than one record reads like this.",
+            where=f"selector {text[:60]!r}",
+            next_step="Choose by TABLE or TABLE.FIELD, or decide about the whole plan.",
+        )
 
 
 def _of_field(change: Any, field: str) -> bool:
