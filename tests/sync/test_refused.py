@@ -292,3 +292,29 @@ def test_a_yes_after_nobodys_no_does_not_make_what_a_person_refused_of_a_later_p
     run_reject(agreeing.context, later.plan_hash, by="Sam", part=Part(only=[f"installs:{first}"]))
     with pytest.raises(ConfigurationError, match="a later plan took its place"):
         run_apply(agreeing.context, older.plan_hash, approved_by="Pat")
+
+
+NOTE_BODY = (
+    "      enerflo_install_id: {enerflo: install_id, type: integer, source_of_truth: enerflo}\n      body:"
+)
+NOTE_TIME = "      created_at: {enerflo: created_at, type: timestamp, source_of_truth: enerflo}\n      body:"
+ONE_MORE = (NOTE_BODY, NOTE_BODY.replace("      body:", NOTE_TIME))
+DELETES = ("    create_only: true\n", "    create_only: true\n    delete_in: [crm]\n")
+
+
+def test_a_field_that_is_mapped_since_is_no_value_that_changed(desk: Desk) -> None:
+    desk.switched_on("both", DELETES)
+    desk.carried()
+    note = desk.one("select min(enerflo_note_id) from crm.notes")
+    install = desk.one("select enerflo_install_id from crm.notes where enerflo_note_id = :n", n=note)
+    desk.world.delete_note(note)
+    desk.world.add_note(install, "Not for the CRM.")
+    run_poll(desk.context, full=True)
+    plan = run_plan(desk.context)
+    assert {change.op for one in plan for change in desk.changes(one)} == {"insert", "delete"}
+    for one in plan:
+        run_reject(desk.context, one.plan_hash, by="Sam")
+    for edits in ((DELETES, ONE_MORE), (DELETES,)):
+        desk.switched_on("both", *edits)
+        assert [desk.changes(one, table_name="notes") for one in run_plan(desk.context)] == [[]]
+    assert len(read_refusals(desk.context)) == 2

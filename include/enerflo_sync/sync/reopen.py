@@ -99,12 +99,12 @@ def reopen(
             where="reopen",
             next_step="enerflo-sync reopen without arguments lists what does.",
         )
-    by_key = which.key is not None and not which.key.startswith("enerflo:")
+    key = (which.key or "").removeprefix("enerflo:")
     records = {(refusal.table_name, repr(sorted(refusal.key.items()))) for refusal in found}
-    if by_key and len(records) > len({table for table, _ in records}):
+    if key and key == which.key and len(records) > len({table for table, _ in records}):
         raise ConfigurationError(
             "more than one record reads like this.",
-            where=f"key {which.key[:60]!r}",
+            where=f"key {key[:60]!r}",
             next_step="Name the record by enerflo: and its ids, or open all refusals of one plan.",
         )
     ids = [refusal.refusal_id for refusal in found]
