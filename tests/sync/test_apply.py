@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError, RetriableError
-from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.apply import run_apply, run_verify
 from enerflo_sync.jobs.approval import run_approve, run_reject
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
@@ -451,3 +451,14 @@ def test_a_table_that_puts_back_the_value_from_before_did_not_take_ours(
     causes = [one.by_cause for one in run_reconcile(agreeing.context).tables if one.by_cause]
     assert causes
     assert not any("equal_after_normalisation" in by_cause for by_cause in causes)
+
+
+def test_what_no_reconciliation_compares_is_not_called_verified(desk: Desk) -> None:
+    desk.switched_on("crm")
+    plan = desk.plan()
+    leads = len(desk.changes(plan, table_name="leads"))
+    assert 0 < leads <= plan.change_count
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+    found = run_verify(desk.context, plan.plan_hash, run_reconcile(desk.context))
+    assert (found.applied, found.differing) == (plan.change_count, 0)
+    assert found.not_compared >= leads
