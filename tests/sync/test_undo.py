@@ -15,6 +15,7 @@ from enerflo_sync.sandbox.world import World
 from enerflo_sync.sync.apply import ApplyReport
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from tests.sync.conftest import Desk
+from tests.sync.test_split import STATUS
 from tests.sync.test_undo_whole_rows import DELETED_TOO
 
 ON_HOLD = 4
@@ -444,3 +445,23 @@ def test_a_row_that_an_undo_restored_and_a_person_deleted_is_not_restored_again(
     desk.sql("delete from crm.notes where enerflo_note_id = :n", n=note)
     undo = run_undo(desk.context, plan.plan_hash)
     assert (undo.change_count, undo.undecided) == (0, LATER)
+
+
+def test_what_the_mapping_forbids_to_write_by_now_is_left_to_a_person(desk: Desk, install: int) -> None:
+    desk.world.set_status(install, ON_HOLD)
+    pulled = polled(desk)
+    applied(desk, pulled)
+    desk.switched_on("both", (STATUS, STATUS.replace("newest", "newest, direction: to_enerflo")))
+    undo = run_undo(desk.context, pulled.plan_hash)
+    barred = "the column of the CRM may not be written any more (direction)"
+    assert (undo.change_count, undo.undecided) == (0, {barred: 1})
+
+
+def test_what_the_mapping_forbids_to_send_by_now_is_left_to_a_person(desk: Desk, install: int) -> None:
+    edit(desk, install, "On Hold")
+    plan = polled(desk)
+    applied(desk, plan)
+    desk.switched_on("both", (STATUS, STATUS.replace("newest", "newest, direction: to_crm")))
+    undo = run_undo(desk.context, plan.plan_hash)
+    barred = "Enerflo's may not be written any more (direction)"
+    assert (undo.change_count, undo.undecided) == (0, {barred: 1})

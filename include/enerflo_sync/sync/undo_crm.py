@@ -6,6 +6,7 @@ from string import Template
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.mapping import Direction
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE, WRITTEN_LATER, said_in_enerflo
@@ -15,6 +16,7 @@ from enerflo_sync.sync.written import as_written, names_record, of_key, shown
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
 _GONE = "its row is gone from the CRM"
 _RELINKED = "its row names another record of Enerflo by now"
+_BARRED = "the column of the CRM may not be written any more (direction)"
 _TWICE = "more than one row of the CRM has its key"
 _NOT_KNOWN = "an older version made the row and did not note its other columns: somebody may have filled them"
 _NOT_KEPT = "an older version deleted the row and kept only its mapped columns"
@@ -33,7 +35,8 @@ cross join lateral (
     when t.$known is null then '{_GONE}'
     when not ($same_record) then '{_RELINKED}'
     when v.now is distinct from v.written then '{_MOVED}'
-    when u.written_later then '{WRITTEN_LATER}' end as reason) r
+    when u.written_later then '{WRITTEN_LATER}'
+    when $barred then '{_BARRED}' end as reason) r
 where u.table_name = $table and u.direction = 'to_crm' and u.op = 'update' and u.field = $field
 """)  # noqa: S608 - constants
 
@@ -105,6 +108,7 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
             now=shown(plan, field, "t"),
             written=as_written(plan, field, "u.new_value"),
             said=said_in_enerflo(plan, field, "u.enerflo_key"),
+            barred="true" if mapping is not None and mapping.direction is Direction.TO_ENERFLO else "false",
         )
         connection.exec_driver_sql(statement, values)
     row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)

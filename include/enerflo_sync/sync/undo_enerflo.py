@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import Direction, TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.push.values import EnerfloValues
@@ -16,6 +16,7 @@ from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE, WRITTEN_LATER
 from enerflo_sync.sync.written import of_key
 
 _MOVED = "Enerflo says something else than the plan wrote: it moved since"
+_BARRED = "Enerflo's may not be written any more (direction)"
 _GONE = "Enerflo has the record no longer"
 _STAYS = {
     TableName.NOTES: "Enerflo's API takes no note back: delete it there by hand; the CRM's row keeps its id",
@@ -86,6 +87,8 @@ def undo_in_enerflo(connection: sa.Connection, plan: Comparison, account: str) -
                 reason = _MOVED
             elif row.written_later:
                 reason = WRITTEN_LATER
+            elif mapping.direction is Direction.TO_CRM:
+                reason = _BARRED
             values = {
                 "table": table,
                 "field": field,
