@@ -337,7 +337,10 @@ class VerifyPlanOperator(BaseOperator):
         with noted_failure(context), closing(open_account(str(self.account))) as opened:
             report = run_reconcile(opened)
             found = run_verify(opened, str(self.plan_hash), report)
-        note = f"verified {found.applied:,} changes, {found.differing:,} differ again"
+        verified = found.applied - found.not_compared
+        note = f"verified {verified:,} changes, {found.differing:,} differ again"
+        if found.not_compared:
+            note += f"; {found.not_compared:,} stand in tables that are not compared (reconcile: false)"
         self.log.info("verified plan_hash=%s %s", found.plan_hash, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=f"{note}\n{reconciliation_note(report)}")
         return {
@@ -346,4 +349,5 @@ class VerifyPlanOperator(BaseOperator):
             "reconciliation_id": found.reconciliation_id,
             "applied": found.applied,
             "differing": found.differing,
+            "not_compared": found.not_compared,
         }

@@ -66,7 +66,7 @@ def refusal_of_one_rule(patch: pytest.MonkeyPatch) -> None:
     complete, keep_out = plan_of_sync.complete_installs, plan_of_sync.keep_out_refused
 
     def complete_later(connection: Any, plans: Any, config: Any, values: Any) -> None:
-        keep_out(connection, plans, values["account"])
+        keep_out(connection, plans, values["account"], config.hash(values["account"]))
         complete(connection, plans, config, values)
 
     patch.setattr(plan_of_sync, "complete_installs", complete_later)

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError, RetriableError
-from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.apply import run_apply, run_verify
 from enerflo_sync.jobs.approval import run_approve, run_reject
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
@@ -419,3 +419,46 @@ def test_a_new_row_whose_key_is_too_long_for_its_column_is_parked_and_never_cut(
     report = run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
     assert (report.parked, report.moved) == (len(changes), 0)
     assert agreeing.one("select count(*) from crm.installs") == rows
+
+
+_KEEPS = """create function crm.keep() returns trigger language plpgsql as $$ begin
+  if pg_trigger_depth() = 1 then {does} end if; return new; end $$;
+create trigger keep {when} update on crm.installs for each row execute function crm.keep()"""
+_BEFORE = ("new.panel_count := old.panel_count;", "before")
+_AFTER = (
+    "update crm.installs set panel_count = old.panel_count"
+    " where enerflo_install_id = new.enerflo_install_id;",
+    "after",
+)
+
+
+@pytest.mark.parametrize(("does", "when"), [_BEFORE, _AFTER])
+def test_a_table_that_puts_back_the_value_from_before_did_not_take_ours(
+    agreeing: Desk, does: str, when: str
+) -> None:
+    (first,) = installs(agreeing, 1)
+    spoiled(agreeing, first)
+    agreeing.sql(_KEEPS.format(does=does, when=when))
+    plan = agreeing.plan()
+    report = run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
+    assert counts(agreeing, first) == [99]
+    if when == "before":
+        kept = "the CRM's table keeps the value from before, by a trigger or rule of its own"
+        assert (report.applied, report.reasons["parked"]) == (0, {kept: 1})
+    # Nothing is agreed on that nobody says: it stays a difference, and is said.
+    later = agreeing.plan()
+    assert later.change_count + sum(later.undecided.values()) == 1
+    causes = [one.by_cause for one in run_reconcile(agreeing.context).tables if one.by_cause]
+    assert causes
+    assert not any("equal_after_normalisation" in by_cause for by_cause in causes)
+
+
+def test_what_no_reconciliation_compares_is_not_called_verified(desk: Desk) -> None:
+    desk.switched_on("crm")
+    plan = desk.plan()
+    leads = len(desk.changes(plan, table_name="leads"))
+    assert 0 < leads <= plan.change_count
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+    found = run_verify(desk.context, plan.plan_hash, run_reconcile(desk.context))
+    assert (found.applied, found.differing) == (plan.change_count, 0)
+    assert found.not_compared >= leads

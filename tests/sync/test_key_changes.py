@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import read_refusals, run_reject
 from enerflo_sync.jobs.plan import run_plan
 from tests.sync.conftest import Desk
 from tests.sync.test_identity import KEY, NEWEST, OWN_KEY, in_progress, projects, status_of
@@ -139,3 +140,38 @@ def asked_about_keys(desk: Desk) -> list[str]:
     """Return why the plans of a round wait, as far as it is for a key that changed."""
     reasons = [one for plan in run_plan(desk.context) for one in plan.reasons]
     return [one for one in reasons if one.startswith("The key columns of milestones changed")]
+
+
+NOTES_KEY = "    key: [note_id]\n    join: {enerflo_note_id: note_id}\n"
+NOTES_RENAMED = (
+    (NOTES_KEY, NOTES_KEY.replace("[note_id]", "[crm_note]")),
+    ('on_insert: {note_id: "enerflo', 'on_insert: {crm_note: "enerflo'),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "edits"),
+    [
+        ("alter table crm.notes rename note_id to crm_note", NOTES_RENAMED),
+        (
+            "delete from crm.notes where note_id <> '17'; alter table crm.notes alter note_id type bigint"
+            " using note_id::bigint",
+            (),
+        ),
+    ],
+)
+def test_what_a_person_refused_stays_refused(
+    calm: Desk, change: str, edits: tuple[tuple[str, str], ...]
+) -> None:
+    calm.sql(
+        "insert into crm.notes (note_id, enerflo_install_id, author, body, updated_at)"
+        " values ('17', :i, 'Ann', 'Not for Enerflo.', now())",
+        i=in_progress(calm)[0],
+    )
+    run_reject(calm.context, calm.plan().plan_hash, by="Sam")
+    assert calm.plan().change_count == 0
+    calm.sql(change)
+    calm.switched_on("both", *CALM, *edits)
+    plan = calm.plan()
+    assert calm.changes(plan, direction="to_enerflo") == []
+    assert [one.decided_by for one in read_refusals(calm.context)] == ["Sam"]

@@ -7,10 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_reject, run_reopen
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.sync.parts import Part
 from enerflo_sync.sync.push.changes import Change
 from enerflo_sync.sync.push.customers import lead_key
+from enerflo_sync.sync.reopen import WhichRefusals
 from tests.sync.conftest import Desk
 
 PARTS = st.one_of(st.none(), st.integers(), st.text(st.characters(exclude_characters="\0", codec="utf-8")))
@@ -114,3 +118,17 @@ def test_where_it_may_be_anothers_it_is_left_alone(regional: Desk) -> None:
     run_apply(desk.context, plan.plan_hash, approved_by="Pat")
     assert customer not in (linked(desk, "US-1", "2"), linked(desk, "US", "1-2"))
     assert linked(desk, "US-1", "2") != linked(desk, "US", "1-2")
+
+
+def test_a_key_that_reads_alike_for_two_leads_chooses_neither(regional: Desk) -> None:
+    desk = regional
+    lead(desk, "US/1", "2", "Jane")
+    lead(desk, "US", "1/2", "John")
+    plan = desk.plan()
+    part = Part(only=["leads:US/1/2"])
+    with pytest.raises(ConfigurationError, match="more than one record reads like this"):
+        run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=part)
+    run_reject(desk.context, plan.plan_hash, by="Sam")
+    with pytest.raises(ConfigurationError, match="more than one record reads like this"):
+        run_reopen(desk.context, WhichRefusals(table="leads", key="US/1/2"), by="Pat")
+    assert desk.plan().change_count == 0

@@ -151,3 +151,29 @@ def test_a_new_row_is_chosen_whole(desk: Desk) -> None:
     report = run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=Part(only=[f"leads:{name}"]))
     assert report.applied == len(desk.changes(plan, op="insert", key=new.key))
     assert desk.one("select count(*) from crm.leads where lead_id = :n", n=name) == 1
+
+
+def a_new_install(desk: Desk) -> tuple[int, PlanReport]:
+    """Return an install that the CRM lacks with its milestones, and the plan that makes them."""
+    desk.switched_on("crm")
+    desk.carried()
+    install = installs(desk)[0]
+    for table in ("milestones", "installs"):
+        desk.sql(f"delete from crm.{table} where enerflo_install_id = :i", i=install)
+    of_it = "where cast(key ->> 'enerflo_install_id' as bigint) = :i"
+    desk.sql(f"delete from sync.agreed {of_it}", i=install)
+    return install, desk.plan()
+
+
+def test_milestones_are_not_left_without_the_install_that_is_refused(desk: Desk) -> None:
+    install, plan = a_new_install(desk)
+    with pytest.raises(ConfigurationError, match="the row of the install is made first") as refused:
+        run_reject(desk.context, plan.plan_hash, by="Ann", part=Part(only=[f"installs:{install}"]))
+    assert f"Choose milestones:{install}/" in str(refused.value)
+    assert f"or leave installs:{install} out" in str(refused.value)
+    # The milestones alone may be refused: the install may be made without them.
+    run_reject(desk.context, plan.plan_hash, by="Ann", part=Part(only=["milestones"]))
+    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+    made = "select count(*) from crm.{} where enerflo_install_id = :i"
+    assert desk.one(made.format("installs"), i=install) == 1
+    assert desk.one(made.format("milestones"), i=install) == 0

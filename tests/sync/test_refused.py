@@ -11,9 +11,11 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import read_refusals, run_reject, run_reopen
 from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.sync.completion import LAST_MILESTONE
+from enerflo_sync.sync.parts import Part
 from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.render import plan_lines, render_plan
 from enerflo_sync.sync.render.shown_plan import headline, show_plan
@@ -259,3 +261,60 @@ def test_a_relinked_row_is_another_record(agreeing: Desk) -> None:
     plan = agreeing.plan()
     assert len(agreeing.changes(plan, field="email")) + len(agreeing.undecided(plan)) >= 1
     assert all(one.refusal_id is None for one in agreeing.undecided(plan) if one.field == "email")
+
+
+def two_edits(desk: Desk) -> tuple[int, int, PlanReport]:
+    """Return two installs whose status differs, and the plan of both."""
+    first, second = installs(desk)[:2]
+    for install in (first, second):
+        edit(desk, install, status="On Hold")
+    return first, second, desk.plan()
+
+
+def test_a_yes_after_nobodys_no_does_not_make_what_a_person_refused_of_the_plan(agreeing: Desk) -> None:
+    first, second, plan = two_edits(agreeing)
+    part = Part(only=[f"installs:{first}"])
+    run_reject(agreeing.context, plan.plan_hash, by="Sam", part=part)
+    run_reject(agreeing.context, plan.plan_hash, by=None)
+    before = status_at_enerflo(agreeing, first)
+    assert run_apply(agreeing.context, plan.plan_hash, approved_by="Pat").applied == 1
+    assert status_at_enerflo(agreeing, first) == before
+    assert status_at_enerflo(agreeing, second) != before
+    assert [one.decided_by for one in read_refusals(agreeing.context)] == ["Sam"]
+
+
+def test_a_yes_after_nobodys_no_does_not_make_what_a_person_refused_of_a_later_plan(agreeing: Desk) -> None:
+    first, _, older = two_edits(agreeing)
+    run_reject(agreeing.context, older.plan_hash, by=None)
+    edit(agreeing, installs(agreeing)[2], status="On Hold")
+    later = run_plan(agreeing.context)[-1]
+    assert later.plan_hash != older.plan_hash
+    run_reject(agreeing.context, later.plan_hash, by="Sam", part=Part(only=[f"installs:{first}"]))
+    with pytest.raises(ConfigurationError, match="a later plan took its place"):
+        run_apply(agreeing.context, older.plan_hash, approved_by="Pat")
+
+
+NOTE_BODY = (
+    "      enerflo_install_id: {enerflo: install_id, type: integer, source_of_truth: enerflo}\n      body:"
+)
+NOTE_TIME = "      created_at: {enerflo: created_at, type: timestamp, source_of_truth: enerflo}\n      body:"
+ONE_MORE = (NOTE_BODY, NOTE_BODY.replace("      body:", NOTE_TIME))
+DELETES = ("    create_only: true\n", "    create_only: true\n    delete_in: [crm]\n")
+
+
+def test_a_field_that_is_mapped_since_is_no_value_that_changed(desk: Desk) -> None:
+    desk.switched_on("both", DELETES)
+    desk.carried()
+    note = desk.one("select min(enerflo_note_id) from crm.notes")
+    install = desk.one("select enerflo_install_id from crm.notes where enerflo_note_id = :n", n=note)
+    desk.world.delete_note(note)
+    desk.world.add_note(install, "Not for the CRM.")
+    run_poll(desk.context, full=True)
+    plan = run_plan(desk.context)
+    assert {change.op for one in plan for change in desk.changes(one)} == {"insert", "delete"}
+    for one in plan:
+        run_reject(desk.context, one.plan_hash, by="Sam")
+    for edits in ((DELETES, ONE_MORE), (DELETES,)):
+        desk.switched_on("both", *edits)
+        assert [desk.changes(one, table_name="notes") for one in run_plan(desk.context)] == [[]]
+    assert len(read_refusals(desk.context)) == 2

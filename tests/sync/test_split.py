@@ -8,6 +8,8 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_approve, run_reject
 from enerflo_sync.jobs.plan import read_stored_plan, run_plan
+from enerflo_sync.jobs.undo import run_undo
+from enerflo_sync.sync.parts import Part
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from tests.sync.conftest import Desk
 from tests.sync.test_completion import finished
@@ -195,3 +197,50 @@ def test_the_same_part_is_the_same_plan_whatever_is_planned_beside_it(careful: D
     _, beside = both(careful)
     assert beside.plan_hash == alone.plan_hash
     assert run_apply(careful.context, beside.plan_hash, approved_by="Pat").applied == 1
+
+
+QUARANTINED = (
+    "insert into sync.quarantine (account, item_id, kind, reason, fingerprint, first_seen_at, last_seen_at,"
+    " count, state, table_name, key) values ('default', concat('q', :i), 'record', 'r', 'f', now(), now(), 1,"
+    " 'open', 'installs', jsonb_build_object('install_id', cast(:i as bigint)))"
+)
+
+
+def three_that_wait(desk: Desk) -> tuple[list[int], PlanReport]:
+    """Return three installs and the plan of their changes, which waits as they are more than two."""
+    desk.switched_on("crm")
+    desk.carried()
+    desk.switched_on("crm", ("changes: 500", "changes: 2"), ("new_mapping: true", "new_mapping: false"))
+    found = installs(desk)[:3]
+    for install in found:
+        edit(desk, install, panel_count=99)
+    (plan,) = run_plan(desk.context)
+    assert plan.needs_approval
+    return found, plan
+
+
+@pytest.mark.parametrize("ended_by", ["plan", "undo"])
+def test_what_a_person_left_out_of_an_approval_goes_on_waiting(desk: Desk, ended_by: str) -> None:
+    (first, *rest), plan = three_that_wait(desk)
+    run_approve(desk.context, plan.plan_hash, by="Pat", part=Part(only=[f"installs:{first}"]))
+    # The application never came, and what was approved is not due any more.
+    true = desk.one("select panel_count from enerflo.installs where install_id = :i", i=first)
+    edit(desk, first, panel_count=true)
+    if ended_by == "undo":
+        run_undo(desk.context, plan.plan_hash)
+    for _ in range(2):
+        (later,) = run_plan(desk.context)
+        assert later.needs_approval
+        keys = {change.key["enerflo_install_id"] for change in desk.changes(later)}
+        assert keys == set(rest)
+
+
+def test_what_was_not_due_for_one_round_goes_on_waiting(desk: Desk) -> None:
+    (first, *rest), _ = three_that_wait(desk)
+    for install in rest:
+        desk.sql(QUARANTINED, i=install)
+    (between,) = run_plan(desk.context)
+    assert [change.key["enerflo_install_id"] for change in desk.changes(between)] == [first]
+    desk.sql("update sync.quarantine set state = 'replayed'")
+    (later,) = run_plan(desk.context)
+    assert (later.needs_approval, later.change_count) == (True, 3)

@@ -15,6 +15,8 @@ from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.sync.apply import ApplyReport
 from enerflo_sync.sync.plan_report import PlanReport, PlanState
 from tests.sync.conftest import Desk
+from tests.sync.test_split import STATUS
+from tests.sync.test_undo_whole_rows import DELETED_TOO
 
 ON_HOLD = 4
 
@@ -395,3 +397,71 @@ def test_the_undo_is_told_by_explain(desk: Desk, install: int) -> None:
     assert f'The plan {plan.plan_hash[:12]} was taken back: the CRM had "On Hold" from it.' in text
     assert f"plan {undo.plan_hash[:12]}, approved by Me." in text
     assert "an undo left them so, on purpose" in text
+
+
+LATER = {"a later plan wrote it since: undo that plan": 1}
+
+
+def test_what_a_later_plan_wrote_again_in_the_crm_is_not_taken_back_with_the_first(
+    desk: Desk, install: int
+) -> None:
+    plans = []
+    for count in (1000, 1001):
+        desk.sql(
+            "update crm.installs set panel_count = :n, updated_at = now() where enerflo_install_id = :i",
+            n=count,
+            i=install,
+        )
+        plans.append(desk.plan())
+        applied(desk, plans[-1])
+    undo = run_undo(desk.context, plans[0].plan_hash)
+    assert (undo.change_count, undo.undecided) == (0, LATER)
+    (change,) = desk.changes(run_undo(desk.context, plans[1].plan_hash))
+    assert change.after == 1001
+
+
+def test_what_a_later_plan_wrote_again_at_enerflo_is_not_taken_back_with_the_first(
+    desk: Desk, install: int
+) -> None:
+    plans = []
+    for status in ("On Hold", "Completed", "On Hold"):
+        edit(desk, install, status)
+        plans.append(polled(desk))
+        applied(desk, plans[-1])
+    assert truth(desk.world, install) == "On Hold"
+    undo = run_undo(desk.context, plans[0].plan_hash)
+    assert (undo.change_count, undo.undecided) == (0, LATER)
+
+
+def test_a_row_that_an_undo_restored_and_a_person_deleted_is_not_restored_again(desk: Desk) -> None:
+    desk.switched_on("both", DELETED_TOO)
+    desk.carried()
+    note = desk.one("select min(enerflo_note_id) from crm.notes")
+    desk.world.delete_note(note)
+    run_poll(desk.context, full=True)
+    plan = desk.plan()
+    applied(desk, plan)
+    applied(desk, run_undo(desk.context, plan.plan_hash))
+    desk.sql("delete from crm.notes where enerflo_note_id = :n", n=note)
+    undo = run_undo(desk.context, plan.plan_hash)
+    assert (undo.change_count, undo.undecided) == (0, LATER)
+
+
+def test_what_the_mapping_forbids_to_write_by_now_is_left_to_a_person(desk: Desk, install: int) -> None:
+    desk.world.set_status(install, ON_HOLD)
+    pulled = polled(desk)
+    applied(desk, pulled)
+    desk.switched_on("both", (STATUS, STATUS.replace("newest", "newest, direction: to_enerflo")))
+    undo = run_undo(desk.context, pulled.plan_hash)
+    barred = "the column of the CRM may not be written any more (direction)"
+    assert (undo.change_count, undo.undecided) == (0, {barred: 1})
+
+
+def test_what_the_mapping_forbids_to_send_by_now_is_left_to_a_person(desk: Desk, install: int) -> None:
+    edit(desk, install, "On Hold")
+    plan = polled(desk)
+    applied(desk, plan)
+    desk.switched_on("both", (STATUS, STATUS.replace("newest", "newest, direction: to_crm")))
+    undo = run_undo(desk.context, plan.plan_hash)
+    barred = "Enerflo's may not be written any more (direction)"
+    assert (undo.change_count, undo.undecided) == (0, {barred: 1})

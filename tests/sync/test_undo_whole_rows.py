@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.approval import run_approve
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
@@ -297,3 +298,19 @@ def everything(desk: Desk, plan: PlanReport) -> str:
         return (
             "\n".join(line.text for line in plan_lines(found)) + render_plan(found) + out.getvalue().decode()
         )
+
+
+def test_a_row_that_is_touched_after_its_deletion_was_approved_stays_also_if_the_plan_is_made_again(
+    desk: Desk, install: int
+) -> None:
+    desk.sql("alter table crm.notes add stars int")
+    note = desk.one("select min(enerflo_note_id) from crm.notes")
+    desk.world.delete_note(note)
+    run_poll(desk.context, full=True)
+    plan = desk.plan()
+    run_approve(desk.context, plan.plan_hash, by="Pat")
+    desk.sql("update crm.notes set stars = 5 where enerflo_note_id = :note", note=note)
+    assert desk.plan().plan_hash == plan.plan_hash
+    report = run_apply(desk.context, plan.plan_hash)
+    assert (report.applied, report.moved) == (0, 1)
+    assert desk.crm("notes", enerflo_note_id=note)["stars"] == 5

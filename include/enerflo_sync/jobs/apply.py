@@ -47,4 +47,5 @@ def run_verify(context: AccountContext, plan_hash: str, report: ReconciliationRe
     require_migrated(context.engine)
     with warehouse_errors("verify"), context.engine.connect() as connection:
         plan = read_plan(connection, context.account, plan_hash)
-        return verify_plan(connection, context.account, plan.plan_hash, report.reconciliation_id)
+        compared = [str(table.table_name) for table in report.tables]
+        return verify_plan(connection, context.account, plan.plan_hash, report.reconciliation_id, compared)

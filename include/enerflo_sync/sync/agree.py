@@ -35,7 +35,7 @@ from enerflo_sync.sync.twins import (
     watch,
 )
 from enerflo_sync.sync.undone import apart_statement
-from enerflo_sync.sync.written import names_record, of_key, shown
+from enerflo_sync.sync.written import names_record, not_kept, of_key, shown
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.statistics import note_growth
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
@@ -113,7 +113,7 @@ _OF_COLUMN = Template("""
   from sync.plan_changes p join $crm t on $on
   where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = 'update'
     and p.field = $field and p.direction = 'to_crm' and p.position between %(first)s and %(last)s
-    and p.state = 'applied' and p.done_at = %(now)s
+    and p.state = 'applied' and p.done_at = %(now)s and not $not_kept
 """)
 _AGAIN = Template(f"""
 /* enerflo-sync agree $name: what came of one column */
@@ -254,6 +254,8 @@ def agree_column(
         # Without a unique key two rows may share one: each pair is remembered once.
         distinct="" if comparison.live.unique_by(comparison.mapping.key_columns) else "distinct on (p.key)",
         pair=_PAIR.substitute(saw="p.source_value", theirs=theirs),
+        # A rule that runs after the update may put back what was there: then nothing is agreed on.
+        not_kept=not_kept(comparison, column, "p"),
         crm=comparison.crm_rows,
         on=of_key(comparison, "p.key"),
     )

@@ -30,7 +30,9 @@ from enerflo_sync.sync.written import (
     alone_of_key,
     column_value,
     names_record,
+    not_kept,
     of_key,
+    record_lives,
     shown,
     touched,
     typed_key,
@@ -48,6 +50,7 @@ _ROOM = "set local work_mem = '32MB'"
 # What is deferred to the end is checked now, and from now on at once.
 _CHECK = "set constraints all immediate"
 _MOVED = "the CRM says something else than when the plan was made"
+_NOT_KEPT = "the CRM's table keeps the value from before, by a trigger or rule of its own"
 
 _OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.direction = 'to_crm'
   and p.state = 'planned'"""
@@ -88,8 +91,8 @@ _DUE = Template(f"""
 """)  # noqa: S608 - a constant
 
 _DUE_RECORDS = Template(f"""
-  select id, key, field, after from (
-    select p.ctid as id, p.key, p.field, p.after, min(p.position) over record as first,
+  select id, key, enerflo_key, field, after from (
+    select p.ctid as id, p.key, p.enerflo_key, p.field, p.after, min(p.position) over record as first,
            array_agg(p.field) over record as fields
     from sync.plan_changes p
     where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s
@@ -104,8 +107,8 @@ _DUE_RECORDS = Template(f"""
 _WRITE = Template(f"""
 /* enerflo-sync apply $name: what still is as the plan expects it, and how each change ended */
 with due as materialized ($due), made as ($made), $agreed ended as (
-  select id, case when done then 'applied' else 'moved' end as decision,
-         case when not done then '{_MOVED}' end as reason, deleted_row
+  select id, case when not_kept then 'parked' when done then 'applied' else 'moved' end as decision,
+         case when not_kept then $why_not_kept when not done then '{_MOVED}' end as reason, deleted_row
   from ($told_apart) e
 ), {SETTLED}
 select state as decision, count(*) as number, $pairs as pairs from settled group by 1
@@ -120,16 +123,17 @@ select state as decision, count(*) as number, 0 as pairs from settled group by 1
 """)  # noqa: S608 - constants
 
 _CHANGES_MADE = """
-  select id, bool_or(done) as done, null::jsonb as deleted_row
-  from (select id, false as done from due union all select id, true from made) e group by id
+  select id, bool_or(done) as done, bool_or(not_kept) as not_kept, null::jsonb as deleted_row
+  from (select id, false as done, false as not_kept from due union all select id, true, not_kept from made) e
+  group by id
 """
 
 _ROWS_DELETED = """
-  select id, m.id is not null as done, m.deleted_row from due left join made m using (id)
+  select id, m.id is not null as done, false as not_kept, m.deleted_row from due left join made m using (id)
 """
 
 _RECORDS_MADE = """
-  select id, done, null::jsonb as deleted_row from (
+  select id, done, false as not_kept, null::jsonb as deleted_row from (
     select id, bool_or(done) over (partition by key) as done
     from (select id, key, false as done from due union all select null, key, true from made) e
   ) e where id is not null
@@ -141,13 +145,14 @@ _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
   where $on and $living and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
     and $same_record$alone
-  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs $record
+  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs, $not_kept as not_kept $record
 """)
 
 _INSERT = Template("""
   insert into $crm as n ($columns)
-  select $values from (select key, jsonb_object_agg(field, after) as v from due group by key) p
-  where not exists (select from $crm t where $on) $unlinked
+  select $values from (
+    select key, enerflo_key, jsonb_object_agg(field, after) as v from due group by key, enerflo_key) p
+  where not exists (select from $crm t where $on) and $lives $unlinked
   returning $key as key
 """)
 
@@ -290,6 +295,7 @@ class _Job:
             agreed=agreed,
             pairs="(select count(*) from agreed)" if agreed else "0",
             told_apart=_TOLD_APART[self._op],
+            why_not_kept=literal(_NOT_KEPT),
         )
         park = _PARK.substitute(name=name, due=due)
         of_group = {"fields": group.fields, "field": group.fields[0]}
@@ -307,7 +313,7 @@ class _Job:
             case "insert":
                 return self._inserted(fields)
             case _:
-                return delete_statement(self._plan)
+                return delete_statement(self._plan, undone=self._by is AgreedBy.UNDO)
 
     def _some(self, write: str, park: str, of_group: dict[str, Any], first: int, last: int) -> None:
         """Make the changes between two positions; where the table refuses one, look for it by halves."""
@@ -359,6 +365,7 @@ class _Job:
             alone=alone_of_key(plan),
             before=shown(plan, column, "t"),
             theirs=shown(plan, column, "t"),
+            not_kept=not_kept(plan, column, "p"),
             # What writes the link itself expects the one that it found.
             same_record="true"
             if column in plan.mapping.join_columns
@@ -392,6 +399,8 @@ class _Job:
             columns=", ".join(columns),
             values=", ".join(columns.values()),
             on=of_key(plan, "p.key"),
+            # Of a record that Enerflo deleted since the plan no row is made.
+            lives=record_lives(plan, "p.enerflo_key"),
             unlinked=unlinked,
             key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
         )

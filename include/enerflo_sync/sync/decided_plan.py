@@ -120,7 +120,7 @@ def approve_plan(
 ) -> PlanReport:
     """Approve a plan, or a part of it, in the caller's transaction, which holds it.
 
-    One that was rejected before may be approved after all: nothing of it is refused then. The approval lasts
+    One that a person rejected may be approved after all: nothing of it is refused then. The approval lasts
     for ``approval.expires_hours``. Returns the plan with the decision; how its changes stand is not looked at
     again. A plan that was applied is left as it is.
 
@@ -133,7 +133,8 @@ def approve_plan(
     require_not_expired(plan, now)
     if plan.state is PlanState.APPLIED:
         return plan
-    if plan.state is PlanState.REJECTED:
+    # Where nobody answered in time, what is refused of the plan is a part that a person refused before.
+    if plan.state is PlanState.REJECTED and plan.decided_by is not None:
         connection.execute(_REOPEN, _named(plan))
         open_again(connection, plan.account, plan.plan_hash, who)
     if not part.whole:
@@ -186,8 +187,16 @@ def reject_plan(
     others: list[int] = []
     if not part.whole:
         _require_open(plan)
-        positions, others = choose(connection, account, plan.plan_hash, part, config.tables_for(account))
-        if part.rest is Rest.REFUSE:
+        refuses_all = part.rest is Rest.REFUSE
+        positions, others = choose(
+            connection,
+            account,
+            plan.plan_hash,
+            part,
+            config.tables_for(account),
+            refuses=not refuses_all,
+        )
+        if refuses_all:
             positions, others = sorted([*positions, *others]), []
     _refuse(connection, plan, positions, who, now, reason)
     if not others:

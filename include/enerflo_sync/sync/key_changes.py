@@ -80,6 +80,12 @@ _MOVE = Template("""
 update sync.$target a set key = n.new_key$record from pg_temp.moved_keys n
 where a.account = %(account)s and a.table_name = $table and a.key = n.old_key$which
 """)
+# A row is the same one by the same texts in its key columns, whichever they are called by now.
+_REFUSED_KEYS = Template("""
+/* enerflo-sync plan $name: keys of what a person refused, in their new form */
+update sync.refusals r set key = $new_key from $crm t
+where r.account = %(account)s and r.table_name = $table and r.ended_at is null and $on
+""")
 _LINKS = Template("""
 /* enerflo-sync plan $name: links in their new form */
 update sync.agreed a set field = $new, value = $value
@@ -201,6 +207,9 @@ def _translate(connection: sa.Connection, plan: Comparison, account: str, before
             connection.exec_driver_sql(
                 _MOVE.substitute(common, target=target, record="", which=which), values
             )
+    if len(plan.mapping.key_columns) == len(before["key"]):
+        row = {"crm": plan.crm, "new_key": _key_of_row(plan), "on": _same_texts(plan, before, "r.key")}
+        connection.exec_driver_sql(_REFUSED_KEYS.substitute(common, **row), values)
     for old, new, kind in _moved_links(before, columns_of(plan)):
         value = "to_jsonb(a.value #>> '{}')"
         if kind == "number":
@@ -226,16 +235,24 @@ def _found(plan: Comparison, before: Columns) -> str:
                 f"e.{quoted(name)} = (a.record ->> {literal(name)})::bigint" for name in plan.mirror_key
             ),
         )
-    names = plan.mapping.key_columns
-    if len(names) != len(before["key"]):
+    if len(plan.mapping.key_columns) != len(before["key"]):
         return ""
-    pairs = zip(names, (str(name) for name, _, _ in before["key"]), strict=True)
     return _BY_ROW.substitute(
         common,
-        new_key=plan.crm_key(f"t.{quoted(name)}" for name in names),
-        on=" and ".join(f"t.{quoted(new)}::text = a.key ->> {literal(old)}" for new, old in pairs),
+        new_key=_key_of_row(plan),
+        on=_same_texts(plan, before, "a.key"),
         same_record=names_record(plan, "t", "a.record"),
     )
+
+
+def _key_of_row(plan: Comparison) -> str:
+    return plan.crm_key(f"t.{quoted(name)}" for name in plan.mapping.key_columns)
+
+
+def _same_texts(plan: Comparison, before: Columns, key: str) -> str:
+    """Return the condition that a CRM row ``t`` has the texts of a key in its former key columns."""
+    pairs = zip(plan.mapping.key_columns, (str(name) for name, _, _ in before["key"]), strict=True)
+    return " and ".join(f"t.{quoted(new)}::text = {key} ->> {literal(old)}" for new, old in pairs)
 
 
 def _record_of_pair(plan: Comparison, before: Columns) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -63,9 +63,12 @@ def choose(
     plan_hash: str,
     part: Part,
     tables: Mapping[str, TableMapping],
+    *,
+    refuses: bool = False,
 ) -> tuple[list[int], list[int]]:
     """Return the positions of the chosen changes of a plan, and those of the others that are still open.
 
+    :param refuses: the chosen changes are refused, so that the others are what may still be made.
     :raises ConfigurationError: a selector selects nothing, or separates what is only made together.
     """
     named = {"account": account, "plan_hash": plan_hash}
@@ -81,17 +84,18 @@ def choose(
         raise ConfigurationError(
             "nothing of the plan is left.", where="--only, --except", next_step="Choose at least one change."
         )
-    _require_together(changes, chosen, tables)
     others = [change.position for change in changes if change.position not in chosen]
+    _require_together(changes, set(others) if refuses else chosen, tables, refuses=refuses)
     return sorted(chosen), others
 
 
 def _selector(text: str, changes: Sequence[Any], tables: Mapping[str, TableMapping]) -> Chosen:
     """Return the condition of one selector.
 
-    :raises ConfigurationError: no change of the plan fits.
+    :raises ConfigurationError: no change of the plan fits, or those of several records do.
     """
     fits = _condition(text.strip(), changes, tables)
+    _require_one_record(text.strip(), filter(fits, changes))
     if not any(fits(change) for change in changes):
         created = any(_without_field(text, change, tables) for change in changes)
         raise ConfigurationError(
@@ -120,6 +124,20 @@ def _condition(text: str, changes: Sequence[Any], tables: Mapping[str, TableMapp
     return fits
 
 
+def _require_one_record(text: str, chosen: Iterable[Any]) -> None:
+    """Refuse a key that reads alike for several records: ``a/b`` and ``c`` joined, and ``a`` and ``b/c``.
+
+    :raises ConfigurationError: it does.
+    """
+    keys = {repr(sorted(change.key.items())) for change in chosen} if ":" in text else set()
+    if len(keys) > 1:
+        raise ConfigurationError(
+            "more than one record reads like this.",
+            where=f"selector {text[:60]!r}",
+            next_step="Choose by TABLE or TABLE.FIELD, or decide about the whole plan.",
+        )
+
+
 def _of_field(change: Any, field: str) -> bool:
     return not field or (change.op == "update" and change.field == field)
 
@@ -143,23 +161,27 @@ def record_name(key: Mapping[str, Any], columns: Sequence[str]) -> str:
     return "/".join(str(key[name]) for name in names)
 
 
-def _require_together(changes: Sequence[Any], chosen: set[int], tables: Mapping[str, TableMapping]) -> None:
+def _require_together(
+    changes: Sequence[Any], made: set[int], tables: Mapping[str, TableMapping], *, refuses: bool
+) -> None:
     """Refuse a choice that separates changes which are only made together.
 
+    :param made: positions of the changes that are or may still be made after the decision.
     :raises ConfigurationError: the selectors do.
     """
     for one, other, why in (*_pairs(changes), *_after_their_install(changes, tables)):
-        first, second = one.position in chosen, other.position in chosen
+        first, second = one.position in made, other.position in made
         if (second and not first) or (first and not second and why is not _FIRST):
             names = [
                 f"{change.table_name}:{record_name(change.key, _key_columns(change.table_name, tables))}"
                 + (f".{change.field}" if change.op == "update" and change.field else "")
                 for change in (one, other)
             ]
+            needed, without = reversed(names) if refuses else names
             raise ConfigurationError(
                 f"{names[0]} and {names[1]} belong together: {why}.",
                 where="--only, --except",
-                next_step=f"Choose {names[0]} as well, or leave {names[1]} out.",
+                next_step=f"Choose {needed} as well, or leave {without} out.",
             )
 
 

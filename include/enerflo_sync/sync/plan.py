@@ -233,7 +233,7 @@ def decide_all(
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)
     hold_checked(connection, account)
-    keep_out_refused(connection, plans, account)
+    keep_out_refused(connection, plans, account, config.hash(account))
     keep_not_switched_on(connection, plans)
     ask_about_sent_notes(connection)
 

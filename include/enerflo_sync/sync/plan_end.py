@@ -16,37 +16,41 @@ BY_A_LATER_PLAN = "a later plan"
 
 _END = """
 update sync.plans set state = case when expires_at <= now() then 'expired' else 'superseded' end
-where account = :account and state in ('open', 'approved') and {which}
+where account = :account and {which}
 returning plan_hash
 """
 _OVERDUE = sa.text(
     "/* enerflo-sync plan: plans and approvals whose time is over */"
-    + _END.format(which="expires_at <= now()")
+    + _END.format(which="state in ('open', 'approved') and expires_at <= now()")
 )
 _OTHERS = sa.text(
     "/* enerflo-sync plan: plans that a later one takes the place of */"
-    + _END.format(which="not plan_hash = any(:kept)")
+    # One that nobody answered may still be approved, but not past what was decided about a later one.
+    + _END.format(
+        which="(state in ('open', 'approved') or state = 'rejected' and decided_by is null)"
+        " and not plan_hash = any(:kept)"
+    )
 ).bindparams(sa.bindparam("kept", type_=sa.ARRAY(sa.Text)))
 
 # What was approved and not made is told in the ledger; of what nobody had decided there is nothing to tell.
+# What was left out of an approval stays so: it shows the next plan that nobody decided about it.
 _CHANGES = sa.text("""
 /* enerflo-sync plan: what was left to do of plans that ended */
 with changes as (
   update sync.plan_changes c set state = 'superseded', done_at = now(),
     reason = case when p.state = 'expired' then :overdue else :superseded end
-  from sync.plans p, sync.plan_changes was
+  from sync.plans p
   where p.account = :account and p.plan_hash = any(:ended)
     and (p.state = 'superseded' or p.decided_by is not null)
-    and c.account = p.account and c.plan_hash = p.plan_hash and c.state in ('planned', 'sent', 'left_out')
-    and was.account = c.account and was.plan_hash = c.plan_hash and was.position = c.position
-  returning c.*, p.decided_by, was.state as was
+    and c.account = p.account and c.plan_hash = p.plan_hash and c.state in ('planned', 'sent')
+  returning c.*, p.decided_by
 )
 insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, losing_value, direction,
   policy, cause, rule, facts, plan_hash, decision, reason, decided_by, run_id, changed_at, observed_at,
   recorded_at)
 select account, table_name, key, op, field, before, after, before, direction, policy, cause, rule, facts,
   plan_hash, 'superseded', reason, :by, 'superseded-' || left(plan_hash, 12), changed_at, observed_at, now()
-from changes where decided_by is not null and was <> 'left_out'
+from changes where decided_by is not null
 """).bindparams(sa.bindparam("ended", type_=sa.ARRAY(sa.Text)))
 
 

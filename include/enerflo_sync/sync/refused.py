@@ -157,13 +157,24 @@ from first f where d.ctid = f.id
 """  # noqa: S608 - a constant
 
 # A refusal ``r`` and what is due, ``d``: of a field both its values, of a whole row all of them.
+# A field that came into the mapping since, or left it, is no value that changed. A row that is deleted shows
+# each mapped field; a new one only what it has a value for, so that the plan's mapping has to be known.
 _SAME = Template("""case when r.op = 'update' then $of_field
          else coalesce((select $of_row from (
            select case when r.op = 'insert' then r.after else r.before end as r,
-                  case when r.op = 'insert' then d.after else d.before end as d) w), false) end""")
+                  case when r.op = 'insert' then d.after else d.before end as d,
+                  r.op = 'insert' and exists (
+                    select from sync.plans q where q.account = r.account and q.plan_hash = r.plan_hash
+                      and q.config_hash = %(config_hash)s) as mapped_alike) w), false) end""")
 _ALIKE_PLAIN = """nullif(r.before, 'null') is not distinct from nullif(d.before, 'null')
            and nullif(r.after, 'null') is not distinct from nullif(d.after, 'null')"""
-_ALIKE_OTHERS = "jsonb_strip_nulls(w.r - {names}) is not distinct from jsonb_strip_nulls(w.d - {names})"
+_ALIKE_OTHERS = (
+    "(not w.mapped_alike"
+    " or jsonb_strip_nulls(w.r - {names}) is not distinct from jsonb_strip_nulls(w.d - {names}))"
+)
+_ALIKE_FIELD = (
+    "(not w.mapped_alike and not (jsonb_exists(w.r, {name}) and jsonb_exists(w.d, {name})) or {same})"
+)
 
 
 def remember_refused(
@@ -196,15 +207,19 @@ def open_again(connection: sa.Connection, account: str, plan_hash: str, who: str
     connection.execute(_OPEN_AGAIN, {"account": account, "plan_hash": plan_hash, "who": who})
 
 
-def keep_out_refused(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
+def keep_out_refused(
+    connection: sa.Connection, plans: Sequence[Comparison], account: str, config_hash: str
+) -> None:
     """Take out of what is due in ``decided`` whatever a person refused and is the same still.
 
     A refusal whose change has another value by now ends. Where nothing was refused nothing is looked at.
+
+    :param config_hash: of the mapping under which the changes are due.
     """
     tables = set(connection.execute(_TABLES, {"account": account}).scalars())
     for plan in plans:
         if plan.name in tables:
-            _keep_out_of_table(connection, plan, account)
+            _keep_out_of_table(connection, plan, account, config_hash)
     if TableName.INSTALLS in tables:
         for plan in plans:
             if plan.mirror_has_install and not plan.is_installs:
@@ -213,7 +228,7 @@ def keep_out_refused(connection: sa.Connection, plans: Sequence[Comparison], acc
         connection.exec_driver_sql(_TELL_ONCE)
 
 
-def _keep_out_of_table(connection: sa.Connection, plan: Comparison, account: str) -> None:
+def _keep_out_of_table(connection: sa.Connection, plan: Comparison, account: str, config_hash: str) -> None:
     common = {
         "name": plan.name,
         "table": literal(plan.name),
@@ -224,7 +239,7 @@ def _keep_out_of_table(connection: sa.Connection, plan: Comparison, account: str
         f"drop table if exists pg_temp.refused_{plan.name}"  # a second look in one transaction
     )
     same = _MET.substitute(common, words=_WORDS, same=_same(plan))
-    connection.exec_driver_sql(same, {"account": account})
+    connection.exec_driver_sql(same, {"account": account, "config_hash": config_hash})
     connection.exec_driver_sql(_END.substitute(common), {"account": account})
     if plan.fields:
         connection.exec_driver_sql(_END_AGREED.substitute(common, **_both_sides(plan)), {"account": account})
@@ -269,10 +284,10 @@ def _same(plan: Comparison) -> str:
     )
     others = f"array[{', '.join(literal(name) for name in names)}]::text[]"
     of_row = [_ALIKE_OTHERS.format(names=others)]
-    of_row += [
-        field.same_shown(*(f"nullif({side} -> {literal(field.name)}, 'null')" for side in ("w.r", "w.d")))
-        for field in plan.fields
-    ]
+    for field in plan.fields:
+        name = literal(field.name)
+        same = field.same_shown(*(f"nullif({side} -> {name}, 'null')" for side in ("w.r", "w.d")))
+        of_row.append(_ALIKE_FIELD.format(name=name, same=same))
     return _SAME.substitute(
         of_field=f"case d.field {of_field} else {_ALIKE_PLAIN} end" if names else _ALIKE_PLAIN,
         of_row=" and ".join(of_row),

@@ -88,7 +88,8 @@ def reopen(
     """Let refused changes be planned again, in the caller's transaction, and return them unmasked.
 
     :param by: the person who says so.
-    :raises ConfigurationError: nothing of what is meant stands refused, or nobody is named.
+    :raises ConfigurationError: nothing of what is meant stands refused, the key reads alike for several
+        records, or nobody is named.
     """
     who = require_person(by, "--by")
     found = standing_refusals(connection, config, account, which)
@@ -97,6 +98,14 @@ def reopen(
             "nothing stands refused there.",
             where="reopen",
             next_step="enerflo-sync reopen without arguments lists what does.",
+        )
+    key = (which.key or "").removeprefix("enerflo:")
+    records = {(refusal.table_name, repr(sorted(refusal.key.items()))) for refusal in found}
+    if key and key == which.key and len(records) > len({table for table, _ in records}):
+        raise ConfigurationError(
+            "more than one record reads like this.",
+            where=f"key {key[:60]!r}",
+            next_step="Name the record by enerflo: and its ids, or open all refusals of one plan.",
         )
     ids = [refusal.refusal_id for refusal in found]
     connection.execute(_END, {"account": account, "ids": ids, "who": who})

@@ -6,16 +6,17 @@ from string import Template
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.mapping import Direction
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.values import shown_in_crm
-from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE, said_in_enerflo
+from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE, WRITTEN_LATER, said_in_enerflo
 from enerflo_sync.sync.whole_rows import one_of_its_key, row_digest
-from enerflo_sync.sync.written import column_value, names_record, of_key, shown, zone_of
+from enerflo_sync.sync.written import as_written, names_record, of_key, shown
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
 _GONE = "its row is gone from the CRM"
 _RELINKED = "its row names another record of Enerflo by now"
+_BARRED = "the column of the CRM may not be written any more (direction)"
 _TWICE = "more than one row of the CRM has its key"
 _NOT_KNOWN = "an older version made the row and did not note its other columns: somebody may have filled them"
 _NOT_KEPT = "an older version deleted the row and kept only its mapped columns"
@@ -33,7 +34,9 @@ cross join lateral (
   select case when u.rule = 'adopted' then 'the row names its record of Enerflo, and keeps its id'
     when t.$known is null then '{_GONE}'
     when not ($same_record) then '{_RELINKED}'
-    when v.now is distinct from v.written then '{_MOVED}' end as reason) r
+    when v.now is distinct from v.written then '{_MOVED}'
+    when u.written_later then '{WRITTEN_LATER}'
+    when $barred then '{_BARRED}' end as reason) r
 where u.table_name = $table and u.direction = 'to_crm' and u.op = 'update' and u.field = $field
 """)  # noqa: S608 - constants
 
@@ -47,7 +50,7 @@ select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key
        '{UNDO}', r.reason, u.recorded_at, u.row_digest
 from (
   select u.key, u.enerflo_key, min(u.policy) as policy, min(u.recorded_at) as recorded_at,
-         max(u.row_digest) as row_digest
+         max(u.row_digest) as row_digest, bool_or(u.written_later) as written_later
   from pg_temp.undoing u
   where u.table_name = $table and u.direction = 'to_crm' and u.op = 'insert' group by u.key, u.enerflo_key
 ) u
@@ -57,7 +60,8 @@ cross join lateral (
     when not ($one_of_its_key) then '{_TWICE}'
     when not ($same_record) then '{_RELINKED}'
     when u.row_digest is null then '{_NOT_KNOWN}'
-    when $digest <> u.row_digest then '{_MOVED}' end as reason) r
+    when $digest <> u.row_digest then '{_MOVED}'
+    when u.written_later then '{WRITTEN_LATER}' end as reason) r
 """)  # noqa: S608 - constants
 
 _DELETES = Template(f"""
@@ -70,6 +74,7 @@ select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key
 from pg_temp.undoing u
 cross join lateral (
   select h.here, case when h.here then 'its row is in the CRM again'
+    when u.written_later then '{WRITTEN_LATER}'
     when not u.row_kept then '{_NOT_KEPT}' end as reason
   from (select exists (select from $crm t where $on) as here) h) r
 cross join lateral (
@@ -101,8 +106,9 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
             field=literal(field),
             policy=literal(mapping.source_of_truth) if mapping is not None else "u.policy",
             now=shown(plan, field, "t"),
-            written=_as_written(plan, field, "u.new_value"),
+            written=as_written(plan, field, "u.new_value"),
             said=said_in_enerflo(plan, field, "u.enerflo_key"),
+            barred="true" if mapping is not None and mapping.direction is Direction.TO_ENERFLO else "false",
         )
         connection.exec_driver_sql(statement, values)
     row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
@@ -131,15 +137,6 @@ def _written_fields(connection: sa.Connection, plan: Comparison) -> list[str]:
         " where table_name = :table and direction = 'to_crm' and op = 'update' order by 1"
     )
     return list(connection.execute(query, {"table": str(plan.name)}).scalars())
-
-
-def _as_written(plan: Comparison, field: str, value: str) -> str:
-    """Return how the CRM shows a value once it is written."""
-    live, mapping = plan.live.columns[field], plan.mapping.fields.get(field)
-    raw = column_value(live, value, zone_of(plan, field))
-    if mapping is None:
-        return f"to_jsonb({raw})"
-    return shown_in_crm(mapping, raw, live, plan.mapping.time_zone)
 
 
 def _restored(plan: Comparison) -> dict[str, str]:

@@ -17,14 +17,22 @@ UNDONE = "undone"
 COLUMNS = """outcome, table_name, key, enerflo_key, op, field, before, after, source_value, policy, cause,
   rule, reason, agreed_at"""
 
-# The time of the ledger's row tells one undo apart from the same one made before.
+WRITTEN_LATER = "a later plan wrote it since: undo that plan"
+
+# The time of the ledger's row tells one undo apart from the same one made before. What a later plan wrote
+# stands by that plan, also where it is the same value.
 MAKE_UNDOING = """
 /* enerflo-sync undo: what the plan applied */
 create temporary table undoing on commit drop as
 select l.table_name, l.key, l.op, l.field, nullif(l.old_value, 'null') as old_value,
        nullif(l.new_value, 'null') as new_value, nullif(l.kept_value, 'null') as kept_value, l.direction,
        l.policy, l.rule, l.recorded_at, c.enerflo_key,
-       c.row_digest, c.deleted_row is not null as row_kept
+       c.row_digest, c.deleted_row is not null as row_kept, exists (
+         select from sync.ledger n
+         where n.account = l.account and n.table_name = l.table_name and n.key = l.key
+           and n.direction = l.direction and n.decision = 'applied' and n.ledger_id > l.ledger_id
+           and n.plan_hash <> l.plan_hash and (n.op <> 'update' or l.op = 'update' and n.field = l.field)
+       ) as written_later
 from sync.plan_changes c
 join sync.ledger l on l.account = c.account and l.table_name = c.table_name and l.key = c.key
   and l.plan_hash = c.plan_hash and l.op = c.op and l.direction = c.direction

@@ -16,7 +16,7 @@ from enerflo_sync.crm.catalog import insertable_columns
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.sync.written import names_record, of_key, shown, touched, typed
+from enerflo_sync.sync.written import names_record, of_key, record_lives, shown, touched, typed
 
 _NEW_ROWS = Template("""
 /* enerflo-sync apply $name: new rows of the CRM, as they stand when all is written */
@@ -58,6 +58,7 @@ _RESTORE = Template("""
 _DELETE = Template("""
   delete from $crm t using due p
   where $on and $living and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
+    and $due_still
   returning p.id, $whole as deleted_row
 """)
 
@@ -87,8 +88,12 @@ def one_of_its_key(plan: Comparison) -> str:
     return f"(select count(*) from {plan.crm} s where {same}) = 1"  # noqa: S608 - names of the mapping
 
 
-def delete_statement(plan: Comparison) -> str:
-    """Return the statement that deletes CRM rows of ``due`` that are as the plan saw them, and keeps them."""
+def delete_statement(plan: Comparison, *, undone: bool) -> str:
+    """Return the statement that deletes CRM rows of ``due`` that are as the plan saw them, and keeps them.
+
+    :param undone: it takes back rows that a plan made; otherwise a row goes because Enerflo deleted its
+        record, and stays if Enerflo has the record again.
+    """
     row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
     return _DELETE.substitute(
         crm=plan.crm,
@@ -98,6 +103,7 @@ def delete_statement(plan: Comparison) -> str:
         digest=row_digest(plan, "t"),
         one_of_its_key=one_of_its_key(plan),
         same_record=names_record(plan, "t", "p.enerflo_key"),
+        due_still="true" if undone else f"not {record_lives(plan, 'p.enerflo_key')}",
         whole=whole_row(plan, "t"),
     )
 

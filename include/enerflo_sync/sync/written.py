@@ -86,11 +86,40 @@ def names_record(plan: Comparison, row: str, record_key: str) -> str:
     return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"
 
 
+def record_lives(plan: Comparison, record_key: str) -> str:
+    """Return the condition that Enerflo has the record of a jsonb key at present; takes ``account``."""
+    same = [f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in plan.mirror_key]
+    return (
+        f"exists (select from {plan.mirror} e where e.account = %(account)s"
+        f" and e.deleted_at is null and {' and '.join(same)})"
+    )
+
+
 def shown(plan: Comparison, column: str, alias: str) -> str:
     """Return a CRM column as plans show it."""
     raw, live = f"{alias}.{quoted(column)}", plan.live.columns[column]
     field = plan.mapping.fields.get(column)
     return f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, plan.mapping.time_zone)
+
+
+def as_written(plan: Comparison, column: str, value: str) -> str:
+    """Return how the CRM shows a value of a plan once it is written."""
+    live, field = plan.live.columns[column], plan.mapping.fields.get(column)
+    raw = column_value(live, value, zone_of(plan, column))
+    return f"to_jsonb({raw})" if field is None else shown_in_crm(field, raw, live, plan.mapping.time_zone)
+
+
+def not_kept(plan: Comparison, column: str, change: str) -> str:
+    """Return the condition that a CRM row ``t``, once written, says what it said before the change.
+
+    Only a trigger or rule of the table can do so. A column whose type makes of the new value what it held
+    before, by rounding, has kept it.
+    """
+    if not plan.live.has_own_rules:
+        return "false"
+    before = f"nullif({change}.before, 'null')"
+    says_before = f"nullif({shown(plan, column, 't')}, 'null') is not distinct from {before}"
+    return f"({says_before} and {as_written(plan, column, f'{change}.after')} is distinct from {before})"
 
 
 def zone_of(plan: Comparison, column: str) -> str:
