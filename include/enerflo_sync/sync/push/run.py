@@ -15,7 +15,8 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.errors import BadRecordError, EnerfloSyncError, NotFoundError
+from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.errors import BadRecordError, NotFoundError
 from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.batch import Observation
@@ -178,6 +179,8 @@ class PushRun:
 
         :param record: the record of Enerflo that a new row has become, where its row may name that.
         :raises AuthenticationError: the key is not accepted; the changes wait.
+        :raises ConfigurationError: it is redirected, which may be the answer to a write that was carried out:
+            the changes stay sent.
         :raises AnotherCompanyError: the key answers for another company; nothing was sent.
         """
         self._company.ensure()
@@ -195,7 +198,7 @@ class PushRun:
         changes = left
         try:
             attempt = attempted(lambda: write(left), refusals)
-        except EnerfloSyncError:
+        except AuthenticationError:
             self._unsend(changes)
             raise
         if attempt.outcome in (Outcome.UNSENT, Outcome.REFUSED):
