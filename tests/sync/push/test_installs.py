@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
 
 from enerflo_sync.sandbox.spelling import Spelling
+from enerflo_sync.sandbox.truth import InstallRow, MilestoneRow
+from enerflo_sync.sync.push.run import PushRun, Verdict
 from tests.sync.push.conftest import NewOutbox, Outbox
 
 
@@ -263,6 +266,69 @@ def test_4_1_the_install_is_completed_only_with_its_last_milestone(
     writes = [one.path for one in outbox.received()]
     assert (f"/api/v3/installs/{install.install_id}" in writes) == completed
     assert not completed or writes[-1] == f"/api/v3/installs/{install.install_id}"
+
+
+def completing(outbox: Outbox, moment: str = "2026-03-01T10:00:00Z") -> tuple[InstallRow, MilestoneRow]:
+    """Plan an install's last milestone and its completion; return both."""
+    install = next(one for one in outbox.world.truth.installs() if one.status_name == "In progress")
+    outbox.status(install, "Completed", rule="last_milestone")
+    last = outbox.milestones(install.install_id)[-1]
+    outbox.milestone(last, "completed_at", moment)
+    return install, last
+
+
+def test_4_1_a_last_milestone_that_cannot_be_sent_completes_no_install(outbox: Outbox) -> None:
+    completing(outbox, "infinity")
+    assert outbox.push().parked == 2
+    assert outbox.received() == []
+
+
+def test_4_1_a_last_milestone_that_is_gone_at_enerflo_completes_no_install(outbox: Outbox) -> None:
+    install, last = completing(outbox)
+    gone = "jsonb_set({}, '{{milestone_id}}', '999')"
+    key, record = gone.format("key"), gone.format("enerflo_key")
+    outbox.sql(f"update sync.plan_changes set key = {key}, enerflo_key = {record} where position = 2")
+    outbox.sql(
+        "update crm.milestones set milestone_id = 999 where enerflo_install_id = :i and milestone_id = :m",
+        i=install.install_id,
+        m=last.milestone_id,
+    )
+    assert outbox.push().parked == 2
+    assert outbox.received() == []
+
+
+@pytest.mark.parametrize("answer", [b'{"success": false}', b'{"success": true}'])
+def test_4_1_a_last_milestone_that_enerflo_does_not_keep_completes_no_install(
+    outbox: Outbox, answer: bytes
+) -> None:
+    install, last = completing(outbox)
+    path = f"/api/v3/installs/{install.install_id}/milestones/{last.milestone_id}"
+    outbox.answering("PUT", path, 200, answer)
+    assert outbox.push().parked == 2
+    assert outbox.received() == []
+
+
+def test_4_1_a_push_that_is_killed_after_the_milestone_was_refused_completes_no_install_later(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install, last = completing(outbox)
+    path = f"/api/v3/installs/{install.install_id}/milestones/{last.milestone_id}"
+    outbox.answering("PUT", path, 422)
+    finish = PushRun.finish
+
+    def killed(run: PushRun, verdicts: Iterable[Verdict]) -> None:
+        found = list(verdicts)
+        finish(run, found)
+        if any(verdict.changes for verdict in found):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PushRun, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            outbox.push()
+    assert outbox.states() == ["planned", "parked"]
+    assert outbox.push().parked == 1
+    assert outbox.received() == []
 
 
 def test_4_1_while_the_last_milestone_is_in_doubt_the_install_is_not_completed(outbox: Outbox) -> None:
