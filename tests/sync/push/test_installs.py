@@ -97,6 +97,34 @@ def test_a_status_that_the_company_does_not_have_is_refused_with_those_it_has(ou
     assert "Done" not in reason
 
 
+def another_status(outbox: Outbox, status_id: int, name: str) -> None:
+    outbox.sql(
+        "insert into enerflo.install_statuses (account, status_id, name, observed_at, observed_by)"
+        " values ('default', :id, :name, now(), 'poll')",
+        id=status_id,
+        name=name,
+    )
+
+
+def test_4_1_of_statuses_that_differ_in_case_the_very_name_counts(outbox: Outbox) -> None:
+    install = next(one for one in outbox.world.truth.installs() if one.status_name == "In progress")
+    another_status(outbox, 1, "ON HOLD")
+    outbox.status(install, "On Hold")
+    assert outbox.push().applied == 1
+    assert [one.body for one in outbox.received()] == [{"status_id": 4}]
+
+
+@pytest.mark.parametrize("asked", ["On Hold", "on hold"])
+def test_4_1_where_several_statuses_have_the_name_none_is_written(outbox: Outbox, asked: str) -> None:
+    another_status(outbox, 1, "ON HOLD" if asked == "on hold" else asked)
+    outbox.status(outbox.install(), asked)
+    assert outbox.push().refused == 1
+    (reason,) = outbox.reasons()
+    assert reason is not None
+    assert "several statuses of this name (1, 4)" in reason
+    assert outbox.received() == []
+
+
 @pytest.mark.parametrize(
     ("table", "field", "op"),
     [
@@ -229,6 +257,16 @@ def test_3_1_a_moment_counts_as_it_can_be_sent(
     outbox.milestone(outbox.milestones(outbox.install().install_id)[0], "due_at", after)
     assert outbox.push().applied == 1
     assert [one.body for one in outbox.received()] == [{"due_at": sent}]
+
+
+@pytest.mark.parametrize("after", ["0026-03-05T10:00:00Z", "1989-12-31T23:59:59Z", "2101-01-01"])
+def test_3_1_a_moment_with_which_no_record_can_be_read_is_parked_and_not_sent(
+    outbox: Outbox, after: str
+) -> None:
+    outbox.milestone(outbox.milestones(outbox.install().install_id)[0], "due_at", after)
+    assert outbox.push().parked == 1
+    assert outbox.reasons() == ["a moment lies outside the years 1990 to 2100."]
+    assert outbox.received() == []
 
 
 def test_3_1_within_the_declared_precision_it_is_so_already(new_outbox: NewOutbox) -> None:

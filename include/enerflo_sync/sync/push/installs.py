@@ -115,9 +115,14 @@ def _wanted_status(run: PushRun, change: Change) -> Wanted | Verdict:
     with run.connection.begin():
         statuses = run.connection.execute(_STATUSES, {"account": run.account}).all()
     name = _folded(change.after)
-    for status_id, known in statuses:
-        if name and _folded(known) == name:
-            return Wanted(change, "status_name", status_id, known, None)
+    alike = [one for one in statuses if name and _folded(one.name) == name]
+    found = [one for one in alike if one.name == change.after] or alike
+    if len(found) == 1:
+        return Wanted(change, "status_name", found[0].status_id, found[0].name, None)
+    if found:
+        ids = ", ".join(str(one.status_id) for one in found)
+        reason = f"the company has several statuses of this name ({ids}): rename all but one there."
+        return Verdict([change], Decision.REFUSED, reason)
     names = ", ".join(sorted(str(known) for _, known in statuses)) or "none that was read yet"
     return Verdict([change], Decision.REFUSED, f"the company has no status of this name; it has: {names}.")
 
