@@ -197,6 +197,24 @@ def test_a_note_that_is_answered_by_a_redirect_is_found_and_neither_sent_again_n
     desk.settled()
 
 
+def test_a_note_whose_id_the_crm_does_not_take_is_sent_once_and_becomes_no_second_row(agreed: Desk) -> None:
+    desk, install_id = agreed, agreed.a_site().install_id
+    spelling(desk, "html")
+    before = len(in_crm(desk, install_id))
+    desk.sql(
+        "create function crm.guard() returns trigger language plpgsql"
+        " as $g$begin new.enerflo_note_id := old.enerflo_note_id; return new; end$g$"
+    )
+    desk.sql("create trigger guard before update on crm.notes for each row execute function crm.guard()")
+    note(desk, "N1", install_id)
+    for _ in range(3):
+        run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
+        run_poll(desk.context)
+    assert len(posts(desk)) == 1
+    assert len(in_crm(desk, install_id)) == before + 1
+    assert "does not take Enerflo's id" in str(desk.undecided(desk.plan()))
+
+
 def test_where_it_cannot_be_told_which_note_is_ours_a_person_is_asked(
     agreed: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
