@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from enerflo_sync.enerflo.appointments import read_appointments
+from enerflo_sync.errors import RetriableError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.retry import run_retry
@@ -97,3 +100,24 @@ def test_one_whose_time_was_changed_or_taken_away_meanwhile_is_made_as_the_crm_s
         int(datetime(2027, 3, 5, 10, tzinfo=UTC).timestamp())
     ]
     desk.settled()
+
+
+def test_one_that_was_accepted_and_moved_there_since_is_not_made_again_by_a_later_plan(
+    scheduling: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = scheduling
+    lead(desk, "L-1")
+
+    def lost(*args: Any) -> Any:
+        if desk.world.appointments:
+            raise RetriableError("Enerflo does not answer.")
+        return read_appointments(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("enerflo_sync.sync.push.appointments.read_appointments", lost)
+        assert a_round(desk).waiting == 1
+    (made,) = desk.world.appointments
+    desk.world.appointments[:] = [replace(made, start=made.start + 86_400, end=made.end + 86_400)]
+    assert a_round(desk).parked == 1
+    assert desk.plan().change_count == 0
+    assert len(desk.world.appointments) == 1
