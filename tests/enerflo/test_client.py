@@ -385,6 +385,7 @@ def test_a_write_is_sent_as_json_and_its_answer_returned(
         Reply(body=HTML),
         Reply(body=b'{"id": 1', no_length=True),
         Reply(body=b'{"id": 1}', cut=3),
+        Reply(body=b'{"id": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"),
     ],
 )
 def test_a_write_that_may_have_arrived_is_never_sent_twice(
@@ -395,6 +396,24 @@ def test_a_write_that_may_have_arrived_is_never_sent_twice(
         client.send("PUT", PATH, {"status_id": 4})
     assert isinstance(raised.value, RetriableError)
     assert len(server.asked) == 1
+
+
+def test_what_became_of_a_write_is_not_lost_with_what_its_answer_says_about_the_limit(
+    new_client: Callable[..., EnerfloClient], server: ScriptedServer
+) -> None:
+    budget = RecordingBudget()
+
+    def away(*_news: object) -> None:
+        raise RetriableError("somebody else holds a lock.")
+
+    budget.observe = away  # type: ignore[method-assign]
+    client = new_client(server.url, budget=budget)
+    server.script = [Reply(body=b'{"note_id": 7}'), Reply(504), Reply(422)]
+    assert client.send("POST", PATH, {}) == b'{"note_id": 7}'
+    with pytest.raises(OutcomeUnknownError):
+        client.send("POST", PATH, {})
+    with pytest.raises(VendorRefusedError):
+        client.send("POST", PATH, {})
 
 
 def test_a_write_that_was_throttled_is_sent_again(client: EnerfloClient, server: ScriptedServer) -> None:

@@ -170,6 +170,30 @@ def test_a_proxy_that_is_away_is_named_as_the_proxy(new_client: Callable[..., En
         client.get(PATH)
 
 
+@pytest.mark.parametrize("reply", [Reply(reset=True), Reply(body=b"", cut=200)], ids=["reset", "closed"])
+def test_a_write_that_a_proxy_drops_after_it_was_sent_is_in_doubt_and_not_sent_again(
+    new_client: Callable[..., EnerfloClient], server: ScriptedServer, reply: Reply
+) -> None:
+    server.handler = lambda asked: reply
+    client = new_client("http://127.0.0.1:1")
+    client._session.proxies = {"http": server.url}
+    with pytest.raises(OutcomeUnknownError):
+        client.send("POST", PATH, {})
+    assert len(server.asked) == 1
+
+
+def test_a_write_that_a_proxy_does_not_let_through_is_not_in_doubt(
+    new_client: Callable[..., EnerfloClient], server: ScriptedServer
+) -> None:
+    server.handler = lambda asked: Reply(407)
+    client = new_client("https://enerflo.invalid")
+    client._session.proxies = {"https": server.url}
+    with pytest.raises(RetriableError, match="the proxy on the way") as raised:
+        client.send("POST", PATH, {})
+    assert not isinstance(raised.value, OutcomeUnknownError)
+    assert {asked.method for asked in server.asked} == {"CONNECT"}
+
+
 def test_the_environments_proxy_is_used_and_what_it_excepts_is_not(
     server: ScriptedServer, clock: JumpingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.exchange import Request, Response
 from enerflo_sandbox.spelling import Spelling, parse_spelling
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
@@ -168,6 +169,50 @@ def test_one_that_was_accepted_before_a_kill_is_found_and_neither_sent_again_nor
     desk.settled()
     (row,) = desk.sql("select enerflo_note_id, body from crm.notes where note_id = 'N1'")
     assert (row["body"], row["enerflo_note_id"] is not None) == (TEXT, True)
+
+
+def test_a_note_that_is_answered_by_a_redirect_is_found_and_neither_sent_again_nor_imported(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, install_id = agreed, agreed.a_site().install_id
+    spelling(desk, "html", "cut=12")
+    before = len(in_crm(desk, install_id))
+    note(desk, "N1", install_id)
+    assert desk.api is not None
+    route = desk.api._route
+
+    def redirected(request: Request, asked: str, key: str) -> Response:
+        answer = route(request, asked, key)
+        return Response(303, {"location": "/notes"}, b"") if request.method == "POST" else answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.api, "_route", redirected)
+        with pytest.raises(ConfigurationError, match="redirects"):
+            run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
+    for _ in range(3):
+        run_poll(desk.context)
+        desk.carried()
+    assert len(posts(desk)) == 1
+    assert len(in_crm(desk, install_id)) == before + 1
+    desk.settled()
+
+
+def test_a_note_whose_id_the_crm_does_not_take_is_sent_once_and_becomes_no_second_row(agreed: Desk) -> None:
+    desk, install_id = agreed, agreed.a_site().install_id
+    spelling(desk, "html")
+    before = len(in_crm(desk, install_id))
+    desk.sql(
+        "create function crm.guard() returns trigger language plpgsql"
+        " as $g$begin new.enerflo_note_id := old.enerflo_note_id; return new; end$g$"
+    )
+    desk.sql("create trigger guard before update on crm.notes for each row execute function crm.guard()")
+    note(desk, "N1", install_id)
+    for _ in range(3):
+        run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
+        run_poll(desk.context)
+    assert len(posts(desk)) == 1
+    assert len(in_crm(desk, install_id)) == before + 1
+    assert "does not take Enerflo's id" in str(desk.undecided(desk.plan()))
 
 
 def test_where_it_cannot_be_told_which_note_is_ours_a_person_is_asked(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject, run_reopen
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
@@ -102,3 +103,18 @@ def test_where_notes_are_not_written_to_enerflo_any_more_it_is_asked_about(sent:
     sent.switched_on("crm")
     (asked,) = questions(sent)
     assert "not switched on" in asked.reason
+
+
+def test_one_whose_key_column_was_renamed_since_ends_no_plan_and_becomes_no_second_row(sent: Desk) -> None:
+    install_id = sent.a_site().install_id
+    before = len(in_crm(sent, install_id))
+    sent.sql("delete from crm.notes where note_id = 'N1'")
+    sent.sql("alter table crm.notes rename column note_id to note_no")
+    sent.switched_on(
+        "both", ("key: [note_id]", "key: [note_no]"), ("on_insert: {note_id:", "on_insert: {note_no:")
+    )
+    (asked,) = questions(sent)
+    assert asked.table_name == "notes"
+    run_apply(sent.context, sent.plan().plan_hash, approved_by="Pat")
+    query = "select count(*) from crm.notes where enerflo_install_id = :i"
+    assert sent.one(query, i=install_id) == before - 1

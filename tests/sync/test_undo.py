@@ -291,6 +291,21 @@ def test_what_moved_at_enerflo_since_is_left_to_a_person(desk: Desk, install: in
     assert undo.undecided == {"Enerflo says something else than the plan wrote: it moved since": 1}
 
 
+def test_what_somebody_else_wrote_at_enerflo_before_the_plan_could_is_not_taken_back(
+    desk: Desk, install: int
+) -> None:
+    edit(desk, install, "On Hold")
+    plan = desk.plan()
+    desk.world.set_status(install, ON_HOLD)
+    applied(desk, plan)
+    assert desk.world.received == []
+    undo = run_undo(desk.context, plan.plan_hash)
+    assert undo.change_count == 0
+    (left,) = desk.undecided(undo)
+    assert left.reason == "Enerflo had it before the plan wrote anything: somebody else wrote it there"
+    assert truth(desk.world, install) == "On Hold"
+
+
 def test_what_moved_between_undo_and_apply_is_not_overwritten(desk: Desk, install: int) -> None:
     desk.world.set_status(install, ON_HOLD)
     plan = polled(desk)

@@ -121,7 +121,10 @@ def written_body(body: bytes) -> bytes:
     """
     first = body.removeprefix(_BOM)[:64].lstrip()[:1]
     if first in (b"{", b"[", b"<"):
-        return decode_answer(body, checked_body)
+        try:
+            return decode_answer(body, checked_body)
+        except BadRecordError:
+            raise UnreadableBodyError(Fault.NOT_JSON, "a body that is nested too deep") from None
     if any(word in body[:200].lower() for word in _REFUSAL_WORDS):
         _reject(body, first)
     return body

@@ -259,8 +259,7 @@ class EnerfloClient:
         ) as response:
             seen.status = response.status_code
             news = limit_news(response.headers, self.clock.now())
-            throttled = seen.status == 429
-            self._budget.observe(news.limit, news.remaining, news.reset_at, news.retry_after, throttled)
+            self._observe(request, news, seen.status == 429)
             if not 200 <= seen.status < 300:
                 location = response.headers.get("location")
                 seen.bytes = self._drain(response, began)
@@ -272,6 +271,16 @@ class EnerfloClient:
             return FailedAttempt(Fault.TOO_LARGE, True, what, do, heavy=True)
         seen.bytes = len(body)
         return read_body(body)
+
+    def _observe(self, request: Request, news: LimitNews, throttled: bool) -> None:
+        """Tell the budget what an answer says about the limit."""
+        try:
+            self._budget.observe(news.limit, news.remaining, news.reset_at, news.retry_after, throttled)
+        except EnerfloSyncError as error:
+            if not request.is_write:
+                raise
+            # The write was answered: an error here would say that it was not sent.
+            log.warning("enerflo.limit_news_lost method=%s error=%s", request.method, type(error).__name__)
 
     def _unsuccessful(
         self, request: Request, status: int, news: LimitNews, location: str | None

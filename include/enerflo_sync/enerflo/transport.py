@@ -91,6 +91,11 @@ _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], BrokenLine], ...] = (
         ),
     ),
 )
+_NO_CONNECTION = (
+    urllib3.exceptions.NameResolutionError,
+    urllib3.exceptions.NewConnectionError,
+    urllib3.exceptions.ConnectTimeoutError,
+)
 _DROPPED = BrokenLine(
     Fault.DROPPED,
     True,
@@ -114,7 +119,20 @@ def explain(error: BaseException, host: str, seconds: float) -> BrokenLine | Ene
         )
     rows = (meaning for types, meaning in _MEANINGS if any(isinstance(cause, types) for cause in causes))
     meaning = next(rows, _DROPPED)
+    if not meaning.reached and not any(_is_before_sending(cause) for cause in causes):
+        meaning = _DROPPED
     return replace(meaning, what=meaning.what.format(host=host, seconds=seconds))
+
+
+def _is_before_sending(cause: BaseException) -> bool:
+    """Return whether no connection came about, so that the request surely was not sent.
+
+    urllib3 forgets that it was connected to a proxy when the proxy drops the connection, and raises the
+    ProxyError of a proxy that cannot be reached also after the request went out.
+    """
+    return isinstance(cause, _NO_CONNECTION) or (
+        isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed")
+    )
 
 
 def _tls_fault(causes: list[BaseException], host: str) -> ConfigurationError | None:

@@ -18,11 +18,16 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import difference_key
 from enerflo_sync.reconcile.values import BLANK, Field
 
-# Of several that are alike on both sides, the first takes the first, the second the second.
+# Of several that are alike on both sides, the first takes the first, the second the second. Where a row is
+# like a record in two ways, as a note by its text and by its text with the author, the ranks alone could give
+# it two records, or one record to two rows.
 _PAIRS = Template("""
 /* enerflo-sync plan $name: CRM rows that are a record of Enerflo without saying so */
 create temporary table $adopted on commit drop as
 select o.p1, o.key, o.link from (
+  select o.*, row_number() over (partition by o.key order by o.p1) as nth_record,
+         row_number() over (partition by o.p1 order by o.key) as nth_row
+  from (
   select m.p1, to_jsonb(m.j1) as link, c.key,
          dense_rank() over (partition by c.key order by m.p1) as of_record,
          dense_rank() over (partition by m.p1 order by c.key) as of_row
@@ -34,7 +39,8 @@ select o.p1, o.key, o.link from (
   ) c
   join $crm t on $on_key
   where $same
-) o where o.of_record = o.of_row
+  ) o where o.of_record = o.of_row
+) o where o.nth_record = 1 and o.nth_row = 1
 """)
 
 _LINK = Template("""

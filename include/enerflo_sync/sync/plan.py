@@ -28,6 +28,7 @@ from enerflo_sync.sync.creations import decide_rows
 from enerflo_sync.sync.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.sync.held import hold_checked, note_held
 from enerflo_sync.sync.key_changes import follow_keys
+from enerflo_sync.sync.late_appointments import plan_late_appointments
 from enerflo_sync.sync.parked import hold_parked, writes_hashes
 from enerflo_sync.sync.plan_reads import read_plan
 from enerflo_sync.sync.plan_report import PlanReport
@@ -229,6 +230,7 @@ def decide_all(
         adopt(connection, plan, config, values)
         decide_rows(connection, plan, config, values)
         keep_sent_notes(connection, plan, config, account)
+        plan_late_appointments(connection, plan, config, account)
     tick("", len(plans), len(plans))
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)

@@ -7,6 +7,9 @@ person is asked what the note is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -92,7 +95,7 @@ def keep_sent_notes(connection: sa.Connection, plan: Comparison, config: SyncCon
     sent = [
         row
         for row in connection.execute(_SENT, {"account": account}).mappings()
-        if link_state(connection, plan, row["key"]) is LinkState.OPEN
+        if _may_wait(connection, plan, row["key"])
     ]
     install = plan.mapping.install_column or ""
     installs = {int(text) for row in sent if (text := str(row["row"].get(install))).isdigit()}
@@ -109,6 +112,13 @@ def keep_sent_notes(connection: sa.Connection, plan: Comparison, config: SyncCon
     if kept:
         connection.execute(_ADD_KEPT, kept)
         connection.execute(_KEEP, {"reason": _KEPT_BACK})
+
+
+def _may_wait(connection: sa.Connection, plan: Comparison, key: Mapping[str, Any]) -> bool:
+    """Return whether the CRM's row may be there without its note; of a key in an older form nobody knows."""
+    if set(plan.mapping.key_columns) - key.keys():
+        return True
+    return link_state(connection, plan, key) is LinkState.OPEN
 
 
 def ask_about_sent_notes(connection: sa.Connection) -> None:

@@ -11,12 +11,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 from enerflo_sync.crm.mapping import Direction, TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.sync.push.errand import ALREADY_SO
 from enerflo_sync.sync.push.values import EnerfloValues
 from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE, WRITTEN_LATER
 from enerflo_sync.sync.written import of_key
 
 _MOVED = "Enerflo says something else than the plan wrote: it moved since"
 _BARRED = "Enerflo's may not be written any more (direction)"
+_NOT_OURS = "Enerflo had it before the plan wrote anything: somebody else wrote it there"
 _GONE = "Enerflo has the record no longer"
 _STAYS = {
     TableName.NOTES: "Enerflo's API takes no note back: delete it there by hand; the CRM's row keeps its id",
@@ -83,6 +85,8 @@ def undo_in_enerflo(connection: sa.Connection, plan: Comparison, account: str) -
             reason = None
             if not row.lives:
                 reason = _GONE
+            elif row.how == ALREADY_SO:
+                reason = _NOT_OURS
             elif not any(same(plan, field, row.now, made) for made in (row.new_value, row.kept_value)):
                 reason = _MOVED
             elif row.written_later:
@@ -109,8 +113,8 @@ def _present(connection: sa.Connection, plan: Comparison, field: str, account: s
     )
     statement = (
         f"/* enerflo-sync undo {plan.name}: what Enerflo says now */"  # noqa: S608 - names of the mapping
-        " select u.key, u.new_value, coalesce(u.kept_value, u.new_value) as kept_value, u.written_later,"
-        " v.now, v.lives"
+        " select u.key, u.new_value, coalesce(u.kept_value, u.new_value) as kept_value, u.how,"
+        " u.written_later, v.now, v.lives"
         " from pg_temp.undoing u left join lateral ("
         f"   select {one.enerflo.shown} as now, lives from ("
         f"     select e.{quoted(one.mapping.enerflo)} as e{n}, e.deleted_at is null as lives"

@@ -26,7 +26,7 @@ MAKE_UNDOING = """
 create temporary table undoing on commit drop as
 select l.table_name, l.key, l.op, l.field, nullif(l.old_value, 'null') as old_value,
        nullif(l.new_value, 'null') as new_value, nullif(l.kept_value, 'null') as kept_value, l.direction,
-       l.policy, l.rule, l.recorded_at, c.enerflo_key,
+       l.policy, l.rule, l.reason as how, l.recorded_at, c.enerflo_key,
        c.row_digest, c.deleted_row is not null as row_kept, exists (
          select from sync.ledger n
          where n.account = l.account and n.table_name = l.table_name and n.key = l.key

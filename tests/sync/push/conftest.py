@@ -212,13 +212,13 @@ class Outbox:
     def no_faults(self) -> None:
         self.api.faults = Faults()
 
-    def answering(self, method: str, path: str, status: int) -> None:
+    def answering(self, method: str, path: str, status: int, body: bytes = b'{"message": "No."}') -> None:
         """Let one request be refused with this status from now on, and not be carried out."""
         real = self.api._route
 
         def route(request: Request, asked: str, key: str) -> Response:
             if (request.method, asked) == (method, path):
-                return Response(status, {"content-type": "application/json"}, b'{"message": "No."}')
+                return Response(status, {"content-type": "application/json"}, body)
             return real(request, asked, key)
 
         self.api._route = route  # type: ignore[method-assign]

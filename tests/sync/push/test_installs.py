@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
 
 from enerflo_sandbox.spelling import Spelling
+from enerflo_sandbox.truth import InstallRow, MilestoneRow
+from enerflo_sync.sync.push.run import PushRun, Verdict
 from tests.sync.push.conftest import NewOutbox, Outbox
 
 
@@ -92,6 +95,34 @@ def test_a_status_that_the_company_does_not_have_is_refused_with_those_it_has(ou
     assert reason is not None
     assert "Cancelled, Completed, In progress, On Hold" in reason
     assert "Done" not in reason
+
+
+def another_status(outbox: Outbox, status_id: int, name: str) -> None:
+    outbox.sql(
+        "insert into enerflo.install_statuses (account, status_id, name, observed_at, observed_by)"
+        " values ('default', :id, :name, now(), 'poll')",
+        id=status_id,
+        name=name,
+    )
+
+
+def test_4_1_of_statuses_that_differ_in_case_the_very_name_counts(outbox: Outbox) -> None:
+    install = next(one for one in outbox.world.truth.installs() if one.status_name == "In progress")
+    another_status(outbox, 1, "ON HOLD")
+    outbox.status(install, "On Hold")
+    assert outbox.push().applied == 1
+    assert [one.body for one in outbox.received()] == [{"status_id": 4}]
+
+
+@pytest.mark.parametrize("asked", ["On Hold", "on hold"])
+def test_4_1_where_several_statuses_have_the_name_none_is_written(outbox: Outbox, asked: str) -> None:
+    another_status(outbox, 1, "ON HOLD" if asked == "on hold" else asked)
+    outbox.status(outbox.install(), asked)
+    assert outbox.push().refused == 1
+    (reason,) = outbox.reasons()
+    assert reason is not None
+    assert "several statuses of this name (1, 4)" in reason
+    assert outbox.received() == []
 
 
 @pytest.mark.parametrize(
@@ -228,6 +259,16 @@ def test_3_1_a_moment_counts_as_it_can_be_sent(
     assert [one.body for one in outbox.received()] == [{"due_at": sent}]
 
 
+@pytest.mark.parametrize("after", ["0026-03-05T10:00:00Z", "1989-12-31T23:59:59Z", "2101-01-01"])
+def test_3_1_a_moment_with_which_no_record_can_be_read_is_parked_and_not_sent(
+    outbox: Outbox, after: str
+) -> None:
+    outbox.milestone(outbox.milestones(outbox.install().install_id)[0], "due_at", after)
+    assert outbox.push().parked == 1
+    assert outbox.reasons() == ["a moment lies outside the years 1990 to 2100."]
+    assert outbox.received() == []
+
+
 def test_3_1_within_the_declared_precision_it_is_so_already(new_outbox: NewOutbox) -> None:
     outbox = new_outbox(milestones={"precision": "day"})
     install = outbox.install().install_id
@@ -263,6 +304,69 @@ def test_4_1_the_install_is_completed_only_with_its_last_milestone(
     writes = [one.path for one in outbox.received()]
     assert (f"/api/v3/installs/{install.install_id}" in writes) == completed
     assert not completed or writes[-1] == f"/api/v3/installs/{install.install_id}"
+
+
+def completing(outbox: Outbox, moment: str = "2026-03-01T10:00:00Z") -> tuple[InstallRow, MilestoneRow]:
+    """Plan an install's last milestone and its completion; return both."""
+    install = next(one for one in outbox.world.truth.installs() if one.status_name == "In progress")
+    outbox.status(install, "Completed", rule="last_milestone")
+    last = outbox.milestones(install.install_id)[-1]
+    outbox.milestone(last, "completed_at", moment)
+    return install, last
+
+
+def test_4_1_a_last_milestone_that_cannot_be_sent_completes_no_install(outbox: Outbox) -> None:
+    completing(outbox, "infinity")
+    assert outbox.push().parked == 2
+    assert outbox.received() == []
+
+
+def test_4_1_a_last_milestone_that_is_gone_at_enerflo_completes_no_install(outbox: Outbox) -> None:
+    install, last = completing(outbox)
+    gone = "jsonb_set({}, '{{milestone_id}}', '999')"
+    key, record = gone.format("key"), gone.format("enerflo_key")
+    outbox.sql(f"update sync.plan_changes set key = {key}, enerflo_key = {record} where position = 2")
+    outbox.sql(
+        "update crm.milestones set milestone_id = 999 where enerflo_install_id = :i and milestone_id = :m",
+        i=install.install_id,
+        m=last.milestone_id,
+    )
+    assert outbox.push().parked == 2
+    assert outbox.received() == []
+
+
+@pytest.mark.parametrize("answer", [b'{"success": false}', b'{"success": true}'])
+def test_4_1_a_last_milestone_that_enerflo_does_not_keep_completes_no_install(
+    outbox: Outbox, answer: bytes
+) -> None:
+    install, last = completing(outbox)
+    path = f"/api/v3/installs/{install.install_id}/milestones/{last.milestone_id}"
+    outbox.answering("PUT", path, 200, answer)
+    assert outbox.push().parked == 2
+    assert outbox.received() == []
+
+
+def test_4_1_a_push_that_is_killed_after_the_milestone_was_refused_completes_no_install_later(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install, last = completing(outbox)
+    path = f"/api/v3/installs/{install.install_id}/milestones/{last.milestone_id}"
+    outbox.answering("PUT", path, 422)
+    finish = PushRun.finish
+
+    def killed(run: PushRun, verdicts: Iterable[Verdict]) -> None:
+        found = list(verdicts)
+        finish(run, found)
+        if any(verdict.changes for verdict in found):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PushRun, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            outbox.push()
+    assert outbox.states() == ["planned", "parked"]
+    assert outbox.push().parked == 1
+    assert outbox.received() == []
 
 
 def test_4_1_while_the_last_milestone_is_in_doubt_the_install_is_not_completed(outbox: Outbox) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -277,6 +278,20 @@ def test_1_1_an_appointment_whose_run_died_is_looked_for(scheduling: Outbox) -> 
     assert scheduling.push().waiting == 1
     scheduling.no_faults()
     assert scheduling.push().applied == 1
+    assert len(scheduling.world.appointments) == 1
+
+
+def test_1_1_an_appointment_that_was_accepted_and_moved_there_since_is_not_made_again(
+    scheduling: Outbox,
+) -> None:
+    scheduling.lead("L1", appointment="2026-03-05T10:00:00-05:00")
+    scheduling.fault("500", "/api/v3/customers/*/appointments", 2, 99)
+    assert scheduling.push().waiting == 1
+    scheduling.no_faults()
+    (made,) = scheduling.world.appointments
+    scheduling.world.appointments[:] = [replace(made, start=made.start + 86_400, end=made.end + 86_400)]
+    assert scheduling.push().parked == 1
+    assert "accepted the appointment" in str(scheduling.reasons()[-1])
     assert len(scheduling.world.appointments) == 1
 
 

@@ -214,3 +214,24 @@ def test_5_1_after_a_lost_answer_the_note_is_given_time_to_arrive(outbox: Outbox
     began = outbox.company.clock.now()
     assert outbox.push(pause=0).applied == 3
     assert (outbox.company.clock.now() - began).total_seconds() == 20
+
+
+NO = "begin if new.enerflo_note_id is not null then raise exception 'no'; end if; return new; end"
+KEPT = "begin new.enerflo_note_id := old.enerflo_note_id; return new; end"
+SKIPPED = "begin return null; end"
+
+
+@pytest.mark.parametrize("trigger", [NO, KEPT, SKIPPED], ids=["raises", "rewrites", "skips"])
+def test_5_1_where_the_crm_does_not_take_the_id_the_note_is_parked_and_the_others_go_on(
+    outbox: Outbox, trigger: str
+) -> None:
+    outbox.sql(f"create function crm.guard() returns trigger language plpgsql as $g${trigger}$g$")
+    outbox.sql("create trigger guard before update on crm.notes for each row execute function crm.guard()")
+    outbox.note("N1", outbox.install().install_id, "Call first")
+    outbox.status(outbox.install(1), "On Hold")
+    report = outbox.push()
+    assert (report.applied, report.parked, report.waiting) == (1, 3, 0)
+    assert "does not take Enerflo's id" in str(outbox.reasons()[0])
+    assert outbox.one("select count(*) from sync.plan_changes where accepted_at is not null") == 3
+    assert outbox.push().total == 0
+    assert len(outbox.received("POST")) == 1

@@ -14,6 +14,10 @@ from enerflo_sync.sync.push.errand import Errand, deliver
 from enerflo_sync.sync.push.run import PushRun, Verdict
 from enerflo_sync.sync.settle import Decision
 
+_NOT_SHOWN = (
+    "Enerflo accepted the appointment and does not show it at that time: look for it at the customer there."
+)
+
 
 def push_appointment(
     run: PushRun, change: Change, customer_id: int, options: AppointmentBody, zone: str
@@ -38,11 +42,22 @@ def push_appointment(
             one.start == begins and one.type_id in (None, options.type)
             for one in read_appointments(run.client, customer_id)
         )
-        return [Verdict([change], Decision.APPLIED, errands[0].how)] if found and errands else []
+        if found and errands:
+            return [Verdict([change], Decision.APPLIED, errands[0].how)]
+        if any(errand.accepted for errand in errands):
+            return [Verdict([change], Decision.PARKED, _NOT_SHOWN)]
+        return []
+
+    def write(changes: Sequence[Change]) -> bytes:
+        answer = add_appointment(run.client, customer_id, options.type, begins, ends)
+        run.accepted(changes, None)
+        return answer
 
     errand = Errand(
         [change],
-        lambda _: add_appointment(run.client, customer_id, options.type, begins, ends),
+        write,
+        # Somebody may move it before it is read back: it would not be found, and be made again.
+        once=True,
         # The lead's row names its customer by now.
         record={"customer_id": customer_id},
     )

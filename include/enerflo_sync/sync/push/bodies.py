@@ -7,6 +7,7 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from enerflo_sync.crm.config import WriteBodies
+from enerflo_sync.enerflo.times import FIRST_YEAR, LAST_YEAR
 from enerflo_sync.errors import BadRecordError
 
 DATE_COLUMNS = ("started_at", "due_at", "completed_at")
@@ -45,7 +46,7 @@ def sent_time(value: object, zone: str = "UTC") -> str | None:
 def as_moment(value: object, zone: str = "UTC") -> datetime | None:
     """Return ISO 8601 text as an aware UTC datetime, None for None.
 
-    :raises BadRecordError: it is no moment.
+    :raises BadRecordError: it is no moment, or none of a year that Enerflo's records are read with.
     """
     if value is None:
         return None
@@ -54,6 +55,10 @@ def as_moment(value: object, zone: str = "UTC") -> datetime | None:
         if found is None:
             raise ValueError
         local: tzinfo = ZoneInfo(zone)
-        return (found if found.tzinfo else found.replace(tzinfo=local)).astimezone(UTC)
+        moment = (found if found.tzinfo else found.replace(tzinfo=local)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadRecordError("a moment is not ISO 8601.") from None
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        # Enerflo's record with it could not be read any more, and strftime writes the year 26 as two digits.
+        raise BadRecordError(f"a moment lies outside the years {FIRST_YEAR} to {LAST_YEAR}.")
+    return moment

@@ -101,6 +101,20 @@ from (
 where c.account = :account and c.plan_hash = :plan_hash and c.table_name = 'notes' and c.op = 'insert'
   and c.direction = 'to_enerflo' and c.key = s.key and c.state = 'planned' and c.sent_at is null
 """)
+# An appointment that Enerflo accepted is not made again, also where its time was changed since.
+_CARRY_APPOINTMENTS = sa.text("""
+/* enerflo-sync plan: appointments that Enerflo has accepted for an older plan */
+update sync.plan_changes c set sent_at = s.sent_at, accepted_at = s.accepted_at
+from (
+  select distinct on (key, field) key, field, sent_at, accepted_at from sync.plan_changes
+  where account = :account and plan_hash <> :plan_hash and table_name = 'leads' and op = 'insert'
+    and accepted_at is not null and state <> 'applied'
+  order by key, field, accepted_at desc
+) s
+where c.account = :account and c.plan_hash = :plan_hash and c.table_name = 'leads' and c.op = 'insert'
+  and c.direction = 'to_enerflo' and c.key = s.key and c.field = s.field and c.state = 'planned'
+  and c.accepted_at is null
+""")
 
 
 def key_text(change: Change) -> str:
@@ -132,11 +146,11 @@ def mark_accepted(
 
 
 def carry_sent(connection: sa.Connection, account: str, plan_hash: str) -> None:
-    """Let a new plan know which of its updates and notes an older plan has sent, in the caller's transaction.
+    """Let a new plan know which of its changes an older plan has sent, in the caller's transaction.
 
     The end of such a request was not seen: what it wrote is looked for before it is sent again.
     """
-    for statement in (_CARRY_UPDATES, _CARRY_NOTES):
+    for statement in (_CARRY_UPDATES, _CARRY_NOTES, _CARRY_APPOINTMENTS):
         connection.execute(statement, {"account": account, "plan_hash": plan_hash})
 
 

@@ -14,6 +14,7 @@ from enerflo_sync.sync.settle import Decision
 # So often one write is sent in one run; it stays sent then, and the next run looks for it.
 TRIES = 3
 NOT_KEPT = "Enerflo accepted it and did not keep it: check the field names under writes."
+ALREADY_SO = "was already so"
 FOUND_AFTER = "found there; the answer to the write was lost"
 
 
@@ -59,7 +60,7 @@ class Errand:
     def how(self) -> str | None:
         """Return how a change of it came to be as it should, None where we simply made it."""
         if self.last is None:
-            return "found there" if any(change.sent_at for change in self.changes) else "was already so"
+            return "found there" if any(change.sent_at for change in self.changes) else ALREADY_SO
         return None if self.last.outcome is Outcome.ACCEPTED else FOUND_AFTER
 
 

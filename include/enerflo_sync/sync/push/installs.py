@@ -82,11 +82,13 @@ def push_install(run: PushRun, install_id: int, changes: Sequence[Change]) -> No
     run.leave_moved([one.change for one in wanted.values()])
     wanted = {position: one for position, one in wanted.items() if run.open([one.change])}
     errands = [Errand(group, _writer(run, install_id, wanted)) for group in _requests(wanted)]
-    for errand in errands:
-        if any(change.rule == LAST_MILESTONE for change in errand.changes):
-            errand.pointless = _pointless(run, install_id, errands, wanted)
-    if errands:
-        deliver(run, errands, lambda open_: _look(run, install_id, open_, wanted))
+    completing = [one for one in errands if any(change.rule == LAST_MILESTONE for change in one.changes)]
+    for errand in completing:
+        errand.pointless = _pointless(run, install_id, wanted)
+    # An install is completed after its milestones were read back: one that was accepted may not be kept.
+    for some in ([one for one in errands if one not in completing], completing):
+        if some:
+            deliver(run, some, lambda open_: _look(run, install_id, open_, wanted))
 
 
 def _wanted(run: PushRun, change: Change) -> Wanted | Verdict:
@@ -113,9 +115,14 @@ def _wanted_status(run: PushRun, change: Change) -> Wanted | Verdict:
     with run.connection.begin():
         statuses = run.connection.execute(_STATUSES, {"account": run.account}).all()
     name = _folded(change.after)
-    for status_id, known in statuses:
-        if name and _folded(known) == name:
-            return Wanted(change, "status_name", status_id, known, None)
+    alike = [one for one in statuses if name and _folded(one.name) == name]
+    found = [one for one in alike if one.name == change.after] or alike
+    if len(found) == 1:
+        return Wanted(change, "status_name", found[0].status_id, found[0].name, None)
+    if found:
+        ids = ", ".join(str(one.status_id) for one in found)
+        reason = f"the company has several statuses of this name ({ids}): rename all but one there."
+        return Verdict([change], Decision.REFUSED, reason)
     names = ", ".join(sorted(str(known) for _, known in statuses)) or "none that was read yet"
     return Verdict([change], Decision.REFUSED, f"the company has no status of this name; it has: {names}.")
 
@@ -133,9 +140,9 @@ def _requests(wanted: Mapping[int, Wanted]) -> list[list[Change]]:
 
 
 def _pointless(
-    run: PushRun, install_id: int, errands: Sequence[Errand], wanted: Mapping[int, Wanted]
+    run: PushRun, install_id: int, wanted: Mapping[int, Wanted]
 ) -> Callable[[], tuple[Decision, str] | None]:
-    """Return what says that an install is not to be completed, since its milestones are not."""
+    """Return what says that an install is not to be completed, since its milestones are not at Enerflo."""
     needs_all = run.config.statuses.completed_needs is CompletedNeeds.ALL
 
     def reason() -> tuple[Decision, str] | None:
@@ -144,20 +151,17 @@ def _pointless(
                 _LAST, {"account": run.account, "install": install_id}
             ).one_or_none() or (None, None)
         left_open = set(still_open or ())
-        for errand in errands:
-            for change in errand.changes:
-                one = wanted[change.position]
-                if one.column != "completed_at" or not (needs_all or one.milestone == last):
-                    continue
-                ended = run.ended(change)
-                if ended not in (None, Decision.APPLIED):
-                    moved = Decision.MOVED if ended is Decision.MOVED else Decision.PARKED
-                    return moved, "the last milestone, which completes the install, was not completed."
-                if ended is None and errand.last is not None and errand.last.in_doubt:
-                    raise RetriableError("the install's last milestone waits.")
-                if errand.accepted and one.value is not None:
-                    # Enerflo took it in this run, and the install is read again only after the status.
-                    left_open.discard(one.milestone)
+        completions = [
+            one.change
+            for one in wanted.values()
+            if one.column == "completed_at" and (needs_all or one.milestone == last)
+        ]
+        if run.open(completions):
+            raise RetriableError("the install's last milestone waits.")
+        ended = {run.ended(change) for change in completions} - {Decision.APPLIED}
+        if ended or last is None or (last in left_open and not needs_all):
+            decision = Decision.MOVED if ended == {Decision.MOVED} else Decision.PARKED
+            return decision, "the last milestone, which completes the install, was not completed."
         if needs_all and left_open:
             words = "milestone is" if len(left_open) == 1 else "milestones are"
             return Decision.MOVED, f"{len(left_open)} {words} still open."

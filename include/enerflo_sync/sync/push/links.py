@@ -69,7 +69,7 @@ def linked_id(connection: sa.Connection, comparison: Comparison, key: Key, mirro
 
 
 def write_link(connection: sa.Connection, link: Link) -> bool:
-    """Write Enerflo's id into the CRM row that has none yet; return whether that was done.
+    """Write Enerflo's id into the CRM row that has none yet; return whether the row names the record now.
 
     In the caller's transaction. The row's time of change moves along where one is mapped.
 
@@ -93,7 +93,8 @@ def write_link(connection: sa.Connection, link: Link) -> bool:
         f" where {_of_key(comparison)} and {' and '.join([comparison.living('t'), *open_])}",
         values,
     )
-    return done.rowcount > 0
+    # A trigger may have kept the id out.
+    return done.rowcount > 0 and link_state(connection, comparison, link.key) is not LinkState.OPEN
 
 
 def _of_key(comparison: Comparison) -> str:

@@ -27,7 +27,7 @@ from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.push.bodies import note_body
 from enerflo_sync.sync.push.changes import Change, key_text
-from enerflo_sync.sync.push.errand import Errand, deliver
+from enerflo_sync.sync.push.errand import ALREADY_SO, Errand, deliver
 from enerflo_sync.sync.push.kept import is_alike, made_since, note_in_answer
 from enerflo_sync.sync.push.links import Link, LinkState, link_columns, link_state
 from enerflo_sync.sync.push.run import PushRun, Verdict
@@ -258,7 +258,7 @@ def _found(run: PushRun, draft: Draft, errand: Errand, note: Mapping[str, Any]) 
 
 def _how(errand: Errand) -> str | None:
     how = errand.how
-    return "found there" if how == "was already so" else how
+    return "found there" if how == ALREADY_SO else how
 
 
 def _unclaimed(run: PushRun, install: str) -> list[dict[str, Any]]:

@@ -128,7 +128,7 @@ def _tasks(run: PushRun, changes: Sequence[Change]) -> list[tuple[Task, list[Cha
                 tasks.append((partial(push_install, run, int(record), group), group))
             case "notes":
                 tasks.append((partial(push_notes, run, record, group), group))
-            case "lead":
+            case "new lead" | "lead":
                 tasks.append((partial(push_lead, run, group), group))
             case _:
                 tasks.append((partial(_refuse, run, record, group), group))
@@ -146,7 +146,8 @@ def _record_of(run: PushRun, change: Change, installs: Mapping[str, str]) -> tup
         case TableName.NOTES, "insert":
             return "notes", installs.get(key_text(change), "")
         case TableName.LEADS, "insert":
-            return "lead", key_text(change)
+            # Apart from its updates: of a lead that is there its appointment may still be due.
+            return "new lead", key_text(change)
         case TableName.LEADS, "update" if "customer_id" in known:
             return "lead", key_text(change)
     if change.op == "update" and change.table in (TableName.INSTALLS, TableName.MILESTONES, TableName.LEADS):

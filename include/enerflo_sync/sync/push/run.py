@@ -15,7 +15,8 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.errors import BadRecordError, EnerfloSyncError, NotFoundError
+from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.errors import BadRecordError, NotFoundError
 from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.batch import Observation
@@ -28,17 +29,23 @@ from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.own_writes import note_sending, note_written, noting_row
 from enerflo_sync.sync.push.attempt import Attempt, Outcome, attempted
 from enerflo_sync.sync.push.changes import Change, mark_accepted, mark_sent, mark_unsent
-from enerflo_sync.sync.push.links import Link, write_link
+from enerflo_sync.sync.push.links import Link, LinkState, link_state, write_link
 from enerflo_sync.sync.push.report import PushReport
 from enerflo_sync.sync.push.source import Sources
 from enerflo_sync.sync.push.values import EnerfloValues
+from enerflo_sync.sync.refusals import refuses_a_row, why_refused
 from enerflo_sync.sync.settle import Applying, Decision, settle
 
 log = logging.getLogger(__name__)
 
 # A gateway gives up before the server behind it does: a write whose answer was lost may still be under way.
 _SETTLING = (5.0, 15.0, 45.0)
-_NOT_LINKED = "the CRM does not take Enerflo's id: another of its rows names the same record."
+_NOT_LINKED = "the CRM does not take Enerflo's id"
+_TAKEN = "another of its rows names the same record."
+
+
+class _NotTakenError(Exception):
+    """The CRM's row stands there and names no record, though Enerflo's id was written into it."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +185,8 @@ class PushRun:
 
         :param record: the record of Enerflo that a new row has become, where its row may name that.
         :raises AuthenticationError: the key is not accepted; the changes wait.
+        :raises ConfigurationError: it is redirected, which may be the answer to a write that was carried out:
+            the changes stay sent.
         :raises AnotherCompanyError: the key answers for another company; nothing was sent.
         """
         self._company.ensure()
@@ -195,7 +204,7 @@ class PushRun:
         changes = left
         try:
             attempt = attempted(lambda: write(left), refusals)
-        except EnerfloSyncError:
+        except AuthenticationError:
             self._unsend(changes)
             raise
         if attempt.outcome in (Outcome.UNSENT, Outcome.REFUSED):
@@ -236,8 +245,15 @@ class PushRun:
                 continue
             try:
                 self._finish_together([verdict])
-            except sa.exc.IntegrityError:
-                self._finish_together([Verdict(verdict.changes, Decision.PARKED, _NOT_LINKED)])
+            except _NotTakenError:
+                why = "its table keeps the row as it was."
+            except sa.exc.DBAPIError as error:
+                if not isinstance(error.orig, psycopg.Error) or not refuses_a_row(error.orig):
+                    raise
+                why = _TAKEN if isinstance(error, sa.exc.IntegrityError) else f"{why_refused(error.orig)}."
+            else:
+                continue
+            self._finish_together([Verdict(verdict.changes, Decision.PARKED, f"{_NOT_LINKED}: {why}")])
 
     def _finish_together(self, verdicts: Sequence[Verdict]) -> None:
         if not verdicts:
@@ -271,7 +287,12 @@ class PushRun:
 
     def _link(self, link: Link) -> bool:
         with noting_row(self.connection, link.comparison, self.account, link.key):
-            return write_link(self.connection, link)
+            if write_link(self.connection, link):
+                return True
+        # A trigger may pass over the row: of a row without the id the same record would be made again.
+        if link_state(self.connection, link.comparison, link.key) is LinkState.OPEN:
+            raise _NotTakenError
+        return False
 
     def _were_sent(self, changes: Sequence[Change]) -> bool:
         """Return whether a request with any of the changes went out, in this run or a killed one."""

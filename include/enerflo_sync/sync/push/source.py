@@ -159,7 +159,8 @@ class Sources:
         edited = any(
             name in now and now[name] != value for name, value in planned.items() if name not in links
         )
-        added = {*row["sendable"]} - planned.keys()
+        # Of a record that is made what was added since is a change of its own.
+        added = set() if record is not None else {*row["sendable"]} - planned.keys()
         return OTHER_VALUE if edited or added else reason
 
     def _row(self, comparison: Comparison, change: Change) -> tuple[sa.RowMapping | None, str | None]:
