@@ -2,8 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from tests.sync.conftest import Desk
+
+
+def crm_note(desk: Desk, key: str, install_id: int, **columns: Any) -> None:
+    desk.sql(
+        "insert into crm.notes (note_id, enerflo_install_id, enerflo_note_id, body, updated_at)"
+        " values (:k, :i, :n, :b, now())",
+        **{"k": key, "i": install_id, "n": None, "b": "Call first", **columns},
+    )
+
+
+@pytest.mark.parametrize("since", ["the record is taken", "the row was edited", "nothing"])
+def test_what_happened_to_a_row_since_the_plan_is_looked_at_before_it_takes_its_record(
+    desk: Desk, since: str
+) -> None:
+    desk.switched_on("both")
+    desk.carried()
+    install_id = desk.a_site().install_id
+    note_id = desk.world.add_note(install_id, "Call first")
+    crm_note(desk, "A", install_id)
+    run_poll(desk.context)
+    plan = desk.plan()
+    (change,) = desk.changes(plan, table_name="notes")
+    assert (change.field, change.rule) == ("enerflo_note_id", "adopted")
+    if since == "the record is taken":
+        crm_note(desk, "B", install_id, n=note_id)
+    elif since == "the row was edited":
+        desk.sql("update crm.notes set body = 'Do not call' where note_id = 'A'")
+    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+    taken = desk.crm("notes", note_id="A")["enerflo_note_id"]
+    assert (report.moved, taken) == ((0, note_id) if since == "nothing" else (1, None))
 
 
 def test_notes_that_are_alike_in_two_ways_take_one_record_each(desk: Desk) -> None:

@@ -17,6 +17,8 @@ from enerflo_sync.crm.templates import template_sql
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import difference_key
 from enerflo_sync.reconcile.values import BLANK, Field
+from enerflo_sync.sync.whole_rows import row_digest
+from enerflo_sync.sync.written import of_key
 
 # Of several that are alike on both sides, the first takes the first, the second the second. Where a row is
 # like a record in two ways, as a note by its text and by its text with the author, the ranks alone could give
@@ -46,10 +48,11 @@ select o.p1, o.key, o.link from (
 _LINK = Template("""
 /* enerflo-sync plan $name: CRM rows that take the id of their record */
 insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, after, source_value,
-  policy, cause, rule, changed_at, observed_at)
+  policy, cause, rule, changed_at, observed_at, row_digest)
 select 'to_crm', $table, d.key, jsonb_build_object($p1, d.p1), 'update', $column, d.link, d.link,
-       'enerflo', 'missing_in_crm', 'adopted', e.observed_at, e.observed_at
+       'enerflo', 'missing_in_crm', 'adopted', e.observed_at, e.observed_at, $digest
 from $adopted d join $mirror e on e.account = %(account)s and e.$p1_name = d.p1
+join $crm t on $of_key
 """)
 
 
@@ -97,6 +100,9 @@ def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, value
             column=literal(plan.joins[0].crm_name),
             adopted=adopted,
             mirror=plan.mirror,
+            crm=plan.crm_rows,
+            of_key=of_key(plan, "d.key"),
+            digest=row_digest(plan, "t"),
         ),
         values,
     )

@@ -25,7 +25,12 @@ from enerflo_sync.sync.agree import AgreedBy, agree_column, agree_written, colum
 from enerflo_sync.sync.own_writes import note_made, noting_updates
 from enerflo_sync.sync.refusals import refuses_a_row, why_refused
 from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
-from enerflo_sync.sync.whole_rows import delete_statement, note_new_rows, restore_statement
+from enerflo_sync.sync.whole_rows import (
+    delete_statement,
+    may_take_link,
+    note_new_rows,
+    restore_statement,
+)
 from enerflo_sync.sync.written import (
     alone_of_key,
     column_value,
@@ -366,8 +371,7 @@ class _Job:
             before=shown(plan, column, "t"),
             theirs=shown(plan, column, "t"),
             not_kept=not_kept(plan, column, "p"),
-            # What writes the link itself expects the one that it found.
-            same_record="true"
+            same_record=may_take_link(plan, column, "p")
             if column in plan.mapping.join_columns
             else names_record(plan, "t", "p.enerflo_key"),
             record="" if plan.key_is_record else ", p.enerflo_key",

@@ -94,7 +94,7 @@ set created_at = case when plans.state in ('expired', 'open', 'superseded') then
     sa.bindparam("lifetime", type_=sa.Interval),
 )
 
-# What was approved is the deletion of the row as it was then: a plan that is made again does not renew that.
+# What was approved is about the row as it was then: a plan that is made again does not renew that.
 _CHANGES = sa.text("""
 /* enerflo-sync plan: its changes */
 insert into sync.plan_changes (account, plan_hash, position, table_name, key, enerflo_key, op, field, before,
@@ -105,8 +105,9 @@ select :account, :plan_hash, position, table_name, key, enerflo_key, op, field, 
   reason, 'planned'
 from pg_temp.planned
 on conflict (account, plan_hash, position) do update set row_digest = excluded.row_digest
-where plan_changes.op = 'delete' and plan_changes.state = 'planned' and exists (
-  select from sync.plans where account = :account and plan_hash = :plan_hash and state = 'open')
+where plan_changes.row_digest is distinct from excluded.row_digest and plan_changes.state = 'planned'
+  and exists (
+    select from sync.plans where account = :account and plan_hash = :plan_hash and state = 'open')
 """)
 
 _DUE_AGAIN = sa.text("""

@@ -16,7 +16,16 @@ from enerflo_sync.crm.catalog import insertable_columns
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.sync.written import names_record, of_key, record_lives, shown, touched, typed
+from enerflo_sync.sync.written import (
+    column_value,
+    names_record,
+    of_key,
+    record_lives,
+    shown,
+    touched,
+    typed,
+    zone_of,
+)
 
 _NEW_ROWS = Template("""
 /* enerflo-sync apply $name: new rows of the CRM, as they stand when all is written */
@@ -77,6 +86,19 @@ def row_digest(plan: Comparison, alias: str) -> str:
     """
     row = f"jsonb_strip_nulls({whole_row(plan, alias)})::text"
     return f"encode(sha256(convert_to({row}, 'UTF8')), 'hex')"
+
+
+def may_take_link(plan: Comparison, column: str, change: str) -> str:
+    """Return the condition that a CRM row ``t`` may be told which record it is, by a link in one column.
+
+    It has to be as the plan saw it, as by its words it was known for that record, and no other row may name
+    the record by now.
+    """
+    taken = column_value(plan.live.columns[column], f"{change}.after", zone_of(plan, column))
+    links = {name: f"t.{quoted(name)}" for name in plan.mapping.join_columns} | {column: taken}
+    same = " and ".join(f"s.{quoted(name)} = {value}" for name, value in links.items())
+    free = f"not exists (select from {plan.crm_rows} s where {same})"
+    return f"{row_digest(plan, 't')} = {change}.row_digest and {free}"
 
 
 def one_of_its_key(plan: Comparison) -> str:
