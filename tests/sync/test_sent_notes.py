@@ -118,3 +118,22 @@ def test_one_whose_key_column_was_renamed_since_ends_no_plan_and_becomes_no_seco
     run_apply(sent.context, sent.plan().plan_hash, approved_by="Pat")
     query = "select count(*) from crm.notes where enerflo_install_id = :i"
     assert sent.one(query, i=install_id) == before - 1
+
+
+@pytest.mark.parametrize("polled", [True, False])
+@pytest.mark.parametrize(
+    "statement", ["rename column note_id to note_no", "alter column note_id type varchar(40)"]
+)
+def test_one_whose_key_column_changed_since_is_not_sent_a_second_time(
+    sent: Desk, statement: str, polled: bool
+) -> None:
+    posted = len(posts(sent))
+    sent.sql(f"alter table crm.notes {statement}")
+    if "rename" in statement:
+        sent.switched_on(
+            "both", ("key: [note_id]", "key: [note_no]"), ("on_insert: {note_id:", "on_insert: {note_no:")
+        )
+    if polled:
+        run_poll(sent.context)
+    sent.carried()
+    assert len(posts(sent)) == posted

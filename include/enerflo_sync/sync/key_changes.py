@@ -81,11 +81,16 @@ update sync.$target a set key = n.new_key$record from pg_temp.moved_keys n
 where a.account = %(account)s and a.table_name = $table and a.key = n.old_key$which
 """)
 # A row is the same one by the same texts in its key columns, whichever they are called by now.
-_REFUSED_KEYS = Template("""
-/* enerflo-sync plan $name: keys of what a person refused, in their new form */
-update sync.refusals r set key = $new_key from $crm t
-where r.account = %(account)s and r.table_name = $table and r.ended_at is null and $on
+_KEYS_OF_ROWS = Template("""
+/* enerflo-sync plan $name: keys of $what, in their new form */
+update sync.$target r set key = $new_key from $crm t
+where r.account = %(account)s and r.table_name = $table and $which and $on
 """)
+# What goes on under the key of its row, though it is no pair of values.
+_UNDER_KEYS = (
+    ("refusals", "r.ended_at is null", "what a person refused"),
+    ("plan_changes", "r.sent_at is not null and r.state <> 'applied'", "what was sent and is not confirmed"),
+)
 _LINKS = Template("""
 /* enerflo-sync plan $name: links in their new form */
 update sync.agreed a set field = $new, value = $value
@@ -209,7 +214,9 @@ def _translate(connection: sa.Connection, plan: Comparison, account: str, before
             )
     if len(plan.mapping.key_columns) == len(before["key"]):
         row = {"crm": plan.crm, "new_key": _key_of_row(plan), "on": _same_texts(plan, before, "r.key")}
-        connection.exec_driver_sql(_REFUSED_KEYS.substitute(common, **row), values)
+        for target, which, what in _UNDER_KEYS:
+            statement = _KEYS_OF_ROWS.substitute(common, **row, target=target, which=which, what=what)
+            connection.exec_driver_sql(statement, values)
     for old, new, kind in _moved_links(before, columns_of(plan)):
         value = "to_jsonb(a.value #>> '{}')"
         if kind == "number":
