@@ -80,6 +80,17 @@ def test_nothing_to_compare_is_not_green(run: Run, warehouse_url: str) -> None:
     assert result.code == 1
 
 
+def test_keys_that_never_meet_are_not_green(run: Run, warehouse_url: str) -> None:
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "0")
+    run("poll")
+    assert run("reconcile").code == 0
+    with psycopg.connect(warehouse_url.replace("+psycopg", "")) as connection:
+        connection.execute("update crm.notes set enerflo_note_id = enerflo_note_id + 900000000")
+    result = run("reconcile")
+    assert "of notes stands on both sides" in result.out
+    assert result.code == 1
+
+
 def test_a_report_has_no_personal_data(run: Run, world: World) -> None:
     run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "1")
     run("poll")

@@ -77,6 +77,12 @@ def unmatched_tables(report: ReconciliationReport) -> list[TableReport]:
     return [t for t in report.tables if not t.matched and (t.enerflo_rows or t.crm_rows)]
 
 
+def were_compared(report: ReconciliationReport) -> bool:
+    """Return whether rows met: of a table with rows on both sides, of which none meets, the key is wrong."""
+    never_meet = any(table.enerflo_rows and table.crm_rows for table in unmatched_tables(report))
+    return compared_rows(report) > 0 and not never_meet
+
+
 def verdict_text(report: ReconciliationReport) -> VerdictText:
     """Return the report's verdict in words."""
     verdict = verdict_of(report)
