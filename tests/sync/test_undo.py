@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox import catalogue as c
 from enerflo_sandbox.world import World
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
@@ -480,3 +481,32 @@ def test_what_the_mapping_forbids_to_send_by_now_is_left_to_a_person(desk: Desk,
     undo = run_undo(desk.context, plan.plan_hash)
     barred = "Enerflo's may not be written any more (direction)"
     assert (undo.change_count, undo.undecided) == (0, {barred: 1})
+
+
+@pytest.mark.parametrize("side", ["enerflo", "crm"])
+def test_an_undo_voids_no_install_where_void_in_does_not_allow_it(
+    desk: Desk, install: int, side: str
+) -> None:
+    """What a plan took out of the voided status stays out of it, on a side that must not be voided."""
+    other = "crm" if side == "enerflo" else "enerflo"
+    table = "    crm_table: crm.installs\n"
+    desk.switched_on("both", (table, f"{table}    void_in: [{other}]\n"))
+    desk.world.void_install(install)
+    desk.sql("update crm.installs set status = 'Voided' where enerflo_install_id = :i", i=install)
+    run_poll(desk.context)
+    desk.carried()
+    if side == "enerflo":
+        desk.sql(
+            "update crm.installs set status = 'In progress', updated_at = now() where enerflo_install_id = :i",
+            i=install,
+        )
+    else:
+        desk.world.set_status(install, c.IN_PROGRESS)
+    plan = polled(desk)
+    (change,) = desk.changes(plan, table_name="installs", field="status")
+    assert change.direction == f"to_{side}"
+    applied(desk, plan)
+    undo = run_undo(desk.context, plan.plan_hash)
+    assert undo.change_count == 0
+    (asked,) = desk.undecided(undo)
+    assert "void_in does not allow" in asked.reason

@@ -23,7 +23,7 @@ from enerflo_sync.sync.plan_report import PlanReport
 from enerflo_sync.sync.plan_store import store_plan
 from enerflo_sync.sync.undo_crm import undo_in_crm
 from enerflo_sync.sync.undo_enerflo import undo_in_enerflo
-from enerflo_sync.sync.undoing import MAKE_UNDOING, leave_unmapped
+from enerflo_sync.sync.undoing import MAKE_UNDOING, leave_unmapped, leave_unvoided
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import warehouse_errors
 
@@ -49,6 +49,7 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         fold = case_folding(connection)
         plans = live_comparisons(connection, config, account, fold, all_tables=True)
         _reverse(connection, plans, account, undone.plan_hash)
+        leave_unvoided(connection, plans, account, config.statuses.voided)
         keep_not_switched_on(connection, plans)
         connection.exec_driver_sql(MAKE_PLANNED)
         found = store_plan(

@@ -1,13 +1,16 @@
-"""What a plan applied, in one temporary table, and what of it the mapping does not know any more."""
+"""What a plan applied, in one temporary table, and what of it the mapping does not know or allow any more."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from string import Template
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.mapping import Side
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.conditions import kind_parameters
 
 UNDO = "undo"
 # The cause of an undo's changes: no rule of sync.yaml asks for them.
@@ -17,6 +20,7 @@ UNDONE = "undone"
 COLUMNS = """outcome, table_name, key, enerflo_key, op, field, before, after, source_value, policy, cause,
   rule, reason, agreed_at"""
 
+_VOID = "it would void the install there, which void_in does not allow"
 WRITTEN_LATER = "a later plan wrote it since: undo that plan"
 
 # The time of the ledger's row tells one undo apart from the same one made before. What a later plan wrote
@@ -83,3 +87,39 @@ def leave_unmapped(connection: sa.Connection, plans: Sequence[Comparison]) -> No
         for name in {*plan.mapping.fields, *plan.mapping.join_columns} & set(plan.live.columns)
     ]
     connection.execute(_UNMAPPED, {"known": known})
+
+
+_VOIDS = Template("""
+/* enerflo-sync undo: installs that would be voided where void_in does not allow it */
+update pg_temp.decided d set outcome = 'review', reason = '$reason'
+where d.table_name = 'installs' and d.field = $field and d.outcome = '$direction'
+  and lower(btrim($status)) in (
+    select unnest(%(voided_names)s::text[])
+    union select lower(btrim(s.name)) from enerflo.install_statuses s
+    where s.account = %(account)s and s.status_id = any(%(voided_ids)s::bigint[]))
+""")
+
+
+def leave_unvoided(
+    connection: sa.Connection, plans: Sequence[Comparison], account: str, voided: Sequence[str | int]
+) -> None:
+    """Leave to a person in ``decided`` what would void an install on a side that ``void_in`` does not name.
+
+    :param voided: the voided statuses of ``sync.yaml``, by name or id.
+    """
+    values = {"account": account, **kind_parameters("voided", voided)}
+    for plan in plans:
+        for name, field in plan.mapping.fields.items() if plan.is_installs else ():
+            if field.enerflo != "status_name":
+                continue
+            said = "(d.after #>> '{}')"
+            cases = " ".join(
+                f"when {literal(theirs)} then {literal(mine)}" for mine, theirs in field.values.items()
+            )
+            in_crm = f"(case {said} {cases} else {said} end)" if cases else said
+            for side, direction, status in ((Side.CRM, "to_crm", in_crm), (Side.ENERFLO, "to_enerflo", said)):
+                if side not in plan.mapping.void_in:
+                    statement = _VOIDS.substitute(
+                        reason=_VOID, field=literal(name), direction=direction, status=status
+                    )
+                    connection.exec_driver_sql(statement, values)
