@@ -7,6 +7,7 @@ import json
 import os
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -230,17 +231,47 @@ def polled_warehouse(postgres_url: str) -> str:
     return os.environ.get("ENERFLO_TEST_POLLED") or make_polled(postgres_url)
 
 
-@pytest.fixture
-def desk(postgres_url: str, polled_warehouse: str, tmp_path: Path) -> Iterator[Desk]:
-    """An account whose two sides agree but for a few new customers: polled, and nothing planned yet."""
+@contextmanager
+def desk_on(postgres_url: str, template: str, folder: Path) -> Iterator[Desk]:
+    """Yield a desk of which both sides are as in a database that is copied."""
     world = company()
-    drop = tmp_path / "drop"
+    drop = folder / "drop"
     drop.mkdir()
     environ = {"WEBHOOK_DROP_URI": str(drop)}
     with (
         SandboxServer(SandboxApi(world, rate_limit=10_000)) as server,
-        fresh_database(postgres_url, polled_warehouse) as address,
+        fresh_database(postgres_url, template) as address,
     ):
         context = account_at(server, address, environ)
-        yield Desk(context, world, tmp_path, environ, server.api)
+        yield Desk(context, world, folder, environ, server.api)
         context.close()
+
+
+@pytest.fixture
+def desk(postgres_url: str, polled_warehouse: str, tmp_path: Path) -> Iterator[Desk]:
+    """An account whose two sides agree but for a few new customers: polled, and nothing planned yet."""
+    with desk_on(postgres_url, polled_warehouse, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def agreed_warehouse(
+    postgres_url: str, polled_warehouse: str, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A database in which both sides agree and both may be written, to be copied."""
+    name = f"agreed_{os.getpid()}_{next(_polled)}"
+    with desk_on(postgres_url, polled_warehouse, tmp_path_factory.mktemp("agreed")) as desk:
+        desk.switched_on("both")
+        desk.carried()
+        assert desk.world.received == []
+        desk.engine.dispose()
+        copy_database(postgres_url, name, str(desk.engine.url.database))
+    return name
+
+
+@pytest.fixture
+def agreed(postgres_url: str, agreed_warehouse: str, tmp_path: Path) -> Iterator[Desk]:
+    """An account whose two sides agree, and are both written."""
+    with desk_on(postgres_url, agreed_warehouse, tmp_path) as found:
+        found.switched_on("both")
+        yield found

@@ -8,17 +8,25 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sandbox.exchange import Request, Response
-from enerflo_sandbox.spelling import Spelling, parse_spelling
+from enerflo_sandbox.spelling import Spelling
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.sync.explain_text import story_sentences
-from enerflo_sync.sync.push.run import PushRun
 from tests.sync.conftest import Desk
+from tests.sync.sending import (
+    TEXT,
+    a_round,
+    in_crm,
+    last_milestone,
+    lost_after_the_post,
+    note,
+    posts,
+    spelling,
+)
 
-TEXT = "Panels  & wires\n are <late> \U0001f600 \u00fc"
 WORDS = [
     ("html",),
     ("blanks",),
@@ -27,68 +35,6 @@ WORDS = [
     ("html", "blanks", "emoji", "cut=14"),
     ("html", "echo"),
 ]
-
-
-def spelling(desk: Desk, *words: str) -> None:
-    assert desk.api is not None
-    desk.api.spelling = parse_spelling(words)
-
-
-def a_round(desk: Desk) -> int:
-    run_poll(desk.context)
-    plan = desk.plan()
-    if plan.change_count:
-        report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
-        assert (report.moved, report.parked, report.waiting) == (0, 0, 0), report
-    return plan.change_count
-
-
-def note(desk: Desk, key: str, install_id: int, body: str = TEXT) -> None:
-    desk.sql(
-        "insert into crm.notes (note_id, enerflo_install_id, author, body, updated_at)"
-        " values (:k, :i, 'Ann', :b, now())",
-        k=key,
-        i=install_id,
-        b=body,
-    )
-
-
-def last_milestone(desk: Desk, install_id: int) -> int:
-    query = "select max(milestone_id) from enerflo.milestones where install_id = :i"
-    return int(desk.one(query, i=install_id))
-
-
-def cut_off_after_the_request(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Apply the present plan, and lose the process between its first request and the read after it."""
-    bring_in = PushRun.bring_in
-
-    def lost(run: PushRun, *args: Any, **names: Any) -> Any:
-        if desk.world.received:
-            raise _LostError
-        return bring_in(run, *args, **names)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(PushRun, "bring_in", lost)
-        with pytest.raises(_LostError):
-            run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
-
-
-def posts(desk: Desk) -> list[Any]:
-    return [one for one in desk.world.received if one.method == "POST"]
-
-
-def in_crm(desk: Desk, install_id: int) -> list[Any]:
-    return desk.sql(
-        "select note_id, enerflo_note_id, body from crm.notes where enerflo_install_id = :i order by 1",
-        i=install_id,
-    )
-
-
-@pytest.fixture
-def agreed(desk: Desk) -> Desk:
-    desk.switched_on("both")
-    desk.carried()
-    return desk
 
 
 @pytest.mark.parametrize("words", WORDS)
@@ -126,22 +72,6 @@ def test_explain_says_how_enerflo_keeps_it_and_masks_it(agreed: Desk) -> None:
     assert "Enerflo keeps it as" in " ".join(story_sentences(story))
     assert "&amp;" not in " ".join(story_sentences(story))
     assert story.steps[-1].kept_value == "[20 characters]"
-
-
-class _LostError(Exception):
-    """The warehouse is lost between Enerflo's answer and its record."""
-
-
-def lost_after_the_post(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Apply, and lose the process between the 2xx and its record."""
-
-    def lost(*_: Any) -> None:
-        raise _LostError
-
-    with monkeypatch.context() as patched:
-        patched.setattr("enerflo_sync.sync.push.run.mark_accepted", lost)
-        with pytest.raises(_LostError):
-            run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
 
 
 @pytest.mark.parametrize("words", [(), *WORDS])
@@ -286,56 +216,6 @@ def test_a_date_that_is_kept_to_the_day_is_applied_and_the_crm_keeps_its_time(
     assert now.isoformat() == "2026-06-01T00:00:00+00:00"
 
 
-@pytest.mark.parametrize("seen_first", [True, False])
-def test_a_date_that_was_sent_before_a_kill_is_ours_also_for_a_plan_that_is_made_anew(
-    agreed: Desk, monkeypatch: pytest.MonkeyPatch, seen_first: bool
-) -> None:
-    desk, install_id = agreed, agreed.a_site().install_id
-    assert desk.api is not None
-    desk.api.spelling = Spelling(days=True)
-    milestone = last_milestone(desk, install_id)
-    desk.sql(
-        "update crm.milestones set due_at = '2026-05-20 14:22:01Z', updated_at = now()"
-        " where enerflo_install_id = :i and milestone_id = :m",
-        i=install_id,
-        m=milestone,
-    )
-    cut_off_after_the_request(desk, monkeypatch)
-    if seen_first:
-        run_poll(desk.context)
-    # Another change, so that the plan is another one.
-    note(desk, "N1", install_id)
-    desk.carried()
-    for _ in range(2):
-        run_poll(desk.context)
-        desk.carried()
-    now = desk.crm("milestones", enerflo_install_id=install_id, milestone_id=milestone)["due_at"]
-    assert now.isoformat() == "2026-05-20T14:22:01+00:00"
-    assert [one.method for one in desk.world.received] == ["PUT", "POST"]
-    (row,) = desk.ledger(table_name="milestones", field="due_at", decision="applied")
-    assert row["kept_value"][:10] == "2026-05-20"
-
-
-def test_a_phone_that_was_sent_before_a_kill_is_applied_also_for_a_plan_that_is_made_anew(
-    agreed: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    desk = agreed
-    customer = desk.one("select max(enerflo_customer_id) from crm.leads")
-    desk.sql(
-        "update crm.leads set mobile = '+1 (512) 555-0177', updated_at = now() where enerflo_customer_id = :c",
-        c=customer,
-    )
-
-    cut_off_after_the_request(desk, monkeypatch)
-    assert len(posts(desk)) == 1
-    run_poll(desk.context)
-    note(desk, "N1", desk.a_site().install_id)
-    desk.carried()
-    assert [one.path for one in posts(desk)[1:] if "lead" in one.path] == []
-    written = desk.ledger(table_name="leads", field="mobile", direction="to_enerflo")
-    assert [row["decision"] for row in written] == ["applied"]
-
-
 def test_what_somebody_else_writes_meanwhile_is_not_taken_for_ours(agreed: Desk) -> None:
     desk, install_id = agreed, agreed.a_site().install_id
     milestone = last_milestone(desk, install_id)
@@ -373,69 +253,6 @@ def test_a_value_that_is_not_kept_at_all_is_parked(agreed: Desk) -> None:
     assert report.reasons["parked"] == {
         "Enerflo accepted it and did not keep it: check the field names under writes.": 1
     }
-
-
-def test_a_leads_fields_are_agreed_on_as_enerflo_spells_them(agreed: Desk) -> None:
-    desk = agreed
-    spelling(desk, "html", "blanks")
-    desk.sql(
-        "insert into crm.leads (lead_id, first_name, last_name, mobile, address, city, state, zip, status,"
-        " updated_at) values ('L1', 'Jo & Al', 'O''Neil', '5125550100', '12  Main St', 'Boston', 'MA', '02139',"
-        " 'qualified', now())"
-    )
-    assert a_round(desk) > 0
-    assert desk.changes(desk.plan()) == []
-    desk.sql("update crm.leads set first_name = 'Al & Jo', updated_at = now() where lead_id = 'L1'")
-    assert a_round(desk) == 1
-    assert [a_round(desk) for _ in range(2)] == [0, 0]
-    assert desk.crm("leads", lead_id="L1")["first_name"] == "Al & Jo"
-    (row,) = [one for one in desk.world.truth.customers() if one.integration_record_id == "L1"]
-    assert (row.first_name, row.last_name) == ("Al &amp; Jo", "O&#x27;Neil")
-    assert len(posts(desk)) == 2
-
-
-def an_agreed_lead(desk: Desk) -> None:
-    desk.sql(
-        "insert into crm.leads (lead_id, first_name, last_name, mobile, address, city, state, zip, status,"
-        " updated_at) values ('L1', 'Jo', 'O''Neil', '5125550100', '12 Main St', 'Boston', 'MA', '02139',"
-        " 'qualified', now())"
-    )
-    assert a_round(desk) > 0
-    assert desk.changes(desk.plan()) == []
-
-
-def of_lead(desk: Desk) -> Any:
-    (row,) = [one for one in desk.world.truth.customers() if one.integration_record_id == "L1"]
-    return row
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_what_goes_along_with_a_leads_change_and_is_re_spelled_is_nobodys_edit(
-    agreed: Desk, monkeypatch: pytest.MonkeyPatch, killed: bool
-) -> None:
-    desk = agreed
-    an_agreed_lead(desk)
-    spelling(desk, "html")
-    desk.sql("update crm.leads set mobile = '5125550177', updated_at = now() where lead_id = 'L1'")
-    if killed:
-        desk.world.received.clear()
-        cut_off_after_the_request(desk, monkeypatch)
-        desk.sql("update crm.leads set first_name = 'Joe', updated_at = now() where lead_id = 'L1'")
-    assert a_round(desk) == 1
-    assert [a_round(desk) for _ in range(2)] == [0, 0]
-    assert desk.crm("leads", lead_id="L1")["last_name"] == "O'Neil"
-    assert of_lead(desk).last_name == "O&#x27;Neil"
-    assert of_lead(desk).mobile == "5125550177"
-
-
-def test_what_goes_along_with_a_leads_change_is_as_enerflo_has_it(agreed: Desk) -> None:
-    desk = agreed
-    an_agreed_lead(desk)
-    desk.world.edit_customer(of_lead(desk).customer_id, {"last_name": "O'N"})
-    desk.sql("update crm.leads set mobile = '5125550177', updated_at = now() where lead_id = 'L1'")
-    desk.carried()
-    assert of_lead(desk).mobile == "5125550177"
-    assert of_lead(desk).last_name == "O'N"
 
 
 def test_an_undo_takes_a_value_back_that_is_kept_otherwise(agreed: Desk) -> None:

@@ -15,13 +15,6 @@ from tests.sync.test_refused import edit
 from tests.sync.test_twins import edited, twin
 
 
-@pytest.fixture
-def agreed(desk: Desk) -> Desk:
-    desk.switched_on("both")
-    desk.carried()
-    return desk
-
-
 def test_edits_of_both_sides_are_carried_as_if_there_were_no_other_account(agreed: Desk) -> None:
     first, second, third, fourth = in_progress(agreed)[:4]
     # Our own write is the last one of this row: that does not make the CRM the side that changed later.

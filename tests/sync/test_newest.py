@@ -14,13 +14,6 @@ from tests.sync.conftest import Desk
 
 
 @pytest.fixture
-def agreed(desk: Desk) -> Desk:
-    desk.switched_on("both")
-    desk.carried()
-    return desk
-
-
-@pytest.fixture
 def keyed(desk: Desk) -> Desk:
     """The same, where the CRM's installs have a unique key: when the content of a row was seen is known."""
     desk.sql("alter table crm.installs add primary key (enerflo_install_id)")

@@ -18,14 +18,6 @@ from tests.sync.conftest import Desk
 FIRST = "select min(enerflo_install_id) from crm.installs"
 
 
-@pytest.fixture
-def agreeing(desk: Desk) -> Desk:
-    """An account that writes on both sides, whose first plan was applied: nothing differs."""
-    desk.switched_on("both")
-    desk.carried()
-    return desk
-
-
 def edited(desk: Desk, column: str, value: object, install_id: int | None = None) -> int:
     install = install_id or desk.one(FIRST)
     desk.sql(
@@ -36,22 +28,22 @@ def edited(desk: Desk, column: str, value: object, install_id: int | None = None
     return install
 
 
-def test_the_same_differences_are_the_same_plan(agreeing: Desk) -> None:
-    edited(agreeing, "panel_count", 99)
-    first, second = agreeing.plan(), agreeing.plan()
+def test_the_same_differences_are_the_same_plan(agreed: Desk) -> None:
+    edited(agreed, "panel_count", 99)
+    first, second = agreed.plan(), agreed.plan()
     assert first.plan_hash == second.plan_hash
     assert len(first.plan_hash) == 64
-    assert agreeing.one("select count(*) from sync.plans where state = 'open'") == 1
+    assert agreed.one("select count(*) from sync.plans where state = 'open'") == 1
 
 
-def test_a_change_says_what_it_expects_what_it_writes_and_why(agreeing: Desk) -> None:
-    install = edited(agreeing, "panel_count", 99)
-    (change,) = agreeing.changes(agreeing.plan())
+def test_a_change_says_what_it_expects_what_it_writes_and_why(agreed: Desk) -> None:
+    install = edited(agreed, "panel_count", 99)
+    (change,) = agreed.changes(agreed.plan())
     assert (change.table_name, change.key, change.op, change.field) == (
         *("installs", {"enerflo_install_id": install}),
         *("update", "panel_count"),
     )
-    truth = next(row for row in agreeing.world.truth.installs() if row.install_id == install)
+    truth = next(row for row in agreed.world.truth.installs() if row.install_id == install)
     assert (change.before, change.after) == (99, truth.panel_count)
     assert (change.direction, change.policy, change.cause, change.rule) == (
         *("to_crm", "enerflo"),
@@ -59,63 +51,61 @@ def test_a_change_says_what_it_expects_what_it_writes_and_why(agreeing: Desk) ->
     )
 
 
-def test_the_same_change_made_again_later_is_another_plan(agreeing: Desk) -> None:
-    edited(agreeing, "panel_count", 99)
-    first = agreeing.plan()
-    agreeing.carried()
-    edited(agreeing, "panel_count", 99)
-    again = agreeing.plan()
+def test_the_same_change_made_again_later_is_another_plan(agreed: Desk) -> None:
+    edited(agreed, "panel_count", 99)
+    first = agreed.plan()
+    agreed.carried()
+    edited(agreed, "panel_count", 99)
+    again = agreed.plan()
     assert again.plan_hash != first.plan_hash
     assert again.state is PlanState.OPEN
 
 
-def test_a_plan_without_changes_is_empty_and_counts_as_applied(agreeing: Desk) -> None:
-    plan = agreeing.plan()
+def test_a_plan_without_changes_is_empty_and_counts_as_applied(agreed: Desk) -> None:
+    plan = agreed.plan()
     assert (plan.change_count, plan.needs_approval, plan.state) == (0, False, PlanState.APPLIED)
-    assert run_apply(agreeing.context, plan.plan_hash).applied == 0
+    assert run_apply(agreed.context, plan.plan_hash).applied == 0
 
 
-def test_a_later_plan_takes_the_place_of_one_that_waits(agreeing: Desk) -> None:
-    edited(agreeing, "panel_count", 99)
-    first = agreeing.plan()
-    edited(agreeing, "panel_count", 98)
-    agreeing.plan()
-    states = {
-        row["plan_hash"]: row["state"] for row in agreeing.sql("select plan_hash, state from sync.plans")
-    }
+def test_a_later_plan_takes_the_place_of_one_that_waits(agreed: Desk) -> None:
+    edited(agreed, "panel_count", 99)
+    first = agreed.plan()
+    edited(agreed, "panel_count", 98)
+    agreed.plan()
+    states = {row["plan_hash"]: row["state"] for row in agreed.sql("select plan_hash, state from sync.plans")}
     assert states[first.plan_hash] == "superseded"
-    assert agreeing.sql(
+    assert agreed.sql(
         "select distinct state from sync.plan_changes where plan_hash = :h", h=first.plan_hash
     ) == [{"state": "superseded"}]
-    assert agreeing.ledger(plan_hash=first.plan_hash) == []
+    assert agreed.ledger(plan_hash=first.plan_hash) == []
     with pytest.raises(ConfigurationError, match="it was superseded"):
-        run_apply(agreeing.context, first.plan_hash)
+        run_apply(agreed.context, first.plan_hash)
 
 
-def test_a_plan_expires_by_the_clock(agreeing: Desk) -> None:
-    edited(agreeing, "panel_count", 99)
-    plan = agreeing.plan()
-    agreeing.sql("update sync.plans set expires_at = now() - interval '1 second' where state = 'open'")
+def test_a_plan_expires_by_the_clock(agreed: Desk) -> None:
+    edited(agreed, "panel_count", 99)
+    plan = agreed.plan()
+    agreed.sql("update sync.plans set expires_at = now() - interval '1 second' where state = 'open'")
     with pytest.raises(ConfigurationError, match="it has expired"):
-        run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
-    assert agreeing.ledger(plan_hash=plan.plan_hash) == []
+        run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    assert agreed.ledger(plan_hash=plan.plan_hash) == []
 
 
-def test_a_mapping_that_changed_since_makes_the_plan_void(agreeing: Desk) -> None:
-    edited(agreeing, "panel_count", 99)
-    plan = agreeing.plan()
-    agreeing.switched_on("both", ("tolerance: 0.005, source_of_truth", "tolerance: 0.5, source_of_truth"))
+def test_a_mapping_that_changed_since_makes_the_plan_void(agreed: Desk) -> None:
+    edited(agreed, "panel_count", 99)
+    plan = agreed.plan()
+    agreed.switched_on("both", ("tolerance: 0.005, source_of_truth", "tolerance: 0.5, source_of_truth"))
     with pytest.raises(ConfigurationError, match="the mapping changed since"):
-        run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
+        run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
 
 
-def test_a_plan_that_was_edited_by_hand_is_refused(agreeing: Desk) -> None:
-    edited(agreeing, "panel_count", 99)
-    plan = agreeing.plan()
-    agreeing.sql("update sync.plan_changes set after = '12' where plan_hash = :h", h=plan.plan_hash)
+def test_a_plan_that_was_edited_by_hand_is_refused(agreed: Desk) -> None:
+    edited(agreed, "panel_count", 99)
+    plan = agreed.plan()
+    agreed.sql("update sync.plan_changes set after = '12' where plan_hash = :h", h=plan.plan_hash)
     with pytest.raises(ConfigurationError, match="its changes were edited"):
-        run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
-    assert agreeing.ledger(plan_hash=plan.plan_hash) == []
+        run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    assert agreed.ledger(plan_hash=plan.plan_hash) == []
 
 
 def test_the_first_plan_of_an_account_waits(desk: Desk) -> None:
@@ -128,12 +118,12 @@ def test_the_first_plan_of_an_account_waits(desk: Desk) -> None:
     assert desk.ledger() == []
 
 
-def test_a_small_plan_of_a_known_mapping_passes_by_the_rules(agreeing: Desk) -> None:
-    edited(agreeing, "panel_count", 99)
-    plan = agreeing.plan()
+def test_a_small_plan_of_a_known_mapping_passes_by_the_rules(agreed: Desk) -> None:
+    edited(agreed, "panel_count", 99)
+    plan = agreed.plan()
     assert (plan.needs_approval, list(plan.reasons)) == (False, [])
-    run_apply(agreeing.context, plan.plan_hash)
-    assert [row["decided_by"] for row in agreeing.ledger(plan_hash=plan.plan_hash)] == ["the approval rules"]
+    run_apply(agreed.context, plan.plan_hash)
+    assert [row["decided_by"] for row in agreed.ledger(plan_hash=plan.plan_hash)] == ["the approval rules"]
 
 
 @pytest.mark.parametrize(
@@ -192,11 +182,11 @@ def test_taking_a_value_away_and_deleting_wait(desk: Desk) -> None:
     assert desk.plan().change_count == 0
 
 
-def test_a_status_that_the_company_does_not_have_is_left_to_a_person(agreeing: Desk) -> None:
-    install = edited(agreeing, "status", "Waiting for HOA")
-    plan = agreeing.plan()
-    assert agreeing.changes(plan) == []
-    (question,) = agreeing.undecided(plan)
+def test_a_status_that_the_company_does_not_have_is_left_to_a_person(agreed: Desk) -> None:
+    install = edited(agreed, "status", "Waiting for HOA")
+    plan = agreed.plan()
+    assert agreed.changes(plan) == []
+    (question,) = agreed.undecided(plan)
     assert question.key == {"enerflo_install_id": install}
     assert question.reason == "the company has no status of this name"
     assert question.crm_value == "Waiting for HOA"
@@ -212,35 +202,35 @@ def test_two_rows_of_one_install_are_left_to_a_person(desk: Desk) -> None:
     ]
 
 
-def test_an_install_that_enerflo_does_not_have_is_left_to_a_person(agreeing: Desk) -> None:
-    agreeing.sql(
+def test_an_install_that_enerflo_does_not_have_is_left_to_a_person(agreed: Desk) -> None:
+    agreed.sql(
         "insert into crm.installs (enerflo_install_id, status, updated_at) values (77, 'In progress', now())"
     )
-    (question,) = agreeing.undecided(agreeing.plan())
+    (question,) = agreed.undecided(agreed.plan())
     assert (question.key, question.reason) == ({"enerflo_install_id": 77}, "Enerflo has no record of this id")
 
 
-def test_a_row_that_was_deleted_from_the_crm_is_not_made_again(agreeing: Desk) -> None:
-    install = agreeing.one(FIRST)
-    agreeing.sql("delete from crm.installs where enerflo_install_id = :i", i=install)
-    plan = agreeing.plan()
-    assert agreeing.changes(plan) == []
-    assert [(one.key, one.cause) for one in agreeing.undecided(plan)] == [
+def test_a_row_that_was_deleted_from_the_crm_is_not_made_again(agreed: Desk) -> None:
+    install = agreed.one(FIRST)
+    agreed.sql("delete from crm.installs where enerflo_install_id = :i", i=install)
+    plan = agreed.plan()
+    assert agreed.changes(plan) == []
+    assert [(one.key, one.cause) for one in agreed.undecided(plan)] == [
         ({"enerflo_install_id": install}, "deleted_in_crm")
     ]
 
 
-def test_a_quarantined_record_is_not_planned(agreeing: Desk) -> None:
-    install = edited(agreeing, "panel_count", 99)
-    agreeing.sql(
+def test_a_quarantined_record_is_not_planned(agreed: Desk) -> None:
+    install = edited(agreed, "panel_count", 99)
+    agreed.sql(
         "insert into sync.quarantine (account, item_id, kind, reason, fingerprint, first_seen_at, last_seen_at,"
         " count, state, table_name, key) values ('default', 'q', 'record', 'r', 'f', now(), now(), 1, 'open',"
         " 'installs', cast(:key as jsonb))",
         key=json.dumps({"install_id": install}),
     )
-    plan = agreeing.plan()
-    assert agreeing.changes(plan) == []
-    assert [one.reason for one in agreeing.undecided(plan)] == ["its record stands in quarantine"]
+    plan = agreed.plan()
+    assert agreed.changes(plan) == []
+    assert [one.reason for one in agreed.undecided(plan)] == ["its record stands in quarantine"]
 
 
 def test_a_mode_of_one_table_leaves_the_other_directions_alone(desk: Desk) -> None:

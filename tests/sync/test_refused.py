@@ -26,14 +26,6 @@ from tests.sync.test_completion import finished
 INSTALLS = "select enerflo_install_id as id from crm.installs where status = 'In progress' order by 1 limit 4"
 
 
-@pytest.fixture
-def agreeing(desk: Desk) -> Desk:
-    """An account that writes on both sides, whose first plan was applied: nothing differs."""
-    desk.switched_on("both")
-    desk.carried()
-    return desk
-
-
 def installs(desk: Desk) -> list[int]:
     return [row["id"] for row in desk.sql(INSTALLS)]
 
@@ -65,40 +57,40 @@ def of_install(desk: Desk, plan: PlanReport, install_id: int) -> list[Any]:
     return desk.changes(plan, table_name="installs", key={"enerflo_install_id": install_id})
 
 
-def test_it_is_not_in_the_next_plan_whatever_else_that_holds(agreeing: Desk) -> None:
-    install = refused_cancellation(agreeing)
-    other = installs(agreeing)[1]
-    edit(agreeing, other, panel_count=99)
-    plan = agreeing.plan()
-    assert [change.field for change in agreeing.changes(plan)] == ["panel_count"]
-    (told,) = agreeing.undecided(plan)
+def test_it_is_not_in_the_next_plan_whatever_else_that_holds(agreed: Desk) -> None:
+    install = refused_cancellation(agreed)
+    other = installs(agreed)[1]
+    edit(agreed, other, panel_count=99)
+    plan = agreed.plan()
+    assert [change.field for change in agreed.changes(plan)] == ["panel_count"]
+    (told,) = agreed.undecided(plan)
     assert (told.key, told.field) == ({"enerflo_install_id": install}, "status")
     assert (told.enerflo_value, told.crm_value) == ("In progress", "On Hold")
     assert told.reason.startswith("refused by Sam Hill on 20")
     assert told.reason.endswith("UTC: the customer stays")
     assert plan.undecided == {}
     assert sum(plan.refused.values()) == 1
-    agreeing.carried()
-    assert status_at_enerflo(agreeing, install) == c.IN_PROGRESS
-    assert agreeing.plan().change_count == 0
+    agreed.carried()
+    assert status_at_enerflo(agreed, install) == c.IN_PROGRESS
+    assert agreed.plan().change_count == 0
 
 
-def test_the_ledger_and_the_explanation_name_who_and_why(agreeing: Desk) -> None:
-    install = refused_cancellation(agreeing)
-    (row,) = agreeing.ledger(field="status", decision="refused")
+def test_the_ledger_and_the_explanation_name_who_and_why(agreed: Desk) -> None:
+    install = refused_cancellation(agreed)
+    (row,) = agreed.ledger(field="status", decision="refused")
     assert (row["decided_by"], row["reason"]) == ("Sam Hill", "the customer stays")
-    agreeing.plan()
-    (story,) = run_explain(agreeing.context, "install", str(install), field="status").fields
+    agreed.plan()
+    (story,) = run_explain(agreed.context, "install", str(install), field="status").fields
     (waiting,) = story.waiting
     assert waiting.why.startswith("refused by Sam Hill on 20")
     assert "the customer stays" in waiting.why
 
 
-def test_the_page_and_the_text_tell_it_apart_from_questions(agreeing: Desk) -> None:
-    install = refused_cancellation(agreeing)
-    plan = agreeing.plan()
-    with agreeing.engine.connect() as connection:
-        shown = show_plan(connection, agreeing.context.config, "default", plan.plan_hash)
+def test_the_page_and_the_text_tell_it_apart_from_questions(agreed: Desk) -> None:
+    install = refused_cancellation(agreed)
+    plan = agreed.plan()
+    with agreed.engine.connect() as connection:
+        shown = show_plan(connection, agreed.context.config, "default", plan.plan_hash)
     page = render_plan(shown)
     assert "Refused by a person, and not done" in page
     assert 'id="undecided"' not in page
@@ -109,73 +101,73 @@ def test_the_page_and_the_text_tell_it_apart_from_questions(agreeing: Desk) -> N
 
 
 @pytest.mark.parametrize("spelled", ["ON HOLD", "  On Hold "])
-def test_another_spelling_of_the_same_value_is_the_same_change(agreeing: Desk, spelled: str) -> None:
-    install = refused_cancellation(agreeing)
-    edit(agreeing, install, status=spelled)
-    assert agreeing.changes(agreeing.plan()) == []
+def test_another_spelling_of_the_same_value_is_the_same_change(agreed: Desk, spelled: str) -> None:
+    install = refused_cancellation(agreed)
+    edit(agreed, install, status=spelled)
+    assert agreed.changes(agreed.plan()) == []
 
 
-def test_another_value_is_another_change(agreeing: Desk) -> None:
-    install = refused_cancellation(agreeing)
-    edit(agreeing, install, status="Completed")
-    assert [change.after for change in of_install(agreeing, agreeing.plan(), install)] == ["Completed"]
+def test_another_value_is_another_change(agreed: Desk) -> None:
+    install = refused_cancellation(agreed)
+    edit(agreed, install, status="Completed")
+    assert [change.after for change in of_install(agreed, agreed.plan(), install)] == ["Completed"]
     # The refusal ended with the value.
-    edit(agreeing, install, status="On Hold")
-    assert [change.after for change in of_install(agreeing, agreeing.plan(), install)] == ["On Hold"]
+    edit(agreed, install, status="On Hold")
+    assert [change.after for change in of_install(agreed, agreed.plan(), install)] == ["On Hold"]
 
 
-def test_the_same_edit_made_again_after_both_agreed_is_another_change(agreeing: Desk) -> None:
-    install = refused_cancellation(agreeing)
-    edit(agreeing, install, status="In progress")
-    assert agreeing.plan().change_count == 0
-    edit(agreeing, install, status="On Hold")
-    assert [change.after for change in of_install(agreeing, agreeing.plan(), install)] == ["On Hold"]
+def test_the_same_edit_made_again_after_both_agreed_is_another_change(agreed: Desk) -> None:
+    install = refused_cancellation(agreed)
+    edit(agreed, install, status="In progress")
+    assert agreed.plan().change_count == 0
+    edit(agreed, install, status="On Hold")
+    assert [change.after for change in of_install(agreed, agreed.plan(), install)] == ["On Hold"]
 
 
-def test_a_value_that_moves_at_the_other_side_is_another_change(agreeing: Desk) -> None:
-    install = refused_cancellation(agreeing)
-    agreeing.sql("update sync.refusals set before = to_jsonb('Completed'::text)")
-    assert len(of_install(agreeing, agreeing.plan(), install)) == 1
+def test_a_value_that_moves_at_the_other_side_is_another_change(agreed: Desk) -> None:
+    install = refused_cancellation(agreed)
+    agreed.sql("update sync.refusals set before = to_jsonb('Completed'::text)")
+    assert len(of_install(agreed, agreed.plan(), install)) == 1
 
 
-def test_no_other_rule_brings_it_in(agreeing: Desk) -> None:
+def test_no_other_rule_brings_it_in(agreed: Desk) -> None:
     """A person refuses to complete an install; then its last milestone is completed, which would do it too."""
-    install = agreeing.a_site().install_id
-    edit(agreeing, install, status="Completed")
-    plan = agreeing.plan()
-    run_reject(agreeing.context, plan.plan_hash, by="Sam")
-    edit(agreeing, install, status="In progress")
-    agreeing.sql("update sync.refusals set decided_at = now() + interval '1 hour'")
-    plan = finished(agreeing, install)
-    assert [change.table_name for change in agreeing.changes(plan)] == ["milestones"]
+    install = agreed.a_site().install_id
+    edit(agreed, install, status="Completed")
+    plan = agreed.plan()
+    run_reject(agreed.context, plan.plan_hash, by="Sam")
+    edit(agreed, install, status="In progress")
+    agreed.sql("update sync.refusals set decided_at = now() + interval '1 hour'")
+    plan = finished(agreed, install)
+    assert [change.table_name for change in agreed.changes(plan)] == ["milestones"]
     assert sum(plan.refused.values()) == 1
 
 
-def test_what_the_last_milestone_would_do_stays_refused_as_an_edit(agreeing: Desk) -> None:
-    install = agreeing.a_site().install_id
-    plan = finished(agreeing, install)
-    assert len(agreeing.changes(plan, rule=LAST_MILESTONE)) == 1
-    run_reject(agreeing.context, plan.plan_hash, by="Sam")
-    assert agreeing.plan().change_count == 0
-    edit(agreeing, install, status="Completed")
-    assert agreeing.changes(agreeing.plan()) == []
+def test_what_the_last_milestone_would_do_stays_refused_as_an_edit(agreed: Desk) -> None:
+    install = agreed.a_site().install_id
+    plan = finished(agreed, install)
+    assert len(agreed.changes(plan, rule=LAST_MILESTONE)) == 1
+    run_reject(agreed.context, plan.plan_hash, by="Sam")
+    assert agreed.plan().change_count == 0
+    edit(agreed, install, status="Completed")
+    assert agreed.changes(agreed.plan()) == []
 
 
-def test_a_refused_completion_stays_refused_however_often_the_milestone_is_corrected(agreeing: Desk) -> None:
+def test_a_refused_completion_stays_refused_however_often_the_milestone_is_corrected(agreed: Desk) -> None:
     """Both sides agree on the status all the time: that is no news, and ends no refusal."""
-    install = agreeing.a_site().install_id
-    run_reject(agreeing.context, finished(agreeing, install).plan_hash, by="Sam")
+    install = agreed.a_site().install_id
+    run_reject(agreed.context, finished(agreed, install).plan_hash, by="Sam")
     for _ in range(2):
-        plan = finished(agreeing, install)
-        assert [change.table_name for change in agreeing.changes(plan)] == ["milestones"]
-        run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
-        assert agreeing.plan().change_count == 0
-    assert status_at_enerflo(agreeing, install) == c.IN_PROGRESS
+        plan = finished(agreed, install)
+        assert [change.table_name for change in agreed.changes(plan)] == ["milestones"]
+        run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+        assert agreed.plan().change_count == 0
+    assert status_at_enerflo(agreed, install) == c.IN_PROGRESS
     # With another status there the completion is another change.
-    agreeing.world.set_status(install, c.ON_HOLD)
-    run_poll(agreeing.context)
-    agreeing.carried()
-    assert len(agreeing.changes(finished(agreeing, install), rule=LAST_MILESTONE)) == 1
+    agreed.world.set_status(install, c.ON_HOLD)
+    run_poll(agreed.context)
+    agreed.carried()
+    assert len(agreed.changes(finished(agreed, install), rule=LAST_MILESTONE)) == 1
 
 
 def test_a_new_row_that_was_refused_is_not_made_until_a_value_of_it_changes(desk: Desk) -> None:
@@ -197,70 +189,70 @@ def test_a_new_row_that_was_refused_is_not_made_until_a_value_of_it_changes(desk
     assert {str(change.key) for change in desk.changes(desk.plan(), op="insert")} >= {str(customer)}
 
 
-def test_reopened_it_is_planned_again(agreeing: Desk) -> None:
-    install = refused_cancellation(agreeing)
+def test_reopened_it_is_planned_again(agreed: Desk) -> None:
+    install = refused_cancellation(agreed)
     found = run_reopen(
-        agreeing.context, WhichRefusals(table="installs", key=str(install), field="status"), by="Pat"
+        agreed.context, WhichRefusals(table="installs", key=str(install), field="status"), by="Pat"
     )
     assert [(one.field, one.after) for one in found] == [("status", "On Hold")]
-    plan = agreeing.plan()
-    assert len(of_install(agreeing, plan, install)) == 1
-    assert run_apply(agreeing.context, plan.plan_hash, approved_by="Pat").applied == 1
-    assert status_at_enerflo(agreeing, install) == c.ON_HOLD
+    plan = agreed.plan()
+    assert len(of_install(agreed, plan, install)) == 1
+    assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat").applied == 1
+    assert status_at_enerflo(agreed, install) == c.ON_HOLD
     with pytest.raises(ConfigurationError, match="nothing stands refused there"):
-        run_reopen(agreeing.context, WhichRefusals(), by="Pat")
+        run_reopen(agreed.context, WhichRefusals(), by="Pat")
 
 
-def test_a_plan_that_is_approved_after_all_is_refused_no_more(agreeing: Desk) -> None:
-    install = installs(agreeing)[0]
-    edit(agreeing, install, status="On Hold")
-    plan = agreeing.plan()
-    run_reject(agreeing.context, plan.plan_hash, by="Sam")
-    run_apply(agreeing.context, plan.plan_hash, approved_by="Pat")
-    assert read_refusals(agreeing.context) == []
+def test_a_plan_that_is_approved_after_all_is_refused_no_more(agreed: Desk) -> None:
+    install = installs(agreed)[0]
+    edit(agreed, install, status="On Hold")
+    plan = agreed.plan()
+    run_reject(agreed.context, plan.plan_hash, by="Sam")
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    assert read_refusals(agreed.context) == []
 
 
-def test_an_answer_of_nobody_refuses_nothing(agreeing: Desk) -> None:
-    edit(agreeing, installs(agreeing)[0], status="On Hold")
-    plan = agreeing.plan()
-    run_reject(agreeing.context, plan.plan_hash, by=None, reason="nobody answered in time")
-    assert agreeing.plan().plan_hash == plan.plan_hash
-    assert read_refusals(agreeing.context) == []
+def test_an_answer_of_nobody_refuses_nothing(agreed: Desk) -> None:
+    edit(agreed, installs(agreed)[0], status="On Hold")
+    plan = agreed.plan()
+    run_reject(agreed.context, plan.plan_hash, by=None, reason="nobody answered in time")
+    assert agreed.plan().plan_hash == plan.plan_hash
+    assert read_refusals(agreed.context) == []
 
 
-def test_a_refused_undo_binds_no_plan(agreeing: Desk) -> None:
-    install = installs(agreeing)[0]
-    edit(agreeing, install, panel_count=99)
-    plan = agreeing.plan()
-    agreeing.carried()
-    undo = run_undo(agreeing.context, plan.plan_hash)
-    run_reject(agreeing.context, undo.plan_hash, by="Sam")
-    assert read_refusals(agreeing.context) == []
-    assert run_undo(agreeing.context, plan.plan_hash).state == "rejected"
+def test_a_refused_undo_binds_no_plan(agreed: Desk) -> None:
+    install = installs(agreed)[0]
+    edit(agreed, install, panel_count=99)
+    plan = agreed.plan()
+    agreed.carried()
+    undo = run_undo(agreed.context, plan.plan_hash)
+    run_reject(agreed.context, undo.plan_hash, by="Sam")
+    assert read_refusals(agreed.context) == []
+    assert run_undo(agreed.context, plan.plan_hash).state == "rejected"
 
 
-def test_a_relinked_row_is_another_record(agreeing: Desk) -> None:
-    (lead,) = agreeing.sql("select * from crm.leads where enerflo_customer_id is not null order by 1 limit 1")
-    agreeing.sql(
+def test_a_relinked_row_is_another_record(agreed: Desk) -> None:
+    (lead,) = agreed.sql("select * from crm.leads where enerflo_customer_id is not null order by 1 limit 1")
+    agreed.sql(
         "update crm.leads set email = 'new@example.com', updated_at = clock_timestamp() where lead_id = :id",
         id=lead["lead_id"],
     )
-    run_reject(agreeing.context, agreeing.plan().plan_hash, by="Sam")
-    assert agreeing.plan().change_count == 0
-    agreeing.sql(
+    run_reject(agreed.context, agreed.plan().plan_hash, by="Sam")
+    assert agreed.plan().change_count == 0
+    agreed.sql(
         "insert into enerflo.customers (account, customer_id, first_name, last_name, email, mobile, address,"
         "  city, state, zip, observed_at, observed_by)"
         " select account, 990001, first_name, last_name, email, mobile, address, city, state, zip,"
         "  observed_at, observed_by from enerflo.customers where customer_id = :id",
         id=lead["enerflo_customer_id"],
     )
-    agreeing.sql(
+    agreed.sql(
         "update crm.leads set enerflo_customer_id = 990001, updated_at = clock_timestamp() where lead_id = :id",
         id=lead["lead_id"],
     )
-    plan = agreeing.plan()
-    assert len(agreeing.changes(plan, field="email")) + len(agreeing.undecided(plan)) >= 1
-    assert all(one.refusal_id is None for one in agreeing.undecided(plan) if one.field == "email")
+    plan = agreed.plan()
+    assert len(agreed.changes(plan, field="email")) + len(agreed.undecided(plan)) >= 1
+    assert all(one.refusal_id is None for one in agreed.undecided(plan) if one.field == "email")
 
 
 def two_edits(desk: Desk) -> tuple[int, int, PlanReport]:
@@ -271,27 +263,27 @@ def two_edits(desk: Desk) -> tuple[int, int, PlanReport]:
     return first, second, desk.plan()
 
 
-def test_a_yes_after_nobodys_no_does_not_make_what_a_person_refused_of_the_plan(agreeing: Desk) -> None:
-    first, second, plan = two_edits(agreeing)
+def test_a_yes_after_nobodys_no_does_not_make_what_a_person_refused_of_the_plan(agreed: Desk) -> None:
+    first, second, plan = two_edits(agreed)
     part = Part(only=[f"installs:{first}"])
-    run_reject(agreeing.context, plan.plan_hash, by="Sam", part=part)
-    run_reject(agreeing.context, plan.plan_hash, by=None)
-    before = status_at_enerflo(agreeing, first)
-    assert run_apply(agreeing.context, plan.plan_hash, approved_by="Pat").applied == 1
-    assert status_at_enerflo(agreeing, first) == before
-    assert status_at_enerflo(agreeing, second) != before
-    assert [one.decided_by for one in read_refusals(agreeing.context)] == ["Sam"]
+    run_reject(agreed.context, plan.plan_hash, by="Sam", part=part)
+    run_reject(agreed.context, plan.plan_hash, by=None)
+    before = status_at_enerflo(agreed, first)
+    assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat").applied == 1
+    assert status_at_enerflo(agreed, first) == before
+    assert status_at_enerflo(agreed, second) != before
+    assert [one.decided_by for one in read_refusals(agreed.context)] == ["Sam"]
 
 
-def test_a_yes_after_nobodys_no_does_not_make_what_a_person_refused_of_a_later_plan(agreeing: Desk) -> None:
-    first, _, older = two_edits(agreeing)
-    run_reject(agreeing.context, older.plan_hash, by=None)
-    edit(agreeing, installs(agreeing)[2], status="On Hold")
-    later = run_plan(agreeing.context)[-1]
+def test_a_yes_after_nobodys_no_does_not_make_what_a_person_refused_of_a_later_plan(agreed: Desk) -> None:
+    first, _, older = two_edits(agreed)
+    run_reject(agreed.context, older.plan_hash, by=None)
+    edit(agreed, installs(agreed)[2], status="On Hold")
+    later = run_plan(agreed.context)[-1]
     assert later.plan_hash != older.plan_hash
-    run_reject(agreeing.context, later.plan_hash, by="Sam", part=Part(only=[f"installs:{first}"]))
+    run_reject(agreed.context, later.plan_hash, by="Sam", part=Part(only=[f"installs:{first}"]))
     with pytest.raises(ConfigurationError, match="a later plan took its place"):
-        run_apply(agreeing.context, older.plan_hash, approved_by="Pat")
+        run_apply(agreed.context, older.plan_hash, approved_by="Pat")
 
 
 NOTE_BODY = (

@@ -12,7 +12,7 @@ from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.sync.reopen import WhichRefusals
 from tests.sync.conftest import Desk
-from tests.sync.test_kept import in_crm, lost_after_the_post, note, posts, spelling
+from tests.sync.sending import in_crm, lost_after_the_post, note, posts, spelling
 
 ASKED = "it may be the CRM's own note"
 

@@ -88,13 +88,6 @@ MEANWHILE = {
 }
 
 
-@pytest.fixture
-def agreed(desk: Desk) -> Desk:
-    desk.switched_on("both")
-    desk.carried()
-    return desk
-
-
 @pytest.mark.parametrize("case", MEANWHILE)
 @pytest.mark.parametrize("late", [False, True])
 def test_what_changed_between_plan_and_apply_is_moved_and_not_sent(

@@ -19,29 +19,17 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.crm.mapping import TableName
-from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_column, agree_written, column_agreed
+from enerflo_sync.sync.crm_statements import insert_statement, update_statement
 from enerflo_sync.sync.own_writes import note_made, noting_updates
 from enerflo_sync.sync.refusals import refuses_a_row, why_refused
 from enerflo_sync.sync.settle import SETTLED, Applying, Decision, settling
 from enerflo_sync.sync.whole_rows import (
     delete_statement,
-    may_take_link,
     note_new_rows,
     restore_statement,
-)
-from enerflo_sync.sync.written import (
-    alone_of_key,
-    column_value,
-    names_record,
-    not_kept,
-    of_key,
-    record_lives,
-    shown,
-    touched,
-    typed_key,
-    zone_of,
 )
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
@@ -145,21 +133,6 @@ _RECORDS_MADE = """
 """
 
 _TOLD_APART = {"insert": _RECORDS_MADE, "update": _CHANGES_MADE, "delete": _ROWS_DELETED}
-
-_UPDATE = Template("""
-  update $crm t set $column = $value $touch from due p
-  where $on and $living and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
-    and $same_record$alone
-  returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs, $not_kept as not_kept $record
-""")
-
-_INSERT = Template("""
-  insert into $crm as n ($columns)
-  select $values from (
-    select key, enerflo_key, jsonb_object_agg(field, after) as v from due group by key, enerflo_key) p
-  where not exists (select from $crm t where $on) and $lives $unlinked
-  returning $key as key
-""")
 
 _APPLIED = f"""
 /* enerflo-sync apply: changes that were made now */
@@ -312,11 +285,11 @@ class _Job:
     def _made(self, fields: Sequence[str]) -> str:
         match self._op:
             case "update":
-                return self._updated(fields[0])
+                return update_statement(self._plan, fields[0])
             case "insert" if self._by is AgreedBy.UNDO:
                 return restore_statement(self._connection, self._plan, self._values)
             case "insert":
-                return self._inserted(fields)
+                return insert_statement(self._plan, fields)
             case _:
                 return delete_statement(self._plan, undone=self._by is AgreedBy.UNDO)
 
@@ -354,57 +327,4 @@ class _Job:
             values["plan_hash"],
             [position for (position,) in positions],
             self._by,
-        )
-
-    def _updated(self, column: str) -> str:
-        plan = self._plan
-        live = plan.live.columns[column]
-        touch = touched(plan)
-        return _UPDATE.substitute(
-            crm=plan.crm,
-            column=quoted(column),
-            value=column_value(live, "p.after", zone_of(plan, column)),
-            touch=f", {touch[0]} = {touch[1]}" if touch and touch[0] != quoted(column) else "",
-            on=of_key(plan, "p.key"),
-            living=plan.living("t"),
-            alone=alone_of_key(plan),
-            before=shown(plan, column, "t"),
-            theirs=shown(plan, column, "t"),
-            not_kept=not_kept(plan, column, "p"),
-            same_record=may_take_link(plan, column, "p")
-            if column in plan.mapping.join_columns
-            else names_record(plan, "t", "p.enerflo_key"),
-            record="" if plan.key_is_record else ", p.enerflo_key",
-        )
-
-    def _inserted(self, fields: Sequence[str]) -> str:
-        plan = self._plan
-        keys = {
-            column: typed_key(plan, "p.key", column)
-            for column in plan.mapping.key_columns
-            if column not in fields
-        }
-        values = {
-            field: column_value(plan.live.columns[field], f"(p.v -> {literal(field)})", zone_of(plan, field))
-            for field in fields
-        }
-        columns = {quoted(name): value for name, value in (keys | values).items()}
-        touch = touched(plan)
-        if touch is not None:
-            columns.setdefault(*touch)
-        # By all of them: one column alone may be the same in very many rows.
-        links = {name: columns.get(quoted(name)) for name in plan.mapping.join_columns}
-        unlinked = ""
-        if not plan.mapping.joined_by_key and None not in links.values():
-            same = " and ".join(f"t.{quoted(name)} = {value}" for name, value in links.items())
-            unlinked = f" and not exists (select from {plan.crm} t where {same})"
-        return _INSERT.substitute(
-            crm=plan.crm,
-            columns=", ".join(columns),
-            values=", ".join(columns.values()),
-            on=of_key(plan, "p.key"),
-            # Of a record that Enerflo deleted since the plan no row is made.
-            lives=record_lives(plan, "p.enerflo_key"),
-            unlinked=unlinked,
-            key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
         )

@@ -83,7 +83,16 @@ def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: S
     for (plan_hash, who), positions in found.items():
         applying = Applying(account, plan_hash, f"found-{plan_hash[:12]}", who)
         kept = {position: value for position, value in positions.items() if value is not None}
-        settle(connection, applying, [*positions], Decision.APPLIED, now, reason=FOUND_AFTER, kept=kept)
+        settle(
+            connection,
+            applying,
+            [*positions],
+            Decision.APPLIED,
+            now,
+            reason=FOUND_AFTER,
+            kept=kept,
+            superseded_too=True,
+        )
         agree_written(connection, plan, account, plan_hash, [*positions], AgreedBy.PUSH, now)
 
 

@@ -41,7 +41,8 @@ class Applying:
 SETTLED = """settled as (
   update sync.plan_changes c set state = e.decision, reason = e.reason, done_at = %(now)s,
     deleted_row = e.deleted_row
-  from ended e where c.ctid = e.id and c.state in ('planned', 'sent')
+  from ended e where c.ctid = e.id
+    and (c.state in ('planned', 'sent') or %(superseded_too)s and c.state = 'superseded')
   returning c.*
 ), noted as (
   insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, losing_value,
@@ -77,6 +78,7 @@ def settling(applying: Applying, now: datetime, evidence: str | None) -> dict[st
         "evidence": evidence,
         "now": now,
         "kept": None,
+        "superseded_too": False,
     }
 
 
@@ -90,17 +92,20 @@ def settle(
     reason: str | None = None,
     evidence: str | None = None,
     kept: Mapping[int, Any] | None = None,
+    superseded_too: bool = False,
 ) -> int:
     """Record how changes ended and return how many did now: one that had ended before is left as it is.
 
     :param reason: why a change was not made, or how one that was made was found to be.
     :param evidence: by what the winning value, or the confirmation, can be looked up.
     :param kept: by position, how Enerflo keeps a value that it spells otherwise.
+    :param superseded_too: what a later plan took the place of ends once more, as what became of it is known.
     """
     if not positions:
         return 0
     values = settling(applying, now, evidence)
     values |= {"positions": list(positions), "decision": str(decision), "reason": reason}
+    values["superseded_too"] = superseded_too
     if kept:
         values["kept"] = json.dumps({str(position): value for position, value in kept.items()})
     number: int = connection.exec_driver_sql(_SETTLE, values).scalar_one()
