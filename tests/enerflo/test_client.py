@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import logging
-import traceback
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -14,14 +12,12 @@ from enerflo_sync.enerflo.client import Call, EnerfloClient, RetryPolicy, Timeou
 from enerflo_sync.enerflo.failures import (
     AnswerTooHeavyError,
     AuthenticationError,
-    OutcomeUnknownError,
     PermissionRefusedError,
     VendorRefusedError,
 )
 from enerflo_sync.errors import (
     ConfigurationError,
     ContractDriftError,
-    EnerfloSyncError,
     FatalError,
     NotFoundError,
     RetriableError,
@@ -359,164 +355,6 @@ def test_each_attempt_is_reported_under_its_endpoint(
         ("/api/v3/installs/find/{id}", 404, False, True),
     ]
     assert calls[2].bytes == len(b'{"id": 12}')
-
-
-def test_a_write_is_sent_as_json_and_its_answer_returned(
-    client: EnerfloClient, server: ScriptedServer
-) -> None:
-    server.script = [Reply(201, b'{"id": 7}'), Reply(204, b""), Reply(body=b'"Lead Updated"')]
-    assert client.send("POST", PATH, {"note": "ünï"}) == b'{"id": 7}'
-    assert client.send("PUT", PATH, {}) == b""
-    assert client.send("PUT", PATH, {}) == b'"Lead Updated"'
-    assert server.asked[0].method == "POST"
-    assert server.asked[0].body == '{"note":"ünï"}'.encode()
-    assert server.asked[0].headers["content-type"] == "application/json"
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(500),
-        Reply(502),
-        Reply(503, headers={"retry-after": "5"}),
-        Reply(504),
-        Reply(408),
-        Reply(reset=True),
-        Reply(body=HTML),
-        Reply(body=b'{"id": 1', no_length=True),
-        Reply(body=b'{"id": 1}', cut=3),
-        Reply(body=b'{"id": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"),
-    ],
-)
-def test_a_write_that_may_have_arrived_is_never_sent_twice(
-    client: EnerfloClient, server: ScriptedServer, reply: Reply
-) -> None:
-    server.script = [reply]
-    with pytest.raises(OutcomeUnknownError, match="may or may not") as raised:
-        client.send("PUT", PATH, {"status_id": 4})
-    assert isinstance(raised.value, RetriableError)
-    assert len(server.asked) == 1
-
-
-def test_what_became_of_a_write_is_not_lost_with_what_its_answer_says_about_the_limit(
-    new_client: Callable[..., EnerfloClient], server: ScriptedServer
-) -> None:
-    budget = RecordingBudget()
-
-    def away(*_news: object) -> None:
-        raise RetriableError("somebody else holds a lock.")
-
-    budget.observe = away  # type: ignore[method-assign]
-    client = new_client(server.url, budget=budget)
-    server.script = [Reply(body=b'{"note_id": 7}'), Reply(504), Reply(422)]
-    assert client.send("POST", PATH, {}) == b'{"note_id": 7}'
-    with pytest.raises(OutcomeUnknownError):
-        client.send("POST", PATH, {})
-    with pytest.raises(VendorRefusedError):
-        client.send("POST", PATH, {})
-
-
-def test_a_write_that_was_throttled_is_sent_again(client: EnerfloClient, server: ScriptedServer) -> None:
-    server.script = [throttled(retry_after="3"), Reply(body=b'{"id": 1}')]
-    assert client.send("PUT", PATH, {}) == b'{"id": 1}'
-    assert len(server.asked) == 2
-
-
-@pytest.mark.parametrize(
-    ("reply", "kind"),
-    [
-        (Reply(body=b'{"success": false}'), VendorRefusedError),
-        (Reply(body=b'"Access not Permitted"'), PermissionRefusedError),
-        (Reply(422), VendorRefusedError),
-        (Reply(404), NotFoundError),
-    ],
-)
-def test_a_write_that_was_refused_says_so(
-    client: EnerfloClient, server: ScriptedServer, reply: Reply, kind: type[FatalError]
-) -> None:
-    server.script = [reply]
-    with pytest.raises(kind):
-        client.send("PUT", PATH, {})
-    assert len(server.asked) == 1
-
-
-def test_the_check_accepts_a_good_key_and_refuses_a_wrong_one(
-    client: EnerfloClient, server: ScriptedServer
-) -> None:
-    server.script = [Reply(body=b"true"), Reply(401), Reply(body=b'{"success": false}')]
-    client.check()
-    with pytest.raises(AuthenticationError, match="key"):
-        client.check()
-    with pytest.raises(VendorRefusedError):
-        client.check()
-    assert {asked.path for asked in server.asked} == {"/api/v3/authcheck"}
-
-
-@pytest.mark.parametrize("missing", [Reply(404), Reply(body=HTML)])
-def test_the_check_reads_one_install_where_authcheck_does_not_exist(
-    client: EnerfloClient, server: ScriptedServer, missing: Reply
-) -> None:
-    server.handler = lambda asked: missing if asked.path.endswith("authcheck") else Reply(401)
-    with pytest.raises(AuthenticationError):
-        client.check()
-    assert (server.asked[-1].path, server.asked[-1].query["per_page"]) == ("/api/v3/installs", "1")
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(401),
-        Reply(404),
-        Reply(429, HTML),
-        Reply(500),
-        Reply(reset=True),
-        Reply(body=b'{"success": false, "who": "jane@example.com"}'),
-        Reply(body=b'"jane@example.com"'),
-        Reply(body=b'{"who": "jane@example.com'),
-        Reply(body=b"<p>jane@example.com</p>"),
-        Reply(302, headers={"location": "https://files.example/contract.pdf?X-Signature=jane@example.com"}),
-    ],
-)
-def test_neither_logs_nor_errors_hold_a_key_a_body_or_a_query(
-    client: EnerfloClient, server: ScriptedServer, reply: Reply, caplog: pytest.LogCaptureFixture
-) -> None:
-    server.handler = lambda asked: reply
-    with caplog.at_level(logging.DEBUG, logger="enerflo_sync"), pytest.raises(EnerfloSyncError) as raised:
-        client.get(PATH, PERSONAL_QUERY)
-    shown = "\n".join(
-        [
-            caplog.text,
-            str(raised.value),
-            repr(raised.value),
-            "".join(traceback.format_exception(raised.value)),
-            repr(client),
-        ]
-    )
-    assert KEY not in shown
-    assert "jane" not in shown
-    assert "search" not in shown
-
-
-def test_no_log_of_the_http_library_holds_the_key(
-    client: EnerfloClient, server: ScriptedServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    server.script = [Reply(503), Reply()]
-    with caplog.at_level(logging.DEBUG):
-        client.get(PATH)
-    assert caplog.records
-    assert KEY not in caplog.text
-
-
-def test_no_log_of_the_http_library_holds_a_query(
-    client: EnerfloClient, server: ScriptedServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    server.script = [Reply(503), Reply(reset=True), Reply()]
-    with caplog.at_level(logging.DEBUG):
-        client.get(PATH, PERSONAL_QUERY)
-    assert server.asked[0].query == PERSONAL_QUERY
-    assert any(f'"GET {PATH} HTTP/1.1"' in line for line in caplog.messages), "the line is there"
-    assert "jane" not in caplog.text
-    assert "search" not in caplog.text
 
 
 def test_a_slow_trickle_ends_at_the_total_time_out(

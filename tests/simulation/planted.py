@@ -21,7 +21,7 @@ from enerflo_sync.inbox import hydrate, take_in
 from enerflo_sync.inbox.pending import mark_applied
 from enerflo_sync.mirror import lag, poll
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.sync import apply, apply_crm, decided_plan, plan
+from enerflo_sync.sync import apply, apply_crm, crm_statements, decided_plan, plan
 from enerflo_sync.sync.agree import AgreedBy
 from enerflo_sync.sync.push import leads, notes, source, values
 from enerflo_sync.sync.push import run as push_run
@@ -107,11 +107,11 @@ def older_over_newer(patch: pytest.MonkeyPatch) -> None:
 
 def no_compare_and_set(patch: pytest.MonkeyPatch) -> None:
     """The CRM is written whatever it says by now."""
-    template = apply_crm._UPDATE.template
+    template = crm_statements._UPDATE.template
     compared = "and nullif($before, 'null') is not distinct from nullif(p.before, 'null')"
     blind = template.replace(compared, "")
     assert blind != template
-    patch.setattr(apply_crm, "_UPDATE", Template(blind))
+    patch.setattr(crm_statements, "_UPDATE", Template(blind))
 
 
 def note_sent_again(patch: pytest.MonkeyPatch) -> None:

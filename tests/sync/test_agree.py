@@ -79,8 +79,8 @@ def test_a_pair_that_was_never_agreed_on_is_remembered_beside_one_that_was(agree
     plan = agreed.plan()
     assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat").applied == 2
     for install in (known, new):
-        agreed = agreed.agreed("installs", "panel_count", enerflo_install_id=install)
-        assert agreed == agreed.crm("installs", enerflo_install_id=install)["panel_count"] != 99
+        base = agreed.agreed("installs", "panel_count", enerflo_install_id=install)
+        assert base == agreed.crm("installs", enerflo_install_id=install)["panel_count"] != 99
     assert agreed.plan().change_count == 0
 
 
@@ -109,8 +109,8 @@ def test_a_pair_that_stands_elsewhere_than_when_the_plan_was_made_is_remembered(
         connection.exec_driver_sql(elsewhere)
     assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat").applied == 2
     for install in (first, second):
-        agreed = agreed.agreed("installs", "panel_count", enerflo_install_id=install)
-        assert agreed == agreed.crm("installs", enerflo_install_id=install)["panel_count"] != 99
+        base = agreed.agreed("installs", "panel_count", enerflo_install_id=install)
+        assert base == agreed.crm("installs", enerflo_install_id=install)["panel_count"] != 99
     assert agreed.sql(statuses) == before
     assert agreed.plan().change_count == 0
 
