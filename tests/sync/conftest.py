@@ -275,3 +275,25 @@ def agreed(postgres_url: str, agreed_warehouse: str, tmp_path: Path) -> Iterator
     with desk_on(postgres_url, agreed_warehouse, tmp_path) as found:
         found.switched_on("both")
         yield found
+
+
+@pytest.fixture
+def agreeing(agreed: Desk) -> Desk:
+    """An account whose two sides agree, and that writes to the CRM alone."""
+    agreed.switched_on("crm")
+    return agreed
+
+
+@pytest.fixture
+def in_progress(desk: Desk) -> int:
+    """An install that is in progress on both sides, which agree and are both written."""
+    desk.switched_on("both", ("in_flight_minutes: 30", "in_flight_minutes: 0"))
+    done = run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
+    assert done.waiting == 0
+    return int(
+        desk.one(
+            "select min(install_id) from enerflo.installs i join crm.installs c"
+            " on c.enerflo_install_id = i.install_id and c.status = i.status_name"
+            " where status_name not in ('On Hold', 'Voided', 'Completed')"
+        )
+    )

@@ -21,35 +21,31 @@ def crm_note(desk: Desk, key: str, install_id: int, **columns: Any) -> None:
 
 @pytest.mark.parametrize("since", ["the record is taken", "the row was edited", "nothing"])
 def test_what_happened_to_a_row_since_the_plan_is_looked_at_before_it_takes_its_record(
-    desk: Desk, since: str
+    agreed: Desk, since: str
 ) -> None:
-    desk.switched_on("both")
-    desk.carried()
-    install_id = desk.a_site().install_id
-    note_id = desk.world.add_note(install_id, "Call first")
-    crm_note(desk, "A", install_id)
-    run_poll(desk.context)
-    plan = desk.plan()
-    (change,) = desk.changes(plan, table_name="notes")
+    install_id = agreed.a_site().install_id
+    note_id = agreed.world.add_note(install_id, "Call first")
+    crm_note(agreed, "A", install_id)
+    run_poll(agreed.context)
+    plan = agreed.plan()
+    (change,) = agreed.changes(plan, table_name="notes")
     assert (change.field, change.rule) == ("enerflo_note_id", "adopted")
     if since == "the record is taken":
-        crm_note(desk, "B", install_id, n=note_id)
+        crm_note(agreed, "B", install_id, n=note_id)
     elif since == "the row was edited":
-        desk.sql("update crm.notes set body = 'Do not call' where note_id = 'A'")
-    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
-    taken = desk.crm("notes", note_id="A")["enerflo_note_id"]
+        agreed.sql("update crm.notes set body = 'Do not call' where note_id = 'A'")
+    report = run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    taken = agreed.crm("notes", note_id="A")["enerflo_note_id"]
     assert (report.moved, taken) == ((0, note_id) if since == "nothing" else (1, None))
 
 
-def test_notes_that_are_alike_in_two_ways_take_one_record_each(desk: Desk) -> None:
-    desk.switched_on("both")
-    desk.carried()
-    install_id = desk.a_site().install_id
-    short = desk.world.add_note(install_id, "Call first")
-    signed = desk.world.add_note(install_id, "Call first\n\nAnn (CRM)")
+def test_notes_that_are_alike_in_two_ways_take_one_record_each(agreed: Desk) -> None:
+    install_id = agreed.a_site().install_id
+    short = agreed.world.add_note(install_id, "Call first")
+    signed = agreed.world.add_note(install_id, "Call first\n\nAnn (CRM)")
     # The second row is like both: by its text, and by its text with the author, as it would be sent.
     for key, author, body in (("A", None, "Call first\n\nAnn (CRM)"), ("B", "Ann", "Call first")):
-        desk.sql(
+        agreed.sql(
             "insert into crm.notes (note_id, enerflo_install_id, author, body, updated_at)"
             " values (:k, :i, :a, :b, now())",
             k=key,
@@ -57,11 +53,11 @@ def test_notes_that_are_alike_in_two_ways_take_one_record_each(desk: Desk) -> No
             a=author,
             b=body,
         )
-    run_poll(desk.context)
-    changes = desk.changes(desk.plan(), table_name="notes")
+    run_poll(agreed.context)
+    changes = agreed.changes(agreed.plan(), table_name="notes")
     assert [(one.key, one.field, one.after) for one in changes] == [
         ({"note_id": "A"}, "enerflo_note_id", signed),
         ({"note_id": "B"}, "enerflo_note_id", short),
     ]
-    desk.carried()
-    desk.settled()
+    agreed.carried()
+    agreed.settled()

@@ -21,14 +21,6 @@ from tests.sync.conftest import Desk
 INSTALLS = "select enerflo_install_id from crm.installs order by 1 limit {}"
 
 
-@pytest.fixture
-def agreeing(desk: Desk) -> Desk:
-    """An account that writes to the CRM, whose first plan was applied: nothing differs."""
-    desk.switched_on("crm")
-    desk.carried()
-    return desk
-
-
 def installs(desk: Desk, count: int) -> list[int]:
     return [row["enerflo_install_id"] for row in desk.sql(INSTALLS.format(count))]
 

@@ -26,23 +26,21 @@ def changed_at_enerflo(desk: Desk, by: str) -> PlanReport:
 
 
 @pytest.mark.parametrize(("allowed", "waits"), [(CHANGED, False), (CHANGED - 1, True)])
-def test_it_waits_from_the_size_that_is_set(desk: Desk, allowed: int, waits: bool) -> None:
-    desk.switched_on(
+def test_it_waits_from_the_size_that_is_set(agreed: Desk, allowed: int, waits: bool) -> None:
+    agreed.switched_on(
         "both", ("backfill_changes: 100", f"backfill_changes: {allowed}"), ("percent: 10", "percent: 100")
     )
-    desk.carried()
-    plan = changed_at_enerflo(desk, "backfill")
+    plan = changed_at_enerflo(agreed, "backfill")
     assert plan.from_backfills == CHANGED == plan.change_count
     assert f"{CHANGED} come from a backfill" in headline(plan)
     assert plan.waits_for_approval is waits
     assert any("approval.backfill_changes" in reason for reason in plan.reasons) is waits
 
 
-def test_what_a_poll_brought_in_does_not_come_from_a_backfill(desk: Desk) -> None:
-    desk.switched_on(
+def test_what_a_poll_brought_in_does_not_come_from_a_backfill(agreed: Desk) -> None:
+    agreed.switched_on(
         "both", ("backfill_changes: 100", "backfill_changes: 0"), ("percent: 10", "percent: 100")
     )
-    desk.carried()
-    plan = changed_at_enerflo(desk, "poll")
+    plan = changed_at_enerflo(agreed, "poll")
     assert (plan.change_count, plan.from_backfills, plan.needs_approval) == (CHANGED, 0, False)
     assert "backfill" not in headline(plan)

@@ -22,11 +22,10 @@ FEE = Adder(986, "Customer Concierge Fee", 300, 1)
 
 
 @pytest.fixture
-def both(desk: Desk) -> Desk:
+def both(agreed: Desk) -> Desk:
     """Writing switched on, and both sides agree."""
-    desk.switched_on("both", ("nulling: true", "nulling: false"))
-    desk.carried()
-    return desk
+    agreed.switched_on("both", ("nulling: true", "nulling: false"))
+    return agreed
 
 
 def says(**values: Any) -> Callable[[Record], None]:

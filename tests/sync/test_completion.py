@@ -36,12 +36,11 @@ def finished(desk: Desk, install_id: int) -> PlanReport:
 @pytest.mark.parametrize(
     ("direction", "completes"), [("both", True), ("to_enerflo", True), ("to_crm", False), ("none", False)]
 )
-def test_it_is_bound_by_the_direction_of_the_status(desk: Desk, direction: str, completes: bool) -> None:
-    desk.switched_on("both", (STATUS, STATUS.replace("newest", f"newest, direction: {direction}")))
-    desk.carried()
-    plan = finished(desk, desk.a_site().install_id)
-    assert len(desk.changes(plan, table_name="milestones", direction="to_enerflo")) == 1
-    assert len(desk.changes(plan, rule=LAST_MILESTONE)) == completes
+def test_it_is_bound_by_the_direction_of_the_status(agreed: Desk, direction: str, completes: bool) -> None:
+    agreed.switched_on("both", (STATUS, STATUS.replace("newest", f"newest, direction: {direction}")))
+    plan = finished(agreed, agreed.a_site().install_id)
+    assert len(agreed.changes(plan, table_name="milestones", direction="to_enerflo")) == 1
+    assert len(agreed.changes(plan, rule=LAST_MILESTONE)) == completes
 
 
 @pytest.mark.parametrize(
@@ -62,51 +61,49 @@ def test_its_change_has_the_key_that_the_crm_has(desk: Desk, kind: str, key: typ
     assert [step.new_value for step in story.steps] == ["Completed"]
 
 
-def test_the_plan_says_how_many_milestones_are_still_open(desk: Desk) -> None:
-    desk.switched_on("both")
-    desk.carried()
-    install_id = an_install_with(desk, 3)
-    plan = finished(desk, install_id)
-    (change,) = desk.changes(plan, rule=LAST_MILESTONE)
+def test_the_plan_says_how_many_milestones_are_still_open(agreed: Desk) -> None:
+    install_id = an_install_with(agreed, 3)
+    plan = finished(agreed, install_id)
+    (change,) = agreed.changes(plan, rule=LAST_MILESTONE)
     assert change.reason == "3 milestones are still open"
     assert plan.notes == {"3 milestones are still open": 1}
     assert "1 install is completed while 3 milestones are still open." in headline(plan)
-    desk.carried()
-    assert desk.world.truth.install(install_id).status_name == "Completed"  # type: ignore[union-attr]
-    assert desk.ledger(rule=LAST_MILESTONE)[0]["reason"] is None
+    agreed.carried()
+    assert agreed.world.truth.install(install_id).status_name == "Completed"  # type: ignore[union-attr]
+    assert agreed.ledger(rule=LAST_MILESTONE)[0]["reason"] is None
 
 
-def test_where_all_are_needed_it_is_set_by_whichever_is_completed_last(desk: Desk) -> None:
-    desk.switched_on("both", ("completed_needs: final", "completed_needs: all"))
-    desk.carried()
-    install_id = an_install_with(desk, 2)
-    plan = finished(desk, install_id)
-    assert desk.changes(plan, rule=LAST_MILESTONE) == []
-    assert (len(desk.changes(plan)), plan.notes) == (1, {})
-    desk.carried()
+def test_where_all_are_needed_it_is_set_by_whichever_is_completed_last(agreed: Desk) -> None:
+    agreed.switched_on("both", ("completed_needs: final", "completed_needs: all"))
+    install_id = an_install_with(agreed, 2)
+    plan = finished(agreed, install_id)
+    assert agreed.changes(plan, rule=LAST_MILESTONE) == []
+    assert (len(agreed.changes(plan)), plan.notes) == (1, {})
+    agreed.carried()
     for left in (1, 0):
-        complete_one(desk, install_id)
-        plan = desk.plan()
-        assert len(desk.changes(plan, rule=LAST_MILESTONE)) == (left == 0)
-        assert desk.world.truth.install(install_id).status_name == "In progress"  # type: ignore[union-attr]
-        desk.carried()
-    assert desk.world.truth.install(install_id).status_name == "Completed"  # type: ignore[union-attr]
+        complete_one(agreed, install_id)
+        plan = agreed.plan()
+        assert len(agreed.changes(plan, rule=LAST_MILESTONE)) == (left == 0)
+        assert agreed.world.truth.install(install_id).status_name == "In progress"  # type: ignore[union-attr]
+        agreed.carried()
+    assert agreed.world.truth.install(install_id).status_name == "Completed"  # type: ignore[union-attr]
 
 
-def test_where_all_are_needed_one_that_is_opened_meanwhile_keeps_the_install_open(desk: Desk) -> None:
-    desk.switched_on("both", ("completed_needs: final", "completed_needs: all"))
-    desk.carried()
-    install_id = an_install_with(desk, 1)
-    complete_one(desk, install_id)
-    last = desk.one(f"{LAST} limit 1", id=install_id)
-    complete(desk, install_id, last)
-    plan = desk.plan()
-    assert len(desk.changes(plan, rule=LAST_MILESTONE)) == 1
-    first = desk.one("select min(milestone_id) from enerflo.milestones where install_id = :id", id=install_id)
-    desk.world.set_milestone(install_id, first, {"completed": None})
-    report = run_apply(desk.context, plan.plan_hash, approved_by="Pat")
+def test_where_all_are_needed_one_that_is_opened_meanwhile_keeps_the_install_open(agreed: Desk) -> None:
+    agreed.switched_on("both", ("completed_needs: final", "completed_needs: all"))
+    install_id = an_install_with(agreed, 1)
+    complete_one(agreed, install_id)
+    last = agreed.one(f"{LAST} limit 1", id=install_id)
+    complete(agreed, install_id, last)
+    plan = agreed.plan()
+    assert len(agreed.changes(plan, rule=LAST_MILESTONE)) == 1
+    first = agreed.one(
+        "select min(milestone_id) from enerflo.milestones where install_id = :id", id=install_id
+    )
+    agreed.world.set_milestone(install_id, first, {"completed": None})
+    report = run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
     assert report.reasons["moved"] == {"1 milestone is still open.": 1}
-    assert desk.world.truth.install(install_id).status_name == "In progress"  # type: ignore[union-attr]
+    assert agreed.world.truth.install(install_id).status_name == "In progress"  # type: ignore[union-attr]
 
 
 LAST = (

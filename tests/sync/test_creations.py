@@ -25,11 +25,10 @@ def questions(desk: Desk, plan: PlanReport) -> dict[int, tuple[str, str]]:
 
 
 @pytest.fixture
-def agreeing(desk: Desk) -> Desk:
+def agreeing(agreed: Desk) -> Desk:
     """An account that writes to the CRM, whose first plan was applied: nothing differs."""
-    desk.switched_on("crm")
-    desk.carried()
-    return desk
+    agreed.switched_on("crm")
+    return agreed
 
 
 SHARED = ("duplicate_identity", "another row has, or would get, the key that on_insert makes for it")

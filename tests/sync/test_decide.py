@@ -10,28 +10,24 @@ values (:key, :name, 'Lee', :email, '8015550100', :street, 'Provo', 'UT', '84601
   now() - interval '2 hours')"""
 
 
-def test_rows_that_share_a_key_without_an_index_on_it_are_left_to_a_person(desk: Desk) -> None:
-    desk.switched_on("both")
-    desk.carried()
-    desk.sql("alter table crm.leads drop constraint leads_pkey")
-    desk.sql(_LEAD, key="D-1", name="Ann", email="ann@example.com", street="1 A St")
-    desk.sql(_LEAD, key="D-1", name="Bob", email="bob@example.com", street="2 B St")
-    desk.sql(_LEAD, key="D-2", name="Eve", email="eve@example.com", street="3 C St")
-    plan = desk.plan()
-    assert {change.key["lead_id"] for change in desk.changes(plan)} == {"D-2"}
-    assert [(one.key, one.cause, one.reason) for one in desk.undecided(plan)] == [
+def test_rows_that_share_a_key_without_an_index_on_it_are_left_to_a_person(agreed: Desk) -> None:
+    agreed.sql("alter table crm.leads drop constraint leads_pkey")
+    agreed.sql(_LEAD, key="D-1", name="Ann", email="ann@example.com", street="1 A St")
+    agreed.sql(_LEAD, key="D-1", name="Bob", email="bob@example.com", street="2 B St")
+    agreed.sql(_LEAD, key="D-2", name="Eve", email="eve@example.com", street="3 C St")
+    plan = agreed.plan()
+    assert {change.key["lead_id"] for change in agreed.changes(plan)} == {"D-2"}
+    assert [(one.key, one.cause, one.reason) for one in agreed.undecided(plan)] == [
         ({"lead_id": "D-1"}, "duplicate_identity", "more than one row has this key")
     ]
 
 
-def test_a_row_that_shares_its_key_with_one_that_agrees_is_left_to_a_person(desk: Desk) -> None:
-    desk.switched_on("both")
-    desk.carried()
-    desk.sql("alter table crm.leads drop constraint leads_pkey")
-    lead = desk.one("select min(lead_id) from crm.leads where enerflo_customer_id is not null")
-    desk.sql(_LEAD, key=lead, name="Bob", email="bob@example.com", street="2 B St")
-    plan = desk.plan()
+def test_a_row_that_shares_its_key_with_one_that_agrees_is_left_to_a_person(agreed: Desk) -> None:
+    agreed.sql("alter table crm.leads drop constraint leads_pkey")
+    lead = agreed.one("select min(lead_id) from crm.leads where enerflo_customer_id is not null")
+    agreed.sql(_LEAD, key=lead, name="Bob", email="bob@example.com", street="2 B St")
+    plan = agreed.plan()
     assert plan.change_count == 0
-    assert [(one.key, one.cause) for one in desk.undecided(plan)] == [
+    assert [(one.key, one.cause) for one in agreed.undecided(plan)] == [
         ({"lead_id": lead}, "duplicate_identity")
     ]

@@ -22,11 +22,10 @@ UPGRADE = Adder(987, "Main Panel Upgrade", 2_800, 2)
 
 
 @pytest.fixture
-def both(desk: Desk) -> Desk:
+def both(agreed: Desk) -> Desk:
     """Writing switched on, and both sides agree."""
-    desk.switched_on("both", ("nulling: true", "nulling: false"))
-    desk.carried()
-    return desk
+    agreed.switched_on("both", ("nulling: true", "nulling: false"))
+    return agreed
 
 
 def whole_order(desk: Desk, battery: str) -> ChangeOrderState:

@@ -17,29 +17,25 @@ from tests.sync.conftest import Desk
     ],
 )
 def test_where_both_sides_moved_a_time_of_the_future_is_not_the_later_one(
-    desk: Desk, changed: str, direction: str
+    agreed: Desk, changed: str, direction: str
 ) -> None:
-    desk.switched_on("both")
-    desk.carried()
-    install_id = desk.a_site().install_id
-    desk.sql(
+    install_id = agreed.a_site().install_id
+    agreed.sql(
         f"update crm.installs set status = 'On Hold', updated_at = {changed} where enerflo_install_id = :id",
         id=install_id,
     )
-    desk.sql(
+    agreed.sql(
         "update enerflo.installs set status_name = 'Completed', updated_at = now(), observed_at = now()"
         " where install_id = :id",
         id=install_id,
     )
-    plan = desk.plan()
-    assert [change.direction for change in desk.changes(plan)] == [direction]
+    plan = agreed.plan()
+    assert [change.direction for change in agreed.changes(plan)] == [direction]
 
 
-def test_what_only_the_crm_changed_goes_to_enerflo_whatever_its_time(desk: Desk) -> None:
-    desk.switched_on("both")
-    desk.carried()
-    desk.sql(
+def test_what_only_the_crm_changed_goes_to_enerflo_whatever_its_time(agreed: Desk) -> None:
+    agreed.sql(
         "update crm.installs set status = 'On Hold', updated_at = '2099-01-01' where enerflo_install_id = :id",
-        id=desk.a_site().install_id,
+        id=agreed.a_site().install_id,
     )
-    assert [change.direction for change in desk.changes(desk.plan())] == ["to_enerflo"]
+    assert [change.direction for change in agreed.changes(agreed.plan())] == ["to_enerflo"]

@@ -17,11 +17,10 @@ from tests.sync.conftest import Desk
 
 
 @pytest.fixture
-def both(desk: Desk) -> Desk:
+def both(agreed: Desk) -> Desk:
     """Writing switched on, the first plans applied."""
-    desk.switched_on("both", ("nulling: true", "nulling: false"))
-    desk.carried()
-    return desk
+    agreed.switched_on("both", ("nulling: true", "nulling: false"))
+    return agreed
 
 
 def signed(desk: Desk, panel_count: int) -> tuple[int, int]:

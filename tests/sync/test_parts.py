@@ -16,14 +16,13 @@ from tests.sync.test_refused import edit, installs
 
 
 @pytest.fixture
-def three(desk: Desk) -> tuple[Desk, PlanReport, list[int]]:
+def three(agreed: Desk) -> tuple[Desk, PlanReport, list[int]]:
     """A plan of three changes: of one install its panels and its status, of another its panels."""
-    desk.switched_on("both", ("first_to_enerflo: true", "first_to_enerflo: false"))
-    desk.carried()
-    first, second = installs(desk)[:2]
-    edit(desk, first, panel_count=99, status="On Hold")
-    edit(desk, second, panel_count=98)
-    return desk, desk.plan(), [first, second]
+    agreed.switched_on("both", ("first_to_enerflo: true", "first_to_enerflo: false"))
+    first, second = installs(agreed)[:2]
+    edit(agreed, first, panel_count=99, status="On Hold")
+    edit(agreed, second, panel_count=98)
+    return agreed, agreed.plan(), [first, second]
 
 
 def ends(desk: Desk, plan: PlanReport) -> dict[tuple[int, str], str]:
@@ -128,15 +127,14 @@ def test_a_selector_that_fits_nothing_is_refused(
     assert read_stored_plan(desk.context, plan.plan_hash).state is PlanState.OPEN
 
 
-def test_the_last_milestone_and_its_install_are_not_separated(desk: Desk) -> None:
-    desk.switched_on("both", ("first_to_enerflo: true", "first_to_enerflo: false"))
-    desk.carried()
-    plan = finished(desk, desk.a_site().install_id)
+def test_the_last_milestone_and_its_install_are_not_separated(agreed: Desk) -> None:
+    agreed.switched_on("both", ("first_to_enerflo: true", "first_to_enerflo: false"))
+    plan = finished(agreed, agreed.a_site().install_id)
     for part in (Part(only=["milestones"]), Part(only=["installs"])):
         with pytest.raises(ConfigurationError, match="belong together: the last milestone completes"):
-            run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=part)
+            run_apply(agreed.context, plan.plan_hash, approved_by="Pat", part=part)
     both = Part(only=["milestones", "installs.status"])
-    assert run_apply(desk.context, plan.plan_hash, approved_by="Pat", part=both).applied == 2
+    assert run_apply(agreed.context, plan.plan_hash, approved_by="Pat", part=both).applied == 2
 
 
 def test_a_new_row_is_chosen_whole(desk: Desk) -> None:

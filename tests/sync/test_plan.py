@@ -140,17 +140,16 @@ def test_a_small_plan_of_a_known_mapping_passes_by_the_rules(agreed: Desk) -> No
         ),
     ],
 )
-def test_the_rules_say_why_a_plan_waits(desk: Desk, edit: tuple[str, str], reason: str) -> None:
-    desk.switched_on("both", edit)
-    desk.carried()
-    edited(desk, "panel_count", 99)
-    plan = desk.plan()
+def test_the_rules_say_why_a_plan_waits(agreed: Desk, edit: tuple[str, str], reason: str) -> None:
+    agreed.switched_on("both", edit)
+    edited(agreed, "panel_count", 99)
+    plan = agreed.plan()
     assert plan.waits_for_approval
     assert any(reason in text for text in plan.reasons), plan.reasons
 
 
-def test_taking_a_value_away_and_deleting_wait(desk: Desk) -> None:
-    desk.switched_on(
+def test_taking_a_value_away_and_deleting_wait(agreed: Desk) -> None:
+    agreed.switched_on(
         "both",
         (
             "panel_type: {enerflo: panel_type_new, type: text, trim: true, source_of_truth: enerflo}",
@@ -162,24 +161,23 @@ def test_taking_a_value_away_and_deleting_wait(desk: Desk) -> None:
             "    reconcile: false\n    delete_in: [crm]\n    fields:\n      enerflo_install_id",
         ),
     )
-    desk.carried()
-    orders = desk.sql("select * from crm.change_orders order by panel_type is null desc, 1")
+    orders = agreed.sql("select * from crm.change_orders order by panel_type is null desc, 1")
     nulled = orders[0]["enerflo_change_order_id"]
-    desk.sql(
+    agreed.sql(
         "update crm.change_orders set panel_type = 'Typed by hand' where enerflo_change_order_id = :o",
         o=nulled,
     )
     gone = orders[-1]["enerflo_change_order_id"]
-    desk.sql("update enerflo.change_orders set deleted_at = now() where change_order_id = :o", o=gone)
-    plan = desk.plan()
-    deleted = desk.changes(plan, op="delete")
+    agreed.sql("update enerflo.change_orders set deleted_at = now() where change_order_id = :o", o=gone)
+    plan = agreed.plan()
+    deleted = agreed.changes(plan, op="delete")
     assert [change.key for change in deleted] == [{"enerflo_change_order_id": gone}]
     assert any("deletes 1 rows" in reason for reason in plan.reasons)
     if orders[0]["panel_type"] is None:
         assert any("takes 1 values away" in reason for reason in plan.reasons)
-    run_apply(desk.context, plan.plan_hash, approved_by="Pat")
-    assert desk.sql("select 1 from crm.change_orders where enerflo_change_order_id = :o", o=gone) == []
-    assert desk.plan().change_count == 0
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    assert agreed.sql("select 1 from crm.change_orders where enerflo_change_order_id = :o", o=gone) == []
+    assert agreed.plan().change_count == 0
 
 
 def test_a_status_that_the_company_does_not_have_is_left_to_a_person(agreed: Desk) -> None:
@@ -233,13 +231,14 @@ def test_a_quarantined_record_is_not_planned(agreed: Desk) -> None:
     assert [one.reason for one in agreed.undecided(plan)] == ["its record stands in quarantine"]
 
 
-def test_a_mode_of_one_table_leaves_the_other_directions_alone(desk: Desk) -> None:
-    desk.switched_on("crm")
-    desk.carried()
-    edited(desk, "status", "On Hold")
-    edited(desk, "panel_count", 99)
-    plan = desk.plan()
-    assert [(change.field, change.direction) for change in desk.changes(plan)] == [("panel_count", "to_crm")]
+def test_a_mode_of_one_table_leaves_the_other_directions_alone(agreed: Desk) -> None:
+    agreed.switched_on("crm")
+    edited(agreed, "status", "On Hold")
+    edited(agreed, "panel_count", 99)
+    plan = agreed.plan()
+    assert [(change.field, change.direction) for change in agreed.changes(plan)] == [
+        ("panel_count", "to_crm")
+    ]
     assert plan.kept["not switched on (mode crm)"] == 1
 
 

@@ -17,11 +17,10 @@ _TRIGGER = """create function crm.no() returns trigger language plpgsql as $$ be
 
 
 @pytest.fixture
-def agreeing(desk: Desk) -> Desk:
+def agreeing(agreed: Desk) -> Desk:
     """An account that writes to the CRM, whose first plan was applied: nothing differs."""
-    desk.switched_on("crm")
-    desk.carried()
-    return desk
+    agreed.switched_on("crm")
+    return agreed
 
 
 def moved(desk: Desk, **values: object) -> dict[str, int]:

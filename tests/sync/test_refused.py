@@ -294,19 +294,18 @@ ONE_MORE = (NOTE_BODY, NOTE_BODY.replace("      body:", NOTE_TIME))
 DELETES = ("    create_only: true\n", "    create_only: true\n    delete_in: [crm]\n")
 
 
-def test_a_field_that_is_mapped_since_is_no_value_that_changed(desk: Desk) -> None:
-    desk.switched_on("both", DELETES)
-    desk.carried()
-    note = desk.one("select min(enerflo_note_id) from crm.notes")
-    install = desk.one("select enerflo_install_id from crm.notes where enerflo_note_id = :n", n=note)
-    desk.world.delete_note(note)
-    desk.world.add_note(install, "Not for the CRM.")
-    run_poll(desk.context, full=True)
-    plan = run_plan(desk.context)
-    assert {change.op for one in plan for change in desk.changes(one)} == {"insert", "delete"}
+def test_a_field_that_is_mapped_since_is_no_value_that_changed(agreed: Desk) -> None:
+    agreed.switched_on("both", DELETES)
+    note = agreed.one("select min(enerflo_note_id) from crm.notes")
+    install = agreed.one("select enerflo_install_id from crm.notes where enerflo_note_id = :n", n=note)
+    agreed.world.delete_note(note)
+    agreed.world.add_note(install, "Not for the CRM.")
+    run_poll(agreed.context, full=True)
+    plan = run_plan(agreed.context)
+    assert {change.op for one in plan for change in agreed.changes(one)} == {"insert", "delete"}
     for one in plan:
-        run_reject(desk.context, one.plan_hash, by="Sam")
+        run_reject(agreed.context, one.plan_hash, by="Sam")
     for edits in ((DELETES, ONE_MORE), (DELETES,)):
-        desk.switched_on("both", *edits)
-        assert [desk.changes(one, table_name="notes") for one in run_plan(desk.context)] == [[]]
-    assert len(read_refusals(desk.context)) == 2
+        agreed.switched_on("both", *edits)
+        assert [agreed.changes(one, table_name="notes") for one in run_plan(agreed.context)] == [[]]
+    assert len(read_refusals(agreed.context)) == 2

@@ -18,16 +18,14 @@ ASKED = "it may be the CRM's own note"
 
 
 @pytest.fixture
-def sent(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def sent(agreed: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """An account of which a note reached Enerflo, in a process that was lost before it could say so."""
-    desk.switched_on("both")
-    desk.carried()
     # One of the very same text would be adopted.
-    spelling(desk, "html")
-    note(desk, "N1", desk.a_site().install_id, "Call first & last")
-    lost_after_the_post(desk, monkeypatch)
-    run_poll(desk.context)
-    return desk
+    spelling(agreed, "html")
+    note(agreed, "N1", agreed.a_site().install_id, "Call first & last")
+    lost_after_the_post(agreed, monkeypatch)
+    run_poll(agreed.context)
+    return agreed
 
 
 def refuse(desk: Desk) -> None:

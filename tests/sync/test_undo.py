@@ -21,21 +21,6 @@ from tests.sync.test_undo_whole_rows import DELETED_TOO
 ON_HOLD = 4
 
 
-@pytest.fixture
-def install(desk: Desk) -> int:
-    """An install that is in progress on both sides, which agree and are both written."""
-    desk.switched_on("both", ("in_flight_minutes: 30", "in_flight_minutes: 0"))
-    done = run_apply(desk.context, desk.plan().plan_hash, approved_by="Me")
-    assert done.waiting == 0
-    return int(
-        desk.one(
-            "select min(install_id) from enerflo.installs i join crm.installs c"
-            " on c.enerflo_install_id = i.install_id and c.status = i.status_name"
-            " where status_name not in ('On Hold', 'Voided', 'Completed')"
-        )
-    )
-
-
 def applied(desk: Desk, plan: PlanReport) -> ApplyReport:
     report = run_apply(desk.context, plan.plan_hash, approved_by="Me")
     assert report.applied == plan.change_count, report
@@ -77,9 +62,9 @@ def truth(world: World, install: int) -> str:
     return str(row.status_name)
 
 
-def test_a_value_in_the_crm_goes_back_and_stays_until_a_side_moves(desk: Desk, install: int) -> None:
-    before = crm_status(desk, install)
-    desk.world.set_status(install, ON_HOLD)
+def test_a_value_in_the_crm_goes_back_and_stays_until_a_side_moves(desk: Desk, in_progress: int) -> None:
+    before = crm_status(desk, in_progress)
+    desk.world.set_status(in_progress, ON_HOLD)
     plan = polled(desk)
     applied(desk, plan)
     undo = run_undo(desk.context, plan.plan_hash[:12])
@@ -92,27 +77,27 @@ def test_a_value_in_the_crm_goes_back_and_stays_until_a_side_moves(desk: Desk, i
         "undo",
     )
     assert (change.policy, undo.undecided) == ("newest", {})
-    assert crm_status(desk, install) == "On Hold"
+    assert crm_status(desk, in_progress) == "On Hold"
     applied(desk, undo)
-    assert crm_status(desk, install) == before
+    assert crm_status(desk, in_progress) == before
     assert (
         desk.one(
             "select agreed_by from sync.agreed where table_name = 'installs' and field = 'status'"
             " and key = jsonb_build_object('enerflo_install_id', cast(:id as bigint))",
-            id=install,
+            id=in_progress,
         )
         == "undo"
     )
     for _ in range(2):
         again = polled(desk)
         assert (again.change_count, again.undecided) == (0, {})
-    edit(desk, install, "Completed")
+    edit(desk, in_progress, "Completed")
     (change,) = desk.changes(polled(desk), table_name="installs")
     assert (change.direction, change.after) == ("to_enerflo", "Completed")
 
 
-def test_a_row_that_was_made_in_the_crm_is_deleted_and_not_made_again(desk: Desk, install: int) -> None:
-    note = desk.world.add_note(install, "A note that nobody wants.")
+def test_a_row_that_was_made_in_the_crm_is_deleted_and_not_made_again(desk: Desk, in_progress: int) -> None:
+    note = desk.world.add_note(in_progress, "A note that nobody wants.")
     plan = polled(desk)
     applied(desk, plan)
     assert desk.one("select count(*) from crm.notes where enerflo_note_id = :id", id=note) == 1
@@ -128,7 +113,7 @@ def test_a_row_that_was_made_in_the_crm_is_deleted_and_not_made_again(desk: Desk
         assert kept(again) == {"its creation was undone, and Enerflo has not changed it since": 1}
 
 
-def test_an_undone_row_is_asked_about_once_enerflo_moves(desk: Desk, install: int) -> None:
+def test_an_undone_row_is_asked_about_once_enerflo_moves(desk: Desk, in_progress: int) -> None:
     new = desk.world.create_install()
     plan = polled(desk)
     applied(desk, plan)
@@ -141,20 +126,20 @@ def test_an_undone_row_is_asked_about_once_enerflo_moves(desk: Desk, install: in
     assert again.undecided == {"it was deleted from the CRM since both agreed": 1}
 
 
-def test_an_undo_of_an_undo_writes_it_all_again(desk: Desk, install: int) -> None:
-    desk.world.set_status(install, ON_HOLD)
-    note = desk.world.add_note(install, "Twice.")
+def test_an_undo_of_an_undo_writes_it_all_again(desk: Desk, in_progress: int) -> None:
+    desk.world.set_status(in_progress, ON_HOLD)
+    note = desk.world.add_note(in_progress, "Twice.")
     plan = polled(desk)
     applied(desk, plan)
     again = undone(desk, undone(desk, plan))
     assert again.kind == "undo"
-    assert crm_status(desk, install) == "On Hold"
+    assert crm_status(desk, in_progress) == "On Hold"
     (row,) = desk.sql("select body, enerflo_install_id from crm.notes where enerflo_note_id = :id", id=note)
-    assert (row["body"], row["enerflo_install_id"]) == ("Twice.", install)
+    assert (row["body"], row["enerflo_install_id"]) == ("Twice.", in_progress)
     assert (polled(desk).change_count, polled(desk).undecided) == (0, {})
 
 
-def test_a_row_that_was_deleted_from_the_crm_comes_back_and_stays(desk: Desk, install: int) -> None:
+def test_a_row_that_was_deleted_from_the_crm_comes_back_and_stays(desk: Desk, in_progress: int) -> None:
     desk.switched_on("both", ("    create_only: true\n", "    create_only: true\n    delete_in: [crm]\n"))
     note = desk.sql("select enerflo_note_id, body from crm.notes where enerflo_note_id is not null limit 1")[
         0
@@ -173,26 +158,28 @@ def test_a_row_that_was_deleted_from_the_crm_comes_back_and_stays(desk: Desk, in
     assert kept(again) == {"its deletion was undone": 1}
 
 
-def test_what_moved_since_is_left_to_a_person(desk: Desk, install: int) -> None:
-    desk.world.set_status(install, ON_HOLD)
-    note = desk.world.add_note(install, "To be edited.")
+def test_what_moved_since_is_left_to_a_person(desk: Desk, in_progress: int) -> None:
+    desk.world.set_status(in_progress, ON_HOLD)
+    note = desk.world.add_note(in_progress, "To be edited.")
     plan = polled(desk)
     applied(desk, plan)
-    edit(desk, install, "Completed")
+    edit(desk, in_progress, "Completed")
     desk.sql("update crm.notes set body = 'Edited.', updated_at = now() where enerflo_note_id = :id", id=note)
     undo = run_undo(desk.context, plan.plan_hash)
     assert (undo.change_count, undo.state) == (0, PlanState.APPLIED)
     assert undo.undecided == {"the CRM says something else than the plan wrote: it moved since": 2}
 
 
-def test_a_question_shows_what_enerflo_says_now_and_not_what_the_plan_wrote(desk: Desk, install: int) -> None:
-    desk.world.set_status(install, ON_HOLD)
-    kept, gone = (desk.world.add_note(install, text) for text in ("Stays.", "Goes."))
+def test_a_question_shows_what_enerflo_says_now_and_not_what_the_plan_wrote(
+    desk: Desk, in_progress: int
+) -> None:
+    desk.world.set_status(in_progress, ON_HOLD)
+    kept, gone = (desk.world.add_note(in_progress, text) for text in ("Stays.", "Goes."))
     plan = polled(desk)
     applied(desk, plan)
-    edit(desk, install, "Completed")
+    edit(desk, in_progress, "Completed")
     desk.sql("update crm.notes set body = 'Edited.' where enerflo_note_id in (:a, :b)", a=kept, b=gone)
-    desk.sql("update enerflo.installs set status_name = 'Pending KCA' where install_id = :id", id=install)
+    desk.sql("update enerflo.installs set status_name = 'Pending KCA' where install_id = :id", id=in_progress)
     desk.sql("update enerflo.notes set deleted_at = now() where note_id = :id", id=gone)
     found = {
         (one.table_name, one.field, one.key.get("note_id")): (one.enerflo_value, one.crm_value)
@@ -206,9 +193,9 @@ def test_a_question_shows_what_enerflo_says_now_and_not_what_the_plan_wrote(desk
 
 
 def test_a_row_with_an_unmapped_column_that_was_touched_since_is_not_deleted(
-    desk: Desk, install: int
+    desk: Desk, in_progress: int
 ) -> None:
-    note = desk.world.add_note(install, "To be signed.")
+    note = desk.world.add_note(in_progress, "To be signed.")
     plan = polled(desk)
     applied(desk, plan)
     desk.sql(
@@ -219,8 +206,10 @@ def test_a_row_with_an_unmapped_column_that_was_touched_since_is_not_deleted(
     assert run_undo(desk.context, plan.plan_hash).change_count == 0
 
 
-def test_a_new_row_that_is_touched_between_undo_and_apply_is_not_deleted(desk: Desk, install: int) -> None:
-    note = desk.world.add_note(install, "To be signed.")
+def test_a_new_row_that_is_touched_between_undo_and_apply_is_not_deleted(
+    desk: Desk, in_progress: int
+) -> None:
+    note = desk.world.add_note(in_progress, "To be signed.")
     plan = polled(desk)
     applied(desk, plan)
     undo = run_undo(desk.context, plan.plan_hash)
@@ -234,25 +223,25 @@ def test_a_new_row_that_is_touched_between_undo_and_apply_is_not_deleted(desk: D
     assert desk.crm("notes", enerflo_note_id=note)["author"] == "Ann"
 
 
-def test_what_moved_between_undo_and_apply_is_not_overwritten(desk: Desk, install: int) -> None:
-    desk.world.set_status(install, ON_HOLD)
+def test_what_moved_between_undo_and_apply_is_not_overwritten(desk: Desk, in_progress: int) -> None:
+    desk.world.set_status(in_progress, ON_HOLD)
     plan = polled(desk)
     applied(desk, plan)
     undo = run_undo(desk.context, plan.plan_hash)
-    edit(desk, install, "Completed")
+    edit(desk, in_progress, "Completed")
     assert run_apply(desk.context, undo.plan_hash, approved_by="Me").moved == 1
-    assert crm_status(desk, install) == "Completed"
+    assert crm_status(desk, in_progress) == "Completed"
 
 
-def test_a_plan_of_which_nothing_was_applied_gives_an_empty_one(desk: Desk, install: int) -> None:
-    desk.world.set_status(install, ON_HOLD)
+def test_a_plan_of_which_nothing_was_applied_gives_an_empty_one(desk: Desk, in_progress: int) -> None:
+    desk.world.set_status(in_progress, ON_HOLD)
     plan = polled(desk)
     undo = run_undo(desk.context, plan.plan_hash)
     assert (undo.change_count, undo.undecided, undo.state) == (0, {}, PlanState.APPLIED)
 
 
-def test_the_same_undo_is_the_same_plan(desk: Desk, install: int) -> None:
-    desk.world.set_status(install, ON_HOLD)
+def test_the_same_undo_is_the_same_plan(desk: Desk, in_progress: int) -> None:
+    desk.world.set_status(in_progress, ON_HOLD)
     plan = polled(desk)
     applied(desk, plan)
     first, second = run_undo(desk.context, plan.plan_hash), run_undo(desk.context, plan.plan_hash)
@@ -261,23 +250,25 @@ def test_the_same_undo_is_the_same_plan(desk: Desk, install: int) -> None:
     assert run_undo(desk.context, plan.plan_hash).change_count == 0
 
 
-def test_numbers_go_back_whatever_the_column_makes_of_them(desk: Desk, install: int) -> None:
+def test_numbers_go_back_whatever_the_column_makes_of_them(desk: Desk, in_progress: int) -> None:
     """The CRM keeps two places of an amount: what it shows is not what was sent, and yet nobody moved it."""
     desk.sql(
         "update enerflo.installs set contract_amount = 123.456, observed_at = now() where install_id = :id",
-        id=install,
+        id=in_progress,
     )
-    before = desk.one("select contract_amount from crm.installs where enerflo_install_id = :id", id=install)
+    before = desk.one(
+        "select contract_amount from crm.installs where enerflo_install_id = :id", id=in_progress
+    )
     plan = desk.plan()
     applied(desk, plan)
     amount = "select contract_amount from crm.installs where enerflo_install_id = :id"
-    assert str(desk.one(amount, id=install)) == "123.46"
+    assert str(desk.one(amount, id=in_progress)) == "123.46"
     undone(desk, plan)
-    assert desk.one(amount, id=install) == before
+    assert desk.one(amount, id=in_progress) == before
 
 
-def test_a_field_that_is_not_mapped_any_more_is_left_to_a_person(desk: Desk, install: int) -> None:
-    desk.world.set_status(install, ON_HOLD)
+def test_a_field_that_is_not_mapped_any_more_is_left_to_a_person(desk: Desk, in_progress: int) -> None:
+    desk.world.set_status(in_progress, ON_HOLD)
     plan = polled(desk)
     applied(desk, plan)
     line = "      status: {enerflo: status_name, type: text, trim: true, fold_case: true, source_of_truth: newest}\n"
@@ -291,15 +282,15 @@ def test_an_unknown_plan_is_said(desk: Desk) -> None:
         run_undo(desk.context, "0123456789")
 
 
-def test_the_undo_is_told_by_explain(desk: Desk, install: int) -> None:
+def test_the_undo_is_told_by_explain(desk: Desk, in_progress: int) -> None:
     from enerflo_sync.sync.explain_text import render_explanation
 
-    desk.world.set_status(install, ON_HOLD)
+    desk.world.set_status(in_progress, ON_HOLD)
     plan = polled(desk)
     applied(desk, plan)
     undo = undone(desk, plan)
     text = " ".join(
-        render_explanation(run_explain(desk.context, "install", str(install), field="status")).split()
+        render_explanation(run_explain(desk.context, "install", str(in_progress), field="status")).split()
     )
     assert f'The plan {plan.plan_hash[:12]} was taken back: the CRM had "On Hold" from it.' in text
     assert f"plan {undo.plan_hash[:12]}, approved by Me." in text
@@ -310,14 +301,14 @@ LATER = {"a later plan wrote it since: undo that plan": 1}
 
 
 def test_what_a_later_plan_wrote_again_in_the_crm_is_not_taken_back_with_the_first(
-    desk: Desk, install: int
+    desk: Desk, in_progress: int
 ) -> None:
     plans = []
     for count in (1000, 1001):
         desk.sql(
             "update crm.installs set panel_count = :n, updated_at = now() where enerflo_install_id = :i",
             n=count,
-            i=install,
+            i=in_progress,
         )
         plans.append(desk.plan())
         applied(desk, plans[-1])
@@ -327,22 +318,21 @@ def test_what_a_later_plan_wrote_again_in_the_crm_is_not_taken_back_with_the_fir
     assert change.after == 1001
 
 
-def test_a_row_that_an_undo_restored_and_a_person_deleted_is_not_restored_again(desk: Desk) -> None:
-    desk.switched_on("both", DELETED_TOO)
-    desk.carried()
-    note = desk.one("select min(enerflo_note_id) from crm.notes")
-    desk.world.delete_note(note)
-    run_poll(desk.context, full=True)
-    plan = desk.plan()
-    applied(desk, plan)
-    applied(desk, run_undo(desk.context, plan.plan_hash))
-    desk.sql("delete from crm.notes where enerflo_note_id = :n", n=note)
-    undo = run_undo(desk.context, plan.plan_hash)
+def test_a_row_that_an_undo_restored_and_a_person_deleted_is_not_restored_again(agreed: Desk) -> None:
+    agreed.switched_on("both", DELETED_TOO)
+    note = agreed.one("select min(enerflo_note_id) from crm.notes")
+    agreed.world.delete_note(note)
+    run_poll(agreed.context, full=True)
+    plan = agreed.plan()
+    applied(agreed, plan)
+    applied(agreed, run_undo(agreed.context, plan.plan_hash))
+    agreed.sql("delete from crm.notes where enerflo_note_id = :n", n=note)
+    undo = run_undo(agreed.context, plan.plan_hash)
     assert (undo.change_count, undo.undecided) == (0, LATER)
 
 
-def test_what_the_mapping_forbids_to_write_by_now_is_left_to_a_person(desk: Desk, install: int) -> None:
-    desk.world.set_status(install, ON_HOLD)
+def test_what_the_mapping_forbids_to_write_by_now_is_left_to_a_person(desk: Desk, in_progress: int) -> None:
+    desk.world.set_status(in_progress, ON_HOLD)
     pulled = polled(desk)
     applied(desk, pulled)
     desk.switched_on("both", (STATUS, STATUS.replace("newest", "newest, direction: to_enerflo")))
