@@ -16,7 +16,8 @@ TABLES = {table.fullname for table in metadata.tables.values()}
 OF_ROOMS = {
     "mirror": "enerflo.installs enerflo.install_versions sync.companies_seen sync.witnesses sync.quarantine",
     "inbox": "enerflo.submissions sync.webhook_events sync.webhook_moves",
-    "warehouse": "sync.runs sync.watermarks sync.api_calls sync.request_budgets sync.request_slots",
+    "warehouse": "sync.runs sync.watermarks sync.api_calls sync.request_budgets sync.request_slots"
+    " sync.declared_columns",
     "backfill": "sync.backfills sync.backfill_chunks sync.backfill_pages",
     "reconcile": "sync.reconciliations sync.differences sync.crm_rows sync.crm_looks",
     "sync": "sync.agreed sync.agreed_twins sync.agreed_keys sync.own_writes sync.plans sync.plan_changes"

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quality": ("enerflo_sync.cli.quality", "Check the change orders that are new or changed."),
     "notify": ("enerflo_sync.cli.notify", "Show what would be told on the routes of sync.yaml."),
     "rebuild": ("enerflo_sync.cli.rebuild", "Derive the mirror again from what is stored."),
+    "fields": ("enerflo_sync.cli.fields", "Show what Enerflo really sends, and what is made of it."),
     "gaps": ("enerflo_sync.cli.gaps", "Show the stretches of time that were not seen whole."),
     "witnesses": ("enerflo_sync.cli.witnesses", "Show which changes poll and webhooks saw."),
     "demo": ("enerflo_demo.command", "Run the main job for real, with a simulated company."),

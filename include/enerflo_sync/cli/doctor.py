@@ -10,14 +10,18 @@ import msgspec
 import typer
 from rich.markup import escape
 
+from enerflo_sync.catalogue.report import Unfilled
+from enerflo_sync.catalogue.run import empty_columns
 from enerflo_sync.cli.check import Check, made
 from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, print_json
 from enerflo_sync.cli.write_check import write_checks
 from enerflo_sync.clock import skew_of
-from enerflo_sync.crm.doctor import Severity, check_mapping
+from enerflo_sync.crm.columns import declared
+from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext, open_account
+from enerflo_sync.warehouse.declared import require_filled
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
 from enerflo_sync.warehouse.revision import current_revision, require_migrated
 from enerflo_sync.warehouse.runs import SKEW_SECONDS, skew_text
@@ -67,6 +71,8 @@ def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]
     if not server.failed:
         yield made("tables", lambda: _migrated(context))
         yield _mapping(context)
+        if context.config.columns:
+            yield _columns(context)
     key = made("Enerflo", lambda: _key(context))
     yield key
     if not key.failed:
@@ -102,6 +108,34 @@ def _mapping(context: AccountContext) -> Check:
     fields = sum(len(table.fields) for table in tables.values())
     detail = f"{fields} fields of {len(tables)} tables" + (": fits the live tables" if not findings else "")
     return Check("mapping", detail, findings=findings)
+
+
+def _columns(context: AccountContext) -> Check:
+    """Check that the declared columns of the mirror are there, and that a record fills each."""
+    columns = declared(context.config.columns)
+    try:
+        with warehouse_errors("doctor"), context.engine.connect() as connection:
+            require_filled(connection, context.account, columns)
+            empty = empty_columns(connection, context.account, columns)
+    except EnerfloSyncError as error:
+        return Check("columns", str(error), failed=True)
+    findings = [_empty_column(context, one) for one in empty]
+    return Check("columns", f"{len(columns)} declared, {len(columns) - len(empty)} filled", findings=findings)
+
+
+def _empty_column(context: AccountContext, one: Unfilled) -> Finding:
+    table, _, name = one.column.partition(".")
+    place = ("columns", "leads" if table == "customers" else table, name, "path")
+    near = f"Did you mean {one.nearest}?" if one.nearest else "enerflo-sync fields lists all paths."
+    return Finding(
+        Severity.WARNING,
+        str(context.config_path),
+        context.config.line(*place),
+        ".".join(place),
+        f"the path {one.path}, at which no record says anything of the column's type",
+        "a path that records have",
+        near,
+    )
 
 
 def _key(context: AccountContext) -> str:

@@ -3,22 +3,65 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated
 
+import typer
+
+from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Json, console, print_json
+from enerflo_sync.jobs.columns import ColumnsReport, run_columns
 from enerflo_sync.jobs.context import open_account
+from enerflo_sync.reconcile.render.wording import count_of
 from enerflo_sync.warehouse.migrate import migrate
 
 
-def command(account: Account = "default", as_json: Json = False) -> None:
+def command(
+    account: Account = "default",
+    drop_columns: Annotated[
+        bool,
+        typer.Option("--drop-columns", help="Drop columns of the mirror that sync.yaml declares no longer."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Bring the warehouse to this version's tables. Safe to run at any time, and twice at once.
 
-    It makes the schemas enerflo and sync; the tables of your CRM are never touched.
+    It makes the schemas enerflo and sync; the tables of your CRM are never touched. Columns that sync.yaml
+    declares (columns) are added to the mirror's tables and filled from the stored versions of all known
+    installs, without a request to Enerflo. Killed while it fills them, the same command goes on.
     """
     context = open_account(account, os.environ)
     before, after = migrate(context.engine)
+    with progress_bars() as tick:
+        columns = run_columns(context, drop=drop_columns, progress=tick)
     if as_json:
-        print_json({"before": before, "after": after, "changed": before != after})
-    elif before == after:
+        print_json({"before": before, "after": after, "changed": before != after, "columns": asdict(columns)})
+        return
+    if before == after:
         console.print(f"The warehouse is already at revision {after}.")
     else:
         console.print(f"The warehouse went from revision {before or 'none'} to {after}.")
+    for line in _lines(columns):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _lines(columns: ColumnsReport) -> Iterator[str]:
+    if columns.added:
+        yield f"Added to the mirror: {', '.join(columns.added)}."
+    if columns.read_elsewhere:
+        changed = ", ".join(columns.read_elsewhere)
+        yield f"Read from another path, or to another length, from now on: {changed}."
+    if columns.filled:
+        written = " and ".join(f"{count_of(rows, 'row')} of {name}" for name, rows in columns.rows.items())
+        yield f"Filled from the stored versions: {', '.join(columns.filled)}; {written} written."
+    if columns.next_poll:
+        later = ", ".join(columns.next_poll)
+        yield f"Filled by the next enerflo-sync poll, which reads their records again: {later}."
+    if columns.kept:
+        yield (
+            f"Declared no longer, kept and still filled: {', '.join(columns.kept)};"
+            " enerflo-sync migrate --drop-columns drops them."
+        )
+    if columns.dropped:
+        yield f"Dropped: {', '.join(columns.dropped)}."

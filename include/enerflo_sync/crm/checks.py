@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.columns import ColumnDeclaration
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import (
     MIRROR_TABLES,
@@ -44,6 +45,7 @@ _COMPARABLE: dict[type[Any], set[FieldType]] = {
     sa.Integer: {FieldType.TEXT, FieldType.NUMBER, FieldType.INTEGER},
     sa.Numeric: {FieldType.TEXT, FieldType.NUMBER, FieldType.INTEGER},
     sa.DateTime: {FieldType.TEXT, FieldType.TIMESTAMP, FieldType.DATE},
+    sa.Date: {FieldType.TEXT, FieldType.DATE, FieldType.TIMESTAMP},
     sa.Boolean: {FieldType.TEXT, FieldType.BOOLEAN},
     sa.JSON: {FieldType.JSON},
 }
@@ -58,14 +60,29 @@ _OPTIONS_OF_TYPES = {
 }
 
 
-def mirror_columns(table: TableName) -> dict[str, sa.types.TypeEngine[Any]]:
-    """Return the columns of a mirror table that a mapping may name, with their types."""
-    declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[table]}"]
-    return {column.name: column.type for column in declared.columns if column.name not in OWN_COLUMNS}
+def mirror_columns(
+    table: TableName, declared: Mapping[str, ColumnDeclaration]
+) -> dict[str, sa.types.TypeEngine[Any]]:
+    """Return the columns of a mirror table that a mapping may name, with their types.
+
+    :param declared: those that ``columns`` adds to it.
+    """
+    built_in = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[table]}"]
+    found = {column.name: column.type for column in built_in.columns if column.name not in OWN_COLUMNS}
+    return found | {name: column.type.sqlalchemy for name, column in declared.items()}
 
 
-def table_problems(name: TableName, mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
-    """Return what cannot be right in one table's mapping."""
+def table_problems(
+    name: TableName,
+    mapping: TableMapping,
+    source: Source,
+    place: Place,
+    declared: Mapping[str, ColumnDeclaration],
+) -> Iterator[Problem]:
+    """Return what cannot be right in one table's mapping.
+
+    :param declared: the columns that the file adds to the mirror's table.
+    """
     try:
         relation(mapping.crm_table)
     except ValueError:
@@ -74,7 +91,7 @@ def table_problems(name: TableName, mapping: TableMapping, source: Source, place
         )
     yield from _key_problems(mapping, source, place)
     yield from _zone_problems(mapping.time_zone, source, (*place, "time_zone"))
-    known = mirror_columns(name)
+    known = mirror_columns(name, declared)
     keys = [
         (("key", crm), mirror)
         for crm, mirror in (mapping.key.items() if isinstance(mapping.key, dict) else ())
@@ -90,7 +107,7 @@ def table_problems(name: TableName, mapping: TableMapping, source: Source, place
         else:
             yield from _field_problems(field, known[field.enerflo], source, here)
     yield from _time_problems(mapping, source, place)
-    yield from _planned_problems(name, mapping, source, place)
+    yield from _planned_problems(name, mapping, source, place, known)
     if mapping.updated_at_set_at_commit and (mapping.updated_at is None or mapping.arrived_at):
         yield source.problem(
             (*place, "updated_at_set_at_commit"),
@@ -162,10 +179,14 @@ def _time_problems(mapping: TableMapping, source: Source, place: Place) -> Itera
 
 
 def _planned_problems(
-    name: TableName, mapping: TableMapping, source: Source, place: Place
+    name: TableName,
+    mapping: TableMapping,
+    source: Source,
+    place: Place,
+    mapped: dict[str, sa.types.TypeEngine[Any]],
 ) -> Iterator[Problem]:
     """Yield the columns of the mirror that a plan is told to take and that are not there."""
-    known = mirror_columns(name) | dict.fromkeys(OWN_COLUMNS, sa.Text())
+    known = mapped | dict.fromkeys(OWN_COLUMNS, sa.Text())
     named: dict[Place, list[str]] = {("adopt", crm): [mirror] for crm, mirror in mapping.adopt.items()}
     for column, texts in mapping.on_insert.items():
         try:
@@ -175,7 +196,7 @@ def _planned_problems(
     for where, mirrors in named.items():
         for mirror in mirrors:
             if mirror not in known:
-                yield _unknown_column(source, (*place, *where), name, mirror, mirror_columns(name))
+                yield _unknown_column(source, (*place, *where), name, mirror, mapped)
 
 
 def _field_problems(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
+from enerflo_sync.crm.columns import Columns
 from enerflo_sync.crm.mapping import Mode, Options, TableMapping, TableName, TableOverride
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.routes import NotifyOptions
@@ -292,6 +293,11 @@ class SyncConfig(Options):
     )
     notify: NotifyOptions = Field(
         default_factory=lambda: NotifyOptions.model_validate({}), description="Who is told what."
+    )
+    columns: Columns = Field(
+        default_factory=dict,
+        description="{table: {name: path and type}}: further columns of the mirror, made and filled by"
+        " enerflo-sync migrate.",
     )
     tables: dict[Annotated[TableName, _Lax], TableMapping] = Field(description="The mapped CRM tables.")
 

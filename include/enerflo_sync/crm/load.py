@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from enerflo_sync.crm.checks import account_problems, table_problems
+from enerflo_sync.crm.columns import ColumnDeclaration, column_problems
 from enerflo_sync.crm.config import LAZY_OPTIONS, SyncConfig
 from enerflo_sync.crm.mapping import TableMapping, TableName
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, listed, nearest
@@ -54,6 +56,7 @@ def load_config(path: Path, environ: Mapping[str, str]) -> SyncConfig:
         raise InvalidConfigurationError(path, _distinct(problems)) from None
     tables = {name: _account_tables(config, name, source, problems) for name in config.accounts}
     problems += account_problems(config, source)
+    problems += column_problems(config.columns, source)
     problems += _problems_of_sound_tables(source)
     if problems:
         raise InvalidConfigurationError(path, _distinct(problems))
@@ -65,12 +68,25 @@ def _remember(config: SyncConfig, source: Source, tables: dict[str, dict[str, Ta
     config._file = source.file
     config._lines = source.lines
     config._tables = tables
+    for mapped in tables.values():
+        for table, mapping in mapped.items():
+            _tell_of_columns(mapping, config.columns.get(TableName(table), {}))
     for name, account in config.accounts.items():
         account._name = name
         account._where = f"{source.file}:{source.line(('accounts', name))}"
         account._unset = {
             place[2]: variable for place, variable in source.unset.items() if place[:2] == ("accounts", name)
         }
+
+
+def _tell_of_columns(mapping: TableMapping, declared: Mapping[str, ColumnDeclaration]) -> None:
+    """Tell a table's mapping of the declared columns of its mirror table."""
+    mapping._declared = {
+        name: (column.type.sqlalchemy, column.personal_kind) for name, column in declared.items()
+    }
+    for field in mapping.fields.values():
+        if field.enerflo in declared:
+            field._declared_kind = declared[field.enerflo].personal_kind
 
 
 def _account_tables(
@@ -91,7 +107,7 @@ def _account_tables(
         except ValidationError as error:
             problems += shape_problems(source, error, own, TableMapping)
         else:
-            problems += table_problems(name, tables[name], source, own)
+            problems += table_problems(name, tables[name], source, own, config.columns.get(name, {}))
     return tables
 
 
@@ -119,7 +135,18 @@ def _problems_of_sound_tables(source: Source) -> Iterator[Problem]:
         except ValidationError:
             continue
         if name in list(TableName):
-            yield from table_problems(TableName(name), mapping, source, ("tables", name))
+            declared = _sound_columns(data.get("columns"), name)
+            yield from table_problems(TableName(name), mapping, source, ("tables", name), declared)
+
+
+def _sound_columns(columns: Any, table: str) -> dict[str, ColumnDeclaration]:
+    """Return the declared columns of a table that have the right form, of a file that may not have it."""
+    found: dict[str, ColumnDeclaration] = {}
+    declared = columns.get(table) if isinstance(columns, dict) else None
+    for name, raw in (declared if isinstance(declared, dict) else {}).items():
+        with suppress(ValidationError):
+            found[name] = ColumnDeclaration.model_validate(raw)
+    return found
 
 
 def shape_problems(

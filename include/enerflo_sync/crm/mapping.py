@@ -5,9 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model
 
 from enerflo_sync.masking import PersonalData, kind_of_column
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _Lax = Field(strict=False)
 
@@ -155,11 +157,14 @@ class FieldMapping(Options):
         description="{Enerflo's value: the CRM's value}. A value that is not listed stands for itself.",
     )
 
+    # What ``columns`` says of the mirror's column, where that is a declared one.
+    _declared_kind: PersonalData | None = PrivateAttr(None)
+
     @property
     def personal_kind(self) -> PersonalData:
         """Return how values are masked in every output: as declared, else as the mirror's column is."""
         if self.personal_data is None:
-            return kind_of_column(self.enerflo)
+            return self._declared_kind or kind_of_column(self.enerflo)
         return self.personal_data or PersonalData.NONE
 
 
@@ -236,6 +241,9 @@ class TableMapping(Options):
         description="The compared columns, by the name they have in the CRM table.", min_length=1
     )
 
+    # The declared columns of the mirror's table (``columns``), each with its type and its class.
+    _declared: dict[str, tuple[sa.types.TypeEngine[Any], PersonalData]] = PrivateAttr(default_factory=dict)
+
     @property
     def key_columns(self) -> tuple[str, ...]:
         """Return the CRM columns that name a row."""
@@ -251,9 +259,12 @@ class TableMapping(Options):
         """Return how the values of each mapped CRM column are masked: fields, and keys that are none."""
         keys = self.adopt | self.join_columns
         return {
-            **{column: kind_of_column(mirror) for column, mirror in keys.items()},
+            **{column: self._kind_of(mirror) for column, mirror in keys.items()},
             **{column: field.personal_kind for column, field in self.fields.items()},
         }
+
+    def _kind_of(self, mirror: str) -> PersonalData:
+        return self._declared[mirror][1] if mirror in self._declared else kind_of_column(mirror)
 
     @property
     def goes_by_time(self) -> bool:
@@ -280,6 +291,12 @@ class TableMapping(Options):
         """Return the CRM column that says to which install a row belongs, if one is mapped."""
         pairs = [*self.join_columns.items(), *((name, field.enerflo) for name, field in self.fields.items())]
         return next((name for name, mirror in pairs if mirror == "install_id"), None)
+
+
+def mirror_type(table: TableName, mapping: TableMapping, column: str) -> sa.types.TypeEngine[Any]:
+    """Return the type of a column of the mirror: of the schema, or declared by ``columns``."""
+    built_in = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[table]}"].c
+    return built_in[column].type if column in built_in else mapping._declared[column][0]
 
 
 def _partial(model: type[Options], name: str, **others: Any) -> type[Options]:

@@ -14,7 +14,7 @@ from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.fields import INTEGER, Record, identity, integer, moment, nested, number, rows, text
 from enerflo_sync.mirror.fingerprint import raw_hash
 from enerflo_sync.mirror.limits import MOST_MONEY, MOST_PANELS
-from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.mirror.resource import Part, Resource, Row, itself
 from enerflo_sync.warehouse.schema import change_order_adders, change_orders
 
 T = TypeVar("T")
@@ -39,6 +39,7 @@ PARTS = (
             *("panel_type_new", "panel_count_old", "panel_count_new", "battery_old", "battery_new"),
             *("total_change", "adders", "unknown_components", "updated_at", "deleted_at"),
         ),
+        items=itself,
     ),
     Part(
         change_order_adders,

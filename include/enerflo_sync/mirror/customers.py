@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from enerflo_sync.mirror.fields import Record, identity, moment, nested, text
-from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.mirror.resource import Part, Resource, Row, itself
 from enerflo_sync.warehouse.schema import customers
 
 FIELDS = frozenset(
@@ -69,6 +69,7 @@ CUSTOMERS = Resource(
                 *("customer_id", "first_name", "last_name", "email", "mobile", "address", "city", "state"),
                 *("zip", "integration_record_id", "status_name", "created_at", "updated_at", "deleted_at"),
             ),
+            items=itself,
         ),
     ),
     read=_read,

@@ -117,6 +117,7 @@ def _store_contents(
     The install's own row stays with the list, whose answer may have another form. What cannot be read, or is
     refused by the warehouse, is quarantined, and the other installs go on.
     """
+    intake.look_for_columns(connection, observation.account)
     parts = intake.resource.parts[1:]
     try:
         _, *contents = intake.resource.read(decode(stable_bytes(raw))[0])
@@ -162,6 +163,15 @@ def mark_due(connection: sa.Connection, account: str, install_ids: Sequence[int]
     """Note that these installs' rows changed and did not tell their milestones."""
     if install_ids:
         _set(connection, account, install_ids, DUE)
+
+
+def all_due(connection: sa.Connection, account: str) -> None:
+    """Note that every install whose milestones the list does not tell is to be read directly again."""
+    connection.execute(
+        sa.update(installs)
+        .where(installs.c.account == account, installs.c.detail_read_at.is_not(None))
+        .values(detail_read_at=DUE)
+    )
 
 
 def mark_read(connection: sa.Connection, account: str, install_id: int, at: datetime) -> None:

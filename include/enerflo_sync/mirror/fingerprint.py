@@ -71,6 +71,11 @@ def raw_hash(stable: bytes) -> bytes:
     return xxhash.xxh3_128_digest(stable)
 
 
+def same_bytes(digest: bytes, other: bytes) -> bool:
+    """Return whether two digests are of the same bytes, whoever read them."""
+    return digest[:RAW_HASH_LENGTH] == other[:RAW_HASH_LENGTH]
+
+
 def decode(stable: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the record as plain values, and the bytes that say just that.
 

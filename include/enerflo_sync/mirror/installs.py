@@ -19,7 +19,7 @@ from enerflo_sync.mirror.fields import (
     text,
 )
 from enerflo_sync.mirror.limits import MOST_KILOWATTS, MOST_MONEY, MOST_PANELS
-from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.mirror.resource import Part, Resource, Row, itself
 from enerflo_sync.mirror.usual_install import read_usual, usual_reader
 from enerflo_sync.warehouse.schema import change_orders, installs, milestones, notes
 
@@ -117,26 +117,40 @@ def milestone_rows(record: Record) -> list[Row] | None:
     The vendor documents the definition (``id, title, sequence``) and that a per-install row wraps it with
     a start, a due and a completion date, not the row's own names (REFERENCE §8): all likely ones are read.
     """
-    name = next((name for name in ("all_milestones", "milestones") if name in record), None)
-    if name is None:
+    found = _milestones(record)
+    if found is None:
         return None
     install_id = identity(record, "id")
-    found: dict[int, Row] = {}
-    for row in rows(record, name):
-        definition = nested(row, "milestone") or row
-        milestone_id = integer(row, "milestone_id", low=1) or integer(definition, "id", low=1)
-        if milestone_id is None:
-            raise BadRecordError("missing_id", field="all_milestones.milestone.id")
-        found[milestone_id] = (
+    return [
+        (
             install_id,
             milestone_id,
-            text(definition, "title"),
+            text(definition := _definition(row), "title"),
             integer(definition, "sequence", high=INTEGER),
             moment(row, "started_at", "start_date", "start_at"),
             moment(row, "due_at", "due_date"),
             moment(row, "completed_at", "completion_date", "completed_date"),
         )
-    return list(found.values())
+        for milestone_id, row in found.items()
+    ]
+
+
+def _milestones(record: Record) -> dict[int, Record] | None:
+    """Return the record's milestone objects by the definition's id, None where it has no list of them."""
+    name = next((name for name in ("all_milestones", "milestones") if name in record), None)
+    if name is None:
+        return None
+    found: dict[int, Record] = {}
+    for row in rows(record, name):
+        milestone_id = integer(row, "milestone_id", low=1) or integer(_definition(row), "id", low=1)
+        if milestone_id is None:
+            raise BadRecordError("missing_id", field="all_milestones.milestone.id")
+        found[milestone_id] = row
+    return found
+
+
+def _definition(row: Record) -> Record:
+    return nested(row, "milestone") or row
 
 
 def _read(record: Record) -> Sequence[Sequence[Row] | None]:
@@ -155,11 +169,13 @@ INSTALLS = Resource(
                 *("system_size_kw", "panel_type", "panel_count", "battery_configuration"),
                 *("contract_amount", "created_at", "updated_at"),
             ),
+            items=itself,
         ),
         Part(
             milestones,
             ("install_id", "milestone_id", "title", "sequence", "started_at", "due_at", "completed_at"),
             owner="install_id",
+            items=lambda record: list((_milestones(record) or {}).values()),
         ),
     ),
     read=_read,

@@ -15,8 +15,9 @@ from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.after_merge import merge_part, remember_bytes
 from enerflo_sync.mirror.batch import SEEN, Batch, Observation
+from enerflo_sync.mirror.declared import with_declared
 from enerflo_sync.mirror.encoding import encode_batch
-from enerflo_sync.mirror.fingerprint import content_hash, decode, stable_bytes
+from enerflo_sync.mirror.fingerprint import content_hash, decode, same_bytes, stable_bytes
 from enerflo_sync.mirror.lag import Lag, is_overtaken, listed_since
 from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
 from enerflo_sync.mirror.quarantine import Rejected
@@ -49,6 +50,7 @@ class Intake:
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
+        self._knows_columns = False
         self._open: set[int] | None = None
         self._witnesses = Witnesses(resource)
 
@@ -167,6 +169,7 @@ class Intake:
 
         :param listed: whether they are of a list, which may lag behind what the mirror has (:mod:`.lag`).
         """
+        self.look_for_columns(connection, observation.account)
         batch = Batch(observation, rows=[[] for _ in self.resource.parts])
         tally, resource = batch.tally, self.resource
         by_id: dict[int, bytes | memoryview] = {}
@@ -196,7 +199,12 @@ class Intake:
             digest = resource.digest(stable)
             if known.get(record_id, b"") != digest:
                 moved[record_id] = (stable, digest)
-        before = {record_id: stable for record_id, (stable, _) in moved.items() if known.get(record_id)}
+        # Bytes that another reader read say what they said, and are read again all the same.
+        before = {
+            record_id: stable
+            for record_id, (stable, digest) in moved.items()
+            if (digest_before := known.get(record_id)) and not same_bytes(digest_before, digest)
+        }
         said_before = set[int]()
         if before and resource.keeps_versions:
             said_before = spelled_otherwise(connection, observation.account, before)
@@ -226,6 +234,12 @@ class Intake:
         )
         batch.new = [i for i in batch.changed if i not in known]
         return batch
+
+    def look_for_columns(self, connection: sa.Connection, account: str) -> None:
+        """Read records with the columns that the account has declared; looked up once."""
+        if not self._knows_columns:
+            self.resource = with_declared(connection, self.resource, account)
+            self._knows_columns = True
 
     def _known(self, connection: sa.Connection, account: str, ids: list[int]) -> dict[int, bytes | None]:
         """Return the stored raw hash per id; None for a record that is known and must be looked at."""
@@ -293,6 +307,8 @@ class Intake:
         unknown = [*(record.keys() - self.resource.known_fields), *self.resource.unknown_within(record)]
         for name in sorted(unknown):
             batch.tally.because("notice", f"unknown_field: {self.resource.name}.{name[:64]}")
+        for why in self.resource.unfilled(record):
+            batch.tally.because("notice", f"declared_column: {why}")
 
     def reject(self, batch: Batch, stable: bytes, error: BadRecordError, record_id: int | None) -> None:
         """Count a record of ``batch`` as quarantined, and note why; storing the batch keeps it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from enerflo_sync.mirror.fields import Record, identity, integer, moment, text
-from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.mirror.resource import Part, Resource, Row, itself
 from enerflo_sync.warehouse.schema import notes
 
 FIELDS = frozenset(
@@ -31,7 +31,13 @@ def _read(record: Record) -> Sequence[Sequence[Row]]:
 NOTES = Resource(
     name="notes",
     id_field="note_id",
-    parts=(Part(notes, ("note_id", "install_id", "author_id", "body", "created_at", "deleted_at")),),
+    parts=(
+        Part(
+            notes,
+            ("note_id", "install_id", "author_id", "body", "created_at", "deleted_at"),
+            items=itself,
+        ),
+    ),
     read=_read,
     known_fields=FIELDS,
 )

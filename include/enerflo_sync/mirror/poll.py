@@ -40,6 +40,7 @@ from enerflo_sync.mirror.statuses import STATUSES
 from enerflo_sync.mirror.sweep import SMALLEST_SHRINK, ShrunkSourceError, Sweep
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import confirm, forget
+from enerflo_sync.warehouse.declared import filled_by_sweep
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
 from enerflo_sync.warehouse.schema import change_orders
@@ -288,8 +289,18 @@ class _Poll:
         From the start: what is written while we read is read again by the next run.
         """
         account, run_id = self.run.account, self.run.run_id
+        if name in _SWEPT:
+            filled_by_sweep(self.connection, account, _SWEPT[name], started_at)
         move_watermark(self.connection, account, name, started_at, run_id=run_id, now=self.clock.now())
 
+
+# Of each watermark that says that all records of a table were read: which table.
+_SWEPT = {
+    "installs": "installs",
+    "customers": "customers",
+    "change_orders": "change_orders",
+    "notes_swept": "notes",
+}
 
 UNKNOWN_STATUSES = """
 /* enerflo-sync: statuses that the company's table does not list */

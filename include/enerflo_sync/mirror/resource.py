@@ -28,11 +28,14 @@ class Part:
     :param columns: what :attr:`Resource.read` gives, in order; key columns among them.
     :param owner: for rows that belong to the record: the column that holds the record's id. Rows that the
         record no longer lists get a tombstone. ``None`` for the record's own row.
+    :param items: gives the object of the record that each row comes from, in the order of the rows, so that
+        declared columns can be read from it; None where there can be none.
     """
 
     table: sa.Table
     columns: tuple[str, ...] = ()
     owner: str | None = None
+    items: Callable[[Record], Sequence[Record]] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Resource:
         whatever it raises reaches callers as :class:`BadRecordError`.
     :param known_fields: top-level fields that were seen before; others are kept and reported.
     :param unknown_within: gives the paths of further unknown fields, below the top level.
+    :param unfilled: gives the declared columns that stay null because of what the record says, and why.
     :param read_usual: gives what ``read`` would, from the bytes of a record in its usual form, or None.
     :param dependents: rows of other resources that cannot outlive the record.
     :param reader: ends each digest of a record's bytes, so that what another reader read is read again.
@@ -57,6 +61,7 @@ class Resource:
     read: Callable[[Record], Sequence[Sequence[Row] | None]]
     known_fields: frozenset[str]
     unknown_within: Callable[[Record], Iterable[str]] = lambda _: ()
+    unfilled: Callable[[Record], Iterable[str]] = lambda _: ()
     read_usual: Callable[[bytes], Sequence[Sequence[Row]] | None] | None = None
     dependents: tuple[Part, ...] = ()
     reader: bytes = b""
@@ -137,6 +142,11 @@ class Resource:
         if type(found) is not int or not 1 <= found <= BIGINT:
             raise BadRecordError("id_not_a_whole_number", field=self.id_field)
         return found
+
+
+def itself(record: Record) -> Sequence[Record]:
+    """Return the record: its own row comes from all of it (:attr:`Part.items`)."""
+    return (record,)
 
 
 def _raising_bad_record(read: Callable[[Record], Sequence[Sequence[Row] | None]]) -> Callable[..., Any]:

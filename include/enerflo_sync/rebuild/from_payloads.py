@@ -17,6 +17,7 @@ from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.inbox.payloads import change_orders_of, customer_of
 from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.customers import CUSTOMERS
+from enerflo_sync.mirror.declared import with_declared
 from enerflo_sync.mirror.fingerprint import raw_hash, stable_bytes
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.resource import Resource
@@ -60,6 +61,7 @@ class PayloadRecords:
         everything: bool,
     ) -> None:
         self.name = str(resource.table.name)
+        resource = with_declared(connection, resource, account)
         self._connection = connection
         self._account = account
         self._resource = resource
@@ -182,7 +184,7 @@ class PayloadRecords:
         if row is not None:
             return next((one for one in reversed(payloads) if _is_from(row[0], one[0])), None)
         newest = payloads[-1]
-        about_gone = self._resource is not CUSTOMERS and newest[1].install_id in gone
+        about_gone = self._resource.name != CUSTOMERS.name and newest[1].install_id in gone
         return None if self._polled or about_gone else newest
 
     def _derive(

@@ -10,9 +10,10 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError, bad_record
+from enerflo_sync.mirror.declared import with_declared
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.quarantine import Rejected
-from enerflo_sync.mirror.resource import Row
+from enerflo_sync.mirror.resource import Resource, Row
 from enerflo_sync.rebuild.condition import Condition
 from enerflo_sync.rebuild.records import Derived, Records
 from enerflo_sync.rebuild.shape import id_array
@@ -126,7 +127,8 @@ class InstallVersions:
         self._connection = connection
         self._account = account
         self._condition = condition
-        self._records = Records(connection, account, INSTALLS, tables, at, write=write)
+        self._resource = with_declared(connection, INSTALLS, account)
+        self._records = Records(connection, account, self._resource, tables, at, write=write)
 
     def begin(self) -> int:
         """Return how many installs fit."""
@@ -182,7 +184,7 @@ class InstallVersions:
             found = driver.execute(_NEWEST, {"account": self._account, "ids": id_array(lost)}).fetchall()
             newest = {row[0]: row[1:] for row in found}
             rows = [row if row[3] is not None else (*row[:3], *newest.get(row[0], row[3:])) for row in rows]
-        return {row[0]: _reading(row, refuse=refuse) for row in rows}
+        return {row[0]: _reading(self._resource, row, refuse=refuse) for row in rows}
 
     def _derive(
         self, reading: Reading, dead_since: datetime | None, read_later: bool, chunk: Chunk
@@ -210,7 +212,7 @@ class InstallVersions:
         return {}
 
 
-def _reading(row: Row, *, refuse: BadRecordError | None) -> Reading:
+def _reading(resource: Resource, row: Row, *, refuse: BadRecordError | None) -> Reading:
     """Return what a version says.
 
     :param refuse: why its rows cannot be written.
@@ -222,7 +224,7 @@ def _reading(row: Row, *, refuse: BadRecordError | None) -> Reading:
     try:
         if refuse is not None:
             raise refuse
-        contents = INSTALLS.rows_of(data)
+        contents = resource.rows_of(data)
         if contents[0] is None or contents[0][0][0] != install_id:
             raise BadRecordError("two_ids", field=INSTALLS.id_field)
     except Exception as error:

@@ -12,6 +12,7 @@ import msgspec
 
 from enerflo_sync.masking import PERSONAL_COLUMNS, PersonalData, mask
 from enerflo_sync.warehouse.runs import RunState
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 # Of each table, and of each field of it.
 SAMPLES = 3
@@ -156,6 +157,9 @@ class Differences:
 
 def _fields(table: TableOutcome) -> list[FieldDifference]:
     classes = PERSONAL_COLUMNS.get(table.table_name, {})
+    built_in = metadata.tables[f"{MIRROR_SCHEMA}.{table.table_name}"].c
+    # Of a declared column only the mapping may know that it names nobody.
+    classes = {name: PersonalData.FREE_TEXT for name in table.fields if name not in built_in} | {**classes}
     ordered = sorted(table.fields.items(), key=lambda item: (-item[1][0], item[0]))
     return [
         FieldDifference(name, rows, [_masked(sample, classes.get(name)) for sample in samples])

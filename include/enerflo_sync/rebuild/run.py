@@ -96,7 +96,8 @@ def rebuild(
         if condition is not None:
             condition.check(connection)
         at = clock.now()
-        sources = _sources(connection, account, set(tables), condition, at, component_keys, write=write)
+        with connection.begin():
+            sources = _sources(connection, account, set(tables), condition, at, component_keys, write=write)
         with ExitStack() as whole:
             run = None
             if write:

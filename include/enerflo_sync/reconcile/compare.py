@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable
-from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, TableMapping, TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, TableMapping, TableName, mirror_type
 from enerflo_sync.crm.names import jsonb_object, quoted, relation
 from enerflo_sync.reconcile.values import Field, crm_raw, field_sql, is_marked, mirror_kind, moment
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
@@ -244,14 +244,14 @@ def plan_comparison(
     """
     declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[name]}"]
     joins = [
-        _join_column(crm, mirror, declared.c[mirror].type, live.columns[crm].kind)
+        _join_column(crm, mirror, mirror_type(name, mapping, mirror), live.columns[crm].kind)
         for crm, mirror in mapping.join_columns.items()
     ]
     fields = [
         field_sql(
             column,
             field,
-            (f"e{n}", mirror_kind(declared.c[field.enerflo].type)),
+            (f"e{n}", mirror_kind(mirror_type(name, mapping, field.enerflo))),
             (f"c{n}", live.columns[column]),
             table_zone=mapping.time_zone,
             fold=fold,

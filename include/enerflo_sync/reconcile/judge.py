@@ -13,7 +13,7 @@ from enerflo_sync.crm.decision import (
     constant_facts,
     rule_sql,
 )
-from enerflo_sync.crm.mapping import MIRROR_TABLES, FieldType, NullRule, Side
+from enerflo_sync.crm.mapping import FieldType, NullRule, Side, mirror_type
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.changed import changed_in_crm, changed_in_enerflo, own_writes
 from enerflo_sync.reconcile.compare import Comparison
@@ -25,7 +25,6 @@ from enerflo_sync.reconcile.conditions import (
     young,
 )
 from enerflo_sync.reconcile.values import BLANK, Field, domain_of, mirror_kind
-from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _CONSTANTS = (
     *POLICIES,
@@ -302,5 +301,5 @@ def crm_value_for_enerflo(plan: Comparison, field: Field) -> str:
 
 
 def _keeps_moments(plan: Comparison, field: Field) -> bool:
-    columns = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[plan.name]}"].c
-    return mirror_kind(columns[field.mapping.enerflo].type) is Kind.TIMESTAMPTZ
+    kind = mirror_kind(mirror_type(plan.name, plan.mapping, field.mapping.enerflo))
+    return kind is Kind.TIMESTAMPTZ

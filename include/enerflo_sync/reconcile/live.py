@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.doctor import Severity, check_table
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, plan_comparison
+from enerflo_sync.warehouse.declared import DeclaredColumn, require_filled
 
 # Case rules that know more than ASCII, whatever the database's own are; the first that the server has.
 _FOLDS = ("pg_unicode_fast", "pg_c_utf8", "und-x-icu")
@@ -25,6 +27,17 @@ def case_folding(connection: sa.Connection) -> str:
     return f'"{name}"' if name else ""
 
 
+def _mapped_columns(config: SyncConfig, account: str, *, all_tables: bool) -> list[DeclaredColumn]:
+    """Return the declared columns that the compared tables are mapped to."""
+    named = {
+        (MIRROR_TABLES[TableName(name)], mirror)
+        for name, mapping in config.tables_for(account).items()
+        if mapping.reconcile or all_tables
+        for mirror in (*mapping.join_columns.values(), *(one.enerflo for one in mapping.fields.values()))
+    }
+    return [one for one in declared(config.columns) if (one.table, one.name) in named]
+
+
 def live_comparisons(
     connection: sa.Connection, config: SyncConfig, account: str, fold: str, *, all_tables: bool = False
 ) -> list[Comparison]:
@@ -34,6 +47,7 @@ def live_comparisons(
     :param fold: as :func:`case_folding` returns it.
     :raises ConfigurationError: the mapping does not fit the live tables; the text has every mismatch.
     """
+    require_filled(connection, account, _mapped_columns(config, account, all_tables=all_tables))
     found, problems = [], []
     for name, mapping in config.tables_for(account).items():
         if not (mapping.reconcile or all_tables):

@@ -89,6 +89,7 @@ def mirror_kind(column: sa.types.TypeEngine[Any]) -> Kind:
         (sa.Integer, Kind.INTEGER),
         (sa.Numeric, Kind.DECIMAL),
         (sa.DateTime, Kind.TIMESTAMPTZ),
+        (sa.Date, Kind.DATE),
         (sa.Boolean, Kind.BOOLEAN),
         (sa.JSON, Kind.JSONB),
     ]

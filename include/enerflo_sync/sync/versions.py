@@ -11,13 +11,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName, mirror_type
 from enerflo_sync.errors import BadRecordError
+from enerflo_sync.mirror.declared import with_declared
 from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.explanation import Evidence
 from enerflo_sync.sync.record import FoundRecord
-from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 # Older ones are not looked at: a bound for memory.
 MOST_VERSIONS = 200
@@ -68,7 +69,8 @@ def read_versions(connection: sa.Connection, record: FoundRecord, account: str) 
     rows = connection.execute(
         _VERSIONS, {"account": account, "install": key["install_id"], "most": MOST_VERSIONS}
     ).all()
-    told = [(row, _mirror_row(plan.name, key, row.raw)) for row in reversed(rows)]
+    resource = with_declared(connection, INSTALLS, account)
+    told = [(row, _mirror_row(resource, plan.name, key, row.raw)) for row in reversed(rows)]
     known = [(row, values) for row, values in told if values is not None]
     shown = _shown(connection, plan, [values for _, values in known])
     return [
@@ -77,10 +79,12 @@ def read_versions(connection: sa.Connection, record: FoundRecord, account: str) 
     ]
 
 
-def _mirror_row(table: TableName, key: Mapping[str, Any], raw: Any) -> dict[str, Any] | None:
+def _mirror_row(
+    resource: Resource, table: TableName, key: Mapping[str, Any], raw: Any
+) -> dict[str, Any] | None:
     at = 0 if table is TableName.INSTALLS else 1
     try:
-        rows = INSTALLS.rows_by_column(raw)[at]
+        rows = resource.rows_by_column(raw)[at]
     except BadRecordError:
         return None
     return next((row for row in rows if all(row[name] == value for name, value in key.items())), None)
@@ -92,10 +96,9 @@ def _shown(
     """Return mirror rows as differences and plans show them, by CRM column."""
     if not rows:
         return []
-    declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[plan.name]}"]
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     columns = ", ".join(
-        f"e{n} {declared.c[field.mapping.enerflo].type.compile(dialect)}"
+        f"e{n} {mirror_type(plan.name, plan.mapping, field.mapping.enerflo).compile(dialect)}"
         for n, field in enumerate(plan.fields, 1)
     )
     shown = ", ".join(field.enerflo.shown for field in plan.fields)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 import sqlalchemy as sa
@@ -21,6 +23,8 @@ MIGRATION_LOCK = 7_203_114_551
 TRIES = 60
 PAUSE_SECONDS = 3.0
 _LOCK_TIMEOUT = sa.text("select set_config('lock_timeout', :wait, true)")
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +47,25 @@ def migrate(engine: sa.Engine, *, tries: int = TRIES) -> tuple[str | None, str]:
     :raises ConfigurationError: server too old, or no right to create schemas.
     :raises RetriableError: the server could not be reached, or a table was in use at each try.
     """
+    return in_turn(engine, _migrate, tries=tries)
+
+
+def in_turn(engine: sa.Engine, work: Callable[[sa.Connection], T], *, tries: int = TRIES) -> T:
+    """Return what ``work`` does to the tables in one transaction, of which only one goes on at a time.
+
+    As :func:`migrate`: it waits briefly for a table that somebody uses, and is tried again then.
+    """
     with warehouse_errors("migrate"):
         for tried in range(1, tries + 1):
             try:
-                return _migrate(engine)
+                with engine.begin() as connection:
+                    check_server(connection)
+                    # Of two that start at once the second waits for the first, and holds nothing meanwhile.
+                    usual = connection.scalar(sa.text("select current_setting('lock_timeout')"))
+                    connection.execute(_LOCK_TIMEOUT, {"wait": "0"})
+                    connection.execute(sa.text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+                    connection.execute(_LOCK_TIMEOUT, {"wait": usual})
+                    return work(connection)
             except sa.exc.OperationalError as error:
                 if tried == tries or not isinstance(error.orig, psycopg.errors.LockNotAvailable):
                     raise
@@ -55,15 +74,8 @@ def migrate(engine: sa.Engine, *, tries: int = TRIES) -> tuple[str | None, str]:
     raise AssertionError("a try returns or raises")
 
 
-def _migrate(engine: sa.Engine) -> tuple[str | None, str]:
-    with engine.begin() as connection:
-        check_server(connection)
-        # Of two that start at once the second waits for the first, and holds nothing meanwhile.
-        usual = connection.scalar(sa.text("select current_setting('lock_timeout')"))
-        connection.execute(_LOCK_TIMEOUT, {"wait": "0"})
-        connection.execute(sa.text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-        connection.execute(_LOCK_TIMEOUT, {"wait": usual})
-        connection.execute(sa.text(f"create schema if not exists {SYNC_SCHEMA}"))
-        before = current_revision(connection)
-        command.upgrade(alembic_config(connection), "head")
+def _migrate(connection: sa.Connection) -> tuple[str | None, str]:
+    connection.execute(sa.text(f"create schema if not exists {SYNC_SCHEMA}"))
+    before = current_revision(connection)
+    command.upgrade(alembic_config(connection), "head")
     return before, LATEST_REVISION

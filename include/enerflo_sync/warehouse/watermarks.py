@@ -32,3 +32,10 @@ def move_watermark(
             where=watermarks.c.value < excluded.value,
         )
     )
+
+
+def forget_watermark(connection: sa.Connection, account: str, name: str) -> None:
+    """Forget how far ``name`` was read, so that the next run reads it whole."""
+    connection.execute(
+        sa.delete(watermarks).where(watermarks.c.account == account, watermarks.c.name == name)
+    )

@@ -9,12 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveColumn
-from enerflo_sync.crm.mapping import MIRROR_TABLES, NullRule
+from enerflo_sync.crm.mapping import NullRule, mirror_type
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding
 from enerflo_sync.reconcile.values import domain_of, field_sql, mirror_kind
 from enerflo_sync.sync.written import moment_of_text
-from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _TYPES = {
     Kind.INTEGER: "bigint",
@@ -56,8 +55,8 @@ class EnerfloValues:
     def _statement_of(self, table: str, field: str) -> str:
         comparison = self._comparisons[table]
         mapping = comparison.mapping.fields[field]
-        column = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[comparison.name]}"].c[mapping.enerflo]
-        kind, zone = mirror_kind(column.type), mapping.time_zone or comparison.mapping.time_zone
+        type_of_mirror = mirror_type(comparison.name, comparison.mapping, mapping.enerflo)
+        kind, zone = mirror_kind(type_of_mirror), mapping.time_zone or comparison.mapping.time_zone
         type_ = _TYPES.get(kind, "text")
         null = NullRule.DISTINCT if mapping.null is NullRule.IGNORE else mapping.null
         domain = domain_of(mapping, comparison.live.columns[field])

@@ -17,7 +17,7 @@ from sqlalchemy import (
     Text,
     func,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from enerflo_sync.warehouse.schema.columns import (
     MIRROR_SCHEMA,
@@ -166,6 +166,21 @@ customers = mirror_table(
 
 install_statuses = mirror_table(
     "install_statuses", [required("status_id", BigInteger)], [Column("name", Text)]
+)
+
+# Columns that sync.yaml adds to tables of the mirror: from which path of Enerflo's records each is filled.
+declared_columns = sync_table(
+    "declared_columns",
+    required("table_name"),
+    required("column_name"),
+    # Names and list positions, outermost first.
+    Column("path", ARRAY(Text), nullable=False),
+    required("type"),
+    Column("max_length", Integer, nullable=False),
+    time("declared_at", nullable=False),
+    # When all records that are stored had been read for it; null until then.
+    time("filled_at"),
+    PrimaryKeyConstraint("account", "table_name", "column_name"),
 )
 
 companies_seen = sync_table(

@@ -1,0 +1,1 @@
+"""What Enerflo really sends: every path of the stored records, and what is made of it."""

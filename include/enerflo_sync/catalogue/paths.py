@@ -1,0 +1,73 @@
+"""The paths of one record: where each value stands, and of what kind it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from enerflo_sync.enerflo.times import parse_time
+from enerflo_sync.errors import BadRecordError
+
+Path = tuple[str, ...]
+
+# Deeper, a record is no record any more: the mirror reads none of it either.
+DEEPEST = 20
+_DIGIT, _LETTER = re.compile(r"\d"), re.compile(r"[^\W\d_]")
+_EXAMPLE = 24
+_LOOKS_LIKE_A_TIME = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def leaves(record: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield every path that ends in a value, with the value; of a list the path of its first item.
+
+    Empty lists and objects are values, since nothing stands below them.
+    """
+    if isinstance(record, dict) and record and len(path) < DEEPEST:
+        for name, value in record.items():
+            yield from leaves(value, (*path, name))
+    elif isinstance(record, list) and record and len(path) < DEEPEST:
+        yield from leaves(record[0], (*path, "0"))
+    else:
+        yield path, record
+
+
+def kind_of(value: Any) -> str:
+    """Return the kind of a value: the type that a declared column of it would have, or ``nothing``."""
+    match value:
+        case None | "" | [] | {}:
+            return "nothing"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return _kind_of_text(value)
+        case _:
+            return "json"
+
+
+def _kind_of_text(value: str) -> str:
+    if _LOOKS_LIKE_A_TIME.match(value):
+        with suppress(BadRecordError):
+            if parse_time(value) is not None:
+                return "date" if len(value) == len("2026-11-27") else "timestamp"
+    return "text"
+
+
+def masked_example(value: Any) -> str:
+    """Return the form of a value, which names nobody: letters as ``a``, digits as ``9``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = _LETTER.sub("a", _DIGIT.sub("9", str(value)))
+    return text if len(text) <= _EXAMPLE else f"{text[: _EXAMPLE - 1]}…"
+
+
+def value_at(record: Any, path: Path) -> Any:
+    """Return what stands at a path that :func:`leaves` gave for a record of the same form."""
+    for step in path:
+        record = record[int(step)] if isinstance(record, list) else record[step]
+    return record

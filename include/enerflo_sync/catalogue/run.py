@@ -1,0 +1,282 @@
+"""Reading the catalogue from the stored versions of installs, each of them once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from string import Template
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.catalogue.paths import Path, kind_of, leaves, masked_example, value_at
+from enerflo_sync.catalogue.report import FieldCatalogue, FieldEntry, Unfilled
+from enerflo_sync.crm.columns import declared
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.problems import nearest
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.mirror.declared import extended
+from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.mirror.poll import Progress
+from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.warehouse.declared import DeclaredColumn
+
+MONTH = timedelta(days=30)
+# Records in memory at once.
+_CHUNK = 200
+
+_COUNT = sa.text("""
+/* enerflo-sync fields: how many versions */
+select count(*) from enerflo.install_versions where account = :account
+""")
+
+# A version stands until the next one of its install is seen.
+_VERSIONS = sa.text("""
+/* enerflo-sync fields: versions, with the time until which each one stood */
+select v.raw::text as raw, v.first_seen_at,
+  lead(v.first_seen_at) over (
+    partition by v.install_id order by v.first_seen_at, v.content_hash) as replaced_at,
+  i.install_id is not null as is_current, g.deleted_at
+from enerflo.install_versions v
+left join enerflo.installs g on g.account = v.account and g.install_id = v.install_id
+left join enerflo.installs i on i.account = v.account and i.install_id = v.install_id
+  and i.content_hash = v.content_hash and i.deleted_at is null
+where v.account = :account order by v.install_id, v.first_seen_at, v.content_hash
+""")
+
+
+@dataclass
+class _Seen:
+    """What was seen of one path so far."""
+
+    types: Counter[str] = field(default_factory=Counter)
+    filled: int = 0
+    example: str | None = None
+    first: datetime | None = None
+    last: datetime | None = None
+    stands: bool = False
+
+
+@dataclass
+class _Catalogue:
+    paths: dict[Path, _Seen] = field(default_factory=dict)
+    records: int = 0
+    versions: int = 0
+    unreadable: int = 0
+    oldest: datetime | None = None
+    # Of each path one current record that says something there.
+    samples: dict[Path, Any] = field(default_factory=dict)
+
+
+_EMPTY = Template("""
+/* enerflo-sync doctor: whether a declared column is empty */
+select exists (select from enerflo.$table where account = :account)
+  and not exists (select from enerflo.$table where account = :account and $column is not null)
+""")
+
+_SOME = sa.text("""
+/* enerflo-sync doctor: some of the newest versions */
+select raw from enerflo.install_versions where account = :account order by first_seen_at desc limit 200
+""")
+
+
+def empty_columns(
+    connection: sa.Connection, account: str, columns: Sequence[DeclaredColumn]
+) -> list[Unfilled]:
+    """Return the declared columns, made already, that no record of the mirror fills.
+
+    With the nearest path among those of some new installs, where the column is one of installs.
+    """
+    found = []
+    for one in columns:
+        statement = _EMPTY.substitute(table=one.table, column=one.name)
+        if connection.scalar(sa.text(statement), {"account": account}):
+            path = ".".join(one.path)
+            told = _some_paths(connection, account) if one.table == "installs" else []
+            found.append(Unfilled(column=one.place, path=path, nearest=nearest(path, told) or None))
+    return found
+
+
+def _some_paths(connection: sa.Connection, account: str) -> list[str]:
+    records = connection.scalars(_SOME, {"account": account})
+    return sorted(
+        {".".join(path) for record in records for path, value in leaves(record) if value is not None}
+    )
+
+
+def read_catalogue(
+    connection: sa.Connection,
+    account: str,
+    config: SyncConfig,
+    table: TableName,
+    now: datetime,
+    progress: Progress | None = None,
+) -> FieldCatalogue:
+    """Return what the stored versions of installs say, or their milestones; asks Enerflo nothing.
+
+    :param table: installs or milestones: of other records no raw copy is kept.
+    :param now: appeared and vanished are what changed within the :data:`MONTH` before.
+    """
+    part = next(part for part in INSTALLS.parts if part.table.name == table)
+    items = part.items
+    assert items is not None  # noqa: S101 - both parts of an install have them
+    found = _Catalogue()
+    total = connection.scalar(_COUNT, {"account": account}) or 0
+    for row in _versions(connection, account):
+        found.versions += 1
+        try:
+            record = msgspec.json.decode(row.raw)
+            objects = items(record)
+        except (msgspec.DecodeError, BadRecordError, RecursionError):
+            found.unreadable += 1
+            continue
+        if table is TableName.INSTALLS:
+            # Their own table has them.
+            objects = [{k: v for k, v in one.items() if k not in _CHILDREN} for one in objects]
+        until = None if row.is_current else row.replaced_at or row.deleted_at or row.first_seen_at
+        for one in objects:
+            _take(found, one, row.first_seen_at, until)
+        if progress is not None and found.versions % _CHUNK == 0:
+            progress("versions", found.versions, total)
+    if progress is not None:
+        progress("versions", found.versions, total)
+    columns = [one for one in declared(config.columns) if one.table == table]
+    return _report(found, account, config, table, columns, now)
+
+
+_CHILDREN = frozenset({"all_milestones", "milestones"})
+
+
+def _versions(connection: sa.Connection, account: str) -> Iterator[sa.Row[Any]]:
+    options = connection.execution_options(stream_results=True, yield_per=_CHUNK)
+    yield from options.execute(_VERSIONS, {"account": account})
+
+
+def _take(found: _Catalogue, record: Any, first: datetime, until: datetime | None) -> None:
+    found.records += until is None
+    found.oldest = first if found.oldest is None else min(found.oldest, first)
+    for path, value in leaves(record):
+        if not path:
+            continue
+        seen = found.paths.setdefault(path, _Seen())
+        kind = kind_of(value)
+        if until is None:
+            seen.types[kind] += 1
+        if kind == "nothing":
+            continue
+        seen.first = first if seen.first is None else min(seen.first, first)
+        if until is None:
+            seen.stands = True
+            seen.filled += 1
+            if seen.example is None:
+                seen.example = masked_example(value)
+                found.samples[path] = record
+        else:
+            seen.last = until if seen.last is None else max(seen.last, until)
+
+
+def _report(
+    found: _Catalogue,
+    account: str,
+    config: SyncConfig,
+    table: TableName,
+    columns: list[DeclaredColumn],
+    now: datetime,
+) -> FieldCatalogue:
+    since = now - MONTH
+    mapped = _mapped(config, account, table)
+    feeds = _feeds(found, table, columns)
+    entries = [
+        FieldEntry(
+            path=".".join(path),
+            types=dict(seen.types),
+            filled=seen.filled,
+            example=seen.example,
+            first_seen_at=seen.first,
+            last_seen_at=None if seen.stands else seen.last,
+            columns=feeds.get(path, []),
+            mapped_to=[crm for column in feeds.get(path, []) for crm in mapped.get(column, [])],
+        )
+        for path, seen in sorted(found.paths.items())
+    ]
+    told = [one.path for one in entries if one.filled]
+    is_old_enough = found.oldest is not None and found.oldest < since
+    return FieldCatalogue(
+        account=account,
+        table=str(table),
+        records=found.records,
+        versions=found.versions,
+        unreadable=found.unreadable,
+        since=since,
+        fields=entries,
+        appeared=[one.path for one in entries if is_old_enough and _began(one, since)],
+        vanished=[one.path for one in entries if one.last_seen_at and one.last_seen_at >= since],
+        unfilled=[
+            Unfilled(column=one.name, path=path, nearest=nearest(path, told) or None)
+            for one in columns
+            if found.records and (path := ".".join(one.path)) not in told and not _holds(told, path)
+        ],
+    )
+
+
+def _began(entry: FieldEntry, since: datetime) -> bool:
+    return entry.first_seen_at is not None and entry.first_seen_at >= since
+
+
+def _holds(told: Iterable[str], path: str) -> bool:
+    """Return whether a path is that of an object or list with something in it."""
+    return any(one.startswith(f"{path}.") for one in told)
+
+
+def _mapped(config: SyncConfig, account: str, table: TableName) -> Mapping[str, list[str]]:
+    """Return by mirror column the CRM columns that are compared with it."""
+    found: dict[str, list[str]] = {}
+    mapping = config.tables_for(account).get(table)
+    for column, mirror in (mapping.join_columns if mapping else {}).items():
+        found.setdefault(mirror, []).append(f"{mapping.crm_table}.{column}" if mapping else column)
+    for column, one in (mapping.fields if mapping else {}).items():
+        found.setdefault(one.enerflo, []).append(f"{mapping.crm_table}.{column}" if mapping else column)
+    return found
+
+
+def _feeds(found: _Catalogue, table: TableName, columns: list[DeclaredColumn]) -> Mapping[Path, list[str]]:
+    """Return by path the mirror's columns that change when the value there does; the reader itself tells."""
+    resource = extended(INSTALLS, columns) if columns else INSTALLS
+    feeds: dict[Path, list[str]] = {}
+    for path, record in found.samples.items():
+        other = msgspec.json.decode(msgspec.json.encode(record))
+        _change(other, path)
+        before, after = _row(resource, table, record), _row(resource, table, other)
+        if before is not None and after is not None:
+            feeds[path] = [name for name in before if before[name] != after.get(name)]
+    return feeds
+
+
+def _row(resource: Resource, table: TableName, item: Any) -> dict[str, Any] | None:
+    record = item if table is TableName.INSTALLS else {"id": 1, "all_milestones": [item]}
+    at = [part.table.name for part in resource.parts].index(table)
+    try:
+        rows = resource.rows_by_column(record)[at]
+    except BadRecordError:
+        return None
+    return rows[0] if rows else None
+
+
+def _change(record: Any, path: Path) -> None:
+    value, owner = value_at(record, path), value_at(record, path[:-1])
+    match value:
+        case bool():
+            other: Any = not value
+        case int() | float():
+            other = value + 1
+        case str() if kind_of(value) in ("date", "timestamp"):
+            other = "2001-01-01 00:00:00"
+        case str() if value.isdigit():
+            other = str(int(value) + 1)
+        case _:
+            other = f"{value}x"
+    owner[int(path[-1]) if isinstance(owner, list) else path[-1]] = other

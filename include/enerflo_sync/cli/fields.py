@@ -1,0 +1,96 @@
+"""``enerflo-sync fields``: what Enerflo really sends, and what is made of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.text import Text
+
+from enerflo_sync.catalogue.report import FieldCatalogue, FieldEntry, yaml_line
+from enerflo_sync.cli.bars import progress_bars
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.jobs.fields import run_fields
+from enerflo_sync.reconcile.render.wording import count_of, utc, visible
+
+
+class Stored(StrEnum):
+    """The tables of whose records every content is stored."""
+
+    INSTALLS = "installs"
+    MILESTONES = "milestones"
+
+
+def command(
+    table: Annotated[
+        Stored, typer.Argument(help="Whose records: of others no raw copy is kept.")
+    ] = Stored.INSTALLS,
+    account: Account = "default",
+    every: Annotated[
+        bool, typer.Option("--all", help="List paths that no current record fills, too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show every path of what Enerflo sends: its types, how many records fill it, and what is made of it.
+
+    Read from the stored versions of installs, without a request. Examples show the form of a value only:
+    letters as a, digits as 9. What appeared and what vanished within a month is told, with the line of
+    sync.yaml that would declare a column of it (columns). Exit code 1 when a declared column has a path that
+    no record has.
+    """
+    context = open_account(account, os.environ)
+    with progress_bars() as tick:
+        catalogue = run_fields(context, TableName(table.value), progress=tick)
+    if as_json:
+        document = msgspec.to_builtins(catalogue)
+        for entry, raw in zip(catalogue.fields, document["fields"], strict=True):
+            raw["yaml"] = yaml_line(entry)
+        print_json(document)
+    else:
+        for line in _lines(catalogue, every=every):
+            console.print(Text(line), soft_wrap=True)
+    finish(Exit.NEEDS_A_PERSON if catalogue.unfilled else Exit.DONE)
+
+
+def _lines(catalogue: FieldCatalogue, *, every: bool) -> Iterator[str]:
+    yield (
+        f"{count_of(catalogue.records, 'current record')} of {catalogue.table},"
+        f" {count_of(catalogue.versions, 'stored version')} of installs read."
+    )
+    if catalogue.unreadable:
+        yield f"{count_of(catalogue.unreadable, 'version')} could not be read and is not counted."
+    shown = [entry for entry in catalogue.fields if entry.filled or every]
+    if shown:
+        width = min(52, max(len(entry.path) for entry in shown))
+        for entry in shown:
+            yield _line(entry, catalogue.records, width)
+    hidden = len(catalogue.fields) - len(shown)
+    if hidden:
+        yield f"{count_of(hidden, 'path')} that no current record fills: --all lists them."
+    by_path = {entry.path: entry for entry in catalogue.fields}
+    for title, paths in (("Appeared", catalogue.appeared), ("Vanished", catalogue.vanished)):
+        if paths:
+            yield f"{title} since {utc(catalogue.since)}:"
+        for path in paths:
+            entry = by_path[path]
+            until = f", until {utc(entry.last_seen_at)}" if entry.last_seen_at else ""
+            hint = "" if entry.columns or title == "Vanished" else f"  ->  {yaml_line(entry)}"
+            yield f"  {visible(path)}{until}{hint}"
+    for one in catalogue.unfilled:
+        near = f"; the nearest that some have is {visible(one.nearest)}" if one.nearest else ""
+        yield f"The declared column {one.column} stays empty: no record has {one.path}{near}."
+
+
+def _line(entry: FieldEntry, records: int, width: int) -> str:
+    types = ", ".join(sorted(set(entry.types) - {"nothing"})) or "nothing"
+    share = f"{entry.filled / records:.0%}" if records else "-"
+    made = ", ".join(entry.mapped_to or entry.columns)
+    arrow = f"  ->  {made}" if made else ""
+    example = visible(entry.example or "")
+    return f"  {visible(entry.path):<{width}}  {types:<10} {share:>5}  {example:<24}{arrow}".rstrip()

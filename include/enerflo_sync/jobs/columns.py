@@ -1,0 +1,80 @@
+"""The columns that sync.yaml adds to the mirror: made, and filled from what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from enerflo_sync.crm.columns import declared
+from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.rebuild import run_rebuild
+from enerflo_sync.mirror.details import all_due
+from enerflo_sync.mirror.poll import Progress
+from enerflo_sync.rebuild.tables import RebuildTable
+from enerflo_sync.warehouse.declared import DeclaredColumn, declare, filled
+from enerflo_sync.warehouse.engine import warehouse_errors
+from enerflo_sync.warehouse.migrate import in_turn
+from enerflo_sync.warehouse.watermarks import forget_watermark
+
+# Of these every content is stored; of the others no raw copy is, and the next poll reads them again.
+_STORED = ("installs", "milestones")
+
+
+@dataclass(frozen=True)
+class ColumnsReport:
+    """What became of the declared columns, each as ``installs.lender``.
+
+    :param read_elsewhere: columns whose path or longest value is another one now.
+    :param filled: columns for which every stored record was read now.
+    :param next_poll: columns that are filled by the next poll, which reads their records again.
+    :param rows: rows of the mirror that were written for that, by table.
+    :param kept: columns that are declared no longer, and stay.
+    """
+
+    added: list[str] = field(default_factory=list)
+    read_elsewhere: list[str] = field(default_factory=list)
+    filled: list[str] = field(default_factory=list)
+    next_poll: list[str] = field(default_factory=list)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+
+def run_columns(
+    context: AccountContext, *, drop: bool = False, progress: Progress | None = None
+) -> ColumnsReport:
+    """Make the account's declared columns real, and fill those that are not filled yet; asks Enerflo nothing.
+
+    Killed at any point, it goes on when it is run again. Installs and milestones are derived again from the
+    stored versions (:func:`enerflo_sync.jobs.rebuild.run_rebuild`).
+
+    :param drop: drop columns that are declared no longer.
+    """
+    account, wanted = context.account, declared(context.config.columns)
+    changes = in_turn(context.engine, lambda connection: declare(connection, account, wanted, drop=drop))
+    now = [one for one in changes.to_fill if one.table in _STORED]
+    later = [one for one in changes.to_fill if one.table not in _STORED]
+    rows = _fill(context, now, progress) if now else {}
+    with warehouse_errors("migrate"), context.engine.begin() as connection:
+        filled(connection, account, now)
+        if any(one.table == "notes" for one in later):
+            forget_watermark(connection, account, "notes_swept")
+        if any(one.table == "milestones" for one in now):
+            all_due(connection, account)
+    return ColumnsReport(
+        added=changes.added,
+        read_elsewhere=changes.read_elsewhere,
+        filled=[one.place for one in now],
+        next_poll=[one.place for one in later],
+        rows=rows,
+        kept=changes.kept,
+        dropped=changes.dropped,
+    )
+
+
+def _fill(
+    context: AccountContext, columns: list[DeclaredColumn], progress: Progress | None
+) -> dict[str, int]:
+    tables = [RebuildTable(name) for name in _STORED if any(one.table == name for one in columns)]
+    report = run_rebuild(context, tables=tables, write=True, progress=progress)
+    return {table.table_name: table.new + table.changed + table.gone for table in report.tables}

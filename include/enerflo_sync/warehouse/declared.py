@@ -1,0 +1,234 @@
+"""Columns that sync.yaml adds to tables of the mirror: made, remembered and dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, declared_columns
+
+# The types by the name that the configuration has for them.
+TYPES: dict[str, sa.types.TypeEngine[Any]] = {
+    "text": sa.Text(),
+    "integer": sa.BigInteger(),
+    "number": sa.Numeric(),
+    "boolean": sa.Boolean(),
+    "timestamp": sa.DateTime(timezone=True),
+    "date": sa.Date(),
+    "json": JSONB(),
+}
+_SQL = {
+    "text": "text",
+    "integer": "bigint",
+    "number": "numeric",
+    "boolean": "boolean",
+    "timestamp": "timestamptz",
+    "date": "date",
+    "json": "jsonb",
+}
+
+
+@dataclass(frozen=True, order=True)
+class DeclaredColumn:
+    """One declared column.
+
+    :param table: the mirror's table, without its schema.
+    :param path: names and list positions within Enerflo's record, outermost first.
+    :param type: a key of :data:`TYPES`.
+    :param max_length: of text and json: characters of the longest value that is kept.
+    """
+
+    table: str
+    name: str
+    path: tuple[str, ...]
+    type: str
+    max_length: int
+
+    @property
+    def place(self) -> str:
+        """Return the column as ``installs.lender``."""
+        return f"{self.table}.{self.name}"
+
+
+@dataclass
+class Changes:
+    """What a declaration did to the mirror's tables, each column as ``installs.lender``.
+
+    :param to_fill: columns for which not every stored record was read yet.
+    :param kept: columns that are declared no longer, and stay until they are dropped.
+    """
+
+    added: list[str] = field(default_factory=list)
+    read_elsewhere: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    to_fill: list[DeclaredColumn] = field(default_factory=list)
+
+
+def read_declared(connection: sa.Connection, account: str, tables: Iterable[str]) -> list[DeclaredColumn]:
+    """Return the columns that the warehouse has for an account beside those of the schema, by name."""
+    columns = declared_columns.c
+    query = (
+        sa.select(columns.table_name, columns.column_name, columns.path, columns.type, columns.max_length)
+        .where(columns.account == account, columns.table_name.in_(list(tables)))
+        .order_by(columns.table_name, columns.column_name)
+    )
+    return [
+        DeclaredColumn(table, name, tuple(path), type_, max_length)
+        for table, name, path, type_, max_length in connection.execute(query)
+    ]
+
+
+def declare(
+    connection: sa.Connection, account: str, wanted: Sequence[DeclaredColumn], *, drop: bool = False
+) -> Changes:
+    """Bring the mirror's tables to the declared columns, in the caller's transaction.
+
+    :param drop: whether columns that are declared no longer are dropped, unless another account has them.
+    :raises ConfigurationError: a column is there already, with another type or made by somebody else.
+    """
+    changes = Changes()
+    columns = declared_columns.c
+    known = {(one.table_name, one.column_name): one for one in _rows(connection, account)}
+    for one in wanted:
+        row = known.pop((one.table, one.name), None)
+        if row is None or row.type != one.type:
+            _make(connection, one)
+            changes.added.append(one.place)
+            _remember(connection, account, one)
+        elif (tuple(row.path), row.max_length) != (one.path, one.max_length):
+            changes.read_elsewhere.append(one.place)
+            _remember(connection, account, one)
+        elif row.filled_at is not None:
+            continue
+        changes.to_fill.append(one)
+    for table, name in sorted(known):
+        if not drop:
+            changes.kept.append(f"{table}.{name}")
+            continue
+        connection.execute(
+            sa.delete(declared_columns).where(
+                columns.account == account, columns.table_name == table, columns.column_name == name
+            )
+        )
+        if not _declared_types(connection, table, name):
+            connection.exec_driver_sql(f"alter table {MIRROR_SCHEMA}.{table} drop column if exists {name}")
+        changes.dropped.append(f"{table}.{name}")
+    return changes
+
+
+def filled(connection: sa.Connection, account: str, done: Iterable[DeclaredColumn]) -> None:
+    """Note that every stored record was read for these columns, unless they are read elsewhere by now."""
+    columns = declared_columns.c
+    for one in done:
+        connection.execute(
+            sa.update(declared_columns)
+            .values(filled_at=sa.func.now())
+            .where(
+                columns.account == account,
+                columns.table_name == one.table,
+                columns.column_name == one.name,
+                columns.path == list(one.path),
+                columns.max_length == one.max_length,
+            )
+        )
+
+
+def filled_by_sweep(connection: sa.Connection, account: str, table: str, began_at: datetime) -> None:
+    """Note that a read of all records of a table has filled the columns that were declared before it."""
+    columns = declared_columns.c
+    connection.execute(
+        sa.update(declared_columns)
+        .values(filled_at=sa.func.now())
+        .where(
+            columns.account == account,
+            columns.table_name == table,
+            columns.filled_at.is_(None),
+            columns.declared_at <= began_at,
+        )
+    )
+
+
+def require_filled(connection: sa.Connection, account: str, wanted: Iterable[DeclaredColumn]) -> None:
+    """Return when the mirror has every one of these columns, filled from all records that it knows.
+
+    :raises ConfigurationError: one is missing, is read from another path, or not every record was read for
+        it yet, so that its nulls say nothing; the text says what to run.
+    """
+    wanted = list(wanted)
+    if not wanted:
+        return
+    known = {(row.table_name, row.column_name): row for row in _rows(connection, account)}
+    for one in wanted:
+        row = known.get((one.table, one.name))
+        if row is not None and (tuple(row.path), row.type) == (one.path, one.type):
+            if row.filled_at is not None:
+                continue
+            trouble, next_step = (
+                "not every record was read for it yet",
+                ("Run enerflo-sync migrate, and then enerflo-sync poll."),
+            )
+        else:
+            trouble, next_step = "the warehouse does not have it so yet", "Run enerflo-sync migrate."
+        raise ConfigurationError(
+            f"the column {one.name} of {MIRROR_SCHEMA}.{one.table} is declared, and {trouble}.",
+            where=f"sync.yaml: columns, path {'.'.join(one.path)}",
+            next_step=next_step,
+        )
+
+
+def _rows(connection: sa.Connection, account: str) -> list[sa.Row[tuple[object, ...]]]:
+    return list(
+        connection.execute(sa.select(declared_columns).where(declared_columns.c.account == account)).all()
+    )
+
+
+def _make(connection: sa.Connection, one: DeclaredColumn) -> None:
+    found = connection.scalar(
+        sa.text(
+            "select format_type(atttypid, atttypmod) from pg_attribute"
+            " where attrelid = cast(:table as regclass) and attname = :name and not attisdropped"
+        ),
+        {"table": f"{MIRROR_SCHEMA}.{one.table}", "name": one.name},
+    )
+    if found is None:
+        connection.exec_driver_sql(
+            f"alter table {MIRROR_SCHEMA}.{one.table} add column {one.name} {_SQL[one.type]}"
+        )
+        return
+    types = _declared_types(connection, one.table, one.name)
+    if types != [one.type]:
+        made_by = "an earlier declaration" if types else "somebody else"
+        raise ConfigurationError(
+            f"{MIRROR_SCHEMA}.{one.table} has a column {one.name} already: {found}, made by {made_by}.",
+            where=f"sync.yaml: columns, {one.place}, type {one.type}",
+            next_step="Choose another name, or remove the line, run enerflo-sync migrate --drop-columns, and"
+            " declare it again.",
+        )
+
+
+def _declared_types(connection: sa.Connection, table: str, name: str) -> list[str]:
+    """Return the types by which accounts declare a column."""
+    columns = declared_columns.c
+    query = sa.select(columns.type).distinct().where(columns.table_name == table, columns.column_name == name)
+    return list(connection.scalars(query))
+
+
+def _remember(connection: sa.Connection, account: str, one: DeclaredColumn) -> None:
+    values = {"path": list(one.path), "type": one.type, "max_length": one.max_length, "filled_at": None}
+    statement = insert(declared_columns).values(
+        account=account,
+        table_name=one.table,
+        column_name=one.name,
+        declared_at=sa.func.now(),
+        **values,
+    )
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["account", "table_name", "column_name"], set_=values)
+    )
