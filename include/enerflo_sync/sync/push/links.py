@@ -93,7 +93,8 @@ def write_link(connection: sa.Connection, link: Link) -> bool:
         f" where {_of_key(comparison)} and {' and '.join([comparison.living('t'), *open_])}",
         values,
     )
-    # A trigger may have kept the id out.
+    # A trigger may have kept the id out, or take it out in the end where it is deferred.
+    connection.exec_driver_sql("/* enerflo-sync push */ set constraints all immediate")
     return done.rowcount > 0 and link_state(connection, comparison, link.key) is not LinkState.OPEN
 
 
