@@ -119,8 +119,9 @@ class CustomerBook:
 
     def by_key(self, external_id: str) -> int | None:
         """Return the id of the customer with this ``integration_record_id``, or None."""
-        if external_id in self._by_key:
-            return self._by_key[external_id]
+        held = self._by_key.get(external_id)
+        if held is not None and self.get(held).external_id == external_id:
+            return held
         if external_id.startswith("LEAD-") and external_id[5:].isdigit():
             customer_id = seeded.FIRST_CUSTOMER_ID + int(external_id[5:])
             if self.exists(customer_id) and self.get(customer_id).external_id == external_id:

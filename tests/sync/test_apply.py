@@ -230,13 +230,13 @@ def test_all_of_it_or_nothing_when_the_database_goes_away(
     ids = installs(agreeing, 3)
     spoiled(agreeing, *ids)
     plan = agreeing.plan()
-    whole = apply_crm._Job.run
+    whole = apply_crm._Job.write
 
-    def cut(job: Any, groups: object) -> None:
-        whole(job, groups)  # type: ignore[arg-type]
+    def cut(job: Any) -> None:
+        whole(job)
         job._connection.exec_driver_sql("select pg_terminate_backend(pg_backend_pid())")
 
-    monkeypatch.setattr(apply_crm._Job, "run", cut)
+    monkeypatch.setattr(apply_crm._Job, "write", cut)
     with pytest.raises(RetriableError):
         run_apply(agreeing.context, plan.plan_hash)
     assert counts(agreeing, *ids) == [99, 99, 99]

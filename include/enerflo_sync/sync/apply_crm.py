@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from itertools import groupby
 from string import Template
@@ -170,7 +170,6 @@ def apply_to_crm(
     try:
         with connection.begin_nested():
             ended = make()
-            driver.execute(_CHECK)
     except psycopg.Error as error:
         if not refuses_a_row(error):
             raise
@@ -191,20 +190,27 @@ def _make(
     by: AgreedBy,
     tick: Callable[[int], None],
 ) -> tuple[Counter[str], set[TableName]]:
-    """Make the changes page by page; return how they ended, and the tables in which rows were made."""
+    """Make the changes page by page; return how they ended, and the tables in which rows were made.
+
+    What the rows say then is remembered once all is written and checked: until then a table's own trigger may
+    write another value, one that is deferred as late as at the check.
+    """
     counts: Counter[str] = Counter()
-    made_in: set[TableName] = set()
+    jobs: list[_Job] = []
     after = -1
-    while groups := _page(connection, values, after):
-        after = max(group.until for group in groups)
-        for (table, op), some in groupby(groups, key=lambda group: (group.table_name, group.op)):
-            job = _Job(connection, plans[TableName(table)], op, values, by)
-            ended = job.run(list(some))
-            counts += ended
-            if op == "insert" and ended[Decision.APPLIED]:
-                made_in.add(TableName(table))
-        tick(sum(counts.values()))
-    return counts, made_in
+    with ExitStack() as noting:
+        while groups := _page(connection, values, after):
+            after = max(group.until for group in groups)
+            for (table, op), some in groupby(groups, key=lambda group: (group.table_name, group.op)):
+                job = _Job(connection, plans[TableName(table)], op, values, by, list(some))
+                noting.enter_context(job.noting())
+                counts += job.write()
+                jobs.append(job)
+            tick(sum(counts.values()))
+        driver_connection(connection).execute(_CHECK)
+    for job in jobs:
+        job.remember()
+    return counts, {job.plan.name for job in jobs if job.op == "insert" and job.counts[Decision.APPLIED]}
 
 
 def _page(connection: sa.Connection, values: Mapping[str, Any], after: int) -> Sequence[Any]:
@@ -217,7 +223,7 @@ def _page(connection: sa.Connection, values: Mapping[str, Any], after: int) -> S
 
 
 class _Job:
-    """Changes of one table by one operation."""
+    """Changes of one table by one operation: of one page."""
 
     def __init__(
         self,
@@ -226,11 +232,16 @@ class _Job:
         op: str,
         values: Mapping[str, Any],
         by: AgreedBy,
+        groups: Sequence[Any],
     ) -> None:
         self.counts: Counter[str] = Counter()
-        self._plan = plan
-        self._op = op
+        self.plan = plan
+        self.op = op
         self._by = by
+        self._groups = groups
+        self._span = groups[0].first, max(group.until for group in groups)
+        # Groups of which a pair of values is still to be remembered for some changes.
+        self._open_groups: Sequence[Any] = groups
         # What the plan saw and the row says is the pair: nothing else has to be read for it.
         self._agrees_by_column = op == "update" and by is AgreedBy.PUSH
         # The row says it at once, unless something else than the column's own update may write to it.
@@ -241,38 +252,40 @@ class _Job:
         self._driver = driver_connection(connection)
         self._values = {**values, "op": op}
 
-    def run(self, groups: Sequence[Any]) -> Counter[str]:
-        """Make the changes and remember what both sides agree on then; return how they ended."""
-        span = groups[0].first, max(group.until for group in groups)
-        with self._noting(*span):
-            open_groups = [group for group in groups if not self._write(group)]
-        if self._op == "insert" and self.counts[Decision.APPLIED]:
-            note_made(self._connection, self._plan, self._values, *span)
-        if self._agrees_by_column:
-            for group in open_groups:
-                span = group.first, group.last
-                agree_column(self._connection, self._plan, group.fields[0], span, self._values)
-        elif self.counts[Decision.APPLIED]:
-            self._agree(groups)
+    def noting(self) -> AbstractContextManager[None]:
+        """Remember what the changes made within leave as the rows' time of change."""
+        if self.op != "update":
+            return nullcontext()
+        return noting_updates(self._connection, self.plan, self._values, *self._span)
+
+    def write(self) -> Counter[str]:
+        """Make the changes; return how they ended."""
+        self._open_groups = [group for group in self._groups if not self._write(group)]
         return self.counts
 
-    def _noting(self, first: int, until: int) -> AbstractContextManager[None]:
-        if self._op != "update":
-            return nullcontext()
-        return noting_updates(self._connection, self._plan, self._values, first, until)
+    def remember(self) -> None:
+        """Remember what both sides agree on now."""
+        if self.op == "insert" and self.counts[Decision.APPLIED]:
+            note_made(self._connection, self.plan, self._values, *self._span)
+        if self._agrees_by_column:
+            for group in self._open_groups:
+                span = group.first, group.last
+                agree_column(self._connection, self.plan, group.fields[0], span, self._values)
+        elif self.counts[Decision.APPLIED]:
+            self._agree()
 
     def _write(self, group: Any) -> bool:
         """Make the changes of a group; return whether a pair of values is agreed on for each that is made."""
-        by_record, name = self._op == "insert", self._plan.name
+        by_record, name = self.op == "insert", self.plan.name
         due = (_DUE_RECORDS if by_record else _DUE).substitute(table=literal(name))
-        agreed = f"{column_agreed(self._plan, group.fields[0])}," if self._agrees_at_once else ""
+        agreed = f"{column_agreed(self.plan, group.fields[0])}," if self._agrees_at_once else ""
         write = _WRITE.substitute(
             name=name,
             due=due,
             made=self._made(group.fields),
             agreed=agreed,
             pairs="(select count(*) from agreed)" if agreed else "0",
-            told_apart=_TOLD_APART[self._op],
+            told_apart=_TOLD_APART[self.op],
             why_not_kept=literal(_NOT_KEPT),
         )
         park = _PARK.substitute(name=name, due=due)
@@ -283,15 +296,15 @@ class _Job:
         return self.counts[Decision.APPLIED] - applied == self._pairs - pairs
 
     def _made(self, fields: Sequence[str]) -> str:
-        match self._op:
+        match self.op:
             case "update":
-                return update_statement(self._plan, fields[0])
+                return update_statement(self.plan, fields[0])
             case "insert" if self._by is AgreedBy.UNDO:
-                return restore_statement(self._connection, self._plan, self._values)
+                return restore_statement(self._connection, self.plan, self._values)
             case "insert":
-                return insert_statement(self._plan, fields)
+                return insert_statement(self.plan, fields)
             case _:
-                return delete_statement(self._plan, undone=self._by is AgreedBy.UNDO)
+                return delete_statement(self.plan, undone=self._by is AgreedBy.UNDO)
 
     def _some(self, write: str, park: str, of_group: dict[str, Any], first: int, last: int) -> None:
         """Make the changes between two positions; where the table refuses one, look for it by halves."""
@@ -315,14 +328,14 @@ class _Job:
             if decision == Decision.APPLIED:
                 self._pairs += pairs
 
-    def _agree(self, groups: Sequence[Any]) -> None:
+    def _agree(self) -> None:
         """Remember the pairs of values that the changes left behind, when all of them are made."""
         values = self._values
-        whole = {"first": groups[0].first, "until": max(group.until for group in groups)}
-        positions = self._driver.execute(_APPLIED, {**values, **whole, "table": str(self._plan.name)})
+        whole = dict(zip(("first", "until"), self._span, strict=True))
+        positions = self._driver.execute(_APPLIED, {**values, **whole, "table": str(self.plan.name)})
         agree_written(
             self._connection,
-            self._plan,
+            self.plan,
             values["account"],
             values["plan_hash"],
             [position for (position,) in positions],

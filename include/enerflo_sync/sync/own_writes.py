@@ -93,7 +93,7 @@ def noting_updates(
     if not compares_times(plan):
         yield
         return
-    into = f"pg_temp.written_before_{plan.name}"
+    into = f"pg_temp.written_before_{plan.name}_{first}"
     parts = _parts(plan, into=into, lock="" if plan.live.view else "for update of t")
     named = {**values, "first": first, "until": until}
     connection.exec_driver_sql(f"drop table if exists {into}")

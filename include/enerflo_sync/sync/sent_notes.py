@@ -1,8 +1,8 @@
 """Notes of Enerflo that may be the CRM's own: their request went out, and nobody saw it arrive.
 
 Until the next push has looked for such a note, nothing that may be it becomes a new row of the CRM. Where no
-push will look for it, because a person refused the CRM's note or nothing is written to Enerflo any more, a
-person is asked what the note is.
+push will look for it, because a person refused the CRM's note, its row is marked as deleted, or nothing is
+written to Enerflo any more, a person is asked what the note is.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.templates import filled
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.sync.push.changes import SENT_AND_UNNAMED
 from enerflo_sync.sync.push.kept import is_alike, made_since
 from enerflo_sync.sync.push.links import LinkState, link_state
 
 _MAY_BE_OURS = "it may be the CRM's own note"
+_MARKED = "its row in the CRM is marked as deleted (deleted_when)"
 _KEPT_BACK = f"{_MAY_BE_OURS}, whose request was sent: the next push looks for it"
 
-_SENT = sa.text("""
+_SENT = sa.text(f"""
 /* enerflo-sync plan: notes whose request went out and whose end is not known */
 select key, min(sent_at) as sent_at, max(accepted_id) as accepted_id,
        jsonb_object_agg(field, after) as row
 from (
-  select distinct on (key, field) key, field, after, sent_at, accepted_id from sync.plan_changes
-  where account = :account and table_name = 'notes' and op = 'insert' and sent_at is not null
-    and state <> 'applied'
-  order by key, field, sent_at desc
+  select distinct on (p.key, p.field) p.key, p.field, p.after, p.sent_at, p.accepted_id
+  from sync.plan_changes p where {SENT_AND_UNNAMED}
+  order by p.key, p.field, p.sent_at desc
 ) c group by key
-""")
+""")  # noqa: S608 - a constant
 
 _NEW = sa.text("""
 /* enerflo-sync plan: notes that would become rows of the CRM */
@@ -46,12 +47,12 @@ where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'to_crm'
 
 _MAKE_KEPT = """
 /* enerflo-sync plan: notes that may be the CRM's own, each with the rows of the CRM that it may be */
-create temporary table if not exists kept_notes (note_id bigint, key jsonb) on commit drop;
+create temporary table if not exists kept_notes (note_id bigint, key jsonb, why text) on commit drop;
 truncate pg_temp.kept_notes
 """
 _ADD_KEPT = sa.text("""
 /* enerflo-sync plan: notes that may be the CRM's own, each with the rows of the CRM that it may be */
-insert into pg_temp.kept_notes values (:note_id, :key)
+insert into pg_temp.kept_notes values (:note_id, :key, :why)
 """).bindparams(sa.bindparam("key", type_=JSONB))
 
 _KEEP = sa.text("""
@@ -65,7 +66,7 @@ where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'to_crm'
 _ASK = sa.text("""
 /* enerflo-sync plan: notes that may be the CRM's own and that no push looks for are questions */
 with lost as (
-  select k.note_id, min(c.reason) as why from pg_temp.kept_notes k
+  select k.note_id, coalesce(min(c.reason), min(k.why)) as why from pg_temp.kept_notes k
   left join pg_temp.decided c on c.table_name = 'notes' and c.op = 'insert' and c.key = k.key
     and c.enerflo_key is null
   group by k.note_id having not coalesce(bool_or(c.outcome in ('to_enerflo', 'review')), false)
@@ -92,21 +93,19 @@ def keep_sent_notes(connection: sa.Connection, plan: Comparison, config: SyncCon
     """Leave alone in ``decided`` what may be a note of the CRM whose request was sent."""
     if plan.name is not TableName.NOTES:
         return
-    sent = [
-        row
-        for row in connection.execute(_SENT, {"account": account}).mappings()
-        if _may_wait(connection, plan, row["key"])
-    ]
+    rows = connection.execute(_SENT, {"account": account}).mappings().all()
+    states = [(row, _state(connection, plan, row["key"])) for row in rows]
+    sent = [(row, state) for row, state in states if state in (LinkState.OPEN, LinkState.MARKED)]
     install = plan.mapping.install_column or ""
-    installs = {int(text) for row in sent if (text := str(row["row"].get(install))).isdigit()}
+    installs = {int(text) for row, _ in sent if (text := str(row["row"].get(install))).isdigit()}
     if not installs:
         return
     new = connection.execute(_NEW, {"account": account, "installs": sorted(installs)}).mappings().all()
     connection.exec_driver_sql(_MAKE_KEPT)
     kept = [
-        {"note_id": note["note_id"], "key": row["key"]}
+        {"note_id": note["note_id"], "key": row["key"], "why": _MARKED if state is LinkState.MARKED else None}
         for note in new
-        for row in sent
+        for row, state in sent
         if _may_be(plan, config, row, note, install)
     ]
     if kept:
@@ -114,11 +113,11 @@ def keep_sent_notes(connection: sa.Connection, plan: Comparison, config: SyncCon
         connection.execute(_KEEP, {"reason": _KEPT_BACK})
 
 
-def _may_wait(connection: sa.Connection, plan: Comparison, key: Mapping[str, Any]) -> bool:
+def _state(connection: sa.Connection, plan: Comparison, key: Mapping[str, Any]) -> LinkState:
     """Return whether the CRM's row may be there without its note; of a key in an older form nobody knows."""
     if set(plan.mapping.key_columns) - key.keys():
-        return True
-    return link_state(connection, plan, key) is LinkState.OPEN
+        return LinkState.OPEN
+    return link_state(connection, plan, key)
 
 
 def ask_about_sent_notes(connection: sa.Connection) -> None:

@@ -7,19 +7,37 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 
+# A difference of a record that one side lacks has the key of the side that has it: a CRM row that is gone is
+# found by its record of Enerflo, which only the agreed pairs tell where we sent that record.
 _CHECK = sa.text("""
 /* enerflo-sync verify: applied changes that still differ */
-select count(*) filter (where c.state = 'applied') as applied,
-       count(*) filter (where c.state = 'applied' and c.table_name <> all(:compared)) as not_compared,
-       count(*) filter (where c.state = 'applied' and d.cause is not null) as differing
-from sync.plan_changes c
-join sync.plans p using (account, plan_hash)
-left join sync.differences d
-  on d.account = c.account and d.reconciliation_id = :reconciliation_id and d.table_name = c.table_name
- and d.key = c.key and (d.field = c.field or d.field is null) and d.cause <> 'equal_after_normalisation'
- -- What an undo left apart differs, and is meant to.
- and not (p.kind = 'undo' and d.cause = 'policy')
-where c.account = :account and c.plan_hash = :plan_hash
+with applied as materialized (
+  select c.position, c.table_name, c.key, c.enerflo_key, c.op, c.field, p.kind = 'undo' as undo
+  from sync.plan_changes c join sync.plans p using (account, plan_hash)
+  where c.account = :account and c.plan_hash = :plan_hash and c.state = 'applied'
+), records as (
+  select position, enerflo_key from applied
+  union
+  select c.position, a.enerflo_key
+  from applied c join sync.agreed a
+    on a.account = :account and a.table_name = c.table_name and a.key = c.key and a.is_link
+), found as (
+  select table_name, key, field, enerflo_value, cause from sync.differences
+  where account = :account and reconciliation_id = :reconciliation_id
+    and cause <> 'equal_after_normalisation'
+), differing as (
+  select c.position, d.field, d.cause from applied c join found d using (table_name, key)
+  where d.field = c.field or d.field is null
+  union
+  select c.position, d.field, d.cause from applied c join records r using (position)
+  join found d on d.table_name = c.table_name and d.field is null and d.enerflo_value = r.enerflo_key
+)
+select count(distinct c.position) as applied,
+       count(distinct c.position) filter (where c.table_name <> all(:compared)) as not_compared,
+       count(distinct c.position) filter (where d.cause is not null
+         -- What an undo left apart differs, and is meant to: so does a row that it took away or put back.
+         and not (c.undo and (d.cause = 'policy' or c.op <> 'update' and d.field is null))) as differing
+from applied c left join differing d using (position)
 """).bindparams(sa.bindparam("compared", type_=sa.ARRAY(sa.Text)))
 
 

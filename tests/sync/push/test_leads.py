@@ -125,6 +125,18 @@ def test_1_1_a_customer_of_that_key_is_linked_and_what_it_says_is_left(outbox: O
     assert outbox.received() == []
 
 
+def test_1_1_a_customer_who_has_another_key_by_now_is_another_lead(outbox: Outbox) -> None:
+    values: dict[str, object] = dict(zip(FIELDS, SENT, strict=True))
+    customer = outbox.world.add_lead(values, "L1")
+    outbox.company.poll()
+    # Somebody gives the customer to another lead there, and the mirror does not know yet.
+    outbox.world.edit_customer(customer, {"external_id": "L9"})
+    outbox.lead("L1")
+    assert outbox.push().applied == 9
+    assert len(outbox.received("POST")) == 1
+    assert linked(outbox) == outbox.customer("L1").customer_id != customer
+
+
 def test_1_1_without_a_search_by_key_the_answers_id_serves(outbox: Outbox) -> None:
     outbox.lead("L1")
     outbox.answering("GET", "/api/v1/customers", 422)

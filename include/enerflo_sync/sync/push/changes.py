@@ -88,19 +88,28 @@ where c.account = :account and c.plan_hash = :plan_hash and c.op = 'update' and 
   and c.after is not distinct from s.after and c.state = 'planned' and c.sent_at is null
   and coalesce(c.agreed_at < s.sent_at, true)
 """)
-_CARRY_NOTES = sa.text("""
+# A note whose request went out and which no row of the CRM names: where it was found while its row was gone,
+# nothing was agreed on.
+SENT_AND_UNNAMED = """p.account = :account and p.table_name = 'notes' and p.op = 'insert'
+    and p.sent_at is not null and (p.state <> 'applied' or not exists (
+      select from sync.agreed a
+      where a.account = p.account and a.table_name = p.table_name and a.key = p.key and a.is_link))"""
+# One that was found is carried on only to the same note: its key may be another note's by now.
+_CARRY_NOTES = sa.text(f"""
 /* enerflo-sync plan: notes whose request an older plan has sent */
 update sync.plan_changes c
 set sent_at = s.sent_at, accepted_at = s.accepted_at, accepted_id = s.accepted_id
 from (
-  select distinct on (key) key, sent_at, accepted_at, accepted_id from sync.plan_changes
-  where account = :account and plan_hash <> :plan_hash and table_name = 'notes' and op = 'insert'
-    and sent_at is not null and state <> 'applied'
-  order by key, accepted_at desc nulls last, sent_at desc
+  select distinct on (p.key) p.key, p.sent_at, p.accepted_at, p.accepted_id from sync.plan_changes p
+  where {SENT_AND_UNNAMED} and p.plan_hash <> :plan_hash and (p.state <> 'applied' or not exists (
+    select from sync.plan_changes o join sync.plan_changes n using (account, table_name, key, op, field)
+    where o.account = p.account and o.plan_hash = p.plan_hash and o.table_name = p.table_name
+      and o.key = p.key and o.op = p.op and n.plan_hash = :plan_hash and n.after is distinct from o.after))
+  order by p.key, p.accepted_at desc nulls last, p.sent_at desc
 ) s
 where c.account = :account and c.plan_hash = :plan_hash and c.table_name = 'notes' and c.op = 'insert'
   and c.direction = 'to_enerflo' and c.key = s.key and c.state = 'planned' and c.sent_at is null
-""")
+""")  # noqa: S608 - a constant
 # An appointment that Enerflo accepted is not made again, also where its time was changed since.
 _CARRY_APPOINTMENTS = sa.text("""
 /* enerflo-sync plan: appointments that Enerflo has accepted for an older plan */

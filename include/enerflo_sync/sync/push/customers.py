@@ -81,7 +81,7 @@ def is_sole_owner(run: PushRun, comparison: Comparison, change: Change, key: str
 def find_customer(run: PushRun, key: str, known: int | None, words: Mapping[str, object]) -> Customer | None:
     """Return the customer that carries a lead's key, read again; None where there is none.
 
-    :param known: the customer's id, where Enerflo has told it.
+    :param known: the customer's id, where Enerflo's answer to the lead itself has told it.
     :param words: the lead's fields, by which the list finds it where the key does not.
     """
     for raw in given(partial(search_customers, run.client, key)) or ():
@@ -89,15 +89,18 @@ def find_customer(run: PushRun, key: str, known: int | None, words: Mapping[str,
         if row is not None and row["integration_record_id"] == key and row["deleted_at"] is None:
             run.bring_in(partial(_as_answer, bytes(raw)), CUSTOMERS)
             return _present(run, row["customer_id"])
+    # The mirror may be older than the customer's key.
+    its_keys = (key,) if known is None else (key, None)
     if known is None:
         with run.connection.begin():
             known = run.connection.scalar(_OF_KEY, {"account": run.account, "key": key})
     if known is None:
         return None
     try:
-        return read_customer_again(run, known, words)
+        customer = read_customer_again(run, known, words)
     except NotFoundError:
         return None
+    return customer if customer is not None and customer["integration_record_id"] in its_keys else None
 
 
 def read_customer_again(

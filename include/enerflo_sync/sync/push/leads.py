@@ -85,7 +85,7 @@ def _deliver(
     with run.connection.begin():
         state = link_state(run.connection, comparison, lead[0].key)
     if state is not LinkState.OPEN:
-        what = "is gone" if state is LinkState.GONE else "names a customer of Enerflo"
+        what = "names a customer of Enerflo" if state is LinkState.LINKED else "is gone"
         run.finish([Verdict(row, Decision.MOVED, f"the CRM's row {what} by now.")])
         return None
     try:

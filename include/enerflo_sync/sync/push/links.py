@@ -17,9 +17,10 @@ Key = Mapping[str, Any]
 
 
 class LinkState(StrEnum):
-    """Whether a CRM row names a record of Enerflo."""
+    """Whether a CRM row names a record of Enerflo; ``MARKED``: it is marked as deleted and names none."""
 
     GONE = "gone"
+    MARKED = "marked"
     OPEN = "open"
     LINKED = "linked"
 
@@ -45,14 +46,18 @@ def link_columns(comparison: Comparison) -> dict[str, str]:
 def link_state(connection: sa.Connection, comparison: Comparison, key: Key) -> LinkState:
     """Return whether the CRM row still waits for its record, in the caller's transaction."""
     links = " or ".join(f"t.{quoted(name)} is not null" for name in link_columns(comparison)) or "false"
+    living = comparison.living("t")
     found = connection.exec_driver_sql(
         f"/* enerflo-sync push: does a CRM row name a record */"  # noqa: S608 - names of the mapping
-        f" select {links} from {comparison.crm_rows} t where {_of_key(comparison)}",
+        f" select {links} as linked, {living} as living from {comparison.crm} t where {_of_key(comparison)}"
+        " order by 2 desc, 1",
         _values(comparison, key),
-    ).scalar()
-    if found is None:
+    ).first()
+    if found is None or (found.linked and not found.living):
         return LinkState.GONE
-    return LinkState.LINKED if found else LinkState.OPEN
+    if not found.living:
+        return LinkState.MARKED
+    return LinkState.LINKED if found.linked else LinkState.OPEN
 
 
 def linked_id(connection: sa.Connection, comparison: Comparison, key: Key, mirror_column: str) -> int | None:
@@ -71,7 +76,8 @@ def linked_id(connection: sa.Connection, comparison: Comparison, key: Key, mirro
 def write_link(connection: sa.Connection, link: Link) -> bool:
     """Write Enerflo's id into the CRM row that has none yet; return whether the row names the record now.
 
-    In the caller's transaction. The row's time of change moves along where one is mapped.
+    In the caller's transaction. The row takes no record that another row names, whether or not an index says
+    so. Its time of change moves along where one is mapped.
 
     :raises sqlalchemy.exc.IntegrityError: the CRM does not take it: another row names the same record.
     """
@@ -79,10 +85,9 @@ def write_link(connection: sa.Connection, link: Link) -> bool:
     columns = link_columns(comparison)
     if not columns:
         return True
-    values = _values(comparison, link.key)
+    values = _values(comparison, link.key) | _link_values(link)
     sets, open_ = [], []
-    for n, (column, mirror) in enumerate(columns.items()):
-        values[f"link{n}"] = str(link.record[mirror])
+    for n, column in enumerate(columns):
         sets.append(f"{quoted(column)} = %(link{n})s::{live[column].sql_type}")
         open_.append(f"t.{quoted(column)} is null")
     if (change := touched(comparison)) is not None:
@@ -90,11 +95,36 @@ def write_link(connection: sa.Connection, link: Link) -> bool:
     done = connection.exec_driver_sql(
         f"/* enerflo-sync push: Enerflo's id into the CRM's row */"  # noqa: S608 - names of the mapping
         f" update {comparison.crm} t set {', '.join(sets)}"
-        f" where {_of_key(comparison)} and {' and '.join([comparison.living('t'), *open_])}",
+        f" where {_of_key(comparison)} and {' and '.join([comparison.living('t'), *open_])}"
+        f" and not exists (select from {comparison.crm_rows} s where {_same_link(comparison)})",
         values,
     )
-    # A trigger may have kept the id out.
+    # A trigger may have kept the id out, or take it out in the end where it is deferred.
+    connection.exec_driver_sql("/* enerflo-sync push */ set constraints all immediate")
     return done.rowcount > 0 and link_state(connection, comparison, link.key) is not LinkState.OPEN
+
+
+def is_taken(connection: sa.Connection, link: Link) -> bool:
+    """Return whether a CRM row names a link's record already, in the caller's transaction."""
+    found = connection.exec_driver_sql(
+        "/* enerflo-sync push: does a CRM row name this record */"  # noqa: S608 - names of the mapping
+        f" select exists (select from {link.comparison.crm_rows} s where {_same_link(link.comparison)})",
+        _link_values(link),
+    )
+    return bool(found.scalar_one())
+
+
+def _same_link(comparison: Comparison) -> str:
+    live = comparison.live.columns
+    return " and ".join(
+        f"s.{quoted(column)} = %(link{n})s::{live[column].sql_type}"
+        for n, column in enumerate(link_columns(comparison))
+    )
+
+
+def _link_values(link: Link) -> dict[str, Any]:
+    columns = link_columns(link.comparison)
+    return {f"link{n}": str(link.record[mirror]) for n, mirror in enumerate(columns.values())}
 
 
 def _of_key(comparison: Comparison) -> str:

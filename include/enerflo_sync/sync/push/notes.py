@@ -99,7 +99,7 @@ def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | Non
     with run.connection.begin():
         state = link_state(run.connection, comparison, key)
     if state is not LinkState.OPEN:
-        what = "is gone" if state is LinkState.GONE else "names a note of Enerflo"
+        what = "names a note of Enerflo" if state is LinkState.LINKED else "is gone"
         run.finish([Verdict(changes, Decision.MOVED, f"the CRM's row {what} by now.")])
         return None
     row: dict[str, Any] = {**key, **{change.field or "": change.after for change in changes}}
@@ -192,6 +192,13 @@ class _Looking:
             else:
                 verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
         claimed = {id(draft) for draft, _, _ in claims}
+        # What a plan took for Enerflo's own, while the CRM's row was gone, may be ours as well.
+        again = [(draft, errand) for draft, errand in sent if draft.sent_at and id(draft) not in claimed]
+        imported = _imported(self._run, self._install) if again else []
+        for draft, errand in again:
+            if any(self._is_since(draft, errand, note) for note in imported):
+                claimed.add(id(draft))
+                verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
         now = self._run.clock.now()
         for draft, _ in sent:
             late = draft.accepted_at is not None and now - draft.accepted_at > _SHOWN_AFTER
@@ -275,6 +282,21 @@ def _unclaimed(run: PushRun, install: str) -> list[dict[str, Any]]:
             " where e.account = %(account)s and e.install_id = %(install)s"
             f" and not exists (select from {comparison.crm} t where {named or 'false'})"
             " order by e.deleted_at is not null, e.created_at, e.note_id",
+            {"account": run.account, "install": int(install)},
+        )
+        return list(rows.scalars())
+
+
+def _imported(run: PushRun, install: str) -> list[dict[str, Any]]:
+    """Return the install's notes of which a plan made rows of the CRM."""
+    with run.connection.begin():
+        rows = run.connection.exec_driver_sql(
+            "/* enerflo-sync push: notes of which rows of the CRM were made */"
+            " select to_jsonb(e.*) from enerflo.notes e"
+            " where e.account = %(account)s and e.install_id = %(install)s and exists ("
+            "  select from sync.plan_changes p where p.account = e.account and p.table_name = 'notes'"
+            "  and p.op = 'insert' and p.direction = 'to_crm' and p.state = 'applied'"
+            "  and p.enerflo_key = jsonb_build_object('note_id', e.note_id))",
             {"account": run.account, "install": int(install)},
         )
         return list(rows.scalars())

@@ -29,7 +29,7 @@ from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.own_writes import note_sending, note_written, noting_row
 from enerflo_sync.sync.push.attempt import Attempt, Outcome, attempted
 from enerflo_sync.sync.push.changes import Change, mark_accepted, mark_sent, mark_unsent
-from enerflo_sync.sync.push.links import Link, LinkState, link_state, write_link
+from enerflo_sync.sync.push.links import Link, LinkState, is_taken, link_state, write_link
 from enerflo_sync.sync.push.report import PushReport
 from enerflo_sync.sync.push.source import Sources
 from enerflo_sync.sync.push.values import EnerfloValues
@@ -42,10 +42,11 @@ log = logging.getLogger(__name__)
 _SETTLING = (5.0, 15.0, 45.0)
 _NOT_LINKED = "the CRM does not take Enerflo's id"
 _TAKEN = "another of its rows names the same record."
+_KEPT_ROW = "its table keeps the row as it was."
 
 
 class _NotTakenError(Exception):
-    """The CRM's row stands there and names no record, though Enerflo's id was written into it."""
+    """The CRM's row stands there and names no record, though Enerflo's id was to be written into it."""
 
 
 @dataclass(frozen=True)
@@ -245,8 +246,8 @@ class PushRun:
                 continue
             try:
                 self._finish_together([verdict])
-            except _NotTakenError:
-                why = "its table keeps the row as it was."
+            except _NotTakenError as error:
+                why = str(error)
             except sa.exc.DBAPIError as error:
                 if not isinstance(error.orig, psycopg.Error) or not refuses_a_row(error.orig):
                     raise
@@ -291,7 +292,7 @@ class PushRun:
                 return True
         # A trigger may pass over the row: of a row without the id the same record would be made again.
         if link_state(self.connection, link.comparison, link.key) is LinkState.OPEN:
-            raise _NotTakenError
+            raise _NotTakenError(_TAKEN if is_taken(self.connection, link) else _KEPT_ROW)
         return False
 
     def _were_sent(self, changes: Sequence[Change]) -> bool:
