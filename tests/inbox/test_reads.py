@@ -97,7 +97,10 @@ def test_one_bad_order_of_a_payload_goes_to_quarantine_alone(inbox: Inbox) -> No
     assert {(kind, reason) for kind, reason, _ in items(inbox)} == {("record", "id_not_a_whole_number at id")}
 
 
-@pytest.mark.parametrize("said", [{"success": False}, "no", {"message": "?"}])
+LACKING = [{"notes": [], "totalPages": 2}, {"data": [], "total": "3"}]
+
+
+@pytest.mark.parametrize("said", [{"success": False}, "no", {"message": "?"}, *LACKING])
 def test_where_the_notes_of_one_install_are_lastingly_refused_all_are_walked(inbox: Inbox, said: Any) -> None:
     one = inbox.world.install_id(0)
     inbox.later(1)
