@@ -112,6 +112,18 @@ def test_where_the_notes_of_one_install_are_lastingly_refused_all_are_walked(inb
     assert (note, "new") in inbox.rows("select note_id, body from enerflo.notes")
 
 
+def test_a_note_whose_event_comes_hours_late_is_read_where_notes_are_walked(polled: Inbox) -> None:
+    """Made after the last poll, and long before its event arrived."""
+    one = polled.world.install_id(0)
+    note = polled.world.add_note(one, "new")
+    answer(polled, f"/api/v3/installs/{one}/notes", {}, 404)
+    polled.later(180)
+    polled.drop({"webhook_event": "new_install_note", "id": one})
+    polled.ingest()
+    assert polled.states() == {"applied": 1}
+    assert (note, "new") in polled.rows("select note_id, body from enerflo.notes")
+
+
 def test_a_signed_order_of_an_install_that_nobody_knows_is_not_stored_before_it(inbox: Inbox) -> None:
     orders = [{"id": 987_654, "status": "complete", "change_values": {}}]
     inbox.drop({"webhook_event": "signed_change_order", "id": 999_999_999, "change_orders": orders})

@@ -169,7 +169,10 @@ class Reads:
     def _notes(self, install_id: str, since: datetime) -> Answer:
         rows = self._notes_of(install_id)
         if rows is None:
-            rows = self._notes_since(since - _NOTES_LOOKBACK)
+            with self._connection.begin():
+                polled = read_watermark(self._connection, self._account, NOTES.name)
+            # An event may come long after its note was made; polls have read those from before the watermark.
+            rows = self._notes_since(min(since, polled or since) - _NOTES_LOOKBACK)
         return Answer([(NOTES, rows)], install_id=int(install_id))
 
     def _notes_since(self, since: datetime) -> list[bytes]:
