@@ -38,7 +38,8 @@ PARAMS = {
         type="boolean",
         title="Fail when too much is unexplained",
         description="The run fails when more differences are unexplained than reconcile.unexplained_budget"
-        " in sync.yaml allows. The report is stored either way.",
+        " in sync.yaml allows, or nothing can be said: no rows met, or Enerflo was not read when it was due."
+        " The report is stored either way.",
     ),
 }
 

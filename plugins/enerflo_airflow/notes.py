@@ -118,8 +118,13 @@ def reconciliation_note(report: ReconciliationReport) -> str:
     """Return the headline of a reconciliation."""
     if report.mirror_as_of is None:
         return "nothing can be called equal: the mirror was never polled completely"
+    # Here: the scheduler imports this module and renders no report.
+    from enerflo_sync.reconcile.render.verdict import Tone, verdict_text
+
+    words = verdict_text(report)
+    doubt = f"{words.headline} · " if words.tone is Tone.UNSURE else ""
     return (
-        f"{report.unexplained:,} unexplained of {report.budget:,} allowed · "
+        f"{doubt}{report.unexplained:,} unexplained of {report.budget:,} allowed · "
         f"{report.differences:,} differences in all · {report.scope} comparison: open the report"
     )
 

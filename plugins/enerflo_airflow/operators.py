@@ -86,7 +86,8 @@ class ReconcileOperator(BaseOperator):
     :param account: name of the account in sync.yaml.
     :param full: compare every row, not only what changed on either side since the last run.
     :param fail_over_budget: fail the task, without a retry, when more differences are unexplained than
-        sync.yaml allows. The report is stored either way.
+        sync.yaml allows, or nothing can be said: no rows met, or Enerflo was not read when it was due. The
+        report is stored either way.
     :return: ids, and how many differences there are.
     """
 
@@ -111,6 +112,7 @@ class ReconcileOperator(BaseOperator):
         """Reconcile and return the headline's numbers."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.reconcile import run_reconcile
+        from enerflo_sync.reconcile.render.verdict import is_all_clear
 
         with noted_failure(context), closing(open_account(str(self.account))) as opened:
             report = run_reconcile(opened, full=flag(self.full))
@@ -128,7 +130,7 @@ class ReconcileOperator(BaseOperator):
         # Pushed before a possible failure, so that a failed task has its note and its link as well.
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         context["ti"].xcom_push(key="return_value", value=result)
-        if flag(self.fail_over_budget) and not report.within_budget:
+        if flag(self.fail_over_budget) and not is_all_clear(report):
             raise AirflowFailException(f"Reconciliation {report.reconciliation_id}: {note}.")
         return result
 

@@ -54,7 +54,8 @@ def test_so_many_missing_at_once_are_not_believed(desk: Desk) -> None:
     report = desk.backfill(desk.named(*lost))
     assert report.missing == 80
     assert desk.rows("select count(*) from enerflo.installs where deleted_at is not null")[0][0] <= 40
-    assert any("believed" in reason for reason in report.reasons["notice"])
+    assert any("believed" in reason for reason in report.reasons["incomplete"])
+    assert report.needs_a_person
 
 
 def test_many_ids_are_read_by_their_pages(warehouse: sa.Engine) -> None:

@@ -67,6 +67,18 @@ def test_a_window_says_what_is_missing_and_deletes_only_what_answers_404(desk: D
     assert desk.rows(GONE) == [(3, 3)]
 
 
+def test_where_more_are_gone_than_is_believed_at_once_the_run_is_partial(desk: Desk) -> None:
+    desk.poll()
+    request = desk.window(desk.day(500), desk.day(100), INSTALLS)
+    for install_id in sorted(desk.of_window(request))[:60]:
+        desk.world.delete_install(install_id)
+    report = desk.backfill(request, confirmations=100)
+    assert desk.rows(GONE) == [(0, 0)]
+    assert "gone than is believed at once" in str(report.reasons["incomplete"])
+    assert report.needs_a_person
+    assert desk.rows("select state from sync.runs where job = 'backfill'") == [("partial",)]
+
+
 def test_one_look_counts_once_even_when_its_end_is_done_twice(desk: Desk) -> None:
     desk.poll()
     without(desk, 5)

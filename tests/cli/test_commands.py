@@ -91,6 +91,17 @@ def test_keys_that_never_meet_are_not_green(run: Run, warehouse_url: str) -> Non
     assert result.code == 1
 
 
+def test_a_mirror_that_nobody_read_for_days_is_not_green(run: Run, warehouse_url: str) -> None:
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "0")
+    run("poll")
+    assert run("reconcile").code == 0
+    with psycopg.connect(warehouse_url.replace("+psycopg", "")) as connection:
+        connection.execute("update sync.watermarks set value = value - interval '5 days'")
+    result = run("reconcile")
+    assert result.out.startswith("Enerflo was last read whole 5 d before the comparison\n")
+    assert result.code == 1
+
+
 def test_a_report_has_no_personal_data(run: Run, world: World) -> None:
     run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "1")
     run("poll")

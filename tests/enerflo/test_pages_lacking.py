@@ -9,8 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from enerflo_sync.enerflo.appointments import read_appointments
+from enerflo_sync.enerflo.change_orders import read_install_change_orders
 from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.notes import read_install_notes
 from enerflo_sync.enerflo.pages import Envelope, PageWalk, StopReason
+from enerflo_sync.enerflo.statuses import read_statuses
+from enerflo_sync.errors import ContractDriftError
 from tests.enerflo.test_pages import PAGES, PATH, TOTALS, LivingList, ids_of, newest_first
 
 from .conftest import Asked, Reply, ScriptedServer
@@ -147,3 +152,26 @@ def test_a_walk_is_complete_only_if_it_delivered_all_whatever_its_pages_lack(
     walk = PageWalk(client, PATH, TOTALS, per_page=per_page, floor=2)
     delivered = set(ids_of(walk))
     assert not walk.complete or delivered >= throughout
+
+
+LISTS: list[Callable[[EnerfloClient], list[object]]] = [
+    lambda client: list(read_statuses(client)),
+    lambda client: list(read_install_notes(client, 12)),
+    lambda client: list(read_install_change_orders(client, 12)),
+    lambda client: list(read_appointments(client, 5)),
+]
+ROW = b'[{"id": 4, "name": "On Hold"}]'
+
+
+@pytest.mark.parametrize("read", LISTS)
+@pytest.mark.parametrize("more", [b'"total": 2', b'"dataCount": "2"', b'"totalPages": 2'])
+def test_a_list_that_comes_in_one_go_and_says_that_there_are_more_rows_is_not_taken_for_whole(
+    client: EnerfloClient, server: ScriptedServer, read: Callable[[EnerfloClient], list[object]], more: bytes
+) -> None:
+    lacking = Reply(body=b'{"data": ' + ROW + b", " + more + b"}")
+    server.handler = lambda asked: lacking
+    with pytest.raises(ContractDriftError, match="there are more"):
+        read(client)
+    # Where that passes it is read.
+    server.handler = lambda asked: lacking if len(server.asked) == 4 else Reply(body=ROW)
+    assert len(read(client)) == 1

@@ -14,9 +14,9 @@ from enerflo_sync.gaps.find import find_gaps
 from enerflo_sync.gaps.looks import LISTS
 from enerflo_sync.gaps.report import GapReport, Hole, HoleKind
 from enerflo_sync.gaps.schedule import every
-from tests.inbox.conftest import Inbox, inbox, new_inbox, polled
+from tests.inbox.conftest import Inbox, again, inbox, new_inbox, polled
 
-__all__ = ["inbox", "new_inbox", "polled"]
+__all__ = ["again", "inbox", "new_inbox", "polled"]
 
 DUE = timedelta(hours=2)
 STATUSES = (4, c.VOIDED, c.IN_PROGRESS)

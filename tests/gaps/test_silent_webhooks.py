@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from enerflo_sandbox.exchange import Response
 from enerflo_sync.gaps.report import HoleKind
+from enerflo_sync.inbox.quarantine import dismiss_items
+from enerflo_sync.inbox.quarantine_items import Selection
 from tests.gaps.conftest import change, gaps, holes, only, poll, started, wait
 from tests.inbox.conftest import Inbox, answering, update_install
 
@@ -153,6 +156,28 @@ def test_events_whose_record_is_not_read(polled: Inbox) -> None:
     assert hole.closes == "enerflo-sync ingest"
     polled.fault()
     polled.ingest()
+    assert holes(polled, HoleKind.UNREAD) == []
+
+
+def test_what_lies_in_quarantine_is_unread_until_it_is_replayed(polled: Inbox, again: Any) -> None:
+    one = polled.world.install_id(0)
+    polled.fault(f"403@/api/v3/installs/{one}#1-99")
+    polled.drop(update_install(one))
+    polled.drop(b"{half of an", "cut.json")
+    arrived = polled.clock.now()
+    polled.ingest()
+    assert polled.states() == {"quarantined": 1}
+    hole = only(polled, HoleKind.UNREAD)
+    event = polled.one("select event_id from sync.webhook_events")
+    assert (hole.start, hole.is_open, hole.evidence.events) == (arrived, True, [event])
+    assert hole.not_seen == {"update_install": 1, "files": 1}
+    assert hole.closes == "enerflo-sync quarantine list"
+    polled.fault()
+    again()
+    assert only(polled, HoleKind.UNREAD).not_seen == {"files": 1}
+    with polled.warehouse.begin() as connection:
+        chosen = Selection(everything=True)
+        dismiss_items(connection, polled.account, chosen, reason="sent again", by="ann", clock=polled.clock)
     assert holes(polled, HoleKind.UNREAD) == []
 
 

@@ -97,6 +97,53 @@ def test_an_order_that_the_mirror_never_knew_is_not_made_of_a_payload_beside_a_l
     assert polled.rows("select 1 from enerflo.change_orders where change_order_id = :o", o=ORDER) == []
 
 
+# -- what nothing shows ------------------------------------------------------------------------------------
+
+
+def test_an_event_of_which_neither_list_nor_payload_tells_an_order_waits_for_the_poll(polled: Inbox) -> None:
+    one = polled.world.install_id(0)
+    answer(polled, f"/api/v3/installs/{one}/change-order-data", {}, 403)
+    polled.drop({"webhook_event": "signed_change_order", "id": one, "change_orders": []})
+    polled.ingest()
+    assert polled.rows("select state, reason from sync.webhook_events") == [("received", "not_listed")]
+    polled.company.poll()
+    polled.ingest()
+    assert polled.states() == {"applied": 1}
+
+
+def test_where_no_poll_may_read_the_orders_either_such_an_event_is_quarantined(polled: Inbox) -> None:
+    one = polled.world.install_id(0)
+    polled.fault("403@/api/v3/change-orders#1-99", f"403@/api/v3/installs/{one}/change-order-data#1-99")
+    polled.drop({"webhook_event": "signed_change_order", "id": one, "change_orders": []})
+    for _ in range(3):
+        polled.ingest()
+        polled.company.poll()
+        polled.later(30)
+    polled.ingest()
+    assert polled.states() == {"quarantined": 1}
+    assert polled.reasons() == {"not_listed at change_orders_of": 1}
+
+
+def test_an_order_that_the_mirror_never_knew_and_nothing_shows_waits_for_the_poll(polled: Inbox) -> None:
+    one = polled.world.install_id(0)
+    answer(polled, f"/api/v3/installs/{one}/change-order-data", {"change_orders": []})
+    signed(polled, "complete", "2026-03-02 08:00:00")
+    polled.ingest()
+    assert polled.states() == {"received": 1}
+    polled.company.poll()
+    polled.ingest()
+    assert polled.states() == {"applied": 1}
+
+
+def test_an_event_without_an_order_of_an_install_that_is_gone_buries_it(polled: Inbox) -> None:
+    one = polled.world.install_id(0)
+    polled.world.delete_install(one)
+    polled.drop({"webhook_event": "signed_change_order", "id": one, "change_orders": []})
+    polled.ingest()
+    assert polled.states() == {"applied": 1}
+    assert polled.install(one, "deleted_at is not null") == (True,)
+
+
 # -- whose key it is ---------------------------------------------------------------------------------------
 
 

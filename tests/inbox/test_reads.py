@@ -97,7 +97,10 @@ def test_one_bad_order_of_a_payload_goes_to_quarantine_alone(inbox: Inbox) -> No
     assert {(kind, reason) for kind, reason, _ in items(inbox)} == {("record", "id_not_a_whole_number at id")}
 
 
-@pytest.mark.parametrize("said", [{"success": False}, "no", {"message": "?"}])
+LACKING = [{"notes": [], "totalPages": 2}, {"data": [], "total": "3"}]
+
+
+@pytest.mark.parametrize("said", [{"success": False}, "no", {"message": "?"}, *LACKING])
 def test_where_the_notes_of_one_install_are_lastingly_refused_all_are_walked(inbox: Inbox, said: Any) -> None:
     one = inbox.world.install_id(0)
     inbox.later(1)
@@ -107,6 +110,18 @@ def test_where_the_notes_of_one_install_are_lastingly_refused_all_are_walked(inb
     inbox.ingest()
     assert inbox.states() == {"applied": 1}
     assert (note, "new") in inbox.rows("select note_id, body from enerflo.notes")
+
+
+def test_a_note_whose_event_comes_hours_late_is_read_where_notes_are_walked(polled: Inbox) -> None:
+    """Made after the last poll, and long before its event arrived."""
+    one = polled.world.install_id(0)
+    note = polled.world.add_note(one, "new")
+    answer(polled, f"/api/v3/installs/{one}/notes", {}, 404)
+    polled.later(180)
+    polled.drop({"webhook_event": "new_install_note", "id": one})
+    polled.ingest()
+    assert polled.states() == {"applied": 1}
+    assert (note, "new") in polled.rows("select note_id, body from enerflo.notes")
 
 
 def test_a_signed_order_of_an_install_that_nobody_knows_is_not_stored_before_it(inbox: Inbox) -> None:

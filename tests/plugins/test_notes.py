@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.models.dagrun import DagRun, DagRunNote
-from enerflo_airflow.notes import ingest_note, poll_note, replay_note, take_over_note
+from enerflo_airflow.notes import ingest_note, poll_note, reconciliation_note, replay_note, take_over_note
 
 from enerflo_sync.inbox.replay_report import Outcome, ReplayReport, ReplayResult
 from enerflo_sync.warehouse.runs import RunReport, RunState
+from tests.reconcile.render.sample_reports import overdue
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -74,6 +75,11 @@ def test_a_partial_ingest_says_so_first_and_where_the_quarantined_events_are() -
     )
     assert note.startswith("partial · 3 events · ")
     assert "quarantined, listed in sync.quarantine with state open: 3 truncated_json" in note
+
+
+def test_a_reconciliation_with_an_old_mirror_says_so_first() -> None:
+    note = reconciliation_note(overdue())
+    assert note.startswith("Enerflo was last read whole 4 d 2 h before the comparison · 0 unexplained of 0")
 
 
 def replayed(dry: bool, *outcomes: Outcome) -> ReplayReport:

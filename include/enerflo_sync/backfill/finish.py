@@ -27,7 +27,7 @@ from enerflo_sync.backfill.store import (
 )
 from enerflo_sync.backfill.widen import missing_of_window, widen
 from enerflo_sync.errors import NotFoundError, RetriableError
-from enerflo_sync.inbox.burial import Burial
+from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
 from enerflo_sync.mirror.details import read_directly
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
@@ -200,7 +200,7 @@ def _ask_for(
     gone = [(install_id, observed_at) for install_id, observed_at in gone if install_id in living]
     if gone and not burial.is_believed(len(gone)):
         rest.missing -= len(gone)
-        tally.because("notice", "more installs are gone than is believed at once", len(gone))
+        tally.because("incomplete", f"installs: {NOT_BELIEVED}", len(gone))
         return
     for install_id, observed_at in gone:
         with connection.begin():

@@ -15,7 +15,7 @@ from enerflo_sync.backfill.store import Backfill, Progress
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import BadRecordError, ContractDriftError, FatalError, NotFoundError
 from enerflo_sync.inbox.answers import Answer
-from enerflo_sync.inbox.burial import Burial
+from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
 from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.batch import Batch, Observation
@@ -134,7 +134,7 @@ class NamedInstalls:
                 gone = sum(self._burial.bury(*known, observed_at) for known, observed_at in self._gone)
                 found.because("notice", "deleted", gone) if gone else None
             else:
-                found.because("notice", "more installs are gone than is believed at once", len(self._gone))
+                found.because("incomplete", f"installs: {NOT_BELIEVED}", len(self._gone))
             progress.count("installs", found)
             save()
 

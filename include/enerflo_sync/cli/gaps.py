@@ -42,7 +42,8 @@ def command(
 
     records: lists were not read whole when a poll was due. note_edits: edited and deleted notes were not
     looked for. webhooks: changes that polls saw and no webhook told. unconfirmed: changes that a webhook told
-    and no poll finds. unread: events arrived and their records were not read. drop: nobody looked for files.
+    and no poll finds. unread: events arrived and their records were not read, for they wait or lie in
+    quarantine. drop: nobody looked for files.
 
     A poll reads all lists whole, whatever happened before, and closes most of them; a backfill reads again
     what was created in a stretch. Asks the warehouse only. Exit code 1 when something is open.
@@ -60,7 +61,7 @@ def command(
 
 def sentence(report: GapReport) -> str:
     """Return what the report comes to."""
-    if not report.polled:
+    if not report.polled and not report.open:
         return "No poll ever ran for this account, so there is nothing yet to have holes in."
     if not report.open:
         closed, days = len(report.holes), (report.as_of - report.since).days

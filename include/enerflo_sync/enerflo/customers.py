@@ -25,7 +25,8 @@ def search_customers(client: EnerfloClient, words: str, *, most: int = 25) -> li
     :param words: a name, e-mail, phone, uuid or external id (REFERENCE.md §3); it goes into the query part,
         which is never logged.
     """
-    return row_list(client, "/api/v1/customers", ("data",), {"search": words, "page": 1, "pageSize": most})
+    params: dict[str, str | int] = {"search": words, "page": 1, "pageSize": most}
+    return row_list(client, "/api/v1/customers", ("data",), params, whole=False)
 
 
 def read_customer(client: EnerfloClient, customer_id: int | str) -> bytes:

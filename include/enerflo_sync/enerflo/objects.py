@@ -6,8 +6,9 @@ import msgspec
 
 from enerflo_sync.enerflo.answers import without_controls
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.enerflo.envelopes import Envelope, rows_apart
-from enerflo_sync.errors import BadRecordError
+from enerflo_sync.enerflo.envelopes import Envelope, Listing, rows_apart
+from enerflo_sync.enerflo.pages import ASKED_AGAIN
+from enerflo_sync.errors import BadRecordError, ContractDriftError
 
 _rows = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -29,18 +30,34 @@ def object_body(client: EnerfloClient, path: str, what: str) -> bytes:
 
 
 def row_list(
-    client: EnerfloClient, path: str, keys: tuple[str, ...], params: dict[str, str | int] | None = None
+    client: EnerfloClient,
+    path: str,
+    keys: tuple[str, ...],
+    params: dict[str, str | int] | None = None,
+    *,
+    whole: bool = True,
 ) -> list[msgspec.Raw]:
     """Return the rows that ``path`` answers in one go, bare or wrapped under one of ``keys``.
 
-    :raises ContractDriftError: they are under none of them.
+    :param whole: all rows are wanted: an answer that says that there are more is asked for again, as a page
+        of a walk is.
+    :raises ContractDriftError: they are under none of them, or there are more than the answer holds.
     """
-    envelope = Envelope(keys)
+    envelope = Envelope(keys, ("total", "dataCount"), "totalPages") if whole else Envelope(keys)
 
-    def decode(body: bytes) -> list[msgspec.Raw]:
-        return _bare_rows(body) if body[:1] == b"[" else envelope.decode(body).records
+    def decode(body: bytes) -> Listing:
+        return Listing(_bare_rows(body), None, None) if body[:1] == b"[" else envelope.decode(body)
 
-    return client.read(path, params, decode).value
+    for _ in range(1 + ASKED_AGAIN):
+        answer = client.read(path, params, decode).value
+        rows = answer.records
+        if len(rows) >= (answer.total or 0) and (answer.total_pages or 0) <= 1:
+            return rows
+    raise ContractDriftError(
+        f"the answer holds {len(rows)} rows and says that there are more.",
+        where=f"GET {path}",
+        next_step="Nothing is concluded from it. If it stays so, the client has to read this list by pages.",
+    )
 
 
 def _bare_rows(body: bytes) -> list[msgspec.Raw]:

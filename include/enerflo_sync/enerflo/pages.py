@@ -43,7 +43,7 @@ _GROW_AFTER = 8
 MOST_ROWS = 20_000_000
 GROWTH = 20_000
 # A page that holds fewer rows than the list has for it is asked for so many times more.
-_ASKED_AGAIN = 2
+ASKED_AGAIN = 2
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -193,7 +193,7 @@ class PageWalk:
         if rows >= expected:
             return False
         may_be_cap = rows > 0 and self._cap is None and self._most_rows <= rows
-        if self._asked_again < _ASKED_AGAIN and not (may_be_cap and rows == self._short_rows):
+        if self._asked_again < ASKED_AGAIN and not (may_be_cap and rows == self._short_rows):
             self._asked_again += 1
             self._short_rows = rows
             # As long as nobody knows whether this is the server's limit, pages do not grow beyond it.

@@ -17,8 +17,8 @@ class HoleKind(StrEnum):
 
     ``records``: lists of Enerflo were not read whole. ``note_edits``: edited and deleted notes were not
     looked for. ``webhooks``: changes that no webhook told. ``unconfirmed``: changes that a webhook told and
-    no poll finds. ``unread``: events that arrived and whose records were not read. ``drop``: nobody looked
-    into the drop.
+    no poll finds. ``unread``: events that arrived and whose records were not read, for they wait or lie in
+    quarantine. ``drop``: nobody looked into the drop.
     """
 
     RECORDS = "records"

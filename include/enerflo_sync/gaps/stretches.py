@@ -40,13 +40,13 @@ def stretches(looks: Sequence[Look], began: datetime | None, due: Due, now: date
             yield Stretch(began, None, None)
         return
     for before, after in pairwise(looks):
-        if _is_missed(before.at, after.at, due):
+        if is_missed(before.at, after.at, due):
             yield Stretch(before.at, before, after)
-    if _is_missed(looks[-1].at, now, due):
+    if is_missed(looks[-1].at, now, due):
         yield Stretch(looks[-1].at, looks[-1], None)
 
 
-def _is_missed(start: datetime, end: datetime, due: Due) -> bool:
+def is_missed(start: datetime, end: datetime, due: Due) -> bool:
     """Return whether one look was due between two, and the next one already, too."""
     return end >= due(due(start))
 
@@ -130,7 +130,7 @@ def note_edit_holes(
     Polls read new notes only, and all of them once in ``sweep_every``.
     """
     swept = looks.swept
-    if swept is None or not _is_missed(swept.at + sweep_every, now, due):
+    if swept is None or not is_missed(swept.at + sweep_every, now, due):
         return
     yield Hole(
         kind=HoleKind.NOTE_EDITS,

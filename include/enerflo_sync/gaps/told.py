@@ -104,6 +104,25 @@ from (
 ) e
 """)
 
+# One event may lie in quarantine for several reasons. What is no event at all may have been one.
+_PUT_ASIDE = sa.text("""
+/* enerflo-sync gaps: what arrived and lies in quarantine unread */
+select min(at) as start, max(at) as until, count(*) as items, jsonb_object_agg(name, n) as by_name,
+  (array_agg(event_id order by at desc) filter (where event_id is not null))[1:10] as ids
+from (
+  select name, event_id, at, count(*) over (partition by name) as n
+  from (
+    select distinct on (coalesce(e.event_id, q.item_id)) e.event_id, coalesce(e.event, 'files') as name,
+      coalesce(e.received_at, q.first_seen_at) as at
+    from sync.quarantine q
+    left join sync.webhook_events e on e.account = q.account and q.table_name = 'webhook_events'
+      and e.event_id = q.key->>'event_id'
+    where q.account = :account and q.state = 'open'
+      and (q.kind = 'file' or q.kind = 'event' and e.state = 'quarantined')
+  ) i
+) i
+""")
+
 
 def missed_rows(connection: sa.Connection, account: str, now: datetime) -> Sequence[Any]:
     """Return the stretches in which changes were told by no webhook, oldest first.
@@ -179,7 +198,7 @@ def unconfirmed_holes(connection: sa.Connection, account: str) -> Iterator[Hole]
 
 
 def unread_holes(connection: sa.Connection, account: str, now: datetime) -> Iterator[Hole]:
-    """Yield the events that arrived more than an hour ago and whose record was not read."""
+    """Yield the events that arrived and whose record was not read: after an hour, in quarantine at once."""
     row = connection.execute(_UNREAD, {"account": account, "until": now - GRACE}).one()
     if row.events:
         whose = "their records were" if row.events > 1 else "its record was"
@@ -192,6 +211,24 @@ def unread_holes(connection: sa.Connection, account: str, now: datetime) -> Iter
             evidence=Evidence(events=row.ids),
             is_open=True,
             closes=f"enerflo-sync ingest{account_option(account)}",
+        )
+    yield from _put_aside_holes(connection, account)
+
+
+def _put_aside_holes(connection: sa.Connection, account: str) -> Iterator[Hole]:
+    """Yield what arrived and lies in quarantine, where no later ingest reads it: a person decides."""
+    row = connection.execute(_PUT_ASIDE, {"account": account}).one()
+    if row.items:
+        yield Hole(
+            kind=HoleKind.UNREAD,
+            start=row.start,
+            end=row.until,
+            not_seen=row.by_name,
+            why=f"Events and files that arrived ({row.items:,}) lie in quarantine, unread until"
+            " somebody replays or dismisses them.",
+            evidence=Evidence(events=row.ids or ()),
+            is_open=True,
+            closes=f"enerflo-sync quarantine list{account_option(account)}",
         )
 
 

@@ -19,6 +19,8 @@ from enerflo_sync.warehouse.schema import installs
 
 log = logging.getLogger(__name__)
 
+NOT_BELIEVED = "more records are gone than is believed at once"
+
 
 class Burial:
     """Marks records of one account deleted on the evidence of a direct read.

@@ -28,7 +28,7 @@ from enerflo_sync.errors import (
     bad_record,
 )
 from enerflo_sync.inbox.answers import NotListedError
-from enerflo_sync.inbox.burial import Burial
+from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
 from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.pending import Pending, Waiting, mark_applied, put_off, quarantine_events
 from enerflo_sync.inbox.reads import Answer, Reads
@@ -234,7 +234,7 @@ class Hydration:
         missing = [one for one in self._missing if one[0] in pending.by_need]
         if not missing:
             return
-        reason = "more records are gone than is believed at once"
+        reason = NOT_BELIEVED
         try:
             believed = self._burial.is_believed(len({known for _, known, _ in missing}))
         except RetriableError as error:

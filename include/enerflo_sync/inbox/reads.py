@@ -31,7 +31,7 @@ from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
-from enerflo_sync.warehouse.schema import customers, installs
+from enerflo_sync.warehouse.schema import installs
 from enerflo_sync.warehouse.watermarks import read_watermark
 
 __all__ = ["Answer", "Reads"]
@@ -72,6 +72,8 @@ class Reads:
         self._notes_walked_from: datetime | None = None
         # Change orders of which the last answer's payloads said something new without a time.
         self._undated: set[str] = set()
+        # Installs whose own read answered 404.
+        self._not_there: set[int] = set()
 
     def read(self, need: Need, events: Sequence[Waiting]) -> Answer:
         """Return what Enerflo says now.
@@ -92,7 +94,7 @@ class Reads:
     def _read(self, need: Need, events: Sequence[Waiting]) -> Answer:
         match need.subject:
             case Subject.INSTALL:
-                return self._install(same_record(INSTALLS, read_install(self._client, need.key), need.key))
+                return self._install(same_record(INSTALLS, self._read_install(need.key), need.key))
             case Subject.DEAL:
                 return self._install(find_install(self._client, need.key), of_deal=True)
             case Subject.CUSTOMER:
@@ -102,6 +104,13 @@ class Reads:
             case Subject.CHANGE_ORDERS:
                 return self._orders(need, events)
 
+    def _read_install(self, install_id: str) -> bytes:
+        try:
+            return read_install(self._client, install_id)
+        except NotFoundError:
+            self._not_there.add(int(install_id))
+            raise
+
     def _customer(self, key: str, events: Sequence[Waiting]) -> Answer:
         """Read a customer; what is said elsewhere than in the list is no news of one whom the mirror knows.
 
@@ -110,14 +119,27 @@ class Reads:
         answer = read_customer_of(self._client, key, self._bodies(events))
         if answer.records:
             return answer
-        ids = [record_id_of(CUSTOMERS, bytes(raw)) for _, records in answer.said for raw in records]
-        mine = customers.c.account == self._account, customers.c.customer_id.in_([i for i in ids if i])
-        with self._connection.begin():
-            is_known = self._connection.scalar(sa.select(customers.c.customer_id).where(*mine)) is not None
-            polled = read_watermark(self._connection, self._account, CUSTOMERS.name)
-        if is_known and (polled is None or polled < max(event.received_at for event in events)):
-            raise NotListedError("the customer is not in Enerflo's list.", where="GET /api/v1/customers")
+        said = [raw for _, records in answer.said for raw in records]
+        if any(self._knows(CUSTOMERS, raw) for raw in said):
+            self._require_poll(CUSTOMERS, events)
         return answer
+
+    def _require_poll(self, resource: Resource, events: Sequence[Waiting]) -> None:
+        """Return where a poll has read all records of a resource since the events, which no other read shows.
+
+        :raises NotListedError: none has.
+        """
+        with self._connection.begin():
+            polled = read_watermark(self._connection, self._account, resource.name)
+        if polled is None or polled < max(event.received_at for event in events):
+            raise NotListedError("it is not in Enerflo's list.", where=f"the {resource.name} of the account")
+
+    def _knows(self, resource: Resource, raw: bytes | memoryview) -> bool:
+        """Return whether the mirror holds the record."""
+        id_ = resource.table.c[resource.id_column]
+        mine = resource.table.c.account == self._account, id_ == record_id_of(resource, bytes(raw))
+        with self._connection.begin():
+            return self._connection.scalar(sa.select(id_).where(*mine)) is not None
 
     def _install(self, raw: bytes, *, of_deal: bool = False) -> Answer:
         """Read the install's notes, too: their list by time of creation never shows an edit (design §6)."""
@@ -147,7 +169,10 @@ class Reads:
     def _notes(self, install_id: str, since: datetime) -> Answer:
         rows = self._notes_of(install_id)
         if rows is None:
-            rows = self._notes_since(since - _NOTES_LOOKBACK)
+            with self._connection.begin():
+                polled = read_watermark(self._connection, self._account, NOTES.name)
+            # An event may come long after its note was made; polls have read those from before the watermark.
+            rows = self._notes_since(min(since, polled or since) - _NOTES_LOOKBACK)
         return Answer([(NOTES, rows)], install_id=int(install_id))
 
     def _notes_since(self, since: datetime) -> list[bytes]:
@@ -168,7 +193,10 @@ class Reads:
         return rows
 
     def _orders(self, need: Need, events: Sequence[Waiting]) -> Answer:
-        """Read the install's orders; by itself, or from the payload, each that their list does not have."""
+        """Read the install's orders; by itself, or from the payload, each that their list does not have.
+
+        :raises NotListedError: neither shows what an event tells of, and no poll has read all orders since.
+        """
         install_id = int(need.key)
         rows = given(lambda: read_install_change_orders(self._client, need.key))
         listed = [bytes(row) for row in rows or ()]
@@ -176,8 +204,8 @@ class Reads:
             # Its orders went with it, whatever a payload from before says.
             return Answer([], install_id=install_id)
         shown = {record_id_of(self._change_orders, raw) for raw in listed}
-        said = []
-        for order_id, payload in change_orders_of(self._bodies(events)).items():
+        said, bodies = [], self._bodies(events)
+        for order_id, payload in change_orders_of(bodies).items():
             if order_id.isdigit() and int(order_id) in shown:
                 continue
             answered = given(partial(read_change_order, self._client, order_id))
@@ -187,7 +215,11 @@ class Reads:
                 listed.append(answered)
         orders = self._change_orders
         if rows is None:
+            if not all(change_orders_of([body]) for body in bodies):
+                self._require_poll(orders, events)
             return Answer([(orders, listed)], [(orders, said)], install_id=install_id)
+        if any(record_id_of(orders, raw) and not self._knows(orders, raw) for raw in said):
+            self._require_poll(orders, events)
         # Where Enerflo lists the install's orders, a payload alone makes none that the mirror never knew.
         return Answer([(orders, listed)], said_later=[(orders, said)], install_id=install_id)
 
@@ -195,7 +227,9 @@ class Reads:
         return load_bodies(self._connection, self._account, [event.event_id for event in events])
 
     def _is_gone(self, install_id: int) -> bool:
-        """Return whether the install is deleted in the mirror, where its own read of this run came first."""
+        """Return whether the install's own read answered 404, or it is deleted in the mirror."""
+        if install_id in self._not_there:
+            return True
         query = sa.select(installs.c.deleted_at).where(
             installs.c.account == self._account, installs.c.install_id == install_id
         )

@@ -26,7 +26,7 @@ from enerflo_sync.errors import (
     RetriableError,
     bad_record,
 )
-from enerflo_sync.inbox.burial import Burial
+from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
 from enerflo_sync.inbox.customer_read import read_customer_of
 from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.hydrate import GIVE_UP_AFTER, HydrateOptions
@@ -203,7 +203,7 @@ class RecordReplay:
         except RetriableError as error:
             return Verdict(Outcome.WAITING, f"could not be read now: {type(error).__name__}")
         if not believed:
-            return Verdict(Outcome.WAITING, "more records are gone than is believed at once")
+            return Verdict(Outcome.WAITING, NOT_BELIEVED)
         with self._connection.begin():
             buried = self._burial.bury(wanted.resource, wanted.record_id, observed_at)
         self._run.notice(wanted.resource.name, "deleted", buried)

@@ -19,13 +19,13 @@ from enerflo_sync.reconcile.values import Field, normal_text
 
 STRANGERS_SHOWN = 10
 # A list that was read whole so long before the newest one is said to be old.
-_LATER = timedelta(hours=1)
+LATER = timedelta(hours=1)
 
 
 def age_remarks(plan: Comparison, polled: Mapping[TableName, datetime]) -> list[str]:
     """Return that Enerflo's list of these records was read whole long before the lists of others."""
     mine = polled.get(plan.name)
-    if mine is None or max(polled.values()) - mine < _LATER:
+    if mine is None or max(polled.values()) - mine < LATER:
         return []
     when = f"{mine.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     return [f"Enerflo's {plan.name} were last read whole at {when}, and other lists later."]

@@ -84,6 +84,8 @@ class TableReport(msgspec.Struct, frozen=True):
     remarks: Sequence[str] = ()
     # Up to when Enerflo's list of these records was read whole; None when it never was.
     mirror_as_of: datetime | None = None
+    # By schedule.poll two polls were due since then, the second an hour ago, and none read the list whole.
+    overdue: bool = False
 
 
 class TrendPoint(msgspec.Struct, frozen=True):
@@ -121,6 +123,11 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
     def differences(self) -> int:
         """Return the number of differences of every cause."""
         return sum(sum(table.by_cause.values()) for table in self.tables)
+
+    @property
+    def overdue_tables(self) -> Sequence[TableReport]:
+        """Return the tables of which Enerflo's list was not read when it was due: they may say otherwise."""
+        return [table for table in self.tables if table.overdue]
 
     @property
     def unexplained(self) -> int:

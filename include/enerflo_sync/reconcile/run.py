@@ -14,6 +14,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.gaps import schedule
+from enerflo_sync.gaps.stretches import is_missed
 from enerflo_sync.mirror.witness_report import witness_report
 from enerflo_sync.reconcile.carry import can_carry, carry
 from enerflo_sync.reconcile.causes import differences_statement, duplicates_statement
@@ -40,6 +42,7 @@ from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.reconcile.observation import OBSERVATION, observe, still_holds
 from enerflo_sync.reconcile.odd import odd_statement, twice_statement, wanted_odd_statement
 from enerflo_sync.reconcile.remarks import (
+    LATER,
     age_remarks,
     duplicate_remarks,
     size_remarks,
@@ -218,8 +221,18 @@ class _Reconciliation:
                 *stranger_remarks(self.connection, plan, parameters, fold),
             ],
             mirror_as_of=polled.get(plan.name),
+            overdue=self._is_overdue(plan.name, polled),
         )
         return report, Scope.FULL if previous is None else Scope.INCREMENTAL
+
+    def _is_overdue(self, name: TableName, polled: Mapping[TableName, datetime]) -> bool:
+        """Return whether two polls were due since Enerflo's list was read whole, the second an hour ago.
+
+        Milestones that the list does not tell are read some in each poll: what counts is that polls come.
+        """
+        listed = polled.get(TableName.INSTALLS if name is TableName.MILESTONES else name)
+        due = schedule.cron(self.config.account(self.account).schedule.poll)
+        return listed is not None and is_missed(listed, self.now - LATER, due)
 
     def _parameters(self) -> dict[str, Any]:
         causes = cause_parameters(self.config.statuses, self.now, self.config.reconcile.in_flight_minutes)

@@ -245,6 +245,13 @@ def agreed() -> ReconciliationReport:
     return msgspec.structs.replace(typical(), tables=[_agreeing("installs", 1_200)], trend=past)
 
 
+def overdue() -> ReconciliationReport:
+    """Rows that agree with what Enerflo said four days ago."""
+    as_of = FINISHED - timedelta(days=4, hours=3)
+    table = msgspec.structs.replace(_agreeing("installs", 1_200), mirror_as_of=as_of, overdue=True)
+    return msgspec.structs.replace(agreed(), mirror_as_of=as_of, tables=[table])
+
+
 def explained() -> ReconciliationReport:
     """Differences, each with a cause."""
     return msgspec.structs.replace(typical(), tables=[notes()])
@@ -299,6 +306,7 @@ REPORTS = {
     "never_polled": never_polled,
     "empty_crm_side": empty_crm_side,
     "agreed": agreed,
+    "overdue": overdue,
     "explained": explained,
     "tolerated": tolerated,
     "every_cause": every_cause,

@@ -44,6 +44,7 @@ OUTPUTS = [
     *((name, ReportFormat.TEXT) for name in REPORTS),
     *((name, ReportFormat.HTML) for name in ("typical", "every_cause", "empty_crm_side", "no_tables")),
     ("witnessed", ReportFormat.HTML),
+    ("overdue", ReportFormat.HTML),
     ("typical", ReportFormat.JSON),
     ("no_rows", ReportFormat.JSON),
     ("typical", ReportFormat.CSV),

@@ -19,6 +19,11 @@ EXPECTED = {
     "empty_crm_side": (Verdict.NOTHING_MATCHED, Tone.UNSURE, "No row of notes stands on both sides"),
     "agreed": (Verdict.AGREED, Tone.GOOD, "Both sides agree"),
     "witnessed": (Verdict.AGREED, Tone.GOOD, "Both sides agree"),
+    "overdue": (
+        Verdict.OVERDUE,
+        Tone.UNSURE,
+        "Enerflo was last read whole 4 d 2 h before the comparison",
+    ),
     "explained": (Verdict.EXPLAINED, Tone.GOOD, "All 4 differences are explained"),
     "tolerated": (Verdict.TOLERATED, Tone.GOOD, "12 of 77 differences are unexplained, 20 allowed"),
     "every_cause": (

@@ -307,6 +307,21 @@ def test_1_1_an_appointment_that_was_accepted_and_moved_there_since_is_not_made_
     assert len(scheduling.world.appointments) == 1
 
 
+def test_1_1_where_appointments_come_in_pages_none_is_made_beside_one_that_may_be_there(
+    scheduling: Outbox,
+) -> None:
+    scheduling.lead("L1", appointment="2026-03-05T10:00:00-05:00")
+    scheduling.fault("answer_lost", "/api/v1/appointments", method="POST")
+    scheduling.fault("500", "/api/v3/customers/*/appointments", 2, 99)
+    assert scheduling.push().waiting == 1
+    scheduling.no_faults()
+    path = f"/api/v3/customers/{scheduling.customer('L1').customer_id}/appointments"
+    scheduling.answering("GET", path, 200, b'{"dataCount": 30, "data": []}')
+    assert scheduling.push().parked == 1
+    assert "says that there are more" in str(scheduling.reasons()[-1])
+    assert len(scheduling.world.appointments) == 1
+
+
 def test_1_1_no_lead_no_appointment(scheduling: Outbox) -> None:
     scheduling.lead("L1", appointment="2026-03-05T10:00:00-05:00", city=None)
     assert scheduling.push().parked == 10

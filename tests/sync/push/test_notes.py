@@ -52,6 +52,18 @@ def test_5_1_a_lost_answer_does_not_make_a_second_note(outbox: Outbox, fault: st
     assert len(outbox.notes(install, "Call first\n\nAnn (CRM)")) == len(outbox.received("POST")) == 2
 
 
+def test_5_1_a_lost_answer_makes_no_second_note_where_the_installs_notes_come_in_pages(
+    outbox: Outbox,
+) -> None:
+    install = outbox.install().install_id
+    path = f"/api/v3/installs/{install}/notes"
+    outbox.note("N1", install, "Call first")
+    outbox.answering("GET", path, 200, b'{"success": true, "page": 1, "totalPages": 2, "notes": []}')
+    outbox.fault("answer_lost", path, 1, method="POST")
+    assert outbox.push().applied == 3
+    assert len(outbox.notes(install, "Call first\n\nAnn (CRM)")) == len(outbox.received("POST")) == 1
+
+
 def test_5_1_lost_with_the_read_after_it_it_is_found_by_the_next_push(outbox: Outbox) -> None:
     install = outbox.install().install_id
     path = f"/api/v3/installs/{install}/notes"

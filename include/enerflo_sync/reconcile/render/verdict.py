@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from enerflo_sync.reconcile.render.summary import compared_rows
-from enerflo_sync.reconcile.render.wording import count_of, number
+from enerflo_sync.reconcile.render.wording import count_of, duration, number, utc
 from enerflo_sync.reconcile.report import ReconciliationReport, TableReport
 
 
@@ -26,6 +26,8 @@ class Verdict(StrEnum):
     OVER_BUDGET = "over_budget"
     # A table has rows, and none of them stands on both sides: an empty side, or keys that never meet.
     NOTHING_MATCHED = "nothing_matched"
+    # Enerflo was not read when it was due: both sides agree on what it said then.
+    OVERDUE = "overdue"
     TOLERATED = "tolerated"
     EXPLAINED = "explained"
     AGREED = "agreed"
@@ -36,6 +38,7 @@ _TONES = {
     Verdict.NOTHING_TO_COMPARE: Tone.UNSURE,
     Verdict.OVER_BUDGET: Tone.BAD,
     Verdict.NOTHING_MATCHED: Tone.UNSURE,
+    Verdict.OVERDUE: Tone.UNSURE,
     Verdict.TOLERATED: Tone.GOOD,
     Verdict.EXPLAINED: Tone.GOOD,
     Verdict.AGREED: Tone.GOOD,
@@ -58,7 +61,7 @@ class VerdictText:
 
 
 def verdict_of(report: ReconciliationReport) -> Verdict:
-    """Return what the report allows to be said; good news needs a poll and rows that met on both sides."""
+    """Return what the report allows to be said; good news needs a poll in time and rows that met."""
     if report.mirror_as_of is None:
         return Verdict.NEVER_POLLED
     if not compared_rows(report):
@@ -67,6 +70,8 @@ def verdict_of(report: ReconciliationReport) -> Verdict:
         return Verdict.OVER_BUDGET
     if unmatched_tables(report):
         return Verdict.NOTHING_MATCHED
+    if report.overdue_tables:
+        return Verdict.OVERDUE
     if report.unexplained:
         return Verdict.TOLERATED
     return Verdict.EXPLAINED if report.differences else Verdict.AGREED
@@ -83,8 +88,20 @@ def were_compared(report: ReconciliationReport) -> bool:
     return compared_rows(report) > 0 and not never_meet
 
 
+def is_all_clear(report: ReconciliationReport) -> bool:
+    """Return whether nothing waits for a person: Enerflo was read in time, rows met, and the budget holds."""
+    return report.within_budget and were_compared(report) and not report.overdue_tables
+
+
 def verdict_text(report: ReconciliationReport) -> VerdictText:
     """Return the report's verdict in words."""
+    words = _in_words(report)
+    if not report.overdue_tables or words.verdict in (Verdict.OVERDUE, Verdict.NEVER_POLLED):
+        return words
+    return replace(words, detail=f"{words.detail} {_overdue(report)}")
+
+
+def _in_words(report: ReconciliationReport) -> VerdictText:
     verdict = verdict_of(report)
     compared = _compared(report)
     match verdict:
@@ -99,6 +116,13 @@ def verdict_text(report: ReconciliationReport) -> VerdictText:
             return VerdictText(verdict, "There was nothing to compare", _nothing(report), _CHECK_SET_UP)
         case Verdict.NOTHING_MATCHED:
             return _nothing_matched(report)
+        case Verdict.OVERDUE:
+            return VerdictText(
+                verdict,
+                f"Enerflo was last read whole {_age(report)} before the comparison",
+                f"{compared}; {_share_unexplained(report)}. {_overdue(report)}",
+                _READ_AGAIN,
+            )
         case Verdict.OVER_BUDGET | Verdict.TOLERATED:
             return _unexplained(report, verdict)
         case Verdict.EXPLAINED:
@@ -117,10 +141,29 @@ _CHECK_SET_UP = (
     "the CRM tables are loaded."
 )
 
+_READ_AGAIN = (
+    "`enerflo-sync gaps` says what went wrong. Run the DAG enerflo_poll or `enerflo-sync poll`, then "
+    "reconcile again. Where you poll less often, say so in sync.yaml: accounts.schedule.poll."
+)
+
 
 def _compared(report: ReconciliationReport) -> str:
     tables = count_of(len(report.tables), "table")
     return f"{count_of(compared_rows(report), 'row')} compared in {tables}"
+
+
+def _age(report: ReconciliationReport) -> str:
+    oldest = min(table.mirror_as_of for table in report.overdue_tables if table.mirror_as_of is not None)
+    return duration(report.started_at - oldest)
+
+
+def _overdue(report: ReconciliationReport) -> str:
+    lists = ", ".join(
+        f"{table.table_name} as of {utc(table.mirror_as_of)}"
+        for table in report.overdue_tables
+        if table.mirror_as_of is not None
+    )
+    return f"Polls were due since and did not read all of Enerflo: the mirror has {lists}."
 
 
 def _nothing(report: ReconciliationReport) -> str:
