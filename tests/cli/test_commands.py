@@ -39,7 +39,7 @@ def test_the_whole_first_day(run: Run, world: World) -> None:
     assert report.json["differences"] > 0
 
 
-@pytest.mark.parametrize("form", ["text", "html", "json", "csv", "parquet"])
+@pytest.mark.parametrize("form", ["text", "html", "json", "csv", "parquet", "xlsx"])
 def test_the_report_in_every_format(run: Run, tmp_path: Path, form: str) -> None:
     run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "1")
     run("poll")
@@ -50,6 +50,8 @@ def test_the_report_in_every_format(run: Run, tmp_path: Path, form: str) -> None
     assert f"Written to {out}" in result.err.replace("\n", "")
     if form == "parquet":
         assert len(pd.read_parquet(io.BytesIO(content))) > 5
+    elif form == "xlsx":
+        assert len(pd.read_excel(io.BytesIO(content), sheet_name="Differences")) > 5
     elif form == "csv":
         assert len(pd.read_csv(io.BytesIO(content))) > 5
     else:
@@ -175,7 +177,7 @@ def test_an_unknown_account_names_those_there_are(run: Run) -> None:
     ("old", "new", "said"),
     [
         ("source_of_truth: newest", "source_of_thruth: newest", "source_of_truth"),
-        ("type: text", "type: txet", "text"),
+        ("deal_id, type: text", "deal_id, type: txet", "text"),
         ("version: 1", "version: : 1", "YAML"),
         ("per_page: 500", "per_page: many", "per_page"),
         ("\nreconcile:", "\npoll: {}\n\nreconcile:", "poll"),
