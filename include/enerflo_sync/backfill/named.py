@@ -26,7 +26,7 @@ from enerflo_sync.warehouse.refused import refuses_a_row
 
 # What a report counts as missing: the source does not know an install that was asked for.
 MISSING = "missing"
-_NOT_TOLD = "notes are not told by install: the poll's daily sweep of all notes has them"
+_NOT_TOLD = "they are not told by install: the poll's list of all has them"
 
 
 def needs_of(backfill: Backfill) -> list[Need]:
@@ -88,11 +88,14 @@ class NamedInstalls:
                 own = [(resource, rows) for resource, rows in answer.records if resource is not NOTES]
                 answer = Answer(own, install_id=answer.install_id)
             elif not any(told.subject is Subject.NOTES for told in answer.tells):
-                progress.count("notes", _noticed(_NOT_TOLD))
+                progress.incomplete("notes", _NOT_TOLD)
             if Part.CHANGE_ORDERS not in parts:
                 return [answer]
             key = need.key if answer.install_id is None else str(answer.install_id)
-            return [answer, self._reads.read(Need(Subject.CHANGE_ORDERS, key), ())]
+            orders = self._reads.read(Need(Subject.CHANGE_ORDERS, key), ())
+            if not orders.is_whole:
+                progress.incomplete("change_orders", _NOT_TOLD)
+            return [answer, orders]
         except AuthenticationError:
             raise
         except NotFoundError:
@@ -137,9 +140,3 @@ class NamedInstalls:
                 found.because("incomplete", f"installs: {NOT_BELIEVED}", len(self._gone))
             progress.count("installs", found)
             save()
-
-
-def _noticed(what: str) -> Tally:
-    tally = Tally()
-    tally.because("notice", what)
-    return tally

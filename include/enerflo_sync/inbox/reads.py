@@ -217,7 +217,7 @@ class Reads:
         if rows is None:
             if not all(change_orders_of([body]) for body in bodies):
                 self._require_poll(orders, events)
-            return Answer([(orders, listed)], [(orders, said)], install_id=install_id)
+            return Answer([(orders, listed)], [(orders, said)], install_id=install_id, is_whole=False)
         if any(record_id_of(orders, raw) and not self._knows(orders, raw) for raw in said):
             self._require_poll(orders, events)
         # Where Enerflo lists the install's orders, a payload alone makes none that the mirror never knew.
