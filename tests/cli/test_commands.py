@@ -93,6 +93,20 @@ def test_keys_that_never_meet_are_not_green(run: Run, warehouse_url: str) -> Non
     assert result.code == 1
 
 
+def test_keys_that_hardly_meet_are_not_green(run: Run, warehouse_url: str) -> None:
+    """A text key with zeros in front, as some copies have it, fits only a few rows."""
+    run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "0")
+    run("poll")
+    with psycopg.connect(warehouse_url.replace("+psycopg", "")) as connection:
+        connection.execute("alter table crm.notes alter enerflo_note_id type text")
+        connection.execute(
+            "update crm.notes set enerflo_note_id = '0' || enerflo_note_id where enerflo_note_id::int % 5 > 0"
+        )
+    result = run("reconcile")
+    assert result.out.startswith("Most rows of notes stand on one side only")
+    assert result.code == 1
+
+
 def test_a_mirror_that_nobody_read_for_days_is_not_green(run: Run, warehouse_url: str) -> None:
     run("sandbox", "crm-tables", "--installs", "60", "--seed", "7", "--per-cause", "0")
     run("poll")

@@ -36,10 +36,9 @@ def command(
     """Compare what Enerflo says (the mirror) with what the CRM tables say, each difference with its cause.
 
     Reads the warehouse only; nothing of yours is written. Exit code 1 when more is unexplained than
-    sync.yaml allows, when nothing was there to compare, when a table has rows on both sides and none of
-    them meet, or when Enerflo was not read though the second poll since was due (accounts.schedule) an hour
-    ago.
-    Personal data is masked in every format.
+    sync.yaml allows, when nothing was there to compare, when a table has rows on both sides and most of
+    them never meet, or when Enerflo was not read though the second poll since was due
+    (accounts.schedule) an hour ago. Personal data is masked in every format.
     """
     if as_json:
         report_format = ReportFormat.JSON
