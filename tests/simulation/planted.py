@@ -118,8 +118,8 @@ def note_sent_again(patch: pytest.MonkeyPatch) -> None:
     """A note whose answer was lost is not looked for: only one that Enerflo accepted is found again."""
     look = notes._Looking.look
 
-    def hasty(self: Any, errands: Any) -> Any:
-        sure = [one for one in errands if one.last is not None and one.last.outcome is Outcome.ACCEPTED]
+    def hasty(self: Any, requests: Any) -> Any:
+        sure = [one for one in requests if one.last is not None and one.last.outcome is Outcome.ACCEPTED]
         return look(self, sure)
 
     patch.setattr(notes._Looking, "look", hasty)

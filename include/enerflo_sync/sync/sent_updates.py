@@ -19,10 +19,10 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.agree import AgreedBy, agree_written
 from enerflo_sync.sync.push.bodies import as_moment
 from enerflo_sync.sync.push.carried import agree_on_carried
-from enerflo_sync.sync.push.errand import FOUND_AFTER
 from enerflo_sync.sync.push.kept import is_coarser, is_day_of
 from enerflo_sync.sync.push.lead_fields import comparable, is_respelled_field
 from enerflo_sync.sync.push.values import EnerfloValues
+from enerflo_sync.sync.push.write_requests import FOUND_AFTER
 from enerflo_sync.sync.settle import Applying, Decision, settle
 from enerflo_sync.warehouse.engine import transaction_time
 

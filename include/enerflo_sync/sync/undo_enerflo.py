@@ -11,8 +11,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from enerflo_sync.crm.mapping import Direction, TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.sync.push.errand import ALREADY_SO
 from enerflo_sync.sync.push.values import EnerfloValues
+from enerflo_sync.sync.push.write_requests import ALREADY_SO
 from enerflo_sync.sync.undoing import COLUMNS, UNDO, UNDONE, WRITTEN_LATER
 from enerflo_sync.sync.written import of_key
 

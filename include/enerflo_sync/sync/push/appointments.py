@@ -10,8 +10,8 @@ from enerflo_sync.enerflo.appointments import add_appointment, read_appointments
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.sync.push.bodies import as_moment
 from enerflo_sync.sync.push.changes import Change
-from enerflo_sync.sync.push.errand import Errand, deliver
 from enerflo_sync.sync.push.run import PushRun, Verdict
+from enerflo_sync.sync.push.write_requests import WriteRequest, deliver
 from enerflo_sync.sync.settle import Decision
 
 _NOT_SHOWN = (
@@ -37,14 +37,14 @@ def push_appointment(
     begins = start.replace(microsecond=0)
     ends = begins + timedelta(minutes=options.minutes)
 
-    def look(errands: Sequence[Errand]) -> list[Verdict]:
+    def look(requests: Sequence[WriteRequest]) -> list[Verdict]:
         found = any(
             one.start == begins and one.type_id in (None, options.type)
             for one in read_appointments(run.client, customer_id)
         )
-        if found and errands:
-            return [Verdict([change], Decision.APPLIED, errands[0].how)]
-        if any(errand.accepted for errand in errands):
+        if found and requests:
+            return [Verdict([change], Decision.APPLIED, requests[0].how)]
+        if any(request.accepted for request in requests):
             return [Verdict([change], Decision.PARKED, _NOT_SHOWN)]
         return []
 
@@ -53,7 +53,7 @@ def push_appointment(
         run.accepted(changes, None)
         return answer
 
-    errand = Errand(
+    request = WriteRequest(
         [change],
         write,
         # Somebody may move it before it is read back: it would not be found, and be made again.
@@ -61,4 +61,4 @@ def push_appointment(
         # The lead's row names its customer by now.
         record={"customer_id": customer_id},
     )
-    deliver(run, [errand], look)
+    deliver(run, [request], look)

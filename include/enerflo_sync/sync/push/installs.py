@@ -19,9 +19,9 @@ from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.push.bodies import DATE_COLUMNS, as_moment, milestone_body, sent_time, status_body
 from enerflo_sync.sync.push.changes import Change
-from enerflo_sync.sync.push.errand import Errand, deliver
 from enerflo_sync.sync.push.kept import is_coarser, is_day_of, value_in_answer
 from enerflo_sync.sync.push.run import PushRun, Verdict
+from enerflo_sync.sync.push.write_requests import WriteRequest, deliver
 from enerflo_sync.sync.settle import Decision
 
 ELSEWHERE = "Enerflo says something else than when the plan was made."
@@ -81,12 +81,12 @@ def push_install(run: PushRun, install_id: int, changes: Sequence[Change]) -> No
             wanted[change.position] = found
     run.leave_moved([one.change for one in wanted.values()])
     wanted = {position: one for position, one in wanted.items() if run.open([one.change])}
-    errands = [Errand(group, _writer(run, install_id, wanted)) for group in _requests(wanted)]
-    completing = [one for one in errands if any(change.rule == LAST_MILESTONE for change in one.changes)]
-    for errand in completing:
-        errand.pointless = _pointless(run, install_id, wanted)
+    requests = [WriteRequest(group, _writer(run, install_id, wanted)) for group in _requests(wanted)]
+    completing = [one for one in requests if any(change.rule == LAST_MILESTONE for change in one.changes)]
+    for request in completing:
+        request.pointless = _pointless(run, install_id, wanted)
     # An install is completed after its milestones were read back: one that was accepted may not be kept.
-    for some in ([one for one in errands if one not in completing], completing):
+    for some in ([one for one in requests if one not in completing], completing):
         if some:
             deliver(run, some, lambda open_: _look(run, install_id, open_, wanted))
 
@@ -185,7 +185,7 @@ def _writer(
 
 
 def _look(
-    run: PushRun, install_id: int, errands: Sequence[Errand], wanted: Mapping[int, Wanted]
+    run: PushRun, install_id: int, requests: Sequence[WriteRequest], wanted: Mapping[int, Wanted]
 ) -> list[Verdict]:
     """Read the install and return what can be said of the changes."""
     run.bring_in(
@@ -198,15 +198,15 @@ def _look(
     with run.connection.begin():
         rows = run.connection.execute(_PRESENT, {"account": run.account, "install": install_id})
         present = {row.milestone_id: row.row for row in rows}
-        for errand in errands:
-            for change in run.open(errand.changes):
-                verdict = _judged(run, wanted[change.position], present, errand)
+        for request in requests:
+            for change in run.open(request.changes):
+                verdict = _judged(run, wanted[change.position], present, request)
                 verdicts += [verdict] if verdict is not None else []
     return verdicts
 
 
 def _judged(
-    run: PushRun, one: Wanted, present: Mapping[int | None, Mapping[str, Any]], errand: Errand
+    run: PushRun, one: Wanted, present: Mapping[int | None, Mapping[str, Any]], request: WriteRequest
 ) -> Verdict | None:
     change, comparison = one.change, run.comparisons[TableName(one.change.table)]
     if one.milestone not in present:
@@ -214,35 +214,35 @@ def _judged(
     row, field = present[one.milestone], change.field or ""
     value = row[one.column]
     if any(run.same(comparison, field, value, goal) for goal in (change.after, one.shown)):
-        return Verdict([change], Decision.APPLIED, errand.how)
-    if _is_kept(run, one, row, errand):
-        return Verdict([change], Decision.APPLIED, errand.how, kept={change.position: value})
+        return Verdict([change], Decision.APPLIED, request.how)
+    if _is_kept(run, one, row, request):
+        return Verdict([change], Decision.APPLIED, request.how, kept={change.position: value})
     if not run.same(comparison, field, value, change.before):
         return Verdict([change], Decision.MOVED, ELSEWHERE)
     return None
 
 
-def _is_kept(run: PushRun, one: Wanted, row: Mapping[str, Any], errand: Errand) -> bool:
+def _is_kept(run: PushRun, one: Wanted, row: Mapping[str, Any], request: WriteRequest) -> bool:
     """Return whether Enerflo's value is what it made of ours (:mod:`enerflo_sync.sync.push.kept`)."""
     if one.milestone is None:
         # The status is the one that was asked for, whatever it is called on the install.
         return bool(row["status_id"] == one.value)
     change, comparison = one.change, run.comparisons[TableName(one.change.table)]
     found, sent = as_moment(row[one.column]), as_moment(one.value)
-    if found is None or sent is None or not errand.may_be_there:
+    if found is None or sent is None or not request.may_be_there:
         return False
     as_before = run.same(comparison, change.field or "", row[one.column], change.before)
     mapping = comparison.mapping.fields[change.field or ""]
     zone = mapping.time_zone or comparison.mapping.time_zone
     if is_coarser(sent, found, [zone]) or is_day_of(sent, found):
-        return errand.accepted or not as_before
-    return errand.accepted and not as_before and _answered(run, one, errand) == found
+        return request.accepted or not as_before
+    return request.accepted and not as_before and _answered(run, one, request) == found
 
 
-def _answered(run: PushRun, one: Wanted, errand: Errand) -> datetime | None:
+def _answered(run: PushRun, one: Wanted, request: WriteRequest) -> datetime | None:
     """Return the moment that the write's own answer shows."""
     name = run.config.writes.milestone.model_dump()[one.column]
-    value = value_in_answer(errand.last.value if errand.last is not None else None, name)
+    value = value_in_answer(request.last.value if request.last is not None else None, name)
     try:
         return as_moment(value)
     except BadRecordError:

@@ -22,7 +22,6 @@ from enerflo_sync.sync.push.customers import (
     lead_key,
     read_customer_again,
 )
-from enerflo_sync.sync.push.errand import NOT_KEPT, Errand, deliver
 from enerflo_sync.sync.push.installs import ELSEWHERE
 from enerflo_sync.sync.push.lead_fields import (
     LEAD_FIELDS,
@@ -34,6 +33,7 @@ from enerflo_sync.sync.push.lead_fields import (
 )
 from enerflo_sync.sync.push.links import Link, LinkState, link_state, linked_id
 from enerflo_sync.sync.push.run import PushRun, Verdict
+from enerflo_sync.sync.push.write_requests import NOT_KEPT, WriteRequest, deliver
 from enerflo_sync.sync.settle import Decision
 
 _UNCONVERTED = {403: "still an unconverted lead (403): Enerflo takes no change of it before it is converted."}
@@ -95,18 +95,18 @@ def _deliver(
         return None
     found: list[int] = []
 
-    def look(errands: Sequence[Errand]) -> list[Verdict]:
-        last = errands[0].last if errands else None
+    def look(requests: Sequence[WriteRequest]) -> list[Verdict]:
+        last = requests[0].last if requests else None
         known = last.value if last is not None and isinstance(last.value, int) else None
         customer = find_customer(run, key, known, body)
         if customer is None and last is None:
             customer = _of_earlier_key(run, comparison, lead[0], body)
-        if customer is None or not errands:
+        if customer is None or not requests:
             return []
         found.append(int(customer["customer_id"]))
-        return _kept(run, comparison, customer, errands[0])
+        return _kept(run, comparison, customer, requests[0])
 
-    deliver(run, [Errand(lead, lambda _: add_lead(run.client, body))], look)
+    deliver(run, [WriteRequest(lead, lambda _: add_lead(run.client, body))], look)
     return found[-1] if found else None
 
 
@@ -134,31 +134,31 @@ def _new_body(run: PushRun, comparison: Comparison, key: str, changes: Sequence[
     return body
 
 
-def _kept(run: PushRun, comparison: Comparison, customer: Customer, errand: Errand) -> list[Verdict]:
+def _kept(run: PushRun, comparison: Comparison, customer: Customer, request: WriteRequest) -> list[Verdict]:
     """Return what became of a new lead's fields; whatever it is, the CRM's row learns who it is."""
     kept, other, lost = [], [], []
     respelled: dict[int, Any] = {}
     with run.connection.begin():
-        for change in run.open(errand.changes):
+        for change in run.open(request.changes):
             mapping = comparison.mapping.fields.get(change.field or "")
             column = mapping.enerflo if mapping is not None else ""
             if column not in LEAD_FIELDS or _same(run, comparison, change, customer[column], change.after):
                 kept.append(change)
-            elif errand.may_be_there and is_respelled_field(column, change.after, customer[column]):
+            elif request.may_be_there and is_respelled_field(column, change.after, customer[column]):
                 kept.append(change)
                 respelled[change.position] = customer[column]
-            elif errand.last is not None and not customer[column]:
+            elif request.last is not None and not customer[column]:
                 lost.append(change)
             else:
                 other.append(change)
-    how = "found there" if errand.last is None else errand.how
+    how = "found there" if request.last is None else request.how
     verdicts = [
         Verdict(kept, Decision.APPLIED, how, kept=respelled),
         Verdict(other, Decision.MOVED, "the customer is there already and Enerflo says something else."),
         Verdict(lost, Decision.PARKED, NOT_KEPT),
     ]
     first, *rest = [verdict for verdict in verdicts if verdict.changes]
-    link = Link(comparison, errand.changes[0].key, customer)
+    link = Link(comparison, request.changes[0].key, customer)
     return [replace(first, link=link), *rest]
 
 
@@ -191,13 +191,13 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
     seen: dict[str, Any] = {}
     before: dict[str, Any] = {}
 
-    def look(errands: Sequence[Errand]) -> list[Verdict]:
+    def look(requests: Sequence[WriteRequest]) -> list[Verdict]:
         customer = read_customer_again(run, customer_id)
         if customer is None:
             return [Verdict(good, Decision.PARKED, "not there: Enerflo shows no such customer.")]
         seen.update(customer)
         with run.connection.begin():
-            if any(errand.may_be_there for errand in errands):
+            if any(request.may_be_there for request in requests):
                 sent_ones = {change.field or "" for change in good}
                 agree_on_carried(
                     run.connection,
@@ -208,7 +208,7 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
                     sent=sent_ones,
                     before=before or None,
                 )
-            return [one for errand in errands for one in _judged(run, comparison, customer, errand)]
+            return [one for request in requests for one in _judged(run, comparison, customer, request)]
 
     def write(open_: Sequence[Change]) -> object:
         fields = [comparison.mapping.fields[change.field or ""].enerflo for change in open_]
@@ -223,13 +223,13 @@ def _update(run: PushRun, changes: Sequence[Change]) -> None:
             present = whole_lead(run.connection, comparison, run.account, open_[0], seen)
         return add_lead(run.client, {**present, **sent, "integration_record_id": key})
 
-    deliver(run, [Errand(good, write, refusals=_UNCONVERTED)], look)
+    deliver(run, [WriteRequest(good, write, refusals=_UNCONVERTED)], look)
 
 
-def _judged(run: PushRun, comparison: Comparison, customer: Customer, errand: Errand) -> list[Verdict]:
+def _judged(run: PushRun, comparison: Comparison, customer: Customer, request: WriteRequest) -> list[Verdict]:
     done, moved = [], []
     kept: dict[int, Any] = {}
-    for change in run.open(errand.changes):
+    for change in run.open(request.changes):
         column = comparison.mapping.fields[change.field or ""].enerflo
         present = customer[column]
         if _same(run, comparison, change, present, change.after):
@@ -237,13 +237,13 @@ def _judged(run: PushRun, comparison: Comparison, customer: Customer, errand: Er
             continue
         as_before = run.same(comparison, change.field or "", present, change.before)
         # Of a beginning that was there before it cannot be told that ours was kept.
-        if errand.may_be_there and is_respelled_field(column, change.after, present, cut=not as_before):
+        if request.may_be_there and is_respelled_field(column, change.after, present, cut=not as_before):
             done.append(change)
             kept[change.position] = present
         elif not as_before:
             moved.append(change)
     return [
-        Verdict(done, Decision.APPLIED, errand.how, kept=kept),
+        Verdict(done, Decision.APPLIED, request.how, kept=kept),
         Verdict(moved, Decision.MOVED, ELSEWHERE),
     ]
 

@@ -27,10 +27,10 @@ from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.sync.push.bodies import note_body
 from enerflo_sync.sync.push.changes import Change, key_text
-from enerflo_sync.sync.push.errand import ALREADY_SO, Errand, deliver
 from enerflo_sync.sync.push.kept import is_alike, made_since, note_in_answer
 from enerflo_sync.sync.push.links import Link, LinkState, link_columns, link_state
 from enerflo_sync.sync.push.run import PushRun, Verdict
+from enerflo_sync.sync.push.write_requests import ALREADY_SO, WriteRequest, deliver
 from enerflo_sync.sync.settle import Decision
 
 # How long an accepted note may be looked for before a person is asked.
@@ -90,7 +90,7 @@ def push_notes(run: PushRun, install: str, changes: Sequence[Change]) -> None:
     drafts = [found for rows in by_key.values() if (found := _draft(run, install, rows)) is not None]
     if drafts:
         looking = _Looking(run, install, {draft.changes[0].position: draft for draft in drafts})
-        deliver(run, [Errand(d.changes, looking.writer(d), once=True) for d in drafts], looking.look)
+        deliver(run, [WriteRequest(d.changes, looking.writer(d), once=True) for d in drafts], looking.look)
 
 
 def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | None:
@@ -136,70 +136,70 @@ class _Looking:
 
         return write
 
-    def look(self, errands: Sequence[Errand]) -> list[Verdict]:
+    def look(self, requests: Sequence[WriteRequest]) -> list[Verdict]:
         """Read the install's notes and return which of the drafts are among them."""
-        drafts = [(self._by_position[errand.changes[0].position], errand) for errand in errands]
+        drafts = [(self._by_position[request.changes[0].position], request) for request in requests]
         free = self._read(drafts)
         named = {int(note["note_id"]): note for note in free}
         verdicts: list[Verdict] = []
         mine: set[int] = set()
 
-        def take(draft: Draft, errand: Errand, note: Mapping[str, Any]) -> None:
+        def take(draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> None:
             mine.add(int(note["note_id"]))
-            verdicts.append(_found(self._run, draft, errand, note))
+            verdicts.append(_found(self._run, draft, request, note))
 
         left = []
-        for draft, errand in drafts:
-            known = _accepted_note(self._run, draft, errand, named, self._before)
+        for draft, request in drafts:
+            known = _accepted_note(self._run, draft, request, named, self._before)
             if known is None:
-                left.append((draft, errand))
+                left.append((draft, request))
             else:
-                take(draft, errand, known)
+                take(draft, request, known)
         # Those on their way first: what stands there is theirs before it is anybody else's.
-        sent = [(draft, errand) for draft, errand in left if errand.may_be_there]
-        fresh = [(draft, errand) for draft, errand in left if not errand.may_be_there]
+        sent = [(draft, request) for draft, request in left if request.may_be_there]
+        fresh = [(draft, request) for draft, request in left if not request.may_be_there]
         for some in (sent, fresh):
             for wording in ("text", "body"):
-                for draft, errand in list(some):
+                for draft, request in list(some):
                     notes = [note for note in free if int(note["note_id"]) not in mine]
-                    note = _same_note(getattr(draft, wording), self._sent_at(draft, errand), notes)
+                    note = _same_note(getattr(draft, wording), self._sent_at(draft, request), notes)
                     if note is not None:
-                        some.remove((draft, errand))
-                        take(draft, errand, note)
+                        some.remove((draft, request))
+                        take(draft, request, note)
             if some is sent:
                 self._alike(sent, free, mine, take, verdicts)
         return verdicts
 
     def _alike(
         self,
-        sent: Sequence[tuple[Draft, Errand]],
+        sent: Sequence[tuple[Draft, WriteRequest]],
         free: Sequence[Mapping[str, Any]],
         mine: set[int],
-        take: Callable[[Draft, Errand, Mapping[str, Any]], None],
+        take: Callable[[Draft, WriteRequest, Mapping[str, Any]], None],
         verdicts: list[Verdict],
     ) -> None:
         """Take the notes made since whose text is alike; where it cannot be told whose, a person is asked."""
         claims = [
-            (draft, errand, found)
-            for draft, errand in sent
+            (draft, request, found)
+            for draft, request in sent
             if (
                 found := [
-                    n for n in free if int(n["note_id"]) not in mine and self._is_since(draft, errand, n)
+                    n for n in free if int(n["note_id"]) not in mine and self._is_since(draft, request, n)
                 ]
             )
         ]
-        for draft, errand, found in claims:
+        for draft, request, found in claims:
             open_ = [note for note in found if int(note["note_id"]) not in mine]
             if open_ and len({_plain(note["body"]) for note in open_}) == 1:
-                take(draft, errand, open_[0])
+                take(draft, request, open_[0])
             else:
                 verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
         claimed = {id(draft) for draft, _, _ in claims}
         # What a plan took for Enerflo's own, while the CRM's row was gone, may be ours as well.
-        again = [(draft, errand) for draft, errand in sent if draft.sent_at and id(draft) not in claimed]
+        again = [(draft, request) for draft, request in sent if draft.sent_at and id(draft) not in claimed]
         imported = _imported(self._run, self._install) if again else []
-        for draft, errand in again:
-            if any(self._is_since(draft, errand, note) for note in imported):
+        for draft, request in again:
+            if any(self._is_since(draft, request, note) for note in imported):
                 claimed.add(id(draft))
                 verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
         now = self._run.clock.now()
@@ -208,18 +208,18 @@ class _Looking:
             if late and id(draft) not in claimed:
                 verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _NOT_SHOWN))
 
-    def _is_since(self, draft: Draft, errand: Errand, note: Mapping[str, Any]) -> bool:
+    def _is_since(self, draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> bool:
         if not any(is_alike(text, note["body"] or "") for text in (draft.text, draft.body)):
             return False
-        sent_at = self._sent_at(draft, errand)
+        sent_at = self._sent_at(draft, request)
         if draft.sent_at is None and int(note["note_id"]) in self._before:
             return False
         return sent_at is not None and made_since(note, sent_at)
 
-    def _sent_at(self, draft: Draft, errand: Errand) -> datetime | None:
-        return draft.sent_at or (self._run.clock.now() if errand.last is not None else None)
+    def _sent_at(self, draft: Draft, request: WriteRequest) -> datetime | None:
+        return draft.sent_at or (self._run.clock.now() if request.last is not None else None)
 
-    def _read(self, drafts: Sequence[tuple[Draft, Errand]]) -> list[dict[str, Any]]:
+    def _read(self, drafts: Sequence[tuple[Draft, WriteRequest]]) -> list[dict[str, Any]]:
         """Bring the install's notes into the mirror and return those that no row of the CRM names."""
         run = self._run
         now = run.clock.now()
@@ -235,12 +235,14 @@ class _Looking:
 def _accepted_note(
     run: PushRun,
     draft: Draft,
-    errand: Errand,
+    request: WriteRequest,
     named: Mapping[int, Mapping[str, Any]],
     before: Container[int],
 ) -> Mapping[str, Any] | None:
     """Return the note whose id the answer gave; as the answer shows it, where Enerflo's list lags behind."""
-    note = note_in_answer(errand.last.value, before) if errand.last is not None and errand.accepted else None
+    note = (
+        note_in_answer(request.last.value, before) if request.last is not None and request.accepted else None
+    )
     note_id = note["note_id"] if note is not None else next(c.accepted_id for c in draft.changes)
     if note_id is None or note_id in named:
         return None if note_id is None else named[note_id]
@@ -254,7 +256,7 @@ def _accepted_note(
     return {"note_id": note_id, "body": note.get("note")}
 
 
-def _found(run: PushRun, draft: Draft, errand: Errand, note: Mapping[str, Any]) -> Verdict:
+def _found(run: PushRun, draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> Verdict:
     """Return that a draft is this note, which its row learns, and how Enerflo keeps its text."""
     comparison = run.comparisons[TableName.NOTES]
     changes = run.open(draft.changes)
@@ -266,11 +268,11 @@ def _found(run: PushRun, draft: Draft, errand: Errand, note: Mapping[str, Any]) 
         for change in changes
         if respelled and change.field in fields and fields[change.field].enerflo == "body"
     }
-    return Verdict(changes, Decision.APPLIED, _how(errand), Link(comparison, draft.key, note), kept)
+    return Verdict(changes, Decision.APPLIED, _how(request), Link(comparison, draft.key, note), kept)
 
 
-def _how(errand: Errand) -> str | None:
-    how = errand.how
+def _how(request: WriteRequest) -> str | None:
+    how = request.how
     return "found there" if how == ALREADY_SO else how
 
 
