@@ -17,12 +17,12 @@ from enerflo_sync.enerflo.answers import decode_answer
 from enerflo_sync.enerflo.installs import ENVELOPE
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror import encoding
-from enerflo_sync.mirror.change_orders import change_orders_resource
-from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.mirror.statuses import STATUSES
+from enerflo_sync.resources.change_orders import change_orders_resource
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.notes import NOTES
+from enerflo_sync.resources.statuses import STATUSES
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import Company
 from tests.mirror.hostile import FIELDS, VALUES, plant, with_value
@@ -104,7 +104,7 @@ def test_a_reader_that_fails_in_an_unknown_way_costs_one_record(
 
 
 def _as_declared(read: Any) -> Any:
-    from enerflo_sync.mirror.resource import Part, Resource
+    from enerflo_sync.resources.resource import Part, Resource
 
     return Resource("x", "id", (Part(INSTALLS.table),), read, frozenset()).read
 

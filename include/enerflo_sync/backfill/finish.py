@@ -29,11 +29,11 @@ from enerflo_sync.backfill.widen import missing_of_window, widen
 from enerflo_sync.errors import NotFoundError, RetriableError
 from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
 from enerflo_sync.mirror.details import read_directly
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.sweep import ShrunkSourceError, Sweep
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import confirm
+from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.warehouse.runs import add_api_calls, finish_run
 from enerflo_sync.warehouse.watermarks import move_watermark
 

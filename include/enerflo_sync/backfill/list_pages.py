@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from enerflo_sync.backfill.request import Kind
 from enerflo_sync.backfill.store import Backfill
 from enerflo_sync.enerflo.pages import Page
-from enerflo_sync.mirror.fingerprint import decode, stable_bytes
-from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.resources.fingerprint import decode, stable_bytes
+from enerflo_sync.resources.resource import Resource
 
 _WANTED = sa.text("""
 /* enerflo-sync backfill: installs whose notes and change orders are wanted */

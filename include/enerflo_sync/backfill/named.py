@@ -19,9 +19,9 @@ from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
 from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.batch import Batch, Observation
-from enerflo_sync.mirror.notes import NOTES
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.notes import NOTES
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.refused import refuses_a_row
 
 # What a report counts as missing: the source does not know an install that was asked for.

@@ -29,14 +29,14 @@ from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.enerflo.notes import walk_notes
 from enerflo_sync.enerflo.pages import Page, PageWalk
 from enerflo_sync.errors import ContractDriftError, FatalError, NotFoundError
-from enerflo_sync.mirror.change_orders import change_orders_resource
 from enerflo_sync.mirror.details import read_directly, take_detail
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.page_store import PageStore, StoredPage
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.change_orders import change_orders_resource
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.notes import NOTES
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.runs import add_api_calls
 

@@ -21,9 +21,9 @@ from enerflo_sync.enerflo.pages import Page
 from enerflo_sync.errors import BadRecordError, ContractDriftError, FatalError
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.details import mark_due
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.warehouse.schema import installs, milestones
 
 _TABLES = (installs, milestones)

@@ -18,7 +18,7 @@ from enerflo_sync.enerflo.envelopes import Listing
 from enerflo_sync.enerflo.installs import list_installs
 from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import BadRecordError, ContractDriftError, RetriableError
-from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.resources.installs import INSTALLS
 
 # How many rows further on a probe looks where one has no id or time that can be read.
 _STEPS = 5

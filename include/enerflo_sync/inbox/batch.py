@@ -16,9 +16,9 @@ from enerflo_sync.errors import BadRecordError
 from enerflo_sync.inbox.drop import Content, Drop, DropFile, NotRead
 from enerflo_sync.inbox.identify import EventState, identify
 from enerflo_sync.inbox.unpack import Document, Problem, unpack
-from enerflo_sync.mirror.fingerprint import content_hash, raw_hash
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.fingerprint import content_hash, raw_hash
 from enerflo_sync.warehouse.bulk import Block, encode
 from enerflo_sync.warehouse.schema import webhook_events
 

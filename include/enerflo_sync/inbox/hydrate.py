@@ -34,15 +34,15 @@ from enerflo_sync.inbox.pending import Pending, Waiting, mark_applied, put_off, 
 from enerflo_sync.inbox.reads import Answer, Reads
 from enerflo_sync.inbox.submissions import keep_submissions
 from enerflo_sync.mirror.batch import Batch, Observation
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.refused_key import require_some_permission
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.change_orders import ComponentKeys
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.refused import refuses_a_row
 
 log = logging.getLogger(__name__)

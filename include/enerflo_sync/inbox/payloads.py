@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.inbox.event import Body, at
-from enerflo_sync.mirror.fingerprint import decode
+from enerflo_sync.resources.fingerprint import decode
 from enerflo_sync.warehouse.schema import webhook_events
 
 

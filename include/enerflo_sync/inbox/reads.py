@@ -22,15 +22,15 @@ from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.payloads import change_orders_of, load_bodies, stored_bodies
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.mirror.batch import Batch, Observation
-from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.fingerprint import decode, stable_bytes
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
-from enerflo_sync.mirror.notes import NOTES
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.change_orders import ComponentKeys, change_orders_resource
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.fingerprint import decode, stable_bytes
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.notes import NOTES
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.schema import installs
 from enerflo_sync.warehouse.watermarks import read_watermark
 

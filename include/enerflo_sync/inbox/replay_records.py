@@ -35,15 +35,15 @@ from enerflo_sync.inbox.quarantine_items import QuarantineItem, payload_of
 from enerflo_sync.inbox.reads import Answer, Reads
 from enerflo_sync.inbox.replay_report import Outcome, Verdict
 from enerflo_sync.mirror.batch import Observation
-from enerflo_sync.mirror.change_orders import change_orders_resource
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.quarantine import standing
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.change_orders import change_orders_resource
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.notes import NOTES
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.refused import refuses_a_row
 
 log = logging.getLogger(__name__)

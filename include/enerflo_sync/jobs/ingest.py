@@ -9,8 +9,8 @@ from enerflo_sync.inbox.drop import Drop, open_drop
 from enerflo_sync.inbox.hydrate import HydrateOptions
 from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.poll import Progress
+from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.revision import require_migrated
 from enerflo_sync.warehouse.runs import RunReport
 

@@ -26,7 +26,7 @@ from enerflo_sync.errors import (
     FatalError,
     NotFoundError,
 )
-from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.warehouse.schema import companies_seen, installs
 
 log = logging.getLogger(__name__)

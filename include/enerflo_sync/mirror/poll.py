@@ -23,23 +23,23 @@ from enerflo_sync.enerflo.statuses import read_status_rows
 from enerflo_sync.errors import ContractDriftError, FatalError, NotFoundError
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.details import next_due, read_directly, take_detail
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.page_store import PageStore
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.read_ahead import quick_switches, read_ahead, spared_heap
 from enerflo_sync.mirror.refused_key import require_some_permission
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
-from enerflo_sync.mirror.statuses import STATUSES
 from enerflo_sync.mirror.sweep import SMALLEST_SHRINK, ShrunkSourceError, Sweep
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import confirm, forget
+from enerflo_sync.resources.change_orders import ComponentKeys, change_orders_resource
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.notes import NOTES
+from enerflo_sync.resources.resource import Resource
+from enerflo_sync.resources.statuses import STATUSES
 from enerflo_sync.warehouse.declared import filled_by_sweep
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport

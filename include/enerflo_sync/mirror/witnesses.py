@@ -14,7 +14,7 @@ from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.watermarks import read_watermark
 

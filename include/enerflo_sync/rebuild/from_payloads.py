@@ -15,16 +15,16 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.inbox.payloads import change_orders_of, customer_of
-from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
-from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.declared import with_declared
-from enerflo_sync.mirror.fingerprint import raw_hash, stable_bytes
 from enerflo_sync.mirror.quarantine import Rejected
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.rebuild.condition import Condition
 from enerflo_sync.rebuild.events import OF_CUSTOMER, OF_INSTALL, StoredEvent, StoredEvents
 from enerflo_sync.rebuild.records import Derived, Records
 from enerflo_sync.rebuild.source import Chunk, Portion
+from enerflo_sync.resources.change_orders import ComponentKeys, change_orders_resource
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.fingerprint import raw_hash, stable_bytes
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.schema import installs
 from enerflo_sync.warehouse.watermarks import read_watermark

@@ -19,8 +19,6 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock
 from enerflo_sync.errors import BadRecordError, EnerfloSyncError, RetriableError, bad_record
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.change_orders import ComponentKeys
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.quarantine import put_aside
 from enerflo_sync.mirror.read_ahead import quick_switches, rare_collections, read_ahead, spared_heap
 from enerflo_sync.mirror.run import Run
@@ -32,6 +30,8 @@ from enerflo_sync.rebuild.from_versions import InstallVersions
 from enerflo_sync.rebuild.report import Differences, RebuildReport, TableOutcome
 from enerflo_sync.rebuild.source import REFUSED, Chunk, Portion, Source
 from enerflo_sync.rebuild.tables import RebuildTable
+from enerflo_sync.resources.change_orders import ComponentKeys
+from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import warehouse_errors

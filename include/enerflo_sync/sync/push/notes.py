@@ -23,8 +23,8 @@ from enerflo_sync.errors import BadRecordError
 from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.pending import Waiting
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.resources.notes import NOTES
 from enerflo_sync.sync.push.bodies import note_body
 from enerflo_sync.sync.push.changes import Change, key_text
 from enerflo_sync.sync.push.errand import ALREADY_SO, Errand, deliver

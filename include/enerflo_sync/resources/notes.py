@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from enerflo_sync.mirror.fields import Record, identity, integer, moment, text
-from enerflo_sync.mirror.resource import Part, Resource, Row, itself
+from enerflo_sync.resources.fields import Record, identity, integer, moment, text
+from enerflo_sync.resources.resource import Part, Resource, Row, itself
 from enerflo_sync.warehouse.schema import notes
 
 FIELDS = frozenset(

@@ -11,10 +11,20 @@ from typing import TypeVar
 import msgspec
 
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.mirror.fields import INTEGER, Record, identity, integer, moment, nested, number, rows, text
-from enerflo_sync.mirror.fingerprint import raw_hash
-from enerflo_sync.mirror.limits import MOST_MONEY, MOST_PANELS
-from enerflo_sync.mirror.resource import Part, Resource, Row, itself
+from enerflo_sync.resources.fields import (
+    INTEGER,
+    Record,
+    identity,
+    integer,
+    moment,
+    nested,
+    number,
+    rows,
+    text,
+)
+from enerflo_sync.resources.fingerprint import raw_hash
+from enerflo_sync.resources.limits import MOST_MONEY, MOST_PANELS
+from enerflo_sync.resources.resource import Part, Resource, Row, itself
 from enerflo_sync.warehouse.schema import change_order_adders, change_orders
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.mirror.fields import (
+from enerflo_sync.resources.fields import (
     INTEGER,
     Record,
     first,
@@ -18,9 +18,9 @@ from enerflo_sync.mirror.fields import (
     rows,
     text,
 )
-from enerflo_sync.mirror.limits import MOST_KILOWATTS, MOST_MONEY, MOST_PANELS
-from enerflo_sync.mirror.resource import Part, Resource, Row, itself
-from enerflo_sync.mirror.usual_install import read_usual, usual_reader
+from enerflo_sync.resources.limits import MOST_KILOWATTS, MOST_MONEY, MOST_PANELS
+from enerflo_sync.resources.resource import Part, Resource, Row, itself
+from enerflo_sync.resources.usual_install import read_usual, usual_reader
 from enerflo_sync.warehouse.schema import change_orders, installs, milestones, notes
 
 FIELDS = frozenset(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from enerflo_sync.mirror.fields import Record, identity, moment, nested, text
-from enerflo_sync.mirror.resource import Part, Resource, Row, itself
+from enerflo_sync.resources.fields import Record, identity, moment, nested, text
+from enerflo_sync.resources.resource import Part, Resource, Row, itself
 from enerflo_sync.warehouse.schema import customers
 
 FIELDS = frozenset(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.mirror.fields import Record, identity, text
-from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.resources.fields import Record, identity, text
+from enerflo_sync.resources.resource import Part, Resource, Row
 from enerflo_sync.warehouse.schema import install_statuses
 
 

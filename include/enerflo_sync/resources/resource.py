@@ -12,8 +12,8 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError, bad_record
-from enerflo_sync.mirror.fields import BIGINT, Record
-from enerflo_sync.mirror.fingerprint import decode, raw_hash
+from enerflo_sync.resources.fields import BIGINT, Record
+from enerflo_sync.resources.fingerprint import decode, raw_hash
 
 Row = tuple[Any, ...]
 
