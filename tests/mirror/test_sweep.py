@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from enerflo_sync.mirror.sweep import (
     GUARDED,
-    SMALLEST_SHRINK,
     Gone,
     ShrunkSourceError,
     Sweep,
@@ -21,6 +20,7 @@ from enerflo_sync.mirror.sweep import (
 )
 from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.notes import NOTES
+from enerflo_sync.resources.resource import SMALLEST_SHRINK
 
 STARTED = datetime(2026, 3, 2, 8, tzinfo=UTC)
 NOW = STARTED + timedelta(minutes=1)
