@@ -21,6 +21,7 @@ LIFE_CYCLE = SHIPPED.with_name("life_cycle.yaml")
 
 def tables_page() -> str:
     """Return the catalogue of the warehouse tables."""
+    import enerflo_sync.resources.registry  # noqa: F401 - a resource may declare its own table
     from enerflo_sync.warehouse.schema import metadata
 
     lines = ["# Tables", "", "Every table has `account` first in its key. All times are `timestamptz`.", ""]

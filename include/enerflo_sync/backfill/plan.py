@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -94,8 +94,8 @@ def plan_backfill(context: Context, connection: sa.Connection, backfill: Backfil
         page_seconds=round(found.sample.page_seconds, 3),
     )
     by_themselves = request.kind is Kind.IDS and not any(c.source == PAGES for c in chunks)
-    if not by_themselves:
-        estimate = _with_lists(context, backfill, chunks, estimate, found.per_page)
+    already = OF_INSTALL if by_themselves else ()
+    estimate = _with_lists(context, backfill, chunks, estimate, found.per_page, already)
     with connection.begin():
         found_collisions = collisions(connection, backfill, context.clock.now())
     estimate = msgspec.structs.replace(estimate, chunks=len(chunks), collisions=found_collisions)
@@ -246,13 +246,22 @@ def _walked(context: Context, connection: sa.Connection, backfill: Backfill) -> 
 
 
 def _with_lists(
-    context: Context, backfill: Backfill, chunks: list[Chunk], estimate: Estimate, per_page: int
+    context: Context,
+    backfill: Backfill,
+    chunks: list[Chunk],
+    estimate: Estimate,
+    per_page: int,
+    already: Collection[str],
 ) -> Estimate:
-    """Add the chunks of the other lists, and what they take."""
+    """Add the chunks of the other lists, and what they take.
+
+    :param already: resources that are read with each named install.
+    """
+    parts = {name for name in backfill.request.parts if name not in already}
     since, requests = backfill.request.window_from, {}
     for resource in ALL:
         listing = resource.listing
-        if resource.backfilled_by is None or listing is None or resource.name not in backfill.request.parts:
+        if resource.backfilled_by is None or listing is None or resource.name not in parts:
             continue
         after = listed_since(context, backfill, listing)
         count = _count(partial(listing.page, context.client, 1, 1, after))

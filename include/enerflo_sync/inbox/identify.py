@@ -8,7 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from enerflo_sync.errors import BadRecordError, bad_record
-from enerflo_sync.inbox.kinds import KINDS
+from enerflo_sync.inbox.kinds import KINDS, UNASKED
 from enerflo_sync.resources.event import Body, event_name
 
 UNKNOWN_EVENT = "unknown_event"
@@ -41,10 +41,10 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
     trouble: BadRecordError | None = None
 
 
-def identify(body: Body, ignored: Collection[str] = ()) -> Identified:
+def identify(body: Body, ignored: Collection[str] = UNASKED) -> Identified:
     """Return what an event is; nothing it does raises.
 
-    :param ignored: names that the configuration declares to ask for nothing.
+    :param ignored: names that ask for nothing in this account, whatever is known of them.
     """
     name = NAMELESS
     try:
