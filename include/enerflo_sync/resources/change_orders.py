@@ -75,6 +75,7 @@ PARTS = (
             *("total_change", "adders", "unknown_components", "updated_at", "deleted_at"),
         ),
         items=itself,
+        crm_table="change_orders",
     ),
     Part(
         change_order_adders,

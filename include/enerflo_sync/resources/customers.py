@@ -123,6 +123,7 @@ CUSTOMERS = Resource(
                 *("zip", "integration_record_id", "status_name", "created_at", "updated_at", "deleted_at"),
             ),
             items=itself,
+            crm_table="leads",
         ),
     ),
     read=_read,

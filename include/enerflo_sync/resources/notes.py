@@ -59,6 +59,7 @@ NOTES = Resource(
             notes,
             ("note_id", "install_id", "author_id", "body", "created_at", "deleted_at"),
             items=itself,
+            crm_table="notes",
         ),
     ),
     read=_read,

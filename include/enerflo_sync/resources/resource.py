@@ -35,6 +35,7 @@ class Part:
     :param columns: what :attr:`Resource.read` gives, in order; key columns among them.
     :param owner: for rows that belong to the record: the column that holds the record's id. Rows that the
         record no longer lists get a tombstone. ``None`` for the record's own row.
+    :param crm_table: what ``sync.yaml`` calls a CRM's table of these rows; None where none is compared.
     :param items: gives the object of the record that each row comes from, in the order of the rows, so that
         declared columns can be read from it; None where there can be none.
     """
@@ -43,6 +44,7 @@ class Part:
     columns: tuple[str, ...] = ()
     owner: str | None = None
     items: Callable[[Record], Sequence[Record]] | None = None
+    crm_table: str | None = None
 
 
 @dataclass(frozen=True)
