@@ -30,7 +30,7 @@ class ListOptions(TypedDict, total=False):
     """How a list is read.
 
     :ivar account: the account of ``sync.yaml`` whose request budget counts the calls; ``default``.
-    :ivar envelope: the form of the answer; known for installs, notes, customers and change orders.
+    :ivar envelope: the form of the answer; known for the lists of docs/resources.md.
     :ivar params: further query parameters.
     :ivar per_page: how many records are asked for at a time; 100.
     """
