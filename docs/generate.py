@@ -21,6 +21,7 @@ LIFE_CYCLE = SHIPPED.with_name("life_cycle.yaml")
 
 def tables_page() -> str:
     """Return the catalogue of the warehouse tables."""
+    import enerflo_sync.resources.registry  # noqa: F401 - a resource may declare its own table
     from enerflo_sync.warehouse.schema import metadata
 
     lines = ["# Tables", "", "Every table has `account` first in its key. All times are `timestamptz`.", ""]
@@ -33,6 +34,35 @@ def tables_page() -> str:
             lines.append(f"| {column.name} | {type_} | {remark} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def resources_page() -> str:
+    """Return the catalogue of what is read of Enerflo, as each resource declares it."""
+    from enerflo_sync.resources.registry import ALL
+
+    lines = [
+        "# Resources",
+        "",
+        "What is read of Enerflo, in the order of a poll; each is declared by one file of"
+        " `include/enerflo_sync/resources/` ([how](extending.md#declare-a-resource)). A record that two"
+        " complete walks of its list do not name is deleted (the second began after the first ended);"
+        " where it is read by its own key, so is one whose read answers 404. Both are believed only"
+        " within `poll.shrink_guard_percent`.",
+        "",
+        "| resource | list | events | read by | tables | watermarks | backfill by | stored |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for one in ALL:
+        name = one.name if one.by_default else f"{one.name} (where `poll.resources` names it)"
+        keys = [f"{read.subject}" + (f" ({read.owner})" if read.owner else "") for read in one.reads]
+        stored = "versions" if one.keeps_versions else "payloads" if one.payloads else ""
+        marks = [mark for mark in (one.listing and one.name, one.swept) if mark]
+        by = "its own list" if one.keeps_versions else one.backfilled_by or ""
+        cells = [name, f"`{one.listing.path}`" if one.listing else "one answer"]
+        cells += [", ".join(kind.name for kind in one.events), ", ".join(keys)]
+        cells += [", ".join(str(part.table.name) for part in one.parts), ", ".join(marks), by, stored]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
 
 
 def policies_page() -> str:
@@ -344,6 +374,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs" / "checks.md", head + checks_page()
     yield ROOT / "docs" / "notifications.md", head + notifications_page()
     yield ROOT / "docs" / "tables.md", head + tables_page()
+    yield ROOT / "docs" / "resources.md", head + resources_page()
     yield ROOT / "docs" / "fields.md", head + fields_page()
     yield ROOT / "docs" / "policies.md", head + policies_page()
     yield ROOT / "docs" / "dags.md", head + dags_page()

@@ -43,6 +43,7 @@ _READS: tuple[tuple[re.Pattern[str], Reader], ...] = tuple(
         (r"/api/v3/customers/(\d+)", reads.customer),
         (r"/api/v3/customers/([0-9a-fA-F-]{36})", reads.customer_by_uuid),
         (r"/api/v3/customers/(\d+)/appointments", appointments.of_customer),
+        (r"/api/v1/appointments", appointments.listed),
         (r"/api/v3/change-orders", reads.change_orders),
         (r"/api/v3/change-orders/(\d+)", reads.change_order),
         (r"/api/v3/users", reads.users),

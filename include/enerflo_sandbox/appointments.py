@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from enerflo_sandbox import reads, render
-from enerflo_sandbox.draw import moment_of, naive
+from enerflo_sandbox.draw import moment_of, naive, offset
 from enerflo_sandbox.exchange import Response, json_answer, refusal
 from enerflo_sandbox.state import AppointmentState
 from enerflo_sandbox.world import UnknownRecordError, World
@@ -41,6 +41,29 @@ def add(world: World, body: dict[str, object]) -> Response:
     made = AppointmentState(number, customer_id, kind, times["start"], times["end"])
     world.appointments.append(made)
     return json_answer({"success": True, "data": _row(made)}, 201)
+
+
+def listed(world: World, parameters: reads.Parameters) -> Response:
+    """List all appointments, newest first: ``{dataCount, data}`` (REFERENCE.md §3)."""
+    page, size = reads.page_asked_for(parameters, "pageSize")
+    newest = sorted(world.appointments, key=lambda one: -one.appointment_id)
+    rows = [_row(one) for one in newest[(page - 1) * size : page * size]]
+    return json_answer({"dataCount": len(newest), "data": rows})
+
+
+def event(name: str, one: AppointmentState) -> render.Record:
+    """Return what Enerflo sends of an appointment, in the form seen in production (REFERENCE.md §9)."""
+    times = {"start_time": offset(one.start), "end_time": offset(one.end)}
+    return {
+        "webhook_event": name,
+        "id": one.appointment_id,
+        "status": "scheduled",
+        "length_minutes": (one.end - one.start) // 60,
+        "appointment_type": {"id": one.type_id, "name": f"Type {one.type_id}"},
+        "times": {"iso8601": times, "unix": {"start_time": one.start, "end_time": one.end}},
+        "deal_id": None,
+        "customer": {"id": one.customer_id},
+    }
 
 
 def of_customer(world: World, parameters: reads.Parameters, customer_id: str) -> Response:

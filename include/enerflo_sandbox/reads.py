@@ -27,7 +27,8 @@ def whole_number(text: str | None, default: int) -> int:
         return default
 
 
-def _page(parameters: Parameters, size_name: str) -> tuple[int, int]:
+def page_asked_for(parameters: Parameters, size_name: str) -> tuple[int, int]:
+    """Return the page that is asked for, from 1, and its size."""
     size = whole_number(parameters.get(size_name), DEFAULT_PAGE)
     page = max(1, whole_number(parameters.get("page"), 1))
     return page, size if size >= 1 else DEFAULT_PAGE
@@ -45,7 +46,7 @@ def installs(
     :param page_of: gives the number of all installs and the pieces of each of a page's, from an offset and a
         size; the present ones without it.
     """
-    page, size = _page(parameters, "per_page")
+    page, size = page_asked_for(parameters, "per_page")
     total, records = (page_of or _present(world))((page - 1) * size, size)
     pieces = [b'{"total":%d,"results":[' % total]
     for record in records:
@@ -89,7 +90,7 @@ def notes(world: World, parameters: Parameters) -> Response:
             return refusal(422, "The given data was invalid.", {"created_after": ["is not a date"]})
         after = moment_of(moment)
     positions = world.notes.visible(after)
-    page, size = _page(parameters, "pageSize")
+    page, size = page_asked_for(parameters, "pageSize")
     rows = positions if parameters.get("orderDir") == "asc" else positions[::-1]
     chosen = rows[(page - 1) * size : page * size]
     return _notes_answer(world, chosen, page, math.ceil(len(positions) / size))
@@ -118,7 +119,7 @@ def statuses(world: World, parameters: Parameters) -> Response:
 
 def customers(world: World, parameters: Parameters) -> Response:
     """List v1 customer rows, highest ids first: ``{dataCount, data}`` (REFERENCE.md §3)."""
-    page, size = _page(parameters, "pageSize")
+    page, size = page_asked_for(parameters, "pageSize")
     ids = world.customers.ids()
     if parameters.get("search"):
         ids = _search(world, ids, parameters["search"].lower())
@@ -175,7 +176,7 @@ def customer_by_uuid(world: World, parameters: Parameters, uuid: str) -> Respons
 
 def change_orders(world: World, parameters: Parameters) -> Response:
     """List change orders, highest ids first: ``{total, results}`` (undocumented, REFERENCE.md §6.6)."""
-    page, size = _page(parameters, "per_page")
+    page, size = page_asked_for(parameters, "per_page")
     ids = world.change_orders.ids()
     rows = [_change_order(world, i) for i in ids[(page - 1) * size : page * size]]
     return json_answer({"total": len(ids), "results": rows})

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from enerflo_sync.enerflo import change_orders, customers, installs, notes
 from enerflo_sync.enerflo.envelopes import Envelope
 from enerflo_sync.enerflo.pages import PageWalk
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.extras import needs_extra
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.resources.registry import ALL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,10 +22,7 @@ Record = dict[str, Any]
 
 # The lists that REFERENCE.md knows (§6); of any other the caller says the form.
 _KNOWN: Mapping[str, Envelope] = {
-    "/api/v3/installs": installs.ENVELOPE,
-    "/api/v3/installs/notes": notes.ENVELOPE,
-    "/api/v1/customers": customers.ENVELOPE,
-    "/api/v3/change-orders": change_orders.ENVELOPE,
+    one.listing.path: one.listing.envelope for one in ALL if one.listing is not None
 }
 
 
@@ -33,7 +30,7 @@ class ListOptions(TypedDict, total=False):
     """How a list is read.
 
     :ivar account: the account of ``sync.yaml`` whose request budget counts the calls; ``default``.
-    :ivar envelope: the form of the answer; known for installs, notes, customers and change orders.
+    :ivar envelope: the form of the answer; known for the lists of docs/resources.md.
     :ivar params: further query parameters.
     :ivar per_page: how many records are asked for at a time; 100.
     """

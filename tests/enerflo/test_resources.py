@@ -11,17 +11,20 @@ import pytest
 from enerflo_sync.enerflo.change_orders import (
     read_change_order,
     read_install_change_orders,
-    walk_change_orders,
 )
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.enerflo.customers import read_customer, update_customer, walk_customers
+from enerflo_sync.enerflo.customers import read_customer, update_customer
 from enerflo_sync.enerflo.failures import OutcomeUnknownError, VendorRefusedError
-from enerflo_sync.enerflo.installs import find_install, read_install, update_install, walk_installs
+from enerflo_sync.enerflo.installs import find_install, read_install, update_install
 from enerflo_sync.enerflo.leads import add_lead
 from enerflo_sync.enerflo.milestones import update_milestone
-from enerflo_sync.enerflo.notes import add_note, read_install_notes, walk_notes
+from enerflo_sync.enerflo.notes import add_note, read_install_notes
 from enerflo_sync.enerflo.statuses import Status, read_statuses
 from enerflo_sync.errors import BadRecordError, ContractDriftError
+from enerflo_sync.resources.change_orders import ORDER_LIST
+from enerflo_sync.resources.customers import CUSTOMER_LIST
+from enerflo_sync.resources.installs import INSTALL_LIST
+from enerflo_sync.resources.notes import NOTE_LIST
 
 from .conftest import Reply, ScriptedServer
 
@@ -100,7 +103,7 @@ def test_phps_empty_object_is_a_bad_record_and_no_evidence_of_deletion(
 
 def test_installs_are_asked_for_in_large_pages(client: EnerfloClient, server: ScriptedServer) -> None:
     server.script = [Reply(body=b'{"total": 1, "results": [{"id": 1}]}')]
-    assert [bytes(row) for page in walk_installs(client) for row in page.records] == [b'{"id": 1}']
+    assert [bytes(row) for page in INSTALL_LIST.walk(client) for row in page.records] == [b'{"id": 1}']
     assert server.asked[0].path == "/api/v3/installs"
     assert server.asked[0].query == {"page": "1", "per_page": "500"}
 
@@ -110,7 +113,7 @@ def test_notes_are_asked_for_by_creation_in_utc_and_oldest_first(
 ) -> None:
     server.script = [Reply(body=b'{"success": true, "page": 1, "totalPages": 1, "notes": [{"note_id": 3}]}')]
     since = datetime(2026, 9, 18, 8, 0, 0, 900_000, tzinfo=timezone(timedelta(hours=-7)))
-    walk = walk_notes(client, since)
+    walk = NOTE_LIST.walk(client, since)
     assert [bytes(row) for page in walk for row in page.records] == [b'{"note_id": 3}']
     assert walk.complete
     assert server.asked[0].path == "/api/v3/installs/notes"
@@ -124,12 +127,12 @@ def test_notes_are_asked_for_by_creation_in_utc_and_oldest_first(
 
 def test_a_naive_moment_is_not_taken_for_notes(client: EnerfloClient) -> None:
     with pytest.raises(ValueError, match="aware"):
-        walk_notes(client, datetime(2026, 9, 18))
+        NOTE_LIST.walk(client, datetime(2026, 9, 18))
 
 
 def test_customers_are_read_by_their_own_names(client: EnerfloClient, server: ScriptedServer) -> None:
     server.script = [Reply(body=b'{"dataCount": 2, "data": [{"id": 2}, {"id": 1}]}')]
-    walk = walk_customers(client)
+    walk = CUSTOMER_LIST.walk(client)
     assert sum(len(page.records) for page in walk) == 2
     assert walk.complete
     assert server.asked[0].query == {"page": "1", "pageSize": "500"}
@@ -147,7 +150,7 @@ def test_change_orders_are_found_in_any_known_wrapping(
     client: EnerfloClient, server: ScriptedServer, wrap: str
 ) -> None:
     server.handler = lambda asked: Reply(body=(wrap % '[{"id": 9}]').encode())
-    walk = walk_change_orders(client)
+    walk = ORDER_LIST.walk(client)
     assert [bytes(row) for page in walk for row in page.records] == [b'{"id": 9}']
     assert walk.complete
     assert server.asked[0].query == {"page": "1", "per_page": "500", "pageSize": "500"}
@@ -241,6 +244,6 @@ def test_a_lead_without_its_required_fields_is_not_sent(
 
 def test_moments_are_compared_in_utc(client: EnerfloClient, server: ScriptedServer) -> None:
     server.script = [Reply(body=b'{"totalPages": 0, "notes": []}')]
-    walk = walk_notes(client, datetime(2026, 1, 1, tzinfo=UTC))
+    walk = NOTE_LIST.walk(client, datetime(2026, 1, 1, tzinfo=UTC))
     assert list(walk) == []
     assert walk.complete

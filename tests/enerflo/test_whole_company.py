@@ -17,13 +17,15 @@ from enerflo_sandbox.faults import FaultKind, Faults
 from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sandbox.world import World
 from enerflo_sync.enerflo.budget import RequestBudget, UnlimitedBudget
-from enerflo_sync.enerflo.change_orders import walk_change_orders
 from enerflo_sync.enerflo.client import EnerfloClient, RetryPolicy
-from enerflo_sync.enerflo.customers import walk_customers
-from enerflo_sync.enerflo.installs import find_install, read_install, walk_installs
-from enerflo_sync.enerflo.notes import read_install_notes, walk_notes
+from enerflo_sync.enerflo.installs import find_install, read_install
+from enerflo_sync.enerflo.notes import read_install_notes
 from enerflo_sync.enerflo.pages import PageWalk
 from enerflo_sync.enerflo.statuses import read_statuses
+from enerflo_sync.resources.change_orders import ORDER_LIST
+from enerflo_sync.resources.customers import CUSTOMER_LIST
+from enerflo_sync.resources.installs import INSTALL_LIST
+from enerflo_sync.resources.notes import NOTE_LIST
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -56,12 +58,12 @@ def rows_of(walk: PageWalk) -> list[dict[str, object]]:
 def test_every_list_of_a_company_is_read_whole(company: Callable[..., SandboxApi]) -> None:
     client = client_of(company())
     client.check()
-    installs = rows_of(walk_installs(client, per_page=90))
+    installs = rows_of(INSTALL_LIST.walk(client, per_page=90))
     assert len({row["id"] for row in installs}) == INSTALLS
     assert len(read_statuses(client)) > 3
-    assert rows_of(walk_customers(client))
-    assert rows_of(walk_change_orders(client))
-    notes = rows_of(walk_notes(client))
+    assert rows_of(CUSTOMER_LIST.walk(client))
+    assert rows_of(ORDER_LIST.walk(client))
+    notes = rows_of(NOTE_LIST.walk(client))
     assert len({row["note_id"] for row in notes}) == len(notes) > 0
     some = notes[0]
     beside = [json.loads(bytes(row)) for row in read_install_notes(client, str(some["epc_install_id"]))]
@@ -89,10 +91,12 @@ def test_every_install_is_read_through_every_passing_fault(
     ]
     api = company(faults=Faults(rates=dict.fromkeys(passing, 0.03), seed=seed))
     before = {
-        json.loads(bytes(row))["id"] for page in walk_installs(client_of(company())) for row in page.records
+        json.loads(bytes(row))["id"]
+        for page in INSTALL_LIST.walk(client_of(company()))
+        for row in page.records
     }
     patient = RetryPolicy(attempts=10, unreadable_attempts=10, total_seconds=3600)
-    rows = rows_of(walk_installs(client_of(api, retry=patient), per_page=40, floor=10))
+    rows = rows_of(INSTALL_LIST.walk(client_of(api, retry=patient), per_page=40, floor=10))
     assert {row["id"] for row in rows} >= before
     assert api.faults.happened
 
@@ -101,7 +105,7 @@ def test_a_page_too_large_for_the_gateway_is_asked_for_in_smaller_ones(
     company: Callable[..., SandboxApi],
 ) -> None:
     api = company(largest_page=60)
-    walk = walk_installs(client_of(api), per_page=400)
+    walk = INSTALL_LIST.walk(client_of(api), per_page=400)
     assert len({row["id"] for row in rows_of(walk)}) == INSTALLS
     assert walk.requests < 20
 

@@ -11,9 +11,9 @@ import pytest
 from enerflo_sandbox import catalogue as c
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.gaps.find import find_gaps
-from enerflo_sync.gaps.looks import LISTS
 from enerflo_sync.gaps.report import GapReport, Hole, HoleKind
 from enerflo_sync.gaps.schedule import every
+from enerflo_sync.resources.registry import USUAL
 from tests.inbox.conftest import Inbox, again, inbox, new_inbox, polled
 
 __all__ = ["again", "inbox", "new_inbox", "polled"]
@@ -26,7 +26,7 @@ def gaps(company: Inbox, **options: Any) -> GapReport:
     """The account's gaps, where a poll and an ingest are due every two hours."""
     minutes = DUE / timedelta(minutes=1)
     options = {
-        "lists": LISTS,
+        "lists": USUAL,
         "poll_due": every(minutes),
         "ingest_due": every(minutes),
         "sweep_every": timedelta(hours=24),

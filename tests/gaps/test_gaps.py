@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from enerflo_sandbox.exchange import Response, json_answer
 from enerflo_sync.gaps.report import HoleKind
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.resources.registry import USUAL
 from enerflo_sync.warehouse.watermarks import move_watermark
 from tests.gaps.conftest import change, failing_poll, gaps, holes, only, poll, started, wait
 from tests.inbox.conftest import Inbox, answering
 
-EVERY = frozenset(map(str, PollResource))
+EVERY = frozenset(USUAL)
 ALL = {"installs", "customers", "change_orders", "notes", "milestones"}
 
 

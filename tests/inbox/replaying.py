@@ -15,7 +15,7 @@ from enerflo_sync.inbox.replay_report import ReplayReport
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.intake import Intake
-from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.resources.resource import Resource
 from tests.inbox.conftest import LIMITS, Inbox, update_install
 
 ALL = Selection(everything=True)

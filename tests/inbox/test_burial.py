@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from enerflo_sandbox.exchange import Response
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.sweep import bury
+from enerflo_sync.resources.installs import INSTALLS
 from tests.inbox.conftest import Inbox, answering, update_install
 
 NOT_FOUND = Response(404, {}, b'{"message":"Not Found"}')

@@ -14,7 +14,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.inbox.batch import Limits
 from enerflo_sync.inbox.quarantine_items import Selection
 from enerflo_sync.inbox.replay_report import Outcome
-from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.resources.installs import INSTALLS
 from tests.inbox.conftest import LIMITS, Inbox, update_install
 from tests.inbox.replaying import (
     Again,

@@ -6,9 +6,9 @@ import pytest
 
 from enerflo_sandbox.bad_records import BadKind
 from enerflo_sync.inbox.replay_report import Outcome
-from enerflo_sync.mirror.change_orders import change_orders_resource
-from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.notes import NOTES
+from enerflo_sync.resources.change_orders import change_orders_resource
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.notes import NOTES
 from tests.inbox.conftest import Inbox
 from tests.inbox.replaying import (
     Again,

@@ -17,14 +17,14 @@ from enerflo_sandbox.exchange import Request, Response
 from enerflo_sandbox.render import pieces_of
 from enerflo_sandbox.world import World
 from enerflo_sync.mirror.batch import Observation
-from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
-from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import NAMELESS, Tally
+from enerflo_sync.resources.change_orders import ComponentKeys, change_orders_resource
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.notes import NOTES
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import Company
 

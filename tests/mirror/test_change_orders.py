@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from enerflo_sync.mirror.batch import Batch, Observation
-from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
-from enerflo_sync.mirror.fingerprint import raw_hash, stable_bytes
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.resources.change_orders import ComponentKeys, change_orders_resource
+from enerflo_sync.resources.fingerprint import raw_hash, stable_bytes
 from tests.mirror.conftest import Company
 
 AT = datetime(2026, 3, 2, 8, tzinfo=UTC)

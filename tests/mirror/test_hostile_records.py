@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 from enerflo_sandbox.api import SandboxApi
 from enerflo_sandbox.exchange import Request, Response
 from enerflo_sync.enerflo.answers import decode_answer
-from enerflo_sync.enerflo.installs import ENVELOPE
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror import encoding
-from enerflo_sync.mirror.change_orders import change_orders_resource
-from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.mirror.statuses import STATUSES
+from enerflo_sync.resources.change_orders import change_orders_resource
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.installs import INSTALL_LIST, INSTALLS
+from enerflo_sync.resources.notes import NOTES
+from enerflo_sync.resources.statuses import STATUSES
 from enerflo_sync.warehouse.runs import RunState
 from tests.mirror.conftest import Company
 from tests.mirror.hostile import FIELDS, VALUES, plant, with_value
@@ -104,7 +103,7 @@ def test_a_reader_that_fails_in_an_unknown_way_costs_one_record(
 
 
 def _as_declared(read: Any) -> Any:
-    from enerflo_sync.mirror.resource import Part, Resource
+    from enerflo_sync.resources.resource import Part, Resource
 
     return Resource("x", "id", (Part(INSTALLS.table),), read, frozenset()).read
 
@@ -267,6 +266,6 @@ def test_the_readers_raise_nothing_but_bad_record(fields: dict[str, bytes]) -> N
 def test_a_page_tells_its_other_records_whatever_one_of_them_is(value: bytes, name: str) -> None:
     first, last = b'{"id":1}', b'{"id":3,"x":"a]}\\"b"}'
     page = b'{"results":[' + b",".join([first, with_value({"id": 2}, name, value), last]) + b'],"total":3}'
-    listing = decode_answer(page, ENVELOPE.decode)
+    listing = decode_answer(page, INSTALL_LIST.envelope.decode)
     assert [bytes(row) for row in (listing.records[0], listing.records[2])] == [first, last]
     assert (len(listing.records), listing.total) == (3, 3)

@@ -9,14 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.mirror.batch import Batch, Observation, together
-from enerflo_sync.mirror.change_orders import change_orders_resource
-from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.fingerprint import stable_bytes
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
-from enerflo_sync.mirror.notes import NOTES
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.sweep import bury
+from enerflo_sync.resources.change_orders import change_orders_resource
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.fingerprint import stable_bytes
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.notes import NOTES
+from enerflo_sync.resources.resource import Resource
 
 AT = datetime(2026, 3, 2, 8, tzinfo=UTC)
 TWO = b'{"id":5,"status_name":"New","all_milestones":[{"milestone":{"id":1}},{"milestone":{"id":2}}]}'

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.mirror.details import take_detail
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import RECORD_LIMIT, Intake
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.notes import NOTES
 from tests.mirror.test_intake import observed, prepare, rows, take
 
 NOTE = b'{"note_id":%d,"id":5,"note":"%s"}'

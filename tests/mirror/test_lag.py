@@ -19,10 +19,10 @@ from enerflo_sandbox.world import World
 from enerflo_sync.enerflo.installs import read_install
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.sweep import bury
+from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.warehouse.runs import RunReport
 from tests.mirror.conftest import START, Company
 

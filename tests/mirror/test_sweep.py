@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.sweep import (
     GUARDED,
-    SMALLEST_SHRINK,
     Gone,
     ShrunkSourceError,
     Sweep,
     bury,
     most_missing,
 )
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.notes import NOTES
+from enerflo_sync.resources.resource import SMALLEST_SHRINK
 
 STARTED = datetime(2026, 3, 2, 8, tzinfo=UTC)
 NOW = STARTED + timedelta(minutes=1)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from enerflo_sandbox.exchange import Response
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.rebuild.tables import RebuildTable
+from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.runs import RunState
 from tests.inbox.conftest import Inbox, answering, sample, update_install
 from tests.rebuild.conftest import counts, damage, run_rebuild, snapshot, table

@@ -10,6 +10,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+import enerflo_sync.resources.registry  # noqa: F401 - a resource may declare its own table
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
 from enerflo_sync.warehouse.migrate import alembic_config, migrate

@@ -7,24 +7,25 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from enerflo_sync.backfill.context import BackfillOptions
 from enerflo_sync.backfill.search import ListSearch, Probe
+from enerflo_sync.resources.installs import INSTALLS
 
 
-class Source(StrEnum):
-    """What a chunk reads: pages of one of the lists, or installs one by one."""
+class Source(str):
+    """What a chunk reads: pages of the list of the resource of this name, or installs one by one."""
 
-    INSTALLS = "installs"
-    RECORDS = "records"
-    NOTES = "notes"
-    CHANGE_ORDERS = "change_orders"
+    __slots__ = ()
 
     @property
     def is_of_installs(self) -> bool:
         """Return whether installs are read, which comes before what belongs to them."""
-        return self in (Source.INSTALLS, Source.RECORDS)
+        return self in (PAGES, RECORDS)
+
+
+# Of installs: pages of their list, or one by one.
+PAGES, RECORDS = Source(INSTALLS.name), Source("records")
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def install_chunks(
     return [
         Chunk(
             from_number + at,
-            Source.INSTALLS,
+            PAGES,
             f"{_dates(search, low, high)}, {_pages(begin, stop, size)}",
             first_row=begin,
             # By their places when they were looked at: the list may have moved since it was measured. To
@@ -165,7 +166,7 @@ def record_chunks(
     return [
         Chunk(
             from_number + index,
-            Source.RECORDS,
+            RECORDS,
             f"named installs {start + 1:,}–{min(start + size, count):,}",  # noqa: RUF001 - a range
             first_row=start,
             rows=min(size, count - start),
@@ -176,4 +177,4 @@ def record_chunks(
 
 def whole_list_chunk(number: int) -> Chunk:
     """Return the chunk that reads every install, whatever their order."""
-    return Chunk(number, Source.INSTALLS, "the whole list, in whatever order")
+    return Chunk(number, PAGES, "the whole list, in whatever order")

@@ -14,8 +14,8 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.company import CompanyGuard
+from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.request_lanes import backfill_rate
 
 Progress = Callable[[str, int, int | None], None]

@@ -23,8 +23,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     records: int
     install_requests: int
     detail_requests: int = 0
-    note_requests: int = 0
-    order_requests: int = 0
+    list_requests: Mapping[str, int] = {}
     sampled: int = 0
     changed: int = 0
     new: int = 0
@@ -38,7 +37,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def requests(self) -> int:
         """Return all requests that are still to be made."""
-        return self.install_requests + self.detail_requests + self.note_requests + self.order_requests
+        return self.install_requests + self.detail_requests + sum(self.list_requests.values())
 
 
 class Compared(msgspec.Struct, frozen=True):

@@ -9,10 +9,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from enerflo_sync.backfill.chunks import Source
+from enerflo_sync.backfill.chunks import PAGES
 from enerflo_sync.backfill.context import Context
 from enerflo_sync.backfill.report import run_report
-from enerflo_sync.backfill.request import Kind, Part
+from enerflo_sync.backfill.request import Kind
 from enerflo_sync.backfill.store import (
     Backfill,
     ChunkState,
@@ -29,11 +29,11 @@ from enerflo_sync.backfill.widen import missing_of_window, widen
 from enerflo_sync.errors import NotFoundError, RetriableError
 from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
 from enerflo_sync.mirror.details import read_directly
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.sweep import ShrunkSourceError, Sweep
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import confirm
+from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.warehouse.runs import add_api_calls, finish_run
 from enerflo_sync.warehouse.watermarks import move_watermark
 
@@ -87,7 +87,7 @@ def finish_backfill(context: Context, connection: sa.Connection, backfill_id: st
         )
     backfill, chunks = widen(context, connection, backfill, chunks)
     rest = _Rest()
-    if Part.INSTALLS in backfill.request.parts:
+    if INSTALLS.name in backfill.request.parts:
         _conclude(context, connection, backfill, chunks, rest)
     _end(context, connection, backfill, chunks, rest)
 
@@ -112,7 +112,7 @@ def _conclude(
         case Kind.WINDOW:
             missing = missing_of_window(context, connection, backfill)
         case Kind.IDS:
-            by_pages = any(one.chunk.source is Source.INSTALLS for one in whole)
+            by_pages = any(one.chunk.source == PAGES for one in whole)
             missing = _missing_of_named(connection, backfill) if by_pages else []
     most = context.options.confirmations
     _ask_for(context, connection, backfill, missing[:most], rest)

@@ -16,9 +16,9 @@ from enerflo_sync.backfill.chunks import Chunk
 from enerflo_sync.backfill.context import Context
 from enerflo_sync.backfill.search import created_at_of, install_id_of
 from enerflo_sync.backfill.store import Backfill, Progress
-from enerflo_sync.enerflo.installs import walk_installs
 from enerflo_sync.enerflo.pages import Page, PageWalk, StopReason
 from enerflo_sync.mirror.sweep import ShrunkSourceError, most_missing
+from enerflo_sync.resources.installs import INSTALL_LIST
 
 
 class ChunkPage(Page, frozen=True):
@@ -114,7 +114,7 @@ class InstallPages:
     def _walk(self) -> PageWalk:
         options = self._context.options
         size = self._backfill.per_page
-        return walk_installs(
+        return INSTALL_LIST.walk(
             self._context.client, per_page=size, floor=min(size, options.min_per_page), start=self._row
         )
 

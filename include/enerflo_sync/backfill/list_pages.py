@@ -1,4 +1,4 @@
-"""Pages of notes or change orders, without those of installs that nobody asked for."""
+"""Pages of a list whose records belong to installs, without those of installs that nobody asked for."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import sqlalchemy as sa
 from enerflo_sync.backfill.request import Kind
 from enerflo_sync.backfill.store import Backfill
 from enerflo_sync.enerflo.pages import Page
-from enerflo_sync.mirror.fingerprint import decode, stable_bytes
-from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.resources.fingerprint import decode, stable_bytes
+from enerflo_sync.resources.resource import Resource
 
-_WANTED = sa.text("""
-/* enerflo-sync backfill: installs whose notes and change orders are wanted */
-select install_id from enerflo.installs
-where account = :account and case when :by_time
+_WANTED = """
+/* enerflo-sync backfill: whose records are wanted */
+select {column} from enerflo.installs
+where account = :account and {column} is not null and case when :by_time
   then (cast(:from as timestamptz) is null or created_at >= :from)
     and (cast(:to as timestamptz) is null or created_at < :to)
   else install_id = any(:ids) or deal_id = any(:deals) end
-""")
+"""
 
 
 class ListPage(Page, frozen=True):
@@ -33,10 +33,11 @@ class ListPage(Page, frozen=True):
     outside: int
 
 
-def wanted_installs(connection: sa.Connection, backfill: Backfill) -> set[int] | None:
-    """Return the installs that a backfill is about, as the mirror knows them now; None where it is about all.
+def wanted_owners(connection: sa.Connection, backfill: Backfill, resource: Resource) -> set[int] | None:
+    """Return to whom the wanted records of a resource belong; None where all of them are wanted.
 
-    In the caller's transaction.
+    These are the installs that a backfill is about, or others that such installs name
+    (:attr:`Resource.backfilled_by`), as the mirror knows them now. In the caller's transaction.
     """
     request = backfill.request
     if request.kind is Kind.EVERYTHING:
@@ -49,11 +50,11 @@ def wanted_installs(connection: sa.Connection, backfill: Backfill) -> set[int] |
         "ids": list(request.install_ids),
         "deals": list(request.deal_ids),
     }
-    return set(connection.scalars(_WANTED, values))
+    return set(connection.scalars(sa.text(_WANTED.format(column=resource.backfilled_by)), values))
 
 
 def of_installs(pages: Iterable[Page], resource: Resource, wanted: set[int] | None) -> Iterator[ListPage]:
-    """Yield pages with the records of ``wanted`` installs, and those that do not say whose they are."""
+    """Yield pages with the records of ``wanted`` owners, and those that do not say whose they are."""
     for page in pages:
         records = [raw for raw in page.records if wanted is None or _is_of(resource, raw, wanted)]
         yield ListPage(
@@ -65,8 +66,8 @@ def of_installs(pages: Iterable[Page], resource: Resource, wanted: set[int] | No
 def _is_of(resource: Resource, raw: bytes | memoryview, wanted: set[int]) -> bool:
     try:
         record = decode(stable_bytes(raw))[0]
-        install_id = resource.rows_by_column(record)[0][0]["install_id"]
+        owner = resource.rows_by_column(record)[0][0][resource.backfilled_by or ""]
     except Exception:
         # Why it cannot be read is told where it is brought in.
         return True
-    return install_id is None or install_id in wanted
+    return owner is None or owner in wanted

@@ -10,20 +10,29 @@ import sqlalchemy as sa
 
 from enerflo_sync.backfill.chunks import Chunk
 from enerflo_sync.backfill.context import Context
-from enerflo_sync.backfill.request import Part
 from enerflo_sync.backfill.store import Backfill, Progress
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import BadRecordError, ContractDriftError, FatalError, NotFoundError
 from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
-from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.batch import Batch, Observation
-from enerflo_sync.mirror.notes import NOTES
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.event import Need
+from enerflo_sync.resources.installs import BY_DEAL, BY_ID, INSTALLS
+from enerflo_sync.resources.notes import NOTES, NOTES_OF
+from enerflo_sync.resources.registry import ALL
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.refused import refuses_a_row
 
+# What is read of one install by its number: the name of the resource, and the subject of the read. Notes come
+# with the install itself.
+OF_INSTALL = {
+    one.name: read.subject
+    for one in ALL
+    for read in one.reads
+    if read.owner == INSTALLS.name and one.backfilled_by
+}
 # What a report counts as missing: the source does not know an install that was asked for.
 MISSING = "missing"
 _NOT_TOLD = "they are not told by install: the poll's list of all has them"
@@ -33,8 +42,8 @@ def needs_of(backfill: Backfill) -> list[Need]:
     """Return the reads of the installs that are named, those by deal first."""
     request = backfill.request
     return [
-        *(Need(Subject.DEAL, deal) for deal in request.deal_ids),
-        *(Need(Subject.INSTALL, str(install_id)) for install_id in request.install_ids),
+        *(Need(BY_DEAL, deal) for deal in request.deal_ids),
+        *(Need(BY_ID, str(install_id)) for install_id in request.install_ids),
     ]
 
 
@@ -84,18 +93,19 @@ class NamedInstalls:
         parts = self._backfill.request.parts
         try:
             answer = self._reads.read(need, ())
-            if Part.NOTES not in parts:
+            if NOTES.name not in parts:
                 own = [(resource, rows) for resource, rows in answer.records if resource is not NOTES]
                 answer = Answer(own, install_id=answer.install_id)
-            elif not any(told.subject is Subject.NOTES for told in answer.tells):
-                progress.incomplete("notes", _NOT_TOLD)
-            if Part.CHANGE_ORDERS not in parts:
-                return [answer]
+            elif not any(told.subject == NOTES_OF for told in answer.tells):
+                progress.incomplete(NOTES.name, _NOT_TOLD)
             key = need.key if answer.install_id is None else str(answer.install_id)
-            orders = self._reads.read(Need(Subject.CHANGE_ORDERS, key), ())
-            if not orders.is_whole:
-                progress.incomplete("change_orders", _NOT_TOLD)
-            return [answer, orders]
+            answers = [answer]
+            for name, subject in OF_INSTALL.items():
+                if name in parts and name != NOTES.name:
+                    answers.append(self._reads.read(Need(subject, key), ()))
+                    if not answers[-1].is_whole:
+                        progress.incomplete(name, _NOT_TOLD)
+            return answers
         except AuthenticationError:
             raise
         except NotFoundError:

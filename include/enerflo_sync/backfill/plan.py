@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.backfill.chunks import (
+    PAGES,
     Chunk,
     Source,
     Span,
@@ -24,22 +26,22 @@ from enerflo_sync.backfill.chunks import (
 from enerflo_sync.backfill.collisions import collisions
 from enerflo_sync.backfill.context import Context
 from enerflo_sync.backfill.estimate import Estimate
-from enerflo_sync.backfill.request import Kind, Part
+from enerflo_sync.backfill.named import OF_INSTALL
+from enerflo_sync.backfill.request import Kind
 from enerflo_sync.backfill.sample import Sample, sample_named, sample_pages
 from enerflo_sync.backfill.search import Edge, ListSearch, Probe
 from enerflo_sync.backfill.store import Backfill
-from enerflo_sync.enerflo.change_orders import list_change_orders
 from enerflo_sync.enerflo.envelopes import Listing
 from enerflo_sync.enerflo.failures import AuthenticationError
-from enerflo_sync.enerflo.notes import list_notes
+from enerflo_sync.enerflo.lists import VendorList
 from enerflo_sync.errors import ConfigurationError, ContractDriftError, FatalError
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.registry import ALL
 
 log = logging.getLogger(__name__)
 
 # So few named installs are read one by one, whatever a walk over their pages would take.
 _FEW = 100
-# Reads of one named install: itself with its notes, and its change orders.
-_READS_EACH = {Part.INSTALLS: 1, Part.NOTES: 1, Part.CHANGE_ORDERS: 1}
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def plan_backfill(context: Context, connection: sa.Connection, backfill: Backfil
     :raises ConfigurationError: the window lies before the company's first install.
     """
     request = backfill.request
-    if Part.INSTALLS not in request.parts:
+    if INSTALLS.name not in request.parts:
         found = _Found([], 0, 0, Sample(), backfill.per_page)
     elif request.kind is Kind.IDS:
         found = _named(context, connection, backfill)
@@ -91,9 +93,9 @@ def plan_backfill(context: Context, connection: sa.Connection, backfill: Backfil
         plan_changes=found.sample.scaled(found.sample.changes, found.records),
         page_seconds=round(found.sample.page_seconds, 3),
     )
-    by_themselves = request.kind is Kind.IDS and not any(c.source is Source.INSTALLS for c in chunks)
-    if not by_themselves:
-        estimate = _with_lists(context, backfill, chunks, estimate, found.per_page)
+    by_themselves = request.kind is Kind.IDS and not any(c.source == PAGES for c in chunks)
+    already = OF_INSTALL if by_themselves else ()
+    estimate = _with_lists(context, backfill, chunks, estimate, found.per_page, already)
     with connection.begin():
         found_collisions = collisions(connection, backfill, context.clock.now())
     estimate = msgspec.structs.replace(estimate, chunks=len(chunks), collisions=found_collisions)
@@ -208,7 +210,7 @@ def _spread(span: Span, per_page: int, context: Context) -> list[int]:
 def _named(context: Context, connection: sa.Connection, backfill: Backfill) -> _Found:
     """Return the chunks of named installs: one by one, or by their pages where that takes less."""
     request = backfill.request
-    each = sum(_READS_EACH[part] for part in request.parts)
+    each = sum(name in request.parts for name in (INSTALLS.name, *OF_INSTALL))
     count = len(request.install_ids) + len(request.deal_ids)
     if len(request.install_ids) > _FEW:
         walked = _walked(context, connection, backfill)
@@ -240,25 +242,42 @@ def _walked(context: Context, connection: sa.Connection, backfill: Backfill) -> 
         return None
 
 
-# -- notes, change orders, time ----------------------------------------------------------------------------
+# -- the other lists, time ----------------------------------------------------------------------------------
 
 
 def _with_lists(
-    context: Context, backfill: Backfill, chunks: list[Chunk], estimate: Estimate, per_page: int
+    context: Context,
+    backfill: Backfill,
+    chunks: list[Chunk],
+    estimate: Estimate,
+    per_page: int,
+    already: Collection[str],
 ) -> Estimate:
-    """Add the chunks of the other lists, and what they take."""
-    parts, since = backfill.request.parts, backfill.request.window_from
-    if Part.NOTES in parts:
-        after = None if since is None else since - context.options.notes_lookback
-        count = _count(lambda: list_notes(context.client, after, 1, 1))
-        label = "all notes" if since is None else f"notes since {since:%Y-%m-%d}"
-        chunks.append(Chunk(len(chunks) + 1, Source.NOTES, label))
-        estimate = msgspec.structs.replace(estimate, note_requests=math.ceil(count / per_page) or 1)
-    if Part.CHANGE_ORDERS in parts:
-        count = _count(lambda: list_change_orders(context.client, 1, 1))
-        chunks.append(Chunk(len(chunks) + 1, Source.CHANGE_ORDERS, "all change orders"))
-        estimate = msgspec.structs.replace(estimate, order_requests=math.ceil(count / per_page) or 1)
-    return estimate
+    """Add the chunks of the other lists, and what they take.
+
+    :param already: resources that are read with each named install.
+    """
+    parts = {name for name in backfill.request.parts if name not in already}
+    since, requests = backfill.request.window_from, {}
+    for resource in ALL:
+        listing = resource.listing
+        if resource.backfilled_by is None or listing is None or resource.name not in parts:
+            continue
+        after = listed_since(context, backfill, listing)
+        count = _count(partial(listing.page, context.client, 1, 1, after))
+        what = resource.name.replace("_", " ")
+        label = f"all {what}" if since is None or after is None else f"{what} since {since:%Y-%m-%d}"
+        chunks.append(Chunk(len(chunks) + 1, Source(resource.name), label))
+        requests[resource.name] = math.ceil(count / per_page) or 1
+    return msgspec.structs.replace(estimate, list_requests=requests)
+
+
+def listed_since(context: Context, backfill: Backfill, listing: VendorList) -> datetime | None:
+    """Return from when on a list's records are wanted; None where all of it has to be read."""
+    since = backfill.request.window_from
+    if since is None or listing.created_after is None:
+        return None
+    return since - context.options.notes_lookback
 
 
 def _count(read: Callable[[], Listing]) -> int:

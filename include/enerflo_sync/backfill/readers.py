@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from functools import partial
 
 import sqlalchemy as sa
 
-from enerflo_sync.backfill.chunks import Chunk, Source
+from enerflo_sync.backfill.chunks import PAGES, RECORDS, Chunk
 from enerflo_sync.backfill.context import Context
 from enerflo_sync.backfill.install_pages import ChunkPage, InstallPages
-from enerflo_sync.backfill.list_pages import ListPage, of_installs, wanted_installs
+from enerflo_sync.backfill.list_pages import ListPage, of_installs, wanted_owners
 from enerflo_sync.backfill.named import NamedInstalls
+from enerflo_sync.backfill.plan import listed_since
 from enerflo_sync.backfill.request import Kind
 from enerflo_sync.backfill.store import (
     Backfill,
@@ -24,19 +24,16 @@ from enerflo_sync.backfill.store import (
     note_page,
     save_progress,
 )
-from enerflo_sync.enerflo.change_orders import walk_change_orders
 from enerflo_sync.enerflo.failures import AuthenticationError
-from enerflo_sync.enerflo.notes import walk_notes
-from enerflo_sync.enerflo.pages import Page, PageWalk
+from enerflo_sync.enerflo.pages import Page
 from enerflo_sync.errors import ContractDriftError, FatalError, NotFoundError
-from enerflo_sync.mirror.change_orders import change_orders_resource
 from enerflo_sync.mirror.details import read_directly, take_detail
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.page_store import PageStore, StoredPage
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.registry import BY_NAME
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.runs import add_api_calls
 
@@ -80,17 +77,14 @@ class ChunkReader:
             return progress
         progress.started_at = progress.started_at or self._context.clock.now()
         progress.state = ChunkState.READING
-        match self._chunk.source:
-            case Source.INSTALLS:
-                self._installs()
-            case Source.RECORDS:
-                named = NamedInstalls(self._context, self._connection, self._backfill)
-                named.read(self._chunk, progress, self._save)
-            case Source.NOTES:
-                self._list(NOTES, partial(walk_notes, created_after=self._notes_since()))
-            case Source.CHANGE_ORDERS:
-                orders = change_orders_resource(self._context.options.component_keys)
-                self._list(orders, walk_change_orders)
+        source = self._chunk.source
+        if source == PAGES:
+            self._installs()
+        elif source == RECORDS:
+            named = NamedInstalls(self._context, self._connection, self._backfill)
+            named.read(self._chunk, progress, self._save)
+        else:
+            self._list(BY_NAME[source])
         if progress.state is ChunkState.READING:
             progress.state = ChunkState.DONE
         progress.finished_at = self._context.clock.now()
@@ -186,23 +180,23 @@ class ChunkReader:
                 self._save()
             self._context.progress(f"milestones, {self._chunk.label}", done, len(untold))
 
-    # -- notes and change orders ---------------------------------------------------------------------------
+    # -- the other lists -----------------------------------------------------------------------------------
 
-    def _notes_since(self) -> datetime | None:
-        since = self._backfill.request.window_from
-        return None if since is None else since - self._context.options.notes_lookback
-
-    def _list(self, resource: Resource, walk_of: Callable[..., PageWalk]) -> None:
+    def _list(self, resource: Resource) -> None:
         """Read a list to its end, from the page that was stored last."""
-        options = self._context.options
-        walk = walk_of(
+        options, listing = self._context.options, resource.listing
+        assert listing is not None  # noqa: S101 - it was planned
+        if resource.with_keys is not None:
+            resource = resource.with_keys(options.component_keys)
+        walk = listing.walk(
             self._context.client,
+            listed_since(self._context, self._backfill, listing),
             per_page=options.per_page,
             floor=options.min_per_page,
             start=self._progress.reached_row,
         )
         with self._connection.begin():
-            wanted = wanted_installs(self._connection, self._backfill)
+            wanted = wanted_owners(self._connection, self._backfill, resource)
         self._context.company.ensure()
         pages = of_installs(walk, resource, wanted)
         try:

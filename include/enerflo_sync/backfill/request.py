@@ -8,8 +8,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.registry import ALL
 
 # Named installs of one backfill. More of them are a window, or everything.
 MOST_IDS = 250_000
@@ -24,15 +27,18 @@ class Kind(StrEnum):
     EVERYTHING = "everything"
 
 
-class Part(StrEnum):
-    """What is read of them; milestones come with their installs."""
+# What may be read of them; milestones come with their installs.
+_READ = [INSTALLS, *(one for one in ALL if one.backfilled_by is not None)]
 
-    INSTALLS = "installs"
-    NOTES = "notes"
-    CHANGE_ORDERS = "change_orders"
+if TYPE_CHECKING:
 
+    class Part(StrEnum):
+        """A name of what a backfill reads."""
+else:
+    Part = StrEnum("Part", {one.name.upper(): one.name for one in _READ})
+    Part.__doc__ = "What is read of them; milestones come with their installs."
 
-ALL_PARTS = frozenset(Part)
+ALL_PARTS: frozenset[Part] = frozenset(Part(one.name) for one in _READ if one.by_default)
 
 
 @dataclass(frozen=True)

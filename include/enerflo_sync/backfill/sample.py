@@ -16,14 +16,13 @@ from enerflo_sync.backfill.named import needs_of
 from enerflo_sync.backfill.request import BackfillRequest
 from enerflo_sync.backfill.search import created_at_of
 from enerflo_sync.backfill.store import Backfill
-from enerflo_sync.enerflo.installs import walk_installs
 from enerflo_sync.enerflo.pages import Page
 from enerflo_sync.errors import BadRecordError, ContractDriftError, FatalError
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.details import mark_due
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.installs import INSTALL_LIST, INSTALLS
 from enerflo_sync.warehouse.schema import installs, milestones
 
 _TABLES = (installs, milestones)
@@ -75,7 +74,7 @@ def sample_pages(
         began = context.calls.seconds
         options = context.options
         size = min(backfill.per_page, sample.page_rows or backfill.per_page)
-        walk = walk_installs(
+        walk = INSTALL_LIST.walk(
             context.client, per_page=size, floor=min(size, options.min_per_page), start=row // size * size
         )
         page = next(iter(walk), None)

@@ -15,10 +15,9 @@ import msgspec
 
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.envelopes import Listing
-from enerflo_sync.enerflo.installs import list_installs
 from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import BadRecordError, ContractDriftError, RetriableError
-from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.resources.installs import INSTALL_LIST, INSTALLS
 
 # How many rows further on a probe looks where one has no id or time that can be read.
 _STEPS = 5
@@ -151,7 +150,7 @@ class ListSearch:
         :raises RetriableError: it stays empty.
         """
         for _ in range(_TRIES):
-            listing = list_installs(self._client, row + 1, 1)
+            listing = INSTALL_LIST.page(self._client, row + 1, 1)
             if listing.records or listing.total is None or listing.total <= row:
                 return listing
         raise RetriableError(

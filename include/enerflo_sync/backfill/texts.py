@@ -34,8 +34,7 @@ def _requests(estimate: Estimate) -> str:
     parts = {
         "for installs": estimate.install_requests,
         "for milestones": estimate.detail_requests,
-        "for notes": estimate.note_requests,
-        "for change orders": estimate.order_requests,
+        **{f"for {name.replace('_', ' ')}": count for name, count in estimate.list_requests.items()},
     }
     shown = ", ".join(f"{count:,} {name}" for name, count in parts.items() if count)
     return f"{estimate.requests:,} requests ({shown})" if shown else "no request"

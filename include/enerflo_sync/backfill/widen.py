@@ -10,11 +10,11 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from enerflo_sync.backfill.chunks import Chunk, Source, install_chunks, whole_list_chunk
+from enerflo_sync.backfill.chunks import PAGES, Chunk, install_chunks, whole_list_chunk
 from enerflo_sync.backfill.context import Context
 from enerflo_sync.backfill.plan import Wanted, created_within, span_of
 from enerflo_sync.backfill.readers import read_chunk
-from enerflo_sync.backfill.request import Kind, Part
+from enerflo_sync.backfill.request import Kind
 from enerflo_sync.backfill.search import ListSearch, created_at_of
 from enerflo_sync.backfill.store import (
     Backfill,
@@ -27,6 +27,7 @@ from enerflo_sync.backfill.store import (
 )
 from enerflo_sync.errors import NotFoundError
 from enerflo_sync.mirror.details import read_directly
+from enerflo_sync.resources.installs import INSTALLS
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def _is_out_of_place(
 
     The dates of such a list do not follow its ids, so that a window of time is no stretch of the list.
     """
-    is_window = backfill.request.kind is Kind.WINDOW and Part.INSTALLS in backfill.request.parts
+    is_window = backfill.request.kind is Kind.WINDOW and INSTALLS.name in backfill.request.parts
     if not is_window or any(_is_whole(one.chunk) for one in chunks):
         return False
     if any(one.progress.state is not ChunkState.DONE for one in chunks if one.chunk.source.is_of_installs):
@@ -114,7 +115,7 @@ def _is_out_of_place(
 
 
 def _is_whole(chunk: Chunk) -> bool:
-    return chunk.source is Source.INSTALLS and chunk.high_id is None and chunk.low_id is None
+    return chunk.source == PAGES and chunk.high_id is None and chunk.low_id is None
 
 
 def _around(
@@ -125,7 +126,7 @@ def _around(
     Where no install is listed more than ``seconds`` too late or too early, none that belongs to the window
     lies beyond.
     """
-    read = [one.chunk for one in chunks if one.chunk.source is Source.INSTALLS]
+    read = [one.chunk for one in chunks if one.chunk.source == PAGES]
     request = backfill.request
     if request.kind is not Kind.WINDOW or not read:
         return []

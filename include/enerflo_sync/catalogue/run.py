@@ -20,9 +20,9 @@ from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.problems import nearest
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.declared import extended
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.poll import Progress
-from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.declared import DeclaredColumn
 
 MONTH = timedelta(days=30)

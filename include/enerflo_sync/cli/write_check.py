@@ -14,13 +14,13 @@ from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError, OutcomeUnknownError
 from enerflo_sync.enerflo.installs import read_install, update_install
 from enerflo_sync.enerflo.milestones import update_milestone
-from enerflo_sync.enerflo.notes import add_note, read_install_notes, walk_notes
+from enerflo_sync.enerflo.notes import add_note, read_install_notes
 from enerflo_sync.errors import BadRecordError, EnerfloSyncError, FatalError, NotFoundError
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.mirror.fingerprint import decode, stable_bytes
-from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.notes import NOTES
-from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.resources.fingerprint import decode, stable_bytes
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.notes import NOTE_LIST, NOTES
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.sync.push.bodies import milestone_body, note_body, sent_time, status_body
 
 _DATES = ("completed_at", "started_at")
@@ -105,7 +105,7 @@ class WriteCheck:
         try:
             return [bytes(raw) for raw in read_install_notes(self.client, self.install_id)]
         except NotFoundError:
-            walk = walk_notes(self.client, self.clock.now() - _LOOKBACK)
+            walk = NOTE_LIST.walk(self.client, self.clock.now() - _LOOKBACK)
             return [bytes(raw) for page in walk for raw in page.records]
 
 

@@ -18,6 +18,7 @@ from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.routes import NotifyOptions
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.resources.registry import USUAL
 
 _Lax = Field(strict=False)
 
@@ -118,7 +119,7 @@ class PollOptions(Options):
         " more than this within a day.",
     )
     resources: tuple[Annotated[PollResource, _Lax], ...] = Field(
-        tuple(PollResource), strict=False, description="What is read.", min_length=1
+        tuple(PollResource(name) for name in USUAL), strict=False, description="What is read.", min_length=1
     )
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model
 
 from enerflo_sync.masking import PersonalData, kind_of_column
+from enerflo_sync.resources.registry import ALL
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _Lax = Field(strict=False)
@@ -33,8 +34,9 @@ class TableName(StrEnum):
 # Stands in ``deleted_when`` for any value at all.
 NOT_NULL = "not_null"
 
-# Leads become customers at Enerflo; the other tables have the mirror's name.
-MIRROR_TABLES = {name: ("customers" if name is TableName.LEADS else str(name)) for name in TableName}
+_OF_CRM = {part.crm_table: str(part.table.name) for one in ALL for part in one.parts}
+# Leads become customers at Enerflo.
+MIRROR_TABLES = {name: _OF_CRM[name] for name in TableName}
 
 
 class Mode(StrEnum):

@@ -31,14 +31,21 @@ class Appointment:
     type_id: int | None
 
 
+def read_appointment_rows(client: EnerfloClient, customer_id: int | str) -> list[msgspec.Raw]:
+    """Return a customer's appointments, undecoded.
+
+    :raises NotFoundError: there is no such customer.
+    """
+    path = f"/api/v3/customers/{integer_id(customer_id, 'customer id')}/appointments"
+    return row_list(client, path, ("data", "results", "appointments"))
+
+
 def read_appointments(client: EnerfloClient, customer_id: int | str) -> list[Appointment]:
     """Return a customer's appointments; one whose beginning cannot be read has none.
 
     :raises NotFoundError: there is no such customer.
     """
-    path = f"/api/v3/customers/{integer_id(customer_id, 'customer id')}/appointments"
-    rows = row_list(client, path, ("data", "results", "appointments"))
-    return [_appointment(msgspec.json.decode(row)) for row in rows]
+    return [_appointment(msgspec.json.decode(row)) for row in read_appointment_rows(client, customer_id)]
 
 
 def add_appointment(

@@ -1,4 +1,4 @@
-"""Customers: the list, one customer, and the update (REFERENCE.md §6.4)."""
+"""Customers: a search in their list, one customer, and the update (REFERENCE.md §6.4)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,6 @@ import msgspec
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.ids import integer_or_uuid
 from enerflo_sync.enerflo.objects import object_body, row_list
-from enerflo_sync.enerflo.pages import Envelope, PageWalk
-
-ENVELOPE = Envelope("data", total_key="dataCount", page_param="page", size_param="pageSize")
-
-
-def walk_customers(client: EnerfloClient, *, per_page: int = 500, floor: int = 25) -> PageWalk:
-    """Return the walk over all customers the key sees, as v1 rows."""
-    return PageWalk(client, "/api/v1/customers", ENVELOPE, per_page=per_page, floor=floor)
 
 
 def search_customers(client: EnerfloClient, words: str, *, most: int = 25) -> list[msgspec.Raw]:

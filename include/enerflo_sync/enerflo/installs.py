@@ -1,50 +1,12 @@
-"""Installs: the list, one install, the install of a v2 deal, and the update (REFERENCE.md §6.1)."""
+"""Installs: one install, the install of a v2 deal, and the update (REFERENCE.md §6.1)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.enerflo.envelopes import Listing
 from enerflo_sync.enerflo.ids import integer_id, uuid_id
 from enerflo_sync.enerflo.objects import object_body
-from enerflo_sync.enerflo.pages import Envelope, PageWalk
-
-ENVELOPE = Envelope("results", total_key="total", page_param="page", size_param="per_page")
-
-
-def walk_installs(
-    client: EnerfloClient,
-    *,
-    per_page: int = 500,
-    floor: int = 25,
-    slow_seconds: float = 20.0,
-    start: int = 0,
-) -> PageWalk:
-    """Return the walk over all installs the key sees, newest ids first.
-
-    There is no documented filter by change time, so a poll reads every page (REFERENCE.md §3).
-
-    :param start: installs to pass over.
-    """
-    return PageWalk(
-        client,
-        "/api/v3/installs",
-        ENVELOPE,
-        per_page=per_page,
-        floor=floor,
-        slow_seconds=slow_seconds,
-        start=start,
-    )
-
-
-def list_installs(client: EnerfloClient, number: int, size: int) -> Listing:
-    """Return one page of the list of installs as it stands now, newest ids first.
-
-    :param number: the page, from 1, at ``size`` installs a page.
-    """
-    params = ENVELOPE.page_params(number, size)
-    return client.read("/api/v3/installs", params, ENVELOPE.decode).value
 
 
 def read_install(client: EnerfloClient, install_id: int | str) -> bytes:

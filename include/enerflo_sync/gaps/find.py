@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from enerflo_sync.gaps.looks import LISTS, STATUSES, first_run, read_looks, read_runs
+from enerflo_sync.gaps.looks import LISTS, UNMARKED, first_run, read_looks, read_runs
 from enerflo_sync.gaps.report import GapReport, Hole
 from enerflo_sync.gaps.schedule import Due
 from enerflo_sync.gaps.stretches import drop_holes, note_edit_holes, record_holes
@@ -18,6 +18,8 @@ from enerflo_sync.gaps.told import (
     unread_holes,
     webhook_holes,
 )
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.notes import NOTES
 
 # How far back closed holes are told.
 DAYS = 14
@@ -43,16 +45,16 @@ def find_gaps(
     since = now - timedelta(days=days)
     wanted = [name for name in LISTS if name in lists]
     looks = read_looks(connection, account, since, now)
-    never = [STATUSES] if STATUSES in lists and not looks.by_list[STATUSES] else []
+    never = [name for name in UNMARKED if name in lists and not looks.by_list[name]]
     missed = missed_rows(connection, account, now)
     ingests = read_runs(connection, account, "webhooks", since, now)
     took_in = first_run(connection, account, "webhooks")
     holes: list[Hole] = [
         *record_holes(looks, [*wanted, *never], account, poll_due, now),
-        *(note_edit_holes(looks, account, sweep_every, poll_due, now) if "notes" in wanted else ()),
+        *(note_edit_holes(looks, account, sweep_every, poll_due, now) if NOTES.name in wanted else ()),
         *webhook_holes(connection, missed, looks, wanted, account, since, now),
         *unconfirmed_holes(connection, account),
-        *(milestone_holes(connection, account) if "installs" in wanted else ()),
+        *(milestone_holes(connection, account) if INSTALLS.name in wanted else ()),
         *unread_holes(connection, account, now),
         *drop_holes(ingests, took_in, account, ingest_due, now),
     ]

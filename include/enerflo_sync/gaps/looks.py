@@ -9,13 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.resources.notes import SWEPT
+from enerflo_sync.resources.registry import ALL
 from enerflo_sync.warehouse.schema import watermarks
 
 # Lists whose reading is kept by a watermark.
-LISTS = tuple(str(one) for one in PollResource if one is not PollResource.STATUSES)
-# Few, read each time, and without a watermark: told only where they were never read.
-STATUSES = str(PollResource.STATUSES)
+LISTS = tuple(one.name for one in ALL if one.listing is not None)
+# Few records each, read each time, and without a watermark: told only where they were never read.
+UNMARKED = tuple(one.name for one in ALL if one.listing is None)
 
 _RUNS = sa.text("""
 /* enerflo-sync gaps: runs of a job */
@@ -53,7 +54,7 @@ class JobRun:
         """
         if name not in self.resources or name in self.incomplete:
             return False
-        order = [str(one) for one in PollResource]
+        order = [one.name for one in ALL]
         later = order[order.index(name) + 1 :] if name in order else []
         return not self.failed or not self.resources.isdisjoint(later)
 
@@ -131,12 +132,12 @@ def read_looks(connection: sa.Connection, account: str, since: datetime, now: da
     runs = read_runs(connection, account, "poll", min([since, *known]), now)
     by_id = {run.run_id: run for run in runs}
     by_list: dict[str, list[Look]] = {}
-    for name in (*LISTS, STATUSES):
+    for name in (*LISTS, *UNMARKED):
         looks = [Look(run.started_at, run.run_id) for run in runs if run.saw(name)]
         if name in marks:
             looks = _with_mark(looks, _look(marks[name], by_id))
         by_list[name] = looks
-    swept = _look(marks["notes_swept"], by_id) if "notes_swept" in marks else None
+    swept = _look(marks[SWEPT], by_id) if SWEPT in marks else None
     values = {name: row.value for name, row in marks.items()}
     return Looks(runs, by_list, values, first_run(connection, account, "poll"), swept)
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 from enerflo_sync.gaps.looks import JobRun, Look, Looks
 from enerflo_sync.gaps.report import SAMPLES, Evidence, Hole, HoleKind, account_option, backfill_command
 from enerflo_sync.gaps.schedule import Due
+from enerflo_sync.resources.notes import SWEPT
 
 # A hole of years is due more often than anybody wants to know.
 _MOST_DUE = 10_000
@@ -138,7 +139,7 @@ def note_edit_holes(
         end=None,
         not_seen={"edited and deleted notes": None},
         why=f"All notes are due to be read once in {sweep_every / timedelta(hours=1):.0f} hours.",
-        evidence=Evidence(watermarks={"notes_swept": looks.watermarks["notes_swept"]}),
+        evidence=Evidence(watermarks={SWEPT: looks.watermarks[SWEPT]}),
         is_open=True,
         closes=f"enerflo-sync poll --full{account_option(account)}",
     )

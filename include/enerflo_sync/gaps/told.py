@@ -12,6 +12,8 @@ from enerflo_sync.gaps.looks import Looks
 from enerflo_sync.gaps.report import Evidence, Hole, HoleKind, account_option, backfill_command
 from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.mirror.witness_report import GRACE
+from enerflo_sync.resources.notes import NOTES
+from enerflo_sync.resources.registry import ALL
 
 # Missed changes so close to each other are one hole, although webhooks came between them: some are lost.
 NEAR = timedelta(hours=1)
@@ -66,7 +68,14 @@ where i.account = :account and i.deal_id is not null and i.deleted_at is null
   and not exists (select from enerflo.submissions s where s.account = :account and s.deal_id = i.deal_id)
 """)
 
-_UNCONFIRMED = sa.text("""
+_STANDING = " union all ".join(
+    f"select t.absent_since, {one.witnessed.content} as mark from {one.table.fullname} t"  # noqa: S608 - ours
+    f" where told.list = '{one.name}' and t.account = :account and t.{one.id_column} = told.id"
+    " and t.deleted_at is null"
+    for one in ALL
+    if one.witnessed is not None
+)
+_UNCONFIRMED = sa.text(f"""
 /* enerflo-sync gaps: changes that a webhook told and no poll finds */
 with told as (
   select w.record, w.webhook_seen_at, w.content_hash, split_part(w.record, '/', 1) as list,
@@ -75,23 +84,16 @@ with told as (
   join sync.watermarks p on p.account = w.account and p.name = split_part(w.record, '/', 1)
   where w.account = :account and w.poll_seen_at is null and p.value >= w.webhook_seen_at + :grace
 ), standing as (
-  select t.*, r.absent_since, r.mark from told t
+  select told.*, r.absent_since, r.mark from told
   join lateral (
-    select absent_since, content_hash as mark from enerflo.installs
-      where t.list = 'installs' and account = :account and install_id = t.id and deleted_at is null
-    union all select absent_since, encode(raw_hash, 'hex') from enerflo.customers
-      where t.list = 'customers' and account = :account and customer_id = t.id and deleted_at is null
-    union all select absent_since, encode(raw_hash, 'hex') from enerflo.change_orders
-      where t.list = 'change_orders' and account = :account and change_order_id = t.id and deleted_at is null
-    union all select absent_since, encode(raw_hash, 'hex') from enerflo.notes
-      where t.list = 'notes' and account = :account and note_id = t.id and deleted_at is null
+    {_STANDING}
   ) r on true
 )
 select list, min(webhook_seen_at) as start, max(webhook_seen_at) as until, count(*) as changes,
   (array_agg(record order by webhook_seen_at desc))[1:10] as records
 from standing where absent_since is not null or mark = content_hash
 group by list order by list
-""")
+""")  # noqa: S608 - names of the declared schema
 
 _UNREAD = sa.text("""
 /* enerflo-sync gaps: events whose record was not read */
@@ -153,7 +155,7 @@ def webhook_holes(
     for row in rows:
         start, end = row.heard, row.heard_again
         closing = [looks.first_after(name, row.last_seen) for name in lists]
-        is_long = "notes" in lists and row.span > NEAR
+        is_long = NOTES.name in lists and row.span > NEAR
         if is_long:
             closing.append(looks.swept if looks.swept and looks.swept.at > row.last_seen else None)
         seen = [look for look in closing if look is not None]

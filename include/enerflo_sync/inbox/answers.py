@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from enerflo_sync.enerflo.failures import AuthenticationError, VendorRefusedError
 from enerflo_sync.errors import BadRecordError, ContractDriftError, NotFoundError
-from enerflo_sync.inbox.event import Need
-from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.resources.event import Need
+from enerflo_sync.resources.resource import Resource
 
 T = TypeVar("T")
 

@@ -15,10 +15,11 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.inbox.drop import Content, Drop, DropFile, NotRead
 from enerflo_sync.inbox.identify import EventState, identify
+from enerflo_sync.inbox.kinds import UNASKED
 from enerflo_sync.inbox.unpack import Document, Problem, unpack
-from enerflo_sync.mirror.fingerprint import content_hash, raw_hash
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.fingerprint import content_hash, raw_hash
 from enerflo_sync.warehouse.bulk import Block, encode
 from enerflo_sync.warehouse.schema import webhook_events
 
@@ -41,12 +42,12 @@ MEGABYTE = 1_000_000
 class Limits:
     """Sizes in bytes above which a file or an event is put aside.
 
-    :param ignored: event names that ask for nothing, beside those that are known to.
+    :param ignored: event names that ask for nothing in this account, beside those that never do.
     """
 
     file: int
     event: int
-    ignored: frozenset[str] = frozenset()
+    ignored: frozenset[str] = UNASKED
 
 
 class Move(msgspec.Struct, frozen=True, gc=False):

@@ -13,8 +13,8 @@ from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.enerflo.statuses import read_status_rows
 from enerflo_sync.errors import ConfigurationError, ContractDriftError, FatalError, NotFoundError
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.sweep import GUARDED, bury, most_missing
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.schema import installs
 
 log = logging.getLogger(__name__)

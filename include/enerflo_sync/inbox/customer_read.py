@@ -11,9 +11,9 @@ from enerflo_sync.enerflo.customers import read_customer, search_customers
 from enerflo_sync.enerflo.failures import PermissionRefusedError
 from enerflo_sync.errors import NotFoundError
 from enerflo_sync.inbox.answers import Answer, given, record_id_of, same_record
-from enerflo_sync.inbox.event import Body
-from enerflo_sync.inbox.payloads import customer_of, search_words, words_of
-from enerflo_sync.mirror.customers import CUSTOMERS
+from enerflo_sync.inbox.payloads import search_words, words_of
+from enerflo_sync.resources.customers import CUSTOMERS, customer_of
+from enerflo_sync.resources.event import Body
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.inbox.json_text import decode_json
-from enerflo_sync.mirror.fingerprint import without_nul
+from enerflo_sync.resources.fingerprint import without_nul
 
 _ENVELOPE = frozenset({"received_at", "headers", "isBase64Encoded", "requestContext", "source"})
 _EVENT_NAMES = frozenset({"webhook_event", "event"})

@@ -29,20 +29,19 @@ from enerflo_sync.errors import (
 )
 from enerflo_sync.inbox.answers import NotListedError
 from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
-from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.pending import Pending, Waiting, mark_applied, put_off, quarantine_events
 from enerflo_sync.inbox.reads import Answer, Reads
 from enerflo_sync.inbox.submissions import keep_submissions
 from enerflo_sync.mirror.batch import Batch, Observation
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.refused_key import require_some_permission
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.change_orders import ComponentKeys
+from enerflo_sync.resources.event import Need
+from enerflo_sync.resources.registry import READS
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.refused import refuses_a_row
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int | None], None]
 
 # Reads that name one record, and the resource that it is of.
-_OWN = {Subject.INSTALL: INSTALLS, Subject.DEAL: INSTALLS, Subject.CUSTOMER: CUSTOMERS}
+_OWN = {subject: resource for subject, (resource, read) in READS.items() if read.owner is None}
 # So many records in a row that could not be read mean that Enerflo does not answer: the rest waits.
 GIVE_UP_AFTER = 3
 
@@ -224,7 +223,7 @@ class Hydration:
         late = [event for event in events if now - event.received_at >= self._options.not_found_for]
         soon = [event for event in events if event not in late]
         with self._connection.begin():
-            self._quarantine(late, reason, str(need.subject))
+            self._quarantine(late, reason, need.subject)
             put_off(self._connection, self._account, soon, now, reason)
         self._run.notice("events", f"waiting, Enerflo {why}", len(soon))
         pending.dismiss(need)
@@ -271,7 +270,7 @@ class Hydration:
         reason = error.what if isinstance(error, BadRecordError) else type(error).__name__
         log.warning("hydration_refused subject=%s error=%s", need.subject, type(error).__name__)
         with self._connection.begin():
-            self._quarantine(pending.dismiss(need), f"not_readable: {reason}", str(need.subject))
+            self._quarantine(pending.dismiss(need), f"not_readable: {reason}", need.subject)
 
     def _quarantine(self, events: list[Waiting], reason: str, field: str) -> None:
         """Put events aside in the caller's transaction."""

@@ -8,8 +8,8 @@ from enum import StrEnum
 import msgspec
 
 from enerflo_sync.errors import BadRecordError, bad_record
-from enerflo_sync.inbox.event import Body, Subject, event_name
-from enerflo_sync.inbox.kinds import KINDS
+from enerflo_sync.inbox.kinds import KINDS, UNASKED
+from enerflo_sync.resources.event import Body, event_name
 
 UNKNOWN_EVENT = "unknown_event"
 # What an event without a usable name is filed under.
@@ -41,24 +41,24 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
     trouble: BadRecordError | None = None
 
 
-def identify(body: Body, ignored: Collection[str] = ()) -> Identified:
+def identify(body: Body, ignored: Collection[str] = UNASKED) -> Identified:
     """Return what an event is; nothing it does raises.
 
-    :param ignored: names that the configuration declares to ask for nothing.
+    :param ignored: names that ask for nothing in this account, whatever is known of them.
     """
     name = NAMELESS
     try:
         name = event_name(body)
         kind = KINDS.get(name)
-        if name in ignored or (kind is not None and kind.need is None):
+        if name in ignored or (kind is not None and kind.ignored):
             return Identified(name, EventState.IGNORED, reason="known, and nothing of it is kept")
         if kind is not None and kind.empty(body):
             return Identified(name, EventState.IGNORED, reason="a copy without data")
-        if kind is None or kind.need is None:
+        if kind is None:
             # Grouped by name: one new event of the vendor is one line for a person to decide about.
             raise BadRecordError(UNKNOWN_EVENT, field=name)
         need = kind.need(body)
-        install_id = need.key if need.subject is Subject.INSTALL else kind.install_id(body)
+        install_id = kind.install_id(body)
         return Identified(
             name,
             EventState.RECEIVED,

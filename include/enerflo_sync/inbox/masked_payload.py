@@ -10,7 +10,7 @@ import msgspec
 from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.masking import PersonalData, mask
-from enerflo_sync.mirror.fingerprint import stable_bytes
+from enerflo_sync.resources.fingerprint import stable_bytes
 
 _MOST_LEVELS = 64
 # A key that is a name of the contract or an id; anything else may be somebody's name or address.

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.identify import EventState
 from enerflo_sync.inbox.kinds import KINDS
 from enerflo_sync.mirror.quarantine import Rejected, put_aside, settle
+from enerflo_sync.resources.event import Need
+from enerflo_sync.resources.registry import READS
 from enerflo_sync.warehouse.schema import webhook_events
 
 # Events looked at in one go. Their bodies are not among what is read of them.
@@ -86,10 +87,8 @@ class Pending:
 
     def needs(self) -> list[Need]:
         """Return the reads in the order in which they are made: a deal's read also tells its install."""
-        order = list(Subject)
-        rank = {subject: order.index(subject) for subject in order}
-        rank[Subject.DEAL] = -1
-        return sorted(self.by_need, key=lambda need: rank[need.subject])
+        rank = {subject: place for place, subject in enumerate(READS)}
+        return sorted(self.by_need, key=lambda need: rank.get(need.subject, len(rank)))
 
     def dismiss(self, need: Need) -> list[Waiting]:
         """Return the events that ask for ``need``, for which nothing more is read in this run."""

@@ -13,38 +13,32 @@ import sqlalchemy as sa
 from enerflo_sync.enerflo.change_orders import read_change_order, read_install_change_orders
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.installs import find_install, read_install
-from enerflo_sync.enerflo.notes import read_install_notes, walk_notes
+from enerflo_sync.enerflo.notes import read_install_notes
 from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import BadRecordError, ContractDriftError, NotFoundError, RetriableError
 from enerflo_sync.inbox.answers import Answer, NotListedError, Records, given, record_id_of, same_record
 from enerflo_sync.inbox.customer_read import read_customer_of
-from enerflo_sync.inbox.event import Need, Subject
-from enerflo_sync.inbox.payloads import change_orders_of, load_bodies, stored_bodies
+from enerflo_sync.inbox.payloads import load_bodies, stored_bodies
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.mirror.batch import Batch, Observation
-from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.fingerprint import decode, stable_bytes
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
-from enerflo_sync.mirror.notes import NOTES
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.tally import Tally
-from enerflo_sync.warehouse.schema import installs
+from enerflo_sync.resources import change_orders, customers, installs, notes
+from enerflo_sync.resources.change_orders import ComponentKeys, change_orders_of, change_orders_resource
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.event import Need
+from enerflo_sync.resources.fingerprint import decode, stable_bytes
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.notes import NOTE_LIST, NOTES
+from enerflo_sync.resources.registry import READS
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.watermarks import read_watermark
 
 __all__ = ["Answer", "Reads"]
 
 # A note may be listed a little later than the event about it, or be dated by another clock.
 _NOTES_LOOKBACK = timedelta(minutes=15)
-# Which reads' events are about the records of a resource.
-_ABOUT = {
-    "installs": (Subject.INSTALL, Subject.DEAL),
-    "customers": (Subject.CUSTOMER,),
-    "notes": (Subject.NOTES,),
-    "change_orders": (Subject.CHANGE_ORDERS,),
-}
 
 
 class Reads:
@@ -93,16 +87,31 @@ class Reads:
 
     def _read(self, need: Need, events: Sequence[Waiting]) -> Answer:
         match need.subject:
-            case Subject.INSTALL:
+            case installs.BY_ID:
                 return self._install(same_record(INSTALLS, self._read_install(need.key), need.key))
-            case Subject.DEAL:
+            case installs.BY_DEAL:
                 return self._install(find_install(self._client, need.key), of_deal=True)
-            case Subject.CUSTOMER:
+            case customers.CUSTOMER:
                 return self._customer(need.key, events)
-            case Subject.NOTES:
+            case notes.NOTES_OF:
                 return self._notes(need.key, min(event.received_at for event in events))
-            case Subject.CHANGE_ORDERS:
+            case change_orders.ORDERS_OF:
                 return self._orders(need, events)
+        return self._ordinary(need, events)
+
+    def _ordinary(self, need: Need, events: Sequence[Waiting]) -> Answer:
+        """Read what belongs to the record that a need names, as the declaration of the read says.
+
+        :raises NotListedError: Enerflo does not answer that, and no poll has read all of it since the events.
+        """
+        resource, read = READS.get(need.subject, (None, None))
+        if resource is None or read is None or read.rows is None:
+            # Of a newer release, after a step back.
+            raise BadRecordError("unknown_read", field=need.subject)
+        rows = given(partial(read.rows, self._client, need.key))
+        if rows is None:
+            self._require_poll(resource, events)
+        return Answer([(resource, [bytes(row) for row in rows or ()])])
 
     def _read_install(self, install_id: str) -> bytes:
         try:
@@ -144,13 +153,13 @@ class Reads:
     def _install(self, raw: bytes, *, of_deal: bool = False) -> Answer:
         """Read the install's notes, too: their list by time of creation never shows an edit (design §6)."""
         install_id = INSTALLS.record_id(raw)
-        tells = [Need(Subject.INSTALL, str(install_id))] if of_deal else []
-        notes = self._notes_of(install_id)
-        if notes is None:
+        tells = [Need(installs.BY_ID, str(install_id))] if of_deal else []
+        found = self._notes_of(install_id)
+        if found is None:
             return Answer([(INSTALLS, [raw])], tells=tells, install_id=install_id)
         return Answer(
-            [(INSTALLS, [raw]), (NOTES, notes)],
-            tells=(*tells, Need(Subject.NOTES, str(install_id))),
+            [(INSTALLS, [raw]), (NOTES, found)],
+            tells=(*tells, Need(notes.NOTES_OF, str(install_id))),
             install_id=install_id,
         )
 
@@ -179,16 +188,14 @@ class Reads:
         """Return all notes made since; none where a walk of this run has brought them already."""
         if self._notes_walked_from is not None and self._notes_walked_from <= since:
             return []
-        walk = walk_notes(self._client, created_after=since)
+        walk = NOTE_LIST.walk(self._client, since)
         try:
             rows = [bytes(row) for page in walk for row in page.records]
         except NotFoundError:
             # That says nothing about the install whose notes were asked for.
-            raise ContractDriftError(
-                "there is no list of notes.", where="GET /api/v3/installs/notes"
-            ) from None
+            raise ContractDriftError("there is no list of notes.", where=f"GET {NOTE_LIST.path}") from None
         if not walk.complete:
-            raise RetriableError("the list of notes was not read whole.", where="GET /api/v3/installs/notes")
+            raise RetriableError("the list of notes was not read whole.", where=f"GET {NOTE_LIST.path}")
         self._notes_walked_from = since
         return rows
 
@@ -230,14 +237,14 @@ class Reads:
         """Return whether the install's own read answered 404, or it is deleted in the mirror."""
         if install_id in self._not_there:
             return True
-        query = sa.select(installs.c.deleted_at).where(
-            installs.c.account == self._account, installs.c.install_id == install_id
+        query = sa.select(INSTALLS.table.c.deleted_at).where(
+            INSTALLS.table.c.account == self._account, INSTALLS.table.c.install_id == install_id
         )
         with self._connection.begin():
             return self._connection.scalar(query) is not None
 
     def store(
-        self, answer: Answer, observation: Observation, arrived: Mapping[Subject, datetime]
+        self, answer: Answer, observation: Observation, arrived: Mapping[str, datetime]
     ) -> list[tuple[str, Tally]]:
         """Bring an answer into the mirror as :meth:`bring_in`, and return what became of it by resource."""
         batches = self.bring_in(answer, observation, arrived)
@@ -247,7 +254,7 @@ class Reads:
         self,
         answer: Answer,
         observation: Observation,
-        arrived: Mapping[Subject, datetime],
+        arrived: Mapping[str, datetime],
         *,
         one_by_one: bool = False,
     ) -> list[tuple[Resource, Batch]]:
@@ -333,13 +340,16 @@ class Reads:
 
     def known_record(self, need: Need) -> tuple[Resource, int] | None:
         """Return the record of the mirror that a need names, if any, in the caller's transaction."""
-        resource: Resource = CUSTOMERS if need.subject is Subject.CUSTOMER else INSTALLS
-        if need.subject is Subject.CUSTOMER and not need.key.isdigit():
+        resource, read = READS[need.subject]
+        columns = resource.table.c
+        named = columns[read.column or resource.id_column]
+        is_number = isinstance(named.type, sa.BigInteger)
+        if read.owner is not None or (is_number and not need.key.isdigit()):
             return None
-        table = resource.table
-        column = table.c[resource.id_column]
-        where = table.c.deal_id == need.key if need.subject is Subject.DEAL else column == int(need.key)
-        found = self._connection.scalar(sa.select(column).where(table.c.account == self._account, where))
+        query = sa.select(columns[resource.id_column]).where(
+            columns.account == self._account, named == (int(need.key) if is_number else need.key)
+        )
+        found = self._connection.scalar(query)
         return None if found is None else (resource, found)
 
 
@@ -351,6 +361,6 @@ def _updated_at(raw: bytes | memoryview) -> datetime | None:
         return None
 
 
-def _told(observation: Observation, resource: Resource, arrived: Mapping[Subject, datetime]) -> Observation:
-    times = [arrived[subject] for subject in _ABOUT[resource.name] if subject in arrived]
+def _told(observation: Observation, resource: Resource, arrived: Mapping[str, datetime]) -> Observation:
+    times = [arrived[read.subject] for read in resource.reads if read.subject in arrived]
     return replace(observation, arrived_at=min(times, default=None))

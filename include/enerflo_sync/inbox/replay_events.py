@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from enerflo_sync.inbox.event import Body
 from enerflo_sync.inbox.identify import EventState, Identified, identify
 from enerflo_sync.inbox.payloads import stored_bodies
 from enerflo_sync.inbox.quarantine_items import QuarantineItem
@@ -15,6 +14,7 @@ from enerflo_sync.inbox.replay_report import Outcome, Verdict, Verdicts
 from enerflo_sync.mirror.quarantine import standing
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.event import Body
 from enerflo_sync.warehouse.schema import webhook_events
 
 # Events whose bodies are in memory at once.

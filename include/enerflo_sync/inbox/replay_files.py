@@ -16,9 +16,9 @@ from enerflo_sync.inbox.quarantine_items import QuarantineItem, payload_of
 from enerflo_sync.inbox.replay_report import Outcome, Verdict, Verdicts
 from enerflo_sync.inbox.take_in import TakeIn
 from enerflo_sync.inbox.unpack import Document, Problem, unpack
-from enerflo_sync.mirror.fingerprint import content_hash
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.fingerprint import content_hash
 from enerflo_sync.warehouse.schema import quarantine, webhook_events
 
 Part = Document | Problem

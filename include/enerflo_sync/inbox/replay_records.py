@@ -28,34 +28,28 @@ from enerflo_sync.errors import (
 )
 from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
 from enerflo_sync.inbox.customer_read import read_customer_of
-from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.hydrate import GIVE_UP_AFTER, HydrateOptions
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.inbox.quarantine_items import QuarantineItem, payload_of
 from enerflo_sync.inbox.reads import Answer, Reads
 from enerflo_sync.inbox.replay_report import Outcome, Verdict
 from enerflo_sync.mirror.batch import Observation
-from enerflo_sync.mirror.change_orders import change_orders_resource
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.quarantine import standing
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.change_orders import CHANGE_ORDERS, ORDERS_OF, change_orders_resource
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.event import Need
+from enerflo_sync.resources.notes import NOTES, NOTES_OF
+from enerflo_sync.resources.registry import ALL, BY_NAME
+from enerflo_sync.resources.resource import DirectRead, Resource
 from enerflo_sync.warehouse.refused import refuses_a_row
 
 log = logging.getLogger(__name__)
 
 # By the table under which a record is put aside: what is read of Enerflo.
-_READ: Mapping[str, tuple[Resource, Subject]] = {
-    "installs": (INSTALLS, Subject.INSTALL),
-    "milestones": (INSTALLS, Subject.INSTALL),
-    "customers": (CUSTOMERS, Subject.CUSTOMER),
-    "notes": (NOTES, Subject.NOTES),
-    "change_orders": (change_orders_resource(), Subject.CHANGE_ORDERS),
-}
+_READ: Mapping[str, Resource] = {part.table.name: one for one in ALL if one.reads for part in one.parts}
 
 
 @dataclass(frozen=True)
@@ -63,8 +57,12 @@ class Wanted:
     """The record that an item is about."""
 
     resource: Resource
-    subject: Subject
     record_id: int
+
+    @property
+    def read(self) -> DirectRead:
+        """Return how it is read directly."""
+        return self.resource.reads[-1]
 
     def __str__(self) -> str:
         """Return it as people read it: ``installs/123``."""
@@ -73,16 +71,15 @@ class Wanted:
 
 def wanted_record(item: QuarantineItem) -> Wanted | Verdict:
     """Return the record that has to be read again for an item, or why none can be."""
-    known = _READ.get(item.table_name or "")
-    if known is None:
+    resource = _READ.get(item.table_name or "")
+    if resource is None:
         return Verdict(
             Outcome.NOT_REPLAYABLE, "no single record of this kind can be read; the next poll does"
         )
-    resource, subject = known
     found = (item.key or {}).get(resource.id_column)
     if not isinstance(found, int):
         return Verdict(Outcome.NOT_REPLAYABLE, "it has no id, so there is nothing to ask Enerflo for")
-    return Wanted(resource, subject, found)
+    return Wanted(resource, found)
 
 
 class RecordReplay:
@@ -157,10 +154,10 @@ class RecordReplay:
 
     def _observation(
         self, wanted: Wanted, item: QuarantineItem, observed_at: datetime
-    ) -> tuple[Observation, dict[Subject, datetime]]:
+    ) -> tuple[Observation, dict[str, datetime]]:
         """Return who saw the record: whoever did when it was put aside, and when its webhook arrived."""
         polled = (item.evidence_uri or "").startswith("poll:")
-        by, arrived = ("poll", {}) if polled else ("webhook", {wanted.subject: item.first_seen_at})
+        by, arrived = ("poll", {}) if polled else ("webhook", {wanted.read.subject: item.first_seen_at})
         return Observation(self._account, observed_at, by, f"replay:{self._run.run_id}"), arrived
 
     def _store(
@@ -168,7 +165,7 @@ class RecordReplay:
         wanted: Wanted,
         answer: Answer,
         observation: Observation,
-        arrived: Mapping[Subject, datetime],
+        arrived: Mapping[str, datetime],
     ) -> Verdict:
         key = wanted.resource.key(wanted.record_id)
         try:
@@ -196,7 +193,7 @@ class RecordReplay:
 
     def _gone(self, wanted: Wanted, observed_at: datetime) -> Verdict:
         """Take the 404 of a record's own endpoint as evidence that it is gone, and its item with it."""
-        if wanted.resource not in (INSTALLS, CUSTOMERS):
+        if not wanted.resource.is_read_by_key:
             return Verdict(Outcome.NOT_FOUND, f"Enerflo does not show {wanted}; the next sweep decides")
         try:
             believed = self._burial.is_believed()
@@ -217,20 +214,30 @@ class RecordReplay:
         :param known: the record as it was put aside, which says where else it may be found.
         :raises NotFoundError: there is no such record.
         """
-        if wanted.resource is INSTALLS:
-            return self._reads.read(Need(Subject.INSTALL, str(wanted.record_id)), [])
         if wanted.resource is CUSTOMERS:
             return self._customer(wanted.record_id, known)
+        if wanted.read.owner is None:
+            return self._reads.read(Need(wanted.read.subject, str(wanted.record_id)), [])
         install_id = known.get("epc_install_id") or known.get("install_id")
         if wanted.resource is NOTES:
             return self._note(install_id or known.get("id"), item, known)
-        return self._change_order(wanted.record_id, install_id)
+        if wanted.resource is CHANGE_ORDERS:
+            return self._change_order(wanted.record_id, install_id)
+        return self._of_owner(wanted.read, known.get(BY_NAME[wanted.read.owner].id_column), item)
+
+    def _of_owner(self, read: DirectRead, owner_id: Any, item: QuarantineItem) -> Answer:
+        """Read all that belongs to the record's owner."""
+        if not isinstance(owner_id, int):
+            raise BadRecordError("the record does not say to whom it belongs")
+        need = Need(read.subject, str(owner_id))
+        since = Waiting(item.item_id, "", (need,), item.first_seen_at, item.evidence_uri or "", 0)
+        return self._reads.read(need, [since])
 
     def _note(self, install_id: Any, item: QuarantineItem, known: Mapping[str, Any]) -> Answer:
         """Read the notes of the note's install; or those made since, where Enerflo has no such list."""
         if not isinstance(install_id, int):
             raise BadRecordError("the note does not say on which install it stands")
-        need = Need(Subject.NOTES, str(install_id))
+        need = Need(NOTES_OF, str(install_id))
         try:
             made_at = parse_time(known.get("created_at")) or item.first_seen_at
         except BadRecordError:
@@ -250,7 +257,7 @@ class RecordReplay:
         except (NotFoundError, PermissionRefusedError, ContractDriftError):
             if not isinstance(install_id, int):
                 raise
-            answer = self._reads.read(Need(Subject.CHANGE_ORDERS, str(install_id)), [])
+            answer = self._reads.read(Need(ORDERS_OF, str(install_id)), [])
             for _, records in answer.records:
                 mine = [raw for raw in records if _has_id(self._orders, raw, order_id)]
                 if mine:

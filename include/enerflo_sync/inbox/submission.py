@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.inbox.event import Body, at, uuid_at
-from enerflo_sync.mirror.fields import INTEGER, integer, number, rows, text
-from enerflo_sync.mirror.fingerprint import content_hash, stable_bytes
-from enerflo_sync.mirror.limits import MOST_MONEY, MOST_PANELS
+from enerflo_sync.resources.event import Body, at, uuid_at
+from enerflo_sync.resources.fields import INTEGER, integer, number, rows, text
+from enerflo_sync.resources.fingerprint import content_hash, stable_bytes
+from enerflo_sync.resources.limits import MOST_MONEY, MOST_PANELS
 
 # -1 stands for "inputs are missing", not for a price (REFERENCE.md §10).
 _NO_PRICE = -1

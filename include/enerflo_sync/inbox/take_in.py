@@ -24,10 +24,10 @@ from enerflo_sync.inbox.batch import COLUMNS, FileBatch, Limits, Reader
 from enerflo_sync.inbox.drop import Drop
 from enerflo_sync.inbox.identify import EventState
 from enerflo_sync.inbox.local_drop import LocalDrop
-from enerflo_sync.mirror.fingerprint import raw_hash
 from enerflo_sync.mirror.quarantine import put_aside
 from enerflo_sync.mirror.read_ahead import read_ahead
 from enerflo_sync.mirror.run import Run
+from enerflo_sync.resources.fingerprint import raw_hash
 from enerflo_sync.warehouse.bulk import Block, driver_connection, send
 from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.schema import webhook_events, webhook_moves

@@ -17,7 +17,7 @@ from enerflo_sync.gzip_parts import gunzip
 from enerflo_sync.inbox.envelope import is_envelope, received_at_of, unwrapped
 from enerflo_sync.inbox.json_text import canonical_json, decode_json
 from enerflo_sync.json_parts import elements
-from enerflo_sync.mirror.fingerprint import raw_hash, without_nul
+from enerflo_sync.resources.fingerprint import raw_hash, without_nul
 
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"

@@ -10,8 +10,8 @@ from enerflo_sync.backfill.run import Backfills
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Side, SourceOfTruth
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.poll import Progress
+from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.request_lanes import Lane
 from enerflo_sync.warehouse.revision import require_migrated
 

@@ -11,13 +11,14 @@ from enerflo_sync.jobs.rebuild import run_rebuild
 from enerflo_sync.mirror.details import all_due
 from enerflo_sync.mirror.poll import Progress
 from enerflo_sync.rebuild.tables import RebuildTable
+from enerflo_sync.resources.registry import ALL
 from enerflo_sync.warehouse.declared import DeclaredColumn, declare, filled
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.migrate import in_turn
 from enerflo_sync.warehouse.watermarks import forget_watermark
 
 # Of these every content is stored; of the others no raw copy is, and the next poll reads them again.
-_STORED = ("installs", "milestones")
+_STORED = tuple(part.table.name for one in ALL if one.keeps_versions for part in one.parts)
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ def run_columns(
     rows = _fill(context, now, progress) if now else {}
     with warehouse_errors("migrate"), context.engine.begin() as connection:
         filled(connection, account, now)
-        if any(one.table == "notes" for one in later):
-            forget_watermark(connection, account, "notes_swept")
+        for resource in ALL:
+            if resource.swept and any(one.table == resource.table.name for one in later):
+                forget_watermark(connection, account, resource.swept)
         if any(one.table == "milestones" for one in now):
             all_due(connection, account)
     return ColumnsReport(

@@ -8,9 +8,10 @@ from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop, open_drop
 from enerflo_sync.inbox.hydrate import HydrateOptions
 from enerflo_sync.inbox.ingest import IngestOptions, ingest
+from enerflo_sync.inbox.kinds import not_asked_for
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.poll import Progress
+from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.revision import require_migrated
 from enerflo_sync.warehouse.runs import RunReport
 
@@ -57,7 +58,7 @@ def ingest_options(context: AccountContext, read_ahead: int = 1) -> IngestOption
         limits=Limits(
             file=settings.max_file_mb * MEGABYTE,
             event=settings.max_event_mb * MEGABYTE,
-            ignored=frozenset(settings.ignored_events),
+            ignored=not_asked_for(context.config.poll.resources) | frozenset(settings.ignored_events),
         ),
         hydration=HydrateOptions(
             most=settings.max_records,

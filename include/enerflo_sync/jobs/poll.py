@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.poll import PollOptions, Progress, poll
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.revision import require_migrated
 from enerflo_sync.warehouse.runs import RunReport
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.poll import Progress
 from enerflo_sync.rebuild.condition import read_condition
 from enerflo_sync.rebuild.report import RebuildReport
 from enerflo_sync.rebuild.run import rebuild
 from enerflo_sync.rebuild.tables import RebuildTable
+from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.revision import require_migrated
 
 

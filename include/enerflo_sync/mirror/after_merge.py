@@ -8,8 +8,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from enerflo_sync.mirror.batch import SEEN
-from enerflo_sync.mirror.fingerprint import RAW_HASH_LENGTH
-from enerflo_sync.mirror.resource import Part, Resource
+from enerflo_sync.resources.fingerprint import RAW_HASH_LENGTH
+from enerflo_sync.resources.resource import Part, Resource
 from enerflo_sync.warehouse.bulk import Block, Owner, driver_connection, merge
 
 # Each look but the first is for a row that was written during the one before.

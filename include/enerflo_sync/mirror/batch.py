@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import cached_property
 
 from enerflo_sync.mirror.quarantine import Rejected
-from enerflo_sync.mirror.resource import Row
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.resource import Row
 from enerflo_sync.warehouse.bulk import Block
 
 SEEN = ("account", "observed_at", "observed_by")

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
-from enerflo_sync.enerflo.installs import list_installs, read_install
+from enerflo_sync.enerflo.installs import read_install
 from enerflo_sync.errors import (
     BadRecordError,
     ConfigurationError,
@@ -26,7 +26,7 @@ from enerflo_sync.errors import (
     FatalError,
     NotFoundError,
 )
-from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.resources.installs import INSTALL_LIST, INSTALLS
 from enerflo_sync.warehouse.schema import companies_seen, installs
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class CompanyGuard:
         if self._is_shown:
             return
         try:
-            listing = list_installs(self._client, 1, _LISTED)
+            listing = INSTALL_LIST.page(self._client, 1, _LISTED)
         except AuthenticationError:
             raise
         except (FatalError, ContractDriftError) as error:

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from enerflo_sync.enerflo.times import parse_date, time_text
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.mirror.fields import BIGINT, Record, integer, number, text
-from enerflo_sync.mirror.fingerprint import raw_hash
-from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.resources.fields import BIGINT, Record, integer, number, text
+from enerflo_sync.resources.fingerprint import raw_hash
+from enerflo_sync.resources.resource import Part, Resource, Row
 from enerflo_sync.warehouse.declared import TYPES, DeclaredColumn, read_declared
 
 _MOST = 1e30

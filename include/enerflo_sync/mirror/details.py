@@ -29,9 +29,9 @@ from enerflo_sync.errors import (
 from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.after_merge import merge_part
 from enerflo_sync.mirror.batch import Batch, Observation
-from enerflo_sync.mirror.fingerprint import decode, stable_bytes
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.resources.fingerprint import decode, stable_bytes
 from enerflo_sync.warehouse.bulk import encode
 from enerflo_sync.warehouse.refused import refuses_a_row
 from enerflo_sync.warehouse.schema import installs

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.mirror.batch import Batch
-from enerflo_sync.mirror.resource import Resource, Row
+from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import encode, encode_binary
 
 VERSION_TYPES = ("text", "bigint", "text", "jsonb", "timestamptz", "text", "text")

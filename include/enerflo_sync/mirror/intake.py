@@ -17,14 +17,14 @@ from enerflo_sync.mirror.after_merge import merge_part, remember_bytes
 from enerflo_sync.mirror.batch import SEEN, Batch, Observation
 from enerflo_sync.mirror.declared import with_declared
 from enerflo_sync.mirror.encoding import encode_batch
-from enerflo_sync.mirror.fingerprint import content_hash, decode, same_bytes, stable_bytes
 from enerflo_sync.mirror.lag import Lag, is_overtaken, listed_since
 from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
 from enerflo_sync.mirror.quarantine import Rejected
-from enerflo_sync.mirror.resource import Resource, Row
 from enerflo_sync.mirror.spelled_otherwise import spelled_otherwise
 from enerflo_sync.mirror.tally import NAMELESS, Tally
 from enerflo_sync.mirror.witnesses import Witnesses
+from enerflo_sync.resources.fingerprint import content_hash, decode, same_bytes, stable_bytes
+from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import (
     Block,
     append,

@@ -22,8 +22,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.mirror.batch import Observation
-from enerflo_sync.mirror.fingerprint import stable_bytes
-from enerflo_sync.mirror.resource import Resource, Row
+from enerflo_sync.resources.fingerprint import stable_bytes
+from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import driver_connection
 
 # No list lags longer. The mirror's version is older than this by the time at which it was observed.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.bulk import Block, Merged, driver_connection, merge_statement, stage
 
 

@@ -10,40 +10,33 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from msgspec import Raw
 
 from enerflo_sync.clock import Clock
-from enerflo_sync.enerflo.change_orders import walk_change_orders
 from enerflo_sync.enerflo.client import EnerfloClient
-from enerflo_sync.enerflo.customers import walk_customers
 from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefusedError
-from enerflo_sync.enerflo.installs import walk_installs
-from enerflo_sync.enerflo.notes import walk_notes
+from enerflo_sync.enerflo.lists import VendorList
 from enerflo_sync.enerflo.pages import Page, PageWalk
-from enerflo_sync.enerflo.statuses import read_status_rows
 from enerflo_sync.errors import ContractDriftError, FatalError, NotFoundError
 from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.details import next_due, read_directly, take_detail
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.intake import Intake
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.page_store import PageStore
-from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.mirror.read_ahead import quick_switches, read_ahead, spared_heap
 from enerflo_sync.mirror.refused_key import require_some_permission
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.mirror.run import Run
-from enerflo_sync.mirror.statuses import STATUSES
-from enerflo_sync.mirror.sweep import SMALLEST_SHRINK, ShrunkSourceError, Sweep
+from enerflo_sync.mirror.sweep import ShrunkSourceError, Sweep
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.mirror.witnesses import confirm, forget
+from enerflo_sync.resources.change_orders import ComponentKeys
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.registry import ALL, USUAL
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.declared import filled_by_sweep
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.runs import RunReport
-from enerflo_sync.warehouse.schema import change_orders
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark
 
 log = logging.getLogger(__name__)
@@ -55,6 +48,7 @@ Progress = Callable[[str, int, int | None], None]
 class PollOptions:
     """How to read.
 
+    :param resources: names of :data:`enerflo_sync.resources.registry.ALL`.
     :param notes_lookback: how far behind the last run's start notes are read again: clocks differ, and a
         note may be listed later than it is dated.
     :param notes_sweep_every: `created_after` never shows an edit or a deletion, so all notes are read
@@ -69,7 +63,7 @@ class PollOptions:
     :param read_ahead: pages fetched while the last one is stored; 0 in a simulation.
     """
 
-    resources: frozenset[PollResource] = frozenset(PollResource)
+    resources: frozenset[str] = frozenset(USUAL)
     per_page: int = 500
     min_per_page: int = 25
     notes_lookback: timedelta = timedelta(minutes=15)
@@ -98,49 +92,46 @@ class _Poll:
     def observation(self, observed_at: datetime) -> Observation:
         return Observation(self.run.account, observed_at, "poll", f"poll:{self.run.run_id}")
 
-    def read(self, resource: PollResource) -> None:
-        if resource is not PollResource.INSTALLS:
+    def read(self, resource: Resource) -> None:
+        if resource is not INSTALLS:
             self.company.ensure()
-        match resource:
-            case PollResource.STATUSES:
-                self._statuses()
-            case PollResource.INSTALLS:
-                self._sweep(INSTALLS, self._walk(walk_installs))
-            case PollResource.CUSTOMERS:
-                self._sweep(CUSTOMERS, self._walk(walk_customers))
-            case PollResource.CHANGE_ORDERS:
-                orders = change_orders_resource(self.options.component_keys)
-                self._sweep(orders, self._walk(walk_change_orders))
-            case PollResource.NOTES:
-                self._notes()
+        if resource.with_keys is not None:
+            resource = resource.with_keys(self.options.component_keys)
+        if resource.read_all is not None:
+            self._in_one_answer(resource, resource.read_all)
+        elif resource.listing is not None and resource.swept is not None:
+            self._what_is_new(resource, resource.listing, resource.swept)
+        elif resource.listing is not None:
+            self._sweep(resource, self._walk(resource.listing))
 
-    def _walk(self, walk: Callable[..., PageWalk]) -> PageWalk:
-        return walk(self.client, per_page=self.options.per_page, floor=self.options.min_per_page)
+    def _walk(self, listing: VendorList, since: datetime | None = None) -> PageWalk:
+        options = self.options
+        return listing.walk(self.client, since, per_page=options.per_page, floor=options.min_per_page)
 
     def _guard(self) -> float | None:
         return None if self.options.accept_shrink else self.options.shrink_guard
 
-    def _statuses(self) -> None:
+    def _in_one_answer(self, resource: Resource, read_all: Callable[[EnerfloClient], Sequence[Raw]]) -> None:
         observed_at = self.clock.now()
-        records = read_status_rows(self.client)
-        sweep = Sweep(self.connection, STATUSES, self.run.account, self._guard(), floor=SMALLEST_SHRINK)
+        records = read_all(self.client)
+        account, floor = self.run.account, resource.shrink_floor
+        sweep = Sweep(self.connection, resource, account, self._guard(), floor=floor)
         with self.connection.begin():
             seen = self.observation(observed_at)
             tally = Tally()
-            for batch in Intake(STATUSES).take_or_refuse(self.connection, records, seen):
+            for batch in Intake(resource).take_or_refuse(self.connection, records, seen):
                 sweep.note(batch.ids, batch.tally.nameless)
                 tally.add(batch.tally)
             sweep.conclude(self.clock.now(), started_at=observed_at)
-        self.run.count(STATUSES.name, tally)
-        self.progress(STATUSES.name, tally.read, tally.read)
+        self.run.count(resource.name, tally)
+        self.progress(resource.name, tally.read, tally.read)
 
     def _sweep(self, resource: Resource, walk: PageWalk) -> None:
         started_at = self.clock.now()
         intake = Intake(resource)
         with self._asked_for(walk) as pages:
-            # The list of change orders is not documented, and may leave out voided ones (REFERENCE.md §6.6).
-            floor = SMALLEST_SHRINK if resource.table is change_orders else 1
-            sweep = Sweep(self.connection, resource, self.run.account, self._guard(), floor=floor)
+            account, floor = self.run.account, resource.shrink_floor
+            sweep = Sweep(self.connection, resource, account, self._guard(), floor=floor)
             held = self._store(resource, pages, intake, sweep)
         if resource is INSTALLS and held:
             self._confirm_held(intake, held)
@@ -151,8 +142,8 @@ class _Poll:
         with self.connection.begin():
             gone = sweep.conclude(now, started_at=started_at)
             confirm(self.connection, resource, self.run.account, started_at)
-            if resource is not NOTES:
-                self._move_watermark(resource.name, started_at)
+            if resource.swept is None:
+                self._move_watermark(resource, resource.name, started_at)
         if gone.absent or gone.deleted:
             log.info("sweep resource=%s absent=%s deleted=%s", resource.name, gone.absent, gone.deleted)
             self.run.notice(resource.name, "absent", gone.absent)
@@ -252,55 +243,42 @@ class _Poll:
             self.run.notice("installs", f"unknown_status: {name}", count)
         self.connection.rollback()
 
-    def _notes(self) -> None:
-        """Read new notes, or all of them when the last sweep of all is too old."""
-        started_at = self.clock.now()
+    def _what_is_new(self, resource: Resource, listing: VendorList, swept_mark: str) -> None:
+        """Read new records, or all of them when the last sweep of all is too old."""
+        started_at, name, account = self.clock.now(), resource.name, self.run.account
         with self.connection.begin():
-            swept = read_watermark(self.connection, self.run.account, "notes_swept")
-            known_until = read_watermark(self.connection, self.run.account, "notes")
+            swept = read_watermark(self.connection, account, swept_mark)
+            known_until = read_watermark(self.connection, account, name)
         due = swept is None or started_at - swept >= self.options.notes_sweep_every
-        moved = ["notes"]
+        moved = [name]
         if self.options.full or due or known_until is None:
-            self._sweep(NOTES, self._walk(walk_notes))
-            moved.append("notes_swept")
+            self._sweep(resource, self._walk(listing))
+            moved.append(swept_mark)
         else:
             since = known_until - self.options.notes_lookback
-            walk = walk_notes(
-                self.client,
-                created_after=since,
-                per_page=self.options.per_page,
-                floor=self.options.min_per_page,
-            )
+            walk = self._walk(listing, since)
             with self._asked_for(walk) as pages:
-                self._store(NOTES, pages, Intake(NOTES), None)
+                self._store(resource, pages, Intake(resource), None)
             if not walk.complete:
-                self.run.incomplete("notes", f"walk stopped: {walk.stop_reason}")
+                self.run.incomplete(name, f"walk stopped: {walk.stop_reason}")
             else:
                 with self.connection.begin():
-                    confirm(self.connection, NOTES, self.run.account, started_at, listed_after=since)
-        if not self.run.is_incomplete("notes"):
+                    confirm(self.connection, resource, account, started_at, listed_after=since)
+        if not self.run.is_incomplete(name):
             with self.connection.begin():
-                for name in moved:
-                    self._move_watermark(name, started_at)
+                for mark in moved:
+                    self._move_watermark(resource, mark, started_at)
 
-    def _move_watermark(self, name: str, started_at: datetime) -> None:
-        """Say that ``name`` is read whole, in the caller's transaction.
+    def _move_watermark(self, resource: Resource, name: str, started_at: datetime) -> None:
+        """Say that what the watermark ``name`` stands for is read whole, in the caller's transaction.
 
         From the start: what is written while we read is read again by the next run.
         """
         account, run_id = self.run.account, self.run.run_id
-        if name in _SWEPT:
-            filled_by_sweep(self.connection, account, _SWEPT[name], started_at)
+        if name == (resource.swept or resource.name):
+            filled_by_sweep(self.connection, account, resource.table.name, started_at)
         move_watermark(self.connection, account, name, started_at, run_id=run_id, now=self.clock.now())
 
-
-# Of each watermark that says that all records of a table were read: which table.
-_SWEPT = {
-    "installs": "installs",
-    "customers": "customers",
-    "change_orders": "change_orders",
-    "notes_swept": "notes",
-}
 
 UNKNOWN_STATUSES = """
 /* enerflo-sync: statuses that the company's table does not list */
@@ -317,7 +295,7 @@ order by 1
 """
 
 
-def _is_refused(work: _Poll, resource: PollResource) -> bool:
+def _is_refused(work: _Poll, resource: Resource) -> bool:
     """Read a resource, note what could not be read, and return whether the key may not read it (403)."""
     try:
         work.read(resource)
@@ -325,8 +303,8 @@ def _is_refused(work: _Poll, resource: PollResource) -> bool:
         raise
     except (FatalError, ContractDriftError, ShrunkSourceError) as error:
         work.connection.rollback()
-        log.warning("poll_incomplete resource=%s error=%s", resource, type(error).__name__)
-        work.run.incomplete(str(resource), str(error))
+        log.warning("poll_incomplete resource=%s error=%s", resource.name, type(error).__name__)
+        work.run.incomplete(resource.name, str(error))
         return isinstance(error, PermissionRefusedError)
     return False
 
@@ -364,12 +342,12 @@ def poll(
             work = _Poll(
                 client, engine, connection, run, clock, options, company, progress or (lambda *_: None)
             )
-            # Installs first: their list shows, before anything is stored, whose key it is.
-            wanted = sorted(options.resources, key=[PollResource.INSTALLS, *PollResource].index)
+            # Installs are the first: their list shows, before anything is stored, whose key it is.
+            wanted = [resource for resource in ALL if resource.name in options.resources]
             refused = [resource for resource in wanted if _is_refused(work, resource)]
             if refused == wanted:
                 require_some_permission(client)
-            if PollResource.INSTALLS in wanted:
+            if INSTALLS in wanted:
                 work.report_unknown_statuses()
             with connection.begin():
                 forget(connection, account, clock.now())

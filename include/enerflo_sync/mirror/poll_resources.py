@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
+from enerflo_sync.resources.registry import ALL
 
-class PollResource(StrEnum):
-    """One thing that a poll reads, in this order; milestones come in the rows of installs."""
+if TYPE_CHECKING:
 
-    STATUSES = "statuses"
-    INSTALLS = "installs"
-    CUSTOMERS = "customers"
-    CHANGE_ORDERS = "change_orders"
-    NOTES = "notes"
+    class PollResource(StrEnum):
+        """A name of :data:`enerflo_sync.resources.registry.ALL`."""
+else:
+    PollResource = StrEnum("PollResource", {one.name.upper(): one.name for one in ALL})
+    PollResource.__doc__ = "One thing that a poll reads; milestones come in the rows of installs."

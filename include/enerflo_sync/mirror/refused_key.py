@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefusedError
-from enerflo_sync.enerflo.installs import list_installs
 from enerflo_sync.enerflo.statuses import read_status_rows
 from enerflo_sync.errors import BadRecordError, ContractDriftError, FatalError
+from enerflo_sync.resources.installs import INSTALL_LIST
 
 
 def require_some_permission(client: EnerfloClient) -> None:
@@ -19,7 +19,7 @@ def require_some_permission(client: EnerfloClient) -> None:
     """
     reads: tuple[Callable[[], object], ...] = (
         lambda: read_status_rows(client),
-        lambda: list_installs(client, 1, 1),
+        lambda: INSTALL_LIST.page(client, 1, 1),
     )
     for read in reads:
         try:

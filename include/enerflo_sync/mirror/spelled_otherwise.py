@@ -8,7 +8,7 @@ from contextlib import nullcontext, suppress
 import psycopg
 import sqlalchemy as sa
 
-from enerflo_sync.mirror.fingerprint import as_text
+from enerflo_sync.resources.fingerprint import as_text
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.refused import refuses_a_row
 

@@ -11,11 +11,9 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.mirror import quarantine
-from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.bulk import driver_connection
 
-# Of a small table, whose rows say little each, so many may be missing whatever the share.
-SMALLEST_SHRINK = 10
 # So far back deletions count when more are to be believed.
 GUARDED = timedelta(days=1)
 _SAMPLES = 5

@@ -8,13 +8,12 @@ an account before its first complete poll is history: nobody could have told of 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.mirror.resource import Resource
+from enerflo_sync.resources.resource import Resource, Witnessed
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.watermarks import read_watermark
 
@@ -25,39 +24,6 @@ SLACK = timedelta(hours=1)
 # A webhook that comes later than this after the poll was sent for some other reason.
 LATEST = timedelta(days=1)
 
-
-@dataclass(frozen=True)
-class _Kind:
-    """How the changes of one resource are told.
-
-    :param created: the event of a new record; None where only a change is told.
-    :param changed: the event of a changed record; None where none is sent.
-    :param content: SQL for the digest of what the row ``t`` says; None where a record is told of only once.
-    :param changed_at: columns with the source's own time of a creation and of a change.
-    :param told: SQL: which rows ``t`` an event is sent for at all.
-    """
-
-    created: str | None
-    changed: str | None
-    changed_at: tuple[str, str]
-    content: str | None = None
-    told: str = "true"
-
-
-_RAW_HASH = "encode(t.raw_hash, 'hex')"
-_DATED = ("created_at", "updated_at")
-# An edited or deleted note has no event. A signed order that is edited later is not signed again.
-_KINDS = {
-    "installs": _Kind("new_install", "update_install", _DATED, "t.content_hash"),
-    "customers": _Kind("new_customer", "update_customer", _DATED, _RAW_HASH),
-    "notes": _Kind("new_install_note", None, ("created_at", "created_at")),
-    "change_orders": _Kind(
-        None,
-        "signed_change_order",
-        ("signed_at", "signed_at"),
-        told="(t.signed_at >= %(since)s or t.signed_at is null and lower(t.status) = 'signed')",
-    ),
-}
 
 # An install that quotes a changed customer has another content and was not updated: its own time says so.
 # Record by record, whatever the statistics say: without any, the planner would read the whole account.
@@ -110,7 +76,7 @@ where account = %(account)s
 """
 
 
-def _names(resource: Resource, kind: _Kind) -> dict[str, str]:
+def _names(resource: Resource, kind: Witnessed) -> dict[str, str]:
     created_at, updated_at = kind.changed_at
     return {
         "name": resource.name,
@@ -118,7 +84,7 @@ def _names(resource: Resource, kind: _Kind) -> dict[str, str]:
         "id": resource.id_column,
         "created_at": created_at,
         "updated_at": updated_at,
-        "content": kind.content or _RAW_HASH,
+        "content": kind.content,
         "told": kind.told,
     }
 
@@ -132,7 +98,7 @@ class Witnesses:
 
     def __init__(self, resource: Resource) -> None:
         self._resource = resource
-        self._kind = _KINDS.get(resource.name)
+        self._kind = resource.witnessed
         # When the last complete poll before this one started, by account; None where there was none.
         self._polled: dict[str, datetime | None] = {}
 
@@ -176,12 +142,12 @@ class Witnesses:
         }
         driver_connection(connection).execute(self._statement(self._kind, witness), values)
 
-    def _statement(self, kind: _Kind, witness: str) -> str:
+    def _statement(self, kind: Witnessed, witness: str) -> str:
         near = "true"
         if witness == "webhook":
             near = "coalesce(w.poll_seen_at, 'infinity') > s.seen_at - %(latest)s::interval"
         same = "true"
-        if kind.content is not None:
+        if not kind.told_once:
             # A list and a direct read may put one content differently: the source's own time is the same.
             same = "(w.content_hash = s.content_hash or w.changed_at = s.changed_at)"
         created = kind.created or kind.changed
@@ -205,10 +171,10 @@ def confirm(
     :param listed_after: the walk named only records created after this moment.
     :return: how many changes the poll has now seen, too.
     """
-    kind = _KINDS.get(resource.name)
+    kind = resource.witnessed
     if kind is None:
         return 0
-    same = "true" if kind.content is None else f"w.content_hash = {kind.content}"
+    same = "true" if kind.told_once else f"w.content_hash = {kind.content}"
     values = {"account": account, "started_at": started_at, "listed_after": listed_after}
     statement = _CONFIRM.substitute(_names(resource, kind), same=same)
     return driver_connection(connection).execute(statement, values).rowcount

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.resources.installs import INSTALLS
 
 BEFORE = "pg_temp.install_before"
 

@@ -40,9 +40,14 @@ order by n.record_number, e.received_at, e.event_id
 
 OF_INSTALL = """and e.install_id in (
     select i.install_id from enerflo.installs i where i.account = %(account)s and {condition})"""
-OF_CUSTOMER = """and e.record in (
-    select 'customers/' || i.customer_id from enerflo.installs i
-    where i.account = %(account)s and {condition})"""
+
+
+def of_record(subject: str, column: str) -> str:
+    """Return which events are about records that installs name in a column."""
+    return (
+        f"and e.record in (select '{subject}/' || i.{column} from enerflo.installs i"  # noqa: S608 - ours
+        " where i.account = %(account)s and {condition})"
+    )
 
 
 @dataclass(frozen=True, slots=True)

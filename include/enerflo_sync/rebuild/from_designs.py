@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.inbox.kinds import KINDS
 from enerflo_sync.inbox.submission import Submission, read_submission
-from enerflo_sync.mirror.resource import Row
 from enerflo_sync.rebuild.condition import Condition
 from enerflo_sync.rebuild.events import StoredEvent, StoredEvents
 from enerflo_sync.rebuild.report import SAMPLES, TableOutcome
 from enerflo_sync.rebuild.shape import Shape
 from enerflo_sync.rebuild.source import Chunk, Portion
 from enerflo_sync.rebuild.staged import settle
+from enerflo_sync.resources.resource import Row
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.schema import submissions
 

@@ -1,4 +1,4 @@
-"""Customers and change orders that a payload put into the mirror, because the key may not read them.
+"""Records that a payload put into the mirror, because the key may not read them.
 
 A payload is no data where Enerflo answers (decision 0007), and of its answers about these records no raw copy
 is kept. A row that comes from a payload has the digest of that payload's bytes: such rows are derived again
@@ -7,42 +7,26 @@ from it. A row that is not there is derived from the newest payload about it whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError, bad_record
-from enerflo_sync.inbox.payloads import change_orders_of, customer_of
-from enerflo_sync.mirror.change_orders import ComponentKeys, change_orders_resource
-from enerflo_sync.mirror.customers import CUSTOMERS
 from enerflo_sync.mirror.declared import with_declared
-from enerflo_sync.mirror.fingerprint import raw_hash, stable_bytes
 from enerflo_sync.mirror.quarantine import Rejected
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.rebuild.condition import Condition
-from enerflo_sync.rebuild.events import OF_CUSTOMER, OF_INSTALL, StoredEvent, StoredEvents
+from enerflo_sync.rebuild.events import OF_INSTALL, StoredEvent, StoredEvents, of_record
 from enerflo_sync.rebuild.records import Derived, Records
 from enerflo_sync.rebuild.source import Chunk, Portion
+from enerflo_sync.resources.fingerprint import raw_hash, stable_bytes
+from enerflo_sync.resources.resource import Payloads, Resource
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.schema import installs
 from enerflo_sync.warehouse.watermarks import read_watermark
 
 NOT_KEPT = "read from Enerflo, of which no raw copy is kept: a poll reads it again"
-
-Payloads = Callable[[StoredEvent], Sequence[bytes]]
-
-
-def _customers(event: StoredEvent) -> list[bytes]:
-    found = customer_of(event.body)
-    if found is None:
-        raise BadRecordError("no_customer_in_payload")
-    return [found]
-
-
-def _change_orders(event: StoredEvent) -> list[bytes]:
-    return list(change_orders_of([event.body]).values())
 
 
 class PayloadRecords:
@@ -53,61 +37,26 @@ class PayloadRecords:
         connection: sa.Connection,
         account: str,
         resource: Resource,
-        events: StoredEvents,
         payloads: Payloads,
+        condition: Condition | None,
         at: datetime,
         *,
         write: bool,
-        everything: bool,
     ) -> None:
+        name = resource.name
         self.name = str(resource.table.name)
+        of = OF_INSTALL if payloads.of_install else of_record(resource.reads[-1].subject, resource.id_column)
         resource = with_declared(connection, resource, account)
         self._connection = connection
         self._account = account
         self._resource = resource
-        self._events = events
+        self._events = StoredEvents(connection, account, name, payloads.events, condition, of)
         self._payloads = payloads
-        self._everything = everything
+        self._everything = condition is None
         tables = [part.table.name for part in resource.parts]
         self._records = Records(connection, account, resource, tables, at, write=write)
         self._polled = False
         self._rows_before = 0
-
-    @classmethod
-    def of_customers(
-        cls,
-        connection: sa.Connection,
-        account: str,
-        condition: Condition | None,
-        at: datetime,
-        *,
-        write: bool,
-    ) -> PayloadRecords:
-        """Return the customers of the v1 events about them."""
-        names = ("new_customer", "update_customer")
-        events = StoredEvents(connection, account, "customers", names, condition, OF_CUSTOMER)
-        everything = condition is None
-        return cls(connection, account, CUSTOMERS, events, _customers, at, write=write, everything=everything)
-
-    @classmethod
-    def of_change_orders(
-        cls,
-        connection: sa.Connection,
-        account: str,
-        condition: Condition | None,
-        at: datetime,
-        *,
-        write: bool,
-        keys: ComponentKeys,
-    ) -> PayloadRecords:
-        """Return the change orders of the events that list them."""
-        events = StoredEvents(
-            connection, account, "change_orders", ("signed_change_order",), condition, OF_INSTALL
-        )
-        resource, everything = change_orders_resource(keys), condition is None
-        return cls(
-            connection, account, resource, events, _change_orders, at, write=write, everything=everything
-        )
 
     def begin(self) -> int:
         """List the events; see :class:`enerflo_sync.rebuild.source.Source`."""
@@ -146,7 +95,7 @@ class PayloadRecords:
         for events in self._events.read(portion.keys, chunk).values():
             for event in events:
                 try:
-                    for raw in self._payloads(event):
+                    for raw in self._payloads.records(event.body):
                         record_id, stable = self._resource.record_id(raw), stable_bytes(raw)
                         told.setdefault(record_id, []).append((stable, event))
                 except Exception as error:
@@ -184,7 +133,7 @@ class PayloadRecords:
         if row is not None:
             return next((one for one in reversed(payloads) if _is_from(row[0], one[0])), None)
         newest = payloads[-1]
-        about_gone = self._resource.name != CUSTOMERS.name and newest[1].install_id in gone
+        about_gone = self._payloads.of_install and newest[1].install_id in gone
         return None if self._polled or about_gone else newest
 
     def _derive(

@@ -11,13 +11,13 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.mirror.declared import with_declared
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.quarantine import Rejected
-from enerflo_sync.mirror.resource import Resource, Row
 from enerflo_sync.rebuild.condition import Condition
 from enerflo_sync.rebuild.records import Derived, Records
 from enerflo_sync.rebuild.shape import id_array
 from enerflo_sync.rebuild.source import Chunk, Portion
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import driver_connection
 
 # Records whose bytes are in memory at once, twice so many with those that are read ahead.

@@ -13,10 +13,10 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.mirror.details import mark_due
-from enerflo_sync.mirror.resource import Part, Resource, Row
 from enerflo_sync.rebuild.report import SAMPLES, TableOutcome
 from enerflo_sync.rebuild.shape import Shape, id_array
 from enerflo_sync.rebuild.staged import settle
+from enerflo_sync.resources.resource import Part, Resource, Row
 from enerflo_sync.warehouse.bulk import driver_connection
 
 _encoder = msgspec.json.Encoder()

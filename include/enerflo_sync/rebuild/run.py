@@ -19,8 +19,6 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock
 from enerflo_sync.errors import BadRecordError, EnerfloSyncError, RetriableError, bad_record
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.change_orders import ComponentKeys
-from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.quarantine import put_aside
 from enerflo_sync.mirror.read_ahead import quick_switches, rare_collections, read_ahead, spared_heap
 from enerflo_sync.mirror.run import Run
@@ -32,10 +30,14 @@ from enerflo_sync.rebuild.from_versions import InstallVersions
 from enerflo_sync.rebuild.report import Differences, RebuildReport, TableOutcome
 from enerflo_sync.rebuild.source import REFUSED, Chunk, Portion, Source
 from enerflo_sync.rebuild.tables import RebuildTable
+from enerflo_sync.resources.change_orders import ComponentKeys
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.registry import ALL
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.refused import refuses_a_row
+from enerflo_sync.warehouse.schema import submissions
 
 log = logging.getLogger(__name__)
 
@@ -134,14 +136,14 @@ def _sources(
     of_installs = {str(one) for one in tables} & {part.table.name for part in INSTALLS.parts}
     if of_installs:
         sources.append(InstallVersions(connection, account, of_installs, condition, at, write=write))
-    if RebuildTable.SUBMISSIONS in tables:
+    if submissions.name in tables:
         sources.append(SignedDesigns(connection, account, condition, write=write))
-    if RebuildTable.CUSTOMERS in tables:
-        sources.append(PayloadRecords.of_customers(connection, account, condition, at, write=write))
-    if RebuildTable.CHANGE_ORDERS in tables:
-        sources.append(
-            PayloadRecords.of_change_orders(connection, account, condition, at, write=write, keys=keys)
-        )
+    for one in ALL:
+        if one.payloads is not None and one.name in tables:
+            resource = one.with_keys(keys) if one.with_keys is not None else one
+            sources.append(
+                PayloadRecords(connection, account, resource, one.payloads, condition, at, write=write)
+            )
     return sources
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from enerflo_sync.mirror.resource import Row
 from enerflo_sync.rebuild.report import SAMPLES, TableOutcome
 from enerflo_sync.rebuild.shape import Shape
+from enerflo_sync.resources.resource import Row
 from enerflo_sync.warehouse.bulk import driver_connection, encode, send_new, stage
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
+from enerflo_sync.resources.registry import ALL
+from enerflo_sync.warehouse.schema import submissions
 
-class RebuildTable(StrEnum):
-    """A mirror table that stored records can fill again; change orders come with their adders.
+# Of these every version is stored, or payloads hold them.
+_TABLES = (
+    *(str(part.table.name) for one in ALL if one.keeps_versions for part in one.parts),
+    submissions.name,
+    *(one.name for one in ALL if one.payloads is not None),
+)
 
-    Of notes and statuses nothing is kept but their rows.
-    """
+if TYPE_CHECKING:
 
-    INSTALLS = "installs"
-    MILESTONES = "milestones"
-    SUBMISSIONS = "submissions"
-    CUSTOMERS = "customers"
-    CHANGE_ORDERS = "change_orders"
+    class RebuildTable(StrEnum):
+        """A mirror table that stored records can fill again; change orders come with their adders."""
+else:
+    RebuildTable = StrEnum("RebuildTable", {name.upper(): name for name in _TABLES})
+    RebuildTable.__doc__ = "A mirror table that stored records fill again; of others only the rows are kept."

@@ -17,11 +17,11 @@ from enerflo_sync.crm.mapping import Mode, TableName
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.sync.agree import AgreedBy
 from enerflo_sync.sync.apply_crm import apply_to_crm
 from enerflo_sync.sync.decided_plan import BY_RULE, WHOLE, approve_plan, hold_plan, require_not_expired

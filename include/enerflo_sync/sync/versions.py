@@ -14,9 +14,9 @@ from sqlalchemy.dialects import postgresql
 from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName, mirror_type
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.declared import with_declared
-from enerflo_sync.mirror.installs import INSTALLS
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.sync.explanation import Evidence
 from enerflo_sync.sync.record import FoundRecord
 

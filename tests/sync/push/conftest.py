@@ -24,8 +24,8 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.sync.push.outbox import PushReport, push
 from enerflo_sync.sync.settle import Applying
 from tests.mirror.conftest import START, Company

@@ -15,9 +15,9 @@ from enerflo_sync.enerflo.customers import search_customers
 from enerflo_sync.errors import BadRecordError, NotFoundError
 from enerflo_sync.inbox.answers import Answer, given
 from enerflo_sync.inbox.customer_read import read_customer_of
-from enerflo_sync.mirror.customers import CUSTOMERS
-from enerflo_sync.mirror.fingerprint import decode, stable_bytes
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.fingerprint import decode, stable_bytes
 from enerflo_sync.sync.push.changes import Change, key_text
 from enerflo_sync.sync.push.run import PushRun
 from enerflo_sync.sync.written import of_key

@@ -15,7 +15,7 @@ from enerflo_sync.enerflo.installs import read_install, update_install
 from enerflo_sync.enerflo.milestones import update_milestone
 from enerflo_sync.errors import BadRecordError, RetriableError
 from enerflo_sync.inbox.answers import Answer, same_record
-from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.push.bodies import DATE_COLUMNS, as_moment, milestone_body, sent_time, status_body
 from enerflo_sync.sync.push.changes import Change

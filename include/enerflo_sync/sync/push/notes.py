@@ -21,10 +21,10 @@ from enerflo_sync.crm.templates import filled
 from enerflo_sync.enerflo.notes import add_note
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.inbox.answers import Answer
-from enerflo_sync.inbox.event import Need, Subject
 from enerflo_sync.inbox.pending import Waiting
-from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.resources.event import Need
+from enerflo_sync.resources.notes import NOTES, NOTES_OF
 from enerflo_sync.sync.push.bodies import note_body
 from enerflo_sync.sync.push.changes import Change, key_text
 from enerflo_sync.sync.push.kept import is_alike, made_since, note_in_answer
@@ -226,7 +226,7 @@ class _Looking:
         since = min((draft.sent_at or now for draft, _ in drafts), default=now)
         # Only the moment counts: since then notes are listed where Enerflo does not answer for one install's.
         asking = Waiting("", "push", (), since, "", 0)
-        run.bring_in(lambda reads: reads.read(Need(Subject.NOTES, self._install), [asking]))
+        run.bring_in(lambda reads: reads.read(Need(NOTES_OF, self._install), [asking]))
         if not self._looked:
             self._looked, self._before = True, _known(run, self._install)
         return _unclaimed(run, self._install)

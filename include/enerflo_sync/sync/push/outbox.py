@@ -25,8 +25,8 @@ from enerflo_sync.errors import (
     NotFoundError,
     RetriableError,
 )
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.sync.push.changes import Change, key_text, open_changes
 from enerflo_sync.sync.push.installs import push_install
 from enerflo_sync.sync.push.leads import push_lead

@@ -20,10 +20,10 @@ from enerflo_sync.errors import BadRecordError, NotFoundError
 from enerflo_sync.inbox.answers import Answer
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.batch import Observation
-from enerflo_sync.mirror.change_orders import ComponentKeys
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.mirror.resource import Resource
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.resources.change_orders import ComponentKeys
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.sync.agree import AgreedBy, agree_written
 from enerflo_sync.sync.completion import LAST_MILESTONE
 from enerflo_sync.sync.own_writes import note_sending, note_written, noting_row

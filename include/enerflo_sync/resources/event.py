@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -19,23 +18,14 @@ Body = Mapping[str, Any]
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
-class Subject(StrEnum):
-    """What is read again when an event arrives. Values begin ``webhook_events.record``."""
-
-    INSTALL = "installs"
-    DEAL = "deals"
-    CUSTOMER = "customers"
-    NOTES = "notes_of"
-    CHANGE_ORDERS = "change_orders_of"
-
-
 class Need(msgspec.Struct, frozen=True, order=True, gc=False):
     """One read that an event asks for; events with equal needs are served by one.
 
+    :param subject: which read (:attr:`enerflo_sync.resources.resource.DirectRead.subject`).
     :param key: a v1 number as text, or a v2 uuid.
     """
 
-    subject: Subject
+    subject: str
     key: str
 
     def __str__(self) -> str:
@@ -46,41 +36,71 @@ class Need(msgspec.Struct, frozen=True, order=True, gc=False):
     def of(cls, record: str) -> Need:
         """Return the need that ``webhook_events.record`` names."""
         subject, _, key = record.partition("/")
-        return cls(Subject(subject), key)
+        return cls(subject, key)
 
 
 @dataclass(frozen=True, slots=True)
 class EventKind:
     """What this project knows of one event.
 
+    Paths are dotted names within the payload; the first that says something counts.
+
     :param name: as the vendor sends it.
     :param exchange: the exchange of the integration guide that it serves, or why it is ignored.
-    :param need: the read it asks for; raises :class:`BadRecordError` where the payload names no record.
+    :param subject: the read that it asks for; None where it asks for none.
+    :param key_at: where the key of that read stands.
+    :param is_uuid: whether that key is a v2 uuid, and not a v1 number.
     :param also: further reads of the same key.
-    :param install_id: the v1 install it concerns, where its payload says so.
-    :param deal_id: the v2 deal it concerns, where its payload says so.
+    :param install_at: where it names the v1 install that it concerns.
+    :param deal_at: where it names the v2 deal that it concerns.
     :param submission: whether the payload holds a signed design, which no endpoint gives.
-    :param empty: whether a payload is one of the vendor's copies without data, whose full copy counts.
+    :param may_be_empty: whether the vendor sends copies whose payload lacks the record; the full copy counts.
     """
 
     name: str
     exchange: str
-    need: Callable[[Body], Need] | None = None
-    also: tuple[Subject, ...] = ()
-    install_id: Callable[[Body], str | None] = lambda _body: None
-    deal_id: Callable[[Body], str | None] = lambda _body: None
+    subject: str | None = None
+    key_at: tuple[str, ...] = ()
+    is_uuid: bool = False
+    also: tuple[str, ...] = ()
+    install_at: tuple[str, ...] = ()
+    deal_at: tuple[str, ...] = ()
     submission: bool = False
-    empty: Callable[[Body], bool] = lambda _body: False
+    may_be_empty: bool = False
 
     @property
     def ignored(self) -> bool:
         """Return whether the event is known and asks for nothing."""
-        return self.need is None
+        return self.subject is None
+
+    def need(self, body: Body) -> Need:
+        """Return the read that a payload asks for, of an event that is not ignored.
+
+        :raises BadRecordError: the payload names no record.
+        """
+        read = uuid_at if self.is_uuid else number_at
+        return Need(self.subject or "", read(body, *self.key_at))
 
     def needs(self, record: str) -> tuple[Need, ...]:
         """Return every read that an event about ``record`` asks for."""
         first = Need.of(record)
         return first, *(Need(subject, first.key) for subject in self.also)
+
+    def install_id(self, body: Body) -> str | None:
+        """Return the v1 install that a payload concerns, None where it does not say so rightly."""
+        return _optional(number_at, body, self.install_at)
+
+    def deal_id(self, body: Body) -> str | None:
+        """Return the v2 deal that a payload concerns, None where it does not say so rightly."""
+        return _optional(uuid_at, body, self.deal_at)
+
+    def empty(self, body: Body) -> bool:
+        """Return whether a payload is one of the vendor's copies without data (REFERENCE.md §11)."""
+        if not self.may_be_empty:
+            return False
+        payload = at(body, "payload")
+        records = (path.rpartition(".")[0] for path in self.key_at)
+        return isinstance(payload, dict) and not any(at(body, path) for path in records)
 
 
 def event_name(body: Body) -> str:
@@ -139,13 +159,8 @@ def uuid_at(body: Body, *paths: str) -> str:
     raise BadRecordError("missing_id", field=paths[0])
 
 
-def optional(read: Callable[..., str], *paths: str) -> Callable[[Body], str | None]:
-    """Return a reader that gives what ``read`` does, or None where the payload does not say it rightly."""
-
-    def found(body: Body) -> str | None:
-        try:
-            return read(body, *paths)
-        except BadRecordError:
-            return None
-
-    return found
+def _optional(read: Callable[..., str], body: Body, paths: tuple[str, ...]) -> str | None:
+    try:
+        return read(body, *paths) if paths else None
+    except BadRecordError:
+        return None

@@ -10,14 +10,49 @@ from typing import TypeVar
 
 import msgspec
 
+from enerflo_sync.enerflo.change_orders import ROWS
+from enerflo_sync.enerflo.envelopes import Envelope
+from enerflo_sync.enerflo.lists import VendorList
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.mirror.fields import INTEGER, Record, identity, integer, moment, nested, number, rows, text
-from enerflo_sync.mirror.fingerprint import raw_hash
-from enerflo_sync.mirror.limits import MOST_MONEY, MOST_PANELS
-from enerflo_sync.mirror.resource import Part, Resource, Row, itself
+from enerflo_sync.resources.event import Body, EventKind
+from enerflo_sync.resources.fields import (
+    INTEGER,
+    Record,
+    identity,
+    integer,
+    moment,
+    nested,
+    number,
+    rows,
+    text,
+)
+from enerflo_sync.resources.fingerprint import raw_hash
+from enerflo_sync.resources.limits import MOST_MONEY, MOST_PANELS
+from enerflo_sync.resources.resource import (
+    SMALLEST_SHRINK,
+    DirectRead,
+    Part,
+    Payloads,
+    Resource,
+    Row,
+    Witnessed,
+    itself,
+)
 from enerflo_sync.warehouse.schema import change_order_adders, change_orders
 
 T = TypeVar("T")
+
+ORDERS_OF = "change_orders_of"
+# Undocumented, and it may not exist for a company (REFERENCE §6.6): both size parameters are sent.
+ORDER_LIST = VendorList(
+    "/api/v3/change-orders",
+    Envelope(
+        ROWS,
+        total_key=("total", "dataCount"),
+        total_pages_key="totalPages",
+        size_param=("per_page", "pageSize"),
+    ),
+)
 
 COST_KEYS = ("total_change", "system_cost", "total_cost", "solar_data_total_cost_after_fees")
 
@@ -40,6 +75,7 @@ PARTS = (
             *("total_change", "adders", "unknown_components", "updated_at", "deleted_at"),
         ),
         items=itself,
+        crm_table="change_orders",
     ),
     Part(
         change_order_adders,
@@ -182,6 +218,34 @@ def _own_row(order_id: int, record: Record, values: Record, keys: ComponentKeys,
     )
 
 
+# Root ``id`` is the install's, ``change_orders`` the whole list (REFERENCE §9). What was signed changes the
+# install's own equipment and price, too.
+_INSTALL = ("id", "install.id")
+EVENTS = (
+    EventKind("signed_change_order", "6", ORDERS_OF, _INSTALL, also=("installs",), install_at=_INSTALL),
+)
+
+
+def change_orders_of(bodies: Sequence[Body]) -> dict[str, bytes]:
+    """Return the change orders that payloads list, by id, as the newest payload says.
+
+    Anything but a list, or PHP's object of numbered rows, tells nothing.
+    """
+    found: dict[str, bytes] = {}
+    for body in bodies:
+        listed = body.get("change_orders")
+        if isinstance(listed, dict):
+            listed = list(listed.values())
+        for order in listed if isinstance(listed, list) else ():
+            if isinstance(order, dict) and isinstance(order.get("id"), int | str):
+                found[str(order["id"])] = msgspec.json.encode({"epc_install_id": body.get("id"), **order})
+    return found
+
+
+def _told(body: Body) -> Sequence[bytes]:
+    return list(change_orders_of([body]).values())
+
+
 def change_orders_resource(keys: ComponentKeys = ComponentKeys()) -> Resource:
     """Return how change orders are read, with the component keys of one configuration."""
 
@@ -193,6 +257,7 @@ def change_orders_resource(keys: ComponentKeys = ComponentKeys()) -> Resource:
 
     return Resource(
         name="change_orders",
+        order=40,
         id_field="id",
         parts=PARTS,
         read=read,
@@ -201,4 +266,23 @@ def change_orders_resource(keys: ComponentKeys = ComponentKeys()) -> Resource:
             f"change_values.{name}" for name in keys.unknown(nested(record, "change_values"))
         ],
         reader=keys.mark,
+        listing=ORDER_LIST,
+        reads=(DirectRead(ORDERS_OF, owner="installs"),),
+        # It may leave out voided ones (REFERENCE §6.6).
+        shrink_floor=SMALLEST_SHRINK,
+        backfilled_by="install_id",
+        events=EVENTS,
+        payloads=Payloads(("signed_change_order",), _told, of_install=True),
+        # A signed order that is edited later is not signed again.
+        witnessed=Witnessed(
+            None,
+            "signed_change_order",
+            ("signed_at", "signed_at"),
+            told_once=True,
+            told="(t.signed_at >= %(since)s or t.signed_at is null and lower(t.status) = 'signed')",
+        ),
+        with_keys=change_orders_resource,
     )
+
+
+CHANGE_ORDERS = change_orders_resource()

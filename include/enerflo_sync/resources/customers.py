@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from enerflo_sync.mirror.fields import Record, identity, moment, nested, text
-from enerflo_sync.mirror.resource import Part, Resource, Row, itself
+import msgspec
+
+from enerflo_sync.enerflo.envelopes import Envelope
+from enerflo_sync.enerflo.lists import VendorList
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.resources.event import Body, EventKind, at
+from enerflo_sync.resources.fields import Record, identity, moment, nested, text
+from enerflo_sync.resources.resource import DirectRead, Part, Payloads, Resource, Row, Witnessed, itself
 from enerflo_sync.warehouse.schema import customers
+
+CUSTOMER = "customers"
+CUSTOMER_LIST = VendorList(
+    "/api/v1/customers", Envelope("data", total_key="dataCount", size_param="pageSize")
+)
 
 FIELDS = frozenset(
     """
@@ -59,8 +70,50 @@ def _read(record: Record) -> Sequence[Sequence[Row]]:
     )
 
 
+# By the v1 number in root ``id``, or by the v2 uuid. The vendor's own sample of update_customer has the wrong
+# name (REFERENCE §13.2). Two or three copies of a v2 event within seconds are usual, some of them empty.
+_CURRENT = ("payload.current.id", "payload.customer.id", "payload.previous.id")
+EVENTS = (
+    EventKind("new_customer", "1.2", CUSTOMER, ("id",)),
+    EventKind("update_customer", "1.2", CUSTOMER, ("id",)),
+    EventKind("customer.created", "1.2", CUSTOMER, ("payload.customer.id",), is_uuid=True, may_be_empty=True),
+    EventKind("customer.updated.v2", "1.2", CUSTOMER, _CURRENT, is_uuid=True, may_be_empty=True),
+)
+
+
+def customer_of(body: Body) -> bytes | None:
+    """Return a v1 customer payload in the form of the list's rows, None for a v2 one, which has no v1 id."""
+    if not isinstance(body.get("webhook_event"), str):
+        return None
+    address = body.get("address") if isinstance(body.get("address"), dict) else {}
+    record = {
+        "id": body.get("id"),
+        "first_name": body.get("first_name"),
+        "last_name": body.get("last_name"),
+        "email": body.get("email"),
+        "mobile": body.get("mobile") or body.get("phone"),
+        "address": at(body, "address.street") if address else body.get("address"),
+        "city": at(body, "address.city"),
+        "state": at(body, "address.state"),
+        "zip": at(body, "address.zip"),
+        "external_id": body.get("external_id"),
+        "created_at": at(body, "timestamps.created_at"),
+        "updated_at": at(body, "timestamps.updated_at"),
+        "deleted_at": at(body, "timestamps.deleted_at"),
+    }
+    return msgspec.json.encode(record)
+
+
+def _told(body: Body) -> Sequence[bytes]:
+    found = customer_of(body)
+    if found is None:
+        raise BadRecordError("no_customer_in_payload")
+    return [found]
+
+
 CUSTOMERS = Resource(
     name="customers",
+    order=30,
     id_field="id",
     parts=(
         Part(
@@ -70,8 +123,14 @@ CUSTOMERS = Resource(
                 *("zip", "integration_record_id", "status_name", "created_at", "updated_at", "deleted_at"),
             ),
             items=itself,
+            crm_table="leads",
         ),
     ),
     read=_read,
     known_fields=FIELDS,
+    listing=CUSTOMER_LIST,
+    reads=(DirectRead(CUSTOMER),),
+    events=EVENTS,
+    payloads=Payloads(("new_customer", "update_customer"), _told),
+    witnessed=Witnessed("new_customer", "update_customer"),
 )

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from enerflo_sandbox.world import World
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.mirror.fingerprint import decode, stable_bytes
-from enerflo_sync.mirror.installs import INSTALLS
+from enerflo_sync.resources.fingerprint import decode, stable_bytes
+from enerflo_sync.resources.installs import INSTALLS
 
 WORLD = World(40, seed=5)
 RECORDS = [stable_bytes(WORLD.rendered(number)) for number in WORLD.installs.live()]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from enerflo_sync.enerflo.envelopes import Envelope
+from enerflo_sync.enerflo.lists import VendorList
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.mirror.fields import (
+from enerflo_sync.resources.event import EventKind
+from enerflo_sync.resources.fields import (
     INTEGER,
     Record,
     first,
@@ -18,10 +21,14 @@ from enerflo_sync.mirror.fields import (
     rows,
     text,
 )
-from enerflo_sync.mirror.limits import MOST_KILOWATTS, MOST_MONEY, MOST_PANELS
-from enerflo_sync.mirror.resource import Part, Resource, Row, itself
-from enerflo_sync.mirror.usual_install import read_usual, usual_reader
+from enerflo_sync.resources.limits import MOST_KILOWATTS, MOST_MONEY, MOST_PANELS
+from enerflo_sync.resources.resource import DirectRead, Part, Resource, Row, Witnessed, itself
+from enerflo_sync.resources.usual_install import read_usual, usual_reader
 from enerflo_sync.warehouse.schema import change_orders, installs, milestones, notes
+
+BY_ID, BY_DEAL = "installs", "deals"
+# Newest ids first. There is no documented filter by change time, so a poll reads every page (REFERENCE §3).
+INSTALL_LIST = VendorList("/api/v3/installs", Envelope("results", total_key="total"))
 
 FIELDS = frozenset(
     """
@@ -157,8 +164,29 @@ def _read(record: Record) -> Sequence[Sequence[Row] | None]:
     return [_install(record)], milestone_rows(record)
 
 
+# Root ``id`` is the install's in every v1 event about it (REFERENCE §9). No payload of a milestone's event is
+# known: where an install is named outright it counts. All milestones come with the install.
+_ID = ("id",)
+_MILESTONE = ("epc_install_id", "install_id", "install.id", "milestone.epc_install_id", "id")
+_DEAL = ("payload.deal.id",)
+EVENTS = (
+    # A contract was signed, approved or processed.
+    EventKind("new_install", "2", BY_ID, _ID, install_at=_ID),
+    # The submit button on the next-steps page was pressed.
+    EventKind("submit_install", "2", BY_ID, _ID, install_at=_ID),
+    # Anything about an install changed. Where its status stands (REFERENCE §13.1) does not matter.
+    EventKind("update_install", "4.2", BY_ID, _ID, install_at=_ID),
+    # A voided contract was made anew.
+    EventKind("restore_install", "2", BY_ID, _ID, install_at=_ID),
+    EventKind("project_milestone_updated", "3.2", BY_ID, _MILESTONE, install_at=_MILESTONE),
+    # A signed project was handed over, and again where it was re-signed: told to both sides.
+    EventKind("deal.projectSubmitted", "2", BY_DEAL, _DEAL, is_uuid=True, deal_at=_DEAL, submission=True),
+    EventKind("deal.projectReceived", "2", BY_DEAL, _DEAL, is_uuid=True, deal_at=_DEAL, submission=True),
+)
+
 INSTALLS = Resource(
     name="installs",
+    order=10,
     id_field="id",
     parts=(
         Part(
@@ -170,12 +198,14 @@ INSTALLS = Resource(
                 *("contract_amount", "created_at", "updated_at"),
             ),
             items=itself,
+            crm_table="installs",
         ),
         Part(
             milestones,
             ("install_id", "milestone_id", "title", "sequence", "started_at", "due_at", "completed_at"),
             owner="install_id",
             items=lambda record: list((_milestones(record) or {}).values()),
+            crm_table="milestones",
         ),
     ),
     read=_read,
@@ -183,4 +213,9 @@ INSTALLS = Resource(
     known_fields=FIELDS,
     dependents=(Part(notes, owner="install_id"), Part(change_orders, owner="install_id")),
     keeps_versions=True,
+    listing=INSTALL_LIST,
+    # A deal's read also tells its install.
+    reads=(DirectRead(BY_DEAL, column="deal_id"), DirectRead(BY_ID)),
+    events=EVENTS,
+    witnessed=Witnessed("new_install", "update_install", content="t.content_hash"),
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from enerflo_sync.enerflo.statuses import read_status_rows
 from enerflo_sync.errors import BadRecordError
-from enerflo_sync.mirror.fields import Record, identity, text
-from enerflo_sync.mirror.resource import Part, Resource, Row
+from enerflo_sync.resources.fields import Record, identity, text
+from enerflo_sync.resources.resource import SMALLEST_SHRINK, Part, Resource, Row
 from enerflo_sync.warehouse.schema import install_statuses
 
 
@@ -19,6 +20,7 @@ def _read(record: Record) -> Sequence[Sequence[Row]]:
 
 STATUSES = Resource(
     name="statuses",
+    order=20,
     id_field="id",
     parts=(Part(install_statuses, ("status_id", "name")),),
     read=_read,
@@ -26,4 +28,6 @@ STATUSES = Resource(
         """id name status company_id epc_company_id color order sequence active is_default type
         created_at updated_at deleted_at""".split()
     ),
+    read_all=read_status_rows,
+    shrink_floor=SMALLEST_SHRINK,
 )

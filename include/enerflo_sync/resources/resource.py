@@ -11,12 +11,19 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.lists import VendorList
 from enerflo_sync.errors import BadRecordError, bad_record
-from enerflo_sync.mirror.fields import BIGINT, Record
-from enerflo_sync.mirror.fingerprint import decode, raw_hash
+from enerflo_sync.resources.event import Body, EventKind
+from enerflo_sync.resources.fields import BIGINT, Record
+from enerflo_sync.resources.fingerprint import decode, raw_hash
 
 Row = tuple[Any, ...]
 
+# Of a small table, whose rows say little each, so many may be missing whatever the share.
+SMALLEST_SHRINK = 10
+# Of a small table, whose rows say little each, so many may be missing whatever the share.
+SMALLEST_SHRINK = 10
 # Of an id in text: more than the largest one has, of a length that is read quickly.
 _MOST_DIGITS = 30
 
@@ -28,6 +35,7 @@ class Part:
     :param columns: what :attr:`Resource.read` gives, in order; key columns among them.
     :param owner: for rows that belong to the record: the column that holds the record's id. Rows that the
         record no longer lists get a tombstone. ``None`` for the record's own row.
+    :param crm_table: what ``sync.yaml`` calls a CRM's table of these rows; None where none is compared.
     :param items: gives the object of the record that each row comes from, in the order of the rows, so that
         declared columns can be read from it; None where there can be none.
     """
@@ -36,12 +44,66 @@ class Part:
     columns: tuple[str, ...] = ()
     owner: str | None = None
     items: Callable[[Record], Sequence[Record]] | None = None
+    crm_table: str | None = None
+
+
+@dataclass(frozen=True)
+class DirectRead:
+    """How records are read by a key, and not by walking their list.
+
+    :param subject: what ``webhook_events.record`` begins with where an event asks for this read.
+    :param owner: the resource whose record the key names, where the read gives what belongs to that one; its
+        404 is no evidence of anything. None where the key names one record of this resource, of whose
+        deletion a 404 is evidence.
+    :param column: the owner's column, or the record's, that holds the key; None for its id.
+    :param rows: reads all that belongs to the owner; None where the read needs more than the key.
+    """
+
+    subject: str
+    owner: str | None = None
+    column: str | None = None
+    rows: Callable[[EnerfloClient, str], Sequence[msgspec.Raw]] | None = None
+
+
+@dataclass(frozen=True)
+class Payloads:
+    """Webhooks whose payloads hold records that the key may not read: a rebuild derives rows from them.
+
+    :param events: their names.
+    :param records: gives the records of one payload, in the form of the list's rows.
+    :param of_install: whether they belong to the install that the event names, and go with it.
+    """
+
+    events: tuple[str, ...]
+    records: Callable[[Body], Sequence[bytes]]
+    of_install: bool = False
+
+
+@dataclass(frozen=True)
+class Witnessed:
+    """How the changes of the records are told by webhooks.
+
+    :param created: the event of a new record; None where only a change is told.
+    :param changed: the event of a changed record; None where none is sent.
+    :param content: SQL for the digest of what the row ``t`` says.
+    :param told_once: whether one record is told of only once, whatever it says later.
+    :param changed_at: columns with the source's own time of a creation and of a change.
+    :param told: SQL: which rows ``t`` an event is sent for at all.
+    """
+
+    created: str | None
+    changed: str | None
+    changed_at: tuple[str, str] = ("created_at", "updated_at")
+    content: str = "encode(t.raw_hash, 'hex')"
+    told_once: bool = False
+    told: str = "true"
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One kind of vendor record.
+    """One kind of vendor record: all that poll, inbox, backfill, rebuild and reports know of it.
 
+    :param order: its place in a poll; installs come first, whose list shows whose key it is.
     :param id_field: the JSON field with the record's own id.
     :param parts: the record's own table first, then those of what it contains.
     :param read: turns a record into rows, one list per part, None for a part that the record does not tell;
@@ -53,6 +115,19 @@ class Resource:
     :param dependents: rows of other resources that cannot outlive the record.
     :param reader: ends each digest of a record's bytes, so that what another reader read is read again.
     :param keeps_versions: whether every distinct content goes to ``install_versions``.
+    :param listing: its list, which a poll walks; a walk of all of it moves the watermark of this name. None
+        where ``read_all`` gives all records in one answer, of which no watermark is kept.
+    :param reads: how events and people have it read directly, the read that serves others first.
+    :param events: the webhooks that tell of its records.
+    :param payloads: the webhooks from which its rows are derived where Enerflo does not give them.
+    :param swept: the watermark of the last walk of all, where a poll asks for what is new only.
+    :param shrink_floor: how many records may be missing from the list whatever their share, before it is
+        not believed: of a table whose rows say little each, or a list that may leave some out.
+    :param by_default: whether it is read where ``sync.yaml`` does not name it.
+    :param backfilled_by: the column of its rows, and of ``enerflo.installs``, by which a backfill knows the
+        records of the installs it is about; None where a backfill leaves them to the poll.
+    :param witnessed: how webhooks tell of its changes; None where none does.
+    :param with_keys: gives the resource as it is read with an account's component keys.
     """
 
     name: str
@@ -60,12 +135,24 @@ class Resource:
     parts: tuple[Part, ...]
     read: Callable[[Record], Sequence[Sequence[Row] | None]]
     known_fields: frozenset[str]
+    order: int = 100
     unknown_within: Callable[[Record], Iterable[str]] = lambda _: ()
     unfilled: Callable[[Record], Iterable[str]] = lambda _: ()
     read_usual: Callable[[bytes], Sequence[Sequence[Row]] | None] | None = None
     dependents: tuple[Part, ...] = ()
     reader: bytes = b""
     keeps_versions: bool = False
+    listing: VendorList | None = None
+    read_all: Callable[[EnerfloClient], Sequence[msgspec.Raw]] | None = None
+    reads: tuple[DirectRead, ...] = ()
+    events: tuple[EventKind, ...] = ()
+    payloads: Payloads | None = None
+    swept: str | None = None
+    shrink_floor: int = 1
+    by_default: bool = True
+    backfilled_by: str | None = None
+    witnessed: Witnessed | None = None
+    with_keys: Callable[[Any], Resource] | None = None
     _leading_id: re.Pattern[bytes] = field(init=False, repr=False)
     _id_decoder: msgspec.json.Decoder[Any] = field(init=False, repr=False)
 
@@ -85,6 +172,11 @@ class Resource:
     def id_column(self) -> str:
         """Return the column of that table which holds the record's id."""
         return next(column.name for column in self.table.primary_key.columns if column.name != "account")
+
+    @property
+    def is_read_by_key(self) -> bool:
+        """Return whether one record is read by itself, so that a 404 is evidence of its deletion."""
+        return any(read.owner is None for read in self.reads)
 
     def digest(self, stable: bytes) -> bytes:
         """Return what is equal only for equal bytes that are read by the same reader; no parsing."""

@@ -2,7 +2,7 @@
 
 Most records have exactly the types that they should have. Those are read here, straight from their bytes,
 at a third of the cost. Whatever is unusual in any way (a field that is not known, a number as text, a list
-for an object) is declined, and :mod:`enerflo_sync.mirror.installs` reads it: that is the reader which
+for an object) is declined, and :mod:`enerflo_sync.resources.installs` reads it: that is the reader which
 decides. A property test holds the two together: what is read here is what is read there.
 """
 
@@ -15,9 +15,9 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from enerflo_sync.enerflo.times import time_text
-from enerflo_sync.mirror.fields import BIGINT, INTEGER, first
-from enerflo_sync.mirror.limits import MOST_KILOWATTS, MOST_MONEY, MOST_PANELS
-from enerflo_sync.mirror.resource import Row
+from enerflo_sync.resources.fields import BIGINT, INTEGER, first
+from enerflo_sync.resources.limits import MOST_KILOWATTS, MOST_MONEY, MOST_PANELS
+from enerflo_sync.resources.resource import Row
 
 Id = Annotated[int, Meta(ge=1, le=BIGINT)]
 Count = Annotated[int, Meta(ge=0, le=BIGINT)]

@@ -1,0 +1,27 @@
+"""Every kind of vendor record: whatever file of this room declares one."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+
+from enerflo_sync import resources
+from enerflo_sync.resources.resource import Resource
+
+
+def _declared() -> Iterator[Resource]:
+    for module in pkgutil.iter_modules(resources.__path__, f"{resources.__name__}."):
+        if module.name != __name__:
+            yield from (one for one in vars(import_module(module.name)).values() if isinstance(one, Resource))
+
+
+# In the order in which a poll reads them.
+ALL: tuple[Resource, ...] = tuple(
+    sorted({one.name: one for one in _declared()}.values(), key=lambda one: (one.order, one.name))
+)
+BY_NAME = {one.name: one for one in ALL}
+# By the subject of a direct read: what it reads, and how.
+READS = {read.subject: (one, read) for one in ALL for read in one.reads}
+# What a poll reads where sync.yaml does not say.
+USUAL = tuple(one.name for one in ALL if one.by_default)

@@ -1,0 +1,8 @@
+"""The companies that the inbox and backfills are tested with."""
+
+from __future__ import annotations
+
+from tests.backfill.conftest import desk
+from tests.inbox.conftest import again, inbox, new_inbox, polled
+
+__all__ = ["again", "desk", "inbox", "new_inbox", "polled"]
