@@ -18,19 +18,21 @@ from tests.sync.milestones import milestones_mapped
 
 CONFIG = milestones_mapped(
     "title: {enerflo: title, type: text, trim: true, fold_case: true, null: empty_is_null, source_of_truth: review}",
+    # Of this field there is a pair in every case, and nothing to say.
+    "due_at: {enerflo: due_at, type: timestamp, source_of_truth: review}",
 )
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 NULL = "null"
 # Each side's value of the pair that is known: what the CRM said is stored only where it differs.
 PAIRS = (
     None,
-    *((None, None), ("Roof", None), ("ROOF", None), ("Roof", "roof "), ("Wires", None)),
-    *((None, ""), ("Roof", NULL)),
+    *((None, None), ("Roof", None), ("ROOF", None), ("Wires", None)),
+    *((None, ""), ("Roof", NULL), ("Roof", "roof ")),
 )
 CASES = list(product(PAIRS, (None, "Roof", "ROOF"), (None, "", "Roof", "roof "), ("comparison", "push")))
 AGREED = sa.text("""
 insert into sync.agreed (account, table_name, key, field, value, crm_value, agreed_at, agreed_by)
-values (:account, :table, cast(:key as jsonb), 'title', cast(:value as jsonb), cast(:crm as jsonb), :at, :by)
+values (:account, :table, cast(:key as jsonb), :field, cast(:value as jsonb), cast(:crm as jsonb), :at, :by)
 """)
 
 
@@ -52,15 +54,18 @@ def put(connection: sa.Connection, number: int, case: Any) -> None:
         {"n": number, "title": mine},
     )
     connection.execute(
-        sa.text("insert into crm.milestones values (1, :n, :title, now())"), {"n": number, "title": theirs}
+        sa.text("insert into crm.milestones values (1, :n, :title, null, now())"),
+        {"n": number, "title": theirs},
     )
     key = json.dumps({"enerflo_install_id": 1, "milestone_id": number})
     # What another account or another table has under this key is nothing here.
     strangers = [("other", "milestones", "Roof", None), ("default", "notes", "Roof", None)]
     known = [] if pair is None else [("default", "milestones", *pair)]
     for account, table, value, crm in [*strangers, *known]:
-        named = {"account": account, "table": table, "key": key, "at": LONG_AGO, "by": by}
+        named = {"account": account, "table": table, "key": key, "field": "title", "at": LONG_AGO, "by": by}
         connection.execute(AGREED, {**named, "value": as_json(value), "crm": as_json(crm)})
+    nothing = {"account": "default", "table": "milestones", "field": "due_at", "value": None, "crm": None}
+    connection.execute(AGREED, {**nothing, "key": key, "at": LONG_AGO, "by": by})
 
 
 def expected(case: Any) -> tuple[Any, ...] | None:
@@ -82,7 +87,7 @@ def test_equal_values_are_remembered_as_they_are_and_others_are_not(
     with warehouse.begin() as connection:
         connection.exec_driver_sql("create schema crm")
         connection.exec_driver_sql(
-            "create table crm.milestones (enerflo_install_id bigint, milestone_id bigint, title text,"
+            "create table crm.milestones (enerflo_install_id bigint, milestone_id bigint, title text, due_at timestamptz,"
             " updated_at timestamptz, primary key (enerflo_install_id, milestone_id))"
         )
     if look == "a later look":
