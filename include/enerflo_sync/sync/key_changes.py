@@ -66,7 +66,7 @@ select old_key, new_key, record from (
     select from sync.agreed b where b.account = %(account)s and b.table_name = $table and b.key = n.new_key)
 ) n where news = 1 and olds = 1
 """)
-_BY_RECORD = Template("""select a.key as old_key, $new_key as new_key, $record as record
+_BY_RECORD = Template("""select a.key as old_key, $new_key as new_key, a.record
   from (select distinct key, $record_of_pair as record from sync.agreed a
         where a.account = %(account)s and a.table_name = $table) a
   join $mirror e on e.account = %(account)s and $on""")
@@ -118,7 +118,7 @@ def follow_keys(connection: sa.Connection, plans: Iterable[Comparison], account:
         if before is None or before == present:
             _settle(connection, named, stored, present)
             continue
-        _translate(connection, plan, account, before)
+        _translate(connection, plan, account, before, in_order=stored is not None)
         lost = connection.exec_driver_sql(
             _LOST.substitute(name=plan.name, table=literal(plan.name), fits=_fits(present["key"])),
             {"account": account},
@@ -196,14 +196,18 @@ def _described(columns: Columns) -> str:
     return f"{key}, matched by {join}" if join else key
 
 
-def _translate(connection: sa.Connection, plan: Comparison, account: str, before: Columns) -> None:
+def _translate(
+    connection: sa.Connection, plan: Comparison, account: str, before: Columns, *, in_order: bool
+) -> None:
+    former = _former_names(plan, before, in_order)
     values = {"account": account}
     common = {"name": plan.name, "table": literal(plan.name)}
-    found = _found(plan, before)
+    found = _found(plan, before, former)
     if found:
         connection.exec_driver_sql("drop table if exists pg_temp.moved_keys")
         connection.exec_driver_sql(_MOVED_KEYS.substitute(common, found=found), values)
-        record = "" if plan.key_is_record else ", enerflo_key = n.record"
+        # A key that is the record's says as much.
+        record = ", enerflo_key = null" if plan.key_is_record else ", enerflo_key = n.record"
         of_record = " and (a.enerflo_key is null or a.enerflo_key = n.record)"
         connection.exec_driver_sql(
             _MOVE.substitute(common, target="agreed", record=record, which=of_record), values
@@ -212,8 +216,8 @@ def _translate(connection: sa.Connection, plan: Comparison, account: str, before
             connection.exec_driver_sql(
                 _MOVE.substitute(common, target=target, record="", which=which), values
             )
-    if len(plan.mapping.key_columns) == len(before["key"]):
-        row = {"crm": plan.crm, "new_key": _key_of_row(plan), "on": _same_texts(plan, before, "r.key")}
+    if former:
+        row = {"crm": plan.crm, "new_key": _key_of_row(plan), "on": _same_texts(plan, former, "r.key")}
         for target, which, what in _UNDER_KEYS:
             statement = _KEYS_OF_ROWS.substitute(common, **row, target=target, which=which, what=what)
             connection.exec_driver_sql(statement, values)
@@ -226,7 +230,7 @@ def _translate(connection: sa.Connection, plan: Comparison, account: str, before
         connection.exec_driver_sql(statement, values)
 
 
-def _found(plan: Comparison, before: Columns) -> str:
+def _found(plan: Comparison, before: Columns, former: Sequence[str]) -> str:
     """Return the select of keys in their old and new form, with the record; empty where none can be told.
 
     Where the CRM's key is made of the mirror's columns, by the record; else by a row with the same texts.
@@ -237,17 +241,16 @@ def _found(plan: Comparison, before: Columns) -> str:
         return _BY_RECORD.substitute(
             common,
             new_key=jsonb_object((join.crm_name, f"({join.mirror})::{join.type}") for join in plan.joins),
-            record="null::jsonb" if plan.key_is_record else "a.record",
             on=" and ".join(
                 f"e.{quoted(name)} = (a.record ->> {literal(name)})::bigint" for name in plan.mirror_key
             ),
         )
-    if len(plan.mapping.key_columns) != len(before["key"]):
+    if not former:
         return ""
     return _BY_ROW.substitute(
         common,
         new_key=_key_of_row(plan),
-        on=_same_texts(plan, before, "a.key"),
+        on=_same_texts(plan, former, "a.key"),
         same_record=names_record(plan, "t", "a.record"),
     )
 
@@ -256,9 +259,25 @@ def _key_of_row(plan: Comparison) -> str:
     return plan.crm_key(f"t.{quoted(name)}" for name in plan.mapping.key_columns)
 
 
-def _same_texts(plan: Comparison, before: Columns, key: str) -> str:
+def _former_names(plan: Comparison, before: Columns, in_order: bool) -> Sequence[str]:
+    """Return what each key column was called, by its place; none where that cannot be told.
+
+    A column that is called as another one was may be either of both. Where the order of the columns before is
+    not known, one that keeps its name is the same, and one other may have another name.
+    """
+    names, former = plan.mapping.key_columns, [str(name) for name, _, _ in before["key"]]
+    if len(names) != len(former):
+        return []
+    if not in_order:
+        others = [name for name in former if name not in names]
+        return [name if name in former else others[0] for name in names] if len(others) < 2 else []
+    moved = any(new != old and new in former for new, old in zip(names, former, strict=True))
+    return [] if moved else former
+
+
+def _same_texts(plan: Comparison, former: Sequence[str], key: str) -> str:
     """Return the condition that a CRM row ``t`` has the texts of a key in its former key columns."""
-    pairs = zip(plan.mapping.key_columns, (str(name) for name, _, _ in before["key"]), strict=True)
+    pairs = zip(plan.mapping.key_columns, former, strict=True)
     return " and ".join(f"t.{quoted(new)}::text = {key} ->> {literal(old)}" for new, old in pairs)
 
 
