@@ -10,10 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.plan.decide import MAKE_DECIDED
+from enerflo_sync.plan.refused import keep_out_refused
 from enerflo_sync.reconcile.live import live_comparisons
-from enerflo_sync.sync.completion import LAST_MILESTONE
-from enerflo_sync.sync.decide import MAKE_DECIDED
-from enerflo_sync.sync.refused import keep_out_refused
 
 CONFIG = """
 version: 1
