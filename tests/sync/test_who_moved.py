@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.plan.make import make_plan
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.sync.plan import make_plan
 
 CONFIG = """
 version: 1

@@ -21,7 +21,7 @@ from enerflo_sync.mirror.fingerprint import decode, stable_bytes
 from enerflo_sync.mirror.installs import INSTALLS
 from enerflo_sync.mirror.notes import NOTES
 from enerflo_sync.mirror.resource import Resource
-from enerflo_sync.sync.push.bodies import milestone_body, note_body, sent_time, status_body
+from enerflo_sync.outbox.bodies import milestone_body, note_body, sent_time, status_body
 
 _DATES = ("completed_at", "started_at")
 _LOOKBACK = timedelta(minutes=15)
