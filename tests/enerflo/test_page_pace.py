@@ -75,6 +75,12 @@ CASES: dict[str, tuple[dict[int, float], dict[str, Any], list[str]]] = {
         {"count": 1000},
         ["1x100 from 1", "12x50 from 3", "3x100 from 8"],
     ),
+    "one later that is not quick": (
+        {1: TOO_SLOW, 6: NOT_QUICK},
+        {"count": 1200},
+        ["1x100 from 1", "14x50 from 3", "4x100 from 9"],
+    ),
+    "one row on the last page": ({}, {"count": 201}, ["3x100 from 1"]),
     "slow again after it grew": (
         {1: TOO_SLOW, 12: TOO_SLOW},
         {"count": 2500},
@@ -155,6 +161,23 @@ def test_a_page_that_comes_again_where_nothing_says_how_many_there_are(
     list(walk)
     assert (walk.stop_reason, walk.complete) == (StopReason.REPEATED_PAGE, complete)
     assert walk.requests == len(pages) + 1
+
+
+def test_a_page_that_comes_again_is_known_again_where_answers_are_slow_and_pages_as_small_as_they_may_be(
+    new_client: Callable[..., EnerfloClient], server: ScriptedServer, clock: JumpingClock
+) -> None:
+    def answer(asked: Asked) -> Reply:
+        clock.sleep(TOO_SLOW)
+        # It ends, so that a walk does which does not see that.
+        page = rows(0, 10, 99) if int(asked.query["page"]) < 9 else []
+        return Reply(body=json.dumps({"results": page}).encode())
+
+    server.handler = answer
+    walk = PageWalk(
+        new_client(server.url), PATH, Envelope("results"), per_page=10, floor=10, slow_seconds=SLOW
+    )
+    list(walk)
+    assert (walk.stop_reason, walk.requests) == (StopReason.REPEATED_PAGE, 2)
 
 
 def test_the_last_page_by_number_may_not_be_an_earlier_one(

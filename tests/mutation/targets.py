@@ -26,6 +26,7 @@ _TABLES = tuple(
         "twin_rows",
         "decided_rows",
         "gone_rows",
+        "replaced_rows",
     )
 )
 _PLANS = (*_TABLES, "tests/sync", "tests/reconcile")
@@ -65,7 +66,7 @@ TARGETS = (
     Target("reconcile/odd.py", ("tests/reconcile/test_tombstones.py", *_COMPARE)),
     Target("reconcile/judge.py", _COMPARE),
     Target("reconcile/values.py", ("tests/reconcile/test_values.py", *_COMPARE)),
-    Target("reconcile/changed.py", ("tests/sync/test_newest.py", *_COMPARE)),
+    Target("reconcile/changed.py", ("tests/sync/test_later_rows.py", "tests/sync/test_newest.py", *_COMPARE)),
     Target(
         "reconcile/incremental.py",
         ("tests/reconcile/test_basis.py", "tests/reconcile/test_incremental.py", *_COMPARE),

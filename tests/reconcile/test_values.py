@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveColumn
+from enerflo_sync.crm.mapping import FieldMapping
 from enerflo_sync.crm.names import literal
-from enerflo_sync.reconcile.values import NAIVE_TEXT, NUMBER_TEXT, ZONED_TEXT, is_marked, moment
+from enerflo_sync.reconcile.values import NAIVE_TEXT, NUMBER_TEXT, ZONED_TEXT, field_sql, is_marked, moment
 
 if TYPE_CHECKING:
     from tests.reconcile.conftest import TwoSides
@@ -28,6 +29,7 @@ SAME, NORMAL, OTHER = None, "equal_after_normalisation", "unexplained"
         ("status_name", {}, "char(5)", "A", "A", SAME),
         ("status_name", {}, "varchar(9)", "A", "a", OTHER),
         ("status_name", {"trim": True}, "text", "A", "\tA\r\n", NORMAL),
+        ("status_name", {"fold_case": True}, "text", "ÉTÉ", "été", NORMAL),
         ("status_name", {"values": {"In 'progress'": "50% wip"}}, "text", "In 'progress'", "50% wip", SAME),
         ("status_name", {"values": {"Done": "x"}}, "text", "Other", "Other", SAME),
         ("status_name", {"values": {"Done": "x"}}, "text", "Done", "Done", OTHER),
@@ -52,7 +54,8 @@ SAME, NORMAL, OTHER = None, "equal_after_normalisation", "unexplained"
         ("system_size_kw", {"type": "number", "tolerance": 0.01}, "numeric", "7.5", "7.511", OTHER),
         ("system_size_kw", {"type": "number", "tolerance": 0.01}, "numeric", None, "7.5", OTHER),
         ("system_size_kw", {"type": "number", "tolerance_percent": 1}, "numeric", "100", "99", NORMAL),
-        ("system_size_kw", {"type": "number", "tolerance_percent": 1}, "numeric", "100", "98.9", OTHER),
+        ("system_size_kw", {"type": "number", "tolerance_percent": 1}, "numeric", "100", "98.995", OTHER),
+        ("system_size_kw", {"type": "number", "tolerance_percent": 1}, "numeric", "10", "10.5", OTHER),
         ("panel_count", {"type": "integer"}, "smallint", 20, 20, SAME),
         ("panel_count", {"type": "integer"}, "numeric", 20, "20.0", SAME),
         ("panel_count", {"type": "integer"}, "text", 20, "twenty", OTHER),
@@ -99,6 +102,14 @@ SAME, NORMAL, OTHER = None, "equal_after_normalisation", "unexplained"
         ("created_at", {"type": "timestamp"}, "date", NOON, "2025-03-01", SAME),
         ("created_at", {"type": "date"}, "date", NOON, "2025-03-02", OTHER),
         ("created_at", {"type": "date"}, "timestamptz", NOON, "2025-03-01 01:00+00", SAME),
+        (
+            "created_at",
+            {"type": "date", "time_zone": "America/Denver"},
+            "timestamptz",
+            NOON,
+            "2025-03-01 05:00+00",
+            OTHER,
+        ),
         ("created_at", {"type": "date"}, "timestamp", NOON, "2025-03-01 01:00", SAME),
         ("created_at", {"type": "date"}, "text", NOON, "2025-03-01", SAME),
     ],
@@ -130,6 +141,12 @@ def test_a_value_that_does_not_convert_is_stored_as_it_stands(sides: TwoSides) -
     sides.sql("alter table crm.installs alter panel_count type text using panel_count::text")
     sides.install(1, crm_panel_count="abc")
     assert sides.stored(sides.reconcile())[0][3:] == ("20", '"abc"', "unexplained")
+
+
+def test_a_text_of_fixed_length_is_stored_without_what_fills_it(sides: TwoSides) -> None:
+    sides.sql("alter table crm.installs alter status type char(20)")
+    sides.install(1, crm_status="B")
+    assert sides.stored(sides.reconcile())[0][4] == '"B"'
 
 
 def test_times_and_days_are_stored_as_iso_8601(sides: TwoSides, tmp_path: Path) -> None:
@@ -260,3 +277,17 @@ def test_a_time_without_a_zone_is_in_the_declared_one_whatever_the_sessions_is(
     with warehouse.connect() as connection:
         connection.exec_driver_sql(f"set time zone '{session}'")
         assert connection.exec_driver_sql(f"select {value} = '{moment_of_it}'::timestamptz").scalar() is True
+
+
+@pytest.mark.parametrize(("sql_type", "kind"), [("json", Kind.JSON), ("jsonb", Kind.JSONB)])
+@pytest.mark.parametrize(("theirs", "equal"), [('{"b": 1, "a":  2}', True), ('{"a": 1}', False)])
+def test_json_is_compared_by_what_it_says(
+    warehouse: sa.Engine, sql_type: str, kind: Kind, theirs: str, equal: bool
+) -> None:
+    mapping = FieldMapping.model_validate({"enerflo": "x", "type": "json", "source_of_truth": "review"})
+    live = LiveColumn("v", sql_type, kind, False, True, sql_type)
+    mine = ("""'{"a": 2, "b": 1}'::jsonb""", Kind.JSONB)
+    field = field_sql("v", mapping, mine, (f"'{theirs}'::{sql_type}", live), table_zone="UTC", fold="")
+    with warehouse.connect() as connection:
+        row = connection.execute(sa.text(f"select {field.equal}, {field.differs}".replace(":", "\\:"))).one()
+    assert tuple(row) == (equal, not equal)

@@ -26,7 +26,7 @@ tables:
     updated_at: updated_at
     fields:
       name: {enerflo: first_name, type: text, trim: true, fold_case: true, source_of_truth: crm}
-      city: {enerflo: city, type: text, source_of_truth: crm}
+      city: {enerflo: city, type: text, source_of_truth: enerflo, direction: to_crm, values: {P: Provo, Q: Provo}}
   notes:
     crm_table: crm.notes
     key: [id]
@@ -42,6 +42,17 @@ WHOLE = {"name": "Ann", "city": "Provo"}
 INSERT = {"op": "insert", "direction": "to_enerflo", "after": WHOLE}
 DELETE = {"op": "delete", "direction": "to_crm", "before": WHOLE, "enerflo_key": {"customer_id": 0}}
 LINK = {"op": "update", "direction": "to_crm", "field": "customer", "after": 7}
+CITY = {
+    **{"op": "update", "direction": "to_crm", "field": "city", "before": "Lehi", "after": "P"},
+    "enerflo_key": {"customer_id": 0},
+}
+DUE = {
+    "op": "update",
+    "outcome": "to_crm",
+    "field": "city",
+    "before": "Lehi",
+    "enerflo_key": {"customer_id": 0},
+}
 # Each case is the refusal, the plan of which it was, and what is decided: of a new record its fields.
 Case = tuple[dict[str, Any], dict[str, Any] | None, list[dict[str, Any]], str]
 
@@ -104,6 +115,10 @@ CASES: list[Case] = [
     ({**LINK, "before": 6}, {}, linked(), ENDED),
     ({**LINK, "before": 6}, {}, linked(before=6), KEPT_OUT),
     (LINK, {}, linked(before=6), ENDED),
+    # Two names that Enerflo has for one of the CRM's are one value.
+    (CITY, {}, [{**DUE, "after": "P"}], KEPT_OUT),
+    (CITY, {}, [{**DUE, "after": "Q"}], KEPT_OUT),
+    (CITY, {}, [{**DUE, "after": "R"}], ENDED),
 ]  # fmt: skip
 
 
