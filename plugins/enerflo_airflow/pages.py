@@ -49,7 +49,7 @@ from enerflo_sync.reconcile.render.html import render_page
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.store import load_report, read_differences, trend
 
-_DOWNLOADS = (ReportFormat.CSV, ReportFormat.PARQUET, ReportFormat.JSON, ReportFormat.HTML)
+_DOWNLOADS = (ReportFormat.CSV, ReportFormat.XLSX, ReportFormat.PARQUET, ReportFormat.JSON, ReportFormat.HTML)
 _SPOOL_BYTES = 8 * 1024 * 1024
 
 app = FastAPI(title="Enerflo reports", docs_url=None, redoc_url=None, openapi_url=None)

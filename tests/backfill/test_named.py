@@ -34,6 +34,19 @@ def test_ids_and_deals_are_read_with_milestones_notes_and_orders(desk: Desk) -> 
     assert {row[0] for row in desk.rows("select change_order_id from enerflo.change_orders")} == orders
 
 
+@pytest.mark.parametrize(("path", "part"), [("notes", "notes"), ("change-order-data", "change_orders")])
+@pytest.mark.parametrize("fault", ["403", "404", "success_false"])
+def test_what_is_not_read_of_a_named_install_makes_the_run_partial(
+    desk: Desk, path: str, part: str, fault: str
+) -> None:
+    one = sorted(row.install_id for row in desk.world.truth.installs())[3]
+    desk.faults = [f"{fault}@/api/v3/installs/{one}/{path}#1-99"]
+    report = desk.backfill(desk.named(one))
+    assert desk.mirrored() == {one}
+    assert [why.partition(":")[0] for why in report.reasons["incomplete"]] == [part]
+    assert report.needs_a_person
+
+
 def test_what_the_source_does_not_know_is_missing_and_what_it_lost_is_deleted(desk: Desk) -> None:
     desk.poll()
     gone, *_ = desk.mirrored()

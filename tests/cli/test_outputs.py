@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -40,6 +41,8 @@ CRM = (
 )
 OFFICE = "update crm.installs set panel_type = :v, updated_at = now()"
 
+FORMS = ("text", "json", "html", "csv", "parquet", "xlsx")
+
 
 def outputs(run: Run, folder: Path, url: str) -> Iterator[tuple[str, str]]:
     """Yield every output that shows a value of either side, by name."""
@@ -50,10 +53,16 @@ def outputs(run: Run, folder: Path, url: str) -> Iterator[tuple[str, str]]:
         assert result.out.strip(), words
         return name, result.out + result.err
 
-    for form in ("text", "json", "html", "csv", "parquet"):
+    for form in FORMS:
         path = folder / f"report.{form}"
         run("-v", "reconcile", "--full", "--format", form, "--out", str(path))
-        text = str(pq.read_table(path).to_pylist()) if form == "parquet" else path.read_text()
+        match form:
+            case "parquet":
+                text = str(pq.read_table(path).to_pylist())
+            case "xlsx":
+                text = str([sheet.to_dict() for sheet in pd.read_excel(path, sheet_name=None).values()])
+            case _:
+                text = path.read_text()
         yield f"report as {form}", text
     yield said("report on the terminal", "-v", "reconcile", "--full")
     for form in ("text", "json", "html"):
@@ -160,7 +169,7 @@ def test_the_same_outputs_show_the_values_where_the_mapping_says_that_they_are_n
     """The test above looks at outputs in which values would stand."""
     found = dict(outputs(planted, tmp_path, warehouse_url))
     shown = {name for name, text in found.items() if CANARY in text}
-    expected = {f"report as {form}" for form in ("text", "json", "html", "csv", "parquet")}
+    expected = {f"report as {form}" for form in FORMS}
     expected |= {f"plan as {form}" for form in ("text", "json", "html")} | {"what-if", "what-if as json"}
     expected |= {
         f"explain {one}{form}" for one in ("install", "note", "lead") for form in ("", " as json", " as page")

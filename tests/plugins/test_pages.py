@@ -92,7 +92,7 @@ def test_a_report_is_shown_with_its_downloads(viewer: TestClient, reconciled: st
     assert answer.status_code == 200
     assert "unexplained" in answer.text
     assert reconciled in answer.text
-    for form in ("csv", "parquet", "json", "html"):
+    for form in ("csv", "xlsx", "parquet", "json", "html"):
         assert f"/enerflo/reports/default/{reconciled}/download/{form}" in answer.text
     assert viewer.get("/enerflo/reports/default/latest").text == answer.text
 
@@ -138,7 +138,7 @@ def test_with_several_accounts_the_entry_lists_them_with_their_verdicts(
     assert answer.text.count("none yet") == 1
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet", "json"])
+@pytest.mark.parametrize("form", ["csv", "xlsx", "parquet", "json"])
 def test_a_download_holds_every_difference(viewer: TestClient, reconciled: str, form: str) -> None:
     expected = viewer.get(f"/enerflo/reports/default/{reconciled}/download/json").json()["differences"]
     answer = viewer.get(f"/enerflo/reports/default/{reconciled}/download/{form}")
@@ -149,6 +149,8 @@ def test_a_download_holds_every_difference(viewer: TestClient, reconciled: str, 
             rows = len(pd.read_csv(io.BytesIO(answer.content)))
         case "parquet":
             rows = len(pd.read_parquet(io.BytesIO(answer.content)))
+        case "xlsx":
+            rows = len(pd.read_excel(io.BytesIO(answer.content), sheet_name="Differences"))
         case _:
             rows = len(answer.json()["difference_rows"])
     assert rows == expected > 0

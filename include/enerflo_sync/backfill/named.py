@@ -35,7 +35,7 @@ OF_INSTALL = {
 }
 # What a report counts as missing: the source does not know an install that was asked for.
 MISSING = "missing"
-_NOT_TOLD = "notes are not told by install: the poll's daily sweep of all notes has them"
+_NOT_TOLD = "they are not told by install: the poll's list of all has them"
 
 
 def needs_of(backfill: Backfill) -> list[Need]:
@@ -97,10 +97,15 @@ class NamedInstalls:
                 own = [(resource, rows) for resource, rows in answer.records if resource is not NOTES]
                 answer = Answer(own, install_id=answer.install_id)
             elif not any(told.subject == NOTES_OF for told in answer.tells):
-                progress.count("notes", _noticed(_NOT_TOLD))
+                progress.incomplete(NOTES.name, _NOT_TOLD)
+            answers = [answer]
             key = need.key if answer.install_id is None else str(answer.install_id)
-            also = [subject for name, subject in OF_INSTALL.items() if name in parts and name != NOTES.name]
-            return [answer, *(self._reads.read(Need(subject, key), ()) for subject in also)]
+            for name, subject in OF_INSTALL.items():
+                if name in parts and name != NOTES.name:
+                    answers.append(self._reads.read(Need(subject, key), ()))
+                    if not answers[-1].is_whole:
+                        progress.incomplete(name, _NOT_TOLD)
+            return answers
         except AuthenticationError:
             raise
         except NotFoundError:
@@ -145,9 +150,3 @@ class NamedInstalls:
                 found.because("incomplete", f"installs: {NOT_BELIEVED}", len(self._gone))
             progress.count("installs", found)
             save()
-
-
-def _noticed(what: str) -> Tally:
-    tally = Tally()
-    tally.because("notice", what)
-    return tally

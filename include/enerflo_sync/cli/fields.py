@@ -69,7 +69,7 @@ def _lines(catalogue: FieldCatalogue, *, every: bool) -> Iterator[str]:
     if shown:
         width = min(52, max(len(entry.path) for entry in shown))
         for entry in shown:
-            yield _line(entry, catalogue.records, width)
+            yield _line(entry, catalogue.table, catalogue.records, width)
     hidden = len(catalogue.fields) - len(shown)
     if hidden:
         yield f"{count_of(hidden, 'path')} that no current record fills: --all lists them."
@@ -87,10 +87,10 @@ def _lines(catalogue: FieldCatalogue, *, every: bool) -> Iterator[str]:
         yield f"The declared column {one.column} stays empty: no record has {one.path}{near}."
 
 
-def _line(entry: FieldEntry, records: int, width: int) -> str:
+def _line(entry: FieldEntry, table: str, records: int, width: int) -> str:
     types = ", ".join(sorted(set(entry.types) - {"nothing"})) or "nothing"
     share = f"{entry.filled / records:.0%}" if records else "-"
-    made = ", ".join(entry.mapped_to or entry.columns)
+    made = ", ".join(entry.mapped_to or [f"enerflo.{table}.{name}" for name in entry.columns])
     arrow = f"  ->  {made}" if made else ""
     example = visible(entry.example or "")
-    return f"  {visible(entry.path):<{width}}  {types:<10} {share:>5}  {example:<24}{arrow}".rstrip()
+    return f"  {visible(entry.path):<{width}}  {types:<15} {share:>5}  {example:<24}{arrow}".rstrip()

@@ -26,7 +26,7 @@ def command(
         bool, typer.Option("--full", help="Compare every row, not only what changed since the last run.")
     ] = False,
     report_format: Annotated[
-        ReportFormat, typer.Option("--format", help="csv and parquet hold every difference, one a row.")
+        ReportFormat, typer.Option("--format", help="csv, xlsx and parquet hold every difference, one a row.")
     ] = ReportFormat.TEXT,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="F", help="Write to this file, not to standard output.")
@@ -36,25 +36,26 @@ def command(
     """Compare what Enerflo says (the mirror) with what the CRM tables say, each difference with its cause.
 
     Reads the warehouse only; nothing of yours is written. Exit code 1 when more is unexplained than
-    sync.yaml allows, when nothing was there to compare, when a table has rows on both sides and none of
-    them meet, or when Enerflo was not read though the second poll since was due (accounts.schedule) an hour
-    ago.
-    Personal data is masked in every format.
+    sync.yaml allows, when nothing was there to compare, when a table has rows on both sides and most of
+    them never meet, or when Enerflo was not read though the second poll since was due
+    (accounts.schedule) an hour ago. Personal data is masked in every format.
     """
     if as_json:
         report_format = ReportFormat.JSON
-    if report_format is ReportFormat.PARQUET and out is None and sys.stdout.isatty():
+    if report_format.is_binary and out is None and sys.stdout.isatty():
         raise ConfigurationError(
-            "Parquet is not for a terminal.", where="--format parquet", next_step="Add --out FILE."
+            f"{report_format} is not for a terminal.",
+            where=f"--format {report_format}",
+            next_step="Add --out FILE.",
         )
     context = open_account(account, os.environ)
     with progress_bars() as tick:
         report = run_reconcile(context, full=full, progress=tick)
     differences = None
-    if report_format in (ReportFormat.CSV, ReportFormat.PARQUET):
+    if report_format.carries_all_differences:
         differences = read_differences(context.engine, context.config, account, report.reconciliation_id)
     if out is None:
-        is_data = report_format in (ReportFormat.CSV, ReportFormat.PARQUET)
+        is_data = report_format.carries_all_differences
         write_report(report, report_format, standard_output(is_data=is_data), differences)
         sys.stdout.flush()
     else:

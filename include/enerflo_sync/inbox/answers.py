@@ -30,6 +30,7 @@ class Answer:
     :param said_later: as ``said``, and stored only where the mirror knows an earlier version.
     :param said_by: where that was said, as a run's report names it.
     :param tells: further needs that the answer serves.
+    :param is_whole: False where Enerflo does not give the list that was asked for.
     """
 
     records: Sequence[tuple[Resource, Records]]
@@ -38,6 +39,7 @@ class Answer:
     said_by: str = "the payload"
     tells: Sequence[Need] = ()
     install_id: int | None = None
+    is_whole: bool = True
 
 
 def given(read: Callable[[], T]) -> T | None:

@@ -109,9 +109,9 @@ class Reads:
             # Of a newer release, after a step back.
             raise BadRecordError("unknown_read", field=need.subject)
         rows = given(partial(read.rows, self._client, need.key))
-        if rows is None:
+        if rows is None and events:
             self._require_poll(resource, events)
-        return Answer([(resource, [bytes(row) for row in rows or ()])])
+        return Answer([(resource, [bytes(row) for row in rows or ()])], is_whole=rows is not None)
 
     def _read_install(self, install_id: str) -> bytes:
         try:
@@ -224,7 +224,7 @@ class Reads:
         if rows is None:
             if not all(change_orders_of([body]) for body in bodies):
                 self._require_poll(orders, events)
-            return Answer([(orders, listed)], [(orders, said)], install_id=install_id)
+            return Answer([(orders, listed)], [(orders, said)], install_id=install_id, is_whole=False)
         if any(record_id_of(orders, raw) and not self._knows(orders, raw) for raw in said):
             self._require_poll(orders, events)
         # Where Enerflo lists the install's orders, a payload alone makes none that the mirror never knew.

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from enerflo_sync.reconcile.render import CAUSES, Tone, Verdict, verdict_text
+from enerflo_sync.reconcile.render.verdict import is_all_clear
 from enerflo_sync.reconcile.report import Cause
 from tests.reconcile.render.sample_reports import REPORTS, typical
 
@@ -69,3 +70,29 @@ def test_every_cause_has_a_label_an_explanation_and_something_to_do() -> None:
     for text in CAUSES.values():
         assert text.explanation.endswith(".")
         assert text.what_to_do.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("enerflo", "crm", "matched", "green"),
+    [
+        (200, 2_000, 99, False),
+        (200, 2_000, 100, True),
+        (2_000, 20, 9, False),
+        (2_000, 20, 10, True),
+        (2_000, 19, 1, True),
+    ],
+)
+def test_where_most_rows_stand_on_one_side_only_it_is_not_green(
+    enerflo: int, crm: int, matched: int, green: bool
+) -> None:
+    report = REPORTS["explained"]()
+    tables = [
+        msgspec.structs.replace(table, enerflo_rows=enerflo, crm_rows=crm, matched=matched)
+        for table in report.tables
+    ]
+    report = msgspec.structs.replace(report, tables=tables)
+    assert (verdict_text(report).tone is Tone.GOOD) is green
+    assert is_all_clear(report) is green
+    if not green:
+        assert verdict_text(report).verdict is Verdict.FEW_MATCHED
+        assert f"{matched} rows meet" in verdict_text(report).detail

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from enerflo_sandbox.exchange import Request
+from enerflo_sandbox.exchange import Request, Response
 from enerflo_sandbox.world import World
 from tests.sync.push.conftest import NewOutbox, Outbox
 
@@ -217,6 +219,31 @@ def test_5_1_what_happens_to_the_crms_row_while_the_note_is_sent_is_left_as_it_i
     assert outbox.rows("select note_id, enerflo_note_id from crm.notes where note_id in ('N1', 'N2')") == [
         ("N2", 5)
     ]
+
+
+def test_5_1_an_answer_that_lists_an_older_note_of_the_same_text_does_not_name_ours(outbox: Outbox) -> None:
+    install = outbox.install().install_id
+    text = "Call first\n\nAnn (CRM)"
+    older = outbox.world.add_note(install, text)
+    outbox.company.poll()
+    outbox.note("N0", install, "Call first")
+    outbox.sql("update crm.notes set enerflo_note_id = :n where note_id = 'N0'", n=older)
+    outbox.sql("delete from sync.plan_changes")
+    outbox.note("N1", install, "Call first")
+    real = outbox.api._route
+
+    def route(request: Request, asked: str, key: str) -> Response:
+        answer = real(request, asked, key)
+        if request.method != "POST":
+            return answer
+        listed = json.dumps({"success": True, "notes": [{"note_id": older, "note": text}]})
+        return Response(answer.status, answer.headers, listed.encode())
+
+    outbox.api._route = route  # type: ignore[method-assign]
+    assert outbox.push().applied == 3
+    ((named,),) = outbox.rows("select enerflo_note_id from crm.notes where note_id = 'N1'")
+    assert {note.note_id for note in outbox.notes(install, text)} == {older, named}
+    assert len(outbox.received("POST")) == 1
 
 
 def test_5_1_after_a_lost_answer_the_note_is_given_time_to_arrive(outbox: Outbox) -> None:

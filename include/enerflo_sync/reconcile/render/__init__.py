@@ -1,4 +1,4 @@
-"""Turns a reconciliation report into text, HTML, JSON, CSV and Parquet; decides nothing about data."""
+"""Turns a reconciliation report into text, HTML, JSON, CSV, Parquet and Excel; decides nothing about data."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from enerflo_sync.reconcile.render.html import render_html
 from enerflo_sync.reconcile.render.records import write_csv, write_parquet
 from enerflo_sync.reconcile.render.structured import write_json
 from enerflo_sync.reconcile.render.text import render_text
+from enerflo_sync.reconcile.render.workbook import write_workbook
 from enerflo_sync.reconcile.report import Difference, ReconciliationReport
 from enerflo_sync.steering import shown
 
@@ -23,11 +24,17 @@ class ReportFormat(StrEnum):
     JSON = "json"
     CSV = "csv"
     PARQUET = "parquet"
+    XLSX = "xlsx"
 
     @property
     def carries_all_differences(self) -> bool:
         """Return whether the format is the list of all differences, not a report about them."""
-        return self in (ReportFormat.CSV, ReportFormat.PARQUET)
+        return self in _WRITERS
+
+    @property
+    def is_binary(self) -> bool:
+        """Return whether a terminal cannot show the format."""
+        return self in (ReportFormat.PARQUET, ReportFormat.XLSX)
 
     @property
     def media_type(self) -> str:
@@ -46,6 +53,12 @@ _MEDIA_TYPES = {
     ReportFormat.JSON: "application/json",
     ReportFormat.CSV: "text/csv; charset=utf-8",
     ReportFormat.PARQUET: "application/vnd.apache.parquet",
+    ReportFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+_WRITERS = {
+    ReportFormat.CSV: write_csv,
+    ReportFormat.PARQUET: write_parquet,
+    ReportFormat.XLSX: write_workbook,
 }
 
 
@@ -57,9 +70,9 @@ def write_report(
 ) -> None:
     """Write ``report`` to the binary stream ``out``, which stays open.
 
-    :param differences: every difference of the run, read once and never held as a whole. CSV and Parquet
-        need it, JSON adds it as ``difference_rows`` where it is given, text and HTML do not read it.
-    :raises ValueError: CSV or Parquet without ``differences``; the samples in the report are not all.
+    :param differences: every difference of the run, read once and never held as a whole. CSV, Parquet and
+        Excel need it, JSON adds it as ``difference_rows`` where it is given, text and HTML do not read it.
+    :raises ValueError: CSV, Parquet or Excel without ``differences``; the samples in the report are not all.
     """
     if report_format.carries_all_differences and differences is None:
         raise ValueError(f"Format {report_format} lists all differences of the run: hand them in.")
@@ -71,8 +84,7 @@ def write_report(
         case ReportFormat.JSON:
             write_json(report, out, differences)
         case _:
-            write = write_csv if report_format is ReportFormat.CSV else write_parquet
-            write(report, differences or (), out)
+            _WRITERS[report_format](report, differences or (), out)
 
 
 def render(

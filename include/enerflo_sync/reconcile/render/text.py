@@ -62,7 +62,7 @@ def _lines(report: ReconciliationReport) -> Iterator[Line]:
         yield Line("")
         yield from wrapped(
             f"All {count_of(report.differences, 'difference')} of this run: sync.differences where "
-            f"reconciliation_id = '{visible(report.reconciliation_id)}', or --format csv or parquet."
+            f"reconciliation_id = '{visible(report.reconciliation_id)}', or --format csv, xlsx or parquet."
         )
 
 

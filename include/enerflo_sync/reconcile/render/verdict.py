@@ -26,6 +26,8 @@ class Verdict(StrEnum):
     OVER_BUDGET = "over_budget"
     # A table has rows, and none of them stands on both sides: an empty side, or keys that never meet.
     NOTHING_MATCHED = "nothing_matched"
+    # Of a table with rows on both sides most have no counterpart.
+    FEW_MATCHED = "few_matched"
     # Enerflo was not read when it was due: both sides agree on what it said then.
     OVERDUE = "overdue"
     TOLERATED = "tolerated"
@@ -33,11 +35,16 @@ class Verdict(StrEnum):
     AGREED = "agreed"
 
 
+# Of the smaller side's rows, and from how many on.
+_LEAST_SHARE = 0.5
+_FEWEST_ROWS = 20
+
 _TONES = {
     Verdict.NEVER_POLLED: Tone.UNSURE,
     Verdict.NOTHING_TO_COMPARE: Tone.UNSURE,
     Verdict.OVER_BUDGET: Tone.BAD,
     Verdict.NOTHING_MATCHED: Tone.UNSURE,
+    Verdict.FEW_MATCHED: Tone.UNSURE,
     Verdict.OVERDUE: Tone.UNSURE,
     Verdict.TOLERATED: Tone.GOOD,
     Verdict.EXPLAINED: Tone.GOOD,
@@ -70,6 +77,8 @@ def verdict_of(report: ReconciliationReport) -> Verdict:
         return Verdict.OVER_BUDGET
     if unmatched_tables(report):
         return Verdict.NOTHING_MATCHED
+    if hardly_matched_tables(report):
+        return Verdict.FEW_MATCHED
     if report.overdue_tables:
         return Verdict.OVERDUE
     if report.unexplained:
@@ -82,10 +91,25 @@ def unmatched_tables(report: ReconciliationReport) -> list[TableReport]:
     return [t for t in report.tables if not t.matched and (t.enerflo_rows or t.crm_rows)]
 
 
+def hardly_matched_tables(report: ReconciliationReport) -> list[TableReport]:
+    """Return the tables of whose smaller side less than half the rows stand on the other side, too.
+
+    Each row that only one side has carries a cause that sounds harmless, and a key that fits few rows gives
+    thousands of them. Small tables may well be so.
+    """
+    return [
+        table
+        for table in report.tables
+        if table.matched
+        and (smaller := min(table.enerflo_rows, table.crm_rows)) >= _FEWEST_ROWS
+        and table.matched < smaller * _LEAST_SHARE
+    ]
+
+
 def were_compared(report: ReconciliationReport) -> bool:
-    """Return whether rows met: of a table with rows on both sides, of which none meets, the key is wrong."""
+    """Return whether rows met: where most rows of two sides never meet, the table's key is wrong."""
     never_meet = any(table.enerflo_rows and table.crm_rows for table in unmatched_tables(report))
-    return compared_rows(report) > 0 and not never_meet
+    return compared_rows(report) > 0 and not never_meet and not hardly_matched_tables(report)
 
 
 def is_all_clear(report: ReconciliationReport) -> bool:
@@ -116,6 +140,8 @@ def _in_words(report: ReconciliationReport) -> VerdictText:
             return VerdictText(verdict, "There was nothing to compare", _nothing(report), _CHECK_SET_UP)
         case Verdict.NOTHING_MATCHED:
             return _nothing_matched(report)
+        case Verdict.FEW_MATCHED:
+            return _few_matched(report)
         case Verdict.OVERDUE:
             return VerdictText(
                 verdict,
@@ -184,6 +210,22 @@ def _nothing_matched(report: ReconciliationReport) -> VerdictText:
         f"No row of {names} stands on both sides",
         f"{sizes}. {_compared(report)}; {_share_unexplained(report)}.",
         _CHECK_SET_UP,
+    )
+
+
+def _few_matched(report: ReconciliationReport) -> VerdictText:
+    tables = hardly_matched_tables(report)
+    shares = "; ".join(
+        f"{t.table_name}: {number(t.matched)} rows meet, of {number(t.enerflo_rows)} in Enerflo"
+        f" and {number(t.crm_rows)} in the CRM"
+        for t in tables
+    )
+    return VerdictText(
+        Verdict.FEW_MATCHED,
+        f"Most rows of {', '.join(t.table_name for t in tables)} stand on one side only",
+        f"{shares}. {_compared(report)}; {_share_unexplained(report)}.",
+        "Check that the key of that table in sync.yaml finds the same record on both sides (`enerflo-sync"
+        " doctor`), and that the CRM's table holds this account's records.",
     )
 
 

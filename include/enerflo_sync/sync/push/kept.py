@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -108,9 +108,13 @@ def value_in_answer(answer: Any, name: str) -> Any:
     return found[0] if len(found) == 1 else None
 
 
-def note_in_answer(answer: Any) -> Mapping[str, Any] | None:
-    """Return the note that the answer to its request shows; None where it shows none, or several."""
-    found = [one for one in _objects(_decoded(answer)) if isinstance(one.get("note_id"), int)]
+def note_in_answer(answer: Any, before: Container[int]) -> Mapping[str, Any] | None:
+    """Return the new note that the answer to its request shows; None where it shows none, or several.
+
+    :param before: notes that stood there before: an answer may list all of an install's notes.
+    """
+    notes = [one for one in _objects(_decoded(answer)) if isinstance(one.get("note_id"), int)]
+    found = [one for one in notes if one["note_id"] not in before]
     return found[0] if len(found) == 1 else None
 
 

@@ -8,7 +8,7 @@ A note that Enerflo accepted is never sent again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -90,7 +90,7 @@ def push_notes(run: PushRun, install: str, changes: Sequence[Change]) -> None:
     drafts = [found for rows in by_key.values() if (found := _draft(run, install, rows)) is not None]
     if drafts:
         looking = _Looking(run, install, {draft.changes[0].position: draft for draft in drafts})
-        deliver(run, [Errand(d.changes, _writer(run, install, d), once=True) for d in drafts], looking.look)
+        deliver(run, [Errand(d.changes, looking.writer(d), once=True) for d in drafts], looking.look)
 
 
 def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | None:
@@ -113,16 +113,6 @@ def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | Non
     return Draft(key, changes, text, str(body or text))
 
 
-def _writer(run: PushRun, install: str, draft: Draft) -> Callable[[Sequence[Change]], object]:
-    def write(changes: Sequence[Change]) -> bytes:
-        answer = add_note(run.client, install, note_body(run.config.writes, draft.text))
-        note = note_in_answer(answer)
-        run.accepted(changes, None if note is None else int(note["note_id"]))
-        return answer
-
-    return write
-
-
 class _Looking:
     """Looks for an install's drafts among its notes, each time with what was seen before."""
 
@@ -131,7 +121,20 @@ class _Looking:
         self._install = install
         self._by_position = by_position
         # Notes that stood there before this run sent anything.
-        self._before: set[int] | None = None
+        self._before: set[int] = set()
+        self._looked = False
+
+    def writer(self, draft: Draft) -> Callable[[Sequence[Change]], object]:
+        """Return what sends a draft."""
+        run = self._run
+
+        def write(changes: Sequence[Change]) -> bytes:
+            answer = add_note(run.client, self._install, note_body(run.config.writes, draft.text))
+            note = note_in_answer(answer, self._before)
+            run.accepted(changes, None if note is None else int(note["note_id"]))
+            return answer
+
+        return write
 
     def look(self, errands: Sequence[Errand]) -> list[Verdict]:
         """Read the install's notes and return which of the drafts are among them."""
@@ -147,7 +150,7 @@ class _Looking:
 
         left = []
         for draft, errand in drafts:
-            known = _accepted_note(self._run, draft, errand, named)
+            known = _accepted_note(self._run, draft, errand, named, self._before)
             if known is None:
                 left.append((draft, errand))
             else:
@@ -209,7 +212,7 @@ class _Looking:
         if not any(is_alike(text, note["body"] or "") for text in (draft.text, draft.body)):
             return False
         sent_at = self._sent_at(draft, errand)
-        if draft.sent_at is None and self._before is not None and int(note["note_id"]) in self._before:
+        if draft.sent_at is None and int(note["note_id"]) in self._before:
             return False
         return sent_at is not None and made_since(note, sent_at)
 
@@ -224,17 +227,20 @@ class _Looking:
         # Only the moment counts: since then notes are listed where Enerflo does not answer for one install's.
         asking = Waiting("", "push", (), since, "", 0)
         run.bring_in(lambda reads: reads.read(Need(NOTES_OF, self._install), [asking]))
-        free = _unclaimed(run, self._install)
-        if self._before is None:
-            self._before = {int(note["note_id"]) for note in free}
-        return free
+        if not self._looked:
+            self._looked, self._before = True, _known(run, self._install)
+        return _unclaimed(run, self._install)
 
 
 def _accepted_note(
-    run: PushRun, draft: Draft, errand: Errand, named: Mapping[int, Mapping[str, Any]]
+    run: PushRun,
+    draft: Draft,
+    errand: Errand,
+    named: Mapping[int, Mapping[str, Any]],
+    before: Container[int],
 ) -> Mapping[str, Any] | None:
     """Return the note whose id the answer gave; as the answer shows it, where Enerflo's list lags behind."""
-    note = note_in_answer(errand.last.value) if errand.last is not None and errand.accepted else None
+    note = note_in_answer(errand.last.value, before) if errand.last is not None and errand.accepted else None
     note_id = note["note_id"] if note is not None else next(c.accepted_id for c in draft.changes)
     if note_id is None or note_id in named:
         return None if note_id is None else named[note_id]
@@ -266,6 +272,17 @@ def _found(run: PushRun, draft: Draft, errand: Errand, note: Mapping[str, Any]) 
 def _how(errand: Errand) -> str | None:
     how = errand.how
     return "found there" if how == ALREADY_SO else how
+
+
+def _known(run: PushRun, install: str) -> set[int]:
+    """Return the ids of all notes of an install that the mirror has."""
+    with run.connection.begin():
+        ids = run.connection.exec_driver_sql(
+            "/* enerflo-sync push: notes of an install */"
+            " select note_id from enerflo.notes where account = %(account)s and install_id = %(install)s",
+            {"account": run.account, "install": int(install)},
+        )
+        return set(ids.scalars())
 
 
 def _unclaimed(run: PushRun, install: str) -> list[dict[str, Any]]:
