@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.jobs import PlanJob
 from enerflo_sync.jobs.context import open_account
-from enerflo_sync.sync.plan import make_plan
+from enerflo_sync.plan.make import make_plan
 
 
 def run(job: PlanJob) -> dict[str, Any]:

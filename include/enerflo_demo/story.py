@@ -27,11 +27,11 @@ from enerflo_sync.cli.output import console, errors
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.explain.explanation import masked_explanation
+from enerflo_sync.explain.read import explain
+from enerflo_sync.explain.text import render_explanation
 from enerflo_sync.reconcile.render import print_text
 from enerflo_sync.reconcile.store import load_report
-from enerflo_sync.sync.explain import explain
-from enerflo_sync.sync.explain_text import render_explanation
-from enerflo_sync.sync.explanation import masked_explanation
 from enerflo_sync.warehouse.embedded import embedded_postgres
 from enerflo_sync.warehouse.engine import warehouse_engine
 from enerflo_sync.warehouse.migrate import migrate

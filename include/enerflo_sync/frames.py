@@ -29,12 +29,16 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.explain.reveal import note_reveal
+from enerflo_sync.explain.text import story_sentences
 from enerflo_sync.extras import needs_extra
 from enerflo_sync.jobs import context as contexts
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.plan import read_stored_plan
 from enerflo_sync.masking import PERSONAL_COLUMNS, PersonalData, mask
+from enerflo_sync.plan.reads import read_changes, read_plans
+from enerflo_sync.plan.render.shown_plan import masked_changes
 from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.store import (
     load_report,
@@ -43,10 +47,6 @@ from enerflo_sync.reconcile.store import (
     personal_data_classes,
     read_differences,
 )
-from enerflo_sync.sync.explain_text import story_sentences
-from enerflo_sync.sync.plan_reads import read_changes, read_plans
-from enerflo_sync.sync.render.shown_plan import masked_changes
-from enerflo_sync.sync.reveal import note_reveal
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 from enerflo_sync.warehouse.schema import installs as installs_table

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.sync.parts import HOW, Part, Rest
+from enerflo_sync.plan.parts import HOW, Part, Rest
 
 FORM = {
     "only": Param(

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
 
+    from enerflo_sync.apply.run import ApplyReport
     from enerflo_sync.inbox.replay_report import ReplayReport
+    from enerflo_sync.plan.report import PlanReport
     from enerflo_sync.quality.report import QualityReport
     from enerflo_sync.reconcile.report import ReconciliationReport
-    from enerflo_sync.sync.apply import ApplyReport
-    from enerflo_sync.sync.plan_report import PlanReport
     from enerflo_sync.warehouse.runs import RunReport
 
 NOTE_KEY = "enerflo_note"

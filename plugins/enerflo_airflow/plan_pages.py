@@ -13,12 +13,13 @@ from fastapi.responses import Response, StreamingResponse
 from enerflo_airflow.links import explain_path, plan_path, report_path
 from enerflo_airflow.page_parts import HEADERS, Page, ReadableAccount, here, pieces, reading
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.explain.page import render_explanation_page
 from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.plan.reads import read_changes, read_plan, read_plans, read_undecided
+from enerflo_sync.plan.render import render_plan, render_plans, write_plan
+from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided, show_plan
+from enerflo_sync.reconcile.record import SINGULAR
 from enerflo_sync.reconcile.render import PageLinks, render_message
-from enerflo_sync.sync.plan_reads import read_changes, read_plan, read_plans, read_undecided
-from enerflo_sync.sync.record import SINGULAR
-from enerflo_sync.sync.render import render_explanation_page, render_plan, render_plans, write_plan
-from enerflo_sync.sync.render.shown_plan import masked_changes, masked_undecided, show_plan
 
 _SPOOL_BYTES = 8 * 1024 * 1024
 _LISTED = 100

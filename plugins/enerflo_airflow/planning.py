@@ -19,11 +19,11 @@ from enerflo_airflow.links import PlanLink, ReportLink, plan_address
 from enerflo_airflow.notes import NOTE_KEY, apply_note, plan_note, reconciliation_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 from enerflo_sync.errors import RetriableError
+from enerflo_sync.plan.parts import Part
 from enerflo_sync.steering import shown
-from enerflo_sync.sync.parts import Part
 
 if TYPE_CHECKING:
-    from enerflo_sync.sync.plan_report import PlanReport
+    from enerflo_sync.plan.report import PlanReport
 
 # How often the same plan may be asked about.
 _MOST_RUNS = 1_000
@@ -245,7 +245,7 @@ class PlanApprovalOperator(ApprovalOperator):
 
 
 def _planned(plan: PlanReport) -> Planned:
-    from enerflo_sync.sync.render import plan_summary
+    from enerflo_sync.plan.render import plan_summary
 
     return {
         "account": plan.account,

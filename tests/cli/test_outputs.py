@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from enerflo_sync.explain.page import render_explanation_page
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.explain import run_explain
-from enerflo_sync.sync.render import render_explanation_page
 from tests.cli.conftest import SHIPPED, Run
 from tests.cli.test_rebuild import sql
 

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from enerflo_sync.crm.mapping import FieldMapping, TableMapping
 from enerflo_sync.masking import PERSONAL_COLUMNS, PersonalData, kind_of_column, mask
+from enerflo_sync.plan.render.shown_plan import masked_row
 from enerflo_sync.reconcile.store import masked_key, personal_data_classes
-from enerflo_sync.sync.render.shown_plan import masked_row
 from enerflo_sync.warehouse.schema import metadata
 
 PERSONAL = {

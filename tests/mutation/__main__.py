@@ -1,4 +1,4 @@
-"""Mutation run: ``make mutate [SAMPLE=300] [MODULE=sync/agree.py] [SEED=0]``.
+"""Mutation run: ``make mutate [SAMPLE=300] [MODULE=agreed/agree.py] [SEED=0]``.
 
 Changes one thing at a time in the modules of ``targets.py`` and counts which changes the tests notice. Survivors
 that nobody can notice, because the changed code means the same, stand in ``survivors.yaml`` with the reason.
@@ -49,7 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--sample", type=int, default=None, help="how many mutants; all where absent")
     parser.add_argument("--seed", type=int, default=0, help="which sample")
-    parser.add_argument("--module", default=None, help="one module, such as sync/agree.py")
+    parser.add_argument("--module", default=None, help="one module, such as agreed/agree.py")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=45, help="tests of how many seconds for each mutant")
     parser.add_argument("--only", nargs="*", default=None, metavar="NAME", help="these mutants")

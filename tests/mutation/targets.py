@@ -34,17 +34,34 @@ _POLLS = ("tests/mirror",)
 
 TARGETS = (
     Target("crm/decision.py", ("tests/crm/test_decision.py", "tests/sync/test_truth_table.py", "tests/crm")),
-    Target("sync/decide.py", _PLANS),
+    Target("plan/decide.py", _PLANS),
     Target(
-        "sync/agree.py", ("tests/sync/test_agreed_rows.py", *_TABLES, "tests/sync/test_agree.py", *_PLANS)
+        "agreed/agree.py",
+        (
+            *("tests/sync/test_agreed_rows.py", "tests/sync/test_written_rows.py", *_TABLES),
+            *("tests/sync/test_agree.py", *_PLANS),
+        ),
     ),
     Target(
-        "sync/refused.py",
-        ("tests/sync/test_refused_rows.py", "tests/sync/test_refused_new_rows.py", *_TABLES, *_PLANS),
+        "plan/refused.py",
+        (
+            *("tests/sync/test_refused_rows.py", "tests/sync/test_refused_decided.py"),
+            *("tests/sync/test_refused_new_rows.py", *_TABLES, *_PLANS),
+        ),
     ),
-    Target("sync/twins.py", ("tests/sync/test_twin_rows.py", *_TABLES, "tests/sync/test_twins.py", *_PLANS)),
-    Target("sync/key_changes.py", ("tests/sync/test_key_rows.py", "tests/sync/test_key_changes.py", *_PLANS)),
-    Target("sync/own_writes.py", ("tests/sync/test_own_write_rows.py", "tests/sync/test_newest.py", *_PLANS)),
+    Target(
+        "agreed/twins.py", ("tests/sync/test_twin_rows.py", *_TABLES, "tests/sync/test_twins.py", *_PLANS)
+    ),
+    Target(
+        "agreed/key_changes.py",
+        (
+            *("tests/sync/test_key_rows.py", "tests/sync/test_key_order.py"),
+            *("tests/sync/test_key_changes.py", *_PLANS),
+        ),
+    ),
+    Target(
+        "agreed/own_writes.py", ("tests/sync/test_own_write_rows.py", "tests/sync/test_newest.py", *_PLANS)
+    ),
     Target("reconcile/odd.py", ("tests/reconcile/test_tombstones.py", *_COMPARE)),
     Target("reconcile/judge.py", _COMPARE),
     Target("reconcile/values.py", ("tests/reconcile/test_values.py", *_COMPARE)),

@@ -33,7 +33,7 @@ def test_sentences_comments_and_docstrings_are_left_alone(code):
     assert mutate_code(code, DropFact(), 0) is None
 
 
-@pytest.mark.parametrize("module", ["crm/decision.py", "sync/twins.py", "mirror/sweep.py"])
+@pytest.mark.parametrize("module", ["crm/decision.py", "agreed/twins.py", "mirror/sweep.py"])
 def test_a_module_of_each_kind_has_mutants_that_are_python(module):
     assert operators()
     (target,) = [one for one in TARGETS if one.module == module]

@@ -23,7 +23,7 @@ from enerflo_sync.jobs.approval import read_refusals
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.sync.plan_report import PlanState
+from enerflo_sync.plan.report import PlanState
 from tests.airflow_fixtures import Setting
 
 pytestmark = pytest.mark.airflow

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from enerflo_sync.plan.make import make_plan
+from enerflo_sync.plan.reads import read_changes
 from enerflo_sync.reconcile.report import Scope
-from enerflo_sync.sync.plan import make_plan
-from enerflo_sync.sync.plan_reads import read_changes
 from tests.reconcile.conftest import CONFIG, NOW
 
 if TYPE_CHECKING:

@@ -34,6 +34,7 @@ SAME, NORMAL, OTHER = None, "equal_after_normalisation", "unexplained"
         ("status_name", {"null": "empty_is_null"}, "text", None, "", NORMAL),
         ("status_name", {"null": "empty_is_null"}, "text", None, " ", OTHER),
         ("status_name", {"null": "ignore"}, "text", "A", None, NORMAL),
+        ("status_name", {"null": "ignore"}, "text", None, "B", NORMAL),
         ("status_name", {"null": "ignore"}, "text", "A", "B", OTHER),
         ("status_id", {}, "text", 7, "7", SAME),
         ("system_size_kw", {"type": "number"}, "numeric(9,3)", "7.5", "7.500", SAME),
@@ -98,6 +99,7 @@ SAME, NORMAL, OTHER = None, "equal_after_normalisation", "unexplained"
         ("created_at", {"type": "timestamp"}, "date", NOON, "2025-03-01", SAME),
         ("created_at", {"type": "date"}, "date", NOON, "2025-03-02", OTHER),
         ("created_at", {"type": "date"}, "timestamptz", NOON, "2025-03-01 01:00+00", SAME),
+        ("created_at", {"type": "date"}, "timestamp", NOON, "2025-03-01 01:00", SAME),
         ("created_at", {"type": "date"}, "text", NOON, "2025-03-01", SAME),
     ],
 )

@@ -117,7 +117,7 @@ class _Lazy(Future[Any]):
 def one_thread(seed: int) -> Iterator[None]:
     """Let what the engine does beside itself happen in one order, which the seed decides."""
     OneThread.rng = random.Random(f"{seed}/threads")
-    names = ("enerflo_sync.sync.plan", "enerflo_sync.reconcile.counts")
+    names = ("enerflo_sync.plan.make", "enerflo_sync.reconcile.counts")
     with (
         mock.patch(f"{names[0]}.ThreadPoolExecutor", OneThread),
         mock.patch(f"{names[1]}.ThreadPoolExecutor", OneThread),

@@ -12,6 +12,7 @@ import psycopg
 
 from enerflo_sandbox.faults import FaultKind, Faults
 from enerflo_sandbox.virtual_clock import VirtualClock
+from enerflo_sync.apply.run import ApplyReport, apply_plan
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import EnerfloSyncError
@@ -19,13 +20,12 @@ from enerflo_sync.inbox.hydrate import HydrateOptions
 from enerflo_sync.inbox.ingest import IngestOptions, ingest
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.poll import PollOptions, poll
+from enerflo_sync.plan.decided_plan import WHOLE, reject_plan
+from enerflo_sync.plan.make import make_plan
+from enerflo_sync.plan.parts import Part, Rest
+from enerflo_sync.plan.reopen import Refusal, WhichRefusals, reopen
+from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.sync.apply import ApplyReport, apply_plan
-from enerflo_sync.sync.decided_plan import WHOLE, reject_plan
-from enerflo_sync.sync.parts import Part, Rest
-from enerflo_sync.sync.plan import make_plan
-from enerflo_sync.sync.plan_report import PlanReport
-from enerflo_sync.sync.reopen import Refusal, WhichRefusals, reopen
 from enerflo_sync.warehouse.runs import RunReport
 from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.calls import session_of

@@ -16,16 +16,21 @@ import sqlalchemy as sa
 
 from enerflo_sandbox.changes import ChangeKind
 from enerflo_sandbox.emitter import Mess
+from enerflo_sync.agreed.agree import AgreedBy
+from enerflo_sync.apply import crm as apply_crm
+from enerflo_sync.apply import crm_statements
+from enerflo_sync.apply import run as apply
+from enerflo_sync.apply.enerflo import leads, notes, source
+from enerflo_sync.apply.enerflo import run as push_run
+from enerflo_sync.apply.enerflo.attempt import Outcome, attempted
 from enerflo_sync.enerflo.pages import PageWalk
 from enerflo_sync.inbox import hydrate, take_in
 from enerflo_sync.inbox.pending import mark_applied
 from enerflo_sync.mirror import lag, poll
 from enerflo_sync.mirror.company import CompanyGuard
-from enerflo_sync.sync import apply, apply_crm, crm_statements, decided_plan, plan
-from enerflo_sync.sync.agree import AgreedBy
-from enerflo_sync.sync.push import leads, notes, source, values
-from enerflo_sync.sync.push import run as push_run
-from enerflo_sync.sync.push.attempt import Outcome, attempted
+from enerflo_sync.outbox import values
+from enerflo_sync.plan import decided_plan
+from enerflo_sync.plan import make as plan
 from enerflo_sync.warehouse import bulk, watermarks
 from tests.simulation.people import Edit
 from tests.simulation.plan import Plan
@@ -118,8 +123,8 @@ def note_sent_again(patch: pytest.MonkeyPatch) -> None:
     """A note whose answer was lost is not looked for: only one that Enerflo accepted is found again."""
     look = notes._Looking.look
 
-    def hasty(self: Any, errands: Any) -> Any:
-        sure = [one for one in errands if one.last is not None and one.last.outcome is Outcome.ACCEPTED]
+    def hasty(self: Any, requests: Any) -> Any:
+        sure = [one for one in requests if one.last is not None and one.last.outcome is Outcome.ACCEPTED]
         return look(self, sure)
 
     patch.setattr(notes._Looking, "look", hasty)

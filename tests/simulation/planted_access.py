@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from enerflo_sandbox.emitter import Mess
+from enerflo_sync.apply.enerflo import run as push_run
+from enerflo_sync.apply.enerflo.attempt import Attempt, Outcome, attempted
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.enerflo.pages import Page, PageWalk, StopReason
 from enerflo_sync.inbox import hydrate
 from enerflo_sync.mirror.sweep import Sweep
-from enerflo_sync.sync.push import run as push_run
-from enerflo_sync.sync.push.attempt import Attempt, Outcome, attempted
 from tests.simulation.people import Edit
 from tests.simulation.plan import Plan
 from tests.simulation.planted import BOTH_WAYS, BUSY, NOTES_ONLY, Plant

@@ -10,11 +10,11 @@ import pytest
 
 from enerflo_sandbox.changes import ChangeKind
 from enerflo_sandbox.emitter import Mess
+from enerflo_sync.agreed import twins
 from enerflo_sync.clock import DatabaseClock
+from enerflo_sync.plan import make as plan_of_sync
 from enerflo_sync.reconcile import incremental, judge, live
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.sync import plan as plan_of_sync
-from enerflo_sync.sync import twins
 from tests.simulation.people import Edit
 from tests.simulation.plan import Plan
 from tests.simulation.planted import BOTH_WAYS, BUSY, Plant

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from enerflo_sync.sync.parts import Part, Rest
+from enerflo_sync.plan.parts import Part, Rest
 from tests.simulation.shapes import Shape
 
 

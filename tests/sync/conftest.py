@@ -22,6 +22,7 @@ from enerflo_sandbox.payloads import events_of
 from enerflo_sandbox.server import SandboxServer
 from enerflo_sandbox.state import ChangeOrderState, InstallState
 from enerflo_sandbox.world import World
+from enerflo_sync.apply.run import ApplyReport
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.jobs.apply import run_apply
@@ -29,9 +30,8 @@ from enerflo_sync.jobs.context import AccountContext, Credentials
 from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.sync.apply import ApplyReport
-from enerflo_sync.sync.plan_reads import read_changes, read_undecided
-from enerflo_sync.sync.plan_report import Change, PlanReport, Undecided
+from enerflo_sync.plan.reads import read_changes, read_undecided
+from enerflo_sync.plan.report import Change, PlanReport, Undecided
 from tests.conftest import copy_database, fresh_database
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"

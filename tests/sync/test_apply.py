@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.apply import crm as apply_crm
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.jobs.apply import run_apply, run_verify
 from enerflo_sync.jobs.approval import run_approve, run_reject
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
-from enerflo_sync.sync import apply_crm
-from enerflo_sync.sync.plan_report import PlanState
+from enerflo_sync.plan.report import PlanState
 from enerflo_sync.warehouse.alone import alone
 from tests.sync.conftest import Desk
 

@@ -7,8 +7,8 @@ import pytest
 from enerflo_sync.backfill.request import whole_request
 from enerflo_sync.jobs.backfill import open_backfills
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.sync.plan_report import PlanReport
-from enerflo_sync.sync.render.shown_plan import headline
+from enerflo_sync.plan.render.shown_plan import headline
+from enerflo_sync.plan.report import PlanReport
 from tests.sync.conftest import Desk
 
 CHANGED = 6

@@ -9,9 +9,9 @@ import pytest
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.sync.completion import LAST_MILESTONE
-from enerflo_sync.sync.plan_report import PlanReport
-from enerflo_sync.sync.render.shown_plan import headline
+from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.plan.render.shown_plan import headline
+from enerflo_sync.plan.report import PlanReport
 from tests.sync.conftest import Desk
 
 STATUS = "trim: true, fold_case: true, source_of_truth: newest}\n      system_size_kw"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
-from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.plan.report import PlanReport
 from tests.sync.conftest import Desk
 
 _CUSTOMER = """insert into enerflo.customers (account, customer_id, first_name, last_name, email, address,

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.outbox.bodies import sent_time
+from enerflo_sync.outbox.values import EnerfloValues
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
-from enerflo_sync.sync.push.bodies import sent_time
-from enerflo_sync.sync.push.values import EnerfloValues
 from tests.sync.conftest import Desk
 
 FIELD = "      due_at: {enerflo: due_at, type: timestamp, precision: second, source_of_truth: newest}\n"

@@ -15,7 +15,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_approve, run_reject
 from enerflo_sync.jobs.undo import run_undo
-from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.plan.report import PlanReport
 from tests.sync.conftest import Desk
 from tests.sync.test_apply import INSTALLS, counts, spoiled
 

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.explain.explanation import Explanation, FieldStory, KnownFrom, WaitingKind
+from enerflo_sync.explain.text import render_explanation
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
-from enerflo_sync.sync.explain_text import render_explanation
-from enerflo_sync.sync.explanation import Explanation, FieldStory, KnownFrom, WaitingKind
 from tests.sync.conftest import Desk
 
 ON_HOLD = 4

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.plan.make import make_plan
+from enerflo_sync.plan.reads import read_changes, read_undecided
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.sync.plan import make_plan
-from enerflo_sync.sync.plan_reads import read_changes, read_undecided
 
 CONFIG = """
 version: 1
@@ -66,6 +66,8 @@ OF_LINKS: list[tuple[list[dict[str, Any]], bool]] = [
     ([{**one, "account": "other"} for one in BOTH], False),
     ([{**one, "table_name": "notes"} for one in BOTH], False),
     ([{**one, "key": "relinked"} for one in BOTH], False),
+    # The key of a time when the column held numbers is not that of the row with this text.
+    ([{**one, "key": "a number"} for one in BOTH], True),
 ]
 TITLE: dict[str, Any] = {"field": "title", "value": "Roof", "is_link": False}
 OF_KEYS: list[tuple[list[dict[str, Any]], bool]] = [
@@ -103,7 +105,10 @@ def test_a_record_was_deleted_from_the_crm_where_its_pairs_say_that_it_was_there
         )
         if own:
             # A row that named one of the records once, and names another one by now.
-            connection.exec_driver_sql("insert into crm.milestones values ('relinked', 7, 7, 'Roof', now())")
+            connection.exec_driver_sql(
+                "insert into crm.milestones select id, 7, ms, 'Roof', now()"
+                " from (values ('relinked', 7), ('77', 8)) v (id, ms)"
+            )
         for number, (pairs, _) in enumerate(cases, 1):
             record = {"install_id": 1, "milestone_id": number}
             seen = {"title": "Roof", "observed_at": "2026-01-01", "observed_by": "poll"}
@@ -111,7 +116,11 @@ def test_a_record_was_deleted_from_the_crm_where_its_pairs_say_that_it_was_there
             for pair in pairs:
                 name = pair.get("key", "k")
                 name = name if name == "relinked" else f"{name}{number}"
-                key = {"id": name} if own else {"inst": 1, "ms": 999 if "key" in pair else number}
+                key = (
+                    {"id": 77 if pair.get("key") == "a number" else name}
+                    if own
+                    else {"inst": 1, "ms": 999 if "key" in pair else number}
+                )
                 of = pair.get("enerflo_key")
                 insert(
                     connection,

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from enerflo_sandbox.exchange import Request, Response
 from enerflo_sandbox.spelling import Spelling
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.explain.text import story_sentences
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
-from enerflo_sync.sync.explain_text import story_sentences
 from tests.sync.conftest import Desk
 from tests.sync.sending import (
     TEXT,

@@ -10,15 +10,21 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.plan.make import make_plan
+from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.sync.plan import make_plan
-from enerflo_sync.sync.plan_report import PlanReport
 
 CONFIG = """
 version: 1
 accounts: {default: {mode: both}}
 approval: {changes: 1000000, percent: 100, nulling: false, deletions: false, new_mapping: false, first_to_enerflo: false}
 tables:
+  leads:
+    crm_table: crm.leads
+    key: {id: customer_id}
+    updated_at: updated_at
+    fields:
+      city: {enerflo: city, type: text, source_of_truth: enerflo}
   %s:
     crm_table: crm.rows
     %s
@@ -28,6 +34,8 @@ tables:
 """
 TITLE = "title: {enerflo: title, type: text, source_of_truth: enerflo}"
 AGENT = "title: {enerflo: agent_name, type: text, source_of_truth: enerflo}"
+STRANGE = '{"key": [["strange", "number", null]], "join": []}'
+STORED = ("agreed", "agreed_twins", "own_writes", "refusals", "plan_changes")
 NUMBERS = "(4, 1), (5, 2), (6, 3)"
 
 
@@ -36,6 +44,15 @@ class Table:
 
     def __init__(self, warehouse: sa.Engine, folder: Path, name: str, field: str) -> None:
         self.warehouse, self.folder, self.name, self.field = warehouse, folder, name, field
+        # What is stored of another account's table, or of another table, is not about this one.
+        self.run(
+            "insert into sync.agreed_keys (account, table_name, columns, columns_before, changed_at, rows_lost)"
+            f" values ('other', '{name}', '{STRANGE}', '{STRANGE}', '2026-01-01', 3),"
+            f" ('default', 'notes', '{STRANGE}', null, null, null)",
+            "insert into sync.agreed (account, table_name, key, field, agreed_at, agreed_by)"
+            f" values ('other', '{name}', '{{\"strange\": 1}}', 'x', now(), 'push'),"
+            " ('default', 'notes', '{\"strange\": 1}', 'x', now(), 'push')",
+        )
 
     def run(self, *statements: str) -> None:
         with self.warehouse.begin() as connection:
@@ -51,11 +68,12 @@ class Table:
 
     def stored(self, table: str) -> set[tuple[str, ...]]:
         """Return every row of a table of ``sync`` that is stored by key, without its times."""
+        of_before = " where plan_hash = 'before'" if table == "plan_changes" else ""
         with self.warehouse.connect() as connection:
             rows = connection.execute(
                 sa.text(
                     f"select to_jsonb(t) - '{{agreed_at,seen_at,left_at,others_at,agreed_by}}'::text[] as row"
-                    f" from sync.{table} t"
+                    f" from sync.{table} t{of_before}"
                 )
             )
             return {json.dumps(row.row, sort_keys=True) for row in rows}  # type: ignore[misc]
@@ -69,8 +87,22 @@ class Table:
             " select account, side, table_name, key, now() from sync.agreed, unnest(array['crm', 'enerflo']) side"
             " group by 1, 2, 3, 4",
         )
+        # What goes on under a key only as long as it is open.
+        owners = (
+            f"(values ('default', '{self.name}'), ('other', '{self.name}'), ('default', 'notes')) o (a, n)"
+        )
+        keys = f"(select distinct key from sync.agreed where {of_key}) k cross join {owners}"
+        self.run(
+            "insert into sync.refusals (account, table_name, key, op, field, direction, plan_hash, decided_by,"
+            " decided_at, ended_at) select a, n, key, 'update', 'x', 'to_crm', 'before', 'Sam', now(), ended_at"
+            f" from {keys} cross join (values (null), (now())) e (ended_at)",
+            "insert into sync.plan_changes (account, table_name, key, op, field, direction, plan_hash, policy, cause,"
+            " rule, position, sent_at, state) select a, n, key, 'update', 'x', 'to_crm', 'before', '-', '-', '-',"
+            f" row_number() over (), sent_at, state from {keys}"
+            " cross join (values (null, 'planned'), (now(), 'sent'), (now(), 'applied')) e (sent_at, state)",
+        )
         for table, columns in (
-            ("agreed", "field, value, crm_value, agreed_at, agreed_by, is_link, enerflo_key"),
+            ("agreed", "field, value, crm_value, agreed_at, agreed_by, is_link"),
             ("agreed_twins", "field, seen_at"),
             ("own_writes", "side, left_at"),
         ):
@@ -79,6 +111,11 @@ class Table:
                     f"insert into sync.{table} (account, table_name, key, {columns}) select {account}, {name}, key,"
                     f" {columns} from sync.{table} where account = 'default' and table_name = '{self.name}'"
                 )
+        # What a stranger's pair says of its record is another one.
+        record = "null" if self.name == "installs" else '\'{"install_id": 5, "milestone_id": 2}\''
+        self.run(
+            f"update sync.agreed set enerflo_key = {record} where (account, table_name) <> ('default', '{self.name}')"
+        )
 
 
 def moved(rows: set[Any], name: str, change: dict[str, Any]) -> set[Any]:
@@ -87,7 +124,8 @@ def moved(rows: set[Any], name: str, change: dict[str, Any]) -> set[Any]:
     for text in rows:
         row = json.loads(text)
         own = (row["account"], row["table_name"]) == ("default", name) and row.get("side") != "enerflo"
-        if own:
+        sent = "sent_at" not in row or (row["sent_at"] is not None and row["state"] != "applied")
+        if own and sent and row.get("ended_at") is None:
             row["key"] = {
                 (new if isinstance(new := change.get(column, column), str) else column): (
                     new(value) if callable(new) else value
@@ -120,6 +158,7 @@ def test_keys_that_are_made_of_the_mirrors(
     table = Table(warehouse, tmp_path, "milestones", TITLE)
     table.run(
         "create schema crm",
+        "create table crm.leads (id bigint primary key, city text, updated_at timestamptz)",
         "create table crm.rows (install bigint, milestone bigint, title text, updated_at timestamptz,"
         " primary key (install, milestone))",
         f"insert into crm.rows select a, b, 'A', now() from (values {NUMBERS}) v (a, b)",
@@ -129,14 +168,14 @@ def test_keys_that_are_made_of_the_mirrors(
     table.plan("key: {install: install_id, milestone: milestone_id}")
     table.run("update crm.rows set title = 'B', updated_at = now()")
     table.stand("true")
-    before = {name: table.stored(name) for name in ("agreed", "agreed_twins", "own_writes")}
-    assert len(before["agreed"]) == 9
+    before = {name: table.stored(name) for name in STORED}
+    assert len(before["agreed"]) == 11
     table.run(statement)
     (reason,) = table.plan(key).reasons
     assert reason.startswith(
         "The key columns of milestones changed from install (number, install_id), milestone"
     )
-    assert reason.endswith(": all agreed values moved along.")
+    assert reason.endswith(", milestone_id): all agreed values moved along.")
     for name, rows in before.items():
         assert table.stored(name) == moved(rows, "milestones", change), name
 
@@ -144,6 +183,7 @@ def test_keys_that_are_made_of_the_mirrors(
 OWN = "key: [project, part]\njoin: {record: install_id}"
 
 
+@pytest.mark.parametrize("known", ["as stored", "of a pair"])
 @pytest.mark.parametrize(
     ("statement", "key", "change"),
     [
@@ -153,14 +193,20 @@ OWN = "key: [project, part]\njoin: {record: install_id}"
     ids=["renamed", "typed"],
 )
 def test_keys_of_the_crms_own(
-    warehouse: sa.Engine, tmp_path: Path, statement: str, key: str, change: dict[str, Any]
+    warehouse: sa.Engine, tmp_path: Path, known: str, statement: str, key: str, change: dict[str, Any]
 ) -> None:
     table = Table(warehouse, tmp_path, "installs", AGENT)
     own_rows(table)
     table.plan(OWN)
     table.run("update crm.rows set title = 'B', updated_at = now()")
     table.stand("true")
-    before = {name: table.stored(name) for name in ("agreed", "agreed_twins", "own_writes")}
+    before = {name: table.stored(name) for name in STORED}
+    if known == "of a pair":
+        # Pairs of a version that did not remember the columns: their keys tell them, also that none changed.
+        forgotten = "delete from sync.agreed_keys where account = 'default' and table_name = 'installs'"
+        table.run(forgotten)
+        assert table.plan(OWN).reasons == []
+        table.run(forgotten)
     table.run(statement)
     (reason,) = table.plan(key).reasons
     assert reason.endswith(": all agreed values moved along.")
@@ -171,6 +217,7 @@ def test_keys_of_the_crms_own(
 def own_rows(table: Table) -> None:
     table.run(
         "create schema crm",
+        "create table crm.leads (id bigint primary key, city text, updated_at timestamptz)",
         "create table crm.rows (project text, part bigint, record bigint unique, title text,"
         " updated_at timestamptz, other bigint generated always as identity unique, primary key (project, part))",
         f"insert into crm.rows (project, part, record, title, updated_at)"
@@ -180,7 +227,7 @@ def own_rows(table: Table) -> None:
     )
 
 
-def test_a_row_that_names_another_record_by_now_takes_no_pair_along(
+def test_a_row_that_names_another_record_or_has_pairs_by_now_takes_none_along(
     warehouse: sa.Engine, tmp_path: Path
 ) -> None:
     table = Table(warehouse, tmp_path, "installs", AGENT)
@@ -190,9 +237,14 @@ def test_a_row_that_names_another_record_by_now_takes_no_pair_along(
         "update crm.rows set title = 'B', updated_at = now()",
         "update crm.rows set record = 99, updated_at = now() where record = 4",
         "alter table crm.rows rename project to pid",
+        # Nor does one whose new key has a pair already; that another account or table has one is nothing here.
+        "insert into sync.agreed (account, table_name, key, field, value, agreed_at, agreed_by)"
+        " select a, n, jsonb_build_object('pid', p, 'part', b), 'title', '\"Z\"', now(), 'comparison'"
+        " from (values ('default', 'installs', 'p5', 2), ('other', 'installs', 'p6', 3), ('default', 'notes', 'p6', 3))"
+        " v (a, n, p, b)",
     )
     (reason,) = table.plan(OWN.replace("project", "pid")).reasons
-    assert reason.endswith(": the agreed values of 1 rows are not found any more.")
+    assert reason.endswith(": the agreed values of 2 rows are not found any more.")
 
 
 def test_a_key_of_another_column_is_not_found_any_more(warehouse: sa.Engine, tmp_path: Path) -> None:
@@ -223,6 +275,12 @@ def test_a_link_that_was_renamed_or_is_written_otherwise(
     own_rows(table)
     table.plan(OWN)
     table.stand("true")
+    # One that has a pair of the new name already keeps both.
+    table.run(
+        "insert into sync.agreed (account, table_name, key, field, value, agreed_at, agreed_by, is_link)"
+        " select account, table_name, key, 'deal', '0', agreed_at, agreed_by, true from sync.agreed"
+        " where field = 'record' and account = 'default' and table_name = 'installs' and key ->> 'project' = 'p5'"
+    )
     before = list(map(json.loads, table.stored("agreed")))
     # The row of the link is gone: what is stored of it says that it was deleted.
     table.run("delete from crm.rows where record = 4", statement)
@@ -231,7 +289,7 @@ def test_a_link_that_was_renamed_or_is_written_otherwise(
     links = {
         (row["field"], row["value"])
         for row in after
-        if row["key"]["project"] == "p4" and row["is_link"] and row["account"] == "default"
+        if row["key"].get("project") == "p4" and row["is_link"] and row["account"] == "default"
         if row["table_name"] == "installs"
     }
     assert links == {link}

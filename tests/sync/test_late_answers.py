@@ -7,7 +7,7 @@ import pytest
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_approve, run_reject
-from enerflo_sync.sync.plan_report import PlanState
+from enerflo_sync.plan.report import PlanState
 from tests.sync.conftest import Desk
 from tests.sync.test_apply import counts, installs, spoiled
 

@@ -14,7 +14,7 @@ from enerflo_sync.errors import RetriableError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.retry import run_retry
-from enerflo_sync.sync.retry import RetrySelection
+from enerflo_sync.plan.retry import RetrySelection
 from tests.sync.conftest import Desk
 
 APPOINTMENT = ("  # appointment: {type: 1", "  appointment: {type: 1")
@@ -51,7 +51,7 @@ def test_one_that_waits_when_a_later_plan_is_made_is_made_by_it(
     scheduling: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = scheduling
-    monkeypatch.setattr("enerflo_sync.sync.push.run.PushRun.pause", lambda *_: None)
+    monkeypatch.setattr("enerflo_sync.apply.enerflo.run.PushRun.pause", lambda *_: None)
     lead(desk, "L-1")
     faulty(desk, "503", "/api/v1/appointments", "POST")
     report = a_round(desk)
@@ -86,7 +86,7 @@ def test_one_whose_time_was_changed_or_taken_away_meanwhile_is_made_as_the_crm_s
     scheduling: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = scheduling
-    monkeypatch.setattr("enerflo_sync.sync.push.run.PushRun.pause", lambda *_: None)
+    monkeypatch.setattr("enerflo_sync.apply.enerflo.run.PushRun.pause", lambda *_: None)
     for number in ("L-1", "L-2"):
         lead(desk, number)
     faulty(desk, "503", "/api/v1/appointments", "POST")
@@ -114,7 +114,7 @@ def test_one_that_was_accepted_and_moved_there_since_is_not_made_again_by_a_late
         return read_appointments(*args)
 
     with monkeypatch.context() as patched:
-        patched.setattr("enerflo_sync.sync.push.appointments.read_appointments", lost)
+        patched.setattr("enerflo_sync.apply.enerflo.appointments.read_appointments", lost)
         assert a_round(desk).waiting == 1
     (made,) = desk.world.appointments
     desk.world.appointments[:] = [replace(made, start=made.start + 86_400, end=made.end + 86_400)]

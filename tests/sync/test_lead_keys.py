@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from enerflo_sync.apply.enerflo.customers import lead_key
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject, run_reopen
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.sync.parts import Part
-from enerflo_sync.sync.push.changes import Change
-from enerflo_sync.sync.push.customers import lead_key
-from enerflo_sync.sync.reopen import WhichRefusals
+from enerflo_sync.outbox.changes import Change
+from enerflo_sync.plan.parts import Part
+from enerflo_sync.plan.reopen import WhichRefusals
 from tests.sync.conftest import Desk
 
 PARTS = st.one_of(st.none(), st.integers(), st.text(st.characters(exclude_characters="\0", codec="utf-8")))

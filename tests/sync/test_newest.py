@@ -9,7 +9,7 @@ import pytest
 
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.sync import plan as planning
+from enerflo_sync.plan import make as planning
 from tests.sync.conftest import Desk
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.own_writes import note_made, note_sending, note_written, noting_row, noting_updates
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
-from enerflo_sync.sync.own_writes import note_made, note_sending, note_written, noting_row, noting_updates
 from tests.sync.milestones import milestones_mapped
 
 CONFIG = milestones_mapped("title: {enerflo: title, type: text, source_of_truth: newest}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from enerflo_sync.explain.text import render_explanation
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.what_if import run_what_if
-from enerflo_sync.sync.explain_text import render_explanation
-from enerflo_sync.sync.render import plan_lines, render_plan
-from enerflo_sync.sync.render.shown_plan import masked_changes, masked_undecided, show_plan
-from enerflo_sync.sync.what_if_text import render_what_if
+from enerflo_sync.plan.render import plan_lines, render_plan
+from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided, show_plan
+from enerflo_sync.plan.what_if_text import render_what_if
 from tests.sync.conftest import Desk
 
 FIRST_NAME = "first_name: {enerflo: first_name, type: text, trim: true, source_of_truth: "

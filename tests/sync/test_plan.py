@@ -9,10 +9,10 @@ import pytest
 
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
-from enerflo_sync.sync.plan_reads import read_changes, read_undecided
-from enerflo_sync.sync.plan_report import PlanState
-from enerflo_sync.sync.render import plan_summary, write_plan
-from enerflo_sync.sync.render.shown_plan import masked_changes, masked_undecided
+from enerflo_sync.plan.reads import read_changes, read_undecided
+from enerflo_sync.plan.render import plan_summary, write_plan
+from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided
+from enerflo_sync.plan.report import PlanState
 from tests.sync.conftest import Desk
 
 FIRST = "select min(enerflo_install_id) from crm.installs"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_approve
-from enerflo_sync.sync.plan_end import BY_A_LATER_PLAN, SUPERSEDED
-from enerflo_sync.sync.plan_report import PlanState
+from enerflo_sync.plan.end import BY_A_LATER_PLAN, SUPERSEDED
+from enerflo_sync.plan.report import PlanState
 from tests.sync.conftest import Desk
 
 FIRST = "select min(enerflo_install_id) from crm.installs"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.apply.run import ApplyReport
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
-from enerflo_sync.sync.apply import ApplyReport
 from tests.sync.conftest import Desk
 
 _CUSTOMER = """insert into enerflo.customers (account, customer_id, first_name, email, observed_at, observed_by)

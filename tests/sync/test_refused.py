@@ -14,12 +14,12 @@ from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
-from enerflo_sync.sync.completion import LAST_MILESTONE
-from enerflo_sync.sync.parts import Part
-from enerflo_sync.sync.plan_report import PlanReport
-from enerflo_sync.sync.render import plan_lines, render_plan
-from enerflo_sync.sync.render.shown_plan import headline, show_plan
-from enerflo_sync.sync.reopen import WhichRefusals
+from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.plan.parts import Part
+from enerflo_sync.plan.render import plan_lines, render_plan
+from enerflo_sync.plan.render.shown_plan import headline, show_plan
+from enerflo_sync.plan.reopen import WhichRefusals
+from enerflo_sync.plan.report import PlanReport
 from tests.sync.conftest import Desk
 from tests.sync.test_completion import finished
 

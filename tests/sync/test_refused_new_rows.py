@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.plan.make import make_plan
+from enerflo_sync.plan.reads import read_changes, read_undecided
+from enerflo_sync.plan.refused import open_again, remember_refused
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.sync.plan import make_plan
-from enerflo_sync.sync.plan_reads import read_changes, read_undecided
-from enerflo_sync.sync.refused import open_again, remember_refused
 
 CONFIG = """
 version: 1
@@ -69,13 +69,13 @@ def test_it_is_told_once_with_its_milestones_until_a_value_changes(
         " primary key (install, milestone))",
         "insert into crm.installs values (2, 'Bob', 20, 'by hand', now())",
     )
-    for account in ("default", "other"):
+    for account, first in (("default", 1), ("other", 2)):
         run(
             warehouse,
             "insert into enerflo.installs (account, install_id, agent_name, panel_count, deal_id, observed_at,"
-            f" observed_by) select '{account}', n, 'Ann', 20, 'd', '2026-01-01', 'poll' from generate_series(1, 3) n",
+            f" observed_by) select '{account}', n, 'Ann', 20, 'd', '2026-01-01', 'poll' from generate_series({first}, 3) n",
             "insert into enerflo.milestones (account, install_id, milestone_id, title, observed_at, observed_by)"
-            f" select '{account}', i, m, 'Roof', '2026-01-01', 'poll' from generate_series(1, 2) i,"
+            f" select '{account}', i, m, 'Roof', '2026-01-01', 'poll' from generate_series({first}, 2) i,"
             " generate_series(7, 8) m",
         )
     first, made, told = planned(warehouse, config)

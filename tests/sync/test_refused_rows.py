@@ -11,9 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.plan.make import make_plan
+from enerflo_sync.plan.reads import read_changes, read_undecided
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.sync.plan import make_plan
-from enerflo_sync.sync.plan_reads import read_changes, read_undecided
 from tests.sync.milestones import milestones_mapped
 
 CONFIG = milestones_mapped(
@@ -162,3 +163,78 @@ def test_a_refusal_binds_its_change_and_no_other(tables: sa.Engine, tmp_path: Pa
             mine, theirs = sides.get("enerflo", "B"), sides.get("crm", "A")
             shown = (None, DAY) if "due_at" in sides else (mine, theirs)
             assert (one.enerflo_value, one.crm_value) == shown
+
+
+INSTALLS = """
+version: 1
+accounts: {default: {mode: both}}
+tables:
+  installs:
+    crm_table: crm.installs
+    key: {install: install_id}
+    updated_at: updated_at
+    fields:
+      status: {enerflo: status_name, type: text, trim: true, fold_case: true, source_of_truth: crm}
+"""
+# What a person refused was to complete an install in progress, on whose status both sides agree. Each case is
+# what the change of the refused plan says otherwise, what stood before, what both sides say now, and whether
+# the refusal stands.
+COMPLETIONS: list[tuple[dict[str, Any] | None, str | None, str | None, bool]] = [
+    ({}, "In progress", "In progress", True),
+    ({}, "In progress", " in PROGRESS", True),
+    ({}, None, None, True),
+    ({}, "In progress", "On hold", False),
+    ({}, "In progress", None, False),
+    ({}, None, "In progress", False),
+    *[
+        (other, "In progress", "In progress", False)
+        for other in (None, {"account": "other"}, {"plan_hash": "q"}, {"table_name": "milestones"})
+    ],
+    *[
+        (other, "In progress", "In progress", False)
+        for other in ({"key": {"install": 0}}, {"field": "agent"}, {"rule": "review"})
+    ],
+]
+
+
+def test_a_refused_completion_stands_while_both_sides_say_what_they_said(
+    warehouse: sa.Engine, tmp_path: Path
+) -> None:
+    path = tmp_path / "sync.yaml"
+    path.write_text(INSTALLS)
+    config = load_config(path, {})
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql("create schema crm")
+        connection.exec_driver_sql(
+            "create table crm.installs (install bigint primary key, status text, updated_at timestamptz)"
+        )
+        for number, (other, before, now, _) in enumerate(COMPLETIONS, 1):
+            record = {"account": "default", "install_id": number, "status_name": now}
+            insert(connection, "enerflo.installs", **record, observed_by="poll", observed_at=DECIDED_AT)
+            insert(connection, "crm.installs", install=number, status=now, updated_at=DECIDED_AT)
+            change = {
+                **{"account": "default", "plan_hash": "p", "table_name": "installs", "op": "update"},
+                **{"key": {"install": number}, "field": "status", "direction": "to_enerflo"},
+            }
+            refused = {**change, "enerflo_key": {"install_id": number}, "before": before}
+            jsons = {name: as_json(refused[name]) for name in ("key", "enerflo_key", "before")}
+            insert(
+                connection,
+                "sync.refusals",
+                **refused | jsons,
+                **{"after": as_json("Completed"), "decided_by": "Sam", "decided_at": DECIDED_AT},
+                reason=str(number),
+            )
+            if other is not None:
+                made = {**change, "rule": LAST_MILESTONE, **other, "position": number, "state": "refused"}
+                insert(
+                    connection,
+                    "sync.plan_changes",
+                    **made | {"key": as_json(made["key"]), "policy": "crm", "cause": "edited_in_crm"},
+                )
+    make_plan(warehouse, config, "default", reconcile(warehouse, config, "default").reconciliation_id)
+    with warehouse.connect() as connection:
+        rows = connection.execute(sa.text("select reason::int, ended_at is null from sync.refusals"))
+        stands = {row[0]: row[1] for row in rows}
+    for number, case in enumerate(COMPLETIONS, 1):
+        assert stands[number] is case[3], case

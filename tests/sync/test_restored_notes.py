@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.apply.enerflo.run import PushRun
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.sync.push.run import PushRun
 from tests.sync.conftest import Desk
 from tests.sync.sending import in_crm, lost_after_the_post, note, posts, spelling
 

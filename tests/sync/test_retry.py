@@ -10,7 +10,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.retry import run_retry
-from enerflo_sync.sync.retry import RetrySelection
+from enerflo_sync.plan.retry import RetrySelection
 from tests.sync.conftest import Desk
 
 NOT_IN_FLIGHT = ("in_flight_minutes: 30", "in_flight_minutes: 0")

@@ -10,7 +10,7 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject, run_reopen
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
-from enerflo_sync.sync.reopen import WhichRefusals
+from enerflo_sync.plan.reopen import WhichRefusals
 from tests.sync.conftest import Desk
 from tests.sync.sending import in_crm, lost_after_the_post, note, posts, spelling
 

@@ -9,8 +9,8 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_approve, run_reject
 from enerflo_sync.jobs.plan import read_stored_plan, run_plan
 from enerflo_sync.jobs.undo import run_undo
-from enerflo_sync.sync.parts import Part
-from enerflo_sync.sync.plan_report import PlanReport, PlanState
+from enerflo_sync.plan.parts import Part
+from enerflo_sync.plan.report import PlanReport, PlanState
 from tests.sync.conftest import Desk
 from tests.sync.test_completion import finished
 from tests.sync.test_refused import edit, installs, status_at_enerflo

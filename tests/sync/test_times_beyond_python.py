@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from enerflo_sync.explain.text import render_explanation
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.reconcile import run_reconcile
-from enerflo_sync.sync.explain_text import render_explanation
 from tests.sync.conftest import Desk
 
 

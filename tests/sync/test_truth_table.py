@@ -14,9 +14,9 @@ from enerflo_sync.crm.decision import Outcome
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.mapping import SourceOfTruth
 from enerflo_sync.crm.truth_table import NEVER, Case, Value, cases
+from enerflo_sync.plan.make import make_plan
+from enerflo_sync.plan.reads import read_changes, read_undecided
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.sync.plan import make_plan
-from enerflo_sync.sync.plan_reads import read_changes, read_undecided
 from tests.sync.milestones import milestones_mapped
 
 CONFIG = milestones_mapped(

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from enerflo_sandbox.world import World
+from enerflo_sync.apply.run import ApplyReport
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
-from enerflo_sync.sync.apply import ApplyReport
-from enerflo_sync.sync.plan_report import PlanReport, PlanState
+from enerflo_sync.plan.report import PlanReport, PlanState
 from tests.sync.conftest import Desk
 from tests.sync.test_split import STATUS
 from tests.sync.test_undo_whole_rows import DELETED_TOO
@@ -283,7 +283,7 @@ def test_an_unknown_plan_is_said(desk: Desk) -> None:
 
 
 def test_the_undo_is_told_by_explain(desk: Desk, in_progress: int) -> None:
-    from enerflo_sync.sync.explain_text import render_explanation
+    from enerflo_sync.explain.text import render_explanation
 
     desk.world.set_status(in_progress, ON_HOLD)
     plan = polled(desk)

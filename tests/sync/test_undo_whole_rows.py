@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.explain.text import render_explanation
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_approve
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
-from enerflo_sync.sync.explain_text import render_explanation
-from enerflo_sync.sync.plan_reads import read_changes, read_undecided
-from enerflo_sync.sync.plan_report import PlanReport
-from enerflo_sync.sync.render import plan_lines, render_plan, write_plan
-from enerflo_sync.sync.render.shown_plan import masked_changes, masked_undecided, show_plan
+from enerflo_sync.plan.reads import read_changes, read_undecided
+from enerflo_sync.plan.render import plan_lines, render_plan, write_plan
+from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided, show_plan
+from enerflo_sync.plan.report import PlanReport
 from tests.sync.conftest import Desk
 
 TOUCHED = {"the CRM says something else than the plan wrote: it moved since": 1}

@@ -14,8 +14,8 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.what_if import run_what_if
-from enerflo_sync.sync.what_if import WhatIf
-from enerflo_sync.sync.what_if_text import render_what_if
+from enerflo_sync.plan.what_if import WhatIf
+from enerflo_sync.plan.what_if_text import render_what_if
 from tests.sync.conftest import SHIPPED, Desk
 
 ON_HOLD = 4

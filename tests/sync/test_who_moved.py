@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.plan.make import make_plan
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.sync.plan import make_plan
 
 CONFIG = """
 version: 1
@@ -30,6 +30,7 @@ tables:
 """
 NOW = datetime.now(UTC).replace(microsecond=0)
 MOVED = ("enerflo_moved", "crm_moved", "base_known", "base_kept")
+NULL = ("enerflo_null", "crm_null")
 KINDS = ("comparison", "push", "undo")
 # Both halves of a pair, of which the CRM's is stored only where it differs, and both sides now.
 SIZES = list(
@@ -65,15 +66,21 @@ def same(field: str, left: Any, right: Any) -> bool:
 
 
 def facts(field: str, pair: Any, mine: Any, theirs: Any, by: str) -> dict[str, bool]:
-    """Return what holds: a side moved where it says something else than in the pair, as it is declared."""
+    """Return what holds: a side moved where it says something else than in the pair, as it is declared.
+
+    A side is null where it says nothing: of a name that is empty, too.
+    """
+    nulls = dict(
+        zip(NULL, (one is None or (field == "agent" and one == "") for one in (mine, theirs)), strict=True)
+    )
     if pair is None:
-        return dict.fromkeys(MOVED, False)
+        return dict.fromkeys(MOVED, False) | nulls
     value, crm = pair[0], pair[0] if pair[1] is None else None if pair[1] == "null" else pair[1]
     moved = [not same(field, in_crm(field, mine), in_crm(field, value)), not same(field, theirs, crm)]
     if by == "comparison" and not any(moved):
         # The halves were equal when they were compared, and drifted apart within the tolerance.
         moved = [mine != value, theirs != crm]
-    return dict(zip(MOVED, (*moved, True, by != "comparison"), strict=True))
+    return dict(zip(MOVED, (*moved, True, by != "comparison"), strict=True)) | nulls
 
 
 def as_json(field: str, value: Any) -> str | None:
@@ -123,7 +130,7 @@ def test_a_side_moved_where_it_says_something_else_as_declared(warehouse: sa.Eng
         rows = connection.execute(
             sa.text("select (key ->> 'enerflo_install_id')::int as number, facts from sync.plan_changes")
         )
-        held = {row.number: {name: name in row.facts for name in MOVED} for row in rows}
+        held = {row.number: {name: name in row.facts for name in MOVED + NULL} for row in rows}
     assert plan.change_count == len(held)
     for number, case in enumerate(cases, 1):
         wanted = facts(*case)

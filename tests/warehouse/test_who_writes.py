@@ -20,8 +20,9 @@ OF_ROOMS = {
     " sync.declared_columns",
     "backfill": "sync.backfills sync.backfill_chunks sync.backfill_pages",
     "reconcile": "sync.reconciliations sync.differences sync.crm_rows sync.crm_looks",
-    "sync": "sync.agreed sync.agreed_twins sync.agreed_keys sync.own_writes sync.plans sync.plan_changes"
-    " sync.plan_undecided sync.refusals sync.ledger sync.retries sync.reveals",
+    "agreed": "sync.agreed sync.agreed_twins sync.agreed_keys sync.own_writes sync.ledger",
+    "plan": "sync.plans sync.plan_changes sync.plan_undecided sync.refusals sync.retries",
+    "explain": "sync.reveals",
     "quality": "sync.change_order_facts sync.quality_results sync.quality_runs sync.life_cycle_installs"
     " sync.life_cycle_findings sync.life_cycle_runs",
     "notify": "sync.notifications sync.told",
@@ -32,6 +33,18 @@ BESIDE = {
     ("inbox", "sync.reveals"): "who had a payload in quarantine shown unmasked",
     ("quality", "sync.quarantine"): "change orders that a check holds back",
     ("quality", "sync.ledger"): "orders that were held back, and let through by a person",
+    (
+        "agreed",
+        "sync.plan_changes",
+    ): "what became of each change that was applied, with its row of the ledger",
+    (
+        "outbox",
+        "sync.plan_changes",
+    ): "which requests were sent and accepted, before anybody knows what came of them",
+    ("outbox", "sync.agreed"): "how Enerflo spells what went along with a lead's change",
+    ("apply", "sync.plans"): "that a plan was applied, or waits again: for its rest, or for a person",
+    ("apply", "sync.plan_changes"): "that what a person left out of a part waits again",
+    ("plan", "sync.ledger"): "changes that ended unmade: refused, superseded, held back",
     ("rebuild", "enerflo.installs"): "derives the mirror again from what is stored",
     ("rebuild", "enerflo.submissions"): "derives the mirror again from what is stored",
 }

@@ -98,8 +98,8 @@ class NamedInstalls:
                 answer = Answer(own, install_id=answer.install_id)
             elif not any(told.subject == NOTES_OF for told in answer.tells):
                 progress.incomplete(NOTES.name, _NOT_TOLD)
-            answers = [answer]
             key = need.key if answer.install_id is None else str(answer.install_id)
+            answers = [answer]
             for name, subject in OF_INSTALL.items():
                 if name in parts and name != NOTES.name:
                     answers.append(self._reads.read(Need(subject, key), ()))

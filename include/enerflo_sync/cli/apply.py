@@ -8,16 +8,16 @@ from typing import Annotated
 import msgspec
 import typer
 
+from enerflo_sync.apply.run import ApplyReport
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject
 from enerflo_sync.jobs.context import open_account
+from enerflo_sync.plan.parts import Part, Rest
+from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.reconcile.render.wording import count_of, number
-from enerflo_sync.sync.apply import ApplyReport
-from enerflo_sync.sync.parts import Part, Rest
-from enerflo_sync.sync.plan_report import PlanReport
 
 
 def command(

@@ -12,9 +12,9 @@ import typer
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.cli.quarantine import By, who
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.explain.text import record_sentences, render_explanation, story_sentences
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.explain import run_explain
-from enerflo_sync.sync.explain_text import record_sentences, render_explanation, story_sentences
 
 _TIME = "2026-03-02T14:05:00Z"
 

@@ -25,10 +25,10 @@ from enerflo_sync.cli.output import (
 )
 from enerflo_sync.jobs.context import AccountContext, open_account
 from enerflo_sync.jobs.plan import run_plan
-from enerflo_sync.sync.plan_reads import read_changes, read_undecided
-from enerflo_sync.sync.plan_report import PlanReport
-from enerflo_sync.sync.render import plan_lines, render_plan, write_plan
-from enerflo_sync.sync.render.shown_plan import masked_changes, masked_undecided, show_plan
+from enerflo_sync.plan.reads import read_changes, read_undecided
+from enerflo_sync.plan.render import plan_lines, render_plan, write_plan
+from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided, show_plan
+from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 

@@ -13,10 +13,10 @@ from enerflo_sync.cli.quarantine import By, who
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.approval import read_refusals, run_reopen
 from enerflo_sync.jobs.context import AccountContext, open_account
+from enerflo_sync.plan.render.shown_plan import masked_refusals
+from enerflo_sync.plan.reopen import Refusal, WhichRefusals
+from enerflo_sync.reconcile.record import table_of
 from enerflo_sync.reconcile.render.wording import count_of, key_values, utc, visible
-from enerflo_sync.sync.record import table_of
-from enerflo_sync.sync.render.shown_plan import masked_refusals
-from enerflo_sync.sync.reopen import Refusal, WhichRefusals
 
 
 def command(

@@ -13,8 +13,8 @@ from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_
 from enerflo_sync.cli.quarantine import By, who
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.retry import run_retry
+from enerflo_sync.plan.retry import ParkedChange, RetryReport, RetrySelection
 from enerflo_sync.reconcile.render.wording import count_of, key_values, visible
-from enerflo_sync.sync.retry import ParkedChange, RetryReport, RetrySelection
 
 _MOST_LINES = 50
 

@@ -13,7 +13,7 @@ from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.what_if import run_what_if
-from enerflo_sync.sync.what_if_text import render_what_if
+from enerflo_sync.plan.what_if_text import render_what_if
 
 
 def command(

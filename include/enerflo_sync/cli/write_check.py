@@ -17,11 +17,11 @@ from enerflo_sync.enerflo.milestones import update_milestone
 from enerflo_sync.enerflo.notes import add_note, read_install_notes
 from enerflo_sync.errors import BadRecordError, EnerfloSyncError, FatalError, NotFoundError
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.outbox.bodies import milestone_body, note_body, sent_time, status_body
 from enerflo_sync.resources.fingerprint import decode, stable_bytes
 from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.notes import NOTE_LIST, NOTES
 from enerflo_sync.resources.resource import Resource
-from enerflo_sync.sync.push.bodies import milestone_body, note_body, sent_time, status_body
 
 _DATES = ("completed_at", "started_at")
 _LOOKBACK = timedelta(minutes=15)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from enerflo_sync.apply.run import ApplyReport, apply_plan
+from enerflo_sync.apply.verify import Verification, verify_plan
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.plan.decided_plan import WHOLE
+from enerflo_sync.plan.parts import Part
+from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.reconcile.report import ReconciliationReport
-from enerflo_sync.sync.apply import ApplyReport, apply_plan
-from enerflo_sync.sync.decided_plan import WHOLE
-from enerflo_sync.sync.parts import Part
-from enerflo_sync.sync.plan_reads import read_plan
-from enerflo_sync.sync.verify import Verification, verify_plan
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
@@ -24,7 +24,7 @@ def run_apply(
     run_id: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ApplyReport:
-    """Apply a plan (:func:`enerflo_sync.sync.apply.apply_plan`)."""
+    """Apply a plan (:func:`enerflo_sync.apply.run.apply_plan`)."""
     require_migrated(context.engine)
     return apply_plan(
         context.engine,

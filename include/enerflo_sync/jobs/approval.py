@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.sync.decided_plan import WHOLE, approve_plan, hold_plan, reject_plan
-from enerflo_sync.sync.parts import Part
-from enerflo_sync.sync.plan_reads import read_plan
-from enerflo_sync.sync.plan_report import PlanReport
-from enerflo_sync.sync.reopen import Refusal, WhichRefusals, reopen, standing_refusals
+from enerflo_sync.plan.decided_plan import WHOLE, approve_plan, hold_plan, reject_plan
+from enerflo_sync.plan.parts import Part
+from enerflo_sync.plan.reads import read_plan
+from enerflo_sync.plan.reopen import Refusal, WhichRefusals, reopen, standing_refusals
+from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.warehouse.engine import server_time, warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
@@ -25,7 +25,7 @@ def run_approve(context: AccountContext, plan_hash: str, *, by: str, part: Part 
 def run_reject(
     context: AccountContext, plan_hash: str, *, by: str | None, reason: str | None = None, part: Part = WHOLE
 ) -> PlanReport:
-    """Reject a plan that waits, or a part of it (:func:`enerflo_sync.sync.decided_plan.reject_plan`)."""
+    """Reject a plan that waits, or a part of it (:func:`enerflo_sync.plan.decided_plan.reject_plan`)."""
     require_migrated(context.engine)
     with warehouse_errors("reject"), context.engine.begin() as connection:
         return reject_plan(
@@ -41,14 +41,14 @@ def run_reject(
 
 
 def read_refusals(context: AccountContext, which: WhichRefusals | None = None) -> list[Refusal]:
-    """Return what stands refused, unmasked (:func:`enerflo_sync.sync.reopen.standing_refusals`)."""
+    """Return what stands refused, unmasked (:func:`enerflo_sync.plan.reopen.standing_refusals`)."""
     require_migrated(context.engine)
     with warehouse_errors("reopen"), context.engine.connect() as connection:
         return standing_refusals(connection, context.config, context.account, which or WhichRefusals())
 
 
 def run_reopen(context: AccountContext, which: WhichRefusals, *, by: str) -> list[Refusal]:
-    """Let changes that were refused be planned again (:func:`enerflo_sync.sync.reopen.reopen`)."""
+    """Let changes that were refused be planned again (:func:`enerflo_sync.plan.reopen.reopen`)."""
     require_migrated(context.engine)
     with warehouse_errors("reopen"), context.engine.begin() as connection:
         return reopen(connection, context.config, context.account, which, by=by)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from enerflo_sync.explain.explanation import Explanation, masked_explanation
+from enerflo_sync.explain.read import explain
+from enerflo_sync.explain.reveal import note_reveal
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.sync.explain import explain
-from enerflo_sync.sync.explanation import Explanation, masked_explanation
-from enerflo_sync.sync.reveal import note_reveal
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
@@ -22,7 +22,7 @@ def run_explain(
     reveal: bool = False,
     by: str = "",
 ) -> Explanation:
-    """Tell why a record is as it is (:func:`enerflo_sync.sync.explain.explain`), masked unless revealed.
+    """Tell why a record is as it is (:func:`enerflo_sync.explain.read.explain`), masked unless revealed.
 
     :param reveal: give personal data unmasked, and note in ``sync.reveals`` that ``by`` asked for it.
     """

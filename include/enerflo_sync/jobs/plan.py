@@ -8,9 +8,9 @@ from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.quality import run_quality
 from enerflo_sync.jobs.reconcile import run_reconcile
-from enerflo_sync.sync.plan import make_plans
-from enerflo_sync.sync.plan_reads import read_plan
-from enerflo_sync.sync.plan_report import PlanReport
+from enerflo_sync.plan.make import make_plans
+from enerflo_sync.plan.reads import read_plan
+from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
@@ -18,7 +18,7 @@ from enerflo_sync.warehouse.revision import require_migrated
 def run_plan(
     context: AccountContext, *, progress: Callable[[str, int, int], None] | None = None
 ) -> list[PlanReport]:
-    """Reconcile, and decide about every difference (:func:`enerflo_sync.sync.plan.make_plans`).
+    """Reconcile, and decide about every difference (:func:`enerflo_sync.plan.make.make_plans`).
 
     Returns one plan, or two where a part of the changes waits for a person and the others do not.
     Change orders that nobody checked yet are judged first (:func:`enerflo_sync.jobs.quality.run_quality`).
@@ -33,7 +33,7 @@ def run_plan(
 
 
 def read_stored_plan(context: AccountContext, plan_hash: str) -> PlanReport:
-    """Return a plan as it stands now (:func:`enerflo_sync.sync.plan_reads.read_plan`)."""
+    """Return a plan as it stands now (:func:`enerflo_sync.plan.reads.read_plan`)."""
     require_migrated(context.engine)
     with warehouse_errors("plan"), context.engine.connect() as connection:
         return read_plan(connection, context.account, plan_hash)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.sync.plan_report import PlanReport
-from enerflo_sync.sync.undo import make_undo
+from enerflo_sync.plan.report import PlanReport
+from enerflo_sync.plan.undo import make_undo
 from enerflo_sync.warehouse.revision import require_migrated
 
 
 def run_undo(context: AccountContext, plan_hash: str) -> PlanReport:
-    """Make the plan that takes an applied one back (:func:`enerflo_sync.sync.undo.make_undo`)."""
+    """Make the plan that takes an applied one back (:func:`enerflo_sync.plan.undo.make_undo`)."""
     require_migrated(context.engine)
     return make_undo(context.engine, context.config, context.account, plan_hash)

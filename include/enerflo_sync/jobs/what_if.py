@@ -7,7 +7,7 @@ from pathlib import Path
 
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.sync.what_if import WhatIf, what_if
+from enerflo_sync.plan.what_if import WhatIf, what_if
 from enerflo_sync.warehouse.revision import require_migrated
 
 
@@ -19,7 +19,7 @@ def run_what_if(
     days: int = 30,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> WhatIf:
-    """Return what the configuration in ``file`` would do (:func:`enerflo_sync.sync.what_if.what_if`).
+    """Return what the configuration in ``file`` would do (:func:`enerflo_sync.plan.what_if.what_if`).
 
     :param environ: fills the variables of ``file``.
     """

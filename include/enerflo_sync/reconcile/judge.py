@@ -97,7 +97,7 @@ _FURTHER_LINK = Template("""exists (
 
 # A new row in the place of another one does not say what changed: whoever made it may have copied old values.
 # The other row is found by its link, on which both sides agreed. A row that was of another record before, and
-# is relinked, is no new one: somebody edited it. Keys of other columns are for enerflo_sync.sync.key_changes.
+# is relinked, is no new one: somebody edited it. Keys of other columns: enerflo_sync.agreed.key_changes.
 _REPLACED = Template("""not exists (
       select from sync.agreed q where q.account = %(account)s and q.table_name = $table and q.key = o.key
         and q.field = f.field)

@@ -20,14 +20,14 @@ from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
 from enerflo_sandbox.truth import CustomerRow, InstallRow, MilestoneRow
 from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sandbox.world import World
+from enerflo_sync.agreed.settle import Applying
+from enerflo_sync.apply.enerflo.push import PushReport, push
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.resources.change_orders import ComponentKeys
-from enerflo_sync.sync.push.outbox import PushReport, push
-from enerflo_sync.sync.settle import Applying
 from tests.mirror.conftest import START, Company
 
 SHIPPED = Path(__file__).parents[3] / "include" / "config" / "sync.yaml"

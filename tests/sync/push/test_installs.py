@@ -9,7 +9,7 @@ import pytest
 
 from enerflo_sandbox.spelling import Spelling
 from enerflo_sandbox.truth import InstallRow, MilestoneRow
-from enerflo_sync.sync.push.run import PushRun, Verdict
+from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from tests.sync.push.conftest import NewOutbox, Outbox
 
 

@@ -1,0 +1,311 @@
+"""Key columns of the CRM that were renamed or got another type: pairs move along where that is certain.
+
+The keys of ``sync.agreed`` are made of the key columns' names and values. When these change, no pair is found
+by its key any more, nor the evidence that a row was deleted or an undo took it away. So the columns are
+remembered, pairs are translated, and the next plan waits for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from enerflo_sync.agreed.written import names_record
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.values import WHOLE_TEXT
+
+# A column's name, how JSON writes its values, and the mirror's column that it is matched with.
+Column = Sequence[str | None]
+Columns = Mapping[str, Sequence[Column]]
+
+_STORED = sa.text("""
+/* enerflo-sync plan: by which columns the pairs of a table are stored */
+select columns, columns_before, changed_at, rows_lost from sync.agreed_keys
+where account = :account and table_name = :table
+""")
+_SAMPLE = sa.text("""
+/* enerflo-sync plan: the key of any pair */
+select key from sync.agreed where account = :account and table_name = :table limit 1
+""")
+_STORE = sa.text("""
+/* enerflo-sync plan: by which columns the pairs of a table are stored now */
+insert into sync.agreed_keys (account, table_name, columns, columns_before, changed_at, rows_lost)
+values (:account, :table, :columns, :before, case when :lost >= 0 then now() end, nullif(:lost, -1))
+on conflict (account, table_name) do update
+set columns = excluded.columns, columns_before = excluded.columns_before, changed_at = excluded.changed_at,
+    rows_lost = excluded.rows_lost
+""").bindparams(
+    sa.bindparam("columns", type_=JSONB),
+    sa.bindparam("before", type_=JSONB(none_as_null=True)),
+    sa.bindparam("lost", type_=sa.BigInteger),
+)
+_CHANGED = sa.text("""
+/* enerflo-sync plan: key columns that changed since a person last approved */
+select table_name, columns, columns_before, rows_lost from sync.agreed_keys
+where account = :account and columns_before is not null order by table_name
+""")
+_APPROVED = sa.text("""
+/* enerflo-sync plan: whether a person applied a plan that said so */
+select exists (select from sync.plans where account = :account and state = 'applied' and change_count > 0
+               and created_at >= :since and reasons @> :reasons)
+""").bindparams(sa.bindparam("reasons", type_=JSONB))
+
+# Of a key that would become two, or one of two keys, nobody knows which it is.
+_MOVED_KEYS = Template("""
+/* enerflo-sync plan $name: what the keys of pairs are now */
+create temporary table moved_keys on commit drop as
+select old_key, new_key, record from (
+  select n.*, count(*) over (partition by old_key) as news, count(*) over (partition by new_key) as olds
+  from ($found) n where not exists (
+    select from sync.agreed b where b.account = %(account)s and b.table_name = $table and b.key = n.new_key)
+) n where news = 1 and olds = 1
+""")
+_BY_RECORD = Template("""select a.key as old_key, $new_key as new_key, a.record
+  from (select distinct key, $record_of_pair as record from sync.agreed a
+        where a.account = %(account)s and a.table_name = $table) a
+  join $mirror e on e.account = %(account)s and $on""")
+_BY_ROW = Template("""select a.key as old_key, $new_key as new_key, a.record
+  from (select distinct key, $record_of_pair as record from sync.agreed a
+        where a.account = %(account)s and a.table_name = $table) a
+  join $crm t on $on
+  where a.record is null or $same_record""")
+_MOVE = Template("""
+/* enerflo-sync plan $name: keys in their new form */
+update sync.$target a set key = n.new_key$record from pg_temp.moved_keys n
+where a.account = %(account)s and a.table_name = $table and a.key = n.old_key$which
+""")
+# A row is the same one by the same texts in its key columns, whichever they are called by now.
+_KEYS_OF_ROWS = Template("""
+/* enerflo-sync plan $name: keys of $what, in their new form */
+update sync.$target r set key = $new_key from $crm t
+where r.account = %(account)s and r.table_name = $table and $which and $on
+""")
+# What goes on under the key of its row, though it is no pair of values.
+_UNDER_KEYS = (
+    ("refusals", "r.ended_at is null", "what a person refused"),
+    ("plan_changes", "r.sent_at is not null and r.state <> 'applied'", "what was sent and is not confirmed"),
+)
+_LINKS = Template("""
+/* enerflo-sync plan $name: links in their new form */
+update sync.agreed a set field = $new, value = $value
+where a.account = %(account)s and a.table_name = $table and a.is_link and a.field = $old
+  and not exists (select from sync.agreed b where b.account = a.account and b.table_name = a.table_name
+                  and b.key = a.key and b.field = $new and b.field <> a.field)
+""")
+_LOST = Template("""
+/* enerflo-sync plan $name: rows whose pairs are not found any more */
+select count(distinct a.key) from sync.agreed a
+where a.account = %(account)s and a.table_name = $table and not ($fits)
+""")
+
+
+def follow_keys(connection: sa.Connection, plans: Iterable[Comparison], account: str) -> None:
+    """Translate the pairs of tables whose key columns changed since they were stored, as far as is certain.
+
+    What changed is remembered until a person approves a plan that says so: :func:`key_change_reasons`.
+    """
+    for plan in plans:
+        named = {"account": account, "table": str(plan.name)}
+        present = columns_of(plan)
+        stored = connection.execute(_STORED, named).mappings().first()
+        before = stored["columns"] if stored is not None else _of_sample(connection, plan, named)
+        if before is None or before == present:
+            _settle(connection, named, stored, present)
+            continue
+        _translate(connection, plan, account, before, in_order=stored is not None)
+        lost = connection.exec_driver_sql(
+            _LOST.substitute(name=plan.name, table=literal(plan.name), fits=_fits(present["key"])),
+            {"account": account},
+        ).scalar_one()
+        first = (stored["columns_before"] if stored is not None else None) or before
+        connection.execute(_STORE, {**named, "columns": present, "before": first, "lost": lost})
+
+
+def key_change_reasons(connection: sa.Connection, account: str) -> list[tuple[str, str]]:
+    """Return the tables whose key columns changed and were not approved since, each with its sentence."""
+    rows = connection.execute(_CHANGED, {"account": account}).mappings()
+    return [(row["table_name"], _sentence(row["table_name"], row)) for row in rows]
+
+
+def columns_of(plan: Comparison) -> Columns:
+    """Return the columns by which the table's pairs are stored, and by which its rows are matched."""
+    joins = plan.mapping.join_columns
+
+    def column(name: str) -> list[str | None]:
+        kind = plan.live.columns[name].kind
+        number = kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
+        return [name, "number" if number else str(kind), joins.get(name)]
+
+    return {
+        "key": [column(name) for name in plan.mapping.key_columns],
+        "join": [column(name) for name in joins if name not in plan.mapping.key_columns],
+    }
+
+
+def _settle(
+    connection: sa.Connection, named: dict[str, str], stored: sa.RowMapping | None, present: Columns
+) -> None:
+    """Remember the columns; forget that they changed once a person approved a plan that said so."""
+    if stored is None:
+        connection.execute(_STORE, {**named, "columns": present, "before": None, "lost": -1})
+    elif stored["columns_before"] is not None:
+        said = {"reasons": [_sentence(named["table"], stored)], "since": stored["changed_at"]}
+        if connection.scalar(_APPROVED, {"account": named["account"], **said}):
+            connection.execute(_STORE, {**named, "columns": present, "before": None, "lost": -1})
+
+
+def _of_sample(connection: sa.Connection, plan: Comparison, named: dict[str, str]) -> Columns | None:
+    """Return the columns of pairs that were stored before columns were remembered; None where they fit."""
+    key = connection.scalar(_SAMPLE, named)
+    present = columns_of(plan)
+    kinds = {name: kind for name, kind, _ in present["key"]}
+    if key is None:
+        return None
+    found = {name: "number" if isinstance(value, int | float) else "text" for name, value in key.items()}
+    same = found.keys() == kinds.keys()
+    if same and all((found[name] == "number") is (kinds[name] == "number") for name in found):
+        return None
+    joins = plan.mapping.join_columns
+    return {"key": [[name, kind, joins.get(name)] for name, kind in found.items()], "join": present["join"]}
+
+
+def _sentence(table: str, row: Mapping[str, Any] | sa.RowMapping) -> str:
+    lost = row["rows_lost"] or 0
+    rest = (
+        f"the agreed values of {lost:,} rows are not found any more"
+        if lost
+        else "all agreed values moved along"
+    )
+    return (
+        f"The key columns of {table} changed from {_described(row['columns_before'])}"
+        f" to {_described(row['columns'])}: {rest}."
+    )
+
+
+def _described(columns: Columns) -> str:
+    key, join = (
+        ", ".join(f"{name} ({kind}{f', {mirror}' if mirror else ''})" for name, kind, mirror in columns[part])
+        for part in ("key", "join")
+    )
+    return f"{key}, matched by {join}" if join else key
+
+
+def _translate(
+    connection: sa.Connection, plan: Comparison, account: str, before: Columns, *, in_order: bool
+) -> None:
+    former = _former_names(plan, before, in_order)
+    values = {"account": account}
+    common = {"name": plan.name, "table": literal(plan.name)}
+    found = _found(plan, before, former)
+    if found:
+        connection.exec_driver_sql("drop table if exists pg_temp.moved_keys")
+        connection.exec_driver_sql(_MOVED_KEYS.substitute(common, found=found), values)
+        # A key that is the record's says as much.
+        record = ", enerflo_key = null" if plan.key_is_record else ", enerflo_key = n.record"
+        of_record = " and (a.enerflo_key is null or a.enerflo_key = n.record)"
+        connection.exec_driver_sql(
+            _MOVE.substitute(common, target="agreed", record=record, which=of_record), values
+        )
+        for target, which in (("agreed_twins", ""), ("own_writes", " and a.side = 'crm'")):
+            connection.exec_driver_sql(
+                _MOVE.substitute(common, target=target, record="", which=which), values
+            )
+    if former:
+        row = {"crm": plan.crm, "new_key": _key_of_row(plan), "on": _same_texts(plan, former, "r.key")}
+        for target, which, what in _UNDER_KEYS:
+            statement = _KEYS_OF_ROWS.substitute(common, **row, target=target, which=which, what=what)
+            connection.exec_driver_sql(statement, values)
+    for old, new, kind in _moved_links(before, columns_of(plan)):
+        value = "to_jsonb(a.value #>> '{}')"
+        if kind == "number":
+            whole = f"a.value #>> '{{}}' ~ {literal(WHOLE_TEXT)}"
+            value = f"case when {whole} then to_jsonb((a.value #>> '{{}}')::numeric) else a.value end"
+        statement = _LINKS.substitute(common, old=literal(old), new=literal(new), value=value)
+        connection.exec_driver_sql(statement, values)
+
+
+def _found(plan: Comparison, before: Columns, former: Sequence[str]) -> str:
+    """Return the select of keys in their old and new form, with the record; empty where none can be told.
+
+    Where the CRM's key is made of the mirror's columns, by the record; else by a row with the same texts.
+    """
+    record = _record_of_pair(plan, before)
+    common = {"table": literal(plan.name), "record_of_pair": record, "mirror": plan.mirror, "crm": plan.crm}
+    if plan.mapping.joined_by_key:
+        return _BY_RECORD.substitute(
+            common,
+            new_key=jsonb_object((join.crm_name, f"({join.mirror})::{join.type}") for join in plan.joins),
+            on=" and ".join(
+                f"e.{quoted(name)} = (a.record ->> {literal(name)})::bigint" for name in plan.mirror_key
+            ),
+        )
+    if not former:
+        return ""
+    return _BY_ROW.substitute(
+        common,
+        new_key=_key_of_row(plan),
+        on=_same_texts(plan, former, "a.key"),
+        same_record=names_record(plan, "t", "a.record"),
+    )
+
+
+def _key_of_row(plan: Comparison) -> str:
+    return plan.crm_key(f"t.{quoted(name)}" for name in plan.mapping.key_columns)
+
+
+def _former_names(plan: Comparison, before: Columns, in_order: bool) -> Sequence[str]:
+    """Return what each key column was called, by its place; none where that cannot be told.
+
+    A column that is called as another one was may be either of both. Where the order of the columns before is
+    not known, one that keeps its name is the same, and one other may have another name.
+    """
+    names, former = plan.mapping.key_columns, [str(name) for name, _, _ in before["key"]]
+    if len(names) != len(former):
+        return []
+    if not in_order:
+        others = [name for name in former if name not in names]
+        return [name if name in former else others[0] for name in names] if len(others) < 2 else []
+    moved = any(new != old and new in former for new, old in zip(names, former, strict=True))
+    return [] if moved else former
+
+
+def _same_texts(plan: Comparison, former: Sequence[str], key: str) -> str:
+    """Return the condition that a CRM row ``t`` has the texts of a key in its former key columns."""
+    pairs = zip(plan.mapping.key_columns, former, strict=True)
+    return " and ".join(f"t.{quoted(new)}::text = {key} ->> {literal(old)}" for new, old in pairs)
+
+
+def _record_of_pair(plan: Comparison, before: Columns) -> str:
+    """Return the mirror key of a pair ``a``: what it says, or what its key said by the columns before."""
+    named = {mirror: str(name) for name, _, mirror in before["key"] if mirror}
+    if not set(plan.mirror_key) <= named.keys():
+        return "a.enerflo_key"
+    texts = {mirror: f"a.key ->> {literal(named[mirror])}" for mirror in plan.mirror_key}
+    whole = " and ".join(f"{text} ~ {literal(WHOLE_TEXT)}" for text in texts.values())
+    made = jsonb_object((mirror, f"({text})::bigint") for mirror, text in texts.items())
+    return f"coalesce(a.enerflo_key, case when {whole} then {made} end)"
+
+
+def _moved_links(before: Columns, present: Columns) -> Iterator[tuple[str, str, str]]:
+    """Yield links that were renamed or are written otherwise: old name, new name, how JSON writes it."""
+    known = {mirror: (str(name), kind) for name, kind, mirror in before["join"]}
+    for name, kind, mirror in present["join"]:
+        old = known.get(mirror)
+        if old is not None and old != (name, kind):
+            yield old[0], str(name), str(kind)
+
+
+def _fits(key: Sequence[Column]) -> str:
+    """Return the condition that a pair ``a`` is stored by these columns."""
+    conditions = [f"jsonb_exists(a.key, {literal(str(name))})" for name, _, _ in key]
+    conditions += [
+        f"(jsonb_typeof(a.key -> {literal(str(name))}) = 'number') is {str(kind == 'number').lower()}"
+        for name, kind, _ in key
+    ]
+    return " and ".join(conditions)

@@ -1,0 +1,179 @@
+"""What our own writes left as a record's time of change: nobody else changed the record at that time.
+
+A write of one field moves the time of the whole row, and a write to Enerflo that of the whole record. To tell
+which side changed later, the last time that was somebody else's is needed
+(:mod:`enerflo_sync.reconcile.changed`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from enerflo_sync.agreed.written import of_key
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.changed import compares_times, times_record
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.observation import seen_at
+
+_OLD_TIMES = Template("""
+/* enerflo-sync apply $name: when the rows were changed before */
+create temporary table $into on commit drop as
+select p.key, $changed as changed_at,
+       case when $changed is not null then least($changed, $seen_at, now()) end as others_at
+from (
+  select distinct key from sync.plan_changes
+  where account = %(account)s and plan_hash = %(plan_hash)s and table_name = $table and op = 'update'
+    and direction = 'to_crm' and position between %(first)s and %(until)s
+) p join $crm t on $on $lock
+""")
+
+# A row whose time is as before was not written, or says no more than the day.
+_LEFT = Template("""
+/* enerflo-sync apply $name: what our writes left as the rows' time of change */
+insert into sync.own_writes (account, side, table_name, key, others_at, left_at)
+select distinct on (b.key) %(account)s, 'crm', $table, b.key,
+       case when w.left_at = b.changed_at then w.others_at else b.others_at end, $changed
+from $into b join $crm t on $on
+left join sync.own_writes w
+  on w.account = %(account)s and w.side = 'crm' and w.table_name = $table and w.key = b.key
+where $changed is distinct from b.changed_at
+on conflict (account, side, table_name, key) do update
+set others_at = excluded.others_at, left_at = excluded.left_at
+""")
+
+_MADE = Template("""
+/* enerflo-sync apply $name: rows that nobody but we has written */
+insert into sync.own_writes (account, side, table_name, key, others_at, left_at)
+select distinct on (p.key) %(account)s, 'crm', $table, p.key, null::timestamptz, $changed
+from sync.plan_changes p join $crm t on $on
+where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = 'insert'
+  and p.direction = 'to_crm' and p.position between %(first)s and %(until)s and p.state = 'applied'
+  and p.done_at = %(now)s
+on conflict (account, side, table_name, key) do update
+set others_at = excluded.others_at, left_at = excluded.left_at
+""")
+
+# Of a request that goes out again the first time counts: what it finds now may be its own.
+_SENDING = Template("""
+/* enerflo-sync push: when a record of $mirror was changed before our request */
+insert into sync.own_writes as w (account, side, table_name, key, sent_others_at)
+select :account, 'enerflo', '$mirror', jsonb_build_object('$id', e.$id), e.updated_at
+from enerflo.$mirror e where e.account = :account and e.$id = any(:ids)
+on conflict (account, side, table_name, key) do update
+set sent_others_at = coalesce(case when :again then w.sent_others_at end,
+    case when w.left_at = excluded.sent_others_at then w.others_at else excluded.sent_others_at end)
+""")
+_WRITTEN = Template("""
+/* enerflo-sync push: what our write left as a record's time of change in $mirror */
+insert into sync.own_writes as w (account, side, table_name, key, left_at, left_seen_at)
+select :account, 'enerflo', '$mirror', jsonb_build_object('$id', e.$id), e.updated_at, e.observed_at
+from enerflo.$mirror e where e.account = :account and e.$id = any(:ids)
+on conflict (account, side, table_name, key) do update
+set left_at = excluded.left_at, left_seen_at = excluded.left_seen_at,
+    others_at = coalesce(w.sent_others_at, w.others_at), sent_others_at = null
+""")
+
+
+@contextmanager
+def noting_updates(
+    connection: sa.Connection, plan: Comparison, values: Mapping[str, Any], first: int, until: int
+) -> Iterator[None]:
+    """Remember what the updates of CRM rows within leave as the rows' time of change.
+
+    :param values: ``account`` and ``plan_hash``.
+    :param first: position of the first change, ``until`` that of the last.
+    """
+    if not compares_times(plan):
+        yield
+        return
+    into = f"pg_temp.written_before_{plan.name}_{first}"
+    parts = _parts(plan, into=into, lock="" if plan.live.view else "for update of t")
+    named = {**values, "first": first, "until": until}
+    connection.exec_driver_sql(f"drop table if exists {into}")
+    connection.exec_driver_sql(_OLD_TIMES.substitute(parts, on=of_key(plan, "p.key")), named)
+    yield
+    connection.exec_driver_sql(_LEFT.substitute(parts, on=of_key(plan, "b.key")), named)
+
+
+def note_made(
+    connection: sa.Connection, plan: Comparison, values: Mapping[str, Any], first: int, until: int
+) -> None:
+    """Remember that nobody else has written the CRM rows that a plan made; takes ``now`` among ``values``."""
+    if compares_times(plan):
+        statement = _MADE.substitute(_parts(plan), on=of_key(plan, "p.key"))
+        connection.exec_driver_sql(statement, {**values, "first": first, "until": until})
+
+
+def _parts(plan: Comparison, **others: str) -> dict[str, str]:
+    changed = plan.changed_at("t")
+    named = {"name": plan.name, "table": literal(plan.name), "crm": plan.crm, "changed": changed}
+    return {**named, "seen_at": seen_at(plan, "t"), **others}
+
+
+@contextmanager
+def noting_row(
+    connection: sa.Connection, plan: Comparison, account: str, key: Mapping[str, Any]
+) -> Iterator[None]:
+    """Remember what a write to one CRM row within leaves as the row's time of change."""
+    if not compares_times(plan):
+        yield
+        return
+    into = f"pg_temp.written_before_{plan.name}"
+    parts = _parts(plan, into=into)
+    changed = plan.changed_at("t")
+    others = f"case when {changed} is not null then least({changed}, {seen_at(plan, 't')}, now()) end"
+    times = f"{changed} as changed_at, {others} as others_at"
+    row = f"select %(key)s::jsonb as key, {times} from {plan.crm} t"  # noqa: S608 - quoted names
+    named = {"account": account, "key": json.dumps(key)}
+    connection.exec_driver_sql(f"drop table if exists {into}")
+    statement = f"/* enerflo-sync push */ create temporary table {into} on commit drop as {row}"
+    connection.exec_driver_sql(f"{statement} where {of_key(plan, '%(key)s::jsonb')}", named)
+    yield
+    connection.exec_driver_sql(_LEFT.substitute(parts, on=of_key(plan, "b.key")), named)
+
+
+def note_sending(
+    connection: sa.Connection,
+    account: str,
+    keys: Iterable[tuple[str, Mapping[str, Any]]],
+    *,
+    again: bool,
+) -> None:
+    """Remember when records of Enerflo were changed before a request of ours goes out, committed with it.
+
+    :param keys: tables of the mapping, each with the mirror key of one of its records.
+    :param again: the same request went out before, and its end is not known.
+    """
+    _note(connection, account, keys, _SENDING, again=again)
+
+
+def note_written(
+    connection: sa.Connection, account: str, keys: Iterable[tuple[str, Mapping[str, Any]]]
+) -> None:
+    """Remember what our write left as the time of change of records that were read back."""
+    _note(connection, account, keys, _WRITTEN)
+
+
+def _note(
+    connection: sa.Connection,
+    account: str,
+    keys: Iterable[tuple[str, Mapping[str, Any]]],
+    statement: Template,
+    **others: Any,
+) -> None:
+    ids: dict[tuple[str, str], set[int]] = {}
+    for table, key in keys:
+        record = times_record(table)
+        if record is not None and key.get(record[1]) is not None:
+            ids.setdefault(record, set()).add(int(key[record[1]]))
+    for (mirror, name), some in sorted(ids.items()):
+        query = sa.text(statement.substitute(mirror=mirror, id=name))
+        query = query.bindparams(sa.bindparam("ids", type_=ARRAY(sa.BigInteger)))
+        connection.execute(query, {"account": account, "ids": sorted(some), **others})

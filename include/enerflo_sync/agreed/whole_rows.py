@@ -1,0 +1,191 @@
+"""Whole rows of the CRM, with the columns that are not mapped: as a plan left them, and as it deleted them.
+
+An undo deletes a new row only if the whole row is still as the plan left it, and restores a deleted row with
+every column. A row is kept as the text of each of its columns: every type can be written so and read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.written import (
+    column_value,
+    names_record,
+    of_key,
+    record_lives,
+    shown,
+    touched,
+    typed,
+    zone_of,
+)
+from enerflo_sync.crm.catalog import insertable_columns
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.reconcile.compare import Comparison
+
+_NEW_ROWS = Template("""
+/* enerflo-sync apply $name: new rows of the CRM, as they stand when all is written */
+update sync.plan_changes c set row_digest = $digest
+from (
+  select min(p.position) as position, p.key from sync.plan_changes p
+  where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table
+    and p.direction = 'to_crm' and p.op = 'insert' and p.state = 'applied' and p.done_at = %(now)s
+  group by p.key
+) p join $crm t on $on
+where c.account = %(account)s and c.plan_hash = %(plan_hash)s and c.position = p.position
+""")
+
+# All rows that a plan deleted from a table were deleted in one transaction: they have the same columns.
+_KEPT_COLUMNS = sa.text("""
+/* enerflo-sync apply: the columns that deleted rows had */
+select jsonb_object_keys(deleted_row) from (
+  select c.deleted_row from sync.plans p
+  join sync.plan_changes c on c.account = p.account and c.plan_hash = p.stands_on
+  where p.account = :account and p.plan_hash = :plan_hash and c.table_name = :table and c.op = 'delete'
+    and c.deleted_row is not null limit 1) c
+""")
+
+_RESTORE = Template("""
+  insert into $crm as n ($columns) overriding system value
+  select $values from (
+    select distinct d.key, c.deleted_row from due d
+    join sync.plans q on q.account = %(account)s and q.plan_hash = %(plan_hash)s
+    join sync.plan_changes c on c.account = q.account and c.plan_hash = q.stands_on and c.key = d.key
+      and c.table_name = $table and c.op = 'delete' and c.direction = 'to_crm' and c.state = 'applied'
+      and c.deleted_row is not null
+  ) p
+  where not exists (select from $crm t where $on) $unlinked
+  returning $key as key
+""")
+
+
+# The whole row is as the plan expects it, with what it does not show: a person's edit is never deleted.
+_DELETE = Template("""
+  delete from $crm t using due p
+  where $on and $living and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
+    and $due_still
+  returning p.id, $whole as deleted_row
+""")
+
+
+def whole_row(plan: Comparison, alias: str) -> str:
+    """Return a CRM row with every column that may be read, each as text, as one jsonb object."""
+    readable = (name for name, column in plan.live.columns.items() if column.readable)
+    return jsonb_object((name, f"{alias}.{quoted(name)}::text") for name in readable)
+
+
+def row_digest(plan: Comparison, alias: str) -> str:
+    """Return the digest of a whole CRM row.
+
+    Columns without a value do not count: a column that is added to the table later changes no digest unless
+    it has a default.
+    """
+    row = f"jsonb_strip_nulls({whole_row(plan, alias)})::text"
+    return f"encode(sha256(convert_to({row}, 'UTF8')), 'hex')"
+
+
+def may_take_link(plan: Comparison, column: str, change: str) -> str:
+    """Return the condition that a CRM row ``t`` may be told which record it is, by a link in one column.
+
+    It has to be as the plan saw it, as by its words it was known for that record, and no other row may name
+    the record by now.
+    """
+    taken = column_value(plan.live.columns[column], f"{change}.after", zone_of(plan, column))
+    links = {name: f"t.{quoted(name)}" for name in plan.mapping.join_columns} | {column: taken}
+    same = " and ".join(f"s.{quoted(name)} = {value}" for name, value in links.items())
+    free = f"not exists (select from {plan.crm_rows} s where {same})"
+    return f"{row_digest(plan, 't')} = {change}.row_digest and {free}"
+
+
+def one_of_its_key(plan: Comparison) -> str:
+    """Return the condition that no other CRM row has the key of the row ``t``."""
+    keys = plan.mapping.key_columns
+    if plan.live.unique_by(keys):
+        return "true"
+    same = " and ".join(f"s.{quoted(name)} = t.{quoted(name)}" for name in keys)
+    return f"(select count(*) from {plan.crm} s where {same}) = 1"  # noqa: S608 - names of the mapping
+
+
+def delete_statement(plan: Comparison, *, undone: bool) -> str:
+    """Return the statement that deletes CRM rows of ``due`` that are as the plan saw them, and keeps them.
+
+    :param undone: it takes back rows that a plan made; otherwise a row goes because Enerflo deleted its
+        record, and stays if Enerflo has the record again.
+    """
+    row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
+    return _DELETE.substitute(
+        crm=plan.crm,
+        on=of_key(plan, "p.key"),
+        living=plan.living("t"),
+        row=row,
+        digest=row_digest(plan, "t"),
+        one_of_its_key=one_of_its_key(plan),
+        same_record=names_record(plan, "t", "p.enerflo_key"),
+        due_still="true" if undone else f"not {record_lives(plan, 'p.enerflo_key')}",
+        whole=whole_row(plan, "t"),
+    )
+
+
+def note_new_rows(
+    connection: sa.Connection,
+    plans: Mapping[TableName, Comparison],
+    made_in: Iterable[TableName],
+    values: Mapping[str, Any],
+) -> None:
+    """Note the digest of every CRM row that an apply made, in its transaction, when all is written.
+
+    Triggers have run by then, deferred ones too: what differs later was changed by somebody else.
+
+    :param made_in: the tables in which rows were made.
+    :param values: ``account``, ``plan_hash`` and ``now``, the time at which the rows were made.
+    """
+    for table in made_in:
+        plan = plans[table]
+        statement = _NEW_ROWS.substitute(
+            name=plan.name,
+            table=literal(plan.name),
+            crm=plan.crm,
+            on=of_key(plan, "p.key"),
+            digest=row_digest(plan, "t"),
+        )
+        connection.exec_driver_sql(statement, dict(values))
+
+
+def restore_statement(connection: sa.Connection, plan: Comparison, values: Mapping[str, Any]) -> str:
+    """Return the statement that restores deleted rows of ``due`` from what the undone plan kept of them.
+
+    A column that the table does not have any more is left out, and so is a generated one. The column of the
+    row's last change says when the row was restored: a run that looks only at what moved has to find it.
+    """
+    named = {**values, "table": str(plan.name)}
+    kept = set(connection.execute(_KEPT_COLUMNS, named).scalars())
+    columns = {
+        name: typed(plan.live.columns[name], f"(p.deleted_row ->> {literal(name)})")
+        for name in plan.live.columns
+        if name in kept & insertable_columns(connection, plan.live)
+    }
+    # Without a kept row nothing is restored: the statement finds none.
+    values_of = {quoted(name): value for name, value in columns.items()} or {
+        quoted(name): "null" for name in plan.mapping.key_columns
+    }
+    touch = touched(plan)
+    if touch is not None and plan.updated_at not in plan.mapping.fields:
+        values_of[touch[0]] = touch[1]
+    links = {name: columns.get(name) for name in plan.mapping.join_columns}
+    unlinked = ""
+    if not plan.mapping.joined_by_key and None not in links.values():
+        same = " and ".join(f"t.{quoted(name)} = {value}" for name, value in links.items())
+        unlinked = f" and not exists (select from {plan.crm} t where {same})"
+    return _RESTORE.substitute(
+        crm=plan.crm,
+        table=literal(plan.name),
+        columns=", ".join(values_of),
+        values=", ".join(values_of.values()),
+        on=of_key(plan, "p.key"),
+        unlinked=unlinked,
+        key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
+    )

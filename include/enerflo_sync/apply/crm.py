@@ -1,0 +1,343 @@
+"""A plan's changes of the CRM's tables: one transaction, set-based, each against the value it expects.
+
+What moved since the plan is left alone. What the table itself refuses (a check, a length, a missing value) is
+parked with the rule that it broke, and the rest goes on. The statement that writes a table also says of each
+change how it ended, in the plan and in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
+from itertools import groupby
+from string import Template
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.agree import AgreedBy, agree_column, agree_written, column_agreed
+from enerflo_sync.agreed.own_writes import note_made, noting_updates
+from enerflo_sync.agreed.refusals import refuses_a_row, why_refused
+from enerflo_sync.agreed.settle import SETTLED, Applying, Decision, settling
+from enerflo_sync.agreed.whole_rows import (
+    delete_statement,
+    note_new_rows,
+    restore_statement,
+)
+from enerflo_sync.apply.crm_statements import insert_statement, update_statement
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.warehouse.bulk import driver_connection
+from enerflo_sync.warehouse.engine import transaction_time
+
+Progress = Callable[[str, int, int], None]
+
+# Changes looked at together: a bound for memory. More than a record can have.
+PAGE = 20_000
+# The changes of a page, as they are put down between two steps of a statement: ten megabytes at most.
+_ROOM = "set local work_mem = '32MB'"
+# What is deferred to the end is checked now, and from now on at once.
+_CHECK = "set constraints all immediate"
+_MOVED = "the CRM says something else than when the plan was made"
+_NOT_KEPT = "the CRM's table keeps the value from before, by a trigger or rule of its own"
+
+_OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.direction = 'to_crm'
+  and p.state = 'planned'"""
+
+# The changes of a record stand together in a plan, and a page holds all of them or none. Rows that are made
+# of the same columns are made together: those that a record does not fill are left out, so that the table's
+# defaults stand.
+_PAGE = f"""
+/* enerflo-sync apply: what there is to do on the CRM's side */
+with page as materialized (
+  select p.position, p.table_name, p.op, p.field, p.key
+  from sync.plan_changes p where {_OF_PLAN} and p.position > %(after)s order by p.position limit %(limit)s
+), torn as materialized (
+  select min(position) as first from page
+  where (select count(*) from page) = %(limit)s
+    and (table_name, op, key) = (select table_name, op, key from page order by position desc limit 1)
+), whole as (
+  select p.* from page p, torn where coalesce(p.position < torn.first, true)
+)
+select table_name, op, array[field] as fields, min(position) as first, max(position) as last,
+       max(position) as until
+from whole where op <> 'insert' group by 1, 2, 3
+union all
+select table_name, op, fields, min(first), max(first), max(last) from (
+  select table_name, op, array_agg(field order by field) as fields, min(position) as first,
+         max(position) as last
+  from whole where op = 'insert' group by table_name, op, key
+) r group by 1, 2, 3
+order by first
+"""  # noqa: S608 - a constant
+
+_DUE = Template(f"""
+  select p.ctid as id, p.key, p.enerflo_key, p.before, p.after, p.source_value, p.agreed_at, p.agreed_row,
+         p.row_digest
+  from sync.plan_changes p
+  where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s and p.position between %(first)s and %(last)s
+    and p.field is not distinct from %(field)s::text
+""")  # noqa: S608 - a constant
+
+_DUE_RECORDS = Template(f"""
+  select id, key, enerflo_key, field, after from (
+    select p.ctid as id, p.key, p.enerflo_key, p.field, p.after, min(p.position) over record as first,
+           array_agg(p.field) over record as fields
+    from sync.plan_changes p
+    where {_OF_PLAN} and p.table_name = $table and p.op = %(op)s
+      and p.position between %(since)s and %(until)s
+    window record as (partition by p.key order by p.field
+                      rows between unbounded preceding and unbounded following)
+  ) p where first between %(first)s and %(last)s and fields = %(fields)s::text[]
+""")  # noqa: S608 - a constant
+
+# Told apart by grouping, not by a join: nothing is known of a plan's changes that tells the planner how many
+# they are.
+_WRITE = Template(f"""
+/* enerflo-sync apply $name: what still is as the plan expects it, and how each change ended */
+with due as materialized ($due), made as ($made), $agreed ended as (
+  select id, case when not_kept then 'parked' when done then 'applied' else 'moved' end as decision,
+         case when not_kept then $why_not_kept when not done then '{_MOVED}' end as reason, deleted_row
+  from ($told_apart) e
+), {SETTLED}
+select state as decision, count(*) as number, $pairs as pairs from settled group by 1
+""")  # noqa: S608 - constants
+
+_PARK = Template(f"""
+/* enerflo-sync apply $name: what the table refuses */
+with due as materialized ($due), ended as (
+  select id, 'parked' as decision, %(reason)s::text as reason, null::jsonb as deleted_row from due
+), {SETTLED}
+select state as decision, count(*) as number, 0 as pairs from settled group by 1
+""")  # noqa: S608 - constants
+
+_CHANGES_MADE = """
+  select id, bool_or(done) as done, bool_or(not_kept) as not_kept, null::jsonb as deleted_row
+  from (select id, false as done, false as not_kept from due union all select id, true, not_kept from made) e
+  group by id
+"""
+
+_ROWS_DELETED = """
+  select id, m.id is not null as done, false as not_kept, m.deleted_row from due left join made m using (id)
+"""
+
+_RECORDS_MADE = """
+  select id, done, false as not_kept, null::jsonb as deleted_row from (
+    select id, bool_or(done) over (partition by key) as done
+    from (select id, key, false as done from due union all select null, key, true from made) e
+  ) e where id is not null
+"""
+
+_TOLD_APART = {"insert": _RECORDS_MADE, "update": _CHANGES_MADE, "delete": _ROWS_DELETED}
+
+_APPLIED = f"""
+/* enerflo-sync apply: changes that were made now */
+select p.position from sync.plan_changes p
+where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = %(table)s and p.op = %(op)s
+  and p.position between %(first)s and %(until)s and p.state = '{Decision.APPLIED}' and p.done_at = %(now)s
+"""  # noqa: S608 - a constant
+
+
+def apply_to_crm(
+    connection: sa.Connection,
+    applying: Applying,
+    plans: Mapping[TableName, Comparison],
+    *,
+    evidence: str,
+    by: AgreedBy,
+    progress: Progress,
+    total: int,
+) -> Counter[str]:
+    """Make the plan's changes of the CRM's tables in the caller's transaction, and count how they ended.
+
+    Where a deferred constraint refuses a row in the end, all of it is made once more, and each row checked as
+    it is written.
+
+    :param plans: the comparisons of the account's tables, checked against what they are like now.
+    :param evidence: what the ledger names as the source of the values.
+    :param by: how the pairs of values that are left behind came to be.
+    :param total: how many changes there are, for ``progress``.
+    """
+    connection.exec_driver_sql(_ROOM)
+    values = settling(applying, transaction_time(connection), evidence)
+    make = partial(_make, connection, plans, values, by, lambda done: progress("CRM", done, total))
+    driver = driver_connection(connection)
+    ended = None
+    try:
+        with connection.begin_nested():
+            ended = make()
+    except psycopg.Error as error:
+        if not refuses_a_row(error):
+            raise
+        ended = None
+    if ended is None:
+        # Which row it was nobody says at the end: each is checked with the statement that writes it.
+        driver.execute(_CHECK)
+        ended = make()
+    counts, made_in = ended
+    note_new_rows(connection, plans, made_in, values)
+    return counts
+
+
+def _make(
+    connection: sa.Connection,
+    plans: Mapping[TableName, Comparison],
+    values: Mapping[str, Any],
+    by: AgreedBy,
+    tick: Callable[[int], None],
+) -> tuple[Counter[str], set[TableName]]:
+    """Make the changes page by page; return how they ended, and the tables in which rows were made.
+
+    What the rows say then is remembered once all is written and checked: until then a table's own trigger may
+    write another value, one that is deferred as late as at the check.
+    """
+    counts: Counter[str] = Counter()
+    jobs: list[_Job] = []
+    after = -1
+    with ExitStack() as noting:
+        while groups := _page(connection, values, after):
+            after = max(group.until for group in groups)
+            for (table, op), some in groupby(groups, key=lambda group: (group.table_name, group.op)):
+                job = _Job(connection, plans[TableName(table)], op, values, by, list(some))
+                noting.enter_context(job.noting())
+                counts += job.write()
+                jobs.append(job)
+            tick(sum(counts.values()))
+        driver_connection(connection).execute(_CHECK)
+    for job in jobs:
+        job.remember()
+    return counts, {job.plan.name for job in jobs if job.op == "insert" and job.counts[Decision.APPLIED]}
+
+
+def _page(connection: sa.Connection, values: Mapping[str, Any], after: int) -> Sequence[Any]:
+    """Return the next changes as groups of one table, operation and set of columns, in their order.
+
+    Of updates and deletions ``first`` and ``last`` are positions of changes; of new rows those of records'
+    first changes, and ``until`` that of the last change.
+    """
+    return connection.exec_driver_sql(_PAGE, {**values, "after": after, "limit": PAGE}).all()
+
+
+class _Job:
+    """Changes of one table by one operation: of one page."""
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        plan: Comparison,
+        op: str,
+        values: Mapping[str, Any],
+        by: AgreedBy,
+        groups: Sequence[Any],
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self.plan = plan
+        self.op = op
+        self._by = by
+        self._groups = groups
+        self._span = groups[0].first, max(group.until for group in groups)
+        # Groups of which a pair of values is still to be remembered for some changes.
+        self._open_groups: Sequence[Any] = groups
+        # What the plan saw and the row says is the pair: nothing else has to be read for it.
+        self._agrees_by_column = op == "update" and by is AgreedBy.PUSH
+        # The row says it at once, unless something else than the column's own update may write to it.
+        rewritten = plan.live.has_own_rules or plan.updated_at in plan.mapping.fields
+        self._agrees_at_once = self._agrees_by_column and not rewritten
+        self._pairs = 0
+        self._connection = connection
+        self._driver = driver_connection(connection)
+        self._values = {**values, "op": op}
+
+    def noting(self) -> AbstractContextManager[None]:
+        """Remember what the changes made within leave as the rows' time of change."""
+        if self.op != "update":
+            return nullcontext()
+        return noting_updates(self._connection, self.plan, self._values, *self._span)
+
+    def write(self) -> Counter[str]:
+        """Make the changes; return how they ended."""
+        self._open_groups = [group for group in self._groups if not self._write(group)]
+        return self.counts
+
+    def remember(self) -> None:
+        """Remember what both sides agree on now."""
+        if self.op == "insert" and self.counts[Decision.APPLIED]:
+            note_made(self._connection, self.plan, self._values, *self._span)
+        if self._agrees_by_column:
+            for group in self._open_groups:
+                span = group.first, group.last
+                agree_column(self._connection, self.plan, group.fields[0], span, self._values)
+        elif self.counts[Decision.APPLIED]:
+            self._agree()
+
+    def _write(self, group: Any) -> bool:
+        """Make the changes of a group; return whether a pair of values is agreed on for each that is made."""
+        by_record, name = self.op == "insert", self.plan.name
+        due = (_DUE_RECORDS if by_record else _DUE).substitute(table=literal(name))
+        agreed = f"{column_agreed(self.plan, group.fields[0])}," if self._agrees_at_once else ""
+        write = _WRITE.substitute(
+            name=name,
+            due=due,
+            made=self._made(group.fields),
+            agreed=agreed,
+            pairs="(select count(*) from agreed)" if agreed else "0",
+            told_apart=_TOLD_APART[self.op],
+            why_not_kept=literal(_NOT_KEPT),
+        )
+        park = _PARK.substitute(name=name, due=due)
+        of_group = {"fields": group.fields, "field": group.fields[0]}
+        of_group |= {"since": group.first, "until": group.until}
+        applied, pairs = self.counts[Decision.APPLIED], self._pairs
+        self._some(write, park, of_group, group.first, group.last)
+        return self.counts[Decision.APPLIED] - applied == self._pairs - pairs
+
+    def _made(self, fields: Sequence[str]) -> str:
+        match self.op:
+            case "update":
+                return update_statement(self.plan, fields[0])
+            case "insert" if self._by is AgreedBy.UNDO:
+                return restore_statement(self._connection, self.plan, self._values)
+            case "insert":
+                return insert_statement(self.plan, fields)
+            case _:
+                return delete_statement(self.plan, undone=self._by is AgreedBy.UNDO)
+
+    def _some(self, write: str, park: str, of_group: dict[str, Any], first: int, last: int) -> None:
+        """Make the changes between two positions; where the table refuses one, look for it by halves."""
+        values = self._values | of_group | {"first": first, "last": last}
+        try:
+            with self._connection.begin_nested():
+                self._count(self._driver.execute(write, values))
+        except psycopg.Error as error:
+            if not refuses_a_row(error):
+                raise
+            if first == last:
+                self._count(self._driver.execute(park, values | {"reason": why_refused(error)}))
+                return
+            middle = (first + last) // 2
+            self._some(write, park, of_group, first, middle)
+            self._some(write, park, of_group, middle + 1, last)
+
+    def _count(self, ended: psycopg.Cursor[Any]) -> None:
+        for decision, number, pairs in ended:
+            self.counts[decision] += number
+            if decision == Decision.APPLIED:
+                self._pairs += pairs
+
+    def _agree(self) -> None:
+        """Remember the pairs of values that the changes left behind, when all of them are made."""
+        values = self._values
+        whole = dict(zip(("first", "until"), self._span, strict=True))
+        positions = self._driver.execute(_APPLIED, {**values, **whole, "table": str(self.plan.name)})
+        agree_written(
+            self._connection,
+            self.plan,
+            values["account"],
+            values["plan_hash"],
+            [position for (position,) in positions],
+            self._by,
+        )

@@ -1,0 +1,146 @@
+"""The customer that a lead is at Enerflo: found by the lead's key, read again, and as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.written import of_key
+from enerflo_sync.apply.enerflo.run import PushRun
+from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.crm.names import quoted
+from enerflo_sync.enerflo.customers import search_customers
+from enerflo_sync.errors import BadRecordError, NotFoundError
+from enerflo_sync.inbox.answers import Answer, given
+from enerflo_sync.inbox.customer_read import read_customer_of
+from enerflo_sync.outbox.changes import Change, key_text
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.resources.customers import CUSTOMERS
+from enerflo_sync.resources.fingerprint import decode, stable_bytes
+
+Customer = Mapping[str, Any]
+
+# What quoting makes of no text.
+_NO_VALUE = "%00"
+
+_ROW = sa.text("""
+/* enerflo-sync push: a customer as it is now */
+select to_jsonb(c.*) from enerflo.customers c
+where c.account = :account and c.customer_id = :customer and c.deleted_at is null
+""")
+_OF_KEY = sa.text("""
+/* enerflo-sync push: the customer of a lead */
+select c.customer_id from enerflo.customers c
+where c.account = :account and c.integration_record_id = :key and c.deleted_at is null
+order by c.customer_id limit 1
+""")
+
+
+def lead_key(mapping: TableMapping, change: Change) -> str:
+    """Return a lead's ``integration_record_id``: the column that ``adopt`` names, or the CRM's whole key.
+
+    No two keys of several columns have the same: the colon between them is quoted within them.
+    """
+    named = next((c for c, mirror in mapping.adopt.items() if mirror == "integration_record_id"), None)
+    if named is not None and change.key.get(named) is not None:
+        return str(change.key[named])
+    parts = [change.key[name] for name in mapping.key_columns]
+    if len(parts) == 1:
+        return str(parts[0])
+    return ":".join(_NO_VALUE if part is None else quote(str(part), safe=" ") for part in parts)
+
+
+def earlier_key(mapping: TableMapping, change: Change) -> str | None:
+    """Return the ``integration_record_id`` that an earlier version gave; None where it is the same."""
+    key = "-".join(str(change.key[name]) for name in mapping.key_columns)
+    return None if len(mapping.key_columns) == 1 or ":" not in lead_key(mapping, change) else key
+
+
+def is_sole_owner(run: PushRun, comparison: Comparison, change: Change, key: str, customer_id: int) -> bool:
+    """Return whether no other row of the CRM may have given a customer its earlier key."""
+    text = " || '-' || ".join(
+        f"coalesce(t.{quoted(name)}::text, 'None')" for name in comparison.mapping.key_columns
+    )
+    columns = comparison.mapping.join_columns.items()
+    link = next((name for name, mirror in columns if mirror == "customer_id"), None)
+    linked = "false" if link is None else f"t.{quoted(link)}::text = %(customer)s"
+    with run.connection.begin():
+        found = run.connection.exec_driver_sql(
+            "/* enerflo-sync push: rows that may have given an earlier key */"  # noqa: S608 - names
+            f" select count(*) from {comparison.crm} t where ({text} = %(key)s or {linked})"
+            f" and not ({of_key(comparison, '%(own)s::jsonb')})",
+            {"key": key, "customer": str(customer_id), "own": key_text(change)},
+        ).scalar_one()
+    return int(found) == 0
+
+
+def find_customer(run: PushRun, key: str, known: int | None, words: Mapping[str, object]) -> Customer | None:
+    """Return the customer that carries a lead's key, read again; None where there is none.
+
+    :param known: the customer's id, where Enerflo's answer to the lead itself has told it.
+    :param words: the lead's fields, by which the list finds it where the key does not.
+    """
+    for raw in given(partial(search_customers, run.client, key)) or ():
+        row = _row_of(bytes(raw))
+        if row is not None and row["integration_record_id"] == key and row["deleted_at"] is None:
+            run.bring_in(partial(_as_answer, bytes(raw)), CUSTOMERS)
+            return _present(run, row["customer_id"])
+    # The mirror may be older than the customer's key.
+    its_keys = (key,) if known is None else (key, None)
+    if known is None:
+        with run.connection.begin():
+            known = run.connection.scalar(_OF_KEY, {"account": run.account, "key": key})
+    if known is None:
+        return None
+    try:
+        customer = read_customer_again(run, known, words)
+    except NotFoundError:
+        return None
+    return customer if customer is not None and customer["integration_record_id"] in its_keys else None
+
+
+def read_customer_again(
+    run: PushRun, customer_id: int, words: Mapping[str, object] | None = None
+) -> Customer | None:
+    """Return a customer as Enerflo has it now; None where it shows nothing of it.
+
+    :raises NotFoundError: there is no such customer.
+    """
+    before = words or _present(run, customer_id) or {}
+    name = f"{before.get('first_name') or ''} {before.get('last_name') or ''}".strip()
+    told = {"email": before.get("email"), "mobile": before.get("mobile"), "full_name": name}
+    # The lead's key finds it in one request, and stays when the other words change.
+    by_key = {"full_name": before.get("integration_record_id")}
+    answer = run.bring_in(lambda _: read_customer_of(run.client, str(customer_id), [told, by_key]), CUSTOMERS)
+    present = _present(run, customer_id)
+    if answer.records:
+        return present
+    # Its own record has another form than the list's rows, and the mirror keeps those.
+    said = [row for _, records in answer.said for raw in records if (row := _row_of(bytes(raw)))]
+    if not said:
+        return None
+    linked = (present or {}).get("integration_record_id")
+    return {**said[0], "integration_record_id": said[0]["integration_record_id"] or linked}
+
+
+def _as_answer(raw: bytes, _reads: object) -> Answer:
+    return Answer([(CUSTOMERS, [raw])])
+
+
+def _row_of(raw: bytes) -> dict[str, Any] | None:
+    try:
+        record, _ = decode(stable_bytes(raw))
+        return CUSTOMERS.rows_by_column(record)[0][0]
+    except BadRecordError:
+        return None
+
+
+def _present(run: PushRun, customer_id: int) -> dict[str, Any] | None:
+    with run.connection.begin():
+        values = {"account": run.account, "customer": customer_id}
+        found: dict[str, Any] | None = run.connection.scalar(_ROW, values)
+        return found

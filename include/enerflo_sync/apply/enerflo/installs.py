@@ -1,0 +1,249 @@
+"""4.1 and 3.1: an install's status and its milestones' dates, one PUT each between two reads of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.settle import Decision
+from enerflo_sync.apply.enerflo.run import PushRun, Verdict
+from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
+from enerflo_sync.crm.config import CompletedNeeds
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.enerflo.installs import read_install, update_install
+from enerflo_sync.enerflo.milestones import update_milestone
+from enerflo_sync.errors import BadRecordError, RetriableError
+from enerflo_sync.inbox.answers import Answer, same_record
+from enerflo_sync.outbox.bodies import DATE_COLUMNS, as_moment, milestone_body, sent_time, status_body
+from enerflo_sync.outbox.changes import Change
+from enerflo_sync.outbox.kept import is_coarser, is_day_of, value_in_answer
+from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.resources.installs import INSTALLS
+
+ELSEWHERE = "Enerflo says something else than when the plan was made."
+
+_STATUSES = sa.text("""
+/* enerflo-sync push: the company's statuses */
+select status_id, name from enerflo.install_statuses
+where account = :account and deleted_at is null order by status_id
+""")
+_PRESENT = sa.text("""
+/* enerflo-sync push: an install and its milestones as they are now */
+select null::bigint as milestone_id, to_jsonb(i.*) as row from enerflo.installs i
+where i.account = :account and i.install_id = :install
+union all
+select m.milestone_id, to_jsonb(m.*) from enerflo.milestones m
+where m.account = :account and m.install_id = :install and m.deleted_at is null
+""")
+
+_LAST = sa.text("""
+/* enerflo-sync push: an install's last milestone, and those that are open */
+select milestone_id, array_agg(milestone_id) filter (where completed_at is null) over () as still_open
+from enerflo.milestones
+where account = :account and install_id = :install and deleted_at is null
+order by sequence desc nulls last, milestone_id desc limit 1
+""")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One change of a field that can be written.
+
+    :param column: the mirror's column.
+    :param value: as it is sent: a status id, a moment.
+    :param shown: as the mirror shows it once it is kept.
+    :param milestone: the milestone that it is about, None for the install itself.
+    """
+
+    change: Change
+    column: str
+    value: Any
+    shown: Any
+    milestone: int | None
+
+
+def push_install(run: PushRun, install_id: int, changes: Sequence[Change]) -> None:
+    """Write one install's status and milestones."""
+    wanted: dict[int, Wanted] = {}
+    for change in changes:
+        try:
+            found = _wanted(run, change)
+        except BadRecordError as error:
+            run.finish([Verdict([change], Decision.PARKED, error.what)])
+            continue
+        if isinstance(found, Verdict):
+            run.finish([found])
+        else:
+            wanted[change.position] = found
+    run.leave_moved([one.change for one in wanted.values()])
+    wanted = {position: one for position, one in wanted.items() if run.open([one.change])}
+    requests = [WriteRequest(group, _writer(run, install_id, wanted)) for group in _requests(wanted)]
+    completing = [one for one in requests if any(change.rule == LAST_MILESTONE for change in one.changes)]
+    for request in completing:
+        request.pointless = _pointless(run, install_id, wanted)
+    # An install is completed after its milestones were read back: one that was accepted may not be kept.
+    for some in ([one for one in requests if one not in completing], completing):
+        if some:
+            deliver(run, some, lambda open_: _look(run, install_id, open_, wanted))
+
+
+def _wanted(run: PushRun, change: Change) -> Wanted | Verdict:
+    """Return what a change comes to as a request, or why there is none.
+
+    :raises BadRecordError: its value cannot be sent.
+    """
+    comparison = run.comparisons[TableName(change.table)]
+    mapping = comparison.mapping.fields.get(change.field or "")
+    column = mapping.enerflo if mapping is not None else ""
+    is_install = change.table == TableName.INSTALLS
+    settable = ("status_name",) if is_install else DATE_COLUMNS
+    if change.op != "update" or mapping is None or column not in settable:
+        what = change.field if change.op == "update" else f"{change.op}s one of {change.table}"
+        return Verdict([change], Decision.REFUSED, f"Enerflo has no call that sets {what}.")
+    if is_install:
+        return _wanted_status(run, change)
+    moment = sent_time(change.after, mapping.time_zone or comparison.mapping.time_zone)
+    assert change.enerflo_key is not None  # noqa: S101 - grouped by it
+    return Wanted(change, column, moment, moment, int(change.enerflo_key["milestone_id"]))
+
+
+def _wanted_status(run: PushRun, change: Change) -> Wanted | Verdict:
+    with run.connection.begin():
+        statuses = run.connection.execute(_STATUSES, {"account": run.account}).all()
+    name = _folded(change.after)
+    alike = [one for one in statuses if name and _folded(one.name) == name]
+    found = [one for one in alike if one.name == change.after] or alike
+    if len(found) == 1:
+        return Wanted(change, "status_name", found[0].status_id, found[0].name, None)
+    if found:
+        ids = ", ".join(str(one.status_id) for one in found)
+        reason = f"the company has several statuses of this name ({ids}): rename all but one there."
+        return Verdict([change], Decision.REFUSED, reason)
+    names = ", ".join(sorted(str(known) for _, known in statuses)) or "none that was read yet"
+    return Verdict([change], Decision.REFUSED, f"the company has no status of this name; it has: {names}.")
+
+
+def _folded(name: object) -> str:
+    return name.strip().casefold() if isinstance(name, str) else ""
+
+
+def _requests(wanted: Mapping[int, Wanted]) -> list[list[Change]]:
+    """Return the changes that one request makes together: milestones before the status they may complete."""
+    by_target: dict[int | None, list[Change]] = {}
+    for one in sorted(wanted.values(), key=lambda one: one.milestone is None):
+        by_target.setdefault(one.milestone, []).append(one.change)
+    return list(by_target.values())
+
+
+def _pointless(
+    run: PushRun, install_id: int, wanted: Mapping[int, Wanted]
+) -> Callable[[], tuple[Decision, str] | None]:
+    """Return what says that an install is not to be completed, since its milestones are not at Enerflo."""
+    needs_all = run.config.statuses.completed_needs is CompletedNeeds.ALL
+
+    def reason() -> tuple[Decision, str] | None:
+        with run.connection.begin():
+            last, still_open = run.connection.execute(
+                _LAST, {"account": run.account, "install": install_id}
+            ).one_or_none() or (None, None)
+        left_open = set(still_open or ())
+        completions = [
+            one.change
+            for one in wanted.values()
+            if one.column == "completed_at" and (needs_all or one.milestone == last)
+        ]
+        if run.open(completions):
+            raise RetriableError("the install's last milestone waits.")
+        ended = {run.ended(change) for change in completions} - {Decision.APPLIED}
+        if ended or last is None or (last in left_open and not needs_all):
+            decision = Decision.MOVED if ended == {Decision.MOVED} else Decision.PARKED
+            return decision, "the last milestone, which completes the install, was not completed."
+        if needs_all and left_open:
+            words = "milestone is" if len(left_open) == 1 else "milestones are"
+            return Decision.MOVED, f"{len(left_open)} {words} still open."
+        return None
+
+    return reason
+
+
+def _writer(
+    run: PushRun, install_id: int, wanted: Mapping[int, Wanted]
+) -> Callable[[Sequence[Change]], object]:
+    def write(changes: Sequence[Change]) -> bytes:
+        ones = [wanted[change.position] for change in changes]
+        milestone = ones[0].milestone
+        if milestone is None:
+            return update_install(run.client, install_id, status_body(run.config.writes, ones[-1].value))
+        body = milestone_body(run.config.writes, {one.column: one.value for one in ones})
+        return update_milestone(run.client, install_id, milestone, body)
+
+    return write
+
+
+def _look(
+    run: PushRun, install_id: int, requests: Sequence[WriteRequest], wanted: Mapping[int, Wanted]
+) -> list[Verdict]:
+    """Read the install and return what can be said of the changes."""
+    run.bring_in(
+        lambda _: Answer(
+            [(INSTALLS, [same_record(INSTALLS, read_install(run.client, install_id), str(install_id))])]
+        ),
+        INSTALLS,
+    )
+    verdicts = []
+    with run.connection.begin():
+        rows = run.connection.execute(_PRESENT, {"account": run.account, "install": install_id})
+        present = {row.milestone_id: row.row for row in rows}
+        for request in requests:
+            for change in run.open(request.changes):
+                verdict = _judged(run, wanted[change.position], present, request)
+                verdicts += [verdict] if verdict is not None else []
+    return verdicts
+
+
+def _judged(
+    run: PushRun, one: Wanted, present: Mapping[int | None, Mapping[str, Any]], request: WriteRequest
+) -> Verdict | None:
+    change, comparison = one.change, run.comparisons[TableName(one.change.table)]
+    if one.milestone not in present:
+        return Verdict([change], Decision.PARKED, "not there: the install has no such milestone.")
+    row, field = present[one.milestone], change.field or ""
+    value = row[one.column]
+    if any(run.same(comparison, field, value, goal) for goal in (change.after, one.shown)):
+        return Verdict([change], Decision.APPLIED, request.how)
+    if _is_kept(run, one, row, request):
+        return Verdict([change], Decision.APPLIED, request.how, kept={change.position: value})
+    if not run.same(comparison, field, value, change.before):
+        return Verdict([change], Decision.MOVED, ELSEWHERE)
+    return None
+
+
+def _is_kept(run: PushRun, one: Wanted, row: Mapping[str, Any], request: WriteRequest) -> bool:
+    """Return whether Enerflo's value is what it made of ours (:mod:`enerflo_sync.outbox.kept`)."""
+    if one.milestone is None:
+        # The status is the one that was asked for, whatever it is called on the install.
+        return bool(row["status_id"] == one.value)
+    change, comparison = one.change, run.comparisons[TableName(one.change.table)]
+    found, sent = as_moment(row[one.column]), as_moment(one.value)
+    if found is None or sent is None or not request.may_be_there:
+        return False
+    as_before = run.same(comparison, change.field or "", row[one.column], change.before)
+    mapping = comparison.mapping.fields[change.field or ""]
+    zone = mapping.time_zone or comparison.mapping.time_zone
+    if is_coarser(sent, found, [zone]) or is_day_of(sent, found):
+        return request.accepted or not as_before
+    return request.accepted and not as_before and _answered(run, one, request) == found
+
+
+def _answered(run: PushRun, one: Wanted, request: WriteRequest) -> datetime | None:
+    """Return the moment that the write's own answer shows."""
+    name = run.config.writes.milestone.model_dump()[one.column]
+    value = value_in_answer(request.last.value if request.last is not None else None, name)
+    try:
+        return as_moment(value)
+    except BadRecordError:
+        return None

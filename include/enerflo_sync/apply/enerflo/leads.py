@@ -1,0 +1,263 @@
+"""1.1: leads of the CRM become customers at Enerflo, by the CRM's own key, and stay as the CRM has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from enerflo_sync.agreed.settle import Decision
+from enerflo_sync.apply.enerflo.appointments import push_appointment
+from enerflo_sync.apply.enerflo.customers import (
+    Customer,
+    earlier_key,
+    find_customer,
+    is_sole_owner,
+    lead_key,
+    read_customer_again,
+)
+from enerflo_sync.apply.enerflo.installs import ELSEWHERE
+from enerflo_sync.apply.enerflo.run import PushRun, Verdict
+from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.enerflo.customers import update_customer
+from enerflo_sync.enerflo.leads import add_lead
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.outbox.carried import agree_on_carried, whole_lead
+from enerflo_sync.outbox.changes import Change
+from enerflo_sync.outbox.lead_fields import (
+    LEAD_FIELDS,
+    comparable,
+    is_respelled_field,
+    lead_body,
+    normalised,
+    typed,
+)
+from enerflo_sync.outbox.links import Link, LinkState, link_state, linked_id
+from enerflo_sync.outbox.reasons import NOT_KEPT
+from enerflo_sync.reconcile.compare import Comparison
+
+_UNCONVERTED = {403: "still an unconverted lead (403): Enerflo takes no change of it before it is converted."}
+
+
+def push_lead(run: PushRun, changes: Sequence[Change]) -> None:
+    """Write one lead: a new one with its appointment, or what has changed of one that is there."""
+    if changes[0].op == "update":
+        _update(run, changes)
+        return
+    comparison, appointment = run.comparisons[TableName.LEADS], run.config.writes.appointment
+    starts = [
+        change
+        for change in changes
+        if appointment is not None and change.field == appointment.start and change.after is not None
+    ]
+    lead = [change for change in changes if change not in starts]
+    # Of a lead that is there already its row names the customer.
+    customer_id = None if lead else _linked(run, comparison, changes[0])
+    run.leave_moved(changes, None if lead else {"customer_id": customer_id})
+    if not run.open(changes):
+        return
+    if lead:
+        customer_id = _deliver(run, comparison, lead, changes)
+    if not starts or appointment is None:
+        return
+    if customer_id is not None:
+        zone = comparison.mapping.time_zone
+        push_appointment(run, starts[0], customer_id, appointment, zone)
+    elif not run.open(lead):
+        moved = any(run.ended(change) is Decision.MOVED for change in lead)
+        decision = Decision.MOVED if moved else Decision.PARKED
+        run.finish([Verdict(run.open(starts), decision, "the lead that it is for is not at Enerflo.")])
+
+
+def _linked(run: PushRun, comparison: Comparison, change: Change) -> int | None:
+    with run.connection.begin():
+        return linked_id(run.connection, comparison, change.key, "customer_id")
+
+
+# -- a new lead -------------------------------------------------------------------------------------------
+
+
+def _deliver(
+    run: PushRun, comparison: Comparison, lead: Sequence[Change], row: Sequence[Change]
+) -> int | None:
+    """Make the lead at Enerflo and return its customer's id; None where it is not there."""
+    key = lead_key(comparison.mapping, lead[0])
+    with run.connection.begin():
+        state = link_state(run.connection, comparison, lead[0].key)
+    if state is not LinkState.OPEN:
+        what = "names a customer of Enerflo" if state is LinkState.LINKED else "is gone"
+        run.finish([Verdict(row, Decision.MOVED, f"the CRM's row {what} by now.")])
+        return None
+    try:
+        body = _new_body(run, comparison, key, row)
+    except BadRecordError as error:
+        run.finish([Verdict(lead, Decision.PARKED, error.what)])
+        return None
+    found: list[int] = []
+
+    def look(requests: Sequence[WriteRequest]) -> list[Verdict]:
+        last = requests[0].last if requests else None
+        known = last.value if last is not None and isinstance(last.value, int) else None
+        customer = find_customer(run, key, known, body)
+        if customer is None and last is None:
+            customer = _of_earlier_key(run, comparison, lead[0], body)
+        if customer is None or not requests:
+            return []
+        found.append(int(customer["customer_id"]))
+        return _kept(run, comparison, customer, requests[0])
+
+    deliver(run, [WriteRequest(lead, lambda _: add_lead(run.client, body))], look)
+    return found[-1] if found else None
+
+
+def _of_earlier_key(
+    run: PushRun, comparison: Comparison, change: Change, words: Mapping[str, object]
+) -> Customer | None:
+    """Return the customer that an earlier version made of the very same row; None where that is not sure."""
+    earlier = earlier_key(comparison.mapping, change)
+    customer = None if earlier is None else find_customer(run, earlier, None, words)
+    if earlier is None or customer is None:
+        return None
+    sole = is_sole_owner(run, comparison, change, earlier, int(customer["customer_id"]))
+    return customer if sole else None
+
+
+def _new_body(run: PushRun, comparison: Comparison, key: str, changes: Sequence[Change]) -> dict[str, object]:
+    row = {**changes[0].key, **{change.field or "": change.after for change in changes}}
+    columns = _columns(comparison)
+    body = lead_body({field: row.get(name) for field, name in columns.items()}, columns)
+    body["integration_record_id"] = key
+    for name, templates in run.config.writes.lead.also.items():
+        value = typed(templates, row)
+        if value is not None:
+            body[name] = value
+    return body
+
+
+def _kept(run: PushRun, comparison: Comparison, customer: Customer, request: WriteRequest) -> list[Verdict]:
+    """Return what became of a new lead's fields; whatever it is, the CRM's row learns who it is."""
+    kept, other, lost = [], [], []
+    respelled: dict[int, Any] = {}
+    with run.connection.begin():
+        for change in run.open(request.changes):
+            mapping = comparison.mapping.fields.get(change.field or "")
+            column = mapping.enerflo if mapping is not None else ""
+            if column not in LEAD_FIELDS or _same(run, comparison, change, customer[column], change.after):
+                kept.append(change)
+            elif request.may_be_there and is_respelled_field(column, change.after, customer[column]):
+                kept.append(change)
+                respelled[change.position] = customer[column]
+            elif request.last is not None and not customer[column]:
+                lost.append(change)
+            else:
+                other.append(change)
+    how = "found there" if request.last is None else request.how
+    verdicts = [
+        Verdict(kept, Decision.APPLIED, how, kept=respelled),
+        Verdict(other, Decision.MOVED, "the customer is there already and Enerflo says something else."),
+        Verdict(lost, Decision.PARKED, NOT_KEPT),
+    ]
+    first, *rest = [verdict for verdict in verdicts if verdict.changes]
+    link = Link(comparison, request.changes[0].key, customer)
+    return [replace(first, link=link), *rest]
+
+
+# -- a lead that is there ---------------------------------------------------------------------------------
+
+
+def _update(run: PushRun, changes: Sequence[Change]) -> None:
+    comparison = run.comparisons[TableName.LEADS]
+    wanted: dict[str, str | None] = {}
+    good = []
+    for change in changes:
+        mapping = comparison.mapping.fields.get(change.field or "")
+        column = mapping.enerflo if mapping is not None else ""
+        if column not in LEAD_FIELDS:
+            reason = f"Enerflo has no call that sets {change.field}."
+            run.finish([Verdict([change], Decision.REFUSED, reason)])
+            continue
+        try:
+            wanted[column] = normalised(column, change.after)
+        except ValueError:
+            reason = f"the lead cannot be sent (unusable: {change.field}): correct it in the CRM."
+            run.finish([Verdict([change], Decision.PARKED, reason)])
+            continue
+        good.append(change)
+    run.leave_moved(good)
+    good = run.open(good)
+    if not good:
+        return
+    customer_id = int((good[0].enerflo_key or {})["customer_id"])
+    seen: dict[str, Any] = {}
+    before: dict[str, Any] = {}
+
+    def look(requests: Sequence[WriteRequest]) -> list[Verdict]:
+        customer = read_customer_again(run, customer_id)
+        if customer is None:
+            return [Verdict(good, Decision.PARKED, "not there: Enerflo shows no such customer.")]
+        seen.update(customer)
+        with run.connection.begin():
+            if any(request.may_be_there for request in requests):
+                sent_ones = {change.field or "" for change in good}
+                agree_on_carried(
+                    run.connection,
+                    comparison,
+                    run.account,
+                    good[0],
+                    customer,
+                    sent=sent_ones,
+                    before=before or None,
+                )
+            return [one for request in requests for one in _judged(run, comparison, customer, request)]
+
+    def write(open_: Sequence[Change]) -> object:
+        fields = [comparison.mapping.fields[change.field or ""].enerflo for change in open_]
+        sent = {field: wanted[field] for field in fields}
+        key = seen.get("integration_record_id")
+        own = (lead_key(comparison.mapping, open_[0]), earlier_key(comparison.mapping, open_[0]))
+        # Without a key the call makes another customer.
+        if key is None or key not in own:
+            return update_customer(run.client, customer_id, sent)
+        before.update(seen)
+        with run.connection.begin():
+            present = whole_lead(run.connection, comparison, run.account, open_[0], seen)
+        return add_lead(run.client, {**present, **sent, "integration_record_id": key})
+
+    deliver(run, [WriteRequest(good, write, refusals=_UNCONVERTED)], look)
+
+
+def _judged(run: PushRun, comparison: Comparison, customer: Customer, request: WriteRequest) -> list[Verdict]:
+    done, moved = [], []
+    kept: dict[int, Any] = {}
+    for change in run.open(request.changes):
+        column = comparison.mapping.fields[change.field or ""].enerflo
+        present = customer[column]
+        if _same(run, comparison, change, present, change.after):
+            done.append(change)
+            continue
+        as_before = run.same(comparison, change.field or "", present, change.before)
+        # Of a beginning that was there before it cannot be told that ours was kept.
+        if request.may_be_there and is_respelled_field(column, change.after, present, cut=not as_before):
+            done.append(change)
+            kept[change.position] = present
+        elif not as_before:
+            moved.append(change)
+    return [
+        Verdict(done, Decision.APPLIED, request.how, kept=kept),
+        Verdict(moved, Decision.MOVED, ELSEWHERE),
+    ]
+
+
+def _same(run: PushRun, comparison: Comparison, change: Change, present: object, wanted: object) -> bool:
+    """Return whether Enerflo has a value, however it is spelt there: it was sent in Enerflo's spelling."""
+    column = comparison.mapping.fields[change.field or ""].enerflo
+    if comparable(column, present) == comparable(column, wanted):
+        return True
+    return run.same(comparison, change.field or "", present, wanted)
+
+
+def _columns(comparison: Comparison) -> Mapping[str, str]:
+    """Return the CRM's column of each field that can be written."""
+    fields = comparison.mapping.fields.items()
+    return {mapping.enerflo: name for name, mapping in fields if mapping.enerflo in LEAD_FIELDS}

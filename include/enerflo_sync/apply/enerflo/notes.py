@@ -1,0 +1,337 @@
+"""5.1: notes of the CRM appear at Enerflo once, however often the answer to one of them is lost.
+
+Enerflo has no key by which a repeated note is known (REFERENCE.md §14). The id in the answer is the note's.
+Where the answer was lost, a note of the same text on the install that no row of the CRM names is taken for
+the one that was to be written; of the notes made since the request also one whose text is alike (``kept``).
+A note that Enerflo accepted is never sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from enerflo_sync.agreed.settle import Decision
+from enerflo_sync.apply.enerflo.run import PushRun, Verdict
+from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.names import quoted
+from enerflo_sync.crm.templates import filled
+from enerflo_sync.enerflo.notes import add_note
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.inbox.answers import Answer
+from enerflo_sync.inbox.pending import Waiting
+from enerflo_sync.outbox.bodies import note_body
+from enerflo_sync.outbox.changes import Change, key_text
+from enerflo_sync.outbox.kept import is_alike, made_since, note_in_answer
+from enerflo_sync.outbox.links import Link, LinkState, link_columns, link_state
+from enerflo_sync.outbox.reasons import ALREADY_SO
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.resources.event import Need
+from enerflo_sync.resources.notes import NOTES, NOTES_OF
+
+# How long an accepted note may be looked for before a person is asked.
+_SHOWN_AFTER = timedelta(hours=1)
+_NOT_SHOWN = (
+    "Enerflo accepted the note and does not show it: find it there, and put its id into the CRM's row."
+)
+_AMBIGUOUS = (
+    "it was sent, and Enerflo may have it in another spelling: put the note's id into the CRM's row by hand,"
+    " or write the note there where it is missing."
+)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One note of the CRM.
+
+    :param text: what is written.
+    :param body: what the CRM's note says, to know it by where somebody wrote it at Enerflo by hand.
+    """
+
+    key: Mapping[str, Any]
+    changes: Sequence[Change]
+    text: str
+    body: str
+
+    @property
+    def sent_at(self) -> datetime | None:
+        """Return when it was sent by a run that did not see it arrive."""
+        return next((change.sent_at for change in self.changes if change.sent_at), None)
+
+    @property
+    def accepted_at(self) -> datetime | None:
+        """Return when Enerflo accepted it in a run that did not see it."""
+        return next((change.accepted_at for change in self.changes if change.accepted_at), None)
+
+
+def install_of_notes(
+    comparisons: Mapping[TableName, Comparison], changes: Sequence[Change]
+) -> dict[str, str]:
+    """Return the install on which each new note belongs, by the text of the note's key."""
+    comparison = comparisons.get(TableName.NOTES)
+    column = comparison.mapping.install_column if comparison is not None else None
+    return {
+        key_text(change): str(change.after)
+        for change in changes
+        if change.table == TableName.NOTES and change.op == "insert" and change.field == column
+    }
+
+
+def push_notes(run: PushRun, install: str, changes: Sequence[Change]) -> None:
+    """Write the new notes of one install."""
+    run.leave_moved(changes)
+    by_key: dict[str, list[Change]] = {}
+    for change in run.open(changes):
+        by_key.setdefault(key_text(change), []).append(change)
+    drafts = [found for rows in by_key.values() if (found := _draft(run, install, rows)) is not None]
+    if drafts:
+        looking = _Looking(run, install, {draft.changes[0].position: draft for draft in drafts})
+        deliver(run, [WriteRequest(d.changes, looking.writer(d), once=True) for d in drafts], looking.look)
+
+
+def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | None:
+    """Return one note to be written; None where it was ended at once."""
+    comparison, key = run.comparisons[TableName.NOTES], changes[0].key
+    with run.connection.begin():
+        state = link_state(run.connection, comparison, key)
+    if state is not LinkState.OPEN:
+        what = "names a note of Enerflo" if state is LinkState.LINKED else "is gone"
+        run.finish([Verdict(changes, Decision.MOVED, f"the CRM's row {what} by now.")])
+        return None
+    row: dict[str, Any] = {**key, **{change.field or "": change.after for change in changes}}
+    text = filled(run.config.writes.note.text, row)
+    fields = comparison.mapping.fields.items()
+    body = next((row.get(name) for name, field in fields if field.enerflo == "body"), None)
+    if not install.isdigit() or text is None or not text.strip():
+        what = "names no install of Enerflo" if not install.isdigit() else "has no text"
+        run.finish([Verdict(changes, Decision.PARKED, f"the note {what}.")])
+        return None
+    return Draft(key, changes, text, str(body or text))
+
+
+class _Looking:
+    """Looks for an install's drafts among its notes, each time with what was seen before."""
+
+    def __init__(self, run: PushRun, install: str, by_position: Mapping[int, Draft]) -> None:
+        self._run = run
+        self._install = install
+        self._by_position = by_position
+        # Notes that stood there before this run sent anything.
+        self._before: set[int] = set()
+        self._looked = False
+
+    def writer(self, draft: Draft) -> Callable[[Sequence[Change]], object]:
+        """Return what sends a draft."""
+        run = self._run
+
+        def write(changes: Sequence[Change]) -> bytes:
+            answer = add_note(run.client, self._install, note_body(run.config.writes, draft.text))
+            note = note_in_answer(answer, self._before)
+            run.accepted(changes, None if note is None else int(note["note_id"]))
+            return answer
+
+        return write
+
+    def look(self, requests: Sequence[WriteRequest]) -> list[Verdict]:
+        """Read the install's notes and return which of the drafts are among them."""
+        drafts = [(self._by_position[request.changes[0].position], request) for request in requests]
+        free = self._read(drafts)
+        named = {int(note["note_id"]): note for note in free}
+        verdicts: list[Verdict] = []
+        mine: set[int] = set()
+
+        def take(draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> None:
+            mine.add(int(note["note_id"]))
+            verdicts.append(_found(self._run, draft, request, note))
+
+        left = []
+        for draft, request in drafts:
+            known = _accepted_note(self._run, draft, request, named, self._before)
+            if known is None:
+                left.append((draft, request))
+            else:
+                take(draft, request, known)
+        # Those on their way first: what stands there is theirs before it is anybody else's.
+        sent = [(draft, request) for draft, request in left if request.may_be_there]
+        fresh = [(draft, request) for draft, request in left if not request.may_be_there]
+        for some in (sent, fresh):
+            for wording in ("text", "body"):
+                for draft, request in list(some):
+                    notes = [note for note in free if int(note["note_id"]) not in mine]
+                    note = _same_note(getattr(draft, wording), self._sent_at(draft, request), notes)
+                    if note is not None:
+                        some.remove((draft, request))
+                        take(draft, request, note)
+            if some is sent:
+                self._alike(sent, free, mine, take, verdicts)
+        return verdicts
+
+    def _alike(
+        self,
+        sent: Sequence[tuple[Draft, WriteRequest]],
+        free: Sequence[Mapping[str, Any]],
+        mine: set[int],
+        take: Callable[[Draft, WriteRequest, Mapping[str, Any]], None],
+        verdicts: list[Verdict],
+    ) -> None:
+        """Take the notes made since whose text is alike; where it cannot be told whose, a person is asked."""
+        claims = [
+            (draft, request, found)
+            for draft, request in sent
+            if (
+                found := [
+                    n for n in free if int(n["note_id"]) not in mine and self._is_since(draft, request, n)
+                ]
+            )
+        ]
+        for draft, request, found in claims:
+            open_ = [note for note in found if int(note["note_id"]) not in mine]
+            if open_ and len({_plain(note["body"]) for note in open_}) == 1:
+                take(draft, request, open_[0])
+            else:
+                verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
+        claimed = {id(draft) for draft, _, _ in claims}
+        # What a plan took for Enerflo's own, while the CRM's row was gone, may be ours as well.
+        again = [(draft, request) for draft, request in sent if draft.sent_at and id(draft) not in claimed]
+        imported = _imported(self._run, self._install) if again else []
+        for draft, request in again:
+            if any(self._is_since(draft, request, note) for note in imported):
+                claimed.add(id(draft))
+                verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _AMBIGUOUS))
+        now = self._run.clock.now()
+        for draft, _ in sent:
+            late = draft.accepted_at is not None and now - draft.accepted_at > _SHOWN_AFTER
+            if late and id(draft) not in claimed:
+                verdicts.append(Verdict(self._run.open(draft.changes), Decision.PARKED, _NOT_SHOWN))
+
+    def _is_since(self, draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> bool:
+        if not any(is_alike(text, note["body"] or "") for text in (draft.text, draft.body)):
+            return False
+        sent_at = self._sent_at(draft, request)
+        if draft.sent_at is None and int(note["note_id"]) in self._before:
+            return False
+        return sent_at is not None and made_since(note, sent_at)
+
+    def _sent_at(self, draft: Draft, request: WriteRequest) -> datetime | None:
+        return draft.sent_at or (self._run.clock.now() if request.last is not None else None)
+
+    def _read(self, drafts: Sequence[tuple[Draft, WriteRequest]]) -> list[dict[str, Any]]:
+        """Bring the install's notes into the mirror and return those that no row of the CRM names."""
+        run = self._run
+        now = run.clock.now()
+        since = min((draft.sent_at or now for draft, _ in drafts), default=now)
+        # Only the moment counts: since then notes are listed where Enerflo does not answer for one install's.
+        asking = Waiting("", "push", (), since, "", 0)
+        run.bring_in(lambda reads: reads.read(Need(NOTES_OF, self._install), [asking]))
+        if not self._looked:
+            self._looked, self._before = True, _known(run, self._install)
+        return _unclaimed(run, self._install)
+
+
+def _accepted_note(
+    run: PushRun,
+    draft: Draft,
+    request: WriteRequest,
+    named: Mapping[int, Mapping[str, Any]],
+    before: Container[int],
+) -> Mapping[str, Any] | None:
+    """Return the note whose id the answer gave; as the answer shows it, where Enerflo's list lags behind."""
+    note = (
+        note_in_answer(request.last.value, before) if request.last is not None and request.accepted else None
+    )
+    note_id = note["note_id"] if note is not None else next(c.accepted_id for c in draft.changes)
+    if note_id is None or note_id in named:
+        return None if note_id is None else named[note_id]
+    if note is None:
+        return {"note_id": note_id}
+    raw = msgspec.json.encode(note)
+    try:
+        run.bring_in(lambda _: Answer([(NOTES, [raw])]), NOTES)
+    except BadRecordError:
+        return {"note_id": note_id}
+    return {"note_id": note_id, "body": note.get("note")}
+
+
+def _found(run: PushRun, draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> Verdict:
+    """Return that a draft is this note, which its row learns, and how Enerflo keeps its text."""
+    comparison = run.comparisons[TableName.NOTES]
+    changes = run.open(draft.changes)
+    fields = comparison.mapping.fields
+    body = note.get("body")
+    respelled = body is not None and _plain(body) not in (_plain(draft.text), _plain(draft.body))
+    kept = {
+        change.position: body
+        for change in changes
+        if respelled and change.field in fields and fields[change.field].enerflo == "body"
+    }
+    return Verdict(changes, Decision.APPLIED, _how(request), Link(comparison, draft.key, note), kept)
+
+
+def _how(request: WriteRequest) -> str | None:
+    how = request.how
+    return "found there" if how == ALREADY_SO else how
+
+
+def _known(run: PushRun, install: str) -> set[int]:
+    """Return the ids of all notes of an install that the mirror has."""
+    with run.connection.begin():
+        ids = run.connection.exec_driver_sql(
+            "/* enerflo-sync push: notes of an install */"
+            " select note_id from enerflo.notes where account = %(account)s and install_id = %(install)s",
+            {"account": run.account, "install": int(install)},
+        )
+        return set(ids.scalars())
+
+
+def _unclaimed(run: PushRun, install: str) -> list[dict[str, Any]]:
+    """Return the install's notes that no row of the CRM names, oldest first."""
+    comparison = run.comparisons[TableName.NOTES]
+    named = " and ".join(
+        f"t.{quoted(column)}::text = e.{quoted(mirror)}::text"
+        for column, mirror in link_columns(comparison).items()
+    )
+    with run.connection.begin():
+        rows = run.connection.exec_driver_sql(
+            "/* enerflo-sync push: notes that no row of the CRM names */"  # noqa: S608 - names of the mapping
+            " select to_jsonb(e.*) from enerflo.notes e"
+            " where e.account = %(account)s and e.install_id = %(install)s"
+            f" and not exists (select from {comparison.crm} t where {named or 'false'})"
+            " order by e.deleted_at is not null, e.created_at, e.note_id",
+            {"account": run.account, "install": int(install)},
+        )
+        return list(rows.scalars())
+
+
+def _imported(run: PushRun, install: str) -> list[dict[str, Any]]:
+    """Return the install's notes of which a plan made rows of the CRM."""
+    with run.connection.begin():
+        rows = run.connection.exec_driver_sql(
+            "/* enerflo-sync push: notes of which rows of the CRM were made */"
+            " select to_jsonb(e.*) from enerflo.notes e"
+            " where e.account = %(account)s and e.install_id = %(install)s and exists ("
+            "  select from sync.plan_changes p where p.account = e.account and p.table_name = 'notes'"
+            "  and p.op = 'insert' and p.direction = 'to_crm' and p.state = 'applied'"
+            "  and p.enerflo_key = jsonb_build_object('note_id', e.note_id))",
+            {"account": run.account, "install": int(install)},
+        )
+        return list(rows.scalars())
+
+
+def _same_note(text: str, sent_at: datetime | None, notes: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    wanted = _plain(text)
+    return next((note for note in notes if _plain(note["body"]) == wanted and _counts(note, sent_at)), None)
+
+
+def _counts(note: Mapping[str, Any], sent_at: datetime | None) -> bool:
+    """Return whether a note may be ours: a deleted one only where it was made after ours was sent."""
+    return note["deleted_at"] is None or (sent_at is not None and made_since(note, sent_at))
+
+
+def _plain(text: str | None) -> str:
+    """Return a text as it is compared: how lines end, and space around it, is Enerflo's affair."""
+    return (text or "").replace("\r\n", "\n").strip()

@@ -1,0 +1,159 @@
+"""The outbox of a plan: every change toward Enerflo is sent once, read back, and ended with a reason.
+
+``sync.plan_changes`` is the outbox itself. A change is marked ``sent`` and committed before its request goes
+out; a later push finds it there and reads Enerflo before anything is sent again. So a kill at any point
+neither loses a write nor makes one twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.settle import Applying, Decision
+from enerflo_sync.apply.enerflo.installs import push_install
+from enerflo_sync.apply.enerflo.leads import push_lead
+from enerflo_sync.apply.enerflo.notes import install_of_notes, push_notes
+from enerflo_sync.apply.enerflo.report import PushReport
+from enerflo_sync.apply.enerflo.run import PushRun, Verdict
+from enerflo_sync.clock import Clock
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.errors import (
+    BadRecordError,
+    ContractDriftError,
+    FatalError,
+    NotFoundError,
+    RetriableError,
+)
+from enerflo_sync.outbox.changes import Change, key_text, open_changes
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.resources.change_orders import ComponentKeys
+from enerflo_sync.warehouse.alone import alone
+from enerflo_sync.warehouse.engine import warehouse_errors
+
+log = logging.getLogger(__name__)
+
+__all__ = ["PushReport", "push"]
+
+Progress = Callable[[str, int, int | None], None]
+Task = Callable[[], None]
+
+# So many records in a row that could not be reached mean that Enerflo does not answer: the rest waits.
+GIVE_UP_AFTER = 3
+
+
+def push(
+    client: EnerfloClient,
+    connection: sa.Connection,
+    applying: Applying,
+    config: SyncConfig,
+    comparisons: Mapping[TableName, Comparison],
+    *,
+    clock: Clock,
+    component_keys: ComponentKeys,
+    progress: Progress | None = None,
+) -> PushReport:
+    """Make the changes of a plan toward Enerflo and return how each ended.
+
+    Safe to kill anywhere and to run again: what was sent is looked for before it is sent again. What Enerflo
+    refuses is parked and the others go on; what cannot be reached waits for the next push.
+
+    :param connection: with no transaction open; none is left open while a request is under way.
+    :param comparisons: of the tables that the plan changes.
+    :param progress: told ``("push", changes ended or passed, all of them)``.
+    :raises AuthenticationError: the key is not accepted; everything that was not written waits.
+    :raises ConfigurationError: Enerflo's address is wrong, or a right on a table is missing.
+    :raises RetriableError: the warehouse went away, or another plan or apply is running.
+    """
+    with warehouse_errors("push"), alone(connection, applying.account):
+        with connection.begin():
+            changes = open_changes(connection, applying)
+        run = PushRun(client, connection, applying, config, comparisons, clock, component_keys)
+        done, in_a_row = 0, 0
+        for task, of_record in _tasks(run, changes):
+            if in_a_row >= GIVE_UP_AFTER:
+                run.report.stopped = "Enerflo does not answer; the rest waits for the next push."
+                break
+            in_a_row = in_a_row + 1 if _troubled(run, task, of_record) else 0
+            done += len(of_record)
+            if progress is not None:
+                progress("push", done, len(changes))
+        run.report.waiting = len(run.open(changes))
+        log.info("push_done plan=%s %s", applying.plan_hash[:12], run.report.as_dict())
+        return run.report
+
+
+def _troubled(run: PushRun, task: Task, changes: Sequence[Change]) -> bool:
+    """Write one record; return whether it could not be reached."""
+    run.troubled = False
+    try:
+        task()
+    except AuthenticationError:
+        raise
+    except RetriableError as error:
+        log.warning("push_waits table=%s error=%s", changes[0].table, type(error).__name__)
+        return True
+    except NotFoundError:
+        _park(run, changes, "not there (404): Enerflo has no such record.")
+    except (BadRecordError, ContractDriftError) as error:
+        _park(run, changes, f"Enerflo's record cannot be read: {error.what}")
+    except FatalError as error:
+        _park(run, changes, f"Enerflo does not show the record ({type(error).__name__}).")
+    except sa.exc.DataError:
+        _park(run, changes, "a value does not fit its column.")
+    return run.troubled
+
+
+def _park(run: PushRun, changes: Sequence[Change], reason: str) -> None:
+    run.connection.rollback()
+    run.finish([Verdict(run.open(changes), Decision.PARKED, reason)])
+
+
+def _tasks(run: PushRun, changes: Sequence[Change]) -> list[tuple[Task, list[Change]]]:
+    """Return what is to be done record by record, in the plan's order."""
+    groups: dict[tuple[str, str], list[Change]] = {}
+    installs = install_of_notes(run.comparisons, changes)
+    for change in changes:
+        groups.setdefault(_record_of(run, change, installs), []).append(change)
+    tasks: list[tuple[Task, list[Change]]] = []
+    for (kind, record), group in groups.items():
+        match kind:
+            case "install":
+                tasks.append((partial(push_install, run, int(record), group), group))
+            case "notes":
+                tasks.append((partial(push_notes, run, record, group), group))
+            case "new lead" | "lead":
+                tasks.append((partial(push_lead, run, group), group))
+            case _:
+                tasks.append((partial(_refuse, run, record, group), group))
+    return tasks
+
+
+def _record_of(run: PushRun, change: Change, installs: Mapping[str, str]) -> tuple[str, str]:
+    """Return which record a change belongs to, and by whom it is written."""
+    known = change.enerflo_key or {}
+    if change.table not in run.comparisons:
+        return "refused", f"the table {change.table} is not mapped."
+    match change.table, change.op:
+        case TableName.INSTALLS | TableName.MILESTONES, "update" if "install_id" in known:
+            return "install", str(known["install_id"])
+        case TableName.NOTES, "insert":
+            return "notes", installs.get(key_text(change), "")
+        case TableName.LEADS, "insert":
+            # Apart from its updates: of a lead that is there its appointment may still be due.
+            return "new lead", key_text(change)
+        case TableName.LEADS, "update" if "customer_id" in known:
+            return "lead", key_text(change)
+    if change.op == "update" and change.table in (TableName.INSTALLS, TableName.MILESTONES, TableName.LEADS):
+        return "refused", f"the change of {change.table} names no record of Enerflo."
+    return "refused", f"Enerflo has no call that {change.op}s a record of {change.table}."
+
+
+def _refuse(run: PushRun, reason: str, changes: Sequence[Change]) -> None:
+    run.finish([Verdict(changes, Decision.REFUSED, reason)])

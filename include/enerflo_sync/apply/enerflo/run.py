@@ -1,0 +1,319 @@
+"""What all writes of one push share: reading a record again, marking, sending, and ending changes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.agree import AgreedBy, agree_written
+from enerflo_sync.agreed.own_writes import note_sending, note_written, noting_row
+from enerflo_sync.agreed.refusals import refuses_a_row, why_refused
+from enerflo_sync.agreed.settle import Applying, Decision, settle
+from enerflo_sync.apply.enerflo.attempt import Attempt, Outcome, attempted
+from enerflo_sync.apply.enerflo.report import PushReport
+from enerflo_sync.apply.enerflo.source import Sources
+from enerflo_sync.clock import Clock
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.enerflo.failures import AuthenticationError
+from enerflo_sync.errors import BadRecordError, NotFoundError
+from enerflo_sync.inbox.answers import Answer
+from enerflo_sync.inbox.reads import Reads
+from enerflo_sync.mirror.batch import Observation
+from enerflo_sync.mirror.company import CompanyGuard
+from enerflo_sync.outbox.changes import Change, mark_accepted, mark_sent, mark_unsent
+from enerflo_sync.outbox.links import Link, LinkState, is_taken, link_state, write_link
+from enerflo_sync.outbox.values import EnerfloValues
+from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.resources.change_orders import ComponentKeys
+from enerflo_sync.resources.resource import Resource
+
+log = logging.getLogger(__name__)
+
+# A gateway gives up before the server behind it does: a write whose answer was lost may still be under way.
+_SETTLING = (5.0, 15.0, 45.0)
+_NOT_LINKED = "the CRM does not take Enerflo's id"
+_TAKEN = "another of its rows names the same record."
+_KEPT_ROW = "its table keeps the row as it was."
+
+
+class _NotTakenError(Exception):
+    """The CRM's row stands there and names no record, though Enerflo's id was to be written into it."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How some changes ended.
+
+    :param reason: why they were not made, or how one that was made was found to be; never a value.
+    :param link: the CRM row that learns the id of its new record.
+    :param kept: by position, how Enerflo keeps a value that it spells otherwise.
+    """
+
+    changes: Sequence[Change]
+    decision: Decision
+    reason: str | None = None
+    link: Link | None = None
+    kept: Mapping[int, Any] = field(default_factory=dict)
+
+
+class PushRun:
+    """One push of one plan. No transaction is open while a request is under way.
+
+    :ivar troubled: the record at hand could not be reached: several in a row end the run.
+    """
+
+    def __init__(
+        self,
+        client: EnerfloClient,
+        connection: sa.Connection,
+        applying: Applying,
+        config: SyncConfig,
+        comparisons: Mapping[TableName, Comparison],
+        clock: Clock,
+        component_keys: ComponentKeys,
+    ) -> None:
+        self.client = client
+        self.connection = connection
+        self.applying = applying
+        self.config = config
+        self.comparisons = comparisons
+        self.clock = clock
+        self.report = PushReport()
+        self.troubled = False
+        self._component_keys = component_keys
+        self._ended: dict[int, Decision] = {}
+        self._sent: set[int] = set()
+        self._read_at: datetime | None = None
+        self._sources = Sources(connection, applying, config, comparisons)
+        # Changes of which an earlier request of this run may still arrive.
+        self._in_doubt: set[int] = set()
+        self._company = CompanyGuard(client, connection.engine, applying.account)
+        with connection.begin():
+            self._values = EnerfloValues(connection)
+
+    @property
+    def account(self) -> str:
+        """Return the account's name."""
+        return self.applying.account
+
+    @property
+    def evidence(self) -> str:
+        """Return by what the confirmations of this run can be looked up."""
+        return f"push:{self.applying.run_id}"
+
+    def same(self, comparison: Comparison, field: str, left: Any, right: Any) -> bool:
+        """Return whether two JSON values are the same by the mapping, in the caller's transaction."""
+        return self._values.same(comparison, field, left, right)
+
+    def open(self, changes: Iterable[Change]) -> list[Change]:
+        """Return those of the changes that have not ended in this run."""
+        return [change for change in changes if change.position not in self._ended]
+
+    def ended(self, change: Change) -> Decision | None:
+        """Return how a change ended in this run, None where it has not."""
+        return self._ended.get(change.position)
+
+    def bring_in(self, read: Callable[[Reads], Answer], own: Resource | None = None) -> Answer:
+        """Read a record and bring it into the mirror by the path of poll and webhooks.
+
+        :param own: the resource of the very record: what the mirror does not take of it is an error.
+        :raises BadRecordError: Enerflo's record cannot be used. Otherwise raises as ``read``.
+        :raises AnotherCompanyError: the key answers for another company, which has no such record.
+        """
+        # Not kept from read to read: it remembers which lists it has walked, and they are to be read again.
+        reads = Reads(self.client, self.connection, self.account, self._component_keys, self._company)
+        seen = Observation(self.account, self.clock.now(), "push", self.evidence)
+        try:
+            answer = read(reads)
+        except NotFoundError:
+            self._company.ensure()
+            raise
+        self._company.ensure()
+        self._read_at = seen.observed_at
+        try:
+            with self.connection.begin():
+                batches = reads.bring_in(answer, seen, {})
+        except psycopg.DataError:
+            # One of the records holds what the warehouse refuses: only that one is put aside.
+            self.connection.rollback()
+            with self.connection.begin():
+                batches = reads.bring_in(answer, seen, {}, one_by_one=True)
+        for resource, batch in batches:
+            if resource is own and batch.rejected:
+                raise BadRecordError(batch.rejected[0].described)
+        return answer
+
+    def leave_moved(self, changes: Sequence[Change], record: Mapping[str, Any] | None = None) -> None:
+        """End what the CRM does not say any more, before Enerflo is asked.
+
+        A request that an earlier run sent is looked for all the same: Enerflo may have what it said.
+
+        :param record: the record of Enerflo that a new row has become, where its row may name that.
+        """
+        fresh = [change for change in changes if change.sent_at is None]
+        sent = [change for change in changes if change.sent_at is not None and change.op == "update"]
+        with self.connection.begin():
+            moved = self._sources.moved(fresh, record=record)
+            moved |= self._sources.moved(sent, values=False)
+        self._finish_moved(changes, moved)
+
+    def _finish_moved(self, changes: Sequence[Change], moved: Mapping[int, str]) -> None:
+        by_reason: dict[str, list[Change]] = {}
+        for change in changes:
+            if change.position in moved:
+                by_reason.setdefault(moved[change.position], []).append(change)
+        self.finish(Verdict(some, Decision.MOVED, reason) for reason, some in by_reason.items())
+
+    def send(
+        self,
+        changes: Sequence[Change],
+        write: Callable[[Sequence[Change]], object],
+        refusals: Mapping[int, str],
+        record: Mapping[str, Any] | None = None,
+    ) -> Attempt | None:
+        """Mark the changes sent, commit that, write, and return how the write ended; None if none was left.
+
+        What the CRM does not say any more ends as moved, seen in the transaction that marks the others.
+
+        :param record: the record of Enerflo that a new row has become, where its row may name that.
+        :raises AuthenticationError: the key is not accepted; the changes wait.
+        :raises ConfigurationError: it is redirected, which may be the answer to a write that was carried out:
+            the changes stay sent.
+        :raises AnotherCompanyError: the key answers for another company; nothing was sent.
+        """
+        self._company.ensure()
+        with self.connection.begin():
+            moved = self._sources.moved(changes, record=record)
+            left = [change for change in changes if change.position not in moved]
+            mark_sent(self.connection, self.applying, left, self.clock.now())
+            if left:
+                again = self._were_sent(left)
+                note_sending(self.connection, self.account, _records(left), again=again)
+            self._sent.update(change.position for change in left)
+        self._finish_moved(changes, moved)
+        if not left:
+            return None
+        changes = left
+        try:
+            attempt = attempted(lambda: write(left), refusals)
+        except AuthenticationError:
+            self._unsend(changes)
+            raise
+        if attempt.outcome in (Outcome.UNSENT, Outcome.REFUSED):
+            self._unsend(changes)
+        elif attempt.outcome is Outcome.UNKNOWN:
+            self._in_doubt.update(change.position for change in changes)
+        table, positions = changes[0].table, [change.position for change in changes]
+        log.info("push_sent table=%s positions=%s outcome=%s", table, positions, attempt.outcome)
+        return attempt
+
+    def _unsend(self, changes: Sequence[Change]) -> None:
+        """Note that the request had no effect, unless an earlier one may still arrive."""
+        sure = [one for one in changes if one.sent_at is None and one.position not in self._in_doubt]
+        with self.connection.begin():
+            mark_unsent(self.connection, self.applying, sure)
+
+    def accepted(self, changes: Sequence[Change], new_id: int | None) -> None:
+        """Remember for good that Enerflo accepted the changes' request: it is not made again.
+
+        :param new_id: the id that its answer gave the new record, where it gave one.
+        """
+        with self.connection.begin():
+            mark_accepted(self.connection, self.applying, changes, self.clock.now(), new_id)
+
+    def pause(self, tries: int) -> None:
+        """Let a write arrive whose answer was lost, before it is looked for."""
+        self.clock.sleep(_SETTLING[min(tries, len(_SETTLING)) - 1])
+
+    def finish(self, verdicts: Iterable[Verdict]) -> None:
+        """End changes, each verdict in one transaction with what both sides now agree on.
+
+        Where the CRM does not take the id of a new record, its changes are parked.
+        """
+        verdicts = [verdict for verdict in verdicts if verdict.changes]
+        self._finish_together([verdict for verdict in verdicts if verdict.link is None])
+        for verdict in verdicts:
+            if verdict.link is None:
+                continue
+            try:
+                self._finish_together([verdict])
+            except _NotTakenError as error:
+                why = str(error)
+            except sa.exc.DBAPIError as error:
+                if not isinstance(error.orig, psycopg.Error) or not refuses_a_row(error.orig):
+                    raise
+                why = _TAKEN if isinstance(error, sa.exc.IntegrityError) else f"{why_refused(error.orig)}."
+            else:
+                continue
+            self._finish_together([Verdict(verdict.changes, Decision.PARKED, f"{_NOT_LINKED}: {why}")])
+
+    def _finish_together(self, verdicts: Sequence[Verdict]) -> None:
+        if not verdicts:
+            return
+        now = self.clock.now()
+        with self.connection.begin():
+            for verdict in verdicts:
+                self._end(verdict, now)
+        for verdict in verdicts:
+            self._ended.update((change.position, verdict.decision) for change in verdict.changes)
+            self.report.count(verdict.decision, len(verdict.changes), verdict.reason)
+
+    def _end(self, verdict: Verdict, now: datetime) -> None:
+        reason = verdict.reason
+        if verdict.link is not None and not self._link(verdict.link):
+            reason = "the CRM's row is gone by now, or names another record"
+        settle(
+            self.connection,
+            self.applying,
+            [change.position for change in verdict.changes],
+            verdict.decision,
+            now,
+            reason=reason,
+            evidence=self.evidence,
+            kept=verdict.kept,
+        )
+        if verdict.decision is Decision.APPLIED:
+            self._agree(verdict.changes)
+            if self._were_sent(verdict.changes):
+                note_written(self.connection, self.account, _records(verdict.changes, verdict.link))
+
+    def _link(self, link: Link) -> bool:
+        with noting_row(self.connection, link.comparison, self.account, link.key):
+            if write_link(self.connection, link):
+                return True
+        # A trigger may pass over the row: of a row without the id the same record would be made again.
+        if link_state(self.connection, link.comparison, link.key) is LinkState.OPEN:
+            raise _NotTakenError(_TAKEN if is_taken(self.connection, link) else _KEPT_ROW)
+        return False
+
+    def _were_sent(self, changes: Sequence[Change]) -> bool:
+        """Return whether a request with any of the changes went out, in this run or a killed one."""
+        return any(change.sent_at is not None or change.position in self._sent for change in changes)
+
+    def _agree(self, changes: Sequence[Change]) -> None:
+        """Remember what was written, so that it comes back as no change."""
+        by_table: dict[str, list[int]] = {}
+        for change in changes:
+            if change.rule != LAST_MILESTONE:
+                by_table.setdefault(change.table, []).append(change.position)
+        for table, positions in by_table.items():
+            comparison = self.comparisons[TableName(table)]
+            plan_hash = self.applying.plan_hash
+            by = AgreedBy.UNDO if changes[0].rule == AgreedBy.UNDO else AgreedBy.PUSH
+            agree_written(self.connection, comparison, self.account, plan_hash, positions, by, self._read_at)
+
+
+def _records(changes: Sequence[Change], link: Link | None = None) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the tables and mirror keys of the records that changes are about, or of the one they made."""
+    if link is not None:
+        return [(changes[0].table, link.record)]
+    return [(change.table, change.enerflo_key) for change in changes if change.enerflo_key is not None]

@@ -1,0 +1,243 @@
+"""The CRM row that a write comes from, looked at again: what its source does not say now is not sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.settle import Applying
+from enerflo_sync.agreed.written import typed_key
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import Direction, TableName
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.outbox.changes import Change, key_text
+from enerflo_sync.outbox.links import link_columns
+from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.plan.creations import due, sent_columns
+from enerflo_sync.plan.undoing import UNDO
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.judge import crm_value_for_enerflo
+from enerflo_sync.reconcile.odd import crm_side, mirror_side
+
+GONE = "the CRM's row is gone by now."
+OTHER_VALUE = "the CRM says something else than when the plan was made."
+OTHER_RECORD = "the CRM's row names another record of Enerflo by now."
+LINKED = "the CRM's row names a record of Enerflo by now."
+NOT_DUE = "it is not due any more (create_when)."
+REPEATED = "more than one row of the CRM has its key by now."
+
+# ``x`` is apart, so that a column of the CRM cannot be taken for one of ``o``.
+_ROW = Template("""
+/* enerflo-sync push $name: a CRM row as it is now */
+select $now as now, x.sent, x.due, x.linked, $names as names, $sendable as sendable,
+       $same_record as same_record, $twins as twins
+from ($crm_side) o
+cross join lateral (
+  select $sent as sent, ($due) as due, ($linked) as linked from $crm t where $same_row offset 0
+) x
+where $on_key
+limit 2
+""")
+
+_PLANNED = sa.text("""
+/* enerflo-sync push: all that a plan says of a record */
+select field, source_value from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and table_name = :table and op = 'insert'
+  and key = cast(:key as jsonb)
+""")
+
+_MILESTONES = sa.text("""
+/* enerflo-sync push: the milestones by which a plan completes an install */
+select position, table_name, key, enerflo_key, op, field, before, after, rule, sent_at, source_value
+from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and table_name = 'milestones' and op = 'update'
+  and direction = 'to_enerflo' and field = :field and after = cast(:after as jsonb)
+  and (enerflo_key ->> 'install_id') = :install
+""")
+
+
+class Sources:
+    """Tells of a plan's changes which do not hold any more. In the caller's transaction.
+
+    Rows are read as the reconciliation reads them: one that counts as deleted there is gone here.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        applying: Applying,
+        config: SyncConfig,
+        comparisons: Mapping[TableName, Comparison],
+    ) -> None:
+        self._connection = connection
+        self._applying = applying
+        self._config = config
+        self._comparisons = comparisons
+        self._statement = cache(self._statement_of)
+
+    def moved(
+        self, changes: Sequence[Change], *, record: Mapping[str, Any] | None = None, values: bool = True
+    ) -> dict[int, str]:
+        """Return why changes are not to be made any more, by position; what still holds is left out.
+
+        Of a new record all changes move together. What an undo writes does not come from the CRM.
+
+        :param record: the record of Enerflo that a new row has become, where its row may name that.
+        :param values: also where the CRM's value is another one by now.
+        """
+        found: dict[int, str] = {}
+        rows: dict[tuple[str, str, str], list[Change]] = {}
+        for change in changes:
+            if change.rule != UNDO and change.table in self._comparisons:
+                rows.setdefault((change.table, change.op, key_text(change)), []).append(change)
+        for (table, op, _), some in rows.items():
+            comparison = self._comparisons[TableName(table)]
+            if op == "insert":
+                reason = self._moved_record(comparison, some[0], record)
+                found |= {change.position: reason for change in some if reason is not None}
+            elif op == "update":
+                found |= self._moved_fields(comparison, some, values)
+        return found
+
+    def _moved_fields(
+        self, comparison: Comparison, changes: Sequence[Change], values: bool
+    ) -> dict[int, str]:
+        found = {change.position: self._of_milestone(change) for change in changes if _completes(change)}
+        own = [change for change in changes if not _completes(change)]
+        row, reason = self._row(comparison, own[0]) if own else (None, None)
+        for change in own:
+            why = reason
+            if row is not None and why is None:
+                if not row["same_record"]:
+                    why = OTHER_RECORD
+                elif values and row["now"].get(change.field) != change.source_value:
+                    why = OTHER_VALUE
+            found[change.position] = why
+        return {position: why for position, why in found.items() if why is not None}
+
+    def _of_milestone(self, change: Change) -> str | None:
+        """Return why an install is not to be completed: the milestone that completes it moved."""
+        milestones = self._comparisons.get(TableName.MILESTONES)
+        if milestones is None:
+            return None
+        fields = milestones.mapping.fields.items()
+        completed = next((name for name, field in fields if field.enerflo == "completed_at"), None)
+        named = {
+            "account": self._applying.account,
+            "plan_hash": self._applying.plan_hash,
+            "field": completed,
+            "after": json.dumps(change.source_value),
+            "install": str((change.enerflo_key or {}).get("install_id")),
+        }
+        found = [Change(*row) for row in self._connection.execute(_MILESTONES, named)]
+        return next(iter(self._moved_fields(milestones, found, True).values()), None) if found else None
+
+    def _moved_record(
+        self, comparison: Comparison, change: Change, record: Mapping[str, Any] | None
+    ) -> str | None:
+        row, reason = self._row(comparison, change)
+        if row is None:
+            return reason
+        named = {
+            "account": self._applying.account,
+            "plan_hash": self._applying.plan_hash,
+            "table": change.table,
+            "key": key_text(change),
+        }
+        planned = {row.field: row.source_value for row in self._connection.execute(_PLANNED, named)}
+        now = {**row["sent"], **row["now"]}
+        links = link_columns(comparison)
+        if row["linked"] and not _names(row["names"], links, record):
+            return LINKED
+        if not row["due"]:
+            return NOT_DUE
+        edited = any(
+            name in now and now[name] != value for name, value in planned.items() if name not in links
+        )
+        # Of a record that is made what was added since is a change of its own.
+        added = set() if record is not None else {*row["sendable"]} - planned.keys()
+        return OTHER_VALUE if edited or added else reason
+
+    def _row(self, comparison: Comparison, change: Change) -> tuple[sa.RowMapping | None, str | None]:
+        """Return the CRM's row as it is now, and why it cannot be a source in itself."""
+        values = {
+            "account": self._applying.account,
+            "key": key_text(change),
+            "record": json.dumps(dict(change.enerflo_key or {})),
+        }
+        rows = self._connection.exec_driver_sql(self._statement(comparison.name), values).mappings().all()
+        if not rows:
+            return None, GONE
+        return rows[0], REPEATED if len(rows) > 1 or rows[0]["twins"] > 1 else None
+
+    def _statement_of(self, table: TableName) -> str:
+        plan = self._comparisons[table]
+        keys = plan.mapping.key_columns
+        sent = [name for name in sent_columns(plan.name, self._config) if name in plan.live.columns]
+        links = [f"t.{quoted(name)} is not null" for name in link_columns(plan)]
+        same_key = f"select from ({crm_side(plan)}) d where {plan.on('d', 'o')} limit 2"
+        repeated = f"(select count(*) from ({same_key}) d)"  # noqa: S608 - the same
+        return _ROW.substitute(
+            name=plan.name,
+            now=jsonb_object((field.name, field.crm.shown) for field in plan.fields),
+            names=jsonb_object((join.crm_name, f"to_jsonb(o.j{n})") for n, join in enumerate(plan.joins, 1)),
+            sendable=_sendable(plan, sent),
+            same_record=_same_record(plan),
+            # An index that proves it saves the look.
+            twins="1" if plan.crm_unique else repeated,
+            crm_side=crm_side(plan),
+            sent=jsonb_object((name, f"to_jsonb(t.{quoted(name)})") for name in sent),
+            due=due(plan),
+            linked=" or ".join(links) or "false",
+            crm=plan.crm,
+            same_row=" and ".join(f"t.{quoted(name)} = o.k{n}" for n, name in enumerate(keys, 1)),
+            on_key=" and ".join(
+                f"o.k{n} = {typed_key(plan, '%(key)s::jsonb', name)}" for n, name in enumerate(keys, 1)
+            ),
+        )
+
+
+def _same_record(plan: Comparison) -> str:
+    """Return the condition that a row ``o`` of the CRM still names the planned record of Enerflo."""
+    said = {name: f"(%(record)s::jsonb ->> {literal(name)})::bigint" for name in plan.mirror_key}
+    joined = {join.mirror_name for join in plan.joins}
+    own = [f"o.p{n} = {said[name]}" for n, name in enumerate(plan.mirror_key, 1) if name in joined]
+    if joined <= said.keys():
+        return " and ".join(own) or "false"
+    record = " and ".join(f"m.p{n} = {said[name]}" for n, name in enumerate(plan.mirror_key, 1))
+    side = mirror_side(plan)
+    return f"exists (select from ({side}) m where {plan.on('m', 'o')} and {record})"
+
+
+def _sendable(plan: Comparison, sent: Sequence[str]) -> str:
+    """Return the columns of which a new record would be made by now, as a jsonb array."""
+    links = set(link_columns(plan)) | set(plan.mapping.join_columns)
+    cases = [
+        f"case when coalesce({crm_value_for_enerflo(plan, field)}, 'null') <> 'null'"
+        f" then {literal(field.name)} end"
+        for field in plan.fields
+        if field.name not in links and field.mapping.direction in {Direction.BOTH, Direction.TO_ENERFLO}
+    ]
+    mapped = {field.name for field in plan.fields}
+    cases += [
+        f"case when coalesce(x.sent -> {literal(name)}, 'null') <> 'null' then {literal(name)} end"
+        for name in sent
+        if name not in mapped and name not in links
+    ]
+    return f"to_jsonb(array_remove(array[{', '.join(cases)}]::text[], null))"
+
+
+def _completes(change: Change) -> bool:
+    """Return whether a change of an install comes from its milestones, and not from its own row."""
+    return change.rule == LAST_MILESTONE
+
+
+def _names(names: Mapping[str, Any], links: Mapping[str, str], record: Mapping[str, Any] | None) -> bool:
+    return record is not None and all(
+        str(names[name]) == str(record.get(mirror)) for name, mirror in links.items()
+    )

@@ -1,0 +1,128 @@
+"""The loop by which every write to Enerflo is made: read the record, record outcomes, send, read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from enerflo_sync.agreed.settle import Decision
+from enerflo_sync.apply.enerflo.attempt import Attempt, Outcome
+from enerflo_sync.apply.enerflo.run import PushRun, Verdict
+from enerflo_sync.outbox.changes import Change
+from enerflo_sync.outbox.reasons import ALREADY_SO, FOUND_AFTER, NOT_KEPT
+
+# So often one write is sent in one run; it stays sent then, and the next run looks for it.
+TRIES = 3
+
+
+@dataclass
+class WriteRequest:
+    """One request to Enerflo, and the changes that it makes there.
+
+    :param write: sends the request for those of the changes that are still to be made.
+    :param refusals: by HTTP status, what a refusal means here where it does not mean the usual.
+    :param pointless: called before the request is sent. Where sending it makes no sense any more it returns
+        the changes' outcome and the reason, else None. It raises RetriableError where that is not known yet.
+    :param record: the record of Enerflo that a new row of the CRM has already become.
+    :param once: once Enerflo accepted the request it is never sent again, even if no read shows its effect.
+    """
+
+    changes: Sequence[Change]
+    write: Callable[[Sequence[Change]], object]
+    refusals: Mapping[int, str] = field(default_factory=dict)
+    pointless: Callable[[], tuple[Decision, str] | None] = lambda: None
+    record: Mapping[str, Any] | None = None
+    once: bool = False
+    tries: int = 0
+    doubts: int = 0
+    last: Attempt | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Return whether Enerflo accepted the request, in this run or, of one that is made once, before."""
+        if self.last is not None and self.last.outcome is Outcome.ACCEPTED:
+            return True
+        return self.once and any(change.accepted_at for change in self.changes)
+
+    @property
+    def may_be_there(self) -> bool:
+        """Return whether Enerflo accepted the request, or may have received it."""
+        return self.accepted or any(change.sent_at for change in self.changes) or self._was_in_doubt
+
+    @property
+    def _was_in_doubt(self) -> bool:
+        return self.doubts > 0 or (self.last is not None and self.last.outcome is Outcome.DENIED)
+
+    @property
+    def how(self) -> str | None:
+        """Return why Enerflo shows the value, where that is not simply because we wrote it just now."""
+        if self.last is None:
+            return "found there" if any(change.sent_at for change in self.changes) else ALREADY_SO
+        return None if self.last.outcome is Outcome.ACCEPTED else FOUND_AFTER
+
+
+Look = Callable[[Sequence[WriteRequest]], Iterable[Verdict]]
+
+
+def deliver(run: PushRun, requests: Sequence[WriteRequest], look: Look) -> None:
+    """Send the requests of one record, each of them once.
+
+    The record is read before anything is sent, and read again before anything is repeated whose answer was
+    lost.
+
+    :param look: reads the record and returns the outcome of every change that needs no request: Enerflo
+        shows its value already, or somebody changed the value since the plan. A change without an outcome
+        stands at Enerflo as it did when the plan was made.
+    :raises NotFoundError, BadRecordError, RetriableError: the record cannot be read; changes that were sent
+        stay marked as sent.
+    """
+    out_of_reach = False
+    while True:
+        run.finish(look(requests))
+        requests = _still_open(run, requests)
+        run.finish(_not_kept(run, request) for request in requests)
+        requests = _still_open(run, requests)
+        requests = [request for request in requests if not (request.once and request.accepted)]
+        todo = [request for request in requests if request.tries < TRIES]
+        if out_of_reach or not todo:
+            run.troubled = run.troubled or bool(requests)
+            return
+        for request in todo:
+            _send(run, request)
+            out_of_reach = request.last is not None and request.last.outcome is Outcome.UNSENT
+            if request.last is not None and request.last.in_doubt:
+                break
+        if not any(request.last is not None and request.last.may_be_there for request in requests):
+            run.troubled = run.troubled or out_of_reach
+            return
+
+
+def _still_open(run: PushRun, requests: Sequence[WriteRequest]) -> list[WriteRequest]:
+    return [request for request in requests if run.open(request.changes)]
+
+
+def _not_kept(run: PushRun, request: WriteRequest) -> Verdict:
+    """Park changes that Enerflo accepted and does not show; none of a request that may be sent again."""
+    if request.once and request.accepted:
+        return Verdict([], Decision.PARKED)
+    if request.last is not None and request.last.outcome in (Outcome.ACCEPTED, Outcome.DENIED):
+        return Verdict(run.open(request.changes), Decision.PARKED, request.last.reason or NOT_KEPT)
+    return Verdict([], Decision.PARKED)
+
+
+def _send(run: PushRun, request: WriteRequest) -> None:
+    changes = run.open(request.changes)
+    if (ended := request.pointless()) is not None:
+        run.finish([Verdict(changes, *ended)])
+        return
+    attempt = run.send(changes, request.write, request.refusals, request.record)
+    if attempt is None:
+        return
+    request.tries += 1
+    request.last = attempt
+    if attempt.outcome is Outcome.REFUSED:
+        run.finish([Verdict(run.open(changes), Decision.PARKED, attempt.reason)])
+    elif attempt.outcome is Outcome.UNKNOWN:
+        request.doubts += 1
+        run.pause(request.tries)

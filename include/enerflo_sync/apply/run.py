@@ -1,0 +1,373 @@
+"""Applying a plan: what it says and nothing else, on the CRM's side in one transaction, then at Enerflo."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from enerflo_sync.agreed.agree import AgreedBy
+from enerflo_sync.agreed.settle import Applying, Decision, settle
+from enerflo_sync.apply.crm import apply_to_crm
+from enerflo_sync.apply.enerflo.push import push
+from enerflo_sync.apply.still_free import why_a_person_is_needed
+from enerflo_sync.clock import Clock
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import Mode, TableName
+from enerflo_sync.enerflo.client import EnerfloClient
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.mirror.calls import CallCounter
+from enerflo_sync.mirror.run import Run
+from enerflo_sync.mirror.tally import Tally
+from enerflo_sync.plan.decided_plan import BY_RULE, WHOLE, approve_plan, hold_plan, require_not_expired
+from enerflo_sync.plan.held import move_held
+from enerflo_sync.plan.parts import Part, Rest
+from enerflo_sync.plan.reads import read_plan
+from enerflo_sync.plan.report import PlanReport, PlanState
+from enerflo_sync.plan.store import is_as_it_was_made
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.resources.change_orders import ComponentKeys
+from enerflo_sync.warehouse.alone import alone
+from enerflo_sync.warehouse.engine import server_time, warehouse_errors
+
+Progress = Callable[[str, int, int], None]
+
+_BY_TABLE = sa.text("""
+/* enerflo-sync apply: what is left to do */
+select table_name, direction, count(*) as number from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and state in ('planned', 'sent')
+group by table_name, direction
+""")
+
+_OF_TABLE = sa.text("""
+/* enerflo-sync apply: what is left to do of a table in one direction */
+select position from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and state in ('planned', 'sent')
+  and table_name = :table and direction = :direction
+""")
+
+_OUTCOMES = sa.text("""
+/* enerflo-sync apply: how the changes stand, and why */
+select state, reason, count(*) as number from sync.plan_changes
+where account = :account and plan_hash = :plan_hash
+group by state, reason order by number desc, reason
+""")
+
+_ENDED = sa.text("""
+/* enerflo-sync apply: nothing of the plan is left to do */
+update sync.plans set state = 'applied', applied_at = :now
+where account = :account and plan_hash = :plan_hash
+""")
+
+_OPEN_AGAIN = sa.text("""
+/* enerflo-sync apply: the part that was approved is applied, the rest waits on */
+with rest as (
+  update sync.plan_changes set state = 'planned'
+  where account = :account and plan_hash = :plan_hash and state = 'left_out'
+)
+update sync.plans set state = 'open', decided_by = null, decided_at = null
+where account = :account and plan_hash = :plan_hash
+""")
+
+_NEEDS_A_PERSON = sa.text("""
+/* enerflo-sync apply: a plan that needs a person under the present rules */
+update sync.plans
+set state = 'open', decided_by = null, decided_at = null, needs_approval = true, reasons = :reasons
+where account = :account and plan_hash = :plan_hash
+""").bindparams(sa.bindparam("reasons", type_=JSONB))
+
+_NOT_SWITCHED_ON = "not switched on"
+
+# A plan's changes by state and reason, most first.
+Outcomes = Sequence[tuple[str, str | None, int]]
+
+
+class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How the changes of a plan ended, by all its applications; ``waiting`` are neither made nor given up.
+
+    ``left_open`` are those that nobody decided about yet: they were no part of what was approved.
+    ``reasons`` counts by state and reason why changes were not made; ``stopped`` says why the rest waits.
+    ``already`` says that it had been applied before, at ``applied_at``: nothing was done now.
+    """
+
+    plan_hash: str
+    account: str
+    state: PlanState
+    decided_by: str | None
+    run_id: str
+    applied: int
+    moved: int
+    parked: int
+    refused: int
+    waiting: int
+    reasons: Mapping[str, Mapping[str, int]]
+    stopped: str | None = None
+    left_open: int = 0
+    applied_at: datetime | None = None
+    already: bool = False
+    message: str = ""
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Return whether anything of the plan was not made, and this application was the one to make it.
+
+        What a person refused waits for nobody any more.
+        """
+        refused = self.reasons.get(Decision.REFUSED, {})
+        not_allowed = any(reason.startswith(_NOT_SWITCHED_ON) for reason in refused)
+        unmade = self.moved or self.parked or not_allowed or self.waiting or self.left_open
+        return bool(unmade) and not self.already
+
+
+def apply_plan(
+    engine: sa.Engine,
+    client: Callable[[], EnerfloClient],
+    config: SyncConfig,
+    account: str,
+    plan_hash: str,
+    *,
+    approved_by: str | None,
+    part: Part = WHOLE,
+    clock: Clock,
+    rng: random.Random,
+    calls: CallCounter,
+    run_id: str | None = None,
+    progress: Progress | None = None,
+) -> ApplyReport:
+    """Apply a plan, or what is left of it, and return how its changes ended.
+
+    May be killed anywhere and run again. A plan that was applied is left as it is.
+
+    :param client: opens the account's client; asked for only where something goes to Enerflo.
+    :param approved_by: the person who approves a plan that waits for one.
+    :param part: which of its changes; the rest stays open, or is refused by the same person.
+    :raises ConfigurationError: nothing may be written (mode), or the plan may not be applied: it expired, was
+        rejected, needs an approval, or the mapping changed since it was made.
+    :raises RetriableError: another plan or apply is running, or the warehouse or Enerflo is away.
+    """
+    with warehouse_errors("apply"), engine.connect() as connection, alone(connection, account):
+        run = Run(connection, account, "apply", clock, rng, run_id=run_id)
+        with connection.begin():
+            plan = read_plan(connection, account, plan_hash, counted=False)
+        if plan.state is PlanState.APPLIED:
+            with connection.begin():
+                outcomes = _outcomes(connection, plan)
+            return _report(plan, outcomes, run.run_id, None, already=True)
+        with connection.begin():
+            plan, reasons = _allowed(connection, config, plan, approved_by, part)
+        if reasons:
+            raise _needs_approval(plan, reasons)
+        applying = Applying(account, plan.plan_hash, run.run_id, plan.decided_by or BY_RULE)
+        stopped: list[str] = []
+        with run.recording(calls):
+            _apply(connection, run, client, config, plan, applying, clock, progress, stopped)
+            with connection.begin():
+                outcomes = _outcomes(connection, plan)
+                plan = _ended(connection, plan, outcomes)
+        return _report(plan, outcomes, run.run_id, stopped[0] if stopped else None)
+
+
+def _needs_a_person_now(connection: sa.Connection, config: SyncConfig, plan: PlanReport) -> Sequence[str]:
+    """Return why a plan that needed nobody needs a person by now, and let it wait for one then.
+
+    So rules that were made stricter count for plans that were made before.
+    """
+    by_rule = plan.state is PlanState.APPROVED and plan.decided_by == BY_RULE
+    if not by_rule and (plan.state is not PlanState.OPEN or plan.needs_approval):
+        return ()
+    reasons = why_a_person_is_needed(connection, config, plan)
+    if reasons:
+        named = {"account": plan.account, "plan_hash": plan.plan_hash}
+        connection.execute(_NEEDS_A_PERSON, {**named, "reasons": reasons})
+    return reasons
+
+
+def _needs_approval(plan: PlanReport, reasons: Sequence[str]) -> ConfigurationError:
+    return ConfigurationError(
+        f"it needs a person's approval. {' '.join(reasons)}",
+        where=f"plan {plan.plan_hash[:12]}",
+        next_step='Look at it, then apply it with --approve "NAME".',
+    )
+
+
+def _allowed(
+    connection: sa.Connection,
+    config: SyncConfig,
+    plan: PlanReport,
+    approved_by: str | None,
+    part: Part,
+) -> tuple[PlanReport, Sequence[str]]:
+    """Return the plan, approved, if it may be applied now: a later no is refused then.
+
+    Or the plan and why it waits for a person, under rules that are stricter by now: that is to be committed.
+    """
+    plan = hold_plan(connection, plan.account, plan.plan_hash, counted=False)
+    now = server_time(connection)
+    where = f"plan {plan.plan_hash[:12]}"
+    again = "Make a new one with enerflo-sync plan."
+    modes = {config.mode_of(plan.account, group.table_name) for group in plan.groups}
+    if modes <= {Mode.REPORT}:
+        raise ConfigurationError(
+            "nothing may be written: the mode is report.",
+            where=f"{config.file}:{config.line('accounts', plan.account, 'mode')}",
+            next_step="Set mode: crm, enerflo or both, for the account or for a table, and plan again.",
+        )
+    require_not_expired(plan, now)
+    if not is_as_it_was_made(connection, plan):
+        raise ConfigurationError("its changes were edited since it was made.", where=where, next_step=again)
+    if plan.config_hash != config.hash(plan.account):
+        raise ConfigurationError("the mapping changed since it was made.", where=where, next_step=again)
+    if approved_by is not None:
+        return approve_plan(connection, plan, approved_by, now, config=config, part=part), ()
+    if part.rest is Rest.REFUSE:
+        raise ConfigurationError(
+            "nobody is named who refuses the rest.", where="--rest", next_step='Add --approve "NAME".'
+        )
+    if plan.state is PlanState.REJECTED:
+        who = plan.decided_by or "nobody answered in time"
+        raise ConfigurationError(
+            f"it was rejected ({who}).", where=where, next_step='Approve it with --approve "NAME" after all.'
+        )
+    if reasons := _needs_a_person_now(connection, config, plan):
+        return plan, reasons
+    if plan.waits_for_approval:
+        raise _needs_approval(plan, plan.reasons)
+    if plan.state is PlanState.OPEN:
+        return approve_plan(connection, plan, BY_RULE, now, config=config, part=part), ()
+    return plan, ()
+
+
+def _apply(
+    connection: sa.Connection,
+    run: Run,
+    client: Callable[[], EnerfloClient],
+    config: SyncConfig,
+    plan: PlanReport,
+    applying: Applying,
+    clock: Clock,
+    progress: Progress | None,
+    stopped: list[str],
+) -> None:
+    tick = progress or (lambda _name, _done, _total: None)
+    with connection.begin():
+        plans = _comparisons(connection, config, plan.account)
+        if plan.kind != "undo" and any(group.table_name == "change_orders" for group in plan.groups):
+            move_held(connection, applying, server_time(connection))
+        left = _refuse_not_switched_on(connection, config, applying)
+        tally = Tally(read=sum(left.values()))
+        by = AgreedBy.UNDO if plan.kind == "undo" else AgreedBy.PUSH
+        counts = apply_to_crm(
+            connection,
+            applying,
+            plans,
+            evidence=f"{plan.kind}:{plan.stands_on}",
+            by=by,
+            progress=tick,
+            total=left["to_crm"],
+        )
+    applied = counts[Decision.APPLIED]
+    others = {str(name): counts[name] for name in (Decision.MOVED, Decision.PARKED)}
+    if left["to_enerflo"]:
+        sent = push(
+            client(),
+            connection,
+            applying,
+            config,
+            plans,
+            clock=clock,
+            component_keys=ComponentKeys(**config.change_orders.model_dump()),
+            progress=lambda name, done, total: tick(name, done, total or 0),
+        )
+        applied += sent.applied
+        for name in ("moved", "parked", "refused", "waiting"):
+            others[name] = others.get(name, 0) + getattr(sent, name)
+        if sent.stopped:
+            stopped.append(sent.stopped)
+    tally.applied = applied
+    tally.skipped = tally.read - applied
+    for name, count in others.items():
+        if count:
+            tally.because("skipped", name, count)
+    run.count("changes", tally)
+
+
+def _comparisons(connection: sa.Connection, config: SyncConfig, account: str) -> dict[TableName, Comparison]:
+    fold = case_folding(connection)
+    return {plan.name: plan for plan in live_comparisons(connection, config, account, fold, all_tables=True)}
+
+
+def _refuse_not_switched_on(
+    connection: sa.Connection, config: SyncConfig, applying: Applying
+) -> dict[str, int]:
+    """Refuse what the mode of its table does not allow to write; return how much is left by direction."""
+    left = {"to_crm": 0, "to_enerflo": 0}
+    named = {"account": applying.account, "plan_hash": applying.plan_hash}
+    for table, direction, number in connection.execute(_BY_TABLE, named).all():
+        mode = config.mode_of(applying.account, table)
+        if direction in mode.writes:
+            left[direction] += number
+        else:
+            reason = f"{_NOT_SWITCHED_ON} (mode {mode})"
+            which = {**named, "table": table, "direction": direction}
+            positions = connection.execute(_OF_TABLE, which).scalars().all()
+            settle(connection, applying, positions, Decision.REFUSED, server_time(connection), reason=reason)
+    return left
+
+
+def _outcomes(connection: sa.Connection, plan: PlanReport) -> Outcomes:
+    named = {"account": plan.account, "plan_hash": plan.plan_hash}
+    return [(row.state, row.reason, row.number) for row in connection.execute(_OUTCOMES, named)]
+
+
+def _ended(connection: sa.Connection, plan: PlanReport, outcomes: Outcomes) -> PlanReport:
+    """Return the plan, applied where nothing of it is left to do."""
+    if any(state in {"planned", "sent"} for state, _, _ in outcomes):
+        return plan
+    named = {"account": plan.account, "plan_hash": plan.plan_hash}
+    if any(state == "left_out" for state, _, _ in outcomes):
+        connection.execute(_OPEN_AGAIN, named)
+        return msgspec.structs.replace(plan, state=PlanState.OPEN)
+    now = server_time(connection)
+    connection.execute(_ENDED, {**named, "now": now})
+    return msgspec.structs.replace(plan, state=PlanState.APPLIED, applied_at=now)
+
+
+def _report(
+    plan: PlanReport, outcomes: Outcomes, run_id: str, stopped: str | None, *, already: bool = False
+) -> ApplyReport:
+    states: Counter[str] = Counter()
+    reasons: dict[str, dict[str, int]] = {}
+    for state, reason, number in outcomes:
+        states[state] += number
+        if state in {Decision.MOVED, Decision.PARKED, Decision.REFUSED}:
+            reasons.setdefault(state, {})[reason or "unknown"] = number
+    return ApplyReport(
+        plan_hash=plan.plan_hash,
+        account=plan.account,
+        state=plan.state,
+        decided_by=plan.decided_by,
+        run_id=run_id,
+        applied=states["applied"],
+        moved=states["moved"],
+        parked=states["parked"],
+        refused=states["refused"],
+        waiting=states["planned"] + states["sent"],
+        reasons=reasons,
+        stopped=stopped,
+        left_open=states["left_out"],
+        applied_at=plan.applied_at,
+        already=already,
+        message=_already(plan) if already else "",
+    )
+
+
+def _already(plan: PlanReport) -> str:
+    if plan.applied_at is None:
+        return "There was nothing to apply."
+    return f"Plan {plan.plan_hash[:12]} was applied at {plan.applied_at:%Y-%m-%d %H:%M:%S} UTC already."

@@ -1,0 +1,1 @@
+"""Why a record's fields have their values: versions, witnesses, decisions, what waits."""

@@ -1,0 +1,113 @@
+"""The ledger of one record as steps: what was decided, by which rule, on which evidence, and who approved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.decision import BLOCKING_RULES, FACTS, POLICIES, WINNER_RULES
+from enerflo_sync.explain.explanation import Evidence, Step
+from enerflo_sync.explain.versions import Version, Witness, first_holding
+from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.reconcile.record import FoundRecord, python_time
+
+# Rules that are no choice between two values.
+_OTHER_RULES = {
+    "create": "one side lacked the record and is where such records are created (create_in)",
+    "delete": "Enerflo deleted the record, and the CRM's row follows (delete_in)",
+    "adopted": "the CRM's row is Enerflo's record of the same content, and takes its id",
+    LAST_MILESTONE: "the install's last milestone was completed in the CRM, which completes the install",
+    "undo": "a person took the plan back that had written it",
+    "duplicate_identity": "more than one row has this key",
+}
+
+_LEDGER = sa.text(f"""
+/* enerflo-sync explain: what was decided about a record */
+select l.ledger_id, l.op, l.field, l.direction, l.old_value, l.new_value, l.kept_value, l.policy, l.rule,
+       l.cause, l.facts,
+       l.observed_at, l.recorded_at, l.decision, l.reason, l.run_id, l.plan_hash, l.decided_by, l.evidence,
+       {python_time("l.changed_at")} as changed_at,
+       p.source_value, p.agreed_at, q.kind, q.stands_on, q.decided_at
+from sync.ledger l
+left join sync.plans q on q.account = l.account and q.plan_hash = l.plan_hash
+left join lateral (
+  select c.source_value, c.agreed_at from sync.plan_changes c
+  where c.account = l.account and c.plan_hash = l.plan_hash and c.table_name = l.table_name and c.key = l.key
+    and c.op = l.op and c.direction = l.direction and c.field is not distinct from l.field limit 1
+) p on true
+where l.account = :account and l.table_name = :table
+  and l.key = any(cast(cast(:keys as text[]) as jsonb[]))
+  and (cast(:field as text) is null or l.field = :field or l.field is null)
+order by l.recorded_at, l.ledger_id
+""")  # noqa: S608 - constants
+
+
+def read_steps(
+    connection: sa.Connection,
+    record: FoundRecord,
+    account: str,
+    versions: Sequence[Version],
+    field: str | None,
+) -> list[Step]:
+    """Return every row of the ledger about a record, oldest first.
+
+    :param field: only this field's, and those about the row as a whole; all where None.
+    """
+    table = record.comparison.name
+    values = {"account": account, "table": str(table), "keys": record.key_texts, "field": field}
+    witness = Witness(connection, record, account)
+    rows = connection.execute(_LEDGER, values).mappings().all()
+    return [_step(row, record, versions, witness) for row in rows]
+
+
+def _step(row: sa.RowMapping, record: FoundRecord, versions: Sequence[Version], witness: Witness) -> Step:
+    said = row["source_value"] if row["source_value"] is not None else row["new_value"]
+    evidence = None
+    if row["direction"] == "to_crm" and row["rule"] != "undo":
+        seen = row["observed_at"] or row["recorded_at"]
+        evidence = evidence_of(witness, versions, record, row["field"], said, seen)
+    return Step(
+        said=said,
+        evidence=evidence,
+        rule_words=rule_words(row["rule"], row["policy"], row["facts"], row["direction"]),
+        confirmed_by=row["evidence"] if row["direction"] == "to_enerflo" else None,
+        plan_kind=row["kind"] or "sync",
+        undoes=row["stands_on"] if row["kind"] == "undo" else None,
+        **{
+            name: row[name]
+            for name in (
+                *("ledger_id", "op", "field", "direction", "old_value", "new_value"),
+                *("kept_value", "policy", "rule"),
+                *("cause", "facts", "agreed_at", "changed_at", "observed_at", "recorded_at", "decision"),
+                *("reason", "run_id", "plan_hash", "decided_by", "decided_at"),
+            )
+        },
+    )
+
+
+def evidence_of(
+    witness: Witness,
+    versions: Sequence[Version],
+    record: FoundRecord,
+    field: str | None,
+    value: Any,
+    seen: datetime,
+) -> Evidence | None:
+    """Return by what it is known that Enerflo said ``value`` at ``seen``."""
+    version = first_holding(versions, field, value, seen) if field is not None else None
+    if version is not None:
+        return witness.of_version(version)
+    return witness.of_mirror(seen)
+
+
+def rule_words(rule: str, policy: str, facts: Sequence[str], direction: str) -> str:
+    """Return what a rule of the ledger says, by the facts under which it decided."""
+    known = {name: name in facts for name in FACTS} | {name: name == policy for name in POLICIES}
+    known |= {name: name == direction for name in ("to_crm", "to_enerflo")}
+    for one in (*WINNER_RULES, *BLOCKING_RULES):
+        if one.name == rule and one.fits(known):
+            return one.words
+    return _OTHER_RULES.get(rule, rule.replace("_", " "))

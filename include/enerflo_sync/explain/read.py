@@ -1,0 +1,246 @@
+"""Why one record is as it is: who said what, when, by which evidence, and which rule decided."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.explain.explanation import (
+    Agreement,
+    Explanation,
+    FieldStory,
+    KnownFrom,
+    Side,
+    Step,
+    Waiting,
+    WaitingKind,
+)
+from enerflo_sync.explain.history import evidence_of, read_steps
+from enerflo_sync.explain.versions import Version, Witness, read_versions
+from enerflo_sync.explain.waiting import read_waiting
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.reconcile.record import FoundRecord, find_record, table_of
+
+_AGREED = sa.text("""
+/* enerflo-sync explain: on what both sides last agreed */
+select distinct on (field) field, value, coalesce(crm_value, value) as crm_value, agreed_at, agreed_by
+from sync.agreed a where account = :account and table_name = :table
+  and key = any(cast(cast(:keys as text[]) as jsonb[]))
+  and (cast(:record as jsonb) is null or enerflo_key = cast(:record as jsonb))
+  and not exists (select from sync.agreed_twins n where n.account = a.account
+    and n.table_name = a.table_name and n.key = a.key and n.field = a.field)
+order by field, agreed_at desc
+""").bindparams(sa.bindparam("record", type_=sa.Text))
+
+_DELETED_AT = "/* enerflo-sync explain: since when a record is gone */ select deleted_at from {} e where "
+
+
+@dataclass(frozen=True)
+class _Known:
+    """All that was read of one record."""
+
+    record: FoundRecord
+    versions: Sequence[Version]
+    steps: Sequence[Step]
+    later: Sequence[Step]
+    waiting: Sequence[Waiting]
+    agreed: dict[str, Agreement]
+    witness: Witness
+    as_of: datetime | None
+
+
+def explain(
+    connection: sa.Connection,
+    config: SyncConfig,
+    account: str,
+    table: str,
+    key: str,
+    field: str | None = None,
+    as_of: datetime | None = None,
+) -> Explanation:
+    """Return everything that is known of why a record's fields have their values, unmasked.
+
+    Reads the warehouse only, in the caller's transaction. What waits is told of the present alone.
+
+    :param table: install, lead, note, milestone or change-order.
+    :param key: the CRM key's values joined by ``/``, ``enerflo:<id>``, or an install's deal uuid.
+    :param field: the CRM column; all mapped ones where None.
+    :param as_of: an aware time: what was known and decided by then.
+    :raises ConfigurationError: the table is not mapped, the field or record is unknown, or the mapping does
+        not fit the live tables.
+    """
+    comparison = _comparison(connection, config, account, table)
+    record = find_record(connection, comparison, account, table, key)
+    versions = read_versions(connection, record, account)
+    every = read_steps(connection, record, account, versions, field)
+    steps = [step for step in every if as_of is None or step.recorded_at <= as_of]
+    agreed = _agreed(connection, account, record, as_of)
+    known = _Known(
+        record=record,
+        versions=versions,
+        steps=steps,
+        later=every[len(steps) :],
+        waiting=[] if as_of is not None else read_waiting(connection, config, account, record, every, agreed),
+        agreed=agreed,
+        witness=Witness(connection, record, account),
+        as_of=as_of,
+    )
+    names = _fields(comparison, known, field)
+    return Explanation(
+        account=account,
+        table=table.strip().lower(),
+        table_name=str(comparison.name),
+        crm_table=comparison.mapping.crm_table,
+        key=record.keys[0],
+        enerflo_key=record.enerflo_key,
+        mode=str(config.mode_of(account, comparison.name)),
+        as_of=as_of,
+        in_enerflo=record.in_enerflo,
+        deleted_at=_deleted_at(connection, record, account),
+        crm_rows=record.crm_rows,
+        fields=[_story(name, known) for name in names],
+        steps=[step for step in steps if step.field is None],
+        waiting=[one for one in known.waiting if one.field is None],
+    )
+
+
+def _comparison(connection: sa.Connection, config: SyncConfig, account: str, table: str) -> Comparison:
+    name = table_of(table)
+    fold = case_folding(connection)
+    for one in live_comparisons(connection, config, account, fold, all_tables=True):
+        if one.name is name:
+            return one
+    raise ConfigurationError(
+        f"the table {name} is not mapped.",
+        where=f"{config.file}, account {account}",
+        next_step="Map it under tables, or choose another one.",
+    )
+
+
+def _fields(comparison: Comparison, known: _Known, field: str | None) -> list[str]:
+    mapped = list(comparison.mapping.fields)
+    others = [step.field for step in known.steps if step.field is not None and step.field not in mapped]
+    names = [*mapped, *dict.fromkeys(others)]
+    if field is None:
+        return names
+    if field not in names:
+        raise ConfigurationError(
+            f"there is no mapped field {field!r}.",
+            where=f"--field, table {comparison.name}",
+            next_step=f"Choose one of {', '.join(mapped)}.",
+        )
+    return [field]
+
+
+def _agreed(
+    connection: sa.Connection, account: str, record: FoundRecord, as_of: datetime | None
+) -> dict[str, Agreement]:
+    # A row that names another record by now has its key still, and is no pair of it any more.
+    apart = None if record.comparison.key_is_record else record.enerflo_key
+    values = {
+        "account": account,
+        "table": str(record.comparison.name),
+        "keys": record.key_texts,
+        "record": None if apart is None else json.dumps(apart),
+    }
+    rows = connection.execute(_AGREED, values).mappings().all()
+    found = {row["field"]: Agreement(**{k: v for k, v in row.items() if k != "field"}) for row in rows}
+    return {name: one for name, one in found.items() if as_of is None or one.agreed_at <= as_of}
+
+
+def _deleted_at(connection: sa.Connection, record: FoundRecord, account: str) -> datetime | None:
+    if not record.deleted or record.enerflo_key is None:
+        return None
+    on = " and ".join(f"e.{name} = %({name})s" for name in record.comparison.mirror_key)
+    statement = f"{_DELETED_AT.format(record.comparison.mirror)}e.account = %(account)s and {on}"
+    found: datetime | None = connection.exec_driver_sql(
+        statement, {**record.enerflo_key, "account": account}
+    ).scalar()
+    return found
+
+
+def _story(name: str, known: _Known) -> FieldStory:
+    mapping = known.record.comparison.mapping.fields.get(name)
+    steps = [step for step in known.steps if step.field == name]
+    later = [step for step in known.later if step.field == name]
+    past = known.as_of is not None
+    return FieldStory(
+        field=name,
+        enerflo_column=mapping.enerflo if mapping else None,
+        policy=str(mapping.source_of_truth) if mapping else None,
+        enerflo=_enerflo_side(name, known, later) if mapping else None,
+        crm=_crm_side(name, known, later) if mapping else None,
+        same=None if past or known.record.equal is None else known.record.equal.get(name),
+        agreed=known.agreed.get(name),
+        steps=steps,
+        waiting=[one for one in known.waiting if one.field == name],
+    )
+
+
+def _enerflo_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
+    record, as_of = known.record, known.as_of
+    present = (record.enerflo_values or {}).get(name)
+    if as_of is not None and record.observed_at is not None and record.observed_at > as_of:
+        version = next((one for one in reversed(known.versions) if one.first_seen_at <= as_of), None)
+        if version is not None:
+            told = _evidence(known, name, version.values.get(name), as_of)
+            value = version.values.get(name)
+            return Side(exists=True, value=value, evidence=told, known_from=KnownFrom.VERSION)
+        if later:
+            return _side_before(later[0], "to_enerflo", as_of)
+    seen = as_of or record.observed_at
+    return Side(
+        exists=record.in_enerflo,
+        rejected=not record.deleted and any(one.kind is WaitingKind.QUARANTINED for one in known.waiting),
+        value=present,
+        evidence=_evidence(known, name, present, seen) if seen is not None and record.in_enerflo else None,
+    )
+
+
+def _evidence(known: _Known, name: str, value: Any, seen: datetime) -> Any:
+    record = known.record
+    if known.versions:
+        return evidence_of(known.witness, known.versions, record, name, value, seen)
+    return known.witness.of_mirror(record.observed_at) if record.observed_at is not None else None
+
+
+def _crm_side(name: str, known: _Known, later: Sequence[Step]) -> Side:
+    record, as_of = known.record, known.as_of
+    if as_of is not None and later:
+        return _side_before(later[0], "to_crm", as_of)
+    return Side(
+        exists=bool(record.crm_rows),
+        value=(record.crm_values or {}).get(name),
+        changed_at=record.changed_at,
+    )
+
+
+def _side_before(step: Step, written: str, as_of: datetime) -> Side:
+    """Return a side at a time before a step; ``written`` is the direction that writes it."""
+    made = step.direction == written
+    seen = step.observed_at or step.changed_at
+    if step.op == "insert" and (made or (seen is not None and seen > as_of)):
+        return Side(exists=False, known_from=KnownFrom.LEDGER)
+    return Side(exists=True, value=_before(step, written, as_of), known_from=KnownFrom.LEDGER)
+
+
+def _before(step: Step, written: str, as_of: datetime) -> Any:
+    """Return what the side that ``written`` writes said at a time before a step.
+
+    The side that lost is known by the step's before-value. The one that won said its value from its change
+    on; before that it said what the other still did, unless both had moved.
+    """
+    if step.direction == written:
+        return step.old_value
+    alone = "base_known" in step.facts and not {"enerflo_moved", "crm_moved"} <= set(step.facts)
+    if step.changed_at is not None and step.changed_at > as_of and alone:
+        return step.old_value
+    return step.said

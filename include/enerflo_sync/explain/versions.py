@@ -1,0 +1,188 @@
+"""By what a value of Enerflo is known: the version of the record that first held it, and who told it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName, mirror_type
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.explain.explanation import Evidence
+from enerflo_sync.mirror.declared import with_declared
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.record import FoundRecord
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.resource import Resource
+
+# Older ones are not looked at: a bound for memory.
+MOST_VERSIONS = 200
+
+_VERSIONS = sa.text("""
+/* enerflo-sync explain: versions of an install, newest first */
+select content_hash, raw, first_seen_at, observed_by, evidence from enerflo.install_versions
+where account = :account and install_id = :install order by first_seen_at desc limit :most
+""")
+
+_WITNESS = sa.text("""
+/* enerflo-sync explain: who saw a change */
+select poll_seen_at, webhook_seen_at from sync.witnesses
+where account = :account and record = :record and content_hash = :content_hash
+""")
+
+# The event whose read brought the content in: of its file where that is known, else the last before.
+_EVENT = sa.text("""
+/* enerflo-sync explain: the webhook that told a record */
+select event, event_id, received_at from sync.webhook_events
+where account = :account and state = 'applied' and received_at <= :observed_at
+  and (install_id = :install or record = :record) and (:event is null or event = :event)
+order by source_uri = :reference desc nulls last, received_at desc limit 1
+""").bindparams(sa.bindparam("event", type_=sa.Text), sa.bindparam("reference", type_=sa.Text))
+
+_EVENTS = {TableName.NOTES: "new_install_note", TableName.CHANGE_ORDERS: "signed_change_order"}
+
+
+@dataclass(frozen=True)
+class Version:
+    """What Enerflo said of a record when one version of its install was first seen."""
+
+    content_hash: str
+    first_seen_at: datetime
+    observed_by: str
+    evidence: str
+    values: Mapping[str, Any]
+
+
+def read_versions(connection: sa.Connection, record: FoundRecord, account: str) -> list[Version]:
+    """Return the known versions of an install or a milestone, oldest first; none of other records.
+
+    A version that this release cannot read, or that says nothing of the milestone, is left out.
+    """
+    plan, key = record.comparison, record.enerflo_key
+    if plan.name not in {TableName.INSTALLS, TableName.MILESTONES} or key is None:
+        return []
+    rows = connection.execute(
+        _VERSIONS, {"account": account, "install": key["install_id"], "most": MOST_VERSIONS}
+    ).all()
+    resource = with_declared(connection, INSTALLS, account)
+    told = [(row, _mirror_row(resource, plan.name, key, row.raw)) for row in reversed(rows)]
+    known = [(row, values) for row, values in told if values is not None]
+    shown = _shown(connection, plan, [values for _, values in known])
+    return [
+        Version(row.content_hash, row.first_seen_at, row.observed_by, row.evidence, values)
+        for (row, _), values in zip(known, shown, strict=True)
+    ]
+
+
+def _mirror_row(
+    resource: Resource, table: TableName, key: Mapping[str, Any], raw: Any
+) -> dict[str, Any] | None:
+    at = 0 if table is TableName.INSTALLS else 1
+    try:
+        rows = resource.rows_by_column(raw)[at]
+    except BadRecordError:
+        return None
+    return next((row for row in rows if all(row[name] == value for name, value in key.items())), None)
+
+
+def _shown(
+    connection: sa.Connection, plan: Comparison, rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return mirror rows as differences and plans show them, by CRM column."""
+    if not rows:
+        return []
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    columns = ", ".join(
+        f"e{n} {mirror_type(plan.name, plan.mapping, field.mapping.enerflo).compile(dialect)}"
+        for n, field in enumerate(plan.fields, 1)
+    )
+    shown = ", ".join(field.enerflo.shown for field in plan.fields)
+    records = [
+        {"n": at, **{f"e{n}": row[field.mapping.enerflo] for n, field in enumerate(plan.fields, 1)}}
+        for at, row in enumerate(rows)
+    ]
+    statement = (
+        "/* enerflo-sync explain: versions as plans show them */"  # noqa: S608 - names of the mapping
+        f" select to_jsonb(array[{shown}]::jsonb[])"
+        f" from jsonb_to_recordset(%(rows)s::jsonb) as v(n int, {columns}) order by v.n"
+    )
+    found = connection.exec_driver_sql(statement, {"rows": json.dumps(records, default=str)}).scalars()
+    names = [field.name for field in plan.fields]
+    return [dict(zip(names, row, strict=True)) for row in found]
+
+
+def first_holding(
+    versions: Sequence[Version], field: str, value: Any, until: datetime | None = None
+) -> Version | None:
+    """Return the version from which on Enerflo said ``value``, of the last time that it began to.
+
+    :param until: versions that were seen later do not count.
+    """
+    found: Version | None = None
+    for version in reversed(versions):
+        if until is not None and version.first_seen_at > until:
+            continue
+        if version.values.get(field) == value:
+            found = version
+        elif found is not None:
+            break
+    return found
+
+
+class Witness:
+    """Says by what a record's content is known."""
+
+    def __init__(self, connection: sa.Connection, record: FoundRecord, account: str) -> None:
+        self._connection = connection
+        self._record = record
+        self._account = account
+        self._known: dict[str, Evidence] = {}
+
+    def of_version(self, version: Version) -> Evidence:
+        """Return who saw a version first, with the webhook that told it and the other witness."""
+        if version.content_hash not in self._known:
+            found = self._told(version.observed_by, version.first_seen_at, version.evidence)
+            values = {
+                "account": self._account,
+                "record": f"installs/{self._record.install}",
+                "content_hash": version.content_hash,
+            }
+            seen = self._connection.execute(_WITNESS, values).first()
+            self._known[version.content_hash] = Evidence(
+                observed_by=version.observed_by,
+                observed_at=version.first_seen_at,
+                reference=version.evidence,
+                poll_seen_at=seen.poll_seen_at if seen else None,
+                webhook_seen_at=seen.webhook_seen_at if seen else None,
+                **found,
+            )
+        return self._known[version.content_hash]
+
+    def of_mirror(self, observed_at: datetime) -> Evidence:
+        """Return who saw the mirror's row at that time; only the time where it was seen anew since."""
+        by = self._record.observed_by if observed_at == self._record.observed_at else None
+        found = self._told(by, observed_at, None)
+        return Evidence(observed_by=by, observed_at=observed_at, **found)
+
+    def _told(self, by: str | None, observed_at: datetime, reference: str | None) -> dict[str, Any]:
+        if by != "webhook":
+            return {}
+        table, key = self._record.comparison.name, self._record.enerflo_key or {}
+        name = "installs" if table is TableName.MILESTONES else MIRROR_TABLES[table]
+        row = self._connection.execute(
+            _EVENT,
+            {
+                "account": self._account,
+                "observed_at": observed_at,
+                "install": self._record.install,
+                "record": f"{name}/{next(iter(key.values()), '')}",
+                "event": _EVENTS.get(table),
+                "reference": reference,
+            },
+        ).first()
+        return dict(row._mapping) if row is not None else {}

@@ -1,0 +1,236 @@
+"""What keeps a record from being settled: plans that wait, questions, quarantine, refused writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import MIRROR_TABLES
+from enerflo_sync.explain.explanation import Agreement, Step, Waiting, WaitingKind
+from enerflo_sync.reconcile.record import FoundRecord
+from enerflo_sync.reconcile.render.cause_texts import CAUSES
+from enerflo_sync.reconcile.report import Cause
+from enerflo_sync.warehouse.engine import transaction_time
+
+_PLANNED = sa.text("""
+/* enerflo-sync explain: changes of a record that wait */
+select c.plan_hash, c.field, c.op, c.before, c.after, c.direction, c.state, q.state as plan_state,
+       q.needs_approval, q.expires_at
+from sync.plan_changes c join sync.plans q using (account, plan_hash)
+where c.account = :account and c.table_name = :table
+  and c.key = any(cast(cast(:keys as text[]) as jsonb[]))
+  and c.state in ('planned', 'sent') and q.state in ('open', 'approved') and q.expires_at > now()
+order by q.created_at desc, c.position
+""")
+
+_UNDECIDED = sa.text("""
+/* enerflo-sync explain: what the newest plan of each kind leaves to a person */
+select u.plan_hash, u.field, u.reason from sync.plan_undecided u
+where u.account = :account and u.table_name = :table and u.refusal_id is null
+  and u.key = any(cast(cast(:keys as text[]) as jsonb[]))
+  and u.plan_hash in (
+    select distinct on (kind) plan_hash from sync.plans where account = :account
+      and state not in ('expired', 'superseded') order by kind, created_at desc, part)
+order by u.plan_hash, u.position
+""")
+
+# Of a record that the CRM lacks by its id at Enerflo.
+_REFUSED = sa.text("""
+/* enerflo-sync explain: what a person refused of a record */
+select r.field, r.direction, r.before, r.after, r.op, r.plan_hash, r.ended_at is null as stands,
+  'refused by ' || r.decided_by || ' on '
+    || to_char(r.decided_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"')
+    || coalesce(': ' || nullif(btrim(r.reason), ''), '') || ', until a value of it changes' as why
+from sync.refusals r
+where r.account = :account and r.table_name = :table
+  and (r.key = any(cast(cast(:keys as text[]) as jsonb[])) or r.enerflo_key = cast(:enerflo_key as jsonb))
+order by r.refusal_id
+""").bindparams(sa.bindparam("enerflo_key", type_=sa.Text))
+
+_QUARANTINED = sa.text("""
+/* enerflo-sync explain: a record's items in quarantine */
+select item_id, reason, kind from sync.quarantine q
+where q.account = :account and q.state = 'open'
+  and ((q.table_name = :mirror and q.key = cast(:key as jsonb))
+    or (q.table_name = 'installs' and q.key = jsonb_build_object('install_id', cast(:install as bigint)))
+    or (q.table_name = 'webhook_events' and exists (
+          select from sync.webhook_events e where e.account = q.account
+            and e.event_id = q.key ->> 'event_id' and e.install_id = :install)))
+order by q.last_seen_at desc, q.item_id
+""").bindparams(sa.bindparam("key", type_=sa.Text), sa.bindparam("install", type_=sa.BigInteger))
+
+# Of each record that the newest reconciliation found to differ.
+_CAUSES = sa.text("""
+/* enerflo-sync explain: why a record differed in the last reconciliation */
+select d.field, d.cause, d.reconciliation_id from sync.differences d
+where d.account = :account and d.table_name = :table
+  and d.key = any(cast(cast(:keys as text[]) as jsonb[]))
+  and d.reconciliation_id = (
+    select reconciliation_id from sync.reconciliations where account = :account and finished_at is not null
+    order by compared_until desc, started_at desc limit 1)
+""")
+
+
+def read_waiting(
+    connection: sa.Connection,
+    config: SyncConfig,
+    account: str,
+    record: FoundRecord,
+    steps: Sequence[Step],
+    agreed: Mapping[str, Agreement],
+) -> list[Waiting]:
+    """Return everything about a record that waits now, in the order in which it will be met."""
+    named = {"account": account, "table": str(record.comparison.name), "keys": record.key_texts}
+    found = [*_quarantined(connection, account, record)]
+    for row in connection.execute(_UNDECIDED, named):
+        found.append(
+            Waiting(kind=WaitingKind.UNDECIDED, field=row.field, why=row.reason, reference=row.plan_hash)
+        )
+    found += [_planned(row) for row in connection.execute(_PLANNED, named)]
+    enerflo_key = json.dumps(record.enerflo_key) if record.enerflo_key else None
+    refused = connection.execute(_REFUSED, {**named, "enerflo_key": enerflo_key}).all()
+    found += [_refused(row) for row in refused if row.stands and not _is_equal(record, row.field)]
+    decided = {(row.plan_hash, row.field) for row in refused}
+    found += [one for one in _not_written(record, steps) if (one.reference, one.field) not in decided]
+    covered = {one.field for one in found}
+    return found + [
+        one for one in _differing(connection, config, named, record, agreed) if one.field not in covered
+    ]
+
+
+def _quarantined(connection: sa.Connection, account: str, record: FoundRecord) -> Iterator[Waiting]:
+    values = {
+        "account": account,
+        "mirror": MIRROR_TABLES[record.comparison.name],
+        "key": json.dumps(record.named_key) if record.named_key else None,
+        "install": record.install,
+    }
+    for row in connection.execute(_QUARANTINED, values):
+        yield Waiting(
+            kind=WaitingKind.QUARANTINED,
+            field=None,
+            why=f"a {row.kind} about it stands in quarantine ({row.reason})",
+            reference=row.item_id,
+        )
+
+
+def _planned(row: Any) -> Waiting:
+    if row.state == "sent":
+        why = "its request was sent and its end is not known yet"
+    elif row.plan_state == "approved":
+        why = "its plan is approved and not applied to the end"
+    else:
+        why = "its plan waits for an approval" if row.needs_approval else "its plan waits to be applied"
+    return Waiting(
+        kind=WaitingKind.PLANNED,
+        field=row.field,
+        why=why,
+        reference=row.plan_hash,
+        before=row.before,
+        after=row.after,
+        direction=row.direction,
+        until=row.expires_at,
+    )
+
+
+def _refused(row: Any) -> Waiting:
+    return Waiting(
+        kind=WaitingKind.REFUSED,
+        field=row.field,
+        why=row.why,
+        reference=row.plan_hash,
+        before=row.before,
+        after=row.after,
+        direction=row.direction,
+    )
+
+
+def _is_equal(record: FoundRecord, field: str | None) -> bool:
+    return field is not None and bool((record.equal or {}).get(field, False))
+
+
+def _not_written(record: FoundRecord, steps: Sequence[Step]) -> Iterator[Waiting]:
+    """Yield each field whose last change was not made and in which the sides differ still."""
+    last = {step.field: step for step in steps}
+    for field, step in last.items():
+        # What is held stands in quarantine, and is told there.
+        told = step.decision in {"applied", "held", "released", "superseded"}
+        if told or (record.equal or {}).get(field or "", False):
+            continue
+        yield Waiting(
+            kind=WaitingKind.NOT_WRITTEN,
+            field=field,
+            why=f"{step.decision}: {step.reason or 'no reason is known'}",
+            reference=step.plan_hash,
+            direction=step.direction,
+        )
+
+
+def _differing(
+    connection: sa.Connection,
+    config: SyncConfig,
+    named: dict[str, Any],
+    record: FoundRecord,
+    agreed: Mapping[str, Agreement],
+) -> Iterator[Waiting]:
+    causes = {row.field: row for row in connection.execute(_CAUSES, named)}
+    young = _is_young(connection, record, timedelta(minutes=config.reconcile.in_flight_minutes))
+    one_sided = record.in_enerflo != bool(record.crm_rows) or record.crm_rows > 1
+    fields = [None] if one_sided else [name for name, same in (record.equal or {}).items() if not same]
+    for field in fields:
+        apart = _left_apart(record, field, agreed)
+        if apart is not None:
+            yield Waiting(kind=WaitingKind.LEFT_APART, field=field, why=apart)
+            continue
+        if young:
+            yield Waiting(
+                kind=WaitingKind.IN_FLIGHT,
+                field=field,
+                why=f"a side moved within the last {config.reconcile.in_flight_minutes} minutes",
+            )
+            continue
+        row = causes.get(field)
+        if row is None:
+            why = "no reconciliation has seen this difference yet"
+        else:
+            text = CAUSES[Cause(row.cause)]
+            why = f"{text.explanation.rstrip('.')} ({row.cause})"
+        yield Waiting(
+            kind=WaitingKind.DIFFERENT,
+            field=field,
+            why=why,
+            reference=None if row is None else row.reconciliation_id,
+        )
+
+
+def _left_apart(record: FoundRecord, field: str | None, agreed: Mapping[str, Agreement]) -> str | None:
+    """Return why a difference stands on purpose: an undo or a write left it so, and neither side moved."""
+    mine, theirs = record.enerflo_values or {}, record.crm_values or {}
+    if field is None:
+        undone = {name: one for name, one in agreed.items() if one.agreed_by == "undo"}
+        one_left = mine if record.in_enerflo else theirs
+        same = all(one_left.get(name) == one.value for name, one in undone.items() if name in one_left)
+        return "an undo left the row on one side only, until that side moves" if undone and same else None
+    one = agreed.get(field)
+    if one is None or one.agreed_by == "comparison":
+        return None
+    if (one.value, one.crm_value) != (mine.get(field), theirs.get(field)):
+        return None
+    how = (
+        "an undo left them so"
+        if one.agreed_by == "undo"
+        else "they are as they were when it was last written"
+    )
+    return f"{how}, until a side moves"
+
+
+def _is_young(connection: sa.Connection, record: FoundRecord, delay: timedelta) -> bool:
+    now = transaction_time(connection)
+    # A CRM time ahead of the clock is not believed, or it would excuse its row for ever.
+    times = [at for at in (record.observed_at, record.changed_at) if at is not None and at <= now + delay]
+    return any(at > now - delay for at in times)

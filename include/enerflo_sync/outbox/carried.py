@@ -1,0 +1,105 @@
+"""What goes along with a lead's change: the call takes a whole lead, and Enerflo may re-spell all of it.
+
+Nobody edited those fields, so nothing of them may come back as a change, and nothing may be sent of them but
+what Enerflo has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.agree import AgreedBy
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.outbox.changes import Change
+from enerflo_sync.outbox.lead_fields import LEAD_FIELDS, comparable, is_respelled_field
+from enerflo_sync.reconcile.compare import Comparison
+
+_PAIRS = sa.text("""
+/* enerflo-sync push: what both sides agreed on of a customer */
+select a.field, a.value, coalesce(a.crm_value, a.value) as theirs from sync.agreed a
+where a.account = :account and a.table_name = :table and a.key = cast(:key as jsonb)
+  and (:key_is_record or a.enerflo_key = cast(:record as jsonb))
+""")
+_RESPELLED = sa.text("""
+/* enerflo-sync push: Enerflo re-spelled what went along */
+update sync.agreed set value = cast(:value as jsonb), crm_value = coalesce(crm_value, value),
+  agreed_at = now(), agreed_by = :by
+where account = :account and table_name = :table and key = cast(:key as jsonb) and field = :field
+""")
+
+
+class _Pair(NamedTuple):
+    field: str
+    column: str
+    mine: Any
+    theirs: Any
+
+    def was_respelled(self, present: object, *, cut: bool) -> bool:
+        return any(is_respelled_field(self.column, one, present, cut=cut) for one in (self.theirs, self.mine))
+
+
+def whole_lead(
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    change: Change,
+    customer: Mapping[str, Any],
+) -> dict[str, object]:
+    """Return the fields of a customer as Enerflo has them, in the caller's transaction.
+
+    A text that Enerflo re-spelled is in the CRM's words: what was escaped once would be escaped again.
+    """
+    fields = {name: customer[name] for name in LEAD_FIELDS if customer[name] is not None}
+    for pair in _pairs(connection, comparison, account, change):
+        present = fields.get(pair.column)
+        if present == pair.mine and is_respelled_field(pair.column, pair.theirs, present):
+            fields[pair.column] = comparable(pair.column, pair.theirs)
+    return fields
+
+
+def agree_on_carried(
+    connection: sa.Connection,
+    comparison: Comparison,
+    account: str,
+    change: Change | sa.Row[Any],
+    customer: Mapping[str, Any],
+    *,
+    sent: Collection[str],
+    before: Mapping[str, Any] | None = None,
+) -> None:
+    """Let Enerflo's spelling of what went along with a change be the one that was agreed on.
+
+    In the caller's transaction.
+
+    :param change: one of the changes that were sent, of any field.
+    :param customer: the record as it was read after the request.
+    :param sent: the CRM's names of the fields that were to be changed.
+    :param before: the record as it was read before it; None where that is not known: then only what cannot be
+        an edit counts, and a text that was cut is taken for one.
+    """
+    for pair in _pairs(connection, comparison, account, change):
+        present = customer[pair.column]
+        if pair.field in sent or present == pair.mine:
+            continue
+        was_ours = before is None or comparable(pair.column, before[pair.column]) == pair.mine
+        if was_ours and pair.was_respelled(present, cut=before is not None):
+            values = {"field": pair.field, "value": json.dumps(present), "by": str(AgreedBy.PUSH)}
+            connection.execute(_RESPELLED, {**_named(account, change), **values})
+
+
+def _pairs(
+    connection: sa.Connection, comparison: Comparison, account: str, change: Change | sa.Row[Any]
+) -> Iterator[_Pair]:
+    record = {"record": json.dumps(change.enerflo_key), "key_is_record": comparison.key_is_record}
+    for row in connection.execute(_PAIRS, {**_named(account, change), **record}).all():
+        mapping = comparison.mapping.fields.get(row.field)
+        if mapping is not None and mapping.enerflo in LEAD_FIELDS:
+            yield _Pair(row.field, mapping.enerflo, row.value, row.theirs)
+
+
+def _named(account: str, change: Change | sa.Row[Any]) -> dict[str, Any]:
+    return {"account": account, "table": str(TableName.LEADS), "key": json.dumps(change.key, default=str)}

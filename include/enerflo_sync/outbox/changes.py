@@ -1,0 +1,183 @@
+"""The outbox's own rows: a plan's changes toward Enerflo, and whether their request was on its way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.settle import Applying
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field of one record that is to be written.
+
+    :param key: the CRM row's key columns.
+    :param enerflo_key: the mirror's key columns; None for a record that Enerflo does not have yet.
+    :param before: Enerflo's value when the plan was made, as JSON.
+    :param after: Enerflo's value as it is to be, as JSON.
+    :param sent_at: when its request went out whose end is not known; None where none is on its way.
+    :param source_value: the CRM's value when the plan was made, as JSON.
+    :param accepted_at: when Enerflo accepted its request, where nobody has seen the record since.
+    :param accepted_id: the id that the answer gave the new record.
+    """
+
+    position: int
+    table: str
+    key: Mapping[str, Any]
+    enerflo_key: Mapping[str, Any] | None
+    op: str
+    field: str | None
+    before: Any
+    after: Any
+    rule: str
+    sent_at: datetime | None
+    source_value: Any = None
+    accepted_at: datetime | None = None
+    accepted_id: int | None = None
+
+
+_OPEN = sa.text("""
+/* enerflo-sync push: changes that are to be made */
+select position, table_name, key, enerflo_key, op, field, before, after, rule, sent_at, source_value,
+       accepted_at, accepted_id
+from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and direction = 'to_enerflo'
+  and state in ('planned', 'sent')
+order by position
+""")
+
+_MARK = sa.text("""
+/* enerflo-sync push: a request goes out, or surely did not */
+update sync.plan_changes
+set state = :state, sent_at = case when :state = 'sent' then coalesce(sent_at, :at) end
+where account = :account and plan_hash = :plan_hash and position = any(:positions)
+  and state in ('planned', 'sent')
+""").bindparams(
+    sa.bindparam("positions", type_=sa.ARRAY(sa.BigInteger)),
+    sa.bindparam("at", type_=sa.DateTime(timezone=True)),
+)
+
+_ACCEPT = sa.text("""
+/* enerflo-sync push: Enerflo accepted a request */
+update sync.plan_changes set accepted_at = :at, accepted_id = :id
+where account = :account and plan_hash = :plan_hash and position = any(:positions)
+""").bindparams(
+    sa.bindparam("positions", type_=sa.ARRAY(sa.BigInteger)),
+    sa.bindparam("at", type_=sa.DateTime(timezone=True)),
+    sa.bindparam("id", type_=sa.BigInteger),
+)
+
+# A plan that takes another one's place knows of the updates and notes that the other one sent.
+_CARRY_UPDATES = sa.text("""
+/* enerflo-sync plan: updates whose request an older plan has sent */
+update sync.plan_changes c set sent_at = s.sent_at
+from (
+  select table_name, key, field, after, max(sent_at) as sent_at from sync.plan_changes
+  where account = :account and plan_hash <> :plan_hash and op = 'update' and direction = 'to_enerflo'
+    and sent_at is not null and state <> 'applied' and state in ('sent', 'superseded')
+  group by 1, 2, 3, 4
+) s
+where c.account = :account and c.plan_hash = :plan_hash and c.op = 'update' and c.direction = 'to_enerflo'
+  and c.table_name = s.table_name and c.key = s.key and c.field = s.field
+  and c.after is not distinct from s.after and c.state = 'planned' and c.sent_at is null
+  and coalesce(c.agreed_at < s.sent_at, true)
+""")
+# A note whose request went out and which no row of the CRM names: where it was found while its row was gone,
+# nothing was agreed on.
+SENT_AND_UNNAMED = """p.account = :account and p.table_name = 'notes' and p.op = 'insert'
+    and p.sent_at is not null and (p.state <> 'applied' or not exists (
+      select from sync.agreed a
+      where a.account = p.account and a.table_name = p.table_name and a.key = p.key and a.is_link))"""
+# One that was found is carried on only to the same note: its key may be another note's by now.
+_CARRY_NOTES = sa.text(f"""
+/* enerflo-sync plan: notes whose request an older plan has sent */
+update sync.plan_changes c
+set sent_at = s.sent_at, accepted_at = s.accepted_at, accepted_id = s.accepted_id
+from (
+  select distinct on (p.key) p.key, p.sent_at, p.accepted_at, p.accepted_id from sync.plan_changes p
+  where {SENT_AND_UNNAMED} and p.plan_hash <> :plan_hash and (p.state <> 'applied' or not exists (
+    select from sync.plan_changes o join sync.plan_changes n using (account, table_name, key, op, field)
+    where o.account = p.account and o.plan_hash = p.plan_hash and o.table_name = p.table_name
+      and o.key = p.key and o.op = p.op and n.plan_hash = :plan_hash and n.after is distinct from o.after))
+  order by p.key, p.accepted_at desc nulls last, p.sent_at desc
+) s
+where c.account = :account and c.plan_hash = :plan_hash and c.table_name = 'notes' and c.op = 'insert'
+  and c.direction = 'to_enerflo' and c.key = s.key and c.state = 'planned' and c.sent_at is null
+""")  # noqa: S608 - a constant
+# An appointment that Enerflo accepted is not made again, also where its time was changed since.
+_CARRY_APPOINTMENTS = sa.text("""
+/* enerflo-sync plan: appointments that Enerflo has accepted for an older plan */
+update sync.plan_changes c set sent_at = s.sent_at, accepted_at = s.accepted_at
+from (
+  select distinct on (key, field) key, field, sent_at, accepted_at from sync.plan_changes
+  where account = :account and plan_hash <> :plan_hash and table_name = 'leads' and op = 'insert'
+    and accepted_at is not null and state <> 'applied'
+  order by key, field, accepted_at desc
+) s
+where c.account = :account and c.plan_hash = :plan_hash and c.table_name = 'leads' and c.op = 'insert'
+  and c.direction = 'to_enerflo' and c.key = s.key and c.field = s.field and c.state = 'planned'
+  and c.accepted_at is null
+""")
+
+
+def key_text(change: Change) -> str:
+    """Return the CRM row's key as one text, the same for all changes of the row."""
+    return json.dumps(change.key, sort_keys=True, default=str)
+
+
+def open_changes(connection: sa.Connection, applying: Applying) -> list[Change]:
+    """Return the plan's changes toward Enerflo that have not ended, in the plan's order."""
+    values = {"account": applying.account, "plan_hash": applying.plan_hash}
+    return [Change(*row) for row in connection.execute(_OPEN, values)]
+
+
+def mark_sent(connection: sa.Connection, applying: Applying, changes: Iterable[Change], at: datetime) -> None:
+    """Note that the changes' request goes out, in the caller's transaction."""
+    _mark(connection, applying, [change.position for change in changes], "sent", at)
+
+
+def mark_accepted(
+    connection: sa.Connection, applying: Applying, changes: Iterable[Change], at: datetime, new_id: int | None
+) -> None:
+    """Note that Enerflo accepted the changes' request, in the caller's transaction.
+
+    :param new_id: the id that its answer gave the new record, where it gave one.
+    """
+    positions = [change.position for change in changes]
+    values = {"account": applying.account, "plan_hash": applying.plan_hash, "positions": positions}
+    connection.execute(_ACCEPT, {**values, "at": at, "id": new_id})
+
+
+def carry_sent(connection: sa.Connection, account: str, plan_hash: str) -> None:
+    """Let a new plan know which of its changes an older plan has sent, in the caller's transaction.
+
+    The end of such a request was not seen: what it wrote is looked for before it is sent again.
+    """
+    for statement in (_CARRY_UPDATES, _CARRY_NOTES, _CARRY_APPOINTMENTS):
+        connection.execute(statement, {"account": account, "plan_hash": plan_hash})
+
+
+def mark_unsent(connection: sa.Connection, applying: Applying, changes: Iterable[Change]) -> None:
+    """Note that the changes' request surely had no effect, in the caller's transaction."""
+    _mark(connection, applying, [change.position for change in changes], "planned", None)
+
+
+def _mark(
+    connection: sa.Connection, applying: Applying, positions: Sequence[int], state: str, at: datetime | None
+) -> None:
+    connection.execute(
+        _MARK,
+        {
+            "account": applying.account,
+            "plan_hash": applying.plan_hash,
+            "positions": list(positions),
+            "state": state,
+            "at": at,
+        },
+    )

@@ -1,0 +1,139 @@
+"""The CRM row that a new record of Enerflo came from: whether it still waits, and Enerflo's id in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.written import touched
+from enerflo_sync.crm.names import quoted
+from enerflo_sync.reconcile.compare import Comparison
+
+Key = Mapping[str, Any]
+
+
+class LinkState(StrEnum):
+    """Whether a CRM row names a record of Enerflo; ``MARKED``: it is marked as deleted and names none."""
+
+    GONE = "gone"
+    MARKED = "marked"
+    OPEN = "open"
+    LINKED = "linked"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A CRM row and the record of Enerflo that it turned out to be.
+
+    :param record: the record's mirror row, by column.
+    """
+
+    comparison: Comparison
+    key: Key
+    record: Mapping[str, Any]
+
+
+def link_columns(comparison: Comparison) -> dict[str, str]:
+    """Return the CRM columns that take Enerflo's id, each with its mirror column."""
+    keys = comparison.mapping.key_columns
+    return {name: mirror for name, mirror in comparison.mapping.join_columns.items() if name not in keys}
+
+
+def link_state(connection: sa.Connection, comparison: Comparison, key: Key) -> LinkState:
+    """Return whether the CRM row still waits for its record, in the caller's transaction."""
+    links = " or ".join(f"t.{quoted(name)} is not null" for name in link_columns(comparison)) or "false"
+    living = comparison.living("t")
+    found = connection.exec_driver_sql(
+        f"/* enerflo-sync push: does a CRM row name a record */"  # noqa: S608 - names of the mapping
+        f" select {links} as linked, {living} as living from {comparison.crm} t where {_of_key(comparison)}"
+        " order by 2 desc, 1",
+        _values(comparison, key),
+    ).first()
+    if found is None or (found.linked and not found.living):
+        return LinkState.GONE
+    if not found.living:
+        return LinkState.MARKED
+    return LinkState.LINKED if found.linked else LinkState.OPEN
+
+
+def linked_id(connection: sa.Connection, comparison: Comparison, key: Key, mirror_column: str) -> int | None:
+    """Return the id of Enerflo that the CRM row names, in the caller's transaction."""
+    column = next((n for n, m in comparison.mapping.join_columns.items() if m == mirror_column), None)
+    if column is None:
+        return None
+    found = connection.exec_driver_sql(
+        f"/* enerflo-sync push: which record a CRM row names */"  # noqa: S608 - names of the mapping
+        f" select t.{quoted(column)}::text from {comparison.crm_rows} t where {_of_key(comparison)}",
+        _values(comparison, key),
+    ).scalar()
+    return int(found) if found is not None and str(found).isdigit() else None
+
+
+def write_link(connection: sa.Connection, link: Link) -> bool:
+    """Write Enerflo's id into the CRM row that has none yet; return whether the row names the record now.
+
+    In the caller's transaction. The row takes no record that another row names, whether or not an index says
+    so. Its time of change moves along where one is mapped.
+
+    :raises sqlalchemy.exc.IntegrityError: the CRM does not take it: another row names the same record.
+    """
+    comparison, live = link.comparison, link.comparison.live.columns
+    columns = link_columns(comparison)
+    if not columns:
+        return True
+    values = _values(comparison, link.key) | _link_values(link)
+    sets, open_ = [], []
+    for n, column in enumerate(columns):
+        sets.append(f"{quoted(column)} = %(link{n})s::{live[column].sql_type}")
+        open_.append(f"t.{quoted(column)} is null")
+    if (change := touched(comparison)) is not None:
+        sets.append(" = ".join(change))
+    done = connection.exec_driver_sql(
+        f"/* enerflo-sync push: Enerflo's id into the CRM's row */"  # noqa: S608 - names of the mapping
+        f" update {comparison.crm} t set {', '.join(sets)}"
+        f" where {_of_key(comparison)} and {' and '.join([comparison.living('t'), *open_])}"
+        f" and not exists (select from {comparison.crm_rows} s where {_same_link(comparison)})",
+        values,
+    )
+    # A trigger may have kept the id out, or take it out in the end where it is deferred.
+    connection.exec_driver_sql("/* enerflo-sync push */ set constraints all immediate")
+    return done.rowcount > 0 and link_state(connection, comparison, link.key) is not LinkState.OPEN
+
+
+def is_taken(connection: sa.Connection, link: Link) -> bool:
+    """Return whether a CRM row names a link's record already, in the caller's transaction."""
+    found = connection.exec_driver_sql(
+        "/* enerflo-sync push: does a CRM row name this record */"  # noqa: S608 - names of the mapping
+        f" select exists (select from {link.comparison.crm_rows} s where {_same_link(link.comparison)})",
+        _link_values(link),
+    )
+    return bool(found.scalar_one())
+
+
+def _same_link(comparison: Comparison) -> str:
+    live = comparison.live.columns
+    return " and ".join(
+        f"s.{quoted(column)} = %(link{n})s::{live[column].sql_type}"
+        for n, column in enumerate(link_columns(comparison))
+    )
+
+
+def _link_values(link: Link) -> dict[str, Any]:
+    columns = link_columns(link.comparison)
+    return {f"link{n}": str(link.record[mirror]) for n, mirror in enumerate(columns.values())}
+
+
+def _of_key(comparison: Comparison) -> str:
+    live = comparison.live.columns
+    return " and ".join(
+        f"t.{quoted(name)} = %(key{n})s::{live[name].sql_type}"
+        for n, name in enumerate(comparison.mapping.key_columns)
+    )
+
+
+def _values(comparison: Comparison, key: Key) -> dict[str, Any]:
+    return {f"key{n}": str(key[name]) for n, name in enumerate(comparison.mapping.key_columns)}

@@ -1,0 +1,7 @@
+"""Why the ledger has an outcome of a write to Enerflo, in words that several rooms know it by."""
+
+from __future__ import annotations
+
+NOT_KEPT = "Enerflo accepted it and did not keep it: check the field names under writes."
+ALREADY_SO = "was already so"
+FOUND_AFTER = "found there; the answer to the write was lost"

@@ -1,0 +1,1 @@
+"""What is to be done about each difference: decisions, approval, refusals, undo, another mapping."""

@@ -1,0 +1,127 @@
+"""CRM rows that name no record of Enerflo yet and have one there all the same: the two become one.
+
+So a lead that was delivered, and a note that was sent, are found again even where the answer to it was lost.
+"""
+
+from __future__ import annotations
+
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.whole_rows import row_digest
+from enerflo_sync.agreed.written import of_key
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.templates import template_sql
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.conditions import difference_key
+from enerflo_sync.reconcile.values import BLANK, Field
+
+# Of several that are alike on both sides, the first takes the first, the second the second. Where a row is
+# like a record in two ways, as a note by its text and by its text with the author, the ranks alone could give
+# it two records, or one record to two rows.
+_PAIRS = Template("""
+/* enerflo-sync plan $name: CRM rows that are a record of Enerflo without saying so */
+create temporary table $adopted on commit drop as
+select o.p1, o.key, o.link from (
+  select o.*, row_number() over (partition by o.key order by o.p1) as nth_record,
+         row_number() over (partition by o.p1 order by o.key) as nth_row
+  from (
+  select m.p1, to_jsonb(m.j1) as link, c.key,
+         dense_rank() over (partition by c.key order by m.p1) as of_record,
+         dense_rank() over (partition by m.p1 order by c.key) as of_row
+  from (select o.p1, o.j1, o.owner, $mine from $odd o where o.in_enerflo and not o.in_crm $unmarked) m
+  join $mirror r on r.account = %(account)s and r.$p1 = m.p1
+  cross join (
+    select $key as key, o.owner, $key_columns, $theirs from $odd o
+    where o.in_crm and not o.in_enerflo and o.j1 is null
+  ) c
+  join $crm t on $on_key
+  where $same
+  ) o where o.of_record = o.of_row
+) o where o.nth_record = 1 and o.nth_row = 1
+""")
+
+_LINK = Template("""
+/* enerflo-sync plan $name: CRM rows that take the id of their record */
+insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, after, source_value,
+  policy, cause, rule, changed_at, observed_at, row_digest)
+select 'to_crm', $table, d.key, jsonb_build_object($p1, d.p1), 'update', $column, d.link, d.link,
+       'enerflo', 'missing_in_crm', 'adopted', e.observed_at, e.observed_at, $digest
+from $adopted d join $mirror e on e.account = %(account)s and e.$p1_name = d.p1
+join $crm t on $of_key
+""")
+
+
+def adopted_table(plan: Comparison) -> str:
+    """Return the temporary table of adopted rows, ``p1``, ``key`` and ``link``; empty where none can be."""
+    return "" if plan.mapping.joined_by_key else f"pg_temp.adopted_{plan.name}"
+
+
+def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, values: dict[str, Any]) -> None:
+    """Find the rows to adopt, and decide that each takes its record's id.
+
+    By the declared columns (``adopt``), or where none are, by all mapped fields; a note's text also as we
+    write it.
+    """
+    adopted = adopted_table(plan)
+    if not adopted:
+        return
+    numbers = range(1, len(plan.fields) + 1)
+    keys = plan.mapping.key_columns
+    p1 = plan.mirror_key[0]
+    connection.exec_driver_sql(
+        _PAIRS.substitute(
+            name=plan.name,
+            adopted=adopted,
+            mine=", ".join(f"o.e{n}" for n in numbers),
+            theirs=", ".join(f"o.c{n}" for n in numbers),
+            odd=plan.odd,
+            unmarked=f"and not {plan.marked_deleted('o')}",
+            mirror=plan.mirror,
+            p1=quoted(p1),
+            key=difference_key(plan),
+            key_columns=", ".join(f"o.k{n}" for n, _ in enumerate(keys, 1)),
+            crm=plan.crm_rows,
+            on_key=" and ".join(f"t.{quoted(column)} = c.k{n}" for n, column in enumerate(keys, 1)),
+            same=" and ".join(_same(plan, config)),
+        ),
+        values,
+    )
+    connection.exec_driver_sql(
+        _LINK.substitute(
+            name=plan.name,
+            table=literal(plan.name),
+            p1=literal(p1),
+            p1_name=quoted(p1),
+            column=literal(plan.joins[0].crm_name),
+            adopted=adopted,
+            mirror=plan.mirror,
+            crm=plan.crm_rows,
+            of_key=of_key(plan, "d.key"),
+            digest=row_digest(plan, "t"),
+        ),
+        values,
+    )
+
+
+def _same(plan: Comparison, config: SyncConfig) -> list[str]:
+    declared = plan.mapping.adopt
+    if declared:
+        return [f"t.{quoted(crm)}::text = r.{quoted(mirror)}::text" for crm, mirror in declared.items()]
+    owner = ["m.owner = c.owner"] if plan.mirror_has_install else []
+    return [*owner, *(_same_field(plan, config, field) for field in plan.fields)]
+
+
+def _same_field(plan: Comparison, config: SyncConfig, field: Field) -> str:
+    if plan.name is not TableName.NOTES or field.mapping.enerflo != "body":
+        return field.equal
+    live = plan.live.columns
+    written = template_sql(
+        config.writes.note.text,
+        lambda column: f"t.{quoted(column)}::text" if column in live else "null::text",
+    )
+    return f"({field.equal} or btrim(r.body, {BLANK}) = btrim({written}, {BLANK}))"

@@ -1,0 +1,151 @@
+"""Which plans wait for a person, and why: the rules of ``approval`` in sync.yaml."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.key_changes import key_change_reasons
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.names import literal, quoted, relation
+from enerflo_sync.plan.backfilled import changes_from_backfills
+
+_COUNTS = sa.text("""
+/* enerflo-sync plan: what approval asks about */
+select count(*) as changes,
+       count(*) filter (where direction = 'to_enerflo') as to_enerflo,
+       count(*) filter (where op = 'delete') as deletions,
+       count(*) filter (where op = 'update' and coalesce(after, 'null') = 'null'
+         and coalesce(before, 'null') <> 'null') as nulled
+from pg_temp.planned
+""")
+
+_ROWS = Template("""
+/* enerflo-sync plan: rows that change, by table */
+select table_name, count(*) as rows from (select distinct table_name, key from pg_temp.planned where $among) r
+group by table_name order by 1
+""")
+
+_PROTECTED = Template("""
+/* enerflo-sync plan: changes of protected fields */
+select p.table_name || '.' || p.field as name, count(*) as changes
+from pg_temp.planned p
+where p.op = 'update' and (p.table_name, p.field) in ($fields) group by 1 order by 1
+""")
+
+_MAPPING_BEFORE = sa.text("""
+/* enerflo-sync plan: the mapping of what was applied last */
+select config_hash from sync.plans where account = :account and applied_at is not null and change_count > 0
+order by applied_at desc limit 1
+""")
+
+# Asked only where it matters: the ledger of an account that never wrote to Enerflo is read whole.
+_WROTE_TO_ENERFLO = sa.text("""
+/* enerflo-sync plan: whether anything was written to Enerflo before */
+select exists (select from sync.ledger where account = :account and direction = 'to_enerflo'
+               and decision = 'applied')
+""")
+
+
+def approval_reasons(connection: sa.Connection, config: SyncConfig, account: str) -> list[str]:
+    """Return why the plan in ``planned`` waits for a person, in sentences; none where it need not.
+
+    Each sentence names the option of sync.yaml that asks for it.
+    """
+    counts = connection.execute(_COUNTS).mappings().one()
+    if not counts["changes"]:
+        return []
+    return [*_of_size(connection, config, account, counts["changes"]), *_of_kind(connection, config, account)]
+
+
+def _of_size(connection: sa.Connection, config: SyncConfig, account: str, changes: int) -> Iterator[str]:
+    rules = config.approval
+    if rules.always:
+        yield "Every plan waits for a person (approval.always)."
+    if changes > rules.changes:
+        yield f"It makes {changes:,} changes, more than {rules.changes:,} (approval.changes)."
+    from_backfills = changes_from_backfills(connection, account)
+    if from_backfills > rules.backfill_changes:
+        yield (
+            f"A backfill brought in what {from_backfills:,} of its changes say,"
+            f" more than {rules.backfill_changes:,} (approval.backfill_changes)."
+        )
+    for name, share in exceeds_percent(connection, config, account).items():
+        yield f"It changes {share} of {name}, more than {rules.percent:g} % (approval.percent)."
+
+
+def exceeds_percent(
+    connection: sa.Connection, config: SyncConfig, account: str, *, among: str = "true"
+) -> dict[str, str]:
+    """Return the tables of which more changes than ``approval.percent`` allows, and how much that is.
+
+    :param among: a condition on the changes of ``planned``.
+    """
+    rules = config.approval
+    if rules.percent >= 100:
+        return {}
+    found = {}
+    tables = config.tables_for(account)
+    for name, rows in connection.exec_driver_sql(_ROWS.substitute(among=among)).all():
+        table = quoted(*relation(tables[name].crm_table))
+        # Counted no further than tells whether it is too much.
+        enough = math.ceil(rows * 100 / rules.percent) if rules.percent else None
+        counted = f"select count(*) from (select from {table} limit %(enough)s) t"  # noqa: S608
+        total = connection.exec_driver_sql(counted, {"enough": enough}).scalar_one()
+        if rows * 100 > rules.percent * total:
+            found[name] = f"{rows * 100 / total:.1f} %" if total else "all"
+    return found
+
+
+def _of_kind(connection: sa.Connection, config: SyncConfig, account: str) -> Iterator[str]:
+    rules = config.approval
+    counts = connection.execute(_COUNTS).mappings().one()
+    if rules.deletions and counts["deletions"]:
+        yield f"It deletes {counts['deletions']:,} rows (approval.deletions)."
+    if rules.nulling and counts["nulled"]:
+        yield f"It takes {counts['nulled']:,} values away (approval.nulling)."
+    for name, count in _protected(connection, config, account):
+        yield f"It changes the protected field {name} {count:,} times (protected)."
+    for _, sentence in key_change_reasons(connection, account):
+        yield sentence
+    if rules.new_mapping and (which := changed_mapping(connection, config, account)):
+        yield f"It is the first plan of this {which} (approval.new_mapping)."
+    to_enerflo = rules.first_to_enerflo and counts["to_enerflo"]
+    if to_enerflo and not wrote_to_enerflo(connection, account):
+        yield "It is the first that writes to Enerflo (approval.first_to_enerflo)."
+
+
+def changed_mapping(connection: sa.Connection, config: SyncConfig, account: str) -> str | None:
+    """Return what nothing was applied of before: this account, or its changed mapping; None where it was."""
+    before = connection.scalar(_MAPPING_BEFORE, {"account": account})
+    if before == config.hash(account):
+        return None
+    return "changed mapping" if before else "account"
+
+
+def wrote_to_enerflo(connection: sa.Connection, account: str) -> bool:
+    """Return whether anything of the account was written to Enerflo before."""
+    return bool(connection.scalar(_WROTE_TO_ENERFLO, {"account": account}))
+
+
+def protected_fields(config: SyncConfig, account: str) -> list[tuple[str, str]]:
+    """Return the protected fields, each with its table."""
+    return [
+        (name, column)
+        for name, table in config.tables_for(account).items()
+        for column, field in table.fields.items()
+        if field.protected
+    ]
+
+
+def _protected(connection: sa.Connection, config: SyncConfig, account: str) -> list[Any]:
+    fields = protected_fields(config, account)
+    if not fields:
+        return []
+    listed = ", ".join(f"({literal(table)}, {literal(field)})" for table, field in fields)
+    query = _PROTECTED.substitute(fields=listed)
+    return list(connection.exec_driver_sql(query, {}).all())

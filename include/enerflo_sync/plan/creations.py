@@ -1,0 +1,253 @@
+"""Rows that one side lacks: what is created or deleted, decided into ``decided``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.undone import CREATION_UNDONE, DELETION_UNDONE, creation_undone, deletion_undone
+from enerflo_sync.agreed.whole_rows import row_digest
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import Direction, Side, TableName
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.crm.templates import columns_of, template_sql
+from enerflo_sync.plan.adopt import adopted_table
+from enerflo_sync.plan.new_key import mirror_text, new_key, taken
+from enerflo_sync.reconcile.causes import cause_of
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm, judged
+
+# Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
+CREATABLE = (TableName.LEADS, TableName.NOTES)
+
+_COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_value, policy, cause, rule,
+  reason, changed_at, observed_at"""
+
+# A question about a row that one side lacks shows the other side's key: Enerflo's in `before`, the CRM's in
+# `source_value`. By `offset 0` a row's reason is worked out once, and not for each of its fields.
+_INTO_CRM = Template("""
+/* enerflo-sync plan $name: rows that the CRM lacks */
+insert into pg_temp.decided ($columns, before)
+select case when o.reason is null then 'to_crm' else o.otherwise end, $table,
+       case when o.reason is null then o.new_key else o.key end,
+       o.enerflo_key, 'insert', f.field, f.value, f.own, f.policy,
+       case when o.taken and not (o.quarantined or o.marked_deleted) then 'duplicate_identity'
+         else o.cause end, 'create', o.reason, o.said_at, o.observed_at,
+       case when o.reason is not null then o.enerflo_key end
+from (
+  select o.*, case
+      when o.quarantined then 'its record stands in quarantine'
+      when $undone then '$creation_undone'
+      when o.marked_deleted then 'its row in the CRM is marked as deleted (deleted_when)'
+      when o.was_agreed then 'it was deleted from the CRM since both agreed'
+      when o.voided then 'a voided install is not created'
+      when not $may_create then 'the CRM''s rows are not created here (create_in)'
+      when o.new_key is null then 'no key can be made for it (on_insert)'
+      when o.taken then 'another row has, or would get, the key that on_insert makes for it' end as reason,
+    case when not o.quarantined and $undone then 'keep'
+      when (o.voided or not $may_create) and not o.quarantined and not o.was_agreed then 'keep'
+      else 'review' end as otherwise
+  from (
+    select o.*, k.new_key, $cause as cause, $taken as taken
+    from $judged
+    cross join lateral (select $new_key as new_key offset 0) k
+    where o.in_enerflo and not o.in_crm $not_adopted offset 0
+  ) o offset 0
+) o
+left join $mirror v on o.reason is null and v.account = %(account)s and $on_record
+cross join lateral (
+  select null as field, null::jsonb as value, null::jsonb as own, 'enerflo' as policy
+  where o.reason is not null
+  $fields
+) f
+where o.reason is not null or coalesce(f.value, 'null') <> 'null'
+""")
+
+_INTO_ENERFLO = Template("""
+/* enerflo-sync plan $name: rows that Enerflo lacks */
+insert into pg_temp.decided ($columns)
+select case when o.reason is null then 'to_enerflo' else o.otherwise end, $table, o.key, null, 'insert',
+       f.field, f.value, case when o.reason is null then f.own else o.key end, f.policy, o.cause, 'create',
+       o.reason, o.changed_at, %(now)s
+from (
+  select o.*, $cause as cause, case
+      when o.quarantined then 'its record stands in quarantine'
+      when not ($loose) then 'Enerflo has no record of this id'
+      when not $may_create then $not_created
+      when not ($due) then 'it is not due yet (create_when)'
+      $no_install end as reason,
+    case when not o.quarantined and ($loose) and not ($may_create and ($due)) then 'keep'
+      else 'review' end as otherwise
+  from $judged join $crm t on $on_row
+  where o.in_crm and not o.in_enerflo and not o.tombstone $not_adopted offset 0
+) o
+join $crm t on $on_row
+cross join lateral (
+  select null as field, null::jsonb as value, null::jsonb as own, 'crm' as policy where o.reason is not null
+  $fields
+) f
+where o.reason is not null or coalesce(f.value, 'null') <> 'null'
+""")
+
+_DELETES = Template("""
+/* enerflo-sync plan $name: rows whose record Enerflo deleted */
+insert into pg_temp.decided ($columns, before, row_digest)
+select case when $undone then 'keep' else $outcome end, $table, o.key, o.enerflo_key, 'delete',
+       null, null, null, 'enerflo', 'deleted_in_enerflo', 'delete',
+       case when $undone then '$deletion_undone' else $reason end, o.observed_at, o.observed_at,
+       $row, $digest
+from $judged join $crm t on $on_row
+where o.tombstone and o.in_crm and not o.quarantined
+""")
+
+
+def decide_rows(
+    connection: sa.Connection, plan: Comparison, config: SyncConfig, values: dict[str, Any]
+) -> None:
+    """Decide about every row that stands on one side only.
+
+    :param values: ``account`` and the parameters of the conditions.
+    """
+    common = {
+        "name": plan.name,
+        "table": literal(plan.name),
+        "columns": _COLUMNS,
+        "judged": judged(plan),
+        "cause": cause_of(plan),
+    }
+    on_row = " and ".join(
+        f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)
+    )
+    adopted = adopted_table(plan)
+    known = f"and not exists (select from {adopted} d where {{}})" if adopted else ""
+    connection.exec_driver_sql(
+        _INTO_CRM.substitute(
+            common,
+            new_key=new_key(plan),
+            taken=taken(plan),
+            not_adopted=known.format("d.p1 = o.p1"),
+            undone=creation_undone(plan),
+            creation_undone=CREATION_UNDONE,
+            may_create=_yes(Side.CRM in plan.mapping.create_in),
+            mirror=plan.mirror,
+            on_record=" and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1)),
+            fields="\n  ".join(_crm_fields(plan)),
+        ),
+        values,
+    )
+    connection.exec_driver_sql(
+        _INTO_ENERFLO.substitute(
+            common,
+            not_adopted=known.format("d.key = o.key"),
+            may_create=_yes(Side.ENERFLO in plan.mapping.create_in and plan.name in CREATABLE),
+            not_created=literal(
+                "Enerflo's records are not created here (create_in)"
+                if plan.name in CREATABLE
+                else f"no call of Enerflo's API creates {str(plan.name).replace('_', ' ')}: the row waits for"
+                " its record's id"
+            ),
+            loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(plan.joins, 1)),
+            due=due(plan),
+            no_install=_no_install(plan),
+            crm=plan.crm_rows,
+            on_row=on_row,
+            fields="\n  ".join(_enerflo_fields(plan, config)),
+        ),
+        values,
+    )
+    may_delete = Side.CRM in plan.mapping.delete_in
+    connection.exec_driver_sql(
+        _DELETES.substitute(
+            common,
+            outcome="'to_crm'" if may_delete else "'keep'",
+            undone=deletion_undone(plan),
+            deletion_undone=DELETION_UNDONE,
+            reason="null" if may_delete else "'the CRM''s rows are not deleted here (delete_in)'",
+            row=jsonb_object((field.name, field.crm.shown) for field in plan.fields),
+            digest=row_digest(plan, "t") if may_delete else "null",
+            crm=plan.crm,
+            on_row=on_row,
+        ),
+        values,
+    )
+
+
+def _yes(value: bool) -> str:
+    return str(value).lower()
+
+
+def _crm_fields(plan: Comparison) -> Iterator[str]:
+    """Yield the select of each column that a new CRM row gets beside its key."""
+    taken = set(plan.mapping.key_columns)
+    for n, join in enumerate(plan.joins, 1):
+        if join.crm_name not in taken:
+            taken.add(join.crm_name)
+            yield _select(join.crm_name, f"to_jsonb(o.j{n})", f"to_jsonb(o.j{n})", "enerflo")
+    for field in plan.fields:
+        if field.name in taken or field.mapping.direction not in {Direction.BOTH, Direction.TO_CRM}:
+            continue
+        taken.add(field.name)
+        value = enerflo_value_for_crm(field)
+        yield _select(field.name, value, field.enerflo.shown, field.mapping.source_of_truth)
+    for column, text in plan.mapping.on_insert.items():
+        if column not in taken:
+            made = f"to_jsonb({template_sql(text, mirror_text)})"
+            yield _select(column, made, "null::jsonb", "on_insert")
+
+
+def _select(column: str, value: str, own: str, policy: str) -> str:
+    return f"union all select {literal(column)}, {value}, {own}, {literal(policy)} where o.reason is null"
+
+
+def _enerflo_fields(plan: Comparison, config: SyncConfig) -> Iterator[str]:
+    """Yield the select of each CRM column that a new record of Enerflo is made of."""
+    links = {join.crm_name for join in plan.joins}
+    taken = set(links)
+    for field in plan.fields:
+        if field.name not in taken and field.mapping.direction in {Direction.BOTH, Direction.TO_ENERFLO}:
+            taken.add(field.name)
+            value, policy = crm_value_for_enerflo(plan, field), literal(field.mapping.source_of_truth)
+            yield (
+                f"union all select {literal(field.name)}, {value}, {field.crm.shown}, {policy}"
+                " where o.reason is null"
+            )
+    for column in sent_columns(plan.name, config):
+        if column not in taken and column in plan.live.columns:
+            taken.add(column)
+            yield (
+                f"union all select {literal(column)}, to_jsonb(t.{quoted(column)}),"
+                f" to_jsonb(t.{quoted(column)}), 'sent_along'"
+                " where o.reason is null"
+            )
+
+
+def sent_columns(table: TableName, config: SyncConfig) -> list[str]:
+    """Return the CRM columns that a new record of Enerflo is made of beside the mapped ones."""
+    if table is TableName.NOTES:
+        return columns_of(config.writes.note.text)
+    if table is not TableName.LEADS:
+        return []
+    also = [column for text in config.writes.lead.also.values() for column in columns_of(text)]
+    appointment = config.writes.appointment
+    return also if appointment is None else [*also, appointment.start]
+
+
+def due(plan: Comparison) -> str:
+    """Return the condition that a CRM row ``t`` may be created at Enerflo by now (``create_when``)."""
+    conditions = []
+    for column, words in plan.mapping.create_when.items():
+        listed = ", ".join(literal(word.strip().lower()) for word in words)
+        conditions.append(f"coalesce(lower(btrim(t.{quoted(column)}::text)) in ({listed}), false)")
+    return " and ".join(conditions) or "true"
+
+
+def _no_install(plan: Comparison) -> str:
+    if not plan.mirror_has_install:
+        return ""
+    return (
+        "when not exists (select from enerflo.installs i where i.account = %(account)s"
+        " and i.install_id = o.owner and i.deleted_at is null) then 'Enerflo has no such install'"
+    )

@@ -1,0 +1,71 @@
+"""Appointments of leads that were delivered by an older plan, and that are not made yet.
+
+A lead is created together with its appointment. Once the lead is linked it is no creation any more: without
+this an appointment that could not be made then would be in no later plan.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.written import alone_of_key, of_key
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.outbox.links import link_columns
+from enerflo_sync.plan.creations import due
+from enerflo_sync.reconcile.compare import Comparison
+
+# An appointment that waited longer than this is a person's affair.
+_FOR = timedelta(days=7)
+
+_LATE = Template("""
+/* enerflo-sync plan leads: appointments that an older plan did not make */
+insert into pg_temp.decided (outcome, table_name, key, op, field, after, source_value, policy, cause, rule,
+  changed_at, observed_at)
+select 'to_enerflo', $table, c.key, 'insert', $start, to_jsonb(t.$column), to_jsonb(t.$column), 'sent_along',
+       c.cause, 'create', c.changed_at, now()
+from (
+  select distinct on (c.key) c.* from sync.plan_changes c join sync.plans p using (account, plan_hash)
+  where c.account = %(account)s and c.table_name = $table and c.op = 'insert'
+    and c.direction = 'to_enerflo' and c.field = $start and p.created_at > now() - %(late)s
+  order by c.key, p.created_at desc
+) c
+join $crm t on $of_key
+where c.state not in ('applied', 'refused') and t.$column is not null and $linked and ($due) $alone
+  and exists (
+    select from sync.plan_changes l
+    where l.account = c.account and l.plan_hash = c.plan_hash and l.table_name = c.table_name
+      and l.key = c.key and l.op = 'insert' and l.field <> c.field
+      and (l.state = 'applied' or l.sent_at is not null))
+  and not exists (select from pg_temp.decided d where d.table_name = $table and d.key = c.key
+    and d.op = 'insert')
+""")
+
+
+def plan_late_appointments(
+    connection: sa.Connection, plan: Comparison, config: SyncConfig, account: str
+) -> None:
+    """Decide that appointments are made whose lead is at Enerflo already, in ``decided``."""
+    appointment = config.writes.appointment
+    if plan.name is not TableName.LEADS or appointment is None or appointment.start not in plan.live.columns:
+        return
+    links = [f"t.{quoted(name)} is not null" for name in link_columns(plan)]
+    if not links:
+        return
+    statement = _LATE.substitute(
+        table=literal(plan.name),
+        start=literal(appointment.start),
+        column=quoted(appointment.start),
+        crm=plan.crm_rows,
+        of_key=of_key(plan, "c.key"),
+        linked=" and ".join(links),
+        due=due(plan),
+        alone=alone_of_key(plan),
+    )
+    values: dict[str, Any] = {"account": account, "late": _FOR}
+    connection.exec_driver_sql(statement, values)

@@ -1,0 +1,251 @@
+"""The plan: everything that would be written on either side, decided once, under a hash of its content.
+
+What is applied later is what the plan says, or nothing: each change carries the value it expects to find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.agree import agree_moved, looked_before
+from enerflo_sync.agreed.key_changes import follow_keys
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import Mode, TableName
+from enerflo_sync.outbox.changes import carry_sent
+from enerflo_sync.plan.adopt import adopt
+from enerflo_sync.plan.approval import approval_reasons
+from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs
+from enerflo_sync.plan.creations import decide_rows
+from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, prepare
+from enerflo_sync.plan.held import hold_checked, note_held
+from enerflo_sync.plan.late_appointments import plan_late_appointments
+from enerflo_sync.plan.parked import hold_parked, writes_hashes
+from enerflo_sync.plan.reads import read_plan
+from enerflo_sync.plan.refused import keep_out_refused
+from enerflo_sync.plan.report import PlanReport
+from enerflo_sync.plan.sent_notes import ask_about_sent_notes, keep_sent_notes
+from enerflo_sync.plan.sent_updates import agree_on_sent
+from enerflo_sync.plan.split import mark_waiting, rules_hash, why_waiting
+from enerflo_sync.plan.store import store_plan
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.conditions import cause_parameters
+from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.reconcile.observation import OBSERVATION, observe
+from enerflo_sync.warehouse.alone import alone
+from enerflo_sync.warehouse.engine import transaction_time, warehouse_errors
+
+Progress = Callable[[str, int, int], None]
+
+_NOT_SWITCHED_ON = sa.text("""
+/* enerflo-sync plan: directions that are not switched on */
+update pg_temp.decided set outcome = 'keep', reason = 'not switched on (mode ' || :mode || ')'
+where table_name = :table and outcome = :outcome
+""")
+
+_SAME = """
+/* enerflo-sync plan: changes that would write what is there */
+update pg_temp.decided set outcome = 'keep', reason = 'the same once it is written'
+where outcome in ('to_crm', 'to_enerflo') and op = 'update' and after is not distinct from before
+"""
+
+MAKE_PLANNED = f"""
+/* enerflo-sync plan: the changes in the order in which they are applied */
+create temporary table planned on commit drop as
+select row_number() over (
+         order by array_position(array{[str(name) for name in TableName]}, table_name),
+                  array_position(array['insert', 'update', 'delete'], op), key, field) as position,
+       outcome as direction, table_name, key, enerflo_key, op, field, before, after, source_value, policy,
+       cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest, false as waits,
+       case when rule = '{LAST_MILESTONE}' then reason end as reason
+from pg_temp.decided where outcome in ('to_crm', 'to_enerflo')
+"""  # noqa: S608 - names of the contract
+
+# The same content of a plan stands at the same positions, whatever other plan was made beside it.
+_NUMBER_ANEW = """
+/* enerflo-sync plan: positions within a part */
+update pg_temp.{part} p set position = n.position
+from (select ctid as id, row_number() over (order by position) as position from pg_temp.{part}) n
+where p.ctid = n.id
+"""
+_TAKE_APART = (
+    "/* enerflo-sync plan: the part that waits */"
+    " create temporary table waiting_part on commit drop as select * from pg_temp.planned where waits",
+    "/* enerflo-sync plan: the part that waits for nobody */ delete from pg_temp.planned where waits",
+    _NUMBER_ANEW.format(part="planned"),
+    _NUMBER_ANEW.format(part="waiting_part"),
+)
+
+_SECOND_PART = (
+    "/* enerflo-sync plan: the part that waits */ alter table pg_temp.planned rename to free_part",
+    "/* enerflo-sync plan: the part that waits */ alter table pg_temp.waiting_part rename to planned",
+)
+
+
+def make_plan(
+    engine: sa.Engine,
+    config: SyncConfig,
+    account: str,
+    reconciliation_id: str,
+    *,
+    progress: Progress | None = None,
+) -> PlanReport:
+    """Make the plans of a round and return the first of them (:func:`make_plans`)."""
+    return make_plans(engine, config, account, reconciliation_id, progress=progress)[0]
+
+
+def make_plans(
+    engine: sa.Engine,
+    config: SyncConfig,
+    account: str,
+    reconciliation_id: str,
+    *,
+    progress: Progress | None = None,
+) -> list[PlanReport]:
+    """Decide about every difference of a reconciliation, and store the account's present plan or plans.
+
+    There is one plan, also where there is nothing to do; or two: first the changes that the approval rules
+    let through, then those that wait for a person. Values are read anew, in one snapshot. The same content is
+    the same plan, under the same hash; the older plans that still wait are superseded. Writes the tables of
+    ``sync`` only.
+
+    :raises ConfigurationError: the mapping does not fit the live tables.
+    :raises RetriableError: another plan or apply of the account is running, or the warehouse is away.
+    """
+    tick = progress or (lambda _name, _done, _total: None)
+    snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
+    with warehouse_errors("plan"), snapshot.connect() as connection, alone(connection, account):
+        with alone(connection, account, OBSERVATION, wait=True), connection.begin():
+            fold = case_folding(connection)
+            plans = live_comparisons(connection, config, account, fold, all_tables=True)
+            follow_keys(connection, plans, account)
+            for plan in plans:
+                observe(connection, plan, account, transaction_time(connection))
+            agree_on_sent(connection, plans, account)
+        with (
+            _agreeing(engine, plans, config, account, reconciliation_id) as agreed,
+            connection.begin(),
+        ):
+            decide_all(connection, plans, config, account, reconciliation_id, tick)
+            hold_parked(connection, config, account)
+            connection.exec_driver_sql(MAKE_PLANNED)
+            hashes = _store(connection, config, account, reconciliation_id)
+            for plan_hash in hashes:
+                carry_sent(connection, account, plan_hash)
+            note_held(connection, account, hashes[0])
+            agreed.result()
+    with warehouse_errors("plan"), engine.connect() as connection:
+        return [read_plan(connection, account, plan_hash) for plan_hash in hashes]
+
+
+def _store(connection: sa.Connection, config: SyncConfig, account: str, reconciliation_id: str) -> list[str]:
+    """Store what stands in ``planned``: one plan, or the part that needs nobody and the part that waits.
+
+    In report mode nothing is applied, and nothing has to be told apart.
+    """
+    store = partial(
+        store_plan,
+        connection,
+        account,
+        kind="sync",
+        mode=str(config.account(account).mode),
+        config_hash=config.hash(account),
+        writes_hashes=writes_hashes(config),
+        stands_on=reconciliation_id,
+        lifetime=timedelta(hours=config.approval.expires_hours),
+        rules=rules_hash(config),
+    )
+    if not config.writes_anything(account):
+        return [store(reasons=approval_reasons(connection, config, account))]
+    free, waiting = mark_waiting(connection, config, account)
+    if not waiting:
+        return [store(reasons=[])]
+    if not free:
+        return [store(reasons=why_waiting(connection, config, account))]
+    for statement in _TAKE_APART:
+        connection.exec_driver_sql(statement)
+    first = store(reasons=[], ends_others=False)
+    for statement in _SECOND_PART:
+        connection.exec_driver_sql(statement)
+    reasons = why_waiting(connection, config, account)
+    return [first, store(reasons=reasons, part=2, beside=[first])]
+
+
+@contextmanager
+def _agreeing(
+    engine: sa.Engine,
+    plans: Sequence[Comparison],
+    config: SyncConfig,
+    account: str,
+    reconciliation_id: str,
+) -> Iterator[Future[None]]:
+    """Remember on what both sides agree meanwhile: each of the two jobs keeps one core busy.
+
+    They do not touch: what is remembered is equal, and what is decided about differs. Where rows are
+    looked at for the first time, the decisions come after it, for the statistics of what it found.
+    """
+    looks = (account, config.hash(account))
+
+    def agree() -> None:
+        with engine.begin() as connection:
+            for plan in plans:
+                lookback = config.reconcile.lookback_minutes
+                agree_moved(connection, plan, *looks, lookback, reconciliation_id)
+
+    with engine.connect() as connection:
+        known = all(looked_before(connection, plan, *looks) for plan in plans)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="agree") as pool:
+        agreed = pool.submit(agree)
+        if not known:
+            agreed.result()
+        yield agreed
+
+
+def decide_all(
+    connection: sa.Connection,
+    plans: Sequence[Comparison],
+    config: SyncConfig,
+    account: str,
+    reconciliation_id: str | None,
+    tick: Progress,
+) -> None:
+    """Fill ``decided`` for all tables, in the caller's transaction.
+
+    :param reconciliation_id: whose differing rows are looked at; all rows where None.
+    """
+    now = transaction_time(connection)
+    causes = cause_parameters(config.statuses, now, config.reconcile.in_flight_minutes)
+    values: dict[str, Any] = {"account": account, **causes}
+    connection.exec_driver_sql(MAKE_DECIDED)
+    for done, plan in enumerate(plans):
+        tick(str(plan.name), done, len(plans))
+        prepare(connection, plan, reconciliation_id, account)
+        decide_updates(connection, plan, values)
+        adopt(connection, plan, config, values)
+        decide_rows(connection, plan, config, values)
+        keep_sent_notes(connection, plan, config, account)
+        plan_late_appointments(connection, plan, config, account)
+    tick("", len(plans), len(plans))
+    complete_installs(connection, plans, config, values)
+    connection.exec_driver_sql(_SAME)
+    hold_checked(connection, account)
+    keep_out_refused(connection, plans, account, config.hash(account))
+    keep_not_switched_on(connection, plans)
+    ask_about_sent_notes(connection)
+
+
+def keep_not_switched_on(connection: sa.Connection, plans: Sequence[Comparison]) -> None:
+    """Leave alone in ``decided`` what the mode of its table does not allow to write."""
+    for plan in plans:
+        # In report mode nothing is applied, and the plan shows all that would be.
+        kept = () if plan.mode is Mode.REPORT else sorted(Mode.BOTH.writes - plan.mode.writes)
+        for outcome in kept:
+            connection.execute(
+                _NOT_SWITCHED_ON, {"table": str(plan.name), "outcome": outcome, "mode": str(plan.mode)}
+            )

@@ -1,0 +1,74 @@
+"""The key of a CRM row that is to be made, as ``on_insert`` declares it."""
+
+from __future__ import annotations
+
+from enerflo_sync.agreed.written import of_key, typed
+from enerflo_sync.crm.catalog import Kind, LiveColumn
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.crm.templates import template_sql
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.values import WHOLE_TEXT
+
+_UUID_TEXT = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+# Bits of a value beside its sign.
+_BITS = {"int2": 15, "int4": 31, "oid": 32}
+
+
+def new_key(plan: Comparison) -> str:
+    """Return the key of the CRM row of a record ``o``; null where a part of it cannot be made.
+
+    Takes ``account``.
+    """
+    if plan.mapping.joined_by_key:
+        return "o.key"
+    made = {column: plan.mapping.on_insert.get(column) for column in plan.mapping.key_columns}
+    if None in made.values():
+        return "null::jsonb"
+    parts = {
+        column: _part(plan.live.columns[column], template_sql(text or "", mirror_text))
+        for column, text in made.items()
+    }
+    record = " and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1))
+    values = ", ".join(f"{part} as {quoted(column)}" for column, part in parts.items())
+    known = " and ".join(f"made.{quoted(column)} is not null" for column in parts)
+    return (
+        f"(select {jsonb_object((column, f'made.{quoted(column)}') for column in parts)}"  # noqa: S608 - names
+        f" from (select {values} from {plan.mirror} v where v.account = %(account)s and {record}) made"
+        f" where {known})"
+    )
+
+
+def taken(plan: Comparison) -> str:
+    """Return the condition that another row of the CRM has ``k.new_key``, or would get it.
+
+    Nothing but a join by the key itself proves that two records, or a record and a row, do not meet in one.
+    """
+    if plan.mapping.joined_by_key:
+        return "false"
+    return (
+        "(k.new_key is not null and (count(*) over (partition by k.new_key) > 1"
+        f" or exists (select from {plan.crm} t where {of_key(plan, 'k.new_key')})))"
+    )
+
+
+def mirror_text(column: str) -> str:
+    """Return a column of the mirror ``v`` as text, for a template."""
+    return f"v.{quoted(column)}::text"
+
+
+def _part(live: LiveColumn, text: str) -> str:
+    """Return what a text makes of one column as JSON; null where the column cannot hold it as it is."""
+    match live.kind:
+        case Kind.TEXT:
+            other = f"when {text}::{live.sql_type}::text <> {text} then null"
+        case Kind.INTEGER | Kind.DECIMAL | Kind.FLOAT:
+            limit = 2 ** _BITS.get(live.base, 63)
+            other = (
+                f"when {text} !~ {literal(WHOLE_TEXT)} then null"
+                f" when {text}::numeric not between {-limit} and {limit - 1} then null"
+            )
+        case Kind.UUID:
+            other = f"when {text} !~ {literal(_UUID_TEXT)} then null"
+        case _:
+            other = f"when {text} is null then null"
+    return f"case {other} else to_jsonb({typed(live, text)}) end"

@@ -1,0 +1,220 @@
+"""Parts of a plan: which of its changes a person chose, by table, record and field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.plan.completion import LAST_MILESTONE
+
+_LEFT = sa.text("""
+/* enerflo-sync apply: changes of a plan that nobody decided about yet */
+select position, table_name, key, enerflo_key, op, field, rule, direction, after, source_value
+from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and state = 'planned'
+order by position
+""")
+
+HOW = "Write TABLE, TABLE.FIELD, TABLE:KEY or TABLE:KEY.FIELD, as in installs.status or installs:12345."
+
+_FIRST = "the row of the install is made first"
+
+Chosen = Callable[[Any], bool]
+
+
+class Rest(StrEnum):
+    """What becomes of the changes of a plan that a person did not choose."""
+
+    OPEN = "open"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which changes of a plan a decision is about: all of them, unless something is chosen or left out.
+
+    A selector is ``TABLE``, ``TABLE.FIELD``, ``TABLE:KEY`` or ``TABLE:KEY.FIELD``; a key of several columns
+    is joined by ``/``. A field means changes of rows that are there: a new row is chosen whole.
+
+    :param only: the decision is about what one of these selects.
+    :param without: the decision is not about what one of these selects.
+    :param rest: what becomes of the other changes.
+    """
+
+    only: Sequence[str] = ()
+    without: Sequence[str] = ()
+    rest: Rest = Rest.OPEN
+
+    @property
+    def whole(self) -> bool:
+        """Return whether the decision is about the whole plan."""
+        return not self.only and not self.without
+
+
+def choose(
+    connection: sa.Connection,
+    account: str,
+    plan_hash: str,
+    part: Part,
+    tables: Mapping[str, TableMapping],
+    *,
+    refuses: bool = False,
+) -> tuple[list[int], list[int]]:
+    """Return the positions of the chosen changes of a plan, and those of the others that are still open.
+
+    :param refuses: the chosen changes are refused, so that the others are what may still be made.
+    :raises ConfigurationError: a selector selects nothing, or separates what is only made together.
+    """
+    named = {"account": account, "plan_hash": plan_hash}
+    changes = connection.execute(_LEFT, named).all()
+    only = [_selector(text, changes, tables) for text in part.only]
+    without = [_selector(text, changes, tables) for text in part.without]
+    chosen = {
+        change.position
+        for change in changes
+        if (not only or any(fits(change) for fits in only)) and not any(fits(change) for fits in without)
+    }
+    if not chosen:
+        raise ConfigurationError(
+            "nothing of the plan is left.", where="--only, --except", next_step="Choose at least one change."
+        )
+    others = [change.position for change in changes if change.position not in chosen]
+    _require_together(changes, set(others) if refuses else chosen, tables, refuses=refuses)
+    return sorted(chosen), others
+
+
+def _selector(text: str, changes: Sequence[Any], tables: Mapping[str, TableMapping]) -> Chosen:
+    """Return the condition of one selector.
+
+    :raises ConfigurationError: no change of the plan fits, or those of several records do.
+    """
+    fits = _condition(text.strip(), changes, tables)
+    _require_one_record(text.strip(), filter(fits, changes))
+    if not any(fits(change) for change in changes):
+        created = any(_without_field(text, change, tables) for change in changes)
+        raise ConfigurationError(
+            "a new row is chosen whole." if created else "nothing of the plan fits.",
+            where=f"selector {text.strip()[:60]!r}",
+            next_step="Leave the field out." if created else HOW,
+        )
+    return fits
+
+
+def _condition(text: str, changes: Sequence[Any], tables: Mapping[str, TableMapping]) -> Chosen:
+    table, colon, rest = text.partition(":")
+    if not colon:
+        table, _, field = text.partition(".")
+        return lambda change: change.table_name == table and _of_field(change, field)
+    columns = _key_columns(table, tables)
+
+    def fits(change: Any) -> bool:
+        if change.table_name != table:
+            return False
+        key = record_name(change.key, columns)
+        if rest == key:
+            return True
+        return rest.startswith(f"{key}.") and _of_field(change, rest.removeprefix(f"{key}."))
+
+    return fits
+
+
+def _require_one_record(text: str, chosen: Iterable[Any]) -> None:
+    """Refuse a key that reads alike for several records: ``a/b`` and ``c`` joined, and ``a`` and ``b/c``.
+
+    :raises ConfigurationError: it does.
+    """
+    keys = {repr(sorted(change.key.items())) for change in chosen} if ":" in text else set()
+    if len(keys) > 1:
+        raise ConfigurationError(
+            "more than one record reads like this.",
+            where=f"selector {text[:60]!r}",
+            next_step="Choose by TABLE or TABLE.FIELD, or decide about the whole plan.",
+        )
+
+
+def _of_field(change: Any, field: str) -> bool:
+    return not field or (change.op == "update" and change.field == field)
+
+
+def _without_field(text: str, change: Any, tables: Mapping[str, TableMapping]) -> bool:
+    """Return whether a selector names a field of a row that the plan creates."""
+    if change.op != "insert" or not change.field or not text.strip().endswith(f".{change.field}"):
+        return False
+    short = text.strip().removesuffix(f".{change.field}")
+    return _condition(short, [change], tables)(change)
+
+
+def _key_columns(table: str, tables: Mapping[str, TableMapping]) -> Sequence[str]:
+    mapping = tables.get(table)
+    return () if mapping is None else mapping.key_columns
+
+
+def record_name(key: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """Return a key as a selector writes it: its values in the order of the mapping, joined by ``/``."""
+    names = [column for column in columns if column in key] or list(key)
+    return "/".join(str(key[name]) for name in names)
+
+
+def _require_together(
+    changes: Sequence[Any], made: set[int], tables: Mapping[str, TableMapping], *, refuses: bool
+) -> None:
+    """Refuse a choice that separates changes which are only made together.
+
+    :param made: positions of the changes that are or may still be made after the decision.
+    :raises ConfigurationError: the selectors do.
+    """
+    for one, other, why in (*_pairs(changes), *_after_their_install(changes, tables)):
+        first, second = one.position in made, other.position in made
+        if (second and not first) or (first and not second and why is not _FIRST):
+            names = [
+                f"{change.table_name}:{record_name(change.key, _key_columns(change.table_name, tables))}"
+                + (f".{change.field}" if change.op == "update" and change.field else "")
+                for change in (one, other)
+            ]
+            needed, without = reversed(names) if refuses else names
+            raise ConfigurationError(
+                f"{names[0]} and {names[1]} belong together: {why}.",
+                where="--only, --except",
+                next_step=f"Choose {needed} as well, or leave {without} out.",
+            )
+
+
+def _pairs(changes: Sequence[Any]) -> Iterator[tuple[Any, Any, str]]:
+    """Yield changes that are only made together, with the reason."""
+    first: dict[tuple[str, str, str], Any] = {}
+    for change in changes:
+        if change.op == "insert":
+            row = (change.table_name, change.direction, repr(sorted(change.key.items())))
+            yield first.setdefault(row, change), change, "a new row is made whole"
+    for completion in (change for change in changes if change.rule == LAST_MILESTONE):
+        for change in changes:
+            of_it = change.table_name == "milestones" and change.direction == "to_enerflo"
+            if of_it and _install(change) == _install(completion) and change.after == completion.source_value:
+                yield change, completion, "the last milestone completes the install"
+
+
+def _after_their_install(
+    changes: Sequence[Any], tables: Mapping[str, TableMapping]
+) -> Iterator[tuple[Any, Any, str]]:
+    """Yield the new row of an install, and each new row of the CRM that belongs to it."""
+    new = [change for change in changes if change.op == "insert" and change.direction == "to_crm"]
+    installs = {_install(change): change for change in new if change.table_name == "installs"}
+    for change in new if installs else ():
+        mapping = tables.get(change.table_name)
+        if change.table_name == "installs" or mapping is None:
+            continue
+        field = mapping.fields.get(change.field or "")
+        names_it = field is not None and field.enerflo == "install_id"
+        install = installs.get(change.after if names_it else _install(change))
+        if install is not None:
+            yield install, change, _FIRST
+
+
+def _install(change: Any) -> Any:
+    return (change.enerflo_key or {}).get("install_id")

@@ -1,0 +1,112 @@
+"""Stored plans, read back: one, the newest, a plan's changes and its questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.plan.report import Change, Group, PlanReport, PlanState, Undecided
+
+_READ = sa.text("""
+/* enerflo-sync plan: one plan */
+select p.*, coalesce((
+    select jsonb_object_agg(state, n) from (
+      select state, count(*) as n from sync.plan_changes c
+      where c.account = p.account and c.plan_hash = p.plan_hash and :counted
+      group by state) s), '{}') as states
+from sync.plans p where p.account = :account and p.plan_hash like :plan_hash
+limit 2
+""")
+
+
+def read_plan(connection: sa.Connection, account: str, plan_hash: str, *, counted: bool = True) -> PlanReport:
+    """Return a stored plan.
+
+    :param plan_hash: its hash, or at least eight characters of its beginning.
+    :param counted: count its changes by state as well.
+    :raises ConfigurationError: there is no such plan, or more than one.
+    """
+    text = plan_hash.strip().lower()
+    rows: Sequence[sa.RowMapping] = []
+    if len(text) >= 8 and text.isalnum():
+        named = {"account": account, "plan_hash": f"{text}%", "counted": counted}
+        rows = connection.execute(_READ, named).mappings().all()
+    if len(rows) != 1:
+        raise ConfigurationError(
+            "there is no such plan." if not rows else "more than one plan begins like this.",
+            where=f"plan {plan_hash}",
+            next_step="Make one with enerflo-sync plan, and take the hash that it prints.",
+        )
+    return _plan_of(rows[0])
+
+
+_READ_ALL = sa.text("""
+/* enerflo-sync plan: the newest plans */
+select p.*, jsonb_build_object() as states
+from sync.plans p where p.account = :account order by p.created_at desc, p.part limit :most
+""")
+
+
+def read_plans(connection: sa.Connection, account: str, *, most: int) -> list[PlanReport]:
+    """Return the account's newest plans, without how many of their changes stand where."""
+    rows = connection.execute(_READ_ALL, {"account": account, "most": most}).mappings()
+    return [_plan_of(row) for row in rows]
+
+
+def _plan_of(row: sa.RowMapping) -> PlanReport:
+    summary = row["summary"]
+    own = {"state", "groups", "undecided", "kept", "from_backfills", "notes", "refused"}
+    return PlanReport(
+        **{name: row[name] for name in PlanReport.__struct_fields__ if name not in own},
+        state=PlanState(row["state"]),
+        groups=msgspec.convert(summary["groups"], list[Group]),
+        undecided=summary["undecided"],
+        kept=summary["kept"],
+        # Plans of an earlier version do not say it.
+        from_backfills=summary.get("from_backfills", 0),
+        notes=summary.get("notes", {}),
+        refused=summary.get("refused", {}),
+    )
+
+
+_SELECT_CHANGES = sa.text("""
+/* enerflo-sync plan: changes */
+select position, table_name, key, op, field, before, after, direction, policy, cause, rule, state, reason
+from (
+  select c.*, row_number() over (partition by table_name, direction, op, field order by position) as nth
+  from sync.plan_changes c where c.account = :account and c.plan_hash = :plan_hash
+) c where cast(:most as bigint) is null or nth <= :most
+order by position
+""")
+
+
+def read_changes(
+    connection: sa.Connection, account: str, plan_hash: str, *, most: int | None = None
+) -> Iterator[Change]:
+    """Yield a plan's changes in their order, unmasked.
+
+    :param most: of each group and field at most so many; all where None.
+    """
+    values = {"account": account, "plan_hash": plan_hash, "most": most}
+    streaming = connection.execution_options(stream_results=True, max_row_buffer=1000)
+    for row in streaming.execute(_SELECT_CHANGES, values).mappings():
+        yield Change(**row)
+
+
+_SELECT_UNDECIDED = sa.text("""
+/* enerflo-sync plan: what it leaves to a person */
+select table_name, key, field, enerflo_value, crm_value, cause, reason, refusal_id
+from sync.plan_undecided where account = :account and plan_hash = :plan_hash
+order by refusal_id is not null, position limit :most
+""")
+
+
+def read_undecided(
+    connection: sa.Connection, account: str, plan_hash: str, *, most: int | None = None
+) -> list[Undecided]:
+    """Return what a plan leaves to a person, and after it what a person refused before, unmasked."""
+    values = {"account": account, "plan_hash": plan_hash, "most": most}
+    return [Undecided(**row) for row in connection.execute(_SELECT_UNDECIDED, values).mappings()]

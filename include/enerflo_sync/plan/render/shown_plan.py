@@ -1,0 +1,228 @@
+"""A plan as it is shown: its groups in words, samples of each, and everything personal masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.plan.reads import read_changes, read_plan, read_undecided
+from enerflo_sync.plan.reopen import Refusal
+from enerflo_sync.plan.report import Change, Group, PlanReport, PlanState, Undecided
+from enerflo_sync.reconcile.render.wording import NO_RECORD, NOT_IN_MIRROR, count_of, record_words
+from enerflo_sync.reconcile.report import Cause
+from enerflo_sync.reconcile.store import Classes, masked_key, masked_record, personal_data_classes
+
+SAMPLES = 10
+
+_SIDES = {"to_crm": "in the CRM", "to_enerflo": "at Enerflo"}
+_VERBS = {"insert": "Create", "update": "Change", "delete": "Delete"}
+
+
+@dataclass(frozen=True)
+class ShownPlan:
+    """A plan with masked samples of each group, of what it leaves to a person, and of what one refused.
+
+    :param personal_keys: the tables whose keys hold personal data: what is shown of one finds no row.
+    """
+
+    plan: PlanReport
+    samples: Mapping[tuple[str, str, str], list[Change]]
+    undecided: list[Undecided]
+    personal_keys: frozenset[str]
+
+    def of(self, group: Group) -> list[Change]:
+        """Return a group's samples."""
+        return self.samples.get((group.table_name, group.direction, group.op), [])
+
+    @property
+    def questions(self) -> list[Undecided]:
+        """Return samples of what is left to a person."""
+        return [one for one in self.undecided if one.refusal_id is None]
+
+    @property
+    def refused(self) -> list[Undecided]:
+        """Return samples of what a person refused before."""
+        return [one for one in self.undecided if one.refusal_id is not None]
+
+
+def show_plan(connection: sa.Connection, config: SyncConfig, account: str, plan_hash: str) -> ShownPlan:
+    """Return a stored plan with its samples.
+
+    :param plan_hash: as :func:`enerflo_sync.plan.reads.read_plan` takes it.
+    :raises ConfigurationError: there is no such plan.
+    """
+    plan = read_plan(connection, account, plan_hash)
+    tables = config.tables_for(account)
+    samples: dict[tuple[str, str, str], list[Change]] = {}
+    for change in masked_changes(read_changes(connection, account, plan.plan_hash, most=SAMPLES), tables):
+        samples.setdefault((change.table_name, change.direction, change.op), []).append(change)
+    undecided = read_undecided(connection, account, plan.plan_hash, most=5 * SAMPLES)
+    personal_keys = frozenset(name for name, table in tables.items() if _has_personal_key(table))
+    return ShownPlan(plan, samples, masked_undecided(undecided, tables), personal_keys)
+
+
+def _has_personal_key(table: TableMapping) -> bool:
+    kinds, columns = table.personal_kinds, {*table.key_columns, *table.join_columns}
+    return any(kinds.get(column, PersonalData.NONE) is not PersonalData.NONE for column in columns)
+
+
+def headline(plan: PlanReport) -> str:
+    """Return the plan in one sentence, and in others what comes from a backfill and its notes."""
+    if not plan.change_count:
+        return _nothing(plan)
+    parts = [
+        f"{count_of(plan.count(direction), 'change')} {side}"
+        for direction, side in _SIDES.items()
+        if plan.count(direction)
+    ]
+    from_backfills = f" {plan.from_backfills:,} come from a backfill." if plan.from_backfills else ""
+    notes = "".join(f" {_completed(number)} while {what}." for what, number in plan.notes.items())
+    return f"{' and '.join(parts)}.{from_backfills}{notes}"
+
+
+def _nothing(plan: PlanReport) -> str:
+    """Return the headline of a plan without changes, with what it leaves apart."""
+    questions, refused = sum(plan.undecided.values()), sum(plan.refused.values())
+    left = [f"{count_of(questions, 'question')} {'is' if questions == 1 else 'are'} left to a person"]
+    left += (
+        [f"{count_of(refused, 'change')} {'stays' if refused == 1 else 'stay'} refused"] if refused else []
+    )
+    left = left if questions else left[1:]
+    nothing = "Nothing to take back" if plan.kind == "undo" else "Nothing to write"
+    if left:
+        return f"{nothing}: {' and '.join(left)}."
+    return f"{nothing}." if plan.kind == "undo" else "Nothing to do: both sides are as the rules say."
+
+
+def _completed(number: int) -> str:
+    return f"{count_of(number, 'install')} {'is' if number == 1 else 'are'} completed"
+
+
+def state_words(plan: PlanReport) -> str:
+    """Return where the plan stands, and who decided."""
+    who = f" by {plan.decided_by}" if plan.decided_by else ""
+    if plan.state is PlanState.APPLIED and not plan.change_count:
+        return "empty"
+    if plan.mode == "report" and plan.change_count and plan.state is PlanState.OPEN:
+        return "shown only: no plan is applied in report mode"
+    if plan.waits_for_approval:
+        decided = {name: count for name, count in plan.states.items() if name not in ("planned", "left_out")}
+        if decided:
+            of_it = ", ".join(f"{count:,} {name}" for name, count in decided.items())
+            return f"a part of it is decided ({of_it}), the rest waits for a person's approval"
+        return "waits for a person's approval"
+    if plan.state is PlanState.REJECTED and not plan.decided_by:
+        return "rejected: nobody answered in time"
+    return {
+        PlanState.OPEN: "may be applied",
+        PlanState.APPROVED: f"approved{who}, not applied whole yet",
+        PlanState.APPLIED: f"applied, approved{who}",
+        PlanState.REJECTED: f"rejected{who}",
+        PlanState.EXPIRED: "expired: its time ran out",
+        PlanState.SUPERSEDED: "superseded: a later plan took its place",
+    }[plan.state]
+
+
+def group_title(group: Group) -> str:
+    """Return what a group does: ``Change 12 installs in the CRM``."""
+    noun = group.table_name.removesuffix("s").replace("_", " ")
+    return f"{_VERBS[group.op]} {count_of(group.rows, noun)} {_SIDES[group.direction]}"
+
+
+def masked_changes(changes: Iterable[Change], tables: Mapping[str, TableMapping]) -> Iterator[Change]:
+    """Yield changes with personal data masked by its class; of unmapped columns every text is."""
+    classes = personal_data_classes(tables)
+    for change in changes:
+        key = masked_key(change.table_name, change.key, classes)
+        if change.op == "delete":
+            before = masked_row(change.before, tables.get(change.table_name))
+            yield msgspec.structs.replace(change, key=key, before=before)
+            continue
+        kind = _kind_of(tables.get(change.table_name), change.field)
+        before, after = (_masked(value, kind) for value in (change.before, change.after))
+        yield msgspec.structs.replace(change, key=key, before=before, after=after)
+
+
+def masked_undecided(found: Iterable[Undecided], tables: Mapping[str, TableMapping]) -> list[Undecided]:
+    """Return questions with personal data masked."""
+    shown = []
+    classes = personal_data_classes(tables)
+    for one in found:
+        table = tables.get(one.table_name)
+        kind = _kind_of(table, one.field)
+        values = {
+            name: _masked_record(one.table_name, getattr(one, name), table, classes)
+            if one.field is None
+            else _masked(getattr(one, name), kind)
+            for name in ("enerflo_value", "crm_value")
+        }
+        key = masked_key(one.table_name, one.key, classes)
+        shown.append(msgspec.structs.replace(one, key=key, **values))
+    return shown
+
+
+def masked_refusals(found: Iterable[Refusal], tables: Mapping[str, TableMapping]) -> list[Refusal]:
+    """Return refusals with personal data masked, of new and deleted rows column by column."""
+    shown = []
+    classes = personal_data_classes(tables)
+    for one in found:
+        table = tables.get(one.table_name)
+        kind = _kind_of(table, one.field)
+        values = {
+            name: masked_row(getattr(one, name), table)
+            if one.field is None
+            else _masked(getattr(one, name), kind)
+            for name in ("before", "after")
+        }
+        key = masked_key(one.table_name, one.key, classes)
+        shown.append(msgspec.structs.replace(one, key=key, **values))
+    return shown
+
+
+def question_values(one: Undecided) -> tuple[Any, Any]:
+    """Return what a question shows of Enerflo and of the CRM: of a whole row, words where a side has none."""
+    if one.field is not None:
+        return one.enerflo_value, one.crm_value
+    sides = one.enerflo_value, one.crm_value
+    absent = "not told" if sides == (None, None) else NO_RECORD
+    rejected = NOT_IN_MIRROR if one.cause == Cause.QUARANTINED and absent == NO_RECORD else absent
+    mine, theirs = (
+        words if side is None else record_words(side)
+        for side, words in zip(sides, (rejected, absent), strict=True)
+    )
+    return mine, theirs
+
+
+def _masked_record(name: str, value: Any, table: TableMapping | None, classes: Classes) -> Any:
+    if isinstance(value, dict) and isinstance(value.get("keys"), list):
+        return masked_record(name, value, classes)
+    if isinstance(value, dict) and table is not None and set(value) <= {*table.key_columns}:
+        return masked_key(name, value, classes)
+    return masked_row(value, table)
+
+
+def masked_row(row: Any, table: TableMapping | None) -> Any:
+    """Return a row by columns with its personal data masked."""
+    if not isinstance(row, dict):
+        return row
+    return {column: _masked(value, _kind_of(table, column)) for column, value in row.items()}
+
+
+def _kind_of(table: TableMapping | None, field: str | None) -> PersonalData | None:
+    if table is None or field is None:
+        return None
+    # A column that is not mapped has none: every text of it is masked.
+    return table.personal_kinds.get(field)
+
+
+def _masked(value: Any, kind: PersonalData | None) -> Any:
+    if kind is None:
+        return mask(value, PersonalData.FREE_TEXT) if isinstance(value, str) else value
+    return mask(value, kind)

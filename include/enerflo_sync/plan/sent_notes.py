@@ -1,0 +1,142 @@
+"""Notes of Enerflo that may be the CRM's own: their request went out, and nobody saw it arrive.
+
+Until the next push has looked for such a note, nothing that may be it becomes a new row of the CRM. Where no
+push will look for it, because a person refused the CRM's note, its row is marked as deleted, or nothing is
+written to Enerflo any more, a person is asked what the note is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.templates import filled
+from enerflo_sync.outbox.changes import SENT_AND_UNNAMED
+from enerflo_sync.outbox.kept import is_alike, made_since
+from enerflo_sync.outbox.links import LinkState, link_state
+from enerflo_sync.reconcile.compare import Comparison
+
+_MAY_BE_OURS = "it may be the CRM's own note"
+_MARKED = "its row in the CRM is marked as deleted (deleted_when)"
+_KEPT_BACK = f"{_MAY_BE_OURS}, whose request was sent: the next push looks for it"
+
+_SENT = sa.text(f"""
+/* enerflo-sync plan: notes whose request went out and whose end is not known */
+select key, min(sent_at) as sent_at, max(accepted_id) as accepted_id,
+       jsonb_object_agg(field, after) as row
+from (
+  select distinct on (p.key, p.field) p.key, p.field, p.after, p.sent_at, p.accepted_id
+  from sync.plan_changes p where {SENT_AND_UNNAMED}
+  order by p.key, p.field, p.sent_at desc
+) c group by key
+""")  # noqa: S608 - a constant
+
+_NEW = sa.text("""
+/* enerflo-sync plan: notes that would become rows of the CRM */
+select distinct n.note_id, n.install_id, n.body, to_jsonb(n.created_at) #>> '{}' as created_at
+from pg_temp.decided d
+join enerflo.notes n on n.account = :account and n.note_id = (d.enerflo_key ->> 'note_id')::bigint
+where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'to_crm'
+  and n.install_id = any(:installs)
+""").bindparams(sa.bindparam("installs", type_=sa.ARRAY(sa.BigInteger)))
+
+_MAKE_KEPT = """
+/* enerflo-sync plan: notes that may be the CRM's own, each with the rows of the CRM that it may be */
+create temporary table if not exists kept_notes (note_id bigint, key jsonb, why text) on commit drop;
+truncate pg_temp.kept_notes
+"""
+_ADD_KEPT = sa.text("""
+/* enerflo-sync plan: notes that may be the CRM's own, each with the rows of the CRM that it may be */
+insert into pg_temp.kept_notes values (:note_id, :key, :why)
+""").bindparams(sa.bindparam("key", type_=JSONB))
+
+_KEEP = sa.text("""
+/* enerflo-sync plan: notes that may be the CRM's own */
+update pg_temp.decided d set outcome = 'keep', reason = :reason
+where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'to_crm'
+  and (d.enerflo_key ->> 'note_id')::bigint in (select note_id from pg_temp.kept_notes)
+""")
+
+# A new record is one question. The reason is that of the CRM's row, which is not sent.
+_ASK = sa.text("""
+/* enerflo-sync plan: notes that may be the CRM's own and that no push looks for are questions */
+with lost as (
+  select k.note_id, coalesce(min(c.reason), min(k.why)) as why from pg_temp.kept_notes k
+  left join pg_temp.decided c on c.table_name = 'notes' and c.op = 'insert' and c.key = k.key
+    and c.enerflo_key is null
+  group by k.note_id having not coalesce(bool_or(c.outcome in ('to_enerflo', 'review')), false)
+), first as (
+  select min(d.ctid) as id, l.note_id, l.why
+  from pg_temp.decided d join lost l on l.note_id = (d.enerflo_key ->> 'note_id')::bigint
+  where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'keep'
+  group by l.note_id, l.why
+), others as (
+  delete from pg_temp.decided d using first f
+  where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'keep' and d.ctid <> f.id
+    and (d.enerflo_key ->> 'note_id')::bigint = f.note_id
+)
+update pg_temp.decided d
+set outcome = 'review', field = null, after = null, before = d.enerflo_key, source_value = null,
+    reason = :ours || ', which was sent once and is not sent again ('
+             || coalesce(f.why, 'it is not due any more')
+             || '): put its id into the CRM''s row, or delete one of the two'
+from first f where d.ctid = f.id
+""")
+
+
+def keep_sent_notes(connection: sa.Connection, plan: Comparison, config: SyncConfig, account: str) -> None:
+    """Leave alone in ``decided`` what may be a note of the CRM whose request was sent."""
+    if plan.name is not TableName.NOTES:
+        return
+    rows = connection.execute(_SENT, {"account": account}).mappings().all()
+    states = [(row, _state(connection, plan, row["key"])) for row in rows]
+    sent = [(row, state) for row, state in states if state in (LinkState.OPEN, LinkState.MARKED)]
+    install = plan.mapping.install_column or ""
+    installs = {int(text) for row, _ in sent if (text := str(row["row"].get(install))).isdigit()}
+    if not installs:
+        return
+    new = connection.execute(_NEW, {"account": account, "installs": sorted(installs)}).mappings().all()
+    connection.exec_driver_sql(_MAKE_KEPT)
+    kept = [
+        {"note_id": note["note_id"], "key": row["key"], "why": _MARKED if state is LinkState.MARKED else None}
+        for note in new
+        for row, state in sent
+        if _may_be(plan, config, row, note, install)
+    ]
+    if kept:
+        connection.execute(_ADD_KEPT, kept)
+        connection.execute(_KEEP, {"reason": _KEPT_BACK})
+
+
+def _state(connection: sa.Connection, plan: Comparison, key: Mapping[str, Any]) -> LinkState:
+    """Return whether the CRM's row may be there without its note; of a key in an older form nobody knows."""
+    if set(plan.mapping.key_columns) - key.keys():
+        return LinkState.OPEN
+    return link_state(connection, plan, key)
+
+
+def ask_about_sent_notes(connection: sa.Connection) -> None:
+    """Leave to a person in ``decided`` each kept note of which no push will find out whether it is ours.
+
+    After everything else has decided what is sent.
+    """
+    if connection.scalar(sa.text("select to_regclass('pg_temp.kept_notes') is not null")):
+        connection.execute(_ASK, {"ours": _MAY_BE_OURS})
+
+
+def _may_be(
+    plan: Comparison, config: SyncConfig, sent: sa.RowMapping, note: sa.RowMapping, install: str
+) -> bool:
+    if sent["accepted_id"] is not None:
+        return bool(sent["accepted_id"] == note["note_id"])
+    row = {**sent["key"], **sent["row"]}
+    if str(row.get(install)) != str(note["install_id"]) or not made_since(dict(note), sent["sent_at"]):
+        return False
+    body = next((name for name, field in plan.mapping.fields.items() if field.enerflo == "body"), "")
+    texts = (filled(config.writes.note.text, row), row.get(body))
+    return any(is_alike(str(text), note["body"] or "") for text in texts if text is not None)

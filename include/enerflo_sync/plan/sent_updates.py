@@ -1,0 +1,136 @@
+"""Updates whose request went out and whose end nobody saw: what Enerflo made of our value is ours.
+
+A push that ends between a request and the look at its record (a kill, a key that is refused, a lost
+database) leaves its change ``sent``, and the plan that is made next takes the place of that one. Where the
+mirror shows our value by now, as it was sent or as Enerflo keeps it, both spellings become the agreed pair:
+otherwise Enerflo's spelling would count as somebody's change, and overwrite the CRM's value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.agree import AgreedBy, agree_written
+from enerflo_sync.agreed.settle import Applying, Decision, settle
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.errors import BadRecordError
+from enerflo_sync.outbox.bodies import as_moment
+from enerflo_sync.outbox.carried import agree_on_carried
+from enerflo_sync.outbox.kept import is_coarser, is_day_of
+from enerflo_sync.outbox.lead_fields import comparable, is_respelled_field
+from enerflo_sync.outbox.reasons import FOUND_AFTER
+from enerflo_sync.outbox.values import EnerfloValues
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.warehouse.engine import transaction_time
+
+# Of a field that was sent more than once the last request counts; what was agreed on since is over.
+_SENT = sa.text("""
+/* enerflo-sync plan: updates whose request went out and whose end is not known */
+select c.* from (
+  select distinct on (c.key, c.field) c.plan_hash, c.position, c.key, c.field, c.before, c.after,
+    c.enerflo_key, c.sent_at, coalesce(p.decided_by, 'nobody') as decided_by
+  from sync.plan_changes c join sync.plans p using (account, plan_hash)
+  where c.account = :account and c.table_name = :table and c.op = 'update'
+    and c.direction = 'to_enerflo' and c.sent_at is not null and c.state <> 'applied'
+    and c.state in ('sent', 'superseded')
+  order by c.key, c.field, c.sent_at desc
+) c
+where not exists (
+  select from sync.agreed a where a.account = :account and a.table_name = :table and a.key = c.key
+    and a.field = c.field and a.agreed_at >= c.sent_at)
+""")
+
+_FOUND = """
+/* enerflo-sync plan {name}: what the mirror has of records since a request went out */
+select to_jsonb(e.*) from {mirror} e
+where e.account = :account and e.deleted_at is null and e.observed_at >= :since and {of_record}
+"""
+
+
+def agree_on_sent(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
+    """Let what was sent and is there be agreed on, and its changes be applied.
+
+    In the caller's transaction.
+
+    :param connection: no other plan or apply of the account is running.
+    """
+    for plan in plans:
+        sent = connection.execute(_SENT, {"account": account, "table": str(plan.name)}).all()
+        if sent:
+            _agree_on(connection, plan, account, sent)
+
+
+def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: Sequence[sa.Row[Any]]) -> None:
+    values = EnerfloValues(connection)
+    found: dict[tuple[str, str], dict[int, Any]] = {}
+    for one in sent:
+        mapping = plan.mapping.fields.get(one.field)
+        row = _mirrored(connection, plan, account, one) if mapping is not None else None
+        if mapping is None or row is None:
+            continue
+        present = row[mapping.enerflo]
+        is_same = _is_same(values, plan, one, present)
+        if is_same or _is_kept(values, plan, one, present):
+            of_plan = found.setdefault((one.plan_hash, one.decided_by), {})
+            of_plan[one.position] = None if is_same else present
+        if plan.name is TableName.LEADS:
+            fields = [other.field for other in sent if other.key == one.key]
+            agree_on_carried(connection, plan, account, one, row, sent=fields)
+    now = transaction_time(connection)
+    for (plan_hash, who), positions in found.items():
+        applying = Applying(account, plan_hash, f"found-{plan_hash[:12]}", who)
+        kept = {position: value for position, value in positions.items() if value is not None}
+        settle(
+            connection,
+            applying,
+            [*positions],
+            Decision.APPLIED,
+            now,
+            reason=FOUND_AFTER,
+            kept=kept,
+            superseded_too=True,
+        )
+        agree_written(connection, plan, account, plan_hash, [*positions], AgreedBy.PUSH, now)
+
+
+def _mirrored(
+    connection: sa.Connection, plan: Comparison, account: str, sent: sa.Row[Any]
+) -> Mapping[str, Any] | None:
+    """Return the mirror's record of a change, where it was read since the request went out."""
+    record = sent.enerflo_key or {}
+    if set(plan.mirror_key) - record.keys():
+        return None
+    of_record = " and ".join(f"e.{name} = :{name}" for name in plan.mirror_key)
+    query = sa.text(_FOUND.format(name=plan.name, mirror=plan.mirror, of_record=of_record))
+    named = {name: record[name] for name in plan.mirror_key}
+    return connection.scalar(query, {"account": account, "since": sent.sent_at, **named})  # type: ignore[no-any-return]
+
+
+def _is_same(values: EnerfloValues, plan: Comparison, sent: sa.Row[Any], present: Any) -> bool:
+    """Return whether Enerflo's value is the one that was sent; a lead's is sent in Enerflo's spelling."""
+    column = plan.mapping.fields[sent.field].enerflo
+    if plan.name is TableName.LEADS and comparable(column, present) == comparable(column, sent.after):
+        return True
+    return values.same(plan, sent.field, present, sent.after)
+
+
+def _is_kept(values: EnerfloValues, plan: Comparison, sent: sa.Row[Any], present: Any) -> bool:
+    """Return whether Enerflo's value is what it made of ours; what stood there before shows nothing."""
+    if values.same(plan, sent.field, present, sent.before):
+        return False
+    mapping = plan.mapping.fields[sent.field]
+    if plan.name is TableName.LEADS:
+        return is_respelled_field(mapping.enerflo, sent.after, present)
+    if plan.name is not TableName.MILESTONES:
+        return False
+    zone = mapping.time_zone or plan.mapping.time_zone
+    try:
+        ours, theirs = as_moment(sent.after, zone), as_moment(present)
+    except BadRecordError:
+        return False
+    if ours is None or theirs is None:
+        return False
+    return is_coarser(ours, theirs, [zone]) or is_day_of(ours, theirs)

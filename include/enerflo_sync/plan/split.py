@@ -1,0 +1,205 @@
+"""Which changes of a round wait for a person: the others are a plan of their own, and wait for nothing.
+
+Rules about one change (protected, nulling, deletions, first_to_enerflo, new_mapping) make that change wait.
+Rules about an amount (changes, percent, backfill_changes) count what would be made without a person; where it
+is too much, all that was counted waits. A change that waits goes on waiting until a person decides, or until
+it is another change: what comes later is counted without it (decision 15).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.key_changes import key_change_reasons
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
+from enerflo_sync.crm.names import literal
+from enerflo_sync.plan.approval import (
+    approval_reasons,
+    changed_mapping,
+    exceeds_percent,
+    protected_fields,
+    wrote_to_enerflo,
+)
+from enerflo_sync.plan.backfilled import changes_from_backfills, mark_backfilled
+from enerflo_sync.plan.completion import LAST_MILESTONE
+
+_MARK = Template("""
+/* enerflo-sync plan: changes that wait for a person */
+update pg_temp.planned p set waits = true where not p.waits and ($condition)
+""")
+
+# Who approved a part of a plan did not decide about what was left out of it.
+_UNDECIDED = """(c.state = 'left_out' or q.decided_by is null and c.state in ('planned', 'superseded')
+      and q.state in ('open', 'expired', 'superseded', 'rejected'))"""
+_SAME = """c.table_name = p.table_name and c.key = p.key and c.op = p.op and c.direction = p.direction
+  and c.enerflo_key is not distinct from p.enerflo_key and c.field is not distinct from p.field
+  and c.before is not distinct from p.before and c.after is not distinct from p.after"""
+
+# What waited and nobody decided about, under the same rules.
+_WAITED = sa.text(f"""
+/* enerflo-sync plan: changes that waited for a person before, and nobody decided */
+with last as (
+  select account, plan_hash from sync.plans
+  where account = :account and kind = 'sync' and needs_approval and mode <> 'report' and change_count > 0
+  order by created_at desc, part desc limit 1
+), waiting as (
+  select c.* from sync.plan_changes c join last using (account, plan_hash)
+  join sync.plans q using (account, plan_hash)
+  where q.summary ->> 'rules' = :rules and {_UNDECIDED}
+)
+update pg_temp.planned p set waits = true from waiting c where {_SAME}
+""")  # noqa: S608 - constants
+
+# The last waiting plan lacks a change that was not due in its round (its record stood in quarantine, or
+# another row had its key). Each change is looked up by its key: only where few of them wait for nobody.
+_WAITED_EARLIER = sa.text(f"""
+/* enerflo-sync plan: changes that waited for a person in an earlier round, and nobody decided since */
+update pg_temp.planned p set waits = true
+from (
+  select p.position, (
+      select q.needs_approval and q.summary ->> 'rules' = :rules and {_UNDECIDED}
+      from sync.plan_changes c join sync.plans q using (account, plan_hash)
+      where c.account = :account and q.kind = 'sync' and q.mode <> 'report' and {_SAME}
+        and c.agreed_at is not distinct from p.agreed_at
+      order by q.created_at desc, q.part desc limit 1) as undecided
+  from pg_temp.planned p where not p.waits
+) n
+where n.position = p.position and n.undecided
+""")  # noqa: S608 - constants
+
+# A new row is made whole.
+_WHOLE_ROWS = """
+/* enerflo-sync plan: all values of a new row wait with one of them */
+update pg_temp.planned p set waits = true
+from (select distinct table_name, direction, key from pg_temp.planned where op = 'insert' and waits) w
+where p.op = 'insert' and not p.waits and p.table_name = w.table_name and p.direction = w.direction
+  and p.key = w.key
+"""
+
+# The milestone alone would be completed without its install, and no later plan would do it.
+_COMPLETIONS = f"""
+/* enerflo-sync plan: the last milestone and the completed install wait together */
+with pairs as (
+  select m.position as one, c.position as other, m.waits or c.waits as waits
+  from pg_temp.planned c join pg_temp.planned m
+    on m.table_name = 'milestones' and m.direction = 'to_enerflo' and m.after = c.source_value
+   and m.enerflo_key -> 'install_id' = c.enerflo_key -> 'install_id'
+  where c.table_name = 'installs' and c.rule = '{LAST_MILESTONE}'
+)
+update pg_temp.planned p set waits = true from pairs
+where pairs.waits and not p.waits and p.position in (pairs.one, pairs.other)
+"""  # noqa: S608 - a constant
+
+# A row that belongs to an install is not made before the install's own.
+_BELONGINGS = Template("""
+/* enerflo-sync plan: new $name of installs whose new row waits */
+update pg_temp.planned p set waits = true
+from enerflo.$mirror m
+join (select distinct (enerflo_key ->> 'install_id')::bigint as install_id from pg_temp.planned
+      where table_name = 'installs' and op = 'insert' and direction = 'to_crm' and waits) i
+  on i.install_id = m.install_id
+where m.account = :account and $same
+  and p.table_name = '$name' and p.op = 'insert' and p.direction = 'to_crm' and not p.waits
+""")
+_BELONGING = {
+    TableName.MILESTONES: ("install_id", "milestone_id"),
+    TableName.NOTES: ("note_id",),
+    TableName.CHANGE_ORDERS: ("change_order_id",),
+}
+
+_FREE = """
+/* enerflo-sync plan: what would be made without a person */
+select count(*) filter (where not waits) as free, count(*) filter (where waits) as waiting
+from pg_temp.planned
+"""
+
+_WAITING_TOO = "It waited for a person in the plan before, and nobody decided about it."
+
+
+def rules_hash(config: SyncConfig) -> str:
+    """Return what identifies the approval rules: under others a change that waited is judged anew."""
+    rules = config.approval.model_dump(mode="json", exclude={"expires_hours"})
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
+
+
+def mark_waiting(connection: sa.Connection, config: SyncConfig, account: str) -> tuple[int, int]:
+    """Mark in ``planned`` what waits for a person; return how many changes do not, and how many do.
+
+    Where all of them wait, none need be marked.
+    """
+    rules = config.approval
+    free, waiting = _counts(connection)
+    if not free or rules.always or (rules.new_mapping and changed_mapping(connection, config, account)):
+        return 0, free + waiting
+    _mark_each(connection, config, account)
+    under_rules = {"account": account, "rules": rules_hash(config)}
+    connection.execute(_WAITED, under_rules)
+    # More than that wait in any case.
+    if _counts(connection)[0] <= rules.changes:
+        connection.execute(_WAITED_EARLIER, under_rules)
+    _keep_together(connection, account)
+    _mark_amounts(connection, config, account)
+    free, waiting = _counts(connection)
+    return (0, free + waiting) if free > rules.changes else (free, waiting)
+
+
+def why_waiting(connection: sa.Connection, config: SyncConfig, account: str) -> list[str]:
+    """Return why what stands in ``planned``, and all of which waits, does so."""
+    return approval_reasons(connection, config, account) or [_WAITING_TOO]
+
+
+def _counts(connection: sa.Connection) -> tuple[int, int]:
+    row = connection.exec_driver_sql(_FREE).one()
+    return row.free, row.waiting
+
+
+def _mark(connection: sa.Connection, condition: str, values: dict[str, Any] | None = None) -> None:
+    connection.exec_driver_sql(_MARK.substitute(condition=condition), values or {})
+
+
+def _mark_each(connection: sa.Connection, config: SyncConfig, account: str) -> None:
+    """Mark what waits for what it is itself."""
+    rules = config.approval
+    conditions = []
+    if rules.deletions:
+        conditions.append("p.op = 'delete'")
+    if rules.nulling:
+        conditions.append(
+            "p.op = 'update' and coalesce(p.after, 'null') = 'null' and coalesce(p.before, 'null') <> 'null'"
+        )
+    if fields := protected_fields(config, account):
+        listed = ", ".join(f"({literal(table)}, {literal(field)})" for table, field in fields)
+        conditions.append(f"p.op = 'update' and (p.table_name, p.field) in ({listed})")
+    if rules.first_to_enerflo and not wrote_to_enerflo(connection, account):
+        conditions.append("p.direction = 'to_enerflo'")
+    # Of a table whose key changed a record that stands there already may look like a new one.
+    conditions += [f"p.table_name = {literal(table)}" for table, _ in key_change_reasons(connection, account)]
+    if conditions:
+        _mark(connection, " or ".join(f"({one})" for one in conditions))
+
+
+def _mark_amounts(connection: sa.Connection, config: SyncConfig, account: str) -> None:
+    """Mark of tables and of backfills what is too much to be made without a person."""
+    rules = config.approval
+    if changes_from_backfills(connection, account, among="not p.waits") > rules.backfill_changes:
+        mark_backfilled(connection, account)
+        _keep_together(connection, account)
+    for table in exceeds_percent(connection, config, account, among="not waits"):
+        _mark(connection, f"p.table_name = {literal(table)}")
+    _keep_together(connection, account)
+
+
+def _keep_together(connection: sa.Connection, account: str) -> None:
+    """Let wait what cannot be made apart from something that waits."""
+    connection.exec_driver_sql(_WHOLE_ROWS)
+    connection.exec_driver_sql(_COMPLETIONS)
+    for name, keys in _BELONGING.items():
+        same = " and ".join(f"m.{key} = (p.enerflo_key ->> '{key}')::bigint" for key in keys)
+        statement = _BELONGINGS.substitute(name=name, mirror=MIRROR_TABLES[name], same=same)
+        connection.execute(sa.text(statement), {"account": account})

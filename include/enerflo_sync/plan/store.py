@@ -1,0 +1,227 @@
+"""A plan in the warehouse: stored under the hash of its content, which no two ends of it share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from enerflo_sync.plan.backfilled import changes_from_backfills
+from enerflo_sync.plan.end import end_other_plans, end_overdue_plans
+from enerflo_sync.plan.refused import REFUSED
+from enerflo_sync.plan.report import PlanReport, PlanState
+
+# Of every change what decides what will be done, and to which record; the time of the last agreement tells a
+# change apart from the same one made before. A row's text costs half of what an array's does, and quotes as
+# well; but a time in it would be written as the session likes.
+_HASH = """
+/* enerflo-sync plan: the hash of the content */
+select encode(sha256(convert_to(concat_ws('|', cast(:account as text), cast(:kind as text),
+  cast(:config_hash as text), coalesce(string_agg(encode(sha256(convert_to(row(
+    table_name, key, enerflo_key, op, field, before, after, source_value, direction, policy,
+    extract(epoch from agreed_at))::text, 'UTF8')), 'hex'), '' order by position), '')), 'UTF8')), 'hex')
+from {changes}
+"""
+_STORED = "sync.plan_changes where account = :account and plan_hash = :plan_hash"
+# How often the same content may have been a plan before.
+_MOST_TIMES = 10_000
+
+_GROUPS = """
+/* enerflo-sync plan: counts by group */
+with fields as (
+  select table_name, direction, op, field, count(*) as changes, min(position) as first
+  from pg_temp.planned group by 1, 2, 3, 4
+), rows as (
+  select table_name, direction, op, count(*) as rows
+  from (select distinct table_name, direction, op, key from pg_temp.planned) r group by 1, 2, 3
+)
+select table_name, direction, op, min(rows) as rows, sum(changes)::bigint as changes,
+       coalesce(jsonb_object_agg(field, changes) filter (where field is not null), '{}') as fields
+from fields join rows using (table_name, direction, op)
+group by table_name, direction, op order by min(first)
+"""
+
+_REASONS = sa.text(f"""
+/* enerflo-sync plan: what is not done, by reason */
+select outcome, reason, count(*) as n from pg_temp.decided
+where outcome in ('review', 'keep', '{REFUSED}') group by 1, 2 order by 3 desc, 2
+""")  # noqa: S608 - a constant
+
+_NOTES = """
+/* enerflo-sync plan: what a person should know of its changes */
+select reason, count(*) as n from pg_temp.planned where reason is not null group by 1 order by 2 desc, 1
+"""
+
+_SPENT = sa.text("""
+/* enerflo-sync plan: did this plan end, so that what is due now is due once more? */
+select exists (
+  select from sync.plans p
+  where p.account = :account and p.plan_hash = :plan_hash
+    and (p.state = 'applied' and p.change_count > 0
+      or p.state in ('expired', 'superseded') and p.decided_by is not null
+      or (p.state <> 'approved' and (p.state <> 'rejected' or p.kind = 'sync') and exists (
+        select from sync.plan_changes c where c.account = p.account and c.plan_hash = p.plan_hash
+          and c.state not in ('planned', 'left_out', 'superseded')))))
+""")
+
+# The same plan again: it waits anew, unless a person refused it or it is being applied. An approval does not
+# last longer because the same plan was made again.
+_INSERT = sa.text("""
+/* enerflo-sync plan: the plan */
+insert into sync.plans (account, plan_hash, kind, created_at, expires_at, state, change_count, needs_approval,
+  reasons, mode, config_hash, writes_hashes, stands_on, summary, part)
+values (:account, :plan_hash, :kind, now(), now() + :lifetime, :state, :change_count, :needs_approval,
+  :reasons, :mode, :config_hash, :writes_hashes, :stands_on, :summary, :part)
+on conflict (account, plan_hash) do update
+set created_at = case when plans.state in ('expired', 'open', 'superseded') then excluded.created_at
+                      else plans.created_at end,
+    expires_at = case when plans.state = 'approved' then plans.expires_at else excluded.expires_at end,
+    decided_at = case when plans.decided_by is null then null else plans.decided_at end,
+    decision_reason = case when plans.decided_by is null then null else plans.decision_reason end,
+    part = excluded.part,
+    state = case when plans.state = 'approved' then plans.state
+                 when plans.state = 'rejected' and plans.decided_by is not null then plans.state
+                 else excluded.state end,
+    needs_approval = excluded.needs_approval, reasons = excluded.reasons, mode = excluded.mode,
+    stands_on = excluded.stands_on, summary = excluded.summary
+""").bindparams(
+    sa.bindparam("reasons", type_=JSONB),
+    sa.bindparam("summary", type_=JSONB),
+    sa.bindparam("writes_hashes", type_=JSONB),
+    sa.bindparam("lifetime", type_=sa.Interval),
+)
+
+# What was approved is about the row as it was then: a plan that is made again does not renew that.
+_CHANGES = sa.text("""
+/* enerflo-sync plan: its changes */
+insert into sync.plan_changes (account, plan_hash, position, table_name, key, enerflo_key, op, field, before,
+  after, source_value, direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at,
+  agreed_row, row_digest, reason, state)
+select :account, :plan_hash, position, table_name, key, enerflo_key, op, field, before, after, source_value,
+  direction, policy, cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest,
+  reason, 'planned'
+from pg_temp.planned
+on conflict (account, plan_hash, position) do update set row_digest = excluded.row_digest
+where plan_changes.row_digest is distinct from excluded.row_digest and plan_changes.state = 'planned'
+  and exists (
+    select from sync.plans where account = :account and plan_hash = :plan_hash and state = 'open')
+""")
+
+_DUE_AGAIN = sa.text("""
+/* enerflo-sync plan: changes of the same plan that a later one had taken the place of */
+update sync.plan_changes set state = 'planned', reason = null, done_at = null
+where account = :account and plan_hash = :plan_hash and state in ('superseded', 'left_out')
+  and exists (select from sync.plans where account = :account and plan_hash = :plan_hash and state = 'open')
+""")
+
+_UNDECIDED = sa.text(f"""
+/* enerflo-sync plan: what it leaves to a person */
+insert into sync.plan_undecided
+  (account, plan_hash, position, table_name, key, field, enerflo_value, crm_value, cause, reason, refusal_id)
+select :account, :plan_hash, row_number() over (order by table_name, key::text, field), table_name, key,
+  field, before, source_value, cause, reason, refusal_id
+from pg_temp.decided where outcome in ('review', '{REFUSED}') and :part = 1
+""")  # noqa: S608 - a constant
+
+
+def store_plan(
+    connection: sa.Connection,
+    account: str,
+    *,
+    kind: str,
+    mode: str,
+    config_hash: str,
+    writes_hashes: Mapping[str, str],
+    stands_on: str,
+    reasons: Sequence[str],
+    lifetime: timedelta,
+    rules: str = "",
+    part: int = 1,
+    ends_others: bool = True,
+    beside: Sequence[str] = (),
+) -> str:
+    """Store what stands in ``planned`` and ``decided``, in place of other plans, and return its hash.
+
+    A plan without changes counts as applied. What is left to a person stands with the first part.
+
+    :param rules: identifies the approval rules under which the plan was made.
+    :param ends_others: whether other plans that wait end now; ``beside`` are the hashes of those that stay.
+    """
+    end_overdue_plans(connection, account)
+    same = {"account": account, "kind": kind, "config_hash": config_hash}
+    content_hash = connection.scalar(sa.text(_HASH.format(changes="pg_temp.planned")), same)
+    plan_hash = _unspent(connection, account, content_hash)
+    named = {"account": account, "plan_hash": plan_hash}
+    groups = [dict(row) for row in connection.exec_driver_sql(_GROUPS, {}).mappings()]
+    others: dict[str, dict[str, int]] = {"review": {}, "keep": {}, REFUSED: {}}
+    for outcome, reason, count in connection.execute(_REASONS) if part == 1 else ():
+        others[outcome][reason] = count
+    count = sum(group["changes"] for group in groups)
+    if ends_others:
+        end_other_plans(connection, account, [plan_hash, *beside])
+    connection.execute(
+        _INSERT,
+        {
+            **named,
+            "kind": kind,
+            "lifetime": lifetime,
+            "state": str(PlanState.OPEN if count else PlanState.APPLIED),
+            "change_count": count,
+            "needs_approval": bool(reasons),
+            "reasons": list(reasons),
+            "mode": mode,
+            "config_hash": config_hash,
+            "writes_hashes": dict(writes_hashes),
+            "stands_on": stands_on,
+            "part": part,
+            "summary": {
+                "groups": groups,
+                "undecided": others["review"],
+                "kept": others["keep"],
+                "notes": {row.reason: row.n for row in connection.exec_driver_sql(_NOTES)},
+                "refused": others[REFUSED],
+                "rules": rules,
+                "from_backfills": changes_from_backfills(connection, account) if kind == "sync" else 0,
+            },
+        },
+    )
+    connection.execute(_DUE_AGAIN, named)
+    connection.execute(_CHANGES, named)
+    connection.execute(
+        sa.text("delete from sync.plan_undecided where account = :account and plan_hash = :plan_hash"), named
+    )
+    connection.execute(_UNDECIDED, {**named, "part": part})
+    return plan_hash
+
+
+def _unspent(connection: sa.Connection, account: str, content_hash: str) -> str:
+    """Return the hash of a plan of this content.
+
+    Where a plan that ended is due once more, in whole, the same content is another plan: the ledger has one
+    end of each change.
+    """
+    plan_hash, times = content_hash, 0
+    while connection.scalar(_SPENT, {"account": account, "plan_hash": plan_hash}):
+        times += 1
+        plan_hash = _once_more(content_hash, times)
+    return plan_hash
+
+
+def _once_more(content_hash: str, times: int) -> str:
+    return hashlib.sha256(f"{content_hash}|{times}".encode()).hexdigest()
+
+
+def is_as_it_was_made(connection: sa.Connection, plan: PlanReport) -> bool:
+    """Return whether a plan's stored changes are still those that its hash was made of."""
+    same = {
+        "account": plan.account,
+        "plan_hash": plan.plan_hash,
+        "kind": plan.kind,
+        "config_hash": plan.config_hash,
+    }
+    content_hash = connection.scalar(sa.text(_HASH.format(changes=_STORED)), same)
+    hashes = (_once_more(content_hash, times) for times in range(1, _MOST_TIMES))
+    return plan.plan_hash == content_hash or plan.plan_hash in hashes

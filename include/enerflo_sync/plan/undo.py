@@ -1,0 +1,78 @@
+"""The reverse of a plan: what it wrote becomes what was there before, by the same rules as any plan.
+
+Nothing is taken back that moved since, and nothing that Enerflo's API cannot take back: that is left to a
+person, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.plan.approval import approval_reasons
+from enerflo_sync.plan.decide import MAKE_DECIDED
+from enerflo_sync.plan.make import MAKE_PLANNED, keep_not_switched_on
+from enerflo_sync.plan.parked import writes_hashes
+from enerflo_sync.plan.reads import read_plan
+from enerflo_sync.plan.report import PlanReport
+from enerflo_sync.plan.store import store_plan
+from enerflo_sync.plan.undo_crm import undo_in_crm
+from enerflo_sync.plan.undo_enerflo import undo_in_enerflo
+from enerflo_sync.plan.undoing import MAKE_UNDOING, leave_unmapped, leave_unvoided
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.warehouse.alone import alone
+from enerflo_sync.warehouse.engine import warehouse_errors
+
+
+def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: str) -> PlanReport:
+    """Store the plan that takes back what a plan applied, and return it; nothing of it is applied.
+
+    It needs approval and is applied as any other; an older plan that still waits expires. A plan of which
+    nothing was applied gives an empty one. The same undo again is the same plan, under the same hash.
+
+    :param plan_hash: of the plan that is undone, itself an undo maybe; eight characters of it will do.
+    :raises ConfigurationError: there is no such plan, or the mapping does not fit the live tables.
+    :raises RetriableError: another plan or apply of the account is running, or the warehouse is away.
+    """
+    snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
+    with (
+        warehouse_errors("undo"),
+        snapshot.connect() as connection,
+        alone(connection, account),
+        connection.begin(),
+    ):
+        undone = read_plan(connection, account, plan_hash)
+        fold = case_folding(connection)
+        plans = live_comparisons(connection, config, account, fold, all_tables=True)
+        _reverse(connection, plans, account, undone.plan_hash)
+        leave_unvoided(connection, plans, account, config.statuses.voided)
+        keep_not_switched_on(connection, plans)
+        connection.exec_driver_sql(MAKE_PLANNED)
+        found = store_plan(
+            connection,
+            account,
+            kind="undo",
+            mode=str(config.account(account).mode),
+            config_hash=config.hash(account),
+            writes_hashes=writes_hashes(config),
+            stands_on=undone.plan_hash,
+            reasons=approval_reasons(connection, config, account),
+            lifetime=timedelta(hours=config.approval.expires_hours),
+        )
+    with warehouse_errors("undo"), engine.connect() as connection:
+        return read_plan(connection, account, found)
+
+
+def _reverse(connection: sa.Connection, plans: Sequence[Comparison], account: str, plan_hash: str) -> None:
+    """Fill ``decided`` with the reverse of what a plan applied."""
+    values = {"account": account, "plan_hash": plan_hash}
+    connection.exec_driver_sql(MAKE_DECIDED)
+    connection.exec_driver_sql(MAKE_UNDOING, values)
+    leave_unmapped(connection, plans)
+    for plan in plans:
+        undo_in_crm(connection, plan, account)
+        undo_in_enerflo(connection, plan, account)

@@ -1,0 +1,159 @@
+"""Taking back what a plan wrote to the CRM: a value, a new row, a deleted row."""
+
+from __future__ import annotations
+
+from string import Template
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.whole_rows import one_of_its_key, row_digest
+from enerflo_sync.agreed.written import as_written, names_record, of_key, shown
+from enerflo_sync.crm.mapping import Direction
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.plan.undoing import COLUMNS, UNDO, UNDONE, WRITTEN_LATER, said_in_enerflo
+from enerflo_sync.reconcile.compare import Comparison
+
+_MOVED = "the CRM says something else than the plan wrote: it moved since"
+_GONE = "its row is gone from the CRM"
+_RELINKED = "its row names another record of Enerflo by now"
+_BARRED = "the column of the CRM may not be written any more (direction)"
+_TWICE = "more than one row of the CRM has its key"
+_NOT_KNOWN = "an older version made the row and did not note its other columns: somebody may have filled them"
+_NOT_KEPT = "an older version deleted the row and kept only its mapped columns"
+
+_UPDATES = Template(f"""
+/* enerflo-sync undo $name: values that were written to one column of the CRM */
+insert into pg_temp.decided ({COLUMNS})
+select distinct case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key,
+       'update', u.field, case when r.reason is null then v.now else $said end, u.old_value,
+       case when r.reason is null then u.old_value when t.$known is not null then v.now end, $policy,
+       '{UNDONE}', '{UNDO}', r.reason, u.recorded_at
+from pg_temp.undoing u left join $rows t on $on
+cross join lateral (select $now as now, $written as written) v
+cross join lateral (
+  select case when u.rule = 'adopted' then 'the row names its record of Enerflo, and keeps its id'
+    when t.$known is null then '{_GONE}'
+    when not ($same_record) then '{_RELINKED}'
+    when v.now is distinct from v.written then '{_MOVED}'
+    when u.written_later then '{WRITTEN_LATER}'
+    when $barred then '{_BARRED}' end as reason) r
+where u.table_name = $table and u.direction = 'to_crm' and u.op = 'update' and u.field = $field
+""")  # noqa: S608 - constants
+
+# What a person added to a new row since would be lost with it, whichever column holds it.
+_INSERTS = Template(f"""
+/* enerflo-sync undo $name: rows that were made in the CRM */
+insert into pg_temp.decided ({COLUMNS}, row_digest)
+select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'delete',
+       null, case when r.reason is null then $row else $said end, null,
+       case when r.reason is not null and t.$known is not null then u.key end, u.policy, '{UNDONE}',
+       '{UNDO}', r.reason, u.recorded_at, u.row_digest
+from (
+  select u.key, u.enerflo_key, min(u.policy) as policy, min(u.recorded_at) as recorded_at,
+         max(u.row_digest) as row_digest, bool_or(u.written_later) as written_later
+  from pg_temp.undoing u
+  where u.table_name = $table and u.direction = 'to_crm' and u.op = 'insert' group by u.key, u.enerflo_key
+) u
+left join lateral (select distinct on (t.$known) t.* from $rows t where $on) t on true
+cross join lateral (
+  select case when t.$known is null then '{_GONE}'
+    when not ($one_of_its_key) then '{_TWICE}'
+    when not ($same_record) then '{_RELINKED}'
+    when u.row_digest is null then '{_NOT_KNOWN}'
+    when $digest <> u.row_digest then '{_MOVED}'
+    when u.written_later then '{WRITTEN_LATER}' end as reason) r
+""")  # noqa: S608 - constants
+
+_DELETES = Template(f"""
+/* enerflo-sync undo $name: rows that were deleted from the CRM */
+insert into pg_temp.decided ({COLUMNS})
+select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'insert',
+       f.field, case when r.reason is not null then $said end, f.value,
+       case when r.reason is null then f.value when r.here then u.key end, u.policy,
+       '{UNDONE}', '{UNDO}', r.reason, u.recorded_at
+from pg_temp.undoing u
+cross join lateral (
+  select h.here, case when h.here then 'its row is in the CRM again'
+    when u.written_later then '{WRITTEN_LATER}'
+    when not u.row_kept then '{_NOT_KEPT}' end as reason
+  from (select exists (select from $crm t where $on) as here) h) r
+cross join lateral (
+  select null as field, null::jsonb as value where r.reason is not null
+  $fields
+) f
+where u.table_name = $table and u.direction = 'to_crm' and u.op = 'delete'
+  and (r.reason is not null or coalesce(f.value, 'null') <> 'null'
+    or f.field = $first and jsonb_strip_nulls(u.old_value - $keys) = '{{}}')
+""")  # noqa: S608 - constants
+
+
+def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> None:
+    """Decide what becomes of everything in ``undoing`` that was written to one table of the CRM."""
+    common = {
+        "name": plan.name,
+        "table": literal(plan.name),
+        "crm": plan.crm,
+        "rows": plan.crm_rows,
+        "known": quoted(plan.mapping.key_columns[0]),
+        "on": of_key(plan, "u.key"),
+        "same_record": names_record(plan, "t", "u.enerflo_key"),
+    }
+    values = {"account": account}
+    for field in _written_fields(connection, plan):
+        mapping = plan.mapping.fields.get(field)
+        statement = _UPDATES.substitute(
+            common,
+            field=literal(field),
+            policy=literal(mapping.source_of_truth) if mapping is not None else "u.policy",
+            now=shown(plan, field, "t"),
+            written=as_written(plan, field, "u.new_value"),
+            said=said_in_enerflo(plan, field, "u.enerflo_key"),
+            barred="true" if mapping is not None and mapping.direction is Direction.TO_ENERFLO else "false",
+        )
+        connection.exec_driver_sql(statement, values)
+    row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
+    inserts = _INSERTS.substitute(
+        common,
+        row=row,
+        digest=row_digest(plan, "t"),
+        one_of_its_key=one_of_its_key(plan),
+        said=said_in_enerflo(plan, None, "u.enerflo_key"),
+    )
+    connection.exec_driver_sql(inserts, values)
+    restored = _restored(plan)
+    deletes = _DELETES.substitute(
+        common,
+        said=said_in_enerflo(plan, None, "u.enerflo_key"),
+        fields="\n  ".join(restored.values()),
+        first=literal(next(iter(restored))),
+        keys=f"array[{', '.join(literal(name) for name in plan.mapping.key_columns)}]",
+    )
+    connection.exec_driver_sql(deletes, values)
+
+
+def _written_fields(connection: sa.Connection, plan: Comparison) -> list[str]:
+    query = sa.text(
+        "select distinct field from pg_temp.undoing"
+        " where table_name = :table and direction = 'to_crm' and op = 'update' order by 1"
+    )
+    return list(connection.execute(query, {"table": str(plan.name)}).scalars())
+
+
+def _restored(plan: Comparison) -> dict[str, str]:
+    """Return the selects of what a plan shows of a row that comes back: mapped columns, and Enerflo's id.
+
+    The row itself is restored whole, from what the undone plan kept of it.
+    """
+    keys = set(plan.mapping.key_columns)
+    selects = {
+        field.name: f"nullif(u.old_value -> {literal(field.name)}, 'null')"
+        for field in plan.fields
+        if field.name not in keys
+    }
+    for column, mirror in plan.mapping.join_columns.items():
+        if column not in keys and mirror in plan.mirror_key:
+            selects.setdefault(column, f"u.enerflo_key -> {literal(mirror)}")
+    return {
+        column: f"union all select {literal(column)}, {value} where r.reason is null"
+        for column, value in selects.items()
+    }

@@ -1,0 +1,103 @@
+"""A what-if for a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from enerflo_sync.plan.what_if import WhatIf
+from enerflo_sync.plan.what_if_ledger import NOT_MAPPED, DecisionDifference
+from enerflo_sync.plan.what_if_plan import PlanDifference, PlanSample
+from enerflo_sync.reconcile.render.wording import count_of, day, visible
+
+_MOST_CHARACTERS: Final = 40
+_OUTCOMES: Final = {
+    "to_crm": "written to the CRM",
+    "to_enerflo": "written to Enerflo",
+    "review": "left to a person",
+    "keep": "left as it is",
+    NOT_MAPPED: "not looked at",
+    None: "left as it is",
+}
+
+
+def render_what_if(report: WhatIf) -> str:
+    """Return the report as plain text, ending in a newline."""
+    return "".join(f"{line.rstrip()}\n" for line in _lines(report))
+
+
+def _lines(report: WhatIf) -> Iterator[str]:
+    yield f"What if {visible(report.file)} were the mapping of account {report.account}? Nothing was written."
+    if report.same_mapping:
+        yield "It decides exactly as the present one: the mappings are the same."
+    yield ""
+    yield f"The plan of now: {_counts(report.now)}. Under the new mapping: {_counts(report.new)}."
+    if not report.plan:
+        yield "  The two plans are the same."
+    for one in report.plan:
+        yield from _planned(one)
+    yield ""
+    decided = count_of(report.decided, "decision")
+    yield f"Decided again since {day(report.since)}: {decided} about values of fields."
+    if report.not_decided:
+        others = ", ".join(f"{count:,} {rule}" for rule, count in report.not_decided.items())
+        yield f"  Not decided again, since no field's mapping decides them: {others}."
+    if not report.decisions:
+        yield "  All of them would have been made alike."
+    for two in report.decisions:
+        yield from _decisions(two)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return "nothing to do"
+    return ", ".join(f"{count:,} {_OUTCOMES[outcome]}" for outcome, count in counts.items())
+
+
+def _planned(one: PlanDifference) -> Iterator[str]:
+    where = f"{one.table_name}.{one.field}" if one.field else one.table_name
+    change = f"{_OUTCOMES[one.now]} now, {_OUTCOMES[one.new]} then"
+    if one.now == one.new:
+        change = f"{_OUTCOMES[one.now]} with another value"
+    yield f"  {one.count:,} x {where}, {one.op}: {change}"
+    for sample in one.samples:
+        yield f"      {_key(sample.key)}  {_plan_sample(one, sample)}"
+
+
+def _plan_sample(one: PlanDifference, sample: PlanSample) -> str:
+    return f"now {_side(one.now, sample.now_before, sample.now_after, sample.now_reason)}; then " + _side(
+        one.new, sample.new_before, sample.new_after, sample.new_reason
+    )
+
+
+def _side(outcome: str | None, before: Any, after: Any, reason: str | None) -> str:
+    if outcome is None:
+        return "nothing"
+    if outcome == "review":
+        return f"a question ({reason})"
+    return f"{_value(before)} to {_value(after)}"
+
+
+def _decisions(one: DecisionDifference) -> Iterator[str]:
+    yield (
+        f"  {one.count:,} x {one.table_name}.{one.field}: {_OUTCOMES[one.was]} then,"
+        f" {_OUTCOMES[one.would_be]} under the new mapping: {one.would_be_words}"
+    )
+    for sample in one.samples:
+        yield (
+            f"      {_key(sample.key)}  {day(sample.recorded_at)}, plan {sample.plan_hash[:12]}:"
+            f" {_value(sample.old_value)} to {_value(sample.new_value)} ({sample.decision})"
+        )
+
+
+def _key(key: Mapping[str, Any]) -> str:
+    return "/".join(visible(str(value)) for value in key.values())
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    text = visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+    text = f"{text[:_MOST_CHARACTERS]}…" if len(text) > _MOST_CHARACTERS else text
+    return f'"{text}"' if isinstance(value, str) else text
