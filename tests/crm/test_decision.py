@@ -20,6 +20,11 @@ _BASES = (
         {"base_known": True, "base_kept": kept, "enerflo_moved": mine, "crm_moved": theirs}
         for kept, mine, theirs in product(_BOTH, _BOTH, _BOTH)
     ),
+    # What was written is no value that both sides seemed to agree on by themselves.
+    *(
+        {"base_known": True, "agreed_late": True, "enerflo_moved": mine, "crm_moved": theirs}
+        for mine, theirs in product(_BOTH, _BOTH)
+    ),
 )
 _FREE = (
     "enerflo_null",
@@ -51,6 +56,8 @@ def whose_value(policy: SourceOfTruth, facts: dict[str, bool]) -> tuple[Outcome,
         return Outcome.TO_ENERFLO, "source_of_truth"
     if not facts["base_known"] and facts["enerflo_null"] != facts["crm_null"]:
         return Outcome.TO_CRM if facts["crm_null"] else Outcome.TO_ENERFLO, "fills_gap"
+    if policy is SourceOfTruth.NEWEST and facts["agreed_late"] and mine and not theirs and facts["crm_later"]:
+        return Outcome.REVIEW, "agreed_late"
     if mine != theirs:
         return Outcome.TO_CRM if mine else Outcome.TO_ENERFLO, "only_side_moved"
     if policy is SourceOfTruth.REVIEW:

@@ -52,6 +52,37 @@ def a_milestone(desk: Desk) -> tuple[int, int]:
     )
 
 
+@pytest.mark.parametrize("later", ["the CRM", "Enerflo"])
+def test_what_both_seemed_to_agree_on_while_enerflo_had_moved_on_unseen(agreed: Desk, later: str) -> None:
+    """A person sets the CRM to what the mirror shows, and Enerflo says something else by then."""
+    install = agreed.a_site().install_id
+    agreed.world.set_status(install, 4)
+    run_poll(agreed.context)
+
+    def moves_on() -> None:
+        # Enerflo tells whole seconds.
+        time.sleep(1.1)
+        agreed.world.set_status(install, 1304)
+        time.sleep(1.1)
+
+    if later == "the CRM":
+        moves_on()
+    crm_status(agreed, install, "On Hold")
+    assert direction(agreed) == []
+    if later == "Enerflo":
+        moves_on()
+    run_poll(agreed.context)
+    plan = agreed.plan()
+    written = [change.direction for change in agreed.changes(plan, field="status")]
+    asked = [one.reason for one in agreed.undecided(plan) if one.field == "status"]
+    if later == "Enerflo":
+        assert (written, asked) == (["to_crm"], [])
+    else:
+        assert written == []
+        assert len(asked) == 1
+        assert "both seemed to agree when Enerflo had changed it again unseen" in str(asked[0])
+
+
 @pytest.mark.parametrize(("enerflo", "crm", "winner"), [("3", "2", "to_enerflo"), ("2", "3", "to_crm")])
 def test_a_milestone_changed_when_its_install_says_and_not_when_we_saw_it(
     agreed: Desk, enerflo: str, crm: str, winner: str

@@ -47,6 +47,7 @@ POLICIES = tuple(str(policy) for policy in SourceOfTruth)
 FACTS = (
     "base_known",
     "base_kept",
+    "agreed_late",
     "was_twin",
     "row_replaced",
     "enerflo_moved",
@@ -84,6 +85,12 @@ WINNER_RULES: Sequence[Rule] = (
         "not base_known and enerflo_null and not crm_null",
         Outcome.TO_ENERFLO,
         "Enerflo has no value and never had one that both agreed on",
+    ),
+    Rule(
+        "agreed_late",
+        "newest and agreed_late and crm_later and enerflo_moved and not crm_moved",
+        Outcome.REVIEW,
+        "both seemed to agree when Enerflo had changed it again unseen, and the CRM's row changed after that",
     ),
     Rule(
         "only_side_moved",

@@ -75,6 +75,7 @@ _JUDGED = Template("""(
     select $constants, f.enerflo_null, f.crm_null, f.crm_barred, f.enerflo_barred,
            a.account is not null as base_known,
            coalesce(a.agreed_by <> 'comparison', false) as base_kept,
+           coalesce(a.agreed_by = 'comparison' and o.changed_in_enerflo < a.agreed_at, false) as agreed_late,
            n.account is not null as was_twin,
            n.account is null and a.account is null and $replaced as row_replaced,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
