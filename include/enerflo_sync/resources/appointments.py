@@ -1,6 +1,6 @@
 """Appointments of customers (REFERENCE §3, §6.4, §9): read where ``poll.resources`` names them.
 
-No CRM table is compared with them. Making one, with a new lead, is the work of the room ``sync``.
+No CRM table is compared with them. Making one, with a new lead, is the work of the room ``apply``.
 """
 
 from __future__ import annotations
