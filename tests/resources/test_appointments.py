@@ -15,8 +15,12 @@ from enerflo_sandbox.state import AppointmentState
 from enerflo_sandbox.world import World
 from enerflo_sync.backfill.request import Part
 from enerflo_sync.inbox.kinds import not_asked_for
+from enerflo_sync.inbox.reads import Reads
+from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.resources.appointments import APPOINTMENTS
+from enerflo_sync.resources.appointments import APPOINTMENTS, APPOINTMENTS_OF
+from enerflo_sync.resources.change_orders import ComponentKeys
+from enerflo_sync.resources.event import Need
 from enerflo_sync.warehouse.runs import RunState
 from tests.backfill.conftest import Desk
 from tests.inbox.conftest import LIMITS, Inbox, answering
@@ -112,6 +116,16 @@ def test_what_enerflo_does_not_answer_by_customer_the_next_poll_reads(polled: In
     polled.ingest(limits=WANTED)
     assert polled.states() == {"applied": 1}
     assert list(rows(polled.company)) == [made.appointment_id]
+
+
+def test_a_refused_read_that_no_event_asked_for_is_not_whole(polled: Inbox) -> None:
+    customer = next(polled.world.truth.customers()).customer_id
+    answering(polled, f"/api/v3/customers/{customer}/appointments", refusal(403, "no"))
+    client = polled.company.client(CallCounter())
+    with polled.warehouse.connect() as connection:
+        reads = Reads(client, connection, polled.account, ComponentKeys())
+        answer = reads.read(Need(APPOINTMENTS_OF, str(customer)), ())
+    assert (list(answer.records), answer.is_whole) == ([(APPOINTMENTS, [])], False)
 
 
 def test_one_that_cannot_be_read_is_put_aside_and_replayed(polled: Inbox, again: Again) -> None:

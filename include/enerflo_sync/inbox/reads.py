@@ -109,9 +109,9 @@ class Reads:
             # Of a newer release, after a step back.
             raise BadRecordError("unknown_read", field=need.subject)
         rows = given(partial(read.rows, self._client, need.key))
-        if rows is None:
+        if rows is None and events:
             self._require_poll(resource, events)
-        return Answer([(resource, [bytes(row) for row in rows or ()])])
+        return Answer([(resource, [bytes(row) for row in rows or ()])], is_whole=rows is not None)
 
     def _read_install(self, install_id: str) -> bytes:
         try:

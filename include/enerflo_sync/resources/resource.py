@@ -22,8 +22,6 @@ Row = tuple[Any, ...]
 
 # Of a small table, whose rows say little each, so many may be missing whatever the share.
 SMALLEST_SHRINK = 10
-# Of a small table, whose rows say little each, so many may be missing whatever the share.
-SMALLEST_SHRINK = 10
 # Of an id in text: more than the largest one has, of a length that is read quickly.
 _MOST_DIGITS = 30
 
@@ -35,9 +33,9 @@ class Part:
     :param columns: what :attr:`Resource.read` gives, in order; key columns among them.
     :param owner: for rows that belong to the record: the column that holds the record's id. Rows that the
         record no longer lists get a tombstone. ``None`` for the record's own row.
-    :param crm_table: what ``sync.yaml`` calls a CRM's table of these rows; None where none is compared.
     :param items: gives the object of the record that each row comes from, in the order of the rows, so that
         declared columns can be read from it; None where there can be none.
+    :param crm_table: what ``sync.yaml`` calls a CRM's table of these rows; None where none is compared.
     """
 
     table: sa.Table
