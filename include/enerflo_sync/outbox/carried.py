@@ -71,15 +71,16 @@ def agree_on_carried(
     sent: Collection[str],
     before: Mapping[str, Any] | None = None,
 ) -> None:
-    """Let Enerflo's spelling of what went along with a change be the one that was agreed on.
+    """Agree on Enerflo's spelling of the fields that were sent along with a lead's change.
 
-    In the caller's transaction.
+    Enerflo's call takes a whole lead, so fields that nobody changed are sent, too; Enerflo may spell them its
+    own way, which is nobody's edit. In the caller's transaction.
 
     :param change: one of the changes that were sent, of any field.
     :param customer: the record as it was read after the request.
     :param sent: the CRM's names of the fields that were to be changed.
-    :param before: the record as it was read before it; None where that is not known: then only what cannot be
-        an edit counts, and a text that was cut is taken for one.
+    :param before: the record as it was read before the request. None where nobody knows it: a shortened text
+        then counts as somebody's edit, and only what cannot be an edit counts as Enerflo's spelling.
     """
     for pair in _pairs(connection, comparison, account, change):
         present = customer[pair.column]
