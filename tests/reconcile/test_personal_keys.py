@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -46,8 +47,13 @@ def test_keys_are_masked_in_every_format(by_email: TwoSides, form: ReportFormat)
     out = io.BytesIO()
     differences = read_differences(by_email.engine, by_email.config, "default", report.reconciliation_id)
     write_report(report, form, out, differences)
-    parquet = form is ReportFormat.PARQUET
-    text = str(pq.read_table(out).to_pylist()) if parquet else out.getvalue().decode()
+    match form:
+        case ReportFormat.PARQUET:
+            text = str(pq.read_table(out).to_pylist())
+        case ReportFormat.XLSX:
+            text = str([sheet.to_dict() for sheet in pd.read_excel(out, sheet_name=None).values()])
+        case _:
+            text = out.getvalue().decode()
     assert "…@….com" in text
     assert "ann." not in text
 

@@ -17,7 +17,7 @@ from tests.sync.conftest import Desk
 STATUS = "trim: true, fold_case: true, source_of_truth: newest}\n      system_size_kw"
 
 
-def finished(desk: Desk, install_id: int) -> PlanReport:
+def finished(desk: Desk, install_id: int, minutes_ago: int = 1) -> PlanReport:
     """Complete an install's last milestone in the CRM, and plan."""
     last = desk.one(
         "select milestone_id from enerflo.milestones where install_id = :id and deleted_at is null"
@@ -25,10 +25,11 @@ def finished(desk: Desk, install_id: int) -> PlanReport:
         id=install_id,
     )
     desk.sql(
-        "update crm.milestones set completed_at = now() - interval '1 minute', updated_at = now()"
+        "update crm.milestones set completed_at = now() - make_interval(mins => :ago), updated_at = now()"
         " where enerflo_install_id::text = :id and milestone_id::text = :last",
         id=str(install_id),
         last=str(last),
+        ago=minutes_ago,
     )
     return desk.plan()
 

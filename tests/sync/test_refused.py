@@ -157,8 +157,8 @@ def test_a_refused_completion_stays_refused_however_often_the_milestone_is_corre
     """Both sides agree on the status all the time: that is no news, and ends no refusal."""
     install = agreed.a_site().install_id
     run_reject(agreed.context, finished(agreed, install).plan_hash, by="Sam")
-    for _ in range(2):
-        plan = finished(agreed, install)
+    for minutes_ago in (2, 3):
+        plan = finished(agreed, install, minutes_ago)
         assert [change.table_name for change in agreed.changes(plan)] == ["milestones"]
         run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
         assert agreed.plan().change_count == 0
