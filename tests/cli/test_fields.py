@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from enerflo_sync.catalogue.report import FieldEntry, yaml_line
 from tests.cli.conftest import SHIPPED, Run
 
 COLUMNS = """
@@ -150,3 +151,29 @@ def test_a_mapped_column_whose_line_is_gone_is_told(run: Run, declaring: Path) -
     assert result.code == 2
     assert "found the column lendr" in " ".join(result.err.split())
     assert "did you mean lender?" in " ".join(result.err.split())
+
+
+@pytest.mark.parametrize(
+    ("steps", "line"),
+    [
+        (("loan", "lender"), "loan_lender: {path: loan.lender, type: text}"),
+        (("files", "0", "Type"), "files_type: {path: files.0.Type, type: text}"),
+        (("integrations", "Enerflo V2"), None),
+        (("integrations", "a.b"), None),
+    ],
+)
+def test_a_line_is_offered_only_of_a_path_that_can_be_declared(
+    steps: tuple[str, ...], line: str | None
+) -> None:
+    entry = FieldEntry(
+        path=".".join(steps),
+        steps=steps,
+        types={"text": 1},
+        filled=1,
+        example="a",
+        first_seen_at=None,
+        last_seen_at=None,
+        columns=(),
+        mapped_to=(),
+    )
+    assert yaml_line(entry) == line

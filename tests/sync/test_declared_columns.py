@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from enerflo_sync.backfill.request import BackfillRequest, Kind
+from enerflo_sync.crm.load import load_config
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.backfill import open_backfills
 from enerflo_sync.jobs.columns import run_columns
 from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.rebuild import run_rebuild
 from enerflo_sync.jobs.reconcile import run_reconcile
+from enerflo_sync.warehouse.declared import filled_by_sweep
 from tests.sync.conftest import Desk
 
 PATHS = {
@@ -206,6 +211,48 @@ def test_a_fill_that_was_cut_off_goes_on(agreed: Desk, monkeypatch: pytest.Monke
     run_reconcile(agreed.context)
 
 
+@pytest.mark.parametrize("way", ["a poll in pages", "an ingest"])
+def test_what_began_before_the_declaration_fills_them_too(agreed: Desk, way: str) -> None:
+    """Somebody migrates while a job of another process is under way."""
+    declared(agreed, title="{path: status_name, type: text}")
+    pages = (("per_page: 500", "per_page: 5"), ("min_per_page: 25", "min_per_page: 5"))
+    installs = [row["install_id"] for row in agreed.sql("select install_id from enerflo.installs order by 1")]
+    for install_id in installs:
+        agreed.world.set_status(install_id, 4)
+    migrated: list[Any] = []
+
+    def migrate_once(*_: Any) -> None:
+        if not migrated:
+            migrated.append(run_columns(agreed.context))
+
+    columns = agreed.context.config.columns
+    agreed.switched_on("both", *pages)
+    agreed.context.config = agreed.context.config.model_copy(update={"columns": columns})
+    if way == "a poll in pages":
+        run_poll(agreed.context, progress=migrate_once)
+    else:
+        for install_id in installs:
+            body = json.dumps({"webhook_event": "update_install", "id": install_id})
+            (Path(agreed.environ["WEBHOOK_DROP_URI"]) / f"{install_id}.json").write_text(body)
+        run_ingest(agreed.context, progress=migrate_once)
+    assert migrated
+    found = values(agreed, "title")
+    assert found == said(agreed, "status_name")
+    assert set(found.values()) == {"On Hold"}
+
+
+def test_a_read_that_began_before_the_declaration_has_not_filled_a_column(agreed: Desk) -> None:
+    for path in ("created_at", "deleted_at"):
+        began = agreed.one("select clock_timestamp()")
+        declared(agreed, "notes", written_on=f"{{path: {path}, type: date}}")
+        run_columns(agreed.context)
+        with agreed.engine.begin() as connection:
+            filled_by_sweep(connection, "default", "notes", began)
+        assert run_columns(agreed.context).next_poll == ["notes.written_on"]
+        run_poll(agreed.context)
+        assert run_columns(agreed.context).next_poll == []
+
+
 def test_another_path_fills_them_again(agreed: Desk) -> None:
     declared(agreed, lender=PATHS["lender"])
     run_columns(agreed.context)
@@ -243,3 +290,30 @@ def test_a_column_that_is_there_already_is_not_taken_over(agreed: Desk, made: st
     declared(agreed, lender=PATHS["lender"])
     with pytest.raises(ConfigurationError, match="has a column lender already"):
         run_columns(agreed.context)
+
+
+def test_another_path_of_a_mapped_column_is_another_mapping(agreed: Desk) -> None:
+    """Its values change although no record was seen anew: every row has to be compared."""
+    hashes = []
+    for path in ("loan.lender", "loan.lender", "utility.company"):
+        declared(agreed, mapped=MAPPED, lender=f"{{path: {path}, type: text}}")
+        hashes.append(agreed.context.config.hash("default"))
+    assert hashes[0] == hashes[1] != hashes[2]
+    agreed.switched_on("both")
+    unmapped = agreed.context.config.hash("default")
+    declared(agreed, lender=PATHS["lender"])
+    assert agreed.context.config.hash("default") == unmapped
+
+
+def test_a_new_row_is_made_of_no_column_that_was_not_filled(agreed: Desk) -> None:
+    agreed.sql("alter table crm.notes add column lender text")
+    declared(agreed, "notes", written_on="{path: created_at, type: date}")
+    path, key = agreed.context.config_path, '{note_id: "enerflo-{note_id}"'
+    assert key in path.read_text()
+    path.write_text(path.read_text().replace(key, key + ', lender: "{written_on}"'))
+    agreed.context.config = load_config(path, agreed.environ)
+    run_columns(agreed.context)
+    with pytest.raises(ConfigurationError, match="not every record was read for it yet"):
+        agreed.plan()
+    run_poll(agreed.context)
+    agreed.plan()

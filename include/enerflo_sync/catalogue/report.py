@@ -7,11 +7,13 @@ from datetime import datetime
 
 import msgspec
 
+from enerflo_sync.crm.columns import is_declarable
+
 
 class FieldEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One path of the records that are stored.
 
-    :param path: as a declared column writes it: ``loan.lender``, ``files.0.type``.
+    :param steps: the names and list positions of the path, outermost first; ``path`` has dots between them.
     :param types: how many of the current records have a value of each kind there; ``nothing`` for null and
         empty ones.
     :param filled: how many of the current records say something there.
@@ -22,6 +24,7 @@ class FieldEntry(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     path: str
+    steps: Sequence[str]
     types: Mapping[str, int]
     filled: int
     example: str | None
@@ -74,9 +77,14 @@ class FieldCatalogue(msgspec.Struct, frozen=True, kw_only=True):
     unfilled: Sequence[Unfilled]
 
 
-def yaml_line(entry: FieldEntry) -> str:
-    """Return the line of ``columns`` that declares a column of a path, with a name made of its last steps."""
-    steps = [step for step in entry.path.split(".") if not step.isdigit()]
+def yaml_line(entry: FieldEntry) -> str | None:
+    """Return the line of ``columns`` that declares a column of a path, with a name made of its last steps.
+
+    None where a name in the path has blanks or dots in it: no column can be declared of that.
+    """
+    if not is_declarable(entry.steps):
+        return None
+    steps = [step for step in entry.steps if not step.isdigit()]
     name = "_".join(steps[-2:]).lower()
     name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)[:59]
     return f"{name}: {{path: {entry.path}, type: {entry.type}}}"

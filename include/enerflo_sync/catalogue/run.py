@@ -193,6 +193,7 @@ def _report(
     entries = [
         FieldEntry(
             path=".".join(path),
+            steps=path,
             types=dict(seen.types),
             filled=seen.filled,
             example=seen.example,

@@ -80,7 +80,8 @@ def _lines(catalogue: FieldCatalogue, *, every: bool) -> Iterator[str]:
         for path in paths:
             entry = by_path[path]
             until = f", until {utc(entry.last_seen_at)}" if entry.last_seen_at else ""
-            hint = "" if entry.columns or title == "Vanished" else f"  ->  {yaml_line(entry)}"
+            line = None if entry.columns or title == "Vanished" else yaml_line(entry)
+            hint = f"  ->  {line}" if line else ""
             yield f"  {visible(path)}{until}{hint}"
     for one in catalogue.unfilled:
         near = f"; the nearest that some have is {visible(one.nearest)}" if one.nearest else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -87,6 +87,11 @@ class ColumnDeclaration(Options):
 Columns = dict[Annotated[TableName, _Lax], dict[str, ColumnDeclaration]]
 
 
+def is_declarable(steps: Iterable[str]) -> bool:
+    """Return whether ``columns`` can say a path: no step of it is empty, or has a blank or dot in it."""
+    return all(_STEP.fullmatch(step) for step in steps)
+
+
 def declared(columns: Columns) -> list[DeclaredColumn]:
     """Return the declared columns as the warehouse keeps them, in the order of the file."""
     return [
@@ -113,7 +118,7 @@ def column_problems(columns: Columns, source: Source) -> Iterator[Problem]:
                     f"a second column {name} of {MIRROR_SCHEMA}.{MIRROR_TABLES[table]}",
                     f"a name that the table does not have: its own are {listed(sorted(built_in), limit=40)}",
                 )
-            if not all(_STEP.fullmatch(step) for step in column.steps):
+            if not is_declarable(column.steps):
                 yield source.problem(
                     (*place, "path"),
                     f"the path '{column.path}'",

@@ -367,8 +367,21 @@ class SyncConfig(Options):
             "writes": self.writes.model_dump(mode="json"),
             "tables": tables,
         }
+        # A column that is read from another path is another one. Where none is mapped, nothing is added.
+        mapped = self._mapped_columns(account)
+        if mapped:
+            content["columns"] = mapped
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def _mapped_columns(self, account: str) -> dict[str, Any]:
+        """Return by table and name what is declared of the columns that the account's mapping names."""
+        return {
+            f"{table}.{name}": column.model_dump(mode="json", exclude={"personal_data"})
+            for table, mapping in self.tables_for(account).items()
+            for name, column in self.columns.get(TableName(table), {}).items()
+            if name in mapping.mirror_columns
+        }
 
     def comparison_hash(self, account: str) -> str:
         """Return the sha-256 of what decides the causes of a reconciliation.

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model
 
+from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.masking import PersonalData, kind_of_column
 from enerflo_sync.resources.registry import ALL
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
@@ -272,6 +273,13 @@ class TableMapping(Options):
     def goes_by_time(self) -> bool:
         """Return whether a field goes to the side that changed later."""
         return any(field.source_of_truth is SourceOfTruth.NEWEST for field in self.fields.values())
+
+    @property
+    def mirror_columns(self) -> frozenset[str]:
+        """Return the mirror's columns that the mapping names, wherever it does."""
+        made = (name for texts in self.on_insert.values() for name in columns_of(texts))
+        fields = (field.enerflo for field in self.fields.values())
+        return frozenset((*self.join_columns.values(), *fields, *self.adopt.values(), *made))
 
     @property
     def declared_rules(self) -> list[tuple[str, ...]]:

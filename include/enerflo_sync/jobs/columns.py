@@ -78,5 +78,5 @@ def _fill(
     context: AccountContext, columns: list[DeclaredColumn], progress: Progress | None
 ) -> dict[str, int]:
     tables = [RebuildTable(name) for name in _STORED if any(one.table == name for one in columns)]
-    report = run_rebuild(context, tables=tables, write=True, progress=progress)
+    report = run_rebuild(context, tables=tables, write=True, fills=True, progress=progress)
     return {table.table_name: table.new + table.changed + table.gone for table in report.tables}

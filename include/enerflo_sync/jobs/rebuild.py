@@ -20,6 +20,7 @@ def run_rebuild(
     tables: Sequence[RebuildTable] = (),
     where: str | None = None,
     write: bool = False,
+    fills: bool = False,
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> RebuildReport:
@@ -29,6 +30,7 @@ def run_rebuild(
 
     :param tables: all that can be derived where none is named.
     :param where: a condition on the mirror's installs.
+    :param fills: as :func:`enerflo_sync.rebuild.run.rebuild` takes it.
     """
     condition = None if where is None else read_condition(where)
     require_migrated(context.engine)
@@ -40,6 +42,7 @@ def run_rebuild(
         tables=tables or tuple(RebuildTable),
         condition=condition,
         write=write,
+        fills=fills,
         component_keys=ComponentKeys(**context.config.change_orders.model_dump()),
         run_id=run_id,
         progress=progress,

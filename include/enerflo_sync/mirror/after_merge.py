@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from enerflo_sync.mirror.batch import SEEN
 from enerflo_sync.resources.fingerprint import RAW_HASH_LENGTH
 from enerflo_sync.resources.resource import Part, Resource
-from enerflo_sync.warehouse.bulk import Block, Owner, driver_connection, merge
+from enerflo_sync.warehouse.bulk import Block, Owner, driver_connection, merge, stage_name
 
 # Each look but the first is for a row that was written during the one before.
 _MOST_LOOKS = 10
@@ -25,7 +25,7 @@ def remember_bytes(connection: sa.Connection, resource: Resource) -> None:
     table, column = resource.table, resource.id_column
     driver_connection(connection).execute(
         f"/* enerflo-sync: bytes of {table.name} */"  # noqa: S608 - names of the declared schema
-        f" update {table.fullname} t set raw_hash = s.raw_hash from stage_{table.name} s"
+        f" update {table.fullname} t set raw_hash = s.raw_hash from {stage_name(table)} s"
         f" where t.account = s.account and t.{column} = s.{column}"
         f" and {_reader('t')} is distinct from {_reader('s')}"
         f" and t.observed_at <= s.observed_at"
@@ -82,7 +82,7 @@ def tombstone_unlisted(
                 select from {owner.table.fullname} o
                 where o.account = %(account)s and o.{owner.id_column} = u.id and o.observed_at > u.at)
         ), unlisted as materialized (
-            select place, at from standing where ({key}) not in (select {key} from stage_{part.table.name})
+            select place, at from standing where ({key}) not in (select {key} from {stage_name(part.table)})
         ), marked as (
             update {table} t set deleted_at = u.at from unlisted u
             where t.ctid = u.place and t.deleted_at is null and t.observed_at <= u.at

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.tally import Tally
-from enerflo_sync.resources.resource import Row
+from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import Block
 
 SEEN = ("account", "observed_at", "observed_by")
@@ -42,6 +42,8 @@ class Batch:
     """Records sorted by what is to be done with them, as ``Intake.prepare`` does with a page."""
 
     observation: Observation
+    # As its records were read: with the columns that the account had declared then.
+    resource: Resource
     tally: Tally = field(default_factory=Tally)
     # Every id that the page names, also of records that are unchanged or put aside.
     ids: list[int] = field(default_factory=list)
@@ -68,14 +70,16 @@ class Batch:
 
     def goes_with(self, other: Batch) -> bool:
         """Return whether both can be stored as one: nothing is put aside, and no record changed in both."""
-        return not self.rejected and not other.rejected and self.changed.keys().isdisjoint(other.changed)
+        alike = self.resource is other.resource and not self.rejected and not other.rejected
+        return alike and self.changed.keys().isdisjoint(other.changed)
 
 
 def together(batches: Sequence[Batch]) -> Batch:
     """Return prepared pages of one walk, each of which goes with the others, as one batch."""
     if len(batches) == 1:
         return batches[0]
-    whole = Batch(batches[0].observation, all_new=all(batch.all_new for batch in batches))
+    first = batches[0]
+    whole = Batch(first.observation, first.resource, all_new=all(batch.all_new for batch in batches))
     for batch in batches:
         whole.tally.add(batch.tally)
         whole.changed |= batch.changed

@@ -33,9 +33,24 @@ def with_declared(connection: sa.Connection, resource: Resource, account: str) -
 
     The resource itself where there are none.
     """
-    tables = [part.table.name for part in resource.parts if part.items is not None]
-    columns = read_declared(connection, account, tables)
-    return extended(resource, columns) if columns else resource
+    return AsDeclared(resource).now(connection, account)
+
+
+class AsDeclared:
+    """A resource with the columns that an account has declared, which somebody may change at any moment."""
+
+    def __init__(self, resource: Resource) -> None:
+        self._resource = self._extended = resource
+        self._tables = [part.table.name for part in resource.parts if part.items is not None]
+        self._columns: list[DeclaredColumn] = []
+
+    def now(self, connection: sa.Connection, account: str) -> Resource:
+        """Return how the resource is read now: the very object of before where no column changed."""
+        columns = read_declared(connection, account, self._tables)
+        if columns != self._columns:
+            self._columns = columns
+            self._extended = extended(self._resource, columns) if columns else self._resource
+        return self._extended
 
 
 def extended(resource: Resource, columns: Sequence[DeclaredColumn]) -> Resource:
@@ -75,7 +90,9 @@ def _wider(part: Part, added: Sequence[DeclaredColumn]) -> Part:
     table = part.table.to_metadata(sa.MetaData())
     for column in added:
         table.append_column(sa.Column(column.name, TYPES[column.type]))
-    return replace(part, table=table, columns=(*part.columns, *(column.name for column in added)))
+    names = tuple(column.name for column in added)
+    table.info = {"declared": f"_{raw_hash(msgspec.json.encode(names)).hex()[:8]}"}
+    return replace(part, table=table, columns=(*part.columns, *names), declared=names)
 
 
 def _longer(rows: Sequence[Row], items: Sequence[Record], added: Sequence[DeclaredColumn]) -> list[Row]:
@@ -101,14 +118,15 @@ def read_value(item: Record, column: DeclaredColumn) -> Any:
     for step in column.path:
         if isinstance(found, Mapping) and step in found:
             found = found[step]
-        elif isinstance(found, list) and step.isdigit() and int(step) < len(found):
+        elif isinstance(found, list) and step.isdecimal() and int(step) < len(found):
             found = found[int(step)]
         else:
             raise UnfilledError("absent")
     try:
         return _READERS[column.type](found, column.max_length)
-    except BadRecordError as error:
-        long = error.what == "text_too_long"
+    except Exception as error:
+        # Whatever its reader makes of a value, the record is taken in.
+        long = isinstance(error, BadRecordError) and error.what == "text_too_long"
         raise UnfilledError("too long" if long else f"no {_NAMES[column.type]}") from None
 
 

@@ -117,10 +117,10 @@ def _store_contents(
     The install's own row stays with the list, whose answer may have another form. What cannot be read, or is
     refused by the warehouse, is quarantined, and the other installs go on.
     """
-    intake.look_for_columns(connection, observation.account)
-    parts = intake.resource.parts[1:]
+    resource = intake.resource_now(connection, observation.account)
+    parts = resource.parts[1:]
     try:
-        _, *contents = intake.resource.read(decode(stable_bytes(raw))[0])
+        _, *contents = resource.read(decode(stable_bytes(raw))[0])
         blocks = [
             (part, encode(connection, [(*row, *observation.columns) for row in rows]))
             for part, rows in zip(parts, contents, strict=True)
@@ -132,7 +132,7 @@ def _store_contents(
     try:
         with connection.begin_nested():
             written = sum(
-                merge_part(connection, intake.resource, part, block, told, account) for part, block in blocks
+                merge_part(connection, resource, part, block, told, account) for part, block in blocks
             )
     except psycopg.Error as error:
         if not refuses_a_row(error):
@@ -151,7 +151,7 @@ def _reject_contents(
     install_id: int,
     error: BadRecordError,
 ) -> Tally:
-    batch = Batch(observation, tally=Tally(read=1))
+    batch = Batch(observation, intake.resource, tally=Tally(read=1))
     intake.reject(batch, stable_bytes(raw), error, install_id)
     # Under what could not be read: the install's own row in the list may be right.
     items = [replace(item, table_name=intake.resource.parts[1].table.name) for item in batch.rejected]

@@ -15,7 +15,7 @@ from enerflo_sync.errors import BadRecordError, bad_record
 from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.after_merge import merge_part, remember_bytes
 from enerflo_sync.mirror.batch import SEEN, Batch, Observation
-from enerflo_sync.mirror.declared import with_declared
+from enerflo_sync.mirror.declared import AsDeclared
 from enerflo_sync.mirror.encoding import encode_batch
 from enerflo_sync.mirror.lag import Lag, is_overtaken, listed_since
 from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
@@ -50,7 +50,7 @@ class Intake:
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
-        self._knows_columns = False
+        self._as_declared = AsDeclared(resource)
         self._open: set[int] | None = None
         self._witnesses = Witnesses(resource)
 
@@ -142,11 +142,13 @@ class Intake:
     def is_overtaken(self, connection: sa.Connection, batch: Batch) -> bool:
         """Return whether a listed batch has to be prepared again: its records were read meanwhile.
 
-        Their rows are locked until the end of the caller's transaction.
+        So it has where the account declared other columns since. The records' rows are locked until the end
+        of the caller's transaction.
         """
-        if not batch.observed:
-            return False
-        return is_overtaken(connection, self.resource, batch.observation.account, batch.observed)
+        account = batch.observation.account
+        if batch.observed and is_overtaken(connection, self.resource, account, batch.observed):
+            return True
+        return self.resource_now(connection, account) is not batch.resource
 
     def leaves_alone(self, batch: Batch) -> bool:
         """Return whether it is known already that storing a polled ``batch`` would write nothing."""
@@ -169,9 +171,9 @@ class Intake:
 
         :param listed: whether they are of a list, which may lag behind what the mirror has (:mod:`.lag`).
         """
-        self.look_for_columns(connection, observation.account)
-        batch = Batch(observation, rows=[[] for _ in self.resource.parts])
-        tally, resource = batch.tally, self.resource
+        resource = self.resource_now(connection, observation.account)
+        batch = Batch(observation, resource, rows=[[] for _ in resource.parts])
+        tally = batch.tally
         by_id: dict[int, bytes | memoryview] = {}
         for raw in records:
             tally.read += 1
@@ -235,11 +237,9 @@ class Intake:
         batch.new = [i for i in batch.changed if i not in known]
         return batch
 
-    def look_for_columns(self, connection: sa.Connection, account: str) -> None:
-        """Read records with the columns that the account has declared; looked up once."""
-        if not self._knows_columns:
-            self.resource = with_declared(connection, self.resource, account)
-            self._knows_columns = True
+    def resource_now(self, connection: sa.Connection, account: str) -> Resource:
+        """Return the resource with the columns that the account has declared by now."""
+        return self._as_declared.now(connection, account)
 
     def _known(self, connection: sa.Connection, account: str, ids: list[int]) -> dict[int, bytes | None]:
         """Return the stored raw hash per id; None for a record that is known and must be looked at."""
@@ -263,16 +263,17 @@ class Intake:
             stable.decode()
         except UnicodeDecodeError:
             raise BadRecordError("not_utf8") from None
-        usual = self.resource.usual_rows(stable)
+        resource = batch.resource
+        usual = resource.usual_rows(stable)
         if usual is not None:
             contents: Sequence[Sequence[Row] | None] = usual
         else:
             record, data = decode(stable)
-            contents = self.resource.read(record)
+            contents = resource.read(record)
             self._notice(batch, record, stable, data)
         if contents[0] is None or contents[0][0][0] != record_id:
-            raise BadRecordError("two_ids", field=self.resource.id_field)
-        version = content_hash(data) if self.resource.keeps_versions else None
+            raise BadRecordError("two_ids", field=resource.id_field)
+        version = content_hash(data) if resource.keeps_versions else None
         if lag.holds(record_id, contents[0][0], digest, version):
             return True
         self._add(batch, record_id, contents, digest, data, version)
@@ -307,7 +308,7 @@ class Intake:
         unknown = [*(record.keys() - self.resource.known_fields), *self.resource.unknown_within(record)]
         for name in sorted(unknown):
             batch.tally.because("notice", f"unknown_field: {self.resource.name}.{name[:64]}")
-        for why in self.resource.unfilled(record):
+        for why in batch.resource.unfilled(record):
             batch.tally.because("notice", f"declared_column: {why}")
 
     def reject(self, batch: Batch, stable: bytes, error: BadRecordError, record_id: int | None) -> None:
@@ -327,7 +328,7 @@ class Intake:
         log.warning("record_quarantined resource=%s id=%s", self.resource.name, record_id)
 
     def _write(self, connection: sa.Connection, batch: Batch) -> int:
-        own, *contained = self.resource.parts
+        own, *contained = batch.resource.parts
         columns = (*own.columns, *SEEN, "raw_hash", *(("content_hash",) * self.resource.keeps_versions))
         own_block, *contents, versions = batch.blocks
         rows = [(own.table, columns, own_block), (install_versions, VERSION_COLUMNS, versions)]
@@ -336,18 +337,18 @@ class Intake:
         if batch.all_new and send_new(connection, rows):
             return own_block.rows
         if batch.own_answer:
-            merged = merge_own_answer(connection, self.resource, columns, own_block)
+            merged = merge_own_answer(connection, batch.resource, columns, own_block)
         else:
             merged = merge(connection, own.table, columns, own_block)
             if merged.written < own_block.rows:
-                remember_bytes(connection, self.resource)
+                remember_bytes(connection, batch.resource)
         if versions.rows:
             append(connection, install_versions, VERSION_COLUMNS, versions)
         untold = set(batch.untold)
         told = {record_id: at for record_id, at in batch.changed.items() if record_id not in untold}
         of_parts = 0
         for part, block in zip(contained, contents, strict=True):
-            of_parts += merge_part(connection, self.resource, part, block, told, batch.observation.account)
+            of_parts += merge_part(connection, batch.resource, part, block, told, batch.observation.account)
         if batch.own_answer:
             # Its row may stand as it was while what belongs to it changed.
             return min(1, merged.written + of_parts)
@@ -365,7 +366,7 @@ class Intake:
 
     def refuse(self, connection: sa.Connection, raw: bytes | memoryview, observation: Observation) -> Batch:
         """Put a record aside that the warehouse itself refused, in the caller's transaction."""
-        batch = Batch(observation, tally=Tally(read=1))
+        batch = Batch(observation, self.resource, tally=Tally(read=1))
         stable = stable_bytes(raw)
         try:
             record_id = self.resource.record_id(stable)

@@ -123,12 +123,13 @@ class InstallVersions:
         at: datetime,
         *,
         write: bool,
+        fills: bool = False,
     ) -> None:
         self._connection = connection
         self._account = account
         self._condition = condition
         self._resource = with_declared(connection, INSTALLS, account)
-        self._records = Records(connection, account, self._resource, tables, at, write=write)
+        self._records = Records(connection, account, self._resource, tables, at, write=write, fills=fills)
 
     def begin(self) -> int:
         """Return how many installs fit."""

@@ -50,6 +50,7 @@ class Records:
     :param tables: names of the tables to look at.
     :param at: when the rebuild began: rows that it writes were seen anew then. A row of a later sight keeps
         its time.
+    :param fills: whether declared columns are filled for the first time, which is no sight of a record.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Records:
         at: datetime,
         *,
         write: bool,
+        fills: bool = False,
     ) -> None:
         self._connection = connection
         self._account = account
@@ -68,8 +70,8 @@ class Records:
         self._at = str(at)
         self._write = write
         own, *parts = resource.parts
-        self._own = _shape(own, versioned=resource.keeps_versions)
-        self._parts = [_shape(part) for part in parts]
+        self._own = _shape(own, fills=fills, versioned=resource.keeps_versions)
+        self._parts = [_shape(part, fills=fills) for part in parts]
         self._tables = tables
         self._leaves_out = [at for at, name in enumerate(own.columns) if name == "deleted_at"]
 
@@ -192,5 +194,6 @@ def _gone(
     return [row for row in alive if tuple(row[place] for place in shape.key_at) not in listed]
 
 
-def _shape(part: Part, *, versioned: bool = False) -> Shape:
-    return Shape(part.table, part.columns, owner=part.owner, versioned=versioned)
+def _shape(part: Part, *, fills: bool, versioned: bool = False) -> Shape:
+    filled = part.declared if fills else ()
+    return Shape(part.table, part.columns, owner=part.owner, versioned=versioned, filled=filled)

@@ -71,6 +71,7 @@ def rebuild(
     tables: Collection[RebuildTable] = tuple(RebuildTable),
     condition: Condition | None = None,
     write: bool = False,
+    fills: bool = False,
     component_keys: ComponentKeys = ComponentKeys(),  # noqa: B008 - frozen
     run_id: str | None = None,
     progress: Progress | None = None,
@@ -82,6 +83,8 @@ def rebuild(
     record does not list it.
 
     :param condition: which installs, and what belongs to them; everything where None.
+    :param fills: declared columns are filled for the first time: a row that differs in nothing else keeps the
+        time at which it was seen, so that a read which is under way still counts as the newer one.
     :param write: write what differs; otherwise nothing is written, not even a run.
     :raises ConfigurationError: the condition makes no sense to PostgreSQL, or a right is missing.
     :raises RetriableError: another rebuild is running, somebody else keeps writing the same rows, or the
@@ -99,7 +102,10 @@ def rebuild(
             condition.check(connection)
         at = clock.now()
         with connection.begin():
-            sources = _sources(connection, account, set(tables), condition, at, component_keys, write=write)
+            keys = component_keys
+            sources = _sources(
+                connection, account, set(tables), condition, at, keys, write=write, fills=fills
+            )
         with ExitStack() as whole:
             run = None
             if write:
@@ -131,11 +137,14 @@ def _sources(
     keys: ComponentKeys,
     *,
     write: bool,
+    fills: bool,
 ) -> list[Source]:
     sources: list[Source] = []
     of_installs = {str(one) for one in tables} & {part.table.name for part in INSTALLS.parts}
     if of_installs:
-        sources.append(InstallVersions(connection, account, of_installs, condition, at, write=write))
+        sources.append(
+            InstallVersions(connection, account, of_installs, condition, at, write=write, fills=fills)
+        )
     if submissions.name in tables:
         sources.append(SignedDesigns(connection, account, condition, write=write))
     for one in ALL:

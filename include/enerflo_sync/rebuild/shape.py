@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.rebuild.report import SAMPLES
+from enerflo_sync.warehouse.bulk import stage_name
 
 # How a value of these types stands in JSON; every other type is text in quotes.
 _BARE = (sa.BigInteger, sa.Integer, sa.Boolean, JSONB)
@@ -26,6 +27,7 @@ class Shape:
         as its record lists it.
     :param stamped: whether the table says of each row when it was seen; a row that is written was seen anew.
     :param versioned: whether a row names the raw version that it comes from.
+    :param filled: columns that are filled only now: a row that differs in nothing else was not seen anew.
     """
 
     table: sa.Table
@@ -33,6 +35,7 @@ class Shape:
     owner: str | None = None
     stamped: bool = True
     versioned: bool = False
+    filled: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -92,11 +95,6 @@ class Shape:
     def _id_type(self) -> str:
         return str(self.table.c[self.owner or self.key[0]].type.compile(_DIALECT))
 
-    @property
-    def stage_name(self) -> str:
-        """Return the name of the temporary table of :func:`enerflo_sync.warehouse.bulk.stage`."""
-        return f"stage_{self.name}"
-
     @cached_property
     def staged(self) -> tuple[str, ...]:
         """Return the columns of staged rows."""
@@ -113,9 +111,13 @@ class Shape:
     def _same_key(self, one: str, other: str) -> str:
         return " and ".join(f"{one}.{name} = {other}.{name}" for name in ("account", *self.key))
 
-    def _differs(self, new: str) -> str:
-        """Return the condition that row ``t`` says something else than ``new``."""
-        differs = f"({_listed('t', self.content)}) is distinct from ({_listed(new, self.content)})"
+    def _differs(self, new: str, beside: Collection[str] = ()) -> str:
+        """Return the condition that row ``t`` says something else than ``new``.
+
+        :param beside: columns that do not count.
+        """
+        content = [name for name in self.content if name not in beside]
+        differs = f"({_listed('t', content)}) is distinct from ({_listed(new, content)})"
         if self.owner is None:
             return differs
         return f"({differs} or {new}.deleted_at is null and t.deleted_at is not null)"
@@ -132,7 +134,8 @@ class Shape:
             f" count(*) filter (where t.account is not null and {self._differs('s')}),"
             f" (array_agg({self._key_object('s')} order by {_listed('s', self.key)})"
             f" filter (where t.account is null))[1:{SAMPLES}]"
-            f" from {self.stage_name} s left join {self.table.fullname} t on {self._same_key('t', 's')}"
+            f" from {stage_name(self.table)} s left join {self.table.fullname} t"
+            f" on {self._same_key('t', 's')}"
         )
 
     @cached_property
@@ -146,7 +149,7 @@ class Shape:
             f"/* enerflo-sync rebuild: which columns of {self.name} differ */"  # noqa: S608
             f" select v.field, count(*), (array_agg(jsonb_build_array({self._key_object('s')}, v.before,"
             f" v.after) order by {_listed('s', self.key)}))[1:{SAMPLES}]"
-            f" from {self.stage_name} s join {self.table.fullname} t on {self._same_key('t', 's')}"
+            f" from {stage_name(self.table)} s join {self.table.fullname} t on {self._same_key('t', 's')}"
             f" cross join lateral (values {', '.join(values)}) v(field, before, after)"
             f" where v.before is distinct from v.after group by v.field"
         )
@@ -159,10 +162,16 @@ class Shape:
         """
         sets = [f"{name} = excluded.{name}" for name in self.content]
         if self.stamped:
-            sets += [
-                "observed_at = greatest(t.observed_at, excluded.observed_at)",
-                "observed_by = excluded.observed_by",
-            ]
+            seen = {
+                "observed_at": "greatest(t.observed_at, excluded.observed_at)",
+                "observed_by": "excluded.observed_by",
+            }
+            if self.filled:
+                anew = self._differs("excluded", self.filled)
+                seen = {
+                    name: f"case when {anew} then {value} else t.{name} end" for name, value in seen.items()
+                }
+            sets += [f"{name} = {value}" for name, value in seen.items()]
         if self.owner is not None:
             sets += [
                 f"{name} = case when excluded.deleted_at is not null then t.{name} end"
@@ -174,7 +183,8 @@ class Shape:
         listed = ", ".join(self.staged)
         return (
             f"/* enerflo-sync rebuild: write {self.name} */"  # noqa: S608 - names of the schema
-            f" insert into {self.table.fullname} as t ({listed}) select {listed} from {self.stage_name}"
+            f" insert into {self.table.fullname} as t ({listed})"
+            f" select {listed} from {stage_name(self.table)}"
             f" on conflict (account, {', '.join(self.key)})"
             f" do update set {', '.join(sets)} where {self._differs('excluded')}"
         )

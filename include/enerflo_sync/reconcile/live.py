@@ -33,7 +33,7 @@ def _mapped_columns(config: SyncConfig, account: str, *, all_tables: bool) -> li
         (MIRROR_TABLES[TableName(name)], mirror)
         for name, mapping in config.tables_for(account).items()
         if mapping.reconcile or all_tables
-        for mirror in (*mapping.join_columns.values(), *(one.enerflo for one in mapping.fields.values()))
+        for mirror in mapping.mirror_columns
     }
     return [one for one in declared(config.columns) if (one.table, one.name) in named]
 

@@ -33,6 +33,7 @@ class Part:
     :param columns: what :attr:`Resource.read` gives, in order; key columns among them.
     :param owner: for rows that belong to the record: the column that holds the record's id. Rows that the
         record no longer lists get a tombstone. ``None`` for the record's own row.
+    :param declared: those of the columns that ``sync.yaml`` declares, the last ones.
     :param items: gives the object of the record that each row comes from, in the order of the rows, so that
         declared columns can be read from it; None where there can be none.
     :param crm_table: what ``sync.yaml`` calls a CRM's table of these rows; None where none is compared.
@@ -43,6 +44,7 @@ class Part:
     owner: str | None = None
     items: Callable[[Record], Sequence[Record]] | None = None
     crm_table: str | None = None
+    declared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -123,13 +123,21 @@ def encode_binary(types: Sequence[str], rows: Sequence[Sequence[Any]]) -> Block:
     return Block(b"".join(pieces), len(rows), binary=True)
 
 
+def stage_name(table: sa.Table) -> str:
+    """Return the name of the temporary table of :func:`stage`: another one where columns are declared.
+
+    It lives as long as its session, in which somebody may declare further columns.
+    """
+    return f"stage_{table.name}{table.info.get('declared', '')}"
+
+
 def stage(connection: sa.Connection, table: sa.Table, columns: Sequence[str], block: Block) -> str:
     """COPY ``block`` into an empty temporary table shaped like ``table`` and return its name.
 
     The table lives as long as the session and is emptied at commit, so that one session reuses it for
     every page of a walk.
     """
-    name = f"stage_{table.name}"
+    name = stage_name(table)
     driver = driver_connection(connection)
     optional = [
         f"; alter table {name} alter column {column.name} drop not null"

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from enerflo_sync.errors import ConfigurationError
@@ -23,15 +24,7 @@ TYPES: dict[str, sa.types.TypeEngine[Any]] = {
     "date": sa.Date(),
     "json": JSONB(),
 }
-_SQL = {
-    "text": "text",
-    "integer": "bigint",
-    "number": "numeric",
-    "boolean": "boolean",
-    "timestamp": "timestamptz",
-    "date": "date",
-    "json": "jsonb",
-}
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, order=True)
@@ -198,9 +191,8 @@ def _make(connection: sa.Connection, one: DeclaredColumn) -> None:
         {"table": f"{MIRROR_SCHEMA}.{one.table}", "name": one.name},
     )
     if found is None:
-        connection.exec_driver_sql(
-            f"alter table {MIRROR_SCHEMA}.{one.table} add column {one.name} {_SQL[one.type]}"
-        )
+        type_ = TYPES[one.type].compile(_DIALECT)
+        connection.exec_driver_sql(f"alter table {MIRROR_SCHEMA}.{one.table} add column {one.name} {type_}")
         return
     types = _declared_types(connection, one.table, one.name)
     if types != [one.type]:
@@ -221,14 +213,14 @@ def _declared_types(connection: sa.Connection, table: str, name: str) -> list[st
 
 
 def _remember(connection: sa.Connection, account: str, one: DeclaredColumn) -> None:
-    values = {"path": list(one.path), "type": one.type, "max_length": one.max_length, "filled_at": None}
-    statement = insert(declared_columns).values(
-        account=account,
-        table_name=one.table,
-        column_name=one.name,
-        declared_at=sa.func.now(),
-        **values,
-    )
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["account", "table_name", "column_name"], set_=values)
-    )
+    values = {
+        "path": list(one.path),
+        "type": one.type,
+        "max_length": one.max_length,
+        # Reads that began before do not know of it.
+        "declared_at": sa.func.now(),
+        "filled_at": None,
+    }
+    key = {"account": account, "table_name": one.table, "column_name": one.name}
+    statement = insert(declared_columns).values(**key, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=[*key], set_=values))

@@ -36,8 +36,7 @@ def write_workbook(report: ReconciliationReport, differences: Iterable[Differenc
     """
     with needs_extra("excel", "XlsxWriter", "--format xlsx"):
         import xlsxwriter
-    options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    with xlsxwriter.Workbook(out, options) as book:
+    with xlsxwriter.Workbook(out, {"constant_memory": True}) as book:
         bold = book.add_format({"bold": True})
         _write_report(book.add_worksheet("Report"), report, bold)
         sheet: Worksheet | None = None
