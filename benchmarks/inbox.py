@@ -92,15 +92,15 @@ class InboxBench:
     def round(self) -> None:
         """Measure every way once, and ours also with few files and with none."""
         for taker in list(self._takers):
-            run = self._take_in(taker, self.files)
+            run = self._load(taker, self.files)
             if run is not None:
                 self.result.runs.setdefault(taker.name, []).append(run)
         if OURS in self._takers:
-            run = self._take_in(OURS, self.few)
+            run = self._load(OURS, self.few)
             if run is not None:
                 self.result.few.append(run)
 
-    def _take_in(self, taker: Taker, files: int) -> Measurement | None:
+    def _load(self, taker: Taker, files: int) -> Measurement | None:
         url = self.warehouse.migrated(DATABASE)
         drop, archive = self._folder / "drop", self._folder / "archive"
         try:

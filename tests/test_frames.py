@@ -14,7 +14,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.plan import run_plan
 from enerflo_sync.jobs.reconcile import run_reconcile
-from tests.sync.conftest import Desk, desk, polled_warehouse
+from tests.writes.conftest import Desk, desk, polled_warehouse
 
 __all__ = ["desk", "polled_warehouse"]
 

@@ -133,7 +133,7 @@ def test_the_memory_of_a_poll_is_measured_twice_for_each_size(bench_warehouse: W
     assert memory_section(result, None, ROWS).targets[0].reached is True
 
 
-def take_in(warehouse: Warehouse, taker: Taker) -> InboxBench:
+def load_files(warehouse: Warehouse, taker: Taker) -> InboxBench:
     bench = InboxBench(warehouse, FILES, quiet, takers=(taker,))
     with bench.planted():
         bench.round()
@@ -144,14 +144,14 @@ def take_in(warehouse: Warehouse, taker: Taker) -> InboxBench:
 def test_a_way_to_take_in_stores_each_event_once_and_archives_every_file(
     bench_warehouse: Warehouse, taker: Taker
 ) -> None:
-    result = take_in(bench_warehouse, taker).result
+    result = load_files(bench_warehouse, taker).result
     assert result.failures == []
     (run,) = result.of(taker)
     assert run.counts["read"] == FILES
 
 
 def test_an_inbox_is_also_measured_with_few_files_and_with_none(bench_warehouse: Warehouse) -> None:
-    bench = take_in(bench_warehouse, inbox.OURS)
+    bench = load_files(bench_warehouse, inbox.OURS)
     (few,) = bench.result.few
     assert few.counts["read"] == bench.few
     assert set(bench.result.looks) == {0, FILES}

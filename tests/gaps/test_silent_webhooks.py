@@ -146,7 +146,7 @@ def test_events_whose_record_is_not_read(polled: Inbox) -> None:
     one = polled.world.install_id(0)
     polled.drop(update_install(one))
     arrived = polled.clock.now()
-    polled.take_in()
+    polled.load()
     wait(polled, 0.5)
     assert holes(polled, HoleKind.UNREAD) == []
     wait(polled, 1)

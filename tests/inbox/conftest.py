@@ -143,7 +143,7 @@ class Inbox:
         self.runs.append(report)
         return report
 
-    def take_in(self, **options: Any) -> RunReport:
+    def load(self, **options: Any) -> RunReport:
         """Ingest without reading any record."""
         return self.ingest(reads=False, **options)
 

@@ -69,7 +69,7 @@ def first_install(inbox: Inbox) -> int:
     return min(row.install_id for row in inbox.world.truth.installs())
 
 
-def put_aside(inbox: Inbox, resource: Resource, record: dict[str, Any], by: str = "poll:x") -> None:
+def add_to_quarantine(inbox: Inbox, resource: Resource, record: dict[str, Any], by: str = "poll:x") -> None:
     """Let a record arrive that cannot be used."""
     observation = Observation("default", inbox.clock.now(), "poll", by)
     with inbox.warehouse.begin() as connection:

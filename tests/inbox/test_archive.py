@@ -20,7 +20,7 @@ TODAY = date(2026, 3, 5)
 def test_one_name_twice_with_one_content_keeps_both_files(inbox: Inbox) -> None:
     for _ in range(2):
         inbox.drop(ignored(1), "same.json")
-        inbox.take_in()
+        inbox.load()
     assert inbox.copies() == [2]
     assert len(inbox.archived()) == 2
 
@@ -29,7 +29,7 @@ def test_nothing_in_the_archive_is_overwritten_by_other_content(inbox: Inbox) ->
     contents = [json.dumps(ignored(number)).encode() for number in range(3)]
     for data in contents:
         inbox.drop(data, "same.json")
-        inbox.take_in()
+        inbox.load()
     kept = sorted(path.read_bytes() for path in inbox.archive.rglob("*.json"))
     assert kept == sorted(contents)
     uris = {Path(uri).read_bytes() for (uri,) in inbox.rows("select source_uri from sync.webhook_events")}
@@ -40,7 +40,7 @@ def test_large_files_of_one_name_and_one_beginning_are_all_kept(inbox: Inbox) ->
     contents = [b"x" * 70_000 + bytes([65 + at]) for at in range(3)]
     for data in contents:
         inbox.drop(data, "same.json")
-        inbox.take_in(limits=Limits(69_000, 69_000))
+        inbox.load(limits=Limits(69_000, 69_000))
     kept = sorted(path.read_bytes()[-1:] for path in inbox.archive.rglob("*.json"))
     assert kept == [b"A", b"B", b"C"]
     assert inbox.reasons() == {"file_too_large": 3}
@@ -55,12 +55,12 @@ def test_a_place_taken_since_the_crash_is_not_overwritten(inbox: Inbox) -> None:
 
     path = inbox.drop(ignored(1), "same.json")
     with pytest.raises(KeyboardInterrupt):
-        inbox.take_in(drop=Killed(str(inbox.folder), str(inbox.archive)))
+        inbox.load(drop=Killed(str(inbox.folder), str(inbox.archive)))
     other = inbox.archive / "2026/03/02/same.json"
     other.parent.mkdir(parents=True)
     other.write_bytes(b'{"of":"somebody else"}')
     assert path.exists()
-    inbox.take_in()
+    inbox.load()
     assert b'{"of":"somebody else"}' in [one.read_bytes() for one in inbox.archive.rglob("*.json")]
     assert len(inbox.archived()) == 2
 
@@ -89,23 +89,23 @@ def test_two_accounts_that_share_an_archive_keep_all_their_files(inbox: Inbox) -
 def test_no_permission_for_the_archive_loses_nothing(inbox: Inbox) -> None:
     inbox.archive.write_bytes(b"a file where the folder should be")
     inbox.drop(ignored(1), "a.json")
-    assert inbox.take_in().state == "partial"
+    assert inbox.load().state == "partial"
     assert inbox.states() == {"ignored": 1}
     inbox.archive.unlink()
-    assert inbox.take_in().state == "ok"
+    assert inbox.load().state == "ok"
     assert inbox.copies() == [1]
     assert inbox.archived() == ["a.json"]
 
 
 def test_archived_files_are_kept_for_the_retention_and_then_deleted(inbox: Inbox) -> None:
     inbox.drop(ignored(1), "old.json")
-    inbox.take_in()
+    inbox.load()
     inbox.clock.advance(timedelta(days=20).total_seconds())
     inbox.drop(ignored(2), "new.json")
-    inbox.take_in(keep_archive=timedelta(days=30))
+    inbox.load(keep_archive=timedelta(days=30))
     assert inbox.archived() == ["new.json", "old.json"]
     inbox.clock.advance(timedelta(days=12).total_seconds())
-    report = inbox.take_in(keep_archive=timedelta(days=30))
+    report = inbox.load(keep_archive=timedelta(days=30))
     assert inbox.archived() == ["new.json"]
     assert report.reasons["notice"] == {"archived, deleted by age": 1}
     assert inbox.states() == {"ignored": 2}
@@ -116,7 +116,7 @@ def test_a_file_of_an_old_date_is_kept_for_the_retention_too(inbox: Inbox) -> No
     path = inbox.drop(b"what nobody can read", "old.json")
     long_ago = (inbox.clock.now() - timedelta(days=400)).timestamp()
     os.utime(path, (long_ago, long_ago))
-    inbox.take_in(keep_archive=timedelta(days=365))
+    inbox.load(keep_archive=timedelta(days=365))
     assert inbox.archived() == ["old.json"]
 
 
@@ -125,16 +125,16 @@ def test_what_is_not_ours_in_the_archive_is_not_deleted(inbox: Inbox) -> None:
         path = inbox.archive / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
-    inbox.take_in(keep_archive=timedelta(days=1))
+    inbox.load(keep_archive=timedelta(days=1))
     assert sum(path.is_file() for path in inbox.archive.rglob("*")) == 4
 
 
 def test_a_name_that_is_a_folder_in_the_archive_is_archived(inbox: Inbox) -> None:
     inbox.drop(ignored(1), "b")
-    inbox.take_in()
+    inbox.load()
     (inbox.folder / "b").mkdir()
     inbox.drop(ignored(2), "b/c.json")
-    assert inbox.take_in().state == "ok"
+    assert inbox.load().state == "ok"
     assert inbox.waiting() == []
 
 

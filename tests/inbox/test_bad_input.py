@@ -56,7 +56,7 @@ def test_all_bad_input_is_put_aside_with_its_reason_and_the_others_go_on(inbox: 
         inbox.drop(ignored(2 * number), f"{name}-0.json")
         inbox.drop(data, f"{name}-1.json")
         inbox.drop(ignored(2 * number + 1), f"{name}-2.json")
-    report = inbox.take_in(limits=Limits(32_000_000, 4_000_000))
+    report = inbox.load(limits=Limits(32_000_000, 4_000_000))
     expected: dict[str, int] = {}
     for _, reason in table.values():
         expected[reason] = expected.get(reason, 0) + 1
@@ -74,7 +74,7 @@ def test_the_unknown_event_is_kept_with_its_body_and_counted(inbox: Inbox) -> No
     body = {"webhook_event": "moon_landing", "id": 1, "x": "y"}
     inbox.drop(lines(body, body))
     inbox.drop({"event": "deal.exploded", "payload": {}})
-    inbox.take_in()
+    inbox.load()
     rows = inbox.rows("select event, state, copies, reason from sync.webhook_events order by 1")
     assert rows == [
         ("deal.exploded", "quarantined", 1, "unknown_event at deal.exploded"),
@@ -86,7 +86,7 @@ def test_the_unknown_event_is_kept_with_its_body_and_counted(inbox: Inbox) -> No
 
 def test_a_position_leads_to_the_line(inbox: Inbox) -> None:
     inbox.drop(lines(ignored(1), b"nope", ignored(2), b"no"), "x.jsonl")
-    inbox.take_in()
+    inbox.load()
     uris = [uri for (uri,) in inbox.rows("select evidence_uri from sync.quarantine order by 1")]
     assert [uri.rpartition("#")[2] for uri in uris] == ["1", "3"]
     assert inbox.states() == {"ignored": 2}
@@ -96,13 +96,13 @@ def test_html_and_sql_are_kept_verbatim(inbox: Inbox) -> None:
     text = "<img src=x onerror=alert(1)>'; drop schema sync cascade; -- %s {x} \\ \u2028 \U0001f600"
     body = {"webhook_event": "new_note", "id": 1, "note": text}
     inbox.drop(body)
-    inbox.take_in()
+    inbox.load()
     assert inbox.one("select body->>'note' from sync.webhook_events") == text
 
 
 def test_an_escaped_nul_is_taken_out_and_said(inbox: Inbox) -> None:
     inbox.drop(b'{"webhook_event":"new_note","id":1,"x":"a\\u0000b"}')
-    report = inbox.take_in()
+    report = inbox.load()
     assert inbox.one("select body->>'x' from sync.webhook_events") == "ab"
     assert report.reasons["notice"] == {"nul_removed": 1}
 
@@ -111,7 +111,7 @@ def test_five_thousand_bad_lines_are_put_aside(inbox: Inbox) -> None:
     """A table of numbers that somebody exported into the drop: no line is an event."""
     inbox.drop(b"\n".join(b"install,%d,x" % number for number in range(5_100)), "export.csv")
     inbox.drop(ignored(1), "z.json")
-    report = inbox.take_in()
+    report = inbox.load()
     assert (report.quarantined, report.skipped) == (1, 1)
     assert inbox.reasons() == {"not_json": 1}
 
@@ -119,7 +119,7 @@ def test_five_thousand_bad_lines_are_put_aside(inbox: Inbox) -> None:
 def test_of_very_many_bad_lines_the_first_ones_stand_for_all(inbox: Inbox) -> None:
     bad = [b"install,%d,x" % number for number in range(5_100)]
     inbox.drop(b"\n".join([*bad, json.dumps(ignored(1)).encode()]), "export.jsonl")
-    report = inbox.take_in()
+    report = inbox.load()
     assert (report.read, report.quarantined, report.skipped) == (5_101, 5_100, 1)
     assert inbox.reasons() == {"not_json": 100, "further_problems_in_the_file": 1}
 
@@ -129,7 +129,7 @@ def test_a_name_that_is_no_utf8_does_not_stop_the_others(inbox: Inbox) -> None:
     with open(odd, "wb") as file:
         file.write(json.dumps(ignored(1)).encode())
     inbox.drop(ignored(2), "good.json")
-    report = inbox.take_in()
+    report = inbox.load()
     assert report.skipped == 2
     assert inbox.waiting() == []
 
@@ -139,7 +139,7 @@ def test_a_name_that_is_no_utf8_does_not_stop_the_others(inbox: Inbox) -> None:
 )
 def test_odd_names_are_names(inbox: Inbox, name: str) -> None:
     inbox.drop(ignored(1), name)
-    assert inbox.take_in().skipped == 1
+    assert inbox.load().skipped == 1
     assert inbox.archived() == [name]
 
 
@@ -158,7 +158,7 @@ def test_nothing_of_a_payload_is_said(inbox: Inbox, caplog: pytest.LogCaptureFix
         ]
     ):
         inbox.drop(data, f"{number}.json")
-    report = inbox.take_in()
+    report = inbox.load()
     assert report.quarantined == 7
     assert MARK not in caplog.text
     assert MARK not in repr(report)
@@ -172,12 +172,12 @@ def test_large_files_of_one_beginning_are_items_of_their_own(inbox: Inbox) -> No
     beginning = b"[" + b'{"webhook_event":"new_note","id":1},' * 4000
     inbox.drop(beginning + b'{"webhook_event":"new_note","id":2}]', "a.json")
     inbox.drop(beginning + b'{"webhook_event":"new_note","id":3}]', "b.json")
-    inbox.take_in(limits=Limits(100_000, 50_000))
+    inbox.load(limits=Limits(100_000, 50_000))
     assert inbox.one("select count(*) from sync.quarantine") == 2
 
 
 def test_a_name_that_is_no_name_is_not_shown(inbox: Inbox) -> None:
     inbox.drop({"event": "Call from jane.doe@example.com"})
-    report = inbox.take_in()
+    report = inbox.load()
     assert "jane.doe" not in str(report.reasons)
     assert inbox.one("select event from sync.webhook_events") == "?"

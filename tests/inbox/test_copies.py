@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from enerflo_sandbox.exchange import Response
-from enerflo_sync.inbox.take_in import TakeIn
+from enerflo_sync.inbox.load import DropLoader
 from tests.inbox.conftest import Inbox, answering, update_install
 
 NOT_FOUND = Response(404, {}, b'{"message":"Not Found"}')
@@ -80,13 +80,13 @@ def test_the_same_words_under_the_same_name_after_a_kill_are_another_copy(
 ) -> None:
     one = polled.world.install_id(0)
 
-    def killed(_self: TakeIn, count: int) -> None:
+    def killed(_self: DropLoader, count: int) -> None:
         if count:
             raise KeyboardInterrupt
 
     polled.drop(note_event(one), "latest.json")
     with monkeypatch.context() as killing:
-        killing.setattr(TakeIn, "_forget", killed)
+        killing.setattr(DropLoader, "_forget", killed)
         with pytest.raises(KeyboardInterrupt):
             polled.ingest()
     polled.later()

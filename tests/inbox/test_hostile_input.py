@@ -96,7 +96,7 @@ def test_an_event_that_the_warehouse_refuses_is_put_aside_alone_and_replayed(
     for number in range(20):
         name = "Ada" if number == 7 else 'Eve "\\\\ \t'
         inbox.drop(update_install(number + 1, name=name), f"{number}.json")
-    report = inbox.take_in()
+    report = inbox.load()
     assert (report.read, report.applied, report.quarantined) == (20, 19, 1)
     assert inbox.states() == {"received": 19}
     ((reason, payload),) = inbox.rows("select reason, payload from sync.quarantine")

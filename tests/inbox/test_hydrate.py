@@ -308,7 +308,7 @@ def test_nothing_of_a_record_is_logged(inbox: Inbox, caplog: pytest.LogCaptureFi
 
 def test_an_event_of_a_newer_release_holds_no_other(inbox: Inbox) -> None:
     inbox.drop(update_install(inbox.world.install_id(0)))
-    inbox.take_in()
+    inbox.load()
     with inbox.warehouse.begin() as connection:
         connection.execute(sa.text("update sync.webhook_events set event = 'install.fromTheNextRelease'"))
     inbox.ingest()

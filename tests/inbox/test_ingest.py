@@ -125,10 +125,10 @@ def test_a_failed_move_in_one_run_and_a_duplicate_in_the_next(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "rename", refused)
-    inbox.take_in()
+    inbox.load()
     monkeypatch.undo()
     inbox.drop(ignored(1), "b.json")
-    inbox.take_in()
+    inbox.load()
     assert inbox.copies() == [2]
     assert inbox.archived() == ["a.json", "b.json"]
 
@@ -147,7 +147,7 @@ def test_two_accounts_share_nothing(inbox: Inbox) -> None:
 
 def test_without_the_read_events_wait_and_the_next_run_takes_them_up(inbox: Inbox) -> None:
     inbox.drop(update_install(inbox.world.install_id(0)))
-    assert inbox.take_in().requests == 0
+    assert inbox.load().requests == 0
     assert inbox.states() == {"received": 1}
     inbox.ingest()
     assert inbox.states() == {"applied": 1}
@@ -159,6 +159,6 @@ def test_what_lies_in_the_archive_costs_a_run_nothing(inbox: Inbox, monkeypatch:
     monkeypatch.setattr(os, "scandir", lambda folder: (seen.append(str(folder)), real(folder))[1])
     for number in range(5):
         inbox.drop(ignored(number))
-        inbox.take_in()
+        inbox.load()
     assert seen
     assert not [folder for folder in seen if folder.startswith(str(inbox.archive))]

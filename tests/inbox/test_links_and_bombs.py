@@ -25,7 +25,7 @@ def test_links_are_not_followed_and_that_is_said(inbox: Inbox, tmp_path: Path) -
     inner.mkdir()
     (inner / "up.json").symlink_to("../../outside/secret.json")
     inbox.drop(ignored(2), "good.json")
-    report = inbox.take_in()
+    report = inbox.load()
     assert (report.read, report.state) == (1, "ok")
     assert report.reasons["notice"]["symbolic links in the drop, not followed"] == 3
     assert (outside / "secret.json").exists()
@@ -87,7 +87,7 @@ def test_a_batch_counts_what_its_files_hold_unpacked(inbox: Inbox) -> None:
 def test_a_file_of_a_million_gzip_members_costs_little(inbox: Inbox) -> None:
     inbox.drop(gzip.compress(b"") * 500_000, "members.json.gz")
     inbox.drop(ignored(1), "good.json")
-    inbox.take_in()
+    inbox.load()
     assert inbox.reasons() == {"too_many_gzip_members": 1}
     assert inbox.states() == {"ignored": 1}
 

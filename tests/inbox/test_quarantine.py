@@ -26,10 +26,10 @@ def filled(inbox: Inbox) -> Inbox:
     """Three unknown events of one name, one of another, one broken file."""
     for number in range(3):
         inbox.drop({"webhook_event": "brand_new", "id": number, "email": f"someone{number}@example.org"})
-        inbox.take_in()
+        inbox.load()
     inbox.drop({"webhook_event": "other_new", "id": 1})
     inbox.drop(b'{"webhook_event": ', "broken.json")
-    inbox.take_in()
+    inbox.load()
     return inbox
 
 
@@ -119,7 +119,7 @@ def test_a_dismissal_keeps_who_when_and_why_and_leaves_the_event_quarantined(fil
 def test_what_is_dismissed_stays_so_when_it_comes_again(filled: Inbox) -> None:
     dismiss(filled, Selection(everything=True))
     filled.drop({"webhook_event": "other_new", "id": 1}, "again.json")
-    filled.take_in()
+    filled.load()
     assert groups(filled) == {}
     assert groups(filled, Filter(state=None))["unknown_event at other_new"].count == 2
 
@@ -204,7 +204,7 @@ def test_a_revealed_payload_has_no_signed_address() -> None:
 
 def test_thousands_of_bad_lines_are_put_aside_at_once(inbox: Inbox) -> None:
     inbox.drop(b"\n".join(b'{"nameless": %d}' % number for number in range(6_000)), "many.jsonl")
-    report = inbox.take_in()
+    report = inbox.load()
     assert report.quarantined == 6_000
     assert inbox.one("select count(*) from sync.quarantine") == 6_000
 
@@ -252,7 +252,7 @@ def test_an_item_that_comes_again_after_a_replay_is_open_and_nobodys(filled: Inb
     with filled.warehouse.begin() as connection:
         connection.execute(sa.text("update sync.quarantine set state = 'replayed', decided_by = 'ann'"))
     filled.drop({"webhook_event": "other_new", "id": 1}, "again.json")
-    filled.take_in()
+    filled.load()
     assert filled.rows("select state, decided_by from sync.quarantine where reason like '%other_new'") == [
         ("open", None)
     ]

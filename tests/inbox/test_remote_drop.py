@@ -108,7 +108,7 @@ def test_an_ingest_from_a_bucket(inbox: Inbox, bucket: Bucket) -> None:
 def test_one_name_with_other_content_overwrites_nothing(inbox: Inbox, bucket: Bucket) -> None:
     for number in range(3):
         bucket.put("same.json", ignored(number))
-        inbox.take_in(drop=open_drop(bucket.uri))
+        inbox.load(drop=open_drop(bucket.uri))
     keys = [key for key in bucket.all_keys() if key.startswith("archive/")]
     bodies = {bucket.s3.get_object(Bucket=bucket.name, Key=key)["Body"].read() for key in keys}
     assert bodies == {json.dumps(ignored(number)).encode() for number in range(3)}
@@ -122,7 +122,7 @@ def test_an_object_that_vanished_is_said_and_the_others_go_on(inbox: Inbox, buck
 
     for name in "abc":
         bucket.put(f"{name}.json", ignored(ord(name)))
-    report = inbox.take_in(drop=Vanishing(bucket.uri, f"s3://{bucket.name}/archive"))
+    report = inbox.load(drop=Vanishing(bucket.uri, f"s3://{bucket.name}/archive"))
     assert (report.state, report.skipped) == ("ok", 2)
     assert report.reasons["notice"]["vanished before it was read"] == 1
 
@@ -136,9 +136,9 @@ def test_an_object_replaced_between_read_and_move_stays_and_is_read_again(
             return super().move(content, archived_uri)
 
     bucket.put("a.json", ignored(1))
-    assert inbox.take_in(drop=Replacing(bucket.uri, f"s3://{bucket.name}/archive")).state == "partial"
+    assert inbox.load(drop=Replacing(bucket.uri, f"s3://{bucket.name}/archive")).state == "partial"
     assert bucket.waiting() == ["a.json"]
-    assert inbox.take_in(drop=open_drop(bucket.uri)).state == "ok"
+    assert inbox.load(drop=open_drop(bucket.uri)).state == "ok"
     assert inbox.copies() == [1, 1]
 
 
@@ -174,22 +174,22 @@ def test_killed_between_copy_and_delete_it_counts_once(inbox: Inbox, bucket: Buc
 
     bucket.put("a.json", ignored(1))
     with pytest.raises(KeyboardInterrupt):
-        inbox.take_in(drop=Killed(bucket.uri, f"s3://{bucket.name}/archive"))
-    inbox.take_in(drop=drop)
+        inbox.load(drop=Killed(bucket.uri, f"s3://{bucket.name}/archive"))
+    inbox.load(drop=drop)
     assert inbox.copies() == [1]
     assert bucket.waiting() == []
     assert bucket.archived() == ["a.json"]
 
 
 def test_an_empty_prefix_is_an_empty_drop(inbox: Inbox, bucket: Bucket) -> None:
-    assert inbox.take_in(drop=open_drop(bucket.uri)).state == "ok"
+    assert inbox.load(drop=open_drop(bucket.uri)).state == "ok"
 
 
 def test_the_folder_marker_of_a_console_is_no_file(inbox: Inbox, bucket: Bucket) -> None:
     bucket.put("", b"")
     bucket.put("sub/", b"")
     bucket.put("a.json", ignored(1))
-    report = inbox.take_in(drop=open_drop(bucket.uri))
+    report = inbox.load(drop=open_drop(bucket.uri))
     assert (report.state, report.read) == ("ok", 1)
 
 
@@ -208,7 +208,7 @@ def test_credentials_that_may_not_list_are_one_clear_error(
     requests.post(f"{endpoint}/moto-api/reset-auth", data=b"0", timeout=10)
     try:
         with pytest.raises(ConfigurationError) as caught:
-            inbox.take_in(drop=open_drop(bucket.uri))
+            inbox.load(drop=open_drop(bucket.uri))
         assert "testing" not in str(caught.value)
     finally:
         requests.post(f"{endpoint}/moto-api/reset-auth", data=b"Infinity", timeout=10)
@@ -218,7 +218,7 @@ def test_no_bucket_is_made(inbox: Inbox, bucket: Bucket) -> None:
     """A misspelt archive is an error to be told, and nothing to be created in somebody's account."""
     name = f"misspelt-{bucket.name}"
     bucket.put("a.json", ignored(1))
-    report = inbox.take_in(drop=open_drop(bucket.uri, f"s3://{name}/archive"))
+    report = inbox.load(drop=open_drop(bucket.uri, f"s3://{name}/archive"))
     assert name not in {one["Name"] for one in bucket.s3.list_buckets()["Buckets"]}
     assert report.state == "partial"
     assert bucket.waiting() == ["a.json"]
@@ -231,23 +231,23 @@ def test_an_archive_that_may_not_be_written_keeps_the_files_and_counts_once(
     # No store makes a bucket of this name, which is too short.
     drop = open_drop(bucket.uri, "s3://x/archive")
     for _ in range(2):
-        report = inbox.take_in(drop=drop)
+        report = inbox.load(drop=drop)
         assert report.state == "partial"
         assert bucket.waiting() == ["a.json"]
-    assert inbox.take_in(drop=open_drop(bucket.uri)).state in ("ok", "partial")
+    assert inbox.load(drop=open_drop(bucket.uri)).state in ("ok", "partial")
     assert inbox.copies() == [1]
 
 
 def test_retention_deletes_by_day(inbox: Inbox, bucket: Bucket) -> None:
     for key in ("archive/2026/01/01/a.json", "archive/2026/01/01/b/c.json", "archive/2026/03/01/d.json"):
         bucket.s3.put_object(Bucket=bucket.name, Key=key, Body=b"x")
-    report = inbox.take_in(drop=open_drop(bucket.uri), keep_archive=timedelta(days=30))
+    report = inbox.load(drop=open_drop(bucket.uri), keep_archive=timedelta(days=30))
     assert bucket.all_keys() == ["archive/2026/03/01/d.json"]
     assert report.reasons["notice"] == {"archived, deleted by age": 2}
 
 
 def test_retention_of_an_archive_that_is_not_there_yet(inbox: Inbox, bucket: Bucket) -> None:
-    report = inbox.take_in(drop=open_drop(bucket.uri), keep_archive=timedelta(days=30))
+    report = inbox.load(drop=open_drop(bucket.uri), keep_archive=timedelta(days=30))
     assert report.state == "ok"
 
 
@@ -263,7 +263,7 @@ def test_retention_of_an_archive_that_is_not_there_yet(inbox: Inbox, bucket: Buc
 )
 def test_odd_names_are_names(inbox: Inbox, bucket: Bucket, name: str) -> None:
     bucket.put(name, ignored(1))
-    report = inbox.take_in(drop=open_drop(bucket.uri))
+    report = inbox.load(drop=open_drop(bucket.uri))
     assert (report.state, report.skipped) == ("ok", 1)
     assert bucket.waiting() == []
     assert [key for key in bucket.all_keys() if not key.startswith("archive/2")] == []
@@ -278,7 +278,7 @@ def test_a_name_that_reads_as_a_pattern_moves_that_file_alone(inbox: Inbox, buck
             return super().move(content, archived_uri)
 
     bucket.put("*.json", ignored(1))
-    report = inbox.take_in(drop=Late(bucket.uri, f"s3://{bucket.name}/archive"))
+    report = inbox.load(drop=Late(bucket.uri, f"s3://{bucket.name}/archive"))
     assert report.state == "ok"
     assert bucket.archived() == ["*.json"]
     assert bucket.waiting() == ["other.json"]
@@ -311,6 +311,6 @@ def test_a_drop_in_memory_keeps_the_same_guarantees(inbox: Inbox) -> None:
     place = f"/{uuid.uuid4().hex}/drop"
     memory.pipe(f"{place}/a.json", json.dumps(ignored(1)).encode())
     drop = open_drop(f"memory:/{place}")
-    assert inbox.take_in(drop=drop).skipped == 1
+    assert inbox.load(drop=drop).skipped == 1
     assert memory.find(place) == []
     assert len(memory.find(place.replace("/drop", "/archive"))) == 1

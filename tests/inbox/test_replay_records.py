@@ -12,9 +12,9 @@ from enerflo_sync.resources.notes import NOTES
 from tests.inbox.conftest import Inbox
 from tests.inbox.replaying import (
     Again,
+    add_to_quarantine,
     first_install,
     items,
-    put_aside,
 )
 
 
@@ -90,7 +90,7 @@ def test_records_wait_while_enerflo_does_not_answer(polled: Inbox, again: Again)
 
 def test_a_note_is_read_through_its_install(polled: Inbox, again: Again) -> None:
     note = next(polled.world.truth.notes(deleted=False))
-    put_aside(
+    add_to_quarantine(
         polled, NOTES, {"note_id": note.note_id, "epc_install_id": note.install_id, "created_at": "soon"}
     )
     assert again.one() == (Outcome.REPLAYED, f"notes/{note.note_id} was read again")
@@ -99,7 +99,7 @@ def test_a_note_is_read_through_its_install(polled: Inbox, again: Again) -> None
 def test_a_note_that_its_install_does_not_list_is_not_found_and_stays_open(
     polled: Inbox, again: Again
 ) -> None:
-    put_aside(
+    add_to_quarantine(
         polled, NOTES, {"note_id": 987654, "epc_install_id": first_install(polled), "created_at": "soon"}
     )
     assert again.one() == (Outcome.NOT_FOUND, "Enerflo's answer does not list it")
@@ -109,12 +109,12 @@ def test_a_note_that_its_install_does_not_list_is_not_found_and_stays_open(
 def test_a_customer_is_found_by_what_its_record_said(polled: Inbox, again: Again) -> None:
     customer = next(one for one in polled.world.truth.customers() if one.email)
     record = {"id": customer.customer_id, "email": customer.email, "created": "soon"}
-    put_aside(polled, CUSTOMERS, record)
+    add_to_quarantine(polled, CUSTOMERS, record)
     assert again.one() == (Outcome.REPLAYED, f"customers/{customer.customer_id} was read again")
 
 
 def test_a_change_order_is_read_by_its_id(polled: Inbox, again: Again) -> None:
     order = next(polled.world.truth.change_orders())
     record = {"id": order.change_order_id, "epc_install_id": order.install_id, "signed_at": "soon"}
-    put_aside(polled, change_orders_resource(), record)
+    add_to_quarantine(polled, change_orders_resource(), record)
     assert again.one() == (Outcome.REPLAYED, f"change_orders/{order.change_order_id} was read again")

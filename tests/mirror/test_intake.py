@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.mirror.batch import Batch, Observation, together
 from enerflo_sync.mirror.intake import Intake
-from enerflo_sync.mirror.sweep import bury
+from enerflo_sync.mirror.sweep import tombstone
 from enerflo_sync.resources.change_orders import change_orders_resource
 from enerflo_sync.resources.customers import CUSTOMERS
 from enerflo_sync.resources.fingerprint import stable_bytes
@@ -86,7 +86,7 @@ def test_an_answer_from_before_a_deletion_was_found_revives_nothing(
     take(warehouse, NOTES, 0, NOTE % (b"x", b"null"))
     take(warehouse, orders, 0, ORDER % b'{"id":1}')
     with warehouse.begin() as connection:
-        assert bury(connection, INSTALLS, "default", 5, AT + timedelta(minutes=2)) == 1
+        assert tombstone(connection, INSTALLS, "default", 5, AT + timedelta(minutes=2)) == 1
 
     def told(minutes: int) -> None:
         take(warehouse, INSTALLS, minutes, TWO if changed else ONE)

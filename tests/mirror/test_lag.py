@@ -21,7 +21,7 @@ from enerflo_sync.mirror.batch import Observation
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.poll_resources import PollResource
-from enerflo_sync.mirror.sweep import bury
+from enerflo_sync.mirror.sweep import tombstone
 from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.warehouse.runs import RunReport
 from tests.mirror.conftest import START, Company
@@ -245,7 +245,7 @@ def test_an_install_that_was_found_gone_is_not_revived_by_a_list_of_before(
     lagging(company)
     company.world.delete_install(victim)
     with company.warehouse.begin() as connection:
-        assert bury(connection, INSTALLS, company.account, victim, company.clock.now()) == 1
+        assert tombstone(connection, INSTALLS, company.account, victim, company.clock.now()) == 1
     company.clock.advance(5)
     living = "select count(*) from enerflo.installs where install_id = :i and deleted_at is null"
     for _ in range(2):
@@ -259,7 +259,7 @@ def test_an_install_that_was_found_gone_is_not_revived_by_a_list_of_before(
 def test_an_install_that_is_restored_is_alive_again_at_once(company: Company, victim: int) -> None:
     company.poll()
     with company.warehouse.begin() as connection:
-        assert bury(connection, INSTALLS, company.account, victim, company.clock.now()) == 1
+        assert tombstone(connection, INSTALLS, company.account, victim, company.clock.now()) == 1
     company.clock.advance(5)
     company.poll(full=True)
     company.assert_mirror_is_true()

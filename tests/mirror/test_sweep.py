@@ -15,8 +15,8 @@ from enerflo_sync.mirror.sweep import (
     Gone,
     ShrunkSourceError,
     Sweep,
-    bury,
     most_missing,
+    tombstone,
 )
 from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.notes import NOTES
@@ -238,10 +238,10 @@ def test_a_burial_marks_one_record_and_what_belongs_to_it(warehouse: sa.Engine) 
         put(warehouse, "notes", account=account, note_id=install, install_id=install)
         put(warehouse, "notes", account=account, note_id=10 + install, install_id=install, deleted_at=EARLIER)
     with warehouse.begin() as connection:
-        assert bury(connection, INSTALLS, "default", 1, NOW) == 1
+        assert tombstone(connection, INSTALLS, "default", 1, NOW) == 1
         # It is deleted already.
-        assert bury(connection, INSTALLS, "default", 1, NOW + SECOND) == 0
-        assert bury(connection, INSTALLS, "default", 3, NOW) == 0
+        assert tombstone(connection, INSTALLS, "default", 1, NOW + SECOND) == 0
+        assert tombstone(connection, INSTALLS, "default", 3, NOW) == 0
     marked = {key for key, (_, deleted) in stored(warehouse, "installs").items() if deleted}
     assert marked == {("default", 1)}
     assert stored(warehouse, "installs")["default", 1] == (NOW, NOW)
@@ -251,14 +251,14 @@ def test_a_burial_marks_one_record_and_what_belongs_to_it(warehouse: sa.Engine) 
     assert notes["default", 11] == (None, EARLIER)
 
 
-@pytest.mark.parametrize(("observed", "buried"), [(NOW, 1), (NOW + SECOND, 0)])
+@pytest.mark.parametrize(("observed", "deleted"), [(NOW, 1), (NOW + SECOND, 0)])
 def test_a_burial_leaves_alone_what_was_seen_later(
-    warehouse: sa.Engine, observed: datetime, buried: int
+    warehouse: sa.Engine, observed: datetime, deleted: int
 ) -> None:
     put(warehouse, "installs", install_id=1, observed_at=observed, absent_since=EARLIER)
     with warehouse.begin() as connection:
-        assert bury(connection, INSTALLS, "default", 1, NOW) == buried
-    assert stored(warehouse, "installs")["default", 1] == (EARLIER, NOW if buried else None)
+        assert tombstone(connection, INSTALLS, "default", 1, NOW) == deleted
+    assert stored(warehouse, "installs")["default", 1] == (EARLIER, NOW if deleted else None)
 
 
 def test_what_belongs_to_deleted_records_is_buried_whoever_buried_them(warehouse: sa.Engine) -> None:
@@ -301,6 +301,6 @@ def test_what_stands_in_quarantine_of_a_buried_record_is_settled(warehouse: sa.E
                     "key": json.dumps(key),
                 },
             )
-        bury(connection, INSTALLS, "default", 1, NOW)
+        tombstone(connection, INSTALLS, "default", 1, NOW)
         states = connection.execute(sa.text("select state from sync.quarantine order by item_id")).scalars()
         assert list(states) == ["replayed", "replayed", "open", "open"]

@@ -21,7 +21,7 @@ from typing import Any
 from tests.conftest import embedded_for_tests
 from tests.mutation.mutants import Mutant
 from tests.mutation.reach import Kept, Reach, Timed
-from tests.sync.conftest import make_polled
+from tests.writes.conftest import make_polled
 
 ROOT = Path(__file__).parents[2]
 _COPIED = ("include", "plugins", "dags", "tests", "docs", "pyproject.toml")

@@ -15,7 +15,7 @@ class Target:
 
 # Truth tables: quick, and each holds a statement in all its cases.
 _TABLES = tuple(
-    f"tests/sync/test_{name}.py"
+    f"tests/writes/test_{name}.py"
     for name in (
         "truth_table",
         "status_rows",
@@ -29,44 +29,49 @@ _TABLES = tuple(
         "replaced_rows",
     )
 )
-_PLANS = (*_TABLES, "tests/sync", "tests/reconcile")
-_COMPARE = (*_TABLES, "tests/reconcile", "tests/sync")
+_PLANS = (*_TABLES, "tests/writes", "tests/reconcile")
+_COMPARE = (*_TABLES, "tests/reconcile", "tests/writes")
 _POLLS = ("tests/mirror",)
 
 TARGETS = (
-    Target("crm/decision.py", ("tests/crm/test_decision.py", "tests/sync/test_truth_table.py", "tests/crm")),
+    Target(
+        "crm/decision.py", ("tests/crm/test_decision.py", "tests/writes/test_truth_table.py", "tests/crm")
+    ),
     Target("plan/decide.py", _PLANS),
     Target(
         "agreed/agree.py",
         (
-            *("tests/sync/test_agreed_rows.py", "tests/sync/test_written_rows.py", *_TABLES),
-            *("tests/sync/test_agree.py", *_PLANS),
+            *("tests/writes/test_agreed_rows.py", "tests/writes/test_written_rows.py", *_TABLES),
+            *("tests/writes/test_agree.py", *_PLANS),
         ),
     ),
     Target(
         "plan/refused.py",
         (
-            *("tests/sync/test_refused_rows.py", "tests/sync/test_refused_decided.py"),
-            *("tests/sync/test_refused_new_rows.py", *_TABLES, *_PLANS),
+            *("tests/writes/test_refused_rows.py", "tests/writes/test_refused_decided.py"),
+            *("tests/writes/test_refused_new_rows.py", *_TABLES, *_PLANS),
         ),
     ),
     Target(
-        "agreed/twins.py", ("tests/sync/test_twin_rows.py", *_TABLES, "tests/sync/test_twins.py", *_PLANS)
+        "agreed/twins.py", ("tests/writes/test_twin_rows.py", *_TABLES, "tests/writes/test_twins.py", *_PLANS)
     ),
     Target(
         "agreed/key_changes.py",
         (
-            *("tests/sync/test_key_rows.py", "tests/sync/test_key_order.py"),
-            *("tests/sync/test_key_changes.py", *_PLANS),
+            *("tests/writes/test_key_rows.py", "tests/writes/test_key_order.py"),
+            *("tests/writes/test_key_changes.py", *_PLANS),
         ),
     ),
     Target(
-        "agreed/own_writes.py", ("tests/sync/test_own_write_rows.py", "tests/sync/test_newest.py", *_PLANS)
+        "agreed/own_writes.py",
+        ("tests/writes/test_own_write_rows.py", "tests/writes/test_newest.py", *_PLANS),
     ),
-    Target("reconcile/odd.py", ("tests/reconcile/test_tombstones.py", *_COMPARE)),
+    Target("reconcile/mismatched.py", ("tests/reconcile/test_tombstones.py", *_COMPARE)),
     Target("reconcile/judge.py", _COMPARE),
     Target("reconcile/values.py", ("tests/reconcile/test_values.py", *_COMPARE)),
-    Target("reconcile/changed.py", ("tests/sync/test_later_rows.py", "tests/sync/test_newest.py", *_COMPARE)),
+    Target(
+        "reconcile/changed.py", ("tests/writes/test_later_rows.py", "tests/writes/test_newest.py", *_COMPARE)
+    ),
     Target(
         "reconcile/incremental.py",
         ("tests/reconcile/test_basis.py", "tests/reconcile/test_incremental.py", *_COMPARE),

@@ -7,7 +7,7 @@ from typing import Any
 from enerflo_sync.jobs.rebuild import run_rebuild
 from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.reconcile.report import ReconciliationReport
-from tests.sync.conftest import Desk, desk, polled_warehouse
+from tests.writes.conftest import Desk, desk, polled_warehouse
 
 __all__ = ["desk", "polled_warehouse"]
 

@@ -160,8 +160,8 @@ def test_the_rest_pairs_off_where_both_sides_have_as_many_rows_of_the_same_keys(
     gone = ("only_enerflo", "only_crm", "enerflo_keys", "crm_keys")
     for more in product((0, 1), repeat=12):
         sizes = Sizes(10 + more[0], 10 + more[1], Decimal(100 + more[2]), Decimal(100 + more[3]))
-        odd = dict(zip(names, (1 + n for n in more[4:8]), strict=True))
+        mismatched = dict(zip(names, (1 + n for n in more[4:8]), strict=True))
         unmoved = dict(zip(gone, (2 + n for n in more[8:12]), strict=True))
         mine = (more[0] - more[4] - more[8], more[2] - more[6] - more[10])
         theirs = (more[1] - more[5] - more[9], more[3] - more[7] - more[11])
-        assert pairs_off(sizes, odd, unmoved) is (mine == theirs)
+        assert pairs_off(sizes, mismatched, unmoved) is (mine == theirs)

@@ -24,7 +24,7 @@ from enerflo_sync.apply.enerflo import leads, notes, source
 from enerflo_sync.apply.enerflo import run as push_run
 from enerflo_sync.apply.enerflo.attempt import Outcome, attempted
 from enerflo_sync.enerflo.pages import PageWalk
-from enerflo_sync.inbox import hydrate, take_in
+from enerflo_sync.inbox import hydrate, load
 from enerflo_sync.inbox.pending import mark_applied
 from enerflo_sync.mirror import lag, poll
 from enerflo_sync.mirror.company import CompanyGuard
@@ -42,14 +42,14 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def archive_before_commit(patch: pytest.MonkeyPatch) -> None:
     """Files leave the drop before their events are stored."""
-    commit = take_in.TakeIn.commit
+    commit = load.DropLoader.commit
 
     def moved_first(self: Any, batch: Any) -> Any:
         for move in batch.moves:
             self._drop.move(move.content, move.archive_uri)
         return commit(self, batch)
 
-    patch.setattr(take_in.TakeIn, "commit", moved_first)
+    patch.setattr(load.DropLoader, "commit", moved_first)
 
 
 def hydration_skipped(patch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def payload_over_record(patch: pytest.MonkeyPatch) -> None:
 
 def copies_counted_again(patch: pytest.MonkeyPatch) -> None:
     """Nobody remembers which files were taken in before the kill."""
-    patch.setattr(take_in.TakeIn, "_left", lambda self: ({}, {}))
+    patch.setattr(load.DropLoader, "_left", lambda self: ({}, {}))
 
 
 def older_over_newer(patch: pytest.MonkeyPatch) -> None:
@@ -221,15 +221,15 @@ def lagging_list_believed(patch: pytest.MonkeyPatch) -> None:
 
 def short_page_is_whole(patch: pytest.MonkeyPatch) -> None:
     """A walk over pages that lack rows counts as complete."""
-    take_in_page = PageWalk._take_in
+    accept = PageWalk._accept
 
     def content(self: Any, listing: Any, seconds: float) -> Any:
-        stop = take_in_page(self, listing, seconds)
+        stop = accept(self, listing, seconds)
         self.complete = self.complete or stop is not None
         return stop
 
     patch.setattr(PageWalk, "_ask_again", lambda *_: False)
-    patch.setattr(PageWalk, "_take_in", content)
+    patch.setattr(PageWalk, "_accept", content)
 
 
 def other_company_believed(patch: pytest.MonkeyPatch) -> None:

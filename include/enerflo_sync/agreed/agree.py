@@ -28,6 +28,7 @@ from enerflo_sync.agreed.written import names_record, not_kept, of_key, shown
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import looking_back, moved_statement
+from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.observation import (
     current_look,
     find_look,
@@ -35,7 +36,6 @@ from enerflo_sync.reconcile.observation import (
     since_look,
     still_holds,
 )
-from enerflo_sync.reconcile.odd import crm_side, mirror_side
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.statistics import note_growth
 from enerflo_sync.warehouse.watermarks import move_watermark, read_watermark

@@ -116,7 +116,7 @@ def follow_keys(connection: sa.Connection, plans: Iterable[Comparison], account:
         stored = connection.execute(_STORED, named).mappings().first()
         before = stored["columns"] if stored is not None else _of_sample(connection, plan, named)
         if before is None or before == present:
-            _settle(connection, named, stored, present)
+            _remember(connection, named, stored, present)
             continue
         _translate(connection, plan, account, before, in_order=stored is not None)
         lost = connection.exec_driver_sql(
@@ -148,7 +148,7 @@ def columns_of(plan: Comparison) -> Columns:
     }
 
 
-def _settle(
+def _remember(
     connection: sa.Connection, named: dict[str, str], stored: sa.RowMapping | None, present: Columns
 ) -> None:
     """Remember the columns; forget that they changed once a person approved a plan that said so."""

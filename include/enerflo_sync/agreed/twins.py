@@ -16,7 +16,7 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import differing_keys
 from enerflo_sync.reconcile.judge import stored_key
-from enerflo_sync.reconcile.odd import crm_side, mirror_side, twice_statement
+from enerflo_sync.reconcile.mismatched import crm_side, mirror_side, twice_statement
 
 _WATCHED = Template("""
 /* enerflo-sync agree $name: join keys of rows that were one of several */

@@ -7,7 +7,7 @@ from string import Template
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import once_agreed
-from enerflo_sync.reconcile.odd import mirror_side
+from enerflo_sync.reconcile.mismatched import mirror_side
 
 CREATION_UNDONE = "its creation was undone, and Enerflo has not changed it since"
 DELETION_UNDONE = "its deletion was undone"
@@ -56,7 +56,7 @@ def apart_statement(comparison: Comparison) -> str:
 
 
 def creation_undone(comparison: Comparison) -> str:
-    """Return the condition that an odd row ``o`` lacks its CRM row by an undo, and is as it was then."""
+    """Return the condition that row ``o`` lacks its CRM row by an undo, and is as it was then."""
     return _CREATION_UNDONE.substitute(
         which=once_agreed(comparison),
         fields=_same_fields(comparison),
@@ -65,7 +65,7 @@ def creation_undone(comparison: Comparison) -> str:
 
 
 def deletion_undone(comparison: Comparison) -> str:
-    """Return the condition that an odd row ``o`` stands in the CRM by an undo, and is deleted in Enerflo."""
+    """Return the condition that row ``o`` stands in the CRM by an undo, and is deleted in Enerflo."""
     return (
         "exists (select from sync.agreed a where a.account = %(account)s"
         f" and a.table_name = {literal(comparison.name)} and a.key = o.key and a.agreed_by = 'undo'"

@@ -19,9 +19,9 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_column, agree_written, column_agreed
+from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.own_writes import note_made, noting_updates
 from enerflo_sync.agreed.refusals import refuses_a_row, why_refused
-from enerflo_sync.agreed.settle import SETTLED, Applying, Decision, settling
 from enerflo_sync.agreed.whole_rows import (
     delete_statement,
     note_new_rows,
@@ -103,16 +103,16 @@ with due as materialized ($due), made as ($made), $agreed ended as (
   select id, case when not_kept then 'parked' when done then 'applied' else 'moved' end as decision,
          case when not_kept then $why_not_kept when not done then '{_MOVED}' end as reason, deleted_row
   from ($told_apart) e
-), {SETTLED}
-select state as decision, count(*) as number, $pairs as pairs from settled group by 1
+), {RECORD_OUTCOMES}
+select state as decision, count(*) as number, $pairs as pairs from recorded group by 1
 """)  # noqa: S608 - constants
 
 _PARK = Template(f"""
 /* enerflo-sync apply $name: what the table refuses */
 with due as materialized ($due), ended as (
   select id, 'parked' as decision, %(reason)s::text as reason, null::jsonb as deleted_row from due
-), {SETTLED}
-select state as decision, count(*) as number, 0 as pairs from settled group by 1
+), {RECORD_OUTCOMES}
+select state as decision, count(*) as number, 0 as pairs from recorded group by 1
 """)  # noqa: S608 - constants
 
 _CHANGES_MADE = """
@@ -163,7 +163,7 @@ def apply_to_crm(
     :param total: how many changes there are, for ``progress``.
     """
     connection.exec_driver_sql(_ROOM)
-    values = settling(applying, transaction_time(connection), evidence)
+    values = outcome_values(applying, transaction_time(connection), evidence)
     make = partial(_make, connection, plans, values, by, lambda done: progress("CRM", done, total))
     driver = driver_connection(connection)
     ended = None

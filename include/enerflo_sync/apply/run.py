@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.agreed.agree import AgreedBy
-from enerflo_sync.agreed.settle import Applying, Decision, settle
+from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.apply.crm import apply_to_crm
 from enerflo_sync.apply.enerflo.push import push
 from enerflo_sync.apply.still_free import why_a_person_is_needed
@@ -316,7 +316,9 @@ def _refuse_not_switched_on(
             reason = f"{_NOT_SWITCHED_ON} (mode {mode})"
             which = {**named, "table": table, "direction": direction}
             positions = connection.execute(_OF_TABLE, which).scalars().all()
-            settle(connection, applying, positions, Decision.REFUSED, server_time(connection), reason=reason)
+            record_outcome(
+                connection, applying, positions, Decision.REFUSED, server_time(connection), reason=reason
+            )
     return left
 
 

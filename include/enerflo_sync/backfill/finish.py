@@ -27,7 +27,7 @@ from enerflo_sync.backfill.store import (
 )
 from enerflo_sync.backfill.widen import missing_of_window, widen
 from enerflo_sync.errors import NotFoundError, RetriableError
-from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
+from enerflo_sync.inbox.deletions import NOT_BELIEVED, Deletions
 from enerflo_sync.mirror.details import read_directly
 from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.sweep import ShrunkSourceError, Sweep
@@ -176,7 +176,7 @@ def _ask_for(
 ) -> None:
     """Read missing installs directly: a 404 is evidence of deletion, anything else that they are there."""
     guard = context.options.shrink_guard
-    burial = Burial(context.client, connection, context.account, context.clock, guard, context.company)
+    deletions = Deletions(context.client, connection, context.account, context.clock, guard, context.company)
     intake, tally = Intake(INSTALLS), rest.of("installs")
     gone: list[tuple[int, datetime]] = []
     for install_id in missing:
@@ -198,13 +198,13 @@ def _ask_for(
             connection.scalars(_LIVING, {"account": context.account, "ids": [one for one, _ in gone]})
         )
     gone = [(install_id, observed_at) for install_id, observed_at in gone if install_id in living]
-    if gone and not burial.is_believed(len(gone)):
+    if gone and not deletions.is_believed(len(gone)):
         rest.missing -= len(gone)
         tally.because("incomplete", f"installs: {NOT_BELIEVED}", len(gone))
         return
     for install_id, observed_at in gone:
         with connection.begin():
-            tally.because("notice", "deleted", burial.bury(INSTALLS, install_id, observed_at))
+            tally.because("notice", "deleted", deletions.tombstone(INSTALLS, install_id, observed_at))
 
 
 # -- the end -----------------------------------------------------------------------------------------------

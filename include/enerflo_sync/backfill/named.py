@@ -14,7 +14,7 @@ from enerflo_sync.backfill.store import Backfill, Progress
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import BadRecordError, ContractDriftError, FatalError, NotFoundError
 from enerflo_sync.inbox.answers import Answer
-from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
+from enerflo_sync.inbox.deletions import NOT_BELIEVED, Deletions
 from enerflo_sync.inbox.reads import Reads
 from enerflo_sync.mirror.batch import Batch, Observation
 from enerflo_sync.mirror.tally import Tally
@@ -61,7 +61,7 @@ class NamedInstalls:
         self._backfill = backfill
         company = context.company
         self._reads = Reads(context.client, connection, context.account, options.component_keys, company)
-        self._burial = Burial(
+        self._deletions = Deletions(
             context.client, connection, context.account, context.clock, options.shrink_guard, company
         )
         self._gone: list[tuple[tuple[Resource, int], datetime]] = []
@@ -86,7 +86,7 @@ class NamedInstalls:
                 progress.reached_row, progress.rows = place + 1, progress.rows + 1
                 save()
             self._context.progress(chunk.label, place + 1 - chunk.first_row, chunk.rows)
-        self._bury(progress, save)
+        self._tombstone(progress, save)
 
     def _answers(self, need: Need, progress: Progress) -> Sequence[Answer] | None:
         """Return what Enerflo says of one install; None where it has none, nothing where it refuses."""
@@ -109,7 +109,7 @@ class NamedInstalls:
         except AuthenticationError:
             raise
         except NotFoundError:
-            self._burial.is_believed()
+            self._deletions.is_believed()
             return None
         except (BadRecordError, ContractDriftError, FatalError) as error:
             progress.incomplete("installs", f"{need}: {error}")
@@ -137,14 +137,16 @@ class NamedInstalls:
             self._gone.append((known, observation.observed_at))
         progress.count("installs", missing)
 
-    def _bury(self, progress: Progress, save: Callable[[], None]) -> None:
+    def _tombstone(self, progress: Progress, save: Callable[[], None]) -> None:
         """Mark known installs deleted that answered 404, all of them or, where they are too many, none."""
         if not self._gone:
             return
         found = Tally()
         with self._connection.begin():
-            if self._burial.is_believed(len(self._gone)):
-                gone = sum(self._burial.bury(*known, observed_at) for known, observed_at in self._gone)
+            if self._deletions.is_believed(len(self._gone)):
+                gone = sum(
+                    self._deletions.tombstone(*known, observed_at) for known, observed_at in self._gone
+                )
                 found.because("notice", "deleted", gone) if gone else None
             else:
                 found.because("incomplete", f"installs: {NOT_BELIEVED}", len(self._gone))

@@ -156,7 +156,7 @@ class PageWalk:
             if self._ask_again(listing):
                 continue
             page = Page(self._number, self._size, listing.total, listing.records, requested_at)
-            stop = self._take_in(listing, seconds)
+            stop = self._accept(listing, seconds)
             self.rows += len(page.records)
             if page.records:
                 yield page
@@ -220,7 +220,7 @@ class PageWalk:
             return 0
         return most if self._number < pages else 1
 
-    def _take_in(self, listing: Listing, seconds: float) -> StopReason | None:
+    def _accept(self, listing: Listing, seconds: float) -> StopReason | None:
         """Move the position past this page, or back where the list lost rows; return why to stop, if so."""
         rows = len(listing.records)
         before, total = self.expected_total, self._trusted_total(listing.total, rows)

@@ -214,10 +214,10 @@ def unread_holes(connection: sa.Connection, account: str, now: datetime) -> Iter
             is_open=True,
             closes=f"enerflo-sync ingest{account_option(account)}",
         )
-    yield from _put_aside_holes(connection, account)
+    yield from _quarantine_holes(connection, account)
 
 
-def _put_aside_holes(connection: sa.Connection, account: str) -> Iterator[Hole]:
+def _quarantine_holes(connection: sa.Connection, account: str) -> Iterator[Hole]:
     """Yield what arrived and lies in quarantine, where no later ingest reads it: a person decides."""
     row = connection.execute(_PUT_ASIDE, {"account": account}).one()
     if row.items:

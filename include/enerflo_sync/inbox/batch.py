@@ -97,7 +97,7 @@ class FileBatch:
         self.events[event_id] = told._replace(begins=EventState.QUARANTINED)
         fields = line.rstrip(b"\n").split(b"\t")
         uri, body = fields[COLUMNS.index("source_uri")].decode(), fields[-1].replace(b"\\\\", b"\\")
-        _put_aside(self, "file", BadRecordError("refused_by_the_warehouse"), body, uri, None, event_id)
+        _quarantine(self, "file", BadRecordError("refused_by_the_warehouse"), body, uri, None, event_id)
 
 
 class Reader:
@@ -206,7 +206,7 @@ class Reader:
         known = identify(part.body, self._limits.ignored)
         if known.trouble is not None:
             key = {"event_id": event_id}
-            _put_aside(batch, "event", known.trouble, part.canonical, uri, key)
+            _quarantine(batch, "event", known.trouble, part.canonical, uri, key)
         batch._rows[event_id] = [
             *(self._account, event_id, known.event, known.install_id, known.deal_id, digest, received, uri),
             *(known.state, known.record, known.reason, 1, part.canonical.decode()),
@@ -219,10 +219,10 @@ class Reader:
         """
         batch.tally.read += 1
         batch.tally.quarantined += 1
-        _put_aside(batch, "file", BadRecordError(reason), payload, uri, None, mark)
+        _quarantine(batch, "file", BadRecordError(reason), payload, uri, None, mark)
 
 
-def _put_aside(
+def _quarantine(
     batch: FileBatch,
     kind: str,
     error: BadRecordError,

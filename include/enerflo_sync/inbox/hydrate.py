@@ -28,7 +28,7 @@ from enerflo_sync.errors import (
     bad_record,
 )
 from enerflo_sync.inbox.answers import NotListedError
-from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
+from enerflo_sync.inbox.deletions import NOT_BELIEVED, Deletions
 from enerflo_sync.inbox.pending import Pending, Waiting, mark_applied, put_off, quarantine_events
 from enerflo_sync.inbox.reads import Answer, Reads
 from enerflo_sync.inbox.submissions import keep_submissions
@@ -90,7 +90,9 @@ class Hydration:
         self._client = client
         self._company = CompanyGuard(client, connection.engine, run.account)
         self._reads = Reads(client, connection, run.account, options.component_keys, self._company)
-        self._burial = Burial(client, connection, run.account, clock, options.shrink_guard, self._company)
+        self._deletions = Deletions(
+            client, connection, run.account, clock, options.shrink_guard, self._company
+        )
         # Known records whose read answered 404, each with when it was asked for: believed together or not.
         self._missing: list[tuple[Need, tuple[Resource, int], datetime]] = []
         self._may_read_something = False
@@ -111,7 +113,7 @@ class Hydration:
             if need in pending.by_need:
                 self._serve(need, pending)
             progress("records", done + 1, len(needs))
-        self._bury_missing(pending)
+        self._tombstone_missing(pending)
         self._report_left(pending)
 
     def _report_left(self, pending: Pending) -> None:
@@ -228,14 +230,14 @@ class Hydration:
         self._run.notice("events", f"waiting, Enerflo {why}", len(soon))
         pending.dismiss(need)
 
-    def _bury_missing(self, pending: Pending) -> None:
+    def _tombstone_missing(self, pending: Pending) -> None:
         """Mark known records deleted whose reads answered 404: all of them, or none that is not believed."""
         missing = [one for one in self._missing if one[0] in pending.by_need]
         if not missing:
             return
         reason = NOT_BELIEVED
         try:
-            believed = self._burial.is_believed(len({known for _, known, _ in missing}))
+            believed = self._deletions.is_believed(len({known for _, known, _ in missing}))
         except RetriableError as error:
             believed, reason = False, f"could not be read: {type(error).__name__}"
         for need, known, observed_at in missing:
@@ -250,9 +252,9 @@ class Hydration:
         """Mark a known record deleted, and its events applied."""
         observation = self._observation(pending.by_need[need], observed_at)
         with self._connection.begin():
-            buried = self._burial.bury(*known, observed_at)
+            deleted = self._deletions.tombstone(*known, observed_at)
             self._finish(pending.served(need), observation, None)
-        self._run.notice(need.subject, "deleted", buried)
+        self._run.notice(need.subject, "deleted", deleted)
 
     def _put_off(self, need: Need, pending: Pending, reason: str) -> None:
         events = pending.dismiss(need)

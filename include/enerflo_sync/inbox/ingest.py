@@ -17,7 +17,7 @@ from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.inbox.batch import MEGABYTE, Limits
 from enerflo_sync.inbox.drop import Drop
 from enerflo_sync.inbox.hydrate import HydrateOptions, Hydration
-from enerflo_sync.inbox.take_in import Progress, TakeIn
+from enerflo_sync.inbox.load import DropLoader, Progress
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.read_ahead import quick_switches
 from enerflo_sync.mirror.run import Run
@@ -80,7 +80,7 @@ def ingest(
         run = Run(connection, account, JOB, clock, rng, run_id=run_id)
         with run.recording(calls):
             depth = options.read_ahead
-            TakeIn(connection, drop, account, options.limits, clock, depth).run(run, tell)
+            DropLoader(connection, drop, account, options.limits, clock, depth).run(run, tell)
             if client is not None:
                 Hydration(client, connection, run, clock, options.hydration).run(tell)
             if options.keep_archive is not None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.inbox.identify import EventState
 from enerflo_sync.inbox.kinds import KINDS
-from enerflo_sync.mirror.quarantine import Rejected, put_aside, settle
+from enerflo_sync.mirror.quarantine import Rejected, add_to_quarantine, close_items
 from enerflo_sync.resources.event import Need
 from enerflo_sync.resources.registry import READS
 from enerflo_sync.warehouse.schema import webhook_events
@@ -141,7 +141,7 @@ def mark_applied(
         )
     )
     # One that stood in quarantine, and was replayed, has found its way.
-    settle(connection, account, webhook_events.name, [{"event_id": one} for one in ids], kind="event")
+    close_items(connection, account, webhook_events.name, [{"event_id": one} for one in ids], kind="event")
 
 
 def put_off(
@@ -181,4 +181,4 @@ def quarantine_events(
         )
         for row in rows
     ]
-    put_aside(connection, account, items, now)
+    add_to_quarantine(connection, account, items, now)

@@ -110,7 +110,7 @@ class _Replay:
         return verdicts
 
     def _take(self, items: list[QuarantineItem], verdicts: Verdicts) -> list[str]:
-        found, taken = self._files.take_in(items, self._run)
+        found, taken = self._files.load_files(items, self._run)
         with self._connection.begin():
             self._close(found)
         verdicts |= found

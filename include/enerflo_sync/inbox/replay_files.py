@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock
 from enerflo_sync.inbox.batch import EVENT_ID_LENGTH, FileBatch, Limits, Reader
 from enerflo_sync.inbox.drop import Content, Drop, DropFile
+from enerflo_sync.inbox.load import DropLoader
 from enerflo_sync.inbox.quarantine_items import QuarantineItem, payload_of
 from enerflo_sync.inbox.replay_report import Outcome, Verdict, Verdicts
-from enerflo_sync.inbox.take_in import TakeIn
 from enerflo_sync.inbox.unpack import Document, Problem, unpack
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
@@ -76,7 +76,7 @@ class FileReplay:
                 verdicts[one.item.item_id] = Verdict(Outcome.WOULD_REPLAY, detail)
         return verdicts
 
-    def take_in(self, items: Sequence[QuarantineItem], run: Run) -> tuple[Verdicts, list[str]]:
+    def load_files(self, items: Sequence[QuarantineItem], run: Run) -> tuple[Verdicts, list[str]]:
         """Take in what can be read now, and return what became of each item, and the events to hydrate."""
         verdicts: Verdicts = {}
         taken: list[str] = []
@@ -104,7 +104,7 @@ class FileReplay:
         batch = FileBatch(self._clock.now())
         with self._connection.begin():
             fresh = self._unknown(one.parts)
-            known_parts = self._put_aside_parts(source)
+            known_parts = self._quarantine_parts(source)
         for part in one.parts:
             if isinstance(part, Problem):
                 if part.position not in known_parts:
@@ -113,7 +113,9 @@ class FileReplay:
                 reader.take(batch, part, one.arrived, source)
         known = sum(isinstance(part, Document) and event_id_of(part) not in fresh for part in one.parts)
         run.count("events", Tally(read=known, unchanged=known))
-        TakeIn(self._connection, drop, self._account, self._limits, self._clock).commit(reader.closed(batch))
+        DropLoader(self._connection, drop, self._account, self._limits, self._clock).commit(
+            reader.closed(batch)
+        )
         run.count("events", batch.tally)
         return list(fresh)
 
@@ -129,7 +131,7 @@ class FileReplay:
             known.update(self._connection.scalars(query))
         return {event_id: None for event_id in ids if event_id not in known}
 
-    def _put_aside_parts(self, source: str) -> set[int]:
+    def _quarantine_parts(self, source: str) -> set[int]:
         """Return the positions of a file's parts that are items of their own."""
         query = sa.select(quarantine.c.evidence_uri).where(
             quarantine.c.account == self._account,

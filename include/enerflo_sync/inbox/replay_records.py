@@ -26,8 +26,8 @@ from enerflo_sync.errors import (
     RetriableError,
     bad_record,
 )
-from enerflo_sync.inbox.burial import NOT_BELIEVED, Burial
 from enerflo_sync.inbox.customer_read import read_customer_of
+from enerflo_sync.inbox.deletions import NOT_BELIEVED, Deletions
 from enerflo_sync.inbox.hydrate import GIVE_UP_AFTER, HydrateOptions
 from enerflo_sync.inbox.pending import Waiting
 from enerflo_sync.inbox.quarantine_items import QuarantineItem, payload_of
@@ -101,7 +101,7 @@ class RecordReplay:
         self._orders = change_orders_resource(options.component_keys)
         company = CompanyGuard(client, connection.engine, run.account)
         self._reads = Reads(client, connection, run.account, options.component_keys, company)
-        self._burial = Burial(client, connection, run.account, clock, options.shrink_guard, company)
+        self._deletions = Deletions(client, connection, run.account, clock, options.shrink_guard, company)
         self._said: dict[tuple[str, int], Verdict] = {}
         self._seen_again: dict[tuple[str, int], set[str]] = {}
         self._failed_in_a_row = 0
@@ -196,14 +196,14 @@ class RecordReplay:
         if not wanted.resource.is_read_by_key:
             return Verdict(Outcome.NOT_FOUND, f"Enerflo does not show {wanted}; the next sweep decides")
         try:
-            believed = self._burial.is_believed()
+            believed = self._deletions.is_believed()
         except RetriableError as error:
             return Verdict(Outcome.WAITING, f"could not be read now: {type(error).__name__}")
         if not believed:
             return Verdict(Outcome.WAITING, NOT_BELIEVED)
         with self._connection.begin():
-            buried = self._burial.bury(wanted.resource, wanted.record_id, observed_at)
-        self._run.notice(wanted.resource.name, "deleted", buried)
+            deleted = self._deletions.tombstone(wanted.resource, wanted.record_id, observed_at)
+        self._run.notice(wanted.resource.name, "deleted", deleted)
         return Verdict(
             Outcome.NOT_FOUND, f"Enerflo has no {wanted} any more; the item is closed", settles=True
         )

@@ -139,7 +139,7 @@ def _store_contents(
             raise
         refused = BadRecordError("refused_by_the_warehouse")
         return _reject_contents(connection, intake, raw, observation, install_id, refused)
-    quarantine.settle(connection, account, parts[0].table.name, [intake.resource.key(install_id)])
+    quarantine.close_items(connection, account, parts[0].table.name, [intake.resource.key(install_id)])
     return Tally(read=1, applied=1) if written else Tally(read=1, unchanged=1)
 
 
@@ -155,7 +155,7 @@ def _reject_contents(
     intake.reject(batch, stable_bytes(raw), error, install_id)
     # Under what could not be read: the install's own row in the list may be right.
     items = [replace(item, table_name=intake.resource.parts[1].table.name) for item in batch.rejected]
-    quarantine.put_aside(connection, observation.account, items, observation.observed_at)
+    quarantine.add_to_quarantine(connection, observation.account, items, observation.observed_at)
     return batch.tally
 
 

@@ -112,7 +112,7 @@ class Intake:
         resource, account = self.resource, batch.observation.account
         if self._open is None:
             self._open = quarantine.open_keys(connection, account, resource.table.name)
-        quarantine.put_aside(connection, account, batch.rejected, batch.observation.observed_at)
+        quarantine.add_to_quarantine(connection, account, batch.rejected, batch.observation.observed_at)
         if batch.changed:
             written = self._write(connection, batch)
             batch.tally.applied += written
@@ -121,7 +121,7 @@ class Intake:
         settled = self._open.intersection(batch.good)
         if settled:
             keys = [resource.key(record_id) for record_id in settled]
-            quarantine.settle(connection, account, resource.table.name, keys)
+            quarantine.close_items(connection, account, resource.table.name, keys)
             self._open -= settled
         self._open.update(item.key[resource.id_column] for item in batch.rejected if item.key)
         return batch
@@ -375,5 +375,5 @@ class Intake:
             record_id = None
             batch.tally.because("notice", NAMELESS)
         self.reject(batch, stable, BadRecordError("refused_by_the_warehouse"), record_id)
-        quarantine.put_aside(connection, observation.account, batch.rejected, observation.observed_at)
+        quarantine.add_to_quarantine(connection, observation.account, batch.rejected, observation.observed_at)
         return batch

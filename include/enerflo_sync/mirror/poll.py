@@ -216,7 +216,7 @@ class _Poll:
                 raw = self._read_directly(install_id)
             except NotFoundError:
                 with self.connection.begin():
-                    self.run.notice("installs", "deleted", sweep.bury(install_id, observed_at))
+                    self.run.notice("installs", "deleted", sweep.tombstone(install_id, observed_at))
                 continue
             if raw is not None:
                 self._take_own_answer(intake, raw, observed_at)

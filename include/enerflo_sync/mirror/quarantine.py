@@ -59,7 +59,9 @@ class Rejected:
         return f"{self.reason} at {self.field}" if self.field else self.reason
 
 
-def put_aside(connection: sa.Connection, account: str, items: Iterable[Rejected], seen_at: datetime) -> None:
+def add_to_quarantine(
+    connection: sa.Connection, account: str, items: Iterable[Rejected], seen_at: datetime
+) -> None:
     """Store ``items``; one that is known gets a later ``last_seen_at`` and a higher count.
 
     A dismissed item stays dismissed: a person has decided about exactly this content.
@@ -125,7 +127,7 @@ def open_keys(connection: sa.Connection, account: str, table_name: str) -> set[i
     return {value for (key,) in rows for value in key.values()}
 
 
-def settle(
+def close_items(
     connection: sa.Connection,
     account: str,
     table_name: str,
@@ -147,7 +149,7 @@ def settle(
         )
 
 
-def settle_deleted(
+def close_items_of_deleted(
     connection: sa.Connection, account: str, table: sa.Table, id_column: str, names: Sequence[str]
 ) -> None:
     """Mark the open items of deleted records as replayed: nothing is left that could be corrected.
@@ -159,7 +161,7 @@ def settle_deleted(
     """
     driver_connection(connection).execute(
         f"""
-        /* enerflo-sync: settle what was put aside of deleted {table.name} */
+        /* enerflo-sync: close items of deleted {table.name} */
         update sync.quarantine q set state = 'replayed'
         from {table.fullname} t
         where q.account = %(account)s and q.table_name = any(%(names)s) and q.state = 'open'

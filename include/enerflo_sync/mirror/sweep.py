@@ -194,7 +194,7 @@ class Sweep:
         )
         ((missing, some, absent, deleted),) = found.fetchall()
         self._check_missing(missing, some, now)
-        _bury_contents(self._connection, self.resource, self.account, now)
+        _tombstone_contents(self._connection, self.resource, self.account, now)
         return Gone(absent, deleted)
 
     def _as_array(self) -> str:
@@ -202,9 +202,9 @@ class Sweep:
         some = (self._seen[at : at + _AT_ONCE] for at in range(0, len(self._seen), _AT_ONCE))
         return f"{{{','.join(','.join(map(str, ids)) for ids in some)}}}"
 
-    def bury(self, record_id: int, now: datetime) -> int:
-        """Mark one record deleted (:func:`bury`)."""
-        return bury(self._connection, self.resource, self.account, record_id, now)
+    def tombstone(self, record_id: int, now: datetime) -> int:
+        """Mark one record deleted (:func:`tombstone`)."""
+        return tombstone(self._connection, self.resource, self.account, record_id, now)
 
     def absentees(self, now: datetime, most: int) -> list[int]:
         """Return up to ``most`` ids that this sweep found absent for the first time."""
@@ -217,7 +217,9 @@ class Sweep:
         return [record_id for (record_id,) in cursor.fetchall()]
 
 
-def bury(connection: sa.Connection, resource: Resource, account: str, record_id: int, now: datetime) -> int:
+def tombstone(
+    connection: sa.Connection, resource: Resource, account: str, record_id: int, now: datetime
+) -> int:
     """Mark one record, and what belongs to it, deleted: a direct read answered 404.
 
     What stands in quarantine of it is settled. A record that somebody saw later than ``now`` is left alone.
@@ -231,14 +233,14 @@ def bury(connection: sa.Connection, resource: Resource, account: str, record_id:
         f" where account = %s and {column} = %s and deleted_at is null and observed_at <= %s",
         (now, now, account, record_id, now),
     )
-    _bury_contents(connection, resource, account, now, record_id)
+    _tombstone_contents(connection, resource, account, now, record_id)
     return cursor.rowcount
 
 
-def _bury_contents(
+def _tombstone_contents(
     connection: sa.Connection, resource: Resource, account: str, now: datetime, record_id: int | None = None
 ) -> None:
-    """Give what belongs to deleted records a tombstone too, whoever buried those; settle their items.
+    """Give what belongs to deleted records a tombstone too, whoever deleted those; settle their items.
 
     :param record_id: only what belongs to this one; to all where None.
     """
@@ -248,7 +250,7 @@ def _bury_contents(
         # Record by record, whatever the statistics say: without any, the planner takes all for deleted.
         driver_connection(connection).execute(
             f"""
-            /* enerflo-sync: bury {part.table.name} of deleted {table.name} */
+            /* enerflo-sync: tombstone {part.table.name} of deleted {table.name} */
             with left_over as materialized (
                 select p.ctid as id from {table.fullname} t cross join lateral (
                     select ctid from {part.table.fullname} p where p.account = t.account
@@ -263,7 +265,7 @@ def _bury_contents(
         )
     # A record is put aside under its own table, or under that of what belongs to it.
     names = [part.table.name for part in resource.parts]
-    quarantine.settle_deleted(connection, account, table, column, names)
+    quarantine.close_items_of_deleted(connection, account, table, column, names)
     for part in resource.dependents:
         own = next(column.name for column in part.table.primary_key if column.name != "account")
-        quarantine.settle_deleted(connection, account, part.table, own, [part.table.name])
+        quarantine.close_items_of_deleted(connection, account, part.table, own, [part.table.name])

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.settle import Applying
+from enerflo_sync.agreed.outcomes import Applying
 
 
 @dataclass(frozen=True)

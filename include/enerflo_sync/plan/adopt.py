@@ -33,10 +33,10 @@ select o.p1, o.key, o.link from (
   select m.p1, to_jsonb(m.j1) as link, c.key,
          dense_rank() over (partition by c.key order by m.p1) as of_record,
          dense_rank() over (partition by m.p1 order by c.key) as of_row
-  from (select o.p1, o.j1, o.owner, $mine from $odd o where o.in_enerflo and not o.in_crm $unmarked) m
+  from (select o.p1, o.j1, o.owner, $mine from $mismatched o where o.in_enerflo and not o.in_crm $unmarked) m
   join $mirror r on r.account = %(account)s and r.$p1 = m.p1
   cross join (
-    select $key as key, o.owner, $key_columns, $theirs from $odd o
+    select $key as key, o.owner, $key_columns, $theirs from $mismatched o
     where o.in_crm and not o.in_enerflo and o.j1 is null
   ) c
   join $crm t on $on_key
@@ -79,7 +79,7 @@ def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, value
             adopted=adopted,
             mine=", ".join(f"o.e{n}" for n in numbers),
             theirs=", ".join(f"o.c{n}" for n in numbers),
-            odd=plan.odd,
+            mismatched=plan.mismatched,
             unmarked=f"and not {plan.marked_deleted('o')}",
             mirror=plan.mirror,
             p1=quoted(p1),

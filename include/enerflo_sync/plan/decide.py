@@ -1,4 +1,4 @@
-"""What is to be done about each odd row of a table, decided in SQL into one temporary table, ``decided``.
+"""What is to be done about each mismatched row of a table, decided in SQL into the table ``decided``.
 
 The judgement is reconciliation's own (:mod:`enerflo_sync.reconcile.judge`); here it becomes a change, a
 question for a person, or a reason to leave both sides as they are.
@@ -18,7 +18,11 @@ from enerflo_sync.reconcile.causes import DUPLICATE_ROWS, cause_of, duplicate_si
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import differing_keys
 from enerflo_sync.reconcile.judge import judged
-from enerflo_sync.reconcile.odd import odd_statement, twice_statement, wanted_odd_statement
+from enerflo_sync.reconcile.mismatched import (
+    mismatched_statement,
+    twice_statement,
+    wanted_mismatched_statement,
+)
 from enerflo_sync.reconcile.report import Cause
 
 DECIDED = "pg_temp.decided"
@@ -91,17 +95,17 @@ from $repeated d $sides
 # A row that was found by its join key, and another one has its key as well: neither can be named.
 _SHARED = Template("""with shared as (
   select $keys, count(*) as rows, (
-      select jsonb_build_object('rows', count(*), 'keys', jsonb_agg($enerflo_key)) from $odd o
+      select jsonb_build_object('rows', count(*), 'keys', jsonb_agg($enerflo_key)) from $mismatched o
       where o.in_crm and o.in_enerflo and $same_row having count(*) > 0) as enerflo
-  from $crm t where ($keys) in (select $odd_keys from $odd o where o.in_crm)
+  from $crm t where ($keys) in (select $mismatched_keys from $mismatched o where o.in_crm)
   group by $keys having count(*) > 1
 ), left_out as (
-  delete from $odd o using shared d where o.in_crm and $same
+  delete from $mismatched o using shared d where o.in_crm and $same
 )""")
 
 
 def prepare(connection: sa.Connection, plan: Comparison, reconciliation_id: str | None, account: str) -> None:
-    """Fill the table's ``odd`` with the rows that differed in a reconciliation, as they are now.
+    """Fill the table's ``mismatched`` with the rows that differed in a reconciliation, as they are now.
 
     A table that is not reconciled is compared whole, and all are where no reconciliation is named.
     """
@@ -118,13 +122,13 @@ def prepare(connection: sa.Connection, plan: Comparison, reconciliation_id: str 
         )
         connection.exec_driver_sql(keys, values)
         connection.exec_driver_sql(f"analyze {plan.wanted}")
-        odd = wanted_odd_statement(plan, keys=plan.wanted, first=True)
-        connection.exec_driver_sql(odd, values)
+        mismatched = wanted_mismatched_statement(plan, keys=plan.wanted, first=True)
+        connection.exec_driver_sql(mismatched, values)
     else:
-        connection.exec_driver_sql(odd_statement(plan), values)
+        connection.exec_driver_sql(mismatched_statement(plan), values)
     # Only what rows are chosen by: the values are many and wide.
-    chosen_by = f"{plan.join_names()}, in_enerflo, in_crm, tombstone, is_odd"
-    connection.exec_driver_sql(f"analyze {plan.odd} ({chosen_by})")
+    chosen_by = f"{plan.join_names()}, in_enerflo, in_crm, tombstone, is_mismatched"
+    connection.exec_driver_sql(f"analyze {plan.mismatched} ({chosen_by})")
     _leave_repeated(connection, plan, by_reconciliation, values)
 
 
@@ -151,8 +155,8 @@ def _leave_repeated(
         found = _SHARED.substitute(
             keys=", ".join(f"t.{quoted(name)}" for name in names),
             crm=plan.crm_rows,
-            odd_keys=", ".join(f"o.k{n}" for n, _ in enumerate(names, 1)),
-            odd=plan.odd,
+            mismatched_keys=", ".join(f"o.k{n}" for n, _ in enumerate(names, 1)),
+            mismatched=plan.mismatched,
             same=" and ".join(f"o.k{n} = d.{quoted(name)}" for n, name in enumerate(names, 1)),
             same_row=" and ".join(f"o.k{n} = t.{quoted(name)}" for n, name in enumerate(names, 1)),
             enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),

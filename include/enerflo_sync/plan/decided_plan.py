@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.settle import Applying, Decision, settle
+from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.plan.parts import Part, Rest, choose
@@ -228,7 +228,7 @@ def _refuse(
         return
     applying = Applying(plan.account, plan.plan_hash, f"rejected-{plan.plan_hash[:12]}", who)
     why = reason or "a person rejected it"
-    settle(connection, applying, positions, Decision.REFUSED, now, reason=why)
+    record_outcome(connection, applying, positions, Decision.REFUSED, now, reason=why)
     # An undo is asked for by a person, and says nothing of what plans of their own may do.
     if plan.kind == "sync":
         remember_refused(connection, plan.account, plan.plan_hash, positions, who=who, reason=reason)

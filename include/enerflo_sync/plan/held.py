@@ -9,7 +9,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.settle import Applying, Decision, settle
+from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 
 # Of these orders: what holds each, in words, and the quarantine item about it.
 _HELD = """
@@ -114,4 +114,4 @@ def move_held(connection: sa.Connection, applying: Applying, now: datetime) -> N
     """End as moved what a plan would write of orders that were held since it was made."""
     named = {"account": applying.account, "plan_hash": applying.plan_hash}
     for reason, positions in connection.execute(_PLANNED, named).all():
-        settle(connection, applying, positions, Decision.MOVED, now, reason=reason)
+        record_outcome(connection, applying, positions, Decision.MOVED, now, reason=reason)

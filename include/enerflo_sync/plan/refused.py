@@ -18,7 +18,7 @@ from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.odd import crm_side, mirror_side
+from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 
 # The outcome in ``decided`` of a change that a person refused.
 REFUSED = "refused"

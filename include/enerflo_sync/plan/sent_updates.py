@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
-from enerflo_sync.agreed.settle import Applying, Decision, settle
+from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.outbox.bodies import as_moment
@@ -83,7 +83,7 @@ def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: S
     for (plan_hash, who), positions in found.items():
         applying = Applying(account, plan_hash, f"found-{plan_hash[:12]}", who)
         kept = {position: value for position, value in positions.items() if value is not None}
-        settle(
+        record_outcome(
             connection,
             applying,
             [*positions],

@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.mirror.quarantine import Rejected, decide, put_aside
+from enerflo_sync.mirror.quarantine import Rejected, add_to_quarantine, decide
 from enerflo_sync.quality.suite import Suite
 from enerflo_sync.warehouse.statistics import note_growth
 
@@ -50,7 +50,7 @@ where account = :account and item_id = any(cast(:items as text[])) and state = '
 """)
 
 # What holds an order is named by its facts; any other item about one that is open is out of date.
-_SETTLE = sa.text("""
+_CLOSE_PASSED = sa.text("""
 /* enerflo-sync quality: items of orders that pass, say something else, or are gone */
 update sync.quarantine q set state = 'replayed'
 where q.account = :account and q.kind = 'change_order' and q.table_name = 'change_orders'
@@ -90,15 +90,17 @@ def hold(connection: sa.Connection, suite: Suite, account: str, run_id: str, now
         items = {row.change_order_id: _item(row, run_id) for row in rows}
         ids = [item.item_id for item in items.values()]
         released = set(connection.scalars(_RELEASED, {"account": account, "items": ids}))
-        put_aside(connection, account, (item for item in items.values() if item.item_id not in released), now)
+        add_to_quarantine(
+            connection, account, (item for item in items.values() if item.item_id not in released), now
+        )
         connection.execute(_NAME_ITEMS, {"account": account, "orders": list(items), "items": ids})
         held += len(items)
     note_growth(connection, "sync.quarantine", held)
 
 
-def settle(connection: sa.Connection, account: str) -> None:
+def close_passed(connection: sa.Connection, account: str) -> None:
     """Close the items that hold nothing any more, in the caller's transaction."""
-    connection.execute(_SETTLE, {"account": account})
+    connection.execute(_CLOSE_PASSED, {"account": account})
 
 
 def held_count(connection: sa.Connection, account: str) -> int:

@@ -14,7 +14,7 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.mirror.run import new_run_id
 from enerflo_sync.quality.facts import make_facts
-from enerflo_sync.quality.gate import held_count, hold, settle
+from enerflo_sync.quality.gate import close_passed, held_count, hold
 from enerflo_sync.quality.judge import forget, judge
 from enerflo_sync.quality.life_cycle.graph import LifeCycle
 from enerflo_sync.quality.life_cycle.run import judge_life_cycle
@@ -114,7 +114,7 @@ def _judge(
     checked = judge(connection, suite, account, suite_hash=suite_hash, facts=facts, run_id=run_id, now=now)
     if checked:
         hold(connection, suite, account, run_id, now)
-    settle(connection, account)
+    close_passed(connection, account)
     move_watermark(connection, account, JOB, now, run_id=run_id, now=now)
     return checked, gone
 

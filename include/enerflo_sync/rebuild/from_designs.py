@@ -16,7 +16,7 @@ from enerflo_sync.rebuild.events import StoredEvent, StoredEvents
 from enerflo_sync.rebuild.report import SAMPLES, TableOutcome
 from enerflo_sync.rebuild.shape import Shape
 from enerflo_sync.rebuild.source import Chunk, Portion
-from enerflo_sync.rebuild.staged import settle
+from enerflo_sync.rebuild.staged import merge_staged
 from enerflo_sync.resources.resource import Row
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.schema import submissions
@@ -90,7 +90,7 @@ class SignedDesigns:
         outcome = TableOutcome(self.name, len(found))
         rows = [self._row(told, standing.get(version)) for version, told in found.items()]
         if rows:
-            settle(self._connection, _SHAPE, rows, outcome, write=self._write)
+            merge_staged(self._connection, _SHAPE, rows, outcome, write=self._write)
         gone = _gone(found, standing)
         chunk.known = sum(version in standing for version in found) + len(gone)
         if gone:

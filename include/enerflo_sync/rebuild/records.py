@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from enerflo_sync.mirror.details import mark_due
 from enerflo_sync.rebuild.report import SAMPLES, TableOutcome
 from enerflo_sync.rebuild.shape import Shape, id_array
-from enerflo_sync.rebuild.staged import settle
+from enerflo_sync.rebuild.staged import merge_staged
 from enerflo_sync.resources.resource import Part, Resource, Row
 from enerflo_sync.warehouse.bulk import driver_connection
 
@@ -96,7 +96,9 @@ class Records:
         outcome = TableOutcome(shape.name, len(pairs))
         if unlike:
             staged = [(self._account, *row, self._at, one.observed_by, one.mark) for one, row in unlike]
-            settle(self._connection, shape, staged, outcome, write=self._write, all_new=_all_new(unlike))
+            merge_staged(
+                self._connection, shape, staged, outcome, write=self._write, all_new=_all_new(unlike)
+            )
             if self._write and shape.versioned and outcome.new:
                 untold = [one.record_id for one, _ in unlike if not one.known and None in one.contents]
                 mark_due(self._connection, self._account, untold)
@@ -126,9 +128,11 @@ class Records:
                 (self._account, *row, self._at, one.observed_by, one.dead_since, one.dead_since)
                 for one, row in unlike
             ]
-            settle(self._connection, shape, staged, outcome, write=self._write, all_new=_all_new(unlike))
+            merge_staged(
+                self._connection, shape, staged, outcome, write=self._write, all_new=_all_new(unlike)
+            )
         if gone:
-            self._bury(shape, gone, outcome)
+            self._tombstone(shape, gone, outcome)
         return outcome
 
     def _hold(self, ids: Collection[int]) -> None:
@@ -143,14 +147,14 @@ class Records:
         found = driver_connection(self._connection).execute(shape.lines, values).fetchone()
         return set(found[0].encode().split(b"\n")) if found and found[0] else set()
 
-    def _bury(self, shape: Shape, gone: Sequence[Row], outcome: TableOutcome) -> None:
+    def _tombstone(self, shape: Shape, gone: Sequence[Row], outcome: TableOutcome) -> None:
         keys = [tuple(row[place] for place in shape.key_at) for row in gone]
         outcome.gone = len(keys)
         outcome.keys["gone"] = [dict(zip(shape.key, key, strict=True)) for key in keys[:SAMPLES]]
         if self._write:
             arrays = {f"k{at}": [key[at] for key in keys] for at in range(len(shape.key))}
             driver_connection(self._connection).execute(
-                shape.bury_statement, {"account": self._account, "at": self._at, **arrays}
+                shape.tombstone_statement, {"account": self._account, "at": self._at, **arrays}
             )
 
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from enerflo_sync.clock import Clock
 from enerflo_sync.errors import BadRecordError, EnerfloSyncError, RetriableError, bad_record
 from enerflo_sync.mirror.calls import CallCounter
-from enerflo_sync.mirror.quarantine import put_aside
+from enerflo_sync.mirror.quarantine import add_to_quarantine
 from enerflo_sync.mirror.read_ahead import quick_switches, rare_collections, read_ahead, spared_heap
 from enerflo_sync.mirror.run import Run
 from enerflo_sync.mirror.tally import Tally
@@ -219,7 +219,7 @@ class _Rebuild:
                     self._connection.exec_driver_sql(_LOCK_TIMEOUT)
                     chunk = source.work(portion, refuse=refuse)
                     if self._run is not None and chunk.rejected:
-                        self._put_aside(chunk)
+                        self._quarantine(chunk)
                     return chunk
             except (*_IN_THE_WAY, sa.exc.OperationalError) as error:
                 if not isinstance(getattr(error, "orig", error), _IN_THE_WAY):
@@ -233,9 +233,9 @@ class _Rebuild:
             next_step="What was written before is right. Run it again when the poll or ingest has ended.",
         )
 
-    def _put_aside(self, chunk: Chunk) -> None:
+    def _quarantine(self, chunk: Chunk) -> None:
         """Put what cannot be read in quarantine, and let the next poll look at such installs again."""
-        put_aside(self._connection, self._account, chunk.rejected, self._at)
+        add_to_quarantine(self._connection, self._account, chunk.rejected, self._at)
         ids = [
             item.key[INSTALLS.id_column]
             for item in chunk.rejected

@@ -202,7 +202,7 @@ class Shape:
         )
 
     @cached_property
-    def bury_statement(self) -> str:
+    def tombstone_statement(self) -> str:
         """Return the statement that marks listed rows deleted; takes ``account``, ``at`` and ``k0…``."""
         arrays = ", ".join(
             f"%(k{at})s::{self.table.c[name].type.compile(_DIALECT)}[]" for at, name in enumerate(self.key)

@@ -12,7 +12,7 @@ from enerflo_sync.resources.resource import Row
 from enerflo_sync.warehouse.bulk import driver_connection, encode, send_new, stage
 
 
-def settle(
+def merge_staged(
     connection: sa.Connection,
     shape: Shape,
     rows: Sequence[Row],

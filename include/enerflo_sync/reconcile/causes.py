@@ -10,7 +10,7 @@ from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
 from enerflo_sync.reconcile.judge import judged
-from enerflo_sync.reconcile.odd import crm_side, mirror_side
+from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.report import Cause
 
 AGREED_APART = next(n for n, rule in enumerate(WINNER_RULES) if rule.name == "agreed_apart")

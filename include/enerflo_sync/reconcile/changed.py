@@ -52,7 +52,7 @@ def compares_times(plan: Comparison) -> bool:
 
 
 def own_writes(plan: Comparison) -> str:
-    """Return the joins of what our own writes left of an odd row ``o``; empty where no times are compared."""
+    """Return the joins of what our own writes left of row ``o``; empty where no times are compared."""
     if not compares_times(plan):
         return ""
     of_enerflo, record = "", times_record(plan.name)

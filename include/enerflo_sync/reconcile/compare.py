@@ -1,8 +1,8 @@
-"""The comparison of one mapped table as SQL: which rows are odd, found without looking at single fields.
+"""The comparison of one mapped table as SQL: which rows are mismatched, told without looking at fields.
 
 Rows that are exactly alike are dropped by one row-wise ``is distinct from`` over a join on the keys, which
 PostgreSQL does as a merge join of two primary keys. What remains is small, and lies in a temporary table
-(``odd``, :mod:`enerflo_sync.reconcile.odd`) in which the fields are told apart and judged.
+(``mismatched``, :mod:`enerflo_sync.reconcile.mismatched`) in which the fields are told apart and judged.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ class Comparison:
         return not all(self.live.columns[join.crm_name].not_null for join in self.joins)
 
     @property
-    def odd(self) -> str:
+    def mismatched(self) -> str:
         """Return the temporary table of the rows that are not exactly alike."""
-        return f"pg_temp.odd_{self.name}"
+        return f"pg_temp.mismatched_{self.name}"
 
     @property
     def wanted(self) -> str:
@@ -174,10 +174,10 @@ class Comparison:
 
     @property
     def comparable(self) -> str:
-        """Return the condition that a row ``o`` of ``odd`` is odd, and has a key of its own."""
+        """Return the condition that a row ``o`` of ``mismatched`` is mismatched, and has a key of its own."""
         if self.unique:
-            return "o.is_odd"
-        return f"o.is_odd and not exists (select from {self.twice} d where {self.on('d', 'o')})"
+            return "o.is_mismatched"
+        return f"o.is_mismatched and not exists (select from {self.twice} d where {self.on('d', 'o')})"
 
     def crm_key(self, columns: Iterable[str]) -> str:
         """Return the jsonb key of a CRM row whose key columns are these expressions, in their order."""
@@ -230,7 +230,7 @@ class Comparison:
         return found
 
     def owner_names(self) -> list[str]:
-        """Return the mirror's key columns as ``odd`` holds them, ``p1, p2 …``."""
+        """Return the mirror's key columns as ``mismatched`` holds them, ``p1, p2 …``."""
         return [f"p{n}" for n, _ in enumerate(self.mirror_key, 1)]
 
 

@@ -1,4 +1,4 @@
-"""Conditions over odd rows: what stands in quarantine, is voided, or moved just now, and the rows' keys."""
+"""Conditions over mismatched rows: what is in quarantine, voided, or moved just now, and the rows' keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from enerflo_sync.reconcile.values import WHOLE_TEXT
 def quarantined(plan: Comparison, alias: str) -> str:
     """Return the condition that a record, or the install it belongs to, stands in quarantine.
 
-    ``alias`` has the columns ``p1…`` and ``owner`` of ``odd``.
+    ``alias`` has the columns ``p1…`` and ``owner`` of ``mismatched``.
     """
     keys = ", ".join(f"{alias}.p{n}" for n, _ in enumerate(plan.mirror_key, 1))
     conditions = [_among_items(keys, MIRROR_TABLES[plan.name], plan.mirror_key)]
@@ -99,7 +99,7 @@ def cause_parameters(statuses: StatusNames, now: datetime, in_flight_minutes: in
 
 
 def difference_key(plan: Comparison) -> str:
-    """Return the jsonb key of an odd row: the CRM's key, or the join key where the CRM has no such row."""
+    """Return the jsonb key of a mismatched row: the CRM's key, or the join key without such a row."""
     mine = jsonb_object((join.crm_name, f"o.j{n}") for n, join in enumerate(plan.joins, 1))
     theirs = plan.crm_key(f"o.k{n}" for n, _ in enumerate(plan.mapping.key_columns, 1))
     return f"case when o.in_crm then {theirs} else {mine} end"

@@ -18,8 +18,8 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.report import Cause, Difference, FieldCount
 from enerflo_sync.reconcile.store import difference
 
-_ODD_COUNTS = Template("""
-/* enerflo-sync reconcile $name: what the odd rows are */
+_COUNTS = Template("""
+/* enerflo-sync reconcile $name: what the mismatched rows are */
 select count(*) filter (where in_enerflo) as in_enerflo, count(*) filter (where in_crm) as in_crm,
        coalesce(sum(digest) filter (where in_enerflo), 0) as enerflo_keys,
        coalesce(sum(digest) filter (where in_crm), 0) as crm_keys,
@@ -27,7 +27,7 @@ select count(*) filter (where in_enerflo) as in_enerflo, count(*) filter (where 
        count(*) filter (where compared and in_crm and not in_enerflo) as only_crm,
        count(*) filter (where compared and in_crm and in_enerflo) as differing,
        $twice_keys as twice_keys, $twice_rows as twice_rows
-from (select o.in_enerflo, o.in_crm, $digest as digest, $compared as compared from $odd o) o
+from (select o.in_enerflo, o.in_crm, $digest as digest, $compared as compared from $mismatched o) o
 """)
 
 _TWICE_KEYS = Template("(select count(*) from $twice)")
@@ -124,16 +124,16 @@ def count_rows(
     return Sizes(**connection.exec_driver_sql(statement, parameters).mappings().one())
 
 
-def odd_counts(connection: sa.Connection, plan: Comparison) -> dict[str, int]:
-    """Return the numbers of odd rows by what they are; rows of a duplicated key count only as ``twice``.
+def mismatched_counts(connection: sa.Connection, plan: Comparison) -> dict[str, int]:
+    """Return the numbers of mismatched rows by what they are; those of a duplicated key only as ``twice``.
 
     Those of either side, ``in_enerflo`` and ``in_crm``, are of all that were looked at.
     """
     on = " and ".join(f"({join.crm})::{join.type} = d.j{n}" for n, join in enumerate(plan.joins, 1))
     parts = {"twice": plan.twice, "crm": plan.crm_rows, "on": on}
-    query = _ODD_COUNTS.substitute(
+    query = _COUNTS.substitute(
         name=plan.name,
-        odd=plan.odd,
+        mismatched=plan.mismatched,
         digest=plan.key_digest([f"o.j{n}" for n, _ in enumerate(plan.joins, 1)]),
         compared=plan.comparable,
         twice_keys="0" if plan.unique else _TWICE_KEYS.substitute(parts),

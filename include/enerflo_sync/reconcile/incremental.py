@@ -25,9 +25,9 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.carry import can_carry, one_sided_keys, settled_causes, unsettled_keys
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.counts import Sizes
+from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.observation import WRITTEN_SINCE as _WRITTEN_SINCE
 from enerflo_sync.reconcile.observation import Look, since_look
-from enerflo_sync.reconcile.odd import crm_side, mirror_side
 
 # A run that writes for longer than this without an end is taken for dead.
 LONGEST_RUN = timedelta(days=1)
@@ -338,19 +338,19 @@ def lost_statement(plan: Comparison) -> str:
     )
 
 
-def pairs_off(sizes: Sizes, odd: Mapping[str, Any], unmoved: Mapping[str, Any]) -> bool:
+def pairs_off(sizes: Sizes, mismatched: Mapping[str, Any], unmoved: Mapping[str, Any]) -> bool:
     """Return whether the rows outside the wanted keys have the same keys on both sides, and are as many.
 
     Those that do not stand on one side only stood in pairs when the last run ended and did not move, so
     this tells whether one was deleted.
 
-    :param odd: numbers of rows of either side that the wanted keys have, and sums of their keys' hashes.
+    :param mismatched: numbers of rows of either side of the wanted keys, and sums of their keys' hashes.
     :param unmoved: the same of records outside the wanted keys that are known to stand on one side only.
     """
-    mirror = sizes.enerflo - odd["in_enerflo"] - unmoved["only_enerflo"]
-    crm = sizes.crm - odd["in_crm"] - unmoved["only_crm"]
+    mirror = sizes.enerflo - mismatched["in_enerflo"] - unmoved["only_enerflo"]
+    crm = sizes.crm - mismatched["in_crm"] - unmoved["only_crm"]
     mine, theirs = (
-        sizes.enerflo_keys - odd["enerflo_keys"] - unmoved["enerflo_keys"],
-        sizes.crm_keys - odd["crm_keys"] - unmoved["crm_keys"],
+        sizes.enerflo_keys - mismatched["enerflo_keys"] - unmoved["enerflo_keys"],
+        sizes.crm_keys - mismatched["crm_keys"] - unmoved["crm_keys"],
     )
     return (mirror, mine) == (crm, theirs)

@@ -1,4 +1,4 @@
-"""The odd rows of one table with everything that is known of each: what reconciliation and plan judge by."""
+"""The mismatched rows of one table with all that is known of each: what reconciliation and plan judge by."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ _BLANK_FIELD = (
 _MOVED = Template("""v.$side or a.agreed_by = 'comparison' and not (v.mine or v.theirs)
              and $now is distinct from $then""")
 
-# o: an odd row; f: one of its differing fields, or none where a side lacks the row; x: the facts; d: what is
-# decided, as numbers of rules; b: what the CRM said when both agreed; v: whether a side says something else
-# now. By `offset 0` each is worked out once: written out into each other they would be planned and evaluated
-# many times over.
+# o: a mismatched row; f: one of its differing fields, or none where a side lacks the row; x: the facts;
+# d: what is decided, as numbers of rules; b: what the CRM said when both agreed; v: whether a side says
+# something else now. By `offset 0` each is worked out once: written out into each other they would be
+# planned and evaluated many times over.
 _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
            $voided as voided, $young as young, $marked as marked_deleted, $was_agreed as was_agreed,
            $in_crm as changed_in_crm, $in_enerflo as changed_in_enerflo
-    from $odd o $owners$own_writes where $compared
+    from $mismatched o $owners$own_writes where $compared
   ) o
   cross join lateral (
     select $blank where not (o.in_enerflo and o.in_crm)
@@ -135,7 +135,7 @@ def judged(plan: Comparison) -> str:
         in_enerflo=changed_in_enerflo(plan),
         own_writes=own_writes(plan),
         was_agreed=_was_agreed(plan),
-        odd=plan.odd,
+        mismatched=plan.mismatched,
         owners=OWNERS if of_install else "",
         compared=plan.comparable,
         blank=", ".join(f"{value} as {name}" for name, value in _BLANK_FIELD),

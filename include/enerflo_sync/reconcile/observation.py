@@ -276,7 +276,8 @@ def seen_at(plan: Comparison, alias: str) -> str:
     """Return when the present content of a CRM row was first seen; null where that is not known.
 
     It is known of single rows that did not change since the last look; not where a column finds changed rows.
-    ``alias`` has the columns ``k1…`` of ``odd``, or is ``t``, a row of the CRM's table. Takes ``account``.
+    ``alias`` has the columns ``k1…`` of ``mismatched``, or is ``t``, a row of the CRM's table. Takes
+    ``account``.
     """
     if plan.moved_by is not None or not _unique(plan):
         return "null::timestamptz"

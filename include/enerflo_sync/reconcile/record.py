@@ -16,7 +16,7 @@ from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
 from enerflo_sync.crm.names import jsonb_object
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.odd import crm_side, mirror_side
+from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 
 # As the command names a table.
 SINGULAR: Mapping[str, TableName] = {

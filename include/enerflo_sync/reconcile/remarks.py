@@ -59,12 +59,12 @@ def size_remarks(plan: Comparison, sizes: Sizes, polled: datetime | None) -> lis
     return remarks
 
 
-def duplicate_remarks(odd: dict[str, int]) -> list[str]:
+def duplicate_remarks(mismatched: dict[str, int]) -> list[str]:
     """Return how many CRM rows were not compared since others have the same key."""
-    if not odd["twice_keys"]:
+    if not mismatched["twice_keys"]:
         return []
     return [
-        f"{odd['twice_rows']:,} CRM rows share {odd['twice_keys']:,} keys;"
+        f"{mismatched['twice_rows']:,} CRM rows share {mismatched['twice_keys']:,} keys;"
         " they are not compared field by field."
     ]
 

@@ -25,7 +25,7 @@ from enerflo_sync.reconcile.counts import (
     Sizes,
     by_cause_and_field,
     counted_aside,
-    odd_counts,
+    mismatched_counts,
     samples,
 )
 from enerflo_sync.reconcile.incremental import (
@@ -39,8 +39,12 @@ from enerflo_sync.reconcile.incremental import (
     wanted_statement,
 )
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.reconcile.mismatched import (
+    mismatched_statement,
+    twice_statement,
+    wanted_mismatched_statement,
+)
 from enerflo_sync.reconcile.observation import OBSERVATION, observe, still_holds
-from enerflo_sync.reconcile.odd import odd_statement, twice_statement, wanted_odd_statement
 from enerflo_sync.reconcile.remarks import (
     LATER,
     age_remarks,
@@ -193,7 +197,7 @@ class _Reconciliation:
     ) -> tuple[TableReport, Scope]:
         parameters = self._parameters()
         if previous is None:
-            self._execute(odd_statement(plan), parameters)
+            self._execute(mismatched_statement(plan), parameters)
             found = self._store_differences(plan, parameters, wanted_only=False)
         else:
             found = self._look_at_what_moved(plan, previous, counted)
@@ -251,19 +255,19 @@ class _Reconciliation:
         self._execute(wanted_statement(plan), parameters)
         # Without statistics the planner takes the few keys for many and reads both tables whole.
         self._execute(f"analyze {plan.wanted}", {})
-        self._execute(wanted_odd_statement(plan, keys=plan.wanted, first=True, moved=True), parameters)
+        self._execute(wanted_mismatched_statement(plan, keys=plan.wanted, first=True, moved=True), parameters)
         attempt = self.connection.begin_nested()
-        odd, unmoved = self._store_wanted(plan, parameters)
-        if pairs_off(counted.result(), odd, unmoved):
+        mismatched, unmoved = self._store_wanted(plan, parameters)
+        if pairs_off(counted.result(), mismatched, unmoved):
             attempt.commit()
         else:
             attempt.rollback()
             self._execute(lost_statement(plan), parameters)
             self._execute(f"analyze {plan.lost}", {})
-            self._execute(wanted_odd_statement(plan, keys=plan.lost, first=False), parameters)
+            self._execute(wanted_mismatched_statement(plan, keys=plan.lost, first=False), parameters)
             self._execute(f"insert into {plan.wanted} table {plan.lost}", {})
-            odd, unmoved = self._store_wanted(plan, parameters)
-        return {name: number + unmoved.get(name, 0) for name, number in odd.items()}
+            mismatched, unmoved = self._store_wanted(plan, parameters)
+        return {name: number + unmoved.get(name, 0) for name, number in mismatched.items()}
 
     def _store_wanted(
         self, plan: Comparison, parameters: dict[str, Any]
@@ -281,7 +285,7 @@ class _Reconciliation:
             self._execute(f"analyze {plan.twice}", {})
             self._execute(duplicates_statement(plan), parameters)
         self._execute(differences_statement(plan), parameters)
-        return odd_counts(self.connection, plan)
+        return mismatched_counts(self.connection, plan)
 
     def _execute(self, statement: str, parameters: dict[str, Any]) -> sa.CursorResult[Any]:
         return self.connection.exec_driver_sql(statement, parameters)

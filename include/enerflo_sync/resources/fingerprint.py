@@ -100,11 +100,11 @@ def decode(stable: bytes) -> tuple[dict[str, Any], bytes]:
 def as_text(stable: bytes) -> str:
     """Return the record as PostgreSQL may take it for jsonb; it may still be no JSON.
 
-    :raises BadRecordError: it is not in UTF-8, or in an odd form and no JSON object.
+    :raises BadRecordError: it is not in UTF-8, or in an unusual form and no JSON object.
     """
-    odd = _VOLATILE_NAME in stable and _NO_ONE not in stable
+    unusual = _VOLATILE_NAME in stable and _NO_ONE not in stable
     try:
-        return (decode(stable)[1] if odd else without_nul(stable)).decode()
+        return (decode(stable)[1] if unusual else without_nul(stable)).decode()
     except UnicodeDecodeError:
         raise BadRecordError("not_utf8") from None
 

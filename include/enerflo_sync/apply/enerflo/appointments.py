@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from enerflo_sync.agreed.settle import Decision
+from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
 from enerflo_sync.crm.config import AppointmentBody

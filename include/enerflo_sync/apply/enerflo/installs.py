@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.settle import Decision
+from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
 from enerflo_sync.crm.config import CompletedNeeds

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from enerflo_sync.agreed.settle import Decision
+from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.apply.enerflo.appointments import push_appointment
 from enerflo_sync.apply.enerflo.customers import (
     Customer,

@@ -13,7 +13,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.settle import Applying, Decision
+from enerflo_sync.agreed.outcomes import Applying, Decision
 from enerflo_sync.apply.enerflo.installs import push_install
 from enerflo_sync.apply.enerflo.leads import push_lead
 from enerflo_sync.apply.enerflo.notes import install_of_notes, push_notes

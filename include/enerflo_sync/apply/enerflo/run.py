@@ -12,9 +12,9 @@ import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
+from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.agreed.own_writes import note_sending, note_written, noting_row
 from enerflo_sync.agreed.refusals import refuses_a_row, why_refused
-from enerflo_sync.agreed.settle import Applying, Decision, settle
 from enerflo_sync.apply.enerflo.attempt import Attempt, Outcome, attempted
 from enerflo_sync.apply.enerflo.report import PushReport
 from enerflo_sync.apply.enerflo.source import Sources
@@ -271,7 +271,7 @@ class PushRun:
         reason = verdict.reason
         if verdict.link is not None and not self._link(verdict.link):
             reason = "the CRM's row is gone by now, or names another record"
-        settle(
+        record_outcome(
             self.connection,
             self.applying,
             [change.position for change in verdict.changes],

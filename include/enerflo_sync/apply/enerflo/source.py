@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.settle import Applying
+from enerflo_sync.agreed.outcomes import Applying
 from enerflo_sync.agreed.written import typed_key
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, TableName
@@ -22,7 +22,7 @@ from enerflo_sync.plan.creations import due, sent_columns
 from enerflo_sync.plan.undoing import UNDO
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo
-from enerflo_sync.reconcile.odd import crm_side, mirror_side
+from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 
 GONE = "the CRM's row is gone by now."
 OTHER_VALUE = "the CRM says something else than when the plan was made."

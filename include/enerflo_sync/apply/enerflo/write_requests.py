@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from enerflo_sync.agreed.settle import Decision
+from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.apply.enerflo.attempt import Attempt, Outcome
 from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from enerflo_sync.outbox.changes import Change

@@ -1,0 +1,280 @@
+"""From the drop into ``sync.webhook_events``: list, read, hash, insert, commit, and only then move.
+
+**Nothing is lost and nothing counts twice**, wherever it is killed. A batch's events and the list of the
+files they came in commit together; the files are moved after that, and the list goes with a later commit. A
+file that is found in the drop and on such a list was taken in before: it is moved, and not counted again.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Container, Generator, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import msgspec
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.inbox.batch import COLUMNS, FileBatch, Limits, Reader
+from enerflo_sync.inbox.drop import Drop
+from enerflo_sync.inbox.identify import EventState
+from enerflo_sync.inbox.local_drop import LocalDrop
+from enerflo_sync.mirror.quarantine import add_to_quarantine
+from enerflo_sync.mirror.read_ahead import read_ahead
+from enerflo_sync.mirror.run import Run
+from enerflo_sync.resources.fingerprint import raw_hash
+from enerflo_sync.warehouse.bulk import Block, driver_connection, send
+from enerflo_sync.warehouse.refused import refuses_a_row
+from enerflo_sync.warehouse.schema import webhook_events, webhook_moves
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int | None], None]
+
+_KNOWN = """
+/* enerflo-sync inbox: which events are known */
+select event_id from sync.webhook_events where account = %(account)s and event_id = any(%(ids)s::text[])
+"""
+_COUNT_COPIES = """
+/* enerflo-sync inbox: further copies of known events */
+update sync.webhook_events e set copies = e.copies + s.copies,
+    -- Told once more after its record was read, by clocks of whole seconds: the record may have moved and the
+    -- words be the same. One that nobody knew may be there by now.
+    state = case
+        when e.state = 'applied' and s.received_at > e.read_at - interval '1 second' then 'received'
+        when e.state = 'quarantined' and e.record is not null and s.received_at > e.received_at
+            then 'received'
+        else e.state end,
+    attempts = case when e.state = 'received' then e.attempts else 0 end,
+    next_attempt_at = case when e.state = 'received' then e.next_attempt_at end
+from unnest(%(ids)s::text[], %(copies)s::bigint[], %(received)s::timestamptz[])
+     as s (event_id, copies, received_at)
+where e.account = %(account)s and e.event_id = s.event_id
+returning e.event_id, e.state
+"""
+# Someone else may store an event between our look and our insert, once or twice.
+_ATTEMPTS = 3
+
+
+class DropLoader:
+    """Takes in what lies in one account's drop.
+
+    :param connection: used in transactions of this class's own; nobody else takes in for this account.
+    :param depth: batches read ahead while others are stored; 0 does one thing after the other, in the
+        caller's thread, as a simulation needs it.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        drop: Drop,
+        account: str,
+        limits: Limits,
+        clock: Clock,
+        depth: int = 1,
+    ) -> None:
+        self._connection = connection
+        self._drop = drop
+        self._account = account
+        self._limits = limits
+        self._clock = clock
+        self._depth = depth
+        # Lists of files whose files have all been moved.
+        self._done: list[str] = []
+
+    def run(self, run: Run, progress: Progress) -> int:
+        """Take in every file that waits, and return how many files that were.
+
+        :raises ConfigurationError: the drop is not there, or may not be listed.
+        """
+        left, taken = self._left()
+        waiting = list(self._drop.waiting())
+        if self._drop.unlisted:
+            run.incomplete("files", "a folder below the drop may not be listed")
+        if links := getattr(self._drop, "links", 0):
+            run.notice("files", "symbolic links in the drop, not followed", links)
+        reader = Reader(self._connection, self._drop, self._account, self._limits, self._clock, taken)
+        done, stuck = 0, set()
+        batches = reader.batches(waiting)
+        if not isinstance(self._drop, LocalDrop):
+            batches = read_ahead(batches, self._depth)
+        with closing(self._committed(batches)) as committed:
+            for batch, move_id in committed:
+                here = self._move(batch, run)
+                stuck |= here | {missing.file.key for missing in batch.not_read if not missing.vanished}
+                if move_id is not None and not here:
+                    self._done.append(move_id)
+                _report(batch, run)
+                done += batch.files
+                progress("files", done, len(waiting))
+        if not self._drop.unlisted:
+            self._done += [move_id for move_id, uris in left.items() if stuck.isdisjoint(uris)]
+        if self._done:
+            with self._connection.begin():
+                self._forget(len(self._done))
+            self._done = []
+        return done
+
+    def _left(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """Return what earlier runs committed and did not move: addresses by list, and by address the rest."""
+        with self._connection.begin():
+            rows = self._connection.execute(
+                sa.select(webhook_moves.c.move_id, webhook_moves.c.files)
+                .where(webhook_moves.c.account == self._account)
+                .order_by(webhook_moves.c.taken_at)
+            ).all()
+        taken = {uri: how for row in rows for uri, how in row.files.items()}
+        return {row.move_id: list(row.files) for row in rows}, taken
+
+    def _committed(self, batches: Iterable[FileBatch]) -> Generator[tuple[FileBatch, str | None], None, None]:
+        """Yield each batch once it is stored, with the id of the list of files that are now to be moved."""
+        if not self._depth:
+            for batch in batches:
+                yield batch, self.commit(batch)
+            return
+        storing = ThreadPoolExecutor(1, "inbox-store")
+        try:
+            former: tuple[FileBatch, Future[str | None]] | None = None
+            for batch in batches:
+                latter = batch, storing.submit(self.commit, batch)
+                if former is not None:
+                    yield former[0], former[1].result()
+                former = latter
+            if former is not None:
+                yield former[0], former[1].result()
+        finally:
+            storing.shutdown(cancel_futures=True)
+
+    def commit(self, batch: FileBatch) -> str | None:
+        """Store a batch whole, and return the id of the list of files that are now to be moved."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            done = len(self._done)
+            try:
+                with self._connection.begin():
+                    known = self._store(batch)
+                    add_to_quarantine(self._connection, self._account, batch.rejected, self._clock.now())
+                    self._forget(done)
+                    move_id = self._remember(batch.fresh) if batch.fresh else None
+            except psycopg.errors.UniqueViolation:
+                if attempt == _ATTEMPTS:
+                    raise
+                continue
+            break
+        del self._done[:done]
+        _count(batch, known)
+        batch.block, batch.events = Block(b"", 0), {}
+        return move_id
+
+    def _store(self, batch: FileBatch) -> dict[str, str]:
+        """Store a batch's events, and return the state of each that was there before."""
+        if not batch.events:
+            return {}
+        driver = driver_connection(self._connection)
+        values: dict[str, Any] = {"account": self._account, "ids": list(batch.events)}
+        there = [event_id for (event_id,) in driver.execute(_KNOWN, values)]
+        if not there:
+            if not self._sent(batch.block):
+                self._send(batch, ())
+            return {}
+        told = [batch.events[event_id] for event_id in there]
+        values["ids"] = there
+        values["copies"] = [one.copies for one in told]
+        values["received"] = [one.received_at for one in told]
+        known = dict(driver.execute(_COUNT_COPIES, values).fetchall())
+        self._send(batch, known)
+        return known
+
+    def _sent(self, block: Block) -> bool:
+        """Store rows of events, and return False, with nothing stored, where the warehouse refuses one."""
+        try:
+            with self._connection.begin_nested():
+                send(self._connection, webhook_events.fullname, COLUMNS, block)
+        except psycopg.errors.UniqueViolation:
+            raise
+        except psycopg.Error as error:
+            if not refuses_a_row(error):
+                raise
+            return False
+        return True
+
+    def _send(self, batch: FileBatch, known: Container[str]) -> None:
+        """Store the events of a batch that are not known; one that the warehouse refuses is put aside."""
+        waiting = [_fresh(batch, known)]
+        while waiting:
+            lines = waiting.pop()
+            if not lines or self._sent(Block(b"".join(lines.values()), len(lines))):
+                continue
+            names = list(lines)
+            if len(names) == 1:
+                batch.refuse(names[0], lines[names[0]])
+                continue
+            halves = names[: len(names) // 2], names[len(names) // 2 :]
+            waiting += [{name: lines[name] for name in half} for half in halves]
+
+    def _remember(self, files: dict[str, list[str]]) -> str:
+        move_id = raw_hash(msgspec.json.encode(files)).hex()
+        statement = insert(webhook_moves).values(
+            account=self._account, move_id=move_id, taken_at=self._clock.now(), files=files
+        )
+        self._connection.execute(statement.on_conflict_do_nothing())
+        return move_id
+
+    def _forget(self, count: int) -> None:
+        """Delete the first ``count`` lists whose files are moved; the moving adds others meanwhile."""
+        if count:
+            self._connection.execute(
+                sa.delete(webhook_moves).where(
+                    webhook_moves.c.account == self._account,
+                    webhook_moves.c.move_id.in_(self._done[:count]),
+                )
+            )
+
+    def _move(self, batch: FileBatch, run: Run) -> set[str]:
+        """Move a committed batch's files to the archive; return those that stayed."""
+        stuck: dict[str, list[str]] = {}
+        for move in batch.moves:
+            why = self._drop.move(move.content, move.archive_uri)
+            if why is not None:
+                stuck.setdefault(why, []).append(move.content.file.key)
+        for why, uris in stuck.items():
+            log.warning("inbox_move_failed account=%s files=%d why=%s", self._account, len(uris), why)
+            run.incomplete("files", f"some stay in the drop, {why}: taken in, but not archived")
+        return {uri for uris in stuck.values() for uri in uris}
+
+
+def _fresh(batch: FileBatch, known: Container[str]) -> dict[str, bytes]:
+    """Return the rows of a batch's events that are not known: text COPY writes each on a line of its own."""
+    lines = zip(batch.events, io.BytesIO(batch.block.data), strict=True)
+    return {event_id: line for event_id, line in lines if event_id not in known}
+
+
+def _count(batch: FileBatch, known: Mapping[str, str]) -> None:
+    """Count what became of a stored batch's events."""
+    tally = batch.tally
+    for event_id, told in batch.events.items():
+        state = known.get(event_id, told.begins)
+        if state == EventState.QUARANTINED:
+            tally.quarantined += 1
+        elif event_id in known:
+            continue
+        elif state == EventState.IGNORED:
+            tally.skipped += 1
+            tally.because("skipped", "known_and_ignored")
+        else:
+            tally.applied += 1
+    # Copies of events that were known, or stand in this batch already.
+    tally.unchanged = tally.read - tally.applied - tally.skipped - tally.quarantined
+
+
+def _report(batch: FileBatch, run: Run) -> None:
+    run.count("events", batch.tally)
+    for missing in batch.not_read:
+        if missing.vanished:
+            run.notice("files", "vanished before it was read", 1)
+        else:
+            run.incomplete("files", f"could not be read: {missing.why}")

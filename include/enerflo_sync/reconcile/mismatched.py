@@ -1,0 +1,247 @@
+"""The rows of one table that are not exactly alike on both sides, in a temporary table."""
+
+from __future__ import annotations
+
+from string import Template
+
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.values import WHOLE_TEXT
+
+# Without a cast where there is none to make, so that the primary keys' order serves the join.
+_MIRROR_SIDE = """select $join, $values, $key, $owner$status, e.observed_at, $said_at, $own_time as own_time,
+    e.deleted_at is null as lives, true as here from $mirror e where $rows"""
+_CRM_SIDE = """select $join, $values, $key, $owner, $changed as changed_at, true as here from $crm t"""
+
+# A tombstone says nothing of a join key that a live record has too, nor one that was deleted later.
+_NOT_SUPERSEDED = Template("""
+      and not exists (
+        select from $mirror s where e.deleted_at is not null and s.account = e.account and $same
+          and (s.deleted_at is null or (s.deleted_at, $theirs) > (e.deleted_at, $mine)))""")
+
+# Columns of the mirror with the source's own time of a record's last change.
+_SAID_AT = {TableName.INSTALLS: "updated_at", TableName.LEADS: "updated_at"}
+
+_STATUS = {"install_status_id": "status_id", "install_status_name": "status_name"}
+
+_OF_ALL = Template("""
+/* enerflo-sync reconcile $name: rows that are not exactly alike, of all */
+create temporary table $mismatched on commit drop as
+select $columns, true as is_mismatched
+from ($mirror_side) m full join ($crm_side) c on $on
+where $is_mismatched
+""")
+
+# All wanted rows are kept, since their number tells whether the others still pair off.
+_OF_WANTED = Template("""
+/* enerflo-sync reconcile $name: rows of the $wanted keys */
+$into
+select $columns, $is_mismatched as is_mismatched
+from $wanted w
+left join ($mirror_rows) m on $on_mirror
+left join ($crm_rows) c on $on_crm
+where m.here or c.here
+$loose
+""")
+
+# Rows that moved lie together, and by the index of their time they were read so. By their keys each would be
+# looked for on a page of its own, beside what it was before.
+_MOVED_OR_WANTED = Template("""select * from $moved
+  union all
+  select s.* from $wanted w join ($side) s on $on_side
+  where not exists (select from $moved n where $on_moved)""")
+
+_LOOSE = Template("""union all
+select $columns, true as is_mismatched
+from ($crm_side) c left join ($mirror_side and false) m on true
+where $unmatchable""")
+
+_TWICE = Template("""
+/* enerflo-sync reconcile $name: join keys that more than one row has */
+create temporary table $twice on commit drop as
+$selects
+""")
+
+_TWICE_ON_ONE_SIDE = Template("""select $joins from (
+  select $keys from $table where $rows
+) k $wanted group by $joins having count(*) > 1""")
+
+
+def twice_statement(plan: Comparison, *, wanted_only: bool) -> str:
+    """Return the statement that fills ``twice``; takes ``account``. What an index proves is left out."""
+    wanted = f"join {plan.wanted} w using ({plan.join_names()})" if wanted_only else ""
+    common = {"joins": plan.join_names(), "wanted": wanted}
+    selects = []
+    if not plan.crm_unique:
+        keys, rows = plan.select_join("crm"), plan.crm_key_known
+        selects.append(
+            _TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.crm_rows} t")
+        )
+    if not plan.mirror_unique:
+        keys, rows = plan.select_join("mirror"), f"{plan.mirror_rows} and e.deleted_at is null"
+        selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.mirror} e"))
+    return _TWICE.substitute(name=plan.name, twice=plan.twice, selects="\nunion\n".join(selects))
+
+
+def mismatched_statement(plan: Comparison) -> str:
+    """Return the statement that fills ``mismatched`` from all rows; it takes the parameter ``account``.
+
+    Columns: ``j1…`` join key, ``k1…`` the CRM row's key, ``p1…`` the mirror's key, ``owner`` the install,
+    ``e1…`` and ``c1…`` the raw values, ``in_enerflo`` and ``in_crm``, ``tombstone``, ``observed_at``,
+    ``own_time`` (the source's), ``said_at`` (the same where it is earlier), ``changed_at``,
+    ``is_mismatched``; for installs their status in Enerflo.
+    """
+    return _OF_ALL.substitute(_mismatched_parts(plan), on=plan.on("m", "c"))
+
+
+def wanted_mismatched_statement(plan: Comparison, *, keys: str, first: bool, moved: bool = False) -> str:
+    """Return the statement that fills ``mismatched`` from the rows of the join keys in the table ``keys``.
+
+    :param first: it makes the table, and takes the CRM rows without a join key too.
+    :param moved: the tables of moved rows are there; only the other rows are looked up.
+    """
+    parts = _mismatched_parts(plan)
+    unmatchable = " or ".join(f"c.j{n} is null" for n, _ in enumerate(plan.joins, 1))
+    loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if first and plan.may_be_loose else ""
+    into = (
+        f"create temporary table {plan.mismatched} on commit drop as"
+        if first
+        else f"insert into {plan.mismatched}"
+    )
+    on = {"on_mirror": plan.on("m", "w"), "on_crm": plan.on("c", "w")}
+    rows = {f"{side}_rows": _wanted_rows(plan, side, keys, moved) for side in ("mirror", "crm")}
+    return _OF_WANTED.substitute(parts, wanted=keys, into=into, loose=loose, **on, **rows)
+
+
+def _wanted_rows(plan: Comparison, side: str, keys: str, moved: bool) -> str:
+    select, unique = (
+        (current_side(plan), plan.mirror_unique) if side == "mirror" else (crm_side(plan), plan.crm_unique)
+    )
+    known = side == "mirror" or not plan.keeps_hashes
+    if not (moved and unique and known):
+        return select
+    return _MOVED_OR_WANTED.substitute(
+        moved=plan.moved(side),
+        wanted=keys,
+        side=select,
+        on_side=plan.on("s", "w"),
+        on_moved=plan.on("n", "w"),
+    )
+
+
+def _mismatched_parts(plan: Comparison) -> dict[str, str]:
+    alike = [pair for field in plan.fields for pair in field.pairs]
+    mine, theirs = (", ".join(pair[side] for pair in alike) for side in (0, 1))
+    one_sided = (
+        "(m.lives is null or not m.lives or c.here is null) and (coalesce(m.lives, false) or c.here is true)"
+    )
+    differing = f"m.lives and c.here and row({mine}) is distinct from row({theirs})"
+    return {
+        "name": plan.name,
+        "mismatched": plan.mismatched,
+        "columns": _columns(plan),
+        "is_mismatched": f"coalesce(({one_sided}) or ({differing}), false)",
+        "mirror_side": current_side(plan),
+        "crm_side": crm_side(plan),
+    }
+
+
+def _columns(plan: Comparison) -> str:
+    keys = range(1, len(plan.mapping.key_columns) + 1)
+    fields = range(1, len(plan.fields) + 1)
+    return ", ".join(
+        [
+            *(f"coalesce(m.j{n}, c.j{n}) as j{n}" for n, _ in enumerate(plan.joins, 1)),
+            *(f"c.k{n}" for n in keys),
+            *(f"coalesce(m.p{n}, c.p{n}) as p{n}" for n, _ in enumerate(plan.mirror_key, 1)),
+            "coalesce(m.owner, c.owner) as owner",
+            *(f"m.e{n}" for n in fields),
+            *(f"c.c{n}" for n in fields),
+            "coalesce(m.lives, false) as in_enerflo",
+            "coalesce(c.here, false) as in_crm",
+            "coalesce(not m.lives, false) as tombstone",
+            *(f"m.{name}" for name in _STATUS if plan.is_installs),
+            "m.observed_at",
+            "m.said_at",
+            "m.own_time",
+            "c.changed_at",
+        ]
+    )
+
+
+def mirror_side(plan: Comparison) -> str:
+    """Return the select of the mirror's rows, tombstones too: ``j1…``, ``e1…``, ``p1…``, ``lives``."""
+    owner = "e.install_id" if plan.mirror_has_install else "null::bigint"
+    own_time = _SAID_AT.get(plan.name)
+    said_at = f"least(e.{own_time}, e.observed_at)" if own_time else "e.observed_at"
+    return Template(_MIRROR_SIDE).substitute(
+        join=", ".join(
+            f"{j.mirror if j.type == 'bigint' else f'{j.mirror}::{j.type}'} as j{n}"
+            for n, j in enumerate(plan.joins, 1)
+        ),
+        values=", ".join(
+            f"e.{quoted(field.mapping.enerflo)} as e{n}" for n, field in enumerate(plan.fields, 1)
+        ),
+        key=", ".join(f"e.{quoted(column)} as p{n}" for n, column in enumerate(plan.mirror_key, 1)),
+        owner=f"{owner} as owner",
+        said_at=f"{said_at} as said_at",
+        own_time=f"e.{own_time}" if own_time else "null::timestamptz",
+        status="".join(f", e.{column} as {name}" for name, column in _STATUS.items() if plan.is_installs),
+        mirror=plan.mirror,
+        rows=plan.mirror_rows,
+    )
+
+
+def current_side(plan: Comparison) -> str:
+    """Return :func:`mirror_side` without the tombstones in whose place another record stands."""
+    if plan.mirror_unique:
+        return mirror_side(plan)
+    columns = [quoted(join.mirror_name) for join in plan.joins]
+    return mirror_side(plan) + _NOT_SUPERSEDED.substitute(
+        mirror=plan.mirror,
+        same=" and ".join(f"s.{column} = e.{column}" for column in columns),
+        theirs=", ".join(f"s.{quoted(column)}" for column in plan.mirror_key),
+        mine=", ".join(f"e.{quoted(column)}" for column in plan.mirror_key),
+    )
+
+
+def crm_side(plan: Comparison) -> str:
+    """Return the select of the CRM's rows: ``j1…``, ``c1…``, ``k1…``, ``p1…``, ``changed_at``."""
+    of_mirror = {join.mirror_name: join for join in plan.joins}
+    owner = plan.mapping.install_column
+    return Template(_CRM_SIDE).substitute(
+        join=", ".join(
+            f"{f'{j.crm}::text' if j.type == 'text' else j.crm} as j{n}" for n, j in enumerate(plan.joins, 1)
+        ),
+        values=", ".join(f"t.{quoted(field.name)} as c{n}" for n, field in enumerate(plan.fields, 1)),
+        key=", ".join(
+            [
+                *(f"t.{quoted(column)} as k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)),
+                *(
+                    f"{_whole(plan, of_mirror[column].crm_name if column in of_mirror else None)} as p{n}"
+                    for n, column in enumerate(plan.mirror_key, 1)
+                ),
+            ]
+        ),
+        owner=f"{_whole(plan, owner)} as owner",
+        changed=plan.changed_at("t"),
+        crm=plan.crm_rows,
+    )
+
+
+def _whole(plan: Comparison, column: str | None) -> str:
+    """Return a CRM column as the bigint that Enerflo's ids are; null where it is none."""
+    if column is None:
+        return "null::bigint"
+    raw = f"t.{quoted(column)}"
+    match plan.live.columns[column].kind:
+        case Kind.INTEGER:
+            return f"{raw}::bigint"
+        case Kind.DECIMAL | Kind.FLOAT:
+            return f"(case when abs({raw}) < 1e18 and trunc({raw}::numeric) = {raw} then {raw}::bigint end)"
+        case Kind.TEXT:
+            return f"(case when {raw}::text ~ {literal(WHOLE_TEXT)} then {raw}::text::bigint end)"
+        case _:
+            return "null::bigint"

@@ -1,0 +1,44 @@
+"""A key that answers for another company: nothing is sent to it, and no change ends by what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from enerflo_sync.mirror.company import AnotherCompanyError
+from tests.writes.push.conftest import Outbox
+
+
+def _note(outbox: Outbox) -> None:
+    outbox.note("N1", outbox.install().install_id, "Call first")
+
+
+def _lead(outbox: Outbox) -> None:
+    outbox.lead("L1")
+
+
+def _lead_change(outbox: Outbox) -> None:
+    customer = next(iter(outbox.world.truth.customers()))
+    outbox.lead_change("L1", customer, "city", "Salem")
+
+
+def _status(outbox: Outbox) -> None:
+    outbox.status(outbox.install(), "On Hold")
+
+
+def _milestone(outbox: Outbox) -> None:
+    outbox.milestone(outbox.milestones(outbox.install().install_id)[0], "due_at", "2026-03-05T10:00:00Z")
+
+
+@pytest.mark.parametrize("planned", [_note, _lead, _lead_change, _status, _milestone])
+def test_nothing_is_sent_and_every_change_waits(outbox: Outbox, planned: Callable[[Outbox], None]) -> None:
+    planned(outbox)
+    states = outbox.states()
+    outbox.fault("other_company", "/api/*", 1, 9999)
+    with pytest.raises(AnotherCompanyError):
+        outbox.push()
+    assert outbox.received() == []
+    assert outbox.states() == states
+    outbox.no_faults()
+    assert outbox.push().applied == len(states)

@@ -1,0 +1,63 @@
+"""CRM rows that are a record of Enerflo without saying so: each takes one record, and each record one row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.poll import run_poll
+from tests.writes.conftest import Desk
+
+
+def crm_note(desk: Desk, key: str, install_id: int, **columns: Any) -> None:
+    desk.sql(
+        "insert into crm.notes (note_id, enerflo_install_id, enerflo_note_id, body, updated_at)"
+        " values (:k, :i, :n, :b, now())",
+        **{"k": key, "i": install_id, "n": None, "b": "Call first", **columns},
+    )
+
+
+@pytest.mark.parametrize("since", ["the record is taken", "the row was edited", "nothing"])
+def test_what_happened_to_a_row_since_the_plan_is_looked_at_before_it_takes_its_record(
+    agreed: Desk, since: str
+) -> None:
+    install_id = agreed.a_site().install_id
+    note_id = agreed.world.add_note(install_id, "Call first")
+    crm_note(agreed, "A", install_id)
+    run_poll(agreed.context)
+    plan = agreed.plan()
+    (change,) = agreed.changes(plan, table_name="notes")
+    assert (change.field, change.rule) == ("enerflo_note_id", "adopted")
+    if since == "the record is taken":
+        crm_note(agreed, "B", install_id, n=note_id)
+    elif since == "the row was edited":
+        agreed.sql("update crm.notes set body = 'Do not call' where note_id = 'A'")
+    report = run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    taken = agreed.crm("notes", note_id="A")["enerflo_note_id"]
+    assert (report.moved, taken) == ((0, note_id) if since == "nothing" else (1, None))
+
+
+def test_notes_that_are_alike_in_two_ways_take_one_record_each(agreed: Desk) -> None:
+    install_id = agreed.a_site().install_id
+    short = agreed.world.add_note(install_id, "Call first")
+    signed = agreed.world.add_note(install_id, "Call first\n\nAnn (CRM)")
+    # The second row is like both: by its text, and by its text with the author, as it would be sent.
+    for key, author, body in (("A", None, "Call first\n\nAnn (CRM)"), ("B", "Ann", "Call first")):
+        agreed.sql(
+            "insert into crm.notes (note_id, enerflo_install_id, author, body, updated_at)"
+            " values (:k, :i, :a, :b, now())",
+            k=key,
+            i=install_id,
+            a=author,
+            b=body,
+        )
+    run_poll(agreed.context)
+    changes = agreed.changes(agreed.plan(), table_name="notes")
+    assert [(one.key, one.field, one.after) for one in changes] == [
+        ({"note_id": "A"}, "enerflo_note_id", signed),
+        ({"note_id": "B"}, "enerflo_note_id", short),
+    ]
+    agreed.carried()
+    agreed.settled()

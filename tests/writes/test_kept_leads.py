@@ -1,0 +1,78 @@
+"""Leads at an Enerflo that spells them its own way: what is sent of them, and what goes along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.writes.conftest import Desk
+from tests.writes.sending import (
+    a_round,
+    cut_off_after_the_request,
+    posts,
+    spelling,
+)
+
+
+def test_a_leads_fields_are_agreed_on_as_enerflo_spells_them(agreed: Desk) -> None:
+    desk = agreed
+    spelling(desk, "html", "blanks")
+    desk.sql(
+        "insert into crm.leads (lead_id, first_name, last_name, mobile, address, city, state, zip, status,"
+        " updated_at) values ('L1', 'Jo & Al', 'O''Neil', '5125550100', '12  Main St', 'Boston', 'MA', '02139',"
+        " 'qualified', now())"
+    )
+    assert a_round(desk) > 0
+    assert desk.changes(desk.plan()) == []
+    desk.sql("update crm.leads set first_name = 'Al & Jo', updated_at = now() where lead_id = 'L1'")
+    assert a_round(desk) == 1
+    assert [a_round(desk) for _ in range(2)] == [0, 0]
+    assert desk.crm("leads", lead_id="L1")["first_name"] == "Al & Jo"
+    (row,) = [one for one in desk.world.truth.customers() if one.integration_record_id == "L1"]
+    assert (row.first_name, row.last_name) == ("Al &amp; Jo", "O&#x27;Neil")
+    assert len(posts(desk)) == 2
+
+
+def an_agreed_lead(desk: Desk) -> None:
+    desk.sql(
+        "insert into crm.leads (lead_id, first_name, last_name, mobile, address, city, state, zip, status,"
+        " updated_at) values ('L1', 'Jo', 'O''Neil', '5125550100', '12 Main St', 'Boston', 'MA', '02139',"
+        " 'qualified', now())"
+    )
+    assert a_round(desk) > 0
+    assert desk.changes(desk.plan()) == []
+
+
+def of_lead(desk: Desk) -> Any:
+    (row,) = [one for one in desk.world.truth.customers() if one.integration_record_id == "L1"]
+    return row
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_goes_along_with_a_leads_change_and_is_re_spelled_is_nobodys_edit(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    desk = agreed
+    an_agreed_lead(desk)
+    spelling(desk, "html")
+    desk.sql("update crm.leads set mobile = '5125550177', updated_at = now() where lead_id = 'L1'")
+    if killed:
+        desk.world.received.clear()
+        cut_off_after_the_request(desk, monkeypatch)
+        desk.sql("update crm.leads set first_name = 'Joe', updated_at = now() where lead_id = 'L1'")
+    assert a_round(desk) == 1
+    assert [a_round(desk) for _ in range(2)] == [0, 0]
+    assert desk.crm("leads", lead_id="L1")["last_name"] == "O'Neil"
+    assert of_lead(desk).last_name == "O&#x27;Neil"
+    assert of_lead(desk).mobile == "5125550177"
+
+
+def test_what_goes_along_with_a_leads_change_is_as_enerflo_has_it(agreed: Desk) -> None:
+    desk = agreed
+    an_agreed_lead(desk)
+    desk.world.edit_customer(of_lead(desk).customer_id, {"last_name": "O'N"})
+    desk.sql("update crm.leads set mobile = '5125550177', updated_at = now() where lead_id = 'L1'")
+    desk.carried()
+    assert of_lead(desk).mobile == "5125550177"
+    assert of_lead(desk).last_name == "O'N"

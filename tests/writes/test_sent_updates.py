@@ -1,0 +1,91 @@
+"""Updates that were sent before a push was cut off: found by the next plan, and ours."""
+
+from __future__ import annotations
+
+import pytest
+
+from enerflo_sandbox.spelling import Spelling
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.undo import run_undo
+from tests.writes.conftest import Desk
+from tests.writes.sending import (
+    cut_off_after_the_request,
+    last_milestone,
+    note,
+    posts,
+)
+
+
+@pytest.mark.parametrize("seen_first", [True, False])
+def test_a_date_that_was_sent_before_a_kill_is_ours_also_for_a_plan_that_is_made_anew(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch, seen_first: bool
+) -> None:
+    desk, install_id = agreed, agreed.a_site().install_id
+    assert desk.api is not None
+    desk.api.spelling = Spelling(days=True)
+    milestone = last_milestone(desk, install_id)
+    desk.sql(
+        "update crm.milestones set due_at = '2026-05-20 14:22:01Z', updated_at = now()"
+        " where enerflo_install_id = :i and milestone_id = :m",
+        i=install_id,
+        m=milestone,
+    )
+    cut_off_after_the_request(desk, monkeypatch)
+    if seen_first:
+        run_poll(desk.context)
+    # Another change, so that the plan is another one.
+    note(desk, "N1", install_id)
+    desk.carried()
+    for _ in range(2):
+        run_poll(desk.context)
+        desk.carried()
+    now = desk.crm("milestones", enerflo_install_id=install_id, milestone_id=milestone)["due_at"]
+    assert now.isoformat() == "2026-05-20T14:22:01+00:00"
+    assert [one.method for one in desk.world.received] == ["PUT", "POST"]
+    (row,) = desk.ledger(table_name="milestones", field="due_at", decision="applied")
+    assert row["kept_value"][:10] == "2026-05-20"
+
+
+def test_a_phone_that_was_sent_before_a_kill_is_applied_also_for_a_plan_that_is_made_anew(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = agreed
+    customer = desk.one("select max(enerflo_customer_id) from crm.leads")
+    desk.sql(
+        "update crm.leads set mobile = '+1 (512) 555-0177', updated_at = now() where enerflo_customer_id = :c",
+        c=customer,
+    )
+
+    cut_off_after_the_request(desk, monkeypatch)
+    assert len(posts(desk)) == 1
+    run_poll(desk.context)
+    note(desk, "N1", desk.a_site().install_id)
+    desk.carried()
+    assert [one.path for one in posts(desk)[1:] if "lead" in one.path] == []
+    written = desk.ledger(table_name="leads", field="mobile", direction="to_enerflo")
+    assert [row["decision"] for row in written] == ["applied"]
+
+
+def test_one_whose_plan_was_superseded_before_anybody_saw_it_is_in_the_ledger_and_can_be_undone(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, install_id = agreed, agreed.a_site().install_id
+    milestone = last_milestone(desk, install_id)
+    desk.sql(
+        "update crm.milestones set due_at = '2026-05-20 14:22:01Z', updated_at = now()"
+        " where enerflo_install_id = :i and milestone_id = :m",
+        i=install_id,
+        m=milestone,
+    )
+    sent_plan = desk.plan().plan_hash
+    cut_off_after_the_request(desk, monkeypatch)
+    # Another plan takes its place before Enerflo is read again.
+    note(desk, "N1", install_id)
+    desk.plan()
+    run_poll(desk.context)
+    desk.carried()
+    assert [one.method for one in desk.world.received if one.method == "PUT"] == ["PUT"]
+    decisions = [row["decision"] for row in desk.ledger(table_name="milestones", field="due_at")]
+    assert decisions[-1] == "applied"
+    undo = run_undo(desk.context, sent_plan)
+    assert [(one.field, one.direction) for one in desk.changes(undo)] == [("due_at", "to_enerflo")]

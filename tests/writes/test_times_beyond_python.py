@@ -1,0 +1,29 @@
+"""A time of the CRM that Python has no word for keeps nobody from reconciling, planning, applying and asking why."""
+
+from __future__ import annotations
+
+import pytest
+
+from enerflo_sync.explain.text import render_explanation
+from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.jobs.reconcile import run_reconcile
+from tests.writes.conftest import Desk
+
+
+@pytest.mark.parametrize("time", ["infinity", "-infinity", "0044-03-15 BC", "12000-01-01"])
+def test_a_row_that_never_changes_or_always_did_is_explained(agreed: Desk, time: str) -> None:
+    install = agreed.a_site().install_id
+    agreed.sql(
+        "update crm.installs set updated_at = cast(:time as timestamptz), status = 'On Hold'"
+        " where enerflo_install_id = :id",
+        time=time,
+        id=install,
+    )
+    before = run_explain(agreed.context, "install", str(install), field="status")
+    assert before.fields[0].crm is not None
+    assert (before.fields[0].crm.value, before.fields[0].crm.changed_at) == ("On Hold", None)
+    run_reconcile(agreed.context, full=True)
+    agreed.carried()
+    after = run_explain(agreed.context, "install", str(install), field="status")
+    assert [step.said for step in after.fields[0].steps] == ["On Hold"]
+    assert "On Hold" in render_explanation(after)
