@@ -57,7 +57,8 @@ def hydration_skipped(patch: pytest.MonkeyPatch) -> None:
 
     def trusting(self: Any, need: Any, pending: Any) -> None:
         with self._connection.begin():
-            mark_applied(self._connection, self._account, pending.served(need), self._clock.now())
+            now = self._clock.now()
+            mark_applied(self._connection, self._account, pending.served(need), now, now)
 
     patch.setattr(hydrate.Hydration, "_serve", trusting)
 

@@ -8,6 +8,7 @@ from tests.simulation.database import Database
 from tests.simulation.plan import Plan
 from tests.simulation.planted import PLANTED, Plant, planted
 from tests.simulation.planted_access import OF_ACCESS
+from tests.simulation.planted_columns import OF_COLUMNS
 from tests.simulation.planted_sides import OF_SIDES
 from tests.simulation.run import run_seed
 
@@ -30,7 +31,7 @@ FOUND_BY = {
     "superseded_is_applied": 12,
     "twins_believed": 1,
 }
-ALL = (*PLANTED, *OF_SIDES, *OF_ACCESS)
+ALL = (*PLANTED, *OF_SIDES, *OF_ACCESS, *OF_COLUMNS)
 
 
 @pytest.mark.timeout(600)
@@ -39,7 +40,7 @@ def test_a_planted_defect_is_found(database: Database, plant: Plant, plan: Plan,
     with planted(plant):
         seeds = sorted(range(within), key=lambda seed: (seed != FOUND_BY.get(plant.__name__), seed))
         outcomes = (run_seed(seed, HOURS, database, plan) for seed in seeds)
-        found = next((one for one in outcomes if one.problem is not None), None)
+        found = next((one for one in outcomes if one.is_found), None)
     assert found is not None, f"{plant.__name__}: not found within {within} seeds"
     healthy = run_seed(found.seed, HOURS, database, plan)
     assert healthy.problem is None, "without the defect the same seed must pass"
