@@ -1,6 +1,6 @@
-"""The commands by name: the module that holds each, and its line in the help.
+"""The commands by name: each one's module, and its line in the help.
 
-A module is imported when its command is run, or asked for help: no command waits for what another one needs.
+A module is imported only when its command runs or shows its help, so no command waits for others' imports.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-# What only the extra `sandbox` brings along.
+# Commands that need the extra `sandbox`.
 _SIMULATED = {
     name: root
     for name, (module, _) in COMMANDS.items()
@@ -53,7 +53,7 @@ _SIMULATED = {
 
 
 def installed() -> dict[str, str]:
-    """Return the commands that can be run here, each with its line in the help; imports none of them."""
+    """Return the available commands with their help lines, without importing them."""
     return {
         name: line
         for name, (_, line) in COMMANDS.items()
@@ -62,16 +62,16 @@ def installed() -> dict[str, str]:
 
 
 class Commands(TyperGroup):
-    """The group of all commands; see the module. The types of its arguments are private to typer."""
+    """The group of all commands, imported on demand. Its argument types are private to typer."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the commands' names, in the order in which a newcomer needs them."""
         return list(installed())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return one command; ``None`` where there is none of that name.
+        """Return one command; ``None`` for an unknown name.
 
-        :raises ConfigurationError: it is of an extra that is not installed.
+        :raises ConfigurationError: the command needs an extra that is not installed.
         """
         if cmd_name not in COMMANDS:
             return None
@@ -88,6 +88,6 @@ class Commands(TyperGroup):
         return get_command(alone)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands and their lines, without importing any."""
+        """Write the commands and their lines, without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(installed().items()))

@@ -1,4 +1,4 @@
-"""``enerflo-sync explain``: why one record, or one field of it, is as it is."""
+"""``enerflo-sync explain``: why one record, or one of its fields, has its value."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def command(
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Tell why a record's fields have their values: who said what, when, by which evidence, and what decided.
+    """Explain a record's values: who sent what, when, by which evidence, and what decided.
 
-    Each field: what both sides say, since when they agree, every decision in the order of time with its
-    rule, run, plan and who approved it, and what waits. Reads the warehouse only. Personal data is masked.
+    Per field: both sides' values, since when they agree, every decision in time order with its rule, run,
+    plan and approver, and what waits. Reads only the warehouse. Personal data is masked.
     """
     context = open_account(account, os.environ)
     found = run_explain(

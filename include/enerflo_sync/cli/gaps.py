@@ -1,4 +1,4 @@
-"""``enerflo-sync gaps``: stretches of time that were not seen whole, and what closes each."""
+"""``enerflo-sync gaps``: periods that were not observed completely, and what closes each."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the stretches of time that were not seen whole: since when, what, how it is known, what closes it.
+    """Show the periods that were not observed completely: since when, what, the evidence, what closes it.
 
-    records: lists were not read whole when a poll was due. note_edits: edited and deleted notes were not
-    looked for. webhooks: changes that polls saw and no webhook told. unconfirmed: changes that a webhook told
-    and no poll finds. unread: events arrived and their records were not read, for they wait or lie in
-    quarantine. drop: nobody looked for files.
+    records: lists were not read completely when a poll was due. note_edits: edited and deleted notes were not
+    read. webhooks: changes that polls saw without a webhook. unconfirmed: changes with a webhook that no poll
+    finds. unread: events arrived and their records were not read, because they wait or are in quarantine.
+    drop: the drop was not read.
 
-    A poll reads all lists whole, whatever happened before, and closes most of them; a backfill reads again
-    what was created in a stretch. Asks the warehouse only. Exit code 1 when something is open.
+    A poll reads all lists completely and so closes most of them; a backfill reads again what was created in a
+    period. Reads only the warehouse. Exit code 1 when a period is open.
     """
     report = read_gaps(open_account(account, os.environ), every=every, days=days)
     holes = [hole for hole in report.holes if everything or hole.is_open]
@@ -60,7 +60,7 @@ def command(
 
 
 def sentence(report: GapReport) -> str:
-    """Return what the report comes to."""
+    """Return the report's summary in a sentence."""
     if not report.polled and not report.open:
         return "No poll ever ran for this account, so there is nothing yet to have holes in."
     if not report.open:

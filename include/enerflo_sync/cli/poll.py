@@ -1,4 +1,4 @@
-"""``enerflo-sync poll``: bring the mirror up to what Enerflo lists now."""
+"""``enerflo-sync poll``: load into the mirror what Enerflo lists now."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Read Enerflo and write what changed into the mirror tables (schema enerflo).
+    """Read Enerflo and write changed records into the mirror tables (schema enerflo).
 
     Unchanged records are neither parsed nor written. Killed at any point, the next poll completes it.
     """
@@ -66,9 +66,9 @@ NOTHING_LISTED = "Enerflo listed no record at all: an empty account, or a key wi
 
 
 def print_run(report: RunReport, nothing: str = NOTHING_LISTED) -> None:
-    """Print what a run did, and what it wants a person to know.
+    """Print a run's result, and its notices for a person.
 
-    :param nothing: what to say where nothing was there to be read.
+    :param nothing: text for a run without any input.
     """
     console.print(f"[bold]{report.run_id}[/] {report.state}")
     width = max([len(name) for name in report.resources] + [5])

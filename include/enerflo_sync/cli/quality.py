@@ -1,4 +1,4 @@
-"""``enerflo-sync quality``: check change orders and life-cycles, and show what is held or found, and why."""
+"""``enerflo-sync quality``: check change orders and life cycles; show held orders, findings and reasons."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def command(
     """Check the change orders that are new or changed, by include/config/change_orders.yaml.
 
     An order that fails a check of severity hold does not reach the CRM until it is corrected, a limit in that
-    file is changed, or a person lets it through: enerflo-sync quarantine release. Each order is checked once,
-    and again when it or what it is checked against changes. Exit code 1 when an order is held.
+    file is changed, or a person releases it: enerflo-sync quarantine release. Each order is checked once, and
+    again when it or its reference data changes. Exit code 1 when an order is held.
 
-    The milestones of installs are judged beside them, by include/config/life_cycle.yaml: impossible and
-    overdue histories are findings, which are shown and hold nothing back.
+    The milestones of installs are judged as well, by include/config/life_cycle.yaml: impossible and overdue
+    histories are findings, which are shown and hold nothing back.
     """
     report = run_quality(open_account(account, os.environ), full=full)
     if as_json:

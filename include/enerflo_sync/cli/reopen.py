@@ -1,4 +1,4 @@
-"""``enerflo-sync reopen``: list what a person refused, and let it be planned again."""
+"""``enerflo-sync reopen``: list refused changes, and allow them to be planned again."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def command(
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Let changes be planned again that a person refused, and show which; without arguments list what stands.
+    """Allow refused changes to be planned again, and show them; without arguments, list all refusals.
 
-    Writes nothing on either side: the next plan contains the changes, as far as they are due still. Personal
-    data is masked. Exit code 2 when nothing of what is named stands refused.
+    Writes nothing on either side: the next plan contains the changes that are still due. Personal data is
+    masked. Exit code 2 when no refusal matches.
     """
     context = open_account(account, os.environ)
     which = _which(table, key, field, plan)

@@ -1,4 +1,4 @@
-"""``enerflo-sync retry``: have the next plan try parked changes again."""
+"""``enerflo-sync retry``: let the next plan include parked changes again."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def command(
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Have the next plan try changes again that could not be made; without a choice, list them.
+    """Let the next plan include changes again that could not be made; without a selection, list them.
 
-    A parked change is held back for a day. Mend what stood in its way, then name it here: by record, by plan,
-    by reason, or all. Nothing is written now: the next plan has it, with an approval where that is needed.
-    Exit code 1 when changes are listed and none is chosen; 2 when nothing that is parked fits.
+    A parked change is held back for a day. Correct its cause, then select it here: by record, by plan, by
+    reason, or all. Nothing is written now: the next plan contains it, with an approval if one is needed. Exit
+    code 1 when changes are listed without a selection; 2 when no parked change matches.
     """
     context = open_account(account, os.environ)
     chosen = RetrySelection(table, key, field, plan, reason, everything)
