@@ -34,7 +34,7 @@ OF_INSTALL = {
 }
 # Name in reports for a requested install that Enerflo does not have.
 MISSING = "missing"
-_NOT_TOLD = "they are not told by install: the poll's list of all has them"
+_NOT_TOLD = "Enerflo does not list them by install: the poll reads their whole list"
 
 
 def needs_of(backfill: Backfill) -> list[Need]:

@@ -202,7 +202,7 @@ def span_of(search: ListSearch, wanted: Wanted, per_page: int) -> Span:
 def _spread(span: Span, per_page: int, context: Context) -> list[int]:
     """Return the first rows of the sampled pages: the middle of equal parts of the span."""
     pages = math.ceil((span.end - span.first) / per_page)
-    # For few pages, one sample page is enough: reading more twice would cost more than it tells.
+    # For few pages, sample only one, because a sampled page is read twice.
     most = min(context.options.samples, math.ceil(pages / 10))
     return [span.first + (2 * at + 1) * pages // (2 * most) * per_page for at in range(most)]
 

@@ -51,20 +51,20 @@ def command(
         str | None,
         typer.Option("--query", metavar="SQL", help="A query of the warehouse; its first column has ids."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--everything", help="All that Enerflo lists.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Every install that Enerflo lists.")
+    ] = False,
     resource: Annotated[
         list[Part] | None,
-        typer.Option("--resource", help="Read only this; may be given several times."),
+        typer.Option("--resource", help="Read only this resource; repeatable."),
     ] = None,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only say what it would take; --resume reads it.")
-    ] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate; --resume reads it.")] = False,
     resume: Annotated[
         str | None,
-        typer.Option("--resume", metavar="ID", help="Go on with one that was estimated or ended early."),
+        typer.Option("--resume", metavar="ID", help="Continue a backfill that was estimated or ended early."),
     ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", min=1, max=8, help="Parts that are read at once.")
+        int, typer.Option("--workers", min=1, max=8, help="Chunks read in parallel.")
     ] = WORKERS,
     as_json: Json = False,
 ) -> None:
@@ -78,7 +78,7 @@ def command(
     request = _request(context, start, end, ids, ids_file, query, everything, resource)
     if request is None and resume is None:
         raise ConfigurationError(
-            "nothing says which installs.",
+            "no option selects installs.",
             where="enerflo-sync backfill",
             next_step="Give --from and --to, --ids, --ids-file, --query, --everything, or --resume.",
         )
@@ -86,7 +86,7 @@ def command(
         raise ConfigurationError(
             "--resume and --estimate exclude each other.",
             where="enerflo-sync backfill",
-            next_step="Its estimate was said when it began; sync.backfills keeps it.",
+            next_step="Its estimate was printed when it began; sync.backfills stores it.",
         )
     with progress_bars(rates=True) as tick:
         backfills = open_backfills(context, progress=tick, workers=workers)

@@ -50,7 +50,8 @@ def show(account: Account = "default", as_json: Json = False) -> None:
 def reset_command(
     account: Account = "default",
     key: Annotated[
-        str | None, typer.Option("--key", help="Only the key of this fingerprint; all of the account else.")
+        str | None,
+        typer.Option("--key", help="Only the key with this fingerprint; default: every key of the account."),
     ] = None,
 ) -> None:
     """Forget what Enerflo's answers said about the limit: the next request is sent at once.

@@ -39,11 +39,11 @@ def command(
     as_of: Annotated[
         str | None,
         typer.Option(
-            "--as-of", metavar="TIME", help=f"As it was known then, as in {_TIME}; UTC if it has no zone."
+            "--as-of", metavar="TIME", help=f"As known at that time, as in {_TIME}; UTC if it has no zone."
         ),
     ] = None,
     reveal: Annotated[
-        bool, typer.Option("--reveal", help="Show personal data, too; who did so is kept in sync.reveals.")
+        bool, typer.Option("--reveal", help="Also show personal data; sync.reveals records who did.")
     ] = False,
     by: By = None,
     as_json: Json = False,

@@ -29,7 +29,7 @@ class Stored(StrEnum):
 
 def command(
     table: Annotated[
-        Stored, typer.Argument(help="Whose records: of others no raw copy is kept.")
+        Stored, typer.Argument(help="Whose records; of other tables no raw copy is stored.")
     ] = Stored.INSTALLS,
     account: Account = "default",
     every: Annotated[

@@ -22,10 +22,10 @@ from enerflo_sync.reconcile.render.wording import count_of, duration, number, ut
 def command(
     account: Account = "default",
     everything: Annotated[
-        bool, typer.Option("--all", help="Tell those that were closed since, too, of the last --days days.")
+        bool, typer.Option("--all", help="Also list periods that were closed since, of the last --days days.")
     ] = False,
     days: Annotated[
-        int, typer.Option("--days", min=1, max=90, help="How far back closed ones are told.")
+        int, typer.Option("--days", min=1, max=90, help="How far back closed periods are listed.")
     ] = DAYS,
     every: Annotated[
         float | None,
@@ -33,7 +33,7 @@ def command(
             "--every",
             min=1,
             metavar="MINUTES",
-            help="A poll is due so long after the last; without, as accounts.schedule in sync.yaml says.",
+            help="Minutes after which a poll is due again; default: accounts.schedule in sync.yaml.",
         ),
     ] = None,
     as_json: Json = False,
@@ -75,8 +75,8 @@ def _lines(report: GapReport, holes: list[Hole]) -> Iterator[Line]:
     yield Line(sentence(report), "bold" if report.open else "")
     if report.silent_since is not None:
         yield from wrapped(
-            f"The last webhook came at {utc(report.silent_since)}, and changes after it were told by none:"
-            " look at what sends them, and at the receiver."
+            f"The last webhook came at {utc(report.silent_since)}, and later changes had none:"
+            " check the sender and the receiver."
         )
     if not holes:
         return

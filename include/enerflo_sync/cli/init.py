@@ -16,7 +16,7 @@ from enerflo_sync.shipped import CONFIG_VARIABLE, find_config, shipped
 # Editors find the schema beside the file, and complete and validate by it.
 _FILES = ("sync.yaml", "sync.schema.json")
 
-Folder = Annotated[Path, typer.Argument(help="Where to; made where it is missing.")]
+Folder = Annotated[Path, typer.Argument(help="The folder; created if missing.")]
 
 
 def command(folder: Folder = Path(), as_json: Json = False) -> None:

@@ -21,7 +21,7 @@ def command(
     account: Account = "default",
     resource: Annotated[
         list[PollResource] | None,
-        typer.Option("--resource", help="Read only this; may be given several times."),
+        typer.Option("--resource", help="Read only this resource; repeatable."),
     ] = None,
     full: Annotated[
         bool,
@@ -30,13 +30,14 @@ def command(
     accept_shrink: Annotated[
         bool,
         typer.Option(
-            "--accept-shrink", help="Believe that far fewer records are left than before, this once."
+            "--accept-shrink", help="Accept, this once, that far fewer records are left than before."
         ),
     ] = False,
     accept_company: Annotated[
         bool,
         typer.Option(
-            "--accept-company", help="Believe that the account's key is of another company now, this once."
+            "--accept-company",
+            help="Accept, this once, that the account's key belongs to another company now.",
         ),
     ] = False,
     as_json: Json = False,

@@ -17,7 +17,7 @@ from enerflo_sync.quality.render.text import quality_text
 def command(
     account: Account = "default",
     full: Annotated[
-        bool, typer.Option("--full", help="Look at all orders and installs again, not only at changed ones.")
+        bool, typer.Option("--full", help="Check all orders and installs again, not only changed ones.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -46,8 +46,7 @@ By = Annotated[
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="What was put aside because it could not be used: list it, show one, replay or dismiss it, or"
-    " let a held change order through.",
+    help="Unusable input: list it, show, replay or dismiss an item, or release a held change order.",
 )
 
 
@@ -56,12 +55,12 @@ def list_command(
     account: Account = "default",
     kind: Annotated[ItemKind | None, typer.Option("--kind", help="Only items of this kind.")] = None,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="WORDS", help="Only reasons with these words in them.")
+        str | None, typer.Option("--reason", metavar="WORDS", help="Only reasons that contain these words.")
     ] = None,
     state: Annotated[StateChoice, typer.Option("--state", help="Only items in this state.")] = (
         StateChoice.OPEN
     ),
-    items: Annotated[bool, typer.Option("--items", help="One line an item, not one a group.")] = False,
+    items: Annotated[bool, typer.Option("--items", help="One line per item, not per group.")] = False,
     as_json: Json = False,
 ) -> None:
     """List what is in quarantine, grouped by fault, with an example and the next step.
@@ -88,7 +87,7 @@ def show_command(
     item: Annotated[str, typer.Argument(metavar="ID", help="An item's id, or its beginning.")],
     account: Account = "default",
     reveal: Annotated[
-        bool, typer.Option("--reveal", help="Show personal data, too; who did so is kept in sync.reveals.")
+        bool, typer.Option("--reveal", help="Also show personal data; sync.reveals records who did.")
     ] = False,
     by: By = None,
     as_json: Json = False,
@@ -117,7 +116,9 @@ def replay_command(
         str | None, typer.Option("--event", metavar="NAME", help="All open items of events of this name.")
     ] = None,
     everything: Everything = False,
-    go: Annotated[bool, typer.Option("--go", help="Do it; without, only say what would be done.")] = False,
+    go: Annotated[
+        bool, typer.Option("--go", help="Replay; without it, only show what would be done.")
+    ] = False,
     by: By = None,
     as_json: Json = False,
 ) -> None:
@@ -147,7 +148,7 @@ def replay_command(
 
 @app.command("dismiss")
 def dismiss_command(
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why nothing is to be done.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why no action is needed.")],
     items: Ids = None,
     account: Account = "default",
     fingerprint: Fingerprint = None,

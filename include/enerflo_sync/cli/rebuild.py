@@ -25,7 +25,7 @@ def command(
     account: Account = "default",
     table: Annotated[
         list[RebuildTable] | None,
-        typer.Option("--table", help="Derive only this table; may be given several times."),
+        typer.Option("--table", help="Derive only this table; repeatable."),
     ] = None,
     where: Annotated[
         str | None,
@@ -39,7 +39,7 @@ def command(
         ),
     ] = None,
     apply: Annotated[
-        bool, typer.Option("--apply", help="Write what differs; without, only show it.")
+        bool, typer.Option("--apply", help="Write the differences; without it, only show them.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -31,12 +31,12 @@ def command(
         str | None, typer.Option("--field", metavar="F", help="Only this CRM column of the record.")
     ] = None,
     plan: Annotated[
-        str | None, typer.Option("--plan", metavar="HASH", help="All that this plan could not make.")
+        str | None, typer.Option("--plan", metavar="HASH", help="All parked changes of this plan.")
     ] = None,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="WORDS", help="All whose reason has these words in it.")
+        str | None, typer.Option("--reason", metavar="WORDS", help="All whose reason contains these words.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that is parked.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All parked changes.")] = False,
     by: By = None,
     as_json: Json = False,
 ) -> None:

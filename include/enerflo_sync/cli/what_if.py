@@ -22,7 +22,7 @@ def command(
     ],
     account: Account = "default",
     days: Annotated[
-        int, typer.Option("--days", min=1, max=3650, help="Decisions of so many days are made again.")
+        int, typer.Option("--days", min=1, max=3650, help="How many days of past decisions to repeat.")
     ] = 30,
     as_json: Json = False,
 ) -> None:

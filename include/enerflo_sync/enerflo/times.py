@@ -18,7 +18,7 @@ _UTC_ENDS = frozenset({"Z", "+00:00", "+0000", ".000000Z", ".000Z"})
 _EMPTY = ("", "0000-00-00", "0000-00-00 00:00:00")
 # Epoch numbers from here on are milliseconds: as seconds they would lie after the year 5000.
 _MILLISECONDS_FROM = 100_000_000_000
-# Larger than any epoch time, and longer than any number to parse.
+# Upper bounds: beyond any plausible epoch time, and a length that every number parser accepts.
 _MOST_EPOCH, _MOST_DIGITS = 10**15, 40
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})")

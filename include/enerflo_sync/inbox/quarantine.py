@@ -187,7 +187,7 @@ def next_step(kind: str, reason: str) -> str:
             return "Raise webhooks.max_file_mb or max_event_mb in sync.yaml, then replay it; or dismiss it."
         case "file", _:
             return (
-                "Mend what writes it. If it is whole now, replay it; else have it sent again and dismiss it."
+                "Correct the file's writer. Replay a complete file; else have it sent again and dismiss it."
             )
         case "record", _:
             return (

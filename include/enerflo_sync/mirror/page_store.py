@@ -128,8 +128,9 @@ class PageStore:
     def _keep_versions(self, batch: Batch) -> None:
         """Insert the raw versions of new records ahead of their rows, and commit.
 
-        Raw versions are most of a new record's bytes, so they load in parallel with the previous page's rows.
-        A run that stops in between leaves versions without rows; the next run loads the rows.
+        Raw versions are most of a new record's bytes, so they load in parallel with the previous page's rows:
+        a first load takes a tenth to a fifth less time (decision 0013). A run that stops in
+        between leaves versions without rows; the next run loads the rows.
         """
         with self.engine.begin() as connection:
             connection.exec_driver_sql(_COMMITTED_SOON)
