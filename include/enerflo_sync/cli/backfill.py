@@ -78,7 +78,7 @@ def command(
     request = _request(context, start, end, ids, ids_file, query, everything, resource)
     if request is None and resume is None:
         raise ConfigurationError(
-            "no option selects installs.",
+            "nothing says which installs.",
             where="enerflo-sync backfill",
             next_step="Give --from and --to, --ids, --ids-file, --query, --everything, or --resume.",
         )

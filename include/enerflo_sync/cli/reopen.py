@@ -47,7 +47,7 @@ def command(
         _show(context, read_refusals(context), opened=False, as_json=as_json)
         finish(Exit.DONE)
     if which != WhichRefusals() and everything:
-        raise ConfigurationError("--all excludes a selection.", where="--all", next_step="Give one of them.")
+        raise ConfigurationError("all, and a part of it.", where="--all", next_step="Give one of them.")
     if everything and not read_refusals(context):
         _show(context, [], opened=True, as_json=as_json)
         finish(Exit.DONE)
@@ -58,7 +58,7 @@ def command(
 def _which(table: str | None, key: str | None, field: str | None, plan: str | None) -> WhichRefusals:
     if key is None and field is not None:
         raise ConfigurationError(
-            "a field without a record.", where="--field", next_step="Give TABLE and KEY as well."
+            "a field of which record?", where="--field", next_step="Give TABLE and KEY as well."
         )
     name = None if table is None else str(table_of(table.strip().lower().removesuffix("s")))
     return WhichRefusals(table=name, key=key, field=field, plan_hash=plan)
