@@ -1,4 +1,4 @@
-"""The pages of plans: one, the list of all, and a plan's changes as a file."""
+"""The pages of plans: one plan, the list of all, and a plan's changes as a file."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def explain_record(
     key: Annotated[str, Query(min_length=1, max_length=400)],
     field: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
-    """Say why a record's fields have their values, personal data masked."""
+    """Explain a record's values, with personal data masked."""
     links = PageLinks(index=here(request) + plan_path(account))
     try:
         with reading(account) as opened:
@@ -92,7 +92,7 @@ def _explain_path(
 @plans.get("/plans/{account}/{plan_hash}/download")
 def download_plan(account: ReadableAccount, plan_hash: str) -> Response:
     """Send a plan with all its changes as JSON, masked as everywhere."""
-    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed when it was sent
+    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed after sending
     try:
         with reading(account) as opened, opened.engine.connect() as connection:
             plan = read_plan(connection, account, plan_hash)
