@@ -19,13 +19,9 @@ LONGER = {
     "days_as_moments": 1.5,
     "no_compare_and_set": 1.5,
     "note_sent_again": 1.5,
-    "old_key_ends_the_list": 1.5,
     "old_key_refuses_the_change": 1.5,
-    "old_key_refuses_the_record": 1.5,
     "refusal_of_one_rule": 1.5,
-    "stamped_by_the_worker": 1.5,
     "superseded_is_applied": 1.5,
-    "totals_counted": 1.5,
     "twins_believed": 1.5,
 }
 # The seeds that found a defect when the search was last made from seed 0; a test tries them first.
