@@ -57,6 +57,7 @@ class Unfilled(msgspec.Struct, frozen=True, kw_only=True):
 class FieldCatalogue(msgspec.Struct, frozen=True, kw_only=True):
     """What the stored records of one table say.
 
+    :param resource: what the versions are of; of milestones installs.
     :param records: the current records that were read; ``versions`` are all contents, earlier ones, too.
     :param unreadable: versions that could not be read.
     :param fields: by path.
@@ -67,6 +68,7 @@ class FieldCatalogue(msgspec.Struct, frozen=True, kw_only=True):
 
     account: str
     table: str
+    resource: str
     records: int
     versions: int
     unreadable: int

@@ -65,7 +65,7 @@ class Batch:
     versions: list[Row] = field(default_factory=list)
     # The two above, ready to be sent.
     blocks: list[Block] = field(default_factory=list)
-    # The only record told more of itself than the list by which the mirror knows it.
+    # Read directly, where the list by which the mirror knows them tells less, or has another form.
     own_answer: bool = False
 
     def goes_with(self, other: Batch) -> bool:

@@ -23,5 +23,7 @@ ALL: tuple[Resource, ...] = tuple(
 BY_NAME = {one.name: one for one in ALL}
 # By the subject of a direct read: what it reads, and how.
 READS = {read.subject: (one, read) for one in ALL for read in one.reads}
+# By a table of the mirror: the resource whose stored versions tell its rows, and what part of it they are.
+STORED = {str(part.table.name): (one, part) for one in ALL if one.versions is not None for part in one.parts}
 # What a poll reads where sync.yaml does not say.
 USUAL = tuple(one.name for one in ALL if one.by_default)
