@@ -158,6 +158,19 @@ def test_records_without_stored_versions_are_read_again_by_the_next_poll(agreed:
     assert run_columns(agreed.context).next_poll == []
 
 
+def test_where_a_record_has_no_stored_version_the_next_poll_fills_the_column(agreed: Desk) -> None:
+    install_id = agreed.a_site().install_id
+    agreed.sql("delete from enerflo.install_versions where install_id = :i", i=install_id)
+    declared(agreed, lender=PATHS["lender"])
+    report = run_columns(agreed.context)
+    assert (report.filled, report.next_poll) == ([], ["installs.lender"])
+    assert values(agreed, "lender")[install_id,] is None
+    run_poll(agreed.context)
+    assert values(agreed, "lender") == said(agreed, "loan.lender")
+    assert values(agreed, "lender")[install_id,] is not None
+    assert run_columns(agreed.context).next_poll == []
+
+
 MAPPED = "      lender: {enerflo: lender, type: text, source_of_truth: enerflo}\n"
 
 

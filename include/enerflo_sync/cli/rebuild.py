@@ -43,11 +43,11 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Derive the mirror again from the raw versions of installs and the stored webhook events.
+    """Derive the mirror again from the raw versions of its records and the stored webhook events.
 
     For a mirror that was damaged, or after an update that reads records otherwise: the same readers as
-    everywhere, no request to Enerflo. Installs and milestones come from the version that each install stands
-    on; submissions from their events; customers and change orders only where a payload brought them, since no
+    everywhere, no request to Enerflo. Installs with their milestones, and appointments, come from the version
+    that each record stands on; submissions from their events; customers and change orders only where a payload brought them, since no
     copy is kept of Enerflo's answers about them. What differs is shown with samples, personal data masked.
 
     With --apply it is written, in chunks: killed at any point, the same command goes on. Polls may run
