@@ -47,9 +47,9 @@ def command(
 
     For a mirror that was damaged, or after an update that reads records otherwise: the same readers as
     everywhere, no request to Enerflo. Installs with their milestones, and appointments, come from the version
-    that each record stands on; submissions from their events; customers and change orders only where a payload
-    brought them, since no copy is kept of Enerflo's answers about them. What differs is shown with samples,
-    personal data masked.
+    that each record stands on; submissions from their events; customers and change orders only where a
+    payload brought them, since no copy is kept of Enerflo's answers about them. What differs is shown with
+    samples, personal data masked.
 
     With --apply it is written, in chunks: killed at any point, the same command goes on. Polls may run
     meanwhile. Deletions stay deletions. Exit code 1 when something differs and was not written, or when a
