@@ -246,7 +246,7 @@ def _mapped(config: SyncConfig, account: str, part: Part) -> Mapping[str, list[s
     """Return by mirror column the CRM columns that are compared with it."""
     found: dict[str, list[str]] = {}
     for name, mapping in config.tables_for(account).items():
-        if name != part.crm_table:
+        if mapping.kind(name) != part.crm_table:
             continue
         for column, mirror in mapping.join_columns.items():
             found.setdefault(mirror, []).append(f"{mapping.crm_table}.{column}")

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName, mirror_type
+from enerflo_sync.crm.mapping import MIRROR_TABLES, RecordKind, mirror_type
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.explain.explanation import Evidence
 from enerflo_sync.mirror.declared import with_declared
@@ -45,7 +45,10 @@ where account = :account and state = 'applied' and received_at <= :observed_at
 order by source_uri = :reference desc nulls last, received_at desc limit 1
 """).bindparams(sa.bindparam("event", type_=sa.Text), sa.bindparam("reference", type_=sa.Text))
 
-_EVENTS = {TableName.NOTES: "new_install_note", TableName.CHANGE_ORDERS: "signed_change_order"}
+_EVENTS: Mapping[str, str] = {
+    RecordKind.NOTES: "new_install_note",
+    RecordKind.CHANGE_ORDERS: "signed_change_order",
+}
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def read_versions(connection: sa.Connection, record: FoundRecord, account: str) 
     is left out.
     """
     plan, key = record.comparison, record.enerflo_key
-    table = MIRROR_TABLES[plan.name]
+    table = MIRROR_TABLES[plan.kind]
     if table not in STORED or key is None:
         return []
     resource, part = STORED[table]
@@ -99,7 +102,7 @@ def _shown(
         return []
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     columns = ", ".join(
-        f"e{n} {mirror_type(plan.name, plan.mapping, field.mapping.enerflo).compile(dialect)}"
+        f"e{n} {mirror_type(plan.kind, plan.mapping, field.mapping.enerflo).compile(dialect)}"
         for n, field in enumerate(plan.fields, 1)
     )
     shown = ", ".join(field.enerflo.shown for field in plan.fields)
@@ -148,7 +151,7 @@ class Witness:
         """Return who saw a version first, with the webhook that told it and the other witness."""
         if version.content_hash not in self._known:
             found = self._told(version.observed_by, version.first_seen_at, version.evidence)
-            resource, _ = STORED[MIRROR_TABLES[self._record.comparison.name]]
+            resource, _ = STORED[MIRROR_TABLES[self._record.comparison.kind]]
             key = self._record.enerflo_key or {}
             values = {
                 "account": self._account,
@@ -175,8 +178,8 @@ class Witness:
     def _told(self, by: str | None, observed_at: datetime, reference: str | None) -> dict[str, Any]:
         if by != "webhook":
             return {}
-        table, key = self._record.comparison.name, self._record.enerflo_key or {}
-        name = "installs" if table is TableName.MILESTONES else MIRROR_TABLES[table]
+        kind, key = self._record.comparison.kind, self._record.enerflo_key or {}
+        name = "installs" if kind == RecordKind.MILESTONES else MIRROR_TABLES[kind]
         row = self._connection.execute(
             _EVENT,
             {
@@ -184,7 +187,7 @@ class Witness:
                 "observed_at": observed_at,
                 "install": self._record.install,
                 "record": f"{name}/{next(iter(key.values()), '')}",
-                "event": _EVENTS.get(table),
+                "event": _EVENTS.get(kind),
                 "reference": reference,
             },
         ).first()
