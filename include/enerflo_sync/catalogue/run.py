@@ -1,4 +1,4 @@
-"""Reading the catalogue from the stored versions of records, each of them once."""
+"""Build the catalogue from the stored versions of records, reading each version once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from enerflo_sync.resources.resource import Part, Resource
 from enerflo_sync.warehouse.declared import DeclaredColumn
 
 MONTH = timedelta(days=30)
-# Records in memory at once.
+# Versions in memory at once.
 _CHUNK = 200
 
 _COUNT = Template("""
@@ -35,9 +35,9 @@ _COUNT = Template("""
 select count(*) from $versions where account = :account
 """)
 
-# A version stands until the next one of its record is seen.
+# A version is valid until the next version of its record.
 _VERSIONS = Template("""
-/* enerflo-sync fields: versions, with the time until which each one stood */
+/* enerflo-sync fields: versions, with the end of their validity */
 select v.raw::text as raw, v.first_seen_at,
   lead(v.first_seen_at) over (
     partition by v.$id order by v.first_seen_at, v.content_hash) as replaced_at,
@@ -52,7 +52,7 @@ where v.account = :account order by v.$id, v.first_seen_at, v.content_hash
 
 @dataclass
 class _Seen:
-    """What was seen of one path so far."""
+    """The findings for one path so far."""
 
     types: Counter[str] = field(default_factory=Counter)
     filled: int = 0
@@ -69,7 +69,7 @@ class _Catalogue:
     versions: int = 0
     unreadable: int = 0
     oldest: datetime | None = None
-    # Of each path one current record that says something there.
+    # One current record per path that has a value there.
     samples: dict[Path, Any] = field(default_factory=dict)
 
 
@@ -88,9 +88,9 @@ select raw from $versions where account = :account order by first_seen_at desc l
 def empty_columns(
     connection: sa.Connection, account: str, columns: Sequence[DeclaredColumn]
 ) -> list[Unfilled]:
-    """Return the declared columns, made already, that no record of the mirror fills.
+    """Return the declared columns that exist in the mirror but are empty in every row.
 
-    With the nearest path among those of some new records, where versions of these are stored.
+    Adds the most similar path among those of some new records, if their versions are stored.
     """
     found = []
     for one in columns:
@@ -131,11 +131,11 @@ def read_catalogue(
     now: datetime,
     progress: Progress | None = None,
 ) -> FieldCatalogue:
-    """Return what the stored versions of records say of the rows of one table; asks Enerflo nothing.
+    """Return the catalogue of a table's rows from stored versions, without requests to Enerflo.
 
-    :param table: a key of :data:`~enerflo_sync.resources.registry.STORED`: of other records no raw copy is
-        kept.
-    :param now: appeared and vanished are what changed within the :data:`MONTH` before.
+    :param table: a key of :data:`~enerflo_sync.resources.registry.STORED`; no raw copy of other records is
+        stored.
+    :param now: appeared and vanished cover the :data:`MONTH` before it.
     """
     resource, part = STORED[table]
     found = _Catalogue()
@@ -238,12 +238,12 @@ def _began(entry: FieldEntry, since: datetime) -> bool:
 
 
 def _holds(told: Iterable[str], path: str) -> bool:
-    """Return whether a path is that of an object or list with something in it."""
+    """Return whether a path is that of a non-empty object or list."""
     return any(one.startswith(f"{path}.") for one in told)
 
 
 def _mapped(config: SyncConfig, account: str, part: Part) -> Mapping[str, list[str]]:
-    """Return by mirror column the CRM columns that are compared with it."""
+    """Return, by mirror column, the CRM columns that are compared with it."""
     found: dict[str, list[str]] = {}
     for name, mapping in config.tables_for(account).items():
         if mapping.kind(name) != part.crm_table:
@@ -258,7 +258,7 @@ def _mapped(config: SyncConfig, account: str, part: Part) -> Mapping[str, list[s
 def _feeds(
     found: _Catalogue, resource: Resource, part: Part, columns: list[DeclaredColumn]
 ) -> Mapping[Path, list[str]]:
-    """Return by path the mirror's columns that change when the value there does; the reader itself tells."""
+    """Return, by path, the mirror columns that depend on it: change its value, and read again."""
     at = resource.parts.index(part)
     if columns:
         resource = extended(resource, columns)

@@ -1,4 +1,4 @@
-"""``enerflo-sync fields``: what Enerflo really sends, and what is made of it."""
+"""``enerflo-sync fields``: the fields that Enerflo really sends, and how they are used."""
 
 from __future__ import annotations
 
@@ -26,25 +26,27 @@ if TYPE_CHECKING:
         """A key of :data:`enerflo_sync.resources.registry.STORED`."""
 else:
     Stored = StrEnum("Stored", {name.upper(): name for name in STORED})
-    Stored.__doc__ = "The tables of whose records every content is stored."
+    Stored.__doc__ = "The tables whose records have every content stored."
+
 
 _USUAL = Stored(INSTALLS.name)
 
 
 def command(
-    table: Annotated[Stored, typer.Argument(help="Whose records: of others no raw copy is kept.")] = _USUAL,
+    table: Annotated[
+        Stored, typer.Argument(help="Whose records; of other tables no raw copy is stored.")
+    ] = _USUAL,
     account: Account = "default",
     every: Annotated[
         bool, typer.Option("--all", help="List paths that no current record fills, too.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show every path of what Enerflo sends: its types, how many records fill it, and what is made of it.
+    """Show every path that Enerflo sends: its types, how many records fill it, and where it is used.
 
-    Read from the stored versions of records, without a request. Examples show the form of a value only:
-    letters as a, digits as 9. What appeared and what vanished within a month is told, with the line of
-    sync.yaml that would declare a column of it (columns). Exit code 1 when a declared column has a path that
-    no record has.
+    Reads the stored versions of records, without a request. Examples show only a value's form: letters as a,
+    digits as 9. Paths that appeared or vanished within a month are listed with the line for columns in
+    sync.yaml that would declare them. Exit code 1 when a declared column has a path that no record has.
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:

@@ -1,4 +1,4 @@
-"""The columns that sync.yaml adds to the mirror: made, and filled from what is stored."""
+"""Mirror columns that sync.yaml adds: create them, and fill them from stored records."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from enerflo_sync.warehouse.watermarks import forget_watermark
 
 @dataclass(frozen=True)
 class ColumnsReport:
-    """What became of the declared columns, each as ``installs.lender``.
+    """The outcome for each declared column, named like ``installs.lender``.
 
-    :param read_elsewhere: columns whose path or longest value is another one now.
-    :param filled: columns for which every stored record was read now.
-    :param next_poll: columns that are filled by the next poll, which reads their records again.
-    :param rows: rows of the mirror that were written for that, by table.
-    :param kept: columns that are declared no longer, and stay.
+    :param read_elsewhere: columns whose path or maximum length has changed.
+    :param filled: columns that were filled now, from every stored record.
+    :param next_poll: columns that the next poll fills, because it reads their records again.
+    :param rows: rows of the mirror written to fill columns, by table.
+    :param kept: columns that are no longer declared but stay in the mirror.
     """
 
     added: list[str] = field(default_factory=list)
@@ -42,13 +42,13 @@ class ColumnsReport:
 def run_columns(
     context: AccountContext, *, drop: bool = False, progress: Progress | None = None
 ) -> ColumnsReport:
-    """Make the account's declared columns real, and fill those that are not filled yet; asks Enerflo nothing.
+    """Create the account's declared columns, and fill the unfilled ones, without requests to Enerflo.
 
-    Killed at any point, it goes on when it is run again. Records of which every content is stored are derived
-    again from it (:func:`enerflo_sync.jobs.rebuild.run_rebuild`); the others are read again by the next poll,
-    which also fills a table of which some record has no stored version.
+    If it is killed, the next run continues. Tables with stored versions are derived again from these
+    (:func:`enerflo_sync.jobs.rebuild.run_rebuild`). The next poll fills the other tables, and a table in
+    which a record has no stored version.
 
-    :param drop: drop columns that are declared no longer.
+    :param drop: drop columns that are no longer declared.
     """
     account, wanted = context.account, declared(context.config.columns)
     changes = in_turn(context.engine, lambda connection: declare(connection, account, wanted, drop=drop))

@@ -1,9 +1,9 @@
-"""A record's own answer where the list tells it otherwise: what it says counts, its bytes do not.
+"""Direct reads of records that their list returns otherwise: compare their content, not their bytes.
 
-A poll compares the list's bytes with those of the last poll. The bytes of the record's own answer differ from
-them even when both say the same, so they must not take their place: each webhook would then write the row,
-and each poll would write it back. A list tells a record otherwise where it leaves out what belongs to it, or
-where the record is read among those of its owner, in another form than the list's.
+A poll compares the list's bytes with those of the previous poll. A direct read has other bytes even when its
+content is the same. If its digest replaced the list's, each webhook would write the row, and each poll would
+write it back. A list returns records otherwise if it omits fields, or if records are read directly among
+those of their owner, which may have another form.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def is_listed_otherwise(resource: Resource) -> bool:
 def tells_more_than_its_list(
     connection: sa.Connection, resource: Resource, account: str, record_id: int
 ) -> bool:
-    """Return whether the mirror knows a record by a list that tells less of it, or in another form."""
+    """Return whether the mirror loaded this record from a list that omits fields or has another form."""
     table = resource.table
     if "detail_read_at" not in table.c:
         return is_listed_otherwise(resource)
@@ -40,16 +40,16 @@ def tells_more_than_its_list(
 def merge_own_answers(
     connection: sa.Connection, resource: Resource, columns: Sequence[str], block: Block
 ) -> Merged:
-    """Bring in records' own rows, each of which is written only where it is new or a visible column differs.
+    """Merge the rows of records from a direct read; write a row only if it is new or visibly differs.
 
-    A row that is written names the version that it was written from, and its bytes: the list's differ from
-    them, so the next poll looks at the record, even where it is back to what the list said before.
+    A written row gets the digests of its new version and bytes. The list's bytes differ from those, so the
+    next poll parses the record again, even if the list returns its earlier content.
 
-    :param columns: the columns of ``block``, the digests among them.
+    :param columns: the columns of ``block``, including the digests.
     """
     table = resource.table
     name = stage(connection, table, columns, block)
-    # Alone, another version is no reason to write; other bytes never are.
+    # A different version alone is no reason to write, and different bytes never are.
     visible = [column for column in columns if column != "content_hash"]
     driver = driver_connection(connection)
     inserted, updated = driver.execute(merge_statement(table, visible, name, None)).fetchone() or (0, 0)
