@@ -14,7 +14,7 @@ from tests.simulation.run import run_seed
 
 # As short as shows most of them: a seed costs as much as its hours.
 HOURS = 0.75
-# What needs more: hours until a plan is old, a request is lost, an edit meets a plan.
+# Of these no seed, or a late one, tells in 45 minutes.
 LONGER = {
     "days_as_moments": 1.5,
     "no_compare_and_set": 1.5,
