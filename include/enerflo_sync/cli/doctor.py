@@ -18,6 +18,7 @@ from enerflo_sync.cli.write_check import write_checks
 from enerflo_sync.clock import skew_of
 from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
+from enerflo_sync.crm.live.grants import grants_sql
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext, open_account
@@ -42,6 +43,15 @@ def command(
             " field names under writes are right.",
         ),
     ] = None,
+    grants: Annotated[
+        str | None,
+        typer.Option(
+            "--grants",
+            metavar="ROLE",
+            help="Print the SQL that gives a database role what the account's jobs need in its present modes,"
+            " and nothing more. Nothing is checked or changed.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check everything a first run needs, and say what to change: reads only, but for --write-check.
@@ -50,6 +60,9 @@ def command(
     against the live CRM tables: file, line, found, expected.
     """
     context = open_account(account, os.environ)
+    if grants is not None:
+        _print_grants(context, grants, as_json)
+        finish(Exit.DONE)
     checks = list(_checks(context, write_check))
     if as_json:
         print_json({"account": account, "checks": [_as_dict(check) for check in checks]})
@@ -59,6 +72,15 @@ def command(
         finish(Exit.FAILED)
     waiting = any(finding.severity is not Severity.HINT for check in checks for finding in check.findings)
     finish(Exit.NEEDS_A_PERSON if waiting else Exit.DONE)
+
+
+def _print_grants(context: AccountContext, role: str, as_json: bool) -> None:
+    with warehouse_errors("doctor"), context.engine.connect() as connection:
+        sql = grants_sql(connection, context.config, context.account, role)
+    if as_json:
+        print_json({"account": context.account, "role": role, "sql": sql})
+    else:
+        console.print(sql, end="", markup=False)
 
 
 def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
