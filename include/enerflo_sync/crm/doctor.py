@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names, writable_columns
+from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.live.copies import copy_columns, copy_overwrites
-from enerflo_sync.crm.live.rights import missing_rights, unfilled_columns, writes_of
-from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, Mode, Side, TableMapping, TableName
+from enerflo_sync.crm.live.copies import copy_columns
+from enerflo_sync.crm.live.rights import present_role
+from enerflo_sync.crm.live.writing import writing_notices
+from enerflo_sync.crm.mapping import NOT_NULL, FieldType, Side, TableMapping, TableName
 from enerflo_sync.crm.names import literal, pasted, quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
@@ -106,29 +107,12 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
             findings += _uniqueness(connection, mapping, table, desk)
             findings += [desk.finding(Severity.HINT, *one) for one in copy_columns(mapping, table)]
             if "to_crm" in config.mode_of(account, name).writes:
-                findings += _writing(connection, mapping, table, config.mode_of(account, name), desk)
+                mode = config.mode_of(account, name)
+                notices = writing_notices(connection, mapping, table, mode)
+                findings += [desk.finding(Severity.WARNING, *one) for one in notices]
             findings += _sent(config, name, mapping, table, path)
     findings += _statuses(connection, config, account, path)
     return findings
-
-
-def _role(connection: sa.Connection) -> str:
-    return str(connection.scalar(sa.text("select current_user")))
-
-
-def _writing(
-    connection: sa.Connection, mapping: TableMapping, table: LiveTable, mode: Mode, desk: _Desk
-) -> Iterator[Finding]:
-    """Yield what would keep plans of a mode that writes the table from being applied."""
-    unwritable = list(_unwritable(mapping, table, writable_columns(connection, table), desk))
-    yield from unwritable
-    writes = writes_of(mapping, table, mode)
-    notices = list(copy_overwrites(table))
-    # Whoever cannot be written at all needs no right for it.
-    if not any(finding.what.endswith(".crm_table") for finding in unwritable):
-        notices += missing_rights(connection, table, writes, _role(connection))
-        notices += unfilled_columns(connection, table, writes)
-    yield from (desk.finding(Severity.WARNING, *one) for one in notices)
 
 
 def check_table(
@@ -156,7 +140,7 @@ def check_table(
         step = f"Did you mean {near}?" if near else "Create it, or write the name that it has."
         return None, [desk.finding(Severity.ERROR, ("crm_table",), found, "an existing table or view", step)]
     if not table.usable or not (table.readable or any(c.readable for c in table.columns.values())):
-        role = pasted(_role(connection))
+        role = pasted(present_role(connection))
         found = f"no right to read {mapping.crm_table}"
         step = (
             f"Run: grant usage on schema {pasted(schema)} to {role};"
@@ -220,7 +204,7 @@ def _planned_columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> It
 
 
 def _unreadable_column(place: Sequence[str], column: str, table: LiveTable, desk: _Desk) -> Finding:
-    step = f"Let its owner grant select on {pasted(table.schema, table.name)}: enerflo-sync doctor --grants ROLE."
+    step = f"Grant the role select on {pasted(table.schema, table.name)}: enerflo-sync doctor --grants ROLE."
     return desk.finding(Severity.ERROR, place, f"no right to read {column}", "SELECT", step)
 
 
@@ -301,36 +285,6 @@ def _living(mapping: TableMapping) -> str:
         else:
             conditions += f" and ({quoted(column)}::text = {literal(str(value))}) is not true"
     return conditions
-
-
-def _unwritable(
-    mapping: TableMapping, table: LiveTable, writable: frozenset[str], desk: _Desk
-) -> Iterator[Finding]:
-    """Yield what cannot be written of a table whose mode writes it: plans leave it as in report mode."""
-    if table.columns and not writable:
-        found, expected = f"{mapping.crm_table}, which takes no updates", "a table or view that does"
-        step = (
-            "It stays as in report mode, and other tables are written. Map another one, give the view INSTEAD OF"
-            " triggers, or set a mode that does not write it."
-        )
-        yield desk.finding(Severity.WARNING, ("crm_table",), found, expected, step)
-        return
-    to_crm = {Direction.BOTH, Direction.TO_CRM}
-    written = [("fields", name) for name, field in mapping.fields.items() if field.direction in to_crm]
-    if Side.CRM in mapping.create_in:
-        written += [(option, name) for option in ("key", "on_insert") for name in getattr(mapping, option)]
-    steps = {
-        "fields": "The column stays as in report mode; direction: to_enerflo or none says so.",
-        "updated_at": "The table stays as in report mode: map a column that takes the time of a change.",
-    }
-    if mapping.updated_at in table.columns:
-        written.append(("updated_at", mapping.updated_at))
-    for option, column in written:
-        if column not in writable:
-            place = (option,) if option == "updated_at" else (option, column)
-            found, expected = f"column {column}, which takes no value", "one that is not generated"
-            step = steps.get(option, "No row is made in the CRM until another column is mapped.")
-            yield desk.finding(Severity.WARNING, place, found, expected, step)
 
 
 def _sent(

@@ -1,9 +1,8 @@
-"""The SQL that gives a role what an account's jobs need, and nothing more: ``enerflo-sync doctor --grants ROLE``."""
+"""The SQL that gives a role what an account's jobs need, and nothing more (``doctor --grants ROLE``)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 
@@ -19,7 +18,8 @@ _ROWS = "select, insert, update, delete"
 
 _HERE = sa.text("""
 /* enerflo-sync grants: the database, our schemas, and whether there is such a role */
-select current_database() as database, exists (select from pg_catalog.pg_roles where rolname = :role) as known,
+select current_database() as database,
+       exists (select from pg_catalog.pg_roles where rolname = :role) as known,
        array(select n.nspname::text from pg_catalog.pg_namespace n where n.nspname = any(:own)) as own,
        array(select distinct pg_get_userbyid(c.relowner)::text from pg_catalog.pg_class c
              join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -31,8 +31,8 @@ select current_database() as database, exists (select from pg_catalog.pg_roles w
 def grants_sql(connection: sa.Connection, config: SyncConfig, account: str, role: str) -> str:
     """Return the statements that give ``role`` what the jobs of an account need in its present modes.
 
-    The jobs write our own tables in every mode: what they read, compare and plan is stored there. Of the CRM's
-    tables report mode reads only; a mode that writes them gets the columns that the mapping lets it write.
+    The jobs write our own tables in every mode: what they read, compare and plan is stored there. Report mode
+    only reads the CRM's tables; a mode that writes them gets the columns that the mapping lets it write.
     The text can be pasted whole into psql, by the tables' owner or a superuser, and more than once.
     """
     return "\n".join(_lines(connection, config, account, role)) + "\n"
@@ -41,8 +41,8 @@ def grants_sql(connection: sa.Connection, config: SyncConfig, account: str, role
 def _lines(connection: sa.Connection, config: SyncConfig, account: str, role: str) -> Iterator[str]:
     here = connection.execute(_HERE, {"role": role, "own": list(OWN_SCHEMAS)}).mappings().one()
     name, database = pasted(role), pasted(here["database"])
-    yield f"-- PostgreSQL. What enerflo-sync needs for the account {account}: run it as a superuser, or as the"
-    yield f"-- owner of the tables, in the database {_comment(here['database'])}."
+    yield f"-- PostgreSQL. What enerflo-sync needs for the account {account}. Run it as a superuser, or as the"
+    yield f"-- tables' owner, in the database {_comment(here['database'])}."
     if not here["known"]:
         yield f"create role {name} login;  -- then give it a password: \\password {_comment(name)}"
     yield ""
@@ -61,7 +61,7 @@ def _lines(connection: sa.Connection, config: SyncConfig, account: str, role: st
         yield "-- No mode writes the CRM's tables: run doctor --grants again when one does."
 
 
-def _own(here: Mapping[str, Any], role: str) -> Iterator[str]:
+def _own(here: sa.RowMapping, role: str) -> Iterator[str]:
     name = pasted(role)
     missing = [schema for schema in OWN_SCHEMAS if schema not in here["own"]]
     if missing:
@@ -92,7 +92,7 @@ def _mapped(
     table = live_table(connection, schema, relname)
     yield f"-- {name}, mode {mode}."
     if table is None:
-        yield f"-- There is no table {_comment(mapping.crm_table)} yet: create it, then run doctor --grants again."
+        yield f"-- There is no {_comment(mapping.crm_table)} yet: create it, then run doctor --grants again."
         return
     on = f"on {pasted(schema, relname)} to {pasted(role)};"
     yield f"grant usage on schema {pasted(schema)} to {pasted(role)};"

@@ -54,7 +54,7 @@ order by 1, 2
 
 @dataclass(frozen=True)
 class Writes:
-    """What a mode writes of a CRM table: the columns it sets, by update and in new rows, and whether it deletes."""
+    """What a mode writes of a CRM table: columns by update and in new rows, and whether it deletes."""
 
     updates: Sequence[str] = ()
     inserts: Sequence[str] = ()
@@ -93,6 +93,11 @@ def _there(table: LiveTable, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name in table.columns))
 
 
+def present_role(connection: sa.Connection) -> str:
+    """Return the role whose rights count."""
+    return str(connection.scalar(sa.text("select current_user")))
+
+
 def sequences_of(connection: sa.Connection, table: LiveTable, writes: Writes) -> list[SequenceUse]:
     """Return the sequences that number new rows: those of columns that a new row leaves to their default."""
     if not writes.inserts:
@@ -103,10 +108,9 @@ def sequences_of(connection: sa.Connection, table: LiveTable, writes: Writes) ->
     ]
 
 
-def missing_rights(
-    connection: sa.Connection, table: LiveTable, writes: Writes, role: str
-) -> Iterator[Notice]:
+def missing_rights(connection: sa.Connection, table: LiveTable, writes: Writes) -> Iterator[Notice]:
     """Yield each right that plans of the table's mode need and the present role lacks, with its grant."""
+    role = present_role(connection)
     rows = connection.execute(_RIGHTS, {"schema": table.schema, "name": table.name}).all()
     may_insert = {row.name for row in rows if row.may_insert}
     may_update = {row.name for row in rows if row.may_update}

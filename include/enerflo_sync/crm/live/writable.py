@@ -12,9 +12,9 @@ _WITHOUT_CRM = {Direction.BOTH: Direction.TO_ENERFLO, Direction.TO_CRM: Directio
 def as_writable(mapping: TableMapping, writable: Collection[str]) -> TableMapping:
     """Return the mapping as a plan may follow it: what the CRM's table cannot take is not written there.
 
-    A column that a view works out, or that is generated, is left as in report mode. So is the whole table where
-    it takes no updates, or where the time of the row's last change cannot be set with them. New rows are made
-    only where all their columns can be given a value.
+    A column that a view works out, or that is generated, is left as in report mode. So is the whole table
+    where it takes no updates, or where the time of the row's last change cannot be set with them. New rows
+    are made only where all their columns can be given a value.
 
     :param writable: as :func:`enerflo_sync.crm.catalog.writable_columns` returns them.
     """
