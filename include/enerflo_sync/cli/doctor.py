@@ -13,6 +13,7 @@ from rich.markup import escape
 from enerflo_sync.catalogue.report import Unfilled
 from enerflo_sync.catalogue.run import empty_columns
 from enerflo_sync.cli.check import Check, made
+from enerflo_sync.cli.match import match_checks
 from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, print_json
 from enerflo_sync.cli.write_check import write_checks
 from enerflo_sync.clock import skew_of
@@ -56,8 +57,9 @@ def command(
 ) -> None:
     """Check everything a first run needs, and say what to change: reads only, but for --write-check.
 
-    The configuration, the warehouse and its tables, the API key, the company's statuses, and the mapping
-    against the live CRM tables: file, line, found, expected.
+    The configuration, the warehouse and its tables, the API key, the company's statuses, the mapping against
+    the live CRM tables (file, line, found, expected), and how the rows of both sides match: which keys meet,
+    and which values differ only in how they are written, with the line of sync.yaml that accepts them.
     """
     context = open_account(account, os.environ)
     if grants is not None:
@@ -91,8 +93,11 @@ def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]
     server = made("warehouse", lambda: _server(context))
     yield server
     if not server.failed:
-        yield made("tables", lambda: _migrated(context))
+        migrated = made("tables", lambda: _migrated(context))
+        yield migrated
         yield _mapping(context)
+        if not migrated.failed:
+            yield from match_checks(context)
         if context.config.columns:
             yield _columns(context)
     key = made("Enerflo", lambda: _key(context))
@@ -186,6 +191,7 @@ def _as_dict(check: Check) -> dict[str, object]:
         "ok": not check.failed and not check.findings,
         "detail": check.detail,
         "findings": msgspec.to_builtins(check.findings),
+        **check.figures,
     }
 
 

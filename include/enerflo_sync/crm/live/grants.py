@@ -41,8 +41,8 @@ def grants_sql(connection: sa.Connection, config: SyncConfig, account: str, role
 def _lines(connection: sa.Connection, config: SyncConfig, account: str, role: str) -> Iterator[str]:
     here = connection.execute(_HERE, {"role": role, "own": list(OWN_SCHEMAS)}).mappings().one()
     name, database = pasted(role), pasted(here["database"])
-    yield f"-- PostgreSQL. What enerflo-sync needs for the account {account}. Run it as a superuser, or as the"
-    yield f"-- tables' owner, in the database {_comment(here['database'])}."
+    yield f"-- PostgreSQL. What enerflo-sync needs for the account {account}. Run it as a superuser or as"
+    yield f"-- the tables' owner, in the database {_comment(here['database'])}."
     if not here["known"]:
         yield f"create role {name} login;  -- then give it a password: \\password {_comment(name)}"
     yield ""
