@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from enerflo_sync.crm.doctor import Severity
-from enerflo_sync.crm.load import load_config
-from enerflo_sync.reconcile.fit import preview, sample
 from enerflo_sync.reconcile.fit.preview import TableFit, table_fits
 from enerflo_sync.reconcile.report import Cause
 from tests.reconcile.conftest import TwoSides
@@ -67,12 +63,12 @@ from generate_series(1, 300) n
 
 
 @pytest.fixture
-def untidy(sides: TwoSides, tmp_path: Path) -> Iterator[TwoSides]:
+def untidy(sides: TwoSides, tmp_path: Path) -> TwoSides:
     with sides.engine.begin() as connection:
         connection.exec_driver_sql(TABLE)
         connection.exec_driver_sql(FILL.replace("%", "%%"), {})
     sides.with_config(CONFIG, tmp_path)
-    yield sides
+    return sides
 
 
 def fit_of(sides: TwoSides, table: str = "installs") -> TableFit:
@@ -116,7 +112,9 @@ def test_the_numbers_of_the_match_are_those_of_the_rows(untidy: TwoSides) -> Non
 
 
 def test_the_key_by_which_more_would_match_is_proposed_with_what_it_costs(untidy: TwoSides) -> None:
-    untidy.sql("""insert into salesforce."Opportunity" ("Enerflo_Id__c") values (null), ('n/a'), ('0001002')""")
+    untidy.sql(
+        """insert into salesforce."Opportunity" ("Enerflo_Id__c") values (null), ('n/a'), ('0001002')"""
+    )
     fit = fit_of(untidy)
     finding = findings(fit)["key"]
     assert (finding.severity, finding.line) == (Severity.WARNING, 6)
@@ -148,7 +146,11 @@ def test_no_reading_is_proposed_where_none_helps(untidy: TwoSides) -> None:
         ("Battery__c", "an empty text on one side", "null: empty_is_null}"),
         ("Panel__c", "by white space at the ends", "Panel__c: {enerflo: panel_type, type: text, trim: true}"),
         ("Created__c", "exactly 7 h earlier or 6 h earlier in the CRM", "time_zone: America/Denver}"),
-        ("StageName", "90 of 90 Completed are Closed Won", "values: {Completed: Closed Won, Voided: 'Closed: Lost'}}"),
+        (
+            "StageName",
+            "90 of 90 Completed are Closed Won",
+            "values: {Completed: Closed Won, Voided: 'Closed: Lost'}}",
+        ),
     ],
 )
 def test_what_is_mere_spelling_comes_with_the_line_that_accepts_it(

@@ -227,6 +227,30 @@ def _days(pair: _Pair) -> list[tuple[str, str]]:
     ]
 
 
+def difference_hint(tables: Mapping[str, TableMapping], row: str) -> str:
+    """Return the hint of a row of ``sync.differences``, with its detail; null where no hint fits.
+
+    What is equal as declared needs none, and a record that one side lacks has none.
+
+    :param tables: the mappings, by the tables' names, of which the rows are.
+    :param row: the alias of the row.
+    """
+    cases = []
+    for name, mapping in tables.items():
+        mine, theirs = (f"({row}.{side} #>> '{{}}')" for side in ("enerflo_value", "crm_value"))
+        fields = " ".join(
+            f"when {literal(column)} then {field_hint_sql(TableName(name), mapping, column, mine, theirs)}"
+            for column in mapping.fields
+        )
+        cases.append(f"when {literal(name)} then (case {row}.field {fields} end)")
+    if not cases:
+        return "null::text"
+    hint = f"(case {row}.table_name {' '.join(cases)} end)"
+    return (
+        f"(case when {row}.field is not null and {row}.cause <> 'equal_after_normalisation' then {hint} end)"
+    )
+
+
 def field_hint_sql(table: TableName, mapping: TableMapping, column: str, a: str, b: str) -> str:
     """Return :func:`hint_sql` of one mapped field of a table."""
     field = mapping.fields[column]
