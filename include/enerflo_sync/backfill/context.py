@@ -31,10 +31,12 @@ class PlannedTable:
 
     :param columns: the mirror's columns that are written to the CRM.
     :param creates: whether a record that the CRM lacks is created there.
+    :param mirror: the mirror's table, where the CRM's has another name.
     """
 
     columns: frozenset[str]
     creates: bool
+    mirror: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class BackfillOptions:
     :param chunk_seconds: what a chunk is worth at least.
     :param most_chunks: chunks of a resource at most, so that an orchestrator can take each as a task.
     :param samples: pages that the estimate reads.
-    :param planned: by mirror table.
+    :param planned: by the name of the CRM's table in ``sync.yaml``.
     The others are as :class:`enerflo_sync.mirror.poll.PollOptions` has them.
     """
 

@@ -146,7 +146,12 @@ def planned_changes(
     connection: sa.Connection, context: Context, ids: Sequence[int], store: Callable[[], None]
 ) -> int:
     """Return how many planned fields ``store`` would change in the mirror; nothing of it stays."""
-    tables = [(table, planned) for table in _TABLES if (planned := context.options.planned.get(table.name))]
+    tables = [
+        (table, planned)
+        for table in _TABLES
+        for name, planned in context.options.planned.items()
+        if table.name == (planned.mirror or name)
+    ]
     with connection.begin() as transaction:
         before = [_rows(connection, context.account, table, planned, ids) for table, planned in tables]
         store()

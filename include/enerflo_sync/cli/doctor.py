@@ -20,6 +20,7 @@ from enerflo_sync.clock import skew_of
 from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
 from enerflo_sync.crm.live.grants import grants_sql
+from enerflo_sync.crm.mapping import MIRROR_TABLES
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext, open_account
@@ -152,7 +153,8 @@ def _columns(context: AccountContext) -> Check:
 
 def _empty_column(context: AccountContext, one: Unfilled) -> Finding:
     table, _, name = one.column.partition(".")
-    place = ("columns", "leads" if table == "customers" else table, name, "path")
+    kind = next(kind for kind, mirror in MIRROR_TABLES.items() if mirror == table)
+    place = ("columns", kind, name, "path")
     near = f"Did you mean {one.nearest}?" if one.nearest else "enerflo-sync fields lists all paths."
     return Finding(
         Severity.WARNING,

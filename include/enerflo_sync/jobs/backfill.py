@@ -8,7 +8,7 @@ from datetime import timedelta
 from enerflo_sync.backfill.context import BackfillOptions, Context, PlannedTable
 from enerflo_sync.backfill.run import Backfills
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import Side, SourceOfTruth
+from enerflo_sync.crm.mapping import MIRROR_TABLES, Side, SourceOfTruth
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.mirror.poll import Progress
 from enerflo_sync.resources.change_orders import ComponentKeys
@@ -56,15 +56,16 @@ def mapping_hash(config: SyncConfig, account: str) -> str:
 
 
 def planned_tables(config: SyncConfig, account: str) -> dict[str, PlannedTable]:
-    """Return, by mirror table, which of its columns a plan may write to the CRM."""
+    """Return, by table of ``sync.yaml``, which columns of the mirror a plan may write to the CRM."""
     return {
-        str(name): PlannedTable(
+        name: PlannedTable(
             frozenset(
                 field.enerflo
                 for field in table.fields.values()
                 if field.source_of_truth is not SourceOfTruth.CRM
             ),
             Side.CRM in table.create_in,
+            MIRROR_TABLES[table.kind(name)],
         )
         for name, table in config.tables_for(account).items()
     }

@@ -13,7 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.fit.hints import difference_hint
 from enerflo_sync.reconcile.report import Cause, Difference, FieldCount
@@ -91,8 +90,8 @@ def counted_aside(
     plans: Sequence[Comparison],
     account: str,
     *,
-    keys_of: Collection[TableName],
-) -> Iterator[Mapping[TableName, Future[Sizes]]]:
+    keys_of: Collection[str],
+) -> Iterator[Mapping[str, Future[Sizes]]]:
     """Count the rows of all tables while ``connection`` compares them, which keeps one core busy.
 
     :param engine: of REPEATABLE READ; a second connection of it gets the snapshot of ``connection``.
@@ -180,8 +179,8 @@ def _hints(
     connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]
 ) -> Mapping[str, Mapping[str, int]]:
     """Return by field how many of the stored differences each hint is given to."""
-    query = _HINTS.substitute(name=plan.name, hint=difference_hint({str(plan.name): plan.mapping}, "d"))
-    values = {**parameters, "table": str(plan.name), "hinted": HINTED}
+    query = _HINTS.substitute(name=plan.name, hint=difference_hint({plan.name: plan.mapping}, "d"))
+    values = {**parameters, "table": plan.name, "hinted": HINTED}
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for row in connection.exec_driver_sql(query, values):
         found[row.field][row.hint] = row.differences
@@ -204,8 +203,8 @@ def samples(
     The same differences give the same samples, whichever run found them.
     """
     causes = [str(cause) for cause in GRAVITY if cause in present]
-    query = _SAMPLES.substitute(hint=difference_hint({str(plan.name): plan.mapping}, "d"))
-    values = {**parameters, "table": str(plan.name), "samples": limit, "causes": causes}
+    query = _SAMPLES.substitute(hint=difference_hint({plan.name: plan.mapping}, "d"))
+    values = {**parameters, "table": plan.name, "samples": limit, "causes": causes}
     rows = connection.exec_driver_sql(query, values).mappings()
     groups: dict[str, list[Any]] = defaultdict(list)
     for row in rows:

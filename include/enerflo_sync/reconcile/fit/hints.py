@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from enerflo_sync.crm.catalog import Kind
-from enerflo_sync.crm.mapping import FieldMapping, FieldType, TableMapping, TableName, mirror_type
+from enerflo_sync.crm.mapping import FieldMapping, FieldType, TableMapping, mirror_type
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.values import BLANK, mirror_kind, value_of_text
 
@@ -239,7 +239,7 @@ def difference_hint(tables: Mapping[str, TableMapping], row: str) -> str:
     for name, mapping in tables.items():
         mine, theirs = (f"({row}.{side} #>> '{{}}')" for side in ("enerflo_value", "crm_value"))
         fields = " ".join(
-            f"when {literal(column)} then {field_hint_sql(TableName(name), mapping, column, mine, theirs)}"
+            f"when {literal(column)} then {field_hint_sql(mapping.kind(name), mapping, column, mine, theirs)}"
             for column in mapping.fields
         )
         cases.append(f"when {literal(name)} then (case {row}.field {fields} end)")
@@ -251,8 +251,8 @@ def difference_hint(tables: Mapping[str, TableMapping], row: str) -> str:
     )
 
 
-def field_hint_sql(table: TableName, mapping: TableMapping, column: str, a: str, b: str) -> str:
-    """Return :func:`hint_sql` of one mapped field of a table."""
+def field_hint_sql(kind: str, mapping: TableMapping, column: str, a: str, b: str) -> str:
+    """Return :func:`hint_sql` of one mapped field of a table of a kind of records."""
     field = mapping.fields[column]
-    kind = mirror_kind(mirror_type(table, mapping, field.enerflo))
-    return hint_sql(field, kind, a, b, field.time_zone or mapping.time_zone)
+    mirror = mirror_kind(mirror_type(kind, mapping, field.enerflo))
+    return hint_sql(field, mirror, a, b, field.time_zone or mapping.time_zone)

@@ -146,7 +146,7 @@ def key_proposal(
     One query for each reading, of text columns only: other types are compared as numbers already.
     """
     kinds = {
-        join.crm_name: mirror_kind(mirror_type(plan.name, plan.mapping, join.mirror_name))
+        join.crm_name: mirror_kind(mirror_type(plan.kind, plan.mapping, join.mirror_name))
         for join in plan.joins
         if join.type == "text" and join.crm_kind is Kind.TEXT
     }
@@ -197,7 +197,7 @@ def _otherwise(join: JoinColumn, side: str, options: Mapping[str, Any] | None) -
 
 def _parts(plan: Comparison, sample: Sample, sampled_by: str) -> dict[str, str]:
     return {
-        "name": str(plan.name),
+        "name": plan.name,
         "mirror": plan.mirror,
         "rows": plan.mirror_rows,
         "crm": plan.crm_rows,

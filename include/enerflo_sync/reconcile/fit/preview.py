@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.doctor import Finding, Severity, check_table
-from enerflo_sync.crm.mapping import TableName, mirror_type
+from enerflo_sync.crm.mapping import mirror_type
 from enerflo_sync.reconcile.compare import Comparison, full_name, plan_comparison
 from enerflo_sync.reconcile.fit.advice import ZONES, FieldAdvice, field_advice, yaml_line
 from enerflo_sync.reconcile.fit.keys import KeyFit, KeyProposal, key_fit, key_proposal, written
@@ -50,7 +50,8 @@ def table_fits(connection: sa.Connection, config: SyncConfig, account: str, path
         live, findings = check_table(connection, config, account, name, path, to_plan=False)
         if live is None or any(finding.severity is Severity.ERROR for finding in findings):
             continue
-        plan = plan_comparison(TableName(name), mapping, live, fold=fold, mode=config.mode_of(account, name))
+        mode = config.mode_of(account, name)
+        plan = plan_comparison(name, mapping, live, fold=fold, mode=mode)
         try:
             with connection.begin_nested():
                 fit = _table_fit(connection, config, account, path, plan)
@@ -58,14 +59,14 @@ def table_fits(connection: sa.Connection, config: SyncConfig, account: str, path
             if not isinstance(error.orig, psycopg.errors.QueryCanceled):
                 raise
             why = f"not previewed: one statement took longer than {SECONDS} s. Reconcile to know."
-            fit = TableFit(str(plan.name), full_name(mapping), None, why)
+            fit = TableFit(plan.name, full_name(mapping), None, why)
         yield fit
 
 
 def _table_fit(
     connection: sa.Connection, config: SyncConfig, account: str, path: Path, plan: Comparison
 ) -> TableFit:
-    name, table = str(plan.name), full_name(plan.mapping)
+    name, table = plan.name, full_name(plan.mapping)
     sample = sample_of(connection, plan)
     keys = key_fit(connection, plan, account, sample)
     if not keys.enerflo or not keys.crm:
@@ -151,7 +152,7 @@ def _field_findings(
 ) -> Iterator[Finding]:
     fits = field_fits(connection, plan, account, sample)
     for one in plan.fields:
-        kind = mirror_kind(mirror_type(plan.name, plan.mapping, one.mapping.enerflo))
+        kind = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
         zones = partial(fitting_zones, connection, plan, one, account, sample, ZONES)
         advice = field_advice(one, fits[one.name], kind, zones)
         if advice is not None:

@@ -117,7 +117,7 @@ def may_have_labels(plan: Comparison, one: Field) -> bool:
     """Return whether a field's values may be shown, and be labels: never personal data."""
     if one.mapping.personal_kind is not PersonalData.NONE:
         return False
-    kind = mirror_kind(mirror_type(plan.name, plan.mapping, one.mapping.enerflo))
+    kind = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
     if one.mapping.type is FieldType.BOOLEAN:
         return plan.live.columns[one.name].kind is Kind.TEXT
     return one.mapping.type is FieldType.TEXT and kind in {Kind.TEXT, Kind.INTEGER, Kind.BOOLEAN}
@@ -143,7 +143,7 @@ def matched_rows(plan: Comparison, sample: Sample) -> str:
 
 def _statement(plan: Comparison, sample: Sample, labelled: Sequence[str]) -> str:
     hints = " ".join(
-        f"when {literal(one.name)} then {field_hint_sql(plan.name, plan.mapping, one.name, 'a', 'b')}"
+        f"when {literal(one.name)} then {field_hint_sql(plan.kind, plan.mapping, one.name, 'a', 'b')}"
         for one in plan.fields
     )
     numbered = list(enumerate(plan.fields, 1))
@@ -199,7 +199,7 @@ def fitting_zones(
     """
     n = plan.fields.index(one) + 1
     kind = plan.live.columns[one.name].kind
-    mirror = mirror_kind(mirror_type(plan.name, plan.mapping, one.mapping.enerflo))
+    mirror = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
     if mirror is not Kind.TIMESTAMPTZ or kind is Kind.TIMESTAMPTZ:
         return []
     if one.domain is FieldType.DATE:
