@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from enerflo_sync.crm.doctor import Severity
+from enerflo_sync.reconcile.fit import preview, sample
 from enerflo_sync.reconcile.fit.preview import TableFit, table_fits
 from enerflo_sync.reconcile.report import Cause
 from tests.reconcile.conftest import TwoSides
@@ -189,3 +190,111 @@ def test_the_pasted_lines_leave_only_what_no_option_accepts(untidy: TwoSides, tm
         if set(one.by_cause) - {Cause.EQUAL_AFTER_NORMALISATION, Cause.VOIDED}
     }
     assert differing == {"Amount", "Office__c"}
+
+
+def test_personal_data_is_shown_by_no_label(untidy: TwoSides) -> None:
+    untidy.sql("update enerflo.installs set customer_name = 'Ann Lee'")
+    untidy.sql("""update salesforce."Opportunity" set "Name" = 'Bob Ray'""")
+    fit = fit_of(untidy)
+    assert "fields.Name" not in findings(fit)
+    assert not any(word in str(fit) for word in ("Ann", "Bob"))
+
+
+def test_a_row_that_is_late_is_no_label(untidy: TwoSides) -> None:
+    """Enerflo's value of another state stands in the CRM: these rows were not carried over yet."""
+    untidy.sql(
+        """update salesforce."Opportunity" set "StageName" = 'In progress' where "StageName" = 'Closed Won'"""
+    )
+    finding = findings(fit_of(untidy))["fields.StageName"]
+    assert "Completed" not in finding.next_step
+    assert "Voided: 'Closed: Lost'" in finding.next_step
+
+
+def test_a_label_needs_nearly_all_rows_of_its_value(untidy: TwoSides) -> None:
+    """Ninety rows match; five others leave 94 %."""
+    matched = """select "Enerflo_Id__c" from salesforce."Opportunity"
+      where "StageName" = 'Closed Won' and "Enerflo_Id__c" !~ '^[ 0]' limit {}"""
+    set_to = """update salesforce."Opportunity" set "StageName" = 'Dealt ' || "Panels__c" where "Enerflo_Id__c" in ({})"""
+    untidy.sql(set_to.format(matched.format(4)))
+    assert "86 of 90 Completed are Closed Won" in findings(fit_of(untidy))["fields.StageName"].found
+    untidy.sql(set_to.format(matched.format(1)))
+    assert "Completed" not in findings(fit_of(untidy))["fields.StageName"].next_step
+
+
+def test_two_labels_for_one_value_of_the_crm_are_told_to_go_one_way(untidy: TwoSides) -> None:
+    untidy.sql(
+        """update salesforce."Opportunity" set "StageName" = 'Closed' where "StageName" like 'Closed%'"""
+    )
+    finding = findings(fit_of(untidy))["fields.StageName"]
+    assert "Closed would stand for several of Enerflo's values: add direction: to_crm." in finding.next_step
+
+
+def test_an_offset_of_some_rows_alone_is_no_zone(untidy: TwoSides) -> None:
+    untidy.sql("""update salesforce."Opportunity" o set "Created__c" = e.created_at at time zone 'UTC'
+      from enerflo.installs e where trim(o."Enerflo_Id__c")::int = e.install_id and e.install_id % 2 = 0""")
+    step = findings(fit_of(untidy))["fields.Created__c"].next_step
+    assert "time_zone" not in step
+    assert "not that of all rows" in step
+
+
+def test_a_column_with_a_zone_of_its_own_is_not_helped_by_another(untidy: TwoSides) -> None:
+    untidy.sql("""alter table salesforce."Opportunity" alter "Created__c" type timestamptz""")
+    step = findings(fit_of(untidy))["fields.Created__c"].next_step
+    assert step.startswith("No time_zone makes them equal")
+
+
+def test_rows_that_share_a_key_are_counted_and_their_values_are_not(untidy: TwoSides) -> None:
+    untidy.sql("""drop index salesforce."Opportunity_Enerflo_Id__c_idx" """)
+    untidy.sql("""insert into salesforce."Opportunity" select * from salesforce."Opportunity" """)
+    fit = fit_of(untidy)
+    assert fit.keys is not None
+    assert (fit.keys.duplicate_keys, fit.keys.duplicate_rows, fit.keys.matched) == (300, 600, 540)
+    assert set(findings(fit)) == {"key"}
+
+
+def test_rows_of_a_composite_key_are_matched_by_all_its_columns(sides: TwoSides, tmp_path: Path) -> None:
+    sides.sql("alter table crm.milestones alter milestone_id type text")
+    for number in range(1, 11):
+        sides.mirror("milestones", install_id=number, milestone_id=7, title="Permit")
+        padded = "07" if number > 6 else "7"
+        sides.crm("milestones", enerflo_install_id=number, milestone_id=padded, title="Permit")
+    fit = fit_of(sides, "milestones")
+    assert fit.keys is not None
+    assert (fit.keys.matched, fit.keys.only_crm) == (6, 4)
+    (finding,) = fit.findings
+    line = "key: {enerflo_install_id: install_id, milestone_id: {enerflo: milestone_id, type: integer}}"
+    assert f"4 more would match with type: integer. Write {line}." in finding.next_step
+
+
+def test_of_large_tables_a_part_of_the_keys_is_looked_at_and_said(
+    untidy: TwoSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "ROWS", 100)
+    untidy.sql("analyze enerflo.installs")
+    fit = fit_of(untidy)
+    keys = fit.keys
+    assert keys is not None
+    assert keys.every == 3
+    assert 50 < keys.matched < 150
+    assert keys.matched + keys.only_crm == keys.crm < 160
+    # Both sides choose the same keys: what is in the sample of one side meets what is in that of the other.
+    assert keys.only_crm < 30
+    assert all(finding.found.startswith("of a sample of one key in 3: ") for finding in fit.findings)
+    assert "more would match with type: integer, trim: true" in findings(fit)["key"].next_step
+
+
+def test_a_preview_that_takes_too_long_is_given_up_and_others_go_on(
+    sides: TwoSides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview, "SECONDS", 1)
+    sides.install(1)
+    sides.mirror("notes", note_id=5, install_id=1, body="Hello")
+    sides.crm("notes", note_id="a", enerflo_install_id=1, enerflo_note_id=5, body="Hello")
+    sides.sql("alter table crm.installs rename to slow")
+    sides.sql("create view crm.installs as select s.* from crm.slow s, pg_sleep(3)")
+    fit = fit_of(sides)
+    assert (fit.keys, fit.why_not[:14]) == (None, "not previewed:")
+    assert "longer than 1 s" in fit.why_not
+    notes = fit_of(sides, "notes").keys
+    assert notes is not None
+    assert notes.matched == 1
