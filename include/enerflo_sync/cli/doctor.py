@@ -1,4 +1,4 @@
-"""``enerflo-sync doctor``: check connections and mapping; nothing is written but by ``--write-check``."""
+"""``enerflo-sync doctor``: check connections and mapping; only ``--write-check`` writes."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check everything a first run needs, and say what to change: reads only, but for --write-check.
+    """Check everything that a first run needs, and say what to change. Only --write-check writes.
 
-    The configuration, the warehouse and its tables, the API key, the company's statuses, the mapping against
-    the live CRM tables (file, line, found, expected), and how the rows of both sides match: which keys meet,
-    and which values differ only in how they are written, with the line of sync.yaml that accepts them.
+    The checks: configuration, warehouse and tables, API key, the company's statuses, the mapping against the
+    live CRM tables (file, line, found, expected), and how the rows of both sides match: which keys meet, and
+    which values differ only in how they are written, with the line of sync.yaml that accepts them.
     """
     context = open_account(account, os.environ)
     if grants is not None:
@@ -87,7 +87,7 @@ def _print_grants(context: AccountContext, role: str, as_json: bool) -> None:
 
 
 def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
-    """Yield each check as it was made; one that fails leaves out only those that stand on it."""
+    """Yield each check's result; a failed check skips only those that depend on it."""
     tables = ", ".join(context.config.tables_for(context.account))
     mode = context.settings.mode
     yield Check("configuration", f"{context.config_path}: account {context.account}, mode {mode}, {tables}")
@@ -139,7 +139,7 @@ def _mapping(context: AccountContext) -> Check:
 
 
 def _columns(context: AccountContext) -> Check:
-    """Check that the declared columns of the mirror are there, and that a record fills each."""
+    """Check that the mirror has the declared columns, and that some record fills each."""
     columns = declared(context.config.columns)
     try:
         with warehouse_errors("doctor"), context.engine.connect() as connection:
