@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
+import sqlalchemy as sa
 
 from tests.cli.conftest import Run
 
@@ -63,3 +65,24 @@ def test_grants_are_printed_and_nothing_else(run: Run, warehouse_url: str) -> No
         if line
     )
     assert run("doctor", "--grants", "Sync Role", "--json").json["sql"] == result.out
+
+
+def test_a_role_that_may_not_use_our_own_tables_is_told_what_to_run(
+    run: Run, warehouse_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo(run, warehouse_url)
+    grants = run("doctor", "--grants", "clerk").out
+    with psycopg.connect(warehouse_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("drop role if exists clerk")
+        connection.execute(grants.encode())
+        connection.execute("revoke insert on sync.runs from clerk")
+        url = sa.make_url(warehouse_url).set(username="clerk").render_as_string(hide_password=False)
+        monkeypatch.setenv("WAREHOUSE_URL", url)
+        result = run("doctor")
+        assert result.code == 1
+        assert "a role that may not read and write sync.runs" in result.out
+        assert "run what this prints: enerflo-sync doctor --grants clerk" in result.out
+        # As it was pasted, it is all that the doctor asks for.
+        connection.execute(grants.partition("login;")[2].partition("\n")[2].encode())
+        assert run("doctor").code == 0
+        connection.execute("drop owned by clerk")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -20,7 +21,9 @@ from enerflo_sync.clock import skew_of
 from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
 from enerflo_sync.crm.live.grants import grants_sql
+from enerflo_sync.crm.live.rights import present_role, unusable_own_tables
 from enerflo_sync.crm.mapping import MIRROR_TABLES
+from enerflo_sync.crm.problems import listed
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext, open_account
@@ -94,7 +97,7 @@ def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]
     server = made("warehouse", lambda: _server(context))
     yield server
     if not server.failed:
-        migrated = made("tables", lambda: _migrated(context))
+        migrated = _migrated(context)
         yield migrated
         yield _mapping(context)
         if not migrated.failed:
@@ -119,10 +122,29 @@ def _server(context: AccountContext) -> str:
     return f"PostgreSQL {version}{clock}"
 
 
-def _migrated(context: AccountContext) -> str:
-    require_migrated(context.engine)
-    with warehouse_errors("doctor"), context.engine.connect() as connection:
-        return f"at revision {current_revision(connection)}"
+def _migrated(context: AccountContext) -> Check:
+    """Check that the warehouse has this version's tables, and that the role may use them."""
+    try:
+        require_migrated(context.engine)
+        with warehouse_errors("doctor"), context.engine.connect() as connection:
+            revision = current_revision(connection)
+            unusable, role = unusable_own_tables(connection), present_role(connection)
+    except EnerfloSyncError as error:
+        return Check("tables", str(error), failed=True)
+    findings = [_no_right(context, unusable, role)] if unusable else []
+    return Check("tables", f"at revision {revision}", findings=findings)
+
+
+def _no_right(context: AccountContext, tables: list[str], role: str) -> Finding:
+    return Finding(
+        Severity.WARNING,
+        str(context.config_path),
+        context.config.line("accounts", context.account),
+        f"accounts.{context.account}",
+        f"a role that may not read and write {listed(tables, limit=3)}",
+        "SELECT, INSERT, UPDATE and DELETE",
+        f"As their owner, run what this prints: enerflo-sync doctor --grants {shlex.quote(role)}",
+    )
 
 
 def _mapping(context: AccountContext) -> Check:

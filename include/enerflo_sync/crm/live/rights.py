@@ -11,6 +11,7 @@ from enerflo_sync.crm.catalog import LiveTable
 from enerflo_sync.crm.live.notice import Notice
 from enerflo_sync.crm.mapping import Direction, Mode, Side, SourceOfTruth, TableMapping
 from enerflo_sync.crm.names import pasted
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
 
 _RIGHTS = sa.text("""
 /* enerflo-sync rights: what the present role may write of one relation */
@@ -49,6 +50,18 @@ join pg_catalog.pg_class s on s.oid = d.refobjid and s.relkind = 'S'
 join pg_catalog.pg_namespace sn on sn.oid = s.relnamespace
 where n.nspname = :schema and c.relname = :name
 order by 1, 2
+""")
+
+
+_OWN = sa.text("""
+/* enerflo-sync rights: our own tables that the present role may not use as the jobs do */
+select n.nspname || '.' || c.relname
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where n.nspname = any(:schemas) and c.relkind in ('r', 'p')
+  and not (has_schema_privilege(n.oid, 'usage') and has_table_privilege(c.oid, 'select')
+    and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'update')
+    and has_table_privilege(c.oid, 'delete'))
+order by 1
 """)
 
 
@@ -96,6 +109,11 @@ def _there(table: LiveTable, names: Sequence[str]) -> tuple[str, ...]:
 def present_role(connection: sa.Connection) -> str:
     """Return the role whose rights count."""
     return str(connection.scalar(sa.text("select current_user")))
+
+
+def unusable_own_tables(connection: sa.Connection) -> list[str]:
+    """Return our own tables in which the present role may not read and write rows, as every job has to."""
+    return list(connection.execute(_OWN, {"schemas": [MIRROR_SCHEMA, SYNC_SCHEMA]}).scalars())
 
 
 def sequences_of(connection: sa.Connection, table: LiveTable, writes: Writes) -> list[SequenceUse]:
