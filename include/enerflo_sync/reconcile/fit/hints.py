@@ -6,7 +6,7 @@ doctor and the reconciliation's report give one difference the same hint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,20 +53,25 @@ HINT_TEXTS: Mapping[Hint, str] = {
 }
 
 # The first that holds the difference is the tolerance that would accept it.
-_LADDER = "0.000001,0.00001,0.0001,0.001,0.005,0.01,0.05,0.1,0.5,1,5,10,50,100"
+_LADDER = "0.000001 0.00001 0.0001 0.001 0.005 0.01 0.05 0.1 0.5 1 5 10 50".split()
 # A shorter text may begin like another one by chance.
 _LONG_ENOUGH = 8
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"), ("&nbsp;", " "), ("&amp;", "&"))
+# Enough for what people write, and quick to match: values.NUMBER_TEXT takes ten times as long.
+_NUMBER = "^[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]{1,2})?$"
+_DIGITS = 40
+_TIME_BEGINS = "^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+
+_Cases = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """Both values as texts, ``a`` Enerflo's and ``b`` the CRM's, and the rules of their comparison."""
+    """Both values as texts, ``a`` Enerflo's and ``b`` the CRM's, and the zone of times without one."""
 
     a: str
     b: str
     zone: str
-    mirror: Kind
 
     def both(self, make: Callable[[str], str]) -> tuple[str, str]:
         return make(self.a), make(self.b)
@@ -75,8 +80,28 @@ class _Pair:
         left, right = self.both(make)
         return f"{left} = {right}"
 
-    def converted(self, domain: FieldType) -> tuple[str, str]:
-        return self.both(lambda text: value_of_text(text, domain, self.zone))
+    def as_numbers(self, cases: _Cases) -> str:
+        """Return the first of ``cases`` that fits the values as the numbers ``v.mine`` and ``v.theirs``."""
+        figures = _number(f"regexp_replace({self.b}, '[^0-9.eE+-]', '', 'g')")
+        mine, theirs = self.both(_number)
+        return _first_of(cases, {"mine": mine, "theirs": theirs, "figures": figures})
+
+    def as_times(self, domain: FieldType, cases: _Cases) -> str:
+        """Return the first of ``cases`` that fits the values as times or days, ``v.mine`` and ``v.theirs``."""
+        mine, theirs = self.both(lambda text: value_of_text(text, domain, self.zone))
+        return _first_of(cases, {"mine": mine, "theirs": theirs})
+
+
+def _first_of(cases: _Cases, names: Mapping[str, str]) -> str:
+    """Return the first case that fits, over expressions that are worked out once, by their names of ``v``."""
+    named = ", ".join(f"{expression} as {name}" for name, expression in names.items())
+    # The inner select is a fence (offset 0): without it a conversion runs in each condition.
+    return f"(select {_case(cases)} from (select {named} offset 0) v)"  # noqa: S608 - literals and names
+
+
+def _case(cases: _Cases, otherwise: str = "null") -> str:
+    tests = " ".join(f"when {condition} then {hint}" for condition, hint in cases)
+    return f"(case {tests} else {otherwise} end)"
 
 
 def hint_sql(mapping: FieldMapping, mirror: Kind, a: str, b: str, zone: str) -> str:
@@ -87,23 +112,22 @@ def hint_sql(mapping: FieldMapping, mirror: Kind, a: str, b: str, zone: str) -> 
 
     :param a: Enerflo's value as an SQL text, ``b`` the CRM's: null where a side has none.
     """
-    pair = _Pair(a, b, zone, mirror)
-    cases = [(_both_blank(pair), _detailed(Hint.EMPTY, f"case when {_is_padding(pair)} then 'trim' end"))]
+    pair = _Pair(a, b, zone)
+    blank = [(_both_blank(pair), _detailed(Hint.EMPTY, f"case when {_is_padding(pair)} then 'trim' end"))]
     match mapping.type:
         case FieldType.TEXT:
-            cases += _texts(pair)
+            return _case([*blank, *_texts(pair, mirror)])
         case FieldType.NUMBER | FieldType.INTEGER:
-            cases += _numbers(pair)
+            return _case(blank, pair.as_numbers(_NUMBERS))
         case FieldType.TIMESTAMP:
-            cases += _times(pair)
+            return _case(blank, pair.as_times(FieldType.TIMESTAMP, _times(zone)))
         case FieldType.DATE:
-            cases += _days(pair)
+            return _case(blank, pair.as_times(FieldType.DATE, _DAYS))
         case FieldType.BOOLEAN:
             unread = f"{value_of_text(b, FieldType.BOOLEAN, zone)} is null and btrim({b}, {BLANK}) <> ''"
-            cases.append((unread, literal(Hint.BOOLEAN_SPELLING)))
+            return _case([*blank, (unread, literal(Hint.BOOLEAN_SPELLING))])
         case _:
             return "null::text"
-    return f"(case {' '.join(f'when {condition} then {hint}' for condition, hint in cases)} end)"
 
 
 def _detailed(hint: Hint, detail: str) -> str:
@@ -138,24 +162,29 @@ def _bare(text: str) -> str:
     return f"nullif(regexp_replace(lower({text}), '[^[:alnum:]]+', '', 'g'), '')"
 
 
-def _texts(pair: _Pair) -> list[tuple[str, str]]:
+def _number(text: str) -> str:
+    text = _trimmed(text)
+    return f"(case when length({text}) <= {_DIGITS} and {text} ~ '{_NUMBER}' then {text}::numeric end)"
+
+
+def _texts(pair: _Pair, mirror: Kind) -> list[tuple[str, str]]:
     padded = " or ".join(f"{text} <> {_trimmed(text)}" for text in (pair.a, pair.b))
     cases = [
         (pair.same(_trimmed), literal(Hint.BLANKS)),
         (pair.same(_folded), _detailed(Hint.CASE, f"case when {padded} then 'trim' end")),
     ]
-    if pair.mirror is Kind.BOOLEAN:
-        left, right = pair.converted(FieldType.BOOLEAN)
-        cases.append((f"{left} = {right}", literal(Hint.BOOLEAN_SPELLING)))
-    left, right = pair.converted(FieldType.NUMBER)
-    cases.append((f"{left} = {right}", literal(Hint.NUMBER_AS_TEXT)))
-    left, right = pair.converted(FieldType.TIMESTAMP)
-    cases.append((f"{left} = {right}", literal(Hint.SAME_INSTANT)))
-    left, right = pair.converted(FieldType.DATE)
+    if mirror is Kind.BOOLEAN:
+        spelled = pair.same(lambda text: value_of_text(text, FieldType.BOOLEAN, pair.zone))
+        cases.append((spelled, literal(Hint.BOOLEAN_SPELLING)))
+    times = " and ".join(f"{_trimmed(text)} ~ '{_TIME_BEGINS}'" for text in (pair.a, pair.b))
+    same = "v.mine = v.theirs"
+    instant = pair.as_times(FieldType.TIMESTAMP, [(same, literal(Hint.SAME_INSTANT))])
+    day = pair.as_times(FieldType.DATE, [(same, literal(Hint.DAY_ONLY))])
     shorter = f"least(length({pair.a}), length({pair.b}))"
     return [
         *cases,
-        (f"{left} = {right}", literal(Hint.DAY_ONLY)),
+        (pair.same(_number), literal(Hint.NUMBER_AS_TEXT)),
+        (times, f"coalesce({instant}, {day})"),
         (pair.same(_plain), literal(Hint.ENTITIES)),
         (pair.same(_bare), literal(Hint.PUNCTUATION)),
         (
@@ -165,66 +194,53 @@ def _texts(pair: _Pair) -> list[tuple[str, str]]:
     ]
 
 
-def _numbers(pair: _Pair) -> list[tuple[str, str]]:
-    mine, theirs = pair.converted(FieldType.NUMBER)
-    figures = f"regexp_replace({pair.b}, '[^0-9.eE+-]', '', 'g')"
-    scale = f"least(scale(trim_scale({mine})), scale(trim_scale({theirs})))"
-    same_cut = " or ".join(
-        f"({cut}({mine}, {scale}) = {cut}({theirs}, {scale}) and {cut}({mine}, {scale}) <> 0)"
-        for cut in ("round", "trunc")
-    )
-    apart = f"abs({mine} - {theirs})"
-    tolerance = f"(select min(l) from unnest(array[{_LADDER}]) l where l >= {apart})"  # noqa: S608 - constants
-    cases = [
-        (
-            f"{theirs} is null and {value_of_text(figures, FieldType.NUMBER, pair.zone)} = {mine}",
-            literal(Hint.NUMBER_AS_TEXT),
-        ),
-        (f"({same_cut})", _detailed(Hint.ROUNDED, f"{tolerance}::text")),
-    ]
-    for factor, hint in ((100, Hint.FACTOR_100), (1000, Hint.FACTOR_1000)):
-        times = " or ".join(
-            f"abs({one} * {factor} - {other}) <= abs({other}) * 0.000001"
-            for one, other in ((mine, theirs), (theirs, mine))
-        )
-        cases.append((f"{mine} <> 0 and {theirs} <> 0 and ({times})", literal(hint)))
-    return cases
+_SCALE = "least(scale(trim_scale(v.mine)), scale(trim_scale(v.theirs)))"
+_SAME_CUT = " or ".join(
+    f"({cut}(v.mine, {_SCALE}) = {cut}(v.theirs, {_SCALE}) and {cut}(v.mine, {_SCALE}) <> 0)"
+    for cut in ("round", "trunc")
+)
+_TOLERANCE = _case([(f"abs(v.mine - v.theirs) <= {one}", f"'{one}'") for one in _LADDER], "'100'")
 
 
-def _times(pair: _Pair) -> list[tuple[str, str]]:
-    mine, theirs = pair.converted(FieldType.TIMESTAMP)
-    zone = literal(pair.zone)
-    cases = [
-        (
-            f"date_trunc('{unit}', {mine}) = date_trunc('{unit}', {theirs})",
-            literal(f"{Hint.ROUNDED}:{unit}"),
-        )
+def _times_as_much(factor: int) -> str:
+    pairs = (("v.mine", "v.theirs"), ("v.theirs", "v.mine"))
+    near = " or ".join(f"abs({one} * {factor} - {other}) <= abs({other}) * 0.000001" for one, other in pairs)
+    return f"v.mine <> 0 and v.theirs <> 0 and ({near})"
+
+
+_NUMBERS: _Cases = (
+    ("v.theirs is null and v.figures = v.mine", literal(Hint.NUMBER_AS_TEXT)),
+    (f"({_SAME_CUT})", _detailed(Hint.ROUNDED, _TOLERANCE)),
+    (_times_as_much(100), literal(Hint.FACTOR_100)),
+    (_times_as_much(1000), literal(Hint.FACTOR_1000)),
+)
+_MINUTES = "(extract(epoch from date_trunc('minute', v.theirs) - date_trunc('minute', v.mine))::bigint / 60)"
+
+
+def _times(zone: str) -> _Cases:
+    days = [f"(v.{side} at time zone {literal(zone)})" for side in ("mine", "theirs")]
+    begins = " or ".join(f"date_trunc('day', {day}) = {day}" for day in days)
+    cut = [
+        (f"date_trunc('{unit}', v.mine) = date_trunc('{unit}', v.theirs)", literal(f"{Hint.ROUNDED}:{unit}"))
         for unit in ("second", "minute")
     ]
-    days = [f"({moment} at time zone {zone})" for moment in (mine, theirs)]
-    begins = " or ".join(f"date_trunc('day', {day}) = {day}" for day in days)
-    cases.append((f"({days[0]})::date = ({days[1]})::date and ({begins})", literal(Hint.DAY_ONLY)))
-    minutes = (
-        f"extract(epoch from date_trunc('minute', {theirs}) - date_trunc('minute', {mine}))::bigint / 60"
-    )
-    seconds = f"extract(second from {theirs})::int = extract(second from {mine})::int"
-    cases.append(
-        (
-            f"abs({minutes}) between 15 and 14 * 60 and mod({minutes}, 15) = 0 and {seconds}",
-            _detailed(Hint.CONSTANT_OFFSET, f"({minutes})::text"),
-        )
-    )
-    return cases
-
-
-def _days(pair: _Pair) -> list[tuple[str, str]]:
-    mine, theirs = pair.converted(FieldType.DATE)
     return [
+        *cut,
+        (f"({days[0]})::date = ({days[1]})::date and ({begins})", literal(Hint.DAY_ONLY)),
         (
-            f"abs({theirs} - {mine}) = 1",
-            _detailed(Hint.CONSTANT_OFFSET, f"(({theirs} - {mine}) * 1440)::text"),
-        )
+            f"abs({_MINUTES}) between 15 and 14 * 60 and mod({_MINUTES}, 15) = 0"
+            " and extract(second from v.theirs)::int = extract(second from v.mine)::int",
+            _detailed(Hint.CONSTANT_OFFSET, f"{_MINUTES}::text"),
+        ),
     ]
+
+
+_DAYS: _Cases = (
+    (
+        "abs(v.theirs - v.mine) = 1",
+        _detailed(Hint.CONSTANT_OFFSET, "((v.theirs - v.mine) * 1440)::text"),
+    ),
+)
 
 
 def difference_hint(tables: Mapping[str, TableMapping], row: str) -> str:

@@ -74,7 +74,7 @@ def _table_fit(
         return TableFit(name, table, None, f"not previewed: {empty}.")
     findings = [
         *_key_findings(connection, config, account, path, plan, sample, keys),
-        *_field_findings(connection, config, account, path, plan, sample),
+        *_field_findings(connection, config, account, path, plan, sample.of_values),
     ]
     return TableFit(name, table, keys, findings=tuple(findings))
 

@@ -8,8 +8,10 @@ import sqlalchemy as sa
 
 from enerflo_sync.reconcile.compare import Comparison
 
-# Beyond that many rows of a side only a part of the keys is looked at.
+# Beyond that many rows of a side only a part of the keys is looked at: of all keys, and of matched rows whose
+# values are compared, which takes longer.
 ROWS = 200_000
+VALUE_ROWS = 50_000
 
 _ROWS = """
 /* enerflo-sync doctor: how large one side is, counted no further than asked */
@@ -25,9 +27,18 @@ where c.oid = to_regclass(%(table)s)
 
 @dataclass(frozen=True)
 class Sample:
-    """The rows of the keys whose hash is divided by ``every``; all rows where that is 1."""
+    """The rows of the keys whose hash is divided by ``every``; all rows where that is 1.
+
+    :param rows: how many rows the larger side is believed to have.
+    """
 
     every: int = 1
+    rows: int = 0
+
+    @property
+    def of_values(self) -> Sample:
+        """Return the smaller sample in which values are compared."""
+        return _of(self.rows, VALUE_ROWS)
 
     def among(self, key: str) -> str:
         """Return the condition that a key, an SQL text, is of the sample; both sides choose the same keys."""
@@ -49,4 +60,8 @@ def sample_of(connection: sa.Connection, plan: Comparison) -> Sample:
             believed = connection.exec_driver_sql(_ESTIMATE, named).scalar_one()
             counted = max(counted, believed)
         most = max(most, counted)
-    return Sample(-(-most // ROWS) if most > ROWS else 1)
+    return _of(most, ROWS)
+
+
+def _of(rows: int, most: int) -> Sample:
+    return Sample(-(-rows // most) if rows > most else 1, rows)
