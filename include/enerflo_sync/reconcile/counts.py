@@ -52,7 +52,7 @@ from unnest(%(causes)s::text[]) with ordinality as c(cause, gravity) cross join 
 """)
 
 # Of many differences a part shows what they look like.
-HINTED = 200_000
+HINTED = 100_000
 _HINTS = Template("""
 /* enerflo-sync reconcile $name: what differences seem to be */
 select field, split_part(hint, ':', 1) as hint, count(*) as differences from (

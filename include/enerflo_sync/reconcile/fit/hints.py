@@ -87,7 +87,7 @@ class _Pair:
         return _first_of(cases, {"mine": mine, "theirs": theirs, "figures": figures})
 
     def as_times(self, domain: FieldType, cases: _Cases) -> str:
-        """Return the first of ``cases`` that fits the values as times or days, ``v.mine`` and ``v.theirs``."""
+        """Return the first of ``cases`` that fits both as times or days: ``v.mine`` and ``v.theirs``."""
         mine, theirs = self.both(lambda text: value_of_text(text, domain, self.zone))
         return _first_of(cases, {"mine": mine, "theirs": theirs})
 
