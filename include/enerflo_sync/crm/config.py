@@ -360,7 +360,7 @@ class SyncConfig(Options):
 
         Comments, the order of options and written-out defaults do not change it.
         """
-        tables = {name: table.model_dump(mode="json") for name, table in self.tables_for(account).items()}
+        tables = {name: table.content for name, table in self.tables_for(account).items()}
         content: dict[str, Any] = {
             "comparison": COMPARISON_VERSION,
             "statuses": self.statuses.model_dump(mode="json"),

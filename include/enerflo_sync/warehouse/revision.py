@@ -10,7 +10,7 @@ from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE
 
 # The revision that this version of the code expects. Said here, since every job asks: to look it up, Alembic
 # loads all migrations.
-LATEST_REVISION = "0022"
+LATEST_REVISION = "0027"
 
 
 def current_revision(connection: sa.Connection) -> str | None:
