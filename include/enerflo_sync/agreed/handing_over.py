@@ -41,13 +41,15 @@ HAND_OVER = Template(f"""older as (
   from recorded where state = '{Decision.HANDED_OVER}'
 )""")  # noqa: S608 - constants
 
+_OF_LINK = "%(account)s::text, %(plan_hash)s::text, $table, %(key)s::text, %(column)s::text"
 _LINK = Template(f"""
 /* enerflo-sync push: Enerflo's id is handed over for the CRM's row */
 insert into sync.crm_changes (account, change_id, table_name, crm_table, key, enerflo_key, op, "column",
   after, plan_hash, kind, approved_by, made_at, state, state_at)
-select %(account)s, {_CHANGE_ID.format("%(account)s, %(plan_hash)s, $table, %(key)s, %(column)s")},
-  $table, $crm_table, %(key)s::jsonb, %(record)s::jsonb, 'update', %(column)s, to_jsonb(%(value)s::$type),
-  %(plan_hash)s, 'link', %(decided_by)s, now(), 'open', now()
+select %(account)s::text, {_CHANGE_ID.format(_OF_LINK)},
+  $table, $crm_table, %(key)s::jsonb, %(record)s::jsonb, 'update', %(column)s::text,
+  to_jsonb(%(value)s::text::$type),
+  %(plan_hash)s::text, 'link', %(decided_by)s::text, now(), 'open', now()
 on conflict (account, change_id) do nothing
 """)
 
