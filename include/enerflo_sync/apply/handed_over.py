@@ -20,7 +20,6 @@ from enerflo_sync.agreed.handing_over import WITHDRAWN, deliver, hand_over_sql, 
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.whole_rows import may_take_link, one_of_its_key, row_digest, whole_row
 from enerflo_sync.agreed.written import alone_of_key, names_record, of_key, record_lives, shown
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.plan.undoing import WITHDRAW
@@ -98,7 +97,7 @@ _DELETED = Template("""select p.id, $whole as deleted_row from due p join $crm t
 def hand_over(
     connection: sa.Connection,
     applying: Applying,
-    plans: Mapping[TableName, Comparison],
+    plans: Mapping[str, Comparison],
     *,
     undone: str | None,
     evidence: str,
