@@ -165,8 +165,9 @@ def test_what_does_not_arrive_in_time_is_late_and_no_all_clear(
     found = table(copied, full=full)
     assert dict(found.by_cause) == {Cause.UNEXPLAINED: 1}
     (said,) = [remark for remark in found.remarks if "late" in remark]
-    assert f"1 change is late: it was handed over more than 24 hours ago" in said
-    assert plan.plan_hash[:12] in said and "No tool acknowledged" in said
+    assert "1 change is late: it was handed over more than 24 hours ago" in said
+    assert plan.plan_hash[:12] in said
+    assert "No tool acknowledged" in said
     assert not run_reconcile(copied.context).within_budget
     assert copied.plan().change_count == 0
     copied.sql("update sync.crm_changes set acknowledged_at = now()")
@@ -177,7 +178,7 @@ def test_a_value_that_moves_on_takes_the_place_of_the_older_change(copied: Desk,
     first, _ = approved(copied)
     counted(copied, install, 44)
     assert causes(copied) == {"edited_in_enerflo": 1}
-    second, report = approved(copied)
+    _second, report = approved(copied)
     assert report.handed_over == 1
     older, newer = handed(copied, every=True)
     assert (older["state"], newer["state"], newer["after"]) == ("superseded", "open", 44)
@@ -198,7 +199,8 @@ def test_an_older_change_that_comes_through_first_is_no_edit_by_a_person(copied:
     approved(copied)
     copy_shows(copied, install, panel_count=40)
     plan = copied.plan()
-    assert plan.change_count == 0 and plan.undecided == {}
+    assert plan.change_count == 0
+    assert plan.undecided == {}
     assert [row["state"] for row in handed(copied, every=True)] == ["arrived", "open"]
     assert causes(copied) == {"on_its_way": 1}
     copy_shows(copied, install, panel_count=44)
@@ -250,10 +252,11 @@ def test_a_persons_edit_meanwhile_is_a_conflict_as_usual(copied: Desk, install: 
 def test_both_directions_in_one_table(copied: Desk, install: int) -> None:
     status = another_status(copied, install)
     copy_shows(copied, install, status=status)
-    plan, report = approved(copied)
+    _plan, report = approved(copied)
     assert (report.applied, report.handed_over) == (1, 1)
     row = copied.world.truth.install(install)
-    assert row is not None and row.status_name == status
+    assert row is not None
+    assert row.status_name == status
     copied.plan()
     copy_shows(copied, install, panel_count=40)
     copied.settled()
@@ -290,7 +293,8 @@ def test_undone_before_a_tool_took_it_over_it_is_withdrawn_and_stays_so(copied: 
     assert copied.plan().change_count == 0
     counted(copied, install, 44)
     _, again = approved(copied)
-    assert [row["after"] for row in handed(copied)] == [44] and again.handed_over == 1
+    assert [row["after"] for row in handed(copied)] == [44]
+    assert again.handed_over == 1
 
 
 def test_undone_after_a_tool_took_it_over_waits_until_it_arrives(copied: Desk, install: int) -> None:
@@ -386,10 +390,73 @@ def test_a_copy_of_which_nothing_is_declared_is_not_written(agreed: Desk) -> Non
     with pytest.raises(ConfigurationError) as caught:
         agreed.plan()
     assert "_fivetran_synced, _fivetran_deleted" in str(caught.value)
-    assert "write_to: changes" in str(caught.value) and "tables.installs" in str(caught.value)
+    assert "write_to: changes" in str(caught.value)
+    assert "tables.installs" in str(caught.value)
     agreed.switched_on("report", ALONE, AT_ONCE)
     assert agreed.plan().change_count == 1
     agreed.switched_on("both", ALONE, AT_ONCE, (INSTALLS, f"{INSTALLS}    write_to: table\n"))
     _, report = approved(agreed)
     assert report.applied == 1
     assert agreed.crm("installs", enerflo_install_id=install)["panel_count"] == 40
+
+
+OUTLET = """create table crm.outbox (
+  change_id text primary key, key text not null, op text not null, "column" text, before text, after text,
+  state text, acknowledged_at timestamptz)"""
+
+
+def to_outlet(desk: Desk) -> None:
+    own = f"{INSTALLS}    write_to: {{changes: crm.outbox, late_hours: 2}}\n"
+    desk.switched_on("both", (INSTALLS, own), ALONE, AT_ONCE)
+
+
+def test_a_table_of_the_teams_own_gets_the_changes_and_gives_the_acknowledgement(
+    copied: Desk, install: int
+) -> None:
+    copied.sql(OUTLET)
+    to_outlet(copied)
+    approved(copied)
+    (row,) = copied.sql("select * from crm.outbox")
+    (ours,) = handed(copied)
+    assert (row["change_id"], row["after"], row["state"]) == (ours["change_id"], "40", "open")
+    copied.sql("update crm.outbox set acknowledged_at = now()")
+    counted(copied, install, 44)
+    approved(copied)
+    rows = copied.sql("select state, after from crm.outbox order by after")
+    assert [(one["after"], one["state"]) for one in rows] == [("40", "superseded"), ("44", "open")]
+    assert handed(copied, every=True)[0]["acknowledged_at"] is not None
+    copied.sql("update sync.crm_changes set made_at = now() - interval '3 hours' where state = 'open'")
+    assert causes(copied) == {"unexplained": 1}
+    copy_shows(copied, install, panel_count=44)
+    copied.plan()
+    assert copied.one("select state from crm.outbox where after = '44'") == "arrived"
+
+
+@pytest.mark.parametrize("wrong", ["missing", "lacks", "refuses"])
+def test_a_table_of_the_teams_own_that_takes_no_change_says_so(
+    copied: Desk, install: int, wrong: str
+) -> None:
+    if wrong == "lacks":
+        copied.sql("create table crm.outbox (change_id text)")
+    elif wrong == "refuses":
+        copied.sql(OUTLET)
+        copied.sql("alter table crm.outbox add team text not null")
+    to_outlet(copied)
+    plan = copied.plan()
+    with pytest.raises(ConfigurationError) as caught:
+        run_apply(copied.context, plan.plan_hash, approved_by="Pat")
+    words = {"missing": "does not exist", "lacks": "no column op, key", "refuses": "NotNullViolation"}
+    assert words[wrong] in str(caught.value)
+    assert "crm.outbox" in str(caught.value)
+    assert handed(copied, every=True) == []
+    assert [change.state for change in copied.changes(plan)] == ["planned"]
+
+
+def test_a_table_that_became_a_copy_since_the_plan_is_not_written(agreed: Desk) -> None:
+    agreed.switched_on("both", ALONE, AT_ONCE)
+    agreed.carried()
+    counted(agreed, agreed.a_site().install_id, 40)
+    plan = agreed.plan()
+    agreed.sql("alter table crm.installs add _airbyte_extracted_at timestamptz")
+    with pytest.raises(ConfigurationError, match="_airbyte_extracted_at"):
+        run_apply(agreed.context, plan.plan_hash, approved_by="Pat")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.reconcile import run_reconcile
@@ -94,7 +92,7 @@ def test_a_new_row_of_which_a_value_moves_on_is_not_made_twice(copied: Desk) -> 
     before = len(handed(copied))
     copied.world.resubmit_install(install, panel_count=44)
     run_poll(copied.context)
-    plan, report = approved(copied)
+    plan, _report = approved(copied)
     assert [(change.op, change.field) for change in copied.changes(plan)] == [("insert", "panel_count")]
     assert len(handed(copied)) == before
     (old,) = (row for row in handed(copied, every=True) if row["state"] == "superseded")
@@ -122,7 +120,7 @@ def test_a_deletion_is_handed_over_and_undone(copied: Desk) -> None:
     install = copied.a_site().install_id
     copied.world.delete_install(install)
     copied.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=install)
-    plan, report = approved(copied)
+    plan, _report = approved(copied)
     (row,) = (one for one in handed(copied) if one["table_name"] == "installs")
     assert (row["op"], row["column"], row["key"]) == ("delete", None, {"enerflo_install_id": install})
     assert causes(copied, "installs") == {"on_its_way": 1}
@@ -139,7 +137,7 @@ def test_a_deletion_that_the_copy_shows_has_arrived(copied: Desk) -> None:
     copied.carried()
     install = copied.a_site().install_id
     copied.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=install)
-    plan, _ = approved(copied)
+    _plan, _ = approved(copied)
     copied_as_said(copied, "installs", "enerflo_install_id")
     assert not copied.changes(copied.plan(), table_name="installs")
     assert handed(copied) == []
@@ -154,7 +152,8 @@ def test_a_note_of_the_crm_is_sent_once_and_takes_its_id_by_the_copy(agreed: Des
     install = agreed.a_site().install_id
     note(agreed, "N1", install, "Called back")
     _, report = approved(agreed)
-    assert report.applied > 0 and len(posts(agreed)) == 1
+    assert report.applied > 0
+    assert len(posts(agreed)) == 1
     assert [row["enerflo_note_id"] for row in in_crm(agreed, install) if row["note_id"] == "N1"] == [None]
     (link,) = handed(agreed)
     assert (link["kind"], link["column"], link["key"]) == ("link", "enerflo_note_id", {"note_id": "N1"})
@@ -162,7 +161,8 @@ def test_a_note_of_the_crm_is_sent_once_and_takes_its_id_by_the_copy(agreed: Des
         assert set(causes(agreed, "notes")) == {"on_its_way"}
         run_poll(agreed.context)
         plan = agreed.plan()
-        assert plan.change_count == 0 and not agreed.undecided(plan)
+        assert plan.change_count == 0
+        assert not agreed.undecided(plan)
     assert len(posts(agreed)) == 1
     copied_as_said(agreed, "notes", "note_id")
     agreed.settled()
@@ -200,7 +200,8 @@ def test_a_lead_is_delivered_once_while_its_id_is_on_its_way(agreed: Desk) -> No
     for _ in range(2):
         run_poll(agreed.context)
         plan = agreed.plan()
-        assert plan.change_count == 0 and not agreed.undecided(plan)
+        assert plan.change_count == 0
+        assert not agreed.undecided(plan)
     copied_as_said(agreed, "leads", "lead_id")
     agreed.settled()
     assert agreed.crm("leads", lead_id="L-new")["enerflo_customer_id"] == link["after"]

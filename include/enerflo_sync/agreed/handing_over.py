@@ -14,8 +14,9 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.crm.catalog import live_table
-from enerflo_sync.crm.copies import OUR_CHANGES
+from enerflo_sync.crm.copies import NEEDED_COLUMNS, OUR_CHANGES
 from enerflo_sync.crm.names import literal, quoted, relation
+from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.warehouse.engine import transaction_time
 
@@ -40,6 +41,26 @@ HAND_OVER = Template(f"""older as (
     %(decided_by)s, %(now)s, 'open', %(now)s, case when op = 'update' then nullif(before, 'null') end
   from recorded where state = '{Decision.HANDED_OVER}'
 )""")  # noqa: S608 - constants
+
+# For a statement whose ``due`` are changes of an undo. Of a new row all columns are withdrawn, or none. Takes
+# ``undone``, the plan that is undone, and ``now``.
+TAKE_BACK = Template(f"""withdrawn as (
+  update sync.crm_changes w set state = 'withdrawn', reason = '{WITHDRAWN}', state_at = %(now)s
+  from due p
+  where p.rule = $rule and w.account = %(account)s and w.plan_hash = %(undone)s
+    and w.table_name = $table and w.key = p.key and $of_change and w.state = 'open'
+    and w.acknowledged_at is null and not exists (
+      select from sync.crm_changes v
+      where v.account = w.account and v.plan_hash = w.plan_hash and v.table_name = w.table_name
+        and v.key = w.key and v.op = w.op and w.op = 'insert'
+        and (v.state <> 'open' or v.acknowledged_at is not null))
+  returning p.id
+)""")  # noqa: S608 - a constant
+_TAKEN_BACK = {
+    "update": "w.op = 'update' and w.\"column\" = p.field",
+    "delete": "w.op = 'insert'",
+    "insert": "w.op = 'delete'",
+}
 
 _OF_LINK = "%(account)s::text, %(plan_hash)s::text, $table, %(key)s::text, %(column)s::text"
 _LINK = Template(f"""
@@ -68,8 +89,6 @@ select a.attname from pg_catalog.pg_attribute a
 where a.attrelid = 'sync.crm_changes'::regclass and a.attnum > 0 and not a.attisdropped
 """)
 
-# Without these nobody could tell what to do.
-NEEDED = ("change_id", "op", "key", "column", "after")
 _OURS_ONLY = {"number", "position", "copy_value", "ended_at", "acknowledged_at"}
 _DELIVER = Template("""
 /* enerflo-sync apply $name: changes for a table of the team's own */
@@ -93,6 +112,14 @@ where w.account = %(account)s and w.table_name = $table and w.change_id = x.chan
 def hand_over_sql(plan: Comparison) -> str:
     """Return :data:`HAND_OVER` for one table."""
     return HAND_OVER.substitute(crm_table=literal(full_name(plan.mapping)))
+
+
+def take_back_sql(plan: Comparison, op: str, rule: str) -> str:
+    """Return :data:`TAKE_BACK` for one operation of an undo.
+
+    :param rule: the rule of changes that withdraw what was handed over.
+    """
+    return TAKE_BACK.substitute(table=literal(plan.name), of_change=_TAKEN_BACK[op], rule=literal(rule))
 
 
 def hand_over_link(
@@ -168,11 +195,21 @@ def _given(name: str, kind: str) -> str:
 
 
 def _outlet(connection: sa.Connection, plan: Comparison) -> tuple[str | None, dict[str, str]]:
-    """Return the team's own table and the types of its columns; None where it is ours."""
+    """Return the team's own table and the types of its columns; None where it is ours.
+
+    :raises ConfigurationError: it is not there, or lacks a column that is needed.
+    """
     to = plan.mapping.handed_to
     if to is None or relation(to.changes) == relation(OUR_CHANGES):
         return None, {}
     schema, name = relation(to.changes)
     table = live_table(connection, schema, name)
     columns = {} if table is None else {one.name: one.sql_type for one in table.columns.values()}
+    if missing := [name for name in NEEDED_COLUMNS if name not in columns]:
+        found = "it does not exist" if table is None else f"it has no column {', '.join(missing)}"
+        raise ConfigurationError(
+            f"{found}: no change can be handed over there.",
+            where=f"{to.changes}, the write_to of {plan.name}",
+            next_step=f"Run: create table {to.changes} (like {OUR_CHANGES});",
+        )
     return quoted(schema, name), columns

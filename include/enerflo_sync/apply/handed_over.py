@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from string import Template
-from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
 from enerflo_sync.agreed.arrivals import settle_handed_over
-from enerflo_sync.agreed.handing_over import WITHDRAWN, deliver, hand_over_sql, note_not_made
+from enerflo_sync.agreed.handing_over import deliver, hand_over_sql, note_not_made, take_back_sql
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.whole_rows import may_take_link, one_of_its_key, row_digest, whole_row
 from enerflo_sync.agreed.written import alone_of_key, names_record, of_key, record_lives, shown
+from enerflo_sync.crm.copies import copy_columns
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.plan.on_its_way import require_not_copied
 from enerflo_sync.plan.undoing import WITHDRAW
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
@@ -47,18 +48,7 @@ with due as materialized (
   where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.direction = 'to_crm'
     and p.state = 'planned' and p.table_name = $table and p.op = %(op)s
     and (%(op)s = 'insert' or p.field is not distinct from %(field)s::text)
-), withdrawn as (
-  update sync.crm_changes w set state = 'withdrawn', reason = '{WITHDRAWN}', state_at = %(now)s
-  from due p
-  where p.rule = '{WITHDRAW}' and w.account = %(account)s and w.plan_hash = %(undone)s
-    and w.table_name = $table and w.key = p.key and $withdrawn and w.state = 'open'
-    and w.acknowledged_at is null and not exists (
-      select from sync.crm_changes v
-      where v.account = w.account and v.plan_hash = w.plan_hash and v.table_name = w.table_name
-        and v.key = w.key and v.op = w.op and w.op = 'insert'
-        and (v.state <> 'open' or v.acknowledged_at is not null))
-  returning p.id
-), made as (
+), $take_back, made as (
   $made
   union select id, null::jsonb from withdrawn
 ), ended as (
@@ -70,13 +60,6 @@ with due as materialized (
 ), {RECORD_OUTCOMES}, $hand_over
 select state as decision, count(*) as number, array_agg(position) as positions from recorded group by 1
 """)  # noqa: S608 - constants
-
-# Which changes of the undone plan a change withdraws: of a new row all columns, by one deletion.
-_WITHDRAWN = {
-    "update": "w.op = 'update' and w.\"column\" = p.field",
-    "delete": "w.op = 'insert'",
-    "insert": "w.op = 'delete'",
-}
 
 _UPDATED = Template("""select p.id, null::jsonb as deleted_row from due p join $crm t on $on
   where p.rule <> $withdraw and $living
@@ -101,6 +84,7 @@ def hand_over(
     *,
     undone: str | None,
     evidence: str,
+    file: str,
 ) -> Counter[str]:
     """Hand over the plan's changes of copied tables in the caller's transaction, and count how they ended.
 
@@ -109,10 +93,15 @@ def hand_over(
 
     :param undone: the plan that is undone by this one.
     :param evidence: what the ledger names as the source of the values.
-    :raises ConfigurationError: the table of the team's own (write_to) does not take a change.
+    :param file: of the mapping.
+    :raises ConfigurationError: the table of the team's own (write_to) does not take a change; or a table that
+        is to be written is a copy by now, of which nothing is declared.
     """
     copies = [plan for plan in plans.values() if plan.hands_over]
     counts: Counter[str] = Counter()
+    for plan in plans.values():
+        if not plan.hands_over and copy_columns(plan.live.columns) and _groups(connection, plan, applying):
+            require_not_copied(plan, file)
     if not copies:
         return counts
     settle_handed_over(connection, copies, applying.account)
@@ -120,7 +109,7 @@ def hand_over(
     values |= {"undone": undone, "kind": "sync" if undone is None else "undo"}
     for plan in copies:
         withdrawn: list[int] = []
-        for op, field in _groups(connection, plan, values):
+        for op, field in _groups(connection, plan, applying):
             statement = _statement(plan, op, field, undone=undone is not None)
             of_group = {**values, "op": op, "field": field}
             for decision, number, positions in driver_connection(connection).execute(statement, of_group):
@@ -150,12 +139,10 @@ def _deliver(connection: sa.Connection, copies: Iterable[Comparison], account: s
             ) from None
 
 
-def _groups(
-    connection: sa.Connection, plan: Comparison, values: Mapping[str, Any]
-) -> list[tuple[str, str | None]]:
+def _groups(connection: sa.Connection, plan: Comparison, applying: Applying) -> list[tuple[str, str | None]]:
     """Return the operations there are, those of updates by column: new rows are handed over together."""
-    named = {name: values[name] for name in ("account", "plan_hash")}
-    rows = connection.execute(_GROUPS, {**named, "table": str(plan.name)}).all()
+    named = {"account": applying.account, "plan_hash": applying.plan_hash, "table": str(plan.name)}
+    rows = connection.execute(_GROUPS, named).all()
     return list(dict.fromkeys((row.op, None if row.op == "insert" else row.field) for row in rows))
 
 
@@ -163,7 +150,7 @@ def _statement(plan: Comparison, op: str, field: str | None, *, undone: bool) ->
     return _HAND_OVER.substitute(
         name=plan.name,
         table=literal(plan.name),
-        withdrawn=_WITHDRAWN[op],
+        take_back=take_back_sql(plan, op, WITHDRAW),
         made=_made(plan, op, field, undone=undone),
         moved=literal(_MOVED),
         taken_over=literal(_TAKEN_OVER),

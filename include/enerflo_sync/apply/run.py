@@ -268,7 +268,9 @@ def _apply(
         by = AgreedBy.UNDO if plan.kind == "undo" else AgreedBy.PUSH
         evidence = f"{plan.kind}:{plan.stands_on}"
         undone = plan.stands_on if plan.kind == "undo" else None
-        handed = hand_over(connection, applying, plans, undone=undone, evidence=evidence)
+        handed = hand_over(
+            connection, applying, plans, undone=undone, evidence=evidence, file=str(config.file)
+        )
         counts = handed + apply_to_crm(
             connection,
             applying,

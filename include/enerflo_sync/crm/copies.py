@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 # The table that our migration makes for changes that are handed over.
 OUR_CHANGES: Final = "sync.crm_changes"
 
+# Columns without which nobody could tell from a team's own table what to do.
+NEEDED_COLUMNS: Final = ("change_id", "op", "key", "column", "after")
+
 # Columns that copy tools add: Fivetran, Airbyte, Stitch and Singer, dlt, Hevo.
 _OF_TOOLS = re.compile(r"_(fivetran|airbyte|sdc|dlt|_hevo_)_\w+", re.IGNORECASE)
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names, writable_columns
 from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.copied_tables import noticed_of_copies
 from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, RecordKind, Side, TableMapping
 from enerflo_sync.crm.names import literal, quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
@@ -102,7 +103,11 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
         if table is not None and not any(finding.severity is Severity.ERROR for finding in found):
             desk = _Desk(config, account, name, path)
             findings += _uniqueness(connection, mapping, table, desk)
-            if "to_crm" in config.mode_of(account, name).writes:
+            writes = "to_crm" in config.mode_of(account, name).writes
+            for one in noticed_of_copies(connection, mapping, table, writes=writes):
+                severity = Severity.ERROR if one.stops else Severity.WARNING
+                findings.append(desk.finding(severity, *one[1:]))
+            if writes and mapping.handed_to is None:
                 findings += _unwritable(mapping, table, writable_columns(connection, table), desk)
             findings += _sent(config, name, mapping, table, path)
     findings += _statuses(connection, config, account, path)

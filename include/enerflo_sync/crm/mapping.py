@@ -316,7 +316,7 @@ class TableMapping(Options):
         return ChangesTo.model_validate({}) if self.write_to == "changes" else self.write_to
 
     def content(self, name: str) -> dict[str, Any]:
-        """Return what the mapping of the table ``name`` says, for its hash; what goes without saying is left out.
+        """Return what the mapping of the table ``name`` says, for its hash, without what goes without saying.
 
         So a table that is of its own name's kind, and written itself, has the hash that it always had.
         """

@@ -104,8 +104,8 @@ CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
         ),
         Cause.ON_ITS_WAY: CauseText(
             "On its way",
-            "An approved change was handed over in sync.crm_changes, and the CRM's copy does not show it yet.",
-            "Nothing; a change that takes longer than late_hours (write_to in sync.yaml) is called unexplained.",
+            "A change was handed over (sync.crm_changes), and the CRM's copy does not show it yet.",
+            "Nothing; a change that takes longer than late_hours (write_to) becomes unexplained.",
             Urgency.NONE,
         ),
         Cause.PLANNED: CauseText(
