@@ -17,6 +17,7 @@ from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, RecordKind,
 from enerflo_sync.crm.names import literal, quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
+from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
 
 COMPARABLE = {
@@ -100,6 +101,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
     for name, mapping in config.tables_for(account).items():
         table, found = check_table(connection, config, account, name, path)
         findings += found
+        findings += _unread(config, mapping.kind(name), _Desk(config, account, name, path))
         if table is not None and not any(finding.severity is Severity.ERROR for finding in found):
             desk = _Desk(config, account, name, path)
             findings += _uniqueness(connection, mapping, table, desk)
@@ -150,6 +152,17 @@ def check_table(
     planned = _planned_columns(mapping, table, desk) if to_plan else ()
     deleted = _deleted_when(mapping, table, desk)
     return table, [*_columns(mapping, table, desk), *deleted, *planned, *_updated_at(mapping, table, desk)]
+
+
+def _unread(config: SyncConfig, kind: str, desk: _Desk) -> Iterator[Finding]:
+    """Yield that no poll reads the records that a table is compared with."""
+    resource, _ = KINDS[kind]
+    if resource.name in config.poll.resources:
+        return
+    found = f"a table of {kind}, which no poll reads"
+    expected = f"{resource.name} among poll.resources"
+    step = "Add it there, or every row of the table is missing in Enerflo."
+    yield desk.finding(Severity.WARNING, (), found, expected, step)
 
 
 def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:

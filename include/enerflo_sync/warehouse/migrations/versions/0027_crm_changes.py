@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0027"
-down_revision = "0022"
+down_revision = "0023"
 
 _STATES = {
     "plan_changes": (
