@@ -133,11 +133,23 @@ def _hand_over(connection: sa.Connection, link: Link, applying: Applying) -> boo
 
 
 def is_taken(connection: sa.Connection, link: Link) -> bool:
-    """Return whether a CRM row names a link's record already, in the caller's transaction."""
+    """Return whether another CRM row names a link's record already, in the caller's transaction.
+
+    Where the table is only a copy, so does a row for which the record's id is on its way.
+    """
+    comparison, columns = link.comparison, list(link_columns(link.comparison))
+    on_its_way = "false"
+    if comparison.hands_over and columns:
+        on_its_way = (
+            "exists (select from sync.crm_changes w where w.key <> %(key)s::jsonb and w.op = 'update'"
+            f" and w.crm_table = {literal(full_name(comparison.mapping))} and w.ended_at is null"
+            f" and w.state = 'open' and w.\"column\" = {literal(columns[0])}"
+            " and w.after #>> '{}' = %(link0)s)"
+        )
+    named = f"exists (select from {comparison.crm_rows} s where {_same_link(comparison)})"
     found = connection.exec_driver_sql(
-        "/* enerflo-sync push: does a CRM row name this record */"  # noqa: S608 - names of the mapping
-        f" select exists (select from {link.comparison.crm_rows} s where {_same_link(link.comparison)})",
-        _link_values(link),
+        f"/* enerflo-sync push: does a CRM row name this record */ select {on_its_way} or {named}",
+        _link_values(link) | {"key": json.dumps(dict(link.key))},
     )
     return bool(found.scalar_one())
 
