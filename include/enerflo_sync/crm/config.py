@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr
 
 from enerflo_sync.crm.columns import Columns
-from enerflo_sync.crm.mapping import Mode, Options, TableMapping, TableName, TableOverride
+from enerflo_sync.crm.mapping import Mode, TableMapping, TableName, TableOverride
+from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.routes import NotifyOptions
 from enerflo_sync.errors import ConfigurationError
@@ -360,7 +361,7 @@ class SyncConfig(Options):
 
         Comments, the order of options and written-out defaults do not change it.
         """
-        tables = {name: table.model_dump(mode="json") for name, table in self.tables_for(account).items()}
+        tables = {name: table.decides for name, table in self.tables_for(account).items()}
         content: dict[str, Any] = {
             "comparison": COMPARISON_VERSION,
             "statuses": self.statuses.model_dump(mode="json"),

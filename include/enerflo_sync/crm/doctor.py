@@ -11,11 +11,23 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names, writable_columns
+from enerflo_sync.crm.chosen_rows import (
+    Noticed,
+    key_expressions,
+    may_share_keys,
+    misfits,
+    no_row_left,
+    shared_tables,
+    unfilled,
+    unindexed,
+)
 from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, Side, TableMapping, TableName
 from enerflo_sync.crm.names import literal, quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
+from enerflo_sync.crm.where import rows_where
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
 
 COMPARABLE = {
@@ -72,6 +84,11 @@ class Finding(msgspec.Struct, frozen=True):
         return f"{self.file}:{self.line}: {self.what}: found {self.found}, expected {self.expected}."
 
 
+def finding(config: SyncConfig, account: str, table: str, one: Noticed, path: Path) -> Finding:
+    """Return what was noticed about an option of a table as a finding with its line."""
+    return _Desk(config, account, table, path).noticed(one)
+
+
 class _Desk:
     """Writes findings about one mapped table."""
 
@@ -85,6 +102,9 @@ class _Desk:
         what = ".".join(("tables", self._table, *place))
         return Finding(severity, self._file, line, what, found, expected, next_step)
 
+    def noticed(self, one: Noticed) -> Finding:
+        return self.finding(Severity(one.severity), one.place, one.found, one.expected, one.next_step)
+
 
 def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, path: Path) -> list[Finding]:
     """Return everything in which an account's mapping does not fit the live database; reads only.
@@ -96,12 +116,23 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
     :raises ConfigurationError: there is no account of that name.
     """
     findings: list[Finding] = []
+    fold = case_folding(connection)
     for name, mapping in config.tables_for(account).items():
         table, found = check_table(connection, config, account, name, path)
         findings += found
         if table is not None and not any(finding.severity is Severity.ERROR for finding in found):
             desk = _Desk(config, account, name, path)
-            findings += _uniqueness(connection, mapping, table, desk)
+            if (left := no_row_left(connection, mapping, table)) is not None:
+                findings.append(desk.noticed(left))
+                continue
+            findings += _uniqueness(connection, mapping, table, desk, fold)
+            makes_rows = "to_crm" in config.mode_of(account, name).writes and Side.CRM in mapping.create_in
+            advice = [
+                *shared_tables(config, account, name),
+                *(unfilled(mapping, table) if makes_rows else ()),
+                *unindexed(connection, mapping, table, fold),
+            ]
+            findings += [desk.noticed(one) for one in advice]
             if "to_crm" in config.mode_of(account, name).writes:
                 findings += _unwritable(mapping, table, writable_columns(connection, table), desk)
             findings += _sent(config, name, mapping, table, path)
@@ -144,7 +175,9 @@ def check_table(
         ]
     planned = _planned_columns(mapping, table, desk) if to_plan else ()
     deleted = _deleted_when(mapping, table, desk)
-    return table, [*_columns(mapping, table, desk), *deleted, *planned, *_updated_at(mapping, table, desk)]
+    chosen = [desk.noticed(one) for one in misfits(connection, mapping, table)]
+    columns = _columns(mapping, table, desk)
+    return table, [*columns, *chosen, *deleted, *planned, *_updated_at(mapping, table, desk)]
 
 
 def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
@@ -245,16 +278,21 @@ def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterato
 
 
 def _uniqueness(
-    connection: sa.Connection, mapping: TableMapping, table: LiveTable, desk: _Desk
+    connection: sa.Connection, mapping: TableMapping, table: LiveTable, desk: _Desk, fold: str
 ) -> Iterator[Finding]:
+    matched = "key" if mapping.join is None else "join"
     for option, columns in (("key", mapping.key_columns), ("join", tuple(mapping.join or ()))):
-        if not columns or table.unique_by(columns):
+        typed = option == matched and may_share_keys(mapping, table)
+        if not columns or (table.unique_by(columns) and not typed):
             continue
-        names = ", ".join(quoted(column) for column in columns)
-        known = " and ".join(f"{quoted(column)} is not null" for column in columns) + _living(mapping)
+        values = [quoted(column) for column in columns]
+        if typed:
+            values = [value for value, _ in key_expressions(mapping, table, fold)]
+        known = " and ".join(f"({value}) is not null" for value in values) + _living(mapping)
         query = (
             f"/* enerflo-sync doctor: duplicates */ select count(*) from (select 1 from "  # noqa: S608
-            f"{quoted(table.schema, table.name)} where {known} group by {names} having count(*) > 1) as d"
+            f"{rows_where(mapping.where, table)} t where {known} group by {', '.join(values)}"
+            " having count(*) > 1) as d"
         )
         duplicates = connection.exec_driver_sql(query, {}).scalar_one()
         if duplicates:

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import CompletedNeeds, SyncConfig
 from enerflo_sync.crm.mapping import Direction, TableName
-from enerflo_sync.crm.names import jsonb_object, literal
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import voided
+from enerflo_sync.reconcile.join_columns import JoinColumn
 
 LAST_MILESTONE = "last_milestone"
 
@@ -94,7 +95,7 @@ def complete_installs(
     wanted = config.statuses.completed
     connection.exec_driver_sql(
         _COMPLETED.substitute(
-            key=jsonb_object([(join.crm_name, f"({join.mirror})::{join.type}")]),
+            key=_key(installs, join),
             installs=installs.mirror_rows,
             status=literal(status),
             completed=literal(completed),
@@ -108,6 +109,17 @@ def complete_installs(
             "completed_name": wanted.strip().lower() if isinstance(wanted, str) else None,
         },
     )
+
+
+def _key(installs: Comparison, join: JoinColumn) -> str:
+    """Return the key of the install ``e``: as its row spells it, where there are several ways."""
+    value = f"({join.mirror})::{join.type}"
+    made = jsonb_object([(join.crm_name, join.as_stored(value))])
+    if not join.varies:
+        return made
+    key = installs.crm_key([f"t.{quoted(join.crm_name)}"])
+    row = f"select {key} from {installs.crm_rows} t where {join.crm} = {value} limit 1"  # noqa: S608 - names
+    return f"coalesce(({row}), {made})"
 
 
 def _column(plan: Comparison, mirror: str) -> str | None:

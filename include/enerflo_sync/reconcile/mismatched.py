@@ -104,7 +104,7 @@ def wanted_mismatched_statement(plan: Comparison, *, keys: str, first: bool, mov
     """
     parts = _mismatched_parts(plan)
     unmatchable = " or ".join(f"c.j{n} is null" for n, _ in enumerate(plan.joins, 1))
-    loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if first and plan.may_be_loose else ""
+    loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if first and plan.compares_loose else ""
     into = (
         f"create temporary table {plan.mismatched} on commit drop as"
         if first
@@ -133,10 +133,13 @@ def _wanted_rows(plan: Comparison, side: str, keys: str, moved: bool) -> str:
 
 def _mismatched_parts(plan: Comparison) -> dict[str, str]:
     alike = [pair for field in plan.fields for pair in field.pairs]
+    numbers = range(1, len(plan.joins) + 1)
     mine, theirs = (", ".join(pair[side] for pair in alike) for side in (0, 1))
     one_sided = (
         "(m.lives is null or not m.lives or c.here is null) and (coalesce(m.lives, false) or c.here is true)"
     )
+    if plan.may_be_loose and not plan.compares_loose:
+        one_sided += f" and (m.here is true or {' and '.join(f'c.j{n} is not null' for n in numbers)})"
     differing = f"m.lives and c.here and row({mine}) is distinct from row({theirs})"
     return {
         "name": plan.name,
@@ -155,8 +158,11 @@ def _columns(plan: Comparison) -> str:
         [
             *(f"coalesce(m.j{n}, c.j{n}) as j{n}" for n, _ in enumerate(plan.joins, 1)),
             *(f"c.k{n}" for n in keys),
-            *(f"coalesce(m.p{n}, c.p{n}) as p{n}" for n, _ in enumerate(plan.mirror_key, 1)),
-            "coalesce(m.owner, c.owner) as owner",
+            *(
+                f"coalesce(m.p{n}, {_read_once(plan, name) or f'c.p{n}'}) as p{n}"
+                for n, name in enumerate(plan.mirror_key, 1)
+            ),
+            f"coalesce(m.owner, {_read_once(plan, 'install_id') or 'c.owner'}) as owner",
             *(f"m.e{n}" for n in fields),
             *(f"c.c{n}" for n in fields),
             "coalesce(m.lives, false) as in_enerflo",
@@ -169,6 +175,14 @@ def _columns(plan: Comparison) -> str:
             "c.changed_at",
         ]
     )
+
+
+def _read_once(plan: Comparison, mirror: str) -> str | None:
+    """Return the CRM's join key that is a column of the mirror's key as well, where to read it takes long."""
+    for n, join in enumerate(plan.joins, 1):
+        if join.mirror_name == mirror and join.options is not None and join.type == "bigint":
+            return f"c.j{n}"
+    return None
 
 
 def mirror_side(plan: Comparison) -> str:
@@ -198,10 +212,9 @@ def current_side(plan: Comparison) -> str:
     """Return :func:`mirror_side` without the tombstones in whose place another record stands."""
     if plan.mirror_unique:
         return mirror_side(plan)
-    columns = [quoted(join.mirror_name) for join in plan.joins]
     return mirror_side(plan) + _NOT_SUPERSEDED.substitute(
         mirror=plan.mirror,
-        same=" and ".join(f"s.{column} = e.{column}" for column in columns),
+        same=" and ".join(f"{join.of_mirror('s')} = {join.mirror}" for join in plan.joins),
         theirs=", ".join(f"s.{quoted(column)}" for column in plan.mirror_key),
         mine=", ".join(f"e.{quoted(column)}" for column in plan.mirror_key),
     )
@@ -236,6 +249,11 @@ def _whole(plan: Comparison, column: str | None) -> str:
     if column is None:
         return "null::bigint"
     raw = f"t.{quoted(column)}"
+    join = next((one for one in plan.joins if one.crm_name == column and one.options is not None), None)
+    if join is not None and join.type == "bigint":
+        return f"({join.crm})::bigint"
+    if join is not None:
+        return f"(case when {join.crm} ~ {literal(WHOLE_TEXT)} then ({join.crm})::bigint end)"
     match plan.live.columns[column].kind:
         case Kind.INTEGER:
             return f"{raw}::bigint"

@@ -38,7 +38,7 @@ from enerflo_sync.reconcile.incremental import (
     wanted_parameters,
     wanted_statement,
 )
-from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.reconcile.live import case_folding, live_comparisons, require_rows
 from enerflo_sync.reconcile.mismatched import (
     mismatched_statement,
     twice_statement,
@@ -48,6 +48,7 @@ from enerflo_sync.reconcile.observation import OBSERVATION, observe, still_holds
 from enerflo_sync.reconcile.remarks import (
     LATER,
     age_remarks,
+    chosen_remarks,
     duplicate_remarks,
     size_remarks,
     stranger_remarks,
@@ -132,6 +133,7 @@ class _Reconciliation:
         settings = self.config.reconcile
         fold = case_folding(self.connection)
         plans = live_comparisons(self.connection, self.config, self.account, fold)
+        require_rows(self.connection, self.config, self.account, plans)
         live = _digest(plans, settings.in_flight_minutes)
         forget_attempt(self.connection, self.account, self.reconciliation_id)
         basis = Basis(None)
@@ -222,10 +224,12 @@ class _Reconciliation:
                 *unread_remarks(self.connection, plan, self.account),
                 *([] if reason is None or previous else [reason or _NOT_SEEN]),
                 *duplicate_remarks(found),
+                *chosen_remarks(self.connection, plan, sizes, parameters),
                 *stranger_remarks(self.connection, plan, parameters, fold),
             ],
             mirror_as_of=polled.get(plan.name),
             overdue=self._is_overdue(plan.name, polled),
+            unlinked=sizes.unlinked,
         )
         return report, Scope.FULL if previous is None else Scope.INCREMENTAL
 
