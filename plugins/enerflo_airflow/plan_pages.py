@@ -12,13 +12,14 @@ from fastapi.responses import Response, StreamingResponse
 
 from enerflo_airflow.links import explain_path, plan_path, report_path
 from enerflo_airflow.page_parts import HEADERS, Page, ReadableAccount, here, pieces, reading
+from enerflo_sync.crm.mapping import MIRROR_TABLES
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.explain.page import render_explanation_page
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.plan.reads import read_changes, read_plan, read_plans, read_undecided
 from enerflo_sync.plan.render import render_plan, render_plans, write_plan
 from enerflo_sync.plan.render.shown_plan import masked_changes, masked_undecided, show_plan
-from enerflo_sync.reconcile.record import SINGULAR
+from enerflo_sync.reconcile.record import singular
 from enerflo_sync.reconcile.render import PageLinks, render_message
 
 _SPOOL_BYTES = 8 * 1024 * 1024
@@ -76,8 +77,8 @@ def explain_record(
 
 
 def _explain_path(account: str, table: str, key: Mapping[str, object]) -> str:
-    singular = next(name for name, plural in SINGULAR.items() if str(plural) == table)
-    return explain_path(account, singular, "/".join(str(value) for value in key.values()))
+    named = singular(table) if table in MIRROR_TABLES else table
+    return explain_path(account, named, "/".join(str(value) for value in key.values()))
 
 
 @plans.get("/plans/{account}/{plan_hash}/download")

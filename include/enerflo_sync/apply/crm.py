@@ -29,7 +29,6 @@ from enerflo_sync.agreed.whole_rows import (
 )
 from enerflo_sync.agreed.written import of_key
 from enerflo_sync.apply.crm_statements import insert_statement, update_statement
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
@@ -165,7 +164,7 @@ class _OutsideError(Exception):
 def apply_to_crm(
     connection: sa.Connection,
     applying: Applying,
-    plans: Mapping[TableName, Comparison],
+    plans: Mapping[str, Comparison],
     *,
     evidence: str,
     by: AgreedBy,
@@ -205,11 +204,11 @@ def apply_to_crm(
 
 def _make(
     connection: sa.Connection,
-    plans: Mapping[TableName, Comparison],
+    plans: Mapping[str, Comparison],
     values: Mapping[str, Any],
     by: AgreedBy,
     tick: Callable[[int], None],
-) -> tuple[Counter[str], set[TableName]]:
+) -> tuple[Counter[str], set[str]]:
     """Make the changes page by page; return how they ended, and the tables in which rows were made.
 
     What the rows say then is remembered once all is written and checked: until then a table's own trigger may
@@ -222,7 +221,7 @@ def _make(
         while groups := _page(connection, values, after):
             after = max(group.until for group in groups)
             for (table, op), some in groupby(groups, key=lambda group: (group.table_name, group.op)):
-                job = _Job(connection, plans[TableName(table)], op, values, by, list(some))
+                job = _Job(connection, plans[table], op, values, by, list(some))
                 noting.enter_context(job.noting())
                 counts += job.write()
                 jobs.append(job)

@@ -16,7 +16,7 @@ from enerflo_sync.catalogue.paths import Path, kind_of, leaves, masked_example, 
 from enerflo_sync.catalogue.report import FieldCatalogue, FieldEntry, Unfilled
 from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.problems import nearest
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.declared import extended
@@ -112,7 +112,7 @@ def read_catalogue(
     connection: sa.Connection,
     account: str,
     config: SyncConfig,
-    table: TableName,
+    table: RecordKind,
     now: datetime,
     progress: Progress | None = None,
 ) -> FieldCatalogue:
@@ -134,7 +134,7 @@ def read_catalogue(
         except (msgspec.DecodeError, BadRecordError, RecursionError):
             found.unreadable += 1
             continue
-        if table is TableName.INSTALLS:
+        if table is RecordKind.INSTALLS:
             # Their own table has them.
             objects = [{k: v for k, v in one.items() if k not in _CHILDREN} for one in objects]
         until = None if row.is_current else row.replaced_at or row.deleted_at or row.first_seen_at
@@ -183,7 +183,7 @@ def _report(
     found: _Catalogue,
     account: str,
     config: SyncConfig,
-    table: TableName,
+    table: RecordKind,
     columns: list[DeclaredColumn],
     now: datetime,
 ) -> FieldCatalogue:
@@ -233,18 +233,20 @@ def _holds(told: Iterable[str], path: str) -> bool:
     return any(one.startswith(f"{path}.") for one in told)
 
 
-def _mapped(config: SyncConfig, account: str, table: TableName) -> Mapping[str, list[str]]:
+def _mapped(config: SyncConfig, account: str, table: RecordKind) -> Mapping[str, list[str]]:
     """Return by mirror column the CRM columns that are compared with it."""
     found: dict[str, list[str]] = {}
-    mapping = config.tables_for(account).get(table)
-    for column, mirror in (mapping.join_columns if mapping else {}).items():
-        found.setdefault(mirror, []).append(f"{mapping.crm_table}.{column}" if mapping else column)
-    for column, one in (mapping.fields if mapping else {}).items():
-        found.setdefault(one.enerflo, []).append(f"{mapping.crm_table}.{column}" if mapping else column)
+    for name, mapping in config.tables_for(account).items():
+        if mapping.kind(name) != table:
+            continue
+        for column, mirror in mapping.join_columns.items():
+            found.setdefault(mirror, []).append(f"{mapping.crm_table}.{column}")
+        for column, one in mapping.fields.items():
+            found.setdefault(one.enerflo, []).append(f"{mapping.crm_table}.{column}")
     return found
 
 
-def _feeds(found: _Catalogue, table: TableName, columns: list[DeclaredColumn]) -> Mapping[Path, list[str]]:
+def _feeds(found: _Catalogue, table: RecordKind, columns: list[DeclaredColumn]) -> Mapping[Path, list[str]]:
     """Return by path the mirror's columns that change when the value there does; the reader itself tells."""
     resource = extended(INSTALLS, columns) if columns else INSTALLS
     feeds: dict[Path, list[str]] = {}
@@ -257,8 +259,8 @@ def _feeds(found: _Catalogue, table: TableName, columns: list[DeclaredColumn]) -
     return feeds
 
 
-def _row(resource: Resource, table: TableName, item: Any) -> dict[str, Any] | None:
-    record = item if table is TableName.INSTALLS else {"id": 1, "all_milestones": [item]}
+def _row(resource: Resource, table: RecordKind, item: Any) -> dict[str, Any] | None:
+    record = item if table is RecordKind.INSTALLS else {"id": 1, "all_milestones": [item]}
     at = [part.table.name for part in resource.parts].index(table)
     try:
         rows = resource.rows_by_column(record)[at]

@@ -15,14 +15,13 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.explain.text import record_sentences, render_explanation, story_sentences
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.reconcile.record import RECORD_WORDS
 
 _TIME = "2026-03-02T14:05:00Z"
 
 
 def command(
-    table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="install, lead, note, milestone or change-order.")
-    ],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help=RECORD_WORDS)],
     key: Annotated[
         str,
         typer.Argument(

@@ -14,7 +14,7 @@ from rich.text import Text
 from enerflo_sync.catalogue.report import FieldCatalogue, FieldEntry, yaml_line
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.fields import run_fields
 from enerflo_sync.reconcile.render.wording import count_of, utc, visible
@@ -46,7 +46,7 @@ def command(
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:
-        catalogue = run_fields(context, TableName(table.value), progress=tick)
+        catalogue = run_fields(context, RecordKind(table.value), progress=tick)
     if as_json:
         document = msgspec.to_builtins(catalogue)
         for entry, raw in zip(catalogue.fields, document["fields"], strict=True):

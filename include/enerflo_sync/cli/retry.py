@@ -14,15 +14,14 @@ from enerflo_sync.cli.quarantine import By, who
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.retry import run_retry
 from enerflo_sync.plan.retry import ParkedChange, RetryReport, RetrySelection
+from enerflo_sync.reconcile.record import RECORD_WORDS
 from enerflo_sync.reconcile.render.wording import count_of, key_values, visible
 
 _MOST_LINES = 50
 
 
 def command(
-    table: Annotated[
-        str | None, typer.Argument(metavar="[TABLE", help="install, lead, note, milestone or change-order.")
-    ] = None,
+    table: Annotated[str | None, typer.Argument(metavar="[TABLE", help=RECORD_WORDS)] = None,
     key: Annotated[
         str | None, typer.Argument(metavar="KEY]", help="The record's key, as explain takes it.")
     ] = None,

@@ -153,7 +153,7 @@ def shared_tables(config: SyncConfig, account: str, name: str) -> Iterator[Notic
         for table, theirs in config.tables_for(other).items():
             itself = (other, table) == (account, name)
             # Several kinds of records may stand in one table; rows of one kind stand in one mapping.
-            if itself or theirs.crm_table != mapping.crm_table or _kind(table) != _kind(name):
+            if itself or theirs.crm_table != mapping.crm_table or theirs.kind(table) != mapping.kind(name):
                 continue
             if mapping.where is not None and theirs.where is not None and mapping.where != theirs.where:
                 continue
@@ -166,10 +166,6 @@ def shared_tables(config: SyncConfig, account: str, name: str) -> Iterator[Notic
                 "rows of one mapping each",
                 "Give both a where that no row meets twice.",
             )
-
-
-def _kind(table: str) -> str:
-    return table
 
 
 def _may_be_one_database(config: SyncConfig, account: str, other: str) -> bool:

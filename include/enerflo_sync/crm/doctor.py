@@ -23,7 +23,7 @@ from enerflo_sync.crm.chosen_rows import (
 )
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.keys import case_folding
-from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, Side, TableMapping, TableName
+from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, RecordKind, Side, TableMapping
 from enerflo_sync.crm.names import literal, quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
@@ -346,7 +346,7 @@ def _sent(
     """Yield the columns that the table lacks of those that a new record of Enerflo is written from."""
     if Side.ENERFLO not in mapping.create_in:
         return
-    for place, texts in _sent_texts(config, name):
+    for place, texts in _sent_texts(config, mapping.kind(name)):
         lacking = [[column for column in columns_of(text) if column not in table.columns] for text in texts]
         for column in dict.fromkeys(column for columns in lacking for column in columns):
             yield Finding(
@@ -360,11 +360,11 @@ def _sent(
             )
 
 
-def _sent_texts(config: SyncConfig, name: str) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+def _sent_texts(config: SyncConfig, kind: str) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
     writes = config.writes
-    if name == TableName.NOTES:
+    if kind == RecordKind.NOTES:
         yield ("writes", "note", "text"), _several(writes.note.text)
-    if name == TableName.LEADS:
+    if kind == RecordKind.LEADS:
         for field, texts in writes.lead.also.items():
             yield ("writes", "lead", "also", field), _several(texts)
         if writes.appointment is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName, mirror_type
+from enerflo_sync.crm.mapping import MIRROR_TABLES, RecordKind, mirror_type
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.explain.explanation import Evidence
 from enerflo_sync.mirror.declared import with_declared
@@ -44,7 +44,10 @@ where account = :account and state = 'applied' and received_at <= :observed_at
 order by source_uri = :reference desc nulls last, received_at desc limit 1
 """).bindparams(sa.bindparam("event", type_=sa.Text), sa.bindparam("reference", type_=sa.Text))
 
-_EVENTS = {TableName.NOTES: "new_install_note", TableName.CHANGE_ORDERS: "signed_change_order"}
+_EVENTS: Mapping[str, str] = {
+    RecordKind.NOTES: "new_install_note",
+    RecordKind.CHANGE_ORDERS: "signed_change_order",
+}
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,13 @@ def read_versions(connection: sa.Connection, record: FoundRecord, account: str) 
     A version that this release cannot read, or that says nothing of the milestone, is left out.
     """
     plan, key = record.comparison, record.enerflo_key
-    if plan.name not in {TableName.INSTALLS, TableName.MILESTONES} or key is None:
+    if plan.kind not in {RecordKind.INSTALLS, RecordKind.MILESTONES} or key is None:
         return []
     rows = connection.execute(
         _VERSIONS, {"account": account, "install": key["install_id"], "most": MOST_VERSIONS}
     ).all()
     resource = with_declared(connection, INSTALLS, account)
-    told = [(row, _mirror_row(resource, plan.name, key, row.raw)) for row in reversed(rows)]
+    told = [(row, _mirror_row(resource, plan.kind, key, row.raw)) for row in reversed(rows)]
     known = [(row, values) for row, values in told if values is not None]
     shown = _shown(connection, plan, [values for _, values in known])
     return [
@@ -79,10 +82,8 @@ def read_versions(connection: sa.Connection, record: FoundRecord, account: str) 
     ]
 
 
-def _mirror_row(
-    resource: Resource, table: TableName, key: Mapping[str, Any], raw: Any
-) -> dict[str, Any] | None:
-    at = 0 if table is TableName.INSTALLS else 1
+def _mirror_row(resource: Resource, kind: str, key: Mapping[str, Any], raw: Any) -> dict[str, Any] | None:
+    at = 0 if kind == RecordKind.INSTALLS else 1
     try:
         rows = resource.rows_by_column(raw)[at]
     except BadRecordError:
@@ -98,7 +99,7 @@ def _shown(
         return []
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     columns = ", ".join(
-        f"e{n} {mirror_type(plan.name, plan.mapping, field.mapping.enerflo).compile(dialect)}"
+        f"e{n} {mirror_type(plan.kind, plan.mapping, field.mapping.enerflo).compile(dialect)}"
         for n, field in enumerate(plan.fields, 1)
     )
     shown = ", ".join(field.enerflo.shown for field in plan.fields)
@@ -172,8 +173,8 @@ class Witness:
     def _told(self, by: str | None, observed_at: datetime, reference: str | None) -> dict[str, Any]:
         if by != "webhook":
             return {}
-        table, key = self._record.comparison.name, self._record.enerflo_key or {}
-        name = "installs" if table is TableName.MILESTONES else MIRROR_TABLES[table]
+        kind, key = self._record.comparison.kind, self._record.enerflo_key or {}
+        name = "installs" if kind == RecordKind.MILESTONES else MIRROR_TABLES[kind]
         row = self._connection.execute(
             _EVENT,
             {
@@ -181,7 +182,7 @@ class Witness:
                 "observed_at": observed_at,
                 "install": self._record.install,
                 "record": f"{name}/{next(iter(key.values()), '')}",
-                "event": _EVENTS.get(table),
+                "event": _EVENTS.get(kind),
                 "reference": reference,
             },
         ).first()

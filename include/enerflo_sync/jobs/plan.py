@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.quality import run_quality
 from enerflo_sync.jobs.reconcile import run_reconcile
@@ -24,7 +24,7 @@ def run_plan(
     Change orders that nobody checked yet are judged first (:func:`enerflo_sync.jobs.quality.run_quality`).
     Reads Enerflo not at all, and writes nothing but its own tables.
     """
-    if TableName.CHANGE_ORDERS in context.config.tables_for(context.account):
+    if context.config.tables_of(context.account, RecordKind.CHANGE_ORDERS):
         run_quality(context, with_expectations=False, with_life_cycle=False)
     report = run_reconcile(context, progress=progress)
     return make_plans(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.inbox.quarantine_items import Selection, select_items
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.quality.gate import ORDER_ID, release
@@ -64,13 +64,16 @@ def run_release(context: AccountContext, items: Sequence[str], *, reason: str, b
     :raises ConfigurationError: an item is not of a held change order, or a text is empty.
     """
     require_migrated(context.engine)
-    mapping = context.config.tables_for(context.account).get(TableName.CHANGE_ORDERS)
+    tables = context.config.tables_for(context.account)
+    names = context.config.tables_of(context.account, RecordKind.CHANGE_ORDERS)
+    mapping = tables[names[0]] if names else None
     with warehouse_errors("quarantine"), context.engine.begin() as connection:
         found = select_items(connection, context.account, Selection(tuple(items)))
         return release(
             connection,
             context.account,
             found,
+            table=names[0] if names else str(RecordKind.CHANGE_ORDERS),
             key_column=next(
                 (crm for crm, own in (mapping.join_columns if mapping else {}).items() if own == ORDER_ID),
                 ORDER_ID,

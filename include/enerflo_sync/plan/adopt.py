@@ -14,7 +14,7 @@ from enerflo_sync.agreed.whole_rows import row_digest
 from enerflo_sync.agreed.written import of_key
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.keys import case_folding
-from enerflo_sync.crm.mapping import TableName, mirror_type
+from enerflo_sync.crm.mapping import RecordKind, mirror_type
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.options import KeyColumn
 from enerflo_sync.crm.templates import template_sql
@@ -127,13 +127,13 @@ def _same(plan: Comparison, config: SyncConfig, fold: str) -> list[str]:
 def _same_key(plan: Comparison, crm: str, pair: str | KeyColumn, fold: str) -> str:
     if isinstance(pair, str):
         return f"t.{quoted(crm)}::text = r.{quoted(pair)}::text"
-    column = mirror_type(plan.name, plan.mapping, pair.enerflo)
+    column = mirror_type(plan.kind, plan.mapping, pair.enerflo)
     join = join_column(crm, pair.enerflo, column, plan.live.columns[crm], pair, fold)
     return f"{join.crm} = {join.of_mirror('r')}"
 
 
 def _same_field(plan: Comparison, config: SyncConfig, field: Field) -> str:
-    if plan.name is not TableName.NOTES or field.mapping.enerflo != "body":
+    if plan.kind != RecordKind.NOTES or field.mapping.enerflo != "body":
         return field.equal
     live = plan.live.columns
     written = template_sql(

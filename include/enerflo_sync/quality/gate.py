@@ -69,15 +69,21 @@ where f.account = :account and f.failing <> '{}' and f.item_id is not null
 _HELD = sa.text(f"select count(*) from ({HELD}) h where state = 'open'")  # noqa: S608 - a constant
 
 _LEDGER = sa.text("""
-/* enerflo-sync quality: who let an order through */
+/* enerflo-sync quality: who let an order through, by each table in which it was held */
+with held as (
+  select table_name, key, ledger_id from sync.ledger
+  where account = :account and decision = 'held' and evidence = :evidence
+)
 insert into sync.ledger (account, table_name, key, op, direction, policy, cause, rule, plan_hash, decision,
   reason, decided_by, evidence, run_id, recorded_at)
-select :account, 'change_orders', coalesce((
-    select key from sync.ledger
-    where account = :account and decision = 'held' and evidence = :evidence limit 1),
-  jsonb_build_object(cast(:column as text), cast(:order as bigint))), 'update', 'to_crm', 'enerflo',
-  'quarantined',
-  'change_order_checks', '', 'released', :reason, :by, :evidence, :run_id, :now
+select :account, h.table_name, h.key, 'update', 'to_crm', 'enerflo', 'quarantined', 'change_order_checks', '',
+  'released', :reason, :by, :evidence, :run_id, :now
+from (
+  (select distinct on (l.table_name) l.table_name, l.key from held l order by l.table_name, l.ledger_id)
+  union all
+  select cast(:table as text), jsonb_build_object(cast(:column as text), cast(:order as bigint))
+  where not exists (select from held)
+) h
 """)
 
 
@@ -130,6 +136,7 @@ def release(
     account: str,
     items: Sequence[Any],
     *,
+    table: str = TABLE,
     key_column: str,
     reason: str,
     by: str,
@@ -140,6 +147,7 @@ def release(
     The items are closed under the person's name, and the ledger says so of each order.
 
     :param items: quarantine items of kind change_order, open or dismissed; others are refused.
+    :param table: the CRM's table of change orders, for the ledger of an order that no plan has held.
     :param key_column: the CRM's column with the order's id at Enerflo.
     :raises ConfigurationError: an item is of another kind or already closed, or a text is empty.
     """
@@ -162,6 +170,7 @@ def release(
             _LEDGER,
             {
                 "account": account,
+                "table": table,
                 "column": key_column,
                 "order": int((item.key or {})[ORDER_ID]),
                 "reason": f"{item.reason}; let through: {reason}",

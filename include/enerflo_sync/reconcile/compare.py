@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from enerflo_sync.crm.catalog import LiveTable
-from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, TableMapping, TableName, Unlinked, mirror_type
+from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, RecordKind, TableMapping, Unlinked, mirror_type
 from enerflo_sync.crm.names import jsonb_object, quoted, relation
 from enerflo_sync.crm.where import met_by, rows_where
 from enerflo_sync.reconcile.join_columns import JoinColumn, join_column
@@ -30,11 +30,14 @@ _HASHES = {
 class Comparison:
     """One mapped table, ready to be compared.
 
+    :param name: what ``sync.yaml`` calls it, and all that is stored about it.
+    :param kind: of which records of Enerflo its rows are.
     :param moved_by: the column by which CRM rows that changed are found; None: by the transaction that wrote
         them, or by kept hashes (:attr:`keeps_hashes`).
     """
 
-    name: TableName
+    name: str
+    kind: str
     mapping: TableMapping
     live: LiveTable
     joins: Sequence[JoinColumn]
@@ -55,7 +58,7 @@ class Comparison:
     @property
     def is_installs(self) -> bool:
         """Return whether the rows are installs, and not something that belongs to one."""
-        return self.name is TableName.INSTALLS
+        return self.kind == RecordKind.INSTALLS
 
     @property
     def unique(self) -> bool:
@@ -108,7 +111,7 @@ class Comparison:
     @property
     def mirror(self) -> str:
         """Return the mirror table as it is written in SQL."""
-        return quoted(MIRROR_SCHEMA, MIRROR_TABLES[self.name])
+        return quoted(MIRROR_SCHEMA, MIRROR_TABLES[self.kind])
 
     @property
     def crm(self) -> str:
@@ -245,7 +248,7 @@ class Comparison:
 
 
 def plan_comparison(
-    name: TableName, mapping: TableMapping, live: LiveTable, *, fold: str, mode: Mode, proven: bool = False
+    name: str, mapping: TableMapping, live: LiveTable, *, fold: str, mode: Mode, proven: bool = False
 ) -> Comparison:
     """Return the comparison of one table whose mapping was checked against the live catalog.
 
@@ -253,12 +256,13 @@ def plan_comparison(
     :param mode: which side of the table may be written.
     :param proven: an index proves that no two rows of the CRM have one key, however that is spelled.
     """
-    declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[name]}"]
+    kind = mapping.kind(name)
+    declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[kind]}"]
     joins = [
         join_column(
             crm,
             mirror,
-            mirror_type(name, mapping, mirror),
+            mirror_type(kind, mapping, mirror),
             live.columns[crm],
             mapping.key_options(crm),
             fold,
@@ -269,7 +273,7 @@ def plan_comparison(
         field_sql(
             column,
             field,
-            (f"e{n}", mirror_kind(mirror_type(name, mapping, field.enerflo))),
+            (f"e{n}", mirror_kind(mirror_type(kind, mapping, field.enerflo))),
             (f"c{n}", live.columns[column]),
             table_zone=mapping.time_zone,
             fold=fold,
@@ -280,6 +284,7 @@ def plan_comparison(
     mirror_key = [key.name for key in declared.primary_key.columns if key.name != "account"]
     return Comparison(
         name=name,
+        kind=kind,
         mapping=mapping,
         live=live,
         joins=joins,

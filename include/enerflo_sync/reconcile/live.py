@@ -11,7 +11,7 @@ from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.doctor import Finding, Severity, check_table, finding
 from enerflo_sync.crm.keys import case_folding
-from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, plan_comparison
 from enerflo_sync.warehouse.declared import DeclaredColumn, require_filled
@@ -22,7 +22,7 @@ __all__ = ["case_folding", "live_comparisons", "require_rows"]
 def _mapped_columns(config: SyncConfig, account: str, *, all_tables: bool) -> list[DeclaredColumn]:
     """Return the declared columns that the compared tables are mapped to."""
     named = {
-        (MIRROR_TABLES[TableName(name)], mirror)
+        (MIRROR_TABLES[mapping.kind(name)], mirror)
         for name, mapping in config.tables_for(account).items()
         if mapping.reconcile or all_tables
         for mirror in mapping.mirror_columns
@@ -50,7 +50,7 @@ def live_comparisons(
         if live is not None and not errors:
             proven = keys_proven(connection, mapping, live, fold)
             mode = config.mode_of(account, name)
-            found.append(plan_comparison(TableName(name), mapping, live, fold=fold, mode=mode, proven=proven))
+            found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven))
     _require_none(problems)
     return found
 

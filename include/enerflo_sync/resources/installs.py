@@ -199,6 +199,7 @@ INSTALLS = Resource(
             ),
             items=itself,
             crm_table="installs",
+            crm_order=20,
         ),
         Part(
             milestones,
@@ -206,6 +207,7 @@ INSTALLS = Resource(
             owner="install_id",
             items=lambda record: list((_milestones(record) or {}).values()),
             crm_table="milestones",
+            crm_order=30,
         ),
     ),
     read=_read,

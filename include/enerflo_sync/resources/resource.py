@@ -36,7 +36,9 @@ class Part:
     :param declared: those of the columns that ``sync.yaml`` declares, the last ones.
     :param items: gives the object of the record that each row comes from, in the order of the rows, so that
         declared columns can be read from it; None where there can be none.
-    :param crm_table: what ``sync.yaml`` calls a CRM's table of these rows; None where none is compared.
+    :param crm_table: the kind of these rows: what a CRM's table in ``sync.yaml`` is ``of``; None where no
+        CRM table can be compared with them.
+    :param crm_order: the place of such tables in reports and plans; rows that others belong to come first.
     """
 
     table: sa.Table
@@ -44,6 +46,7 @@ class Part:
     owner: str | None = None
     items: Callable[[Record], Sequence[Record]] | None = None
     crm_table: str | None = None
+    crm_order: int = 100
     declared: tuple[str, ...] = ()
 
 
