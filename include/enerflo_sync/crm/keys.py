@@ -110,9 +110,10 @@ def is_indexed(connection: sa.Connection, rows: str, typed: Sequence[tuple[str, 
 
 def _planned(connection: sa.Connection, query: str) -> Sequence[str]:
     """Return the plan of a query, made as if reading whole tables were the last resort."""
-    with connection.begin_nested() as attempt:
-        connection.exec_driver_sql("set local enable_seqscan = off")
-        plan = connection.exec_driver_sql(f"/* enerflo-sync keys */ explain (costs off) {query}", {})
-        lines = [str(line) for line in plan.scalars()]
-        attempt.rollback()
+    # No savepoint that is rolled back: it would stay open, and from within it no snapshot is exported.
+    usual = connection.exec_driver_sql("show enable_seqscan").scalar_one()
+    connection.exec_driver_sql("set local enable_seqscan = off")
+    plan = connection.exec_driver_sql(f"/* enerflo-sync keys */ explain (costs off) {query}", {})
+    lines = [str(line) for line in plan.scalars()]
+    connection.exec_driver_sql(f"set local enable_seqscan = {usual}")
     return lines

@@ -169,9 +169,8 @@ def condition_problem(connection: sa.Connection, text: str, table: LiveTable) ->
     rows = f"select {columns} from {quoted(table.schema, table.name)} t"  # noqa: S608 - quoted names
     query = f"/* enerflo-sync where */ explain select from ({rows}) t where {condition(text)}"
     try:
-        with connection.begin_nested() as attempt:
-            connection.exec_driver_sql(query, {})
-            attempt.rollback()
+        with connection.begin_nested():
+            connection.exec_driver_sql(query, {}).close()
     except sa.exc.DBAPIError as error:
         return _said(error), _EXPECTED
     return None
