@@ -196,3 +196,44 @@ def test_a_note_of_a_second_table_is_sent_once_and_comes_to_the_first(desk: Desk
     assert desk.crm("notes", enerflo_note_id=mine)["body"] == "Roof is wet"
     assert desk.crm("remarks", note=other)["body"] == "Gate is shut"
     desk.settled()
+
+
+@pytest.mark.parametrize("policy", ["newest", "crm"])
+def test_two_tables_that_contradict_each_other_are_a_question_and_no_ping_pong(
+    several: Desk, policy: str
+) -> None:
+    crm = [
+        (f"{name}, source_of_truth: newest", f"{name}, source_of_truth: {policy}")
+        for name in (
+            "due: {enerflo: due_at, type: timestamp",
+            "due_at: {enerflo: due_at, type: timestamp, precision: second",
+        )
+    ]
+    several.switched_on("both", QUICK, (END, END + PERMITS), *crm)
+    several.carried()
+    site = two_sites(several)[0]
+    permit = last(several, site)
+    for table, columns in (
+        ("permits", ("due", "site", "permit")),
+        ("milestones", ("due_at", "enerflo_install_id", "milestone_id")),
+    ):
+        several.sql(
+            f"update crm.{table} set {columns[0]} = :due, updated_at = now() where {columns[1]} = :s and {columns[2]} = :p",
+            due=DUE if table == "permits" else DUE.replace(day=9), s=site, p=permit,
+        )  # fmt: skip
+    several.world.received.clear()
+    plan = several.plan()
+    assert several.changes(plan) == []
+    assert sorted((one.table_name, one.field, one.reason) for one in several.undecided(plan)) == [
+        ("milestones", "due_at", "the table permits says something else of the same record"),
+        ("permits", "due", "the table milestones says something else of the same record"),
+    ]
+    # A person has both say the same: one request, and nothing is left.
+    several.sql(
+        "update crm.milestones set due_at = :due, updated_at = now() where enerflo_install_id = :s and milestone_id = :p",
+        due=DUE, s=site, p=permit,
+    )  # fmt: skip
+    several.carried()
+    assert len(several.world.received) == 1
+    assert of_enerflo(several, site, permit)["due_at"] == DUE
+    several.settled()

@@ -1,4 +1,4 @@
-"""Reading the catalogue from the stored versions of installs, each of them once."""
+"""Build the catalogue from the stored versions of installs, reading each version once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.declared import DeclaredColumn
 
 MONTH = timedelta(days=30)
-# Records in memory at once.
+# Versions in memory at once.
 _CHUNK = 200
 
 _COUNT = sa.text("""
@@ -34,9 +34,9 @@ _COUNT = sa.text("""
 select count(*) from enerflo.install_versions where account = :account
 """)
 
-# A version stands until the next one of its install is seen.
+# A version is valid until the next version of its install.
 _VERSIONS = sa.text("""
-/* enerflo-sync fields: versions, with the time until which each one stood */
+/* enerflo-sync fields: versions, with the end of their validity */
 select v.raw::text as raw, v.first_seen_at,
   lead(v.first_seen_at) over (
     partition by v.install_id order by v.first_seen_at, v.content_hash) as replaced_at,
@@ -51,7 +51,7 @@ where v.account = :account order by v.install_id, v.first_seen_at, v.content_has
 
 @dataclass
 class _Seen:
-    """What was seen of one path so far."""
+    """The findings for one path so far."""
 
     types: Counter[str] = field(default_factory=Counter)
     filled: int = 0
@@ -68,7 +68,7 @@ class _Catalogue:
     versions: int = 0
     unreadable: int = 0
     oldest: datetime | None = None
-    # Of each path one current record that says something there.
+    # One current record per path that has a value there.
     samples: dict[Path, Any] = field(default_factory=dict)
 
 
@@ -87,9 +87,9 @@ select raw from enerflo.install_versions where account = :account order by first
 def empty_columns(
     connection: sa.Connection, account: str, columns: Sequence[DeclaredColumn]
 ) -> list[Unfilled]:
-    """Return the declared columns, made already, that no record of the mirror fills.
+    """Return the declared columns that exist in the mirror but are empty in every row.
 
-    With the nearest path among those of some new installs, where the column is one of installs.
+    For a column of installs, adds the most similar path among those of some new installs.
     """
     found = []
     for one in columns:
@@ -116,10 +116,10 @@ def read_catalogue(
     now: datetime,
     progress: Progress | None = None,
 ) -> FieldCatalogue:
-    """Return what the stored versions of installs say, or their milestones; asks Enerflo nothing.
+    """Return the catalogue of installs or milestones from stored versions, without requests to Enerflo.
 
-    :param table: installs or milestones: of other records no raw copy is kept.
-    :param now: appeared and vanished are what changed within the :data:`MONTH` before.
+    :param table: installs or milestones; no raw copy of other records is stored.
+    :param now: appeared and vanished cover the :data:`MONTH` before it.
     """
     part = next(part for part in INSTALLS.parts if part.table.name == table)
     items = part.items
@@ -134,8 +134,8 @@ def read_catalogue(
         except (msgspec.DecodeError, BadRecordError, RecursionError):
             found.unreadable += 1
             continue
-        if table is RecordKind.INSTALLS:
-            # Their own table has them.
+        if table == RecordKind.INSTALLS:
+            # The children have their own table.
             objects = [{k: v for k, v in one.items() if k not in _CHILDREN} for one in objects]
         until = None if row.is_current else row.replaced_at or row.deleted_at or row.first_seen_at
         for one in objects:
@@ -229,12 +229,12 @@ def _began(entry: FieldEntry, since: datetime) -> bool:
 
 
 def _holds(told: Iterable[str], path: str) -> bool:
-    """Return whether a path is that of an object or list with something in it."""
+    """Return whether a path is that of a non-empty object or list."""
     return any(one.startswith(f"{path}.") for one in told)
 
 
 def _mapped(config: SyncConfig, account: str, table: RecordKind) -> Mapping[str, list[str]]:
-    """Return by mirror column the CRM columns that are compared with it."""
+    """Return, by mirror column, the CRM columns that are compared with it."""
     found: dict[str, list[str]] = {}
     for name, mapping in config.tables_for(account).items():
         if mapping.kind(name) != table:
@@ -247,7 +247,7 @@ def _mapped(config: SyncConfig, account: str, table: RecordKind) -> Mapping[str,
 
 
 def _feeds(found: _Catalogue, table: RecordKind, columns: list[DeclaredColumn]) -> Mapping[Path, list[str]]:
-    """Return by path the mirror's columns that change when the value there does; the reader itself tells."""
+    """Return, by path, the mirror columns that depend on it: change its value, and read again."""
     resource = extended(INSTALLS, columns) if columns else INSTALLS
     feeds: dict[Path, list[str]] = {}
     for path, record in found.samples.items():

@@ -1,4 +1,4 @@
-"""``enerflo-sync fields``: what Enerflo really sends, and what is made of it."""
+"""``enerflo-sync fields``: the fields that Enerflo really sends, and how they are used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from enerflo_sync.reconcile.render.wording import count_of, utc, visible
 
 
 class Stored(StrEnum):
-    """The tables of whose records every content is stored."""
+    """The tables whose records have every content stored."""
 
     INSTALLS = "installs"
     MILESTONES = "milestones"
@@ -29,7 +29,7 @@ class Stored(StrEnum):
 
 def command(
     table: Annotated[
-        Stored, typer.Argument(help="Whose records: of others no raw copy is kept.")
+        Stored, typer.Argument(help="Whose records; of other tables no raw copy is stored.")
     ] = Stored.INSTALLS,
     account: Account = "default",
     every: Annotated[
@@ -37,12 +37,11 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show every path of what Enerflo sends: its types, how many records fill it, and what is made of it.
+    """Show every path that Enerflo sends: its types, how many records fill it, and where it is used.
 
-    Read from the stored versions of installs, without a request. Examples show the form of a value only:
-    letters as a, digits as 9. What appeared and what vanished within a month is told, with the line of
-    sync.yaml that would declare a column of it (columns). Exit code 1 when a declared column has a path that
-    no record has.
+    Reads the stored versions of installs, without a request. Examples show only a value's form: letters as a,
+    digits as 9. Paths that appeared or vanished within a month are listed with the line for columns in
+    sync.yaml that would declare them. Exit code 1 when a declared column has a path that no record has.
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:

@@ -1,4 +1,4 @@
-"""``enerflo-sync reopen``: list what a person refused, and let it be planned again."""
+"""``enerflo-sync reopen``: list refused changes, and allow them to be planned again."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def command(
     account: Account = "default",
     field: Annotated[str | None, typer.Option("--field", metavar="F", help="Only this CRM column.")] = None,
     plan: Annotated[
-        str | None, typer.Option("--plan", metavar="PLAN_HASH", help="All that was refused of this plan.")
+        str | None, typer.Option("--plan", metavar="PLAN_HASH", help="All refused changes of this plan.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that stands refused.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All refused changes.")] = False,
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Let changes be planned again that a person refused, and show which; without arguments list what stands.
+    """Allow refused changes to be planned again, and show them; without arguments, list all refusals.
 
-    Writes nothing on either side: the next plan contains the changes, as far as they are due still. Personal
-    data is masked. Exit code 2 when nothing of what is named stands refused.
+    Writes nothing on either side: the next plan contains the changes that are still due. Personal data is
+    masked. Exit code 2 when no refusal matches.
     """
     context = open_account(account, os.environ)
     which = _which(context, table, key, field, plan)

@@ -1,4 +1,4 @@
-"""``enerflo-sync retry``: have the next plan try parked changes again."""
+"""``enerflo-sync retry``: let the next plan include parked changes again."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def command(
         str | None, typer.Option("--field", metavar="F", help="Only this CRM column of the record.")
     ] = None,
     plan: Annotated[
-        str | None, typer.Option("--plan", metavar="HASH", help="All that this plan could not make.")
+        str | None, typer.Option("--plan", metavar="HASH", help="All parked changes of this plan.")
     ] = None,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="WORDS", help="All whose reason has these words in it.")
+        str | None, typer.Option("--reason", metavar="WORDS", help="All whose reason contains these words.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that is parked.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All parked changes.")] = False,
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Have the next plan try changes again that could not be made; without a choice, list them.
+    """Let the next plan include changes again that could not be made; without a selection, list them.
 
-    A parked change is held back for a day. Mend what stood in its way, then name it here: by record, by plan,
-    by reason, or all. Nothing is written now: the next plan has it, with an approval where that is needed.
-    Exit code 1 when changes are listed and none is chosen; 2 when nothing that is parked fits.
+    A parked change is held back for a day. Correct its cause, then select it here: by record, by plan, by
+    reason, or all. Nothing is written now: the next plan contains it, with an approval if one is needed. Exit
+    code 1 when changes are listed without a selection; 2 when no parked change matches.
     """
     context = open_account(account, os.environ)
     chosen = RetrySelection(table, key, field, plan, reason, everything)

@@ -10,11 +10,13 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import Kind, LiveTable
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.keys import INTEGER_KINDS, is_indexed, key_value, may_meet, proves_unique, sql_type
-from enerflo_sync.crm.mapping import TableMapping
-from enerflo_sync.crm.names import quoted
+from enerflo_sync.crm.mapping import NOT_NULL, TableMapping
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.options import KeyColumn, KeyType
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.where import condition_problem, excludes_everything, named_columns, rows_where
+
+_SPELLINGS = {True: ("true", "t", "yes", "y", "on", "1"), False: ("false", "f", "no", "n", "off", "0")}
 
 
 class Noticed(NamedTuple):
@@ -174,3 +176,47 @@ def _may_be_one_database(config: SyncConfig, account: str, other: str) -> bool:
     if mine.warehouse_url and theirs.warehouse_url:
         return mine.warehouse_url == theirs.warehouse_url
     return mine.airflow.warehouse_connection == theirs.airflow.warehouse_connection
+
+
+def duplicates(
+    connection: sa.Connection, mapping: TableMapping, table: LiveTable, fold: str
+) -> Iterator[Noticed]:
+    """Yield the keys that more than one row has, where no index proves that there are none."""
+    matched = "key" if mapping.join is None else "join"
+    for option, columns in (("key", mapping.key_columns), ("join", tuple(mapping.join or ()))):
+        typed = option == matched and may_share_keys(mapping, table)
+        if not columns or (table.unique_by(columns) and not typed):
+            continue
+        values = [quoted(column) for column in columns]
+        if typed:
+            values = [value for value, _ in key_expressions(mapping, table, fold)]
+        known = " and ".join(f"({value}) is not null" for value in values) + _living(mapping)
+        query = (
+            f"/* enerflo-sync doctor: duplicates */ select count(*) from (select 1 from "  # noqa: S608
+            f"{rows_where(mapping.where, table)} t where {known} group by {', '.join(values)}"
+            " having count(*) > 1) as d"
+        )
+        count = connection.exec_driver_sql(query, {}).scalar_one()
+        if count:
+            yield Noticed(
+                "warning",
+                (option,),
+                f"{count} values of {', '.join(columns)} that more than one row has",
+                "one row for each",
+                "Those rows are reported as duplicate_identity and not compared field by field.",
+            )
+
+
+def _living(mapping: TableMapping) -> str:
+    """Return the further condition that a row is not marked as deleted: such a row is no duplicate."""
+    conditions = ""
+    for column, value in mapping.deleted_when.items():
+        text = f"lower({quoted(column)}::text)"
+        if value == NOT_NULL:
+            conditions += f" and {quoted(column)} is null"
+        elif isinstance(value, bool):
+            spelled = ", ".join(literal(word) for word in _SPELLINGS[value])
+            conditions += f" and ({text} in ({spelled})) is not true"
+        else:
+            conditions += f" and ({quoted(column)}::text = {literal(str(value))}) is not true"
+    return conditions

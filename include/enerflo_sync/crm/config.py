@@ -17,6 +17,7 @@ from enerflo_sync.crm.mapping import Mode, TableMapping, TableOverride
 from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.routes import NotifyOptions
+from enerflo_sync.crm.schedule import AirflowConnections, Schedule
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.resources.registry import USUAL
@@ -31,29 +32,6 @@ COMPARISON_VERSION = 2
 
 # Options that may refer to a variable which is not set, as long as nothing asks for them.
 LAZY_OPTIONS = re.compile(r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|webhook_(drop|archive)_uri)")
-
-
-class AirflowConnections(Options):
-    """The ids of the Airflow connections that stand in for the addresses and the key inside Airflow."""
-
-    enerflo_connection: str = Field("enerflo_default", description="Connection of type enerflo.")
-    warehouse_connection: str = Field("enerflo_warehouse", description="Connection of type postgres.")
-
-
-class Schedule(Options):
-    """When the account's jobs start, as cron expressions in UTC."""
-
-    poll: str = Field("*/15 * * * *", description="When Enerflo is polled.")
-    reconcile: str = Field(
-        "0 5 * * *", description="When everything is reconciled even if the mirror did not change."
-    )
-    full_reconcile: str = Field(
-        "30 9 * * 6",
-        description="The first reconciliation after this time compares every row, whatever changed.",
-    )
-    webhooks: str = Field(
-        "*/5 * * * *", description="When the drop is looked into even if nothing said that a file arrived."
-    )
 
 
 class AccountConfig(Options):

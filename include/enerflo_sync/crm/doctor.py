@@ -13,8 +13,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names, writable_columns
 from enerflo_sync.crm.chosen_rows import (
     Noticed,
-    key_expressions,
-    may_share_keys,
+    duplicates,
     misfits,
     no_row_left,
     shared_tables,
@@ -24,10 +23,10 @@ from enerflo_sync.crm.chosen_rows import (
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, RecordKind, Side, TableMapping
-from enerflo_sync.crm.names import literal, quoted, relation
+from enerflo_sync.crm.names import quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
-from enerflo_sync.crm.where import rows_where
+from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
 
 COMPARABLE = {
@@ -45,7 +44,6 @@ _MARK_KINDS = {
     int: frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT}),
     str: frozenset({Kind.TEXT, Kind.UUID}),
 }
-_SPELLINGS = {True: ("true", "t", "yes", "y", "on", "1"), False: ("false", "f", "no", "n", "off", "0")}
 KEY_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.UUID})
 
 _MAY_READ_STATUSES = sa.text("""
@@ -120,14 +118,15 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
     for name, mapping in config.tables_for(account).items():
         table, found = check_table(connection, config, account, name, path)
         findings += found
+        findings += _unread(config, mapping.kind(name), _Desk(config, account, name, path))
         if table is not None and not any(finding.severity is Severity.ERROR for finding in found):
             desk = _Desk(config, account, name, path)
             if (left := no_row_left(connection, mapping, table)) is not None:
                 findings.append(desk.noticed(left))
                 continue
-            findings += _uniqueness(connection, mapping, table, desk, fold)
             makes_rows = "to_crm" in config.mode_of(account, name).writes and Side.CRM in mapping.create_in
             advice = [
+                *duplicates(connection, mapping, table, fold),
                 *shared_tables(config, account, name),
                 *(unfilled(mapping, table) if makes_rows else ()),
                 *unindexed(connection, mapping, table, fold),
@@ -178,6 +177,17 @@ def check_table(
     chosen = [desk.noticed(one) for one in misfits(connection, mapping, table)]
     columns = _columns(mapping, table, desk)
     return table, [*columns, *chosen, *deleted, *planned, *_updated_at(mapping, table, desk)]
+
+
+def _unread(config: SyncConfig, kind: str, desk: _Desk) -> Iterator[Finding]:
+    """Yield that no poll reads the records that a table is compared with."""
+    resource, _ = KINDS[kind]
+    if resource.name in config.poll.resources:
+        return
+    found = f"a table of {kind}, which no poll reads"
+    expected = f"{resource.name} among poll.resources"
+    step = "Add it there, or every row of the table is missing in Enerflo."
+    yield desk.finding(Severity.WARNING, (), found, expected, step)
 
 
 def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
@@ -275,49 +285,6 @@ def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterato
             yield desk.finding(
                 Severity.HINT, (option,), f"no index on {name}", "one, for fast runs", f"Run: {step}"
             )
-
-
-def _uniqueness(
-    connection: sa.Connection, mapping: TableMapping, table: LiveTable, desk: _Desk, fold: str
-) -> Iterator[Finding]:
-    matched = "key" if mapping.join is None else "join"
-    for option, columns in (("key", mapping.key_columns), ("join", tuple(mapping.join or ()))):
-        typed = option == matched and may_share_keys(mapping, table)
-        if not columns or (table.unique_by(columns) and not typed):
-            continue
-        values = [quoted(column) for column in columns]
-        if typed:
-            values = [value for value, _ in key_expressions(mapping, table, fold)]
-        known = " and ".join(f"({value}) is not null" for value in values) + _living(mapping)
-        query = (
-            f"/* enerflo-sync doctor: duplicates */ select count(*) from (select 1 from "  # noqa: S608
-            f"{rows_where(mapping.where, table)} t where {known} group by {', '.join(values)}"
-            " having count(*) > 1) as d"
-        )
-        duplicates = connection.exec_driver_sql(query, {}).scalar_one()
-        if duplicates:
-            yield desk.finding(
-                Severity.WARNING,
-                (option,),
-                f"{duplicates} values of {', '.join(columns)} that more than one row has",
-                "one row for each",
-                "Those rows are reported as duplicate_identity and not compared field by field.",
-            )
-
-
-def _living(mapping: TableMapping) -> str:
-    """Return the further condition that a row is not marked as deleted: such a row is no duplicate."""
-    conditions = ""
-    for column, value in mapping.deleted_when.items():
-        text = f"lower({quoted(column)}::text)"
-        if value == NOT_NULL:
-            conditions += f" and {quoted(column)} is null"
-        elif isinstance(value, bool):
-            spelled = ", ".join(literal(word) for word in _SPELLINGS[value])
-            conditions += f" and ({text} in ({spelled})) is not true"
-        else:
-            conditions += f" and ({quoted(column)}::text = {literal(str(value))}) is not true"
-    return conditions
 
 
 def _unwritable(

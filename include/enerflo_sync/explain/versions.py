@@ -11,14 +11,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from enerflo_sync.crm.mapping import MIRROR_TABLES, RecordKind, mirror_type
+from enerflo_sync.crm.mapping import RecordKind, mirror_type
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.explain.explanation import Evidence
 from enerflo_sync.mirror.declared import with_declared
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.record import FoundRecord
 from enerflo_sync.resources.installs import INSTALLS
-from enerflo_sync.resources.resource import Resource
+from enerflo_sync.resources.registry import BY_NAME, KINDS
+from enerflo_sync.resources.resource import DirectRead, Resource
 
 # Older ones are not looked at: a bound for memory.
 MOST_VERSIONS = 200
@@ -40,14 +41,9 @@ _EVENT = sa.text("""
 /* enerflo-sync explain: the webhook that told a record */
 select event, event_id, received_at from sync.webhook_events
 where account = :account and state = 'applied' and received_at <= :observed_at
-  and (install_id = :install or record = :record) and (:event is null or event = :event)
+  and (install_id = :install or record = :record) and (:events is null or event = any(:events))
 order by source_uri = :reference desc nulls last, received_at desc limit 1
-""").bindparams(sa.bindparam("event", type_=sa.Text), sa.bindparam("reference", type_=sa.Text))
-
-_EVENTS: Mapping[str, str] = {
-    RecordKind.NOTES: "new_install_note",
-    RecordKind.CHANGE_ORDERS: "signed_change_order",
-}
+""").bindparams(sa.bindparam("events", type_=sa.ARRAY(sa.Text)), sa.bindparam("reference", type_=sa.Text))
 
 
 @dataclass(frozen=True)
@@ -174,16 +170,33 @@ class Witness:
         if by != "webhook":
             return {}
         kind, key = self._record.comparison.kind, self._record.enerflo_key or {}
-        name = "installs" if kind == RecordKind.MILESTONES else MIRROR_TABLES[kind]
+        resource, _ = KINDS[kind]
+        of_owner = next((one for one in resource.reads if one.owner is not None), None)
+        record = f"{resource.name}/{next(iter(key.values()), '')}"
+        if of_owner is not None:
+            record = f"{of_owner.subject}/{self._owner(of_owner)}"
         row = self._connection.execute(
             _EVENT,
             {
                 "account": self._account,
                 "observed_at": observed_at,
                 "install": self._record.install,
-                "record": f"{name}/{next(iter(key.values()), '')}",
-                "event": _EVENTS.get(kind),
+                "record": record,
+                # Any event of an install may tell of it; what is read for an owner has events of its own.
+                "events": None if of_owner is None else [one.name for one in resource.events],
                 "reference": reference,
             },
         ).first()
         return dict(row._mapping) if row is not None else {}
+
+    def _owner(self, read: DirectRead) -> int | None:
+        """Return the key by which Enerflo is asked for what belongs to the record's owner."""
+        plan, key = self._record.comparison, self._record.enerflo_key or {}
+        column = read.column or BY_NAME[read.owner or ""].id_column
+        of_record = " and ".join(f"e.{name} = :{name}" for name in plan.mirror_key)
+        query = sa.text(
+            f"/* enerflo-sync explain: whose record it is */ select {column} from {plan.mirror} e"  # noqa: S608
+            f" where e.account = :account and {of_record}"
+        )
+        found: int | None = self._connection.scalar(query, {**key, "account": self._account})
+        return found

@@ -1,4 +1,4 @@
-"""The columns that sync.yaml adds to the mirror: made, and filled from what is stored."""
+"""Mirror columns that sync.yaml adds: create them, and fill them from stored records."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.migrate import in_turn
 from enerflo_sync.warehouse.watermarks import forget_watermark
 
-# Of these every content is stored; of the others no raw copy is, and the next poll reads them again.
+# Every content of these tables is stored. Other tables have no raw copy, so the next poll reads them again.
 _STORED = tuple(part.table.name for one in ALL if one.keeps_versions for part in one.parts)
 
 
 @dataclass(frozen=True)
 class ColumnsReport:
-    """What became of the declared columns, each as ``installs.lender``.
+    """The outcome for each declared column, named like ``installs.lender``.
 
-    :param read_elsewhere: columns whose path or longest value is another one now.
-    :param filled: columns for which every stored record was read now.
-    :param next_poll: columns that are filled by the next poll, which reads their records again.
-    :param rows: rows of the mirror that were written for that, by table.
-    :param kept: columns that are declared no longer, and stay.
+    :param read_elsewhere: columns whose path or maximum length has changed.
+    :param filled: columns that were filled now, from every stored record.
+    :param next_poll: columns that the next poll fills, because it reads their records again.
+    :param rows: rows of the mirror written to fill columns, by table.
+    :param kept: columns that are no longer declared but stay in the mirror.
     """
 
     added: list[str] = field(default_factory=list)
@@ -44,12 +44,12 @@ class ColumnsReport:
 def run_columns(
     context: AccountContext, *, drop: bool = False, progress: Progress | None = None
 ) -> ColumnsReport:
-    """Make the account's declared columns real, and fill those that are not filled yet; asks Enerflo nothing.
+    """Create the account's declared columns, and fill the unfilled ones, without requests to Enerflo.
 
-    Killed at any point, it goes on when it is run again. Installs and milestones are derived again from the
-    stored versions (:func:`enerflo_sync.jobs.rebuild.run_rebuild`).
+    If it is killed, the next run continues. Installs and milestones are derived again from the stored
+    versions (:func:`enerflo_sync.jobs.rebuild.run_rebuild`).
 
-    :param drop: drop columns that are declared no longer.
+    :param drop: drop columns that are no longer declared.
     """
     account, wanted = context.account, declared(context.config.columns)
     changes = in_turn(context.engine, lambda connection: declare(connection, account, wanted, drop=drop))

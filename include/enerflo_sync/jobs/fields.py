@@ -1,4 +1,4 @@
-"""The catalogue of what Enerflo really sends."""
+"""The catalogue of the fields that Enerflo sends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from enerflo_sync.warehouse.revision import require_migrated
 def run_fields(
     context: AccountContext, table: RecordKind = RecordKind.INSTALLS, *, progress: Progress | None = None
 ) -> FieldCatalogue:
-    """Return what the stored records say (:func:`enerflo_sync.catalogue.run.read_catalogue`)."""
+    """Return the catalogue of stored records (:func:`enerflo_sync.catalogue.run.read_catalogue`)."""
     require_migrated(context.engine)
     with warehouse_errors("fields"), context.engine.connect() as connection:
         return read_catalogue(

@@ -1,4 +1,4 @@
-"""The one path by which vendor records enter the mirror, whoever saw them."""
+"""The one path by which vendor records enter the mirror, from every source."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from enerflo_sync.warehouse.schema import install_versions
 
 log = logging.getLogger(__name__)
 
-# A record of this size is no record: it is put aside unread, so that memory has a bound.
+# An implausible size for a record: it is quarantined unparsed, so that memory stays bounded.
 RECORD_LIMIT = 1_000_000
 VERSION_COLUMNS = ("account", "install_id", "content_hash", "raw", "first_seen_at", "observed_by", "evidence")
 
 
 class Intake:
-    """Take pages of one resource into the mirror.
+    """Loads pages of one resource into the mirror.
 
-    Nothing is parsed or written for a record whose bytes are as they were.
+    A record whose bytes are unchanged is neither parsed nor written.
     """
 
     def __init__(self, resource: Resource) -> None:
@@ -57,16 +57,16 @@ class Intake:
     def take(
         self, connection: sa.Connection, records: Iterable[bytes | memoryview], observation: Observation
     ) -> Batch:
-        """Bring ``records`` in, in the caller's transaction, and return what became of them."""
+        """Load ``records`` in the caller's transaction, and return the outcome of each."""
         return self.store(connection, self.prepare(connection, records, observation))
 
     def take_own_answer(
         self, connection: sa.Connection, raw: bytes | memoryview, observation: Observation
     ) -> Batch:
-        """Bring in one record that was read by itself, in the caller's transaction.
+        """Load one record from a direct read, in the caller's transaction.
 
-        As :meth:`take`. Where the list tells less than the record itself, the record's row is written only
-        when a visible column differs, and its bytes are not compared with the list's (:mod:`.own_answer`).
+        Like :meth:`take`. But if the list omits fields of this record, its row is written only when a visible
+        column differs, and its bytes are not compared with the list's (:mod:`.own_answer`).
         """
         batch = self.prepare(connection, [raw], observation)
         if batch.changed:
@@ -86,9 +86,9 @@ class Intake:
         *,
         own_answer: bool = False,
     ) -> list[Batch]:
-        """Bring ``records`` in, in the caller's transaction; one that the warehouse refuses is put aside.
+        """Load ``records`` in the caller's transaction; quarantine any record that the warehouse refuses.
 
-        :param own_answer: whether the only one was read by itself (:meth:`take_own_answer`).
+        :param own_answer: the only record comes from a direct read (:meth:`take_own_answer`).
         """
         try:
             with connection.begin_nested():
@@ -98,7 +98,7 @@ class Intake:
         except psycopg.Error as error:
             if not refuses_a_row(error):
                 raise
-        # What it remembers of the warehouse was rolled back.
+        # The rollback also undid the state that this object remembers.
         self._open = None
         if len(records) == 1:
             return [self.refuse(connection, records[0], observation)]
@@ -127,9 +127,10 @@ class Intake:
         return batch
 
     def keep_versions(self, connection: sa.Connection, batch: Batch) -> None:
-        """Add the raw versions of a batch that is all new, in the caller's transaction, before its records.
+        """Insert the raw versions of a batch of new records, in the caller's transaction, before the records.
 
-        Where one is there already or is refused nothing is added, and :meth:`store` sees to all of them.
+        If one version exists already or is refused, none is inserted here, and :meth:`store` inserts them
+        all.
         """
         versions = batch.blocks[-1]
         try:
@@ -140,10 +141,10 @@ class Intake:
                 raise
 
     def is_overtaken(self, connection: sa.Connection, batch: Batch) -> bool:
-        """Return whether a listed batch has to be prepared again: its records were read meanwhile.
+        """Return whether a batch from a list must be prepared again: its records were read meanwhile.
 
-        So it has where the account declared other columns since. The records' rows are locked until the end
-        of the caller's transaction.
+        Also true if the account declared other columns since. Locks the records' rows until the caller's
+        transaction ends.
         """
         account = batch.observation.account
         if batch.observed and is_overtaken(connection, self.resource, account, batch.observed):
@@ -151,7 +152,7 @@ class Intake:
         return self.resource_now(connection, account) is not batch.resource
 
     def leaves_alone(self, batch: Batch) -> bool:
-        """Return whether it is known already that storing a polled ``batch`` would write nothing."""
+        """Return whether it is already known that storing a polled ``batch`` writes nothing."""
         nothing_new = not batch.changed and not batch.rejected
         return nothing_new and self._open is not None and self._open.isdisjoint(batch.good)
 
@@ -163,13 +164,13 @@ class Intake:
         *,
         listed: bool = False,
     ) -> Batch:
-        """Sort out what changed, parse that, and write nothing.
+        """Find the changed records, parse only those, and write nothing.
 
-        It may run ahead of the storing of earlier pages, on a connection of its own: what it knows of the
-        mirror is then a little old, which costs a comparison and decides nothing.
-        A later record of one id among ``records`` replaces the earlier one (``repeated_on_page``).
+        May run ahead of storing earlier pages, on its own connection. Its view of the mirror is then slightly
+        old, which can cost an extra comparison but never a wrong decision.
+        If an id repeats among ``records``, the later record replaces the earlier one (``repeated_on_page``).
 
-        :param listed: whether they are of a list, which may lag behind what the mirror has (:mod:`.lag`).
+        :param listed: the records come from a list, which may lag behind the mirror (:mod:`.lag`).
         """
         resource = self.resource_now(connection, observation.account)
         batch = Batch(observation, resource, rows=[[] for _ in resource.parts])
@@ -196,12 +197,12 @@ class Intake:
         batch.all_new = not known
         moved: dict[int, tuple[bytes, bytes]] = {}
         for record_id, raw in by_id.items():
-            # Kept only where it differs: most pages need no memory beside their own.
+            # Keep only changed bytes: most pages then need no memory beyond their own.
             stable = stable_bytes(raw)
             digest = resource.digest(stable)
             if known.get(record_id, b"") != digest:
                 moved[record_id] = (stable, digest)
-        # Bytes that another reader read say what they said, and are read again all the same.
+        # A changed reader version means parsing again, even if the bytes are unchanged.
         before = {
             record_id: stable
             for record_id, (stable, digest) in moved.items()
@@ -220,7 +221,7 @@ class Intake:
             try:
                 is_held = self._parse(batch, record_id, stable, digest, lag)
             except Exception as error:
-                # Nothing is read or written here but this record: whatever it raises is its own.
+                # This block handles one record only, so any exception is that record's fault.
                 self.reject(batch, stable, bad_record(error), record_id)
                 continue
             if is_held:
@@ -238,14 +239,14 @@ class Intake:
         return batch
 
     def resource_now(self, connection: sa.Connection, account: str) -> Resource:
-        """Return the resource with the columns that the account has declared by now."""
+        """Return the resource with the columns that the account has declared so far."""
         return self._as_declared.now(connection, account)
 
     def _known(self, connection: sa.Connection, account: str, ids: list[int]) -> dict[int, bytes | None]:
-        """Return the stored raw hash per id; None for a record that is known and must be looked at."""
+        """Return the stored raw hash per id; None for a known record that must be parsed again."""
         table, column = self.resource.table, self.resource.id_column
-        # Row by row by the primary key, whatever the statistics say: without any, the planner would read
-        # every row of the account for each page.
+        # Force one primary-key lookup per id: without statistics, the planner would read every row of the
+        # account for each page.
         cursor = driver_connection(connection).execute(
             f"/* enerflo-sync: known {table.name} */"  # noqa: S608 - names of the declared schema
             f" select k.* from unnest(%(ids)s::bigint[]) as u(id) cross join lateral ("
@@ -257,7 +258,7 @@ class Intake:
         return dict(cursor.fetchall())
 
     def _parse(self, batch: Batch, record_id: int, stable: bytes, digest: bytes, lag: Lag) -> bool:
-        """Read a record whose content is new; return whether it is held instead, since its list lags."""
+        """Parse a record with new content; return whether to hold it instead because its list lags."""
         data = stable
         try:
             stable.decode()
@@ -302,7 +303,7 @@ class Intake:
             batch.versions.append((at.account, record_id, version, data, *when))
 
     def _notice(self, batch: Batch, record: Mapping[str, Any], stable: bytes, data: bytes) -> None:
-        """Report what was kept and is not as it usually is."""
+        """Report unusual content that was stored anyway."""
         if len(data) < len(stable) and b"\\u0000" in stable:
             batch.tally.because("notice", "nul_removed")
         unknown = [*(record.keys() - self.resource.known_fields), *self.resource.unknown_within(record)]
@@ -312,7 +313,7 @@ class Intake:
             batch.tally.because("notice", f"declared_column: {why}")
 
     def reject(self, batch: Batch, stable: bytes, error: BadRecordError, record_id: int | None) -> None:
-        """Count a record of ``batch`` as quarantined, and note why; storing the batch keeps it."""
+        """Count a record of ``batch`` as quarantined, with its reason; storing the batch stores the item."""
         item = Rejected(
             kind="record",
             reason=error.what,
@@ -350,12 +351,12 @@ class Intake:
         for part, block in zip(contained, contents, strict=True):
             of_parts += merge_part(connection, batch.resource, part, block, told, batch.observation.account)
         if batch.own_answer:
-            # Its row may stand as it was while what belongs to it changed.
+            # Its own row may be unchanged although its child rows changed.
             return min(1, merged.written + of_parts)
         return merged.written
 
     def _bear_witness(self, connection: sa.Connection, batch: Batch) -> None:
-        """Note who saw the changes; a webhook also tells of what the poll has brought before it."""
+        """Record who saw the changes; a webhook also confirms changes that the poll loaded earlier."""
         at = batch.observation
         seen: list[tuple[int, datetime, datetime | None]]
         if at.observed_by == "poll":
@@ -365,7 +366,7 @@ class Intake:
         self._witnesses.take_down(connection, at.account, at.observed_by, seen, new=batch.new)
 
     def refuse(self, connection: sa.Connection, raw: bytes | memoryview, observation: Observation) -> Batch:
-        """Put a record aside that the warehouse itself refused, in the caller's transaction."""
+        """Quarantine a record that the warehouse refused, in the caller's transaction."""
         batch = Batch(observation, self.resource, tally=Tally(read=1))
         stable = stable_bytes(raw)
         try:

@@ -22,6 +22,7 @@ from enerflo_sync.outbox.changes import carry_sent
 from enerflo_sync.plan.adopt import adopt
 from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs
+from enerflo_sync.plan.contradictions import ask_where_tables_contradict
 from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.plan.held import hold_checked, note_held
@@ -239,6 +240,7 @@ def decide_all(
         keep_sent_notes(connection, plan, config, account)
         plan_late_appointments(connection, plan, config, account)
     tick("", len(plans), len(plans))
+    ask_where_tables_contradict(connection, plans, values)
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)
     hold_checked(connection, account)

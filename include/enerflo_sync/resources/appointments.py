@@ -1,6 +1,7 @@
 """Appointments of customers (REFERENCE §3, §6.4, §9): read where ``poll.resources`` names them.
 
-No CRM table is compared with them. Making one, with a new lead, is the work of the room ``apply``.
+A CRM table can be ``of: appointments``: it is compared with them and written from them. Enerflo's API changes
+no appointment; making one, with a new lead, is the work of the room ``apply``.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ APPOINTMENTS = Resource(
                 *("starts_at", "ends_at", "length_minutes"),
             ),
             items=itself,
+            crm_table="appointments",
+            crm_order=60,
         ),
     ),
     read=_read,
