@@ -14,8 +14,6 @@ from enerflo_sync.crm.options import KeyColumn, KeyType
 _FOLDS = ("pg_unicode_fast", "pg_c_utf8", "und-x-icu")
 _BLANK = "E' \\t\\r\\n'"
 
-# The first is what nearly all keys are, and is read in half the time.
-_DIGITS = "^[0-9]{1,18}$"
 _WHOLE = "^[-+]?0*[0-9]{1,18}(?:[.]0*)?$"
 
 # Kinds of columns that hold whole numbers of type integer.
@@ -65,11 +63,15 @@ def _integer(raw: str, kind: Kind, options: KeyColumn) -> str:
         case Kind.DECIMAL | Kind.FLOAT:
             return f"(case when abs({raw}) < 1e18 and trunc({raw}::numeric) = {raw} then {raw}::bigint end)"
         case _:
-            text = f"btrim({raw}, {_BLANK})" if options.trim else raw
-            return (
-                f"(case when {text} ~ {literal(_DIGITS)} then {text}::bigint"
-                f" when {text} ~ {literal(_WHOLE)} then {text}::numeric::bigint end)"
-            )
+            # Nearly all keys are digits alone, and a pattern takes ten times as long to say so.
+            texts = [raw, f"btrim({raw}, {_BLANK})"] if options.trim else [raw]
+            digits = " ".join(f"when {_is_digits(text)} then {text}::bigint" for text in texts)
+            text = texts[-1]
+            return f"(case {digits} when {text} ~ {literal(_WHOLE)} then {text}::numeric::bigint end)"
+
+
+def _is_digits(text: str) -> str:
+    return f"btrim({text}, '0123456789') = '' and octet_length({text}) between 1 and 18"
 
 
 def is_blank(raw: str, kind: Kind) -> str:

@@ -70,20 +70,51 @@ _TWICE_ON_ONE_SIDE = Template("""select $joins from (
 ) k $wanted group by $joins having count(*) > 1""")
 
 
+# Of rows that a unique index parts, two can only become one key where one of them is spelled otherwise than
+# Enerflo's value.
+_TWICE_AS_SPELLED = Template("""select * from (
+  with odd as materialized (select $keys from $table where ($known) and ($odd))
+  select $joins from odd group by $joins having count(*) > 1
+  union
+  select $odd_joins from odd o join $table on $plainly
+) k $wanted""")
+
+
 def twice_statement(plan: Comparison, *, wanted_only: bool) -> str:
     """Return the statement that fills ``twice``; takes ``account``. What an index proves is left out."""
     wanted = f"join {plan.wanted} w using ({plan.join_names()})" if wanted_only else ""
     common = {"joins": plan.join_names(), "wanted": wanted}
     selects = []
     if not plan.crm_unique:
-        keys, rows = plan.select_join("crm"), plan.crm_key_known
-        selects.append(
-            _TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.crm_rows} t")
-        )
+        keys, rows, table = plan.select_join("crm"), plan.crm_key_known, f"{plan.crm_rows} t"
+        if plan.live.unique_by([join.crm_name for join in plan.joins]):
+            selects.append(_twice_as_spelled(plan, common | {"keys": keys, "table": table}))
+        else:
+            selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=table))
     if not plan.mirror_unique:
         keys, rows = plan.select_join("mirror"), f"{plan.mirror_rows} and e.deleted_at is null"
         selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.mirror} e"))
     return _TWICE.substitute(name=plan.name, twice=plan.twice, selects="\nunion\n".join(selects))
+
+
+def _twice_as_spelled(plan: Comparison, common: dict[str, str]) -> str:
+    pairs = list(enumerate(plan.joins, 1))
+    spelled = [(n, join) for n, join in pairs if join.varies]
+    plain = [
+        f"t.{quoted(join.crm_name)} = {join.as_stored(f'o.j{n}')}"
+        if join.varies
+        else f"({join.crm})::{join.type} = o.j{n}"
+        for n, join in pairs
+    ]
+    return _TWICE_AS_SPELLED.substitute(
+        common,
+        known=plan.crm_key_known,
+        odd=" or ".join(
+            f"t.{quoted(join.crm_name)} <> {join.as_stored(f'({join.crm})')}" for _, join in spelled
+        ),
+        odd_joins=plan.join_names("o"),
+        plainly=" and ".join(plain),
+    )
 
 
 def mismatched_statement(plan: Comparison) -> str:
