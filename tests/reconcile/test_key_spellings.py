@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.crm.chosen_rows import key_expressions
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from tests.reconcile.conftest import CRM_INSTALL, INSTALL, LONG_AGO, NOW, TwoSides
 
@@ -138,16 +139,13 @@ def test_texts_are_trimmed_stripped_and_folded_where_declared(sides: TwoSides, t
 def test_an_index_on_the_key_as_it_is_compared_proves_it_unique(sides: TwoSides, tmp_path: Path) -> None:
     opportunities(sides, tmp_path)
     row(sides, "01", 1)
-    sides.sql(
-        'create unique index on crm."Opportunity" ((case when btrim("Enerflo_Install_Id__c", E\' \\t\\r\\n\')'
-        " ~ '^[0-9]{1,18}$' then btrim(\"Enerflo_Install_Id__c\", E' \\t\\r\\n')::bigint"
-        " when btrim(\"Enerflo_Install_Id__c\", E' \\t\\r\\n') ~ '^[-+]?0*[0-9]{1,18}(?:[.]0*)?$'"
-        " then btrim(\"Enerflo_Install_Id__c\", E' \\t\\r\\n')::numeric::bigint end))"
-    )
-    with sides.engine.connect() as connection:
+    with sides.engine.begin() as connection:
         fold = case_folding(connection)
         plan = live_comparisons(connection, sides.config, "default", fold)[0]
-        assert plan.crm_unique
+        assert not plan.crm_unique
+        ((key, _),) = key_expressions(plan.mapping, plan.live, fold)
+        connection.exec_driver_sql(f'create unique index on crm."Opportunity" (({key}))')
+        assert live_comparisons(connection, sides.config, "default", fold)[0].crm_unique
     assert found(sides, sides.reconcile(NOW)) == []
 
 

@@ -10,7 +10,6 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.undo import run_undo
-from enerflo_sync.plan.creations import OUTSIDE
 from tests.writes.conftest import Desk
 
 WHERE = "    where: \"record_type = 'Solar'\"\n"
@@ -45,12 +44,20 @@ def test_a_record_whose_row_left_is_not_made_again_and_no_question(typed: Desk) 
     leaves(typed, "notes", note_id=note["note_id"])
     leaves(typed, "leads", lead_id=lead["lead_id"])
     plan = typed.plan()
+    causes = typed.sql(
+        "select table_name, cause from sync.differences where reconciliation_id ="
+        " (select reconciliation_id from sync.reconciliations order by started_at desc limit 1)"
+        " and table_name in ('installs', 'notes') and field is null"
+    )
+    assert {(row["table_name"], row["cause"]) for row in causes} == {
+        ("installs", "policy"),
+        ("notes", "policy"),
+    }
     assert (typed.changes(plan), typed.undecided(plan)) == ([], [])
     # Without what both sides agreed on it is the same: the row itself says it.
     typed.sql("delete from sync.agreed where table_name <> 'milestones'")
     plan = typed.plan()
     assert (typed.changes(plan), typed.undecided(plan)) == ([], [])
-    assert OUTSIDE.replace("''", "'").startswith("its row in the CRM stands outside")
     leaves(typed, "installs", "Solar", enerflo_install_id=install)
     typed.sql("update crm.installs set panel_count = 1 where enerflo_install_id = :id", id=install)
     assert [change.field for change in typed.changes(typed.plan())] == ["panel_count"]

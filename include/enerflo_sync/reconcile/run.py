@@ -199,11 +199,7 @@ class _Reconciliation:
     ) -> tuple[TableReport, Scope]:
         parameters = self._parameters()
         if previous is None:
-            # No order of an index serves such a join; with the usual 4 MB its hashes would go over the disk.
-            if any(join.varies for join in plan.joins):
-                self._execute("set local work_mem = '128MB'", {})
-            self._execute(mismatched_statement(plan), parameters)
-            self._execute("reset work_mem", {})
+            self._with_room(plan, mismatched_statement(plan), parameters)
             found = self._store_differences(plan, parameters, wanted_only=False)
         else:
             found = self._look_at_what_moved(plan, previous, counted)
@@ -289,13 +285,28 @@ class _Reconciliation:
         self, plan: Comparison, parameters: dict[str, Any], *, wanted_only: bool
     ) -> dict[str, int]:
         if not plan.unique:
-            repeated = self._execute(twice_statement(plan, wanted_only=wanted_only), parameters).rowcount
+            twice = twice_statement(plan, wanted_only=wanted_only)
+            repeated = self._with_room(plan, twice, parameters).rowcount
             self._execute(f"analyze {plan.twice}", {})
             # To look for the rows of none takes a look at all.
             if repeated:
                 self._execute(duplicates_statement(plan), parameters)
         self._execute(differences_statement(plan), parameters)
         return mismatched_counts(self.connection, plan)
+
+    def _with_room(
+        self, plan: Comparison, statement: str, parameters: dict[str, Any]
+    ) -> sa.CursorResult[Any]:
+        """Execute a statement over all rows; of keys that vary with memory for its hashes.
+
+        No order of an index serves a join of those, and with the usual 4 MB it would go over the disk.
+        """
+        if not any(join.varies for join in plan.joins):
+            return self._execute(statement, parameters)
+        self._execute("set local work_mem = '128MB'", {})
+        done = self._execute(statement, parameters)
+        self._execute("reset work_mem", {})
+        return done
 
     def _execute(self, statement: str, parameters: dict[str, Any]) -> sa.CursorResult[Any]:
         return self.connection.exec_driver_sql(statement, parameters)
