@@ -133,7 +133,7 @@ def test_two_accounts_that_read_the_same_rows_are_told(
 def test_where_decides_the_mapping_and_its_absence_changes_no_digest(tmp_path: Path) -> None:
     plain = load(tmp_path, config(SOLAR).replace(f'    where: "{SOLAR}"\n', ""))
     before = plain.hash("default")
-    assert "where" not in plain.tables_for("default")["installs"].decides("installs")
+    assert "where" not in plain.tables_for("default")["installs"].content("installs")
     assert load(tmp_path, config(SOLAR)).hash("default") != before
     unlinked = config(SOLAR).replace(f'    where: "{SOLAR}"\n', "    unlinked: ignore\n")
     assert load(tmp_path, unlinked).hash("default") != before

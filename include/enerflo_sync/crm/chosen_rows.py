@@ -101,7 +101,7 @@ def unindexed(
         ("key" if mapping.join is None else "join",),
         "no index on the key as it is compared",
         "one, for fast looks at single rows",
-        f"Run: create index on {quoted(table.schema, table.name)} ({own});",
+        f"Run: create index on {quoted(table.schema, table.name)} ({own});".replace("%%", "%"),
     )
 
 

@@ -351,7 +351,7 @@ class SyncConfig(Options):
 
         Comments, the order of options and written-out defaults do not change it.
         """
-        tables = {name: table.decides(name) for name, table in self.tables_for(account).items()}
+        tables = {name: table.content(name) for name, table in self.tables_for(account).items()}
         content: dict[str, Any] = {
             "comparison": COMPARISON_VERSION,
             "statuses": self.statuses.model_dump(mode="json"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import sqlalchemy as sa
 from pydantic import Field, PrivateAttr, create_model
 
+from enerflo_sync.crm.copies import ChangesTo, WriteTo
 from enerflo_sync.crm.options import Key, KeyColumn, KeyPair, Options, mirror_columns_of
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.masking import PersonalData, kind_of_column
@@ -221,6 +222,11 @@ class TableMapping(Options):
         "Changed rows are then found by its index, without a look at all rows.",
     )
     time_zone: str = Field("UTC", description="Zone of CRM times that have none, as in America/Denver.")
+    write_to: WriteTo = Field(
+        "table",
+        description="Where changes of the CRM go: into the table, or, where it is only a copy, into an outbox"
+        " that a reverse ETL tool reads (changes, or {changes: schema.table} for one of yours).",
+    )
     reconcile: bool = Field(True, description="Whether the reconciliation compares this table.")
     mode: Annotated[Mode | None, _Lax] = Field(
         None, description="Which side may be written; the account's mode where absent."
@@ -331,15 +337,22 @@ class TableMapping(Options):
         ]
         return [*([("void_in",)] if "void_in" in self.model_fields_set else []), *sorted(fields)]
 
-    def decides(self, name: str) -> dict[str, Any]:
-        """Return the options for a digest; those that are younger than digests only where they are set.
+    @property
+    def handed_to(self) -> ChangesTo | None:
+        """Return where changes are handed over; None where the table itself is written."""
+        if self.write_to == "table":
+            return None
+        return ChangesTo.model_validate({}) if self.write_to == "changes" else self.write_to
 
-        :param name: what the table is called.
+    def content(self, name: str) -> dict[str, Any]:
+        """Return what the mapping of the table ``name`` says, for its hash, without what goes without saying.
+
+        So a table that is of its own name's kind, and written itself, has the hash that it always had.
         """
-        of = self.of if self.kind(name) == name else ...
-        younger = {"where": None, "unlinked": Unlinked.REPORT, "of": of}
-        options = self.model_dump(mode="json")
-        return {name: value for name, value in options.items() if younger.get(name, ...) != value}
+        usual = {"where": self.where is None, "unlinked": self.unlinked is Unlinked.REPORT}
+        usual |= {"of": self.kind(name) == name, "write_to": True}
+        said = self.model_dump(mode="json", exclude={option for option, unsaid in usual.items() if unsaid})
+        return said if self.handed_to is None else said | {"write_to": self.handed_to.model_dump(mode="json")}
 
     @property
     def joined_by_key(self) -> bool:
