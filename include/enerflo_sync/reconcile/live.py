@@ -64,3 +64,21 @@ def live_comparisons(
             next_step="enerflo-sync doctor shows the whole mapping against the live tables.",
         )
     return found
+
+
+def further_comparisons(
+    connection: sa.Connection, config: SyncConfig, account: str, fold: str
+) -> list[Comparison]:
+    """Return the comparison of each table that plans take up and no reconciliation compares.
+
+    A mapping that does not fit its live table is left out: the plan says so.
+    """
+    found = []
+    for name, mapping in config.tables_for(account).items():
+        if mapping.reconcile:
+            continue
+        live, findings = check_table(connection, config, account, name, config.file, to_plan=False)
+        if live is not None and not any(one.severity is Severity.ERROR for one in findings):
+            mode = config.mode_of(account, name)
+            found.append(plan_comparison(TableName(name), mapping, live, fold=fold, mode=mode))
+    return found
