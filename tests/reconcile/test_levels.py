@@ -42,7 +42,9 @@ def seen(*looks: tuple[int, int], guard: int = 20) -> list[bool]:
         (100, 49, 50, True),
     ],
 )
-def test_more_than_the_guard_and_ten_rows_are_sudden(before: int, rows: int, guard: int, sudden: bool) -> None:
+def test_more_than_the_guard_and_ten_rows_are_sudden(
+    before: int, rows: int, guard: int, sudden: bool
+) -> None:
     assert is_sudden(before, rows, guard) is sudden
 
 

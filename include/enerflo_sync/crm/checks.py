@@ -15,7 +15,6 @@ from enerflo_sync.crm.mapping import (
     MIRROR_TABLES,
     FieldMapping,
     FieldType,
-    Side,
     SourceOfTruth,
     TableMapping,
     TableName,
@@ -113,12 +112,6 @@ def table_problems(
             (*place, "updated_at_set_at_commit"),
             "true, with arrived_at beside it" if mapping.arrived_at else "true, without updated_at",
             "one column by which changed rows are found: updated_at, or arrived_at",
-        )
-    if mapping.deleted_when and Side.CRM in mapping.delete_in:
-        yield source.problem(
-            (*place, "delete_in"),
-            "crm, with deleted_when beside it",
-            "one of the two: a row is not marked as deleted yet instead of deleted",
         )
 
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names, writable_columns
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, Side, TableMapping, TableName
+from enerflo_sync.crm.marks import own_mark
 from enerflo_sync.crm.names import literal, quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
@@ -103,7 +104,9 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
             desk = _Desk(config, account, name, path)
             findings += _uniqueness(connection, mapping, table, desk)
             if "to_crm" in config.mode_of(account, name).writes:
-                findings += _unwritable(mapping, table, writable_columns(connection, table), desk)
+                writable = writable_columns(connection, table)
+                findings += _unwritable(mapping, table, writable, desk)
+                findings += _no_own_mark(mapping, table, writable, desk)
             findings += _sent(config, name, mapping, table, path)
     findings += _statuses(connection, config, account, path)
     return findings
@@ -300,6 +303,22 @@ def _unwritable(
             found, expected = f"column {column}, which takes no value", "one that is not generated"
             step = "Set direction: to_enerflo or none." if option == "fields" else "Map another one."
             yield desk.finding(Severity.WARNING, (option, column), found, expected, step)
+
+
+def _no_own_mark(
+    mapping: TableMapping, table: LiveTable, writable: frozenset[str], desk: _Desk
+) -> Iterator[Finding]:
+    """Yield that rows are to be deleted in a table of which no mark is ours to set."""
+    if not mapping.deleted_when or Side.CRM not in mapping.delete_in:
+        return
+    if own_mark(mapping, table, writable) is None:
+        yield desk.finding(
+            Severity.WARNING,
+            ("delete_in",),
+            f"crm, and no column of deleted_when that is ours to set ({', '.join(mapping.deleted_when)})",
+            "one with a value, or a time that is not_null, which no copy tool keeps for itself",
+            "Add the column by which people delete a row; until then each such row is left to a person.",
+        )
 
 
 def _sent(

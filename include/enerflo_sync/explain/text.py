@@ -82,6 +82,8 @@ def _whereabouts(explanation: Explanation) -> Iterator[str]:
         kept_out = any(one.kind is WaitingKind.QUARANTINED for one in explanation.waiting)
         yield "What Enerflo says of it stands in quarantine." if kept_out else "Enerflo has no record of it."
     match explanation.crm_rows:
+        case 0 if explanation.crm_marked:
+            yield f"{explanation.crm_table} has its row marked as deleted (deleted_when): it counts as none."
         case 0:
             yield f"{explanation.crm_table} has no row of it."
         case 1:
@@ -250,6 +252,8 @@ def _done(step: Step, target: str) -> str:
     match step.op:
         case "insert":
             return f"Created in {target}{read_back} with {_value(step.new_value)}"
+        case "delete" if isinstance(step.new_value, dict):
+            return f"The row was marked as deleted in {target} ({', '.join(map(visible, step.new_value))})"
         case "delete":
             return f"The row was deleted from {target}"
     value = (

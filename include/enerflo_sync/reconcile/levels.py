@@ -1,10 +1,9 @@
 """How many rows each CRM table had, so that rows which go all at once are not taken for deletions by people.
 
-A copy of a CRM marks all rows as deleted while it is loaded again, or is emptied and filled anew. Seen in that
-moment it looks as if somebody had deleted half the company. So each reconciliation notes how many living rows
-a table has, and where these fall suddenly, a person's deletion is believed by evidence alone: the table has to
-stay at its new level for an hour. A level that moves on starts the hour anew, and rows that come back were
-never gone.
+A copy of a CRM marks all rows as deleted while it is loaded again, or is emptied and filled anew: a look at
+that moment finds half the company deleted. So each reconciliation notes how many living rows a table has.
+Where these fall suddenly, deletions by people are believed by evidence: the table has to stay at its new
+level for an hour. A level that moves on starts the hour anew, and rows that come back were never gone.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from string import Template
 from typing import Any
 
@@ -48,7 +48,9 @@ where account = :account and table_name = :table and op = 'delete' and direction
   and decision = 'applied' and recorded_at > :since
 """)
 
-_MARKED = Template("/* enerflo-sync reconcile $name: rows marked as deleted */ select count(*) from $crm t $which")
+_MARKED = Template(
+    "/* enerflo-sync reconcile $name: rows marked as deleted */ select count(*) from $crm t $which"
+)
 
 _HOLD = Template(f"""
 /* enerflo-sync reconcile $name: rows that went all at once are no deletions yet */
@@ -135,11 +137,10 @@ class LevelLook:
     def look(self, plan: Comparison, rows: int) -> GoneAtOnce | None:
         """Note how many living rows a table has; return what is not believed of it, None where all is."""
         name, before = str(plan.name), self.before.get(str(plan.name))
-        named = {"signature": _signature(plan), "rows": rows, "now": self.now}
-        level = next_level(before, **named, guard_percent=self.guard_percent)
+        counted = partial(next_level, before, _signature(plan), rows, self.now, self.guard_percent)
+        level = counted()
         if before is not None and level.in_doubt:
-            own = self._own_deletions(name, before.believed_at)
-            level = next_level(before, **named, guard_percent=self.guard_percent, own_deletions=own)
+            level = counted(self._own_deletions(name, before.believed_at))
         self.levels[name] = level
         if not level.in_doubt:
             return None

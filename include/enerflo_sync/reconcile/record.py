@@ -33,6 +33,7 @@ _RECORD = Template("""
 /* enerflo-sync explain: one record of $name on both sides */
 select count(*) over () as rows, o.*, to_jsonb(array[$mine]::jsonb[]) as mine,
        to_jsonb(array[$theirs]::jsonb[]) as theirs, to_jsonb(array[$equal]) as equal,
+       o.crm_here is not true and $marked as marked,
        $crm_key as crm_key, $join_key as join_key, $enerflo_key as enerflo_key, $named_key as named_key
 from (
   select m.*, c.here as crm_here, $changed_at as changed_at, $crm_columns from $sides
@@ -75,6 +76,7 @@ class FoundRecord:
     :param keys: the keys under which plans and ledger know it; the CRM row's first.
     :param named_key: the key of Enerflo that either side names, also where the mirror has no such record.
     :param install: the install that it is or belongs to.
+    :param marked: its row is marked as deleted, and counts as a row that is not there.
     """
 
     comparison: Comparison
@@ -91,6 +93,7 @@ class FoundRecord:
     observed_at: datetime | None = None
     observed_by: str | None = None
     changed_at: datetime | None = None
+    marked: bool = False
 
     @property
     def key_texts(self) -> list[str]:
@@ -267,6 +270,7 @@ class _Search:
             observed_at=row["observed_at"],
             observed_by=self._observed_by(row["enerflo_key"]) if known else None,
             changed_at=row["changed_at"],
+            marked=bool(row["marked"]),
         )
 
     def _observed_by(self, key: Mapping[str, Any]) -> str | None:
@@ -295,6 +299,7 @@ def _record_statement(plan: Comparison, sides: str) -> str:
         mine=", ".join(field.enerflo.shown for field in fields),
         theirs=", ".join(field.crm.shown for field in fields),
         equal=", ".join(field.equal for field in fields),
+        marked=plan.marked_deleted("o"),
         crm_key=plan.crm_key(f"o.k{n}" for n, _ in keys),
         join_key=jsonb_object((join.crm_name, f"o.j{n}") for n, join in enumerate(plan.joins, 1)),
         enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
