@@ -138,16 +138,17 @@ class LevelLook:
         """Note how many living rows a table has; return what is not believed of it, None where all is."""
         name, before = str(plan.name), self.before.get(str(plan.name))
         counted = partial(next_level, before, _signature(plan), rows, self.now, self.guard_percent)
-        level = counted()
+        level, own = counted(), 0
         if before is not None and level.in_doubt:
-            level = counted(self._own_deletions(name, before.believed_at))
+            own = self._own_deletions(name, before.believed_at)
+            level = counted(own)
         self.levels[name] = level
         if not level.in_doubt:
             return None
         found = GoneAtOnce(
             table_name=name,
             crm_table=full_name(plan.mapping),
-            gone=level.believed - rows,
+            gone=level.believed - own - rows,
             rows=rows,
             since=level.believed_at,
             marked=self._marked(plan) if plan.mapping.deleted_when else None,
