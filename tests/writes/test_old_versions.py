@@ -127,14 +127,15 @@ def test_an_edit_that_leaves_an_old_version_behind_goes_to_enerflo(copy: Desk) -
 
 def test_a_new_lead_is_sent_once_and_its_living_row_takes_the_id(copy: Desk) -> None:
     copy.sql(
-        "insert into crm.leads (lead_id, first_name, last_name, email, status, is_deleted, updated_at)"
-        " values ('new', 'Ada', 'Lind', 'ada@example.org', 'qualified', false, now())"
+        "insert into crm.leads (lead_id, first_name, last_name, email, mobile, address, city, state, zip, status,"
+        " is_deleted, updated_at) values ('new', 'Ada', 'Lind', 'ada@example.org', '+15125550101', '1 Elm St',"
+        " 'Austin', 'TX', '78701', 'qualified', false, now())"
     )
     older(copy, "leads", "lead_id = 'new'")
     plan = copy.plan()
     assert {one.key["lead_id"] for one in copy.changes(plan)} == {"new"}
     report = run_apply(copy.context, plan.plan_hash, approved_by="Me")
-    assert (report.applied, report.waiting) == (plan.change_count, 0)
+    assert (report.applied, report.waiting) == (plan.change_count, 0), [c.reason for c in copy.changes(plan)]
     assert living(copy, "leads", lead_id="new")["enerflo_customer_id"] is not None
     assert {row["enerflo_customer_id"] for row in versions(copy, "leads", lead_id="new")} == {None}
     copy.settled()
@@ -149,7 +150,7 @@ def test_a_new_note_is_sent_once_and_its_living_row_takes_the_id(copy: Desk) -> 
     older(copy, "notes", "note_id = 'new'")
     plan = copy.plan()
     report = run_apply(copy.context, plan.plan_hash, approved_by="Me")
-    assert (report.applied, report.waiting) == (plan.change_count, 0)
+    assert (report.applied, report.waiting) == (plan.change_count, 0), [c.reason for c in copy.changes(plan)]
     assert living(copy, "notes", note_id="new")["enerflo_note_id"] is not None
     assert {row["enerflo_note_id"] for row in versions(copy, "notes", note_id="new")} == {None}
     copy.settled()
