@@ -1,1 +1,1 @@
-"""The Airflow parts: they translate between Airflow and ``enerflo_sync``, and decide nothing about data."""
+"""The Airflow integration: translates between Airflow and ``enerflo_sync``, without decisions about data."""

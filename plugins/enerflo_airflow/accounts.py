@@ -1,6 +1,6 @@
-"""The accounts of sync.yaml as Airflow needs them: names of DAGs, assets and tags.
+"""The accounts of sync.yaml for Airflow: names of DAGs, assets and tags.
 
-Reading the file asks for no secret and no warehouse, so DAG files may do it while they are parsed.
+Reading the file needs no secret and no warehouse, so DAG files may do it during parsing.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ DEFAULT_ACCOUNT = "default"
 
 
 def config_path() -> Path:
-    """Return the path of sync.yaml: ``ENERFLO_SYNC_CONFIG``, or the one that the package brings along."""
+    """Return the path of sync.yaml: ``ENERFLO_SYNC_CONFIG``, or the file shipped with the package."""
     return named_config(os.environ)
 
 
 def sync_config() -> SyncConfig:
     """Return the configuration.
 
-    :raises ConfigurationError: it cannot be read or holds mistakes; Airflow shows the text as the DAG
+    :raises ConfigurationError: the file cannot be read or has mistakes; Airflow shows the text as the DAG
         file's import error.
     """
     return load_config(config_path(), os.environ)
@@ -37,15 +37,15 @@ def account_name(job: str, account: str) -> str:
 
 
 def account_tags(account: str) -> list[str]:
-    """Return the tags by which an account's DAGs are found in the UI."""
+    """Return the tags of an account's DAGs in the UI."""
     return ["enerflo", f"account:{account}"]
 
 
 def mirror_asset(account: str) -> Asset:
-    """Return the asset that stands for the account's mirror tables."""
+    """Return the asset for the account's mirror tables."""
     return Asset(name=account_name("mirror", account), uri=f"enerflo://{account}/mirror")
 
 
 def reconciled_asset(account: str) -> Asset:
-    """Return the asset that stands for the account's newest reconciliation."""
+    """Return the asset for the account's newest reconciliation."""
     return Asset(name=account_name("reconciled", account), uri=f"enerflo://{account}/reconciled")

@@ -1,4 +1,4 @@
-"""The task that tells the other DAGs of an account that its mirror changed."""
+"""The task that notifies the account's other DAGs of a changed mirror."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enerflo_airflow.accounts import mirror_asset
 
 
 def announce_change(account: str, counts: Any) -> Any:
-    """Add the task that emits the account's mirror asset where ``counts["mirror_changed"]`` says so.
+    """Add the task that emits the account's mirror asset if ``counts["mirror_changed"]`` is true.
 
     :param counts: the output of the task that may have changed the mirror.
     :return: the task.

@@ -1,4 +1,4 @@
-"""What a person may say to a plan beside yes and no: the fields of the approval, and what they mean."""
+"""The form of an approval: its fields besides yes and no, and their meaning."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ FORM = {
 
 
 def answered_form(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the answers of the approval's form, with the defaults of what was left out.
+    """Return the answers of the approval's form, with defaults for missing fields.
 
-    :raises ConfigurationError: a field is not known.
+    :raises ConfigurationError: a field is unknown.
     """
     given = given or {}
     if unknown := sorted(given.keys() - FORM.keys()):
@@ -60,9 +60,9 @@ def answered_form(given: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def chosen_part(form: Mapping[str, Any]) -> Part:
-    """Return which part of a plan an answered form is about.
+    """Return the part of a plan that an answered form selects.
 
-    :raises ConfigurationError: what is to become of the rest is not known.
+    :raises ConfigurationError: the value for the rest is unknown.
     """
     try:
         rest = Rest(form["rest"] or Rest.OPEN)

@@ -1,4 +1,4 @@
-"""The operators of a backfill: estimate, a person's approval where it is large, one part, the report."""
+"""The operators of a backfill: estimate, a person's approval if it is large, one chunk, the report."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from enerflo_sync.jobs.context import AccountContext
 
 
-# Parts that are read at once: the other slots of the workers are left for live work.
+# Chunks read in parallel; the workers' other slots stay free for live work.
 AT_ONCE = 2
 
 
 class Choice(StrEnum):
-    """How the installs are chosen."""
+    """How to choose the installs."""
 
     WINDOW = "window"
     IDS = "ids"
@@ -36,9 +36,9 @@ class Choice(StrEnum):
 
 
 class EstimateBackfillOperator(BaseOperator):
-    """Finds what is to be read, and says what it will take. Writes nothing into the mirror.
+    """Finds what a backfill has to read, and estimates it, without writing into the mirror.
 
-    A run of Airflow's own backfill reads the data interval that it is about, whatever the form says.
+    A run of Airflow's own backfill reads its data interval, whatever the form says.
 
     :param account: name of the account in sync.yaml.
     :param choice: a :class:`Choice`.
@@ -61,7 +61,7 @@ class EstimateBackfillOperator(BaseOperator):
         self.ids = ids
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Estimate and return what the next tasks need to know."""
+        """Estimate, and return what the next tasks need."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.backfill.texts import estimate_lines
         from enerflo_sync.jobs.backfill import open_backfills
@@ -101,11 +101,11 @@ class EstimateBackfillOperator(BaseOperator):
 
 
 class BackfillApprovalOperator(ApprovalOperator):
-    """Asks a person about a backfill of many requests, by Airflow's own approval; no answer is a no.
+    """Asks a person to approve a backfill of many requests, by Airflow's own approval; no answer means no.
 
-    :param estimate: what :class:`EstimateBackfillOperator` returned.
-    :param limit: requests up to which nobody is asked.
-    :param estimate_only: end here.
+    :param estimate: the result of :class:`EstimateBackfillOperator`.
+    :param limit: number of requests that needs no approval.
+    :param estimate_only: end after the estimate.
     """
 
     template_fields: Sequence[str] = ("subject", "body", "estimate", "limit", "estimate_only")
@@ -132,7 +132,7 @@ class BackfillApprovalOperator(ApprovalOperator):
         self.estimate_only = estimate_only
 
     def execute(self, context: Context) -> Any:
-        """Wait for a person where the estimate passes the limit."""
+        """Wait for a person if the estimate exceeds the limit."""
         if flag(self.estimate_only):
             raise AirflowSkipException(
                 f"Only an estimate: enerflo-sync backfill --resume {self.estimate['backfill_id']}"
@@ -144,9 +144,9 @@ class BackfillApprovalOperator(ApprovalOperator):
 
 
 class StartBackfillOperator(BaseOperator):
-    """Begins to read an estimated backfill, and names the parts that are left.
+    """Starts to read an estimated backfill, and lists its unread chunks.
 
-    :return: by part, its number and its label; first those of installs.
+    :return: per chunk, its number and its label; chunks of installs first.
     """
 
     template_fields: Sequence[str] = ("account", "backfill_id", "of_installs")
@@ -158,7 +158,7 @@ class StartBackfillOperator(BaseOperator):
         self.of_installs = of_installs
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Return the parts."""
+        """Return the chunks."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.backfill import open_backfills
 
@@ -175,9 +175,9 @@ class StartBackfillOperator(BaseOperator):
 
 
 class ReadChunkOperator(BaseOperator):
-    """Reads one part of a backfill; tried again, it goes on where it was.
+    """Reads one chunk of a backfill; a retry continues where the last try stopped.
 
-    :param chunk: the part's number and label, of :class:`StartBackfillOperator`.
+    :param chunk: the chunk's number and label from :class:`StartBackfillOperator`.
     """
 
     template_fields: Sequence[str] = ("account", "backfill_id", "chunk")
@@ -190,7 +190,7 @@ class ReadChunkOperator(BaseOperator):
         self.chunk = chunk
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Read the part and return its counts."""
+        """Read the chunk and return its counts."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.backfill import open_backfills
 
@@ -208,7 +208,7 @@ class ReadChunkOperator(BaseOperator):
 
 
 class FinishBackfillOperator(BaseOperator):
-    """Concludes a backfill whose parts are read, and says what it did beside what was estimated.
+    """Finishes a backfill whose chunks are read, and reports its result beside the estimate.
 
     :return: counts, and ``mirror_changed``.
     """

@@ -1,4 +1,4 @@
-"""The operators of the checks: judge change orders and life-cycles, validate, and the result."""
+"""The operators of the checks: judge change orders and life cycles, validate, report."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class HoldChangeOrdersOperator(BaseOperator):
-    """Judges the change orders that are new or changed, holds back those that fail, and judges life-cycles.
+    """Judges change orders that are new or changed, holds those that fail, and judges life cycles.
 
     :param account: name of the account in sync.yaml.
-    :param full: look at all orders and installs again.
+    :param full: judge all orders and installs again.
     :return: counts.
     """
 
@@ -52,9 +52,9 @@ class HoldChangeOrdersOperator(BaseOperator):
 
 
 class ValidateChangeOrdersOperator(BaseOperator):
-    """Has Great Expectations count what was judged; its result is kept in ``sync.quality_runs``.
+    """Lets Great Expectations count what was judged, and stores its result in ``sync.quality_runs``.
 
-    Fails when it counts otherwise. Great Expectations is imported only where there is something to count.
+    Fails if the counts differ. Great Expectations is imported only if there is something to count.
 
     :param account: name of the account in sync.yaml.
     :return: counts.
@@ -69,7 +69,7 @@ class ValidateChangeOrdersOperator(BaseOperator):
         self.account = account
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Validate, leave the note, and return the counts."""
+        """Validate, store the note, and return the counts."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.quality import run_quality
 
@@ -88,7 +88,7 @@ class ValidateChangeOrdersOperator(BaseOperator):
 
 
 def counts(report: QualityReport) -> dict[str, Any]:
-    """Return what a task hands on: counts, and no word of an order or an install."""
+    """Return a task's result: counts without data of an order or an install."""
     found: dict[str, Any] = {
         "account": report.account,
         "checked": report.checked or 0,

@@ -1,4 +1,4 @@
-"""What all jobs' DAGs have in common."""
+"""Settings shared by all jobs' DAGs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from enerflo_airflow.retry import EnerfloRetryPolicy
 
-# Long past, so that a DAG which starts here runs as soon as it is switched on; catchup is off.
+# In the past, so that a DAG runs as soon as it is switched on; catchup is off.
 START_DATE = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -1,4 +1,4 @@
-"""What lies in an account's drop, as Airflow's processes look at it: names only, nothing is read or moved."""
+"""List the files in an account's drop from Airflow's processes, without reading or moving them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from enerflo_airflow.accounts import config_path
 if TYPE_CHECKING:
     from enerflo_sync.inbox.drop import Drop
 
-# A drop that takes long to list is looked into less often, so that looking stays a small part of the time.
+# After a listing, wait this many times its duration, so that a slow drop is listed less often.
 _REST = 10.0
 
 
 class DropWatch:
-    """Lists one account's drop, again and again.
+    """Lists one account's drop repeatedly.
 
-    The drop is opened once, and again where sync.yaml changed. It needs the file and the storage's own
+    The drop is opened once, and again when sync.yaml has changed. It needs the file and the storage's own
     credentials, and none of Airflow's connections.
 
     :param account: name of the account in sync.yaml.
@@ -28,15 +28,15 @@ class DropWatch:
 
     def __init__(self, account: str) -> None:
         self.account = account
-        # Seconds that the last listing took, opening the drop not among them.
+        # Duration of the last listing in seconds, without opening the drop.
         self.took = 0.0
         self._drop: Drop | None = None
         self._opened_from: tuple[int, int] | None = None
 
     def names(self) -> frozenset[str]:
-        """Return the names of the files that are ready to be read; blocks while the storage answers.
+        """Return the names of the files that are ready to read; blocks until the storage answers.
 
-        :raises ConfigurationError: sync.yaml has mistakes or names no drop, or the drop is not there or may
+        :raises ConfigurationError: sync.yaml has mistakes or names no drop, or the drop does not exist or may
             not be listed.
         """
         drop = self._open()
@@ -49,7 +49,7 @@ class DropWatch:
         about = config_path().stat() if config_path().exists() else None
         version = about and (about.st_mtime_ns, about.st_size)
         if self._drop is None or version != self._opened_from:
-            # Heavy to import, and DAG files import this module's users.
+            # Import late: DAG files import this module's users, and these modules are heavy.
             from enerflo_airflow.hook import open_account
             from enerflo_sync.jobs.ingest import open_account_drop
 
@@ -60,11 +60,11 @@ class DropWatch:
 
 
 async def looks(account: str, interval: float) -> AsyncIterator[frozenset[str] | Exception]:
-    """Yield what lies in the drop, look after look, for ever; never blocks the event loop.
+    """Yield the names in the drop after each listing, for ever; never blocks the event loop.
 
-    A look that fails yields its error, and the looks after it come later and later, up to once a minute.
+    A failed listing yields its error, and increases the interval up to a minute.
 
-    :param interval: seconds between two looks.
+    :param interval: seconds between two listings.
     """
     watch = DropWatch(account)
     failed = 0

@@ -1,4 +1,4 @@
-"""The connection type ``enerflo``, and an account opened with Airflow's connections."""
+"""The connection type ``enerflo``, and accounts opened with Airflow's connections."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DEFAULT_HOST = "enerflo.io"
 _FALSE_WORDS = frozenset({"false", "f", "no", "n", "off", "0"})
-# A person waits for the Test button, so it gives up sooner than a task does.
+# A person waits for the Test button, so it gives up sooner than a task.
 _TEST_TIMEOUT = Timeout(connect=5.0, read=10.0, total=15.0)
 _TEST_RETRY = RetryPolicy(attempts=2, unreachable_attempts=1, unreadable_attempts=1, total_seconds=20.0)
 
@@ -39,8 +39,8 @@ _TEST_RETRY = RetryPolicy(attempts=2, unreachable_attempts=1, unreadable_attempt
 class EnerfloHook(BaseHook):
     """Opens one Enerflo account from an Airflow connection of type ``enerflo``.
 
-    The connection holds host, port and, as its password, the API key; its extras ``verify``,
-    ``ca_bundle`` and ``proxy`` say how the way there is secured. Unknown extras are ignored.
+    The connection has host, port and, as its password, the API key. Its extras ``verify``, ``ca_bundle`` and
+    ``proxy`` set TLS and the proxy. Unknown extras are ignored.
 
     :param enerflo_conn_id: id of the connection.
     """
@@ -64,9 +64,9 @@ class EnerfloHook(BaseHook):
 
     @property
     def base_url(self) -> str:
-        """Return the address that the connection names, ``https://enerflo.io`` where it names none.
+        """Return the connection's address; ``https://enerflo.io`` if it has none.
 
-        The host may be a whole address, such as that of a sandbox: ``http://127.0.0.1:8801``.
+        The host may be a complete address, such as that of a sandbox: ``http://127.0.0.1:8801``.
         """
         connection = self.connection
         host = (connection.host or DEFAULT_HOST).strip().rstrip("/")
@@ -94,12 +94,12 @@ class EnerfloHook(BaseHook):
         return key
 
     def get_conn(self) -> requests.Session:
-        """Return a session with the connection's proxy and TLS settings, and without the key.
+        """Return a session with the connection's proxy and TLS settings, but without the key.
 
-        The session machinery is :class:`HttpHook`'s, which would also send every unknown extra, and a
-        login, to the vendor: both are taken off again.
+        :class:`HttpHook` makes the session. It would also send unknown extras and a login to the vendor, so
+        both are removed.
         """
-        self.connection  # noqa: B018 - raises our own error where the connection is not defined
+        self.connection  # noqa: B018 - raises our own error if the connection is not defined
         session = HttpHook(http_conn_id=self.enerflo_conn_id).get_conn(
             extra_options={"proxies": self._proxies(), "verify": self._verify()}
         )
@@ -110,13 +110,12 @@ class EnerfloHook(BaseHook):
     def get_records(self, endpoint: str, **options: Unpack[ListOptions]) -> Iterator[Record]:
         """Yield every record of a list of Enerflo's API, decoded, page after page.
 
-        A record may come twice where rows shift while the list is read. The values are Enerflo's own and not
-        masked.
+        A record may repeat if rows shift while the list is read. The values are Enerflo's own, unmasked.
 
         :param endpoint: such as ``/api/v3/installs``.
         :param options: :class:`enerflo_airflow.records.ListOptions`.
-        :raises ConfigurationError: the form of the answer is not known, or a connection is missing.
-        :raises RetriableError: the list could not be read whole, or Enerflo does not answer.
+        :raises ConfigurationError: the form of the answer is unknown, or a connection is missing.
+        :raises RetriableError: the list could not be read completely, or Enerflo does not answer.
         """
         for page in self._pages(endpoint, options):
             yield from page
@@ -126,14 +125,14 @@ class EnerfloHook(BaseHook):
         return records_of(self._pages(endpoint, options))
 
     def get_df(self, endpoint: str, **options: Unpack[ListOptions]) -> pd.DataFrame:
-        """Return a list as one table, read as by :meth:`get_records`; nested names are dotted."""
+        """Return a list as one table, read as by :meth:`get_records`; nested names are joined by dots."""
         return frame_of(self._pages(endpoint, options))
 
     def _pages(self, endpoint: str, options: ListOptions) -> Iterator[list[Record]]:
         return pages_of(lambda: self._opened(options.get("account", DEFAULT_ACCOUNT)), endpoint, options)
 
     def _opened(self, account: str) -> AccountContext:
-        """Return an account with this hook's connection in the place of the one that sync.yaml names."""
+        """Return an account with this hook's connection instead of the one in sync.yaml."""
         opened = open_account(account)
         opened.session = self.get_conn()
         opened.credentials = replace(
@@ -142,7 +141,7 @@ class EnerfloHook(BaseHook):
         return opened
 
     def test_connection(self) -> tuple[bool, str]:
-        """Return whether Enerflo accepts the key, and a sentence that says what to change if not."""
+        """Return whether Enerflo accepts the key, and a sentence with the remedy if not."""
         try:
             address = self.base_url
             client = EnerfloClient(
@@ -173,7 +172,7 @@ class EnerfloHook(BaseHook):
     def _verify(self) -> bool | str:
         extras = self._extras()
         verify = extras.get("verify")
-        # A connection written as a URI has only texts.
+        # A connection written as a URI contains only text values.
         if verify is not None and str(verify).strip().lower() in _FALSE_WORDS:
             return False
         return str(extras.get("ca_bundle") or "").strip() or True
@@ -182,17 +181,17 @@ class EnerfloHook(BaseHook):
 def open_account(account: str, *, reads_enerflo: bool = False) -> AccountContext:
     """Return one account of sync.yaml, opened with the Airflow connections that the file names for it.
 
-    :param reads_enerflo: whether the session takes the Enerflo connection's proxy and TLS settings; without
-        it that connection does not have to exist.
+    :param reads_enerflo: use the Enerflo connection's proxy and TLS settings; otherwise that connection need
+        not exist.
     :raises ConfigurationError: the file has mistakes or no such account, or the connection is not defined.
     """
     return account_of(account, sync_config(), config_path(), reads_enerflo=reads_enerflo)
 
 
 def account_of(account: str, config: SyncConfig, path: Path, *, reads_enerflo: bool = True) -> AccountContext:
-    """Return an account as :func:`open_account` does, of a configuration that was read already.
+    """Return an account as :func:`open_account` does, from a parsed configuration.
 
-    By the entry point ``enerflo_sync.accounts`` the command line opens accounts with it.
+    The command line opens accounts with this function by the entry point ``enerflo_sync.accounts``.
     """
     connections = config.account(account).airflow
     hook = EnerfloHook(connections.enerflo_connection)
@@ -212,10 +211,10 @@ def account_of(account: str, config: SyncConfig, path: Path, *, reads_enerflo: b
 def warehouse_url(conn_id: str) -> str:
     """Return the SQLAlchemy URL of an Airflow connection of type ``postgres``, password included.
 
-    The extras that libpq knows (``sslmode``, ``sslrootcert``, …) come along. A host that begins with ``/``
+    The extras that libpq knows (``sslmode``, ``sslrootcert``, …) are included. A host that begins with ``/``
     is the folder of a unix socket.
 
-    :raises ConfigurationError: the connection is not defined or is of another type.
+    :raises ConfigurationError: the connection is not defined or has another type.
     """
     connection = _connection(conn_id, "Postgres")
     if connection.conn_type not in ("postgres", "postgresql"):
@@ -231,7 +230,7 @@ def warehouse_url(conn_id: str) -> str:
         if name not in PostgresHook.ignored_extra_options and isinstance(value, str | int)
     }
     if url.host and url.host.startswith("/"):
-        # URL.set takes None for "as it is".
+        # URL.set treats None as "unchanged".
         url, extras = url._replace(host=None), {"host": url.host, **extras}
     return url.update_query_dict(extras).render_as_string(hide_password=False)
 

@@ -1,4 +1,4 @@
-"""The operator that brings dropped webhook payloads into the mirror."""
+"""The operator that loads dropped webhook payloads into the mirror."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ order by started_at desc limit 1
 
 
 class IngestDropOperator(BaseOperator):
-    """Takes in the webhook files that lie in the account's drop, and reads their records again.
+    """Ingests the webhook files in the account's drop, and reads their records from Enerflo.
 
-    Succeeds with a note that says so when something was put into quarantine or could not be read
-    (``state`` = partial): everything else is stored, and what waits is taken up by the next run.
+    Also succeeds if input was quarantined or could not be read (``state`` = partial), with a note that says
+    so: everything else is stored, and the next run continues with what waits.
 
     :param account: name of the account in sync.yaml.
     :return: counts and ids of the run, and ``mirror_changed``.
@@ -58,14 +58,14 @@ class IngestDropOperator(BaseOperator):
 
 
 def _was_tried_before(opened: AccountContext, job: str, context: Context) -> bool:
-    """Return whether a try, or a run, before this one may have stored records and not announced them.
+    """Return whether an earlier try or run may have stored records without announcing them.
 
-    The warehouse is asked: a run that an asset started has no logical date, by which Airflow would find
-    the run before it.
+    Asks the warehouse: a run started by an asset has no logical date, by which Airflow would find the
+    previous run.
     """
     if context["ti"].try_number > 1:
         return True
-    # Psycopg is not imported where DAG files are only parsed.
+    # Import late, so that parsing a DAG file does not import psycopg.
     from enerflo_sync.warehouse.engine import warehouse_errors
 
     values = {"account": opened.account, "job": job, "run_id": engine_run_id(context)}

@@ -1,4 +1,4 @@
-"""Addresses of the report pages, and the button that leads from a task to its report."""
+"""Addresses of the report pages, and the buttons that lead from a task to its report."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from airflow.sdk.types import TaskInstanceKey
 
 APP_PREFIX = "/enerflo"
-# The route of the page that shows the reports inside the Airflow UI.
+# The route of the reports page inside the Airflow UI.
 UI_ROUTE = "enerflo-reports"
 # The route of the tab on a DAG run's page.
 RUN_UI_ROUTE = "enerflo-report"
-# The tasks whose plan the later tasks of their run are about.
+# Tasks whose plan is the subject of their run's later tasks.
 PLAN_TASKS = ("make_plan", "find_plan")
 
 
@@ -28,19 +28,19 @@ def base_path() -> str:
 
 
 def page_address(path: str) -> str:
-    """Return the address at which the Airflow UI shows a page of the reports app in its own frame."""
+    """Return the address of a page of the reports app inside the Airflow UI's own frame."""
     base = base_path()
     return f"{base}/plugin/{UI_ROUTE}{base}{APP_PREFIX}{path}"
 
 
 def report_path(account: str, reconciliation_id: str | None = None) -> str:
-    """Return the path of a report within the reports app, or that of the account's list of reports."""
+    """Return the path of a report within the reports app, or of the account's list of reports."""
     path = f"/reports/{quote(account, safe='')}"
     return f"{path}/{quote(reconciliation_id, safe='')}" if reconciliation_id else path
 
 
 def ui_address(account: str, reconciliation_id: str | None = None) -> str:
-    """Return the address at which the Airflow UI shows a report in its own frame."""
+    """Return the address of a report inside the Airflow UI's own frame."""
     return page_address(report_path(account, reconciliation_id))
 
 
@@ -50,7 +50,7 @@ class ReportLink(BaseOperatorLink):
     name = "Reconciliation report"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the report's address, ``""`` (no button) where the task made none."""
+        """Return the report's address; ``""`` (no button) if the task made none."""
         result: Any = XCom.get_value(ti_key=ti_key, key="return_value")
         if not isinstance(result, dict) or "reconciliation_id" not in result:
             return ""
@@ -68,7 +68,7 @@ class QualityLink(BaseOperatorLink):
     name = "Change orders"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the page's address, ``""`` (no button) where the task checked nothing."""
+        """Return the page's address; ``""`` (no button) if the task checked nothing."""
         result: Any = XCom.get_value(ti_key=ti_key, key="return_value")
         if not isinstance(result, dict) or "held" not in result:
             return ""
@@ -76,7 +76,7 @@ class QualityLink(BaseOperatorLink):
 
 
 def plan_path(account: str, plan_hash: str | None = None) -> str:
-    """Return the path of a plan within the reports app, or that of the account's list of plans."""
+    """Return the path of a plan within the reports app, or of the account's list of plans."""
     path = f"/plans/{quote(account, safe='')}"
     return f"{path}/{quote(plan_hash, safe='')}" if plan_hash else path
 
@@ -87,7 +87,7 @@ def explain_path(account: str, table: str, key: str) -> str:
 
 
 def plan_address(account: str, plan_hash: str) -> str:
-    """Return the address at which the Airflow UI shows a plan in its own frame."""
+    """Return the address of a plan inside the Airflow UI's own frame."""
     return page_address(plan_path(account, plan_hash))
 
 
@@ -97,7 +97,7 @@ class PlanLink(BaseOperatorLink):
     name = "Plan"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the plan's address, ``""`` (no button) where there is none."""
+        """Return the plan's address; ``""`` (no button) if there is none."""
         for task_id in (ti_key.task_id, *PLAN_TASKS):
             result: Any = XCom.get_one(
                 key="return_value", task_id=task_id, dag_id=ti_key.dag_id, run_id=ti_key.run_id

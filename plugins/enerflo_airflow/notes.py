@@ -1,7 +1,7 @@
-"""What a run did, in one line for people, and how it becomes the note of the DAG run.
+"""A run's result in one line for people, stored as the note of the DAG run.
 
-A task cannot write the note of its run, so it leaves the line as an XCom, and a listener in the scheduler
-takes it over when the run ends.
+A task cannot write its run's note. So it stores the line as an XCom, and a listener in the scheduler copies
+it when the run ends.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from enerflo_sync.warehouse.runs import RunReport
 
 NOTE_KEY = "enerflo_note"
-# What Airflow's column takes.
+# Length of Airflow's column.
 LONGEST_NOTE = 1000
-# How the notices of events begin that a later run takes up.
+# Prefix of notices about events that a later run handles.
 _WAITING = "waiting"
 
 _P = ParamSpec("_P")
 
 
 def _as_shown(note: Callable[_P, str]) -> Callable[_P, str]:
-    """Return ``note`` as it may stand in a task's log: reasons may quote what somebody wrote."""
+    """Make ``note`` safe for a task's log, because reasons may quote input."""
 
     @functools.wraps(note)
     def told(*args: _P.args, **options: _P.kwargs) -> str:
@@ -46,7 +46,7 @@ def _as_shown(note: Callable[_P, str]) -> Callable[_P, str]:
 
 @_as_shown
 def poll_note(report: RunReport) -> str:
-    """Return what a poll did, and where to look when it is not whole."""
+    """Return a poll's result, and where to look if it is incomplete."""
     first = [
         "partial",
         f"read {report.read:,}",
@@ -61,7 +61,7 @@ def poll_note(report: RunReport) -> str:
 
 @_as_shown
 def ingest_note(report: RunReport) -> str:
-    """Return what became of the dropped events, and where to look when something waits for a person."""
+    """Return the outcome of the dropped events, and where to look if any waits for a person."""
     events = report.resources.get("events", {})
     notices: Mapping[str, int] = events.get("reasons", {}).get("notice", {})
     waiting = {why: count for why, count in notices.items() if why.startswith(_WAITING)}
@@ -80,7 +80,7 @@ def ingest_note(report: RunReport) -> str:
 
 
 def _in_lines(report: RunReport, first: list[str]) -> str:
-    """Return a note: the line that lists of runs show, and where to look when the run is partial."""
+    """Return a note: the line that lists of runs show, and where to look if the run is partial."""
     partial = report.state == "partial"
     lines = [" · ".join(first if partial else first[1:])]
     if partial:
@@ -95,7 +95,7 @@ def _in_lines(report: RunReport, first: list[str]) -> str:
 
 @_as_shown
 def replay_note(report: ReplayReport, by: str) -> str:
-    """Return what became of quarantined items, or what would, and where each of them is listed."""
+    """Return the actual or expected outcomes of quarantined items, and where to find each."""
     first = [f"dry run for {by}, nothing was changed" if report.dry else f"replayed by {by}"]
     if report.needs_a_person and not report.dry:
         first.insert(0, "partial")
@@ -109,7 +109,7 @@ def replay_note(report: ReplayReport, by: str) -> str:
 
 @_as_shown
 def dismissal_note(count: int, by: str) -> str:
-    """Return how many quarantined items were dismissed."""
+    """Return the number of dismissed items."""
     return f"dismissed by {by} · {count:,} items\nsync.quarantine keeps them, with the reason"
 
 
@@ -118,7 +118,7 @@ def reconciliation_note(report: ReconciliationReport) -> str:
     """Return the headline of a reconciliation."""
     if report.mirror_as_of is None:
         return "nothing can be called equal: the mirror was never polled completely"
-    # Here: the scheduler imports this module and renders no report.
+    # Import late: the scheduler imports this module but renders no report.
     from enerflo_sync.reconcile.render.verdict import Tone, verdict_text
 
     words = verdict_text(report)
@@ -131,7 +131,7 @@ def reconciliation_note(report: ReconciliationReport) -> str:
 
 @_as_shown
 def plan_note(plan: PlanReport) -> str:
-    """Return what a plan would do, and whether it waits."""
+    """Return what a plan would do, and whether it waits for approval."""
     if not plan.change_count:
         first = "nothing to do"
     else:
@@ -149,7 +149,7 @@ def plan_note(plan: PlanReport) -> str:
 
 @_as_shown
 def apply_note(report: ApplyReport) -> str:
-    """Return how a plan's changes ended, and why some were not made."""
+    """Return the outcomes of a plan's changes, and why some were not made."""
     counts = [f"{getattr(report, name):,} {name}" for name in ("applied", "moved", "parked", "waiting")]
     lines = [" · ".join([*counts, f"decided by {report.decided_by}"])]
     if report.left_open:
@@ -163,7 +163,7 @@ def apply_note(report: ApplyReport) -> str:
 
 @_as_shown
 def quality_note(report: QualityReport, checked: int, life_cycle: Mapping[str, int] | None = None) -> str:
-    """Return how many change orders were checked, how many are held, and what the life-cycle found."""
+    """Return the numbers of change orders checked and held, and of life-cycle findings."""
     parts = [f"{report.held:,} of {report.orders:,} change orders held", f"{checked:,} checked now"]
     parts += [f"{report.warned:,} warned"] if report.warned else []
     parts += [f"{report.released:,} let through"] if report.released else []
@@ -177,27 +177,27 @@ def _group(reasons: Mapping[str, Mapping[str, int]], name: str) -> Mapping[str, 
 
 
 class RunNotes:
-    """Listener: gives a finished run the note that its task left. A note by a person stays as it is."""
+    """Listener: copies a task's note to its finished run. A person's note stays unchanged."""
 
     @hookimpl
     def on_dag_run_success(self, dag_run: DagRun, msg: str) -> None:
-        """Take over the note of a run that succeeded."""
+        """Copy the note of a run that succeeded."""
         take_over_note(dag_run)
 
     @hookimpl
     def on_dag_run_failed(self, dag_run: DagRun, msg: str) -> None:
-        """Take over the note of a run that failed."""
+        """Copy the note of a run that failed."""
         take_over_note(dag_run)
 
 
 def take_over_note(dag_run: DagRun) -> None:
-    """Set the note that a task of ours left for this run, in the transaction that ends the run.
+    """Set the note that one of our tasks stored for this run, in the transaction that ends the run.
 
-    ``dag.test()`` hands in a run that belongs to no session any more: that one is loaded again.
+    ``dag.test()`` passes a run that is detached from its session; that run is loaded again.
     """
     if not dag_run.dag_id.startswith("enerflo_"):
         return
-    # The worker imports this module too, and has no metadata database.
+    # Import late: the worker imports this module too, and has no metadata database.
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from sqlalchemy.orm import object_session

@@ -1,4 +1,4 @@
-"""Telling people, by Airflow's connections: the notifier of a route, and the task that does it in a DAG."""
+"""Notify people by Airflow's connections: a route's notifier, and the task that uses it in a DAG."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RouteNotifier(BaseNotifier):
     """Sends one message along one route: an e-mail by the smtp provider, or a post by the http provider.
 
     :param route: the route of sync.yaml.
-    :param message: what to say.
+    :param message: the message.
     """
 
     def __init__(self, route: Route, message: Message, **kwargs: Any) -> None:
@@ -44,12 +44,12 @@ class RouteNotifier(BaseNotifier):
         self.message = message
 
     def notify(self, context: Context) -> None:
-        """Send it.
+        """Send the message.
 
         :raises ConfigurationError: the connection is not defined.
-        :raises RetriableError: the other side answered with an error's status.
+        :raises RetriableError: the receiver answered with an error status.
         """
-        # Each provider says it in words of its own.
+        # Each provider raises different errors.
         where = f"Airflow connection {self._connection}"
         try:
             BaseHook.get_connection(self._connection)
@@ -62,7 +62,7 @@ class RouteNotifier(BaseNotifier):
         try:
             self._provider().notify(context)
         except AirflowException as error:
-            # The http provider's text begins with the status; what follows is the other side's.
+            # The http provider's text begins with the status; the rest is the receiver's answer.
             if status := _STATUS.match(str(error)):
                 raise RetriableError(
                     f"the other side answered {status[0]}.",
@@ -78,7 +78,7 @@ class RouteNotifier(BaseNotifier):
         return target.connection
 
     def _provider(self) -> BaseNotifier:
-        # Imported by the worker only: parsing a DAG file does not need the whole engine.
+        # Import late: parsing a DAG file does not need the whole engine.
         from enerflo_sync.notify.message import http_body, mail_html
 
         link = message_link(self.message)
@@ -102,10 +102,10 @@ class RouteNotifier(BaseNotifier):
 
 
 class NotifyOperator(BaseOperator):
-    """Tells people what they were not told yet, on the routes of sync.yaml.
+    """Sends unreported news along the routes of sync.yaml.
 
-    Fails, to be tried again, while a message cannot be sent. It is a teardown of its DAG, so that the run
-    does not fail with it.
+    Fails, to be retried, while a message cannot be sent. It is a teardown of its DAG, so the run does not
+    fail with it.
 
     :param account: name of the account in sync.yaml.
     :return: counts.
@@ -119,7 +119,7 @@ class NotifyOperator(BaseOperator):
         self.account = account
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look for what is new, send it, and return the counts."""
+        """Find news, send it, and return the counts."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.notify import run_notify
 
@@ -142,9 +142,9 @@ class NotifyOperator(BaseOperator):
 
 
 def tell_people(account: str, after: DependencyMixin) -> None:
-    """Add the task that tells people to a DAG, where any route of sync.yaml wants to know of the account.
+    """Add the notifying task to a DAG, if any route of sync.yaml covers the account.
 
-    As a teardown it runs whatever became of the task before it, and what becomes of it does not count.
+    As a teardown it runs whatever the outcome of the task before it, and its own outcome does not count.
     """
     if not sync_config().notify.routes_for(account):
         return
@@ -159,7 +159,7 @@ def tell_people(account: str, after: DependencyMixin) -> None:
 
 
 def message_link(message: Message) -> str:
-    """Return the whole address of the page that shows more, ``""`` where Airflow does not know its own."""
+    """Return the complete address of the page with more; ``""`` if Airflow does not know its own address."""
     base = urlsplit(conf.get("api", "base_url", fallback="") or "")
     if not base.netloc:
         return ""

@@ -1,4 +1,4 @@
-"""The operators: one job of the engine each, with counts and ids as their result."""
+"""The operators: each runs one job of the engine and returns counts and ids."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class EnerfloToWarehouseOperator(BaseOperator):
-    """Brings the account's mirror tables up to what Enerflo lists now.
+    """Loads into the account's mirror tables what Enerflo lists now.
 
-    Succeeds with a note that says so when a part could not be read (``state`` = partial): what was read is
-    stored, and the next run takes up the rest.
+    Also succeeds if a part could not be read (``state`` = partial), with a note that says so: what was read
+    is stored, and the next run reads the rest.
 
     :param account: name of the account in sync.yaml.
-    :param read_resources: what to read; what sync.yaml says where empty. (Airflow's own ``resources`` are a
-        task's CPU and memory.)
-    :param full: read all notes again, whatever the time of the last such sweep.
-    :param accept_shrink: believe, this once, that Enerflo lists far fewer records than before.
-    :param accept_company: believe, this once, that the account's key is of another company now.
+    :param read_resources: what to read; empty uses sync.yaml. (Airflow's own ``resources`` are a task's CPU
+        and memory.)
+    :param full: read all notes again, whatever the time of the last full read.
+    :param accept_shrink: accept, this once, that Enerflo lists far fewer records than before.
+    :param accept_company: accept, this once, that the account's key belongs to another company now.
     :return: counts and ids of the run, and ``mirror_changed``.
     """
 
@@ -58,7 +58,7 @@ class EnerfloToWarehouseOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the poll and return its counts."""
-        # Imported by the worker only: parsing a DAG file does not need the whole engine.
+        # Import late: parsing a DAG file does not need the whole engine.
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.poll import run_poll
 
@@ -84,11 +84,11 @@ class ReconcileOperator(BaseOperator):
     """Compares the account's mirror tables with the CRM's, and stores the report.
 
     :param account: name of the account in sync.yaml.
-    :param full: compare every row, not only what changed on either side since the last run.
-    :param fail_over_budget: fail the task, without a retry, when more differences are unexplained than
-        sync.yaml allows, or nothing can be said: no rows met, or Enerflo was not read when it was due. The
-        report is stored either way.
-    :return: ids, and how many differences there are.
+    :param full: compare every row, not only those changed on either side since the last run.
+    :param fail_over_budget: fail the task, without a retry, if more differences are unexplained than
+        sync.yaml allows, or if nothing can be concluded: no rows matched, or Enerflo was not read when it was
+        due. The report is stored in any case.
+    :return: ids, and the number of differences.
     """
 
     template_fields: Sequence[str] = ("account", "full", "fail_over_budget")
@@ -109,7 +109,7 @@ class ReconcileOperator(BaseOperator):
         self.fail_over_budget = fail_over_budget
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Reconcile and return the headline's numbers."""
+        """Reconcile and return the headline's figures."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.reconcile import run_reconcile
         from enerflo_sync.reconcile.render.verdict import is_all_clear
@@ -127,7 +127,7 @@ class ReconcileOperator(BaseOperator):
             "budget": report.budget,
             "within_budget": report.within_budget,
         }
-        # Pushed before a possible failure, so that a failed task has its note and its link as well.
+        # Push before a possible failure, so that a failed task also has its note and its link.
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         context["ti"].xcom_push(key="return_value", value=result)
         if flag(self.fail_over_budget) and not is_all_clear(report):
@@ -136,27 +136,27 @@ class ReconcileOperator(BaseOperator):
 
 
 class noted_failure:  # noqa: N801 - a context manager reads like a function
-    """Leaves the text of an error of ours as the note of the run, and lets the error pass."""
+    """Stores the text of one of our errors as the run's note, and re-raises it."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def __enter__(self) -> None:
-        """Begin the part whose failure is noted."""
+        """Enter the block whose failure is noted."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Note the error where there is one."""
+        """Store the error, if any, as the note."""
         if isinstance(error, EnerfloSyncError):
             self._context["ti"].xcom_push(key=NOTE_KEY, value=f"failed: {error}")
 
 
 def engine_run_id(context: Context) -> str:
-    """Return the id under which ``sync.runs`` has what this DAG run does."""
+    """Return the id of this DAG run in ``sync.runs``."""
     return f"{context['ti'].dag_id}/{context['ti'].run_id}"
 
 
 def counts_of(report: RunReport, *, mirror_changed: bool) -> dict[str, Any]:
-    """Return what a task that reads hands on of its run: ids and counts, and no word of a record."""
+    """Return a reading task's result: ids and counts without data of a record."""
     return {
         "account": report.account,
         "run_id": report.run_id,
@@ -172,7 +172,7 @@ def counts_of(report: RunReport, *, mirror_changed: bool) -> dict[str, Any]:
 
 
 def changed_mirror(report: RunReport) -> bool:
-    """Return whether a run stored or removed records of the mirror; stored events alone are none."""
+    """Return whether a run changed records of the mirror; stored events alone do not count."""
     found_gone = sum(
         count
         for what, count in report.reasons.get("notice", {}).items()
@@ -183,10 +183,10 @@ def changed_mirror(report: RunReport) -> bool:
 
 
 def _mirror_may_have_changed(report: RunReport, context: Context) -> bool:
-    """Return whether a reconciliation has something new to look at.
+    """Return whether a reconciliation may find something new.
 
-    A try before this one, or a run before it that failed, may have stored pages that this one found
-    unchanged; so only a first try after a run that succeeded can say that nothing changed.
+    An earlier try, or a failed run before this one, may have stored pages that this run found unchanged. So
+    only the first try after a successful run can report that nothing changed.
     """
     if changed_mirror(report) or context["ti"].try_number > 1:
         return True
@@ -209,5 +209,5 @@ def _resources(names: Sequence[str] | str | None) -> frozenset[PollResource] | N
 
 
 def flag(value: bool | str) -> bool:
-    """Return a yes or no that may have come through a template as text."""
+    """Return a boolean that may be text from a template."""
     return value if isinstance(value, bool) else str(value).strip().lower() in {"true", "1", "yes"}

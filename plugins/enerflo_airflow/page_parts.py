@@ -1,4 +1,4 @@
-"""What all pages share: who may read them, the headers that keep them to themselves, an open warehouse."""
+"""Shared parts of all pages: permissions, security headers, an opened warehouse."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
-# The page is ours alone: no other host, and no frame but Airflow's.
+# The page loads nothing from other hosts, and may be framed only by Airflow.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "frame-ancestors 'self'; base-uri 'none'; form-action 'none'",
@@ -31,14 +31,14 @@ _PIECE = 1 << 18
 
 
 class Page(HTMLResponse):
-    """An HTML page with the headers that keep it to itself."""
+    """An HTML page with the security headers."""
 
     def __init__(self, content: str, status_code: int = 200) -> None:
         super().__init__(content, status_code=status_code, headers=HEADERS)
 
 
 def may_read(account: str, request: Request, user: GetUserDep) -> str:
-    """Return the account when the user may read the runs of its reconciliation DAG; else 401 or 403."""
+    """Return the account if the user may read its reconciliation DAG's runs; otherwise 401 or 403."""
     dag_id = account_name("reconcile", account)
     requires_access_dag("GET", DagAccessEntity.RUN, param_dag_id=dag_id)(request, user)
     return account
@@ -48,7 +48,7 @@ ReadableAccount = Annotated[str, Depends(may_read)]
 
 
 def here(request: Request) -> str:
-    """Return the path under which this app is served, Airflow's own prefix included."""
+    """Return the path under which this app is served, including Airflow's own prefix."""
     return str(request.scope.get("root_path", "")).rstrip("/")
 
 
@@ -62,7 +62,7 @@ def user_may_read(account: str, user: Any) -> bool:
 
 @contextmanager
 def reading(account: str) -> Iterator[AccountContext]:
-    """Open the account's warehouse for one answer.
+    """Open the account's warehouse for one request.
 
     :raises HTTPException: there is no such account.
     """
@@ -74,7 +74,7 @@ def reading(account: str) -> Iterator[AccountContext]:
 
 
 def pieces(spool: Any) -> Iterator[bytes]:
-    """Yield a file piece by piece, and close it."""
+    """Yield a file in pieces, and close it."""
     with spool:
         while piece := spool.read(_PIECE):
             yield piece

@@ -1,8 +1,8 @@
 """The report pages inside Airflow: a small FastAPI app behind Airflow's own permissions.
 
-Every route asks for a signed-in user who may read the runs of the account's reconciliation DAG. The pages
-stand in a sandboxed frame of the Airflow UI, in which links may neither open windows nor leave the frame,
-so they lead to pages of this app or to downloads.
+Every route requires a signed-in user who may read the runs of the account's reconciliation DAG. The Airflow
+UI shows the pages in a sandboxed frame, whose links may neither open windows nor leave the frame. So they
+lead only to pages of this app or to downloads.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def one_report(account: ReadableAccount, reconciliation_id: str, request: Reques
 
 @app.get("/reports/{account}/{reconciliation_id}/download/{report_format}")
 def download(account: ReadableAccount, reconciliation_id: str, report_format: ReportFormat) -> Response:
-    """Send one report as a file, all its differences in it, masked as everywhere."""
-    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed when it was sent
+    """Send one report as a file with all its differences, masked as everywhere."""
+    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed after sending
     with reading(account) as opened:
         report = _stored(opened, reconciliation_id)
         if report is None:
@@ -130,7 +130,7 @@ def report_of_run(
     dag_id: Annotated[str, Query(min_length=1)],
     run_id: Annotated[str, Query(min_length=1)],
 ) -> Response:
-    """Show the report that a DAG run made, for the tab on the run's page."""
+    """Show the report of a DAG run, for the tab on the run's page."""
     query = XComModel.get_many(run_id=run_id, dag_ids=dag_id, key="return_value")
     for row in session.scalars(query):
         made = XComModel.deserialize_value(row)
@@ -148,14 +148,14 @@ def report_of_run(
 
 @app.exception_handler(EnerfloSyncError)
 def explain(request: Request, error: EnerfloSyncError) -> Response:
-    """Say on a page what stands in the way of a report, and what to do."""
+    """Show an error page: why there is no report, and what to do."""
     title = "The warehouse cannot be read now" if isinstance(error, RetriableError) else "Not set up yet"
     return Page(render_message(title, str(error)), 503)
 
 
 @app.exception_handler(HTTPException)
 def refuse(request: Request, error: HTTPException) -> Response:
-    """Say on a page that the user is not signed in, or may not read this."""
+    """Show an error page: the user is not signed in, or lacks permission."""
     if error.status_code == 401:
         back = urlencode({"next": str(request.url)})
         address = f"{base_path()}/api/v2/auth/login?{back}"
@@ -181,7 +181,7 @@ def _stored(opened: AccountContext, reconciliation_id: str | None) -> Reconcilia
     try:
         return load_report(opened.engine, opened.account, reconciliation_id)
     except ConfigurationError:
-        # The only one left once the warehouse is known to be migrated: there is no such report.
+        # A migrated warehouse leaves one cause: there is no such report.
         return None
 
 

@@ -1,4 +1,4 @@
-"""The operators of the way back: plan, a person's approval where one is needed, apply, verify."""
+"""The operators that write: plan, a person's approval if needed, apply, verify."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from enerflo_sync.steering import shown
 if TYPE_CHECKING:
     from enerflo_sync.plan.report import PlanReport
 
-# How often the same plan may be asked about.
+# Maximum number of approval runs per plan.
 _MOST_RUNS = 1_000
-# What a plan hands on: ids, counts, and sentences without a word of a record.
+# A task's result about a plan: ids, counts, and sentences without data of a record.
 Planned = dict[str, Any]
 
 
@@ -35,8 +35,8 @@ class PlanOperator(BaseOperator):
     """Decides about every difference of an account, and stores the plan. Writes nothing on either side.
 
     :param account: name of the account in sync.yaml.
-    :return: the first plan's hash and counts; ``free``, the hash of what is to be applied at once, and
-        ``waiting``, the hash of what a person is to be asked about: None where there is none.
+    :return: the first plan's hash and counts; ``free``, the hash of the plan to apply at once, and
+        ``waiting``, the hash of the plan that needs approval: None if there is none.
     """
 
     template_fields: Sequence[str] = ("account",)
@@ -48,7 +48,7 @@ class PlanOperator(BaseOperator):
         self.account = account
 
     def execute(self, context: Context) -> Planned:
-        """Plan and return what the next tasks need to know."""
+        """Plan, and return what the next tasks need."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.plan import run_plan
 
@@ -73,13 +73,13 @@ class PlanOperator(BaseOperator):
 
 
 class AskForApprovalOperator(TriggerDagRunOperator):
-    """Starts the run in which a person is asked about a plan; the run that made the plan waits for nobody.
+    """Starts the run that asks a person about a plan, so that the planning run waits for nobody.
 
-    A plan that a run asks about already is not asked about twice.
+    A plan that another run already asks about is not asked about again.
 
     :param account: name of the account in sync.yaml.
-    :param plan: what :class:`PlanOperator` returned.
-    :param ask: whether to ask; otherwise a plan that waits is left for the command line.
+    :param plan: the result of :class:`PlanOperator`.
+    :param ask: whether to ask; otherwise a waiting plan is left to the command line.
     """
 
     template_fields: Sequence[str] = ("account", "plan", "ask")
@@ -92,7 +92,7 @@ class AskForApprovalOperator(TriggerDagRunOperator):
         self.ask = ask
 
     def execute(self, context: Context) -> None:
-        """Start the run that asks, where there is something to ask about."""
+        """Start the run that asks, if a plan waits."""
         plan: Planned = self.plan
         if not plan["writes"]:
             why = "The mode is report: nothing is written." if plan["changes"] else "There is nothing to do."
@@ -114,10 +114,10 @@ class AskForApprovalOperator(TriggerDagRunOperator):
 
 
 class FindPlanOperator(BaseOperator):
-    """Looks a plan up by its hash, as it stands now.
+    """Looks up a plan by its hash, in its present state.
 
     :param account: name of the account in sync.yaml.
-    :param plan_hash: which plan.
+    :param plan_hash: the plan's hash.
     :return: the plan's hash, its counts, and the text for the approval.
     """
 
@@ -131,7 +131,7 @@ class FindPlanOperator(BaseOperator):
         self.plan_hash = plan_hash
 
     def execute(self, context: Context) -> Planned:
-        """Return what the approval needs to know."""
+        """Return what the approval needs."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.plan import read_stored_plan
 
@@ -140,25 +140,25 @@ class FindPlanOperator(BaseOperator):
 
 
 class PlanApprovalOperator(ApprovalOperator):
-    """Asks a person about a plan that needs one, by Airflow's own approval; no answer in time is a no.
+    """Asks a person about a plan that needs approval, by Airflow's own approval; no answer in time means no.
 
-    What is decided is stored with the plan and, if it was a no, in the ledger. Later tasks are skipped then.
-    A part may be chosen in the form. While it waits the task looks from time to time whether a later plan
-    took the place of this one, or somebody decided on the command line. It ends then and writes nothing.
+    The decision is stored with the plan and, if it is a no, in the ledger; then later tasks are skipped. The
+    form can select a part. While it waits, the task regularly checks whether a later plan replaced this one,
+    or somebody decided on the command line. Then it ends without writing.
 
     :param account: name of the account in sync.yaml.
-    :param plan: what :class:`FindPlanOperator` returned.
-    :param answer_within: how long to wait in all.
+    :param plan: the result of :class:`FindPlanOperator`.
+    :param answer_within: maximum total wait.
     """
 
     template_fields: Sequence[str] = ("subject", "body", "account", "plan")
     operator_extra_links: ClassVar[Sequence[BaseOperatorLink]] = (PlanLink(),)
-    # The cost of a look is a second of a worker.
+    # Each check costs a second of a worker.
     look_every = timedelta(minutes=5)
 
     def __init__(self, *, account: str, plan: Any, answer_within: timedelta, **kwargs: Any) -> None:
-        # The parameters of the DAG, which Airflow hands in here, are no fields of the form. A copy, because
-        # Airflow keeps an answer in the parameter.
+        # Replace the DAG's parameters, which Airflow passes here but are not fields of the form. Copy the
+        # form, because Airflow stores an answer in the parameter.
         kwargs["params"] = deepcopy(FORM)
         super().__init__(
             subject="Plan {{ ti.xcom_pull(task_ids='find_plan')['plan_hash'][:12] }} of account " + account,
@@ -172,7 +172,7 @@ class PlanApprovalOperator(ApprovalOperator):
         self.answer_within = answer_within
 
     def execute(self, context: Context) -> Any:
-        """Wait for a person where the plan needs one; return at once where it does not."""
+        """Wait for a person if the plan needs approval; otherwise return at once."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.plan import read_stored_plan
 
@@ -192,13 +192,13 @@ class PlanApprovalOperator(ApprovalOperator):
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Store the decision, and skip what follows a no."""
+        """Store the decision; skip the later tasks after a no."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.approval import run_approve, run_reject
         from enerflo_sync.jobs.plan import read_stored_plan
 
         if "error" in event:
-            # Nobody said anything: the task fails, and the plan goes on waiting.
+            # Without an answer the task fails, and the plan continues to wait.
             return super().execute_complete(context, event)
         if event.get("timedout") and self._time_left(context) > timedelta(0):
             return self.execute(context)
@@ -226,7 +226,7 @@ class PlanApprovalOperator(ApprovalOperator):
         return super().execute_complete(context, event)
 
     def _time_left(self, context: Context) -> timedelta:
-        """Return how much of the time for an answer is left, counted from the beginning of the run."""
+        """Return the time left for an answer, counted from the run's start."""
         run: Any = context.get("dag_run")
         if run is None or run.start_date is None:
             return timedelta(0)
@@ -234,7 +234,7 @@ class PlanApprovalOperator(ApprovalOperator):
         return max(left, timedelta(0))
 
     def _end(self, context: Context, plan: PlanReport) -> NoReturn:
-        """End without an answer, and without an error: there is nothing to decide about any more."""
+        """End without an answer and without an error, because there is nothing left to decide."""
         words = {
             "superseded": "was superseded: a later plan took its place, and is asked about by itself",
             "expired": "has expired; the next round makes another one if anything is due",
@@ -261,12 +261,12 @@ def _planned(plan: PlanReport) -> Planned:
 class ApplyPlanOperator(BaseOperator):
     """Makes a plan's changes: the CRM's in one transaction, Enerflo's one by one, each read back.
 
-    Fails, to be tried again, while something of it waits for Enerflo or the warehouse; what moved or could
-    not be made is in the note and the next plan.
+    Fails, to be retried, while changes wait for Enerflo or the warehouse. The note and the next plan contain
+    the changes whose value has moved or that could not be made.
 
     :param account: name of the account in sync.yaml.
-    :param plan_hash: which plan; without one the task is skipped.
-    :return: counts of how its changes ended.
+    :param plan_hash: the plan's hash; without one the task is skipped.
+    :return: counts of the changes' outcomes.
     """
 
     template_fields: Sequence[str] = ("account", "plan_hash")
@@ -312,10 +312,10 @@ class ApplyPlanOperator(BaseOperator):
 
 
 class VerifyPlanOperator(BaseOperator):
-    """Reconciles what a plan changed, and says whether the two sides are now as it said.
+    """Reconciles what a plan changed, and reports whether both sides now have the planned values.
 
     :param account: name of the account in sync.yaml.
-    :param plan_hash: which plan.
+    :param plan_hash: the plan's hash.
     :return: ids and counts.
     """
 
@@ -329,7 +329,7 @@ class VerifyPlanOperator(BaseOperator):
         self.plan_hash = plan_hash
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Reconcile and return how many applied changes differ again."""
+        """Reconcile, and return how many applied changes differ again."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.apply import run_verify
         from enerflo_sync.jobs.reconcile import run_reconcile

@@ -1,7 +1,7 @@
-"""Registers the report pages, their places in the Airflow UI, the notes of runs, and a timetable.
+"""Registers the report pages, their places in the Airflow UI, the listener for notes, and a timetable.
 
-Airflow finds it by the entry point ``airflow.plugins``. Every process of Airflow imports this module, each
-task's included, so it imports little.
+Airflow finds this module by the entry point ``airflow.plugins``. Every Airflow process imports it, also for
+each task, so it imports little.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Message = MutableMapping[str, Any]
 
 
 class ReportPages:
-    """The reports app, imported when the API server is asked for a page of it."""
+    """The reports app, imported when the API server receives the first request for a page."""
 
     async def __call__(
         self,
@@ -55,19 +55,19 @@ def _report_app() -> Any:
     return app
 
 
-# What earlier versions told people to copy into Airflow's folder of plugins.
+# Files that earlier versions asked people to copy into Airflow's plugins folder.
 _ONCE_COPIED = ("enerflo_reports_plugin.py", "enerflo_airflow")
 
 
 def copied_before(folder: Path) -> list[str]:
-    """Return what stands in a folder of plugins of an earlier version, which was copied there."""
+    """Return the names in a plugins folder that were copied there for an earlier version."""
     if folder.resolve() in Path(__file__).resolve().parents:
         return []
     return [name for name in _ONCE_COPIED if (folder / name).exists()]
 
 
 class EnerfloReportsPlugin(AirflowPlugin):
-    """What this project adds to Airflow's own processes."""
+    """Extensions of Airflow's own processes."""
 
     name = "enerflo_reports"
     fastapi_apps: ClassVar[list[Any]] = [
@@ -94,7 +94,7 @@ class EnerfloReportsPlugin(AirflowPlugin):
 
     @classmethod
     def on_load(cls, *_args: Any, **_options: Any) -> None:
-        """Say what an earlier version left, which would show each page and button twice."""
+        """Warn about an earlier version's copies, which would show each page and button twice."""
         folder = Path(conf.get("core", "plugins_folder"))
         if copies := copied_before(folder):
             log.warning(

@@ -16,7 +16,7 @@ quality = APIRouter()
 
 @quality.get("/quality/{account}")
 def change_orders(account: ReadableAccount, request: Request) -> Response:
-    """Show how the account's change orders stand, as they were checked last."""
+    """Show the state of the account's change orders at the last check."""
     with reading(account) as opened:
         report = read_quality(opened)
     return Page(render_quality(report, PageLinks(index=here(request) + report_path(account))))

@@ -1,4 +1,4 @@
-"""Any list of Enerflo's API as plain records, for DAGs that a team writes itself."""
+"""Any list of Enerflo's API as plain records, for a team's own DAGs."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-# The lists that REFERENCE.md knows (§6); of any other the caller says the form.
+# Envelopes of the lists in REFERENCE.md §6; for any other list the caller gives the envelope.
 _KNOWN: Mapping[str, Envelope] = {
     one.listing.path: one.listing.envelope for one in ALL if one.listing is not None
 }
 
 
 class ListOptions(TypedDict, total=False):
-    """How a list is read.
+    """How to read a list.
 
     :ivar account: the account of ``sync.yaml`` whose request budget counts the calls; ``default``.
     :ivar envelope: the form of the answer; known for the lists of docs/resources.md.
     :ivar params: further query parameters.
-    :ivar per_page: how many records are asked for at a time; 100.
+    :ivar per_page: records per request; 100.
     """
 
     account: str
@@ -49,8 +49,8 @@ def pages_of(
     Every request counts in the budget of the account's key, which polls and other tasks share.
 
     :param opened: opens the account, which is closed at the end.
-    :raises ConfigurationError: the form of the endpoint's answer is not known.
-    :raises RetriableError: the list could not be read whole; what was yielded is true, and not all.
+    :raises ConfigurationError: the form of the endpoint's answer is unknown.
+    :raises RetriableError: the list could not be read completely; the records yielded so far are valid.
     """
     form = options.get("envelope") or _KNOWN.get(endpoint)
     if form is None:
@@ -79,14 +79,14 @@ def pages_of(
 
 
 async def records_of(pages: Iterator[list[Record]]) -> AsyncIterator[Record]:
-    """Yield records while other coroutines run: each page is read in a thread."""
+    """Yield records while other coroutines run: a thread reads each page."""
     while (page := await asyncio.to_thread(next, pages, None)) is not None:
         for record in page:
             yield record
 
 
 def frame_of(pages: Iterator[list[Record]]) -> pd.DataFrame:
-    """Return all records as one table, what is nested under dotted names (``status.name``)."""
+    """Return all records as one table, with dotted names for nested values (``status.name``)."""
     with needs_extra("pandas", "pandas", "EnerfloHook.get_df"):
         import pandas as pd
     return pd.json_normalize([record for page in pages for record in page])

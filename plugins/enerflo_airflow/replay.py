@@ -1,4 +1,4 @@
-"""The operator that settles quarantined items: by the same path again, or for good."""
+"""The operator for quarantined items: replay or dismiss them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from enerflo_sync.steering import shown
 if TYPE_CHECKING:
     from enerflo_sync.inbox.replay_report import ReplayReport
 
-# Items whose outcome is logged one by one; sync.quarantine has all of them.
+# Maximum items logged one by one; sync.quarantine has all of them.
 _LOGGED = 2_000
-# Who decided, where Airflow does not say who started the run.
+# Name stored with a decision if Airflow does not say who started the run.
 NOBODY = "airflow"
 
 
 class Selection(StrEnum):
-    """How quarantined items are chosen."""
+    """How to choose quarantined items."""
 
     FINGERPRINT = "fingerprint"
     EVENT = "event"
@@ -33,7 +33,7 @@ class Selection(StrEnum):
 
 
 class Action(StrEnum):
-    """What is done with them."""
+    """What to do with them."""
 
     DRY_RUN = "dry_run"
     REPLAY = "replay"
@@ -41,17 +41,17 @@ class Action(StrEnum):
 
 
 class ReplayOperator(BaseOperator):
-    """Takes quarantined items in again, shows what that would do, or dismisses them.
+    """Replays quarantined items, shows what a replay would do, or dismisses them.
 
-    What becomes of each item is in the task's log, by its id; bodies are neither logged nor returned.
+    The task's log has the outcome of each item by id; bodies are neither logged nor returned.
 
     :param account: name of the account in sync.yaml.
     :param selection: a :class:`Selection`.
-    :param value: a fingerprint, an event's name, or ids separated by spaces or commas; nothing for
+    :param value: a fingerprint, an event's name, or ids separated by spaces or commas; empty for
         everything.
     :param action: an :class:`Action`; a dry run changes nothing.
-    :param reason: why items are dismissed, kept with each of them.
-    :return: how many items had which outcome, and ``mirror_changed``.
+    :param reason: why items are dismissed; stored with each of them.
+    :return: number of items per outcome, and ``mirror_changed``.
     """
 
     template_fields = ("account", "selection", "value", "action", "reason")
@@ -75,7 +75,7 @@ class ReplayOperator(BaseOperator):
         self.reason = reason
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Settle the chosen items and return the counts."""
+        """Replay or dismiss the chosen items, and return the counts."""
         from enerflo_airflow.hook import open_account
         from enerflo_sync.jobs.quarantine import run_dismiss, run_replay
 
@@ -91,7 +91,7 @@ class ReplayOperator(BaseOperator):
                 dry = action is Action.DRY_RUN
                 report = run_replay(opened, **chosen, dry=dry, by=by, run_id=engine_run_id(context))
         self._log_items(report)
-        # A try before this one may have stored records, and its items are closed now.
+        # An earlier try may have stored records and closed their items.
         changed = not dry and ("replayed" in report.counts or context["ti"].try_number > 1)
         return self._done(context, replay_note(report, by), report.counts, mirror_changed=changed)
 
@@ -121,15 +121,15 @@ class ReplayOperator(BaseOperator):
 
 
 def chosen_items(selection: str, value: str | None, action: Action) -> dict[str, Any]:
-    """Return the selection in the words of :func:`enerflo_sync.jobs.quarantine.run_replay`.
+    """Return the selection as parameters of :func:`enerflo_sync.jobs.quarantine.run_replay`.
 
-    :raises ConfigurationError: a value is missing, stands where none belongs, or the action does not know
-        the selection.
+    :raises ConfigurationError: a value is missing or superfluous, or the action does not support the
+        selection.
     """
     chosen = Selection(selection)
     text = (value or "").strip()
     if chosen is Selection.EVERYTHING:
-        # Somebody who typed a fingerprint and left the selection at everything means the fingerprint.
+        # A value beside the selection everything probably means that the selection was forgotten.
         if text:
             raise _form_error("a value stands beside the selection everything.", "Clear it, or choose by it.")
         return {"everything": True}

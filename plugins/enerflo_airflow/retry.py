@@ -1,4 +1,4 @@
-"""Which errors a task is tried again for: the engine's grouping, said in Airflow's words."""
+"""Decides which errors to retry: the engine's groups of errors, as an Airflow policy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from enerflo_sync.errors import EnerfloSyncError, RetriableError
 
 
 class EnerfloRetryPolicy(RetryPolicy):
-    """Retries what may work later, and fails at once what only a person can change.
+    """Retries what may succeed later, and fails at once for what only a person can change.
 
-    A :class:`RetriableError` is retried, after the seconds that the other side asked for where it did; any
-    other error of ours (wrong key, wrong mapping, a form that this version does not know) fails the task
-    without a retry. Errors of others follow the task's own settings.
+    A :class:`RetriableError` is retried, after the seconds that the other side asked for, if any. Any other
+    error of ours (wrong key, wrong mapping, unknown form of an answer) fails the task without a retry. Other
+    errors follow the task's own settings.
 
     :param longest_wait: upper bound of a wait that the other side asked for.
     """
@@ -27,7 +27,7 @@ class EnerfloRetryPolicy(RetryPolicy):
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Any = None
     ) -> RetryDecision:
-        """Return what to do about ``exception``, with its text as the reason."""
+        """Return the decision for ``exception``, with its text as the reason."""
         if isinstance(exception, RetriableError):
             wait = exception.retry_after
             delay = None if wait is None else min(timedelta(seconds=max(wait, 1.0)), self.longest_wait)
@@ -37,10 +37,10 @@ class EnerfloRetryPolicy(RetryPolicy):
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:
-        """Return what describes the policy in a serialized DAG."""
+        """Return the policy's form in a serialized DAG."""
         return {"__type": type(self).__name__, "longest_wait": self.longest_wait.total_seconds()}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> EnerfloRetryPolicy:
-        """Return the policy that :meth:`serialize` described."""
+        """Return the policy from the result of :meth:`serialize`."""
         return cls(timedelta(seconds=data["longest_wait"]))

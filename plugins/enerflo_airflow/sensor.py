@@ -1,4 +1,4 @@
-"""The sensor that waits for webhook files, for DAGs of your own."""
+"""The sensor that waits for webhook files, for a team's own DAGs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from enerflo_sync.errors import ConfigurationError
 
 
 class WebhookDropSensor(BaseSensorOperator):
-    """Waits until webhook files lie in the account's drop; reads and moves none of them.
+    """Waits until webhook files are in the account's drop; neither reads nor moves them.
 
-    Deferred, it holds no worker: the triggerer looks. Where the drop is missing or may not be listed the
-    task fails with the next step, and does not wait for its time-out.
+    While deferred it occupies no worker: the triggerer lists the drop. If the drop is missing or may not be
+    listed, the task fails with the next step instead of waiting for its time-out.
 
     :param account: name of the account in sync.yaml.
-    :param min_files: how many files are waited for, 1 or more.
+    :param min_files: number of files to wait for, 1 or more.
     :param deferrable: wait in the triggerer. Off: wait in a worker, by the sensor's ``mode``.
-    :param poke_interval: seconds between two looks.
-    :return: how many files lie there.
+    :param poke_interval: seconds between two listings.
+    :return: number of files in the drop.
     """
 
     template_fields: Sequence[str] = ("account",)
@@ -47,13 +47,13 @@ class WebhookDropSensor(BaseSensorOperator):
         self.deferrable = deferrable
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Return whether enough files lie there, and how many."""
+        """Return whether the drop has enough files, and how many."""
         waiting = len(DropWatch(self.account).names())
         self.log.info("drop_looked account=%s waiting=%d", self.account, waiting)
         return PokeReturnValue(waiting >= self.min_files, waiting)
 
     def execute(self, context: Context) -> Any:
-        """Return how many files lie there, once there are enough."""
+        """Return the number of files once there are enough."""
         if not self.deferrable:
             return super().execute(context)
         found = self.poke(context)
@@ -66,9 +66,9 @@ class WebhookDropSensor(BaseSensorOperator):
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> int:
-        """Return the count that the trigger saw.
+        """Return the count from the trigger.
 
-        :raises ConfigurationError: it cannot look into the drop.
+        :raises ConfigurationError: the drop cannot be listed.
         """
         if PROBLEM in event:
             raise ConfigurationError(**event[PROBLEM])

@@ -1,4 +1,4 @@
-"""The months of Airflow's own backfill."""
+"""The timetable of months for Airflow's own backfill."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
 from pendulum import DateTime
 
-# The day begins so much earlier in the east than in UTC; in the west it begins up to 12 hours later.
+# Maximum offset by which a day begins earlier in the east than in UTC; in the west it begins up to 12 hours
+# later.
 _FURTHEST_EAST = timedelta(hours=14)
 
 
 class BackfillMonths(CronDataIntervalTimetable):
-    """One run for each month of UTC that Airflow's own backfill asks for, and none by the clock.
+    """One run per UTC month that Airflow's own backfill requests, and none by the clock.
 
-    A run by the clock would stand for its month, and a backfill passes over months that have a run.
+    A run by the clock would occupy its month, and a backfill skips months that have a run.
     """
 
     def __init__(self) -> None:
@@ -25,13 +26,13 @@ class BackfillMonths(CronDataIntervalTimetable):
 
     @property
     def summary(self) -> str:
-        """Return what the list of DAGs shows."""
+        """Return the text for the list of DAGs."""
         return "by hand, or by a backfill"
 
     def next_dagrun_info(
         self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
     ) -> DagRunInfo | None:
-        """Return the next month for a backfill, which asks with catchup, and None for the scheduler."""
+        """Return the next month for a backfill, which requests catchup, and None for the scheduler."""
         if not restriction.catchup:
             return None
         return super().next_dagrun_info(
@@ -40,20 +41,20 @@ class BackfillMonths(CronDataIntervalTimetable):
         )
 
     def serialize(self) -> dict[str, Any]:
-        """Return what tells it from others of its kind: nothing."""
+        """Return the timetable's parameters: none."""
         return {}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> BackfillMonths:
-        """Return it."""
+        """Return the timetable."""
         return cls()
 
 
 def _chosen(moment: DateTime | None) -> DateTime | None:
-    """Return a bound of the range that leaves in it the months whose first day was chosen.
+    """Move a bound of the range so that it keeps the months whose first day was chosen.
 
-    The UI sends days as they begin and end for the browser: May in Los Angeles is from 1 May, 07:00 UTC, to
-    1 June, 06:59 UTC, in which only June begins.
+    The UI sends days by the browser's time zone: May in Los Angeles is from 1 May, 07:00 UTC, to 1 June,
+    06:59 UTC, which contains only the beginning of June.
     """
     if moment is None or moment.in_timezone("UTC").time() == time(0):
         return moment

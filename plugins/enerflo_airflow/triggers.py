@@ -1,4 +1,4 @@
-"""What waits in the triggerer for webhook files: once for a task, and for ever for a DAG."""
+"""Triggers for webhook files in the triggerer: one fires once for a task, one repeatedly for a DAG."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from enerflo_airflow.drops import looks
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 
 POLL_INTERVAL = 3.0
-# The key of an event's count; an event holds nothing else of the files.
+# Key of an event's count; an event contains nothing else about the files.
 WAITING = "waiting"
 PROBLEM = "problem"
 
 
 class WebhookDropTrigger(BaseTrigger):
-    """Fires once, when enough files lie in the drop or when it cannot be looked into for good.
+    """Fires once, when the drop has enough files or when it permanently cannot be listed.
 
-    A storage that does not answer is asked again. The event is ``{"waiting": count}``, or ``{"problem": …}``
-    with the parts of a :class:`ConfigurationError`.
+    Retries a storage that does not answer. The event is ``{"waiting": count}``, or ``{"problem": …}`` with
+    the parts of a :class:`ConfigurationError`.
 
     :param account: name of the account in sync.yaml, which the triggerer reads itself.
-    :param min_files: how many files are enough.
-    :param poll_interval: seconds between two looks.
+    :param min_files: number of files that is enough.
+    :param poll_interval: seconds between two listings.
     """
 
     def __init__(self, account: str, min_files: int = 1, poll_interval: float = POLL_INTERVAL) -> None:
@@ -34,7 +34,7 @@ class WebhookDropTrigger(BaseTrigger):
         self.poll_interval = poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what the triggerer makes the trigger from; no address and no secret is in it."""
+        """Return the trigger's class and parameters, without address or secret."""
         return f"{__name__}.{type(self).__name__}", {
             "account": self.account,
             "min_files": self.min_files,
@@ -56,15 +56,15 @@ class WebhookDropTrigger(BaseTrigger):
 
 
 class WebhookDropEventTrigger(BaseEventTrigger):
-    """Fires whenever a file with a new name lies in the drop; a DAG hears it through an asset's watcher.
+    """Fires whenever a file with a new name is in the drop; a DAG receives it through an asset's watcher.
 
-    An event says how many files wait, and only means "look": Airflow merges the events that arrive while
-    the DAG runs. A file that stays is told once, so one that cannot be moved wakes nobody for ever, and a
-    name that is gone is forgotten. A drop that cannot be looked into is logged once, with the next step,
-    and tried again later and later, up to once a minute; the trigger itself never ends.
+    An event has the number of waiting files and only means "look": Airflow merges events that arrive while
+    the DAG runs. A file that stays causes one event only, so an immovable file does not cause runs for ever;
+    a vanished name is forgotten. If the drop cannot be listed, the trigger logs that once with the next step,
+    and retries with backoff up to a minute. It never ends.
 
     :param account: name of the account in sync.yaml, which the triggerer reads itself.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two listings.
     """
 
     def __init__(self, account: str, poll_interval: float = POLL_INTERVAL) -> None:
@@ -73,14 +73,14 @@ class WebhookDropEventTrigger(BaseEventTrigger):
         self.poll_interval = poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what the triggerer makes the trigger from; no address and no secret is in it."""
+        """Return the trigger's class and parameters, without address or secret."""
         return f"{__name__}.{type(self).__name__}", {
             "account": self.account,
             "poll_interval": self.poll_interval,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield an event for each look that finds a name which the look before did not."""
+        """Yield an event for each listing with a name that the previous listing lacked."""
         said = _Troubles(self)
         known: frozenset[str] = frozenset()
         async for found in looks(self.account, self.poll_interval):
@@ -92,7 +92,7 @@ class WebhookDropEventTrigger(BaseEventTrigger):
 
 
 class _Troubles:
-    """Logs what keeps a trigger from looking: once when it begins, and once when it is over."""
+    """Logs why a trigger cannot list the drop: once at the start, and once at the end of the trouble."""
 
     def __init__(self, trigger: WebhookDropTrigger | WebhookDropEventTrigger) -> None:
         self._log = trigger.log
@@ -100,9 +100,9 @@ class _Troubles:
         self._said = ""
 
     def hear(self, found: frozenset[str] | Exception) -> None:
-        """Take note of what a look gave."""
+        """Handle a listing's result."""
         if isinstance(found, Exception):
-            # The text of an error that is not ours may hold a signed address.
+            # An error that is not ours may contain a signed address in its text.
             text = str(found) if isinstance(found, EnerfloSyncError) else type(found).__name__
             if text != self._said:
                 self._log.error("drop_not_readable account=%s %s", self._account, text)

@@ -1,4 +1,4 @@
-"""The asset that stands for an account's webhook drop, and what watches it."""
+"""The asset for an account's webhook drop, and its watcher."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enerflo_airflow.triggers import WebhookDropEventTrigger
 
 
 def drop_asset(account: str) -> Asset:
-    """Return the account's drop as an asset: it counts as changed when files arrive in it."""
+    """Return the account's drop as an asset that changes when files arrive."""
     name = account_name("drop", account)
     watcher = AssetWatcher(name=name, trigger=WebhookDropEventTrigger(account))
     return Asset(name=name, uri=f"enerflo://{account}/drop", watchers=[watcher])

@@ -10,7 +10,7 @@ from enerflo_sandbox.crm_tables import make_crm_tables
 from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sandbox.world import World
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.reconcile.render.text import render_text
 from enerflo_sync.reconcile.report import ReconciliationReport, TableReport
 from enerflo_sync.reconcile.run import reconcile
@@ -32,15 +32,15 @@ def test_a_list_that_was_not_read_whole_stays_as_of_the_poll_that_read_it(
         return reconcile(warehouse, config, "default")
 
     assert company.poll().state is RunState.OK
-    whole = {TableName(table.table_name): table.mirror_as_of for table in report().tables}
+    whole = {table.table_name: table.mirror_as_of for table in report().tables}
 
     clock.advance(7200)
     company.faults = ["403@/api/v3/installs/notes#1-9"]
     assert company.poll().state is RunState.PARTIAL
     partial = report()
-    now = {TableName(table.table_name): table.mirror_as_of for table in partial.tables}
-    assert now[TableName.NOTES] == whole[TableName.NOTES] == partial.mirror_as_of
-    for name in (TableName.INSTALLS, TableName.MILESTONES):
+    now = {table.table_name: table.mirror_as_of for table in partial.tables}
+    assert now[RecordKind.NOTES] == whole[RecordKind.NOTES] == partial.mirror_as_of
+    for name in (RecordKind.INSTALLS, RecordKind.MILESTONES):
         assert now[name] > whole[name], name
     said = [
         remark for table in partial.tables for remark in table.remarks if "were last read whole at" in remark
@@ -66,7 +66,7 @@ def test_milestones_that_the_list_does_not_tell_are_as_of_the_oldest_read_of_the
 
     def milestones() -> TableReport:
         tables = reconcile(warehouse, config, "default").tables
-        (found,) = (table for table in tables if table.table_name == TableName.MILESTONES)
+        (found,) = (table for table in tables if table.table_name == RecordKind.MILESTONES)
         return found
 
     company.poll(details=0)

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from tests.backfill.conftest import desk
 from tests.inbox.conftest import again, inbox, new_inbox, polled
+from tests.writes.conftest import polled_warehouse
 
-__all__ = ["again", "desk", "inbox", "new_inbox", "polled"]
+__all__ = ["again", "desk", "inbox", "new_inbox", "polled", "polled_warehouse"]

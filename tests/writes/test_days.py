@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.outbox.bodies import sent_time
@@ -135,7 +135,7 @@ def test_a_day_and_a_moment_of_it_are_the_same_in_every_zone(desk: Desk, declare
     with desk.engine.connect() as connection:
         config = desk.context.config
         found = live_comparisons(connection, config, "default", case_folding(connection), all_tables=True)
-        (of_utc,) = [one for one in found if one.name is TableName.MILESTONES]
+        (of_utc,) = [one for one in found if one.kind == RecordKind.MILESTONES]
         zones = connection.execute(sa.text("select name from pg_timezone_names order by 1")).scalars().all()
         known = sorted({*zones} & zoneinfo.available_timezones())
         assert len(known) > 300

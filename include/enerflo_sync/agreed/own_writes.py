@@ -169,8 +169,8 @@ def _note(
     **others: Any,
 ) -> None:
     ids: dict[tuple[str, str], set[int]] = {}
-    for table, key in keys:
-        record = times_record(table)
+    for kind, key in keys:
+        record = times_record(kind)
         if record is not None and key.get(record[1]) is not None:
             ids.setdefault(record, set()).add(int(key[record[1]]))
     for (mirror, name), some in sorted(ids.items()):

@@ -33,7 +33,7 @@ from enerflo_sync.agreed.written import (
     zone_of,
 )
 from enerflo_sync.crm.catalog import Kind, writable_columns
-from enerflo_sync.crm.mapping import NOT_NULL, TableName
+from enerflo_sync.crm.mapping import NOT_NULL
 from enerflo_sync.crm.marks import own_mark
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
@@ -163,8 +163,8 @@ def left_alone(plan: Comparison, key: str, digest: str) -> str:
 
 def note_marked_rows(
     connection: sa.Connection,
-    plans: Mapping[TableName, Comparison],
-    marked_in: Iterable[TableName],
+    plans: Mapping[str, Comparison],
+    marked_in: Iterable[str],
     values: Mapping[str, Any],
 ) -> None:
     """Keep the rows that an apply marked as they stand when all is written, in its transaction.

@@ -23,7 +23,6 @@ from enerflo_sync.agreed.written import (
     zone_of,
 )
 from enerflo_sync.crm.catalog import insertable_columns
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 
@@ -136,8 +135,8 @@ def delete_statement(plan: Comparison, *, undone: bool) -> str:
 
 def note_new_rows(
     connection: sa.Connection,
-    plans: Mapping[TableName, Comparison],
-    made_in: Iterable[TableName],
+    plans: Mapping[str, Comparison],
+    made_in: Iterable[str],
     values: Mapping[str, Any],
 ) -> None:
     """Note the digest of every CRM row that an apply made, in its transaction, when all is written.

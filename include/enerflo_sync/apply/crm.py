@@ -25,7 +25,6 @@ from enerflo_sync.agreed.refusals import refuses_a_row, why_refused
 from enerflo_sync.agreed.soft_deletes import note_marked_rows, removal_statement, return_statement
 from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.apply.crm_statements import insert_statement, update_statement
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
@@ -144,7 +143,7 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name =
 def apply_to_crm(
     connection: sa.Connection,
     applying: Applying,
-    plans: Mapping[TableName, Comparison],
+    plans: Mapping[str, Comparison],
     *,
     evidence: str,
     by: AgreedBy,
@@ -185,11 +184,11 @@ def apply_to_crm(
 
 def _make(
     connection: sa.Connection,
-    plans: Mapping[TableName, Comparison],
+    plans: Mapping[str, Comparison],
     values: Mapping[str, Any],
     by: AgreedBy,
     tick: Callable[[int], None],
-) -> tuple[Counter[str], dict[str, set[TableName]]]:
+) -> tuple[Counter[str], dict[str, set[str]]]:
     """Make the changes page by page; return how they ended, and by operation the tables that were changed.
 
     What the rows say then is remembered once all is written and checked: until then a table's own trigger may
@@ -202,7 +201,7 @@ def _make(
         while groups := _page(connection, values, after):
             after = max(group.until for group in groups)
             for (table, op), some in groupby(groups, key=lambda group: (group.table_name, group.op)):
-                job = _Job(connection, plans[TableName(table)], op, values, by, list(some))
+                job = _Job(connection, plans[table], op, values, by, list(some))
                 noting.enter_context(job.noting())
                 counts += job.write()
                 jobs.append(job)
@@ -210,7 +209,7 @@ def _make(
         driver_connection(connection).execute(_CHECK)
     for job in jobs:
         job.remember()
-    changed: dict[str, set[TableName]] = defaultdict(set)
+    changed: dict[str, set[str]] = defaultdict(set)
     for job in jobs:
         if job.counts[Decision.APPLIED]:
             changed[job.op].add(job.plan.name)

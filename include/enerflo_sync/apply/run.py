@@ -18,7 +18,7 @@ from enerflo_sync.apply.enerflo.push import push
 from enerflo_sync.apply.still_free import why_a_person_is_needed
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import Mode, TableName
+from enerflo_sync.crm.mapping import Mode, RecordKind
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.calls import CallCounter
@@ -257,7 +257,8 @@ def _apply(
     tick = progress or (lambda _name, _done, _total: None)
     with connection.begin():
         plans = _comparisons(connection, config, plan.account)
-        if plan.kind != "undo" and any(group.table_name == "change_orders" for group in plan.groups):
+        orders = config.tables_of(plan.account, RecordKind.CHANGE_ORDERS)
+        if plan.kind != "undo" and any(group.table_name in orders for group in plan.groups):
             move_held(connection, applying, server_time(connection))
         left = _refuse_not_switched_on(connection, config, applying)
         tally = Tally(read=sum(left.values()))
@@ -297,7 +298,7 @@ def _apply(
     run.count("changes", tally)
 
 
-def _comparisons(connection: sa.Connection, config: SyncConfig, account: str) -> dict[TableName, Comparison]:
+def _comparisons(connection: sa.Connection, config: SyncConfig, account: str) -> dict[str, Comparison]:
     fold = case_folding(connection)
     return {plan.name: plan for plan in live_comparisons(connection, config, account, fold, all_tables=True)}
 

@@ -1,1 +1,1 @@
-"""Backfills: chosen installs read again, estimated first, in parts, in a lane that yields to live work."""
+"""Backfills: read chosen installs again, estimated first, in chunks, at lower priority than live work."""

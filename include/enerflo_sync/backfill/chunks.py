@@ -1,4 +1,4 @@
-"""A backfill's work in parts: which pages, or which named installs, each of them reads."""
+"""Divide a backfill's work into chunks: which pages, or which named installs, each chunk reads."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from enerflo_sync.resources.installs import INSTALLS
 
 
 class Source(str):
-    """What a chunk reads: pages of the list of the resource of this name, or installs one by one."""
+    """What a chunk reads: pages of the list of this resource, or installs one by one."""
 
     __slots__ = ()
 
     @property
     def is_of_installs(self) -> bool:
-        """Return whether installs are read, which comes before what belongs to them."""
+        """Return whether the chunk reads installs, which come before their child records."""
         return self in (PAGES, RECORDS)
 
 
-# Of installs: pages of their list, or one by one.
+# Sources of installs: pages of their list, or single reads.
 PAGES, RECORDS = Source(INSTALLS.name), Source("records")
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One part, as it is planned.
+    """One planned chunk.
 
-    :param number: from 1, in the order in which they are read one after the other.
-    :param label: what it holds, for people.
-    :param first_row: rows of the list before it; of ``RECORDS``, named installs before it.
-    :param rows: rows that it holds; None where that is not known.
-    :param high_id: its highest install id; None where it begins with the list.
-    :param low_id: the highest id below it; None where it goes to the list's end.
+    :param number: from 1, in reading order.
+    :param label: its content, for people.
+    :param first_row: rows of the list before it; for ``RECORDS``, named installs before it.
+    :param rows: number of its rows; None if unknown.
+    :param high_id: its highest install id; None if it starts at the list's front.
+    :param low_id: the highest id below it; None if it extends to the list's end.
     """
 
     number: int
@@ -51,18 +51,18 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Span:
-    """Rows of the install list to be read, whole pages: from ``first`` to before ``end``."""
+    """Rows of the install list to read, in whole pages: from ``first`` to before ``end``."""
 
     first: int
     end: int
 
 
 def page_span(newest: int, oldest: int, total: int, per_page: int, slack: int = 0) -> Span:
-    """Return the pages that hold the rows between two places from the list's end.
+    """Return the pages that contain the rows between two positions counted from the list's end.
 
-    :param newest: the place of the first row, counted from the end.
-    :param oldest: that of the last one.
-    :param slack: by how many rows the places are uncertain.
+    :param newest: position of the first row.
+    :param oldest: position of the last row.
+    :param slack: uncertainty of the positions, in rows.
     """
     first = max(0, total - newest - slack)
     end = min(total, total - oldest + 1 + slack)
@@ -70,19 +70,19 @@ def page_span(newest: int, oldest: int, total: int, per_page: int, slack: int = 
 
 
 def pages_of_a_chunk(pages: int, options: BackfillOptions, page_seconds: float) -> int:
-    """Return how many pages make a chunk that is worth its own task, within the most chunks allowed.
+    """Return the number of pages per chunk: worth a task, within the maximum number of chunks.
 
-    :param page_seconds: how long a page took; the request budget, which those that read at once share, may
-        make it longer.
+    :param page_seconds: duration of a page; the request budget, which parallel chunks share, may make it
+        longer.
     """
     workers = max(1, options.workers)
     worth = math.ceil(options.chunk_seconds / max(page_seconds, workers / options.rate()))
     wanted = max(worth, math.ceil(pages / options.most_chunks), 1)
     chunks = pages // wanted
     if chunks > workers:
-        # So many that nobody reads the last one alone.
+        # A multiple of the workers, so that no worker reads the last chunk alone.
         chunks -= chunks % workers
-    # As equal as possible: none of them is a short rest.
+    # Equal sizes leave no short last chunk.
     return math.ceil(pages / max(1, chunks)) if pages else wanted
 
 
@@ -96,14 +96,15 @@ def install_chunks(
     is_below: Callable[[Probe], bool],
     from_number: int = 1,
 ) -> list[Chunk]:
-    """Return the chunks of a span, each between two installs that the list holds now.
+    """Return the chunks of a span, each bounded by two installs that the list contains now.
 
-    By these, and not by page numbers, a chunk knows what it has to read when the list has moved. They are
-    looked at from the newest on: what is deleted meanwhile can only make a chunk smaller than expected.
+    Install ids, unlike page numbers, still identify a chunk after the list has moved. They are read from the
+    newest on, so that deletions meanwhile can only make a chunk smaller than expected.
 
-    :param is_above: whether nothing that is wanted is listed before an install; the span grows until that
-        holds of its first one.
-    :param is_below: whether neither the install nor anything after it is wanted; the same of the end.
+    :param is_above: whether no wanted install is listed before this one; the span grows until that holds for
+        its first install.
+    :param is_below: whether neither this install nor any after it is wanted; the span grows until that holds
+        for its last one.
     """
     if span.end <= span.first:
         return []
@@ -129,8 +130,8 @@ def install_chunks(
             PAGES,
             f"{_dates(search, low, high)}, {_pages(begin, stop, size)}",
             first_row=begin,
-            # By their places when they were looked at: the list may have moved since it was measured. To
-            # an open end comes what is signed meanwhile.
+            # Positions at the time of the probes: the list may have moved since it was measured. An open end
+            # also receives the installs created meanwhile.
             rows=high.from_end - low.from_end if high is not None and low is not None else None,
             high_id=high.install_id if high else None,
             low_id=low.install_id if low else None,
@@ -158,7 +159,7 @@ def _day(moment: datetime | None) -> str:
 def record_chunks(
     count: int, options: BackfillOptions, requests_each: int, *, from_number: int = 1
 ) -> list[Chunk]:
-    """Return the chunks of so many named installs, which are read one by one."""
+    """Return the chunks of ``count`` named installs, which are read one by one."""
     worth = math.ceil(options.chunk_seconds * options.rate() / requests_each)
     size = max(worth, math.ceil(count / options.most_chunks), 1)
     size = math.ceil(count / max(1, count // size)) if count else size
@@ -176,5 +177,5 @@ def record_chunks(
 
 
 def whole_list_chunk(number: int) -> Chunk:
-    """Return the chunk that reads every install, whatever their order."""
+    """Return the chunk that reads every install in any order."""
     return Chunk(number, PAGES, "the whole list, in whatever order")

@@ -1,4 +1,4 @@
-"""What could get in a backfill's way, or it in others': counted before it begins."""
+"""Count, before a backfill begins, what may conflict with it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORDS = {
 
 
 def collisions(connection: sa.Connection, backfill: Backfill, now: object) -> dict[str, int]:
-    """Return what there is of each, in the caller's transaction; only what there is."""
+    """Return the number of conflicts of each kind that occurs, in the caller's transaction."""
     values = {"account": backfill.account, "backfill_id": backfill.backfill_id, "now": now}
     counts = connection.execute(_COUNTS, values).mappings().one()
     return {name: count for name, count in counts.items() if count}

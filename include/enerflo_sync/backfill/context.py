@@ -1,4 +1,4 @@
-"""What every step of a backfill works with."""
+"""Shared parts of every backfill step."""
 
 from __future__ import annotations
 
@@ -20,35 +20,37 @@ from enerflo_sync.warehouse.request_lanes import backfill_rate
 
 Progress = Callable[[str, int, int | None], None]
 
-# Chunks that are read at once unless somebody says otherwise: enough for the whole budget while a page takes
-# no longer than a third of a second with its storing, and each one holds a page and what is made of it.
+# Default number of chunks read in parallel: enough to use the whole budget while a page takes at most a third
+# of a second, storing included. Each parallel chunk holds one page and its rows in memory.
 WORKERS = 2
 
 
 @dataclass(frozen=True)
 class PlannedTable:
-    """What a plan would make of a mirror table's changes.
+    """A mirror table whose changes a plan would write to the CRM.
 
-    :param columns: the mirror's columns that are written to the CRM.
-    :param creates: whether a record that the CRM lacks is created there.
+    :param columns: mirror columns that are written to the CRM.
+    :param creates: a record that the CRM lacks is created there.
+    :param mirror: the mirror table, where the CRM's has another name.
     """
 
     columns: frozenset[str]
     creates: bool
+    mirror: str = ""
 
 
 @dataclass(frozen=True)
 class BackfillOptions:
     """How a backfill reads.
 
-    :param mapping_hash: of the configuration by which records are read and written; a resume needs the same.
+    :param mapping_hash: of the configuration that reads and writes records; a resume requires the same.
     :param limit: requests that the key may send in ``window_seconds``.
-    :param workers: chunks read at once in one process; 1 in a simulation.
-    :param chunk_seconds: what a chunk is worth at least.
-    :param most_chunks: chunks of a resource at most, so that an orchestrator can take each as a task.
+    :param workers: chunks read in parallel in one process; 1 in a simulation.
+    :param chunk_seconds: minimum duration of a chunk.
+    :param most_chunks: maximum chunks per resource, so that an orchestrator can run each as a task.
     :param samples: pages that the estimate reads.
-    :param planned: by mirror table.
-    The others are as :class:`enerflo_sync.mirror.poll.PollOptions` has them.
+    :param planned: by the name of the CRM's table in ``sync.yaml``.
+    The others are as in :class:`enerflo_sync.mirror.poll.PollOptions`.
     """
 
     mapping_hash: str = ""
@@ -67,15 +69,15 @@ class BackfillOptions:
     planned: Mapping[str, PlannedTable] = field(default_factory=dict)
 
     def rate(self, *, beside_live: bool = False) -> float:
-        """Return the requests a second that a backfill gets in the long run."""
+        """Return the requests per second that a backfill gets in the long run."""
         return backfill_rate(self.limit, self.window_seconds, beside_live=beside_live)
 
 
 @dataclass(frozen=True)
 class Context:
-    """One account, as a backfill sees it.
+    """One account during a backfill.
 
-    :param client: sends in the backfill lane and counts its calls in ``calls``.
+    :param client: sends in the budget's backfill lane and counts its calls in ``calls``.
     """
 
     client: EnerfloClient
@@ -89,9 +91,9 @@ class Context:
 
     @cached_property
     def company(self) -> CompanyGuard:
-        """Return what refuses another company's answers."""
+        """Return the guard that refuses another company's answers."""
         return CompanyGuard(self.client, self.engine, self.account)
 
     def observation(self, backfill_id: str, observed_at: datetime) -> Observation:
-        """Return who saw what was asked for at that moment."""
+        """Return the observation for records requested at that moment."""
         return Observation(self.account, observed_at, "backfill", f"backfill:{backfill_id}")

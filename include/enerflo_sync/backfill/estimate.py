@@ -1,4 +1,4 @@
-"""What a backfill will take, said before it begins, and how far off that was."""
+"""The estimate of a backfill before it begins, and its comparison with the result."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import msgspec
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backfill will take from its chunks' first request on.
+    """The expected work of a backfill from its first chunk on.
 
-    :param records: installs that it will read.
-    :param changed: of these, by the sample: those whose content differs from the mirror, new ones included.
-    :param new: those that the mirror does not hold.
+    :param records: installs to read.
+    :param changed: of these, extrapolated from the sample: content differs from the mirror, or is new.
+    :param new: installs that the mirror lacks.
     :param plan_changes: fields that a plan would then write to the CRM.
-    :param sampled: installs that the last three stand on.
-    :param page_seconds: how long a page took.
-    :param minutes_alone: at the present budget while nothing else uses the key; the other beside live work.
+    :param sampled: installs on which the last three figures are based.
+    :param page_seconds: duration of a page.
+    :param minutes_alone: at the present budget without other users of the key; the other figure beside live
+        work.
     """
 
     records: int
@@ -36,12 +37,12 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def requests(self) -> int:
-        """Return all requests that are still to be made."""
+        """Return the total number of requests."""
         return self.install_requests + self.detail_requests + sum(self.list_requests.values())
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """One figure of an estimate beside what happened."""
+    """One estimated figure and its actual value."""
 
     name: str
     estimated: float
@@ -49,12 +50,12 @@ class Compared(msgspec.Struct, frozen=True):
 
     @property
     def error_percent(self) -> float | None:
-        """Return by how much the estimate was off; None where nothing happened."""
+        """Return the error of the estimate in percent; None if the actual value is zero."""
         return None if not self.happened else (self.estimated - self.happened) * 100 / self.happened
 
 
 def compare(estimate: Estimate, happened: Mapping[str, float]) -> list[Compared]:
-    """Return the estimate's figures beside those that happened."""
+    """Return the estimate's figures with their actual values."""
     estimated: dict[str, Any] = {
         "requests": estimate.requests,
         "minutes": estimate.minutes_alone,

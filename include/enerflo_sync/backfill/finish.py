@@ -1,4 +1,4 @@
-"""The end of a backfill: the walk widened where the list was out of order, what is missing, the report."""
+"""Finish a backfill: widen the window if the list is out of order, find missing installs, report."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ where account = :account and deleted_at is null and install_id = any(:ids)
 
 @dataclass
 class _Rest:
-    """What the end found beside the chunks.
+    """Results of the final steps, outside the chunks.
 
-    :param missing: installs that were looked for and that the source does not have.
+    :param missing: installs that were searched for and that Enerflo does not have.
     """
 
     tallies: dict[str, Tally] = field(default_factory=dict)
@@ -63,11 +63,11 @@ class _Rest:
 
 
 def finish_backfill(context: Context, connection: sa.Connection, backfill_id: str) -> None:
-    """Conclude a backfill whose chunks are read, and store what it did as a run.
+    """Finish a backfill whose chunks are read, and store its result as a run.
 
-    Killed anywhere, it is finished by the next call: what a complete walk says of deletions counts once.
+    If it is killed, the next call finishes it: a complete walk counts as a sweep only once.
 
-    :raises RetriableError: chunks are left to be read.
+    :raises RetriableError: some chunks are unread.
     """
     with connection.begin():
         backfill = load_backfill(connection, context.account, backfill_id)
@@ -102,7 +102,7 @@ def _conclude(
     chunks: Sequence[StoredChunk],
     rest: _Rest,
 ) -> None:
-    """Find out which installs the source does not list any more, where all of them were read."""
+    """Find the installs that Enerflo no longer lists, if all of the requested ones were read."""
     whole = [one for one in chunks if one.chunk.source.is_of_installs]
     if any(one.progress.state is not ChunkState.DONE for one in whole):
         return
@@ -134,9 +134,9 @@ def _sweep(
     chunks: Sequence[StoredChunk],
     rest: _Rest,
 ) -> list[int]:
-    """Let a walk over everything count as a sweep, once: deletion by evidence, and the watermark.
+    """Let a walk over everything count as a sweep, once: detect deletions, and set the watermark.
 
-    :return: the installs that it found absent for the first time.
+    :return: installs that were absent for the first time.
     """
     assert backfill.started_at is not None  # noqa: S101 - it was read
     sweep = Sweep(connection, INSTALLS, context.account, context.options.shrink_guard)
@@ -147,7 +147,7 @@ def _sweep(
     sweep.note([], sum(count.tally.nameless for count in counts if count is not None))
     now = context.clock.now()
     if backfill.outcome is not None:
-        # Concluded before a kill: the same look must not count twice.
+        # A killed attempt has concluded the sweep already: the same walk must not count twice.
         return sweep.absentees(backfill.finished_at or now, _ALL)
     try:
         with connection.begin():
@@ -174,7 +174,7 @@ def _sweep(
 def _ask_for(
     context: Context, connection: sa.Connection, backfill: Backfill, missing: Sequence[int], rest: _Rest
 ) -> None:
-    """Read missing installs directly: a 404 is evidence of deletion, anything else that they are there."""
+    """Read missing installs directly: a 404 is evidence of deletion, a success of existence."""
     guard = context.options.shrink_guard
     deletions = Deletions(context.client, connection, context.account, context.clock, guard, context.company)
     intake, tally = Intake(INSTALLS), rest.of("installs")
@@ -217,7 +217,7 @@ def _end(
     chunks: Sequence[StoredChunk],
     rest: _Rest,
 ) -> None:
-    """Store the run and the outcome, and forget the pages, in one transaction."""
+    """Store the run and the outcome, and delete the remembered pages, in one transaction."""
     now = context.clock.now()
     counts = context.calls.take()
     requests = int(sum(one["calls"] for one in counts.values()))

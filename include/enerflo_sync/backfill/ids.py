@@ -1,4 +1,4 @@
-"""Install ids and deal uuids from an argument, a file or a query: all of them checked before any is read."""
+"""Install ids and deal uuids from an argument, a file or a query, all checked before the first read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from enerflo_sync.errors import BadRecordError, ConfigurationError
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 _SEPARATORS = re.compile(r"[\s,;]+")
-# What the first line of an exported file may say.
+# Possible column names in the first line of an exported file.
 _HEADERS = {"id", "install_id", "enerflo_install_id", "deal_id", "install"}
 _SHOWN = 5
 _QUERY_SECONDS = 300
@@ -23,9 +23,9 @@ Named = tuple[set[int], dict[str, None]]
 
 
 def ids_of_text(text: str, where: str = "the ids") -> tuple[list[int], list[str]]:
-    """Return the install ids and the deal uuids in ``text``, separated by spaces, commas or lines.
+    """Return the install ids and deal uuids in ``text``, separated by spaces, commas or lines.
 
-    :raises ConfigurationError: something in it is neither; the text says where.
+    :raises ConfigurationError: a word is neither; the text says where.
     """
     return _sorted_out(_of_lines(text), where)
 
@@ -62,9 +62,9 @@ def _sorted_out(words: Iterable[tuple[int, str]], where: str) -> tuple[list[int]
 
 
 def ids_of_file(path: Path) -> tuple[list[int], list[str]]:
-    """Return what :func:`ids_of_text` finds in a file; a header line such as ``install_id`` is passed over.
+    """Return the ids in a file as :func:`ids_of_text` does, skipping a header line such as ``install_id``.
 
-    :raises ConfigurationError: the file cannot be read, or holds something else.
+    :raises ConfigurationError: the file is unreadable, or contains something else.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -78,9 +78,9 @@ def ids_of_file(path: Path) -> tuple[list[int], list[str]]:
 
 
 def ids_of_query(engine: sa.Engine, query: str) -> tuple[list[int], list[str]]:
-    """Return what the first column of a query against the warehouse holds; it may read only.
+    """Return the ids in the first column of a read-only query against the warehouse.
 
-    :raises ConfigurationError: the warehouse refuses the query, or it gives something else than ids.
+    :raises ConfigurationError: the warehouse refuses the query, or the column contains something else.
     """
     with (
         warehouse_errors("the query for ids"),

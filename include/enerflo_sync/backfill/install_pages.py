@@ -1,8 +1,8 @@
-"""The pages of one chunk of installs, wherever the list has moved since the chunk was planned.
+"""Read the pages of one chunk of installs, even if the list has moved since the chunk was planned.
 
-A chunk is known by the ids at its ends. Its walk begins with a page that reaches its upper end, and is over
-when it has seen the lower one, or as many installs as lay between the two when it was planned: new installs
-only come in at the list's front, so there cannot be more.
+The ids at its ends define a chunk. Its walk begins with a page that reaches the upper end. It ends at the
+lower end, or after as many installs as were between the two at planning: new installs appear only at the
+list's front, so there cannot be more.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from enerflo_sync.resources.installs import INSTALL_LIST
 
 
 class ChunkPage(Page, frozen=True):
-    """One page of a chunk, without what belongs to its neighbours or was read before.
+    """One page of a chunk, without rows of neighbouring chunks and rows read before.
 
-    :param ids: installs of the chunk that the page names for the first time.
-    :param reached_id: the lowest id down to which all of the chunk was read, ``reached_total`` the rows that
-        the list had then, and ``reached_row`` the next one of them.
-    :param outside: how many of them were created outside the window, and are not among the records.
-    :param disorder_seconds: by how much creation times were out of order so far.
-    :param ids_disordered: whether ids were.
+    :param ids: installs of the chunk that are new on this page.
+    :param reached_id: the chunk was read completely down to this id; ``reached_total`` is the list's number
+        of rows at that time, and ``reached_row`` the next row.
+    :param outside: number of rows created outside the window, which are not among the records.
+    :param disorder_seconds: how far creation times were out of order so far.
+    :param ids_disordered: whether ids were out of order.
     """
 
     ids: list[int]
@@ -42,14 +42,14 @@ class ChunkPage(Page, frozen=True):
 
 
 class InstallPages:
-    """The pages of one chunk; iterate it once.
+    """The pages of one chunk; iterate once.
 
-    :param progress: where an earlier reader of the chunk came to; where the list has lost rows since, the
-        page that it stored last is read again.
-    :param seen: the ids that it has stored.
-    :param only: the installs that are wanted, where they are named; all where None.
+    :param progress: where an earlier reader stopped; if the list has lost rows since, the last stored page is
+        read again.
+    :param seen: the ids that the earlier reader stored.
+    :param only: the wanted installs if they are named; None for all.
 
-    Afterwards ``complete`` says whether all of the chunk was read, and ``stopped`` why not.
+    Afterwards ``complete`` tells whether the whole chunk was read, and ``stopped`` the reason if not.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class InstallPages:
         self._reached = progress.reached_id
         self._row = progress.reached_row
         self._known_total = progress.reached_total
-        # What the first page has to reach up to, so that nothing lies between it and what was read.
+        # The first page has to reach this id, so that there is no hole between it and the part already read.
         self._anchor = chunk.high_id if self._reached is None else self._reached
         self._begun = self._anchor is None
-        # Whether the walk has looked ahead once, and whether it has seen what lies above the chunk.
+        # Whether the walk has jumped ahead once, and whether it has seen rows above the chunk.
         self._ahead = False
         self._above = False
         self._lowest = self._reached
@@ -131,13 +131,13 @@ class InstallPages:
             )
 
     def _aim(self, page: Page, step: int) -> int | None:
-        """Return where to look instead, or None where this walk will do: its next page, if not this one."""
+        """Return the row to read instead, or None to keep this walk (its next page, if not this one)."""
         anchor = self._anchor or 0
         ids = [found for raw in page.records if (found := install_id_of(raw)) is not None]
         start = (page.number - 1) * page.per_page
         known, self._known_total = self._known_total, None
         if known is not None and page.total is not None and page.total >= known:
-            # What was signed since pushed the list on, and nothing of it can have been passed over.
+            # Only new installs moved the list, so no row was skipped.
             self._begun = True
             return None
         if not ids:
@@ -150,12 +150,12 @@ class InstallPages:
                 return None
             self._ahead, self._above = True, False
             return ahead
-        # Either it reaches up to the anchor, or the list has lost rows, and what lies above is known.
+        # The page reaches the anchor; or the list has lost rows, and the rows above the chunk are known.
         self._begun = max(ids) >= anchor or start == 0 or self._above
         return None if self._begun else max(0, start - step)
 
     def _after_the_end(self, walk: PageWalk, step: int) -> int | None:
-        """Return where to look instead of past the list's end; settle how the chunk ended otherwise."""
+        """Return the row to read instead of past the list's end; otherwise set how the chunk ended."""
         if not self._begun and self._row > 0 and not self._above:
             return max(0, min(self._row, walk.expected_total or 0) - step)
         self.complete = walk.complete
@@ -168,7 +168,7 @@ class InstallPages:
         for raw in page.records:
             install_id = install_id_of(raw)
             if install_id is None:
-                # Nobody knows whose it is: it is put aside, whatever chunk it belongs to.
+                # Its owner is unknown, so it is quarantined, whatever chunk it belongs to.
                 records.append(raw)
                 continue
             self._ids_disordered |= above is not None and install_id >= above
@@ -200,7 +200,7 @@ class InstallPages:
 
     def _note_order(self, install_id: int, raw: msgspec.Raw) -> None:
         if self._lowest is not None and install_id > self._lowest:
-            # The walk went back for rows that it had passed: what came in between is no witness of the order.
+            # The walk went back for skipped rows, and rows in between do not show the list's order.
             return
         self._lowest = install_id
         created_at = created_at_of(raw)
@@ -212,9 +212,9 @@ class InstallPages:
         self._earliest = created_at if self._earliest is None else min(self._earliest, created_at)
 
     def _note_reached(self, page: Page) -> None:
-        """Remember from where a resume would go on: not beyond a page whose total fell.
+        """Store where a resume continues: never beyond a page whose total fell.
 
-        Rows before such a page may have been passed over; the walk goes back for them next.
+        Rows before such a page may have been skipped; the walk goes back for them next.
         """
         self._fell = self._total is not None and page.total is not None and page.total < self._total
         self._total = page.total
@@ -225,7 +225,7 @@ class InstallPages:
     def _is_over(self, page: Page) -> bool:
         low, rows = self._chunk.low_id, self._chunk.rows
         if low is None or self._fell:
-            # To the end of the list, which the walk knows; or it goes back for rows that it has passed.
+            # The walk itself knows the list's end, and may still go back for skipped rows.
             return False
         if rows is not None and len(self._seen) >= rows:
             return True

@@ -1,4 +1,4 @@
-"""Pages of a list whose records belong to installs, without those of installs that nobody asked for."""
+"""Pages of a list of child records, without those of installs that were not requested."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ where account = :account and {column} is not null and case when :by_time
 
 
 class ListPage(Page, frozen=True):
-    """One page, without the records of other installs.
+    """One page without the records of other installs.
 
-    :param listed: rows that it had.
-    :param outside: how many of them belong to other installs.
+    :param listed: rows of the original page.
+    :param outside: rows that belong to other installs.
     """
 
     listed: int
@@ -34,10 +34,10 @@ class ListPage(Page, frozen=True):
 
 
 def wanted_owners(connection: sa.Connection, backfill: Backfill, resource: Resource) -> set[int] | None:
-    """Return to whom the wanted records of a resource belong; None where all of them are wanted.
+    """Return the owners of the wanted records of a resource; None if all records are wanted.
 
-    These are the installs that a backfill is about, or others that such installs name
-    (:attr:`Resource.backfilled_by`), as the mirror knows them now. In the caller's transaction.
+    Owners are the backfill's installs, or the records that these installs name
+    (:attr:`Resource.backfilled_by`), by the mirror's present state. In the caller's transaction.
     """
     request = backfill.request
     if request.kind is Kind.EVERYTHING:
@@ -54,7 +54,7 @@ def wanted_owners(connection: sa.Connection, backfill: Backfill, resource: Resou
 
 
 def of_installs(pages: Iterable[Page], resource: Resource, wanted: set[int] | None) -> Iterator[ListPage]:
-    """Yield pages with the records of ``wanted`` owners, and those that do not say whose they are."""
+    """Yield pages with the records of ``wanted`` owners, and records without a readable owner."""
     for page in pages:
         records = [raw for raw in page.records if wanted is None or _is_of(resource, raw, wanted)]
         yield ListPage(
@@ -68,6 +68,6 @@ def _is_of(resource: Resource, raw: bytes | memoryview, wanted: set[int]) -> boo
         record = decode(stable_bytes(raw))[0]
         owner = resource.rows_by_column(record)[0][0][resource.backfilled_by or ""]
     except Exception:
-        # Why it cannot be read is told where it is brought in.
+        # Loading the record reports why it is unreadable.
         return True
     return owner is None or owner in wanted

@@ -1,4 +1,4 @@
-"""Named installs, read one by one with their notes and change orders, as a webhook's hydration reads them."""
+"""Read named installs one by one with their notes and change orders, as a webhook's hydration does."""
 
 from __future__ import annotations
 
@@ -25,21 +25,20 @@ from enerflo_sync.resources.registry import ALL
 from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.refused import refuses_a_row
 
-# What is read of one install by its number: the name of the resource, and the subject of the read. Notes come
-# with the install itself.
+# Reads per install number: resource name and the read's subject. The notes come with the install itself.
 OF_INSTALL = {
     one.name: read.subject
     for one in ALL
     for read in one.reads
     if read.owner == INSTALLS.name and one.backfilled_by
 }
-# What a report counts as missing: the source does not know an install that was asked for.
+# Name in reports for a requested install that Enerflo does not have.
 MISSING = "missing"
-_NOT_TOLD = "they are not told by install: the poll's list of all has them"
+_NOT_TOLD = "Enerflo does not list them by install: the poll reads their whole list"
 
 
 def needs_of(backfill: Backfill) -> list[Need]:
-    """Return the reads of the installs that are named, those by deal first."""
+    """Return the reads of the named installs, those by deal first."""
     request = backfill.request
     return [
         *(Need(BY_DEAL, deal) for deal in request.deal_ids),
@@ -48,10 +47,10 @@ def needs_of(backfill: Backfill) -> list[Need]:
 
 
 class NamedInstalls:
-    """Reads the named installs of one chunk, each in a transaction with the progress.
+    """Reads the named installs of one chunk, each in one transaction with the progress.
 
-    A 404 is counted as missing; of an install that the mirror knows it is evidence of its deletion, unless
-    so many are gone at once that it is not believed.
+    A 404 counts as missing. For an install in the mirror it is also evidence of deletion, unless the shrink
+    guard refuses that many.
     """
 
     def __init__(self, context: Context, connection: sa.Connection, backfill: Backfill) -> None:
@@ -67,11 +66,11 @@ class NamedInstalls:
         self._gone: list[tuple[tuple[Resource, int], datetime]] = []
 
     def read(self, chunk: Chunk, progress: Progress, save: Callable[[], None]) -> None:
-        """Read what is left of the chunk.
+        """Read the rest of the chunk.
 
-        :param save: stores the progress, in the transaction of what was read.
-        :raises AuthenticationError: the key is not accepted any more.
-        :raises RetriableError: Enerflo does not answer; the chunk is resumed with the same install.
+        :param save: stores the progress, in the transaction that stores the records.
+        :raises AuthenticationError: the key is no longer accepted.
+        :raises RetriableError: Enerflo does not answer; a resume continues with the same install.
         """
         needs = needs_of(self._backfill)
         end = chunk.first_row + (chunk.rows or 0)
@@ -89,7 +88,7 @@ class NamedInstalls:
         self._tombstone(progress, save)
 
     def _answers(self, need: Need, progress: Progress) -> Sequence[Answer] | None:
-        """Return what Enerflo says of one install; None where it has none, nothing where it refuses."""
+        """Return Enerflo's answers for one install; None if it does not exist, empty if access is refused."""
         parts = self._backfill.request.parts
         try:
             answer = self._reads.read(need, ())
@@ -116,7 +115,7 @@ class NamedInstalls:
             return []
 
     def _bring_in(self, answers: Sequence[Answer], observation: Observation) -> list[tuple[Resource, Batch]]:
-        """Store answers, in the caller's transaction."""
+        """Load answers, in the caller's transaction."""
         found: list[tuple[Resource, Batch]] = []
         for answer in answers:
             try:
@@ -125,7 +124,7 @@ class NamedInstalls:
             except psycopg.Error as error:
                 if not refuses_a_row(error):
                     raise
-                # One of the records holds what the warehouse refuses: only that one is put aside.
+                # The warehouse refuses one of the records: quarantine only that record.
                 found += self._reads.bring_in(answer, observation, {}, one_by_one=True)
         return found
 
@@ -138,7 +137,7 @@ class NamedInstalls:
         progress.count("installs", missing)
 
     def _tombstone(self, progress: Progress, save: Callable[[], None]) -> None:
-        """Mark known installs deleted that answered 404, all of them or, where they are too many, none."""
+        """Tombstone known installs that answered 404: all of them, or none if they are too many."""
         if not self._gone:
             return
         found = Tally()

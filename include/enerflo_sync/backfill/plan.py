@@ -1,4 +1,4 @@
-"""From what is asked for to chunks and an estimate: the search, a sample, and what the rest will take."""
+"""Turn a request into chunks and an estimate: search the list, read a sample, extrapolate."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ from enerflo_sync.resources.registry import ALL
 
 log = logging.getLogger(__name__)
 
-# So few named installs are read one by one, whatever a walk over their pages would take.
+# Up to this number, named installs are read one by one without comparing the cost of a walk.
 _FEW = 100
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What is to be read.
+    """What to read.
 
-    :param listed: installs in the list when it was searched; None where it was not.
+    :param listed: installs in the list when it was searched; None if it was not.
     """
 
     chunks: list[Chunk]
@@ -59,7 +59,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class _Found:
-    """The install pages to be read: a span of rows, about how many of them are wanted, and the sample."""
+    """The install pages to read: a span of rows, the approximate number of wanted rows, and the sample."""
 
     chunks: list[Chunk]
     pages: int
@@ -70,9 +70,9 @@ class _Found:
 
 
 def plan_backfill(context: Context, connection: sa.Connection, backfill: Backfill) -> Planned:
-    """Return the chunks of a backfill and what they will take. Writes nothing.
+    """Return the chunks of a backfill and its estimate, without writing.
 
-    :raises ConfigurationError: the window lies before the company's first install.
+    :raises ConfigurationError: the window ends before the company's first install.
     """
     request = backfill.request
     if INSTALLS.name not in request.parts:
@@ -117,7 +117,7 @@ def _listed(context: Context, connection: sa.Connection, backfill: Backfill) -> 
                 return _whole_list(backfill)
         return _pages_between(context, connection, backfill, search, _window_edges(search, backfill))
     except ContractDriftError:
-        # Rows without numbers cannot be searched: the walk widens to all of them.
+        # Without readable row numbers the list cannot be searched, so the walk covers all of it.
         return _whole_list(backfill)
 
 
@@ -127,7 +127,7 @@ def _whole_list(backfill: Backfill) -> _Found:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Where the installs that are wanted lie, and by what those around them are known."""
+    """Where the wanted installs are in the list, and tests for the installs around them."""
 
     below: Edge
     above: Edge
@@ -136,7 +136,7 @@ class Wanted:
 
 
 def created_within(search: ListSearch, start: datetime | None, end: datetime | None) -> Wanted:
-    """Return where the installs of a window lie, in a list that was measured."""
+    """Return where the installs of a window are, in a list that was measured."""
     assert search.measured is not None  # noqa: S101 - it was measured
     newest, oldest = search.measured
     below, above = Edge(0, 1), Edge(search.total, search.total + 1)
@@ -153,7 +153,7 @@ def created_within(search: ListSearch, start: datetime | None, end: datetime | N
 
 
 def ids_within(search: ListSearch, low: int, high: int) -> Wanted:
-    """Return where the installs of ids from ``low`` to ``high`` lie."""
+    """Return where the installs with ids from ``low`` to ``high`` are."""
     below, above = search.ids_below(low), search.ids_below(high + 1)
     return Wanted(below, above, lambda probe: probe.install_id > high, lambda probe: probe.install_id < low)
 
@@ -174,14 +174,14 @@ def _window_edges(search: ListSearch, backfill: Backfill) -> Wanted:
 def _pages_between(
     context: Context, connection: sa.Connection, backfill: Backfill, search: ListSearch, wanted: Wanted
 ) -> _Found:
-    """Return the pages that hold what is wanted, cut into chunks after a look at some of them."""
+    """Return the pages with wanted installs, sampled and divided into chunks."""
     records = max(0, round(wanted.above.rows_below - wanted.below.rows_below))
     span = span_of(search, wanted, backfill.per_page)
     sample = sample_pages(context, connection, backfill, _spread(span, backfill.per_page, context))
     per_page = max(1, min(backfill.per_page, sample.page_rows or backfill.per_page))
     span = span_of(search, wanted, per_page)
     pages = math.ceil((span.end - span.first) / per_page)
-    # What was sampled whole is not estimated: the search is exact to a page only.
+    # A complete sample is exact; the search is exact only to a page.
     records = sample.read if sample.pages == pages else min(records, span.end - span.first)
     chunks = install_chunks(
         search,
@@ -195,20 +195,20 @@ def _pages_between(
 
 
 def span_of(search: ListSearch, wanted: Wanted, per_page: int) -> Span:
-    """Return the pages that hold what is wanted."""
+    """Return the pages that contain wanted installs."""
     return page_span(wanted.above.newer - 1, wanted.below.older + 1, search.total, per_page, search.fallen)
 
 
 def _spread(span: Span, per_page: int, context: Context) -> list[int]:
-    """Return the first rows of the pages that are sampled: from the middle of equal parts of the span."""
+    """Return the first rows of the sampled pages: the middle of equal parts of the span."""
     pages = math.ceil((span.end - span.first) / per_page)
-    # Of a few pages one is enough: reading them twice would cost more than knowing.
+    # For few pages, sample only one, because a sampled page is read twice.
     most = min(context.options.samples, math.ceil(pages / 10))
     return [span.first + (2 * at + 1) * pages // (2 * most) * per_page for at in range(most)]
 
 
 def _named(context: Context, connection: sa.Connection, backfill: Backfill) -> _Found:
-    """Return the chunks of named installs: one by one, or by their pages where that takes less."""
+    """Return the chunks of named installs: read one by one, or by pages if that needs fewer requests."""
     request = backfill.request
     each = sum(name in request.parts for name in (INSTALLS.name, *OF_INSTALL))
     count = len(request.install_ids) + len(request.deal_ids)
@@ -228,7 +228,7 @@ def _named(context: Context, connection: sa.Connection, backfill: Backfill) -> _
 
 
 def _walked(context: Context, connection: sa.Connection, backfill: Backfill) -> _Found | None:
-    """Return the pages of the list that hold all named installs; None where it cannot be searched."""
+    """Return the list's pages that contain all named installs; None if the list cannot be searched."""
     ids = backfill.request.install_ids
     search = ListSearch(context.client, backfill.per_page)
     try:
@@ -253,7 +253,7 @@ def _with_lists(
     per_page: int,
     already: Collection[str],
 ) -> Estimate:
-    """Add the chunks of the other lists, and what they take.
+    """Add the chunks of the other lists, and their cost.
 
     :param already: resources that are read with each named install.
     """
@@ -273,7 +273,7 @@ def _with_lists(
 
 
 def listed_since(context: Context, backfill: Backfill, listing: VendorList) -> datetime | None:
-    """Return from when on a list's records are wanted; None where all of it has to be read."""
+    """Return the creation time from which a list's records are wanted; None if all must be read."""
     since = backfill.request.window_from
     if since is None or listing.created_after is None:
         return None
@@ -281,7 +281,7 @@ def listed_since(context: Context, backfill: Backfill, listing: VendorList) -> d
 
 
 def _count(read: Callable[[], Listing]) -> int:
-    """Return how many rows a list has, told by one of them; 0 where it is not there, or refused."""
+    """Return a list's number of rows from a one-row request; 0 if it does not exist or is refused."""
     try:
         listing = read()
     except AuthenticationError:

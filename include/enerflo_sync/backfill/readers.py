@@ -1,4 +1,4 @@
-"""Reading one chunk into the mirror, by the poll's own path, from wherever an earlier reader came to."""
+"""Load one chunk into the mirror by the poll's own path, from where an earlier reader stopped."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from enerflo_sync.warehouse.runs import add_api_calls
 
 log = logging.getLogger(__name__)
 
-# Installs of the chunk whose milestones the list did not tell, and which nobody read since the beginning.
+# Installs of the chunk whose list row omits milestones, and which were not read directly since the start.
 _UNTOLD = sa.text("""
-/* enerflo-sync backfill: installs whose list row tells no milestones */
+/* enerflo-sync backfill: installs whose list row omits milestones */
 select install_id from enerflo.installs
 where account = :account and deleted_at is null
   and install_id in (
@@ -53,9 +53,9 @@ order by install_id desc
 
 
 class ChunkReader:
-    """Reads one chunk of a backfill; what it stores and how far it is commit together.
+    """Reads one chunk of a backfill; its records and its progress commit together.
 
-    :param backfill: as it was when its reading began.
+    :param backfill: its state when reading began.
     """
 
     def __init__(self, context: Context, connection: sa.Connection, backfill: Backfill, stored: StoredChunk):
@@ -67,10 +67,10 @@ class ChunkReader:
         self._observe = partial(context.observation, backfill.backfill_id)
 
     def read(self) -> Progress:
-        """Read what is left of the chunk, and return how far it is.
+        """Read the rest of the chunk, and return its progress.
 
-        :raises AuthenticationError: the key is not accepted any more; what was stored stays.
-        :raises ShrunkSourceError: the list suddenly holds far fewer installs.
+        :raises AuthenticationError: the key is no longer accepted; stored records stay.
+        :raises ShrunkSourceError: the list suddenly has far fewer installs.
         """
         progress = self._progress
         if progress.state in (ChunkState.DONE, ChunkState.INCOMPLETE):
@@ -93,7 +93,7 @@ class ChunkReader:
         return progress
 
     def _save(self) -> None:
-        """Store how far the chunk is, with the calls made since, in the caller's transaction."""
+        """Store the chunk's progress and the calls since the last time, in the caller's transaction."""
         progress, context = self._progress, self._context
         counts = context.calls.take()
         progress.requests += int(sum(one["calls"] for one in counts.values()))
@@ -113,7 +113,7 @@ class ChunkReader:
             self._connection,
             Intake(resource),
             self._observe,
-            # Nothing is fetched ahead: what a kill takes has to be read again, and the budget is the limit.
+            # Fetch nothing ahead: a kill would waste fetched pages, and the budget is the limit anyway.
             depth=0,
             before=self._refuse_another_company if resource is INSTALLS else None,
             also=also,
@@ -153,7 +153,7 @@ class ChunkReader:
         self._save()
 
     def _read_untold(self) -> None:
-        """Read milestones from the installs themselves where the list does not tell them."""
+        """Read milestones from the installs directly if the list omits them."""
         values = {
             "account": self._context.account,
             "backfill_id": self._backfill.backfill_id,
@@ -172,7 +172,7 @@ class ChunkReader:
                     lambda error: self._progress.incomplete("milestones", f"install {error}"),
                 )
             except NotFoundError:
-                # Gone since its page was read: the end of the backfill finds that out.
+                # Deleted since its page was read: the backfill's final steps handle it.
                 raw = None
             with self._connection.begin():
                 tally = take_detail(self._connection, intake, raw, observation, install_id)
@@ -183,7 +183,7 @@ class ChunkReader:
     # -- the other lists -----------------------------------------------------------------------------------
 
     def _list(self, resource: Resource) -> None:
-        """Read a list to its end, from the page that was stored last."""
+        """Read a list to its end, starting after the last stored page."""
         options, listing = self._context.options, resource.listing
         assert listing is not None  # noqa: S101 - it was planned
         if resource.with_keys is not None:
@@ -229,9 +229,9 @@ def _outside(count: int) -> Tally:
 
 
 def read_chunk(context: Context, backfill: Backfill, stored: StoredChunk) -> Progress:
-    """Read one chunk, alone, on a connection of its own (:meth:`ChunkReader.read`).
+    """Read one chunk on its own connection, under a lock (:meth:`ChunkReader.read`).
 
-    :raises RetriableError: somebody else reads it.
+    :raises RetriableError: another process reads it.
     """
     job = f"reading of chunk {stored.chunk.number} of {backfill.backfill_id}"
     with context.engine.connect() as connection, alone(connection, context.account, job):

@@ -1,4 +1,4 @@
-"""What a backfill did, or will do: one object for the command line, the run's note and the approval."""
+"""The report of a backfill, done or planned: one object for command line, run note and approval."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from enerflo_sync.warehouse.runs import RunReport, RunState
 
 
 class ChunkReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One chunk: what it holds, and how far it is."""
+    """One chunk: its content and its progress."""
 
     number: int
     resource: str
@@ -30,13 +30,13 @@ class ChunkReport(msgspec.Struct, frozen=True, kw_only=True):
 class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
     """One backfill: ``read = new + changed + unchanged + quarantined + skipped``.
 
-    :param words: what was asked for.
-    :param missing: installs of it that were looked for and that Enerflo does not have: a direct read answered
-        404, or two complete lists did not name them.
+    :param words: the request in words.
+    :param missing: requested installs that Enerflo does not have: a direct read answered 404, or two
+        complete lists omitted them.
     :param minutes: from the first chunk to the end, waits included.
     :param throttled: answers of 429.
-    :param reasons: how often each reason occurred, by what it explains, as in ``sync.runs``.
-    :param compared: the estimate beside what happened; empty until then.
+    :param reasons: count per reason, grouped as in ``sync.runs``.
+    :param compared: the estimate beside the actual values; empty until the end.
     """
 
     backfill_id: str
@@ -66,19 +66,19 @@ class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_partial(self) -> bool:
-        """Return whether something was put aside or could not be read."""
+        """Return whether any record was quarantined or could not be read."""
         return bool(self.quarantined or self.reasons.get("incomplete"))
 
     @property
     def needs_a_person(self) -> bool:
-        """Return whether something waits for a person, of a backfill that has ended."""
+        """Return whether a finished backfill needs a person."""
         return self.state is State.FINISHED and self.is_partial
 
 
 def totals(chunks: Sequence[StoredChunk], rest: Mapping[str, Tally]) -> dict[str, Tally]:
-    """Return what became of the records of all chunks, by resource.
+    """Return the outcomes of the records of all chunks, by resource.
 
-    :param rest: what was read beside the chunks, by resource.
+    :param rest: outcomes outside the chunks, by resource.
     """
     found: dict[str, Tally] = {}
     for one in chunks:
@@ -100,8 +100,8 @@ def run_report(
 ) -> RunReport:
     """Return the backfill as a run of ``sync.runs``.
 
-    :param requests: those beside the chunks.
-    :raises EnerfloSyncError: a record that was read is not accounted for.
+    :param requests: number of requests outside the chunks.
+    :raises EnerfloSyncError: a record that was read has no recorded outcome.
     """
     by_resource = totals(chunks, rest)
     total = Tally()
@@ -126,7 +126,7 @@ def run_report(
 
 
 def backfill_report(backfill: Backfill, chunks: Sequence[StoredChunk]) -> BackfillReport:
-    """Return how a stored backfill stands."""
+    """Return the report of a stored backfill in its present state."""
     outcome = backfill.outcome or {}
     rest = {name: _tally(found) for name, found in outcome.get("rest", {}).items()}
     by_resource = totals(chunks, rest)

@@ -1,4 +1,4 @@
-"""What a backfill is asked for: a window of creation dates, named installs, or everything."""
+"""The request for a backfill: a window of creation dates, named installs, or everything."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.registry import ALL
 
-# Named installs of one backfill. More of them are a window, or everything.
+# Maximum named installs per backfill; for more, use a window, or everything.
 MOST_IDS = 250_000
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -27,7 +27,7 @@ class Kind(StrEnum):
     EVERYTHING = "everything"
 
 
-# What may be read of them; milestones come with their installs.
+# Resources that a backfill can read; milestones come with their installs.
 _READ = [INSTALLS, *(one for one in ALL if one.backfilled_by is not None)]
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ ALL_PARTS: frozenset[Part] = frozenset(Part(one.name) for one in _READ if one.by
 class BackfillRequest:
     """One choice of installs.
 
-    :param window_from: installs created from here on; None from the first.
-    :param window_to: exclusive.
+    :param window_from: inclusive lower bound of the creation time; None for no bound.
+    :param window_to: exclusive upper bound.
     :param install_ids: distinct, highest first.
     :param deal_ids: uuids of v2 deals, distinct, in order.
     """
@@ -60,7 +60,7 @@ class BackfillRequest:
 
     @property
     def hash(self) -> str:
-        """Return what two backfills of the same installs have in common."""
+        """Return a hash that is equal for equal choices."""
         content = [
             str(self.kind),
             self.window_from and self.window_from.isoformat(),
@@ -82,7 +82,7 @@ class BackfillRequest:
         return window_words(self.window_from, self.window_to)
 
     def holds(self, created_at: datetime | None) -> bool:
-        """Return whether an install of that time belongs to the window; unknown times do."""
+        """Return whether an install with that creation time is in the window; an unknown time is."""
         if self.kind is not Kind.WINDOW or created_at is None:
             return True
         after = self.window_from is None or created_at >= self.window_from
@@ -90,7 +90,7 @@ class BackfillRequest:
 
 
 def window_words(start: datetime | None, end: datetime | None) -> str:
-    """Return a window as people write it, its last day included."""
+    """Return a window as people write it, with its last day inclusive."""
     first = "the beginning" if start is None else _moment_words(start)
     last = "now" if end is None else _moment_words(end, last=True)
     return first if first == last else f"{first} … {last}"
@@ -106,11 +106,11 @@ def _moment_words(moment: datetime, *, last: bool = False) -> str:
 def window_request(
     start: str | None, end: str | None, *, now: datetime, parts: Collection[Part] = ALL_PARTS
 ) -> BackfillRequest:
-    """Return the request for the installs created from ``start`` to ``end``.
+    """Return the request for installs created from ``start`` to ``end``.
 
-    :param start: a day (from its midnight, UTC) or a moment; None from the company's first install.
-    :param end: a day (to its end) or a moment (exclusive); None until now.
-    :raises ConfigurationError: no dates, the wrong way round, or in the future.
+    :param start: a day (from its midnight, UTC) or a moment; None for no lower bound.
+    :param end: a day (to its end) or a moment (exclusive); None for now.
+    :raises ConfigurationError: a date is invalid or in the future, or ``end`` is before ``start``.
     """
     if start is None and end is None:
         raise _bad_window("it has neither a beginning nor an end.", "Give --from or --to, or --everything.")
@@ -122,7 +122,7 @@ def window_request(
         raise _bad_window("it ends before it begins.", "Change from and to over.")
     if stop is not None and stop <= _EARLIEST:
         raise _bad_window(f"it ends before {_EARLIEST:%Y}.", "Enerflo did not exist then: check the year.")
-    # What is not over yet has no end, so that the same words are the same window at any hour.
+    # An end in the future is dropped, so that the same words mean the same window at any hour.
     return BackfillRequest(Kind.WINDOW, begin, stop if stop and stop < now else None, parts=parts)
 
 
@@ -145,9 +145,9 @@ def _bad_window(what: str, next_step: str) -> ConfigurationError:
 def named_request(
     install_ids: Collection[int], deal_ids: Collection[str], *, parts: Collection[Part] = ALL_PARTS
 ) -> BackfillRequest:
-    """Return the request for installs by id and by the uuid of their deal.
+    """Return the request for installs by id and by their deal's uuid.
 
-    :raises ConfigurationError: there are none, or more than :data:`MOST_IDS`.
+    :raises ConfigurationError: none are given, or more than :data:`MOST_IDS`.
     """
     count = len(install_ids) + len(deal_ids)
     if not count:

@@ -1,4 +1,4 @@
-"""A backfill from what is asked for to its report; its steps apart, for an orchestrator that maps them."""
+"""Run a backfill from request to report, as a whole or step by step for an orchestrator."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ class Backfills:
         backfill_id: str | None = None,
         estimated: Callable[[BackfillReport], None] = lambda _: None,
     ) -> BackfillReport:
-        """Estimate a backfill, read it, and return what it did.
+        """Estimate a backfill, read it, and return its report.
 
-        Killed anywhere, :meth:`resume` goes on where it was: at most one page of each chunk is read again.
+        If it is killed, :meth:`resume` continues: at most one page per chunk is read again.
 
-        :param estimated: told what it will take, before anything is read into the mirror.
-        :raises ConfigurationError: the request cannot be (before the first request to Enerflo).
+        :param estimated: called with the estimate before anything is stored in the mirror.
+        :raises ConfigurationError: the request is invalid (raised before any request to Enerflo).
         :raises RetriableError: another backfill of the same installs is running, or Enerflo does not answer.
-        :raises AuthenticationError: the key is not accepted; resume it when that is mended.
-        :raises ShrunkSourceError: the list suddenly holds far fewer installs; nothing was deleted.
+        :raises AuthenticationError: the key is not accepted; resume after correcting it.
+        :raises ShrunkSourceError: the list suddenly has far fewer installs; nothing was deleted.
         """
         with self._working(request) as connection:
             backfill = self._insert(connection, request, backfill_id)
@@ -74,31 +74,31 @@ class Backfills:
             return self._go_on(connection, backfill.backfill_id)
 
     def estimate(self, request: BackfillRequest, *, backfill_id: str | None = None) -> BackfillReport:
-        """Return what a backfill would take; it is stored, and :meth:`resume` reads it. Raises as above."""
+        """Store and return a backfill's estimate, for :meth:`resume` to read. Raises as above."""
         with self._working(request) as connection:
             backfill = self._insert(connection, request, backfill_id)
             self._plan(connection, backfill)
             return self._report(connection, backfill.backfill_id)
 
     def resume(self, backfill_id: str, request: BackfillRequest | None = None) -> BackfillReport:
-        """Go on with a backfill that was estimated, or whose reading ended early.
+        """Continue a backfill that was estimated, or whose reading stopped early.
 
-        :param request: what is asked for now, where that is said: it has to be the same.
-        :raises ConfigurationError: there is no such backfill, it has ended, another one of the same installs
-            has taken its place, or the mapping or the request is another one now.
+        :param request: the request again, if the caller gives one; it must be unchanged.
+        :raises ConfigurationError: the backfill does not exist, has ended, or was replaced by another one of
+            the same installs; or the mapping or the request has changed.
         """
         with self._context.engine.connect() as connection, connection.begin():
             backfill = self._resumable(connection, backfill_id, request)
         with self._working(backfill.request) as connection:
             if backfill.estimate is None:
-                # Killed while it searched.
+                # The backfill was killed during its search.
                 self._plan(connection, backfill)
             return self._go_on(connection, backfill_id)
 
     # -- steps ---------------------------------------------------------------------------------------------
 
     def start(self, backfill_id: str) -> list[StoredChunk]:
-        """Begin to read an estimated backfill, or go on, and return the chunks that are left.
+        """Start or continue reading an estimated backfill, and return its unread chunks.
 
         Raises as :meth:`resume`.
         """
@@ -108,9 +108,9 @@ class Backfills:
             return self._start(connection, backfill)
 
     def read(self, backfill_id: str, number: int) -> StoredChunk:
-        """Read one chunk of a started backfill, and return it; one that is read already costs nothing.
+        """Read one chunk of a started backfill, and return it; a chunk that was read costs nothing.
 
-        :raises RetriableError: somebody else reads it, or Enerflo does not answer.
+        :raises RetriableError: another process reads it, or Enerflo does not answer.
         """
         with warehouse_errors("backfill"), self._context.engine.connect() as connection:
             with connection.begin():
@@ -123,16 +123,16 @@ class Backfills:
             return _numbered(chunks, backfill, number)
 
     def finish(self, backfill_id: str) -> BackfillReport:
-        """Conclude a backfill whose chunks are read, and return what it did; raises as :meth:`backfill`."""
+        """Finish a backfill whose chunks are read, and return its report; raises as :meth:`backfill`."""
         with warehouse_errors("backfill"), self._context.engine.connect() as connection:
             with alone(connection, self._context.account, f"end of {backfill_id}"):
                 finish_backfill(self._context, connection, backfill_id)
             return self._report(connection, backfill_id)
 
     def report(self, backfill_id: str) -> BackfillReport:
-        """Return how a backfill stands.
+        """Return a backfill's report in its present state.
 
-        :raises ConfigurationError: there is none of that id.
+        :raises ConfigurationError: there is no backfill with that id.
         """
         with warehouse_errors("backfill"), self._context.engine.connect() as connection:
             return self._report(connection, backfill_id)
@@ -141,7 +141,7 @@ class Backfills:
 
     @contextmanager
     def _working(self, request: BackfillRequest) -> Iterator[sa.Connection]:
-        """Yield a connection while nobody else works at a backfill of the same installs."""
+        """Yield a connection that holds the lock on backfills of the same installs."""
         context = self._context
         with warehouse_errors("backfill"), context.engine.connect() as connection:
             with connection.begin():
@@ -201,7 +201,7 @@ class Backfills:
         return backfill
 
     def _go_on(self, connection: sa.Connection, backfill_id: str) -> BackfillReport:
-        """Do all that is left; the run is recorded as failed where that ends in an error."""
+        """Do the remaining steps; record the run as failed on an error."""
         context = self._context
         with connection.begin():
             backfill = load_backfill(connection, context.account, backfill_id)
@@ -233,7 +233,7 @@ class Backfills:
             )
 
     def _calls(self, connection: sa.Connection) -> dict[str, int]:
-        """Count the calls made since, in the caller's transaction, and return how many they were."""
+        """Count the calls since the last time, in the caller's transaction, and return their number."""
         counts = self._context.calls.take()
         hour = self._context.clock.now().replace(minute=0, second=0, microsecond=0)
         add_api_calls(connection, self._context.account, hour, counts)
@@ -253,7 +253,7 @@ class Backfills:
         return [one for one in chunks if one.progress.state in (ChunkState.WAITING, ChunkState.READING)]
 
     def _read_all(self, connection: sa.Connection, backfill: Backfill) -> None:
-        """Read what is left, several chunks at once; the lists of other records after all installs."""
+        """Read the unread chunks in parallel; the lists of child records come after all installs."""
         with connection.begin():
             backfill = load_backfill(connection, backfill.account, backfill.backfill_id)
             chunks = load_chunks(connection, backfill.account, backfill.backfill_id)

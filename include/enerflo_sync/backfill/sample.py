@@ -1,6 +1,6 @@
-"""What a few pages say of the whole: how many records differ from the mirror, and in which planned fields.
+"""Judge a few pages of a backfill: how many records differ from the mirror, and in which planned fields.
 
-A sample is stored in a transaction that is rolled back, so that it is judged by the very path of a real read.
+A sample is stored by the same code as a real read, in a transaction that is rolled back.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _TABLES = (installs, milestones)
 
 @dataclass
 class Sample:
-    """What the sampled records were like.
+    """Properties of the sampled records.
 
     :param changes: fields that a plan would write to the CRM because of them.
-    :param untold: records whose list row tells no milestones.
-    :param pages: pages read, and ``seconds`` how long they took in all.
-    :param page_rows: the rows that a page really has, where the server gives fewer than asked for.
+    :param untold: records whose list row omits milestones.
+    :param pages: pages read; ``seconds`` is their total duration.
+    :param page_rows: actual rows per page if the server caps the requested size.
     """
 
     read: int = 0
@@ -50,15 +50,15 @@ class Sample:
 
     @property
     def page_seconds(self) -> float:
-        """Return how long a page takes."""
+        """Return the duration of a page."""
         return self.seconds / self.pages if self.pages else 0.0
 
     def scaled(self, count: int, records: float) -> int:
-        """Return a count of the sample for so many records."""
+        """Extrapolate a count of the sample to that many records."""
         return round(count * records / self.read) if self.read else 0
 
     def add(self, tally: Tally, new: int) -> None:
-        """Add what became of sampled installs."""
+        """Add the outcomes of sampled installs."""
         self.read += tally.read
         self.changed += tally.applied
         self.new += min(new, tally.applied)
@@ -68,7 +68,7 @@ class Sample:
 def sample_pages(
     context: Context, connection: sa.Connection, backfill: Backfill, rows: Sequence[int]
 ) -> Sample:
-    """Return what the pages that begin at ``rows`` of the install list are like."""
+    """Sample the pages that begin at ``rows`` of the install list."""
     sample = Sample()
     for row in rows:
         began = context.calls.seconds
@@ -88,7 +88,7 @@ def sample_pages(
 
 
 def _note_size(sample: Sample, page: Page) -> None:
-    """Notice a server that gives smaller pages than it was asked for."""
+    """Detect a server that caps the page size."""
     at_the_end = page.total is not None and page.number * page.per_page >= page.total
     if page.per_page and (len(page.records) == page.per_page or at_the_end):
         sample.page_rows = page.per_page
@@ -116,7 +116,7 @@ def _judge_page(
 
 
 def sample_named(context: Context, connection: sa.Connection, backfill: Backfill, most: int) -> Sample:
-    """Return what a few of the named installs are like, spread over all of them."""
+    """Sample a few of the named installs, spread over all of them."""
     sample, needs = Sample(), needs_of(backfill)
     reads = Reads(context.client, connection, context.account, context.options.component_keys)
     for need in needs[:: max(1, len(needs) // most)][:most]:
@@ -145,8 +145,13 @@ def sample_named(context: Context, connection: sa.Connection, backfill: Backfill
 def planned_changes(
     connection: sa.Connection, context: Context, ids: Sequence[int], store: Callable[[], None]
 ) -> int:
-    """Return how many planned fields ``store`` would change in the mirror; nothing of it stays."""
-    tables = [(table, planned) for table in _TABLES if (planned := context.options.planned.get(table.name))]
+    """Return how many planned fields ``store`` would change in the mirror, and roll its changes back."""
+    tables = [
+        (table, planned)
+        for table in _TABLES
+        for name, planned in context.options.planned.items()
+        if table.name == (planned.mirror or name)
+    ]
     with connection.begin() as transaction:
         before = [_rows(connection, context.account, table, planned, ids) for table, planned in tables]
         store()
@@ -183,7 +188,7 @@ def _id(raw: bytes | memoryview) -> int | None:
 
 
 def _is_within(request: BackfillRequest, raw: bytes | memoryview) -> bool:
-    """Return whether a record lies in the window that is asked for; one without a time may."""
+    """Return whether a record is in the requested window; a record without a time counts as inside."""
     created_at = created_at_of(raw)
     if created_at is None:
         return True

@@ -1,7 +1,7 @@
-"""Finding rows of the install list without reading it: ids fall from row to row, creation times with them.
+"""Find rows of the install list by search, without a full read: ids and creation times descend in it.
 
-Every probe asks for one row. Rows are counted from the list's end, since new installs come in at its front:
-the place of a row from the end does not move while the company grows.
+Each probe requests one row. Positions count from the list's end: new installs appear at its front, so a
+position stays valid while the company grows.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from enerflo_sync.enerflo.times import parse_time
 from enerflo_sync.errors import BadRecordError, ContractDriftError, RetriableError
 from enerflo_sync.resources.installs import INSTALL_LIST, INSTALLS
 
-# How many rows further on a probe looks where one has no id or time that can be read.
+# How many rows further a probe looks if a row has no readable id or time.
 _STEPS = 5
-# So often an empty page is asked for where the list says that there is more.
+# How often an empty page is requested if the list promises more rows.
 _TRIES = 3
-# Guesses by proportion before the bracket is halved; each second one is on the other side of the first.
+# Interpolated guesses before bisection; every second guess is on the opposite side of the first.
 _GUESSES = 4
-# Rows all over the list that show whether times follow the ids.
+# Probes across the list that test whether times follow the ids.
 _LOOKS = 8
-# Times out of order by more than this are no delay of signing: whole histories were imported.
+# A larger disorder than this is no late signature: whole histories were imported.
 _ORDERLY = timedelta(days=1)
 
 
@@ -39,7 +39,7 @@ _created = msgspec.json.Decoder(_Created)
 
 
 def created_at_of(raw: bytes | memoryview) -> datetime | None:
-    """Return when a record says that it was created; None where that cannot be read."""
+    """Return a record's creation time; None if it is unreadable."""
     try:
         return parse_time(_created.decode(raw).created_at)
     except Exception:
@@ -47,7 +47,7 @@ def created_at_of(raw: bytes | memoryview) -> datetime | None:
 
 
 def install_id_of(raw: bytes | memoryview) -> int | None:
-    """Return a record's id; None where it has none that can be used."""
+    """Return a record's id; None if it has no usable one."""
     try:
         return INSTALLS.record_id(raw)
     except BadRecordError:
@@ -58,7 +58,7 @@ def install_id_of(raw: bytes | memoryview) -> int | None:
 class Probe:
     """One row of the list.
 
-    :param from_end: its place, 1 for the oldest install.
+    :param from_end: its position; 1 is the oldest install.
     """
 
     from_end: int
@@ -71,11 +71,11 @@ Value = Callable[[Probe], float]
 
 @dataclass(frozen=True)
 class Edge:
-    """Where the list passes a value: the row at ``older`` is below it, that at ``newer`` is not.
+    """Two positions between which the list crosses a value: ``older`` is below the value, ``newer`` is not.
 
-    Both are places from the end; 0 and one more than there are rows stand for the ends.
+    Positions count from the end; 0 and the number of rows plus one stand for the list's ends.
 
-    :param about: how many rows are below it, in proportion between the two; None where that is not known.
+    :param about: interpolated number of rows below the value; None if unknown.
     """
 
     older: int
@@ -84,44 +84,44 @@ class Edge:
 
     @property
     def rows_below(self) -> float:
-        """Return about how many rows are below the value."""
+        """Return the approximate number of rows below the value."""
         return self.older if self.about is None else self.about
 
 
 class ListSearch:
-    """A search in the list of installs.
+    """A search in the install list.
 
-    :param exact: an edge is found when it lies between two rows so far apart: a page.
-    :raises ContractDriftError: while searching: the list has no total, or ignores the size asked for, so that
+    :param exact: an edge is found when its two rows are this close: a page.
+    :raises ContractDriftError: while searching: the list has no total, or ignores the requested size, so that
         rows have no number.
     """
 
     def __init__(self, client: EnerfloClient, exact: int) -> None:
         self.total = 0
-        # Rows that were deleted while we searched: places are uncertain by so many.
+        # Rows deleted during the search, which is the uncertainty of positions.
         self.fallen = 0
-        # The newest and the oldest install, once measured.
+        # The newest and the oldest install after ``measure``.
         self.measured: tuple[Probe, Probe] | None = None
         self._client = client
         self._exact = max(1, exact)
-        # By place; times, or ids, in one order with them.
+        # Probes by position; times, or ids, ascend with the positions.
         self._known: dict[int, Probe] = {}
 
     def measure(self) -> tuple[Probe, Probe] | None:
-        """Return the newest and the oldest install; None of an empty list."""
+        """Return the newest and the oldest install; None for an empty list."""
         newest = self._at_row(0)
         oldest, from_end = None, 1
         while newest is not None and oldest is None and self.total:
             before = self.total
             oldest = self.at(from_end)
-            # Past the end where the list has just become shorter: its new length is known now. Else the last
-            # rows have no id or time that can be read, and the one before them is looked at.
+            # If the probe is past the end, the list has shrunk, and its new length is known. Otherwise the
+            # last rows have no readable id or time, so try the row before them.
             from_end += self.total >= before
         self.measured = (newest, oldest) if newest is not None and oldest is not None else None
         return self.measured
 
     def at(self, from_end: int) -> Probe | None:
-        """Return the row at a place now, or the next readable one towards the end; None past the end."""
+        """Return the row at a position, or the next readable row towards the end; None past the end."""
         return self._at_row(max(0, self.total - from_end))
 
     def _at_row(self, row: int) -> Probe | None:
@@ -145,9 +145,9 @@ class ListSearch:
         )
 
     def _listed(self, row: int) -> Listing:
-        """Return the page of one row, asked for again while it is empty and the list says that it is longer.
+        """Return the page of one row; retry while it is empty although the list promises more rows.
 
-        :raises RetriableError: it stays empty.
+        :raises RetriableError: the page stays empty.
         """
         for _ in range(_TRIES):
             listing = INSTALL_LIST.page(self._client, row + 1, 1)
@@ -171,12 +171,12 @@ class ListSearch:
         self.total = total
 
     def look_around(self) -> None:
-        """Look at some rows all over a list that was measured, for :meth:`is_disordered`."""
+        """Probe some rows across a measured list, for :meth:`is_disordered`."""
         for part in range(1, _LOOKS + 1):
             self.at(max(1, self.total * part // (_LOOKS + 1)))
 
     def is_disordered(self) -> bool:
-        """Return whether creation times do not follow the ids, by the rows that were looked at."""
+        """Return whether creation times do not follow the ids, according to the probed rows."""
         latest: datetime | None = None
         for _, probe in sorted(self._known.items()):
             if latest is not None and latest - probe.created_at > _ORDERLY:
@@ -185,11 +185,11 @@ class ListSearch:
         return False
 
     def created_before(self, moment: datetime) -> Edge:
-        """Return where installs created before ``moment`` begin."""
+        """Return the edge of installs created before ``moment``."""
         return self._edge(moment.timestamp(), lambda probe: probe.created_at.timestamp())
 
     def ids_below(self, install_id: int) -> Edge:
-        """Return where installs of lower ids begin."""
+        """Return the edge of installs with lower ids."""
         return self._edge(float(install_id), lambda probe: float(probe.install_id))
 
     def _edge(self, target: float, value: Value) -> Edge:
@@ -197,12 +197,12 @@ class ListSearch:
         while edge.newer - edge.older > self._exact and stuck < _STEPS:
             guess = self._guess(edge, target, value, step)
             if self._at_row(self.total - min(max(guess, edge.older + 1), edge.newer - 1)) is None:
-                # The list became shorter than the place: what is known of its end is old.
+                # The list is now shorter than the position, so its known end is outdated.
                 self._known.clear()
                 if self.measure() is None:
                     return Edge(0, 1)
             before, edge = edge, self._bracket(target, value)
-            # Rows that cannot be read may leave nothing to look at in between.
+            # Unreadable rows may leave nothing to probe in between.
             stuck, step = stuck + 1 if edge == before else 0, step + 1
         share = self._share(edge, target, value)
         if share is None:
@@ -210,7 +210,7 @@ class ListSearch:
         return replace(edge, about=edge.older + share * (edge.newer - edge.older - 1))
 
     def _share(self, edge: Edge, target: float, value: Value) -> float | None:
-        """Return how far the target is on the way from the older row to the newer; None where not known."""
+        """Return the target's relative distance from the older row to the newer; None if unknown."""
         older, newer = self._known.get(edge.older), self._known.get(edge.newer)
         if older is None or newer is None or value(newer) <= value(older):
             return None
@@ -224,13 +224,13 @@ class ListSearch:
         return Edge(older, newer)
 
     def _guess(self, edge: Edge, target: float, value: Value, step: int) -> int:
-        """Return the next place to look at: in proportion at first, then in the middle."""
+        """Return the next position to probe: interpolated at first, then the middle."""
         middle = (edge.older + edge.newer) // 2
         share = self._share(edge, target, value)
         if step >= _GUESSES or share is None:
             return middle
         guess = edge.older + round((edge.newer - edge.older) * share)
-        # A little further than the last guess, so that the edge lies between the two.
+        # Slightly beyond the previous guess, so that the edge lies between the two.
         beyond = self._exact * 9 // 10
         if step % 2:
             return edge.older + beyond if share < 0.5 else edge.newer - beyond

@@ -1,4 +1,4 @@
-"""Backfills in the warehouse: what was asked for, how far each chunk is, and what came of it."""
+"""Backfills in the warehouse: the request, the progress of each chunk, and the result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from enerflo_sync.warehouse.schema import backfill_chunks, backfill_pages, backf
 
 
 class State(StrEnum):
-    """Where a backfill stands."""
+    """The state of a backfill."""
 
     ESTIMATED = "estimated"
     READING = "reading"
@@ -27,7 +27,7 @@ class State(StrEnum):
 
 
 class ChunkState(StrEnum):
-    """Where a chunk stands. Incomplete: what it reads was refused, or is not there."""
+    """The state of a chunk. Incomplete: what it reads was refused, or does not exist."""
 
     WAITING = "waiting"
     READING = "reading"
@@ -37,7 +37,7 @@ class ChunkState(StrEnum):
 
 @dataclass(frozen=True)
 class Backfill:
-    """One stored backfill; its columns as ``sync.backfills`` describes them."""
+    """One stored backfill; ``sync.backfills`` describes the columns."""
 
     account: str
     backfill_id: str
@@ -60,7 +60,7 @@ class Backfill:
 
 @dataclass
 class Count:
-    """What became of one resource's records; ``new`` of those applied were not in the mirror before."""
+    """Outcomes of one resource's records; ``new`` counts applied records that the mirror lacked."""
 
     tally: Tally = field(default_factory=Tally)
     new: int = 0
@@ -68,7 +68,7 @@ class Count:
 
 @dataclass
 class Progress:
-    """How far a chunk is."""
+    """The progress of a chunk."""
 
     state: ChunkState = ChunkState.WAITING
     reached_id: int | None = None
@@ -85,19 +85,19 @@ class Progress:
     counts: dict[str, Count] = field(default_factory=dict)
 
     def count(self, resource: str, tally: Tally, new: int = 0) -> None:
-        """Add what became of some records."""
+        """Add the outcomes of some records."""
         count = self.counts.setdefault(resource, Count())
         count.tally.add(tally)
         count.new += new
 
     def incomplete(self, resource: str, why: str) -> None:
-        """Note that something could not be read."""
+        """Record that something could not be read."""
         self.counts.setdefault(resource, Count()).tally.because("incomplete", f"{resource}: {why}")
 
 
 @dataclass(frozen=True)
 class StoredChunk:
-    """A chunk, and how far it is."""
+    """A chunk and its progress."""
 
     chunk: Chunk
     progress: Progress
@@ -113,7 +113,7 @@ def insert_backfill(
     per_page: int,
     now: datetime,
 ) -> None:
-    """Store a backfill that was asked for; older ones of the same installs that did not end are given up."""
+    """Store a requested backfill; unfinished older ones of the same installs are abandoned."""
     same = (
         backfills.c.account == account,
         backfills.c.request_hash == request.hash,
@@ -144,7 +144,7 @@ def insert_backfill(
 def load_backfill(connection: sa.Connection, account: str, backfill_id: str) -> Backfill:
     """Return a stored backfill.
 
-    :raises ConfigurationError: there is none of that id.
+    :raises ConfigurationError: there is no backfill with that id.
     """
     row = (
         connection.execute(
@@ -173,7 +173,7 @@ def load_backfill(connection: sa.Connection, account: str, backfill_id: str) -> 
 
 
 def update_backfill(connection: sa.Connection, backfill: Backfill, now: datetime, **values: Any) -> None:
-    """Set columns of a backfill; requests and refusals are added to what stands there."""
+    """Set columns of a backfill; ``requests`` and refusals are added to the stored values."""
     for name in ("requests", "throttled"):
         if name in values:
             values[name] = backfills.c[name] + values[name]
@@ -208,7 +208,7 @@ def insert_chunks(connection: sa.Connection, backfill: Backfill, chunks: Sequenc
 
 
 def load_chunks(connection: sa.Connection, account: str, backfill_id: str) -> list[StoredChunk]:
-    """Return a backfill's chunks in their order."""
+    """Return a backfill's chunks in order."""
     rows = connection.execute(
         sa.select(backfill_chunks)
         .where(backfill_chunks.c.account == account, backfill_chunks.c.backfill_id == backfill_id)
@@ -250,7 +250,7 @@ def _count(found: Mapping[str, Any]) -> Count:
 
 
 def save_progress(connection: sa.Connection, backfill: Backfill, number: int, progress: Progress) -> None:
-    """Store how far a chunk is, in the transaction of what it stored."""
+    """Store a chunk's progress, in the transaction that stores its records."""
     values = {one.name: getattr(progress, one.name) for one in fields(Progress) if one.name != "counts"}
     values["state"] = str(progress.state)
     tallies = {name: {**c.tally.as_dict(), "new": c.new} for name, c in progress.counts.items()}
@@ -268,7 +268,7 @@ def save_progress(connection: sa.Connection, backfill: Backfill, number: int, pr
 def note_page(
     connection: sa.Connection, backfill: Backfill, number: int, page: int, install_ids: Sequence[int]
 ) -> None:
-    """Remember which installs a page named, in the transaction that stores them."""
+    """Store the ids of a page's installs, in the transaction that stores the installs."""
     connection.execute(
         sa.insert(backfill_pages).values(
             account=backfill.account,
@@ -291,21 +291,21 @@ where p.account = :account and p.backfill_id = :backfill_id
 def named_pages(
     connection: sa.Connection, backfill: Backfill, chunk: int | None = None
 ) -> Iterator[list[int]]:
-    """Yield the installs that each page of a chunk, or of all, has named so far; one may be named twice.
+    """Yield, page by page, the installs that a chunk's or all pages have listed; an install may repeat.
 
-    Page by page: a row for each install would take many times the memory of what it says.
+    One database row per page: one row per install would take many times the memory.
     """
     values = {"account": backfill.account, "backfill_id": backfill.backfill_id, "chunk": chunk}
     yield from connection.scalars(_NAMED, values)
 
 
 def named_ids(connection: sa.Connection, backfill: Backfill, chunk: int | None = None) -> set[int]:
-    """Return the installs that a chunk's pages, or all pages, have named so far."""
+    """Return the installs that a chunk's pages, or all pages, have listed so far."""
     return set().union(*named_pages(connection, backfill, chunk))
 
 
 def forget_pages(connection: sa.Connection, backfill: Backfill) -> None:
-    """Delete what was remembered of the pages: the backfill has ended."""
+    """Delete the stored ids of the pages after the backfill's end."""
     connection.execute(
         sa.delete(backfill_pages).where(
             backfill_pages.c.account == backfill.account,

@@ -1,4 +1,4 @@
-"""A backfill in plain lines: for a terminal, the run's note and the body of an approval."""
+"""Render a backfill in plain lines: for a terminal, the run's note and the approval's body."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enerflo_sync.backfill.store import ChunkState, State
 
 
 def estimate_lines(report: BackfillReport) -> Iterator[str]:
-    """Yield what a backfill would take, the most telling first; nothing where it was not estimated."""
+    """Yield the estimate, the most important figures first; nothing without an estimate."""
     estimate = report.estimate
     if estimate is None:
         return
@@ -47,7 +47,7 @@ def _minutes(minutes: float) -> str:
 
 
 def report_lines(report: BackfillReport) -> Iterator[str]:
-    """Yield what a backfill has done, and how far off its estimate was."""
+    """Yield the result of a backfill, and the error of its estimate."""
     yield (
         f"read {report.read:,} · new {report.new:,} · changed {report.changed:,}"
         f" · unchanged {report.unchanged:,} · quarantined {report.quarantined:,}"

@@ -1,4 +1,4 @@
-"""A window is read on where the list is out of order: around it, or the whole list."""
+"""Widen a window if the list is out of order: read around it, or the whole list."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from enerflo_sync.resources.installs import INSTALLS
 
 log = logging.getLogger(__name__)
 
-# Installs that the mirror has in the window and its pages did not name: so many are asked for directly, to
-# tell a list that is out of order from installs that are gone.
+# How many of the installs that the mirror has in the window, but no page listed, are read directly first, to
+# tell a disordered list from deleted installs.
 _ASKED_FIRST = 5
-# Each round reads what lies within the disorder that the last one found.
+# Each round reads as far as the disorder found in the previous round.
 _MOST_ROUNDS = 8
 
 _MISSING = sa.text("""
@@ -53,7 +53,7 @@ order by i.install_id
 def widen(
     context: Context, connection: sa.Connection, backfill: Backfill, chunks: Sequence[StoredChunk]
 ) -> tuple[Backfill, Sequence[StoredChunk]]:
-    """Read on around the window as far as creation times, or ids, were found out of order."""
+    """Continue reading around the window as far as creation times, or ids, were out of order."""
     if _is_out_of_place(context, connection, backfill, chunks):
         backfill, chunks = _read_more(
             context, connection, backfill, [whole_list_chunk(len(chunks) + 1)], backfill.widened_seconds
@@ -78,7 +78,7 @@ def widen(
 def _read_more(
     context: Context, connection: sa.Connection, backfill: Backfill, more: Sequence[Chunk], seconds: float
 ) -> tuple[Backfill, Sequence[StoredChunk]]:
-    """Read further chunks, and return the backfill and all its chunks as they stand then."""
+    """Read further chunks, and return the backfill and all its chunks in their new state."""
     with connection.begin():
         insert_chunks(connection, backfill, more)
         update_backfill(connection, backfill, context.clock.now(), widened_seconds=seconds)
@@ -94,9 +94,9 @@ def _read_more(
 def _is_out_of_place(
     context: Context, connection: sa.Connection, backfill: Backfill, chunks: Sequence[StoredChunk]
 ) -> bool:
-    """Return whether an install of the window is there, although the window's pages did not name it.
+    """Return whether an install of the window exists although the window's pages did not list it.
 
-    The dates of such a list do not follow its ids, so that a window of time is no stretch of the list.
+    The dates of such a list do not follow its ids, so a time window is not a contiguous part of the list.
     """
     is_window = backfill.request.kind is Kind.WINDOW and INSTALLS.name in backfill.request.parts
     if not is_window or any(_is_whole(one.chunk) for one in chunks):
@@ -121,10 +121,10 @@ def _is_whole(chunk: Chunk) -> bool:
 def _around(
     context: Context, backfill: Backfill, chunks: Sequence[StoredChunk], seconds: float
 ) -> list[Chunk]:
-    """Return the chunks above and below those that were read, as far as times may be out of order.
+    """Return the chunks above and below those already read, as far as times may be out of order.
 
-    Where no install is listed more than ``seconds`` too late or too early, none that belongs to the window
-    lies beyond.
+    If no install is listed more than ``seconds`` too late or too early, no install of the window lies beyond
+    these chunks.
     """
     read = [one.chunk for one in chunks if one.chunk.source == PAGES]
     request = backfill.request
@@ -157,19 +157,19 @@ def _around(
 
 
 def _highest(chunks: Sequence[Chunk]) -> int | None:
-    """Return the highest id that was read up to; None where that was the list's front."""
+    """Return the highest id read; None if reading began at the list's front."""
     tops = [one.high_id for one in chunks]
     return None if None in tops else max(top for top in tops if top is not None)
 
 
 def _lowest(chunks: Sequence[Chunk]) -> int | None:
-    """Return the highest id below what was read; None where that went to the list's end."""
+    """Return the highest id below the part read; None if reading went to the list's end."""
     bottoms = [one.low_id for one in chunks]
     return None if None in bottoms else min(low for low in bottoms if low is not None)
 
 
 def _kept(chunks: Sequence[Chunk], *, low: int | None = None, high: int | None = None) -> list[Chunk]:
-    """Return chunks cut off where others were read already: how many rows they hold is not known then."""
+    """Return chunks without the ids already read by others; their number of rows is then unknown."""
     kept = []
     for one in chunks:
         low_id, high_id = one.low_id, one.high_id
@@ -183,7 +183,7 @@ def _kept(chunks: Sequence[Chunk], *, low: int | None = None, high: int | None =
 
 
 def missing_of_window(context: Context, connection: sa.Connection, backfill: Backfill) -> list[int]:
-    """Return the living installs of the mirror in a window that its pages did not name."""
+    """Return the mirror's live installs in a window that its pages did not list."""
     request = backfill.request
     values = {
         "account": context.account,

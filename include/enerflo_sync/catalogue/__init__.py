@@ -1,1 +1,1 @@
-"""What Enerflo really sends: every path of the stored records, and what is made of it."""
+"""The catalogue of Enerflo's fields: every path in the stored records, and the columns filled from it."""

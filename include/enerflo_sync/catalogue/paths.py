@@ -1,4 +1,4 @@
-"""The paths of one record: where each value stands, and of what kind it is."""
+"""The paths of one record: the location and kind of each value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from enerflo_sync.errors import BadRecordError
 
 Path = tuple[str, ...]
 
-# Deeper, a record is no record any more: the mirror reads none of it either.
+# Maximum depth: the mirror reads no deeper either.
 DEEPEST = 20
 _DIGIT, _LETTER = re.compile(r"\d"), re.compile(r"[^\W\d_]")
 _EXAMPLE = 24
@@ -20,9 +20,9 @@ _LOOKS_LIKE_A_TIME = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def leaves(record: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yield every path that ends in a value, with the value; of a list the path of its first item.
+    """Yield every path to a value, with the value; for a list, the paths of its first item.
 
-    Empty lists and objects are values, since nothing stands below them.
+    Empty lists and objects count as values, since nothing is below them.
     """
     if isinstance(record, dict) and record and len(path) < DEEPEST:
         for name, value in record.items():
@@ -34,7 +34,7 @@ def leaves(record: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def kind_of(value: Any) -> str:
-    """Return the kind of a value: the type that a declared column of it would have, or ``nothing``."""
+    """Return the kind of a value: the type that a declared column for it would have, or ``nothing``."""
     match value:
         case None | "" | [] | {}:
             return "nothing"
@@ -59,7 +59,7 @@ def _kind_of_text(value: str) -> str:
 
 
 def masked_example(value: Any) -> str:
-    """Return the form of a value, which names nobody: letters as ``a``, digits as ``9``."""
+    """Return the form of a value without its content: letters as ``a``, digits as ``9``."""
     if isinstance(value, bool):
         return str(value).lower()
     text = _LETTER.sub("a", _DIGIT.sub("9", str(value)))
@@ -67,7 +67,7 @@ def masked_example(value: Any) -> str:
 
 
 def value_at(record: Any, path: Path) -> Any:
-    """Return what stands at a path that :func:`leaves` gave for a record of the same form."""
+    """Return the value at a path that :func:`leaves` yielded for a record of the same form."""
     for step in path:
         record = record[int(step)] if isinstance(record, list) else record[step]
     return record

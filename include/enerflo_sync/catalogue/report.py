@@ -1,4 +1,4 @@
-"""The catalogue as one object: the paths, what feeds which column, and what changed of late."""
+"""The catalogue as one object: the paths, the columns filled from them, and recent changes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from enerflo_sync.crm.columns import is_declarable
 
 
 class FieldEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One path of the records that are stored.
+    """One path in the stored records.
 
-    :param steps: the names and list positions of the path, outermost first; ``path`` has dots between them.
-    :param types: how many of the current records have a value of each kind there; ``nothing`` for null and
-        empty ones.
-    :param filled: how many of the current records say something there.
-    :param example: the form of one value, masked; None where nothing is said.
-    :param last_seen_at: until when a record said something there; None while one does.
-    :param columns: the mirror's columns that are filled from it.
-    :param mapped_to: the CRM columns that are compared with these.
+    :param steps: the names and list positions of the path, outermost first; ``path`` joins them by dots.
+    :param types: number of current records per kind of value; ``nothing`` counts null and empty values.
+    :param filled: number of current records with a value.
+    :param example: the masked form of one value; None without any value.
+    :param last_seen_at: when a record last had a value; None while a current record has one.
+    :param columns: the mirror's columns that are filled from this path.
+    :param mapped_to: the CRM columns that are compared with those.
     """
 
     path: str
@@ -35,7 +34,7 @@ class FieldEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def type(self) -> str:
-        """Return the type that a declared column of it would have."""
+        """Return the type that a declared column for this path would have."""
         kinds = set(self.types) - {"nothing"}
         if len(kinds) == 1:
             return kinds.pop()
@@ -47,7 +46,7 @@ class FieldEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unfilled(msgspec.Struct, frozen=True, kw_only=True):
-    """A declared column whose path no current record has; ``nearest`` is a path that some have."""
+    """A declared column whose path no current record has; ``nearest`` is a similar path that some have."""
 
     column: str
     path: str
@@ -55,18 +54,20 @@ class Unfilled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldCatalogue(msgspec.Struct, frozen=True, kw_only=True):
-    """What the stored records of one table say.
+    """The paths in the stored records of one table.
 
-    :param records: the current records that were read; ``versions`` are all contents, earlier ones, too.
-    :param unreadable: versions that could not be read.
+    :param resource: what the versions are of; of milestones installs.
+    :param records: number of current records read; ``versions`` also counts earlier contents.
+    :param unreadable: number of versions that could not be read.
     :param fields: by path.
-    :param appeared: paths that no record had until a month ago (none while nothing older is stored).
-    :param vanished: paths that a record had within the last month, and that none has any more.
+    :param appeared: paths that no record had until a month ago (empty while nothing older is stored).
+    :param vanished: paths that a record had within the last month, and that none has now.
     :param unfilled: declared columns whose path no current record has.
     """
 
     account: str
     table: str
+    resource: str
     records: int
     versions: int
     unreadable: int
@@ -78,9 +79,9 @@ class FieldCatalogue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def yaml_line(entry: FieldEntry) -> str | None:
-    """Return the line of ``columns`` that declares a column of a path, with a name made of its last steps.
+    """Return the ``columns`` line that declares a column for a path, named after its last steps.
 
-    None where a name in the path has blanks or dots in it: no column can be declared of that.
+    None if a name in the path contains blanks or dots: such a path cannot be declared.
     """
     if not is_declarable(entry.steps):
         return None

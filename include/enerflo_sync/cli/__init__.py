@@ -1,4 +1,4 @@
-"""The command line: every job without Airflow, by the same functions."""
+"""The command line: every job without Airflow, through the same functions."""
 
 from __future__ import annotations
 

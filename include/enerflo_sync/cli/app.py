@@ -1,4 +1,4 @@
-"""The command ``enerflo-sync``: its sub-commands, and what every one of them does with an error."""
+"""The command ``enerflo-sync``: its sub-commands, and their common handling of errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ app = typer.Typer(
 def common(
     verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what happens on standard error."),
 ) -> None:
-    """Set up what all commands share."""
+    """Set up logging for all commands."""
     level = logging.INFO if verbose else logging.ERROR
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(ShowingFormatter("%(levelname)s %(name)s %(message)s"))
@@ -41,9 +41,9 @@ def common(
 
 
 def main() -> None:
-    """Run the command line and exit with the code that says how it ended.
+    """Run the command line and exit with the code of its outcome.
 
-    Variables that the environment lacks are taken from a file ``.env`` in the working folder.
+    Variables missing from the environment are read from a file ``.env`` in the working folder.
     """
     load_dotenv(".env")
     try:
@@ -54,7 +54,7 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
-        # The text of an unknown error may hold a row or an address: its type must do.
+        # An unknown error's text may contain a row or an address, so show only its type.
         if os.environ.get(DEBUG_VARIABLE):
             raise
         errors.print(

@@ -55,14 +55,15 @@ def command(
 ) -> None:
     """Make exactly the changes of a plan: first the CRM's, in one transaction, then Enerflo's, one by one.
 
-    A value that moved since the plan was made is left alone and stands in the next plan. What the other side
-    refuses is parked with its reason, and the rest goes on. Killed at any point, the same command completes
-    it without writing anything twice. Exit code 1 when something was not made and nobody refused it.
+    A value that changed since the plan was made is left alone; the next plan contains it. A change that the
+    other side refuses is parked with its reason, and the others continue. Killed at any point, the same
+    command completes it without writing anything twice. Exit code 1 when a change was not made and nobody
+    refused it.
 
-    A plan may be approved or rejected in parts (--only, --except). What was not chosen stays open under the
-    same hash, or is refused (--rest refuse). A new row is chosen whole, and what is only made together is not
-    separated. What a person rejects stays refused in every later plan, until a value of it changes or
-    `enerflo-sync reopen`.
+    A plan may be approved or rejected in parts (--only, --except). The changes that were not chosen stay open
+    under the same hash, or are refused (--rest refuse). A new row is chosen as a whole, and changes that must
+    be made together are not separated. A rejected change stays refused in every later plan, until one of its
+    values changes or `enerflo-sync reopen`.
     """
     if approve is not None and reject is not None:
         raise ConfigurationError(

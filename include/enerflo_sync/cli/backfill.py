@@ -1,4 +1,4 @@
-"""``enerflo-sync backfill``: read chosen installs again, in a lane that yields to live work."""
+"""``enerflo-sync backfill``: read chosen installs again, at lower priority than live work."""
 
 from __future__ import annotations
 
@@ -51,28 +51,28 @@ def command(
         str | None,
         typer.Option("--query", metavar="SQL", help="A query of the warehouse; its first column has ids."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--everything", help="All that Enerflo lists.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Every install that Enerflo lists.")
+    ] = False,
     resource: Annotated[
         list[Part] | None,
-        typer.Option("--resource", help="Read only this; may be given several times."),
+        typer.Option("--resource", help="Read only this resource; repeatable."),
     ] = None,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only say what it would take; --resume reads it.")
-    ] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate; --resume reads it.")] = False,
     resume: Annotated[
         str | None,
-        typer.Option("--resume", metavar="ID", help="Go on with one that was estimated or ended early."),
+        typer.Option("--resume", metavar="ID", help="Continue a backfill that was estimated or ended early."),
     ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", min=1, max=8, help="Parts that are read at once.")
+        int, typer.Option("--workers", min=1, max=8, help="Chunks read in parallel.")
     ] = WORKERS,
     as_json: Json = False,
 ) -> None:
     """Read a window of creation dates, named installs or everything again, with milestones, notes and orders.
 
-    Says first what it will take. Polls and webhooks go first: it uses half of the request budget at most
-    while they run, and nearly all of it otherwise. Killed at any point, --resume goes on where it was. What
-    it brings in notifies nobody, and a plan that follows says that it comes from a backfill.
+    Prints an estimate first. Polls and webhooks have priority: a backfill uses at most half of the request
+    budget while they run, and nearly all of it otherwise. Killed at any point, --resume continues. Records
+    that it loads cause no notifications, and the next plan marks their changes as coming from a backfill.
     """
     context = open_account(account, os.environ)
     request = _request(context, start, end, ids, ids_file, query, everything, resource)
@@ -86,7 +86,7 @@ def command(
         raise ConfigurationError(
             "--resume and --estimate exclude each other.",
             where="enerflo-sync backfill",
-            next_step="Its estimate was said when it began; sync.backfills keeps it.",
+            next_step="Its estimate was printed when it began; sync.backfills stores it.",
         )
     with progress_bars(rates=True) as tick:
         backfills = open_backfills(context, progress=tick, workers=workers)
@@ -124,9 +124,9 @@ def _request(
     everything: bool,
     resource: list[Part] | None,
 ) -> BackfillRequest | None:
-    """Return what is asked for; None where nothing is.
+    """Return the request in the options; None if there is none.
 
-    :raises ConfigurationError: two ways of choosing at once, or one that cannot be used.
+    :raises ConfigurationError: the options exclude each other, or one is invalid.
     """
     window = start is not None or end is not None
     named = [one is not None for one in (ids, ids_file, query)]
@@ -154,14 +154,14 @@ def _request(
 
 
 def print_estimate(report: BackfillReport) -> None:
-    """Print what a backfill will take."""
+    """Print the estimate of a backfill."""
     console.print(f"[bold]{report.backfill_id}[/] {State.ESTIMATED}")
     for line in estimate_lines(report):
         console.print(f"  {escape(line)}")
 
 
 def print_backfill(report: BackfillReport) -> None:
-    """Print what a backfill did."""
+    """Print the result of a backfill."""
     console.print(f"[bold]{report.backfill_id}[/] {report.state}")
     for line in report_lines(report):
         console.print(f"  {escape(line)}")

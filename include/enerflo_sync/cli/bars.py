@@ -1,4 +1,4 @@
-"""Progress bars on standard error, for commands that take a while."""
+"""Progress bars on standard error, for long commands."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Tick = Callable[[str, int, int | None], None]
 
 
 class _RateColumn(ProgressColumn):
-    """How many a second."""
+    """Items per second."""
 
     def render(self, task: Task) -> Text:
-        """Return the rate of late, nothing while it is not known."""
+        """Return the recent rate; empty while it is unknown."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
 
 
 @contextmanager
 def progress_bars(*, rates: bool = False) -> Iterator[Tick]:
-    """Yield a function that shows how far each part has come; nothing is shown without a terminal.
+    """Yield a function that shows the progress of each part; without a terminal it shows nothing.
 
-    The function takes the part's name, how many are done, and how many there are (None: not known).
+    The function takes the part's name, the number done, and the total (None: unknown).
 
-    :param rates: show the rate and the time that is left, too.
+    :param rates: also show the rate and the remaining time.
     """
     more = (_RateColumn(), TimeRemainingColumn()) if rates else ()
     columns = (

@@ -1,4 +1,4 @@
-"""``enerflo-sync budget``: how an account's request budget stands, and the way to open a blocked one."""
+"""``enerflo-sync budget``: the state of an account's request budget, and a way to unblock it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _warehouse(account: str) -> Iterator[sa.Connection]:
 
 @app.command("show")
 def show(account: Account = "default", as_json: Json = False) -> None:
-    """Show each key's budget: what is left, and until when nobody sends."""
+    """Show each key's budget: the requests left, and until when it is blocked."""
     with _warehouse(account) as connection:
         found = standing(connection, account)
     if as_json:
@@ -50,13 +50,14 @@ def show(account: Account = "default", as_json: Json = False) -> None:
 def reset_command(
     account: Account = "default",
     key: Annotated[
-        str | None, typer.Option("--key", help="Only the key of this fingerprint; all of the account else.")
+        str | None,
+        typer.Option("--key", help="Only the key with this fingerprint; default: every key of the account."),
     ] = None,
 ) -> None:
     """Forget what Enerflo's answers said about the limit: the next request is sent at once.
 
-    Our own count of the last minute stays, so at most the limit is sent. Enerflo says 429 again if it is
-    still of that mind, and then the budget is blocked again, for an hour at most.
+    Our own count of the last minute stays, so the limit is still observed. If Enerflo answers 429 again, the
+    budget is blocked again, for an hour at most.
     """
     with _warehouse(account) as connection:
         count = reset(connection, account, key)

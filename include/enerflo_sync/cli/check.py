@@ -1,4 +1,4 @@
-"""One thing that the doctor looked at."""
+"""The result of one of the doctor's checks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from enerflo_sync.errors import EnerfloSyncError
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
-    :param failed: the check itself could not be made; ``detail`` says why and what to do.
+    :param failed: the check itself could not run; ``detail`` says why and what to do.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Check:
 
 
 def made(name: str, look: Callable[[], str]) -> Check:
-    """Return the check that ``look`` makes; one of our errors fails it."""
+    """Run ``look`` and return it as a check; one of our errors makes it fail."""
     try:
         return Check(name, look())
     except EnerfloSyncError as error:

@@ -1,6 +1,6 @@
-"""The commands by name: the module that holds each, and its line in the help.
+"""The commands by name: each one's module, and its line in the help.
 
-A module is imported when its command is run, or asked for help: no command waits for what another one needs.
+A module is imported only when its command runs or shows its help, so no command waits for others' imports.
 """
 
 from __future__ import annotations
@@ -20,31 +20,34 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "migrate": ("enerflo_sync.cli.migrate", "Bring the warehouse to this version's tables."),
     "doctor": ("enerflo_sync.cli.doctor", "Check everything that a first run needs, and say what to change."),
     "poll": ("enerflo_sync.cli.poll", "Read Enerflo and bring the mirror up to date."),
-    "ingest": ("enerflo_sync.cli.ingest", "Take in the webhook files of the drop."),
+    "ingest": ("enerflo_sync.cli.ingest", "Load the webhook files of the drop."),
     "reconcile": ("enerflo_sync.cli.reconcile", "Compare the mirror with the CRM's tables."),
     "plan": ("enerflo_sync.cli.plan", "Decide about every difference; write nothing yet."),
     "apply": ("enerflo_sync.cli.apply", "Make exactly the changes of a plan."),
-    "reopen": ("enerflo_sync.cli.reopen", "Let refused changes be planned again."),
-    "explain": ("enerflo_sync.cli.explain", "Tell why a record's fields have their values."),
-    "retry": ("enerflo_sync.cli.retry", "Have the next plan try parked changes again."),
-    "undo": ("enerflo_sync.cli.undo", "Make the plan that takes an applied plan back."),
+    "reopen": ("enerflo_sync.cli.reopen", "Allow refused changes to be planned again."),
+    "explain": ("enerflo_sync.cli.explain", "Explain why a record's fields have their values."),
+    "retry": ("enerflo_sync.cli.retry", "Let the next plan include parked changes again."),
+    "undo": ("enerflo_sync.cli.undo", "Make a plan that reverses an applied plan."),
     "what-if": ("enerflo_sync.cli.what_if", "Show what another mapping would do."),
     "backfill": ("enerflo_sync.cli.backfill", "Read a window of dates, named installs, or everything."),
     "quality": ("enerflo_sync.cli.quality", "Check the change orders that are new or changed."),
-    "notify": ("enerflo_sync.cli.notify", "Show what would be told on the routes of sync.yaml."),
+    "notify": ("enerflo_sync.cli.notify", "Show the messages due on the routes of sync.yaml."),
     "rebuild": ("enerflo_sync.cli.rebuild", "Derive the mirror again from what is stored."),
-    "fields": ("enerflo_sync.cli.fields", "Show what Enerflo really sends, and what is made of it."),
-    "gaps": ("enerflo_sync.cli.gaps", "Show the stretches of time that were not seen whole."),
-    "witnesses": ("enerflo_sync.cli.witnesses", "Show which changes poll and webhooks saw."),
+    "fields": (
+        "enerflo_sync.cli.fields",
+        "Show the fields that Enerflo really sends, and their use.",
+    ),
+    "gaps": ("enerflo_sync.cli.gaps", "Show the periods that were not observed completely."),
+    "witnesses": ("enerflo_sync.cli.witnesses", "Show which changes the poll and the webhooks saw."),
     "demo": ("enerflo_demo.command", "Run the main job for real, with a simulated company."),
-    "receiver": ("enerflo_sync.cli.receiver", "Take webhook posts and drop them to storage."),
-    "quarantine": ("enerflo_sync.cli.quarantine", "List, replay and dismiss what could not be used."),
+    "receiver": ("enerflo_sync.cli.receiver", "Accept webhook posts and store them in the drop."),
+    "quarantine": ("enerflo_sync.cli.quarantine", "List, replay and dismiss unusable input."),
     "budget": ("enerflo_sync.cli.budget", "See how many requests are left; open a blocked budget."),
     "sandbox": ("enerflo_sandbox.cli", "Serve a simulated Enerflo company to try everything on."),
 }
 
 
-# What only the extra `sandbox` brings along.
+# Commands that need the extra `sandbox`.
 _SIMULATED = {
     name: root
     for name, (module, _) in COMMANDS.items()
@@ -53,7 +56,7 @@ _SIMULATED = {
 
 
 def installed() -> dict[str, str]:
-    """Return the commands that can be run here, each with its line in the help; imports none of them."""
+    """Return the available commands with their help lines, without importing them."""
     return {
         name: line
         for name, (_, line) in COMMANDS.items()
@@ -62,16 +65,16 @@ def installed() -> dict[str, str]:
 
 
 class Commands(TyperGroup):
-    """The group of all commands; see the module. The types of its arguments are private to typer."""
+    """The group of all commands, imported on demand. Its argument types are private to typer."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the commands' names, in the order in which a newcomer needs them."""
         return list(installed())
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return one command; ``None`` where there is none of that name.
+        """Return one command; ``None`` for an unknown name.
 
-        :raises ConfigurationError: it is of an extra that is not installed.
+        :raises ConfigurationError: the command needs an extra that is not installed.
         """
         if cmd_name not in COMMANDS:
             return None
@@ -88,6 +91,6 @@ class Commands(TyperGroup):
         return get_command(alone)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands and their lines, without importing any."""
+        """Write the commands and their lines, without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(installed().items()))

@@ -1,4 +1,4 @@
-"""``enerflo-sync doctor``: check connections and mapping; nothing is written but by ``--write-check``."""
+"""``enerflo-sync doctor``: check connections and mapping; only ``--write-check`` writes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from enerflo_sync.cli.write_check import write_checks
 from enerflo_sync.clock import skew_of
 from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
+from enerflo_sync.crm.mapping import MIRROR_TABLES
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext, open_account
@@ -44,10 +45,10 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check everything a first run needs, and say what to change: reads only, but for --write-check.
+    """Check everything that a first run needs, and say what to change. Only --write-check writes.
 
-    The configuration, the warehouse and its tables, the API key, the company's statuses, and the mapping
-    against the live CRM tables: file, line, found, expected.
+    The checks: configuration, warehouse and tables, API key, the company's statuses, and the mapping against
+    the live CRM tables, with file, line, found and expected.
     """
     context = open_account(account, os.environ)
     checks = list(_checks(context, write_check))
@@ -62,7 +63,7 @@ def command(
 
 
 def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
-    """Yield each check as it was made; one that fails leaves out only those that stand on it."""
+    """Yield each check's result; a failed check skips only those that depend on it."""
     tables = ", ".join(context.config.tables_for(context.account))
     mode = context.settings.mode
     yield Check("configuration", f"{context.config_path}: account {context.account}, mode {mode}, {tables}")
@@ -111,7 +112,7 @@ def _mapping(context: AccountContext) -> Check:
 
 
 def _columns(context: AccountContext) -> Check:
-    """Check that the declared columns of the mirror are there, and that a record fills each."""
+    """Check that the mirror has the declared columns, and that some record fills each."""
     columns = declared(context.config.columns)
     try:
         with warehouse_errors("doctor"), context.engine.connect() as connection:
@@ -125,7 +126,8 @@ def _columns(context: AccountContext) -> Check:
 
 def _empty_column(context: AccountContext, one: Unfilled) -> Finding:
     table, _, name = one.column.partition(".")
-    place = ("columns", "leads" if table == "customers" else table, name, "path")
+    kind = next(kind for kind, mirror in MIRROR_TABLES.items() if mirror == table)
+    place = ("columns", kind, name, "path")
     near = f"Did you mean {one.nearest}?" if one.nearest else "enerflo-sync fields lists all paths."
     return Finding(
         Severity.WARNING,

@@ -1,4 +1,4 @@
-"""``enerflo-sync explain``: why one record, or one field of it, is as it is."""
+"""``enerflo-sync explain``: why one record, or one of its fields, has its value."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.explain.text import record_sentences, render_explanation, story_sentences
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.reconcile.record import RECORD_WORDS
 
 _TIME = "2026-03-02T14:05:00Z"
 
 
 def command(
-    table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="install, lead, note, milestone or change-order.")
-    ],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help=RECORD_WORDS)],
     key: Annotated[
         str,
         typer.Argument(
@@ -39,19 +38,19 @@ def command(
     as_of: Annotated[
         str | None,
         typer.Option(
-            "--as-of", metavar="TIME", help=f"As it was known then, as in {_TIME}; UTC if it has no zone."
+            "--as-of", metavar="TIME", help=f"As known at that time, as in {_TIME}; UTC if it has no zone."
         ),
     ] = None,
     reveal: Annotated[
-        bool, typer.Option("--reveal", help="Show personal data, too; who did so is kept in sync.reveals.")
+        bool, typer.Option("--reveal", help="Also show personal data; sync.reveals records who did.")
     ] = False,
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Tell why a record's fields have their values: who said what, when, by which evidence, and what decided.
+    """Explain a record's values: who sent what, when, by which evidence, and what decided.
 
-    Each field: what both sides say, since when they agree, every decision in the order of time with its
-    rule, run, plan and who approved it, and what waits. Reads the warehouse only. Personal data is masked.
+    Per field: both sides' values, since when they agree, every decision in time order with its rule, run,
+    plan and approver, and what waits. Reads only the warehouse. Personal data is masked.
     """
     context = open_account(account, os.environ)
     found = run_explain(

@@ -1,11 +1,11 @@
-"""``enerflo-sync fields``: what Enerflo really sends, and what is made of it."""
+"""``enerflo-sync fields``: the fields that Enerflo really sends, and how they are used."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -14,39 +14,43 @@ from rich.text import Text
 from enerflo_sync.catalogue.report import FieldCatalogue, FieldEntry, yaml_line
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.fields import run_fields
 from enerflo_sync.reconcile.render.wording import count_of, utc, visible
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.registry import STORED
+
+if TYPE_CHECKING:
+
+    class Stored(StrEnum):
+        """A key of :data:`enerflo_sync.resources.registry.STORED`."""
+else:
+    Stored = StrEnum("Stored", {name.upper(): name for name in STORED})
+    Stored.__doc__ = "The tables whose records have every content stored."
 
 
-class Stored(StrEnum):
-    """The tables of whose records every content is stored."""
-
-    INSTALLS = "installs"
-    MILESTONES = "milestones"
+_USUAL = Stored(INSTALLS.name)
 
 
 def command(
     table: Annotated[
-        Stored, typer.Argument(help="Whose records: of others no raw copy is kept.")
-    ] = Stored.INSTALLS,
+        Stored, typer.Argument(help="Whose records; of other tables no raw copy is stored.")
+    ] = _USUAL,
     account: Account = "default",
     every: Annotated[
         bool, typer.Option("--all", help="List paths that no current record fills, too.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show every path of what Enerflo sends: its types, how many records fill it, and what is made of it.
+    """Show every path that Enerflo sends: its types, how many records fill it, and where it is used.
 
-    Read from the stored versions of installs, without a request. Examples show the form of a value only:
-    letters as a, digits as 9. What appeared and what vanished within a month is told, with the line of
-    sync.yaml that would declare a column of it (columns). Exit code 1 when a declared column has a path that
-    no record has.
+    Reads the stored versions of records, without a request. Examples show only a value's form: letters as a,
+    digits as 9. Paths that appeared or vanished within a month are listed with the line for columns in
+    sync.yaml that would declare them. Exit code 1 when a declared column has a path that no record has.
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:
-        catalogue = run_fields(context, TableName(table.value), progress=tick)
+        catalogue = run_fields(context, table.value, progress=tick)
     if as_json:
         document = msgspec.to_builtins(catalogue)
         for entry, raw in zip(catalogue.fields, document["fields"], strict=True):
@@ -61,7 +65,7 @@ def command(
 def _lines(catalogue: FieldCatalogue, *, every: bool) -> Iterator[str]:
     yield (
         f"{count_of(catalogue.records, 'current record')} of {catalogue.table},"
-        f" {count_of(catalogue.versions, 'stored version')} of installs read."
+        f" {count_of(catalogue.versions, 'stored version')} of {catalogue.resource} read."
     )
     if catalogue.unreadable:
         yield f"{count_of(catalogue.unreadable, 'version')} could not be read and is not counted."

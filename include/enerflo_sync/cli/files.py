@@ -10,9 +10,9 @@ from enerflo_sync.errors import ConfigurationError
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file whole or not at all.
+    """Write a file completely or not at all.
 
-    :raises ConfigurationError: it cannot be written there.
+    :raises ConfigurationError: the file cannot be written there.
     """
     temporary = path.with_name(f".{path.name}.part")
     try:

@@ -1,4 +1,4 @@
-"""``enerflo-sync gaps``: stretches of time that were not seen whole, and what closes each."""
+"""``enerflo-sync gaps``: periods that were not observed completely, and what closes each."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from enerflo_sync.reconcile.render.wording import count_of, duration, number, ut
 def command(
     account: Account = "default",
     everything: Annotated[
-        bool, typer.Option("--all", help="Tell those that were closed since, too, of the last --days days.")
+        bool, typer.Option("--all", help="Also list periods that were closed since, of the last --days days.")
     ] = False,
     days: Annotated[
-        int, typer.Option("--days", min=1, max=90, help="How far back closed ones are told.")
+        int, typer.Option("--days", min=1, max=90, help="How far back closed periods are listed.")
     ] = DAYS,
     every: Annotated[
         float | None,
@@ -33,20 +33,20 @@ def command(
             "--every",
             min=1,
             metavar="MINUTES",
-            help="A poll is due so long after the last; without, as accounts.schedule in sync.yaml says.",
+            help="Minutes after which a poll is due again; default: accounts.schedule in sync.yaml.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the stretches of time that were not seen whole: since when, what, how it is known, what closes it.
+    """Show the periods that were not observed completely: since when, what, the evidence, what closes it.
 
-    records: lists were not read whole when a poll was due. note_edits: edited and deleted notes were not
-    looked for. webhooks: changes that polls saw and no webhook told. unconfirmed: changes that a webhook told
-    and no poll finds. unread: events arrived and their records were not read, for they wait or lie in
-    quarantine. drop: nobody looked for files.
+    records: lists were not read completely when a poll was due. note_edits: edited and deleted notes were not
+    read. webhooks: changes that polls saw without a webhook. unconfirmed: changes with a webhook that no poll
+    finds. unread: events arrived and their records were not read, because they wait or are in quarantine.
+    drop: the drop was not read.
 
-    A poll reads all lists whole, whatever happened before, and closes most of them; a backfill reads again
-    what was created in a stretch. Asks the warehouse only. Exit code 1 when something is open.
+    A poll reads all lists completely and so closes most of them; a backfill reads again what was created in a
+    period. Reads only the warehouse. Exit code 1 when a period is open.
     """
     report = read_gaps(open_account(account, os.environ), every=every, days=days)
     holes = [hole for hole in report.holes if everything or hole.is_open]
@@ -60,7 +60,7 @@ def command(
 
 
 def sentence(report: GapReport) -> str:
-    """Return what the report comes to."""
+    """Return the report's summary in a sentence."""
     if not report.polled and not report.open:
         return "No poll ever ran for this account, so there is nothing yet to have holes in."
     if not report.open:
@@ -75,8 +75,8 @@ def _lines(report: GapReport, holes: list[Hole]) -> Iterator[Line]:
     yield Line(sentence(report), "bold" if report.open else "")
     if report.silent_since is not None:
         yield from wrapped(
-            f"The last webhook came at {utc(report.silent_since)}, and changes after it were told by none:"
-            " look at what sends them, and at the receiver."
+            f"The last webhook came at {utc(report.silent_since)}, and later changes had none:"
+            " check the sender and the receiver."
         )
     if not holes:
         return

@@ -1,4 +1,4 @@
-"""``enerflo-sync ingest``: bring dropped webhook payloads into the mirror."""
+"""``enerflo-sync ingest``: load dropped webhook payloads into the mirror."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from enerflo_sync.jobs.ingest import run_ingest
 
 
 def command(account: Account = "default", as_json: Json = False) -> None:
-    """Take in the webhook files of the drop, and read the records that they are about again.
+    """Load the webhook files of the drop, and read their records from Enerflo.
 
     The drop is WEBHOOK_DROP_URI, or webhook_drop_uri of sync.yaml: a folder, s3://, gs:// or abfs://. Each
-    event is stored once, then its file moves to the archive beside the drop. What cannot be used stands in
+    event is stored once, then its file moves to the archive beside the drop. Unusable input goes to
     sync.quarantine with its file, position and reason. Killed at any point, the next ingest completes it.
     """
     context = open_account(account, os.environ)

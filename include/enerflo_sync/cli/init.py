@@ -1,4 +1,4 @@
-"""``enerflo-sync init``: a commented sync.yaml to begin with."""
+"""``enerflo-sync init``: write a commented sync.yaml to start with."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from enerflo_sync.cli.output import Json, console, print_json
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.shipped import CONFIG_VARIABLE, find_config, shipped
 
-# The schema stands beside it: editors complete and check the file by that.
+# Editors find the schema beside the file, and complete and validate by it.
 _FILES = ("sync.yaml", "sync.schema.json")
 
-Folder = Annotated[Path, typer.Argument(help="Where to; made where it is missing.")]
+Folder = Annotated[Path, typer.Argument(help="The folder; created if missing.")]
 
 
 def command(folder: Folder = Path(), as_json: Json = False) -> None:
-    """Write a commented sync.yaml, and the schema by which editors check it.
+    """Write a commented sync.yaml, and the schema by which editors validate it.
 
-    It begins in report mode, in which nothing is written to either side. A file that is there already is
-    never replaced.
+    It starts in report mode, which writes to neither side. An existing file is never replaced.
     """
     paths = [folder / name for name in _FILES]
     if (there := next((path for path in paths if path.exists()), None)) is not None:

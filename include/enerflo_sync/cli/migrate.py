@@ -1,4 +1,4 @@
-"""``enerflo-sync migrate``: make or update the warehouse's tables."""
+"""``enerflo-sync migrate``: create or update the warehouse's tables."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def command(
 ) -> None:
     """Bring the warehouse to this version's tables. Safe to run at any time, and twice at once.
 
-    It makes the schemas enerflo and sync; the tables of your CRM are never touched. Columns that sync.yaml
+    Creates the schemas enerflo and sync; never touches the tables of your CRM. Columns that sync.yaml
     declares (columns) are added to the mirror's tables and filled from the stored versions of all known
-    installs, without a request to Enerflo. Killed while it fills them, the same command goes on.
+    installs, without a request to Enerflo. Killed while it fills them, the same command continues.
     """
     context = open_account(account, os.environ)
     before, after = migrate(context.engine)

@@ -1,4 +1,4 @@
-"""``enerflo-sync notify``: what would be told to whom, and what was."""
+"""``enerflo-sync notify``: messages that are due, and those that were sent."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from enerflo_sync.reconcile.render.wording import utc
 
 
 def command(account: Account = "default", as_json: Json = False) -> None:
-    """Show what would be told on the routes of sync.yaml, and the newest messages. Sends nothing.
+    """Show the messages due on the routes of sync.yaml, and the newest stored messages. Sends nothing.
 
-    Messages are sent by Airflow, with its connections: every DAG of the account has a task for it as soon as
+    Airflow sends messages, with its connections: every DAG of the account has a task for it as soon as
     sync.yaml has a route under notify. Exit code 1 when messages could not be sent.
     """
     place = open_account(account, os.environ)

@@ -1,4 +1,4 @@
-"""What the commands print: results on standard output, progress and errors on standard error."""
+"""Output of the commands: results on standard output, progress and errors on standard error."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from enerflo_sync.steering import ShowingStream, shown
 
 
 class ShowingConsole(Console):
-    """A console that shows control characters of what it prints, whoever wrote them, and sends none."""
+    """A console that prints control characters visibly instead of sending them to the terminal."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print as rich does; see the class."""
+        """Print like rich, with visible control characters."""
         super().print(*map(_shown_object, objects), **options)
 
 
 def _shown_object(one: Any) -> Any:
     if isinstance(one, Text):
         plain = shown(one.plain)
-        # The places of styles within a text move with it: such a text keeps one style.
+        # Replacing characters shifts the positions of styles, so such a text keeps only its base style.
         return one if plain == one.plain else Text(plain, style=one.style)
     return shown(one) if isinstance(one, str) else one
 
@@ -38,10 +38,10 @@ errors = ShowingConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
 class ShowingFormatter(logging.Formatter):
-    """Log lines in which control characters are shown, not sent."""
+    """Formats log lines with visible control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line as it may stand on a terminal."""
+        """Return the line, safe for a terminal."""
         return shown(super().format(record))
 
 
@@ -68,14 +68,14 @@ def finish(code: Exit) -> NoReturn:
 
 def print_json(value: Any) -> None:
     """Print JSON values, indented, in the order given."""
-    # The escapes are JSON's own: whoever reads the text as JSON gets the very value.
+    # The escapes are JSON's own, so parsing the text as JSON yields the original value.
     sys.stdout.write(shown(json.dumps(value, indent=2, default=str, ensure_ascii=False)) + "\n")
 
 
 def standard_output(*, is_data: bool = False) -> BinaryIO:
-    """Return standard output as a binary stream of text that sends no control characters.
+    """Return standard output as a binary stream of text without control characters.
 
-    :param is_data: a format that people do not read: what is not a terminal gets its very bytes.
+    :param is_data: the format is not for people: unless the output is a terminal, bytes pass unchanged.
     """
     if is_data and not sys.stdout.isatty():
         return sys.stdout.buffer

@@ -1,4 +1,4 @@
-"""``enerflo-sync plan``: decide what would be written on either side, and show it."""
+"""``enerflo-sync plan``: decide what to write on either side, and show it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from enerflo_sync.warehouse.engine import warehouse_errors
 
 
 class PlanFormat(StrEnum):
-    """How a plan is shown."""
+    """The output format of a plan."""
 
     TEXT = "text"
     HTML = "html"
@@ -54,11 +54,11 @@ def command(
     """Decide about every difference between Enerflo and the CRM, and show what would be written where.
 
     Writes nothing on either side. The plan is stored under a hash of its content; `apply HASH` makes exactly
-    these changes, each only where it still finds the value that the plan expects. Where a part of the changes
-    needs a person's approval (`approval` in sync.yaml) and the others do not, there are two plans: the one
-    that needs nobody comes first, and `plans` of the JSON lists both. Exit code 1 when a plan waits for an
-    approval. What a person refused is no change of a plan; it is listed with the name (`reopen`). Personal
-    data is masked in every format.
+    these changes, each only if it still finds the value that the plan expects. If some of the changes need
+    a person's approval (`approval` in sync.yaml) and the others do not, there are two plans: the one that
+    needs nobody comes first, and `plans` of the JSON lists both. Exit code 1 when a plan waits for an
+    approval. A change that a person refused is not part of a plan; it is listed with the name (`reopen`).
+    Personal data is masked in every format.
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:
@@ -74,9 +74,9 @@ def print_plan(
     out: Path | None,
     plans: Sequence[PlanReport] = (),
 ) -> None:
-    """Show a stored plan on standard output, or write it to a file.
+    """Print a stored plan, or write it to a file.
 
-    :param plans: all plans of the round; as text all are shown, as HTML and JSON the first.
+    :param plans: all plans of the round; text shows all of them, HTML and JSON the first.
     """
     plans = plans or [plan]
     if out is not None:

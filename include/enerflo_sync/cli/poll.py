@@ -1,4 +1,4 @@
-"""``enerflo-sync poll``: bring the mirror up to what Enerflo lists now."""
+"""``enerflo-sync poll``: load into the mirror what Enerflo lists now."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def command(
     account: Account = "default",
     resource: Annotated[
         list[PollResource] | None,
-        typer.Option("--resource", help="Read only this; may be given several times."),
+        typer.Option("--resource", help="Read only this resource; repeatable."),
     ] = None,
     full: Annotated[
         bool,
@@ -30,18 +30,19 @@ def command(
     accept_shrink: Annotated[
         bool,
         typer.Option(
-            "--accept-shrink", help="Believe that far fewer records are left than before, this once."
+            "--accept-shrink", help="Accept, this once, that far fewer records are left than before."
         ),
     ] = False,
     accept_company: Annotated[
         bool,
         typer.Option(
-            "--accept-company", help="Believe that the account's key is of another company now, this once."
+            "--accept-company",
+            help="Accept, this once, that the account's key belongs to another company now.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Read Enerflo and write what changed into the mirror tables (schema enerflo).
+    """Read Enerflo and write changed records into the mirror tables (schema enerflo).
 
     Unchanged records are neither parsed nor written. Killed at any point, the next poll completes it.
     """
@@ -66,9 +67,9 @@ NOTHING_LISTED = "Enerflo listed no record at all: an empty account, or a key wi
 
 
 def print_run(report: RunReport, nothing: str = NOTHING_LISTED) -> None:
-    """Print what a run did, and what it wants a person to know.
+    """Print a run's result, and its notices for a person.
 
-    :param nothing: what to say where nothing was there to be read.
+    :param nothing: text for a run without any input.
     """
     console.print(f"[bold]{report.run_id}[/] {report.state}")
     width = max([len(name) for name in report.resources] + [5])

@@ -1,4 +1,4 @@
-"""``enerflo-sync quarantine``: what was put aside, why, and what is to become of it."""
+"""``enerflo-sync quarantine``: unusable input, the reasons, and a person's decisions about it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EXAMPLE_CHARACTERS = 300
 
 
 class StateChoice(StrEnum):
-    """Which items are listed."""
+    """Which states of items to list."""
 
     OPEN = "open"
     REPLAYED = "replayed"
@@ -46,8 +46,7 @@ By = Annotated[
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="What was put aside because it could not be used: list it, show one, replay or dismiss it, or"
-    " let a held change order through.",
+    help="Unusable input: list it, show, replay or dismiss an item, or release a held change order.",
 )
 
 
@@ -56,17 +55,17 @@ def list_command(
     account: Account = "default",
     kind: Annotated[ItemKind | None, typer.Option("--kind", help="Only items of this kind.")] = None,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="WORDS", help="Only reasons with these words in them.")
+        str | None, typer.Option("--reason", metavar="WORDS", help="Only reasons that contain these words.")
     ] = None,
     state: Annotated[StateChoice, typer.Option("--state", help="Only items in this state.")] = (
         StateChoice.OPEN
     ),
-    items: Annotated[bool, typer.Option("--items", help="One line an item, not one a group.")] = False,
+    items: Annotated[bool, typer.Option("--items", help="One line per item, not per group.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List what stands in quarantine, grouped by what went wrong, with an example and the next step.
+    """List what is in quarantine, grouped by fault, with an example and the next step.
 
-    Personal data is masked. Exit code 1 when open items are there, of --kind and --reason where given.
+    Personal data is masked. Exit code 1 when open items match --kind and --reason, where given.
     """
     context = open_account(account, os.environ)
     wanted = Filter(kind, reason, None if state is StateChoice.ALL else ItemState(state.value))
@@ -88,7 +87,7 @@ def show_command(
     item: Annotated[str, typer.Argument(metavar="ID", help="An item's id, or its beginning.")],
     account: Account = "default",
     reveal: Annotated[
-        bool, typer.Option("--reveal", help="Show personal data, too; who did so is kept in sync.reveals.")
+        bool, typer.Option("--reveal", help="Also show personal data; sync.reveals records who did.")
     ] = False,
     by: By = None,
     as_json: Json = False,
@@ -117,14 +116,16 @@ def replay_command(
         str | None, typer.Option("--event", metavar="NAME", help="All open items of events of this name.")
     ] = None,
     everything: Everything = False,
-    go: Annotated[bool, typer.Option("--go", help="Do it; without, only say what would be done.")] = False,
+    go: Annotated[
+        bool, typer.Option("--go", help="Replay; without it, only show what would be done.")
+    ] = False,
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Try items again by the path that everything else comes in by; dry unless --go is given.
+    """Retry items by the path of all other input; dry unless --go is given.
 
     A file is read again from the archive, an event is identified again and its record read, a record is read
-    again. An item is closed only after what it holds is stored. Exit code 1 while something still waits.
+    again. An item is closed only after its content is stored. Exit code 1 while an item still waits.
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:
@@ -147,7 +148,7 @@ def replay_command(
 
 @app.command("dismiss")
 def dismiss_command(
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why nothing is to be done.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why no action is needed.")],
     items: Ids = None,
     account: Account = "default",
     fingerprint: Fingerprint = None,
@@ -155,9 +156,9 @@ def dismiss_command(
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Close open items about which nothing is to be done; the reason and the name are kept with them.
+    """Close open items that need no action; the reason and the name are stored with them.
 
-    The same content with the same trouble stays closed when it comes again.
+    The same content with the same fault stays closed when it comes again.
     """
     context = open_account(account, os.environ)
     count = run_dismiss(
@@ -178,10 +179,10 @@ def release_command(
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Let change orders through that a check holds back; the next plan takes them up.
+    """Release change orders that a check holds back; the next plan includes them.
 
-    The reason and the name are kept with the item and in the ledger. An order that changes afterwards, or
-    fails otherwise, is held anew.
+    The reason and the name are stored with the item and in the ledger. An order that changes afterwards, or
+    fails differently, is held again.
     """
     context = open_account(account, os.environ)
     count = run_release(context, items, reason=reason, by=who(by))
@@ -193,13 +194,13 @@ def release_command(
 
 
 def who(by: str | None) -> str:
-    """Return the name that is kept with a decision: the given one, or that of the operating system's user."""
+    """Return the name stored with a decision: the given one, or that of the operating system's user."""
     if by is not None:
         return by
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        # A container may run under a number that has no name.
+        # A container may run under a uid without a name.
         return f"uid {os.getuid()}"
 
 

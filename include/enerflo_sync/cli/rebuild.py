@@ -1,4 +1,4 @@
-"""``enerflo-sync rebuild``: derive the mirror again from what is stored, without the API."""
+"""``enerflo-sync rebuild``: derive the mirror again from stored data, without the API."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def command(
     account: Account = "default",
     table: Annotated[
         list[RebuildTable] | None,
-        typer.Option("--table", help="Derive only this table; may be given several times."),
+        typer.Option("--table", help="Derive only this table; repeatable."),
     ] = None,
     where: Annotated[
         str | None,
@@ -39,20 +39,21 @@ def command(
         ),
     ] = None,
     apply: Annotated[
-        bool, typer.Option("--apply", help="Write what differs; without, only show it.")
+        bool, typer.Option("--apply", help="Write the differences; without it, only show them.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Derive the mirror again from the raw versions of installs and the stored webhook events.
+    """Derive the mirror again from the raw versions of its records and the stored webhook events.
 
-    For a mirror that was damaged, or after an update that reads records otherwise: the same readers as
-    everywhere, no request to Enerflo. Installs and milestones come from the version that each install stands
-    on; submissions from their events; customers and change orders only where a payload brought them, since no
-    copy is kept of Enerflo's answers about them. What differs is shown with samples, personal data masked.
+    For a damaged mirror, or after an update that reads records differently: the usual readers, without a
+    request to Enerflo. Installs with their milestones, and appointments, come from each record's current
+    version; submissions from their events; customers and change orders only if a payload contained them,
+    since Enerflo's answers about them are not stored. Differences are shown with samples, personal data
+    masked.
 
-    With --apply it is written, in chunks: killed at any point, the same command goes on. Polls may run
-    meanwhile. Deletions stay deletions. Exit code 1 when something differs and was not written, or when a
-    stored record cannot be read any more.
+    With --apply they are written, in chunks: killed at any point, the same command continues. Polls may run
+    meanwhile. Deletions stay deletions. Exit code 1 when a difference was not written, or when a stored
+    record cannot be read any more.
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:

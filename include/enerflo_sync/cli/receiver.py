@@ -1,4 +1,4 @@
-"""``enerflo-sync receiver``: take webhook posts and drop them to storage."""
+"""``enerflo-sync receiver``: accept webhook posts and store them in the drop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ app = typer.Typer(
 
 @app.callback()
 def receiver() -> None:
-    """Take webhook posts and drop them to storage, where enerflo_webhooks finds them."""
+    """Accept webhook posts and store them in the drop, where enerflo_webhooks finds them."""
 
 
 @app.command("serve")
@@ -46,16 +46,15 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Serve POST /hooks/ACCOUNT/SECRET until interrupted, one file in the drop for each post.
+    """Serve POST /hooks/ACCOUNT/SECRET until interrupted, and store each post as one file in the drop.
 
     Set RECEIVER_SECRET (account default) or RECEIVER_SECRET_ACCOUNT to at least 32 characters, made with
     openssl rand -hex 32, and WEBHOOK_DROP_URI or the account's webhook_drop_uri to a folder or bucket. Then
     point Enerflo's webhooks at https://YOUR-HOST/hooks/default/SECRET. A sender that can set headers may post
     to /hooks/ACCOUNT with the secret in x-webhook-secret instead.
 
-    The answer is 200 once the file is safely stored, and 503 when it could not be. GET /health and
-    GET /metrics are for whoever watches it. docs/receiver.md has the proxy, signatures and the change of a
-    secret.
+    The answer is 200 once the file is durable, and 503 if it could not be stored. GET /health and GET
+    /metrics are for monitoring. docs/receiver.md describes the proxy, signatures and the change of a secret.
     """
     with needs_extra("receiver", "the web server of the receiver", "enerflo-sync receiver"):
         from enerflo_sync.receiver.app import make_app

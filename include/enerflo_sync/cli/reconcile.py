@@ -33,12 +33,12 @@ def command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare what Enerflo says (the mirror) with what the CRM tables say, each difference with its cause.
+    """Compare Enerflo's values (the mirror) with those of the CRM tables; each difference has its cause.
 
-    Reads the warehouse only; nothing of yours is written. Exit code 1 when more is unexplained than
-    sync.yaml allows, when nothing was there to compare, when a table has rows on both sides and most of
-    them never meet, or when Enerflo was not read though the second poll since was due
-    (accounts.schedule) an hour ago. Personal data is masked in every format.
+    Reads only the warehouse; writes nothing of yours. Exit code 1 when more is unexplained than sync.yaml
+    allows, when there was nothing to compare, when a table has rows on both sides and most of them never
+    match, or when Enerflo was not read although the second poll since then was due (accounts.schedule) an
+    hour ago. Personal data is masked in every format.
     """
     if as_json:
         report_format = ReportFormat.JSON

@@ -1,4 +1,4 @@
-"""``enerflo-sync reopen``: list what a person refused, and let it be planned again."""
+"""``enerflo-sync reopen``: list refused changes, and allow them to be planned again."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from enerflo_sync.jobs.approval import read_refusals, run_reopen
 from enerflo_sync.jobs.context import AccountContext, open_account
 from enerflo_sync.plan.render.shown_plan import masked_refusals
 from enerflo_sync.plan.reopen import Refusal, WhichRefusals
-from enerflo_sync.reconcile.record import table_of
+from enerflo_sync.reconcile.record import RECORD_WORDS, table_of
 from enerflo_sync.reconcile.render.wording import count_of, key_values, utc, visible
 
 
 def command(
-    table: Annotated[
-        str | None, typer.Argument(metavar="[TABLE]", help="install, lead, note, milestone or change-order.")
-    ] = None,
+    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help=RECORD_WORDS)] = None,
     key: Annotated[
         str | None,
         typer.Argument(metavar="[KEY]", help="The CRM's key, its parts joined by /; or enerflo:ID."),
@@ -30,19 +28,19 @@ def command(
     account: Account = "default",
     field: Annotated[str | None, typer.Option("--field", metavar="F", help="Only this CRM column.")] = None,
     plan: Annotated[
-        str | None, typer.Option("--plan", metavar="PLAN_HASH", help="All that was refused of this plan.")
+        str | None, typer.Option("--plan", metavar="PLAN_HASH", help="All refused changes of this plan.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that stands refused.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All refused changes.")] = False,
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Let changes be planned again that a person refused, and show which; without arguments list what stands.
+    """Allow refused changes to be planned again, and show them; without arguments, list all refusals.
 
-    Writes nothing on either side: the next plan contains the changes, as far as they are due still. Personal
-    data is masked. Exit code 2 when nothing of what is named stands refused.
+    Writes nothing on either side: the next plan contains the changes that are still due. Personal data is
+    masked. Exit code 2 when no refusal matches.
     """
     context = open_account(account, os.environ)
-    which = _which(table, key, field, plan)
+    which = _which(context, table, key, field, plan)
     if which == WhichRefusals() and not everything:
         _show(context, read_refusals(context), opened=False, as_json=as_json)
         finish(Exit.DONE)
@@ -55,12 +53,15 @@ def command(
     finish(Exit.DONE)
 
 
-def _which(table: str | None, key: str | None, field: str | None, plan: str | None) -> WhichRefusals:
+def _which(
+    context: AccountContext, table: str | None, key: str | None, field: str | None, plan: str | None
+) -> WhichRefusals:
     if key is None and field is not None:
         raise ConfigurationError(
             "a field of which record?", where="--field", next_step="Give TABLE and KEY as well."
         )
-    name = None if table is None else str(table_of(table.strip().lower().removesuffix("s")))
+    tables = context.config.tables_for(context.account)
+    name = None if table is None else table_of(table, tables)
     return WhichRefusals(table=name, key=key, field=field, plan_hash=plan)
 
 

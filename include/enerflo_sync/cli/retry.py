@@ -1,4 +1,4 @@
-"""``enerflo-sync retry``: have the next plan try parked changes again."""
+"""``enerflo-sync retry``: let the next plan include parked changes again."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from enerflo_sync.cli.quarantine import By, who
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.retry import run_retry
 from enerflo_sync.plan.retry import ParkedChange, RetryReport, RetrySelection
+from enerflo_sync.reconcile.record import RECORD_WORDS
 from enerflo_sync.reconcile.render.wording import count_of, key_values, visible
 
 _MOST_LINES = 50
 
 
 def command(
-    table: Annotated[
-        str | None, typer.Argument(metavar="[TABLE", help="install, lead, note, milestone or change-order.")
-    ] = None,
+    table: Annotated[str | None, typer.Argument(metavar="[TABLE", help=RECORD_WORDS)] = None,
     key: Annotated[
         str | None, typer.Argument(metavar="KEY]", help="The record's key, as explain takes it.")
     ] = None,
@@ -31,20 +30,20 @@ def command(
         str | None, typer.Option("--field", metavar="F", help="Only this CRM column of the record.")
     ] = None,
     plan: Annotated[
-        str | None, typer.Option("--plan", metavar="HASH", help="All that this plan could not make.")
+        str | None, typer.Option("--plan", metavar="HASH", help="All parked changes of this plan.")
     ] = None,
     reason: Annotated[
-        str | None, typer.Option("--reason", metavar="WORDS", help="All whose reason has these words in it.")
+        str | None, typer.Option("--reason", metavar="WORDS", help="All whose reason contains these words.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that is parked.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All parked changes.")] = False,
     by: By = None,
     as_json: Json = False,
 ) -> None:
-    """Have the next plan try changes again that could not be made; without a choice, list them.
+    """Let the next plan include changes again that could not be made; without a selection, list them.
 
-    A parked change is held back for a day. Mend what stood in its way, then name it here: by record, by plan,
-    by reason, or all. Nothing is written now: the next plan has it, with an approval where that is needed.
-    Exit code 1 when changes are listed and none is chosen; 2 when nothing that is parked fits.
+    A parked change is held back for a day. Correct its cause, then select it here: by record, by plan, by
+    reason, or all. Nothing is written now: the next plan contains it, with an approval if one is needed. Exit
+    code 1 when changes are listed without a selection; 2 when no parked change matches.
     """
     context = open_account(account, os.environ)
     chosen = RetrySelection(table, key, field, plan, reason, everything)

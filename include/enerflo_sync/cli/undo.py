@@ -1,4 +1,4 @@
-"""``enerflo-sync undo``: make the plan that takes an applied plan back."""
+"""``enerflo-sync undo``: make a plan that reverses an applied plan."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def command(
     account: Account = "default",
     as_json: Json = False,
 ) -> None:
-    """Make the plan that takes back what an applied plan wrote. Nothing is written: apply it as any other.
+    """Make a plan that reverses what an applied plan wrote. Nothing is written: apply it like any other.
 
-    Each value goes back to what it was, a row that was created is deleted, one that was deleted is restored.
-    Left to you, with the reason: what moved since, and notes and leads that were sent to Enerflo, which takes
-    none back. Exit code 1 while the new plan waits for an approval or leaves something to you.
+    Each value returns to what it was, a created row is deleted, a deleted row is restored. Left to you, with
+    the reason: values that changed since, and notes and leads sent to Enerflo, which cannot take them back.
+    Exit code 1 while the new plan waits for an approval or leaves something to you.
     """
     context = open_account(account, os.environ)
     plan = run_undo(context, plan_hash)

@@ -1,4 +1,4 @@
-"""``enerflo-sync what-if``: what another mapping would do, without doing it."""
+"""``enerflo-sync what-if``: show the effect of another mapping without applying it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def command(
     ],
     account: Account = "default",
     days: Annotated[
-        int, typer.Option("--days", min=1, max=3650, help="Decisions of so many days are made again.")
+        int, typer.Option("--days", min=1, max=3650, help="How many days of past decisions to repeat.")
     ] = 30,
     as_json: Json = False,
 ) -> None:
-    """Show what another mapping would do: the plan of now, and the decisions of the last days, made by it.
+    """Show the effect of another mapping: on the present plan, and on the decisions of the last days.
 
-    First the changes that only one of the two mappings would plan at this moment, or both with another value
-    or direction; then the past decisions that would have been made otherwise, from the facts that the ledger
-    keeps. Writes nothing and calls nobody. Personal data is masked. Exit code 0, whatever differs.
+    First the changes that only one of the two mappings would plan now, or that differ in value or direction;
+    then past decisions that would have been different, from the facts in the ledger. Writes nothing and sends
+    no request. Personal data is masked. Exit code 0, whatever differs.
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:

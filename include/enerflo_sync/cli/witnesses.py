@@ -1,4 +1,4 @@
-"""``enerflo-sync witnesses``: which changes the poll saw, and which a webhook told."""
+"""``enerflo-sync witnesses``: which changes the poll saw, and which a webhook reported."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def command(
 ) -> None:
     """Show which changes of the last days poll and webhooks saw, per event and day, and how late.
 
-    Both see the same changes independently. missed: the poll saw it, and for an hour no webhook came. late:
-    the webhook came after the poll. unconf.: a webhook told of it, and no poll found it. replaced: it changed
-    again before a poll came. waiting: too early to say. Times are from the change to its webhook.
+    Both see the same changes independently. missed: the poll saw it, and no webhook came within an hour.
+    late: the webhook came after the poll. unconf.: a webhook reported it, and no poll found it. replaced: it
+    changed again before a poll came. waiting: too early to say. Times are from the change to its webhook.
     """
     report = read_witnesses(open_account(account, os.environ), days=days)
     if as_json:
@@ -40,7 +40,7 @@ def command(
 
 
 def _lines(report: WitnessReport) -> list[str]:
-    """Return the table, days first; as wide as it is, since a script may read its columns."""
+    """Return the table, days first, at its full width, since a script may read its columns."""
     rows: list[Sequence[str]] = [("day", "event", *HEAD)]
     rows += [(str(one.day), one.event or "", *witness_cells(one)) for one in report.by_day]
     rows += [("all days", name, *cells) for name, cells in event_rows(report)]

@@ -1,4 +1,4 @@
-"""``enerflo-sync doctor --write-check``: try the undocumented write bodies on an install that is named."""
+"""``enerflo-sync doctor --write-check``: try the undocumented write bodies on a given install."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOOKBACK = timedelta(minutes=15)
 
 
 def write_checks(context: AccountContext, install_id: int) -> Iterator[Check]:
-    """Yield one check for each kind of write; the install is as before afterwards, but for one note more."""
+    """Yield one check per kind of write; afterwards the install has one more note and no other change."""
     checked = WriteCheck(context.client, context.config.writes, context.clock, install_id)
     yield made("writes.status", checked.status)
     yield made("writes.milestone", checked.milestone)
@@ -37,7 +37,7 @@ def write_checks(context: AccountContext, install_id: int) -> Iterator[Check]:
 
 @dataclass(frozen=True)
 class WriteCheck:
-    """Writes to one install what it says already, and one note."""
+    """Writes to one install the values that it already has, and one note."""
 
     client: EnerfloClient
     writes: WriteBodies
@@ -45,9 +45,9 @@ class WriteCheck:
     install_id: int
 
     def status(self) -> str:
-        """Set the status that the install has, and return what came of it.
+        """Set the status that the install already has, and return the result.
 
-        :raises EnerfloSyncError: it is refused, or the status is another one afterwards.
+        :raises EnerfloSyncError: Enerflo refuses it, or the status differs afterwards.
         """
         option = f"writes.status.status: {self.writes.status.status}"
         before, _ = self._read()
@@ -61,7 +61,7 @@ class WriteCheck:
         return f"{option} is taken, and the status stays {after['status_name']}"
 
     def milestone(self) -> str:
-        """Set a date that a milestone has, and return what came of it; raises as :meth:`status`."""
+        """Set a date that a milestone already has, and return the result; raises as :meth:`status`."""
         _, rows = self._read()
         dated = ((row, column) for row in rows for column in _DATES if row[column] is not None)
         row, column = next(dated, (None, ""))
@@ -78,7 +78,7 @@ class WriteCheck:
         return f"{option} is taken, and {column} of milestone {milestone_id} stays {moment}"
 
     def note(self) -> str:
-        """Add a note, find it by reading, and return its id; raises as :meth:`status`."""
+        """Add a note, read it back, and return its id; raises as :meth:`status`."""
         option = f"writes.note.body: {self.writes.note.body}"
         began = self.clock.now()
         text = f"enerflo-sync write check, {began:%Y-%m-%d %H:%M:%S.%f} UTC"
@@ -115,9 +115,9 @@ def _rows(resource: Resource, raw: bytes) -> list[list[dict[str, Any]]]:
 
 
 def _sent(option: str, write: Callable[[], object]) -> None:
-    """Write; a lost answer is no answer, and what is read afterwards decides.
+    """Write; after a lost answer, the caller's next read decides.
 
-    :raises EnerfloSyncError: Enerflo refuses the body, and names the option that says how it looks.
+    :raises EnerfloSyncError: Enerflo refuses the body; the error names the option that defines its form.
     """
     try:
         write()

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
 from enerflo_sync.crm.columns import ColumnDeclaration
-from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.config import TABLE_NAME, SyncConfig
 from enerflo_sync.crm.mapping import (
     MIRROR_TABLES,
     FieldMapping,
     FieldType,
     SourceOfTruth,
     TableMapping,
-    TableName,
 )
 from enerflo_sync.crm.names import relation
 from enerflo_sync.crm.problems import Problem, listed, nearest
@@ -60,19 +59,38 @@ _OPTIONS_OF_TYPES = {
 
 
 def mirror_columns(
-    table: TableName, declared: Mapping[str, ColumnDeclaration]
+    kind: str, declared: Mapping[str, ColumnDeclaration]
 ) -> dict[str, sa.types.TypeEngine[Any]]:
     """Return the columns of a mirror table that a mapping may name, with their types.
 
     :param declared: those that ``columns`` adds to it.
     """
-    built_in = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[table]}"]
+    built_in = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[kind]}"]
     found = {column.name: column.type for column in built_in.columns if column.name not in OWN_COLUMNS}
     return found | {name: column.type.sqlalchemy for name, column in declared.items()}
 
 
+def name_problems(
+    name: str, mapping: TableMapping, source: Source, place: Place, others: Iterable[str] = ()
+) -> Iterator[Problem]:
+    """Return what is wrong with a table's name: its form, or that it is no kind and ``of`` names none.
+
+    :param others: names of tables for which the name may be a slip.
+    """
+    if not TABLE_NAME.fullmatch(name):
+        expected = "a small letter, then small letters, digits or _, 41 at most"
+        yield source.problem(place, f"the table name '{name}'", expected)
+    elif mapping.kind(name) not in MIRROR_TABLES:
+        kinds = listed(MIRROR_TABLES)
+        expected = f"the kind of its records as its name, or as its option of: {kinds}"
+        near = nearest(name, [*others, *MIRROR_TABLES])
+        yield source.problem(
+            place, f"the table {name}, of which nothing says of what kind it is", expected, near
+        )
+
+
 def table_problems(
-    name: TableName,
+    kind: str,
     mapping: TableMapping,
     source: Source,
     place: Place,
@@ -90,7 +108,7 @@ def table_problems(
         )
     yield from _key_problems(mapping, source, place)
     yield from _zone_problems(mapping.time_zone, source, (*place, "time_zone"))
-    known = mirror_columns(name, declared)
+    known = mirror_columns(kind, declared)
     keys = [
         (("key", crm), mirror)
         for crm, mirror in (mapping.key.items() if isinstance(mapping.key, dict) else ())
@@ -98,15 +116,15 @@ def table_problems(
     joins = [(("join", crm), mirror) for crm, mirror in (mapping.join or {}).items()]
     for where, mirror in [*keys, *joins]:
         if mirror not in known:
-            yield _unknown_column(source, (*place, *where), name, mirror, known)
+            yield _unknown_column(source, (*place, *where), kind, mirror, known)
     for column, field in mapping.fields.items():
         here = (*place, "fields", column)
         if field.enerflo not in known:
-            yield _unknown_column(source, (*here, "enerflo"), name, field.enerflo, known)
+            yield _unknown_column(source, (*here, "enerflo"), kind, field.enerflo, known)
         else:
             yield from _field_problems(field, known[field.enerflo], source, here)
     yield from _time_problems(mapping, source, place)
-    yield from _planned_problems(name, mapping, source, place, known)
+    yield from _planned_problems(kind, mapping, source, place, known)
     if mapping.updated_at_set_at_commit and (mapping.updated_at is None or mapping.arrived_at):
         yield source.problem(
             (*place, "updated_at_set_at_commit"),
@@ -172,7 +190,7 @@ def _time_problems(mapping: TableMapping, source: Source, place: Place) -> Itera
 
 
 def _planned_problems(
-    name: TableName,
+    kind: str,
     mapping: TableMapping,
     source: Source,
     place: Place,
@@ -189,7 +207,7 @@ def _planned_problems(
     for where, mirrors in named.items():
         for mirror in mirrors:
             if mirror not in known:
-                yield _unknown_column(source, (*place, *where), name, mirror, mapped)
+                yield _unknown_column(source, (*place, *where), kind, mirror, mapped)
 
 
 def _field_problems(
@@ -223,9 +241,9 @@ def _zone_problems(zone: str, source: Source, place: Place) -> Iterator[Problem]
 
 
 def _unknown_column(
-    source: Source, place: Place, table: TableName, name: str, known: dict[str, sa.types.TypeEngine[Any]]
+    source: Source, place: Place, kind: str, name: str, known: dict[str, sa.types.TypeEngine[Any]]
 ) -> Problem:
-    relation_name = f"{MIRROR_SCHEMA}.{MIRROR_TABLES[table]}"
+    relation_name = f"{MIRROR_SCHEMA}.{MIRROR_TABLES[kind]}"
     return source.problem(
         place,
         f"the column {name}",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import sqlalchemy as sa
 from pydantic import Field
 
-from enerflo_sync.crm.mapping import MIRROR_TABLES, Options, TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES, KindName, Options
 from enerflo_sync.crm.problems import Problem, listed
 from enerflo_sync.crm.source import Source
 from enerflo_sync.masking import PersonalData
@@ -84,7 +84,7 @@ class ColumnDeclaration(Options):
         return self.personal_data or PersonalData.NONE
 
 
-Columns = dict[Annotated[TableName, _Lax], dict[str, ColumnDeclaration]]
+Columns = dict[KindName, dict[str, ColumnDeclaration]]
 
 
 def is_declarable(steps: Iterable[str]) -> bool:

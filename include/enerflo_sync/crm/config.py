@@ -13,44 +13,25 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr
 
 from enerflo_sync.crm.columns import Columns
-from enerflo_sync.crm.mapping import Mode, Options, TableMapping, TableName, TableOverride
+from enerflo_sync.crm.mapping import Mode, Options, TableMapping, TableOverride
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.reconcile_options import ReconcileOptions
 from enerflo_sync.crm.routes import NotifyOptions
+from enerflo_sync.crm.schedule import AirflowConnections, Schedule
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.resources.registry import USUAL
 
 _Lax = Field(strict=False)
 
+TABLE_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_NAMED: Any = {"propertyNames": {"pattern": f"^{TABLE_NAME.pattern}$"}}
+
 # Raised when a release compares differently, so that its first run compares everything again.
 COMPARISON_VERSION = 2
 
 # Options that may refer to a variable which is not set, as long as nothing asks for them.
 LAZY_OPTIONS = re.compile(r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|webhook_(drop|archive)_uri)")
-
-
-class AirflowConnections(Options):
-    """The ids of the Airflow connections that stand in for the addresses and the key inside Airflow."""
-
-    enerflo_connection: str = Field("enerflo_default", description="Connection of type enerflo.")
-    warehouse_connection: str = Field("enerflo_warehouse", description="Connection of type postgres.")
-
-
-class Schedule(Options):
-    """When the account's jobs start, as cron expressions in UTC."""
-
-    poll: str = Field("*/15 * * * *", description="When Enerflo is polled.")
-    reconcile: str = Field(
-        "0 5 * * *", description="When everything is reconciled even if the mirror did not change."
-    )
-    full_reconcile: str = Field(
-        "30 9 * * 6",
-        description="The first reconciliation after this time compares every row, whatever changed.",
-    )
-    webhooks: str = Field(
-        "*/5 * * * *", description="When the drop is looked into even if nothing said that a file arrived."
-    )
 
 
 class AccountConfig(Options):
@@ -75,8 +56,10 @@ class AccountConfig(Options):
     mode: Annotated[Mode, _Lax] = Field(
         Mode.REPORT, description="Which side may be written: report (none), crm, enerflo or both."
     )
-    tables: dict[Annotated[TableName, _Lax], TableOverride] = Field(  # type: ignore[valid-type]
-        default_factory=dict, description="What differs for this account from the tables below."
+    tables: dict[str, TableOverride] = Field(  # type: ignore[valid-type]
+        default_factory=dict,
+        description="What differs for this account from the tables below.",
+        json_schema_extra=_NAMED,
     )
 
     _name: str = PrivateAttr("")
@@ -289,7 +272,10 @@ class SyncConfig(Options):
         description="{table: {name: path and type}}: further columns of the mirror, made and filled by"
         " enerflo-sync migrate.",
     )
-    tables: dict[Annotated[TableName, _Lax], TableMapping] = Field(description="The mapped CRM tables.")
+    tables: dict[str, TableMapping] = Field(
+        description="The mapped CRM tables, each under a name of its own. Several may be of one kind.",
+        json_schema_extra=_NAMED,
+    )
 
     _file: Path = PrivateAttr(Path("sync.yaml"))
     _lines: Mapping[tuple[str, ...], int] = PrivateAttr(default_factory=dict)
@@ -336,6 +322,10 @@ class SyncConfig(Options):
         self.account(account)
         return dict(self._tables[account])
 
+    def tables_of(self, account: str, *kinds: str) -> list[str]:
+        """Return the names of the account's tables of these kinds, in the order of plans."""
+        return [name for name, table in self.tables_for(account).items() if table.kind(name) in kinds]
+
     def mode_of(self, account: str, table: str) -> Mode:
         """Return which side may be written for one table of an account."""
         return self._tables[account][table].mode or self.account(account).mode
@@ -349,7 +339,11 @@ class SyncConfig(Options):
 
         Comments, the order of options and written-out defaults do not change it.
         """
-        tables = {name: table.model_dump(mode="json") for name, table in self.tables_for(account).items()}
+        # A table that is of its own name's kind has the hash of a time before there was any other.
+        tables = {
+            name: table.model_dump(mode="json", exclude={"of"} if table.kind(name) == name else None)
+            for name, table in self.tables_for(account).items()
+        }
         content: dict[str, Any] = {
             "comparison": COMPARISON_VERSION,
             "statuses": self.statuses.model_dump(mode="json"),
@@ -368,7 +362,7 @@ class SyncConfig(Options):
         return {
             f"{table}.{name}": column.model_dump(mode="json", exclude={"personal_data"})
             for table, mapping in self.tables_for(account).items()
-            for name, column in self.columns.get(TableName(table), {}).items()
+            for name, column in self.columns.get(mapping.kind(table), {}).items()
             if name in mapping.mirror_columns
         }
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from enerflo_sync.crm.mapping import Direction, FieldMapping, SourceOfTruth, TableMapping, TableName
+from enerflo_sync.crm.mapping import Direction, FieldMapping, RecordKind, SourceOfTruth, TableMapping
 
 
 class Outcome(StrEnum):
@@ -153,14 +153,12 @@ BLOCKING_RULES: Sequence[Rule] = (
 )
 
 # Columns of the mirror that a call of Enerflo's API sets (REFERENCE.md §6.1, §6.2, §6.4).
-ENERFLO_WRITES: Mapping[TableName, frozenset[str]] = {
-    TableName.INSTALLS: frozenset({"status_name"}),
-    TableName.MILESTONES: frozenset({"started_at", "due_at", "completed_at"}),
-    TableName.LEADS: frozenset(
+ENERFLO_WRITES: Mapping[str, frozenset[str]] = {
+    RecordKind.INSTALLS: frozenset({"status_name"}),
+    RecordKind.MILESTONES: frozenset({"started_at", "due_at", "completed_at"}),
+    RecordKind.LEADS: frozenset(
         {"first_name", "last_name", "email", "mobile", "address", "city", "state", "zip"}
     ),
-    TableName.NOTES: frozenset(),
-    TableName.CHANGE_ORDERS: frozenset(),
 }
 
 
@@ -186,7 +184,7 @@ def rule_sql(rules: Sequence[Rule], alias: str) -> str:
     return f"(case {cases} end)"
 
 
-def constant_facts(table: TableName, mapping: TableMapping, field: FieldMapping) -> dict[str, bool]:
+def constant_facts(kind: str, mapping: TableMapping, field: FieldMapping) -> dict[str, bool]:
     """Return the policy and the facts that the configuration alone decides."""
     return {
         **{policy: field.source_of_truth == policy for policy in POLICIES},
@@ -194,7 +192,7 @@ def constant_facts(table: TableName, mapping: TableMapping, field: FieldMapping)
         "create_only": mapping.create_only,
         "crm_allowed": field.direction in {Direction.BOTH, Direction.TO_CRM},
         "enerflo_allowed": field.direction in {Direction.BOTH, Direction.TO_ENERFLO},
-        "enerflo_writable": field.enerflo in ENERFLO_WRITES[table],
+        "enerflo_writable": field.enerflo in ENERFLO_WRITES.get(kind, frozenset()),
     }
 
 

@@ -12,11 +12,12 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names, writable_columns
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, Side, TableMapping, TableName
+from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, RecordKind, Side, TableMapping
 from enerflo_sync.crm.marks import own_mark
 from enerflo_sync.crm.names import literal, quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
+from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
 
 COMPARABLE = {
@@ -100,6 +101,7 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
     for name, mapping in config.tables_for(account).items():
         table, found = check_table(connection, config, account, name, path)
         findings += found
+        findings += _unread(config, mapping.kind(name), _Desk(config, account, name, path))
         if table is not None and not any(finding.severity is Severity.ERROR for finding in found):
             desk = _Desk(config, account, name, path)
             findings += _uniqueness(connection, mapping, table, desk)
@@ -148,6 +150,17 @@ def check_table(
     planned = _planned_columns(mapping, table, desk) if to_plan else ()
     deleted = _deleted_when(mapping, table, desk)
     return table, [*_columns(mapping, table, desk), *deleted, *planned, *_updated_at(mapping, table, desk)]
+
+
+def _unread(config: SyncConfig, kind: str, desk: _Desk) -> Iterator[Finding]:
+    """Yield that no poll reads the records that a table is compared with."""
+    resource, _ = KINDS[kind]
+    if resource.name in config.poll.resources:
+        return
+    found = f"a table of {kind}, which no poll reads"
+    expected = f"{resource.name} among poll.resources"
+    step = "Add it there, or every row of the table is missing in Enerflo."
+    yield desk.finding(Severity.WARNING, (), found, expected, step)
 
 
 def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[Finding]:
@@ -327,7 +340,7 @@ def _sent(
     """Yield the columns that the table lacks of those that a new record of Enerflo is written from."""
     if Side.ENERFLO not in mapping.create_in:
         return
-    for place, texts in _sent_texts(config, name):
+    for place, texts in _sent_texts(config, mapping.kind(name)):
         lacking = [[column for column in columns_of(text) if column not in table.columns] for text in texts]
         for column in dict.fromkeys(column for columns in lacking for column in columns):
             yield Finding(
@@ -341,11 +354,11 @@ def _sent(
             )
 
 
-def _sent_texts(config: SyncConfig, name: str) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+def _sent_texts(config: SyncConfig, kind: str) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
     writes = config.writes
-    if name == TableName.NOTES:
+    if kind == RecordKind.NOTES:
         yield ("writes", "note", "text"), _several(writes.note.text)
-    if name == TableName.LEADS:
+    if kind == RecordKind.LEADS:
         for field, texts in writes.lead.also.items():
             yield ("writes", "lead", "also", field), _several(texts)
         if writes.appointment is not None:

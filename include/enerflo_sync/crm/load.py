@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from enerflo_sync.crm.checks import account_problems, table_problems
+from enerflo_sync.crm.checks import account_problems, name_problems, table_problems
 from enerflo_sync.crm.columns import ColumnDeclaration, column_problems
 from enerflo_sync.crm.config import LAZY_OPTIONS, SyncConfig
-from enerflo_sync.crm.mapping import TableMapping, TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, listed, nearest
 from enerflo_sync.crm.source import Place, Source, read_source
 
@@ -70,7 +70,7 @@ def _remember(config: SyncConfig, source: Source, tables: dict[str, dict[str, Ta
     config._tables = tables
     for mapped in tables.values():
         for table, mapping in mapped.items():
-            _tell_of_columns(mapping, config.columns.get(TableName(table), {}))
+            _tell_of_columns(mapping, config.columns.get(mapping.kind(table), {}))
     for name, account in config.accounts.items():
         account._name = name
         account._where = f"{source.file}:{source.line(('accounts', name))}"
@@ -92,14 +92,15 @@ def _tell_of_columns(mapping: TableMapping, declared: Mapping[str, ColumnDeclara
 def _account_tables(
     config: SyncConfig, account: str, source: Source, problems: list[Problem]
 ) -> dict[str, TableMapping]:
-    tables: dict[str, TableMapping] = {}
-    for name in TableName:
-        override: Any = config.accounts[account].tables.get(name)
+    tables = dict(config.tables)
+    overrides: dict[str, Any] = config.accounts[account].tables
+    for name, override in overrides.items():
         base = config.tables.get(name)
         own = ("accounts", account, "tables", name)
-        if override is None:
-            if base is not None:
-                tables[name] = base
+        if base is None and override.crm_table is None:
+            expected = f"a table of tables ({listed(config.tables)}), or the whole mapping of another"
+            found = f"the table {name}, which tables does not have"
+            problems.append(source.problem(own, found, expected, nearest(name, config.tables)))
             continue
         merged = _merged(base.model_dump(exclude_unset=True) if base else {}, override)
         try:
@@ -107,8 +108,26 @@ def _account_tables(
         except ValidationError as error:
             problems += shape_problems(source, error, own, TableMapping)
         else:
-            problems += table_problems(name, tables[name], source, own, config.columns.get(name, {}))
-    return tables
+            problems += _table_problems(name, tables[name], source, own, config.columns, config.tables)
+    order = list(MIRROR_TABLES)
+    known = [name for name, mapping in tables.items() if mapping.kind(name) in MIRROR_TABLES]
+    return {
+        name: tables[name] for name in sorted(known, key=lambda name: order.index(tables[name].kind(name)))
+    }
+
+
+def _table_problems(
+    name: str,
+    mapping: TableMapping,
+    source: Source,
+    place: Place,
+    columns: Mapping[str, Mapping[str, ColumnDeclaration]],
+    others: Iterable[str] = (),
+) -> Iterator[Problem]:
+    yield from name_problems(name, mapping, source, place, others)
+    if mapping.kind(name) in MIRROR_TABLES:
+        declared = columns.get(mapping.kind(name), {})
+        yield from table_problems(mapping.kind(name), mapping, source, place, declared)
 
 
 def _merged(base: dict[str, Any], override: BaseModel) -> dict[str, Any]:
@@ -134,9 +153,9 @@ def _problems_of_sound_tables(source: Source) -> Iterator[Problem]:
             mapping = TableMapping.model_validate(raw)
         except ValidationError:
             continue
-        if name in list(TableName):
-            declared = _sound_columns(data.get("columns"), name)
-            yield from table_problems(TableName(name), mapping, source, ("tables", name), declared)
+        if isinstance(name, str):
+            columns = {mapping.kind(name): _sound_columns(data.get("columns"), mapping.kind(name))}
+            yield from _table_problems(name, mapping, source, ("tables", name), columns)
 
 
 def _sound_columns(columns: Any, table: str) -> dict[str, ColumnDeclaration]:

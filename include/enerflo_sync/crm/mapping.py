@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model
 
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.masking import PersonalData, kind_of_column
-from enerflo_sync.resources.registry import ALL
+from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _Lax = Field(strict=False)
@@ -22,8 +22,8 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class TableName(StrEnum):
-    """The tables that a mapping may name (design §5)."""
+class RecordKind(StrEnum):
+    """The kinds of records for which code has rules of their own; :data:`MIRROR_TABLES` has every kind."""
 
     LEADS = "leads"
     INSTALLS = "installs"
@@ -35,9 +35,12 @@ class TableName(StrEnum):
 # Stands in ``deleted_when`` for any value at all.
 NOT_NULL = "not_null"
 
-_OF_CRM = {part.crm_table: str(part.table.name) for one in ALL for part in one.parts}
-# Leads become customers at Enerflo.
-MIRROR_TABLES = {name: _OF_CRM[name] for name in TableName}
+# By kind, in the order of reports and plans. Leads become customers at Enerflo.
+MIRROR_TABLES = {kind: str(part.table.name) for kind, (_, part) in KINDS.items()}
+if TYPE_CHECKING:
+    KindName = str
+else:
+    KindName = Literal[tuple(MIRROR_TABLES)]
 
 
 class Mode(StrEnum):
@@ -174,6 +177,10 @@ class FieldMapping(Options):
 class TableMapping(Options):
     """One CRM table: where it is, how its rows are matched, and which columns are compared."""
 
+    of: KindName | None = Field(
+        None,
+        description="The kind of records of Enerflo that the rows are; the table's own name where absent.",
+    )
     crm_table: str = Field(
         description='The table as schema.table. A name with a dot in it stands in double quotes: "a.b".c'
     )
@@ -248,6 +255,10 @@ class TableMapping(Options):
     # The declared columns of the mirror's table (``columns``), each with its type and its class.
     _declared: dict[str, tuple[sa.types.TypeEngine[Any], PersonalData]] = PrivateAttr(default_factory=dict)
 
+    def kind(self, name: str) -> str:
+        """Return the kind of records that the rows are, of the table that ``sync.yaml`` calls ``name``."""
+        return self.of or name
+
     @property
     def key_columns(self) -> tuple[str, ...]:
         """Return the CRM columns that name a row."""
@@ -304,9 +315,9 @@ class TableMapping(Options):
         return next((name for name, mirror in pairs if mirror == "install_id"), None)
 
 
-def mirror_type(table: TableName, mapping: TableMapping, column: str) -> sa.types.TypeEngine[Any]:
+def mirror_type(kind: str, mapping: TableMapping, column: str) -> sa.types.TypeEngine[Any]:
     """Return the type of a column of the mirror: of the schema, or declared by ``columns``."""
-    built_in = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[table]}"].c
+    built_in = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[kind]}"].c
     return built_in[column].type if column in built_in else mapping._declared[column][0]
 
 

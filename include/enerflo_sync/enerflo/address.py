@@ -14,8 +14,8 @@ from enerflo_sync.errors import ConfigurationError
 def base_address(base_url: str) -> tuple[str, str]:
     """Return the base URL without a trailing slash, and its host with port for messages.
 
-    :raises ConfigurationError: it is no http(s) URL, holds a user name, a query or a fragment, or would send
-        the key unencrypted to a host that is not this machine.
+    :raises ConfigurationError: the text is not an http(s) URL, contains a user name, a query or a fragment,
+        or would send the key unencrypted to a host that is not this machine.
     """
     try:
         parts = urlsplit(base_url.strip())
@@ -50,9 +50,9 @@ def _is_this_machine(host: str) -> bool:
 
 
 class ApiKeyHeader(AuthBase):
-    """Adds the ``api-key`` header to one request at a time; shows the key to nobody.
+    """Adds the ``api-key`` header to each request and hides the key from ``repr``.
 
-    Given as ``auth`` it also keeps requests from looking for a password in ``.netrc``.
+    Passing it as ``auth`` also stops requests from looking up a password in ``.netrc``.
 
     :raises ConfigurationError: the key is empty or cannot stand in a header.
     """

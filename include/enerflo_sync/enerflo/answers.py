@@ -1,7 +1,7 @@
-"""What an answer is before anyone uses it: its body whole, JSON, and not a refusal in disguise.
+"""Check an answer before anyone uses it: the body is complete, is JSON, and is not a hidden refusal.
 
-The first byte decides what a 200 holds; the content type is not relied on, since PHP often labels JSON
-as HTML and Enerflo sends HTML where JSON was asked for (REFERENCE.md §2, §12).
+The first byte of a 200 decides what the body holds. The content type is ignored: PHP often labels JSON as
+HTML, and Enerflo sends HTML where JSON was requested (REFERENCE.md §2, §12).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _REFUSAL_WORDS = (b"permi", b"denied", b"unauthor", b"forbidden", b"not allowed"
 
 
 class UnreadableBodyError(Exception):
-    """A 200 whose body cannot be used; the client decides whether to ask again.
+    """A 200 whose body cannot be used; the client decides whether to retry.
 
     :param fault: TRUNCATED or NOT_JSON.
-    :param what: what the body was instead, without any of its content.
+    :param what: what the body is instead; never quotes its content.
     """
 
     def __init__(self, fault: Fault, what: str) -> None:
@@ -48,7 +48,7 @@ _any_json = msgspec.json.Decoder(msgspec.Raw)
 
 
 def checked_body(body: bytes) -> bytes:
-    """Return ``body`` once it is known to be one whole JSON value without ``"success": false``."""
+    """Return ``body`` if it is one complete JSON value without ``"success": false``."""
     if body[:1] == b"{":
         refuse_if_unsuccessful(_object_head.decode(body).success)
     else:
@@ -57,9 +57,9 @@ def checked_body(body: bytes) -> bytes:
 
 
 def refuse_if_unsuccessful(success: object) -> None:
-    """Do nothing, unless ``success`` is a no: ``false``, 0 or their text.
+    """Raise if ``success`` means failure: ``false``, 0 or their text forms.
 
-    :raises VendorRefusedError: it is.
+    :raises VendorRefusedError: ``success`` means failure.
     """
     if success is False or success == 0 or (isinstance(success, str) and success.lower() in ("false", "0")):
         raise VendorRefusedError(
@@ -71,14 +71,14 @@ def refuse_if_unsuccessful(success: object) -> None:
 def decode_answer(body: bytes, decode: Callable[[bytes], T]) -> T:
     """Return ``decode`` of a body that starts like a JSON object or array.
 
-    Raw control characters inside the text (a NUL typed into a note) are invalid JSON; they are read as
-    spaces rather than losing the whole page for one record.
+    A raw control character inside a text (a NUL typed into a note) is invalid JSON. Each one is read as a
+    space, so that one record does not cost the whole page.
 
     :param decode: parses the body once; raises msgspec's errors.
-    :raises UnreadableBodyError: cut off, HTML, or no JSON at all.
+    :raises UnreadableBodyError: the body is cut off, HTML, or not JSON.
     :raises VendorRefusedError: a bare string (:class:`PermissionRefusedError` where it says so), or
         ``success: false``.
-    :raises ContractDriftError: JSON of another form than ``decode`` knows.
+    :raises ContractDriftError: the JSON has a form that ``decode`` does not know.
     :raises BadRecordError: JSON that is nested too deep to be read.
     """
     body = body.removeprefix(_BOM)
@@ -106,18 +106,18 @@ def decode_answer(body: bytes, decode: Callable[[bytes], T]) -> T:
 
 
 def without_controls(body: bytes) -> bytes:
-    """Return a body with spaces for its raw control characters, which JSON forbids within text."""
+    """Return ``body`` with its raw control characters, which JSON forbids within text, replaced by spaces."""
     return body.translate(_BLANK_CONTROLS)
 
 
 def written_body(body: bytes) -> bytes:
-    """Return the body that answers a write, whatever text or nothing it is, unless it is a refusal.
+    """Return the body of a write's answer, even if it is empty or plain text; raise if it is a refusal.
 
-    What Enerflo answers to most writes is not documented (REFERENCE.md §14), so only what is known to be
-    wrong is: HTML, JSON that is cut off, ``success: false``, a text that refuses access.
+    Enerflo does not document its answers to most writes (REFERENCE.md §14). So only known faults raise:
+    HTML, JSON that is cut off, ``success: false``, a text that denies access.
 
-    :raises UnreadableBodyError: it says nothing about whether the write was applied.
-    :raises VendorRefusedError: it is a refusal.
+    :raises UnreadableBodyError: the body does not tell whether the write was applied.
+    :raises VendorRefusedError: the body is a refusal.
     """
     first = body.removeprefix(_BOM)[:64].lstrip()[:1]
     if first in (b"{", b"[", b"<"):
@@ -131,7 +131,7 @@ def written_body(body: bytes) -> bytes:
 
 
 def _is_whole(body: bytes) -> bool:
-    """Return whether a body ends where its brackets do: half a character in a text looks cut off, too."""
+    """Return whether the body's brackets balance; half a character inside a text also counts as cut off."""
     try:
         return not body[end_of_value(body, 0) :].strip()
     except BadRecordError:
@@ -166,17 +166,17 @@ def _reject(body: bytes, first: bytes) -> None:
     )
 
 
-# The vendor has a window of a minute (REFERENCE.md §2): no answer holds anybody up for longer than this.
+# The vendor's window is one minute (REFERENCE.md §2), so no answer may stop requests for longer than this.
 MOST_SECONDS = 3_600.0
 _MOST_REQUESTS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class LimitNews:
-    """What an answer's headers say about the request limit (REFERENCE.md §2).
+    """An answer's headers about the request limit (REFERENCE.md §2).
 
     :param retry_after: seconds from now, an hour at most.
-    :param reset_at: when the vendor's window ends, on this side's clock; within an hour.
+    :param reset_at: end of the vendor's window by the local clock; within an hour.
     """
 
     limit: int | None
@@ -186,14 +186,13 @@ class LimitNews:
 
 
 def limit_news(headers: Mapping[str, str], now: datetime) -> LimitNews:
-    """Return what ``headers`` say about the limit; what is absent or unreadable is None.
+    """Return what ``headers`` say about the limit; an absent or unreadable value is None.
 
-    Absolute times (``x-ratelimit-reset`` as epoch seconds, ``retry-after`` as an HTTP date) are taken
-    relative to the answer's own ``date`` where it has one, so that a clock that differs from the
-    vendor's does not change a wait.
+    Absolute times (``x-ratelimit-reset`` as epoch seconds, ``retry-after`` as an HTTP date) count relative to
+    the answer's own ``date`` if it has one, so that a difference between the clocks does not change a wait.
 
     :param headers: the answer's headers, names in any case.
-    :param now: the present on this side's clock.
+    :param now: the present by the local clock.
     """
     server_now = _http_date(headers.get("date")) or now
     reset = _integer(headers.get("x-ratelimit-reset"))
@@ -217,7 +216,7 @@ def _retry_after(value: str | None, server_now: datetime) -> float | None:
 
 
 def _count(value: str | None) -> int | None:
-    """Return a number of requests; None where it is none that a limit can have."""
+    """Return a number of requests; None if the value cannot be a limit."""
     found = _integer(value)
     return found if found is not None and found <= _MOST_REQUESTS else None
 

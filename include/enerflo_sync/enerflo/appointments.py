@@ -1,4 +1,4 @@
-"""Appointments of a customer: making one, and those that there are (REFERENCE.md §6.4)."""
+"""Appointments of a customer: list them, create one (REFERENCE.md §6.4)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _STARTS = ("scheduled_start_time", "start_time", "start")
 
 @dataclass(frozen=True)
 class Appointment:
-    """One appointment, as far as its row tells.
+    """One appointment, with the fields that its row has.
 
-    :param start: aware UTC.
-    :param type_id: None where the row does not say.
+    :param start: aware UTC; None where the row's time cannot be read.
+    :param type_id: None where the row has no type.
     """
 
     start: datetime | None
@@ -41,7 +41,7 @@ def read_appointment_rows(client: EnerfloClient, customer_id: int | str) -> list
 
 
 def read_appointments(client: EnerfloClient, customer_id: int | str) -> list[Appointment]:
-    """Return a customer's appointments; one whose beginning cannot be read has none.
+    """Return a customer's appointments; ``start`` is None where the row's time cannot be read.
 
     :raises NotFoundError: there is no such customer.
     """
@@ -51,10 +51,10 @@ def read_appointments(client: EnerfloClient, customer_id: int | str) -> list[App
 def add_appointment(
     client: EnerfloClient, customer_id: int | str, appointment_type: int, start: datetime, end: datetime
 ) -> bytes:
-    """Make an appointment and return the answer's body. Slow, and often answered by a 504.
+    """Create an appointment and return the answer's body. Enerflo is slow here and often answers 504.
 
-    :param start: aware, as ``end``; sent in UTC with whole seconds.
-    :raises OutcomeUnknownError: it may or may not exist now: read the customer's appointments.
+    :param start: aware, like ``end``; sent in UTC with whole seconds.
+    :raises OutcomeUnknownError: the appointment may or may not exist: read the customer's appointments.
     """
     body = {
         "customer": int(integer_id(customer_id, "customer id")),

@@ -1,4 +1,4 @@
-"""What is sent, how one attempt at it failed, and what remains to be said when no further one follows."""
+"""A request, one failed attempt at it, and the error to raise after the last attempt."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from enerflo_sync.errors import ContractDriftError, FatalError, RetriableError
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """One attempt that gave no usable answer and may be repeated.
+    """One attempt without a usable answer; the client may repeat it.
 
     :param reached: whether the request may have reached the server.
-    :param what: what happened, a clause without a full stop.
-    :param next_step: what to change when it stays like that.
-    :param retry_after: seconds the vendor asked to wait.
-    :param heavy: whether asking for fewer rows may help.
+    :param what: what happened, as a clause without a full stop.
+    :param next_step: what to change if the fault persists.
+    :param retry_after: seconds that the vendor asked to wait.
+    :param heavy: whether requesting fewer rows may help.
     """
 
     fault: Fault
@@ -31,7 +31,7 @@ class FailedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent: the same for each attempt."""
+    """A request, identical for each attempt."""
 
     method: str
     path: str
@@ -40,7 +40,7 @@ class Request:
 
     @property
     def is_write(self) -> bool:
-        """Whether sending it twice could change something twice."""
+        """Whether sending the request twice could change something twice."""
         return self.body is not None
 
     @property
@@ -51,7 +51,7 @@ class Request:
 
 @dataclass(slots=True)
 class Seen:
-    """What one attempt has seen so far, for the counters."""
+    """The status and size seen during one attempt, for the counters."""
 
     status: int | None = None
     bytes: int = 0
@@ -59,7 +59,7 @@ class Seen:
 
 
 def give_up(request: Request, failed: FailedAttempt, tried: int, spent: float) -> NoReturn:
-    """Raise what the last of ``tried`` attempts means for the caller.
+    """Raise the error that the caller gets after the last of ``tried`` attempts failed.
 
     :param spent: seconds spent trying and waiting.
     """

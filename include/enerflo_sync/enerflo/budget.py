@@ -7,15 +7,15 @@ from typing import Protocol
 
 
 class RequestBudget(Protocol):
-    """What the client asks before and tells after every HTTP attempt.
+    """The client calls ``acquire`` before each HTTP attempt and ``observe`` after it.
 
-    ``enerflo_sync.warehouse.request_budget`` keeps one per key for all processes.
+    ``enerflo_sync.warehouse.request_budget`` keeps one budget per key for all processes.
     """
 
     def acquire(self) -> None:
-        """Return when one request may be sent now; a wait is logged once with its reason and seconds.
+        """Return when one request may be sent; log a wait once, with its reason and seconds.
 
-        :raises RetriableError: the wait would be longer than the budget is willing to block.
+        :raises RetriableError: the wait would be longer than the budget may block.
         """
         ...
 
@@ -27,13 +27,13 @@ class RequestBudget(Protocol):
         retry_after: float | None,
         throttled: bool,
     ) -> None:
-        """Take in what the answer to the request acquired last by this thread said about the limit.
+        """Record what an answer says about the limit; it belongs to this thread's last acquired request.
 
         :param limit: ``x-ratelimit-limit``, requests per window.
         :param remaining: ``x-ratelimit-remaining``, requests left in the vendor's window.
         :param reset_at: ``x-ratelimit-reset`` on this side's clock, aware UTC.
         :param retry_after: ``retry-after`` in seconds from now.
-        :param throttled: whether the answer was a 429: nobody with this key may send until it ends.
+        :param throttled: the answer was a 429, so no process with this key may send until the wait ends.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What a request may take, what one attempt was, and what an answer is with its cost."""
+"""Time-outs of a request, the record of one attempt, and a decoded answer with its cost."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """Seconds after which an attempt is given up.
+    """Seconds after which an attempt is abandoned.
 
-    :param connect: until the connection stands.
-    :param read: between two pieces of the answer, the first one included.
-    :param total: for the whole body, so that a host that trickles bytes is given up too.
+    :param connect: until the connection is established.
+    :param read: between two pieces of the answer, and until the first one.
+    :param total: for the whole body; this bound also stops a host that sends single bytes slowly.
     """
 
     connect: float = 10.0
@@ -29,9 +29,9 @@ class Call:
 
     :param endpoint: path with ids replaced, ``/api/v3/installs/{id}``.
     :param status: HTTP status, None where no answer came.
-    :param seconds: from sending to the last byte.
+    :param seconds: from sending until the last byte.
     :param bytes: body size after decompression.
-    :param failed: it gave no usable answer (a 429 included).
+    :param failed: the attempt gave no usable answer (a 429 counts as failed).
     """
 
     endpoint: str
@@ -48,7 +48,7 @@ class Answer(Generic[T]):
 
     :param requested_at: when the attempt that succeeded was sent, aware UTC.
     :param seconds: how long that attempt took.
-    :param attempts: attempts made, the failed ones included.
+    :param attempts: attempts made, failed ones included.
     """
 
     value: T

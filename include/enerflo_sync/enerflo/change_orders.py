@@ -1,4 +1,4 @@
-"""Change orders: one, and those of an install (REFERENCE.md §6.6)."""
+"""Read one change order, or the change orders of an install (REFERENCE.md §6.6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.ids import integer_id
 from enerflo_sync.enerflo.objects import object_body, row_list
 
-# No envelope is known: the keys of the other list endpoints are tried.
+# The envelope is not documented, so try the keys of the other list endpoints.
 ROWS = ("results", "data", "change_orders", "changeOrders")
 
 
@@ -24,7 +24,7 @@ def read_change_order(client: EnerfloClient, change_order_id: int | str) -> byte
 def read_install_change_orders(client: EnerfloClient, install_id: int | str) -> list[msgspec.Raw]:
     """Return the change orders of one install, undecoded.
 
-    :raises NotFoundError: no such install, or the endpoint (seen in a catalogue only) does not exist.
+    :raises NotFoundError: no such install, or the endpoint (seen only in a catalogue) does not exist.
     """
     return row_list(
         client, f"/api/v3/installs/{integer_id(install_id, 'install id')}/change-order-data", ROWS

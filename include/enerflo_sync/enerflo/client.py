@@ -1,15 +1,15 @@
 """The one client of the vendor's REST API: key, request budget, retries and errors.
 
-Every request goes through :meth:`EnerfloClient._call`, the only place that tries again. What it promises:
+Every request goes through :meth:`EnerfloClient._call`, the only place that retries. Guarantees:
 
-* The key is sent as the ``api-key`` header (REFERENCE.md §1) to the configured host and nowhere else:
-  redirects are not followed, and plain http is refused for every host but this machine unless allowed.
-* Each attempt is paid for in the request budget first, and what the answer says about the limit is given
-  to the budget afterwards.
-* 429, 5xx, dropped connections, time-outs and bodies that are cut off are tried again within the bounds
-  of the :class:`RetryPolicy`; 401, 403, 404, 422 and other refusals are not.
-* A write is tried again only where it surely was not applied: on a 429, or when no connection came about.
-* No log line, urllib3's included, and no error holds a body, the key, or the query part of an address.
+* The key is sent as the ``api-key`` header (REFERENCE.md §1) to the configured host only: redirects are not
+  followed, and plain http is allowed only to this machine, unless configured.
+* Each attempt acquires a slot of the request budget first. Afterwards the budget gets what the answer says
+  about the limit.
+* 429, 5xx, dropped connections, time-outs and truncated bodies are retried within the bounds of the
+  :class:`RetryPolicy`; 401, 403, 404, 422 and other refusals are not.
+* A write is retried only if it was surely not applied: on a 429, or when no connection was established.
+* No log line (urllib3's included) and no error contains a body, the key, or the query of an address.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ DEFAULT_RETRY = RetryPolicy()
 DEFAULT_TIMEOUT = Timeout()
 _CHECK_RETRY = RetryPolicy(attempts=2, total_seconds=30.0)
 _CHECK_READ_SECONDS = 15.0
-# A page of 500 installs has some megabytes. The vendor's own limit is 512 MB (§3), of which decoding makes
-# gigabytes: a list is then asked for fewer rows, and any other answer of this size is no record.
+# A page of 500 installs has some megabytes. The vendor's own limit is 512 MB (§3), which would take gigabytes
+# to decode. Above this cap, a list is requested again with fewer rows; any other answer is an error.
 MAX_BODY_BYTES = 128 * 1024 * 1024
 _PIECE = 1 << 18
 _DRAIN = 1 << 16
@@ -73,16 +73,16 @@ _JSON_BOTH_WAYS = {"accept": "application/json", "content-type": "application/js
 class EnerfloClient:
     """Reads and writes one Enerflo account.
 
-    One thread may read ahead while another one uses the client: it holds no state between calls.
+    Holds no state between calls, so one thread may read ahead while another uses the client.
 
-    :param session: the connection pool, proxies and TLS settings; its own retries should be off. What the
-        environment says of these is read now.
+    :param session: connection pool, proxies and TLS settings; turn its own retries off. The environment's
+        proxies and certificates are read once, here.
     :param base_url: ``https://enerflo.io``, or a sandbox.
-    :param api_key: a company's REST key; shown nowhere.
+    :param api_key: a company's REST key; never shown.
     :param budget: asked before each attempt.
-    :param rng: where the waits' jitter comes from.
-    :param on_call: told about each attempt, on the thread that made it.
-    :param max_body_bytes: an answer beyond it is given up before it is decoded.
+    :param rng: source of the jitter in waits.
+    :param on_call: called after each attempt, on the thread that made it.
+    :param max_body_bytes: a larger answer is abandoned before it is decoded.
     :raises ConfigurationError: the base URL or the key cannot be used.
     """
 
@@ -117,15 +117,15 @@ class EnerfloClient:
         return f"EnerfloClient({self._base})"
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> bytes:
-        """Return the answer's body, one whole JSON object or array: one record.
+        """Return the body of one record: a complete JSON object or array.
 
-        :param path: from ``/api/`` on, ids already checked by :mod:`enerflo_sync.enerflo.ids`.
+        :param path: starts with ``/api/``; ids were checked by :mod:`enerflo_sync.enerflo.ids`.
         :raises AuthenticationError: the key is wrong (401).
         :raises NotFoundError: there is no such record (404).
         :raises VendorRefusedError: any other refusal, ``success: false`` included.
-        :raises RetriableError: it failed as often as the policy allows; run it again later.
-        :raises BadRecordError: the answer is nested too deep for any reader.
-        :raises ContractDriftError: it answers something else than JSON.
+        :raises RetriableError: the last permitted attempt failed; run the job again later.
+        :raises BadRecordError: the answer is nested too deeply to decode.
+        :raises ContractDriftError: the answer is not JSON.
         :raises ConfigurationError: the address or its TLS certificate is wrong.
         """
         return self._call(
@@ -140,32 +140,32 @@ class EnerfloClient:
         *,
         shrinkable: bool = False,
     ) -> Answer[T]:
-        """Return the answer parsed once by ``decode``; raises as :meth:`get`.
+        """Return the answer, parsed once by ``decode``; raises as :meth:`get`.
 
         :param decode: takes one JSON object or array; may raise msgspec's errors.
-        :param shrinkable: the caller can ask for less: a 500, 502, 504, time-out or answer over the size cap
-            is then not tried again but raised at once.
-        :raises AnswerTooHeavyError: only where ``shrinkable``.
+        :param shrinkable: the caller can request fewer rows. A 500, 502, 504, time-out or oversized answer is
+            then raised at once instead of retried.
+        :raises AnswerTooHeavyError: only if ``shrinkable``.
         """
         return self._call(
             Request("GET", path, params, None), partial(decode_answer, decode=decode), shrinkable
         )
 
     def send(self, method: str, path: str, body: object) -> bytes:
-        """Write ``body`` as JSON once and return the answer's body (``b""`` where there is none).
+        """Write ``body`` as JSON once and return the answer's body (``b""`` if empty).
 
-        Tried again only where it surely was not applied: on a 429, or when no connection came about.
+        Retried only if the write was surely not applied: on a 429, or when no connection was established.
 
-        :raises OutcomeUnknownError: it may have arrived and no usable answer came: read the record back.
+        :raises OutcomeUnknownError: the write may have arrived without a usable answer: read the record back.
             Otherwise raises as :meth:`get`.
         """
         return self._call(Request(method, path, None, msgspec.json.encode(body)), written_body).value
 
     def check(self) -> None:
-        """Return if the key is accepted; a person waits, so it gives up sooner than a read does.
+        """Return if the key is accepted. Gives up sooner than a read, because a person waits.
 
-        Asks ``/api/v3/authcheck`` (seen in one client only, REFERENCE.md §1); where that does not exist or
-        does not answer JSON, reads one install instead.
+        Requests ``/api/v3/authcheck`` (seen in one client only, REFERENCE.md §1). If that path does not exist
+        or does not answer JSON, reads one install instead.
 
         :raises AuthenticationError: the key is wrong. Otherwise raises as :meth:`get`.
         """
@@ -209,7 +209,7 @@ class EnerfloClient:
             spent += wait
 
     def _attempt(self, request: Request, read_body: Callable[[bytes], T]) -> Answer[T] | FailedAttempt:
-        """Send once; an error that trying again cannot change is raised, any other failure returned."""
+        """Send once; return a failure that may be retried, raise any other."""
         seen = Seen()
         requested_at, began = self.clock.now(), self.clock.monotonic()
         try:
@@ -273,13 +273,13 @@ class EnerfloClient:
         return read_body(body)
 
     def _observe(self, request: Request, news: LimitNews, throttled: bool) -> None:
-        """Tell the budget what an answer says about the limit."""
+        """Give the budget what an answer says about the limit."""
         try:
             self._budget.observe(news.limit, news.remaining, news.reset_at, news.retry_after, throttled)
         except EnerfloSyncError as error:
             if not request.is_write:
                 raise
-            # The write was answered: an error here would say that it was not sent.
+            # The write was answered. Raising here would wrongly report that it was not sent.
             log.warning("enerflo.limit_news_lost method=%s error=%s", request.method, type(error).__name__)
 
     def _unsuccessful(
@@ -301,11 +301,12 @@ class EnerfloClient:
         )
 
     def _body(self, response: requests.Response, cap: int, began: float) -> bytes | None:
-        """Return the decoded body, or None once it is larger than ``cap`` bytes."""
+        """Return the decoded body, or None if it exceeds ``cap`` bytes."""
         raw = response.raw
         if not isinstance(raw, urllib3.HTTPResponse):
             return response.content if len(response.content) <= cap else None
-        # Pieces as they arrive, not requests' 10 KB: a page has megabytes. Decoding copies them once more.
+        # Read pieces as they arrive, not requests' 10 KB: a page has megabytes, and decoding copies them
+        # again.
         encoded = "content-encoding" in response.headers
         pieces: list[bytes] = []
         size = 0
@@ -319,7 +320,7 @@ class EnerfloClient:
         return b"".join(pieces)
 
     def _drain(self, response: requests.Response, began: float) -> int:
-        """Read a failed answer's body away, so that the connection can be used again; return its size."""
+        """Read the rest of a failed answer, so that its connection can be reused; return its size."""
         try:
             return len(self._body(response, _DRAIN, began) or b"")
         except TRANSPORT_ERRORS:

@@ -1,4 +1,4 @@
-"""Customers: a search in their list, one customer, and the update (REFERENCE.md §6.4)."""
+"""Customers: search the list, read one, update one (REFERENCE.md §6.4)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from enerflo_sync.enerflo.objects import object_body, row_list
 
 
 def search_customers(client: EnerfloClient, words: str, *, most: int = 25) -> list[msgspec.Raw]:
-    """Return the v1 rows of the customers that ``words`` finds, undecoded.
+    """Return the v1 rows of the customers that match ``words``, undecoded.
 
-    :param words: a name, e-mail, phone, uuid or external id (REFERENCE.md §3); it goes into the query part,
-        which is never logged.
+    :param words: a name, e-mail, phone, uuid or external id (REFERENCE.md §3); sent in the query, which is
+        never logged.
     """
     params: dict[str, str | int] = {"search": words, "page": 1, "pageSize": most}
     return row_list(client, "/api/v1/customers", ("data",), params, whole=False)
@@ -24,9 +24,9 @@ def search_customers(client: EnerfloClient, words: str, *, most: int = 25) -> li
 def read_customer(client: EnerfloClient, customer_id: int | str) -> bytes:
     """Return one customer as a JSON object.
 
-    :param customer_id: the v1 number; a v2 uuid is accepted for some keys and refused for others (§13.7).
+    :param customer_id: the v1 number; Enerflo accepts a v2 uuid for some keys only (§13.7).
     :raises NotFoundError: there is no such customer.
-    :raises PermissionRefusedError: the key may not see it.
+    :raises PermissionRefusedError: the key may not see this customer.
     """
     return object_body(client, _path(customer_id), "customer")
 
@@ -34,10 +34,10 @@ def read_customer(client: EnerfloClient, customer_id: int | str) -> bytes:
 def update_customer(client: EnerfloClient, customer_id: int | str, body: Mapping[str, object]) -> bytes:
     """Send ``body`` as the customer's update and return the answer's body.
 
-    Owner and setter are set by ``agent_user_id`` and ``setter_user_id``; their e-mails are silently ignored.
+    Set owner and setter by ``agent_user_id`` and ``setter_user_id``; Enerflo ignores their e-mails silently.
 
     :raises PermissionRefusedError: 403 while the record is still an unconverted lead.
-    :raises OutcomeUnknownError: it may or may not have been applied: read the customer back.
+    :raises OutcomeUnknownError: the update may or may not have been applied: read the customer back.
     """
     return client.send("PUT", _path(customer_id), body)
 

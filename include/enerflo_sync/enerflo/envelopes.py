@@ -1,4 +1,4 @@
-"""How each list endpoint wraps its rows, said declaratively (REFERENCE.md §3)."""
+"""A declaration of how each list endpoint wraps its rows (REFERENCE.md §3)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _COUNT = re.compile(r"[0-9]{1,15}")
 class Listing(msgspec.Struct, frozen=True):
     """One answer of a list endpoint.
 
-    :param records: the rows as undecoded JSON; each keeps the whole answer's bytes alive.
-    :param total: rows in all, where the endpoint says it.
-    :param total_pages: pages of the asked size in all, where the endpoint says it.
+    :param records: undecoded rows; each row keeps the whole answer's bytes in memory.
+    :param total: number of all rows, if the endpoint returns it.
+    :param total_pages: number of pages at the requested size, if the endpoint returns it.
     """
 
     records: list[msgspec.Raw]
@@ -32,12 +32,12 @@ class Listing(msgspec.Struct, frozen=True):
 class Envelope:
     """The keys and parameters of one list endpoint.
 
-    :param records_key: where the rows are; several names are tried in order where the vendor's is unsure.
-    :param total_key: where the number of all rows is.
-    :param total_pages_key: where the number of all pages is.
-    :param page_param: the query parameter of the page number, 1-based.
-    :param size_param: the query parameter of the page size; several where the vendor's is unsure.
-    :param ok_key: the flag that is false in a 200 that is none.
+    :param records_key: key of the rows; where the vendor's name is unsure, several are tried in order.
+    :param total_key: key of the number of all rows.
+    :param total_pages_key: key of the number of all pages.
+    :param page_param: query parameter of the page number, 1-based.
+    :param size_param: query parameter of the page size; several where the vendor's name is unsure.
+    :param ok_key: flag that is false when a 200 reports a failure.
     """
 
     records_key: str | tuple[str, ...]
@@ -48,18 +48,18 @@ class Envelope:
     ok_key: str = "success"
 
     def page_params(self, number: int, size: int) -> dict[str, str | int]:
-        """Return the query parameters that ask for page ``number`` of ``size`` rows."""
+        """Return the query parameters for page ``number`` of ``size`` rows."""
         return {self.page_param: number, **dict.fromkeys(_names(self.size_param), size)}
 
     def decode(self, body: bytes) -> Listing:
-        """Return what ``body`` lists, parsed once and the rows left undecoded.
+        """Return the rows and totals in ``body``, parsed once; the rows stay undecoded.
 
-        PHP turns a list with gaps into an object keyed by index and an empty object into ``[]``: both are
+        PHP turns a list with gaps into an object keyed by index, and an empty object into ``[]``. Both are
         read as the list of their values.
 
-        :raises VendorRefusedError: the envelope says that it failed.
-        :raises ContractDriftError: no rows under any known key, or a total that is no number.
-        :raises msgspec.DecodeError: no JSON, or not of this form.
+        :raises VendorRefusedError: the envelope reports a failure.
+        :raises ContractDriftError: no known key holds rows, or a total is not a number.
+        :raises msgspec.DecodeError: the body is not JSON, or has another form.
         """
         try:
             answer = _decoder(self).decode(body)
@@ -82,12 +82,12 @@ class Envelope:
         )
 
     def _decoded_apart(self, body: bytes, error: Exception) -> msgspec.Struct:
-        """Return the answer with its rows told apart by brackets: one of them may be no JSON.
+        """Return the answer with its rows separated by their brackets, because one row may be invalid JSON.
 
-        Such a row (text with half a character, a depth that no reader takes) is that record's trouble, and
-        whoever reads the row says so. The other rows are as good as ever.
+        Such a row (half a character in a text, too deep nesting) fails later, when that row alone is decoded.
+        The other rows stay usable.
 
-        :raises msgspec.DecodeError: ``error``, where the answer cannot be told apart either.
+        :raises msgspec.DecodeError: ``error``, if the brackets do not separate the rows either.
         """
         body = without_controls(body)
         names = {name.encode(): name for name in _names(self.records_key)}
@@ -109,9 +109,9 @@ class Envelope:
 
 
 def rows_apart(body: bytes, begin: int, end: int) -> list[msgspec.Raw]:
-    """Return the elements of the array, or the values of the object, between two places of ``body``.
+    """Return the elements of the array, or the values of the object, between two offsets of ``body``.
 
-    :raises BadRecordError: it is cut off.
+    :raises BadRecordError: the body is cut off.
     """
     if body[begin : begin + 1] == b"[":
         return [msgspec.Raw(row) for _, row in elements(body, begin, end)]

@@ -1,6 +1,6 @@
-"""What Enerflo's answers raise, by what the caller does next (REFERENCE.md §12).
+"""Errors for Enerflo's answers, grouped by what the caller does next (REFERENCE.md §12).
 
-None of these texts holds a body, a key or the query part of an address.
+No error text contains a body, a key or the query of an address.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from enerflo_sync.errors import FatalError, RetriableError
 
 
 class VendorRefusedError(FatalError):
-    """Enerflo understood the request and said no; the same request will be refused again.
+    """Enerflo refused the request and will refuse the same request again.
 
-    Also raised for the 200 that carries ``{"success": false}`` (REFERENCE.md §3).
+    Also raised for a 200 that contains ``{"success": false}`` (REFERENCE.md §3).
 
     :param status: the HTTP status of the refusal, 200 for a refusal inside a 200.
     """
@@ -22,14 +22,14 @@ class VendorRefusedError(FatalError):
 
 
 class AuthenticationError(VendorRefusedError):
-    """The API key is not accepted (401): every further call with it fails too, so do not retry."""
+    """The API key is not accepted (401). Every further call fails too: do not retry."""
 
 
 class PermissionRefusedError(VendorRefusedError):
-    """The key is valid and may not do this (403, or a 200 saying ``Access not Permitted``).
+    """The key is valid but lacks permission (403, or a 200 saying ``Access not Permitted``).
 
-    Enerflo also answers 403 to ``PUT /api/v3/customers/{id}`` while the record is still an unconverted
-    lead (REFERENCE.md §6.4).
+    Enerflo also answers 403 to ``PUT /api/v3/customers/{id}`` while the record is still an unconverted lead
+    (REFERENCE.md §6.4).
     """
 
 
@@ -38,7 +38,7 @@ class OutcomeUnknownError(RetriableError):
 
 
 class AnswerTooHeavyError(RetriableError):
-    """A page was too heavy for the server (500, 502, 504, time-out, over the size cap): ask for fewer rows.
+    """The server could not deliver the page (500, 502, 504, time-out, over the size cap): request fewer rows.
 
-    Only raised for reads that were declared shrinkable, after one try; everything else is retried.
+    Raised only for reads declared shrinkable, after one attempt; other reads are retried.
     """

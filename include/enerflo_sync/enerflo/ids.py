@@ -1,4 +1,4 @@
-"""Identifiers that go into request paths: checked, never interpolated as they come (REFERENCE.md §5)."""
+"""Check identifiers before they become part of a request path (REFERENCE.md §5)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def integer_id(value: object, name: str) -> str:
     """Return ``value`` as the decimal text of a positive 64-bit id.
 
     :param name: what the id is, for the error: ``"install id"``.
-    :raises BadRecordError: it is not one.
+    :raises BadRecordError: ``value`` is not such an id.
     """
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     if _INTEGER.fullmatch(text) is None or int(text) >= 1 << 63:
@@ -26,7 +26,7 @@ def integer_id(value: object, name: str) -> str:
 def uuid_id(value: object, name: str) -> str:
     """Return ``value`` as a lower-case uuid with hyphens (a v2 deal or customer id).
 
-    :raises BadRecordError: it is not one.
+    :raises BadRecordError: ``value`` is not a uuid.
     """
     if not isinstance(value, str) or _UUID.fullmatch(value) is None:
         raise BadRecordError(f"the {name} is not a uuid.", field=name)
@@ -34,9 +34,9 @@ def uuid_id(value: object, name: str) -> str:
 
 
 def integer_or_uuid(value: object, name: str) -> str:
-    """Return ``value`` as :func:`integer_id` or :func:`uuid_id` would.
+    """Return ``value`` as :func:`integer_id` or :func:`uuid_id` does.
 
-    :raises BadRecordError: it is neither.
+    :raises BadRecordError: ``value`` is neither.
     """
     if isinstance(value, str) and "-" in value:
         return uuid_id(value, name)
@@ -44,5 +44,5 @@ def integer_or_uuid(value: object, name: str) -> str:
 
 
 def endpoint_of(path: str) -> str:
-    """Return ``path`` with every id replaced, ``/api/v3/installs/{id}``: the key of per-endpoint counters."""
+    """Return ``path`` with every id replaced by a placeholder: the key of the per-endpoint counters."""
     return _ID_SEGMENT.sub("{id}", path)

@@ -1,4 +1,4 @@
-"""Leads: creating one, or updating the one with the same external key (REFERENCE.md §6.4)."""
+"""Create a lead, or update the lead with the same external key (REFERENCE.md §6.4)."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class _Added(msgspec.Struct):
 
 
 def add_lead(client: EnerfloClient, lead: Mapping[str, object]) -> int:
-    """Create the lead and return its v1 customer id; the same ``integration_record_id`` updates instead.
+    """Create the lead, or update the lead with the same ``integration_record_id``; return its v1 customer id.
 
-    Both known answers are read: ``{"customer_id": ...}`` and ``{"data": {"lead": {"id": ...}}}``.
+    Two known forms of the answer are read: ``{"customer_id": ...}`` and ``{"data": {"lead": {"id": ...}}}``.
 
     :param lead: the fields of one lead, unwrapped; :data:`REQUIRED` must be filled.
     :raises BadRecordError: a required field is missing or empty; nothing was sent.
-    :raises OutcomeUnknownError: it may or may not exist now. With an ``integration_record_id`` sending it
-        again is safe: that is the vendor's upsert key.
-    :raises ContractDriftError: it was accepted and the answer holds no id.
+    :raises OutcomeUnknownError: the lead may or may not exist. With an ``integration_record_id``, the
+        vendor's upsert key, sending it again is safe.
+    :raises ContractDriftError: Enerflo accepted the lead, but the answer contains no id.
     """
     missing = [name for name in REQUIRED if lead.get(name) in (None, "")]
     if missing:

@@ -1,4 +1,4 @@
-"""One list of Enerflo: where it is, how its rows are wrapped, and whether it can be asked for what is new."""
+"""A list of Enerflo: its path, its envelope, and whether it can be filtered by creation time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from enerflo_sync.enerflo.pages import PageWalk
 class VendorList:
     """A list endpoint (REFERENCE.md §3).
 
-    :param per_page: rows that are asked for unless the caller says otherwise.
-    :param created_after: the parameter that leaves out what was made before a moment; None where there is
-        none, and each look at the list is one at all of it.
-    :param oldest_first: whether it has to be asked for the oldest first (``orderDir=asc``).
+    :param per_page: rows per page unless the caller overrides it.
+    :param created_after: parameter that filters by creation time; None if the endpoint has none, so that each
+        read covers the whole list.
+    :param oldest_first: whether the request must ask for the oldest rows first (``orderDir=asc``).
     """
 
     path: str
@@ -36,12 +36,12 @@ class VendorList:
         slow_seconds: float = 20.0,
         start: int = 0,
     ) -> PageWalk:
-        """Return the walk over all rows that the key sees, undecoded.
+        """Return a walk over all rows that the key may see, undecoded.
 
-        :param since: aware; only what was made after it, with whole seconds, rounded down. An edit or a
-            deletion of an older record is not seen then.
-        :param start: rows to pass over.
-        :raises NotFoundError: while walking: there is no such list for this company.
+        :param since: aware; keeps only records created after it, rounded down to whole seconds. An edit or a
+            deletion of an older record is then not seen.
+        :param start: number of rows to skip.
+        :raises NotFoundError: while walking: this company has no such list.
         """
         return PageWalk(
             client,
@@ -55,9 +55,9 @@ class VendorList:
         )
 
     def page(self, client: EnerfloClient, number: int, size: int, since: datetime | None = None) -> Listing:
-        """Return one page of the list as it stands now; parameters and errors as :meth:`walk` has them.
+        """Return one page of the list as it is now; parameters and errors as for :meth:`walk`.
 
-        :param number: the page, from 1, at ``size`` rows a page.
+        :param number: page number, from 1, at ``size`` rows a page.
         """
         params = {**self._params(since), **self.envelope.page_params(number, size)}
         return client.read(self.path, params, self.envelope.decode).value

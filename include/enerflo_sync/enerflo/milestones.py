@@ -1,4 +1,4 @@
-"""Milestones of an install: setting their dates (REFERENCE.md §6.2)."""
+"""Set the dates of an install's milestones (REFERENCE.md §6.2)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def update_milestone(
     """Set a milestone's dates on one install and return the answer's body.
 
     :param milestone_id: the milestone definition's id.
-    :param body: the vendor does not document the field names; they come from the configuration.
-    :raises OutcomeUnknownError: it may or may not have been applied: read the install back.
+    :param body: the vendor does not document the field names; the configuration declares them.
+    :raises OutcomeUnknownError: the update may or may not have been applied: read the install back.
     """
     install = integer_id(install_id, "install id")
     milestone = integer_id(milestone_id, "milestone id")

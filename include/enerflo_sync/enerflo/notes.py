@@ -1,4 +1,4 @@
-"""Install notes: those of one install, and adding one (REFERENCE.md §6.3)."""
+"""Notes of an install: read them, add one (REFERENCE.md §6.3)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from enerflo_sync.enerflo.objects import row_list
 
 
 def read_install_notes(client: EnerfloClient, install_id: int | str) -> list[msgspec.Raw]:
-    """Return the notes of one install, undecoded: the only read that shows an edit or a deletion.
+    """Return the notes of one install, undecoded. No other read shows edited or deleted notes.
 
-    The read beside the documented POST; whether Enerflo answers it is not known (REFERENCE.md §14).
+    Only the POST to this path is documented; whether Enerflo answers the GET is unknown (REFERENCE.md §14).
 
     :raises NotFoundError: no such install, or the endpoint does not exist.
     """
@@ -25,8 +25,9 @@ def read_install_notes(client: EnerfloClient, install_id: int | str) -> list[msg
 def add_note(client: EnerfloClient, install_id: int | str, body: Mapping[str, object]) -> bytes:
     """Add a note to an install and return the answer's body.
 
-    The vendor does not document the field names; they come from the configuration.
+    The vendor does not document the field names; the configuration declares them.
 
-    :raises OutcomeUnknownError: it may or may not exist now: read the install's notes before adding it again.
+    :raises OutcomeUnknownError: the note may or may not exist: read the install's notes before adding it
+        again.
     """
     return client.send("POST", f"/api/v3/installs/{integer_id(install_id, 'install id')}/notes", body)

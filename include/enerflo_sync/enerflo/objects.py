@@ -1,4 +1,4 @@
-"""Answers that are one object, and small lists that come in one of several wrappings."""
+"""Read answers that are one object, and short lists with varying envelopes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _rows = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def object_body(client: EnerfloClient, path: str, what: str) -> bytes:
-    """Return the JSON object that ``path`` answers.
+    """Return the JSON object at ``path``.
 
-    :param what: what it is, for the error: ``"install"``.
-    :raises BadRecordError: the answer is a list: PHP's form of an empty object.
+    :param what: name of the object in the error: ``"install"``.
+    :raises BadRecordError: the answer is a list, which is PHP's form of an empty object.
     """
     body = client.get(path)
     if body[:1] != b"{" or body.strip() == b"{}":
@@ -37,11 +37,10 @@ def row_list(
     *,
     whole: bool = True,
 ) -> list[msgspec.Raw]:
-    """Return the rows that ``path`` answers in one go, bare or wrapped under one of ``keys``.
+    """Return the rows at ``path`` from one answer, bare or under one of ``keys``.
 
-    :param whole: all rows are wanted: an answer that says that there are more is asked for again, as a page
-        of a walk is.
-    :raises ContractDriftError: they are under none of them, or there are more than the answer holds.
+    :param whole: the caller needs all rows: an answer with fewer rows than its total says is requested again.
+    :raises ContractDriftError: no key holds the rows, or the total exceeds the rows in the answer.
     """
     envelope = Envelope(keys, ("total", "dataCount"), "totalPages") if whole else Envelope(keys)
 

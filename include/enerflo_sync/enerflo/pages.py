@@ -1,23 +1,23 @@
-"""Walking a list endpoint page by page while the list changes under the walk (REFERENCE.md §3).
+"""Walk a list endpoint page by page while the list changes (REFERENCE.md §3).
 
-**Why no record is skipped.** Lists come newest ids first, so a record added during the walk pushes rows
-towards the end and the next page repeats some of them: duplicates, no loss. A record deleted from the part
-already read pulls rows towards the front, and the next page would start too late. With ``i`` records added
-and ``d`` deleted between two answers, at most ``d - i`` rows are skipped, and ``total`` falls by at least
-that number (deletions further down only make it fall more). So whenever ``total`` falls by ``f``, the walk
-goes back ``f`` rows and reads on from there; whenever it does not fall, nothing was skipped. Endpoints
-that only say ``totalPages`` hide a fall that stays within a page: there the walk goes back as many pages as
-``totalPages`` fell, and a record can still be missed in one walk; it is caught by the next.
+**Why no record is skipped.** Lists come newest ids first. A record added during the walk pushes rows towards
+the end, and the next page repeats some: duplicates, no loss. A record deleted from the part already read
+pulls rows towards the front, and the next page would start too late. With ``i`` records added and ``d``
+deleted between two answers, at most ``d - i`` rows are skipped, and ``total`` falls by at least that number
+(deletions further down only make it fall more). So when ``total`` falls by ``f``, the walk goes back ``f``
+rows; when ``total`` does not fall, nothing was skipped. Endpoints that return only ``totalPages`` hide a
+fall within one page: there the walk goes back as many pages as ``totalPages`` fell. It can still miss a
+record, which the next walk catches.
 
-**Why the size may change.** Pages are counted in the size asked for, so a walk that has ``covered`` rows
-behind it and changes to size ``s`` goes on with page ``covered // s + 1``, reading up to ``s - 1`` rows
-again. Where pages were shorter than asked (a server that caps the size, or hides rows), ``covered`` is the
-number of rows received, which is never more than the rows passed.
+**Why the size may change.** A page number counts in pages of the requested size. A walk that has passed
+``covered`` rows and changes to size ``s`` continues with page ``covered // s + 1``, and reads up to
+``s - 1`` rows again. If pages were shorter than requested (a server caps the size or hides rows),
+``covered`` is the number of rows received, which never exceeds the rows passed.
 
-**Why a 200 is not enough.** A page may come empty or short while its own ``total`` or ``totalPages`` says
-that there is more. Such a page is asked for again. A first page that stays as short as it was is the
-server's own limit of a page, and the next pages are measured by it. Any other page that stays short makes
-the walk incomplete: it is read to its end, and nobody may conclude from it what the list does not hold.
+**Why a 200 is not enough.** A page may come empty or short although its own ``total`` or ``totalPages``
+promises more. The walk requests such a page again. If the first page stays short, its length is the server's
+page limit, and later pages are measured by it. If any other page stays short, the walk is incomplete: it
+continues to the end, but absence from it proves nothing.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ __all__ = ["Envelope", "Page", "PageWalk", "StopReason"]
 log = logging.getLogger(__name__)
 
 _GROW_AFTER = 8
-# A walk reads no more rows than these; the largest accounts have some hundred thousand.
+# Upper bound of rows in one walk; the largest accounts have some hundred thousand.
 MOST_ROWS = 20_000_000
 GROWTH = 20_000
-# A page that holds fewer rows than the list has for it is asked for so many times more.
+# How many times a page with too few rows is requested again.
 ASKED_AGAIN = 2
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page as it came.
+    """One page as received.
 
-    :param number: its number at size ``per_page``, from 1; numbers repeat after a step back.
-    :param total: rows in the whole list when it was read, None where the endpoint does not say.
-    :param records: undecoded rows; they keep the page's bytes alive, so let go of a page when done with it.
-    :param requested_at: when it was asked for: its content is at least as new, aware UTC.
+    :param number: page number at size ``per_page``, from 1; numbers repeat after the walk goes back.
+    :param total: number of all rows when the page was read; None if the endpoint does not return it.
+    :param records: undecoded rows; they keep the page's bytes in memory, so release the page after use.
+    :param requested_at: when the page was requested, aware UTC; its content is at least as new.
     """
 
     number: int
@@ -74,7 +74,7 @@ class StopReason(StrEnum):
 
 
 class _Identity(msgspec.Struct):
-    """What tells rows apart; on notes ``id`` is the install's (REFERENCE.md §6.3)."""
+    """The fields that identify a row; on notes, ``id`` is the install's (REFERENCE.md §6.3)."""
 
     id: object = None
     note_id: object = None
@@ -84,22 +84,22 @@ _identity = msgspec.json.Decoder(_Identity)
 
 
 class PageWalk:
-    """The pages of one list endpoint, read one after the other; iterate it once.
+    """The pages of one list endpoint in order; iterate once.
 
-    Every row that is in the list during the whole walk is delivered at least once if ``complete`` is true
-    afterwards; rows may be delivered twice. It never stops on a short page. ``complete`` is false where a
-    page stayed shorter than the list says (``is_lacking``).
+    If ``complete`` is true afterwards, every row that was in the list during the whole walk was delivered at
+    least once; a row may be delivered twice. A short page never ends the walk. ``complete`` is false if a
+    page stayed shorter than the list's own totals say (``is_lacking``).
 
-    :param client: reads the pages, retries and all.
-    :param per_page: rows asked for; halved down to ``floor`` when a page is too heavy for the server or
-        takes longer than ``slow_seconds``, doubled again after a run of quick ones.
+    :param client: reads the pages and retries.
+    :param per_page: rows per request; halved down to ``floor`` when a page is too heavy for the server or
+        takes longer than ``slow_seconds``, doubled again after a run of quick pages.
     :param params: further query parameters.
-    :param start: rows to pass over: the walk begins with the page that holds the row after them, and what is
-        promised above holds for the rows from there on.
+    :param start: rows to skip: the walk begins with the page that contains the next row, and the guarantee
+        above holds from that row on.
 
-    After the walk: ``complete`` (False too when it was left early), ``expected_total`` (the last total),
-    ``requests`` (HTTP attempts), ``rows`` (delivered, repeats included), ``stop_reason`` (None until then),
-    ``is_lacking`` (also during the walk: a page before this moment lacked rows).
+    After the walk: ``complete`` (also False if the caller stopped early), ``expected_total`` (the last
+    total), ``requests`` (HTTP attempts), ``rows`` (delivered, repeats included), ``stop_reason`` (None until
+    the end), ``is_lacking`` (also valid during the walk: a page so far lacked rows).
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class PageWalk:
         self.is_lacking = False
         self._asked_again = 0
         self._short_rows: int | None = None
-        # The most rows that the server gives in a page, once it gave fewer than asked for.
+        # The server's page limit, known once a page has fewer rows than requested.
         self._cap: int | None = None
         self._pages: int | None = None
         self._total_is_per_page = False
@@ -169,7 +169,7 @@ class PageWalk:
         )  # fmt: skip
 
     def _fetch(self) -> tuple[Listing, datetime, float]:
-        """Return the page at the present position, asking for fewer rows where it is too heavy."""
+        """Return the page at the current position; request fewer rows if the page is too heavy."""
         names = self._envelope
         while True:
             params = {**self._params, **names.page_params(self._number, self._size)}
@@ -185,10 +185,10 @@ class PageWalk:
             return answer.value, answer.requested_at, answer.seconds
 
     def _ask_again(self, listing: Listing) -> bool:
-        """Return whether to ask for this page again: it holds fewer rows than the list has for it."""
+        """Return whether to request this page again because it has fewer rows than its totals say."""
         rows, expected = len(listing.records), self._expected_rows(listing)
         if self._cap is not None and rows > self._cap:
-            # What was taken for the server's limit was a page that lacked rows.
+            # The supposed page limit of the server was a page that lacked rows.
             self.is_lacking, self._cap = True, rows
         if rows >= expected:
             return False
@@ -196,7 +196,7 @@ class PageWalk:
         if self._asked_again < ASKED_AGAIN and not (may_be_cap and rows == self._short_rows):
             self._asked_again += 1
             self._short_rows = rows
-            # As long as nobody knows whether this is the server's limit, pages do not grow beyond it.
+            # Until it is known whether this is the server's limit, pages do not grow beyond it.
             self._short_seen, self._most_rows = True, max(self._most_rows, rows)
             return True
         if may_be_cap and rows == self._short_rows:
@@ -210,18 +210,18 @@ class PageWalk:
         return False
 
     def _expected_rows(self, listing: Listing) -> int:
-        """Return how many rows the page has to hold by what its own answer says of the whole list."""
+        """Return how many rows the page must hold according to its own totals."""
         most = self._size if self._cap is None else min(self._size, self._cap)
         if listing.total is not None and not self._total_is_per_page:
             return min(most, max(0, listing.total - (self._number - 1) * most))
         pages = listing.total_pages
         if pages is None or self._number > pages or pages == 1:
-            # An empty list is said to have one page, too.
+            # Enerflo reports one page for an empty list.
             return 0
         return most if self._number < pages else 1
 
     def _accept(self, listing: Listing, seconds: float) -> StopReason | None:
-        """Move the position past this page, or back where the list lost rows; return why to stop, if so."""
+        """Move past this page, or back if the list lost rows; return the reason to stop, if any."""
         rows = len(listing.records)
         before, total = self.expected_total, self._trusted_total(listing.total, rows)
         pages_before, pages = self._pages, listing.total_pages
@@ -239,7 +239,7 @@ class PageWalk:
             self.complete = (total is None or end >= total) and not self.is_lacking
             return StopReason.EMPTY_PAGE
         if grew:
-            # Added records push rows onto later pages, which then honestly repeat earlier ones.
+            # Added records push rows onto later pages, which then legitimately repeat earlier ones.
             self._seen.clear()
         if self._is_repeated(listing.records):
             return self._stop_repeating(total, pages, rows)
@@ -252,14 +252,14 @@ class PageWalk:
         return None
 
     def _trusted_total(self, total: int | None, rows: int) -> int | None:
-        """Return ``total``, or None once it turns out to count the page's rows instead of the list's."""
+        """Return ``total``, or None if it counts the page's rows instead of the list's."""
         if total is not None and rows and total == rows and total < self._covered + rows:
             self._total_is_per_page = True
         return None if self._total_is_per_page else total
 
     def _reached(self, total: int | None, pages: int | None, rows: int, end: int) -> bool:
         if total is not None:
-            # A total equal to a full first page may be that page's own count: one more page tells.
+            # A total equal to a full first page may be that page's own count; a second page decides.
             return end >= total and not (self._number == 1 and total == rows == self._size)
         return pages is not None and self._number >= pages
 
@@ -277,7 +277,7 @@ class PageWalk:
                 where=f"GET {self._path}",
                 next_step="Check that the endpoint still takes its page parameters (REFERENCE.md §3).",
             )
-        # Without a total: a server may repeat its last page past the end, or ignore the page number.
+        # Without a total, a server may repeat its last page past the end, or ignore the page number.
         self.complete = (self._number > 2 or rows < self._size) and not self.is_lacking
         return StopReason.REPEATED_PAGE
 
@@ -314,7 +314,7 @@ class PageWalk:
         self._go_to(covered)
 
     def _go_to(self, covered: int) -> None:
-        """Place the next read so that the row after ``covered`` rows is not behind it."""
+        """Set the next page number so that the row after ``covered`` rows is not skipped."""
         self._number = covered // self._size + 1
         rows_a_page = min(self._size, self._most_rows) if self._short_seen else self._size
         self._covered = (self._number - 1) * rows_a_page
@@ -322,15 +322,15 @@ class PageWalk:
         self._seen.clear()
 
     def _refuse_endless(self) -> None:
-        """Return while the walk may still end.
+        """Return while the walk can still end.
 
-        :raises ContractDriftError: the list grows as fast as it is read, or has more rows than any company.
+        :raises ContractDriftError: the list grows as fast as it is read, or exceeds any plausible size.
         """
         if self._first_total is None:
             self._first_total = self.expected_total
         most = MOST_ROWS
         if self._first_total is not None:
-            # Nobody sells as many again while a list is read.
+            # A company does not create as many records again while its list is read.
             most = min(most, 2 * self._first_total + GROWTH)
         if self.rows <= most:
             return
@@ -344,7 +344,7 @@ class PageWalk:
         )
 
     def _not_ending(self) -> StopReason | None:
-        """Return a reason once far more requests were made than the list can need."""
+        """Return a stop reason once the walk made far more requests than the list can need."""
         if self.expected_total is None:
             return None
         bound = 100 + 4 * (self.expected_total // self._floor)
@@ -356,7 +356,7 @@ def _rose(before: int | None, now: int | None) -> bool:
 
 
 def _mark(record: msgspec.Raw) -> str | bytes:
-    """Return what stands for a row when pages are compared: its ids, since other fields may be volatile."""
+    """Return the row's ids, by which pages are compared, since other fields may be volatile."""
     try:
         identity = _identity.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

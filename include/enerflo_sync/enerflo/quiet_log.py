@@ -1,6 +1,6 @@
-"""Addresses in urllib3's log lines, without their queries.
+"""Remove query strings from the addresses in urllib3's log lines.
 
-At DEBUG it logs each request line, and a search for a customer has an e-mail or a name in its query.
+At DEBUG, urllib3 logs each request line, and the query of a customer search contains an e-mail or a name.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import logging
 
 
 class _WithoutQueries(logging.Filter):
-    """Cuts a record's arguments at the first question mark; passes every record."""
+    """Cuts a log record's arguments at the first question mark; passes every record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -25,5 +25,5 @@ _FILTER = _WithoutQueries()
 
 
 def log_no_queries() -> None:
-    """Let urllib3 log no query part from now on, in this process; doing it twice is doing it once."""
+    """Stop urllib3 in this process from logging query strings; idempotent."""
     logging.getLogger("urllib3.connectionpool").addFilter(_FILTER)

@@ -1,4 +1,4 @@
-"""What each HTTP status that is not a success means (REFERENCE.md §12)."""
+"""The error for each HTTP status that is not a success (REFERENCE.md §12)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enerflo_sync.enerflo.failures import AuthenticationError, PermissionRefused
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, NotFoundError
 
 _TRANSIENT = frozenset({408, 425, 429})
-# Only this request is refused for a lead that is not converted yet (REFERENCE.md §6.4).
+# Enerflo refuses only this request for an unconverted lead (REFERENCE.md §6.4).
 _LEAD_UPDATE = "PUT /api/v3/customers/"
 _HEAVY = frozenset({500, 502, 504})
 
@@ -19,12 +19,12 @@ def is_transient(status: int) -> bool:
 
 
 def is_heavy(status: int, retry_after: float | None) -> bool:
-    """Return whether asking for fewer rows may help: a 500, 502 or 504 without a ``retry-after``."""
+    """Return whether requesting fewer rows may help: a 500, 502 or 504 without a ``retry-after``."""
     return status in _HEAVY and retry_after is None
 
 
 def refusal(status: int, where: str, location: str | None) -> EnerfloSyncError:
-    """Return the error of a status that repeating the request does not change.
+    """Return the error for a status that a retry does not change.
 
     :param where: method and path.
     :param location: the ``location`` header of a redirect.
@@ -62,7 +62,7 @@ def refusal(status: int, where: str, location: str | None) -> EnerfloSyncError:
 
 
 def _redirected(status: int, where: str, location: str | None) -> ConfigurationError:
-    # Only the host is shown: the rest of a redirect's target may hold a signature.
+    # Show only the host: the rest of a redirect's target may contain a signature.
     try:
         target = urlsplit(location or "").hostname or "another path of the same host"
     except ValueError:

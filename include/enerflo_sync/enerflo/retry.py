@@ -1,4 +1,4 @@
-"""How often and how long a request is tried again: the one place that decides it."""
+"""The bounds of retrying a request: how often and for how long. No other module decides this."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Fault(StrEnum):
-    """What went wrong with one attempt that may be repeated."""
+    """The fault of one attempt that may be repeated."""
 
     THROTTLED = "throttled"
     SERVER_ERROR = "server_error"
@@ -22,13 +22,13 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Bounds of repeating one request. Waiting for the request budget does not count against them.
+    """Bounds of retrying one request. Waits for the request budget do not count.
 
-    :param attempts: tries in all for 429, 5xx, dropped connections and time-outs.
+    :param attempts: total tries for 429, 5xx, dropped connections and time-outs.
     :param unreachable_attempts: tries for a host that has no address or refuses the connection.
-    :param unreadable_attempts: tries for a 200 whose body is cut off or is not JSON.
-    :param total_seconds: time spent trying and waiting after which no further try starts.
-    :param base_seconds: upper bound of the first wait; it doubles with each try.
+    :param unreadable_attempts: tries for a 200 whose body is cut off or not JSON.
+    :param total_seconds: no further try starts after this much trying and waiting.
+    :param base_seconds: upper bound of the first wait; doubles with each try.
     :param cap_seconds: upper bound of any wait that the vendor did not ask for.
     """
 
@@ -40,7 +40,7 @@ class RetryPolicy:
     cap_seconds: float = 30.0
 
     def tries_for(self, fault: Fault) -> int:
-        """Return how many times a request is tried in all when it ends in ``fault``."""
+        """Return the total number of tries for a request that ends in ``fault``."""
         if fault is Fault.UNREACHABLE:
             return min(self.attempts, self.unreachable_attempts)
         if fault in (Fault.TRUNCATED, Fault.NOT_JSON):
@@ -52,10 +52,10 @@ class RetryPolicy:
     def wait(
         self, fault: Fault, tried: int, spent: float, retry_after: float | None, rng: random.Random
     ) -> float | None:
-        """Return the seconds to wait before the next try, or None when there is to be none.
+        """Return the seconds to wait before the next try, or None if there is no next try.
 
-        The vendor's ``retry-after`` is kept to and never shortened; without it the wait is drawn from
-        0 to an exponentially growing bound (full jitter).
+        A vendor's ``retry-after`` is never shortened. Without one, the wait is drawn from 0 to an
+        exponentially growing bound (full jitter).
 
         :param tried: tries made so far, at least 1.
         :param spent: seconds spent trying and waiting so far.

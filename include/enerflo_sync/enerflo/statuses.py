@@ -1,4 +1,4 @@
-"""The install statuses of a company; their ids are its own (REFERENCE.md §7)."""
+"""The install statuses of a company; each company has its own ids (REFERENCE.md §7)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PATH = "/api/v3/install-statuses"
 class Status(msgspec.Struct, frozen=True):
     """One install status.
 
-    :param id: the company's own number; 4 is On Hold everywhere seen.
+    :param id: the company's own number; in every account seen, 4 is On Hold.
     """
 
     id: int
@@ -22,10 +22,10 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def read_status_rows(client: EnerfloClient, company_id: int | None = None) -> list[msgspec.Raw]:
-    """Return the statuses undecoded, whether they come bare, under ``results`` or under ``data``.
+    """Return the undecoded statuses, whether bare, under ``results`` or under ``data``.
 
     :param company_id: for a key that sees several companies.
-    :raises ContractDriftError: the answer holds no list.
+    :raises ContractDriftError: the answer contains no list.
     """
     params: dict[str, str | int] = {} if company_id is None else {"company_id": company_id}
     return row_list(client, _PATH, ("results", "data", "statuses"), params)
@@ -34,7 +34,7 @@ def read_status_rows(client: EnerfloClient, company_id: int | None = None) -> li
 def parse_status(row: msgspec.Raw) -> Status:
     """Return one status; a number sent as text is accepted.
 
-    :raises BadRecordError: it has no usable id or name.
+    :raises BadRecordError: the status has no usable id or name.
     """
     try:
         return msgspec.json.decode(row, type=Status, strict=False)
@@ -45,7 +45,7 @@ def parse_status(row: msgspec.Raw) -> Status:
 def read_statuses(client: EnerfloClient, company_id: int | None = None) -> list[Status]:
     """Return all install statuses of the company.
 
-    :raises BadRecordError: one of them has no usable id or name; use :func:`read_status_rows` and
-        :func:`parse_status` to go on with the others.
+    :raises BadRecordError: a status has no usable id or name; use :func:`read_status_rows` and
+        :func:`parse_status` to keep the others.
     """
     return [parse_status(row) for row in read_status_rows(client, company_id)]

@@ -12,13 +12,13 @@ from enerflo_sync.errors import BadRecordError
 FIRST_YEAR = 1990
 LAST_YEAR = 2100
 _FIRST, _AFTER_LAST = f"{FIRST_YEAR}-", f"{LAST_YEAR + 1}-"
-# Every third character of ``YYYY-MM-DD HH:MM:SS``, and of the same with a T; how the latter ends in UTC.
+# Every third character of ``YYYY-MM-DD HH:MM:SS``, with a space or a T; then the endings that mean UTC.
 _SPACED, _WITH_T = "-- ::", "--T::"
 _UTC_ENDS = frozenset({"Z", "+00:00", "+0000", ".000000Z", ".000Z"})
 _EMPTY = ("", "0000-00-00", "0000-00-00 00:00:00")
-# Epoch numbers of this size and above are milliseconds: as seconds they would lie past the year 5000.
+# Epoch numbers from here on are milliseconds: as seconds they would lie after the year 5000.
 _MILLISECONDS_FROM = 100_000_000_000
-# Far beyond any time, and a length that every reader of numbers takes.
+# Upper bounds: beyond any plausible epoch time, and a length that every number parser accepts.
 _MOST_EPOCH, _MOST_DIGITS = 10**15, 40
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _OFFSET = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})")
@@ -26,12 +26,12 @@ _SPACED_OFFSET = re.compile(r"\s+(?=[+-][0-9]{2}:?[0-9]{2}$)|\s*(?:UTC|GMT)$")
 
 
 def parse_time(value: object) -> datetime | None:
-    """Return the moment that ``value`` names as an aware UTC datetime, or None where it names none.
+    """Return ``value`` as an aware UTC datetime, or None if it is empty.
 
     Accepted: ``YYYY-MM-DD HH:MM:SS`` (UTC, with or without fraction), ISO 8601 with ``Z`` or an offset,
     a date alone (its midnight UTC), a PHP Carbon object ``{"date": ..., "timezone": ...}``, epoch seconds
-    and epoch milliseconds as numbers or digits. None, ``""`` and ``0000-00-00 00:00:00`` name no moment;
-    an empty PHP object arrives as ``[]`` and names none either.
+    and epoch milliseconds as numbers or digits. Empty: None, ``""``, ``0000-00-00 00:00:00`` and ``[]``
+    (PHP's empty object).
 
     :raises BadRecordError: anything else, and years before 1990 or after 2100.
     """
@@ -56,15 +56,15 @@ def parse_time(value: object) -> datetime | None:
 
 
 def time_text(value: object) -> str | None:
-    """Return what :func:`parse_time` returns as PostgreSQL writes it in UTC, without a datetime on the way.
+    """Return what :func:`parse_time` returns, as PostgreSQL writes it in UTC (``2026-03-02 08:00:00+00``).
 
-    For loads of many times: ``2026-03-02 08:00:00+00`` is read by PostgreSQL, and compared with what it says.
+    Bulk loads use this text, which skips the datetime objects and compares equal to PostgreSQL's output.
 
     :raises BadRecordError: as :func:`parse_time`.
     """
     if value is None:
         return None
-    # By their marks, at one look: each install has twenty times.
+    # Check the fixed characters in one slice, because each install has twenty times.
     if type(value) is str and _FIRST <= value < _AFTER_LAST:
         marks, end = value[4:17:3], value[19:]
         spaced = marks == _SPACED and not end and len(value) == 19
@@ -79,9 +79,9 @@ def time_text(value: object) -> str | None:
 
 
 def parse_date(value: object) -> date | None:
-    """Return the UTC calendar date that ``value`` names, or None; accepts what :func:`parse_time` accepts.
+    """Return ``value`` as a UTC calendar date, or None; accepts what :func:`parse_time` accepts.
 
-    A date without a time is returned as it stands.
+    A date without a time is returned unchanged.
 
     :raises BadRecordError: as :func:`parse_time`.
     """
@@ -159,7 +159,7 @@ def _bad(value: object) -> BadRecordError:
 
 
 def _shape(value: object) -> str:
-    """Return the form of ``value`` without its content: a misplaced value may be personal data."""
+    """Return the type and form of ``value`` without its content, which may be personal data."""
     if isinstance(value, str):
         return "'" + re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", value[:40])) + "'"
     return f"a value of type {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""What a failed connection means: bad set-up, a host that cannot be reached, or a line that broke."""
+"""Classify a failed connection: wrong configuration, unreachable host, or broken connection."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import urllib3.exceptions
 from enerflo_sync.enerflo.retry import Fault
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
 
-#: What the HTTP stack raises for a request that got no whole answer.
+#: Errors of the HTTP stack for a request without a complete answer.
 TRANSPORT_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 def read_environment_once(session: requests.Session, base: str) -> None:
-    """Give ``session`` the proxies and certificates that the environment names for ``base``, for good.
+    """Set on ``session`` the proxies and certificates that the environment names for ``base``.
 
-    Otherwise requests goes through all variables twice for each request: a sixth of what one costs.
+    Otherwise requests scans all environment variables twice per request, a sixth of a request's CPU cost.
     """
     if session.trust_env:
         found = session.merge_environment_settings(base, {}, None, None, None)
@@ -29,11 +29,11 @@ def read_environment_once(session: requests.Session, base: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class BrokenLine:
-    """One attempt that got no whole answer.
+    """One attempt without a complete answer.
 
     :param reached: whether the request may have reached the server.
-    :param what: what happened, without the address's query.
-    :param next_step: what to change when it stays like that.
+    :param what: what happened; never contains the address's query.
+    :param next_step: what to change if the fault persists.
     """
 
     fault: Fault
@@ -42,8 +42,8 @@ class BrokenLine:
     next_step: str
 
 
-# The first row whose types occur among the causes says what happened. `{host}` and `{seconds}` are filled in.
-# NewConnectionError is also a ConnectTimeoutError in urllib3, so the order matters.
+# The first row whose types occur among the causes applies; `{host}` and `{seconds}` are filled in.
+# The order matters: NewConnectionError is also a ConnectTimeoutError in urllib3.
 _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], BrokenLine], ...] = (
     (
         (requests.exceptions.ProxyError,),
@@ -105,10 +105,10 @@ _DROPPED = BrokenLine(
 
 
 def explain(error: BaseException, host: str, seconds: float) -> BrokenLine | EnerfloSyncError:
-    """Return what ``error`` of the HTTP stack means for a request to ``host``.
+    """Classify ``error``, raised by the HTTP stack for a request to ``host``.
 
     :param seconds: how long the attempt took.
-    :return: a BrokenLine where trying again may help, else the error to raise.
+    :return: a BrokenLine if a retry may help, otherwise the error to raise.
     """
     causes = list(_causes(error))
     if found := _tls_fault(causes, host):
@@ -125,10 +125,10 @@ def explain(error: BaseException, host: str, seconds: float) -> BrokenLine | Ene
 
 
 def _is_before_sending(cause: BaseException) -> bool:
-    """Return whether no connection came about, so that the request surely was not sent.
+    """Return whether no connection was established, so that the request was surely not sent.
 
-    urllib3 forgets that it was connected to a proxy when the proxy drops the connection, and raises the
-    ProxyError of a proxy that cannot be reached also after the request went out.
+    A ProxyError alone proves nothing: urllib3 also raises it when a proxy drops the connection after the
+    request was sent, as if it had never connected.
     """
     return isinstance(cause, _NO_CONNECTION) or (
         isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed")
@@ -158,7 +158,7 @@ def _tls_fault(causes: list[BaseException], host: str) -> ConfigurationError | N
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield ``error`` and every error that it wraps: requests and urllib3 hide the cause in arguments."""
+    """Yield ``error`` and every error it wraps; requests and urllib3 hide the cause in their arguments."""
     seen: set[int] = set()
     waiting: list[BaseException] = [error]
     while waiting:

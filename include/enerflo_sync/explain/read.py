@@ -70,7 +70,7 @@ def explain(
 
     Reads the warehouse only, in the caller's transaction. What waits is told of the present alone.
 
-    :param table: install, lead, note, milestone or change-order.
+    :param table: a table's name in ``sync.yaml``, or in the singular, as ``change-order``.
     :param key: the CRM key's values joined by ``/``, ``enerflo:<id>``, or an install's deal uuid.
     :param field: the CRM column; all mapped ones where None.
     :param as_of: an aware time: what was known and decided by then.
@@ -114,10 +114,10 @@ def explain(
 
 
 def _comparison(connection: sa.Connection, config: SyncConfig, account: str, table: str) -> Comparison:
-    name = table_of(table)
+    name = table_of(table, config.tables_for(account))
     fold = case_folding(connection)
     for one in live_comparisons(connection, config, account, fold, all_tables=True):
-        if one.name is name:
+        if one.name == name:
             return one
     raise ConfigurationError(
         f"the table {name} is not mapped.",

@@ -6,27 +6,28 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from string import Template
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName, mirror_type
+from enerflo_sync.crm.mapping import mirror_type
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.explain.explanation import Evidence
 from enerflo_sync.mirror.declared import with_declared
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.record import FoundRecord
-from enerflo_sync.resources.installs import INSTALLS
-from enerflo_sync.resources.resource import Resource
+from enerflo_sync.resources.registry import BY_NAME, KINDS
+from enerflo_sync.resources.resource import DirectRead, Resource
 
 # Older ones are not looked at: a bound for memory.
 MOST_VERSIONS = 200
 
-_VERSIONS = sa.text("""
-/* enerflo-sync explain: versions of an install, newest first */
-select content_hash, raw, first_seen_at, observed_by, evidence from enerflo.install_versions
-where account = :account and install_id = :install order by first_seen_at desc limit :most
+_VERSIONS = Template("""
+/* enerflo-sync explain: versions of one of $name, newest first */
+select content_hash, raw, first_seen_at, observed_by, evidence from $versions
+where account = :account and $id = :id order by first_seen_at desc limit :most
 """)
 
 _WITNESS = sa.text("""
@@ -40,16 +41,14 @@ _EVENT = sa.text("""
 /* enerflo-sync explain: the webhook that told a record */
 select event, event_id, received_at from sync.webhook_events
 where account = :account and state = 'applied' and received_at <= :observed_at
-  and (install_id = :install or record = :record) and (:event is null or event = :event)
+  and (install_id = :install or record = :record) and (:events is null or event = any(:events))
 order by source_uri = :reference desc nulls last, received_at desc limit 1
-""").bindparams(sa.bindparam("event", type_=sa.Text), sa.bindparam("reference", type_=sa.Text))
-
-_EVENTS = {TableName.NOTES: "new_install_note", TableName.CHANGE_ORDERS: "signed_change_order"}
+""").bindparams(sa.bindparam("events", type_=sa.ARRAY(sa.Text)), sa.bindparam("reference", type_=sa.Text))
 
 
 @dataclass(frozen=True)
 class Version:
-    """What Enerflo said of a record when one version of its install was first seen."""
+    """What Enerflo said of a record when one version of it, or of its owner, was first seen."""
 
     content_hash: str
     first_seen_at: datetime
@@ -59,18 +58,20 @@ class Version:
 
 
 def read_versions(connection: sa.Connection, record: FoundRecord, account: str) -> list[Version]:
-    """Return the known versions of an install or a milestone, oldest first; none of other records.
+    """Return the known versions of a record, oldest first; none where versions are not kept.
 
-    A version that this release cannot read, or that says nothing of the milestone, is left out.
+    A version that this release cannot read, or that says nothing of the record (of a milestone an install's),
+    is left out.
     """
     plan, key = record.comparison, record.enerflo_key
-    if plan.name not in {TableName.INSTALLS, TableName.MILESTONES} or key is None:
+    resource, part = KINDS[plan.kind]
+    if resource.versions is None or key is None:
         return []
-    rows = connection.execute(
-        _VERSIONS, {"account": account, "install": key["install_id"], "most": MOST_VERSIONS}
-    ).all()
-    resource = with_declared(connection, INSTALLS, account)
-    told = [(row, _mirror_row(resource, plan.name, key, row.raw)) for row in reversed(rows)]
+    at = resource.parts.index(part)
+    values = {"account": account, "id": key[resource.id_column], "most": MOST_VERSIONS}
+    rows = connection.execute(sa.text(_VERSIONS.substitute(resource.names)), values).all()
+    resource = with_declared(connection, resource, account)
+    told = [(row, _mirror_row(resource, at, key, row.raw)) for row in reversed(rows)]
     known = [(row, values) for row, values in told if values is not None]
     shown = _shown(connection, plan, [values for _, values in known])
     return [
@@ -79,10 +80,7 @@ def read_versions(connection: sa.Connection, record: FoundRecord, account: str) 
     ]
 
 
-def _mirror_row(
-    resource: Resource, table: TableName, key: Mapping[str, Any], raw: Any
-) -> dict[str, Any] | None:
-    at = 0 if table is TableName.INSTALLS else 1
+def _mirror_row(resource: Resource, at: int, key: Mapping[str, Any], raw: Any) -> dict[str, Any] | None:
     try:
         rows = resource.rows_by_column(raw)[at]
     except BadRecordError:
@@ -98,7 +96,7 @@ def _shown(
         return []
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     columns = ", ".join(
-        f"e{n} {mirror_type(plan.name, plan.mapping, field.mapping.enerflo).compile(dialect)}"
+        f"e{n} {mirror_type(plan.kind, plan.mapping, field.mapping.enerflo).compile(dialect)}"
         for n, field in enumerate(plan.fields, 1)
     )
     shown = ", ".join(field.enerflo.shown for field in plan.fields)
@@ -147,9 +145,11 @@ class Witness:
         """Return who saw a version first, with the webhook that told it and the other witness."""
         if version.content_hash not in self._known:
             found = self._told(version.observed_by, version.first_seen_at, version.evidence)
+            resource, _ = KINDS[self._record.comparison.kind]
+            key = self._record.enerflo_key or {}
             values = {
                 "account": self._account,
-                "record": f"installs/{self._record.install}",
+                "record": f"{resource.table.name}/{key.get(resource.id_column)}",
                 "content_hash": version.content_hash,
             }
             seen = self._connection.execute(_WITNESS, values).first()
@@ -172,17 +172,34 @@ class Witness:
     def _told(self, by: str | None, observed_at: datetime, reference: str | None) -> dict[str, Any]:
         if by != "webhook":
             return {}
-        table, key = self._record.comparison.name, self._record.enerflo_key or {}
-        name = "installs" if table is TableName.MILESTONES else MIRROR_TABLES[table]
+        kind, key = self._record.comparison.kind, self._record.enerflo_key or {}
+        resource, _ = KINDS[kind]
+        of_owner = next((one for one in resource.reads if one.owner is not None), None)
+        record = f"{resource.name}/{next(iter(key.values()), '')}"
+        if of_owner is not None:
+            record = f"{of_owner.subject}/{self._owner(of_owner)}"
         row = self._connection.execute(
             _EVENT,
             {
                 "account": self._account,
                 "observed_at": observed_at,
                 "install": self._record.install,
-                "record": f"{name}/{next(iter(key.values()), '')}",
-                "event": _EVENTS.get(table),
+                "record": record,
+                # Any event of an install may tell of it; what is read for an owner has events of its own.
+                "events": None if of_owner is None else [one.name for one in resource.events],
                 "reference": reference,
             },
         ).first()
         return dict(row._mapping) if row is not None else {}
+
+    def _owner(self, read: DirectRead) -> int | None:
+        """Return the key by which Enerflo is asked for what belongs to the record's owner."""
+        plan, key = self._record.comparison, self._record.enerflo_key or {}
+        column = read.column or BY_NAME[read.owner or ""].id_column
+        of_record = " and ".join(f"e.{name} = :{name}" for name in plan.mirror_key)
+        query = sa.text(
+            f"/* enerflo-sync explain: whose record it is */ select {column} from {plan.mirror} e"  # noqa: S608
+            f" where e.account = :account and {of_record}"
+        )
+        found: int | None = self._connection.scalar(query, {**key, "account": self._account})
+        return found

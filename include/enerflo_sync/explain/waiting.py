@@ -106,7 +106,7 @@ def read_waiting(
 def _quarantined(connection: sa.Connection, account: str, record: FoundRecord) -> Iterator[Waiting]:
     values = {
         "account": account,
-        "mirror": MIRROR_TABLES[record.comparison.name],
+        "mirror": MIRROR_TABLES[record.comparison.kind],
         "key": json.dumps(record.named_key) if record.named_key else None,
         "install": record.install,
     }

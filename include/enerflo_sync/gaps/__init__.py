@@ -1,1 +1,1 @@
-"""Stretches of time that were not seen whole: by which evidence that is known, and what closes each."""
+"""Gaps: periods that were not observed completely, with the evidence and the way to close each."""

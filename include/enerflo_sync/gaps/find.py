@@ -1,4 +1,4 @@
-"""All holes of an account, by what its warehouse says; Enerflo is not asked."""
+"""Find all holes of an account from its warehouse, without requests to Enerflo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from enerflo_sync.gaps.told import (
 from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.notes import NOTES
 
-# How far back closed holes are told.
+# How far back closed holes are reported.
 DAYS = 14
 
 
@@ -36,10 +36,10 @@ def find_gaps(
     sweep_every: timedelta,
     days: int = DAYS,
 ) -> GapReport:
-    """Return the account's holes, open ones whenever they began, closed ones of the last ``days`` days.
+    """Return the account's holes: open ones of any age, closed ones of the last ``days`` days.
 
-    :param lists: what its polls read (``poll.resources``).
-    :param poll_due: when a poll is due after one; :param ingest_due: an ingest.
+    :param lists: the resources that its polls read (``poll.resources``).
+    :param poll_due: when the next poll is due; :param ingest_due: the next ingest.
     :param sweep_every: how often all notes are read.
     """
     since = now - timedelta(days=days)

@@ -1,4 +1,4 @@
-"""When each list was read whole: the beginnings of the polls that did, and the watermarks."""
+"""When each list was read completely: starts of successful polls, and watermarks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from enerflo_sync.resources.notes import SWEPT
 from enerflo_sync.resources.registry import ALL
 from enerflo_sync.warehouse.schema import watermarks
 
-# Lists whose reading is kept by a watermark.
+# Lists with a watermark.
 LISTS = tuple(one.name for one in ALL if one.listing is not None)
-# Few records each, read each time, and without a watermark: told only where they were never read.
+# Short lists that every poll reads, without a watermark: reported only if they were never read.
 UNMARKED = tuple(one.name for one in ALL if one.listing is None)
 
 _RUNS = sa.text("""
@@ -37,7 +37,7 @@ select min(started_at) from sync.runs where account = :account and job = :job
 
 @dataclass(frozen=True)
 class JobRun:
-    """One run of a job: what it read, and of what not all."""
+    """One run of a job: what it read, and what only in part."""
 
     run_id: str
     started_at: datetime
@@ -48,9 +48,9 @@ class JobRun:
     incomplete: Mapping[str, Sequence[str]]
 
     def saw(self, name: str) -> bool:
-        """Return whether the run read a list whole.
+        """Return whether the run read a list completely.
 
-        One that failed did so where it had gone on to a later one.
+        A failed run has completed the lists before the one at which it failed.
         """
         if name not in self.resources or name in self.incomplete:
             return False
@@ -60,7 +60,7 @@ class JobRun:
 
     @property
     def trouble(self) -> str:
-        """Return how it ended, where not well."""
+        """Return how the run ended, unless it succeeded."""
         if self.failed:
             return self.failure or ("it failed" if self.ended else "it did not end")
         return "; ".join(reason for reasons in self.incomplete.values() for reason in reasons)
@@ -68,7 +68,7 @@ class JobRun:
 
 @dataclass(frozen=True)
 class Look:
-    """A moment up to which a list is known to have been seen whole, and the run that saw it."""
+    """A moment up to which a list is known to be observed completely, and the run that observed it."""
 
     at: datetime
     run_id: str | None
@@ -76,10 +76,10 @@ class Look:
 
 @dataclass
 class Looks:
-    """What is known of the polls of one account.
+    """The known complete reads of one account.
 
-    :param by_list: of each list, when it was read whole, oldest first.
-    :param began: when the first poll began; None where none ever did.
+    :param by_list: per list, its complete reads, oldest first.
+    :param began: when the first poll began; None without any poll.
     """
 
     runs: Sequence[JobRun]
@@ -89,14 +89,14 @@ class Looks:
     swept: Look | None = field(default=None)
 
     def first_after(self, name: str, moment: datetime) -> Look | None:
-        """Return the first look at a list that began after ``moment``."""
+        """Return the first complete read of a list that began after ``moment``."""
         return next((look for look in self.by_list.get(name, ()) if look.at > moment), None)
 
 
 def read_runs(
     connection: sa.Connection, account: str, job: str, since: datetime, now: datetime
 ) -> list[JobRun]:
-    """Return the runs of a job that began since, oldest first."""
+    """Return the runs of a job that began after ``since``, oldest first."""
     rows = connection.execute(_RUNS, {"account": account, "job": job, "since": since, "now": now})
     return [_run(row) for row in rows]
 
@@ -114,15 +114,15 @@ def _run(row: Any) -> JobRun:
 
 
 def first_run(connection: sa.Connection, account: str, job: str) -> datetime | None:
-    """Return when a job first ran, None where it never did."""
+    """Return when a job first ran; None if it never ran."""
     found: datetime | None = connection.scalar(_FIRST, {"account": account, "job": job})
     return found
 
 
 def read_looks(connection: sa.Connection, account: str, since: datetime, now: datetime) -> Looks:
-    """Return when the lists of an account were read whole, from before ``since`` on.
+    """Return when the lists of an account were read completely, beginning before ``since``.
 
-    The watermark has the last word: it moves with the data, also by a backfill of everything.
+    The watermark overrides the runs: it moves with the data, also by a backfill of everything.
     """
     marks = {
         row.name: row
@@ -143,7 +143,7 @@ def read_looks(connection: sa.Connection, account: str, since: datetime, now: da
 
 
 def _look(mark: Any, runs: Mapping[str, JobRun]) -> Look:
-    """Return a watermark as a look; a poll's lists are all taken to be read from its beginning."""
+    """Return a watermark as a look; a poll's lists all count as read at its start."""
     run = runs.get(mark.run_id)
     return Look(run.started_at if run else mark.value, mark.run_id)
 

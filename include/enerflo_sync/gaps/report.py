@@ -1,4 +1,4 @@
-"""Holes: stretches of time of which something was not seen."""
+"""Holes: periods in which something was not observed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from enum import StrEnum
 
 import msgspec
 
-# Ids of one kind in the evidence of a hole.
+# Maximum ids per kind in a hole's evidence.
 SAMPLES = 10
 
 
 class HoleKind(StrEnum):
-    """What was not seen.
+    """What was not observed.
 
-    ``records``: lists of Enerflo were not read whole. ``note_edits``: edited and deleted notes were not
-    looked for. ``webhooks``: changes that no webhook told. ``unconfirmed``: changes that a webhook told and
-    no poll finds. ``unread``: events that arrived and whose records were not read, for they wait or lie in
-    quarantine. ``drop``: nobody looked into the drop.
+    ``records``: lists of Enerflo were not read completely. ``note_edits``: edited and deleted notes were not
+    read. ``webhooks``: changes without a webhook. ``unconfirmed``: changes with a webhook that no poll finds.
+    ``unread``: events whose records were not read, because they wait or are quarantined. ``drop``: the drop
+    was not read.
     """
 
     RECORDS = "records"
@@ -30,11 +30,11 @@ class HoleKind(StrEnum):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """By what a hole is known: ids in ``sync.runs``, ``sync.webhook_events``, ``sync.witnesses``.
+    """The evidence of a hole: ids in ``sync.runs``, ``sync.webhook_events``, ``sync.witnesses``.
 
-    Samples of at most :data:`SAMPLES` each, the latest.
+    Each list has at most :data:`SAMPLES` ids, the latest.
 
-    :param watermarks: up to when each list was read whole.
+    :param watermarks: up to when each list was read completely.
     """
 
     runs: Sequence[str] = ()
@@ -44,17 +44,17 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class Hole(msgspec.Struct, frozen=True, kw_only=True):
-    """One stretch of time that was not seen whole.
+    """One period that was not observed completely.
 
-    :param start: the last moment before it of which something is known to be seen.
-    :param end: the first moment after it; None while it goes on.
-    :param not_seen: what was not seen, and how many where that is known.
-    :param why: how it is known, in a sentence.
-    :param is_open: nobody has looked at all of it since.
-    :param closed_by: the run that did, where it is known; ``closed_at`` is its beginning.
+    :param start: the last known observation before it.
+    :param end: the first observation after it; None while it lasts.
+    :param not_seen: what was not observed, with its number if known.
+    :param why: the evidence, in a sentence.
+    :param is_open: the period has not been read completely since.
+    :param closed_by: the run that read it, if known; ``closed_at`` is that run's start.
     :param closes: the command that closes it.
-    :param backfill: the backfill that reads again what was created in it, where anything was.
-    :param remark: what no command brings back.
+    :param backfill: the backfill that reads records created in it, if there may be any.
+    :param remark: what no command can recover.
     """
 
     kind: HoleKind
@@ -74,9 +74,9 @@ class Hole(msgspec.Struct, frozen=True, kw_only=True):
 class GapReport(msgspec.Struct, frozen=True):
     """The holes of one account, the latest first.
 
-    :param since: closed holes that ended before are not told.
-    :param polled: whether a poll ever ran; without, there is nothing to have holes in.
-    :param silent_since: when the last webhook arrived, where changes after it were told by none.
+    :param since: closed holes that ended earlier are omitted.
+    :param polled: whether a poll ever ran; without one there are no holes.
+    :param silent_since: when the last webhook arrived, if later changes had none.
     """
 
     account: str
@@ -88,16 +88,16 @@ class GapReport(msgspec.Struct, frozen=True):
 
     @property
     def open(self) -> int:
-        """Return how many holes are open."""
+        """Return the number of open holes."""
         return sum(hole.is_open for hole in self.holes)
 
 
 def account_option(account: str) -> str:
-    """Return how a command names an account; nothing for the default one."""
+    """Return a command's option for an account; empty for the default account."""
     return "" if account == "default" else f" --account {account}"
 
 
 def backfill_command(account: str, start: datetime, end: datetime) -> str:
-    """Return the command that reads what was created from ``start`` to ``end``, whole days in UTC."""
+    """Return the command that reads records created from ``start`` to ``end``, in whole UTC days."""
     first, last = (f"{moment.astimezone(UTC):%Y-%m-%d}" for moment in (start, end))
     return f"enerflo-sync backfill --from {first} --to {last}{account_option(account)}"

@@ -1,4 +1,4 @@
-"""When a job is due, by its cron expression in UTC: five fields, or a name such as ``@daily``."""
+"""When a job is due, by a cron expression in UTC: five fields, or a name such as ``@daily``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from enerflo_sync.errors import ConfigurationError
 Due = Callable[[datetime], datetime]
 
 _FIELDS = 5
-# The 29th of February on a certain day of the week comes once in so many years at most.
+# The 29th of February falls on a given day of the week at least once in this many years.
 _MOST_YEARS = 40
 
 
 def every(minutes: float) -> Due:
-    """Return the schedule of a job that is due so many minutes after it began."""
+    """Return the schedule of a job that is due this many minutes after its last start."""
     interval = timedelta(minutes=minutes)
     return lambda after: after + interval
 
@@ -25,13 +25,13 @@ def every(minutes: float) -> Due:
 def cron(expression: str) -> Due:
     """Return the schedule of a cron expression: the first due time after a moment.
 
-    Read as Airflow reads it, by croniter: where a day of the month and a day of the week are given, either
-    will do.
+    Evaluated by croniter, like in Airflow: if a day of the month and a day of the week are both given, either
+    one matches.
 
-    :raises ConfigurationError: it is none, or it names no day that ever comes.
+    :raises ConfigurationError: the expression is invalid, or no such day ever comes.
     """
     text = expression.strip()
-    # With more fields croniter would take seconds and years, which Airflow's schedules do not have here.
+    # croniter would read more fields as seconds and years, which Airflow's schedules here do not have.
     if not text.startswith("@") and len(text.split()) != _FIELDS:
         raise _wrong(expression)
 

@@ -1,4 +1,4 @@
-"""Holes in time: when a list, the notes' edits or the drop were due to be looked at, and were not."""
+"""Holes in time: a list, the notes' edits or the drop were due to be read, and were not."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from enerflo_sync.gaps.report import SAMPLES, Evidence, Hole, HoleKind, account_
 from enerflo_sync.gaps.schedule import Due
 from enerflo_sync.resources.notes import SWEPT
 
-# A hole of years is due more often than anybody wants to know.
+# Stop counting due times here: nobody needs the exact number for a hole of years.
 _MOST_DUE = 10_000
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A time without a look: from the last one, or the first attempt, to the next one.
+    """A period without a complete read: from the last one, or the first attempt, to the next one.
 
-    :param begin: the look before it; None where nothing was ever seen.
-    :param end: the look after it; None while there is none.
+    :param begin: the read before it; None if nothing was ever read.
+    :param end: the read after it; None while there is none.
     """
 
     start: datetime
@@ -30,11 +30,11 @@ class Stretch:
 
 
 def stretches(looks: Sequence[Look], began: datetime | None, due: Due, now: datetime) -> Iterator[Stretch]:
-    """Yield the times in which a look was due at least once and there was none, oldest first.
+    """Yield the periods in which a read was due at least once and none succeeded, oldest first.
 
-    What was never seen is a stretch from the first attempt on, whenever the next one is due.
+    A list that was never read has a period from the first attempt on, whenever the next one is due.
 
-    :param began: the first attempt at all, where no look succeeded.
+    :param began: the first attempt, if no read succeeded.
     """
     if not looks:
         if began is not None:
@@ -48,16 +48,17 @@ def stretches(looks: Sequence[Look], began: datetime | None, due: Due, now: date
 
 
 def is_missed(start: datetime, end: datetime, due: Due) -> bool:
-    """Return whether one look was due between two, and the next one already, too."""
+    """Return whether a read between the two was due, and the one after it, too."""
     return end >= due(due(start))
 
 
 def record_holes(
     looks: Looks, lists: Collection[str], account: str, due: Due, now: datetime
 ) -> Iterator[Hole]:
-    """Yield the times in which lists were not read whole; those of one time are one hole.
+    """Yield the periods in which lists were not read completely; equal periods form one hole.
 
-    A poll reads every list whole, or what is new of the notes: the next one that does closes the hole.
+    A poll reads every list completely, except for notes, of which it reads the new ones. So the next
+    successful poll closes the hole.
     """
     found: dict[tuple[datetime, datetime | None], list[tuple[str, Stretch]]] = {}
     for name in lists:
@@ -99,7 +100,7 @@ def _due_times(start: datetime, end: datetime, due: Due) -> int:
 
 
 def _why(runs: Sequence[JobRun], names: Sequence[str], due_times: int, never: bool) -> str:
-    """Return what happened instead of a look: runs that failed, were partial, or were not there."""
+    """Return the reason for the missing read: runs failed, were partial, or did not start."""
     failed = [run for run in runs if run.failed]
     partial = [run for run in runs if not run.failed and any(name in run.incomplete for name in names)]
     parts = []
@@ -126,9 +127,9 @@ def _count(number: int, noun: str) -> str:
 def note_edit_holes(
     looks: Looks, account: str, sweep_every: timedelta, due: Due, now: datetime
 ) -> Iterator[Hole]:
-    """Yield the time since all notes were last read, where that is longer ago than it should be.
+    """Yield the time since all notes were last read, if that exceeds the schedule.
 
-    Polls read new notes only, and all of them once in ``sweep_every``.
+    Polls read only new notes, and all notes once per ``sweep_every``.
     """
     swept = looks.swept
     if swept is None or not is_missed(swept.at + sweep_every, now, due):
@@ -148,7 +149,7 @@ def note_edit_holes(
 def drop_holes(
     runs: Sequence[JobRun], began: datetime | None, account: str, due: Due, now: datetime
 ) -> Iterator[Hole]:
-    """Yield the times in which nobody took in what lay in the drop; the next ingest finds all of it."""
+    """Yield the periods in which the drop was not read; the next ingest reads all of it."""
     looks = [
         Look(run.started_at, run.run_id) for run in runs if not run.failed and "files" not in run.incomplete
     ]

@@ -1,4 +1,4 @@
-"""Holes that the two witnesses show: changes that no webhook told, that no poll finds, that nobody read."""
+"""Holes that the witnesses show: changes without a webhook, without a poll, or without a read."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from enerflo_sync.mirror.witness_report import GRACE
 from enerflo_sync.resources.notes import NOTES
 from enerflo_sync.resources.registry import ALL
 
-# Missed changes so close to each other are one hole, although webhooks came between them: some are lost.
+# Missed changes this close together form one hole, even if webhooks came in between: some were lost.
 NEAR = timedelta(hours=1)
 
-# A change stands in the silence between two arrivals. Silences with missed changes that follow each other
-# are one hole. An event that no webhook ever told is not sent for this account: nobody misses it.
+# A change lies in the silence between two arrivals. Consecutive silences with missed changes form one hole.
+# An event that this account has never received is not sent for it, so it does not count as missed.
 _MISSED = sa.text("""
-/* enerflo-sync gaps: changes that no webhook told, by hole */
+/* enerflo-sync gaps: changes without a webhook, by hole */
 with first as (
   select min(received_at) as at from sync.webhook_events where account = :account
 ), missed as (
@@ -58,7 +58,7 @@ select min(coalesce(heard, at)) as heard, max(at) - min(at) as span, max(poll_se
 from numbered n group by hole order by hole
 """)
 
-# What only webhooks bring: projects of that time whose signed design is not kept.
+# Data that only webhooks bring: projects of that time whose signed design is not stored.
 _DESIGNS = sa.text("""
 /* enerflo-sync gaps: projects of a time without their design */
 select count(*) from enerflo.installs i
@@ -106,9 +106,9 @@ from (
 ) e
 """)
 
-# One event may lie in quarantine for several reasons. What is no event at all may have been one.
+# One event may have several quarantine items. An input that is no event may have been one.
 _PUT_ASIDE = sa.text("""
-/* enerflo-sync gaps: what arrived and lies in quarantine unread */
+/* enerflo-sync gaps: quarantined arrivals that were not read */
 select min(at) as start, max(at) as until, count(*) as items, jsonb_object_agg(name, n) as by_name,
   (array_agg(event_id order by at desc) filter (where event_id is not null))[1:10] as ids
 from (
@@ -127,9 +127,9 @@ from (
 
 
 def missed_rows(connection: sa.Connection, account: str, now: datetime) -> Sequence[Any]:
-    """Return the stretches in which changes were told by no webhook, oldest first.
+    """Return the periods with changes that had no webhook, oldest first.
 
-    Nothing before the account's first webhook: nobody was there to tell.
+    Changes before the account's first webhook are excluded, because no webhook could report them.
     """
     values = {"account": account, "seen_until": now - GRACE, "near": NEAR}
     return connection.execute(_MISSED, values).all()
@@ -144,13 +144,13 @@ def webhook_holes(
     since: datetime,
     now: datetime,
 ) -> Iterator[Hole]:
-    """Yield the times in which changes were told by no webhook.
+    """Yield the periods with changes that had no webhook.
 
-    The poll saw these changes; others of that time may have been undone before it came. Closed once every
-    list was read whole since; where they are an hour apart or more, also the notes' edits, which webhooks
-    about their installs would have shown at once.
+    The poll saw these changes; others may have been reverted before it came. A hole is closed once every list
+    was read completely since. If it spans an hour or more, the notes' edits must have been read as well,
+    which webhooks about their installs would have brought at once.
 
-    :param since: closed ones that ended before are left out.
+    :param since: closed holes that ended earlier are omitted.
     """
     for row in rows:
         start, end = row.heard, row.heard_again
@@ -185,7 +185,7 @@ def webhook_holes(
 
 
 def unconfirmed_holes(connection: sa.Connection, account: str) -> Iterator[Hole]:
-    """Yield changes that a webhook told and that no complete poll an hour later found, by list."""
+    """Yield changes with a webhook that no complete poll an hour later found, by list."""
     for row in connection.execute(_UNCONFIRMED, {"account": account, "grace": GRACE}):
         yield Hole(
             kind=HoleKind.UNCONFIRMED,
@@ -200,7 +200,7 @@ def unconfirmed_holes(connection: sa.Connection, account: str) -> Iterator[Hole]
 
 
 def unread_holes(connection: sa.Connection, account: str, now: datetime) -> Iterator[Hole]:
-    """Yield the events that arrived and whose record was not read: after an hour, in quarantine at once."""
+    """Yield events whose record was not read within an hour, or that were quarantined."""
     row = connection.execute(_UNREAD, {"account": account, "until": now - GRACE}).one()
     if row.events:
         whose = "their records were" if row.events > 1 else "its record was"
@@ -218,7 +218,7 @@ def unread_holes(connection: sa.Connection, account: str, now: datetime) -> Iter
 
 
 def _quarantine_holes(connection: sa.Connection, account: str) -> Iterator[Hole]:
-    """Yield what arrived and lies in quarantine, where no later ingest reads it: a person decides."""
+    """Yield quarantined arrivals that no later ingest reads: a person decides."""
     row = connection.execute(_PUT_ASIDE, {"account": account}).one()
     if row.items:
         yield Hole(
@@ -235,9 +235,9 @@ def _quarantine_holes(connection: sa.Connection, account: str) -> Iterator[Hole]
 
 
 def milestone_holes(connection: sa.Connection, account: str) -> Iterator[Hole]:
-    """Yield the time since which milestones are not known that the list of installs does not tell.
+    """Yield the time since which milestones that the install list omits are unknown.
 
-    Their installs changed and were not read since, or could not be read when it was their turn.
+    Their installs changed and were not read since, or their read failed.
     """
     looks = milestone_looks(connection, account)
     if looks.since is not None:

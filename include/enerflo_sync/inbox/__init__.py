@@ -1,1 +1,1 @@
-"""Webhook payloads that were dropped to storage: taken in once, then their records are read again."""
+"""Ingest webhook payloads from storage once, then read the records that they name from Enerflo."""

@@ -1,4 +1,4 @@
-"""What a read gave, and whether it is what was asked for."""
+"""The result of a direct read, and the check that it is the requested record."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Records = Sequence[bytes | memoryview]
 
 
 class NotListedError(NotFoundError):
-    """Enerflo does not show a record in the form that the mirror keeps: nobody knows its present values."""
+    """Enerflo does not return the record in the mirror's form, so its present values are unknown."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one read gave.
+    """The result of one direct read.
 
-    :param records: by resource, as Enerflo answered.
-    :param said: by resource, what is said elsewhere: stored where the mirror does not know the record, or
-        where that is an earlier version by the record's own time.
-    :param said_later: as ``said``, and stored only where the mirror knows an earlier version.
-    :param said_by: where that was said, as a run's report names it.
-    :param tells: further needs that the answer serves.
-    :param is_whole: False where Enerflo does not give the list that was asked for.
+    :param records: by resource, the records that Enerflo returned.
+    :param said: by resource, records from another source than a list: stored if the mirror does not know the
+        record, or has an earlier version by the record's own time.
+    :param said_later: like ``said``, but stored only if the mirror has an earlier version.
+    :param said_by: name of that other source in a run's report.
+    :param tells: further needs that this answer serves.
+    :param is_whole: False if Enerflo does not provide the requested list.
     """
 
     records: Sequence[tuple[Resource, Records]]
@@ -43,7 +43,7 @@ class Answer:
 
 
 def given(read: Callable[[], T]) -> T | None:
-    """Return what ``read`` does; None where Enerflo gives it to nobody, not to this key, or as no record.
+    """Return the result of ``read``; None if Enerflo refuses it, does not provide it, or returns no record.
 
     :raises AuthenticationError: the key is not accepted.
     """
@@ -56,7 +56,7 @@ def given(read: Callable[[], T]) -> T | None:
 
 
 def record_id_of(resource: Resource, raw: bytes) -> int | None:
-    """Return the record's id, None where it has none that can be used."""
+    """Return the record's id; None if it has no usable one."""
     try:
         return resource.record_id(raw)
     except BadRecordError:
@@ -64,9 +64,9 @@ def record_id_of(resource: Resource, raw: bytes) -> int | None:
 
 
 def same_record(resource: Resource, raw: bytes, key: str | None) -> bytes:
-    """Return ``raw`` where it is the record of that number; of any number where ``key`` is None.
+    """Return ``raw`` if its id is ``key``; with ``key`` None, any usable id.
 
-    :raises BadRecordError: it has no id that can be used, or another one (``another_id``).
+    :raises BadRecordError: the record has no usable id, or another one (``another_id``).
     """
     if resource.record_id(raw) != int(key or resource.record_id(raw)):
         raise BadRecordError("another_id", field=resource.id_field)

@@ -1,4 +1,4 @@
-"""Files of a drop, read and sorted out, ready to be stored: everything that needs no database."""
+"""Read files from a drop and prepare their events for storing: the work that needs no database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from enerflo_sync.resources.fingerprint import content_hash, raw_hash
 from enerflo_sync.warehouse.bulk import Block, encode
 from enerflo_sync.warehouse.schema import webhook_events
 
-# Files that commit together. Bytes bound it too, since one file may hold thousands of events.
+# Files per commit. Bytes are bounded too, since one file may contain thousands of events.
 BATCH_FILES = 1_000
 BATCH_BYTES = 8_000_000
 
@@ -33,16 +33,16 @@ COLUMNS = (
 )
 _STATE, _COPIES = COLUMNS.index("state"), COLUMNS.index("copies")
 EVENT_ID_LENGTH = 32
-# So many parts of one file that are no events stand in quarantine one by one.
+# At most this many invalid parts of one file get a quarantine item each.
 MOST_PROBLEMS = 100
 MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Sizes in bytes above which a file or an event is put aside.
+    """Sizes in bytes above which a file or an event is quarantined.
 
-    :param ignored: event names that ask for nothing in this account, beside those that never do.
+    :param ignored: event names that this account ignores, besides those that every account ignores.
     """
 
     file: int
@@ -51,14 +51,14 @@ class Limits:
 
 
 class Move(msgspec.Struct, frozen=True, gc=False):
-    """A file that was read, without its data, and where it goes."""
+    """A file that was read, without its data, and its destination."""
 
     content: Content
     archive_uri: str
 
 
 class Told(NamedTuple):
-    """An event of a batch: the state it begins in, how often the batch has it, and when it came last."""
+    """An event of a batch: its initial state, its number of copies in the batch, and its last arrival."""
 
     begins: EventState
     copies: int
@@ -67,13 +67,13 @@ class Told(NamedTuple):
 
 @dataclass
 class FileBatch:
-    """Files that commit together, and what was found in them.
+    """Files that commit together, and their events.
 
-    :param began: when its reading began: nothing in it is taken to have arrived later.
-    :param moves: every file that may leave the drop once this batch is committed.
-    :param fresh: of the files that are new: address, digest with time of writing, address in the archive.
-    :param block: the distinct events in them, as rows of :data:`COLUMNS`, one line each.
-    :param events: the same events by their ids, in the same order.
+    :param began: when reading began; the upper bound of every arrival time in the batch.
+    :param moves: files that may leave the drop once this batch is committed.
+    :param fresh: per new file: address, digest with time of writing, address in the archive.
+    :param block: the distinct events as rows of :data:`COLUMNS`, one line each.
+    :param events: the same events by id, in the same order.
     """
 
     began: datetime
@@ -89,9 +89,9 @@ class FileBatch:
     _latest: dict[str, datetime] = field(default_factory=dict)
 
     def refuse(self, event_id: str, line: bytes) -> None:
-        """Put an event aside whose row the warehouse refuses.
+        """Quarantine an event whose row the warehouse refuses.
 
-        :param line: its row of ``block``. The body is its last column, of which COPY escapes backslashes.
+        :param line: its row of ``block``. The last column is the body, in which COPY escapes backslashes.
         """
         told = self.events[event_id]
         self.events[event_id] = told._replace(begins=EventState.QUARANTINED)
@@ -103,8 +103,8 @@ class FileBatch:
 class Reader:
     """Reads the files of one drop in batches.
 
-    :param connection: lends its type adaptation; nothing is sent.
-    :param taken: files that an earlier run committed and did not move: address to digest and archive address.
+    :param connection: used only for its type adaptation; nothing is sent.
+    :param taken: files that an earlier run committed but did not move: address to digest and archive address.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Reader:
         self._taken = taken
 
     def batches(self, waiting: Iterable[DropFile]) -> Iterator[FileBatch]:
-        """Yield what is in ``waiting``; sends nothing to the database, so that it may run in a thread."""
+        """Yield ``waiting`` in batches. Sends nothing to the database, so it may run in a thread."""
         files = iter(waiting)
         while some := list(itertools.islice(files, BATCH_FILES)):
             batch, size = FileBatch(self._clock.now()), 0
@@ -140,7 +140,7 @@ class Reader:
             yield self.closed(batch)
 
     def closed(self, batch: FileBatch) -> FileBatch:
-        """Return ``batch`` with its events ready to be sent."""
+        """Return ``batch`` with its events encoded for sending."""
         rows = batch._rows
         batch.block = encode(self._connection, list(rows.values()))
         batch.events = {
@@ -151,7 +151,7 @@ class Reader:
         return batch
 
     def _sort_out(self, batch: FileBatch, content: Content) -> int:
-        """Put a file into ``batch``, and return the bytes that the batch now holds of it."""
+        """Add a file to ``batch``, and return the number of bytes that the batch keeps of it."""
         digest = f"{raw_hash(content.data).hex()} {content.modified_at.timestamp()}"
         light = Content(content.file, b"", content.modified_at, content.identity, content.too_large)
         key = content.file.key
@@ -168,13 +168,13 @@ class Reader:
         return self._take_all(batch, content, archive_uri)
 
     def _take_all(self, batch: FileBatch, content: Content, archive_uri: str) -> int:
-        """Take every part of a file; of very many that are no events, the first ones stand for the rest."""
+        """Add every part of a file; if very many are invalid, only the first ones become items."""
         problems = held = 0
         for part in unpack(content.data, most_file=self._limits.file, most_event=self._limits.event):
             problems += isinstance(part, Problem)
             if isinstance(part, Document) or problems <= MOST_PROBLEMS:
                 self.take(batch, part, content.modified_at, archive_uri)
-                # Unpacked: a small file may be a large one in disguise.
+                # Count unpacked bytes, because a small compressed file may hold large events.
                 held += len(part.payload if isinstance(part, Problem) else part.canonical)
         further = problems - MOST_PROBLEMS
         if further > 0:
@@ -184,9 +184,9 @@ class Reader:
         return held
 
     def take(self, batch: FileBatch, part: Document | Problem, arrived: datetime, source_uri: str) -> None:
-        """Put one part of a file into ``batch``.
+        """Add one part of a file to ``batch``.
 
-        :param arrived: when the file was written; an envelope knows better.
+        :param arrived: when the file was written; an envelope's own time takes precedence.
         """
         uri = f"{source_uri}#{part.position}" if part.position else source_uri
         if isinstance(part, Problem):
@@ -213,9 +213,9 @@ class Reader:
         ]
 
     def reject(self, batch: FileBatch, reason: str, payload: bytes, uri: str, mark: str = "") -> None:
-        """Put a part aside that is no event at all.
+        """Quarantine a part that is not an event.
 
-        :param mark: tells it from others of the same beginning, where only that is kept.
+        :param mark: distinguishes it from other parts with the same truncated payload.
         """
         batch.tally.read += 1
         batch.tally.quarantined += 1

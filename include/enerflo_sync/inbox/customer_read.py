@@ -1,4 +1,4 @@
-"""The read of one customer: the list's row where it can be found, else whatever is said of them."""
+"""Read one customer: the list's row if a search finds it, otherwise what other sources contain."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ log = logging.getLogger(__name__)
 
 
 def read_customer_of(client: EnerfloClient, key: str, bodies: Sequence[Body]) -> Answer:
-    """Return what Enerflo says of a customer now.
+    """Return Enerflo's present data of a customer.
 
-    The list's rows are the mirror's form, and it is searched by words only. Those of a payload may be old;
-    Enerflo's own answer about the customer has those of today, and speaks itself where they find nobody.
+    Only the list's rows have the mirror's form, and the list can only be searched by words. Words from a
+    payload may be outdated. Enerflo's direct answer has current words, and is itself the fallback if the
+    search finds nobody.
 
     :param key: the v1 number, or the v2 uuid.
     :param bodies: the events about the customer, oldest first.
     :raises NotFoundError: there is no such customer.
-    :raises BadRecordError: the answer is not the customer who was asked for.
+    :raises BadRecordError: the answer is another customer.
     """
     row = _listed(client, key, search_words(key, bodies))
     if row is not None:
@@ -43,7 +44,7 @@ def read_customer_of(client: EnerfloClient, key: str, bodies: Sequence[Body]) ->
 
 
 def _listed(client: EnerfloClient, key: str, all_words: Iterable[str]) -> bytes | None:
-    """Return the list's row of a customer, None where none of the words finds it."""
+    """Return the list's row of a customer; None if no word finds it."""
     for words in all_words:
         found = given(partial(search_customers, client, words))
         for raw in found or ():
@@ -55,14 +56,14 @@ def _listed(client: EnerfloClient, key: str, all_words: Iterable[str]) -> bytes 
 def _is_customer(raw: bytes, key: str, words: str) -> bool:
     if key.isdigit():
         return record_id_of(CUSTOMERS, raw) == int(key)
-    # Searched by the uuid itself: the row names it among its integrations.
+    # A search by the uuid itself finds a row that contains the uuid among its integrations.
     return words == key and key.encode() in raw.lower()
 
 
 def _itself(client: EnerfloClient, key: str) -> bytes | None:
-    """Return Enerflo's answer about one customer; None where it gives none for a v1 number.
+    """Return Enerflo's direct answer about one customer; None if it has none for a v1 number.
 
-    Some keys may read a customer by its uuid, which tells the number at least (REFERENCE.md §13.7).
+    Some keys may read a customer by uuid, which at least yields the number (REFERENCE.md §13.7).
     """
     try:
         itself = read_customer(client, key)
@@ -72,7 +73,7 @@ def _itself(client: EnerfloClient, key: str) -> bytes | None:
         log.info("customer_not_readable id=%s", key)
         return None
     if key.isdigit() and record_id_of(CUSTOMERS, itself) is None:
-        # The form of this answer is not documented (REFERENCE.md §14): one without a number tells nothing.
+        # The form of this answer is not documented (REFERENCE.md §14); without a number it is useless.
         log.info("customer_answer_without_id id=%s", key)
         return None
     return same_record(CUSTOMERS, itself, key if key.isdigit() else None)

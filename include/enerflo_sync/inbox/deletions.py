@@ -1,4 +1,4 @@
-"""When a 404 is believed, and what it then does: the guard that a sweep has, for single reads."""
+"""When a direct read's 404 counts as deletion: the shrink guard for single reads."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ NOT_BELIEVED = "more records are gone than is believed at once"
 
 
 class Deletions:
-    """Marks records of one account deleted on the evidence of a direct read.
+    """Marks records of one account as deleted on the evidence of a direct read.
 
-    Where more 404s come than are believed together, none of them counts: a burst says more about the key, or
-    about Enerflo, than about the records.
+    If more 404s come than the guard permits, none of them counts: such a burst indicates a fault of the key
+    or of Enerflo rather than deletions.
 
-    :param guard: share of the known installs that may be deleted within a day; more are not believed.
-    :param company: shows first whether the key is of the account's company.
+    :param guard: maximum share of the known installs that may be deleted within a day.
+    :param company: verifies first that the key belongs to the account's company.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class Deletions:
         self._most: int | None = None
 
     def is_believed(self, count: int = 1) -> bool:
-        """Return whether ``count`` 404s may count: Enerflo answers here, for us, and not all is gone at once.
+        """Return whether ``count`` 404s may count: Enerflo answers us, and not too much is gone at once.
 
-        :raises ConfigurationError: not even the statuses are there: the address is wrong; or the key is of
-            another company.
-        :raises RetriableError: Enerflo does not answer just now.
+        :raises ConfigurationError: even the statuses are missing, so the address is wrong; or the key belongs
+            to another company.
+        :raises RetriableError: Enerflo does not answer at the moment.
         """
         if self._most is None:
             self._require_enerflo()
@@ -77,7 +77,7 @@ class Deletions:
         except AuthenticationError:
             raise
         except (FatalError, ContractDriftError) as error:
-            # Refused, or answered in another form: by Enerflo, in any case.
+            # A refusal or an unknown form still shows that Enerflo answers.
             log.info("statuses_not_readable error=%s", type(error).__name__)
 
     def _live_and_gone(self, since: datetime) -> tuple[int, int]:
@@ -89,9 +89,9 @@ class Deletions:
         return live, deleted
 
     def tombstone(self, resource: Resource, record_id: int, observed_at: datetime) -> int:
-        """Mark a record deleted in the caller's transaction, and return how many were marked now.
+        """Tombstone a record in the caller's transaction, and return how many were tombstoned now.
 
-        :param observed_at: when the read was asked for that answered 404.
+        :param observed_at: when the read that answered 404 was requested.
         """
         deleted = tombstone(self._connection, resource, self._account, record_id, observed_at)
         self._deleted += deleted

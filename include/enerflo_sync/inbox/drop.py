@@ -1,8 +1,8 @@
-"""The folder into which payloads are dropped, and the archive into which they go, on any storage.
+"""The drop, a folder for incoming payloads, and the archive for ingested ones, on any storage.
 
-A drop is any URI that fsspec knows. A plain path or ``file://`` is worked with directly: a hundred thousand
-small files go five times faster that way. Both give the same guarantees: a file is named once, what was read
-is what is moved, and nothing in the archive is ever overwritten by something else.
+A drop is any URI that fsspec knows. A plain path or ``file://`` is accessed directly, which is five times
+faster for a hundred thousand small files. Both give the same guarantees: each file is listed once, only what
+was read is moved, and a move never overwrites another file in the archive.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ import msgspec
 
 from enerflo_sync.errors import ConfigurationError
 
-# Where a writer that cannot rename is met, and how long such a file is left alone.
+# Storages where a writer may be unable to rename, and how long a new file is left alone elsewhere.
 WHOLE_SCHEMES = frozenset({"file", "local", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
 SETTLE_SECONDS = 10.0
 
-# Names under which uploads, editors and synchronisers keep what is not finished.
+# Names of unfinished files, as uploads, editors and synchronisers use them.
 _TEMPORARY = re.compile(
     r"(?:^|/)[._~#][^/]*|\.(?:tmp|temp|part|partial|filepart|crdownload|swp|swx|lock|writing)(?:[-~]\w*|\.\d+)?$|~$",
     re.IGNORECASE,
 )
-# Any time zone has a name for these moments.
+# Moments that are representable in any time zone.
 _CALENDAR = tuple(datetime(*day, tzinfo=UTC).timestamp() for day in ((1, 1, 2), (9999, 12, 31)))
 _PASSWORD = re.compile(r"//[^/@:]+:[^/@]*@")
 
 
 class DropFile(msgspec.Struct, frozen=True, gc=False):
-    """One file that waits.
+    """One file to ingest.
 
     :param name: its path below the drop, with ``/``.
-    :param uri: its whole address.
+    :param uri: its complete address.
     """
 
     name: str
@@ -44,16 +44,16 @@ class DropFile(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def key(self) -> str:
-        """Return the address as it can be stored: a file's name need not be UTF-8."""
+        """Return the address as storable text: a file's name need not be UTF-8."""
         return storable(self.uri)
 
 
 class Content(msgspec.Struct, frozen=True, gc=False):
-    """What was read of one file.
+    """The content of one file.
 
-    :param data: its bytes; the first ones only where it is ``too_large``.
-    :param modified_at: when its last byte was written, by the store's clock.
-    :param identity: what the file is known by to the store; another one under the same name differs.
+    :param data: its bytes; only the first ones if it is ``too_large``.
+    :param modified_at: when its last byte was written, by the storage's clock.
+    :param identity: the storage's identity of the file; a different file under the same name differs.
     """
 
     file: DropFile
@@ -64,10 +64,10 @@ class Content(msgspec.Struct, frozen=True, gc=False):
 
 
 class NotRead(msgspec.Struct, frozen=True, gc=False):
-    """A file that could not be read now.
+    """A file that cannot be read at the moment.
 
-    :param vanished: someone else took it, which is no trouble.
-    :param why: the kind of error, for people; never its text.
+    :param vanished: another process took it, which is harmless.
+    :param why: the kind of error for people; never the error's text.
     """
 
     file: DropFile
@@ -76,61 +76,61 @@ class NotRead(msgspec.Struct, frozen=True, gc=False):
 
 
 class Drop(Protocol):
-    """A place with files, and the archive beside it."""
+    """A place with files, and its archive."""
 
     uri: str
     archive_uri: str
-    # Folders below the drop that the last look could not list.
+    # Folders below the drop that could not be listed during the last call of ``waiting``.
     unlisted: int
 
     def waiting(self) -> Iterator[DropFile]:
-        """Yield the files that are ready to be read, by name; what may still be written is left out.
+        """Yield the files that are ready to read, by name; skip files that may still be written.
 
-        :raises ConfigurationError: there is no such place, or it may not be listed.
+        :raises ConfigurationError: the place does not exist or may not be listed.
         """
         ...
 
     def read(self, files: Sequence[DropFile], limit: int) -> Iterator[Content | NotRead]:
-        """Yield the content of each file, of files larger than ``limit`` bytes their beginning."""
+        """Yield the content of each file; for a file over ``limit`` bytes, only its beginning."""
         ...
 
     def archive_name(self, content: Content, day: date) -> str:
-        """Return the address under which a file that is taken in on ``day`` will be archived."""
+        """Return the archive address of a file that is ingested on ``day``."""
         ...
 
     def move(self, content: Content, archived_uri: str) -> str | None:
-        """Move what was read to the archive; return why it could not be, or None.
+        """Move the file that was read to the archive; return the reason if that fails, or None.
 
-        A file that was replaced after it was read stays where it is. A place that something else has taken
-        since is left alone: the file goes beside it, with its digest in the name.
+        A file that was replaced after it was read stays in place. If another file has taken the archive
+        address, the moved file gets its digest in the name instead.
         """
         ...
 
     def expire(self, before: datetime) -> int:
-        """Delete the archive's days that ended before ``before`` and return how many files that were."""
+        """Delete the archive's days that ended before ``before``, and return the number of files deleted."""
         ...
 
 
 def moment(seconds: float) -> datetime:
-    """Return when a file was last written; a time beyond the calendar is its first or last day's.
+    """Return when a file was last written, limited to the calendar's first and last day.
 
-    :param seconds: since 1970, as file systems say it. Some keep any number.
+    :param seconds: since 1970, as the file system stores it; some accept any number.
     """
     return datetime.fromtimestamp(min(max(seconds, _CALENDAR[0]), _CALENDAR[1]), UTC)
 
 
 def storable(text: str) -> str:
-    """Return ``text`` with what is no character written out."""
+    """Return ``text`` with undecodable bytes as backslash escapes."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def is_temporary(name: str) -> bool:
-    """Return whether a name says that its file is not finished, or not meant to be read."""
+    """Return whether a name marks an unfinished file, or one that is not meant to be read."""
     return _TEMPORARY.search(name) is not None
 
 
 def dated_name(content: Content, day: date) -> str:
-    """Return the place in the archive of a file that is taken in on ``day``: ``2026/01/31/`` and its name."""
+    """Return the place in the archive of a file ingested on ``day``: ``2026/01/31/`` and its name."""
     return f"{_folder_of(day)}/{content.file.name}"
 
 
@@ -140,7 +140,7 @@ def _folder_of(day: date) -> str:
 
 
 def distinct_name(name: str, content: Content) -> str:
-    """Return ``name`` with a mark of the very file in it, for when the plain one is taken."""
+    """Return ``name`` with a mark of the file's content, for use when the plain name is taken."""
     mark = hashlib.sha256(repr(content.identity).encode()).hexdigest()[:12]
     folder, slash, last = name.rpartition("/")
     stem, dot, suffix = last.partition(".")
@@ -148,7 +148,7 @@ def distinct_name(name: str, content: Content) -> str:
 
 
 def day_of(folder: str) -> datetime | None:
-    """Return the day that an archive folder ``…/2026/01/31`` stands for, or None for any other."""
+    """Return the day of an archive folder ``…/2026/01/31``, or None for any other folder."""
     try:
         return datetime.strptime("/".join(folder.split("/")[-3:]), "%Y/%m/%d").replace(tzinfo=UTC)
     except ValueError:
@@ -156,12 +156,12 @@ def day_of(folder: str) -> datetime | None:
 
 
 def open_drop(uri: str, archive_uri: str | None = None, settle_seconds: float | None = None) -> Drop:
-    """Return the drop at ``uri``; nothing is touched yet.
+    """Return the drop at ``uri`` without accessing it.
 
-    :param archive_uri: where taken files go; the folder ``archive`` beside the drop where None.
-    :param settle_seconds: files younger than this are left alone; by the storage's kind where None.
-    :raises ConfigurationError: the archive lies inside the drop or on another storage, the storage's kind is
-        not installed, or a password stands in an address.
+    :param archive_uri: destination of ingested files; None means the folder ``archive`` beside the drop.
+    :param settle_seconds: minimum age of a file before it is read; None means the storage's default.
+    :raises ConfigurationError: the archive is inside the drop or on another storage, the storage's library is
+        not installed, or an address contains a password.
     """
     for address in filter(None, (uri, archive_uri)):
         if _PASSWORD.search(address):
@@ -190,20 +190,20 @@ def open_drop(uri: str, archive_uri: str | None = None, settle_seconds: float | 
 
 
 def scheme_of(uri: str) -> str:
-    """Return the kind of storage that an address names; a plain path is a file."""
+    """Return the kind of storage in an address; a plain path is a file."""
     scheme, found, _ = uri.partition("://")
     return "file" if not found or scheme == "local" else scheme
 
 
 def local_path(uri: str) -> str:
-    """Return the path in a ``file://`` address, or the path that it is."""
+    """Return the path in a ``file://`` address, or a plain path unchanged."""
     return uri.partition("://")[2] if "://" in uri else uri
 
 
 def refuse_archive_inside(drop: str, archive: str) -> None:
-    """Return unless files would be archived where they are taken in again.
+    """Return unless the archive is inside the drop, where its files would be ingested again.
 
-    :raises ConfigurationError: they would.
+    :raises ConfigurationError: the archive is inside the drop.
     """
     if f"{archive}/".startswith(f"{drop.rstrip('/')}/"):
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Envelopes: what a receiver or a gateway wraps around an event (docs/webhooks.md)."""
+"""Envelopes: what a receiver or a gateway adds around an event (docs/webhooks.md)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _EVENT_NAMES = frozenset({"webhook_event", "event"})
 
 
 def is_envelope(value: dict[str, Any]) -> bool:
-    """Return whether an object is wrapped around an event, and is none itself."""
+    """Return whether an object is an envelope around an event, and not an event itself."""
     has_body = "body" in value or "body_base64" in value
     return has_body and not _ENVELOPE.isdisjoint(value) and _EVENT_NAMES.isdisjoint(value)
 
 
 def unwrapped(envelope: dict[str, Any]) -> Any:
-    """Return the body of an envelope: as it stands, or decoded where it is text (an API gateway's form)."""
+    """Return the body in an envelope: unchanged, or decoded if it is text (an API gateway's form)."""
     body = envelope.get("body", envelope.get("body_base64"))
     if "body" not in envelope or envelope.get("isBase64Encoded") is True:
         if not isinstance(body, str):
@@ -39,7 +39,7 @@ def unwrapped(envelope: dict[str, Any]) -> Any:
 
 
 def received_at_of(envelope: dict[str, Any]) -> datetime | None:
-    """Return when an envelope says that its event arrived; None where it does not say so rightly."""
+    """Return the arrival time in an envelope; None if it is absent or invalid."""
     context = envelope.get("requestContext")
     epoch = context.get("timeEpoch", context.get("requestTimeEpoch")) if isinstance(context, dict) else None
     for value in (envelope.get("received_at"), epoch):

@@ -1,8 +1,7 @@
-"""Read the records of waiting events again, and bring them into the mirror by the poll's own path.
+"""Hydrate waiting events: read their records from Enerflo, and load them by the poll's own path.
 
-What counts is what Enerflo answers now: order, age and number of the events that made us ask do not. Each
-record is read once for all events of a run that concern it. A record, and the state of the events that it
-serves, commit together.
+Only Enerflo's present answer counts, whatever the order, age and number of the events. Each record is read
+once per run for all its events. A record commits together with the state of the events that it serves.
 """
 
 from __future__ import annotations
@@ -48,21 +47,20 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int | None], None]
 
-# Reads that name one record, and the resource that it is of.
+# Needs whose key is a record's own id, with the record's resource.
 _OWN = {subject: resource for subject, (resource, read) in READS.items() if read.owner is None}
-# So many records in a row that could not be read mean that Enerflo does not answer: the rest waits.
+# After this many failed reads in a row Enerflo counts as unavailable, and the remaining events wait.
 GIVE_UP_AFTER = 3
 
 
 @dataclass(frozen=True)
 class HydrateOptions:
-    """How far one run goes.
+    """The bounds of one run.
 
-    :param most: records read; what is left is taken up by the next run.
-    :param not_found_for: how long a record that Enerflo does not know, and we neither, is asked for again.
-    :param shrink_guard: share of the known installs that may be deleted within a day before a 404 is not
-        believed.
-    :param component_keys: where a change order's components stand.
+    :param most: records to read; the next run continues with the rest.
+    :param not_found_for: how long to retry a record that neither Enerflo nor the mirror knows.
+    :param shrink_guard: maximum share of the known installs that 404s may mark as deleted within a day.
+    :param component_keys: where a change order's components are.
     """
 
     most: int = 1_500
@@ -72,7 +70,7 @@ class HydrateOptions:
 
 
 class Hydration:
-    """Serves the waiting events of one account."""
+    """Hydrates the waiting events of one account."""
 
     def __init__(
         self,
@@ -93,16 +91,17 @@ class Hydration:
         self._deletions = Deletions(
             client, connection, run.account, clock, options.shrink_guard, self._company
         )
-        # Known records whose read answered 404, each with when it was asked for: believed together or not.
+        # Known records whose read answered 404, and when it was requested; believed all together or not at
+        # all.
         self._missing: list[tuple[Need, tuple[Resource, int], datetime]] = []
         self._may_read_something = False
         self._failed_in_a_row = 0
 
     def run(self, progress: Progress, only: list[str] | None = None) -> None:
-        """Read what the waiting events ask for, within the account's request budget.
+        """Read the records of the waiting events, within the account's request budget.
 
-        :param only: ids of events to look at; all that may be tried now where None.
-        :raises AuthenticationError: the key is not accepted: every event waits.
+        :param only: ids of the events to hydrate; None means all that are due.
+        :raises AuthenticationError: the key is not accepted; every event keeps waiting.
         """
         with self._connection.begin():
             pending = Pending.load(self._connection, self._account, self._clock.now(), only)
@@ -144,7 +143,7 @@ class Hydration:
         except (EnerfloSyncError, sa.exc.SQLAlchemyError, psycopg.Error):
             raise
         except Exception as error:
-            # The reading of this answer or of these payloads: the other events go on.
+            # Only this answer or these payloads are unreadable: the other events continue.
             self._refused(need, pending, bad_record(error))
         else:
             self._failed_in_a_row = 0
@@ -154,12 +153,13 @@ class Hydration:
             except psycopg.Error as error:
                 if not refuses_a_row(error):
                     raise
-                # One of the records holds what the warehouse refuses: only that one is put aside.
+                # The warehouse refuses one of the records: store again one by one, and quarantine only that
+                # record.
                 self._connection.rollback()
                 self._store(need, answer, observation, pending, one_by_one=True)
 
     def _observation(self, events: list[Waiting], observed_at: datetime) -> Observation:
-        """Return who saw the records: the webhook that came first, by the file of the last."""
+        """Return the observation: the arrival time of the first webhook, the file of the last."""
         arrived = min(event.received_at for event in events)
         return Observation(self._account, observed_at, "webhook", events[-1].source_uri, arrived)
 
@@ -172,7 +172,7 @@ class Hydration:
         *,
         one_by_one: bool = False,
     ) -> None:
-        """Bring an answer into the mirror, and settle the events that it serves, in one transaction."""
+        """Load an answer into the mirror and record the outcome of its events, in one transaction."""
         served = [also for also in (need, *answer.tells) if also in pending.by_need]
         arrived = {also.subject: min(event.received_at for event in pending.by_need[also]) for also in served}
         with self._connection.begin():
@@ -190,7 +190,7 @@ class Hydration:
             self._run.count(resource.name, batch.tally)
 
     def _finish(self, served: list[Waiting], observation: Observation, install_id: int | None) -> None:
-        """Mark events whose records are stored, and keep their designs, in the caller's transaction."""
+        """Mark events as applied and store their designs, in the caller's transaction."""
         bad = keep_submissions(self._connection, self._account, served, observation, install_id)
         for event, error in bad:
             self._quarantine([event], error.what, error.field)
@@ -201,7 +201,7 @@ class Hydration:
         self._run.notice("events", "applied", len(good))
 
     def _not_there(self, need: Need, pending: Pending, observed_at: datetime) -> None:
-        """Take a 404 as evidence of deletion for a known record, else as a reason to ask again."""
+        """Handle a 404: evidence of deletion for a known record, otherwise a reason to retry later."""
         with self._connection.begin():
             known = self._reads.known_record(need)
         if known is not None:
@@ -209,7 +209,7 @@ class Hydration:
             self._missing.append((need, known, observed_at))
             return
         try:
-            # Another company's key knows none of our records.
+            # A key of another company answers 404 for all records of this account.
             self._company.ensure()
         except RetriableError as error:
             self._failed_in_a_row += 1
@@ -218,7 +218,7 @@ class Hydration:
         self._ask_later(need, pending, "not_found", "does not know the record yet")
 
     def _ask_later(self, need: Need, pending: Pending, reason: str, why: str) -> None:
-        """Let events wait whose record Enerflo does not show; quarantine those that have waited too long."""
+        """Let events wait whose record Enerflo does not return; quarantine them after too long a wait."""
         events = pending.by_need[need]
         self._failed_in_a_row = 0
         now = self._clock.now()
@@ -231,7 +231,7 @@ class Hydration:
         pending.dismiss(need)
 
     def _tombstone_missing(self, pending: Pending) -> None:
-        """Mark known records deleted whose reads answered 404: all of them, or none that is not believed."""
+        """Tombstone the known records whose reads answered 404: all, or none if the guard refuses."""
         missing = [one for one in self._missing if one[0] in pending.by_need]
         if not missing:
             return
@@ -249,7 +249,7 @@ class Hydration:
                 self._put_off(need, pending, reason)
 
     def _gone(self, need: Need, known: tuple[Resource, int], pending: Pending, observed_at: datetime) -> None:
-        """Mark a known record deleted, and its events applied."""
+        """Tombstone a known record, and mark its events as applied."""
         observation = self._observation(pending.by_need[need], observed_at)
         with self._connection.begin():
             deleted = self._deletions.tombstone(*known, observed_at)
@@ -266,7 +266,7 @@ class Hydration:
 
     def _refused(self, need: Need, pending: Pending, error: Exception) -> None:
         if isinstance(error, PermissionRefusedError) and not self._may_read_something:
-            # A key that may read nothing at all makes every event wait.
+            # If the key may read nothing at all, every event keeps waiting.
             require_some_permission(self._client)
             self._may_read_something = True
         reason = error.what if isinstance(error, BadRecordError) else type(error).__name__
@@ -275,7 +275,7 @@ class Hydration:
             self._quarantine(pending.dismiss(need), f"not_readable: {reason}", need.subject)
 
     def _quarantine(self, events: list[Waiting], reason: str, field: str) -> None:
-        """Put events aside in the caller's transaction."""
+        """Quarantine events in the caller's transaction."""
         if not events:
             return
         quarantine_events(self._connection, self._account, events, self._clock.now(), reason, field)
@@ -285,6 +285,6 @@ class Hydration:
 
 
 def _own_refused(need: Need, batches: Sequence[tuple[Resource, Batch]]) -> list[Rejected]:
-    """Return what was put aside of the very record that a need names; none for one of several records."""
+    """Return the quarantine items of the record that a need names; none if it names several records."""
     own = _OWN.get(need.subject)
     return [item for resource, batch in batches if resource is own for item in batch.rejected]

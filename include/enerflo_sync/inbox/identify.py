@@ -1,4 +1,4 @@
-"""What the inbox makes of an event before anything is read: its row in ``sync.webhook_events``."""
+"""Classify an event before any read: its row in ``sync.webhook_events``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from enerflo_sync.inbox.kinds import KINDS, UNASKED
 from enerflo_sync.resources.event import Body, event_name
 
 UNKNOWN_EVENT = "unknown_event"
-# What an event without a usable name is filed under.
+# Stored name of an event without a usable name.
 NAMELESS = "?"
 
 
 class EventState(StrEnum):
-    """Where an event stands; it is in exactly one state."""
+    """The state of an event; it has exactly one."""
 
     RECEIVED = "received"
     APPLIED = "applied"
@@ -28,8 +28,8 @@ class EventState(StrEnum):
 class Identified(msgspec.Struct, frozen=True, gc=False):
     """An event's name, record and state.
 
-    :param record: the first read that it asks for, None where it asks for none.
-    :param trouble: why it is quarantined.
+    :param record: the first read that it needs; None if it needs none.
+    :param trouble: the reason if it is quarantined.
     """
 
     event: str
@@ -42,9 +42,9 @@ class Identified(msgspec.Struct, frozen=True, gc=False):
 
 
 def identify(body: Body, ignored: Collection[str] = UNASKED) -> Identified:
-    """Return what an event is; nothing it does raises.
+    """Classify an event; never raises, whatever the event contains.
 
-    :param ignored: names that ask for nothing in this account, whatever is known of them.
+    :param ignored: event names that this account ignores, even if their kind is known.
     """
     name = NAMELESS
     try:
@@ -55,7 +55,7 @@ def identify(body: Body, ignored: Collection[str] = UNASKED) -> Identified:
         if kind is not None and kind.empty(body):
             return Identified(name, EventState.IGNORED, reason="a copy without data")
         if kind is None:
-            # Grouped by name: one new event of the vendor is one line for a person to decide about.
+            # Grouped by name, so that one new event of the vendor is one line for a person to decide.
             raise BadRecordError(UNKNOWN_EVENT, field=name)
         need = kind.need(body)
         install_id = kind.install_id(body)

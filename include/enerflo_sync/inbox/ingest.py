@@ -1,4 +1,4 @@
-"""The job that brings a drop's events into the mirror: take in, read again, keep the archive short."""
+"""The ingest job: load a drop's events, hydrate their records, delete old archive files."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from enerflo_sync.warehouse.runs import RunReport
 log = logging.getLogger(__name__)
 
 JOB = "webhooks"
-# How long a second ingest of one account waits for the first.
+# How long a concurrent ingest of the same account waits.
 _LOCK_SECONDS = 120
 _LOCK_TIMEOUT = sa.text("select set_config('lock_timeout', :wait, false)")
 
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """How a drop is taken in.
+    """How a drop is ingested.
 
     :param keep_archive: age at which archived files are deleted; None keeps them for ever.
-    :param read_ahead: batches of files read while the last one is stored; 0 in a simulation.
+    :param read_ahead: batches of files read while the previous one is stored; 0 in a simulation.
     """
 
     limits: Limits = Limits(32 * MEGABYTE, 4 * MEGABYTE)  # noqa: RUF009 - frozen
@@ -59,16 +59,16 @@ def ingest(
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> RunReport:
-    """Take in what lies in the drop, read the records that it concerns, and return what was done.
+    """Ingest the files in the drop, hydrate their records, and return what was done.
 
-    Safe to kill anywhere, and to run again: each event is stored once, a file leaves the drop only after its
-    events are committed, and an event becomes ``applied`` in the transaction that stores its record. Where
-    Enerflo does not answer, events wait and are taken up by a later run.
+    May be killed at any point and run again: each event is stored once, a file leaves the drop only after its
+    events are committed, and an event becomes ``applied`` in the transaction that stores its record. If
+    Enerflo does not answer, events wait for a later run.
 
     :param client: reads the records; None leaves every event waiting.
-    :raises ConfigurationError: the drop or the warehouse's tables are missing, or may not be used.
-    :raises AuthenticationError: the key is not accepted; what was dropped is taken in all the same.
-    :raises RetriableError: the warehouse went away, or another ingest of this account takes too long.
+    :raises ConfigurationError: the drop or the warehouse's tables are missing or not permitted.
+    :raises AuthenticationError: the key is not accepted; the files are ingested nevertheless.
+    :raises RetriableError: the warehouse is gone, or another ingest of this account takes too long.
     """
     tell = progress or (lambda *_: None)
     with (
@@ -90,7 +90,7 @@ def ingest(
 
 @contextmanager
 def alone(engine: sa.Engine, account: str) -> Iterator[None]:
-    """Let one process at a time take in for an account; the lock ends with the session, however that ends."""
+    """Let one process at a time ingest for an account; the lock ends with its session, even after a kill."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as session:
         usual = session.scalar(sa.text("select current_setting('lock_timeout')"))
         session.execute(_LOCK_TIMEOUT, {"wait": f"{_LOCK_SECONDS}s"})

@@ -1,4 +1,4 @@
-"""JSON as it comes from outside: decoded, or refused with a stable word; and its canonical form."""
+"""Decode JSON from outside or refuse it with a stable word; canonical form of JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def canonical_json(value: Any) -> bytes:
 def decode_json(text: bytes) -> tuple[Any, bytes]:
     """Return the JSON value of ``text`` and its canonical form.
 
-    :raises BadRecordError: no JSON, not UTF-8, nested too deep, a number out of range, or a key twice.
+    :raises BadRecordError: not JSON, not UTF-8, nested too deeply, a number out of range, or a repeated key.
     """
     try:
         value = msgspec.json.decode(text)
@@ -36,7 +36,7 @@ def decode_json(text: bytes) -> tuple[Any, bytes]:
 
 
 def _why(error: Exception, text: bytes) -> str:
-    """Return the stable word for what a JSON decoder met."""
+    """Return the stable word for a JSON decoder's error."""
     if isinstance(error, RecursionError):
         return "nested_too_deep"
     try:
@@ -60,10 +60,10 @@ def _levels(value: Any) -> int:
 
 
 def _has_all_strings(canonical: bytes, text: bytes) -> bool:
-    r"""Return whether no string of ``text`` was lost on the way to its canonical form.
+    r"""Return whether the canonical form still contains every string of ``text``.
 
-    Of a key that stands twice one is lost, with its two quotes. A quote in a string is one in both forms, but
-    for ``\u0022``, where this says False. Asking costs a twentieth of :func:`_refuse_repeated_keys`.
+    Decoding drops one of two equal keys, and with it two quotes. A quote inside a string appears in both
+    forms, except as ``\u0022``, where this returns False. Costs a twentieth of :func:`_refuse_repeated_keys`.
     """
     return canonical.count(b'"') == text.count(b'"') and b"u0022" not in text
 

@@ -1,4 +1,4 @@
-"""All events that are known, by name; any other goes to quarantine as unknown."""
+"""All known events by name; any other event is quarantined as unknown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection
 from enerflo_sync.resources.event import EventKind
 from enerflo_sync.resources.registry import ALL
 
-# Of no resource: they change nothing that is kept here (REFERENCE.md §9, §10), and are counted.
+# Events without a resource (REFERENCE.md §9, §10): they change nothing in the mirror, and are only counted.
 _SURVEYS = ("new_survey", "update_survey", "complete_survey")
 _V1_OTHERS = ("new_note", "new_design_request")
 _V2 = (
@@ -22,16 +22,16 @@ KINDS: dict[str, EventKind] = {
 
 
 def not_asked_for(polled: Collection[str]) -> frozenset[str]:
-    """Return the events of resources that are read only where ``sync.yaml`` names them.
+    """Return the events of resources that are read only if ``sync.yaml`` names them.
 
-    :param polled: names of the resources that the account's polls read; those of these are left out.
+    :param polled: names of the resources that the account polls; their events are excluded.
     """
     others = (one for one in ALL if not one.by_default and one.name not in polled)
     return frozenset(kind.name for one in others for kind in one.events)
 
 
 UNASKED = not_asked_for(())
-# What asks for a read in any account.
+# Events that lead to a read in every account.
 USED: tuple[EventKind, ...] = tuple(
     kind for kind in KINDS.values() if not kind.ignored and kind.name not in UNASKED
 )

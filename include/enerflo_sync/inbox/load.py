@@ -1,8 +1,8 @@
-"""From the drop into ``sync.webhook_events``: list, read, hash, insert, commit, and only then move.
+"""Load the drop into ``sync.webhook_events``: list, read, hash, insert, commit, and only then move files.
 
-**Nothing is lost and nothing counts twice**, wherever it is killed. A batch's events and the list of the
-files they came in commit together; the files are moved after that, and the list goes with a later commit. A
-file that is found in the drop and on such a list was taken in before: it is moved, and not counted again.
+**Nothing is lost or counted twice**, wherever a run is killed. A batch's events commit together with the list
+of their files. The files are moved after that, and a later commit deletes the list. A file that is still in
+the drop and on such a list was loaded before: it is moved, and not counted again.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ select event_id from sync.webhook_events where account = %(account)s and event_i
 _COUNT_COPIES = """
 /* enerflo-sync inbox: further copies of known events */
 update sync.webhook_events e set copies = e.copies + s.copies,
-    -- Told once more after its record was read, by clocks of whole seconds: the record may have moved and the
-    -- words be the same. One that nobody knew may be there by now.
+    -- The event came again after its record was read (clocks have whole seconds). The record may have changed
+    -- since, with the same event body, and an unknown record may exist by now. So hydrate once more.
     state = case
         when e.state = 'applied' and s.received_at > e.read_at - interval '1 second' then 'received'
         when e.state = 'quarantined' and e.record is not null and s.received_at > e.received_at
@@ -57,16 +57,16 @@ from unnest(%(ids)s::text[], %(copies)s::bigint[], %(received)s::timestamptz[])
 where e.account = %(account)s and e.event_id = s.event_id
 returning e.event_id, e.state
 """
-# Someone else may store an event between our look and our insert, once or twice.
+# Another process may insert an event between the lookup and the insert, once or twice.
 _ATTEMPTS = 3
 
 
 class DropLoader:
-    """Takes in what lies in one account's drop.
+    """Loads the files in one account's drop.
 
-    :param connection: used in transactions of this class's own; nobody else takes in for this account.
-    :param depth: batches read ahead while others are stored; 0 does one thing after the other, in the
-        caller's thread, as a simulation needs it.
+    :param connection: used in this class's own transactions; no other process loads for this account.
+    :param depth: batches read ahead while others are stored; 0 runs every step in the caller's thread, as a
+        simulation needs.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class DropLoader:
         self._limits = limits
         self._clock = clock
         self._depth = depth
-        # Lists of files whose files have all been moved.
+        # Stored file lists whose files have all been moved.
         self._done: list[str] = []
 
     def run(self, run: Run, progress: Progress) -> int:
-        """Take in every file that waits, and return how many files that were.
+        """Load every file that is ready, and return their number.
 
-        :raises ConfigurationError: the drop is not there, or may not be listed.
+        :raises ConfigurationError: the drop does not exist, or may not be listed.
         """
         left, taken = self._left()
         waiting = list(self._drop.waiting())
@@ -121,7 +121,7 @@ class DropLoader:
         return done
 
     def _left(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-        """Return what earlier runs committed and did not move: addresses by list, and by address the rest."""
+        """Return files that earlier runs committed but did not move, by list and by address."""
         with self._connection.begin():
             rows = self._connection.execute(
                 sa.select(webhook_moves.c.move_id, webhook_moves.c.files)
@@ -132,7 +132,7 @@ class DropLoader:
         return {row.move_id: list(row.files) for row in rows}, taken
 
     def _committed(self, batches: Iterable[FileBatch]) -> Generator[tuple[FileBatch, str | None], None, None]:
-        """Yield each batch once it is stored, with the id of the list of files that are now to be moved."""
+        """Yield each batch after its commit, with the id of its list of files to move."""
         if not self._depth:
             for batch in batches:
                 yield batch, self.commit(batch)
@@ -151,7 +151,7 @@ class DropLoader:
             storing.shutdown(cancel_futures=True)
 
     def commit(self, batch: FileBatch) -> str | None:
-        """Store a batch whole, and return the id of the list of files that are now to be moved."""
+        """Store a complete batch, and return the id of its list of files to move."""
         for attempt in range(1, _ATTEMPTS + 1):
             done = len(self._done)
             try:
@@ -171,7 +171,7 @@ class DropLoader:
         return move_id
 
     def _store(self, batch: FileBatch) -> dict[str, str]:
-        """Store a batch's events, and return the state of each that was there before."""
+        """Store a batch's events, and return the state of each event that existed before."""
         if not batch.events:
             return {}
         driver = driver_connection(self._connection)
@@ -190,7 +190,7 @@ class DropLoader:
         return known
 
     def _sent(self, block: Block) -> bool:
-        """Store rows of events, and return False, with nothing stored, where the warehouse refuses one."""
+        """Store rows of events; return False, with nothing stored, if the warehouse refuses a row."""
         try:
             with self._connection.begin_nested():
                 send(self._connection, webhook_events.fullname, COLUMNS, block)
@@ -203,7 +203,7 @@ class DropLoader:
         return True
 
     def _send(self, batch: FileBatch, known: Container[str]) -> None:
-        """Store the events of a batch that are not known; one that the warehouse refuses is put aside."""
+        """Store the unknown events of a batch; quarantine an event that the warehouse refuses."""
         waiting = [_fresh(batch, known)]
         while waiting:
             lines = waiting.pop()
@@ -225,7 +225,7 @@ class DropLoader:
         return move_id
 
     def _forget(self, count: int) -> None:
-        """Delete the first ``count`` lists whose files are moved; the moving adds others meanwhile."""
+        """Delete the first ``count`` lists whose files are moved; a thread appends others meanwhile."""
         if count:
             self._connection.execute(
                 sa.delete(webhook_moves).where(
@@ -235,7 +235,7 @@ class DropLoader:
             )
 
     def _move(self, batch: FileBatch, run: Run) -> set[str]:
-        """Move a committed batch's files to the archive; return those that stayed."""
+        """Move a committed batch's files to the archive; return those that could not be moved."""
         stuck: dict[str, list[str]] = {}
         for move in batch.moves:
             why = self._drop.move(move.content, move.archive_uri)
@@ -248,13 +248,13 @@ class DropLoader:
 
 
 def _fresh(batch: FileBatch, known: Container[str]) -> dict[str, bytes]:
-    """Return the rows of a batch's events that are not known: text COPY writes each on a line of its own."""
+    """Return the rows of a batch's unknown events; COPY's text format has one line per row."""
     lines = zip(batch.events, io.BytesIO(batch.block.data), strict=True)
     return {event_id: line for event_id, line in lines if event_id not in known}
 
 
 def _count(batch: FileBatch, known: Mapping[str, str]) -> None:
-    """Count what became of a stored batch's events."""
+    """Count the outcomes of a stored batch's events."""
     tally = batch.tally
     for event_id, told in batch.events.items():
         state = known.get(event_id, told.begins)
@@ -267,7 +267,7 @@ def _count(batch: FileBatch, known: Mapping[str, str]) -> None:
             tally.because("skipped", "known_and_ignored")
         else:
             tally.applied += 1
-    # Copies of events that were known, or stand in this batch already.
+    # Copies of events that existed before, or occur earlier in this batch.
     tally.unchanged = tally.read - tally.applied - tally.skipped - tally.quarantined
 
 

@@ -1,4 +1,4 @@
-"""A drop in a folder of this machine, or of anything that is mounted as one."""
+"""A drop in a local or mounted folder."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from enerflo_sync.inbox.drop import (
     storable,
 )
 
-# Folders within folders that are looked into: gateways write by date, four or five deep.
+# Maximum depth of nested folders; gateways write by date, four or five deep.
 MOST_FOLDERS = 32
 
 
 class LocalDrop:
     """Files below a folder, moved by rename.
 
-    :param settle: seconds that a file must have been left alone before it is read.
+    :param settle: minimum age of a file in seconds before it is read.
     """
 
     def __init__(self, folder: str, archive: str | None, settle: float = 0.0) -> None:
@@ -46,7 +46,7 @@ class LocalDrop:
         self.archive_uri = str(self._archive)
 
     def waiting(self) -> Iterator[DropFile]:
-        """Yield the files that are ready to be read, by name (:meth:`Drop.waiting`)."""
+        """Yield the files that are ready to read, by name (:meth:`Drop.waiting`)."""
         self.unlisted = self.links = 0
         try:
             found = self._listed(self.uri)
@@ -59,9 +59,9 @@ class LocalDrop:
         yield from self._below(self.uri, "", *found)
 
     def _listed(self, folder: str) -> tuple[list[str], set[str]]:
-        """Return the names in a folder that are ready, sorted, and which of them are folders."""
+        """Return the ready names in a folder, sorted, and which of them are folders."""
         newest = time.time() - self._settle
-        # Names alone are kept: entries of a hundred thousand files would take 30 MB.
+        # Keep only names: the entries of a hundred thousand files would take 30 MB.
         names, folders = [], set()
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -69,7 +69,7 @@ class LocalDrop:
                 if is_temporary(name):
                     continue
                 if entry.is_symlink():
-                    # It may lead anywhere, out of the drop, to what this user alone may read.
+                    # A link may lead out of the drop, to files that only this user may read.
                     self.links += 1
                     continue
                 if entry.is_dir(follow_symlinks=False):
@@ -119,18 +119,18 @@ class LocalDrop:
         return distinct_name(target, content) if os.access(target, os.F_OK) else target
 
     def move(self, content: Content, archived_uri: str) -> str | None:
-        """Move what was read to the archive (:meth:`Drop.move`)."""
+        """Move the file that was read to the archive (:meth:`Drop.move`)."""
         source = content.file.uri
         try:
             if _identity(os.lstat(source)) != content.identity:
                 return "it was replaced after it was read"
             if not self._make_folder(archived_uri.rpartition("/")[0]):
-                # A file of that name is there: the path becomes a name.
+                # A file has the name of a needed folder, so the path becomes part of the file name.
                 archived_uri = distinct_name(self._flat(archived_uri), content)
             elif os.access(archived_uri, os.F_OK):
                 archived_uri = distinct_name(archived_uri, content)
             if _rename(source, archived_uri) != content.identity:
-                # Another file took the name within the moment: nobody has read it, so it goes back.
+                # Another file took the name in the meantime. It is unread, so it goes back.
                 os.link(archived_uri, source)
                 os.unlink(archived_uri)
                 return "it was replaced after it was read"
@@ -150,7 +150,7 @@ class LocalDrop:
         return True
 
     def _flat(self, archived_uri: str) -> str:
-        """Return the place with the folders below the day written into the name."""
+        """Return the archive address with the folders below the day written into the file name."""
         year, month, day, *names = archived_uri.removeprefix(f"{self.archive_uri}/").split("/")
         return f"{self.archive_uri}/{year}/{month}/{day}/{'__'.join(names)}"
 
@@ -167,7 +167,7 @@ class LocalDrop:
 
 
 def _open(folder: str, file: DropFile) -> int:
-    """Open a file below ``folder`` by way of no symbolic link, also none that came after the listing."""
+    """Open a file below ``folder`` without following symbolic links, even links created after the listing."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     if not file.uri.startswith(f"{folder}/") or "/" not in file.uri[len(folder) + 1 :]:
         return os.open(file.uri, flags)
@@ -190,7 +190,7 @@ def _read(folder: str, file: DropFile, limit: int) -> Content:
         if not stat.S_ISREG(about.st_mode):
             raise OSError(errno.EINVAL, "")
         large = about.st_size > limit
-        # One more than is said to be there: a file that grows while it is read is noticed.
+        # One byte more than the known size, to notice a file that grows while it is read.
         data = _bytes(descriptor, 65_536 if large else about.st_size + 1)
     finally:
         os.close(descriptor)
@@ -231,7 +231,7 @@ def _rename(source: str, target: str) -> object:
 
 
 def _copy_over(source: str, target: str) -> object:
-    """Move a file to another file system, under a temporary name first: a kill leaves no half file there."""
+    """Move a file to another file system, through a temporary name, so that a kill leaves no partial file."""
     halfway = f"{os.path.dirname(target)}/.{os.path.basename(target)}.moving"
     before = _identity(os.lstat(source))
     shutil.copy2(source, halfway, follow_symlinks=False)
@@ -244,5 +244,5 @@ def _copy_over(source: str, target: str) -> object:
 
 
 def _in_words(error: OSError) -> str:
-    """Return the kind of an error without the paths that its text holds."""
+    """Return the kind of an error without the paths in its text."""
     return os.strerror(error.errno).lower() if error.errno else type(error).__name__

@@ -1,4 +1,4 @@
-"""A payload's structure without what it says about people: keys, shapes, ids, times and statuses."""
+"""A payload without personal data: its keys, shapes, ids, times and statuses."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.resources.fingerprint import stable_bytes
 
 _MOST_LEVELS = 64
-# A key that is a name of the contract or an id; anything else may be somebody's name or address.
+# A key that is a contract name or an id; any other key may be somebody's name or address.
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}|[0-9]{1,19}")
 _ID_KEY = re.compile(r"(?:.*_)?(?:id|ids|uuid)|.*[a-z](?:Id|ID|Ids|UUID)|hash")
 _ID = re.compile(r"[0-9]{1,19}|[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}|[0-9a-f]{16,64}")
 _WORD_KEYS = frozenset({"event", "webhook_event", "status", "status_name", "current_status"})
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_. -]{0,63}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.]{5,16}(?:Z|[+-][0-9:]{2,6})?)?")
-# Numbers below are counts and flags; above may be phones, postal codes, amounts.
+# Smaller numbers are counts and flags; larger ones may be phones, postal codes or amounts.
 _SMALL = 1_000
 _KINDS = (
     (re.compile(r"e?mail", re.IGNORECASE), PersonalData.EMAIL),
@@ -30,10 +30,10 @@ _KINDS = (
 
 
 def masked_payload(payload: bytes) -> Any:
-    """Return what a payload looks like, as JSON values; of what is no JSON only the size.
+    """Return a masked payload as JSON values; if it is not JSON, only its size.
 
-    Keys, nesting, ids, times, names of events and statuses, small whole numbers and truth values stay as they
-    are. Every other text is masked by :func:`enerflo_sync.masking.mask`, every other number by its length.
+    Keys, nesting, ids, times, names of events and statuses, small whole numbers and truth values stay
+    unmasked. Other texts are masked by :func:`enerflo_sync.masking.mask`, other numbers by their length.
     """
     try:
         return _masked(msgspec.json.decode(payload), "", 0)

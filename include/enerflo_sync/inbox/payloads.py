@@ -1,4 +1,4 @@
-"""What can be taken from stored payloads when no endpoint gives it."""
+"""Values from stored payloads that no endpoint returns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load_bodies(connection: sa.Connection, account: str, event_ids: Sequence[str
 
 
 def search_words(key: str, bodies: Sequence[Body]) -> Iterator[str]:
-    """Yield what a customer may be found by, the most telling first: uuid, e-mail, phone (REFERENCE §3)."""
+    """Yield words to search a customer by, the most specific first: uuid, e-mail, phone (REFERENCE §3)."""
     if not key.isdigit():
         yield key
         return
@@ -49,9 +49,9 @@ def search_words(key: str, bodies: Sequence[Body]) -> Iterator[str]:
 
 
 def words_of(customer: bytes) -> list[str]:
-    """Return what the list may find a customer by, from Enerflo's own answer about them.
+    """Return words to search the list by, from Enerflo's direct answer about a customer.
 
-    :raises BadRecordError: the answer is no JSON object.
+    :raises BadRecordError: the answer is not a JSON object.
     """
     record, _ = decode(customer)
     parts = (record.get("first_name"), record.get("last_name"))

@@ -1,4 +1,4 @@
-"""Events that wait for their record: which reads they ask for, and what becomes of them."""
+"""Events that wait for hydration: the reads that they need, and their outcomes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from enerflo_sync.resources.event import Need
 from enerflo_sync.resources.registry import READS
 from enerflo_sync.warehouse.schema import webhook_events
 
-# Events looked at in one go. Their bodies are not among what is read of them.
+# Events loaded at a time, without their bodies.
 MOST_EVENTS = 20_000
 FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(minutes=15)
@@ -35,7 +35,7 @@ order by received_at, event_id limit :most
 class Waiting:
     """One event in state ``received``.
 
-    :param received_at: when it arrived; of one that came once more, when its record was read before.
+    :param received_at: when it arrived; for a repeated event, when its record was last read.
     """
 
     event_id: str
@@ -47,14 +47,14 @@ class Waiting:
 
     @property
     def wants_submission(self) -> bool:
-        """Return whether its payload holds a signed design."""
+        """Whether its payload contains a signed design."""
         kind = KINDS.get(self.event)
         return kind is not None and kind.submission
 
 
 @dataclass
 class Pending:
-    """The events of one run, by the reads they ask for: each read serves all events that need it."""
+    """The events of one run, grouped by the reads that they need, so that each read serves all of them."""
 
     by_need: dict[Need, list[Waiting]] = field(default_factory=dict)
     _left: dict[str, set[Need]] = field(default_factory=dict)
@@ -63,14 +63,14 @@ class Pending:
     def load(
         cls, connection: sa.Connection, account: str, now: datetime, only: Sequence[str] | None = None
     ) -> Pending:
-        """Return the events that may be tried now, oldest first.
+        """Return the events that are due, oldest first.
 
-        :param only: ids of the events to look at, whenever they may be tried; all where None.
+        :param only: ids of the events to return, due or not; None means all due events.
         """
         pending = cls()
         values = {"account": account, "now": now, "most": MOST_EVENTS, "some": only is not None}
         for row in connection.execute(_WAITING, {**values, "only": list(only or ())}):
-            # A name of a newer release, after a step back: its record is known all the same.
+            # After a downgrade, a newer release's event name is unknown, but its record may still be read.
             kind = KINDS.get(row.event)
             event = Waiting(
                 row.event_id,
@@ -86,12 +86,12 @@ class Pending:
         return pending
 
     def needs(self) -> list[Need]:
-        """Return the reads in the order in which they are made: a deal's read also tells its install."""
+        """Return the reads in order; a deal's read also returns its install."""
         rank = {subject: place for place, subject in enumerate(READS)}
         return sorted(self.by_need, key=lambda need: rank.get(need.subject, len(rank)))
 
     def dismiss(self, need: Need) -> list[Waiting]:
-        """Return the events that ask for ``need``, for which nothing more is read in this run."""
+        """Return the events that need ``need``, and read nothing more for them in this run."""
         events = self.by_need.pop(need, [])
         for event in events:
             for other in event.needs:
@@ -102,7 +102,7 @@ class Pending:
         return events
 
     def served(self, need: Need) -> list[Waiting]:
-        """Take note that ``need`` was read, and return the events that have all they need by that."""
+        """Mark ``need`` as read, and return the events that need no further read."""
         complete = []
         for event in self.by_need.pop(need, []):
             left = self._left[event.event_id]
@@ -120,7 +120,7 @@ def mark_applied(
     read_at: datetime,
     install_id: int | None = None,
 ) -> None:
-    """Mark events applied, in the transaction that stored what they asked for.
+    """Mark events as applied, in the transaction that stored their records.
 
     :param read_at: when the read of their record began.
     """
@@ -140,14 +140,14 @@ def mark_applied(
             install_id=sa.func.coalesce(table.install_id, install_id),
         )
     )
-    # One that stood in quarantine, and was replayed, has found its way.
+    # A replayed event has left quarantine.
     close_items(connection, account, webhook_events.name, [{"event_id": one} for one in ids], kind="event")
 
 
 def put_off(
     connection: sa.Connection, account: str, events: Iterable[Waiting], now: datetime, reason: str
 ) -> None:
-    """Leave events in ``received``, to be tried again later: sooner at first, then every 15 minutes."""
+    """Leave events in ``received``, and retry with backoff: soon at first, then every 15 minutes."""
     for event in events:
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(event.attempts, 10))
         connection.execute(
@@ -160,7 +160,7 @@ def put_off(
 def quarantine_events(
     connection: sa.Connection, account: str, events: Iterable[Waiting], now: datetime, reason: str, field: str
 ) -> None:
-    """Put events aside whose record cannot be read."""
+    """Quarantine events whose record cannot be read."""
     ids = [event.event_id for event in events]
     table = webhook_events.c
     rows = connection.execute(

@@ -1,4 +1,4 @@
-"""What stands in quarantine, grouped by trouble; shown, and dismissed by a person."""
+"""List, show and dismiss quarantined items, grouped by fingerprint."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from enerflo_sync.inbox.quarantine_items import (
 from enerflo_sync.mirror.quarantine import decide
 from enerflo_sync.warehouse.schema import quarantine, reveals
 
-# Ids in one statement: the driver sends at most 65,535 parameters.
+# Ids per statement: the driver sends at most 65,535 parameters.
 _CHUNK = 10_000
 
 
 class QuarantineGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """The items of one fingerprint.
+    """The items with one fingerprint.
 
-    :param items: how many they are; ``count`` is how often they were seen altogether.
-    :param example: the newest one's payload, masked.
+    :param items: number of items; ``count`` is how often they were seen in total.
+    :param example: the masked payload of the newest item.
     """
 
     fingerprint: str
@@ -52,9 +52,9 @@ class QuarantineGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ItemDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is known of one item.
+    """All data about one item.
 
-    :param payload: as JSON values where it is JSON, else as text; masked unless it was revealed.
+    :param payload: JSON values if it is JSON, otherwise text; masked unless revealed.
     """
 
     item: QuarantineItem
@@ -65,9 +65,9 @@ class ItemDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Filter:
-    """Which items are listed.
+    """Which items to list.
 
-    :param reason: words that the reason contains.
+    :param reason: text that the reason must contain.
     :param state: None for all.
     """
 
@@ -88,7 +88,7 @@ def _conditions(account: str, wanted: Filter) -> list[sa.ColumnElement[bool]]:
 
 
 def list_items(connection: sa.Connection, account: str, wanted: Filter) -> list[QuarantineItem]:
-    """Return the items that ``wanted`` describes, the one seen last first."""
+    """Return the items that match ``wanted``, the last seen first."""
     query = (
         sa.select(*ITEM_COLUMNS)
         .where(*_conditions(account, wanted))
@@ -98,7 +98,7 @@ def list_items(connection: sa.Connection, account: str, wanted: Filter) -> list[
 
 
 def list_groups(connection: sa.Connection, account: str, wanted: Filter) -> list[QuarantineGroup]:
-    """Return the items that ``wanted`` describes by fingerprint, the group seen last first."""
+    """Return the items that match ``wanted``, grouped by fingerprint, the last seen group first."""
     c = quarantine.c
     newest = aggregate_order_by(c.item_id, c.last_seen_at.desc(), c.item_id)
     query = (
@@ -130,9 +130,9 @@ def list_groups(connection: sa.Connection, account: str, wanted: Filter) -> list
 def show_item(
     connection: sa.Connection, account: str, name: str, *, reveal: bool, by: str, clock: Clock
 ) -> ItemDetail:
-    """Return everything about one item, in the caller's transaction.
+    """Return all data about one item, in the caller's transaction.
 
-    :param reveal: give the payload unmasked, and note in ``sync.reveals`` who asked for it.
+    :param reveal: return the payload unmasked, and record in ``sync.reveals`` who asked for it.
     """
     item = find_item(connection, account, name)
     payload = payload_of(connection, account, item.item_id)
@@ -151,11 +151,11 @@ def show_item(
 def dismiss_items(
     connection: sa.Connection, account: str, selection: Selection, *, reason: str, by: str, clock: Clock
 ) -> int:
-    """Mark open items as decided about by a person, in the caller's transaction; return how many.
+    """Mark open items as dismissed by a person, in the caller's transaction; return their number.
 
-    An event that is dismissed stays ``quarantined`` in ``sync.webhook_events``: it was never applied.
+    A dismissed event stays ``quarantined`` in ``sync.webhook_events``, because it was never applied.
 
-    :raises ConfigurationError: no reason or name is given, or the selection is not clear.
+    :raises ConfigurationError: reason or name is missing, or the selection is ambiguous.
     """
     for given, option in ((reason, "--reason"), (by, "--by")):
         if not given.strip():
@@ -170,7 +170,7 @@ def dismiss_items(
 
 
 def next_step(kind: str, reason: str) -> str:
-    """Return what a person does about items of this kind and reason."""
+    """Return what a person should do about items of this kind and reason."""
     match kind, reason.partition(" ")[0]:
         case "event", "unknown_event":
             return (
@@ -187,7 +187,7 @@ def next_step(kind: str, reason: str) -> str:
             return "Raise webhooks.max_file_mb or max_event_mb in sync.yaml, then replay it; or dismiss it."
         case "file", _:
             return (
-                "Mend what writes it. If it is whole now, replay it; else have it sent again and dismiss it."
+                "Correct the file's writer. Replay a complete file; else have it sent again and dismiss it."
             )
         case "record", _:
             return (

@@ -1,4 +1,4 @@
-"""Items in quarantine, and which of them a person's choice stands for."""
+"""Quarantined items, and the selection of items by a person."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SEE_ITEMS = "See enerflo-sync quarantine list --items --state all."
 
 
 class ItemKind(StrEnum):
-    """What was put aside (design §5)."""
+    """The kind of a quarantined input (design §5)."""
 
     FILE = "file"
     EVENT = "event"
@@ -29,7 +29,7 @@ class ItemKind(StrEnum):
 
 
 class ItemState(StrEnum):
-    """Where an item stands; ``replayed`` also where it was settled by a later poll or event."""
+    """The state of an item; ``replayed`` also if a later poll or event resolved it."""
 
     OPEN = "open"
     REPLAYED = "replayed"
@@ -37,7 +37,7 @@ class ItemState(StrEnum):
 
 
 class QuarantineItem(msgspec.Struct, frozen=True, kw_only=True):
-    """One content that was put aside for one reason; the payload is not part of it."""
+    """One content quarantined for one reason, without the payload."""
 
     item_id: str
     kind: str
@@ -57,10 +57,10 @@ class QuarantineItem(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which items something is done with: exactly one of the four is given.
+    """Which items to act on; exactly one of the four is given.
 
-    :param items: ids, or beginnings of ids that name one item each.
-    :param fingerprint: a fingerprint, or the beginning of one: its open items.
+    :param items: ids, or unambiguous prefixes of ids.
+    :param fingerprint: a fingerprint or its prefix: its open items.
     :param event: an event's name: the open items of such events.
     :param everything: all open items.
     """
@@ -80,7 +80,7 @@ def item_of(row: sa.Row[Any]) -> QuarantineItem:
 
 
 def payload_of(connection: sa.Connection, account: str, item_id: str) -> bytes:
-    """Return the bytes that were put aside; of a file's part at most its first 64 KB."""
+    """Return the quarantined bytes; for a part of a file, at most its first 64 KB."""
     found = connection.scalar(
         sa.select(quarantine.c.payload).where(
             quarantine.c.account == account, quarantine.c.item_id == item_id
@@ -90,9 +90,9 @@ def payload_of(connection: sa.Connection, account: str, item_id: str) -> bytes:
 
 
 def find_item(connection: sa.Connection, account: str, name: str) -> QuarantineItem:
-    """Return the item with this id, or the only one whose id begins so.
+    """Return the item with this id, or the only item whose id has this prefix.
 
-    :raises ConfigurationError: there is none, or there are several.
+    :raises ConfigurationError: no item matches, or several do.
     """
     query = (
         sa.select(*ITEM_COLUMNS)
@@ -116,10 +116,10 @@ def _not_clear(account: str, what: str, next_step: str) -> ConfigurationError:
 
 
 def select_items(connection: sa.Connection, account: str, selection: Selection) -> list[QuarantineItem]:
-    """Return the items that ``selection`` stands for, the oldest first; by id in any state, else open ones.
+    """Return the selected items, the oldest first; ids select any state, other selections open items.
 
-    :raises ConfigurationError: nothing or too much is said, an id is unknown or not unique, or no open item
-        fits.
+    :raises ConfigurationError: none or several of the four are given, an id is unknown or ambiguous, or no
+        open item matches.
     """
     given = {
         "ids": selection.items,

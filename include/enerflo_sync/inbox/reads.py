@@ -1,4 +1,4 @@
-"""The reads that events ask for, and the storing of their answers, by kind of record."""
+"""The reads that events need, and the loading of their answers, by kind of record."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from enerflo_sync.warehouse.watermarks import read_watermark
 
 __all__ = ["Answer", "Reads"]
 
-# A note may be listed a little later than the event about it, or be dated by another clock.
+# A note may be listed a little after its event, or be dated by another clock.
 _NOTES_LOOKBACK = timedelta(minutes=15)
 
 
 class Reads:
     """Reads and stores the records of one account.
 
-    :param company: refuses what another company's key answers; nothing is asked where None.
+    :param company: refuses answers to another company's key; None skips that check.
     """
 
     def __init__(
@@ -61,20 +61,20 @@ class Reads:
         self._account = account
         self._change_orders = change_orders_resource(keys)
         self._intakes: dict[str, Intake] = {}
-        # Whether Enerflo answers for the notes of one install, which it does not document.
+        # Whether Enerflo answers the undocumented list of one install's notes; None until tried.
         self._notes_by_install: bool | None = None
         self._notes_walked_from: datetime | None = None
-        # Change orders of which the last answer's payloads said something new without a time.
+        # Change orders whose payload in the last answer had new values without a time.
         self._undated: set[str] = set()
-        # Installs whose own read answered 404.
+        # Installs whose direct read answered 404.
         self._not_there: set[int] = set()
 
     def read(self, need: Need, events: Sequence[Waiting]) -> Answer:
-        """Return what Enerflo says now.
+        """Return Enerflo's present data for ``need``.
 
-        :raises NotFoundError: there is no such record, or (:class:`NotListedError`) it is not shown.
-        :raises BadRecordError: the answer is not the record that was asked for.
-        :raises AnotherCompanyError: the key answers for another company.
+        :raises NotFoundError: the record does not exist, or (:class:`NotListedError`) is not returned.
+        :raises BadRecordError: the answer is another record.
+        :raises AnotherCompanyError: the key belongs to another company.
         """
         answer = self._read(need, events)
         if self._company is not None:
@@ -100,13 +100,13 @@ class Reads:
         return self._ordinary(need, events)
 
     def _ordinary(self, need: Need, events: Sequence[Waiting]) -> Answer:
-        """Read what belongs to the record that a need names, as the declaration of the read says.
+        """Read the child records of the record that a need names, as its read is declared.
 
-        :raises NotListedError: Enerflo does not answer that, and no poll has read all of it since the events.
+        :raises NotListedError: Enerflo does not answer, and no poll has read the whole list since the events.
         """
         resource, read = READS.get(need.subject, (None, None))
         if resource is None or read is None or read.rows is None:
-            # Of a newer release, after a step back.
+            # A newer release stored this need before a downgrade.
             raise BadRecordError("unknown_read", field=need.subject)
         rows = given(partial(read.rows, self._client, need.key))
         if rows is None and events:
@@ -121,9 +121,10 @@ class Reads:
             raise
 
     def _customer(self, key: str, events: Sequence[Waiting]) -> Answer:
-        """Read a customer; what is said elsewhere than in the list is no news of one whom the mirror knows.
+        """Read a customer; data from outside the list does not overwrite a customer that the mirror knows.
 
-        :raises NotListedError: the list does not show them, and no poll has read it whole since the events.
+        :raises NotListedError: the list does not return them, and no poll has read it completely since the
+            events.
         """
         answer = read_customer_of(self._client, key, self._bodies(events))
         if answer.records:
@@ -134,9 +135,9 @@ class Reads:
         return answer
 
     def _require_poll(self, resource: Resource, events: Sequence[Waiting]) -> None:
-        """Return where a poll has read all records of a resource since the events, which no other read shows.
+        """Return if a poll has read all records of a resource since the events; no direct read shows them.
 
-        :raises NotListedError: none has.
+        :raises NotListedError: no poll has.
         """
         with self._connection.begin():
             polled = read_watermark(self._connection, self._account, resource.name)
@@ -144,14 +145,14 @@ class Reads:
             raise NotListedError("it is not in Enerflo's list.", where=f"the {resource.name} of the account")
 
     def _knows(self, resource: Resource, raw: bytes | memoryview) -> bool:
-        """Return whether the mirror holds the record."""
+        """Return whether the mirror has the record."""
         id_ = resource.table.c[resource.id_column]
         mine = resource.table.c.account == self._account, id_ == record_id_of(resource, bytes(raw))
         with self._connection.begin():
             return self._connection.scalar(sa.select(id_).where(*mine)) is not None
 
     def _install(self, raw: bytes, *, of_deal: bool = False) -> Answer:
-        """Read the install's notes, too: their list by time of creation never shows an edit (design §6)."""
+        """Read the install's notes as well: the list by creation time never shows an edit (design §6)."""
         install_id = INSTALLS.record_id(raw)
         tells = [Need(installs.BY_ID, str(install_id))] if of_deal else []
         found = self._notes_of(install_id)
@@ -164,7 +165,7 @@ class Reads:
         )
 
     def _notes_of(self, install_id: int | str) -> list[bytes] | None:
-        """Return an install's notes, None where Enerflo does not answer for those of one install."""
+        """Return an install's notes; None if Enerflo does not answer the list of one install's notes."""
         if self._notes_by_install is False:
             return None
         rows = given(lambda: read_install_notes(self._client, install_id))
@@ -180,19 +181,20 @@ class Reads:
         if rows is None:
             with self._connection.begin():
                 polled = read_watermark(self._connection, self._account, NOTES.name)
-            # An event may come long after its note was made; polls have read those from before the watermark.
+            # An event may come long after its note's creation; polls have read all notes before the
+            # watermark.
             rows = self._notes_since(min(since, polled or since) - _NOTES_LOOKBACK)
         return Answer([(NOTES, rows)], install_id=int(install_id))
 
     def _notes_since(self, since: datetime) -> list[bytes]:
-        """Return all notes made since; none where a walk of this run has brought them already."""
+        """Return all notes created since then; none if a walk of this run has already read them."""
         if self._notes_walked_from is not None and self._notes_walked_from <= since:
             return []
         walk = NOTE_LIST.walk(self._client, since)
         try:
             rows = [bytes(row) for page in walk for row in page.records]
         except NotFoundError:
-            # That says nothing about the install whose notes were asked for.
+            # The missing list says nothing about the install whose notes were requested.
             raise ContractDriftError("there is no list of notes.", where=f"GET {NOTE_LIST.path}") from None
         if not walk.complete:
             raise RetriableError("the list of notes was not read whole.", where=f"GET {NOTE_LIST.path}")
@@ -200,15 +202,15 @@ class Reads:
         return rows
 
     def _orders(self, need: Need, events: Sequence[Waiting]) -> Answer:
-        """Read the install's orders; by itself, or from the payload, each that their list does not have.
+        """Read the install's orders; add from a direct read or the payload each order that their list omits.
 
-        :raises NotListedError: neither shows what an event tells of, and no poll has read all orders since.
+        :raises NotListedError: no source has an event's order, and no poll has read all orders since.
         """
         install_id = int(need.key)
         rows = given(lambda: read_install_change_orders(self._client, need.key))
         listed = [bytes(row) for row in rows or ()]
         if rows is None and self._is_gone(install_id):
-            # Its orders went with it, whatever a payload from before says.
+            # The install's deletion includes its orders, whatever an older payload contains.
             return Answer([], install_id=install_id)
         shown = {record_id_of(self._change_orders, raw) for raw in listed}
         said, bodies = [], self._bodies(events)
@@ -227,14 +229,14 @@ class Reads:
             return Answer([(orders, listed)], [(orders, said)], install_id=install_id, is_whole=False)
         if any(record_id_of(orders, raw) and not self._knows(orders, raw) for raw in said):
             self._require_poll(orders, events)
-        # Where Enerflo lists the install's orders, a payload alone makes none that the mirror never knew.
+        # If Enerflo lists the install's orders, a payload alone does not create an order in the mirror.
         return Answer([(orders, listed)], said_later=[(orders, said)], install_id=install_id)
 
     def _bodies(self, events: Sequence[Waiting]) -> list[dict[str, Any]]:
         return load_bodies(self._connection, self._account, [event.event_id for event in events])
 
     def _is_gone(self, install_id: int) -> bool:
-        """Return whether the install's own read answered 404, or it is deleted in the mirror."""
+        """Return whether the install's direct read answered 404, or the mirror has it as deleted."""
         if install_id in self._not_there:
             return True
         query = sa.select(INSTALLS.table.c.deleted_at).where(
@@ -246,7 +248,7 @@ class Reads:
     def store(
         self, answer: Answer, observation: Observation, arrived: Mapping[str, datetime]
     ) -> list[tuple[str, Tally]]:
-        """Bring an answer into the mirror as :meth:`bring_in`, and return what became of it by resource."""
+        """Load an answer as :meth:`bring_in` does, and return the tally by resource."""
         batches = self.bring_in(answer, observation, arrived)
         return [(resource.name, batch.tally) for resource, batch in batches]
 
@@ -258,15 +260,16 @@ class Reads:
         *,
         one_by_one: bool = False,
     ) -> list[tuple[Resource, Batch]]:
-        """Bring an answer into the mirror, in the caller's transaction.
+        """Load an answer into the mirror, in the caller's transaction.
 
-        :param arrived: when the first event arrived that asked for a read of that subject: what comes along
-            with another record's event was told by none.
-        :param one_by_one: each record within a savepoint: one that the warehouse refuses is put aside alone.
+        :param arrived: by subject, when the first event that needed this read arrived. Records of other
+            subjects in the answer count as reported by no webhook.
+        :param one_by_one: use a savepoint per record, so that only a record that the warehouse refuses is
+            quarantined.
         """
         self._undated.clear()
         if one_by_one:
-            # What they remember of the warehouse was rolled back.
+            # The rollback also undid the state that the intakes remember.
             self._intakes.clear()
         later = [
             (resource, [raw for raw in records if self._is_later(resource, raw, or_unknown=or_unknown)])
@@ -285,9 +288,9 @@ class Reads:
         return batches
 
     def not_taken(self, events: Sequence[Waiting]) -> list[Waiting]:
-        """Return the events whose payloads say, without a time, what the mirror does not have of an order.
+        """Return the events whose payloads have, without a time, values of an order that the mirror lacks.
 
-        Nobody can tell whether that is older or newer. After :meth:`bring_in`, in the same transaction.
+        Such values may be older or newer. Call after :meth:`bring_in`, in the same transaction.
         """
         if not self._undated:
             return []
@@ -303,12 +306,11 @@ class Reads:
 
     def _take(self, resource: Resource, records: Records, seen: Observation) -> Batch:
         intake = self._intake(resource)
-        if resource is INSTALLS and len(records) == 1:
-            return intake.take_own_answer(self._connection, records[0], seen)
-        return intake.take(self._connection, records, seen)
+        take = intake.take if resource.versions is None else intake.take_own_answers
+        return take(self._connection, records, seen)
 
     def _take_or_refuse(self, resource: Resource, records: Records, seen: Observation) -> Batch:
-        intake, own = self._intake(resource), resource is INSTALLS
+        intake, own = self._intake(resource), resource.versions is not None
         (batch,) = intake.take_or_refuse(self._connection, records, seen, own_answer=own)
         return batch
 
@@ -316,12 +318,13 @@ class Reads:
         return self._intakes.setdefault(resource.name, Intake(resource))
 
     def _is_later(self, resource: Resource, raw: bytes | memoryview, *, or_unknown: bool) -> bool:
-        """Return whether a record that is said elsewhere is later than what the mirror holds of it.
+        """Return whether a record from outside the list is newer than the mirror's version.
 
-        Only change orders say when they changed in the form that the mirror keeps: any other record is taken
-        only where the mirror does not know it. In one second of Enerflo's clock the later arrival counts.
+        Only change orders have their own time of change in the mirror's form. Any other record is stored only
+        if the mirror does not know it. Within one second of Enerflo's clock, the later arrival counts as
+        newer.
 
-        :param or_unknown: what to return where the mirror does not hold the record.
+        :param or_unknown: result if the mirror does not have the record.
         """
         table = resource.table
         record_id = record_id_of(resource, bytes(raw))
@@ -339,7 +342,7 @@ class Reads:
         return said_at is not None and said_at >= (row["updated_at"] or row["observed_at"])
 
     def known_record(self, need: Need) -> tuple[Resource, int] | None:
-        """Return the record of the mirror that a need names, if any, in the caller's transaction."""
+        """Return the mirror's record that a need names, if any, in the caller's transaction."""
         resource, read = READS[need.subject]
         columns = resource.table.c
         named = columns[read.column or resource.id_column]
@@ -354,7 +357,7 @@ class Reads:
 
 
 def _updated_at(raw: bytes | memoryview) -> datetime | None:
-    """Return when a record says that it changed last; None where it says no time that can be read."""
+    """Return when a record last changed by its own time; None if that is absent or unreadable."""
     try:
         return parse_time(decode(bytes(raw))[0].get("updated_at"))
     except BadRecordError:

@@ -1,4 +1,4 @@
-"""A drop on object storage, or on anything else that fsspec reaches: s3, gs, abfs, sftp, memory."""
+"""A drop on object storage, or on any other storage of fsspec: s3, gs, abfs, sftp, memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from enerflo_sync.inbox.drop import (
     refuse_archive_inside,
 )
 
-# Objects read at a time, to hide the store's latency; four times as many are held.
+# Objects read in parallel, to hide the storage's latency; four times as many are kept in memory.
 _TOGETHER = 8
 _EXTRAS = {
     "s3": "s3",
@@ -40,9 +40,9 @@ _EXTRAS = {
 class RemoteDrop:
     """Objects below a prefix, moved by copy and delete.
 
-    Credentials are the storage library's own: its environment variables, profile or instance role.
+    Credentials come from the storage library: environment variables, profile or instance role.
 
-    :param settle: seconds that an object must have been left alone before it is read.
+    :param settle: minimum age of an object in seconds before it is read.
     """
 
     def __init__(self, uri: str, archive_uri: str | None, settle: float = 0.0) -> None:
@@ -73,9 +73,9 @@ class RemoteDrop:
         self.archive_uri = archive_uri
 
     def _archive_beside(self) -> str:
-        """Return the prefix ``archive`` beside the drop's.
+        """Return the prefix ``archive`` beside the drop's prefix.
 
-        :raises ConfigurationError: the drop is a whole bucket, which nothing lies beside.
+        :raises ConfigurationError: the drop is a whole bucket, so nothing can be beside it.
         """
         parent, slash, _ = self._root.rpartition("/")
         if not slash and self._scheme in _EXTRAS:
@@ -87,7 +87,7 @@ class RemoteDrop:
         return f"{self._scheme}://{parent}/archive"
 
     def waiting(self) -> Iterator[DropFile]:
-        """Yield the objects that are ready to be read, by name (:meth:`Drop.waiting`)."""
+        """Yield the objects that are ready to read, by name (:meth:`Drop.waiting`)."""
         with self._store_errors():
             found = self._fs.find(self._root, detail=True)
             if not found:
@@ -101,7 +101,7 @@ class RemoteDrop:
 
     @contextmanager
     def _store_errors(self) -> Iterator[None]:
-        """Say in our words what a storage library raises; they have no common base."""
+        """Translate the errors of storage libraries, which have no common base class."""
         try:
             yield
         except FileNotFoundError:
@@ -119,7 +119,7 @@ class RemoteDrop:
             ) from None
 
     def _check_container(self) -> None:
-        """Tell an empty prefix, which object storage does not know from a missing one, from no bucket."""
+        """Raise if the bucket is missing; object storage cannot tell an empty prefix from a missing one."""
         self._fs.ls(self._root.split("/")[0] if self._scheme in _EXTRAS else self._root)
 
     def _unusable(self, why: str) -> ConfigurationError:
@@ -149,7 +149,7 @@ class RemoteDrop:
         return Content(file, data, _modified(about), _identity(about), too_large=large)
 
     def archive_name(self, content: Content, day: date) -> str:
-        """Return where an object will be archived (:meth:`Drop.archive_name`)."""
+        """Return the archive address of an object (:meth:`Drop.archive_name`)."""
         target = f"{self.archive_uri}/{dated_name(content, day)}"
         with self._store_errors():
             taken = self._fs.exists(self._path(target))
@@ -160,7 +160,7 @@ class RemoteDrop:
         return path
 
     def move(self, content: Content, archived_uri: str) -> str | None:
-        """Move what was read to the archive (:meth:`Drop.move`)."""
+        """Move the object that was read to the archive (:meth:`Drop.move`)."""
         source, target = self._path(content.file.uri), self._path(archived_uri)
         try:
             if _identity(self._fs.info(source)) != content.identity:
@@ -169,10 +169,10 @@ class RemoteDrop:
                 target = self._path(distinct_name(archived_uri, content))
             if self._scheme not in _EXTRAS:
                 self._fs.makedirs(self._fs._parent(target), exist_ok=True)
-            # Not `copy` or `mv`: those take a name with a bracket or a star for a pattern.
+            # Not `copy` or `mv`: those treat a bracket or a star in a name as a pattern.
             self._fs.cp_file(source, target)
             if _identity(self._fs.info(source)) != content.identity:
-                # What was copied may be what was written meanwhile: it is still to be read.
+                # The copy may contain a newer, still unread version.
                 self._fs.rm_file(target)
                 return "it was replaced after it was read"
             self._fs.rm_file(source)

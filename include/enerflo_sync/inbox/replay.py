@@ -1,7 +1,7 @@
-"""The job that tries again what stands in quarantine, by the paths that everything else came in by.
+"""The replay job: retry quarantined items by the same paths as all other input.
 
-A file's part is read again from the archive, an event is identified again by today's code and configuration,
-a record is asked for again. Files come first, since they hold events.
+A part of a file is read again from the archive, an event is identified again by the current code and
+configuration, a record is requested again. Files come first, since they contain events.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from enerflo_sync.mirror.run import Run
 from enerflo_sync.warehouse.engine import warehouse_errors
 
 JOB = "replay"
-# Ids in one statement: the driver sends at most 65,535 parameters.
+# Ids per statement: the driver sends at most 65,535 parameters.
 _CHUNK = 10_000
 
 
@@ -47,17 +47,17 @@ def replay(
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> ReplayReport:
-    """Try the selected items again and return what became of each.
+    """Retry the selected items, and return the outcome of each.
 
-    Safe to kill anywhere and to repeat: an item is closed only after what it holds is stored, and an item
-    that is closed is not tried again. An event's item is closed in the transaction that applies the event.
+    May be killed at any point and repeated: an item is closed only after its content is stored, and a closed
+    item is not retried. An event's item is closed in the transaction that applies the event.
 
-    :param client: asked for only when something is read from Enerflo; :param drop: only for files.
-    :param dry: say what would be done; reads the archive and the warehouse, and writes nothing.
-    :param by: who asks for it, kept with the items that are closed.
-    :raises ConfigurationError: the selection is not clear, no open item fits, or the drop is not configured.
+    :param client: called only when a record must be read from Enerflo; :param drop: only for files.
+    :param dry: only report what would be done: read the archive and the warehouse, write nothing.
+    :param by: who asks for the replay; stored with the closed items.
+    :raises ConfigurationError: the selection is ambiguous, no open item matches, or no drop is configured.
     :raises AuthenticationError: the key is not accepted; the events wait for the next ingest.
-    :raises RetriableError: the warehouse went away, or an ingest of this account takes too long.
+    :raises RetriableError: the warehouse is gone, or an ingest of this account takes too long.
     """
     tell = progress or (lambda *_: None)
     with warehouse_errors("replay"), engine.connect() as connection:
@@ -77,7 +77,7 @@ def replay(
 
 
 class _Replay:
-    """One replay that does what it says."""
+    """One replay that is not dry."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class _Replay:
         self._events = EventReplay(connection, run.account, options.limits.ignored)
 
     def go(self, items: list[QuarantineItem]) -> Verdicts:
-        """Try the items again, and close those that are settled."""
+        """Retry the items, and close those that succeed."""
         verdicts = _beforehand(items)
         by_kind = _by_kind(items, verdicts)
         taken = self._take(by_kind.get(ItemKind.FILE, []), verdicts)
@@ -117,7 +117,7 @@ class _Replay:
         return taken
 
     def _hydrate(self, items: list[QuarantineItem], taken: list[str], verdicts: Verdicts) -> None:
-        """Serve the events of the items, and those that files gave."""
+        """Hydrate the events of the items and of the files."""
         waiting = [*self._events.identify_again(items, self._run), *taken]
         if waiting:
             hydration = Hydration(
@@ -142,7 +142,7 @@ class _Replay:
             self._progress("items", done, len(items))
 
     def _close(self, verdicts: Verdicts) -> None:
-        """Mark settled items as replayed, in the caller's transaction."""
+        """Mark closed items as replayed, in the caller's transaction."""
         ids = [item_id for item_id, verdict in verdicts.items() if verdict.settles]
         for at in range(0, len(ids), _CHUNK):
             some, now = ids[at : at + _CHUNK], self._clock.now()
@@ -157,7 +157,7 @@ def _look(
     clock: Clock,
     options: IngestOptions,
 ) -> Verdicts:
-    """Return what a replay would do; nothing is written, and Enerflo is not asked."""
+    """Return what a replay would do, without writing and without requests to Enerflo."""
     verdicts = _beforehand(items)
     by_kind = _by_kind(items, verdicts)
     files = FileReplay(connection, drop, account, options.limits, clock)
@@ -173,7 +173,7 @@ def _look(
 
 
 def _beforehand(items: list[QuarantineItem]) -> Verdicts:
-    """Return what needs no try: items that are closed, and kinds that cannot be replayed."""
+    """Return verdicts that need no retry: closed items, and kinds that cannot be replayed."""
     verdicts: Verdicts = {}
     for item in items:
         if item.state == ItemState.REPLAYED:
@@ -187,7 +187,7 @@ def _beforehand(items: list[QuarantineItem]) -> Verdicts:
 
 
 def _by_kind(items: list[QuarantineItem], decided: Verdicts) -> dict[str, list[QuarantineItem]]:
-    """Return the items that have to be tried, by kind."""
+    """Return the remaining items by kind."""
     found: dict[str, list[QuarantineItem]] = {}
     for item in items:
         if item.item_id not in decided:

@@ -1,4 +1,4 @@
-"""Replay of events: identified again by today's code and configuration, then hydrated like any other."""
+"""Replay of events: identify them again by the current code and configuration, then hydrate them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.resources.event import Body
 from enerflo_sync.warehouse.schema import webhook_events
 
-# Events whose bodies are in memory at once.
+# Events whose bodies are in memory at the same time.
 _CHUNK = 500
 _DONE = (EventState.APPLIED, EventState.IGNORED)
 
 
 @dataclass(frozen=True)
 class _Standing:
-    """A stored event, and what today's code makes of it."""
+    """A stored event, and its classification by the current code."""
 
     event_id: str
     state: str
@@ -32,20 +32,20 @@ class _Standing:
 
 
 class EventReplay:
-    """Tries the quarantined events of one account again.
+    """Retries the quarantined events of one account.
 
-    :param ignored: event names that the configuration declares to ask for nothing.
+    :param ignored: event names that the configuration ignores.
     """
 
     def __init__(self, connection: sa.Connection, account: str, ignored: Collection[str]) -> None:
         self._connection = connection
         self._account = account
         self._ignored = ignored
-        # By event: its items and how often each was seen, before it was tried again.
+        # Per event, before the retry: its items and how often each was seen.
         self._before: dict[str, dict[str, tuple[int, str]]] = {}
 
     def look(self, items: Sequence[QuarantineItem]) -> Verdicts:
-        """Return what a replay of these items would do; nothing is written."""
+        """Return what a replay of these items would do, without writing."""
         verdicts: Verdicts = {}
         for some in _chunks(items):
             with self._connection.begin():
@@ -55,9 +55,9 @@ class EventReplay:
         return verdicts
 
     def identify_again(self, items: Sequence[QuarantineItem], run: Run) -> list[str]:
-        """Bring the events into the state that they would have if they came now, and return those to hydrate.
+        """Set each event to the state that it would get if it arrived now, and return the events to hydrate.
 
-        Of one that still cannot be identified nothing changes.
+        An event that still cannot be identified stays unchanged.
         """
         waiting = []
         for some in _chunks(items):
@@ -103,7 +103,7 @@ class EventReplay:
         )
 
     def conclude(self, items: Sequence[QuarantineItem]) -> Verdicts:
-        """Return what became of the items' events, in the caller's transaction."""
+        """Return the outcomes of the items' events, in the caller's transaction."""
         verdicts: Verdicts = {}
         for some in _chunks(items):
             found = self._states([event_id_of(item) for item in some])
@@ -125,7 +125,7 @@ class EventReplay:
         return Verdict(outcome, reason or "quarantined", settles=self._has_another_reason(item))
 
     def _has_another_reason(self, item: QuarantineItem) -> bool:
-        """Return whether the event was put aside again, for another reason than this item's."""
+        """Return whether the event was quarantined again, for another reason than this item's."""
         event_id = event_id_of(item)
         before = self._before.get(event_id)
         if before is None:
@@ -157,7 +157,7 @@ _GONE = Verdict(Outcome.NOT_REPLAYABLE, "its event is no longer stored")
 
 
 def event_id_of(item: QuarantineItem) -> str:
-    """Return the event that an item is about; an empty text where it says none."""
+    """Return the id of the item's event; an empty text if it has none."""
     return str((item.key or {}).get("event_id", ""))
 
 

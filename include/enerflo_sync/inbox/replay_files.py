@@ -1,4 +1,4 @@
-"""Replay of files: what could not be read is read again from the archive, by the inbox's own reader."""
+"""Replay of files: read unreadable input again from the archive, by the inbox's own reader."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from enerflo_sync.warehouse.schema import quarantine, webhook_events
 
 Part = Document | Problem
 _CHUNK = 10_000
-# What is kept of a part that could not be read.
+# Bytes kept of an unreadable part.
 _KEPT_BYTES = 65_536
 
 
 @dataclass(frozen=True)
 class _Readable:
-    """What a file gives for one item now.
+    """What can now be read for one item of a file.
 
-    :param parts: events in it, and for a whole file also its other parts that cannot be read.
+    :param parts: its events; for a whole file, also its other parts that stay unreadable.
     """
 
     item: QuarantineItem
@@ -42,7 +42,7 @@ class _Readable:
 
 @dataclass
 class _Found:
-    """What one archived file gives now: verdicts on what fails again, and what can be read."""
+    """The result of reading one archived file again: verdicts on failing parts, and readable parts."""
 
     verdicts: Verdicts = field(default_factory=dict)
     readable: list[_Readable] = field(default_factory=list)
@@ -64,7 +64,7 @@ class FileReplay:
         self._clock = clock
 
     def look(self, items: Sequence[QuarantineItem]) -> Verdicts:
-        """Return what a replay of these items would do; nothing is written."""
+        """Return what a replay of these items would do, without writing."""
         verdicts: Verdicts = {}
         for source, some in _by_file(items).items():
             found = self._find(source, some)
@@ -77,7 +77,7 @@ class FileReplay:
         return verdicts
 
     def load_files(self, items: Sequence[QuarantineItem], run: Run) -> tuple[Verdicts, list[str]]:
-        """Take in what can be read now, and return what became of each item, and the events to hydrate."""
+        """Load what can be read now; return the outcome of each item, and the events to hydrate."""
         verdicts: Verdicts = {}
         taken: list[str] = []
         for source, some in _by_file(items).items():
@@ -95,9 +95,9 @@ class FileReplay:
         return verdicts, taken
 
     def _take(self, one: _Readable, source: str, run: Run) -> list[str]:
-        """Store what an item gives, and return the ids of the events that are new.
+        """Store an item's events, and return the ids of the new ones.
 
-        An event that is stored already is not counted as a further copy, nor a part that is put aside.
+        Counts no further copy of an event that is stored already, or of a part that is quarantined.
         """
         drop = self._drop()
         reader = Reader(self._connection, drop, self._account, self._limits, self._clock, {})
@@ -120,7 +120,7 @@ class FileReplay:
         return list(fresh)
 
     def _unknown(self, parts: Sequence[Part]) -> dict[str, None]:
-        """Return the ids of the events in ``parts`` that are not stored, in their order."""
+        """Return the ids of the events in ``parts`` that are not stored, in order."""
         ids = list(dict.fromkeys(event_id_of(part) for part in parts if isinstance(part, Document)))
         table = webhook_events.c
         known: set[str] = set()
@@ -132,7 +132,7 @@ class FileReplay:
         return {event_id: None for event_id in ids if event_id not in known}
 
     def _quarantine_parts(self, source: str) -> set[int]:
-        """Return the positions of a file's parts that are items of their own."""
+        """Return the positions of a file's parts that have their own items."""
         query = sa.select(quarantine.c.evidence_uri).where(
             quarantine.c.account == self._account,
             quarantine.c.kind == "file",
@@ -141,7 +141,7 @@ class FileReplay:
         return {place(uri)[1] for uri in self._connection.scalars(query)}
 
     def _find(self, source: str, items: Sequence[QuarantineItem]) -> _Found:
-        """Read a file once for all its items; what the archive no longer has, from what was kept of it."""
+        """Read a file once for all its items; if the archive no longer has it, use the item's kept bytes."""
         found = _Found()
         content = self._content(source)
         parts: dict[int, list[Part]] = {}
@@ -178,7 +178,7 @@ class FileReplay:
             found.readable.append(_Readable(item, parts, arrived, source))
 
     def _content(self, source: str) -> Content | None:
-        """Return a file of the archive, None where it is not there any more or cannot be read."""
+        """Return a file of the archive; None if it is missing or unreadable."""
         if not source:
             return None
         file = DropFile(source.rpartition("/")[2], source)
@@ -191,7 +191,7 @@ class FileReplay:
         if len(payload) >= _KEPT_BYTES:
             return [Problem(position, "not_kept_whole", b"")]
         parts = self._unpacked(payload)
-        # The payload of a part is a text of its own, whose place in the file is the item's.
+        # A part's payload is a text of its own, and its position in the file is the item's.
         return [msgspec.structs.replace(part, position=position) for part in parts] if position else parts
 
     def _unpacked(self, data: bytes) -> list[Part]:
@@ -204,7 +204,7 @@ def event_id_of(document: Document) -> str:
 
 
 def place(uri: str) -> tuple[str, int]:
-    """Return the file and the position in it that ``file#position`` names; 0 is also the whole file."""
+    """Return the file and the position in ``file#position``; 0 also means the whole file."""
     file, mark, position = uri.rpartition("#")
     return (file, int(position)) if mark and position.isascii() and position.isdigit() else (uri, 0)
 

@@ -1,4 +1,4 @@
-"""Replay of records: asked for again by their key, and brought in by the reads and intake of the inbox."""
+"""Replay of records: request them again by key, and load them by the inbox's reads and intake."""
 
 from __future__ import annotations
 
@@ -48,29 +48,29 @@ from enerflo_sync.warehouse.refused import refuses_a_row
 
 log = logging.getLogger(__name__)
 
-# By the table under which a record is put aside: what is read of Enerflo.
+# By the table name of an item: the resource that is read from Enerflo.
 _READ: Mapping[str, Resource] = {part.table.name: one for one in ALL if one.reads for part in one.parts}
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The record that an item is about."""
+    """The record of an item."""
 
     resource: Resource
     record_id: int
 
     @property
     def read(self) -> DirectRead:
-        """Return how it is read directly."""
+        """Return how the record is read directly."""
         return self.resource.reads[-1]
 
     def __str__(self) -> str:
-        """Return it as people read it: ``installs/123``."""
+        """Return the record's name for people: ``installs/123``."""
         return f"{self.resource.name}/{self.record_id}"
 
 
 def wanted_record(item: QuarantineItem) -> Wanted | Verdict:
-    """Return the record that has to be read again for an item, or why none can be."""
+    """Return the record to read again for an item, or the reason why none can be read."""
     resource = _READ.get(item.table_name or "")
     if resource is None:
         return Verdict(
@@ -83,7 +83,7 @@ def wanted_record(item: QuarantineItem) -> Wanted | Verdict:
 
 
 class RecordReplay:
-    """Reads quarantined records of one account again, each once, whatever the number of its items."""
+    """Reads quarantined records of one account again, each once for all its items."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class RecordReplay:
         self._failed_in_a_row = 0
 
     def serve(self, item: QuarantineItem) -> Verdict:
-        """Read an item's record and store it; return what became of it.
+        """Read an item's record and store it; return the outcome.
 
         :raises AuthenticationError: the key is not accepted.
         """
@@ -120,7 +120,7 @@ class RecordReplay:
         said = self._said[key]
         again = self._seen_again.get(key, set())
         if said.outcome is Outcome.STILL_FAILING and again and item.item_id not in again:
-            # It stands in quarantine with its present content now, by another item.
+            # Another item now has the record's present content.
             return Verdict(said.outcome, said.detail, settles=True)
         return said
 
@@ -155,7 +155,7 @@ class RecordReplay:
     def _observation(
         self, wanted: Wanted, item: QuarantineItem, observed_at: datetime
     ) -> tuple[Observation, dict[str, datetime]]:
-        """Return who saw the record: whoever did when it was put aside, and when its webhook arrived."""
+        """Return the item's own observation (who saw the record), and when its webhook arrived."""
         polled = (item.evidence_uri or "").startswith("poll:")
         by, arrived = ("poll", {}) if polled else ("webhook", {wanted.read.subject: item.first_seen_at})
         return Observation(self._account, observed_at, by, f"replay:{self._run.run_id}"), arrived
@@ -192,7 +192,7 @@ class RecordReplay:
         return Verdict(Outcome.REPLAYED, f"{wanted} was read again", settles=True)
 
     def _gone(self, wanted: Wanted, observed_at: datetime) -> Verdict:
-        """Take the 404 of a record's own endpoint as evidence that it is gone, and its item with it."""
+        """Treat a 404 of the record's own endpoint as deletion, and close its item."""
         if not wanted.resource.is_read_by_key:
             return Verdict(Outcome.NOT_FOUND, f"Enerflo does not show {wanted}; the next sweep decides")
         try:
@@ -209,9 +209,9 @@ class RecordReplay:
         )
 
     def _read(self, wanted: Wanted, item: QuarantineItem, known: Mapping[str, Any]) -> Answer:
-        """Return what Enerflo says of the record now.
+        """Return Enerflo's present data of the record.
 
-        :param known: the record as it was put aside, which says where else it may be found.
+        :param known: the quarantined record, whose fields tell where else to look for it.
         :raises NotFoundError: there is no such record.
         """
         if wanted.resource is CUSTOMERS:
@@ -226,7 +226,7 @@ class RecordReplay:
         return self._of_owner(wanted.read, known.get(BY_NAME[wanted.read.owner].id_column), item)
 
     def _of_owner(self, read: DirectRead, owner_id: Any, item: QuarantineItem) -> Answer:
-        """Read all that belongs to the record's owner."""
+        """Read all child records of the record's owner."""
         if not isinstance(owner_id, int):
             raise BadRecordError("the record does not say to whom it belongs")
         need = Need(read.subject, str(owner_id))
@@ -234,7 +234,7 @@ class RecordReplay:
         return self._reads.read(need, [since])
 
     def _note(self, install_id: Any, item: QuarantineItem, known: Mapping[str, Any]) -> Answer:
-        """Read the notes of the note's install; or those made since, where Enerflo has no such list."""
+        """Read the notes of the note's install; without such a list, all notes since its creation."""
         if not isinstance(install_id, int):
             raise BadRecordError("the note does not say on which install it stands")
         need = Need(NOTES_OF, str(install_id))
@@ -246,12 +246,12 @@ class RecordReplay:
         return self._reads.read(need, [since])
 
     def _customer(self, customer_id: int, known: Mapping[str, Any]) -> Answer:
-        """Read the customer as an event about them would, by what the record said."""
+        """Read the customer as an event does, searching by the quarantined record's words."""
         name = " ".join(str(known.get(part) or "") for part in ("first_name", "last_name")).strip()
         return read_customer_of(self._client, str(customer_id), [{"full_name": name, **known}])
 
     def _change_order(self, order_id: int, install_id: Any) -> Answer:
-        """Read the order itself; or the orders of its install, where Enerflo does not give one alone."""
+        """Read the order directly, or all orders of its install if Enerflo has no such endpoint."""
         try:
             return Answer([(self._orders, [read_change_order(self._client, order_id)])])
         except (NotFoundError, PermissionRefusedError, ContractDriftError):

@@ -1,4 +1,4 @@
-"""What a replay says of each item."""
+"""The outcome of a replay for each item."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import msgspec
 
 
 class Outcome(StrEnum):
-    """What became of an item, or would."""
+    """The actual or expected outcome of an item."""
 
     WOULD_REPLAY = "would_replay"
     REPLAYED = "replayed"
-    # Its record could not be read now; the next ingest, or another replay, tries it again.
+    # The record could not be read now; the next ingest, or another replay, retries.
     WAITING = "waiting"
     STILL_FAILING = "still_failing"
     NOT_FOUND = "not_found"
@@ -22,9 +22,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An outcome, and why or what is done, in words without personal data.
+    """An outcome with its reason or action, in words without personal data.
 
-    :param settles: whether the item is closed: it was taken in, or nothing is left that it is about.
+    :param settles: the item is closed: it was loaded, or its record no longer exists.
     """
 
     outcome: Outcome
@@ -37,7 +37,7 @@ Verdicts = dict[str, Verdict]
 
 
 class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one item."""
+    """The outcome of one item."""
 
     item_id: str
     kind: str
@@ -47,9 +47,9 @@ class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replay did, or, dry, would do.
+    """What a replay did, or, if dry, would do.
 
-    :param run_id: its row in ``sync.runs``; None of a dry one, which leaves no trace.
+    :param run_id: its row in ``sync.runs``; None for a dry replay, which writes nothing.
     """
 
     run_id: str | None
@@ -59,11 +59,11 @@ class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return how many items had each outcome, in the order of :class:`Outcome`; none that is zero."""
+        """Return the number of items per outcome, in the order of :class:`Outcome`, without zeros."""
         found = [result.outcome for result in self.results]
         return {str(outcome): found.count(outcome) for outcome in Outcome if outcome in found}
 
     @property
     def needs_a_person(self) -> bool:
-        """Return whether something still waits: an item that is not replayed."""
+        """Return whether any item is still not replayed."""
         return any(result.outcome is not Outcome.REPLAYED for result in self.results)

@@ -1,4 +1,4 @@
-"""The signed design in ``deal.projectSubmitted``, which no endpoint gives, as a row of ``submissions``."""
+"""Parse the signed design in ``deal.projectSubmitted``, which no endpoint returns, for ``submissions``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from enerflo_sync.resources.fields import INTEGER, integer, number, rows, text
 from enerflo_sync.resources.fingerprint import content_hash, stable_bytes
 from enerflo_sync.resources.limits import MOST_MONEY, MOST_PANELS
 
-# -1 stands for "inputs are missing", not for a price (REFERENCE.md §10).
+# -1 means "inputs are missing"; it is not a price (REFERENCE.md §10).
 _NO_PRICE = -1
 _PRICING = "payload.proposal.pricingOutputs"
 _ADDRESS = f"{_PRICING}.deal.projectAddress"
 _DESIGNS = ("payload.design", f"{_PRICING}.design")
-# The event's name, who started it and to whom it is sent make no other version.
+# Only these parts define a version; the event's name, initiator and recipient do not.
 _VERSION = ("deal", "customer", "proposal", "design")
 _MOST_WATTS = 100_000_000
 _ZIP_LENGTH = 5
@@ -30,10 +30,10 @@ _ZIP_LENGTH = 5
 class Submission:
     """One signed version of a deal's design.
 
-    :param content_hash: what makes it this version: all that the payload says of deal, customer, proposal and
-        design, the queries of signed addresses left out.
+    :param content_hash: identifies the version: digest of the payload's deal, customer, proposal and design,
+        without the queries of signed addresses.
     :param values: the columns of ``enerflo.submissions`` that the payload fills.
-    :param sources: by column, the path in the payload where the value was found.
+    :param sources: by column, the path of the value in the payload.
     """
 
     deal_id: str
@@ -43,13 +43,13 @@ class Submission:
 
 
 def read_submission(body: Body) -> Submission:
-    """Return the design that a payload holds.
+    """Return the design in a payload.
 
-    The same signed version gives the same ``content_hash`` in ``projectSubmitted`` and ``projectReceived``.
-    One that was signed again has another as soon as a word differs, such as the address of the signed
-    contract. A payload that says the same in every word is taken for a copy: it has no time and no number.
+    The same signed version gets the same ``content_hash`` from ``projectSubmitted`` and ``projectReceived``.
+    A version signed again gets another hash as soon as any word differs, such as the address of the signed
+    contract. An identical payload counts as a copy, because payloads have neither time nor number.
 
-    :raises BadRecordError: it names no deal, or a value is nonsense.
+    :raises BadRecordError: the payload names no deal, or a value is invalid.
     """
     deal_id = uuid_at(body, "payload.deal.id")
     found: dict[str, tuple[Any, str]] = {}
@@ -81,7 +81,7 @@ def read_submission(body: Body) -> Submission:
 
 
 def _digest(body: Body, deal_id: str) -> str:
-    """Return the digest of the version: the same for both events, however its file addresses are signed."""
+    """Return the version's digest, the same for both events and for any signature of its file addresses."""
     said = {name: at(body, f"payload.{name}") for name in _VERSION}
     said["deal"] = {**said["deal"], "id": deal_id}
     return content_hash(stable_bytes(msgspec.json.encode(said, order="deterministic")))
@@ -94,7 +94,7 @@ def _objects(body: Body, path: str) -> list[Body]:
 
 
 def _modules(body: Body, found: dict[str, tuple[Any, str]]) -> None:
-    """Panel count is the sum over the arrays; where they hold different modules, all are named."""
+    """Sum the panel count over the arrays; if their modules differ, list all module names."""
     found["panel_type"] = found["panel_count"] = (None, "")
     for design in _DESIGNS:
         arrays = _objects(body, f"{design}.arrays")
@@ -130,7 +130,7 @@ def _batteries(body: Body, found: dict[str, tuple[Any, str]]) -> None:
 
 
 def _product(item: Body) -> str | None:
-    """Return manufacturer and model, which name a product; the display name where there is no model."""
+    """Return manufacturer and model as the product's name; the display name if there is no model."""
     named = text(item, "model") or text(item, "name")
     return " ".join(filter(None, (text(item, "manufacturer"), named))).strip() or None
 
@@ -163,7 +163,7 @@ def _address(body: Body, found: dict[str, tuple[Any, str]]) -> None:
 
 
 def _adders(body: Body) -> list[dict[str, Any]]:
-    """Return the adders that were chosen, as ``{name, cost, quantity}``; those merely offered are not."""
+    """Return the chosen adders as ``{name, cost, quantity}``, without those merely offered."""
     chosen: Sequence[Body] = [
         adder
         for name in ("calculatedSystemAdders", "calculatedValueAdders")

@@ -1,4 +1,4 @@
-"""Signed designs from submission events into ``enerflo.submissions``, which is append-only."""
+"""Store signed designs from submission events in ``enerflo.submissions``, which is append-only."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def keep_submissions(
     observation: Observation,
     install_id: int | None,
 ) -> list[tuple[Waiting, BadRecordError]]:
-    """Store the designs of those events that hold one, in the caller's transaction.
+    """Store the designs in the events' payloads, in the caller's transaction.
 
-    A version that is there already stays as it was first seen, and the newest is the one first seen last. A
-    version whose payload comes late, after a newer one's, and was never seen before, counts as the newer one.
+    A known version keeps its row, and the version first seen last is the newest. So a version never seen
+    before counts as the newest, even if its payload arrives late.
 
-    :param install_id: the install that belongs to the deal, where Enerflo told it.
-    :return: events whose design is nonsense or refused by the warehouse, and why.
+    :param install_id: the deal's install, if Enerflo returned it.
+    :return: events whose design is invalid or refused by the warehouse, with the reason.
     """
     wanted = {event.event_id: event for event in events if event.wants_submission}
     bad = []

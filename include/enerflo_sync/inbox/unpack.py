@@ -1,6 +1,6 @@
-"""From a file's bytes to the events in it: one object, an array or JSON lines; plain or gzip; raw or wrapped.
+"""Unpack a file into events: one object, an array or JSON lines; plain or gzip; with or without envelope.
 
-Whatever cannot be read becomes a :class:`Problem` with its position, and the rest of the file goes on.
+An unreadable part becomes a :class:`Problem` with its position, and the rest of the file continues.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from enerflo_sync.resources.fingerprint import raw_hash, without_nul
 
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
-# What is kept of a part that cannot be read.
+# Bytes kept of an unreadable part.
 _KEPT = 65_536
 
 _any = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
-    """One event as it lay in a file.
+    """One event in a file.
 
     :param position: its place in the file, from 0: the element of an array, the line of JSON lines.
-    :param body: the event itself, out of any envelope.
+    :param body: the event itself, without an envelope.
     :param canonical: the body as JSON with sorted keys and no white space.
-    :param received_at: when the envelope says that it arrived; None without one.
-    :param nul_removed: NUL characters were taken out, which PostgreSQL refuses.
+    :param received_at: arrival time in the envelope; None without one.
+    :param nul_removed: NUL characters, which PostgreSQL refuses, were removed.
     """
 
     position: int
@@ -45,11 +45,11 @@ class Document(msgspec.Struct, frozen=True, gc=False):
 
 
 class Problem(msgspec.Struct, frozen=True, gc=False):
-    """A part of a file that is no event.
+    """A part of a file that is not an event.
 
     :param reason: a stable word such as ``not_json``.
-    :param payload: the bytes in question, cut after 64 KB.
-    :param mark: the digest of all of them, where they were cut.
+    :param payload: the part's bytes, truncated after 64 KB.
+    :param mark: the digest of all its bytes if they were truncated.
     """
 
     position: int
@@ -59,16 +59,16 @@ class Problem(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, position: int, reason: str, data: bytes) -> Problem:
-        """Return the problem with ``data``, of which the beginning is kept."""
+        """Return a problem that keeps the beginning of ``data``."""
         mark = raw_hash(data).hex() if len(data) > _KEPT else ""
         return cls(position, reason, data[:_KEPT], mark)
 
 
 def unpack(data: bytes, *, most_file: int, most_event: int) -> Iterator[Document | Problem]:
-    """Yield what a file holds, in its order; at least one thing, so that no file is passed over in silence.
+    """Yield the parts of a file in order; at least one, so that no file is skipped silently.
 
-    :param most_file: bytes that a compressed file may have when it is unpacked.
-    :param most_event: bytes that one event may have.
+    :param most_file: maximum size in bytes of a compressed file after unpacking.
+    :param most_event: maximum size in bytes of one event.
     """
     if (usual := _usual(data, most_event)) is not None:
         yield usual
@@ -82,7 +82,7 @@ def unpack(data: bytes, *, most_file: int, most_event: int) -> Iterator[Document
             except Exception as error:
                 yield Problem.of(position, bad_record(error).what, text)
     except Exception as error:
-        # The file as a whole, or what comes after the last element that could be told apart.
+        # The file as a whole, or the rest after the last separable element.
         yield Problem.of(position + 1, bad_record(error).what, data)
         return
     if position < 0:
@@ -90,19 +90,19 @@ def unpack(data: bytes, *, most_file: int, most_event: int) -> Iterator[Document
 
 
 def _usual(data: bytes, most: int) -> Document | None:
-    """Return the one raw event that most files are, None for any other form: a third of the work."""
+    """Return the event if the file is one raw event, as most are, else None: a third of the general work."""
     if data[:1] != b"{" or len(data) > most or b"u0000" in data:
         return None
     try:
         value, canonical = decode_json(data)
     except Exception:
-        # Why it cannot be used is told where it is opened.
+        # The general path finds the reason.
         return None
     return None if is_envelope(value) else Document(0, value, canonical)
 
 
 def _plain(data: bytes, most: int) -> bytes:
-    """Return the bytes without compression and byte order mark."""
+    """Return the bytes decompressed, and without a byte order mark."""
     if data[:2] == _GZIP:
         data = gunzip(data, most)
     data = data.removeprefix(_BOM)
@@ -112,7 +112,7 @@ def _plain(data: bytes, most: int) -> bytes:
 
 
 def _split(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the file's events as text, each with its position."""
+    """Yield the file's events as text, with their positions."""
     first = data.lstrip()[:1]
     if b"\n" in data.strip() and not _is_whole(data) and (first != b"[" or _has_whole_line(data)):
         yield from enumerate_lines(data)
@@ -123,11 +123,11 @@ def _split(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Return whether several lines are one JSON value, or one that is broken."""
+    """Return whether several lines are one JSON value, valid or not."""
     try:
         _any.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # A line that is a value of its own stands in JSON lines; in one broken object there is none.
+        # JSON lines contain a line that is a complete value; one broken object contains none.
         return not _has_whole_line(data)
     return True
 
@@ -145,14 +145,14 @@ def _decodes(text: bytes) -> bool:
 
 
 def enumerate_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that are not blank, each with its number from 0, without a list of them."""
+    """Yield the non-blank lines with their numbers from 0, without building a list."""
     for at, line in enumerate(io.BytesIO(data)):
         if line.strip():
             yield at, line.rstrip(b"\r\n")
 
 
 def _open(position: int, text: bytes, most: int) -> Iterator[Document | Problem]:
-    """Yield the event in ``text``, or those in the envelope or the line's array that it is."""
+    """Yield the event in ``text``, or the events if it is an envelope or an array."""
     if len(text) > most:
         raise BadRecordError("event_too_large")
     stripped = without_nul(text)

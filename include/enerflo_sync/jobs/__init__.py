@@ -1,4 +1,4 @@
-"""What each job is, without Airflow: one module a job, whose functions take an opened account.
+"""The jobs without Airflow: one module per job, whose functions take an opened account.
 
-The command line and Airflow's operators call the same functions. A module imports no more than its job needs.
+The command line and Airflow's operators call the same functions. A module imports only what its job needs.
 """

@@ -1,4 +1,4 @@
-"""Apply: exactly the changes of a plan are made, and what came of them is looked at."""
+"""Apply: make exactly the changes of a plan, and verify them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run_apply(
 
 
 def run_verify(context: AccountContext, plan_hash: str, report: ReconciliationReport) -> Verification:
-    """Return how many of a plan's applied changes a later reconciliation found to differ."""
+    """Return how many of a plan's applied changes differ in a later reconciliation."""
     require_migrated(context.engine)
     with warehouse_errors("verify"), context.engine.connect() as connection:
         plan = read_plan(connection, context.account, plan_hash)

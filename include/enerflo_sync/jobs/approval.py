@@ -1,4 +1,4 @@
-"""Approval: a person's yes and no to plans and parts of them, and what stands refused."""
+"""Approval: a person approves or rejects plans and parts of them; refusals that still hold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from enerflo_sync.warehouse.revision import require_migrated
 
 
 def run_approve(context: AccountContext, plan_hash: str, *, by: str, part: Part = WHOLE) -> PlanReport:
-    """Approve a plan that waits, or a part of it, without applying it yet."""
+    """Approve a waiting plan, or a part of it, without applying it yet."""
     require_migrated(context.engine)
     with warehouse_errors("approve"), context.engine.begin() as connection:
         plan = hold_plan(connection, context.account, plan_hash)
@@ -25,7 +25,7 @@ def run_approve(context: AccountContext, plan_hash: str, *, by: str, part: Part 
 def run_reject(
     context: AccountContext, plan_hash: str, *, by: str | None, reason: str | None = None, part: Part = WHOLE
 ) -> PlanReport:
-    """Reject a plan that waits, or a part of it (:func:`enerflo_sync.plan.decided_plan.reject_plan`)."""
+    """Reject a waiting plan, or a part of it (:func:`enerflo_sync.plan.decided_plan.reject_plan`)."""
     require_migrated(context.engine)
     with warehouse_errors("reject"), context.engine.begin() as connection:
         return reject_plan(
@@ -41,14 +41,14 @@ def run_reject(
 
 
 def read_refusals(context: AccountContext, which: WhichRefusals | None = None) -> list[Refusal]:
-    """Return what stands refused, unmasked (:func:`enerflo_sync.plan.reopen.standing_refusals`)."""
+    """Return the refusals that still hold, unmasked (:func:`enerflo_sync.plan.reopen.standing_refusals`)."""
     require_migrated(context.engine)
     with warehouse_errors("reopen"), context.engine.connect() as connection:
         return standing_refusals(connection, context.config, context.account, which or WhichRefusals())
 
 
 def run_reopen(context: AccountContext, which: WhichRefusals, *, by: str) -> list[Refusal]:
-    """Let changes that were refused be planned again (:func:`enerflo_sync.plan.reopen.reopen`)."""
+    """Allow refused changes to be planned again (:func:`enerflo_sync.plan.reopen.reopen`)."""
     require_migrated(context.engine)
     with warehouse_errors("reopen"), context.engine.begin() as connection:
         return reopen(connection, context.config, context.account, which, by=by)

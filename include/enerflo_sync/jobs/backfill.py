@@ -1,4 +1,4 @@
-"""Backfills: windows of dates, named installs, or everything, read beside all other work."""
+"""Backfills: read windows of dates, named installs, or everything, at lower priority than other work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 from enerflo_sync.backfill.context import BackfillOptions, Context, PlannedTable
 from enerflo_sync.backfill.run import Backfills
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import Side, SourceOfTruth
+from enerflo_sync.crm.mapping import MIRROR_TABLES, Side, SourceOfTruth
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.mirror.poll import Progress
 from enerflo_sync.resources.change_orders import ComponentKeys
@@ -21,7 +21,7 @@ def open_backfills(
 ) -> Backfills:
     """Return the account's backfills (:mod:`enerflo_sync.backfill.run`), which yield to all other work.
 
-    :param workers: chunks that are read at once.
+    :param workers: chunks read in parallel.
     """
     require_migrated(context.engine)
     settings = context.config.poll
@@ -50,21 +50,22 @@ def open_backfills(
 
 
 def mapping_hash(config: SyncConfig, account: str) -> str:
-    """Return the sha-256 of all by which records of an account are read and compared."""
+    """Return the sha-256 of the configuration that reads and compares an account's records."""
     keys = config.change_orders.model_dump_json()
     return hashlib.sha256(f"{config.hash(account)}|{keys}".encode()).hexdigest()
 
 
 def planned_tables(config: SyncConfig, account: str) -> dict[str, PlannedTable]:
-    """Return, by mirror table, which of its columns a plan may write to the CRM."""
+    """Return, by table of ``sync.yaml``, the mirror columns that a plan may write to the CRM."""
     return {
-        str(name): PlannedTable(
+        name: PlannedTable(
             frozenset(
                 field.enerflo
                 for field in table.fields.values()
                 if field.source_of_truth is not SourceOfTruth.CRM
             ),
             Side.CRM in table.create_in,
+            MIRROR_TABLES[table.kind(name)],
         )
         for name, table in config.tables_for(account).items()
     }

@@ -1,4 +1,4 @@
-"""One account, opened: its configuration, its warehouse, and a client when one is asked for."""
+"""An opened account: its configuration, its warehouse, and a client on demand."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from enerflo_sync.warehouse.engine import ask_time, warehouse_engine
 from enerflo_sync.warehouse.request_budget import WarehouseRequestBudget
 from enerflo_sync.warehouse.request_lanes import Lane
 
-# The group of entry points; each is called with account, configuration and the file's path.
+# Entry point group; each entry point is called with account, configuration and the file's path.
 OPENERS = "enerflo_sync.accounts"
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """Where one account's two sides are, and what opens them: asked for only by the job that needs it.
+    """Addresses and secrets of one account's two sides, requested only by the job that needs them.
 
     Each call returns the value or raises :class:`ConfigurationError` that says where to set it.
     """
@@ -50,12 +50,12 @@ class Credentials:
 
 @dataclass
 class AccountContext:
-    """One account, opened: configuration, warehouse, and a client when one is asked for.
+    """An opened account: its configuration, its warehouse, and a client on demand.
 
-    :param session: carries proxies and TLS settings; inside Airflow it is the connection's.
-    :param clock: handed to everything that waits or stamps a time. In place of the machine's clock stands
-        the warehouse's (:class:`enerflo_sync.clock.DatabaseClock`); any other clock is used as it is.
-    :param rng: handed to everything that rolls dice (jitter, run ids).
+    :param session: has the proxies and TLS settings; inside Airflow it is the connection's.
+    :param clock: for every wait and time stamp. The machine's clock is replaced by the warehouse's
+        (:class:`enerflo_sync.clock.DatabaseClock`); any other clock is used unchanged.
+    :param rng: for every random choice (jitter, run ids).
     """
 
     account: str
@@ -67,7 +67,7 @@ class AccountContext:
     rng: random.Random = field(default_factory=random.Random)
 
     def __post_init__(self) -> None:
-        """Put the database's clock in place of the machine's; nothing is connected yet."""
+        """Replace the machine's clock by the database's, without connecting."""
         if type(self.clock) is SystemClock:
             machine = self.clock
             self.clock = DatabaseClock(machine, lambda: ask_time(self.engine))
@@ -79,7 +79,7 @@ class AccountContext:
 
     @cached_property
     def engine(self) -> sa.Engine:
-        """Return the warehouse's engine; nothing is connected yet."""
+        """Return the warehouse's engine, without connecting."""
         return warehouse_engine(self.credentials.warehouse_url())
 
     @cached_property
@@ -96,7 +96,7 @@ class AccountContext:
         return self.client_in(Lane.LIVE)
 
     def client_in(self, lane: Lane) -> EnerfloClient:
-        """Return a client whose requests stand in another lane of the same budget."""
+        """Return a client whose requests use another lane of the same budget."""
         api_key = self.credentials.api_key()
         fingerprint = key_fingerprint(api_key)
         budget = WarehouseRequestBudget(self.engine, self.account, fingerprint, self.clock, lane=lane)
@@ -111,26 +111,26 @@ class AccountContext:
         )
 
     def close(self) -> None:
-        """Give the connections back. The context may be used again."""
+        """Release the connections. The context may be used again."""
         self.session.close()
         if "engine" in self.__dict__:
             self.engine.dispose()
 
     @property
     def writes_anything(self) -> bool:
-        """Return whether the mode of any table of the account allows to write."""
+        """Return whether any table of the account has a mode that writes."""
         return self.config.writes_anything(self.account)
 
 
 def key_fingerprint(api_key: str) -> str:
-    """Return what names a key in the warehouse without giving it away: 16 hex digits of its sha-256."""
+    """Return a name for the key in the warehouse that does not reveal it: 16 hex digits of its sha-256."""
     return hashlib.sha256(api_key.encode()).hexdigest()[:16]
 
 
 def open_account(account: str, environ: Mapping[str, str], config_path: Path | None = None) -> AccountContext:
     """Return the account's context with credentials from the configuration and the environment.
 
-    Where these name neither a key nor a warehouse, and ``AIRFLOW_HOME`` is set, the credentials are those of
+    If these name neither a key nor a warehouse, and ``AIRFLOW_HOME`` is set, the credentials come from
     Airflow's connections.
 
     :raises ConfigurationError: the file cannot be read, or names no such account; a connection is missing.
@@ -139,7 +139,7 @@ def open_account(account: str, environ: Mapping[str, str], config_path: Path | N
     config = load_config(path, environ)
     settings = config.account(account)
     if environ.get("AIRFLOW_HOME") and not settings.api_key and not settings.warehouse_url:
-        # The Airflow parts say how they open an account: this package imports no Airflow.
+        # The Airflow package registers how to open an account, because this package never imports Airflow.
         for elsewhere in entry_points(group=OPENERS):
             opened: AccountContext = elsewhere.load()(account, config, path)
             return opened

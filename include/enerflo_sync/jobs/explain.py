@@ -1,4 +1,4 @@
-"""Explain: why a record is as it is."""
+"""Explain: why a record has its values."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def run_explain(
     reveal: bool = False,
     by: str = "",
 ) -> Explanation:
-    """Tell why a record is as it is (:func:`enerflo_sync.explain.read.explain`), masked unless revealed.
+    """Explain a record's values (:func:`enerflo_sync.explain.read.explain`), masked unless revealed.
 
-    :param reveal: give personal data unmasked, and note in ``sync.reveals`` that ``by`` asked for it.
+    :param reveal: return personal data unmasked, and record in ``sync.reveals`` that ``by`` asked for it.
     """
     require_migrated(context.engine)
     with warehouse_errors("explain"), context.engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Gaps and witnesses: what was not seen whole, and who saw which change."""
+"""Gaps and witnesses: periods not observed completely, and which witness saw which change."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from enerflo_sync.warehouse.revision import require_migrated
 
 
 def read_gaps(context: AccountContext, *, every: float | None = None, days: int = DAYS) -> GapReport:
-    """Return the stretches of time that were not seen whole; reads the warehouse only.
+    """Return the periods that were not observed completely; reads only the warehouse.
 
-    :param every: minutes after which a poll and an ingest are due; by ``schedule`` in sync.yaml if None.
-    :param days: how far back closed ones are told, 1 to 90.
+    :param every: minutes between due polls and ingests; None uses ``schedule`` in sync.yaml.
+    :param days: how far back closed holes are reported, 1 to 90.
     """
     require_migrated(context.engine)
     times = context.settings.schedule
@@ -34,9 +34,9 @@ def read_gaps(context: AccountContext, *, every: float | None = None, days: int 
 
 
 def read_witnesses(context: AccountContext, *, days: int = DAYS) -> WitnessReport:
-    """Return which changes of the last ``days`` days poll and webhooks saw; reads the warehouse only.
+    """Return which changes of the last ``days`` days poll and webhooks saw; reads only the warehouse.
 
-    :param days: calendar days in UTC, 1 to 90; today is one of them.
+    :param days: calendar days in UTC including today, 1 to 90.
     """
     require_migrated(context.engine)
     with warehouse_errors("witnesses"), context.engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Ingest: the drop's webhook payloads become events and mirror rows."""
+"""Ingest: turn the drop's webhook payloads into events and mirror rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_ingest(
     progress: Progress | None = None,
     read_ahead: int = 1,
 ) -> RunReport:
-    """Bring dropped webhook payloads into the mirror (:func:`enerflo_sync.inbox.ingest.ingest`)."""
+    """Load dropped webhook payloads into the mirror (:func:`enerflo_sync.inbox.ingest.ingest`)."""
     require_migrated(context.engine)
     return ingest(
         context.client,
@@ -40,9 +40,9 @@ def run_ingest(
 
 
 def open_account_drop(context: AccountContext) -> Drop:
-    """Return the place into which the account's webhook payloads are dropped; nothing is touched yet.
+    """Return the account's drop for webhook payloads, without accessing it.
 
-    :raises ConfigurationError: it is not configured, or its kind of storage is not installed.
+    :raises ConfigurationError: no drop is configured, or its storage library is not installed.
     """
     return open_drop(
         context.settings.need("webhook_drop_uri"),
@@ -52,7 +52,7 @@ def open_account_drop(context: AccountContext) -> Drop:
 
 
 def ingest_options(context: AccountContext, read_ahead: int = 1) -> IngestOptions:
-    """Return how the account takes webhook payloads in."""
+    """Return the account's options for ingesting webhook payloads."""
     settings = context.config.webhooks
     return IngestOptions(
         limits=Limits(

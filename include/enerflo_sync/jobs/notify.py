@@ -1,4 +1,4 @@
-"""Notify: what was not told yet goes to the routes of sync.yaml."""
+"""Notify: send unreported news along the routes of sync.yaml."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enerflo_sync.warehouse.revision import require_migrated
 
 
 def run_notify(context: AccountContext, send: Send) -> NotifyReport:
-    """Tell what was not told yet (:func:`enerflo_sync.notify.run.notify`)."""
+    """Send what was not reported yet (:func:`enerflo_sync.notify.run.notify`)."""
     require_migrated(context.engine)
     return notify(context.engine, context.config, context.account, send, clock=context.clock)
 
@@ -19,7 +19,7 @@ def run_notify(context: AccountContext, send: Send) -> NotifyReport:
 def read_notifications(
     context: AccountContext, *, most: int = 20
 ) -> tuple[list[Message], list[StoredMessage]]:
-    """Return what would be told now, and what was told or waits, newest first; tells nobody."""
+    """Return the messages due now, and the stored messages, newest first; sends nothing."""
     require_migrated(context.engine)
     with warehouse_errors("notify"), context.engine.connect() as connection:
         new = new_messages(connection, context.config, context.account, context.clock.now())

@@ -1,10 +1,10 @@
-"""Plan: every difference is decided about, and the decisions are stored under a hash."""
+"""Plan: decide about every difference, and store the decisions under a hash."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.quality import run_quality
 from enerflo_sync.jobs.reconcile import run_reconcile
@@ -20,11 +20,10 @@ def run_plan(
 ) -> list[PlanReport]:
     """Reconcile, and decide about every difference (:func:`enerflo_sync.plan.make.make_plans`).
 
-    Returns one plan, or two where a part of the changes waits for a person and the others do not.
-    Change orders that nobody checked yet are judged first (:func:`enerflo_sync.jobs.quality.run_quality`).
-    Reads Enerflo not at all, and writes nothing but its own tables.
+    Returns one plan, or two if only some of the changes wait for a person. First checks new change orders
+    (:func:`enerflo_sync.jobs.quality.run_quality`). Never reads Enerflo, and writes only its own tables.
     """
-    if TableName.CHANGE_ORDERS in context.config.tables_for(context.account):
+    if context.config.tables_of(context.account, RecordKind.CHANGE_ORDERS):
         run_quality(context, with_expectations=False, with_life_cycle=False)
     report = run_reconcile(context, progress=progress)
     return make_plans(
@@ -33,7 +32,7 @@ def run_plan(
 
 
 def read_stored_plan(context: AccountContext, plan_hash: str) -> PlanReport:
-    """Return a plan as it stands now (:func:`enerflo_sync.plan.reads.read_plan`)."""
+    """Return a plan in its present state (:func:`enerflo_sync.plan.reads.read_plan`)."""
     require_migrated(context.engine)
     with warehouse_errors("plan"), context.engine.connect() as connection:
         return read_plan(connection, context.account, plan_hash)

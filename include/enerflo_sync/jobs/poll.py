@@ -1,4 +1,4 @@
-"""Poll: the mirror is brought up to what Enerflo lists now."""
+"""Poll: load into the mirror what Enerflo lists now."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def run_poll(
     progress: Progress | None = None,
     read_ahead: int = 1,
 ) -> RunReport:
-    """Bring the mirror up to what Enerflo lists now (:func:`enerflo_sync.mirror.poll.poll`).
+    """Load into the mirror what Enerflo lists now (:func:`enerflo_sync.mirror.poll.poll`).
 
-    :param resources: what to read; what the configuration says where None.
+    :param resources: what to read; None uses the configuration.
     """
     require_migrated(context.engine)
     settings = context.config.poll

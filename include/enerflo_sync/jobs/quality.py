@@ -1,4 +1,4 @@
-"""Quality: change orders and life-cycles are checked; a held order is let through."""
+"""Quality: check change orders and life cycles; release a held order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.inbox.quarantine_items import Selection, select_items
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.quality.gate import ORDER_ID, release
@@ -29,7 +29,7 @@ def run_quality(
     with_life_cycle: bool = True,
     run_id: str | None = None,
 ) -> QualityReport:
-    """Check change orders and life-cycles (:func:`enerflo_sync.quality.run.check_change_orders`)."""
+    """Check change orders and life cycles (:func:`enerflo_sync.quality.run.check_change_orders`)."""
     require_migrated(context.engine)
     return check_change_orders(
         context.engine,
@@ -46,9 +46,9 @@ def run_quality(
 
 
 def read_quality(context: AccountContext, *, most: int = SHOWN) -> QualityReport:
-    """Return how change orders and life-cycles stand, as they were checked last; checks nothing.
+    """Return the stored results of the last check of change orders and life cycles.
 
-    :param most: how many failing orders and how many findings are told.
+    :param most: maximum number of failing orders, and of findings, in the result.
     """
     require_migrated(context.engine)
     with warehouse_errors("quality"), context.engine.connect() as connection:
@@ -58,19 +58,22 @@ def read_quality(context: AccountContext, *, most: int = SHOWN) -> QualityReport
 
 
 def run_release(context: AccountContext, items: Sequence[str], *, reason: str, by: str) -> int:
-    """Let change orders through that a check holds (:func:`enerflo_sync.quality.gate.release`).
+    """Release change orders that a check holds (:func:`enerflo_sync.quality.gate.release`).
 
-    :param items: ids of their quarantine items, or the beginnings of ids.
+    :param items: ids of their quarantine items, or prefixes of ids.
     :raises ConfigurationError: an item is not of a held change order, or a text is empty.
     """
     require_migrated(context.engine)
-    mapping = context.config.tables_for(context.account).get(TableName.CHANGE_ORDERS)
+    tables = context.config.tables_for(context.account)
+    names = context.config.tables_of(context.account, RecordKind.CHANGE_ORDERS)
+    mapping = tables[names[0]] if names else None
     with warehouse_errors("quarantine"), context.engine.begin() as connection:
         found = select_items(connection, context.account, Selection(tuple(items)))
         return release(
             connection,
             context.account,
             found,
+            table=names[0] if names else str(RecordKind.CHANGE_ORDERS),
             key_column=next(
                 (crm for crm, own in (mapping.join_columns if mapping else {}).items() if own == ORDER_ID),
                 ORDER_ID,
@@ -84,14 +87,14 @@ def run_release(context: AccountContext, items: Sequence[str], *, reason: str, b
 def open_suite(context: AccountContext) -> Suite:
     """Return the declared checks of change orders.
 
-    :raises ConfigurationError: the file cannot be read, or holds mistakes.
+    :raises ConfigurationError: the file cannot be read, or contains mistakes.
     """
     return load_suite(SUITE_FILE.find(context.config_path, os.environ), os.environ)
 
 
 def open_life_cycle(context: AccountContext) -> LifeCycle:
-    """Return the declared life-cycle of installs.
+    """Return the declared life cycle of installs.
 
-    :raises ConfigurationError: the file cannot be read, or holds mistakes.
+    :raises ConfigurationError: the file cannot be read, or contains mistakes.
     """
     return load_life_cycle(LIFE_CYCLE_FILE.find(context.config_path, os.environ), os.environ)

@@ -1,4 +1,4 @@
-"""Quarantine: what could not be used is listed, shown, tried again, or dismissed."""
+"""Quarantine: list, show, replay or dismiss unusable input."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from enerflo_sync.warehouse.revision import require_migrated
 
 
 def read_groups(context: AccountContext, wanted: Filter) -> list[QuarantineGroup]:
-    """Return what stands in quarantine by fingerprint, each with one masked example."""
+    """Return the quarantined items grouped by fingerprint, each group with one masked example."""
     require_migrated(context.engine)
     with warehouse_errors("quarantine"), context.engine.connect() as connection:
         return list_groups(connection, context.account, wanted)
@@ -38,10 +38,10 @@ def read_items(context: AccountContext, wanted: Filter) -> list[QuarantineItem]:
 
 
 def read_item(context: AccountContext, item: str, *, reveal: bool = False, by: str = "") -> ItemDetail:
-    """Return everything about one item; to reveal its payload is recorded under ``by``.
+    """Return all data about one item; revealing its payload is recorded under ``by``.
 
-    :param item: an id, or the beginning of one.
-    :raises ConfigurationError: there is no such item, or several.
+    :param item: an id, or an unambiguous prefix.
+    :raises ConfigurationError: no item matches, or several do.
     """
     require_migrated(context.engine)
     with warehouse_errors("quarantine"), context.engine.begin() as connection:
@@ -60,9 +60,9 @@ def run_replay(
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> ReplayReport:
-    """Try quarantined items again (:func:`enerflo_sync.inbox.replay.replay`); dry unless told otherwise.
+    """Retry quarantined items (:func:`enerflo_sync.inbox.replay.replay`); dry by default.
 
-    Exactly one of ``items``, ``fingerprint``, ``event`` and ``everything`` says which.
+    Exactly one of ``items``, ``fingerprint``, ``event`` and ``everything`` selects them.
     """
     require_migrated(context.engine)
     return replay(
@@ -91,11 +91,11 @@ def run_dismiss(
     reason: str,
     by: str,
 ) -> int:
-    """Close open items that nothing has to be done about, and return how many that were.
+    """Close open items that need no action, and return their number.
 
-    Exactly one of ``items``, ``fingerprint`` and ``everything`` says which.
+    Exactly one of ``items``, ``fingerprint`` and ``everything`` selects them.
 
-    :raises ConfigurationError: the selection is not clear, no open item fits, or a text is empty.
+    :raises ConfigurationError: the selection is ambiguous, no open item matches, or a text is empty.
     """
     require_migrated(context.engine)
     selection = Selection(tuple(items), fingerprint, None, everything)

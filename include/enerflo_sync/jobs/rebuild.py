@@ -1,4 +1,4 @@
-"""Rebuild: the mirror is derived again from what is stored."""
+"""Rebuild: derive the mirror again from stored data."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def run_rebuild(
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> RebuildReport:
-    """Derive the mirror again from what is stored (:func:`enerflo_sync.rebuild.run.rebuild`).
+    """Derive the mirror again from stored data (:func:`enerflo_sync.rebuild.run.rebuild`).
 
-    Reads Enerflo not at all, and writes nothing unless told to.
+    Never reads Enerflo, and writes nothing unless ``write`` is set.
 
-    :param tables: all that can be derived where none is named.
+    :param tables: tables to derive; empty means all that can be derived.
     :param where: a condition on the mirror's installs.
-    :param fills: as :func:`enerflo_sync.rebuild.run.rebuild` takes it.
+    :param fills: see :func:`enerflo_sync.rebuild.run.rebuild`.
     """
     condition = None if where is None else read_condition(where)
     require_migrated(context.engine)

@@ -1,4 +1,4 @@
-"""Reconcile: the mirror and the CRM's tables are compared, and every difference gets its cause."""
+"""Reconcile: compare the mirror with the CRM's tables, and give every difference its cause."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def run_reconcile(
 ) -> ReconciliationReport:
     """Compare the mirror with the CRM's tables and store the result.
 
-    All rows are compared where that is asked for, or due by ``schedule.full_reconcile``.
-    Reads Enerflo not at all. :raises ConfigurationError: the mapping does not fit the live tables.
+    Compares all rows if ``full`` is set or ``schedule.full_reconcile`` is due. Never reads Enerflo.
+
+    :raises ConfigurationError: the mapping does not fit the live tables.
     """
     require_migrated(context.engine)
     with warehouse_errors("reconcile"):
@@ -28,7 +29,7 @@ def run_reconcile(
 
 
 def _full_is_due(context: AccountContext) -> bool:
-    """Return whether a full reconciliation was due since the last one, by ``schedule.full_reconcile``."""
+    """Return whether ``schedule.full_reconcile`` was due since the last full reconciliation."""
     due = schedule.cron(context.settings.schedule.full_reconcile)
     with context.engine.connect() as connection:
         last = last_full_at(connection, context.account)

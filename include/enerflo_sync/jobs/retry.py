@@ -1,4 +1,4 @@
-"""Retry: parked changes are tried again by the next plan."""
+"""Retry: let the next plan include parked changes again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enerflo_sync.warehouse.revision import require_migrated
 
 
 def run_retry(context: AccountContext, selection: RetrySelection, *, by: str) -> RetryReport:
-    """Have the next plan try parked changes again (:func:`enerflo_sync.plan.retry.retry`)."""
+    """Let the next plan include parked changes again (:func:`enerflo_sync.plan.retry.retry`)."""
     require_migrated(context.engine)
     with warehouse_errors("retry"), context.engine.begin() as connection:
         return retry(connection, context.config, context.account, selection, by)

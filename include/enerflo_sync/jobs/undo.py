@@ -1,4 +1,4 @@
-"""Undo: a plan that takes back what an applied one wrote."""
+"""Undo: make a plan that reverses what an applied plan wrote."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from enerflo_sync.warehouse.revision import require_migrated
 
 
 def run_undo(context: AccountContext, plan_hash: str) -> PlanReport:
-    """Make the plan that takes an applied one back (:func:`enerflo_sync.plan.undo.make_undo`)."""
+    """Make a plan that reverses an applied plan (:func:`enerflo_sync.plan.undo.make_undo`)."""
     require_migrated(context.engine)
     return make_undo(context.engine, context.config, context.account, plan_hash)

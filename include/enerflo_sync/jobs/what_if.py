@@ -1,4 +1,4 @@
-"""What-if: what another mapping would do, without writing anything."""
+"""What-if: show the effect of another mapping, without writing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run_what_if(
     days: int = 30,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> WhatIf:
-    """Return what the configuration in ``file`` would do (:func:`enerflo_sync.plan.what_if.what_if`).
+    """Return the effect of the configuration in ``file`` (:func:`enerflo_sync.plan.what_if.what_if`).
 
     :param environ: fills the variables of ``file``.
     """

@@ -1,1 +1,1 @@
-"""Bring records from poll, webhook and backfill into the mirror tables, by one path."""
+"""Load records from poll, webhook and backfill into the mirror tables, through one path."""

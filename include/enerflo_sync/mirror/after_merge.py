@@ -1,4 +1,4 @@
-"""What belongs to merged records: its own merge, digests of bytes, and what records do not list any more."""
+"""After a record's merge: merge child rows, update digests, tombstone children that it no longer lists."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from enerflo_sync.resources.fingerprint import RAW_HASH_LENGTH
 from enerflo_sync.resources.resource import Part, Resource
 from enerflo_sync.warehouse.bulk import Block, Owner, driver_connection, merge, stage_name
 
-# Each look but the first is for a row that was written during the one before.
+# A concurrent write between two looks makes one more look necessary.
 _MOST_LOOKS = 10
 
 
 def remember_bytes(connection: sa.Connection, resource: Resource) -> None:
-    """Give staged records the digest of their bytes where the mirror has none of this reader.
+    """Store the digest of staged records whose mirror row has no digest from the current reader.
 
-    It says what they say. Such rows come from a rebuild, which has the content and not the bytes, or were
-    read by another reader (:attr:`Resource.reader`).
+    Their content is unchanged. Such rows come from a rebuild, which has the content but not the bytes, or
+    from an earlier reader version (:attr:`Resource.reader`).
     """
     table, column = resource.table, resource.id_column
     driver_connection(connection).execute(
@@ -33,7 +33,7 @@ def remember_bytes(connection: sa.Connection, resource: Resource) -> None:
 
 
 def _reader(row: str) -> str:
-    """Return what of a row's digest tells its reader; null where it has no digest."""
+    """Return the SQL for the part of a row's digest that identifies its reader; null without a digest."""
     return f"substring({row}.raw_hash from {RAW_HASH_LENGTH + 1})"
 
 
@@ -45,9 +45,9 @@ def merge_part(
     told: Mapping[int, datetime],
     account: str,
 ) -> int:
-    """Bring in what belongs to records, unless a newer answer told of them; return the rows changed.
+    """Merge the child rows of records, unless a newer answer already wrote them; return the rows changed.
 
-    :param told: when each record that told of them was asked for.
+    :param told: per record that delivered child rows, when its answer was requested.
     """
     owner = Owner(resource.table, resource.id_column, part.owner or "")
     columns = (*part.columns, *SEEN)
@@ -62,14 +62,14 @@ def tombstone_unlisted(
     told: Mapping[int, datetime],
     account: str,
 ) -> int:
-    """Mark rows that their record no longer lists, and count them: the record's own list is the evidence.
+    """Mark child rows that their record no longer lists, and count them: that list is the evidence.
 
-    :param told: when each record that told what belongs to it was asked for.
+    :param told: per record that delivered its child rows, when its answer was requested.
     """
     table = part.table.fullname
     key = ", ".join(column.name for column in part.table.primary_key.columns)
-    # Record by record and by hash, whatever the statistics say: nobody knows how many rows are staged, and
-    # without statistics the planner would compare each with each.
+    # Force a lookup per record and a hash lookup: the number of staged rows is unknown to the planner, and
+    # without statistics it would compare every row with every other.
     statement = f"""
         /* enerflo-sync: unlisted {part.table.name} */
         with standing as materialized (
@@ -98,5 +98,5 @@ def tombstone_unlisted(
         written += marked
         if unlisted == marked:
             break
-        # Somebody wrote one of them meanwhile, and it stands elsewhere now: the next look sees what it says.
+        # A concurrent transaction wrote one of the rows. The next look reads its new content.
     return written

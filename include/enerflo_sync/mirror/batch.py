@@ -1,4 +1,4 @@
-"""What was seen of vendor records, and what is to be done with it: one page, or several with few changes."""
+"""Observed vendor records, sorted by what happens to them: one page, or several pages with few changes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SEEN = ("account", "observed_at", "observed_by")
 class Observation:
     """Who saw the records, when, and by which evidence.
 
-    :param observed_at: when the request was sent: content cannot be older than that.
+    :param observed_at: when the request was sent: the content is at least that new.
     :param observed_by: poll, webhook, backfill or push.
-    :param evidence: what to look up to see it again: ``poll:<run id>``, a file's URI.
-    :param arrived_at: when the webhook about these records arrived; None where none did.
+    :param evidence: where to find the source again: ``poll:<run id>``, a file's URI.
+    :param arrived_at: when the webhook about these records arrived; None without a webhook.
     """
 
     account: str
@@ -33,49 +33,49 @@ class Observation:
 
     @cached_property
     def columns(self) -> tuple[str, str, str]:
-        """Return the values of :data:`SEEN`; the time as text, which is written once and not for each row."""
+        """Return the values of :data:`SEEN`. The time is text, formatted once instead of once per row."""
         return self.account, self.observed_at.isoformat(), self.observed_by
 
 
 @dataclass
 class Batch:
-    """Records sorted by what is to be done with them, as ``Intake.prepare`` does with a page."""
+    """Records sorted by what happens to them; ``Intake.prepare`` makes a batch from a page."""
 
     observation: Observation
-    # As its records were read: with the columns that the account had declared then.
+    # Includes the columns that the account had declared when the records were read.
     resource: Resource
     tally: Tally = field(default_factory=Tally)
-    # Every id that the page names, also of records that are unchanged or put aside.
+    # Every id on the page, also of unchanged and quarantined records.
     ids: list[int] = field(default_factory=list)
     good: list[int] = field(default_factory=list)
-    # Each with the time at which its page was asked for.
+    # By id, when the record's page was requested.
     changed: dict[int, datetime] = field(default_factory=dict)
-    # Those of the changed that were not in the mirror when the page was prepared.
+    # Those of ``changed`` that were not in the mirror when the page was prepared.
     new: list[int] = field(default_factory=list)
-    # None of the page's records was in the mirror when it was prepared.
+    # The mirror had none of the page's records when the page was prepared.
     all_new: bool = False
-    # Changed records that did not tell what belongs to them: it has to be read from the record itself.
+    # Changed records whose child rows are missing from the list: a direct read has to fetch them.
     untold: list[int] = field(default_factory=list)
-    # Of a list's changed records, when the mirror's rows were observed as the page was prepared.
+    # For changed records from a list: ``observed_at`` of the mirror's row when the page was prepared.
     observed: dict[int, datetime | None] = field(default_factory=dict)
-    # Listed in a version that is older than the mirror's, and left as they are.
+    # Records listed in an older version than the mirror's; their rows stay unchanged.
     held: list[int] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     rows: list[list[Row]] = field(default_factory=list)
     versions: list[Row] = field(default_factory=list)
-    # The two above, ready to be sent.
+    # ``rows`` and ``versions``, encoded for COPY.
     blocks: list[Block] = field(default_factory=list)
-    # The only record told more of itself than the list by which the mirror knows it.
+    # Direct reads of records whose list omits fields or has another form.
     own_answer: bool = False
 
     def goes_with(self, other: Batch) -> bool:
-        """Return whether both can be stored as one: nothing is put aside, and no record changed in both."""
+        """Return whether both can be stored as one batch: nothing quarantined, no record changed in both."""
         alike = self.resource is other.resource and not self.rejected and not other.rejected
         return alike and self.changed.keys().isdisjoint(other.changed)
 
 
 def together(batches: Sequence[Batch]) -> Batch:
-    """Return prepared pages of one walk, each of which goes with the others, as one batch."""
+    """Combine prepared pages of one walk, each compatible with the others, into one batch."""
     if len(batches) == 1:
         return batches[0]
     first = batches[0]

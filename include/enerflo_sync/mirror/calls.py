@@ -1,4 +1,4 @@
-"""Counting HTTP calls by endpoint, for ``sync.api_calls`` and a run's number of requests."""
+"""Count HTTP calls by endpoint, for ``sync.api_calls`` and a run's number of requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Counts = dict[str, dict[str, float]]
 
 
 class CallCounter:
-    """Add up calls from any thread until a run takes them. Give :meth:`add` to the client as ``on_call``."""
+    """Counts calls from any thread until a run takes them. Pass :meth:`add` to the client as ``on_call``."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,12 +30,12 @@ class CallCounter:
 
     @property
     def seconds(self) -> float:
-        """Return how long the calls since the last take took, waits for the budget not among it."""
+        """Return the duration of the calls since the last :meth:`take`, without waits for the budget."""
         with self._lock:
             return sum(counts["seconds"] for counts in self._counts.values())
 
     def take(self) -> Counts:
-        """Return the counts since the last take, and start again from nothing."""
+        """Return the counts since the last call of this method, and reset them."""
         with self._lock:
             counts, self._counts = self._counts, {}
         return counts

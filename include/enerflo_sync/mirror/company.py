@@ -1,9 +1,9 @@
-"""Whose records an answer holds: a key that answers for another company is refused before anything is stored.
+"""Verify whose records an answer contains: refuse a key of another company before anything is stored.
 
-Enerflo numbers the records of all its companies together, so one known id shows that an answer is ours. Where
-an answer names no known install, its ``company_id`` decides, and the companies that an account's key was seen
-to answer for are remembered (``sync.companies_seen``); a super-company's key sees several (REFERENCE.md §1).
-Where that says nothing either, known installs are asked for directly: one that answers is proof, too.
+Enerflo numbers the records of all companies together, so one known id shows that an answer belongs to this
+account. If an answer contains no known install, its ``company_id`` decides: ``sync.companies_seen`` stores
+the companies that the account's key has returned so far; a super-company's key returns several (REFERENCE.md
+§1). If that is not enough either, the guard requests known installs directly: a success is proof, too.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from enerflo_sync.warehouse.schema import companies_seen, installs
 
 log = logging.getLogger(__name__)
 
-# Known installs that are asked for directly where the list names none of them.
+# Known installs to request directly if the list contains none of them.
 _ASKED_DIRECTLY = 3
-# Newest installs that are listed where nothing else of this run has shown whose key it is.
+# Newest installs to list if nothing else in this run has shown whose key it is.
 _LISTED = 25
 
 Record = bytes | memoryview
 
 
 class AnotherCompanyError(ConfigurationError):
-    """The key answers for a company that this account is not of: nothing of its answers was used."""
+    """The key belongs to another company than the account; none of its answers was used."""
 
 
 class _Company(msgspec.Struct):
@@ -57,7 +57,7 @@ _decoder = msgspec.json.Decoder(_Ours)
 
 
 def company_of(raw: Record) -> int | None:
-    """Return the company that an install's record names; None where it names none that can be read."""
+    """Return the company id in an install's record; None if it has no readable one."""
     try:
         said = _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -72,13 +72,13 @@ def company_of(raw: Record) -> int | None:
 
 
 class CompanyGuard:
-    """Tells whether answers are of the account's own company, for one run.
+    """Decides for one run whether answers belong to the account's own company.
 
-    It reads the warehouse on connections of its own, and only where the first record of an answer names no
-    company that is known.
+    Reads the warehouse on its own connections, and only if the first record of an answer names no known
+    company.
 
-    :param accept: whether a person said that the account has another company now: what is read is believed,
-        and remembered in place of what was known.
+    :param accept: a person confirmed that the account has another company now: believe the answers, and
+        remember their company in place of the old one.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class CompanyGuard:
         self._is_shown = False
 
     def check(self, records: Sequence[Record]) -> None:
-        """Return where installs are of the account's company, as far as that can be known.
+        """Return if the installs belong to the account's company, as far as that can be known.
 
-        :raises AnotherCompanyError: they are of another one.
+        :raises AnotherCompanyError: they belong to another company.
         """
         if not records:
             return
@@ -117,12 +117,12 @@ class CompanyGuard:
         )
 
     def ensure(self) -> None:
-        """Return once an answer of this run has shown whose key it is; asks for a list where none has.
+        """Return once an answer of this run has shown whose key it is; request a list if none has.
 
-        Nothing can be said where the list is empty, is not given to this key, or has another form.
+        Proves nothing if the list is empty, is not permitted for this key, or has another form.
 
-        :raises AnotherCompanyError: it is another company's.
-        :raises RetriableError: Enerflo does not answer just now.
+        :raises AnotherCompanyError: the key belongs to another company.
+        :raises RetriableError: Enerflo does not answer at the moment.
         """
         if self._is_shown:
             return
@@ -171,7 +171,7 @@ class CompanyGuard:
                     .where(installs.c.account == self._account, installs.c.company_id > 0)
                     .distinct()
                 )
-                # A mirror from before companies were remembered says them by its installs.
+                # A mirror that predates ``sync.companies_seen`` names its companies in its installs.
                 before = set() if self._companies else set(connection.scalars(mirrored))
             self._remember(before)
         return self._companies

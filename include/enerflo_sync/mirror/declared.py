@@ -1,7 +1,7 @@
-"""Columns that sync.yaml adds to the mirror, filled from Enerflo's records wherever these are read.
+"""Mirror columns that sync.yaml adds, filled from Enerflo's records by every path that reads records.
 
-What stands at the path is read by the readers of all other columns. A declared column never keeps a record
-out: what is absent, of another type or too long is null, and counted.
+The resource's own readers convert the value at the declared path. A declared column never quarantines a
+record: a value that is absent, of another type or too long becomes null and is counted.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _TRUE, _FALSE = (True, 1, "1", "true", "yes"), (False, 0, "0", "false", "no")
 
 
 class UnfilledError(Exception):
-    """Why a declared column stays null: it is ``absent``, ``no whole number`` or ``too long``."""
+    """Why a declared column stays null: the value is ``absent``, ``no whole number`` or ``too long``."""
 
 
 def with_declared(connection: sa.Connection, resource: Resource, account: str) -> Resource:
-    """Return how a resource is read in this warehouse: with the account's declared columns.
+    """Return ``resource`` extended by the columns that the account has declared.
 
-    The resource itself where there are none.
+    Without declared columns, the result is ``resource`` itself.
     """
     return AsDeclared(resource).now(connection, account)
 
 
 class AsDeclared:
-    """A resource with the columns that an account has declared, which somebody may change at any moment."""
+    """A resource with the account's declared columns, which another process may change at any moment."""
 
     def __init__(self, resource: Resource) -> None:
         self._resource = self._extended = resource
@@ -45,7 +45,7 @@ class AsDeclared:
         self._columns: list[DeclaredColumn] = []
 
     def now(self, connection: sa.Connection, account: str) -> Resource:
-        """Return how the resource is read now: the very object of before where no column changed."""
+        """Return the resource with the current columns; the same object as before if no column changed."""
         columns = read_declared(connection, account, self._tables)
         if columns != self._columns:
             self._columns = columns
@@ -54,7 +54,7 @@ class AsDeclared:
 
 
 def extended(resource: Resource, columns: Sequence[DeclaredColumn]) -> Resource:
-    """Return a resource whose rows have ``columns``, too; its digests are others, so all is read again."""
+    """Return a resource whose rows also have ``columns``; new digests cause every record to be read."""
     of_part = [[column for column in columns if column.table == part.table.name] for part in resource.parts]
     items = [part.items for part in resource.parts]
     core = resource.read
@@ -110,9 +110,9 @@ def _value_or_none(item: Record, column: DeclaredColumn) -> Any:
 
 
 def read_value(item: Record, column: DeclaredColumn) -> Any:
-    """Return what stands at a column's path, as rows take it; None where Enerflo says null or nothing.
+    """Return the value at a column's path as a row stores it; None if Enerflo sends null or omits it.
 
-    :raises UnfilledError: there is no such path, or the value is none of the column's type, or too long.
+    :raises UnfilledError: the path does not exist, or the value has another type or is too long.
     """
     found: Any = item
     for step in column.path:
@@ -125,7 +125,7 @@ def read_value(item: Record, column: DeclaredColumn) -> Any:
     try:
         return _READERS[column.type](found, column.max_length)
     except Exception as error:
-        # Whatever its reader makes of a value, the record is taken in.
+        # Load the record whatever error the value's reader raises.
         long = isinstance(error, BadRecordError) and error.what == "text_too_long"
         raise UnfilledError("too long" if long else f"no {_NAMES[column.type]}") from None
 

@@ -1,8 +1,8 @@
-"""What the install list does not tell: milestones read from the install itself, changed ones first.
+"""Data that the install list omits: milestones, read from each install directly, changed installs first.
 
-It is not known whether the vendor's list rows hold the milestones (REFERENCE §6.1, §8). Where they do,
-nothing here costs anything. Where they do not, a poll reads some installs directly: those whose row changed,
-then the others in turn, so that each install's milestones are looked at again after installs / limit polls.
+It is unknown whether the vendor's list rows contain milestones (REFERENCE §6.1, §8). If they do, this module
+makes no requests. If they do not, a poll reads some installs directly: first those whose row changed, then
+the others in rotation, so that each install's milestones are read again after installs / limit polls.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from enerflo_sync.warehouse.schema import installs
 log = logging.getLogger(__name__)
 
 DUE = datetime(1970, 1, 1, tzinfo=UTC)
-# Of an install that could not be read when it was its turn: nobody has looked at its milestones since.
+# Marks an install whose direct read failed: its milestones are still unread.
 UNREADABLE = datetime(1970, 1, 2, tzinfo=UTC)
-# The share of a poll's reads that such installs have, where others wait, too.
+# Such installs get one sixth of a poll's direct reads while others wait.
 _SHARE = 6
 
-# The newest row of an install says when its milestones were read, at the earliest.
+# An install's newest milestone row gives the earliest time at which its milestones were read.
 _LOOKS = sa.text("""
-/* enerflo-sync: when the milestones were looked at that the list does not tell */
+/* enerflo-sync: last read of milestones that the list omits */
 select min(looked_at) as oldest, count(*) filter (where waits) as waiting,
   count(*) filter (where looked_at is null) as never, min(observed_at) filter (where waits) as since
 from (
@@ -62,12 +62,13 @@ from (
 
 @dataclass(frozen=True)
 class MilestoneLooks:
-    """When milestones were looked at that the list does not tell.
+    """When milestones that the list omits were last read.
 
-    :param oldest: up to when all were read that ever were; None where none was, or the list tells them.
-    :param waiting: installs that changed since, or could not be read: their milestones are not known.
-    :param never: those of them whose milestones nobody ever read.
-    :param since: when the first of those that wait changed.
+    :param oldest: all milestones ever read were read after this time; None if none was read, or if the list
+        contains them.
+    :param waiting: installs that changed since, or could not be read: their milestones are unknown.
+    :param never: those of ``waiting`` whose milestones were never read.
+    :param since: when the first of ``waiting`` changed.
     """
 
     oldest: datetime | None
@@ -77,11 +78,11 @@ class MilestoneLooks:
 
 
 def read_directly(client: EnerfloClient, install_id: int, unreadable: Callable[[str], None]) -> bytes | None:
-    """Return one install; None where it cannot be read now.
+    """Return one install; None if it cannot be read at the moment.
 
-    :param unreadable: told which install it is, and why.
-    :raises NotFoundError: there is none.
-    :raises AuthenticationError: the key is not accepted any more.
+    :param unreadable: called with a text that names the install and the reason.
+    :raises NotFoundError: the install does not exist.
+    :raises AuthenticationError: the key is no longer accepted.
     """
     try:
         return read_install(client, install_id)
@@ -100,9 +101,9 @@ def take_detail(
     observation: Observation,
     install_id: int,
 ) -> Tally:
-    """Store what an install's own answer tells of its contents, in the caller's transaction.
+    """Store an install's child rows from its direct read, in the caller's transaction.
 
-    Whatever came of the read (``raw`` is None where nothing did), the others have their turn first.
+    Whatever the read returned (``raw`` is None if it failed), the other installs get their turn next.
     """
     read_at = UNREADABLE if raw is None else observation.observed_at
     mark_read(connection, observation.account, install_id, read_at)
@@ -112,10 +113,10 @@ def take_detail(
 def _store_contents(
     connection: sa.Connection, intake: Intake, raw: bytes, observation: Observation, install_id: int
 ) -> Tally:
-    """Store only what belongs to one install, from an answer to a direct read, and return what changed.
+    """Store only the child rows of one install from its direct read, and return what changed.
 
-    The install's own row stays with the list, whose answer may have another form. What cannot be read, or is
-    refused by the warehouse, is quarantined, and the other installs go on.
+    The install's own row stays as the list wrote it, because a direct read may have another form. An
+    unreadable or refused answer is quarantined, and the other installs continue.
     """
     resource = intake.resource_now(connection, observation.account)
     parts = resource.parts[1:]
@@ -153,20 +154,20 @@ def _reject_contents(
 ) -> Tally:
     batch = Batch(observation, intake.resource, tally=Tally(read=1))
     intake.reject(batch, stable_bytes(raw), error, install_id)
-    # Under what could not be read: the install's own row in the list may be right.
+    # Quarantine under the child table: the install's own row from the list may be right.
     items = [replace(item, table_name=intake.resource.parts[1].table.name) for item in batch.rejected]
     quarantine.add_to_quarantine(connection, observation.account, items, observation.observed_at)
     return batch.tally
 
 
 def mark_due(connection: sa.Connection, account: str, install_ids: Sequence[int]) -> None:
-    """Note that these installs' rows changed and did not tell their milestones."""
+    """Mark installs whose row changed in a list without milestones."""
     if install_ids:
         _set(connection, account, install_ids, DUE)
 
 
 def all_due(connection: sa.Connection, account: str) -> None:
-    """Note that every install whose milestones the list does not tell is to be read directly again."""
+    """Mark for a direct read every install whose milestones the list omits."""
     connection.execute(
         sa.update(installs)
         .where(installs.c.account == account, installs.c.detail_read_at.is_not(None))
@@ -175,14 +176,14 @@ def all_due(connection: sa.Connection, account: str) -> None:
 
 
 def mark_read(connection: sa.Connection, account: str, install_id: int, at: datetime) -> None:
-    """Note when an install was read directly, or that it could not be read (:data:`UNREADABLE`)."""
+    """Store when an install was read directly, or that the read failed (:data:`UNREADABLE`)."""
     _set(connection, account, [install_id], at)
 
 
 def next_due(connection: sa.Connection, account: str, limit: int, now: datetime) -> list[int]:
-    """Return up to ``limit`` installs whose milestones were looked at longest ago, due ones first.
+    """Return up to ``limit`` installs to read directly: due installs first, then the longest unread.
 
-    Some of them are of those that could not be read before, others at each moment: they hold up no other.
+    Installs whose last read failed get a bounded share, in a changing order, so that they delay no other.
     """
     query = sa.select(installs.c.install_id).where(
         installs.c.account == account, installs.c.detail_read_at.is_not(None), installs.c.deleted_at.is_(None)
@@ -197,7 +198,7 @@ def next_due(connection: sa.Connection, account: str, limit: int, now: datetime)
 
 
 def milestone_looks(connection: sa.Connection, account: str) -> MilestoneLooks:
-    """Return when the milestones were looked at that the list does not tell."""
+    """Return when the milestones that the list omits were last read."""
     row = connection.execute(_LOOKS, {"account": account, "unreadable": UNREADABLE}).one()
     return MilestoneLooks(row.oldest, row.waiting, row.never, row.since)
 

@@ -1,4 +1,4 @@
-"""A batch's rows as blocks for COPY; a record whose rows cannot be written out is quarantined alone."""
+"""Encode a batch's rows as blocks for COPY; quarantine only the record whose rows cannot be encoded."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ from enerflo_sync.mirror.batch import Batch
 from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import encode, encode_binary
 
+# Of the columns that :func:`version_columns` names.
 VERSION_TYPES = ("text", "bigint", "text", "jsonb", "timestamptz", "text", "text")
 _VERSION_ID = 1
+
+
+def version_columns(resource: Resource) -> tuple[str, ...]:
+    """Return the columns of a batch's raw versions, in their order."""
+    when = ("first_seen_at", "observed_by", "evidence")
+    return ("account", resource.id_column, "content_hash", "raw", *when)
 
 
 def encode_batch(
@@ -22,16 +29,16 @@ def encode_batch(
     batch: Batch,
     reject: Callable[[int, BadRecordError], None],
 ) -> None:
-    """Set the batch's blocks from its rows, and let go of the rows.
+    """Encode the batch's rows as blocks, and release the rows.
 
-    :param reject: told of each record that has a row which cannot be written out, and why.
+    :param reject: called with each record that has an unencodable row, and the reason.
     """
     try:
         _set_blocks(connection, batch)
     except psycopg.OperationalError:
         raise
     except Exception:
-        # One of them is to blame: which one, the rows tell one by one.
+        # One row is at fault; encode the rows one by one to find it.
         for record_id, error in _unwritable(connection, resource, batch).items():
             _leave_out(resource, batch, record_id)
             reject(record_id, error)
@@ -45,7 +52,7 @@ def _set_blocks(connection: sa.Connection, batch: Batch) -> None:
 
 
 def _owned(resource: Resource, batch: Batch) -> Iterable[tuple[int, list[Row]]]:
-    """Yield where the record's id stands in a row, and the rows, for each part of the resource."""
+    """Yield, for each part of the resource, the position of the record's id in a row, and the rows."""
     for part, rows in zip(resource.parts, batch.rows, strict=True):
         yield part.columns.index(part.owner or resource.id_column), rows
 

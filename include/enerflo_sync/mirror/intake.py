@@ -1,4 +1,4 @@
-"""The one path by which vendor records enter the mirror, whoever saw them."""
+"""The one path by which vendor records enter the mirror, from every source."""
 
 from __future__ import annotations
 
@@ -16,36 +16,28 @@ from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.after_merge import merge_part, remember_bytes
 from enerflo_sync.mirror.batch import SEEN, Batch, Observation
 from enerflo_sync.mirror.declared import AsDeclared
-from enerflo_sync.mirror.encoding import encode_batch
+from enerflo_sync.mirror.encoding import encode_batch, version_columns
 from enerflo_sync.mirror.lag import Lag, is_overtaken, listed_since
-from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
+from enerflo_sync.mirror.own_answer import is_listed_otherwise, merge_own_answers, tells_more_than_its_list
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.spelled_otherwise import spelled_otherwise
 from enerflo_sync.mirror.tally import NAMELESS, Tally
 from enerflo_sync.mirror.witnesses import Witnesses
 from enerflo_sync.resources.fingerprint import content_hash, decode, same_bytes, stable_bytes
 from enerflo_sync.resources.resource import Resource, Row
-from enerflo_sync.warehouse.bulk import (
-    Block,
-    append,
-    driver_connection,
-    merge,
-    send_new,
-)
+from enerflo_sync.warehouse.bulk import Block, append, driver_connection, merge, send_new
 from enerflo_sync.warehouse.refused import refuses_a_row
-from enerflo_sync.warehouse.schema import install_versions
 
 log = logging.getLogger(__name__)
 
-# A record of this size is no record: it is put aside unread, so that memory has a bound.
+# An implausible size for a record: it is quarantined unparsed, so that memory stays bounded.
 RECORD_LIMIT = 1_000_000
-VERSION_COLUMNS = ("account", "install_id", "content_hash", "raw", "first_seen_at", "observed_by", "evidence")
 
 
 class Intake:
-    """Take pages of one resource into the mirror.
+    """Loads pages of one resource into the mirror.
 
-    Nothing is parsed or written for a record whose bytes are as they were.
+    A record whose bytes are unchanged is neither parsed nor written.
     """
 
     def __init__(self, resource: Resource) -> None:
@@ -53,20 +45,21 @@ class Intake:
         self._as_declared = AsDeclared(resource)
         self._open: set[int] | None = None
         self._witnesses = Witnesses(resource)
+        self._version_columns = version_columns(resource)
 
     def take(
         self, connection: sa.Connection, records: Iterable[bytes | memoryview], observation: Observation
     ) -> Batch:
-        """Bring ``records`` in, in the caller's transaction, and return what became of them."""
+        """Load ``records`` in the caller's transaction, and return the outcome of each."""
         return self.store(connection, self.prepare(connection, records, observation))
 
     def take_own_answer(
         self, connection: sa.Connection, raw: bytes | memoryview, observation: Observation
     ) -> Batch:
-        """Bring in one record that was read by itself, in the caller's transaction.
+        """Load one record from a direct read, in the caller's transaction.
 
-        As :meth:`take`. Where the list tells less than the record itself, the record's row is written only
-        when a visible column differs, and its bytes are not compared with the list's (:mod:`.own_answer`).
+        Like :meth:`take`. But if the list omits fields of this record, its row is written only when a visible
+        column differs, and its bytes are not compared with the list's (:mod:`.own_answer`).
         """
         batch = self.prepare(connection, [raw], observation)
         if batch.changed:
@@ -78,6 +71,20 @@ class Intake:
         )
         return self.store(connection, batch)
 
+    def take_own_answers(
+        self, connection: sa.Connection, records: Sequence[bytes | memoryview], observation: Observation
+    ) -> Batch:
+        """Bring in records that were read directly, in the caller's transaction.
+
+        As :meth:`take_own_answer` where there is one. Several are merged as it is where their list has a form
+        of its own.
+        """
+        if len(records) == 1:
+            return self.take_own_answer(connection, records[0], observation)
+        batch = self.prepare(connection, records, observation)
+        batch.own_answer = is_listed_otherwise(self.resource)
+        return self.store(connection, batch)
+
     def take_or_refuse(
         self,
         connection: sa.Connection,
@@ -86,23 +93,27 @@ class Intake:
         *,
         own_answer: bool = False,
     ) -> list[Batch]:
-        """Bring ``records`` in, in the caller's transaction; one that the warehouse refuses is put aside.
+        """Load ``records`` in the caller's transaction; quarantine any record that the warehouse refuses.
 
-        :param own_answer: whether the only one was read by itself (:meth:`take_own_answer`).
+        :param own_answer: the records come from a direct read (:meth:`take_own_answers`).
         """
         try:
             with connection.begin_nested():
                 if own_answer:
-                    return [self.take_own_answer(connection, records[0], observation)]
+                    return [self.take_own_answers(connection, records, observation)]
                 return [self.take(connection, records, observation)]
         except psycopg.Error as error:
             if not refuses_a_row(error):
                 raise
-        # What it remembers of the warehouse was rolled back.
+        # The rollback also undid the state that this object remembers.
         self._open = None
         if len(records) == 1:
             return [self.refuse(connection, records[0], observation)]
-        return [one for raw in records for one in self.take_or_refuse(connection, [raw], observation)]
+        return [
+            one
+            for raw in records
+            for one in self.take_or_refuse(connection, [raw], observation, own_answer=own_answer)
+        ]
 
     def store(self, connection: sa.Connection, batch: Batch) -> Batch:
         """Write a prepared batch and return it with its tally completed.
@@ -127,23 +138,24 @@ class Intake:
         return batch
 
     def keep_versions(self, connection: sa.Connection, batch: Batch) -> None:
-        """Add the raw versions of a batch that is all new, in the caller's transaction, before its records.
+        """Insert the raw versions of a batch of new records, in the caller's transaction, before the records.
 
-        Where one is there already or is refused nothing is added, and :meth:`store` sees to all of them.
+        If one version exists already or is refused, none is inserted here, and :meth:`store` inserts them
+        all.
         """
-        versions = batch.blocks[-1]
         try:
-            if versions.rows and send_new(connection, [(install_versions, VERSION_COLUMNS, versions)]):
+            versions = self._versions(batch)
+            if versions and send_new(connection, versions):
                 batch.blocks[-1] = Block(b"", 0, binary=True)
         except psycopg.Error as error:
             if not refuses_a_row(error):
                 raise
 
     def is_overtaken(self, connection: sa.Connection, batch: Batch) -> bool:
-        """Return whether a listed batch has to be prepared again: its records were read meanwhile.
+        """Return whether a batch from a list must be prepared again: its records were read meanwhile.
 
-        So it has where the account declared other columns since. The records' rows are locked until the end
-        of the caller's transaction.
+        Also true if the account declared other columns since. Locks the records' rows until the caller's
+        transaction ends.
         """
         account = batch.observation.account
         if batch.observed and is_overtaken(connection, self.resource, account, batch.observed):
@@ -151,7 +163,7 @@ class Intake:
         return self.resource_now(connection, account) is not batch.resource
 
     def leaves_alone(self, batch: Batch) -> bool:
-        """Return whether it is known already that storing a polled ``batch`` would write nothing."""
+        """Return whether it is already known that storing a polled ``batch`` writes nothing."""
         nothing_new = not batch.changed and not batch.rejected
         return nothing_new and self._open is not None and self._open.isdisjoint(batch.good)
 
@@ -163,13 +175,13 @@ class Intake:
         *,
         listed: bool = False,
     ) -> Batch:
-        """Sort out what changed, parse that, and write nothing.
+        """Find the changed records, parse only those, and write nothing.
 
-        It may run ahead of the storing of earlier pages, on a connection of its own: what it knows of the
-        mirror is then a little old, which costs a comparison and decides nothing.
-        A later record of one id among ``records`` replaces the earlier one (``repeated_on_page``).
+        May run ahead of storing earlier pages, on its own connection. Its view of the mirror is then slightly
+        old, which can cost an extra comparison but never a wrong decision.
+        If an id repeats among ``records``, the later record replaces the earlier one (``repeated_on_page``).
 
-        :param listed: whether they are of a list, which may lag behind what the mirror has (:mod:`.lag`).
+        :param listed: the records come from a list, which may lag behind the mirror (:mod:`.lag`).
         """
         resource = self.resource_now(connection, observation.account)
         batch = Batch(observation, resource, rows=[[] for _ in resource.parts])
@@ -196,20 +208,20 @@ class Intake:
         batch.all_new = not known
         moved: dict[int, tuple[bytes, bytes]] = {}
         for record_id, raw in by_id.items():
-            # Kept only where it differs: most pages need no memory beside their own.
+            # Keep only changed bytes: most pages then need no memory beyond their own.
             stable = stable_bytes(raw)
             digest = resource.digest(stable)
             if known.get(record_id, b"") != digest:
                 moved[record_id] = (stable, digest)
-        # Bytes that another reader read say what they said, and are read again all the same.
+        # A changed reader version means parsing again, even if the bytes are unchanged.
         before = {
             record_id: stable
             for record_id, (stable, digest) in moved.items()
             if (digest_before := known.get(record_id)) and not same_bytes(digest_before, digest)
         }
         said_before = set[int]()
-        if before and resource.keeps_versions:
-            said_before = spelled_otherwise(connection, observation.account, before)
+        if before and resource.versions is not None:
+            said_before = spelled_otherwise(connection, resource, observation.account, before)
         tally.unchanged += len(by_id) - len(moved) + len(said_before)
         batch.good += [record_id for record_id in by_id if record_id not in moved or record_id in said_before]
         standing = [record_id for record_id in moved if listed and record_id in known]
@@ -220,7 +232,7 @@ class Intake:
             try:
                 is_held = self._parse(batch, record_id, stable, digest, lag)
             except Exception as error:
-                # Nothing is read or written here but this record: whatever it raises is its own.
+                # This block handles one record only, so any exception is that record's fault.
                 self.reject(batch, stable, bad_record(error), record_id)
                 continue
             if is_held:
@@ -238,14 +250,14 @@ class Intake:
         return batch
 
     def resource_now(self, connection: sa.Connection, account: str) -> Resource:
-        """Return the resource with the columns that the account has declared by now."""
+        """Return the resource with the columns that the account has declared so far."""
         return self._as_declared.now(connection, account)
 
     def _known(self, connection: sa.Connection, account: str, ids: list[int]) -> dict[int, bytes | None]:
-        """Return the stored raw hash per id; None for a record that is known and must be looked at."""
+        """Return the stored raw hash per id; None for a known record that must be parsed again."""
         table, column = self.resource.table, self.resource.id_column
-        # Row by row by the primary key, whatever the statistics say: without any, the planner would read
-        # every row of the account for each page.
+        # Force one primary-key lookup per id: without statistics, the planner would read every row of the
+        # account for each page.
         cursor = driver_connection(connection).execute(
             f"/* enerflo-sync: known {table.name} */"  # noqa: S608 - names of the declared schema
             f" select k.* from unnest(%(ids)s::bigint[]) as u(id) cross join lateral ("
@@ -257,7 +269,7 @@ class Intake:
         return dict(cursor.fetchall())
 
     def _parse(self, batch: Batch, record_id: int, stable: bytes, digest: bytes, lag: Lag) -> bool:
-        """Read a record whose content is new; return whether it is held instead, since its list lags."""
+        """Parse a record with new content; return whether to hold it instead because its list lags."""
         data = stable
         try:
             stable.decode()
@@ -273,7 +285,7 @@ class Intake:
             self._notice(batch, record, stable, data)
         if contents[0] is None or contents[0][0][0] != record_id:
             raise BadRecordError("two_ids", field=resource.id_field)
-        version = content_hash(data) if resource.keeps_versions else None
+        version = None if resource.versions is None else content_hash(data)
         if lag.holds(record_id, contents[0][0], digest, version):
             return True
         self._add(batch, record_id, contents, digest, data, version)
@@ -302,7 +314,7 @@ class Intake:
             batch.versions.append((at.account, record_id, version, data, *when))
 
     def _notice(self, batch: Batch, record: Mapping[str, Any], stable: bytes, data: bytes) -> None:
-        """Report what was kept and is not as it usually is."""
+        """Report unusual content that was stored anyway."""
         if len(data) < len(stable) and b"\\u0000" in stable:
             batch.tally.because("notice", "nul_removed")
         unknown = [*(record.keys() - self.resource.known_fields), *self.resource.unknown_within(record)]
@@ -312,7 +324,7 @@ class Intake:
             batch.tally.because("notice", f"declared_column: {why}")
 
     def reject(self, batch: Batch, stable: bytes, error: BadRecordError, record_id: int | None) -> None:
-        """Count a record of ``batch`` as quarantined, and note why; storing the batch keeps it."""
+        """Count a record of ``batch`` as quarantined, with its reason; storing the batch stores the item."""
         item = Rejected(
             kind="record",
             reason=error.what,
@@ -329,33 +341,40 @@ class Intake:
 
     def _write(self, connection: sa.Connection, batch: Batch) -> int:
         own, *contained = batch.resource.parts
-        columns = (*own.columns, *SEEN, "raw_hash", *(("content_hash",) * self.resource.keeps_versions))
-        own_block, *contents, versions = batch.blocks
-        rows = [(own.table, columns, own_block), (install_versions, VERSION_COLUMNS, versions)]
+        digests = ("raw_hash",) if self.resource.versions is None else ("raw_hash", "content_hash")
+        columns = (*own.columns, *SEEN, *digests)
+        own_block, *contents, _ = batch.blocks
+        versions = self._versions(batch)
+        rows = [(own.table, columns, own_block), *versions]
         for part, block in zip(contained, contents, strict=True):
             rows.append((part.table, (*part.columns, *SEEN), block))
         if batch.all_new and send_new(connection, rows):
             return own_block.rows
         if batch.own_answer:
-            merged = merge_own_answer(connection, batch.resource, columns, own_block)
+            merged = merge_own_answers(connection, batch.resource, columns, own_block)
         else:
             merged = merge(connection, own.table, columns, own_block)
             if merged.written < own_block.rows:
                 remember_bytes(connection, batch.resource)
-        if versions.rows:
-            append(connection, install_versions, VERSION_COLUMNS, versions)
+        for table, names, block in versions:
+            append(connection, table, names, block)
         untold = set(batch.untold)
         told = {record_id: at for record_id, at in batch.changed.items() if record_id not in untold}
         of_parts = 0
         for part, block in zip(contained, contents, strict=True):
             of_parts += merge_part(connection, batch.resource, part, block, told, batch.observation.account)
         if batch.own_answer:
-            # Its row may stand as it was while what belongs to it changed.
-            return min(1, merged.written + of_parts)
+            # A record's own row may be unchanged although its child rows changed.
+            return min(own_block.rows, merged.written + of_parts)
         return merged.written
 
+    def _versions(self, batch: Batch) -> list[tuple[sa.Table, Sequence[str], Block]]:
+        """Return the raw versions of a batch that are not stored yet, with their table; none without any."""
+        table, versions = self.resource.versions, batch.blocks[-1]
+        return [(table, self._version_columns, versions)] if table is not None and versions.rows else []
+
     def _bear_witness(self, connection: sa.Connection, batch: Batch) -> None:
-        """Note who saw the changes; a webhook also tells of what the poll has brought before it."""
+        """Record who saw the changes; a webhook also confirms changes that the poll loaded earlier."""
         at = batch.observation
         seen: list[tuple[int, datetime, datetime | None]]
         if at.observed_by == "poll":
@@ -365,7 +384,7 @@ class Intake:
         self._witnesses.take_down(connection, at.account, at.observed_by, seen, new=batch.new)
 
     def refuse(self, connection: sa.Connection, raw: bytes | memoryview, observation: Observation) -> Batch:
-        """Put a record aside that the warehouse itself refused, in the caller's transaction."""
+        """Quarantine a record that the warehouse refused, in the caller's transaction."""
         batch = Batch(observation, self.resource, tally=Tally(read=1))
         stable = stable_bytes(raw)
         try:

@@ -1,14 +1,15 @@
-"""A list that lags: which of its records are older than what the mirror has from a direct read.
+"""A lagging list: find listed records that are older than what a direct read stored in the mirror.
 
-Direct reads show the present; a list may show what was some time ago. Enerflo's own ``updated_at`` orders
-the versions of a record, to the second. A listed version that is older than the mirror's, or one of the same
-second that the mirror knows to be replaced, is held: the row stays, and the record counts as seen. A poll
-then asks for held installs directly, and believes that answer whatever it says. After :data:`LONGEST` the
-list's word counts again, so that no row stays as it is for ever.
+Direct reads show the present; a list may show the past. Enerflo's ``updated_at`` orders the versions of a
+record to the second. A listed version is held if it is older than the mirror's, or if it has the same second
+and the mirror knows that it was replaced: the row stays, and the record counts as seen. The poll then reads
+held installs directly and believes that answer. After :data:`LONGEST` the list counts again, so that no row
+stays outdated for ever.
 
 A direct read may be stored while a page waits, and a page while a direct read is under way. So a page whose
-records changed since it was prepared is prepared again (:func:`is_overtaken`). A direct read that is newer by
-``updated_at`` than a list that was asked for later counts as read when that was (:func:`listed_since`).
+records changed after its preparation is prepared again (:func:`is_overtaken`). If a direct read has a newer
+``updated_at`` than a list requested later, it counts as observed when that list was
+(:func:`listed_since`).
 """
 
 from __future__ import annotations
@@ -26,32 +27,32 @@ from enerflo_sync.resources.fingerprint import stable_bytes
 from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import driver_connection
 
-# No list lags longer. The mirror's version is older than this by the time at which it was observed.
+# The longest lag assumed, measured from the ``observed_at`` of the mirror's version.
 LONGEST = timedelta(days=1)
-# Who reads a record by itself.
+# Values of ``observed_by`` for direct reads.
 _DIRECT = ("push", "webhook")
 
-_REPLACED = """
-/* enerflo-sync: whether a version of an install was replaced by a later one */
+_REPLACED = Template("""
+/* enerflo-sync: whether a version of $name was replaced by a later one */
 select exists (
-  select from enerflo.install_versions v
-  where v.account = %(account)s and v.install_id = %(id)s and v.content_hash = %(version)s
+  select from $versions v
+  where v.account = %(account)s and v.$id = %(id)s and v.content_hash = %(version)s
     and v.first_seen_at < %(observed_at)s)
-"""
+""")
 
 
-# By the primary key, whatever the statistics say. Locked until the page is stored.
+# Force primary-key lookups, independent of statistics. Rows stay locked until the page is stored.
 _OBSERVED = Template("""
 /* enerflo-sync: $name that changed since their page was prepared */
 select k.* from unnest(%(ids)s::bigint[]) as u(id) cross join lateral (
-  select $column, observed_at from $table
-  where account = %(account)s and $column = u.id offset 0 for no key update) as k
+  select $id, observed_at from $table
+  where account = %(account)s and $id = u.id offset 0 for no key update) as k
 """)
 
 _LISTED = Template("""
 /* enerflo-sync: $name that a list brought since they were asked for directly */
 select observed_at, updated_at from $table
-where account = %(account)s and $column = %(id)s and observed_at > %(asked_at)s
+where account = %(account)s and $id = %(id)s and observed_at > %(asked_at)s
   and observed_by not in ('push', 'webhook') and absent_since is null and updated_at is not null
 for no key update
 """)
@@ -59,7 +60,7 @@ for no key update
 
 @dataclass(frozen=True)
 class Standing:
-    """What the mirror has of one record, and since when."""
+    """The mirror's version of one record, and when it was observed."""
 
     updated_at: datetime | None
     observed_at: datetime
@@ -71,9 +72,9 @@ class Standing:
 
 
 class Lag:
-    """Tells which listed records are to be held, for one page of one resource.
+    """Decides, for one page of one resource, which listed records to hold.
 
-    :param asked_at: when the page was asked for.
+    :param asked_at: when the page was requested.
     """
 
     def __init__(
@@ -93,17 +94,17 @@ class Lag:
         self._standing: Mapping[int, Standing] = self._read(ids) if ids and self._at is not None else {}
 
     def holds(self, record_id: int, own_row: Row, digest: bytes, version: str | None) -> bool:
-        """Return whether a listed record is older than what the mirror has.
+        """Return whether a listed record is older than the mirror's version.
 
         :param own_row: the record's own row, as the resource reads it.
-        :param version: digest of its content; None where versions are not kept.
+        :param version: digest of its content; None if the resource keeps no versions.
         """
         standing = self._standing.get(record_id)
         if standing is None or self._at is None:
             return False
         if standing.deleted_at is not None and standing.absent_since is not None:
-            # Found gone by a direct read: a list that says what it said before is no news.
-            same = digest == standing.digest and self._resource.keeps_versions
+            # A direct read found it deleted; a list that repeats the old version is no evidence against that.
+            same = digest == standing.digest and self._resource.versions is not None
             return same and self._asked_at - standing.deleted_at < LONGEST
         if self._asked_at - standing.observed_at >= LONGEST or standing.updated_at is None:
             return False
@@ -121,12 +122,13 @@ class Lag:
             "version": version,
             "observed_at": standing.observed_at,
         }
-        row = driver_connection(self._connection).execute(_REPLACED, values).fetchone()
+        statement = _REPLACED.substitute(self._resource.names)
+        row = driver_connection(self._connection).execute(statement, values).fetchone()
         return bool(row and row[0])
 
     def _read(self, ids: Collection[int]) -> Mapping[int, Standing]:
         table, column = self._resource.table, self._resource.id_column
-        version = "content_hash" if self._resource.keeps_versions else "null"
+        version = "null" if self._resource.versions is None else "content_hash"
         cursor = driver_connection(self._connection).execute(
             f"/* enerflo-sync: standing {table.name} */"  # noqa: S608 - names of the declared schema
             f" select k.* from unnest(%(ids)s::bigint[]) as u(id) cross join lateral ("
@@ -138,9 +140,9 @@ class Lag:
         return {record_id: Standing(*rest) for record_id, *rest in cursor.fetchall()}
 
     def observed(self, ids: Iterable[int]) -> dict[int, datetime | None]:
-        """Return when the mirror's rows of some records were observed; None of each that is not there.
+        """Return ``observed_at`` of the mirror's row per record; None for a record without a row.
 
-        Empty where Enerflo does not say when such records change.
+        Empty if Enerflo sends no ``updated_at`` for this resource.
         """
         if self._at is None:
             return {}
@@ -150,12 +152,12 @@ class Lag:
 def is_overtaken(
     connection: sa.Connection, resource: Resource, account: str, observed: Mapping[int, datetime | None]
 ) -> bool:
-    """Return whether rows were observed again since a page was prepared, and lock them.
+    """Return whether rows were observed again after their page was prepared, and lock them.
 
-    :param observed: of each changed record, when its row was observed as the page was prepared.
+    :param observed: per changed record, ``observed_at`` of its row when the page was prepared.
     """
     cursor = driver_connection(connection).execute(
-        _statement(_OBSERVED, resource), {"ids": list(observed), "account": account}
+        _OBSERVED.substitute(resource.names), {"ids": list(observed), "account": account}
     )
     return any(observed[record_id] != at for record_id, at in cursor.fetchall())
 
@@ -163,20 +165,15 @@ def is_overtaken(
 def listed_since(
     connection: sa.Connection, resource: Resource, raw: bytes | memoryview, seen: Observation
 ) -> datetime | None:
-    """Return when a list was asked for that is older than a direct read from before it; None without one.
+    """Return when the list was requested that overwrote the row with an older version; None without one.
 
-    :param raw: what the direct read says; it can be read.
-    :param seen: when the record was asked for, and of which account.
+    :param raw: the direct read's record, known to be readable.
+    :param seen: when the record was requested, and of which account.
     """
     columns, (own, *_) = resource.parts[0].columns, resource.rows_of(stable_bytes(raw))
     if "updated_at" not in columns or not own:
         return None
     said = parse_time(own[0][columns.index("updated_at")])
     values = {"account": seen.account, "id": resource.record_id(raw), "asked_at": seen.observed_at}
-    found = driver_connection(connection).execute(_statement(_LISTED, resource), values).fetchone()
+    found = driver_connection(connection).execute(_LISTED.substitute(resource.names), values).fetchone()
     return found[0] if found is not None and said is not None and found[1] < said else None
-
-
-def _statement(template: Template, resource: Resource) -> str:
-    table = resource.table
-    return template.substitute(name=table.name, table=table.fullname, column=resource.id_column)

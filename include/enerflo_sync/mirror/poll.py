@@ -1,4 +1,4 @@
-"""The poll: walk what Enerflo lists, bring in what changed, notice what is gone."""
+"""The poll: walk Enerflo's lists, load changed records, detect deleted ones."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ Progress = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class PollOptions:
-    """How to read.
+    """What a poll reads, and how.
 
     :param resources: names of :data:`enerflo_sync.resources.registry.ALL`.
-    :param notes_lookback: how far behind the last run's start notes are read again: clocks differ, and a
-        note may be listed later than it is dated.
-    :param notes_sweep_every: `created_after` never shows an edit or a deletion, so all notes are read
-        again when the last such sweep is this old.
-    :param full: sweep the notes now, whatever the time of the last sweep.
-    :param shrink_guard: share of known records that may be missing before a sweep is not believed.
-    :param accept_shrink: believe a sweep that returns far fewer records, this once.
-    :param accept_company: believe that the account has another company now, and remember that one.
-    :param confirmations: absent installs that are read directly at the end; a 404 is proof enough.
-    :param details: installs read directly in one poll where the list does not tell their milestones.
-    :param component_keys: where a change order's components stand.
-    :param read_ahead: pages fetched while the last one is stored; 0 in a simulation.
+    :param notes_lookback: how far before the last run's start notes are read again: clocks differ, and a
+        note may be listed later than its own time.
+    :param notes_sweep_every: maximum age of the last full read of the notes: `created_after` never shows an
+        edit or a deletion.
+    :param full: read all notes now, whatever the age of the last full read.
+    :param shrink_guard: share of known records that may be missing before a sweep is refused.
+    :param accept_shrink: accept, this once, a sweep that returns far fewer records.
+    :param accept_company: accept that the account has another company now, and remember that company.
+    :param confirmations: absent installs to read directly at the end; a 404 is proof of deletion.
+    :param details: installs to read directly per poll if the list omits their milestones.
+    :param component_keys: where a change order's components are.
+    :param read_ahead: pages fetched while the previous page is stored; 0 in a simulation.
     """
 
     resources: frozenset[str] = frozenset(USUAL)
@@ -154,15 +154,15 @@ class _Poll:
             self._read_details(intake)
 
     def _asked_for(self, walk: PageWalk) -> AbstractContextManager[Iterable[Page]]:
-        """Return the walk's pages, the first of which is asked for now, and each while the last is stored."""
+        """Return the walk's pages; request the first now, each other one while the previous is stored."""
         return closing(read_ahead(walk, self.options.read_ahead))
 
     def _store(
         self, resource: Resource, pages: Iterable[Page], intake: Intake, sweep: Sweep | None
     ) -> list[int]:
-        """Store the walk's pages while the next ones are prepared, and return what was held (:mod:`.lag`)."""
+        """Store the walk's pages while later ones are prepared; return the held records (:mod:`.lag`)."""
         held: list[int] = []
-        # A list without a record is read, too, and the run's report says so.
+        # Count an empty list too, so that the run's report names it.
         self.run.count(resource.name, Tally())
 
         def believable(page: Page) -> None:
@@ -185,13 +185,13 @@ class _Poll:
         return held
 
     def _confirm_held(self, intake: Intake, held: Sequence[int]) -> None:
-        """Read installs directly of which the list says what is older than the mirror: that answer counts."""
+        """Read held installs directly and believe the answer: the list's versions are outdated."""
         for install_id in held[: self.options.confirmations]:
             observed_at = self.clock.now()
             try:
                 raw = self._read_directly(install_id)
             except NotFoundError:
-                # Gone, or still gone: the next sweeps decide.
+                # The install does not exist (or still does not): the next sweeps decide.
                 continue
             if raw is not None:
                 self._take_own_answer(intake, raw, observed_at)
@@ -203,13 +203,13 @@ class _Poll:
         self.run.count("installs", batch.tally)
 
     def _read_directly(self, install_id: int) -> bytes | None:
-        """Return one install; None where it cannot be read now, which the run's report says."""
+        """Return one install; None, with a line in the run's report, if it cannot be read at the moment."""
         return read_directly(
             self.client, install_id, lambda error: self.run.incomplete("milestones", f"install {error}")
         )
 
     def _confirm_absent(self, intake: Intake, sweep: Sweep, now: datetime) -> None:
-        """Read absent installs directly: a 404 is evidence of deletion, anything else that it is there."""
+        """Read absent installs directly: a 404 is evidence of deletion, a success of existence."""
         for install_id in sweep.absentees(now, self.options.confirmations):
             observed_at = self.clock.now()
             try:
@@ -222,7 +222,7 @@ class _Poll:
                 self._take_own_answer(intake, raw, observed_at)
 
     def _read_details(self, intake: Intake) -> None:
-        """Read milestones from the installs themselves, where the list does not tell them."""
+        """Read milestones from the installs directly if the list omits them."""
         with self.connection.begin():
             due = next_due(self.connection, self.run.account, self.options.details, self.clock.now())
         for done, install_id in enumerate(due, start=1):
@@ -230,7 +230,7 @@ class _Poll:
             try:
                 raw = self._read_directly(install_id)
             except NotFoundError:
-                # The next sweep will not name it either, and then it is gone.
+                # The next sweep will not list it either, and then tombstones it.
                 raw = None
             with self.connection.begin():
                 tally = take_detail(self.connection, intake, raw, observation, install_id)
@@ -244,7 +244,7 @@ class _Poll:
         self.connection.rollback()
 
     def _what_is_new(self, resource: Resource, listing: VendorList, swept_mark: str) -> None:
-        """Read new records, or all of them when the last sweep of all is too old."""
+        """Read new records, or all records if the last full read is too old."""
         started_at, name, account = self.clock.now(), resource.name, self.run.account
         with self.connection.begin():
             swept = read_watermark(self.connection, account, swept_mark)
@@ -270,9 +270,9 @@ class _Poll:
                     self._move_watermark(resource, mark, started_at)
 
     def _move_watermark(self, resource: Resource, name: str, started_at: datetime) -> None:
-        """Say that what the watermark ``name`` stands for is read whole, in the caller's transaction.
+        """Set the watermark ``name`` in the caller's transaction, after everything up to it was read.
 
-        From the start: what is written while we read is read again by the next run.
+        The watermark is the run's start, so that the next run reads again what was written during this one.
         """
         account, run_id = self.run.account, self.run.run_id
         if name == (resource.swept or resource.name):
@@ -296,7 +296,7 @@ order by 1
 
 
 def _is_refused(work: _Poll, resource: Resource) -> bool:
-    """Read a resource, note what could not be read, and return whether the key may not read it (403)."""
+    """Read a resource, report what could not be read, and return whether the key lacks permission (403)."""
     try:
         work.read(resource)
     except AuthenticationError:
@@ -321,18 +321,18 @@ def poll(
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> RunReport:
-    """Bring the mirror of one account up to what Enerflo lists now, and return what was read and done.
+    """Load what Enerflo lists now into the mirror of one account, and return what was read and done.
 
-    Pages commit as they come, those with few changes some at a time, and a watermark moves only after all
-    that it covers: a run that is killed anywhere is completed by the next one. A resource that the key may
-    not read, or that answers in an unknown form, is reported as incomplete and the others go on.
+    Pages commit one by one (or grouped if they have few changes), and a watermark moves only after everything
+    that it covers. So the next run completes a run that was killed at any point. A resource that the key may
+    not read, or that answers in an unknown form, is reported as incomplete, and the others continue.
 
-    :param calls: where the client counts its calls (``on_call=calls.add``).
-    :param progress: called with resource, records so far and their total, where the vendor gives one.
-    :raises AuthenticationError: the key is not accepted, or everything is refused to it. Change it; retrying
+    :param calls: the client's call counter (``on_call=calls.add``).
+    :param progress: called with resource, records so far and their total, if the vendor returns one.
+    :raises AuthenticationError: the key is not accepted, or every read is refused. Change the key; a retry
         cannot help.
-    :raises AnotherCompanyError: the key answers for another company; nothing was stored.
-    :raises RetriableError: Enerflo or the warehouse could not be reached, within the bounds of retrying.
+    :raises AnotherCompanyError: the key belongs to another company; nothing was stored.
+    :raises RetriableError: Enerflo or the warehouse stayed unreachable despite retries.
     :raises ConfigurationError: the warehouse lacks tables or rights.
     """
     with warehouse_errors("poll"), quick_switches(), spared_heap(), engine.connect() as connection:
@@ -342,7 +342,7 @@ def poll(
             work = _Poll(
                 client, engine, connection, run, clock, options, company, progress or (lambda *_: None)
             )
-            # Installs are the first: their list shows, before anything is stored, whose key it is.
+            # Installs come first: their list shows whose key it is before anything is stored.
             wanted = [resource for resource in ALL if resource.name in options.resources]
             refused = [resource for resource in wanted if _is_refused(work, resource)]
             if refused == wanted:

@@ -1,4 +1,4 @@
-"""What a poll can read. Apart from the poll, so that DAG files and the configuration import it cheaply."""
+"""Names of what a poll can read, separate from the poll so that importing them is cheap."""
 
 from __future__ import annotations
 

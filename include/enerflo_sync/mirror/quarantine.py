@@ -1,4 +1,4 @@
-"""Records that cannot be used: kept with their bytes and reason, one item per content and reason."""
+"""The quarantine: unusable records with their bytes and reason, one item per content and reason."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from sqlalchemy.dialects.postgresql import insert
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.schema import quarantine
 
-# Rows in one statement: the driver sends at most 65,535 parameters.
+# Rows per statement: the driver sends at most 65,535 parameters.
 _CHUNK = 1_000
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """One input that was not taken, and why.
+    """One rejected input and its reason.
 
     :param kind: file, event, record, change_order or push (design §5).
     :param reason: a stable word such as ``missing_id``.
-    :param field: dotted path of the field that was wrong, ``""`` for the whole.
-    :param key: the record's mirror key, where it is known.
-    :param mark: tells the input from others with the same ``payload``, where that is only its beginning.
+    :param field: dotted path of the faulty field, ``""`` for the whole input.
+    :param key: the record's mirror key, if known.
+    :param mark: distinguishes inputs whose ``payload`` is equal because it was truncated.
     """
 
     kind: str
@@ -40,13 +40,13 @@ class Rejected:
 
     @property
     def fingerprint(self) -> str:
-        """Return what items of one trouble have in common: kind, reason and field path."""
+        """Return what equal faults share: kind, reason and field path."""
         text = "|".join((self.kind, self.reason, self.field))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def item_id(self) -> str:
-        """Return the id that the same content with the same reason always gets."""
+        """Return an id that depends only on content and reason."""
         digest = hashlib.sha256(self.payload)
         digest.update(
             "|".join((self.fingerprint, self.table_name or "", *filter(None, (self.mark,)))).encode()
@@ -62,9 +62,9 @@ class Rejected:
 def add_to_quarantine(
     connection: sa.Connection, account: str, items: Iterable[Rejected], seen_at: datetime
 ) -> None:
-    """Store ``items``; one that is known gets a later ``last_seen_at`` and a higher count.
+    """Store ``items``; a known item gets a later ``last_seen_at`` and a higher count.
 
-    A dismissed item stays dismissed: a person has decided about exactly this content.
+    A dismissed item stays dismissed, because a person decided about exactly this content.
     """
     values: dict[str, dict[str, Any]] = {}
     for item in items:
@@ -114,7 +114,7 @@ def _upsert(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
 
 
 def open_keys(connection: sa.Connection, account: str, table_name: str) -> set[int]:
-    """Return the ids of the records of one table that stand in quarantine. A short list, or alarming."""
+    """Return the ids of one table's quarantined records: a short list, unless something is badly wrong."""
     rows = connection.execute(
         sa.select(quarantine.c.key).where(
             quarantine.c.account == account,
@@ -134,7 +134,7 @@ def close_items(
     keys: Sequence[Mapping[str, Any]],
     kind: str = "record",
 ) -> None:
-    """Mark the open items of records that have since been read without trouble as replayed."""
+    """Mark as replayed the open items of records that were read successfully since."""
     if keys:
         connection.execute(
             sa.update(quarantine)
@@ -152,12 +152,12 @@ def close_items(
 def close_items_of_deleted(
     connection: sa.Connection, account: str, table: sa.Table, id_column: str, names: Sequence[str]
 ) -> None:
-    """Mark the open items of deleted records as replayed: nothing is left that could be corrected.
+    """Mark the open items of deleted records as replayed: there is no record left to correct.
 
-    What was put aside after the deletion stays open: the record is back, and cannot be read.
+    An item quarantined after the deletion stays open: the record exists again and cannot be read.
 
-    :param table: holds the records, and when they were deleted; ``id_column`` is their key.
-    :param names: the tables that such items name.
+    :param table: the records' table with ``deleted_at``; ``id_column`` is its key.
+    :param names: the table names in such items.
     """
     driver_connection(connection).execute(
         f"""
@@ -174,7 +174,7 @@ def close_items_of_deleted(
 
 
 def standing(connection: sa.Connection, account: str, key: Mapping[str, Any]) -> dict[str, tuple[int, str]]:
-    """Return the items about one record or event, whatever their state: how often seen, and why."""
+    """Return all items about one record or event, in any state: how often seen, and why."""
     rows = connection.execute(
         sa.select(quarantine.c.item_id, quarantine.c.count, quarantine.c.reason).where(
             quarantine.c.account == account, quarantine.c.key == dict(key)
@@ -193,9 +193,9 @@ def decide(
     at: datetime,
     reason: str | None = None,
 ) -> int:
-    """Mark items replayed or dismissed by a person, and return how many that were.
+    """Mark items as replayed or dismissed by a person, and return their number.
 
-    :param reason: why; None leaves what stands there.
+    :param reason: why; None keeps the stored reason.
     """
     said = {} if reason is None else {"decision_reason": reason}
     cursor = connection.execute(

@@ -1,4 +1,4 @@
-"""Read the next page while the last one is being stored."""
+"""Read the next page while the previous one is stored, with interpreter settings for that."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-# A thread that waited for a socket gets the interpreter back after so long at most. With Python's own 5 ms,
-# every answer of the server waits that long for the thread that parses (measured: a fifth of a first load).
+# Maximum wait of a thread for the interpreter after its socket answered. With Python's default of 5 ms, each
+# answer of the server waits that long for the parsing thread (measured: a fifth of a first load's time).
 SWITCH_SECONDS = 0.00002
-# Objects, a few megabytes of them.
+# Number of new objects before a collection: a few megabytes.
 COLLECT_AFTER = 50_000
 
 
 @dataclass(frozen=True)
 class _Entry(Generic[T]):
-    """One item, or the error that came instead of it, or neither at the end."""
+    """An item, an error in its place, or neither at the end."""
 
     item: tuple[T, ...] = ()
     error: BaseException | None = None
@@ -30,7 +30,7 @@ class _Entry(Generic[T]):
 
 @contextmanager
 def quick_switches() -> Iterator[None]:
-    """Let threads that wait for sockets and a thread that computes take turns quickly, until the end."""
+    """Shorten the switch interval within the block, so that socket and computing threads alternate."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(min(before, SWITCH_SECONDS))
     try:
@@ -41,12 +41,12 @@ def quick_switches() -> Iterator[None]:
 
 @contextmanager
 def spared_heap() -> Iterator[None]:
-    """Leave what is alive already, modules and their like, out of garbage collections until the end.
+    """Exclude all objects that exist now (modules and the like) from garbage collection within the block.
 
-    The rows of a few pages set off a full collection, which looks at every object of the process.
+    The rows of a few pages trigger a full collection, which would visit every object of the process.
     """
     if gc.get_freeze_count():
-        # Somebody else has done so, and decides for how long.
+        # An outer block has frozen the heap already and will unfreeze it.
         yield
         return
     gc.freeze()
@@ -58,9 +58,9 @@ def spared_heap() -> Iterator[None]:
 
 @contextmanager
 def rare_collections() -> Iterator[None]:
-    """Look for garbage in cycles only now and then until the end: rows come and go without making any.
+    """Collect cyclic garbage less often within the block, because rows create no cycles.
 
-    Python's own look comes after each 700 objects that are kept, and finds nothing among a chunk's rows.
+    Python's default starts a collection per 700 surviving objects, and finds nothing among a chunk's rows.
     """
     before = gc.get_threshold()
     gc.set_threshold(COLLECT_AFTER, *before[1:])
@@ -71,11 +71,11 @@ def rare_collections() -> Iterator[None]:
 
 
 def read_ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
-    """Yield ``items`` in order, fetched from now on by a thread that is at most ``depth`` items ahead.
+    """Yield ``items`` in order, fetched by a thread that starts now and runs at most ``depth`` items ahead.
 
-    An exception of ``items`` is raised here at its place in the order. Closing this iterator stops the
-    thread before its next item. ``depth`` bounds memory; 0 reads in the caller's thread, and when asked,
-    which a simulation needs to be repeatable.
+    An exception from ``items`` is raised here at its position. Closing this iterator stops the thread before
+    its next item. ``depth`` bounds memory. With 0, items are read in the caller's thread and on demand, which
+    a simulation needs to be repeatable.
     """
     if depth == 0:
         return (item for item in items)
@@ -85,7 +85,7 @@ def read_ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
 
 
 def _ahead(items: Iterable[T], depth: int) -> Generator[Any, None, None]:
-    """Yield nothing once the thread is started, and then ``items``."""
+    """Yield once when the thread has started, then yield ``items``."""
     pipe: queue.Queue[_Entry[T]] = queue.Queue(maxsize=depth)
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""A key that Enerflo accepts and refuses everything to: no partial run, but a key that does not work."""
+"""A key that Enerflo accepts but that may read nothing: the run fails instead of ending as partial."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from enerflo_sync.resources.installs import INSTALL_LIST
 
 
 def require_some_permission(client: EnerfloClient) -> None:
-    """Return where the key may read the statuses or the list of installs; to be asked after a 403.
+    """Return if the key may read the statuses or the install list; call this after a 403.
 
     :raises AuthenticationError: both are refused, too.
-    :raises RetriableError: Enerflo does not answer just now.
+    :raises RetriableError: Enerflo does not answer at the moment.
     """
     reads: tuple[Callable[[], object], ...] = (
         lambda: read_status_rows(client),
@@ -29,7 +29,7 @@ def require_some_permission(client: EnerfloClient) -> None:
         except PermissionRefusedError:
             continue
         except (BadRecordError, FatalError, ContractDriftError):
-            # Another answer than a refusal of everything.
+            # Any other answer shows that not everything is refused.
             return
         return
     raise AuthenticationError(

@@ -1,4 +1,4 @@
-"""One run of a job that reads records: its counts, its record in the warehouse, how it ended."""
+"""One run of a reading job: its counts, its row in the warehouse, its outcome."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from enerflo_sync.warehouse.runs import RunReport, RunState, add_api_calls, fini
 
 
 def new_run_id(job: str, now: datetime, rng: random.Random) -> str:
-    """Return an id that sorts by time and says which job it was: ``poll-20260102T030405Z-1a2b3c``."""
+    """Return an id that sorts by time and names the job: ``poll-20260102T030405Z-1a2b3c``."""
     return f"{job}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{rng.getrandbits(24):06x}"
 
 
 class Run:
-    """The counts of one run while it goes on.
+    """The counts of one run in progress.
 
-    :param connection: used between the caller's own transactions, never inside one.
+    :param connection: used between the caller's transactions, never inside one.
     """
 
     def __init__(
@@ -56,27 +56,27 @@ class Run:
         return self._tallies.setdefault(resource, Tally())
 
     def count(self, resource: str, tally: Tally) -> None:
-        """Add what became of one page's records."""
+        """Add the outcomes of one page's records."""
         self._tally(resource).add(tally)
 
     def notice(self, resource: str, what: str, count: int) -> None:
-        """Report something that was kept and needs no action of ours."""
+        """Report unusual data that was stored and needs no action."""
         if count:
             self._tally(resource).because("notice", what, count)
 
     def incomplete(self, resource: str, why: str) -> None:
-        """Report that ``resource`` was not read whole; the run is partial then."""
+        """Report that ``resource`` was not read completely, which makes the run partial."""
         self._tally(resource).because("incomplete", f"{resource}: {why}")
 
     def is_incomplete(self, resource: str) -> bool:
-        """Return whether ``resource`` is already known not to be read whole."""
+        """Return whether ``resource`` was already reported as incomplete."""
         return "incomplete" in self._tally(resource).reasons
 
     @contextmanager
     def recording(self, calls: CallCounter) -> Iterator[None]:
-        """Record the run's start, and at the end, however it ends, its counts and API calls.
+        """Record the run's start and, on every exit, its counts and API calls.
 
-        :raises EnerfloSyncError: a record that was read is not accounted for.
+        :raises EnerfloSyncError: a record that was read has no recorded outcome.
         """
         with self._connection.begin():
             skew = skew_of(self._clock)
@@ -84,7 +84,7 @@ class Run:
         try:
             yield
         except BaseException as error:
-            # When the warehouse itself is gone the run stays as it was born: failed, without an end.
+            # Without the warehouse, the run's row keeps its initial state: failed, without an end.
             with suppress(sa.exc.SQLAlchemyError, psycopg.Error):
                 self._connection.rollback()
                 self._finish(RunState.FAILED, calls.take(), failure=type(error).__name__)

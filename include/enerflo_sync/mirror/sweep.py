@@ -1,4 +1,4 @@
-"""Deletion by evidence: what a complete walk did not name, and when that means a record is gone."""
+"""Deletion by evidence: which records a complete walk did not list, and when absence means deletion."""
 
 from __future__ import annotations
 
@@ -14,44 +14,45 @@ from enerflo_sync.mirror import quarantine
 from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.bulk import driver_connection
 
-# So far back deletions count when more are to be believed.
+# The shrink guard also counts the deletions of this period.
 GUARDED = timedelta(days=1)
 _SAMPLES = 5
-# Ids that are objects at a time.
+# Ids converted to Python objects at a time.
 _AT_ONCE = 10_000
 
 
 class ShrunkSourceError(EnerfloSyncError):
-    """The source suddenly holds far fewer records than the mirror: nothing is deleted on such evidence."""
+    """Enerflo suddenly returns far fewer records than the mirror has: no deletion on such evidence."""
 
 
 def most_missing(known: int, guard: float, floor: int = 1) -> int:
-    """Return how many of ``known`` records may be gone at once: one at least, and never all of several.
+    """Return how many of ``known`` records may vanish at once: at least one, and never all of several.
 
-    :param guard: their share, 0 to 1.
+    :param guard: the permitted share, 0 to 1.
     """
     return max(floor, int(guard * known)) if known > 1 else 0
 
 
 @dataclass(frozen=True)
 class Gone:
-    """What a finished sweep concluded: ``absent`` for the first time, ``deleted`` for the second."""
+    """Records that a finished sweep missed for the first time (``absent``) or the second (``deleted``)."""
 
     absent: int
     deleted: int
 
 
 class Sweep:
-    """The ids that one walk over a whole resource names: eight bytes each until the walk is over.
+    """The ids that one walk over a whole resource lists, kept in eight bytes each.
 
-    A record that a complete walk does not name is absent; it is deleted where a complete walk that began
-    after that does not name it either: two walks at once are one look. Tombstones keep the last known
-    values. A walk with a row whose id cannot be read names no record absent: that row may be any of them.
+    A record missing from a complete walk becomes absent. It is deleted if a complete walk that began after
+    that does not list it either, so two concurrent walks count as one. Tombstones keep the last known
+    values. A walk with a row whose id is unreadable makes no record absent, because that row may be any
+    record.
 
-    :param guard: the share of the mirror's live records, 0 to 1, that may be missing or were found gone
-        within :data:`GUARDED` before the sweep is not believed; ``None`` where a person has said that the
-        source really shrank. What counts is which known records are missing, whatever else it lists.
-    :param floor: how many may be missing whatever the share.
+    :param guard: maximum share, 0 to 1, of the mirror's live records that may be missing or were tombstoned
+        within :data:`GUARDED`; above it the sweep is refused. ``None`` if a person confirmed that the source
+        shrank. Only missing known records count, whatever else the walk lists.
+    :param floor: number that may be missing whatever the share.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Sweep:
             self.known = self._live()
 
     def _live(self) -> int:
-        """Return how many living records the mirror holds, but for those of installs that are gone."""
+        """Return the mirror's number of live records, without those of deleted installs."""
         cursor = driver_connection(self._connection).execute(
             f"/* enerflo-sync: living {self.resource.table.name} */"  # noqa: S608 - names of the declared schema
             f" select count(*) from {self.resource.table.fullname} t"
@@ -85,7 +86,7 @@ class Sweep:
         return int(found)
 
     def check(self, total: int) -> None:
-        """Return when ``total`` records are believable beside what the mirror holds.
+        """Return if ``total`` records are plausible compared with the mirror.
 
         :raises ShrunkSourceError: they are not.
         """
@@ -98,9 +99,9 @@ class Sweep:
             )
 
     def _check_missing(self, missing: int, some: Sequence[int], now: datetime) -> None:
-        """Return when it is believable that these known records are gone; what was so lately counts, too.
+        """Return if it is plausible that these known records are gone, given recent deletions.
 
-        :raises ShrunkSourceError: it is not.
+        :raises ShrunkSourceError: it is not plausible.
         """
         if self.guard is None or not missing:
             return
@@ -137,7 +138,7 @@ class Sweep:
 
     @property
     def _explained(self) -> str:
-        """Return the condition that a missing record belongs to an install that is gone or absent itself."""
+        """Return the SQL condition that a missing record belongs to a deleted or absent install."""
         if "install_id" not in self.resource.table.c or self.resource.id_column == "install_id":
             return "false"
         return (
@@ -147,22 +148,22 @@ class Sweep:
         )
 
     def note(self, ids: Sequence[int], nameless: int = 0) -> None:
-        """Remember that the walk named ``ids``, and had so many rows without an id that can be read."""
+        """Remember the ids of a page, and how many of its rows had no readable id."""
         self._seen.extend(ids)
         self._nameless += nameless
 
     def conclude(self, now: datetime, *, started_at: datetime) -> Gone:
-        """Mark what the whole walk did not name, in the caller's transaction, which is lost on an error.
+        """Mark what the complete walk did not list, in the caller's transaction, which an error rolls back.
 
-        Records that someone else saw after ``started_at`` are left alone: that sight is newer.
+        Records observed after ``started_at`` stay unchanged, because that observation is newer.
 
-        :raises ShrunkSourceError: too many of the mirror's records were not named.
+        :raises ShrunkSourceError: too many of the mirror's records are missing.
         """
         if self._nameless:
             return Gone(0, 0)
         table, column = self.resource.table, self.resource.id_column
-        # By set operations and keys, whatever the statistics say: after a first load there are none, and a
-        # join would be one of every row with every id.
+        # Force set operations and key lookups: after a first load there are no statistics, and a join would
+        # compare every row with every id.
         found = driver_connection(self._connection).execute(
             f"""
             /* enerflo-sync: conclude sweep of {table.name} */
@@ -198,16 +199,16 @@ class Sweep:
         return Gone(absent, deleted)
 
     def _as_array(self) -> str:
-        """Return the ids as PostgreSQL writes an array: eight bytes for each, and no object."""
+        """Return the ids in PostgreSQL's array format: eight bytes each, without Python objects."""
         some = (self._seen[at : at + _AT_ONCE] for at in range(0, len(self._seen), _AT_ONCE))
         return f"{{{','.join(','.join(map(str, ids)) for ids in some)}}}"
 
     def tombstone(self, record_id: int, now: datetime) -> int:
-        """Mark one record deleted (:func:`tombstone`)."""
+        """Tombstone one record (:func:`tombstone`)."""
         return tombstone(self._connection, self.resource, self.account, record_id, now)
 
     def absentees(self, now: datetime, most: int) -> list[int]:
-        """Return up to ``most`` ids that this sweep found absent for the first time."""
+        """Return up to ``most`` ids that are absent for the first time in this sweep."""
         table, column = self.resource.table, self.resource.id_column
         cursor = driver_connection(self._connection).execute(
             f"select {column} from {table.fullname}"  # noqa: S608 - names of the declared schema
@@ -220,12 +221,12 @@ class Sweep:
 def tombstone(
     connection: sa.Connection, resource: Resource, account: str, record_id: int, now: datetime
 ) -> int:
-    """Mark one record, and what belongs to it, deleted: a direct read answered 404.
+    """Tombstone one record and its child rows after a direct read answered 404.
 
-    What stands in quarantine of it is settled. A record that somebody saw later than ``now`` is left alone.
+    Closes its quarantine items. A record observed after ``now`` stays unchanged.
 
-    :param now: when the read was asked for.
-    :return: how many records were marked; 0 where it was deleted before, or never known.
+    :param now: when the direct read was requested.
+    :return: number of records tombstoned; 0 if it was deleted before, or never known.
     """
     table, column = resource.table, resource.id_column
     cursor = driver_connection(connection).execute(
@@ -240,14 +241,14 @@ def tombstone(
 def _tombstone_contents(
     connection: sa.Connection, resource: Resource, account: str, now: datetime, record_id: int | None = None
 ) -> None:
-    """Give what belongs to deleted records a tombstone too, whoever deleted those; settle their items.
+    """Tombstone the child rows of deleted records, whoever deleted those; close their quarantine items.
 
-    :param record_id: only what belongs to this one; to all where None.
+    :param record_id: only this record's child rows; None for all.
     """
     table, column = resource.table, resource.id_column
     only = "" if record_id is None else f"and t.{column} = %(id)s"
     for part in (*resource.parts[1:], *resource.dependents):
-        # Record by record, whatever the statistics say: without any, the planner takes all for deleted.
+        # Force a lookup per record: without statistics, the planner assumes that all records are deleted.
         driver_connection(connection).execute(
             f"""
             /* enerflo-sync: tombstone {part.table.name} of deleted {table.name} */
@@ -263,7 +264,7 @@ def _tombstone_contents(
             """,  # noqa: S608 - names of the declared schema
             {"account": account, "now": now, "id": record_id},
         )
-    # A record is put aside under its own table, or under that of what belongs to it.
+    # A quarantine item names the record's own table or a child table.
     names = [part.table.name for part in resource.parts]
     quarantine.close_items_of_deleted(connection, account, table, column, names)
     for part in resource.dependents:

@@ -1,4 +1,4 @@
-"""Counting what happened to each record that was read, so that a run can prove it lost none."""
+"""Count the outcome of each record read, so that a run can prove that it lost none."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from enerflo_sync.errors import EnerfloSyncError
 
-# Such a row may be any record of the list.
+# A row without a readable id may be any record of the list.
 NAMELESS = "rows without an id that can be read: nothing of their list counts as missing"
 
 
 @dataclass
 class Tally:
-    """What became of the records that were read: ``read = applied + unchanged + quarantined + skipped``.
+    """Outcomes of the records read: ``read = applied + unchanged + quarantined + skipped``.
 
-    :param reasons: how often each reason occurred, by what it explains: ``quarantined``, ``skipped``,
-        ``notice`` (kept and reported: an unknown field, a NUL that was removed) and ``incomplete``.
+    :param reasons: count per reason, grouped by ``quarantined``, ``skipped``, ``notice`` (stored and
+        reported: an unknown field, a removed NUL) and ``incomplete``.
     """
 
     read: int = 0
@@ -28,16 +28,16 @@ class Tally:
     reasons: dict[str, Counter[str]] = field(default_factory=dict)
 
     def because(self, group: str, reason: str, count: int = 1) -> None:
-        """Note that ``reason`` occurred ``count`` times."""
+        """Add ``count`` to ``reason`` in ``group``."""
         self.reasons.setdefault(group, Counter())[reason] += count
 
     @property
     def nameless(self) -> int:
-        """Return how many records had no id that can be read, so that nobody knows which they are."""
+        """Return the number of records without a readable id, which could be any records."""
         return self.reasons.get("notice", Counter())[NAMELESS]
 
     def add(self, other: Tally) -> None:
-        """Take another tally's counts into this one."""
+        """Add another tally's counts to this one."""
         self.read += other.read
         self.applied += other.applied
         self.unchanged += other.unchanged
@@ -47,9 +47,9 @@ class Tally:
             self.reasons.setdefault(group, Counter()).update(counts)
 
     def check(self, where: str) -> None:
-        """Return when every record that was read is accounted for.
+        """Return if every record read has an outcome.
 
-        :raises EnerfloSyncError: it is not: a defect of this program, never of the data.
+        :raises EnerfloSyncError: one has none: a defect of this program, never of the data.
         """
         accounted = self.applied + self.unchanged + self.quarantined + self.skipped
         if accounted != self.read:

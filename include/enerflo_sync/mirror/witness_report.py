@@ -1,4 +1,4 @@
-"""What two witnesses say of the changes of the last days, per event and day."""
+"""Compare poll and webhooks: which of them saw the changes of the last days, per event and day."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-# What the poll saw and no webhook told is missed after so long; what a webhook told and the next complete
-# poll did not find is unconfirmed after so long.
+# After this time, a change that only the poll saw counts as missed, and a webhook's change that the next
+# complete poll did not find counts as unconfirmed.
 GRACE = timedelta(hours=1)
 DAYS = 14
 
 
 class WitnessFigures(msgspec.Struct, frozen=True):
-    """How many changes there were, and who saw them; ``event`` and ``day`` are None in a sum over all.
+    """Number of changes by who saw them; ``event`` and ``day`` are None in a total.
 
-    Each change is in exactly one of ``both``, ``missed``, ``unconfirmed``, ``replaced`` and ``waiting``.
+    Each change counts in exactly one of ``both``, ``missed``, ``unconfirmed``, ``replaced`` and ``waiting``.
 
     :param event: the event that Enerflo should send for such a change.
-    :param day: the day in UTC on which the change was first seen.
-    :param told: a webhook told of it, whoever else saw it.
-    :param both: poll and webhook saw it.
-    :param late: of ``both``: the webhook arrived after the poll had seen it.
-    :param missed: the poll saw it, and for an hour no webhook came.
-    :param unconfirmed: a webhook told of it, and a complete poll an hour later did not find it.
-    :param replaced: a webhook told of it, and the record changed again before a poll came.
-    :param waiting: there was no time yet for the other witness.
-    :param delay_p50: seconds from the change to its webhook, half arrived within; None where the source
-        says no time of its changes and no webhook was late.
+    :param day: the UTC day on which the change was first seen.
+    :param told: changes with a webhook, whoever else saw them.
+    :param both: poll and webhook saw the change.
+    :param late: of ``both``: the webhook arrived after the poll had seen the change.
+    :param missed: the poll saw the change, and no webhook came within an hour.
+    :param unconfirmed: a webhook reported the change, and a complete poll an hour later did not find it.
+    :param replaced: a webhook reported the change, and the record changed again before a poll came.
+    :param waiting: the other witness still has time.
+    :param delay_p50: median seconds from the change to its webhook; None if the source has no time for its
+        changes and no webhook was late.
     """
 
     event: str | None
@@ -51,8 +51,8 @@ class WitnessFigures(msgspec.Struct, frozen=True):
 class WitnessReport(msgspec.Struct, frozen=True):
     """The figures of one account.
 
-    :param webhooks_since: when its first webhook arrived; None where none ever did. Changes before that
-        are in no figure: nobody was there to tell of them.
+    :param webhooks_since: when the account's first webhook arrived; None without any. Earlier changes are in
+        no figure, because no webhook could report them.
     """
 
     account: str
@@ -117,14 +117,14 @@ order by day desc nulls last, event
 def witness_report(
     connection: sa.Connection, account: str, now: datetime, *, days: int = DAYS
 ) -> WitnessReport:
-    """Return the figures of the last ``days`` calendar days in UTC, today among them; one statement.
+    """Return the figures of the last ``days`` UTC calendar days including today, with one statement.
 
-    :param days: at least 1; what is older than :data:`enerflo_sync.mirror.witnesses.RETENTION` is gone.
+    :param days: at least 1; rows older than :data:`enerflo_sync.mirror.witnesses.RETENTION` are deleted.
     """
     first: datetime | None = connection.scalar(_FIRST_WEBHOOK, {"account": account})
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     since = midnight - timedelta(days=days - 1)
-    # Where no webhook was ever received nothing can be missed, and nothing is counted.
+    # Without any webhook ever received, no change can be missed, so count nothing.
     values = {"account": account, "now": now, "grace": GRACE, "since": max(since, first) if first else now}
     rows: list[Any] = list(connection.execute(_FIGURES, values)) if first else []
     figures = [WitnessFigures(**row._mapping) for row in rows]

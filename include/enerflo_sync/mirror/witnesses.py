@@ -1,8 +1,8 @@
-"""Two witnesses: which changes the poll saw, which a webhook told, and when (design §6).
+"""The two witnesses of a change: when the poll saw it, and when a webhook reported it (design §6).
 
-One row of ``sync.witnesses`` is one change of one record. It is written in the transaction that writes the
-record, by whoever brought it in, and the other witness is added when it meets the same change. What stood in
-an account before its first complete poll is history: nobody could have told of it.
+One row of ``sync.witnesses`` is one change of one record. Whoever loads the record writes this row in the
+same transaction; the other witness is added when it meets the same change. Records that existed before an
+account's first complete poll get no row, because no webhook could have reported them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.watermarks import read_watermark
 
 RETENTION = timedelta(days=90)
-# Clocks differ, and a poll's start is not the moment of its answer: a time so far before the last complete
-# poll may still be that of a change which it did not see.
+# Clocks differ, and a poll's start is not the moment of its answers: a change dated this long before the last
+# complete poll may still be one that the poll did not see.
 SLACK = timedelta(hours=1)
-# A webhook that comes later than this after the poll was sent for some other reason.
+# A webhook that arrives later than this after the poll has another cause.
 LATEST = timedelta(days=1)
 
 
-# An install that quotes a changed customer has another content and was not updated: its own time says so.
-# Record by record, whatever the statistics say: without any, the planner would read the whole account.
+# When an install's embedded customer changes, the content differs but the install's own ``updated_at`` does
+# not. Force a lookup per record: without statistics, the planner would read the whole account.
 _RECORD = Template("""
 /* enerflo-sync: $witness is witness of $name */
 with seen as (
@@ -94,12 +94,12 @@ def _literal(event: str | None) -> str:
 
 
 class Witnesses:
-    """Takes down who saw the changes of one resource."""
+    """Records who saw the changes of one resource."""
 
     def __init__(self, resource: Resource) -> None:
         self._resource = resource
         self._kind = resource.witnessed
-        # When the last complete poll before this one started, by account; None where there was none.
+        # By account: start of the last complete poll before this one; None without one.
         self._polled: dict[str, datetime | None] = {}
 
     def take_down(
@@ -111,17 +111,16 @@ class Witnesses:
         *,
         new: Collection[int],
     ) -> None:
-        """Note what ``witness`` saw of records that the caller's transaction has just stored.
+        """Record that ``witness`` saw the records that the caller's transaction has just stored.
 
-        One statement, and none for a resource whose changes nobody tells, for a backfill, or before the
-        account's first complete poll of the resource. A change that is known already, by its content or by
-        the source's own time of it, gets its second witness; a later content that differs is another change.
+        Sends one statement, or none: for a resource without events, for a backfill, or before the account's
+        first complete poll of the resource. A change that is already known, by its content or by its source
+        time, gets its second witness. A later, different content is another change.
 
-        :param witness: ``poll`` or ``webhook``; others are none.
-        :param seen: the records, whether they were written or stood there already, each with when it was
-            observed and when the witness saw it: None where a webhook about another record brought it along,
-            and nobody told of it.
-        :param new: those of them that the mirror did not hold.
+        :param witness: ``poll`` or ``webhook``; other values record nothing.
+        :param seen: the records, written or unchanged: id, when it was observed, and when the witness saw it.
+            The last is None if a webhook about another record led to this one, so that none reported it.
+        :param new: those of them that the mirror did not have.
         """
         if self._kind is None or not seen or witness not in ("poll", "webhook"):
             return
@@ -148,7 +147,8 @@ class Witnesses:
             near = "coalesce(w.poll_seen_at, 'infinity') > s.seen_at - %(latest)s::interval"
         same = "true"
         if not kind.told_once:
-            # A list and a direct read may put one content differently: the source's own time is the same.
+            # A list and a direct read may format the same content differently, but share the source's own
+            # time.
             same = "(w.content_hash = s.content_hash or w.changed_at = s.changed_at)"
         created = kind.created or kind.changed
         event = f"case when s.is_new then {_literal(created)} else {_literal(kind.changed)} end"
@@ -164,12 +164,12 @@ def confirm(
     *,
     listed_after: datetime | None = None,
 ) -> int:
-    """Let a complete walk that began at ``started_at`` witness what it found as a webhook had told it.
+    """Let a complete walk that began at ``started_at`` confirm changes that webhooks reported.
 
-    In the caller's transaction, after the walk's last page; one look at an index where nothing waits.
+    Runs in the caller's transaction, after the walk's last page; costs one index lookup if nothing waits.
 
-    :param listed_after: the walk named only records created after this moment.
-    :return: how many changes the poll has now seen, too.
+    :param listed_after: the walk listed only records created after this moment.
+    :return: number of changes that the poll has now seen, too.
     """
     kind = resource.witnessed
     if kind is None:
@@ -181,6 +181,6 @@ def confirm(
 
 
 def forget(connection: sa.Connection, account: str, now: datetime) -> int:
-    """Delete what was seen more than :data:`RETENTION` ago, and return how many changes that were."""
+    """Delete changes seen more than :data:`RETENTION` ago, and return their number."""
     values = {"account": account, "before": now - RETENTION}
     return driver_connection(connection).execute(_FORGET, values).rowcount

@@ -1,1 +1,1 @@
-"""Telling people what happened: looked for in the warehouse, told once, on the routes of sync.yaml."""
+"""Notify people: find news in the warehouse, and send each once along the routes of sync.yaml."""

@@ -1,7 +1,7 @@
-"""What can be told just now: one query an event, all of the same columns.
+"""The facts that can be reported now: one query per event, all with the same columns.
 
-A query gives ``cause`` (the heading under which facts are told together), ``key`` (what is told once),
-``size`` (how bad it is), ``at``, and ``line``: a list of ``[label, value, class of personal data or null]``.
+Columns: ``cause`` (heading that groups facts), ``key`` (identity of a fact, reported once), ``size``
+(severity), ``at``, and ``line``: a list of ``[label, value, class of personal data or null]``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from enerflo_sync.crm.routes import NotifyEvent
 
 CURRENT = "pg_temp.current"
 
-# A deal that has a signed version already can only be signed again after a void (REFERENCE.md §10). Both
-# events of it tell of the same version, so it is told once.
+# A deal with a signed version can only be signed again after a void (REFERENCE.md §10). Both events contain
+# the same version, so it is reported once.
 _PROJECTS = Template("""
 select distinct on (key)
   '' as cause, coalesce(s.content_hash, e.event_id) as key, 1 as size, e.received_at as at,
@@ -184,7 +184,7 @@ def make_current(
 ) -> None:
     """Fill the temporary table ``current`` in the caller's transaction.
 
-    :param first_look: what happened before is no news.
+    :param first_look: facts from before this moment are not reported.
     """
     options = config.notify
     old = now - timedelta(days=options.news_days)

@@ -1,4 +1,4 @@
-"""What is new among what can be told: not told yet, or much worse than when it was told."""
+"""Find the facts to report: not reported yet, or much worse than when they were reported."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ select :account, event, key, size, :now from pg_temp.news
 on conflict (account, event, key) do update set size = excluded.size, told_at = excluded.told_at
 """)
 
-# What is over can be told again when it comes back.
+# A fact that ended can be reported again when it recurs.
 _OVER = sa.text("""
 /* enerflo-sync notify: over */
 delete from sync.told t where t.account = :account and t.event = any(cast(:events as text[])) and not exists (
@@ -53,7 +53,7 @@ delete from sync.told t where t.account = :account and t.event = any(cast(:event
 
 @dataclass(frozen=True)
 class Group:
-    """Facts of one cause. ``lines`` are some of them: lists of label, value, class of personal data."""
+    """Facts with one cause. ``lines`` has some of them: lists of label, value, class of personal data."""
 
     cause: str
     facts: int
@@ -62,10 +62,10 @@ class Group:
 
 @dataclass(frozen=True)
 class News:
-    """What is new of one event.
+    """The news of one event.
 
-    :param facts: how many are new; ``facts_in_all`` counts those that were told before as well.
-    :param key: what names the only new fact; empty where there are several.
+    :param facts: number of new facts; ``facts_in_all`` also counts those reported before.
+    :param key: identity of the only new fact; empty if there are several.
     """
 
     event: NotifyEvent
@@ -83,9 +83,9 @@ def look(
     *,
     now: datetime,
 ) -> list[News]:
-    """Return what is new, and take it for told, in the caller's transaction.
+    """Return the news, and mark it as reported, in the caller's transaction.
 
-    :param events: what somebody wants to know; nothing else is looked for.
+    :param events: events that some route wants; others are not queried.
     """
     wanted = list(events)
     first_look = read_watermark(connection, account, JOB)

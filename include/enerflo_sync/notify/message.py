@@ -1,4 +1,4 @@
-"""Messages: what is new of one event, in words, masked as the route says."""
+"""Messages: the news of one event in words, masked as the route requires."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_VALUE = 200
 
 
 class MessagePage(StrEnum):
-    """The page that shows more of an event."""
+    """The page with more about an event."""
 
     REPORTS = "reports"
     PLANS = "plans"
@@ -30,10 +30,10 @@ _REPORTS, _PLANS, _QUALITY = MessagePage
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes along one route.
+    """One message for one route.
 
-    :param page_id: what the page is about, where one thing alone is new (a plan's hash).
-    :param count: how many facts it tells of.
+    :param page_id: the page's subject if there is a single new fact (a plan's hash).
+    :param count: number of facts in the message.
     """
 
     account: str
@@ -47,11 +47,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def level(self) -> Level:
-        """Return how much its event matters."""
+        """Return the importance of the event."""
         return EVENTS[self.event].level
 
 
-# By event: one of what is new, several of them, and the page.
+# By event: the words for one fact, the words for several, and the page.
 _WORDS: dict[NotifyEvent, tuple[str, str, MessagePage]] = {
     NotifyEvent.PROJECT_SUBMITTED: ("1 project was submitted", "{} projects were submitted", _REPORTS),
     NotifyEvent.PROJECT_RECEIVED: ("1 project was received", "{} projects were received", _REPORTS),
@@ -88,7 +88,7 @@ _WORDS: dict[NotifyEvent, tuple[str, str, MessagePage]] = {
 
 
 def compose(news: News, account: str, name: str, route: Route) -> Message:
-    """Return the message of one event for a route, personal data masked but for what the route may have."""
+    """Return one event's message for a route; personal data is masked unless the route permits it."""
     one, several, page = _WORDS[news.event]
     subject = f"Enerflo {account}: {one if news.facts == 1 else several.format(f'{news.facts:,}')}"
     if news.facts_in_all > news.facts and not EVENTS[news.event].is_news:
@@ -131,7 +131,7 @@ def _words(line: Sequence[Sequence[Any]], shown: frozenset[PersonalData]) -> Ite
 
 
 def http_body(target: HttpTarget, message: Message, link: str) -> dict[str, Any]:
-    """Return the JSON that a target wants, its texts filled."""
+    """Return the JSON body for a target, its texts filled in."""
     values = {
         "event": str(message.event),
         "level": str(message.level),
@@ -158,6 +158,6 @@ def http_body(target: HttpTarget, message: Message, link: str) -> dict[str, Any]
 
 
 def mail_html(message: Message, link: str) -> str:
-    """Return the message as the HTML of an e-mail."""
+    """Return the message as an e-mail's HTML."""
     template = page_environment("enerflo_sync.notify").get_template("mail.html.j2")
     return template.render(message=message, link=link)

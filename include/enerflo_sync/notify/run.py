@@ -1,4 +1,4 @@
-"""Telling as one job: look for what is new, keep it as messages, send what waits."""
+"""The notify job: find news, store it as messages, send the waiting messages."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _log = logging.getLogger(__name__)
 
 
 class NotifyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was told.
+    """The result of a run.
 
-    :param composed: messages made in this run; ``sent`` counts those of earlier runs as well.
-    :param waiting: messages that could not be sent, and are tried again by the next run.
-    :param given_up: messages that were given up in this run.
-    :param errors: why, each reason once.
+    :param composed: messages made in this run; ``sent`` also counts messages of earlier runs.
+    :param waiting: messages that could not be sent, which the next run retries.
+    :param given_up: messages abandoned in this run.
+    :param errors: reasons for failures, each once.
     """
 
     account: str
@@ -41,10 +41,11 @@ class NotifyReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, clock: Clock) -> NotifyReport:
-    """Tell on every route what was not told yet.
+    """Send unreported news along every route.
 
-    What is new is kept as messages in one transaction, so each is told once. A message is marked after it was
-    sent: where the process dies in between it is sent once more. One that cannot be sent holds up no other.
+    News is stored as messages in one transaction, so each fact is reported once. A message is marked after
+    sending; if the process dies in between, it is sent again. A message that cannot be sent does not delay
+    the others.
 
     :param send: sends one message, or raises.
     """
@@ -82,7 +83,7 @@ def notify(engine: sa.Engine, config: SyncConfig, account: str, send: Send, *, c
 
 
 def new_messages(connection: sa.Connection, config: SyncConfig, account: str, now: datetime) -> list[Message]:
-    """Return what is new as messages, a route each, and take it for told in the caller's transaction."""
+    """Return the news as messages, one per route, and mark it as reported in the caller's transaction."""
     routes = config.notify.routes_for(account)
     wanted = [event for event in NotifyEvent if any(route.takes(event, account) for route in routes.values())]
     return [
@@ -94,7 +95,7 @@ def new_messages(connection: sa.Connection, config: SyncConfig, account: str, no
 
 
 def _sent(one: StoredMessage, config: SyncConfig, send: Send) -> str | None:
-    """Send a message; return why it could not be."""
+    """Send a message; return the reason if that fails."""
     route = config.notify.routes.get(one.message.route)
     if route is None:
         return f"route {one.message.route}: it is not in {config.file.name} any more."
@@ -103,7 +104,7 @@ def _sent(one: StoredMessage, config: SyncConfig, send: Send) -> str | None:
     except EnerfloSyncError as error:
         reason = str(error)
     except Exception as error:
-        # Whatever a mail server or a library raises: its text may hold an address or a secret.
+        # Name only the kind of error: a mail server's or library's text may contain an address or a secret.
         reason = f"{type(error).__name__}. See the connection, and whether the other side answers."
     else:
         return None

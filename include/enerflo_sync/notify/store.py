@@ -1,4 +1,4 @@
-"""Messages kept in ``sync.notifications``: until they are sent, and for some time after."""
+"""Messages in ``sync.notifications``, stored until they are sent and for some time after."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from enerflo_sync.crm.routes import NotifyEvent
 from enerflo_sync.notify.message import Message, MessagePage
 from enerflo_sync.warehouse.schema import notifications
 
-# A message that could not be sent so often is given up.
+# A message is abandoned after this many failed attempts.
 MOST_ATTEMPTS = 5
 _KEPT = timedelta(days=90)
 
 
 class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message with what became of it. ``state`` is pending, sent or failed (given up)."""
+    """A message and its outcome. ``state`` is pending, sent or failed (abandoned)."""
 
     notification_id: int
     message: Message
@@ -30,7 +30,7 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def keep(connection: sa.Connection, messages: Iterable[Message], now: datetime) -> int:
-    """Keep messages to be sent, in the caller's transaction; forget those of long ago."""
+    """Store messages to send, in the caller's transaction; delete old ones."""
     more = {"state": "pending", "created_at": now}
     rows = [{**msgspec.structs.asdict(message), **more} for message in messages]
     if rows:
@@ -42,7 +42,7 @@ def keep(connection: sa.Connection, messages: Iterable[Message], now: datetime) 
 def stored(
     connection: sa.Connection, account: str, *, state: str | None = None, most: int | None = None
 ) -> list[StoredMessage]:
-    """Return messages, newest first; those that wait oldest first."""
+    """Return messages, newest first; pending ones oldest first."""
     query = sa.select(notifications).where(notifications.c.account == account).limit(most)
     order = notifications.c.notification_id
     if state is not None:
@@ -52,12 +52,12 @@ def stored(
 
 
 def mark_sent(connection: sa.Connection, one: StoredMessage, now: datetime) -> None:
-    """Say that a message was sent."""
+    """Mark a message as sent."""
     _update(connection, one, state="sent", sent_at=now, attempts=one.attempts + 1, error=None)
 
 
 def mark_failed(connection: sa.Connection, one: StoredMessage, error: str) -> None:
-    """Say why a message could not be sent; it is given up after some attempts."""
+    """Store why a message could not be sent; abandon it after some attempts."""
     attempts = one.attempts + 1
     state = "failed" if attempts >= MOST_ATTEMPTS else "pending"
     _update(connection, one, state=state, attempts=attempts, error=error)

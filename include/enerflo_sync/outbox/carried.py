@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.outbox.changes import Change
 from enerflo_sync.outbox.lead_fields import LEAD_FIELDS, comparable, is_respelled_field
 from enerflo_sync.reconcile.compare import Comparison
@@ -89,18 +88,18 @@ def agree_on_carried(
         was_ours = before is None or comparable(pair.column, before[pair.column]) == pair.mine
         if was_ours and pair.was_respelled(present, cut=before is not None):
             values = {"field": pair.field, "value": json.dumps(present), "by": str(AgreedBy.PUSH)}
-            connection.execute(_RESPELLED, {**_named(account, change), **values})
+            connection.execute(_RESPELLED, {**_named(comparison, account, change), **values})
 
 
 def _pairs(
     connection: sa.Connection, comparison: Comparison, account: str, change: Change | sa.Row[Any]
 ) -> Iterator[_Pair]:
     record = {"record": json.dumps(change.enerflo_key), "key_is_record": comparison.key_is_record}
-    for row in connection.execute(_PAIRS, {**_named(account, change), **record}).all():
+    for row in connection.execute(_PAIRS, {**_named(comparison, account, change), **record}).all():
         mapping = comparison.mapping.fields.get(row.field)
         if mapping is not None and mapping.enerflo in LEAD_FIELDS:
             yield _Pair(row.field, mapping.enerflo, row.value, row.theirs)
 
 
-def _named(account: str, change: Change | sa.Row[Any]) -> dict[str, Any]:
-    return {"account": account, "table": str(TableName.LEADS), "key": json.dumps(change.key, default=str)}
+def _named(comparison: Comparison, account: str, change: Change | sa.Row[Any]) -> dict[str, Any]:
+    return {"account": account, "table": comparison.name, "key": json.dumps(change.key, default=str)}

@@ -89,8 +89,8 @@ where c.account = :account and c.plan_hash = :plan_hash and c.op = 'update' and 
   and coalesce(c.agreed_at < s.sent_at, true)
 """)
 # A note whose request went out and which no row of the CRM names: where it was found while its row was gone,
-# nothing was agreed on.
-SENT_AND_UNNAMED = """p.account = :account and p.table_name = 'notes' and p.op = 'insert'
+# nothing was agreed on. Takes the tables of notes, `notes`.
+SENT_AND_UNNAMED = """p.account = :account and p.table_name = any(:notes) and p.op = 'insert'
     and p.sent_at is not null and (p.state <> 'applied' or not exists (
       select from sync.agreed a
       where a.account = p.account and a.table_name = p.table_name and a.key = p.key and a.is_link))"""
@@ -100,30 +100,32 @@ _CARRY_NOTES = sa.text(f"""
 update sync.plan_changes c
 set sent_at = s.sent_at, accepted_at = s.accepted_at, accepted_id = s.accepted_id
 from (
-  select distinct on (p.key) p.key, p.sent_at, p.accepted_at, p.accepted_id from sync.plan_changes p
+  select distinct on (p.table_name, p.key) p.table_name, p.key, p.sent_at, p.accepted_at, p.accepted_id
+  from sync.plan_changes p
   where {SENT_AND_UNNAMED} and p.plan_hash <> :plan_hash and (p.state <> 'applied' or not exists (
     select from sync.plan_changes o join sync.plan_changes n using (account, table_name, key, op, field)
     where o.account = p.account and o.plan_hash = p.plan_hash and o.table_name = p.table_name
       and o.key = p.key and o.op = p.op and n.plan_hash = :plan_hash and n.after is distinct from o.after))
-  order by p.key, p.accepted_at desc nulls last, p.sent_at desc
+  order by p.table_name, p.key, p.accepted_at desc nulls last, p.sent_at desc
 ) s
-where c.account = :account and c.plan_hash = :plan_hash and c.table_name = 'notes' and c.op = 'insert'
+where c.account = :account and c.plan_hash = :plan_hash and c.table_name = s.table_name and c.op = 'insert'
   and c.direction = 'to_enerflo' and c.key = s.key and c.state = 'planned' and c.sent_at is null
-""")  # noqa: S608 - a constant
+""").bindparams(sa.bindparam("notes", type_=sa.ARRAY(sa.Text)))  # noqa: S608 - a constant
 # An appointment that Enerflo accepted is not made again, also where its time was changed since.
 _CARRY_APPOINTMENTS = sa.text("""
 /* enerflo-sync plan: appointments that Enerflo has accepted for an older plan */
 update sync.plan_changes c set sent_at = s.sent_at, accepted_at = s.accepted_at
 from (
-  select distinct on (key, field) key, field, sent_at, accepted_at from sync.plan_changes
-  where account = :account and plan_hash <> :plan_hash and table_name = 'leads' and op = 'insert'
+  select distinct on (table_name, key, field) table_name, key, field, sent_at, accepted_at
+  from sync.plan_changes
+  where account = :account and plan_hash <> :plan_hash and table_name = any(:leads) and op = 'insert'
     and accepted_at is not null and state <> 'applied'
-  order by key, field, accepted_at desc
+  order by table_name, key, field, accepted_at desc
 ) s
-where c.account = :account and c.plan_hash = :plan_hash and c.table_name = 'leads' and c.op = 'insert'
+where c.account = :account and c.plan_hash = :plan_hash and c.table_name = s.table_name and c.op = 'insert'
   and c.direction = 'to_enerflo' and c.key = s.key and c.field = s.field and c.state = 'planned'
   and c.accepted_at is null
-""")
+""").bindparams(sa.bindparam("leads", type_=sa.ARRAY(sa.Text)))
 
 
 def key_text(change: Change) -> str:
@@ -154,13 +156,20 @@ def mark_accepted(
     connection.execute(_ACCEPT, {**values, "at": at, "id": new_id})
 
 
-def carry_sent(connection: sa.Connection, account: str, plan_hash: str) -> None:
+def carry_sent(
+    connection: sa.Connection, account: str, plan_hash: str, *, notes: Sequence[str], leads: Sequence[str]
+) -> None:
     """Let a new plan know which of its changes an older plan has sent, in the caller's transaction.
 
     The end of such a request was not seen: what it wrote is looked for before it is sent again.
+
+    :param notes: the account's tables of notes.
+    :param leads: those of leads.
     """
-    for statement in (_CARRY_UPDATES, _CARRY_NOTES, _CARRY_APPOINTMENTS):
-        connection.execute(statement, {"account": account, "plan_hash": plan_hash})
+    values = {"account": account, "plan_hash": plan_hash}
+    connection.execute(_CARRY_UPDATES, values)
+    connection.execute(_CARRY_NOTES, {**values, "notes": list(notes)})
+    connection.execute(_CARRY_APPOINTMENTS, {**values, "leads": list(leads)})
 
 
 def mark_unsent(connection: sa.Connection, applying: Applying, changes: Iterable[Change]) -> None:

@@ -55,7 +55,7 @@ class EnerfloValues:
     def _statement_of(self, table: str, field: str) -> str:
         comparison = self._comparisons[table]
         mapping = comparison.mapping.fields[field]
-        type_of_mirror = mirror_type(comparison.name, comparison.mapping, mapping.enerflo)
+        type_of_mirror = mirror_type(comparison.kind, comparison.mapping, mapping.enerflo)
         kind, zone = mirror_kind(type_of_mirror), mapping.time_zone or comparison.mapping.time_zone
         type_ = _TYPES.get(kind, "text")
         null = NullRule.DISTINCT if mapping.null is NullRule.IGNORE else mapping.null

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.whole_rows import row_digest
 from enerflo_sync.agreed.written import of_key
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.templates import template_sql
 from enerflo_sync.reconcile.compare import Comparison
@@ -117,7 +117,7 @@ def _same(plan: Comparison, config: SyncConfig) -> list[str]:
 
 
 def _same_field(plan: Comparison, config: SyncConfig, field: Field) -> str:
-    if plan.name is not TableName.NOTES or field.mapping.enerflo != "body":
+    if plan.kind != RecordKind.NOTES or field.mapping.enerflo != "body":
         return field.equal
     live = plan.live.columns
     written = template_sql(

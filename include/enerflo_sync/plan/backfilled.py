@@ -7,18 +7,19 @@ from string import Template
 
 import sqlalchemy as sa
 
-from enerflo_sync.warehouse.schema import change_orders, installs, milestones, notes
+from enerflo_sync.crm.names import jsonb_object
+from enerflo_sync.resources.registry import KINDS
 
 _COUNT = Template("""
 /* enerflo-sync plan: changes that come from a backfill, $name */
 select count(*) from pg_temp.planned p join $mirror t on t.account = :account and $same
-where p.table_name = '$name' and p.direction = 'to_crm' and t.observed_by = 'backfill' and $among
+where p.enerflo_key = $whole and p.direction = 'to_crm' and t.observed_by = 'backfill' and $among
 """)
 _MARK = Template("""
 /* enerflo-sync plan: changes that come from a backfill wait, $name */
 update pg_temp.planned p set waits = true from $mirror t
 where t.account = :account and $same
-  and p.table_name = '$name' and p.direction = 'to_crm' and t.observed_by = 'backfill' and not p.waits
+  and p.enerflo_key = $whole and p.direction = 'to_crm' and t.observed_by = 'backfill' and not p.waits
 """)
 
 
@@ -40,7 +41,10 @@ def mark_backfilled(connection: sa.Connection, account: str) -> None:
 
 
 def _of_each_table(template: Template, **more: str) -> Iterator[str]:
-    for table in (installs, milestones, notes, change_orders):
+    # The whole key tells the kind: that of a milestone has its install's in it.
+    for _, part in KINDS.values():
+        table = part.table
         key = [column.name for column in table.primary_key.columns if column.name != "account"]
         same = " and ".join(f"t.{name} = (p.enerflo_key ->> '{name}')::bigint" for name in key)
-        yield template.substitute(name=table.name, mirror=table.fullname, same=same, **more)
+        whole = jsonb_object((name, f"t.{name}") for name in key)
+        yield template.substitute(name=table.name, mirror=table.fullname, same=same, whole=whole, **more)

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import CompletedNeeds, SyncConfig
-from enerflo_sync.crm.mapping import Direction, TableName
+from enerflo_sync.crm.mapping import Direction, RecordKind
 from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import voided
@@ -24,7 +24,7 @@ with completing as materialized (
   select (enerflo_key ->> 'install_id')::bigint as install_id,
          (enerflo_key ->> 'milestone_id')::bigint as milestone_id,
          coalesce(after, 'null') <> 'null' as completes
-  from pg_temp.decided where table_name = 'milestones' and outcome = 'to_enerflo' and field = $completed
+  from pg_temp.decided where (table_name, field) in ($completed) and outcome = 'to_enerflo'
 ), open as materialized (
   select m.install_id, count(*) filter (where not coalesce(c.completes, m.completed_at is not null)) as open
   from enerflo.milestones m left join completing c using (install_id, milestone_id)
@@ -34,7 +34,7 @@ with completing as materialized (
 )
 insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, before, after, source_value,
   policy, cause, rule, reason, changed_at, observed_at)
-select distinct on (e.install_id) 'to_enerflo', 'installs', $key,
+select distinct on (e.install_id) 'to_enerflo', $table, $key,
        jsonb_build_object('install_id', e.install_id), 'update', $status, to_jsonb(e.status_name),
        to_jsonb(s.name), d.after, d.policy, 'edited_in_crm', '$rule',
        case o.open when 0 then null when 1 then '1 milestone is still open'
@@ -54,12 +54,12 @@ cross join lateral (
   order by m.sequence desc nulls last, m.milestone_id desc limit 1
 ) final
 join open o on o.install_id = e.install_id
-where d.table_name = 'milestones' and d.outcome = 'to_enerflo' and d.field = $completed
+where (d.table_name, d.field) in ($completed) and d.outcome = 'to_enerflo'
   and coalesce(d.after, 'null') <> 'null'
   and $needs
-  and e.status_name is distinct from s.name and not ($voided)
+  and e.status_name is distinct from s.name and not ($voided) and $here
   and not exists (
-    select from pg_temp.decided x where x.table_name = 'installs' and x.field = $status
+    select from pg_temp.decided x where (x.table_name, x.field) in ($statuses)
       and x.enerflo_key = jsonb_build_object('install_id', e.install_id)
       and x.outcome in ('to_crm', 'to_enerflo', 'review'))
 order by e.install_id, (d.enerflo_key ->> 'milestone_id')::bigint = final.milestone_id desc, d.key
@@ -79,25 +79,44 @@ def complete_installs(
     when no other is open. Not where the plan decides about the status already, nor
     where its direction keeps it from Enerflo, nor for a voided install. The CRM's own status follows by the
     next plan, as any change in Enerflo does.
+
+    The change is one of the table of installs that has the install's row; of the first such table where none
+    has. So an install that stands in two tables is completed by one request.
     """
-    by_name = {plan.name: plan for plan in plans}
-    milestones, installs = by_name.get(TableName.MILESTONES), by_name.get(TableName.INSTALLS)
-    if milestones is None or installs is None or not installs.mapping.joined_by_key:
+    completed = _columns(plans, RecordKind.MILESTONES, "completed_at")
+    statuses = _columns(plans, RecordKind.INSTALLS, "status_name")
+    installs = [
+        plan for plan in plans if (plan.name, _column(plan, "status_name")) in statuses and _may_set(plan)
+    ]
+    if not completed:
         return
-    completed = _column(milestones, "completed_at")
-    status = _column(installs, "status_name")
-    if completed is None or status is None or len(installs.joins) != 1:
-        return
-    if installs.mapping.fields[status].direction not in {Direction.BOTH, Direction.TO_ENERFLO}:
-        return
-    (join,) = installs.joins
+    for plan in installs if len(installs) > 1 else ():
+        _complete(connection, plan, config, values, completed, statuses, here=_is_here(plan))
+    for plan in installs[:1]:
+        _complete(connection, plan, config, values, completed, statuses, here="true")
+
+
+def _complete(
+    connection: sa.Connection,
+    plan: Comparison,
+    config: SyncConfig,
+    values: dict[str, Any],
+    completed: Sequence[tuple[str, str]],
+    statuses: Sequence[tuple[str, str]],
+    *,
+    here: str,
+) -> None:
+    (join,) = plan.joins
     wanted = config.statuses.completed
     connection.exec_driver_sql(
         _COMPLETED.substitute(
             key=jsonb_object([(join.crm_name, f"({join.mirror})::{join.type}")]),
-            installs=installs.mirror_rows,
-            status=literal(status),
-            completed=literal(completed),
+            installs=plan.mirror_rows,
+            table=literal(plan.name),
+            here=here,
+            status=literal(_column(plan, "status_name") or ""),
+            statuses=_listed(statuses),
+            completed=_listed(completed),
             rule=LAST_MILESTONE,
             needs=_NEEDS[config.statuses.completed_needs],
             voided=voided("e", "status"),
@@ -108,6 +127,29 @@ def complete_installs(
             "completed_name": wanted.strip().lower() if isinstance(wanted, str) else None,
         },
     )
+
+
+def _may_set(plan: Comparison) -> bool:
+    """Return whether the status of a table's installs can be sent, by a row that the install's id names."""
+    field = plan.mapping.fields[_column(plan, "status_name") or ""]
+    allowed = field.direction in {Direction.BOTH, Direction.TO_ENERFLO}
+    return allowed and plan.mapping.joined_by_key and len(plan.joins) == 1
+
+
+def _is_here(plan: Comparison) -> str:
+    """Return the condition that the CRM's table has a row of the install ``e``."""
+    same = " and ".join(f"({join.crm})::{join.type} = ({join.mirror})::{join.type}" for join in plan.joins)
+    return f"exists (select from {plan.crm_rows} t where {same})"
+
+
+def _columns(plans: Sequence[Comparison], kind: str, mirror: str) -> list[tuple[str, str]]:
+    """Return the tables of a kind, each with its CRM column of a column of the mirror."""
+    found = [(plan.name, _column(plan, mirror)) for plan in plans if plan.kind == kind]
+    return [(name, column) for name, column in found if column is not None]
+
+
+def _listed(columns: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"({literal(table)}, {literal(column)})" for table, column in columns)
 
 
 def _column(plan: Comparison, mirror: str) -> str | None:

@@ -12,7 +12,7 @@ from enerflo_sync.agreed.soft_deletes import mark_of, marks, shown_row
 from enerflo_sync.agreed.undone import CREATION_UNDONE, DELETION_UNDONE, creation_undone, deletion_undone
 from enerflo_sync.agreed.whole_rows import row_digest
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import Direction, Side, TableName
+from enerflo_sync.crm.mapping import Direction, RecordKind, Side
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.templates import columns_of, template_sql
 from enerflo_sync.plan.adopt import adopted_table
@@ -22,7 +22,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm, judged
 
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
-CREATABLE = (TableName.LEADS, TableName.NOTES)
+CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
 
 # Why a row is left to a person whose record Enerflo deleted.
 NO_MARK = (
@@ -151,11 +151,11 @@ def decide_rows(
         _INTO_ENERFLO.substitute(
             common,
             not_adopted=known.format("d.key = o.key"),
-            may_create=_yes(Side.ENERFLO in plan.mapping.create_in and plan.name in CREATABLE),
+            may_create=_yes(Side.ENERFLO in plan.mapping.create_in and plan.kind in CREATABLE),
             not_created=literal(
                 "Enerflo's records are not created here (create_in)"
-                if plan.name in CREATABLE
-                else f"no call of Enerflo's API creates {str(plan.name).replace('_', ' ')}: the row waits for"
+                if plan.kind in CREATABLE
+                else f"no call of Enerflo's API creates {plan.kind.replace('_', ' ')}: the row waits for"
                 " its record's id"
             ),
             loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(plan.joins, 1)),
@@ -237,7 +237,7 @@ def _enerflo_fields(plan: Comparison, config: SyncConfig) -> Iterator[str]:
                 f"union all select {literal(field.name)}, {value}, {field.crm.shown}, {policy}"
                 " where o.reason is null"
             )
-    for column in sent_columns(plan.name, config):
+    for column in sent_columns(plan.kind, config):
         if column not in taken and column in plan.live.columns:
             taken.add(column)
             yield (
@@ -247,11 +247,11 @@ def _enerflo_fields(plan: Comparison, config: SyncConfig) -> Iterator[str]:
             )
 
 
-def sent_columns(table: TableName, config: SyncConfig) -> list[str]:
+def sent_columns(kind: str, config: SyncConfig) -> list[str]:
     """Return the CRM columns that a new record of Enerflo is made of beside the mapped ones."""
-    if table is TableName.NOTES:
+    if kind == RecordKind.NOTES:
         return columns_of(config.writes.note.text)
-    if table is not TableName.LEADS:
+    if kind != RecordKind.LEADS:
         return []
     also = [column for text in config.writes.lead.also.values() for column in columns_of(text)]
     appointment = config.writes.appointment

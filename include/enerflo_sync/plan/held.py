@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 
+# The key of Enerflo's record tells a change order, whatever the CRM's table of it is called.
 # Of these orders: what holds each, in words, and the quarantine item about it.
 _HELD = """
 select o.change_order_id, q.state, q.item_id,
@@ -35,7 +36,7 @@ _FIND = sa.text(f"""
 create temporary table held_orders on commit drop as
 with wanted as (
   select distinct (enerflo_key ->> 'change_order_id')::bigint as change_order_id from pg_temp.decided
-  where table_name = 'change_orders' and op <> 'delete' and outcome in ('to_crm', 'review')
+  where jsonb_exists(enerflo_key, 'change_order_id') and op <> 'delete' and outcome in ('to_crm', 'review')
 )
 {_HELD}
 """)  # noqa: S608 - a constant
@@ -44,7 +45,7 @@ with wanted as (
 _ONE_QUESTION = """
 /* enerflo-sync plan: one question for a new change order that is held back */
 delete from pg_temp.decided d using pg_temp.held_orders h
-where d.table_name = 'change_orders' and d.op = 'insert' and d.outcome = 'to_crm'
+where d.op = 'insert' and d.outcome = 'to_crm'
   and (d.enerflo_key ->> 'change_order_id')::bigint = h.change_order_id
   and d.ctid <> (
     select min(e.ctid) from pg_temp.decided e
@@ -63,7 +64,7 @@ set outcome = case when h.state = 'dismissed' then 'keep' else 'review' end, rea
     source_value = case when d.op = 'insert' then null when d.outcome = 'to_crm' then d.before
                         else d.source_value end
 from pg_temp.held_orders h
-where d.table_name = 'change_orders' and d.op <> 'delete' and d.outcome in ('to_crm', 'review')
+where d.op <> 'delete' and d.outcome in ('to_crm', 'review')
   and (d.enerflo_key ->> 'change_order_id')::bigint = h.change_order_id
 """
 
@@ -78,7 +79,7 @@ select :account, d.table_name, d.key, d.op, d.field, d.source_value,
   'quarantine:' || h.item_id, 'plan-' || left(:plan_hash, 12), d.changed_at, d.observed_at, now()
 from pg_temp.decided d
 join pg_temp.held_orders h on (d.enerflo_key ->> 'change_order_id')::bigint = h.change_order_id
-where d.table_name = 'change_orders' and d.outcome = 'review' and h.state = 'open' and not exists (
+where d.outcome = 'review' and h.state = 'open' and not exists (
   select from sync.ledger l
   where l.account = :account and l.table_name = d.table_name and l.key = d.key and l.decision = 'held'
     and l.op = d.op and l.field is not distinct from d.field and l.evidence = 'quarantine:' || h.item_id)
@@ -89,8 +90,8 @@ _PLANNED = sa.text(f"""
 /* enerflo-sync apply: planned change orders that are held back by now */
 with changes as (
   select position, (enerflo_key ->> 'change_order_id')::bigint as change_order_id from sync.plan_changes
-  where account = :account and plan_hash = :plan_hash and table_name = 'change_orders' and op <> 'delete'
-    and direction = 'to_crm' and state = 'planned' and enerflo_key is not null
+  where account = :account and plan_hash = :plan_hash and op <> 'delete' and direction = 'to_crm'
+    and state = 'planned' and jsonb_exists(enerflo_key, 'change_order_id')
 ), wanted as (select distinct change_order_id from changes)
 select h.reason, array_agg(c.position) as positions
 from ({_HELD}) h join changes c using (change_order_id) group by 1

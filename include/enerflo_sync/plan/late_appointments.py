@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.written import alone_of_key, of_key
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.outbox.links import link_columns
 from enerflo_sync.plan.creations import due
@@ -52,7 +52,7 @@ def plan_late_appointments(
 ) -> None:
     """Decide that appointments are made whose lead is at Enerflo already, in ``decided``."""
     appointment = config.writes.appointment
-    if plan.name is not TableName.LEADS or appointment is None or appointment.start not in plan.live.columns:
+    if plan.kind != RecordKind.LEADS or appointment is None or appointment.start not in plan.live.columns:
         return
     links = [f"t.{quoted(name)} is not null" for name in link_columns(plan)]
     if not links:

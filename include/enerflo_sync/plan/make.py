@@ -17,11 +17,12 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.agree import agree_moved, looked_before
 from enerflo_sync.agreed.key_changes import follow_keys
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import Mode, TableName
+from enerflo_sync.crm.mapping import Mode, RecordKind
 from enerflo_sync.outbox.changes import carry_sent
 from enerflo_sync.plan.adopt import adopt
 from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs
+from enerflo_sync.plan.contradictions import ask_where_tables_contradict
 from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.plan.gone_at_once import leave_gone
@@ -57,17 +58,17 @@ update pg_temp.decided set outcome = 'keep', reason = 'the same once it is writt
 where outcome in ('to_crm', 'to_enerflo') and op = 'update' and after is not distinct from before
 """
 
-MAKE_PLANNED = f"""
+_MAKE_PLANNED = f"""
 /* enerflo-sync plan: the changes in the order in which they are applied */
 create temporary table planned on commit drop as
 select row_number() over (
-         order by array_position(array{[str(name) for name in TableName]}, table_name),
+         order by array_position(%(tables)s::text[], table_name),
                   array_position(array['insert', 'update', 'delete'], op), key, field) as position,
        outcome as direction, table_name, key, enerflo_key, op, field, before, after, source_value, policy,
        cause, rule, facts, changed_at, observed_at, agreed_at, agreed_row, row_digest, false as waits,
        case when rule = '{LAST_MILESTONE}' then reason end as reason
 from pg_temp.decided where outcome in ('to_crm', 'to_enerflo')
-"""  # noqa: S608 - names of the contract
+"""  # noqa: S608 - a constant
 
 # The same content of a plan stands at the same positions, whatever other plan was made beside it.
 _NUMBER_ANEW = """
@@ -136,10 +137,16 @@ def make_plans(
         ):
             decide_all(connection, plans, config, account, reconciliation_id, tick)
             hold_parked(connection, config, account)
-            connection.exec_driver_sql(MAKE_PLANNED)
+            make_planned(connection, plans)
             hashes = _store(connection, config, account, reconciliation_id)
             for plan_hash in hashes:
-                carry_sent(connection, account, plan_hash)
+                carry_sent(
+                    connection,
+                    account,
+                    plan_hash,
+                    notes=config.tables_of(account, RecordKind.NOTES),
+                    leads=config.tables_of(account, RecordKind.LEADS),
+                )
             note_held(connection, account, hashes[0])
             agreed.result()
     with warehouse_errors("plan"), engine.connect() as connection:
@@ -158,7 +165,7 @@ def _store(connection: sa.Connection, config: SyncConfig, account: str, reconcil
         kind="sync",
         mode=str(config.account(account).mode),
         config_hash=config.hash(account),
-        writes_hashes=writes_hashes(config),
+        writes_hashes=writes_hashes(config, account),
         stands_on=reconciliation_id,
         lifetime=timedelta(hours=config.approval.expires_hours),
         rules=rules_hash(config),
@@ -236,12 +243,18 @@ def decide_all(
         keep_sent_notes(connection, plan, config, account)
         plan_late_appointments(connection, plan, config, account)
     tick("", len(plans), len(plans))
+    ask_where_tables_contradict(connection, plans, values)
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)
     hold_checked(connection, account)
     keep_out_refused(connection, plans, account, config.hash(account))
     keep_not_switched_on(connection, plans)
     ask_about_sent_notes(connection)
+
+
+def make_planned(connection: sa.Connection, plans: Sequence[Comparison]) -> None:
+    """Bring the changes of ``decided`` into ``planned``, table by table in the order of ``plans``."""
+    connection.exec_driver_sql(_MAKE_PLANNED, {"tables": [plan.name for plan in plans]})
 
 
 def keep_not_switched_on(connection: sa.Connection, plans: Sequence[Comparison]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -15,17 +16,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 
 # After this a parked change is planned again as it was: what stood in its way may be gone.
 TRIED_AGAIN_AFTER = timedelta(days=1)
 
-# Sections of `writes` that the requests of a table are made of.
-_SECTIONS = {
-    TableName.INSTALLS: ("status",),
-    TableName.MILESTONES: ("milestone",),
-    TableName.NOTES: ("note",),
-    TableName.LEADS: ("lead", "appointment"),
+# Sections of `writes` that the requests of a kind are made of.
+_SECTIONS: Mapping[str, tuple[str, ...]] = {
+    RecordKind.INSTALLS: ("status",),
+    RecordKind.MILESTONES: ("milestone",),
+    RecordKind.NOTES: ("note",),
+    RecordKind.LEADS: ("lead", "appointment"),
 }
 
 # The last time that each change was parked, where that still holds it. Takes `account`, `since` and `writes`.
@@ -88,19 +89,22 @@ from (
 """).bindparams(sa.bindparam("since", type_=sa.Interval), sa.bindparam("writes", type_=JSONB))  # noqa: S608 - a constant
 
 
-def writes_hashes(config: SyncConfig) -> dict[str, str]:
+def writes_hashes(config: SyncConfig, account: str) -> dict[str, str]:
     """Return by table the digest of what ``writes`` in sync.yaml says of its requests to Enerflo."""
     writes = config.writes.model_dump(mode="json")
     hashes = {}
-    for table, sections in _SECTIONS.items():
+    for name, mapping in config.tables_for(account).items():
+        sections = _SECTIONS.get(mapping.kind(name))
+        if sections is None:
+            continue
         content = json.dumps([writes[section] for section in sections], sort_keys=True)
-        hashes[str(table)] = hashlib.sha256(content.encode()).hexdigest()
+        hashes[name] = hashlib.sha256(content.encode()).hexdigest()
     return hashes
 
 
 def held_values(config: SyncConfig, account: str) -> dict[str, Any]:
     """Return what a statement with :data:`HELD` takes."""
-    return {"account": account, "since": TRIED_AGAIN_AFTER, "writes": writes_hashes(config)}
+    return {"account": account, "since": TRIED_AGAIN_AFTER, "writes": writes_hashes(config, account)}
 
 
 def hold_parked(connection: sa.Connection, config: SyncConfig, account: str) -> None:

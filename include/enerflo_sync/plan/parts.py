@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.crm.mapping import RecordKind, TableMapping
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.plan.completion import LAST_MILESTONE
 
@@ -194,7 +194,7 @@ def _pairs(changes: Sequence[Any]) -> Iterator[tuple[Any, Any, str]]:
             yield first.setdefault(row, change), change, "a new row is made whole"
     for completion in (change for change in changes if change.rule == LAST_MILESTONE):
         for change in changes:
-            of_it = change.table_name == "milestones" and change.direction == "to_enerflo"
+            of_it = "milestone_id" in (change.enerflo_key or {}) and change.direction == "to_enerflo"
             if of_it and _install(change) == _install(completion) and change.after == completion.source_value:
                 yield change, completion, "the last milestone completes the install"
 
@@ -204,15 +204,18 @@ def _after_their_install(
 ) -> Iterator[tuple[Any, Any, str]]:
     """Yield the new row of an install, and each new row of the CRM that belongs to it."""
     new = [change for change in changes if change.op == "insert" and change.direction == "to_crm"]
-    installs = {_install(change): change for change in new if change.table_name == "installs"}
+    of_installs = {name for name, mapping in tables.items() if mapping.kind(name) == RecordKind.INSTALLS}
+    installs: dict[Any, dict[str, Any]] = {}
+    for change in new:
+        if change.table_name in of_installs:
+            installs.setdefault(_install(change), {})[change.table_name] = change
     for change in new if installs else ():
         mapping = tables.get(change.table_name)
-        if change.table_name == "installs" or mapping is None:
+        if change.table_name in of_installs or mapping is None:
             continue
         field = mapping.fields.get(change.field or "")
         names_it = field is not None and field.enerflo == "install_id"
-        install = installs.get(change.after if names_it else _install(change))
-        if install is not None:
+        for install in installs.get(change.after if names_it else _install(change), {}).values():
             yield install, change, _FIRST
 
 

@@ -14,7 +14,6 @@ from string import Template
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.written import typed_key
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.completion import LAST_MILESTONE
 from enerflo_sync.reconcile.compare import Comparison
@@ -132,7 +131,7 @@ set outcome = '{REFUSED}', reason = 'its install was ' || i.reason, refusal_id =
     before = coalesce(d.source_value, d.after), source_value = null
 from $mirror m
 join (select distinct (enerflo_key ->> 'install_id')::bigint as install_id, reason, refusal_id
-      from pg_temp.decided where table_name = 'installs' and op = 'insert' and outcome = '{REFUSED}') i
+      from pg_temp.decided where table_name = any(%(installs)s) and op = 'insert' and outcome = '{REFUSED}') i
   on i.install_id = m.install_id
 where m.account = %(account)s and $same_record
   and d.table_name = $table and d.op = 'insert' and d.outcome = 'to_crm'
@@ -220,10 +219,10 @@ def keep_out_refused(
     for plan in plans:
         if plan.name in tables:
             _keep_out_of_table(connection, plan, account, config_hash)
-    if TableName.INSTALLS in tables:
-        for plan in plans:
-            if plan.mirror_has_install and not plan.is_installs:
-                connection.exec_driver_sql(_belongings(plan), {"account": account})
+    installs = [plan.name for plan in plans if plan.is_installs and plan.name in tables]
+    for plan in plans if installs else ():
+        if plan.mirror_has_install and not plan.is_installs:
+            connection.exec_driver_sql(_belongings(plan), {"account": account, "installs": installs})
     if tables:
         connection.exec_driver_sql(_TELL_ONCE)
 

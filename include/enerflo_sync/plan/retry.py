@@ -116,7 +116,9 @@ def retry(
         raise ConfigurationError("nobody is named.", where="--by", next_step="Give the name of who asks.")
     parked = list(connection.execute(_PARKED, held_values(config, account)).mappings())
     if selection.chooses:
-        parked = _chosen(parked, _keys(connection, config, account, selection), selection)
+        keys = _keys(connection, config, account, selection)
+        named = selection.table and table_of(selection.table, config.tables_for(account))
+        parked = _chosen(parked, named, keys, selection)
         if not parked and not selection.everything:
             raise ConfigurationError(
                 "nothing of it is parked.",
@@ -136,10 +138,10 @@ def _keys(
     """Return the keys of the record that is named; None where none is."""
     if selection.table is None or selection.key is None:
         return None
-    name = table_of(selection.table)
+    name = table_of(selection.table, config.tables_for(account))
     comparisons = live_comparisons(connection, config, account, case_folding(connection), all_tables=True)
     for comparison in comparisons:
-        if comparison.name is name:
+        if comparison.name == name:
             return find_record(connection, comparison, account, selection.table, selection.key).keys
     raise ConfigurationError(
         f"the table {name} is not mapped.",
@@ -149,10 +151,11 @@ def _keys(
 
 
 def _chosen(
-    parked: Sequence[sa.RowMapping], keys: Sequence[Mapping[str, Any]] | None, selection: RetrySelection
+    parked: Sequence[sa.RowMapping],
+    named: str | None,
+    keys: Sequence[Mapping[str, Any]] | None,
+    selection: RetrySelection,
 ) -> list[sa.RowMapping]:
-    named = table_of(selection.table) if selection.table is not None else None
-
     def fits(row: sa.RowMapping) -> bool:
         return (
             (named is None or (row["table_name"] == named and row["key"] in (keys or ())))

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.templates import filled
 from enerflo_sync.outbox.changes import SENT_AND_UNNAMED
 from enerflo_sync.outbox.kept import is_alike, made_since
@@ -34,50 +34,56 @@ from (
   from sync.plan_changes p where {SENT_AND_UNNAMED}
   order by p.key, p.field, p.sent_at desc
 ) c group by key
-""")  # noqa: S608 - a constant
+""").bindparams(sa.bindparam("notes", type_=sa.ARRAY(sa.Text)))  # noqa: S608 - a constant
 
 _NEW = sa.text("""
 /* enerflo-sync plan: notes that would become rows of the CRM */
 select distinct n.note_id, n.install_id, n.body, to_jsonb(n.created_at) #>> '{}' as created_at
 from pg_temp.decided d
 join enerflo.notes n on n.account = :account and n.note_id = (d.enerflo_key ->> 'note_id')::bigint
-where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'to_crm'
+where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_crm'
   and n.install_id = any(:installs)
 """).bindparams(sa.bindparam("installs", type_=sa.ARRAY(sa.BigInteger)))
 
 _MAKE_KEPT = """
 /* enerflo-sync plan: notes that may be the CRM's own, each with the rows of the CRM that it may be */
-create temporary table if not exists kept_notes (note_id bigint, key jsonb, why text) on commit drop;
-truncate pg_temp.kept_notes
+create temporary table if not exists kept_notes (table_name text, note_id bigint, key jsonb, why text)
+  on commit drop
 """
+_FORGET_KEPT = sa.text("""
+/* enerflo-sync plan: what an earlier look in the transaction kept */
+delete from pg_temp.kept_notes where table_name = :table
+""")
 _ADD_KEPT = sa.text("""
 /* enerflo-sync plan: notes that may be the CRM's own, each with the rows of the CRM that it may be */
-insert into pg_temp.kept_notes values (:note_id, :key, :why)
+insert into pg_temp.kept_notes values (:table, :note_id, :key, :why)
 """).bindparams(sa.bindparam("key", type_=JSONB))
 
 _KEEP = sa.text("""
 /* enerflo-sync plan: notes that may be the CRM's own */
 update pg_temp.decided d set outcome = 'keep', reason = :reason
-where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'to_crm'
-  and (d.enerflo_key ->> 'note_id')::bigint in (select note_id from pg_temp.kept_notes)
+where d.table_name = :table and d.op = 'insert' and d.outcome = 'to_crm'
+  and (d.enerflo_key ->> 'note_id')::bigint in (
+    select note_id from pg_temp.kept_notes where table_name = :table)
 """)
 
 # A new record is one question. The reason is that of the CRM's row, which is not sent.
 _ASK = sa.text("""
 /* enerflo-sync plan: notes that may be the CRM's own and that no push looks for are questions */
 with lost as (
-  select k.note_id, coalesce(min(c.reason), min(k.why)) as why from pg_temp.kept_notes k
-  left join pg_temp.decided c on c.table_name = 'notes' and c.op = 'insert' and c.key = k.key
+  select k.table_name, k.note_id, coalesce(min(c.reason), min(k.why)) as why from pg_temp.kept_notes k
+  left join pg_temp.decided c on c.table_name = k.table_name and c.op = 'insert' and c.key = k.key
     and c.enerflo_key is null
-  group by k.note_id having not coalesce(bool_or(c.outcome in ('to_enerflo', 'review')), false)
+  group by k.table_name, k.note_id having not coalesce(bool_or(c.outcome in ('to_enerflo', 'review')), false)
 ), first as (
-  select min(d.ctid) as id, l.note_id, l.why
-  from pg_temp.decided d join lost l on l.note_id = (d.enerflo_key ->> 'note_id')::bigint
-  where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'keep'
-  group by l.note_id, l.why
+  select min(d.ctid) as id, l.table_name, l.note_id, l.why
+  from pg_temp.decided d
+  join lost l on l.table_name = d.table_name and l.note_id = (d.enerflo_key ->> 'note_id')::bigint
+  where d.op = 'insert' and d.outcome = 'keep'
+  group by l.table_name, l.note_id, l.why
 ), others as (
   delete from pg_temp.decided d using first f
-  where d.table_name = 'notes' and d.op = 'insert' and d.outcome = 'keep' and d.ctid <> f.id
+  where d.table_name = f.table_name and d.op = 'insert' and d.outcome = 'keep' and d.ctid <> f.id
     and (d.enerflo_key ->> 'note_id')::bigint = f.note_id
 )
 update pg_temp.decided d
@@ -91,26 +97,33 @@ from first f where d.ctid = f.id
 
 def keep_sent_notes(connection: sa.Connection, plan: Comparison, config: SyncConfig, account: str) -> None:
     """Leave alone in ``decided`` what may be a note of the CRM whose request was sent."""
-    if plan.name is not TableName.NOTES:
+    if plan.kind != RecordKind.NOTES:
         return
-    rows = connection.execute(_SENT, {"account": account}).mappings().all()
+    rows = connection.execute(_SENT, {"account": account, "notes": [plan.name]}).mappings().all()
     states = [(row, _state(connection, plan, row["key"])) for row in rows]
     sent = [(row, state) for row, state in states if state in (LinkState.OPEN, LinkState.MARKED)]
     install = plan.mapping.install_column or ""
     installs = {int(text) for row, _ in sent if (text := str(row["row"].get(install))).isdigit()}
     if not installs:
         return
-    new = connection.execute(_NEW, {"account": account, "installs": sorted(installs)}).mappings().all()
+    named = {"account": account, "table": plan.name, "installs": sorted(installs)}
+    new = connection.execute(_NEW, named).mappings().all()
     connection.exec_driver_sql(_MAKE_KEPT)
+    connection.execute(_FORGET_KEPT, {"table": plan.name})
     kept = [
-        {"note_id": note["note_id"], "key": row["key"], "why": _MARKED if state is LinkState.MARKED else None}
+        {
+            "table": plan.name,
+            "note_id": note["note_id"],
+            "key": row["key"],
+            "why": _MARKED if state is LinkState.MARKED else None,
+        }
         for note in new
         for row, state in sent
         if _may_be(plan, config, row, note, install)
     ]
     if kept:
         connection.execute(_ADD_KEPT, kept)
-        connection.execute(_KEEP, {"reason": _KEPT_BACK})
+        connection.execute(_KEEP, {"table": plan.name, "reason": _KEPT_BACK})
 
 
 def _state(connection: sa.Connection, plan: Comparison, key: Mapping[str, Any]) -> LinkState:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.outbox.bodies import as_moment
 from enerflo_sync.outbox.carried import agree_on_carried
@@ -76,7 +76,7 @@ def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: S
         if is_same or _is_kept(values, plan, one, present):
             of_plan = found.setdefault((one.plan_hash, one.decided_by), {})
             of_plan[one.position] = None if is_same else present
-        if plan.name is TableName.LEADS:
+        if plan.kind == RecordKind.LEADS:
             fields = [other.field for other in sent if other.key == one.key]
             agree_on_carried(connection, plan, account, one, row, sent=fields)
     now = transaction_time(connection)
@@ -112,7 +112,7 @@ def _mirrored(
 def _is_same(values: EnerfloValues, plan: Comparison, sent: sa.Row[Any], present: Any) -> bool:
     """Return whether Enerflo's value is the one that was sent; a lead's is sent in Enerflo's spelling."""
     column = plan.mapping.fields[sent.field].enerflo
-    if plan.name is TableName.LEADS and comparable(column, present) == comparable(column, sent.after):
+    if plan.kind == RecordKind.LEADS and comparable(column, present) == comparable(column, sent.after):
         return True
     return values.same(plan, sent.field, present, sent.after)
 
@@ -122,9 +122,9 @@ def _is_kept(values: EnerfloValues, plan: Comparison, sent: sa.Row[Any], present
     if values.same(plan, sent.field, present, sent.before):
         return False
     mapping = plan.mapping.fields[sent.field]
-    if plan.name is TableName.LEADS:
+    if plan.kind == RecordKind.LEADS:
         return is_respelled_field(mapping.enerflo, sent.after, present)
-    if plan.name is not TableName.MILESTONES:
+    if plan.kind != RecordKind.MILESTONES:
         return False
     zone = mapping.time_zone or plan.mapping.time_zone
     try:

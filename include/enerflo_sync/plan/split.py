@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.key_changes import key_change_reasons
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES, RecordKind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.plan.approval import (
     approval_reasons,
@@ -28,6 +28,7 @@ from enerflo_sync.plan.approval import (
 )
 from enerflo_sync.plan.backfilled import changes_from_backfills, mark_backfilled
 from enerflo_sync.plan.completion import LAST_MILESTONE
+from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _MARK = Template("""
 /* enerflo-sync plan: changes that wait for a person */
@@ -88,30 +89,25 @@ _COMPLETIONS = f"""
 with pairs as (
   select m.position as one, c.position as other, m.waits or c.waits as waits
   from pg_temp.planned c join pg_temp.planned m
-    on m.table_name = 'milestones' and m.direction = 'to_enerflo' and m.after = c.source_value
+    on jsonb_exists(m.enerflo_key, 'milestone_id') and m.direction = 'to_enerflo' and m.after = c.source_value
    and m.enerflo_key -> 'install_id' = c.enerflo_key -> 'install_id'
-  where c.table_name = 'installs' and c.rule = '{LAST_MILESTONE}'
+  where c.rule = '{LAST_MILESTONE}'
 )
 update pg_temp.planned p set waits = true from pairs
 where pairs.waits and not p.waits and p.position in (pairs.one, pairs.other)
 """  # noqa: S608 - a constant
 
-# A row that belongs to an install is not made before the install's own.
+# A row that belongs to an install is not made before the install's own, in whichever table that stands.
 _BELONGINGS = Template("""
 /* enerflo-sync plan: new $name of installs whose new row waits */
 update pg_temp.planned p set waits = true
 from enerflo.$mirror m
 join (select distinct (enerflo_key ->> 'install_id')::bigint as install_id from pg_temp.planned
-      where table_name = 'installs' and op = 'insert' and direction = 'to_crm' and waits) i
+      where table_name = any(:installs) and op = 'insert' and direction = 'to_crm' and waits) i
   on i.install_id = m.install_id
 where m.account = :account and $same
-  and p.table_name = '$name' and p.op = 'insert' and p.direction = 'to_crm' and not p.waits
+  and p.table_name = :table and p.op = 'insert' and p.direction = 'to_crm' and not p.waits
 """)
-_BELONGING = {
-    TableName.MILESTONES: ("install_id", "milestone_id"),
-    TableName.NOTES: ("note_id",),
-    TableName.CHANGE_ORDERS: ("change_order_id",),
-}
 
 _FREE = """
 /* enerflo-sync plan: what would be made without a person */
@@ -143,7 +139,7 @@ def mark_waiting(connection: sa.Connection, config: SyncConfig, account: str) ->
     # More than that wait in any case.
     if _counts(connection)[0] <= rules.changes:
         connection.execute(_WAITED_EARLIER, under_rules)
-    _keep_together(connection, account)
+    _keep_together(connection, config, account)
     _mark_amounts(connection, config, account)
     free, waiting = _counts(connection)
     return (0, free + waiting) if free > rules.changes else (free, waiting)
@@ -189,17 +185,22 @@ def _mark_amounts(connection: sa.Connection, config: SyncConfig, account: str) -
     rules = config.approval
     if changes_from_backfills(connection, account, among="not p.waits") > rules.backfill_changes:
         mark_backfilled(connection, account)
-        _keep_together(connection, account)
+        _keep_together(connection, config, account)
     for table in exceeds_percent(connection, config, account, among="not waits"):
         _mark(connection, f"p.table_name = {literal(table)}")
-    _keep_together(connection, account)
+    _keep_together(connection, config, account)
 
 
-def _keep_together(connection: sa.Connection, account: str) -> None:
+def _keep_together(connection: sa.Connection, config: SyncConfig, account: str) -> None:
     """Let wait what cannot be made apart from something that waits."""
     connection.exec_driver_sql(_WHOLE_ROWS)
     connection.exec_driver_sql(_COMPLETIONS)
-    for name, keys in _BELONGING.items():
+    installs = config.tables_of(account, RecordKind.INSTALLS)
+    for name, mapping in config.tables_for(account).items() if installs else ():
+        mirror = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[mapping.kind(name)]}"]
+        if name in installs or "install_id" not in mirror.c:
+            continue
+        keys = [column.name for column in mirror.primary_key.columns if column.name != "account"]
         same = " and ".join(f"m.{key} = (p.enerflo_key ->> '{key}')::bigint" for key in keys)
-        statement = _BELONGINGS.substitute(name=name, mirror=MIRROR_TABLES[name], same=same)
-        connection.execute(sa.text(statement), {"account": account})
+        statement = _BELONGINGS.substitute(name=name, mirror=mirror.name, same=same)
+        connection.execute(sa.text(statement), {"account": account, "table": name, "installs": installs})

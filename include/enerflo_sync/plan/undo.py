@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.decide import MAKE_DECIDED
-from enerflo_sync.plan.make import MAKE_PLANNED, keep_not_switched_on
+from enerflo_sync.plan.make import keep_not_switched_on, make_planned
 from enerflo_sync.plan.parked import writes_hashes
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.report import PlanReport
@@ -51,14 +51,14 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         _reverse(connection, plans, account, undone.plan_hash)
         leave_unvoided(connection, plans, account, config.statuses.voided)
         keep_not_switched_on(connection, plans)
-        connection.exec_driver_sql(MAKE_PLANNED)
+        make_planned(connection, plans)
         found = store_plan(
             connection,
             account,
             kind="undo",
             mode=str(config.account(account).mode),
             config_hash=config.hash(account),
-            writes_hashes=writes_hashes(config),
+            writes_hashes=writes_hashes(config, account),
             stands_on=undone.plan_hash,
             reasons=approval_reasons(connection, config, account),
             lifetime=timedelta(hours=config.approval.expires_hours),

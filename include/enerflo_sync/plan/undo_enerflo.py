@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from string import Template
 from typing import Any
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.agreed.written import of_key
-from enerflo_sync.crm.mapping import Direction, TableName
+from enerflo_sync.crm.mapping import Direction, RecordKind
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.outbox.reasons import ALREADY_SO
 from enerflo_sync.outbox.values import EnerfloValues
@@ -20,9 +21,9 @@ _MOVED = "Enerflo says something else than the plan wrote: it moved since"
 _BARRED = "Enerflo's may not be written any more (direction)"
 _NOT_OURS = "Enerflo had it before the plan wrote anything: somebody else wrote it there"
 _GONE = "Enerflo has the record no longer"
-_STAYS = {
-    TableName.NOTES: "Enerflo's API takes no note back: delete it there by hand; the CRM's row keeps its id",
-    TableName.LEADS: "Enerflo's API takes no lead back: close it there by hand; the CRM's row keeps its id",
+_STAYS: Mapping[str, str] = {
+    RecordKind.NOTES: "Enerflo's API takes no note back: delete it there by hand; the CRM's row keeps its id",
+    RecordKind.LEADS: "Enerflo's API takes no lead back: close it there by hand; the CRM's row keeps its id",
 }
 
 # Which record was made is known by the CRM's row, which took its id.
@@ -66,7 +67,7 @@ _DECIDE = sa.text(_DECISION).bindparams(
 def undo_in_enerflo(connection: sa.Connection, plan: Comparison, account: str) -> None:
     """Decide what becomes of everything in ``undoing`` that was written to one table of Enerflo."""
     table = str(plan.name)
-    stays = _STAYS.get(plan.name, "Enerflo's API does not take it back")
+    stays = _STAYS.get(plan.kind, "Enerflo's API does not take it back")
     created = _CREATED.substitute(
         name=plan.name,
         record=jsonb_object((name, f"e.{quoted(name)}") for name in plan.mirror_key),

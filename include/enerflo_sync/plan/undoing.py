@@ -94,7 +94,7 @@ def leave_unmapped(connection: sa.Connection, plans: Sequence[Comparison]) -> No
 _VOIDS = Template("""
 /* enerflo-sync undo: installs that would be voided where void_in does not allow it */
 update pg_temp.decided d set outcome = 'review', reason = '$reason'
-where d.table_name = 'installs' and d.field = $field and d.outcome = '$direction'
+where d.table_name = $table and d.field = $field and d.outcome = '$direction'
   and lower(btrim($status)) in (
     select unnest(%(voided_names)s::text[])
     union select lower(btrim(s.name)) from enerflo.install_statuses s
@@ -122,6 +122,10 @@ def leave_unvoided(
             for side, direction, status in ((Side.CRM, "to_crm", in_crm), (Side.ENERFLO, "to_enerflo", said)):
                 if side not in plan.mapping.void_in:
                     statement = _VOIDS.substitute(
-                        reason=_VOID, field=literal(name), direction=direction, status=status
+                        reason=_VOID,
+                        table=literal(plan.name),
+                        field=literal(name),
+                        direction=direction,
+                        status=status,
                     )
                     connection.exec_driver_sql(statement, values)

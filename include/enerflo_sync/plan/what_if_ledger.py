@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.decision import FACTS, WINNER_RULES, Rule, constant_facts, decide
-from enerflo_sync.crm.mapping import Side, TableName
+from enerflo_sync.crm.mapping import RecordKind, Side
 from enerflo_sync.plan.what_if_plan import masked_value, stricter_classes
 from enerflo_sync.reconcile.store import Classes, masked_key
 
@@ -133,10 +133,10 @@ def _decided(new: SyncConfig, account: str, row: sa.RowMapping) -> tuple[str, Ru
     field = mapping.fields.get(row["field"]) if mapping is not None else None
     if mapping is None or field is None:
         return NOT_MAPPED, None
-    table = TableName(row["table_name"])
+    kind = mapping.kind(row["table_name"])
     held = {fact: fact in row["facts"] for fact in FACTS}
-    constants = {name: value for name, value in constant_facts(table, mapping, field).items() if name in held}
-    is_status = table is TableName.INSTALLS and field.enerflo == "status_name"
+    constants = {name: value for name, value in constant_facts(kind, mapping, field).items() if name in held}
+    is_status = kind == RecordKind.INSTALLS and field.enerflo == "status_name"
     barred = {
         "crm_barred": is_status and Side.CRM not in mapping.void_in and row["mine_voids"],
         "enerflo_barred": is_status and Side.ENERFLO not in mapping.void_in and row["theirs_void"],

@@ -1,1 +1,1 @@
-"""The checks of change orders: a declared suite, the orders that fail it, and what holds them back."""
+"""The checks of change orders: a declared suite, the orders that fail it, and the gate that holds them."""

@@ -1,6 +1,6 @@
-"""What the mirror said of an install before an order was signed, from the versions that it keeps.
+"""The mirror's state of an install before an order was signed, from the stored versions.
 
-A version is read by the same function that brings installs into the mirror, so the two cannot disagree.
+The function that loads installs into the mirror also reads these versions, so the two cannot disagree.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ create temporary table {BEFORE} (
 ) on commit drop
 """
 
-# The newest version that was seen before the signature. A history that was loaded later has none.
+# The newest version first seen before the signature. History loaded later has no such version.
 _VERSIONS = sa.text("""
-/* enerflo-sync quality: versions of installs from before orders were signed */
+/* enerflo-sync quality: versions of installs before orders were signed */
 select o.change_order_id, v.first_seen_at, v.raw
 from pg_temp.to_check k
 join enerflo.change_orders o on o.account = :account and o.change_order_id = k.change_order_id
@@ -61,6 +61,6 @@ def _read(versions: Any) -> Iterator[dict[str, Any]]:
         try:
             (row, *_), *_ = INSTALLS.rows_by_column(raw)
         except BadRecordError:
-            # A version that cannot be read says nothing.
+            # Skip an unreadable version.
             continue
         yield {"change_order_id": change_order_id, "at": at, **{name: row[name] for name in _COLUMNS}}

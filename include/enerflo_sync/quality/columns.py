@@ -1,6 +1,6 @@
-"""What is known of a change order when it is checked: the columns of ``sync.change_order_facts``.
+"""The facts of a change order that checks use: the columns of ``sync.change_order_facts``.
 
-Each is null where it does not apply, and a check passes what is null.
+A column is null if it does not apply, and a check passes null.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class ColumnKind(StrEnum):
-    """What a column holds, and so which rules fit it."""
+    """The kind of a column's values, which determines the possible rules."""
 
     NUMBER = "number"
     YES_NO = "yes or no"
@@ -21,7 +21,7 @@ class ColumnKind(StrEnum):
 
 @dataclass(frozen=True)
 class FactColumn:
-    """One fact: what kind of value it is, and what it says."""
+    """One fact: the kind of its value, and its meaning."""
 
     kind: ColumnKind
     says: str

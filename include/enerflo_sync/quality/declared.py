@@ -1,4 +1,4 @@
-"""Files of a data team beside sync.yaml: where each is, and its reading with all mistakes at once."""
+"""Declaration files of a data team beside sync.yaml: find each, and read it with all mistakes at once."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _File = TypeVar("_File", bound=Options)
 class Declared:
     """One such file.
 
-    :param what: what people call it: suite.
-    :param name: its name beside sync.yaml.
-    :param variable: the environment variable that names another path.
+    :param what: its name for people: suite.
+    :param name: its file name beside sync.yaml.
+    :param variable: the environment variable for another path.
     """
 
     what: str
@@ -35,7 +35,7 @@ class Declared:
     variable: str
 
     def find(self, config_path: Path, environ: Mapping[str, str]) -> Path:
-        """Return its path: the variable's, else beside sync.yaml, else the one that was shipped."""
+        """Return its path: the variable's, else beside sync.yaml, else the shipped file."""
         if named := environ.get(self.variable):
             return Path(named)
         beside = config_path.parent / self.name
@@ -44,9 +44,9 @@ class Declared:
     def read(
         self, path: Path, environ: Mapping[str, str], model: type[_File]
     ) -> tuple[_File, Source, list[Problem]]:
-        """Return the file in its form, with its lines and what is wrong with its text.
+        """Return the parsed file, its lines, and the problems in its text.
 
-        :raises ConfigurationError: it cannot be read, or has not the form of ``model``; an
+        :raises ConfigurationError: the file cannot be read or does not fit ``model``; an
             :class:`InvalidConfigurationError` then lists all mistakes with file, line, found, expected and
             the nearest valid name.
         """

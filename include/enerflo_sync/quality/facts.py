@@ -1,7 +1,7 @@
-"""The flat relation: change orders with everything that they are checked against, derived in SQL.
+"""The facts table: change orders with all values that they are checked against, derived in SQL.
 
-One temporary table, ``facts``, with a row for each order in ``to_check``. Facts that look back (what was
-there before, which status it had) keep what an earlier run knew of the same signature.
+One temporary table, ``facts``, has a row for each order in ``to_check``. Facts about the past (previous
+value, previous status) keep what an earlier run knew of the same signature.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from enerflo_sync.reconcile.conditions import voided
 
 FACTS = "pg_temp.facts"
 
-# Joins of so many orders are done in memory, and not by way of the disk.
+# From this many orders on, give the joins enough memory to avoid the disk.
 MANY_ORDERS = 10_000
 _ROOM = "set local work_mem = '128MB'"
 
@@ -32,11 +32,11 @@ create temporary table to_check on commit drop as
 select change_order_id from enerflo.change_orders where account = %(account)s and deleted_at is null
 """
 
-# An order's facts change with its own row, its adders, its install and the install's other orders; one that
-# fails is looked at again in every run with its siblings, since a product or an adder may have become known.
-# A tombstone does not move observed_at.
+# An order's facts depend on its own row, its adders, its install and the install's other orders. An order
+# that fails is checked again in every run, with its siblings, since its product or adder may be known by now.
+# A tombstone does not change observed_at.
 _CHANGED = """
-/* enerflo-sync quality: change orders that changed, or what they are checked against */
+/* enerflo-sync quality: change orders with changed facts */
 create temporary table to_check on commit drop as
 with touched as (
   select change_order_id, install_id from enerflo.change_orders
@@ -63,9 +63,10 @@ join enerflo.change_orders o on o.account = %(account)s and o.change_order_id = 
 where o.deleted_at is null
 """
 
-# Of each component: how many orders in force set it before this one; of the panel count, how many do at all.
+# For each component: how many earlier orders in force set it; for the panel count, how many orders do in
+# total.
 _ORDERS = Template("""
-/* enerflo-sync quality: the orders, and their turn among those of their install */
+/* enerflo-sync quality: the orders, numbered within their install */
 create temporary table orders on commit drop as
 select o.*, $turns,
   count(*) filter (where in_force and signed_at is not null and panel_count_new is not null)
@@ -88,15 +89,15 @@ window before as (
 _TURN = Template("""case when install_id is not null and signed_at is not null and ${name}_new is not null
     then count(*) filter (where in_force and ${name}_new is not null) over before end as ${name}_turn""")
 
-# The order in force before this one that sets the same thing.
+# The previous order in force that sets the same component.
 _PREVIOUS = Template("""
 left join pg_temp.orders ${name}_prev on ${name}_prev.install_id = o.install_id
   and ${name}_prev.in_force and ${name}_prev.${name}_turn + 1 = o.${name}_turn""")
 
-# What the component was, by three witnesses, each with its time: the order before, the version of the install
-# from before the signature, and the install as it stands. Signatures say no more than the second: where the
-# install was seen in that of the order before, the order is believed. An install that has the new value took
-# the order up, whatever its own time says.
+# The component's previous value has three sources, each with its time: the previous order, the install's
+# version from before the signature, and the present install. Signatures have whole seconds, so if the install
+# was seen in the second of the previous order, the order takes precedence. An install with the new value has
+# applied the order, whatever its own time.
 _WITNESSES = Template("""
     ${name}_prev.change_order_id as ${name}_prev, ${name}_prev.signed_at as ${name}_said_at,
     ${name}_prev.${name}_old as ${name}_prev_old, ${name}_prev.${name}_new as ${name}_said,
@@ -106,7 +107,7 @@ _WITNESSES = Template("""
     case when i.updated_at < o.signed_at and not $taken_up then i.updated_at end as ${name}_kept_at,
     i.${column} as ${name}_now, p.${name}_before as ${name}_known""")
 
-# The latest witness is believed; without any, what an earlier run knew of the same signature.
+# The latest source wins; without any, use what an earlier run knew of the same signature.
 _WAS = Template("""
     case greatest(${name}_said_at, ${name}_seen_at, ${name}_kept_at)
       when ${name}_said_at then ${name}_said when ${name}_seen_at then ${name}_seen
@@ -115,7 +116,7 @@ _WAS = Template("""
     coalesce(${name}_said_at = greatest(${name}_said_at, ${name}_seen_at, ${name}_kept_at), false)
       as ${name}_of_order""")
 
-# In layers, since each is used several times by the next: offset 0 lets them be evaluated once.
+# Nested layers, because the next layer uses each value several times; offset 0 forces one evaluation.
 _FACTS = Template("""
 /* enerflo-sync quality: the facts of each order */
 create temporary table facts on commit drop as
@@ -191,7 +192,7 @@ from (
 ) known
 """)
 
-# By the installs' own names for the components of an order.
+# Column names of an order's components in the installs table.
 COMPONENTS: Mapping[str, str] = {
     "panel_type": "panel_type",
     "panel_count": "panel_count",
@@ -208,10 +209,10 @@ def make_facts(
     now: datetime,
     statuses: Mapping[str, Any],
 ) -> int:
-    """Derive the facts of the orders that may have changed, in the caller's transaction; return how many.
+    """Derive the facts of possibly changed orders, in the caller's transaction; return the number of orders.
 
-    :param since: the mirror's time from which changes count; None for all orders.
-    :param statuses: the parameters of the condition that an install is voided.
+    :param since: lower bound of the mirror's time for changes; None for all orders.
+    :param statuses: parameters of the condition for a voided install.
     """
     values: dict[str, Any] = {
         "account": account,
@@ -265,7 +266,7 @@ def _facts_statement() -> str:
 
 
 def _contradiction(name: str) -> str:
-    """Return the order before whose change this one contradicts: from the same value to another one."""
+    """Return the SQL for the earlier order that this one contradicts: same old value, other new value."""
     same_old = _alike(name, f"{name}_prev_old", f"{name}_old")
     same_new = _alike(name, f"{name}_said", f"{name}_new")
     went_on = _alike(name, f"{name}_said", f"{name}_old")

@@ -1,7 +1,7 @@
-"""The gate: orders that fail a holding check stand in quarantine until they pass or are let through.
+"""The gate: an order that fails a holding check is quarantined until it passes or a person releases it.
 
-One item for each content and trouble (``sync.quarantine``, kind change_order). A person's decision stands for
-exactly that: an order that changes, or fails otherwise, is held anew.
+There is one item per content and failure (``sync.quarantine``, kind change_order). A person's decision
+applies only to that: an order that changes, or fails differently, is held again.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ where account = :account and item_id = any(cast(:items as text[])) and state = '
   and decided_by is not null
 """)
 
-# What holds an order is named by its facts; any other item about one that is open is out of date.
+# The order's facts name the item that holds it; any other open item about the order is outdated.
 _CLOSE_PASSED = sa.text("""
-/* enerflo-sync quality: items of orders that pass, say something else, or are gone */
+/* enerflo-sync quality: items of orders that pass, changed, or are deleted */
 update sync.quarantine q set state = 'replayed'
 where q.account = :account and q.kind = 'change_order' and q.table_name = 'change_orders'
   and q.state = 'open' and not exists (
@@ -69,20 +69,26 @@ where f.account = :account and f.failing <> '{}' and f.item_id is not null
 _HELD = sa.text(f"select count(*) from ({HELD}) h where state = 'open'")  # noqa: S608 - a constant
 
 _LEDGER = sa.text("""
-/* enerflo-sync quality: who let an order through */
+/* enerflo-sync quality: who let an order through, by each table in which it was held */
+with held as (
+  select table_name, key, ledger_id from sync.ledger
+  where account = :account and decision = 'held' and evidence = :evidence
+)
 insert into sync.ledger (account, table_name, key, op, direction, policy, cause, rule, plan_hash, decision,
   reason, decided_by, evidence, run_id, recorded_at)
-select :account, 'change_orders', coalesce((
-    select key from sync.ledger
-    where account = :account and decision = 'held' and evidence = :evidence limit 1),
-  jsonb_build_object(cast(:column as text), cast(:order as bigint))), 'update', 'to_crm', 'enerflo',
-  'quarantined',
-  'change_order_checks', '', 'released', :reason, :by, :evidence, :run_id, :now
+select :account, h.table_name, h.key, 'update', 'to_crm', 'enerflo', 'quarantined', 'change_order_checks', '',
+  'released', :reason, :by, :evidence, :run_id, :now
+from (
+  (select distinct on (l.table_name) l.table_name, l.key from held l order by l.table_name, l.ledger_id)
+  union all
+  select cast(:table as text), jsonb_build_object(cast(:column as text), cast(:order as bigint))
+  where not exists (select from held)
+) h
 """)
 
 
 def hold(connection: sa.Connection, suite: Suite, account: str, run_id: str, now: datetime) -> None:
-    """Put the judged orders that fail a holding check aside, in the caller's transaction."""
+    """Quarantine the judged orders that fail a holding check, in the caller's transaction."""
     values = {"account": account, "run_id": run_id, "holding": suite.holding}
     found = connection.execute(_FAILING, values, execution_options={"yield_per": _CHUNK})
     held = 0
@@ -99,19 +105,19 @@ def hold(connection: sa.Connection, suite: Suite, account: str, run_id: str, now
 
 
 def close_passed(connection: sa.Connection, account: str) -> None:
-    """Close the items that hold nothing any more, in the caller's transaction."""
+    """Close the items that no longer hold an order, in the caller's transaction."""
     connection.execute(_CLOSE_PASSED, {"account": account})
 
 
 def held_count(connection: sa.Connection, account: str) -> int:
-    """Return how many orders stand in quarantine by a check."""
+    """Return the number of orders that checks hold in quarantine."""
     return int(connection.execute(_HELD, {"account": account}).scalar_one())
 
 
 def _item(row: Any, run_id: str) -> Rejected:
     failing: Sequence[Mapping[str, Any]] = row.failing
     said = {name: value for name, value in row._mapping.items() if name != "failing"}
-    # Equal payloads are the same item, so wording stays out of it.
+    # Equal payloads are the same item, so the payload omits the checks' wording.
     told = [{name: check[name] for name in ("check", "expected", "found")} for check in failing]
     payload = msgspec.json.encode({"change_order": said, "failing": told}, order="deterministic")
     return Rejected(
@@ -130,17 +136,19 @@ def release(
     account: str,
     items: Sequence[Any],
     *,
+    table: str = TABLE,
     key_column: str,
     reason: str,
     by: str,
     now: datetime,
 ) -> int:
-    """Let held orders through as they are, in the caller's transaction; return how many.
+    """Release held orders unchanged, in the caller's transaction; return their number.
 
-    The items are closed under the person's name, and the ledger says so of each order.
+    Closes the items under the person's name, and records each order's release in the ledger.
 
     :param items: quarantine items of kind change_order, open or dismissed; others are refused.
-    :param key_column: the CRM's column with the order's id at Enerflo.
+    :param table: the CRM's table of change orders, for the ledger of an order that no plan has held.
+    :param key_column: the CRM column with the order's id at Enerflo.
     :raises ConfigurationError: an item is of another kind or already closed, or a text is empty.
     """
     for given, option in ((reason, "--reason"), (by, "--by")):
@@ -162,6 +170,7 @@ def release(
             _LEDGER,
             {
                 "account": account,
+                "table": table,
                 "column": key_column,
                 "order": int((item.key or {})[ORDER_ID]),
                 "reason": f"{item.reason}; let through: {reason}",

@@ -1,4 +1,4 @@
-"""Judging: which of the derived facts are new, which checks they fail, and what that changes in ``sync``."""
+"""Judge the derived facts: which are new, which checks they fail; store the results in ``sync``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from enerflo_sync.warehouse.statistics import note_growth
 
 JUDGED = "pg_temp.judged"
 
-# What is of the run and not of the order.
+# Columns that describe the run, not the order.
 _OF_THE_RUN = frozenset("account digest failing item_id run_id checked_at".split())
 
-# Orders that are gone need no check, and hold nothing: those that were deleted, and of all that are looked at
-# those that are not even there.
+# Deleted orders need no check and hold nothing: those with a tombstone, and, in a full run, those without a
+# row.
 _FORGET = """
 /* enerflo-sync quality: facts of change orders that were deleted */
 delete from sync.change_order_facts f using enerflo.change_orders o
@@ -46,9 +46,9 @@ left join sync.change_order_facts p on p.account = %(account)s and p.change_orde
 where p.digest is distinct from f.digest
 """)
 
-# The same facts of a record that was written again.
+# A record that was written again with the same facts.
 _SEEN_AGAIN = """
-/* enerflo-sync quality: orders that say the same under another time */
+/* enerflo-sync quality: orders with unchanged facts under another time */
 update sync.change_order_facts p set observed_at = f.observed_at
 from pg_temp.facts f
 where p.account = %(account)s and p.change_order_id = f.change_order_id
@@ -84,9 +84,9 @@ on conflict (account, run_id, change_order_id, check_id) do update set passed = 
 
 
 def forget(connection: sa.Connection, account: str, *, all_of_them: bool) -> int:
-    """Remove what is known of orders that are gone, in the caller's transaction; return how many.
+    """Delete the facts of deleted orders, in the caller's transaction; return their number.
 
-    :param all_of_them: look for each order whether it is still there, not only for those marked as deleted.
+    :param all_of_them: look up whether each order still has a row, not only whether it has a tombstone.
     """
     statement = _FORGET_ALL if all_of_them else _FORGET
     return connection.exec_driver_sql(statement, {"account": account}).rowcount
@@ -102,12 +102,12 @@ def judge(
     run_id: str,
     now: datetime,
 ) -> int:
-    """Judge the rows of ``facts``, in the caller's transaction; return how many were new.
+    """Judge the rows of ``facts``, in the caller's transaction; return the number of new ones.
 
     Afterwards ``judged`` has those rows with ``failing``, ``failed_before`` and ``item_before``.
 
-    :param suite_hash: what they are judged by: under another one all of them are new.
-    :param facts: how many rows ``facts`` has; with none the table does not exist.
+    :param suite_hash: hash of the suite; under another hash all rows count as new.
+    :param facts: number of rows in ``facts``; with 0, the table does not exist.
     """
     values: dict[str, Any] = {"account": account, "run_id": run_id, "now": now, "suite": suite_hash}
     if not facts:
@@ -140,7 +140,7 @@ def _columns() -> list[str]:
 
 
 def _values(suite: Suite) -> str:
-    """Return each check as a row of values, with what it expects and finds in the row ``j``."""
+    """Return each check as a row of SQL values, with its expected value and the one found in row ``j``."""
     rows = [
         f"({literal(name)}, {literal(str(check.severity))}, {literal(check.reason)}, {_expected(check)},"
         f" to_jsonb(j.{check.shown}), {literal(name)} = any(j.failing))"

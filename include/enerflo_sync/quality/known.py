@@ -1,4 +1,4 @@
-"""What else is known: the panel types and adders that others have, and the figures of an order's adders."""
+"""Reference data: panel types and adders used by other installs, and figures of an order's adders."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from enerflo_sync.quality.texts import folded_sql
 PRODUCTS = "pg_temp.products"
 ADDERS_OF = "pg_temp.adders_of"
 
-# Of each spelling of a panel type: which installs have the type, at both ends, so that an order's own is not
-# taken for another. Each spelling is folded once, however many have it.
+# Per spelling of a panel type: the lowest and highest install with it, so that an order's own install does
+# not count as another. Each spelling is folded once, however many installs have it.
 _PRODUCTS = Template("""
-/* enerflo-sync quality: panel types that are known */
+/* enerflo-sync quality: known panel types */
 create temporary table products on commit drop as
 with installed as materialized (
   select panel_type as spelling, min(install_id) as first, max(install_id) as last from enerflo.installs

@@ -1,4 +1,4 @@
-"""What the checks found, as one typed object: rendered to text, HTML and JSON."""
+"""The result of the checks as one typed object, rendered to text, HTML and JSON."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class FailedCheck(msgspec.Struct, frozen=True, kw_only=True):
 class FailedOrder(msgspec.Struct, frozen=True, kw_only=True):
     """One change order that fails at least one check.
 
-    :param state: held, released (a person let it through), dismissed (it stays held, and nobody is asked any
-        more), or shown (it fails no check that holds).
+    :param state: held, released (by a person), dismissed (still held, but no longer asked about), or shown
+        (fails no holding check).
     :param item_id: the quarantine item that holds it.
     """
 
@@ -40,9 +40,9 @@ class FailedOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckCount(msgspec.Struct, frozen=True, kw_only=True):
-    """How one check stands over all that is live: orders, or installs. ``checked`` counts those it concerns.
+    """The result of one check over all live orders or installs. ``checked`` counts those it applies to.
 
-    :param expected: its limit in words; empty where that differs from one to the next.
+    :param expected: its limit in words; empty if the limit varies.
     """
 
     check: str
@@ -55,12 +55,12 @@ class CheckCount(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pass_rate(self) -> float:
-        """Return the share of orders that pass, 1.0 where it concerns none."""
+        """Return the share of orders that pass; 1.0 if the check applies to none."""
         return 1 - self.failed / self.checked if self.checked else 1.0
 
 
 class RunPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One past run, for the rates over time."""
+    """One past run, for rates over time."""
 
     run_id: str
     finished_at: datetime
@@ -72,11 +72,11 @@ class RunPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One step of one install that does not fit.
+    """One violation at one step of one install.
 
-    :param step: its name in life_cycle.yaml; ``title`` is the milestone's at Enerflo.
-    :param since: when a run found it first.
-    :param resolved_at: when a run found it gone; None while it stands.
+    :param step: its name in life_cycle.yaml; ``title`` is the milestone's title at Enerflo.
+    :param since: when a run first found it.
+    :param resolved_at: when a run no longer found it; None while it persists.
     """
 
     finding_id: int
@@ -91,10 +91,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepCount(msgspec.Struct, frozen=True, kw_only=True):
-    """One step, and how many installs are in it.
+    """One step, and the number of installs in it.
 
-    :param level: how many steps come before it at least.
-    :param installs: those in which it is under way; ``overdue`` are those of them that are over its limit.
+    :param level: minimum number of steps before it.
+    :param installs: number of installs with this step in progress; ``overdue`` counts those over its limit.
     """
 
     step: str
@@ -106,21 +106,21 @@ class StepCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotJudged(msgspec.Struct, frozen=True, kw_only=True):
-    """A milestone that life_cycle.yaml does not name, and how many installs have it."""
+    """A milestone that life_cycle.yaml does not name, and the number of installs with it."""
 
     title: str | None
     installs: int
 
 
 class LifeCycleReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How the histories of the account's installs stand.
+    """The state of the histories of the account's installs.
 
-    :param looked_at: how many installs were judged in this run, ``new`` and ``gone`` how many findings came
-        and went in it; None where nothing was run.
-    :param installs: those with a milestone that life_cycle.yaml names; ``not_covered`` are those without.
+    :param looked_at: installs judged in this run; ``new`` and ``gone`` count its new and resolved findings.
+        None without a run.
+    :param installs: installs with a milestone that life_cycle.yaml names; ``not_covered`` are the others.
     :param checks: ``checked`` and ``failed`` count installs.
-    :param total: the findings that stand; ``findings`` are the newest of them.
-    :param resolved: those that went last.
+    :param total: number of open findings; ``findings`` are the newest of them.
+    :param resolved: the last resolved findings.
     """
 
     file: str
@@ -138,11 +138,11 @@ class LifeCycleReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QualityReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How the account's change orders stand, and the life-cycle of its installs.
+    """The state of the account's change orders, and of its installs' life cycle.
 
-    :param checked: how many were checked in this run; None where nothing was run.
-    :param failing: the orders that fail, held ones first; at most as many as were asked for.
-    :param life_cycle: None where no install has a milestone, or nobody asked for it. It holds nothing back.
+    :param checked: orders checked in this run; None without a run.
+    :param failing: failing orders, held ones first; at most the requested number.
+    :param life_cycle: None if no install has a milestone, or it was not requested. It holds nothing back.
     """
 
     account: str

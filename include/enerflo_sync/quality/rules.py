@@ -1,6 +1,6 @@
-"""One declared rule in three languages: a condition of SQL, an expectation, and words.
+"""One declared rule in three forms: an SQL condition, an expectation, and words.
 
-The condition finds every order that fails; Great Expectations counts them on its own, and both must agree.
+The condition finds every failing order. Great Expectations counts them independently, and both must agree.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from enerflo_sync.quality.suite import CheckOptions
 
 
 def failing_sql(check: CheckOptions, alias: str) -> str:
-    """Return the condition that a row of the facts fails a check; never null.
+    """Return the SQL condition that a row of the facts fails a check; never null.
 
-    For a statement with parameters: percent signs are doubled.
+    For use in a statement with parameters: percent signs are doubled.
     """
     column = f"{alias}.{check.column}"
     match check.rules[0]:
@@ -41,7 +41,7 @@ def failing_sql(check: CheckOptions, alias: str) -> str:
 
 
 def expectation(name: str, check: CheckOptions) -> Any:
-    """Return the check as an expectation of Great Expectations, which this imports."""
+    """Return the check as an expectation of Great Expectations; imports that library."""
     gx: Any = import_module("great_expectations.expectations")
     common: dict[str, Any] = {
         "column": check.column,
@@ -70,7 +70,7 @@ def expectation(name: str, check: CheckOptions) -> Any:
 
 
 def expected_words(check: CheckOptions) -> str:
-    """Return what the rule asks of the column, as people read it."""
+    """Return the rule's requirement in words."""
     match check.rules[0]:
         case "present":
             return "a value" if check.present else "nothing"

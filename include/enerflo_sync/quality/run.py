@@ -1,4 +1,4 @@
-"""The checks as one job: judge change orders, hold what fails, validate, judge the life-cycle, report."""
+"""The checks as one job: judge change orders, hold failing ones, validate, judge life cycles, report."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ def check_change_orders(
     full: bool = False,
     run_id: str | None = None,
 ) -> QualityReport:
-    """Check the change orders that are new or changed, or whose reference data did; return how all stand.
+    """Check change orders that are new, or whose own or reference data changed; return the state of all.
 
-    Safe to kill anywhere and to repeat. Reads the warehouse only. Orders are held, and let go on, in the same
-    transaction in which they are judged.
+    May be killed at any point and repeated. Reads only the warehouse. Orders are held and released in the
+    transaction that judges them.
 
-    :param life_cycle: judge the histories of installs by it as well; None leaves them out.
-    :param with_expectations: have Great Expectations count what was not counted yet; it is imported only
-        where there is something. Without, the orders wait for the next run that does.
-    :param full: derive the facts of all orders again; only those whose facts differ are checked again. The
-        histories of all installs are judged again.
-    :raises ConfigurationError: Great Expectations is wanted and not installed.
-    :raises ContractDriftError: Great Expectations counts otherwise than the judgement.
+    :param life_cycle: also judge the histories of installs by it; None skips them.
+    :param with_expectations: let Great Expectations count what it has not counted yet; it is imported only
+        if needed. Without it, the orders wait for the next run that has it.
+    :param full: derive the facts of all orders again, check those whose facts differ, and judge the
+        histories of all installs again.
+    :raises ConfigurationError: Great Expectations is requested but not installed.
+    :raises ContractDriftError: Great Expectations counts differently from the judgement.
     """
     started = clock.now()
     run_id = run_id or new_run_id(JOB, started, rng)
@@ -102,7 +102,7 @@ def _judge(
     now: datetime,
     full: bool,
 ) -> tuple[int, int]:
-    """Return how many orders were checked, and how many are gone."""
+    """Return the number of checked orders, and of deleted ones."""
     watermark = read_watermark(connection, account, JOB)
     suite_hash = suite.hash(config.statuses)
     changed_suite = newest_suite(connection, account) not in (None, suite_hash)

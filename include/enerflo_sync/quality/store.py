@@ -1,4 +1,4 @@
-"""Runs of the checks, kept and read: how all orders stand, which fail, and how that was before."""
+"""Store and read runs of the checks: the state of all orders, the failing ones, and earlier rates."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ order by array_position(array['held', 'shown', 'released', 'dismissed'],
 limit :most
 """)
 
-# Nothing changes between runs, so the newest one says how all orders stand.
+# Nothing changes between runs, so the newest run describes the state of all orders.
 _STANDING = sa.text("""
-/* enerflo-sync quality: how all orders stand */
+/* enerflo-sync quality: state of all orders */
 select orders, checks from sync.quality_runs where account = :account order by started_at desc limit 1
 """)
 
@@ -66,7 +66,7 @@ select suite_hash from sync.quality_runs where account = :account order by start
 
 
 def newest_suite(connection: sa.Connection, account: str) -> str | None:
-    """Return the hash of the suite of the newest run, None where there was none."""
+    """Return the suite hash of the newest run; None without any run."""
     found: str | None = connection.scalar(_NEWEST_SUITE, {"account": account})
     return found
 
@@ -83,9 +83,9 @@ def keep_run(
     checked: int,
     held: int,
 ) -> None:
-    """Keep one run with how all live orders stand after it; again under the same id replaces it.
+    """Store one run and the state of all live orders after it; replaces an earlier row with the same id.
 
-    What it checked counts as not validated.
+    The orders that it checked count as not validated.
     """
     values: dict[str, Any] = {
         "started_at": started_at,
@@ -112,7 +112,7 @@ def keep_validation(
     validated: int,
     expectations: dict[str, Any],
 ) -> None:
-    """Keep with a run that Great Expectations counted, in it, what this run and earlier ones judged."""
+    """Record in a run that Great Expectations counted what this run and earlier ones judged."""
     runs = quality_runs.c
     mine = sa.update(quality_runs).where(runs.account == account)
     connection.execute(mine.where(runs.validated_by.is_(None)).values(validated_by=run_id))
@@ -132,7 +132,7 @@ def read_report(
     checked: int | None = None,
     most: int = SHOWN,
 ) -> QualityReport:
-    """Return how the account's change orders stand, as they were checked last."""
+    """Return the state of the account's change orders at the last check."""
     states = connection.execute(_STATES, {"account": account}).one()
     rows = connection.execute(_ORDERS, {"account": account, "most": most}).mappings()
     standing = connection.execute(_STANDING, {"account": account}).one_or_none()
@@ -166,7 +166,7 @@ def _orders(connection: sa.Connection, account: str) -> int:
 
 
 def _counts(connection: sa.Connection, suite: Suite, account: str) -> dict[str, dict[str, int]]:
-    """Return of each check how many of all live orders it concerns, and how many of them fail it."""
+    """Return, per check, the number of live orders to which it applies, and of those that fail it."""
     failed = {row.check_id: int(row.n) for row in connection.execute(_FAILED, {"account": account})}
     facts = change_order_facts.c
     concerned = {

@@ -1,6 +1,6 @@
-"""The declared suite: which checks there are, their limits, and what their failing does.
+"""The declared suite: the checks, their limits, and the consequence of failing.
 
-A data team changes ``include/config/change_orders.yaml``; the code knows the columns and the kinds of rule.
+A data team edits ``include/config/change_orders.yaml``; the columns and kinds of rules are code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from enerflo_sync.quality.declared import Declared
 
 SUITE_FILE = Declared("suite", "change_orders.yaml", "ENERFLO_CHANGE_ORDERS")
 _CHECK_ID = re.compile(r"[a-z][a-z0-9_]{0,62}")
-# Raised when a release derives a fact otherwise, so that its first run checks everything again.
+# Incremented when a release derives a fact differently, so that its first run checks everything again.
 FACTS_VERSION = 1
 
 _Lax = Field(strict=False)
@@ -32,14 +32,14 @@ _Number = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 
 
 class Severity(StrEnum):
-    """What a failing check does: holds the order back from the CRM, or is only shown."""
+    """The consequence of a failing check: hold the order back from the CRM, or only show it."""
 
     HOLD = "hold"
     WARN = "warn"
 
 
 class CheckOptions(Options):
-    """One check: a column of the facts, one rule for it, and what people are told."""
+    """One check: a column of the facts, one rule for it, and wording."""
 
     sentence: str = Field(description="What holds for an order that passes.", min_length=1)
     severity: Annotated[Severity, _Lax] = Field(description="hold or warn.")
@@ -65,7 +65,7 @@ class CheckOptions(Options):
 
     @property
     def rules(self) -> list[str]:
-        """Return the names of the rules that are given; a range counts as one."""
+        """Return the names of the given rules; a range counts as one."""
         given = [name for name in ("present", "is_", "one_of", "none_of", "matches") if self._has(name)]
         return [name.strip("_") for name in given] + (["range"] if self.is_range else [])
 
@@ -86,7 +86,7 @@ class Product(Options):
 
 
 class StatusKinds(Options):
-    """Which of Enerflo's words for a change order's status mean what; upper and lower case are the same."""
+    """The meaning of Enerflo's status words for change orders, case-insensitive."""
 
     signed: list[str] = Field(["complete"], description="Signed and in force.")
     override: list[str] = Field(["override"], description="In force without a signature.")
@@ -94,7 +94,7 @@ class StatusKinds(Options):
     voided: list[str] = Field(["voided"], description="Without effect.")
 
     def items(self) -> Iterator[tuple[str, str]]:
-        """Yield each word with the kind that it means."""
+        """Yield each word with its kind."""
         for kind in type(self).model_fields:
             for word in getattr(self, kind):
                 yield word.strip().lower(), kind
@@ -115,7 +115,7 @@ class Suite(Options):
 
     @property
     def file(self) -> Path:
-        """Return the path that the suite was read from."""
+        """Return the path from which the suite was read."""
         return self._file
 
     @property
@@ -126,7 +126,7 @@ class Suite(Options):
     def hash(self, statuses: StatusNames) -> str:
         """Return the sha-256 of what decides whether an order passes; wording does not change it.
 
-        :param statuses: says which installs are voided.
+        :param statuses: decides which installs are voided.
         """
         words = {"sentence", "reason", "todo"}
         content: dict[str, Any] = {
@@ -146,8 +146,9 @@ class Suite(Options):
 def load_suite(path: Path, environ: Mapping[str, str]) -> Suite:
     """Return the suite in ``path``.
 
-    :raises ConfigurationError: it cannot be read or holds mistakes; an :class:`InvalidConfigurationError`
-        then lists all of them with file, line, found, expected and the nearest valid name.
+    :raises ConfigurationError: the file cannot be read or has mistakes; an
+        :class:`InvalidConfigurationError` then lists all of them with file, line, found, expected and the
+        nearest valid name.
     """
     suite, source, problems = SUITE_FILE.read(path, environ, Suite)
     for name, check in suite.checks.items():

@@ -1,14 +1,14 @@
-"""How texts of change orders and installs are compared: without case, one blank between words."""
+"""Normalise texts of change orders and installs for comparison: case-folded, single blanks."""
 
 from __future__ import annotations
 
 
 def folded_sql(text: str) -> str:
-    """Return a text as it is compared: without case, and with one blank between words."""
+    """Return the SQL for a text normalised for comparison."""
     return f"lower(regexp_replace(btrim({text}), '\\s+', ' ', 'g'))"
 
 
 def alike_sql(one: str, two: str) -> str:
-    """Return the condition that two texts are the same as compared; null where one of them is."""
-    # Folding costs far more than comparing, and most are spelled alike.
+    """Return the SQL condition that two normalised texts are equal; null if one of them is null."""
+    # Compare the raw texts first: folding costs far more than comparing, and most texts are spelled alike.
     return f"({one} = {two} or {folded_sql(one)} = {folded_sql(two)})"

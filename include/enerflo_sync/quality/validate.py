@@ -1,4 +1,4 @@
-"""Great Expectations over the same rows: it counts on its own, and must find what the judgement found."""
+"""Great Expectations over the same rows: its independent counts must equal those of the judgement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from enerflo_sync.quality.rules import expectation
 from enerflo_sync.quality.suite import Suite
 from enerflo_sync.warehouse.engine import SESSION_OPTIONS
 
-# Account names are validated by sync.yaml's reader; a query of Great Expectations takes no parameters.
+# The account name goes into the text, because a query of Great Expectations takes no parameters; sync.yaml's
+# reader validates it.
 _ROWS = (
     "select f.* from sync.change_order_facts f join sync.quality_runs r using (account, run_id)"
     " where account = '{account}' and r.validated_by is null"
@@ -41,18 +42,18 @@ where account = :account and r.validated_by is null and f.failing <> '{}' group 
 
 
 def not_validated(connection: sa.Connection, account: str) -> int:
-    """Return how many rows Great Expectations has not counted."""
+    """Return the number of rows that Great Expectations has not counted."""
     return int(connection.execute(_COUNT, {"account": account}).scalar_one())
 
 
 def validate(engine: sa.Engine, suite: Suite, account: str) -> dict[str, Any]:
     """Run the suite in Great Expectations over the rows that it has not counted, and return its result.
 
-    The rows are left as they are in the warehouse: each expectation is a query. Nobody else may judge
-    change orders of the account meanwhile. That they were counted is for the caller to keep, with the result.
+    The rows stay in the warehouse: each expectation is a query. No other process may judge the account's
+    change orders meanwhile. The caller must store the result, and that the rows were counted.
 
     :raises ConfigurationError: Great Expectations is not installed.
-    :raises ContractDriftError: it counts otherwise than the judgement did; the rows stay unvalidated.
+    :raises ContractDriftError: it counts differently from the judgement; the rows stay unvalidated.
     """
     result = _great_expectations(engine, suite, account)
     with engine.begin() as connection:
@@ -67,7 +68,7 @@ def _great_expectations(engine: sa.Engine, suite: Suite, account: str) -> dict[s
         with needs_extra("quality", "great-expectations", "enerflo-sync quality"):
             gx: Any = import_module("great_expectations")
             progress: Any = import_module("great_expectations.data_context.types.base")
-        # Its level is set when it is imported, below that of its package.
+        # Importing it sets this logger's level, below that of its package.
         progress.logger.setLevel(logging.NOTSET)
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = progress.ProgressBarsConfig(globally=False)
@@ -93,9 +94,9 @@ def _great_expectations(engine: sa.Engine, suite: Suite, account: str) -> dict[s
 
 
 def _ask_for_names_only(engine: sa.Engine, rows: str) -> None:
-    """Let a query of all rows return none: Great Expectations asks it for the names of the columns.
+    """Make the query of all rows return none: Great Expectations runs it to get the column names.
 
-    Everything else that it asks has the query as a part.
+    Its other statements contain the query as a part, so they are unaffected.
     """
 
     @sa.event.listens_for(engine, "before_cursor_execute", retval=True)
@@ -127,14 +128,14 @@ def _compare(suite: Suite, account: str, result: Mapping[str, Any], counted: Map
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Send no analytics, and let only its errors be logged."""
+    """Send no analytics, and log only errors of Great Expectations."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     logger = logging.getLogger("great_expectations")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            # It advises a data source that takes no psycopg 3 and no socket.
+            # It recommends a data source that supports neither psycopg 3 nor sockets.
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -1,1 +1,1 @@
-"""The service that takes webhook posts and answers only when they lie safely in the drop."""
+"""The service that accepts webhook posts, and answers only when they are durable in the drop."""

@@ -1,4 +1,4 @@
-"""Who may post: a secret per account, and a signature where a gateway makes one."""
+"""Who may post: one secret per account, and a signature if a gateway adds one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _HEX_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 class Gate:
-    """Opens an account's hook to whoever offers its secret.
+    """Admits a post to an account's hook if it has the account's secret.
 
-    An unknown account costs the same comparisons as a known one, so neither the answer nor its time tells
-    them apart.
+    An unknown account costs the same comparisons as a known one, so neither the answer nor its time
+    distinguishes them.
     """
 
     def __init__(self, hooks: Iterable[Hook]) -> None:
@@ -26,11 +26,11 @@ class Gate:
         self._digests = {
             name: [_digest(secret) for secret in hook.secrets] for name, hook in self._hooks.items()
         }
-        # As many as the account with most: they open nothing, since no hook stands behind them.
+        # As many as the account with the most digests has. No hook belongs to these, so they admit nothing.
         self._closed = [b"\0" * 32] * max(map(len, self._digests.values()), default=1)
 
     def admits(self, account: str, offered: str) -> Hook | None:
-        """Return the account's hook, or None: no such account, or not its secret."""
+        """Return the account's hook; None for an unknown account or a wrong secret."""
         candidates = self._digests.get(account, self._closed)
         return self._hooks.get(account) if _any_equal(candidates, _digest(offered)) else None
 
@@ -39,7 +39,7 @@ def is_signed(keys: Sequence[str], signature: str, body: bytes) -> bool:
     """Return whether ``signature`` is the HMAC-SHA-256 of ``body`` under one of ``keys``.
 
     :param signature: hex or base64, with or without ``sha256=`` before it.
-    :param body: the bytes as they were sent, before any unpacking.
+    :param body: the bytes as sent, before decompression.
     """
     given = _signature_bytes(signature.strip().removeprefix("sha256="))
     expected = [hmac.digest(key.encode(), body, "sha256") for key in keys]
@@ -56,11 +56,11 @@ def _signature_bytes(text: str) -> bytes:
 
 
 def _digest(text: str) -> bytes:
-    """Return bytes of one length, so that a comparison cannot tell how long a secret is."""
+    """Return bytes of fixed length, so that a comparison does not reveal a secret's length."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _any_equal(candidates: Iterable[bytes], given: bytes) -> bool:
-    """Compare with every candidate, whichever fits, in constant time."""
-    # A list: a generator would stop at the first that fits.
+    """Compare with every candidate in constant time, even after a match."""
+    # A list: a generator would stop at the first match.
     return any([hmac.compare_digest(candidate, given) for candidate in candidates])  # noqa: C419

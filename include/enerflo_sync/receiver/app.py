@@ -27,10 +27,10 @@ logger = logging.getLogger(__name__)
 def make_app(
     settings: ReceiverSettings, drops: Mapping[str, Drop], clock: Clock, rng: random.Random
 ) -> FastAPI:
-    """Return the service for the accounts in ``settings``, each with a drop of its name.
+    """Return the service for the accounts in ``settings``, each with a drop under its name.
 
-    A post is answered with 200 only when it lies in the drop for good. Other methods than POST get 405,
-    whatever the path behind ``/hooks/``. Logs hold accounts, sizes, file names and outcomes.
+    A post is answered with 200 only when it is durable in the drop. Methods other than POST get 405 for any
+    path below ``/hooks/``. Logs contain accounts, sizes, file names and outcomes.
     """
     desk = _Desk(settings, drops, clock, rng)
 
@@ -39,7 +39,7 @@ def make_app(
         yield
         desk.intake.close()
 
-    # Without pages that describe the routes: whoever does not know them has no business here.
+    # No documentation pages: only senders that know the routes need them.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
 
     @app.post("/hooks/{account}/{secret}")
@@ -65,7 +65,7 @@ def make_app(
 
 
 class _Desk:
-    """What the routes share."""
+    """State shared by the routes."""
 
     def __init__(
         self, settings: ReceiverSettings, drops: Mapping[str, Drop], clock: Clock, rng: random.Random
@@ -77,7 +77,7 @@ class _Desk:
         self._clock = clock
 
     async def receive(self, request: Request, account: str, offered: str) -> Response:
-        """Take one post, count it, log it, and answer."""
+        """Handle one post: take it, count it, log it, and answer."""
         started = self._clock.monotonic()
         hook = self._gate.admits(account, offered)
         known = hook.account if hook else ""
@@ -85,7 +85,7 @@ class _Desk:
         answer: Response
         try:
             if hook is None:
-                # The very answer that a path gets which is no route.
+                # The same answer as for a path without a route.
                 raise RefusedError(Outcome.UNKNOWN_HOOK, "Not Found")
             stored = await self.intake.take(hook, _headers(request), request.stream())
             outcome, answer = Outcome.STORED, JSONResponse({"stored": stored.name})
@@ -94,7 +94,7 @@ class _Desk:
         except ClientDisconnect:
             outcome, answer = Outcome.ABORTED, Response(status_code=Outcome.ABORTED.status)
         except Exception as error:
-            # Its text and its trace may hold a part of the body: the sender's 500 and this line must do.
+            # The error's text and trace may contain part of the body, so log and answer without them.
             logger.error("defect account=%s kind=%s", known, type(error).__name__)
             outcome, answer = Outcome.FAILED, JSONResponse({"detail": "Internal Server Error"}, 500)
         size = stored.size if stored else 0
@@ -111,7 +111,7 @@ class _Desk:
 
 
 def _headers(request: Request) -> dict[str, str]:
-    """Return the headers by their names in small letters; repeated ones joined, as HTTP allows."""
+    """Return the headers by lower-case name; repeated headers joined, as HTTP allows."""
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
         headers[name] = f"{headers[name]}, {value}" if name in headers else value

@@ -1,4 +1,4 @@
-"""The body of a post: which kinds are taken, read and unpacked within a limit."""
+"""The body of a post: accepted kinds, reading and decompression within a limit."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _GZIP = frozenset({"gzip", "x-gzip"})
 
 
 def check_headers(headers: Mapping[str, str], limit: int) -> None:
-    """Refuse a post by its headers alone, before any of its body is read.
+    """Refuse a post by its headers alone, before reading any of its body.
 
-    :param headers: names in small letters.
-    :param limit: bytes that a body may have.
-    :raises RefusedError: a content type or coding that is not taken, or a length over the limit.
+    :param headers: names in lower case.
+    :param limit: maximum bytes of a body.
+    :raises RefusedError: the content type or coding is not accepted, or the length exceeds the limit.
     """
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind and not _TAKEN.fullmatch(kind):
@@ -32,10 +32,10 @@ def check_headers(headers: Mapping[str, str], limit: int) -> None:
 
 
 async def read_body(chunks: AsyncIterator[bytes], limit: int, seconds: float) -> bytes:
-    """Return the body as sent, holding at no time more than the limit and one chunk.
+    """Return the body as sent, holding at most the limit and one chunk in memory.
 
-    :param seconds: how long the whole of it may take.
-    :raises RefusedError: it is larger than ``limit`` bytes, empty, or too slow.
+    :param seconds: maximum duration for the whole body.
+    :raises RefusedError: the body exceeds ``limit`` bytes, is empty, or arrives too slowly.
     """
     parts: list[bytes] = []
     size = 0
@@ -54,15 +54,15 @@ async def read_body(chunks: AsyncIterator[bytes], limit: int, seconds: float) ->
 
 
 def is_packed(headers: Mapping[str, str]) -> bool:
-    """Return whether the body says that it is gzip."""
+    """Return whether the headers declare gzip."""
     return _coding(headers) in _GZIP
 
 
 def unpacked(packed: bytes, limit: int) -> bytes | None:
-    """Return what is in the gzip, or None when it is damaged: then it is kept as it was sent.
+    """Return the decompressed body, or None for damaged gzip, which is stored as sent.
 
-    :raises RefusedError: there are more than ``limit`` bytes in it (found without unpacking more), more
-        members than anybody needs, or nothing.
+    :raises RefusedError: the content exceeds ``limit`` bytes (detected without decompressing more), has too
+        many members, or is empty.
     """
     try:
         plain = gunzip(packed, limit)

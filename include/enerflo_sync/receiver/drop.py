@@ -1,4 +1,4 @@
-"""Where the files go: a whole file under its final name, or none."""
+"""Write the files of the drop: each is complete under its final name, or absent."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fsspec.core import url_to_fs
 
 from enerflo_sync.errors import ConfigurationError, RetriableError
 
-# Below this a disk counts as full for the health route, while posts are still taken as long as they fit.
+# Below this, the health route reports a full disk; posts are still accepted while they fit.
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 RETRY_SECONDS = 30
 
 _LOCAL_SCHEMES = frozenset({"", "file", "local"})
-# Stores in which an object appears when its last byte has arrived; elsewhere a rename makes it so.
+# Storages where an object appears only when complete; elsewhere a rename ensures that.
 _WHOLE_SCHEMES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"})
 _EXTRAS = {
     "s3": "s3",
@@ -31,37 +31,37 @@ _EXTRAS = {
     "az": "azure",
 }
 _TEMPORARY = re.compile(r"\.\d{8}T\d{12}Z-[0-9a-f]{16}\.json\.part")
-# Between the making of a temporary file and its lock. A younger one may be another process's.
+# Time between creating a temporary file and locking it. A younger file may belong to another process.
 _YOUNG_SECONDS = 2.0
 _PROBE = ".receiver-probe"
 
 
 class Drop(Protocol):
-    """A place that takes files. Safe to call from many threads."""
+    """A place that accepts files. Safe to call from many threads."""
 
     def put(self, name: str, data: bytes) -> None:
-        """Return when ``data`` lies under ``name`` whole and survives a power cut.
+        """Return when ``data`` is complete under ``name`` and survives a power cut.
 
-        :raises RetriableError: it does not; nothing under that name is unfinished, and no other file is left.
+        :raises RetriableError: that failed; no partial or temporary file is left.
         """
         ...
 
     def check(self) -> None:
-        """Return when a file could be put now.
+        """Return if a file could be stored now.
 
-        :raises RetriableError: it could not, and why.
+        :raises RetriableError: it could not; the text says why.
         """
         ...
 
     def free_bytes(self) -> int | None:
-        """Return the room that is left, or None where a store does not tell."""
+        """Return the free space, or None if the storage does not report it."""
         ...
 
 
 def open_drop(uri: str) -> Drop:
-    """Return the drop at a path, a ``file://`` or any other URI of fsspec, after putting a trial file there.
+    """Return the drop at a path, a ``file://`` or any other URI of fsspec, after storing a trial file there.
 
-    :raises ConfigurationError: it does not exist, cannot be written, or needs a part that is not installed.
+    :raises ConfigurationError: it does not exist, is not writable, or needs a library that is not installed.
     """
     scheme, found, path = uri.partition("://")
     try:
@@ -81,10 +81,10 @@ def open_drop(uri: str) -> Drop:
 
 
 class LocalDrop:
-    """A folder of this machine or a mounted one: written beside, synced, renamed, and the folder synced.
+    """A local or mounted folder: write a temporary file, sync it, rename it, and sync the folder.
 
-    What a killed process left unfinished is removed when the folder is opened. A folder that is missing is
-    not made: where a mount has failed, payloads would land on the wrong disk.
+    Opening the folder removes what a killed process left unfinished. A missing folder is not created: after a
+    failed mount, payloads would land on the wrong disk.
 
     :raises RetriableError: the folder cannot be read.
     """
@@ -105,7 +105,7 @@ class LocalDrop:
 
     def check(self) -> None:
         """Write, sync and remove a trial file (:meth:`Drop.check`)."""
-        # One name per process and moment: two checks may run at once.
+        # A unique name per process and moment, because two checks may run at once.
         trial = self._folder / f"{_PROBE}-{os.getpid()}-{time.monotonic_ns()}.part"
         try:
             try:
@@ -116,7 +116,7 @@ class LocalDrop:
             raise self._refused(error) from error
 
     def free_bytes(self) -> int | None:
-        """Return what this user may still write (:meth:`Drop.free_bytes`); None when the folder has gone."""
+        """Return this user's free space (:meth:`Drop.free_bytes`); None if the folder is gone."""
         try:
             space = os.statvfs(self._folder)
         except OSError:
@@ -141,7 +141,7 @@ class LocalDrop:
         with os.scandir(self._folder) as entries:
             found = [entry.path for entry in entries if _TEMPORARY.fullmatch(entry.name)]
         for path in found:
-            # Another receiver on the same drop finishes or removes its own.
+            # Skip files locked by another receiver on the same drop, which finishes or removes them.
             with suppress(FileNotFoundError, BlockingIOError):
                 descriptor = os.open(path, os.O_RDONLY)
                 try:
@@ -160,12 +160,12 @@ class LocalDrop:
 
 
 class RemoteDrop:
-    """A prefix on object storage, or on anything else that fsspec reaches.
+    """A prefix on object storage, or on any other storage of fsspec.
 
-    Credentials are the storage library's own: its environment variables, profile or instance role. Putting
-    objects is all that they must allow.
+    Credentials come from the storage library: environment variables, profile or instance role. They need only
+    permission to put objects.
 
-    :raises ConfigurationError: the URI's protocol is unknown, or its part is not installed.
+    :raises ConfigurationError: the URI's protocol is unknown, or its library is not installed.
     """
 
     def __init__(self, uri: str) -> None:
@@ -193,24 +193,24 @@ class RemoteDrop:
                 self._fs.mv(temporary, path)
         except Exception as error:
             if not whole:
-                # Its own failure says less than the one at hand.
+                # An error of the clean-up matters less than the original error.
                 with suppress(Exception):
                     self._fs.rm_file(temporary)
             raise self._refused(error) from error
 
     def check(self) -> None:
-        """Put one small object, always of the same name, which the inbox passes over (:meth:`Drop.check`)."""
+        """Put one small object, always under the same name, which the inbox ignores (:meth:`Drop.check`)."""
         try:
             self._fs.pipe_file(f"{self._root}/{_PROBE}", b"trial")
         except Exception as error:
             raise self._refused(error) from error
 
     def free_bytes(self) -> int | None:
-        """Return None: a store has no end that it would tell (:meth:`Drop.free_bytes`)."""
+        """Return None: object storage reports no free space (:meth:`Drop.free_bytes`)."""
         return None
 
     def _refused(self, error: Exception) -> RetriableError:
-        """Return the error by its kind alone: each library raises its own, and their texts hold addresses."""
+        """Return the kind of error only: each library raises its own, and the texts contain addresses."""
         return RetriableError(
             f"the store takes no object ({type(error).__name__}).",
             where=self._where,
@@ -219,11 +219,11 @@ class RemoteDrop:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    """Make a file that nobody else can read, and return when its bytes are on the disk."""
+    """Create a file that other users cannot read, and return when its bytes are on disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
     try:
-        # Shows a receiver that starts meanwhile that this file has an owner. Some file systems have no locks:
-        # there its age does so for a while.
+        # The lock tells a receiver that starts meanwhile that this file is in use. On file systems without
+        # locks, the file's age tells that for a short time.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         rest = memoryview(data)
@@ -235,7 +235,7 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 
 def _without_user(uri: str) -> str:
-    """Return the URI without a user and password in it."""
+    """Return the URI without its user and password."""
     scheme, found, rest = uri.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme}{found}{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"

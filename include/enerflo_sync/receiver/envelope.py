@@ -1,4 +1,4 @@
-"""The file that a post becomes: its name, and one JSON object around the body as it came."""
+"""The file for one post: its name, and one JSON object around the original body."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-# Nothing here says who may post, or who somebody is.
+# None of these headers contains credentials or personal data.
 KEPT_HEADERS = (
     "content-type",
     "user-agent",
@@ -28,13 +28,13 @@ _encoder = msgspec.json.Encoder()
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """What one file of the receiver holds.
+    """The content of one file of the receiver.
 
     :param received_at: UTC with microseconds, ``2025-01-06T00:00:01.000002Z``.
     :param source: ``receiver/<account>``.
-    :param body: the JSON text as it was sent (key order, repeated keys and every digit of a number), or the
-        text of a body that is no JSON.
-    :param body_base64: instead of ``body``, where its bytes are no UTF-8 or damaged gzip.
+    :param body: the JSON text as sent (key order, repeated keys and every digit preserved), or the text of a
+        body that is not JSON.
+    :param body_base64: replaces ``body`` if the bytes are not UTF-8, or are damaged gzip.
     """
 
     received_at: str
@@ -45,15 +45,15 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def file_name(received_at: datetime, rng: random.Random) -> str:
-    """Return a name that sorts by arrival, is taken by no other file, and holds nothing of the input."""
+    """Return a unique name that sorts by arrival and contains nothing of the input."""
     return f"{received_at.astimezone(UTC):%Y%m%dT%H%M%S%fZ}-{rng.getrandbits(64):016x}.json"
 
 
 def kept_headers(headers: Mapping[str, str], *, without: frozenset[str]) -> dict[str, str]:
-    """Return the harmless ones among the headers, cut after 1,000 characters.
+    """Return the harmless headers, each cut after 1,000 characters.
 
-    :param headers: names in small letters.
-    :param without: names that carry a secret or a signature here, whatever they usually mean.
+    :param headers: names in lower case.
+    :param without: names that carry a secret or a signature in this configuration.
     """
     return {
         name: headers[name][:_LONGEST_HEADER]
@@ -65,7 +65,7 @@ def kept_headers(headers: Mapping[str, str], *, without: frozenset[str]) -> dict
 def sealed(received_at: datetime, account: str, headers: dict[str, str], body: bytes) -> bytes:
     """Return the file's bytes for a body of any content; always valid JSON.
 
-    A body is taken for JSON when the parser that the inbox uses can read it.
+    A body counts as JSON if the inbox's parser can read it.
     """
     moment = received_at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     envelope = Envelope(moment, f"receiver/{account}", headers, *_told(body))
@@ -73,7 +73,7 @@ def sealed(received_at: datetime, account: str, headers: dict[str, str], body: b
 
 
 def sealed_as_sent(received_at: datetime, account: str, headers: dict[str, str], body: bytes) -> bytes:
-    """Return the file's bytes for gzip that cannot be unpacked: in base64, with its coding named."""
+    """Return the file's bytes for gzip that cannot be decompressed: base64, with its coding named."""
     moment = received_at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     headers = {**headers, "content-encoding": "gzip"}
     text = base64.b64encode(body).decode("ascii")
@@ -85,7 +85,7 @@ def _told(body: bytes) -> tuple[msgspec.Raw | str | msgspec.UnsetType, str | msg
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         return msgspec.UNSET, base64.b64encode(body).decode("ascii")
-    # A byte order mark is no part of a JSON value, and inside the file it would break it.
+    # A byte order mark is not part of a JSON value, and would make the file invalid.
     value = body.removeprefix(_BOM).strip(_WHITE_SPACE)
     try:
         _raw.decode(value)

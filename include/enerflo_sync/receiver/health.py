@@ -1,4 +1,4 @@
-"""Whether the drops take files now, asked no more often than a store wants to be asked."""
+"""Whether the drops accept files now, with a cached result to spare the storage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.receiver.drop import LEAST_FREE_BYTES, Drop
 
-# Health routes are asked every few seconds, by several askers; a trial is a write.
+# Several monitors request the health route every few seconds, and each trial is a write.
 TRIAL_SECONDS = 10.0
 
 
@@ -20,7 +20,7 @@ class _Finding:
 
 
 class Health:
-    """Remembers for a few seconds what a trial write found. Safe to call from many threads."""
+    """Caches the result of a trial write for a few seconds. Safe to call from many threads."""
 
     def __init__(self, drops: Mapping[str, Drop], clock: Clock) -> None:
         self._drops = drops
@@ -28,12 +28,12 @@ class Health:
         self._found: dict[str, _Finding] = {}
 
     def reasons(self) -> dict[str, str]:
-        """Return why each unusable account's drop is unusable, without its place; empty when all is well."""
+        """Return why each unusable drop is unusable, by account, without its address; empty if all work."""
         found = {name: self._reason(name, drop) for name, drop in self._drops.items()}
         return {name: reason for name, reason in found.items() if reason}
 
     def free_bytes(self) -> dict[str, int | None]:
-        """Return the room in each account's drop; None where it is not known."""
+        """Return the free space of each account's drop; None if unknown."""
         return {name: drop.free_bytes() for name, drop in self._drops.items()}
 
     def _reason(self, name: str, drop: Drop) -> str:

@@ -1,4 +1,4 @@
-"""One post, from its headers to a file in the drop."""
+"""Handle one post, from its headers to a file in the drop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 BODY_SECONDS = 20.0
 STORE_SECONDS = 20.0
 WAIT_SECONDS = 10.0
-# Bodies in memory at once, and posts that may wait for their turn: together they bound memory.
+# Bodies in memory at once, and posts that may queue; both bound memory.
 MOST_AT_ONCE = 32
 MOST_WAITING = 1_000
 _THREADS = 16
@@ -32,7 +32,7 @@ _THREADS = 16
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of a post.
+    """A stored post.
 
     :param name: the file's name in the drop.
     :param size: bytes of the body as sent.
@@ -43,10 +43,10 @@ class Stored:
 
 
 class Intake:
-    """Takes posts of many senders at once and keeps those of one account in its drop.
+    """Takes posts of many senders concurrently and stores those of each account in its drop.
 
-    :param drops: where each account's files go.
-    :param rng: makes the random part of the file names.
+    :param drops: each account's drop.
+    :param rng: source of the random part of file names.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class Intake:
         self._without = frozenset({settings.secret_header, settings.hmac_header})
 
     async def take(self, hook: Hook, headers: Mapping[str, str], chunks: AsyncIterator[bytes]) -> Stored:
-        """Return when the post lies in the drop for good.
+        """Return when the post is durable in the drop.
 
-        :param headers: names in small letters.
-        :param chunks: the body as it arrives; not touched before its turn, so the sender has to wait.
-        :raises RefusedError: it is not taken, and why.
+        :param headers: names in lower case.
+        :param chunks: the body as it arrives; read only at this post's turn, so the sender has to wait.
+        :raises RefusedError: the post is refused; the error says why.
         """
         check_headers(headers, self._settings.max_bytes)
         await self._wait_for_turn()
@@ -105,7 +105,7 @@ class Intake:
             async with asyncio.timeout(STORE_SECONDS):
                 await work
         except TimeoutError:
-            # It may still arrive: then the sender's next try is a copy, which the inbox knows.
+            # The file may still arrive. Then the sender's retry is a copy, which the inbox detects.
             logger.error("drop too slow account=%s id=%s", hook.account, name)
             raise RefusedError(Outcome.NOT_STORED, "It could not be stored in time.", RETRY_SECONDS) from None
         except RetriableError as error:

@@ -1,4 +1,4 @@
-"""What the receiver has done since its start, as Prometheus reads it."""
+"""The receiver's counters since its start, in Prometheus format."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PREFIX = "enerflo_receiver"
 
 
 class Metrics:
-    """Counts posts. Used from one thread, the server's loop.
+    """Counts posts. Used from one thread, the server's event loop.
 
-    :param accounts: those that are served; each of them shows from the start, with zeros. A post whose
-        account or secret is wrong counts under an empty account: nobody can fill the memory with names.
+    :param accounts: the served accounts; each has series from the start, with zeros. A post with a wrong
+        account or secret counts under an empty account, so that invented names cannot fill the memory.
     """
 
     def __init__(self, accounts: Iterable[str]) -> None:
-        # Of its own: several receivers in one process count apart.
+        # A separate registry, so that several receivers in one process count separately.
         self._registry = CollectorRegistry()
         self._received = Counter(
             f"{_PREFIX}_received",
@@ -54,7 +54,7 @@ class Metrics:
     def add(self, account: str, outcome: Outcome, size: int, seconds: float) -> None:
         """Count one post.
 
-        :param size: bytes of its body, 0 unless it was stored.
+        :param size: bytes of its body; 0 unless it was stored.
         :param seconds: from its headers to its answer.
         """
         self._received.labels(account, outcome).inc()
@@ -65,7 +65,7 @@ class Metrics:
     def rendered(self, free_bytes: Mapping[str, int | None]) -> str:
         """Return all series as text.
 
-        :param free_bytes: room in each account's drop; None where it is not known, which gives no series.
+        :param free_bytes: free space of each account's drop; None if unknown, which yields no series.
         """
         self._free.clear()
         for account, free in free_bytes.items():

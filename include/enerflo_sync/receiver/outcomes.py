@@ -1,4 +1,4 @@
-"""How a post can end, and the one HTTP status of each end."""
+"""The outcomes of a post, and the HTTP status of each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """The end of one post, as it is counted and logged."""
+    """The outcome of one post, for counters and logs."""
 
     STORED = "stored"
     UNKNOWN_HOOK = "unknown_hook"
@@ -22,11 +22,11 @@ class Outcome(StrEnum):
 
     @property
     def status(self) -> int:
-        """Return the HTTP status that the sender gets."""
+        """Return the HTTP status for the sender."""
         return _STATUS[self]
 
 
-# ABORTED is never read by anybody: the sender has hung up.
+# Nobody receives the status of ABORTED, because the sender has disconnected.
 _STATUS = {
     Outcome.STORED: 200,
     Outcome.UNKNOWN_HOOK: 404,
@@ -43,10 +43,10 @@ _STATUS = {
 
 
 class RefusedError(Exception):
-    """A post ends here, and nothing of it is in the drop.
+    """A post is refused, and no part of it is in the drop.
 
     :param outcome: how it ended.
-    :param detail: what the sender is told; never a part of what it sent.
+    :param detail: text for the sender; never quotes the request.
     :param retry_after: seconds after which the same post may succeed.
     """
 

@@ -1,7 +1,7 @@
-"""How long the receiver waits for a request's header, and for how many senders at once.
+"""Limits on waiting for request headers: how long, and for how many connections.
 
-A connection that says nothing costs a file descriptor. Without bounds, two thousand of them would use up what
-the process may have, and a well-behaved sender would not get in.
+A silent connection costs a file descriptor. Without limits, two thousand of them would exhaust the process's
+file descriptors and lock out well-behaved senders.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-# From the connection, or from the last answer on it, to the end of the next header.
+# From the connection's start, or its last answer, to the end of the next header.
 HEADER_SECONDS = 10.0
-# Connections that have not sent a header yet: the one that waited longest makes room for the next.
+# Maximum connections without a header; above it, the longest silent one is closed.
 MOST_SILENT = 500
 _MANY_FILES = 8_192
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP over one connection, which is closed when no whole header comes in time."""
+    """HTTP over one connection, which is closed if no complete header arrives in time."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._header_timer: asyncio.TimerHandle | None = None
         self._requests_seen: object = None
-        # Of all connections of the server, the one that waits longest first.
+        # All waiting connections of the server, the longest silent one first.
         self._silent: dict[PatientProtocol, None] = self.server_state.__dict__.setdefault("silent", {})
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a header; the longest silent connection makes room where there are too many."""
+        """Start waiting for a header; close the longest silent connection if there are too many."""
         super().connection_made(transport)
         self._await_header()
         if len(self._silent) > MOST_SILENT:
             next(iter(self._silent)).give_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
+        """Stop waiting."""
         self._header_came()
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Take what was sent; a whole header ends the wait for it."""
+        """Handle received bytes; a complete header ends the wait."""
         super().handle_events()
         if self.cycle is not self._requests_seen:
             self._requests_seen = self.cycle
             self._header_came()
 
     def on_response_complete(self) -> None:
-        """Wait for the next header on the same connection; how long nothing at all may come is uvicorn's."""
+        """Wait for the next header on this connection; uvicorn limits complete silence."""
         super().on_response_complete()
         if not self.transport.is_closing() and self.cycle.response_complete:
             self._await_header()
@@ -74,7 +74,7 @@ class PatientProtocol(H11Protocol):
 
 
 def allow_many_connections() -> None:
-    """Raise this process's bound of open files as far as it may; the usual one is 1,024."""
+    """Raise this process's limit of open files as far as permitted; the usual limit is 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(_MANY_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

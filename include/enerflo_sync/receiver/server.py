@@ -1,4 +1,4 @@
-"""The receiver behind a socket, until it is asked to end."""
+"""Run the receiver on a socket until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.receiver.patience import PatientProtocol, allow_many_connections
 
-# For posts that are under way at the end. docker-compose.yml grants ten seconds more.
+# For posts in progress at shutdown. docker-compose.yml grants ten seconds more.
 GRACE_SECONDS = 30
 _MOST_CONNECTIONS = 2_000
 _BACKLOG = 1_024
@@ -24,14 +24,14 @@ _BACKLOG = 1_024
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that already queues connections.
 
-    :param port: 0 takes a free one.
-    :raises ConfigurationError: the address cannot be taken.
+    :param port: 0 selects a free one.
+    :raises ConfigurationError: the address cannot be bound.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        # A name that cannot be resolved has a text of its own and no number of the system's.
+        # A failed name resolution has its own text and no system error number.
         unknown = isinstance(error, socket.gaierror) or error.errno is None
         reason = "no such host" if unknown else os.strerror(error.errno or 0)
         raise ConfigurationError(
@@ -48,17 +48,17 @@ def url_of(listener: socket.socket) -> str:
 
 
 def serve(app: FastAPI, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT; then take no new connection, answer what is under way, and return.
+    """Serve until SIGTERM or SIGINT; then accept no new connection, finish posts in progress, and return.
 
-    What is not answered after 30 seconds is given up: nothing of it is in the drop, or all of it.
+    A post not answered within 30 seconds is aborted: the drop has all of it or nothing.
     """
     config = uvicorn.Config(
         app,
-        # Always there; the faster parser is optional, and two would treat bad requests in two ways.
+        # h11 is always installed. The faster parser is optional, and would treat bad requests differently.
         http=PatientProtocol,
         ws="none",
         lifespan="on",
-        # Its lines hold whole paths, and a path holds the secret.
+        # Access lines contain full paths, which contain the secret.
         access_log=False,
         log_config=None,
         log_level="warning",
@@ -75,7 +75,7 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
 
 @contextmanager
 def _ending_is_no_error() -> Iterator[None]:
-    """Keep the signal that uvicorn raises again after its orderly end from killing the process."""
+    """Catch the signal that uvicorn raises again after its orderly end, which would kill the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

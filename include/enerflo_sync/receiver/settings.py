@@ -1,4 +1,4 @@
-"""What the receiver is told by its environment, read once at the start and checked whole."""
+"""The receiver's settings from its environment, read and validated once at the start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enerflo_sync.errors import ConfigurationError
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8099
-# A JSON body of this size still fits, with its envelope, into the inbox's 4 MB (webhooks.max_event_mb).
+# A JSON body of this size, with its envelope, still fits the inbox's 4 MB (webhooks.max_event_mb).
 DEFAULT_MAX_BYTES = 3_900_000
 DEFAULT_SECRET_HEADER = "x-webhook-secret"  # noqa: S105 - a header's name
 DEFAULT_HMAC_HEADER = "x-hub-signature-256"
@@ -27,11 +27,11 @@ _HEADER_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 @dataclass(frozen=True)
 class Hook:
-    """One account that can be posted to.
+    """One account that accepts posts.
 
-    :param drop_uri: where its payloads go: a folder, or any URI that fsspec knows.
-    :param secrets: each of them opens the hook; two while one replaces the other.
-    :param hmac_keys: when there are any, a post must also be signed with one of them.
+    :param drop_uri: destination of its payloads: a folder, or any URI of fsspec.
+    :param secrets: each one admits a post; two while one replaces the other.
+    :param hmac_keys: if not empty, a post must also be signed with one of them.
     """
 
     account: str
@@ -42,11 +42,11 @@ class Hook:
 
 @dataclass(frozen=True)
 class ReceiverSettings:
-    """Everything that decides whether and how a post is taken.
+    """Everything that decides whether and how a post is accepted.
 
-    :param max_bytes: the largest body, as sent and unpacked.
-    :param secret_header: in which ``POST /hooks/{account}`` carries the secret; small letters.
-    :param hmac_header: in which a gateway puts its signature; small letters.
+    :param max_bytes: maximum size of a body, both as sent and decompressed.
+    :param secret_header: header with the secret for ``POST /hooks/{account}``; lower case.
+    :param hmac_header: header with a gateway's signature; lower case.
     """
 
     hooks: tuple[Hook, ...]
@@ -65,7 +65,7 @@ def read_settings(
         ``RECEIVER_MAX_BYTES`` and ``WEBHOOK_DROP_URI`` (account ``default``). A comma separates a new secret
         from the one that it replaces.
     :raises ConfigurationError: a secret is missing, short or used twice, a drop is missing or shared, or a
-        number is none. No text of it holds a secret.
+        number is invalid. The text never contains a secret.
     """
     names = list(dict.fromkeys(accounts)) or list(config.accounts)
     hooks = tuple(_hook(environ, config, name) for name in names)
@@ -84,7 +84,7 @@ def _hook(environ: Mapping[str, str], config: SyncConfig, account: str) -> Hook:
     if not drop_uri and account == DEFAULT_ACCOUNT:
         drop_uri = environ.get("WEBHOOK_DROP_URI")
     if not drop_uri:
-        # A variable of the account's own that is not set is named by the configuration itself.
+        # If the account's own variable is unset, the configuration's error names it.
         drop_uri = options.need("webhook_drop_uri")
     variable, secrets = _secrets(environ, "RECEIVER_SECRET", account)
     if not secrets:
@@ -102,7 +102,7 @@ def _hook(environ: Mapping[str, str], config: SyncConfig, account: str) -> Hook:
 
 
 def _secrets(environ: Mapping[str, str], stem: str, account: str) -> tuple[str, tuple[str, ...]]:
-    """Return the variable that counts for the account, and the secrets in it."""
+    """Return the variable that applies to the account, and the secrets in it."""
     variable = f"{stem}_{account.upper()}"
     if account == DEFAULT_ACCOUNT and not environ.get(variable):
         variable = stem
@@ -134,7 +134,7 @@ def _max_bytes(environ: Mapping[str, str]) -> int:
     text = environ.get("RECEIVER_MAX_BYTES", "").strip()
     if not text:
         return DEFAULT_MAX_BYTES
-    # isdecimal also holds for digits of other scripts, which int() reads; a length bound keeps it quick.
+    # isdecimal also accepts digits of other scripts, as int() does; the length bound keeps int() fast.
     if not text.isdecimal() or len(text) > 9 or not 1 <= int(text) <= _MOST_BYTES:
         raise ConfigurationError(
             "it is no whole number of bytes.",

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from string import Template
 
-from enerflo_sync.crm.mapping import SourceOfTruth, TableName
+from enerflo_sync.crm.mapping import RecordKind, SourceOfTruth
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import believed_change, difference_key
 from enerflo_sync.reconcile.observation import seen_at
 
 # The mirror's table and key of the record whose updated_at says when one of a table was changed.
-_RECORDS = {
-    TableName.INSTALLS: ("installs", "install_id"),
-    TableName.MILESTONES: ("installs", "install_id"),
-    TableName.LEADS: ("customers", "customer_id"),
+_RECORDS: Mapping[str, tuple[str, str]] = {
+    RecordKind.INSTALLS: ("installs", "install_id"),
+    RecordKind.MILESTONES: ("installs", "install_id"),
+    RecordKind.LEADS: ("customers", "customer_id"),
 }
 
 # Of a time that our own write left, the last one that somebody else left counts: none where nobody ever did.
@@ -38,9 +39,9 @@ _WRITES_TO_ENERFLO = Template("""
       and we.table_name = '$mirror' and we.key = jsonb_build_object('$id', $value)""")
 
 
-def times_record(table: str) -> tuple[str, str] | None:
-    """Return the mirror's table and key column of the record that carries a table's time of change."""
-    return _RECORDS.get(TableName(table))
+def times_record(kind: str) -> tuple[str, str] | None:
+    """Return the mirror's table and key column of the record that carries the time of a kind's changes."""
+    return _RECORDS.get(kind)
 
 
 def compares_times(plan: Comparison) -> bool:
@@ -55,9 +56,9 @@ def own_writes(plan: Comparison) -> str:
     """Return the joins of what our own writes left of row ``o``; empty where no times are compared."""
     if not compares_times(plan):
         return ""
-    of_enerflo, record = "", times_record(plan.name)
+    of_enerflo, record = "", times_record(plan.kind)
     if record is not None:
-        value = "o.owner" if plan.name is TableName.MILESTONES else "o.p1"
+        value = "o.owner" if plan.kind == RecordKind.MILESTONES else "o.p1"
         of_enerflo = _WRITES_TO_ENERFLO.substitute(mirror=record[0], id=record[1], value=value)
     return _WRITES.substitute(table=literal(plan.name), key=difference_key(plan), of_enerflo=of_enerflo)
 
@@ -74,7 +75,7 @@ def changed_in_enerflo(plan: Comparison) -> str:
 
     A milestone has no time of its own: it changed no later than its install, ``i``, and than we saw it.
     """
-    if not compares_times(plan) or times_record(plan.name) is None:
+    if not compares_times(plan) or times_record(plan.kind) is None:
         return "o.said_at"
-    own_time = "i.install_updated_at" if plan.name is TableName.MILESTONES else "o.own_time"
+    own_time = "i.install_updated_at" if plan.kind == RecordKind.MILESTONES else "o.own_time"
     return _IN_ENERFLO.substitute(own_time=own_time)

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable
-from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, TableMapping, TableName, mirror_type
+from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, RecordKind, TableMapping, mirror_type
 from enerflo_sync.crm.names import jsonb_object, quoted, relation
 from enerflo_sync.reconcile.values import Field, crm_raw, field_sql, is_marked, mirror_kind, moment
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
@@ -46,11 +46,14 @@ class JoinColumn:
 class Comparison:
     """One mapped table, ready to be compared.
 
+    :param name: what ``sync.yaml`` calls it, and all that is stored about it.
+    :param kind: of which records of Enerflo its rows are.
     :param moved_by: the column by which CRM rows that changed are found; None: by the transaction that wrote
         them, or by kept hashes (:attr:`keeps_hashes`).
     """
 
-    name: TableName
+    name: str
+    kind: str
     mapping: TableMapping
     live: LiveTable
     joins: Sequence[JoinColumn]
@@ -71,7 +74,7 @@ class Comparison:
     @property
     def is_installs(self) -> bool:
         """Return whether the rows are installs, and not something that belongs to one."""
-        return self.name is TableName.INSTALLS
+        return self.kind == RecordKind.INSTALLS
 
     @property
     def unique(self) -> bool:
@@ -110,7 +113,7 @@ class Comparison:
     @property
     def mirror(self) -> str:
         """Return the mirror table as it is written in SQL."""
-        return quoted(MIRROR_SCHEMA, MIRROR_TABLES[self.name])
+        return quoted(MIRROR_SCHEMA, MIRROR_TABLES[self.kind])
 
     @property
     def crm(self) -> str:
@@ -235,23 +238,24 @@ class Comparison:
 
 
 def plan_comparison(
-    name: TableName, mapping: TableMapping, live: LiveTable, *, fold: str, mode: Mode
+    name: str, mapping: TableMapping, live: LiveTable, *, fold: str, mode: Mode
 ) -> Comparison:
     """Return the comparison of one table whose mapping was checked against the live catalog.
 
     :param fold: the collation whose case rules apply, quoted, or ``""`` for the database's own.
     :param mode: which side of the table may be written.
     """
-    declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[name]}"]
+    kind = mapping.kind(name)
+    declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[kind]}"]
     joins = [
-        _join_column(crm, mirror, mirror_type(name, mapping, mirror), live.columns[crm].kind)
+        _join_column(crm, mirror, mirror_type(kind, mapping, mirror), live.columns[crm].kind)
         for crm, mirror in mapping.join_columns.items()
     ]
     fields = [
         field_sql(
             column,
             field,
-            (f"e{n}", mirror_kind(mirror_type(name, mapping, field.enerflo))),
+            (f"e{n}", mirror_kind(mirror_type(kind, mapping, field.enerflo))),
             (f"c{n}", live.columns[column]),
             table_zone=mapping.time_zone,
             fold=fold,
@@ -262,6 +266,7 @@ def plan_comparison(
     mirror_key = [key.name for key in declared.primary_key.columns if key.name != "account"]
     return Comparison(
         name=name,
+        kind=kind,
         mapping=mapping,
         live=live,
         joins=joins,

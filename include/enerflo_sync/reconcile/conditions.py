@@ -8,7 +8,7 @@ from string import Template
 from typing import Any
 
 from enerflo_sync.crm.config import StatusNames
-from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES, RecordKind
 from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import WHOLE_TEXT
@@ -20,9 +20,9 @@ def quarantined(plan: Comparison, alias: str) -> str:
     ``alias`` has the columns ``p1…`` and ``owner`` of ``mismatched``.
     """
     keys = ", ".join(f"{alias}.p{n}" for n, _ in enumerate(plan.mirror_key, 1))
-    conditions = [_among_items(keys, MIRROR_TABLES[plan.name], plan.mirror_key)]
+    conditions = [_among_items(keys, MIRROR_TABLES[plan.kind], plan.mirror_key)]
     if plan.mirror_has_install and not plan.is_installs:
-        conditions.append(_among_items(f"{alias}.owner", TableName.INSTALLS, ["install_id"]))
+        conditions.append(_among_items(f"{alias}.owner", MIRROR_TABLES[RecordKind.INSTALLS], ["install_id"]))
     return "(" + " or ".join(conditions) + ")"
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.report import Cause, Difference, FieldCount
 from enerflo_sync.reconcile.store import difference
@@ -75,8 +74,8 @@ def counted_aside(
     plans: Sequence[Comparison],
     account: str,
     *,
-    keys_of: Collection[TableName],
-) -> Iterator[Mapping[TableName, Future[Sizes]]]:
+    keys_of: Collection[str],
+) -> Iterator[Mapping[str, Future[Sizes]]]:
     """Count the rows of all tables while ``connection`` compares them, which keeps one core busy.
 
     :param engine: of REPEATABLE READ; a second connection of it gets the snapshot of ``connection``.

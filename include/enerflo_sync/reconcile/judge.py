@@ -254,7 +254,7 @@ def _field(plan: Comparison, field: Field) -> str:
             values["crm_barred"] = "o.voided"
         if Side.ENERFLO not in plan.mapping.void_in:
             values["enerflo_barred"] = _voids(crm_value_for_enerflo(plan, field))
-    constants = constant_facts(plan.name, plan.mapping, field.mapping)
+    constants = constant_facts(plan.kind, plan.mapping, field.mapping)
     values |= {name: str(constants[name]).lower() for name in _CONSTANTS}
     return _FIELD.substitute(
         values=", ".join(values[name] for name, _ in _BLANK_FIELD), differs=field.differs
@@ -302,5 +302,5 @@ def crm_value_for_enerflo(plan: Comparison, field: Field) -> str:
 
 
 def _keeps_moments(plan: Comparison, field: Field) -> bool:
-    kind = mirror_kind(mirror_type(plan.name, plan.mapping, field.mapping.enerflo))
+    kind = mirror_kind(mirror_type(plan.kind, plan.mapping, field.mapping.enerflo))
     return kind is Kind.TIMESTAMPTZ

@@ -20,7 +20,6 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.report import Cause, GoneAtOnce
@@ -191,8 +190,8 @@ def hold_back(connection: sa.Connection, plan: Comparison, parameters: dict[str,
 
 def tables_in_doubt(
     connection: sa.Connection, account: str, reconciliation_id: str | None
-) -> dict[TableName, GoneAtOnce]:
+) -> dict[str, GoneAtOnce]:
     """Return what a reconciliation did not believe, by table; the last one where None is named."""
     named = {"account": account, "reconciliation_id": reconciliation_id}
     found = msgspec.convert(connection.scalar(_IN_DOUBT, named) or [], list[GoneAtOnce], strict=False)
-    return {TableName(one.table_name): one for one in found}
+    return {one.table_name: one for one in found}

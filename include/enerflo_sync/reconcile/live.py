@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.doctor import Severity, check_table
-from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, plan_comparison
 from enerflo_sync.warehouse.declared import DeclaredColumn, require_filled
@@ -30,7 +30,7 @@ def case_folding(connection: sa.Connection) -> str:
 def _mapped_columns(config: SyncConfig, account: str, *, all_tables: bool) -> list[DeclaredColumn]:
     """Return the declared columns that the compared tables are mapped to."""
     named = {
-        (MIRROR_TABLES[TableName(name)], mirror)
+        (MIRROR_TABLES[mapping.kind(name)], mirror)
         for name, mapping in config.tables_for(account).items()
         if mapping.reconcile or all_tables
         for mirror in mapping.mirror_columns
@@ -57,7 +57,7 @@ def live_comparisons(
         problems += errors
         if live is not None and not errors:
             mode = config.mode_of(account, name)
-            found.append(plan_comparison(TableName(name), mapping, live, fold=fold, mode=mode))
+            found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode))
     if problems:
         raise ConfigurationError(
             "\n".join(f"{problem} {problem.next_step}" for problem in problems),
@@ -80,5 +80,5 @@ def further_comparisons(
         live, findings = check_table(connection, config, account, name, config.file, to_plan=False)
         if live is not None and not any(one.severity is Severity.ERROR for one in findings):
             mode = config.mode_of(account, name)
-            found.append(plan_comparison(TableName(name), mapping, live, fold=fold, mode=mode))
+            found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode))
     return found

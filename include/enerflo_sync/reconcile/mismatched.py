@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from string import Template
 
 from enerflo_sync.crm.catalog import Kind
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import WHOLE_TEXT
@@ -22,7 +23,7 @@ _NOT_SUPERSEDED = Template("""
           and (s.deleted_at is null or (s.deleted_at, $theirs) > (e.deleted_at, $mine)))""")
 
 # Columns of the mirror with the source's own time of a record's last change.
-_SAID_AT = {TableName.INSTALLS: "updated_at", TableName.LEADS: "updated_at"}
+_SAID_AT: Mapping[str, str] = {RecordKind.INSTALLS: "updated_at", RecordKind.LEADS: "updated_at"}
 
 _STATUS = {"install_status_id": "status_id", "install_status_name": "status_name"}
 
@@ -174,7 +175,7 @@ def _columns(plan: Comparison) -> str:
 def mirror_side(plan: Comparison) -> str:
     """Return the select of the mirror's rows, tombstones too: ``j1…``, ``e1…``, ``p1…``, ``lives``."""
     owner = "e.install_id" if plan.mirror_has_install else "null::bigint"
-    own_time = _SAID_AT.get(plan.name)
+    own_time = _SAID_AT.get(plan.kind)
     said_at = f"least(e.{own_time}, e.observed_at)" if own_time else "e.observed_at"
     return Template(_MIRROR_SIDE).substitute(
         join=", ".join(

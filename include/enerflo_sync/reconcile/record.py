@@ -12,20 +12,12 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.mapping import MIRROR_TABLES, TableName
+from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping
 from enerflo_sync.crm.names import jsonb_object
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 
-# As the command names a table.
-SINGULAR: Mapping[str, TableName] = {
-    "install": TableName.INSTALLS,
-    "lead": TableName.LEADS,
-    "note": TableName.NOTES,
-    "milestone": TableName.MILESTONES,
-    "change-order": TableName.CHANGE_ORDERS,
-}
 _BY_ENERFLO_ID = "enerflo:"
 
 # Both sides of one record, the one by which it is looked for first.
@@ -101,17 +93,38 @@ class FoundRecord:
         return [json.dumps(key) for key in self.keys]
 
 
-def table_of(name: str) -> TableName:
-    """Return the table that a person names in the singular.
+def singular(name: str) -> str:
+    """Return the word by which a person names a record of a table or of a kind, as in ``change-order``."""
+    return name.removesuffix("s").replace("_", "-")
 
-    :raises ConfigurationError: there is none of that name.
+
+# What a command's TABLE may be.
+RECORD_WORDS = f"{', '.join(singular(kind) for kind in MIRROR_TABLES)}; or a table's name in sync.yaml."
+
+
+def table_of(name: str, tables: Mapping[str, TableMapping]) -> str:
+    """Return the table that a person names: by its name, in the singular, or by its kind where it is alone.
+
+    :raises ConfigurationError: there is none of that name, or several are of the kind that it names.
     """
     wanted = name.strip().lower().replace("_", "-")
-    if wanted not in SINGULAR:
+    by_name = {singular(table): table for table in tables}
+    by_name |= {table.replace("_", "-"): table for table in tables}
+    if wanted in by_name:
+        return by_name[wanted]
+    kind = next((one for one in MIRROR_TABLES if wanted in (singular(one), one.replace("_", "-"))), None)
+    if kind is None:
+        words = dict.fromkeys(singular(one) for one in (*tables, *MIRROR_TABLES))
         raise ConfigurationError(
-            f"there is no table {name!r}.", where="TABLE", next_step=f"Choose one of {', '.join(SINGULAR)}."
+            f"there is no table {name!r}.", where="TABLE", next_step=f"Choose one of {', '.join(words)}."
         )
-    return SINGULAR[wanted]
+    found = [table for table, mapping in tables.items() if mapping.kind(table) == kind]
+    if len(found) > 1:
+        raise ConfigurationError(
+            f"several tables are of {kind}.", where="TABLE", next_step=f"Choose one of {', '.join(found)}."
+        )
+    # Of a kind that is not mapped the caller says so.
+    return found[0] if found else kind
 
 
 def find_record(
@@ -277,7 +290,7 @@ class _Search:
         plan = self.comparison
         statement = _OBSERVED.substitute(
             name=plan.name,
-            mirror=f"enerflo.{MIRROR_TABLES[plan.name]}",
+            mirror=f"enerflo.{MIRROR_TABLES[plan.kind]}",
             on=" and ".join(f"e.{name} = %({name})s" for name in plan.mirror_key),
         )
         found: str | None = self.connection.exec_driver_sql(

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.names import literal
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.mirror.details import milestone_looks
@@ -22,18 +22,18 @@ STRANGERS_SHOWN = 10
 LATER = timedelta(hours=1)
 
 
-def age_remarks(plan: Comparison, polled: Mapping[TableName, datetime]) -> list[str]:
+def age_remarks(plan: Comparison, polled: Mapping[str, datetime]) -> list[str]:
     """Return that Enerflo's list of these records was read whole long before the lists of others."""
-    mine = polled.get(plan.name)
+    mine = polled.get(plan.kind)
     if mine is None or max(polled.values()) - mine < LATER:
         return []
     when = f"{mine.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    return [f"Enerflo's {plan.name} were last read whole at {when}, and other lists later."]
+    return [f"Enerflo's {plan.kind} were last read whole at {when}, and other lists later."]
 
 
 def unread_remarks(connection: sa.Connection, plan: Comparison, account: str) -> list[str]:
     """Return of how many installs the milestones are not known, which their list does not tell."""
-    if plan.name is not TableName.MILESTONES:
+    if plan.kind != RecordKind.MILESTONES:
         return []
     looks = milestone_looks(connection, account)
     if not looks.waiting:
@@ -50,10 +50,10 @@ def size_remarks(plan: Comparison, sizes: Sizes, polled: datetime | None) -> lis
     remarks = []
     if polled is None:
         remarks.append(
-            f"Enerflo's {plan.name} were never polled completely, so nothing here can be called equal yet."
+            f"Enerflo's {plan.kind} were never polled completely, so nothing here can be called equal yet."
         )
     if sizes.enerflo == 0:
-        remarks.append(f"The mirror holds no {plan.name}.")
+        remarks.append(f"The mirror holds no {plan.kind}.")
     if sizes.crm == 0:
         remarks.append(f"{full_name(plan.mapping)} is empty.")
     return remarks
@@ -92,7 +92,7 @@ def stranger_remarks(
     """Return a sentence per enumerated field whose CRM column holds values that Enerflo does not know."""
     remarks: list[str] = []
     for field in plan.fields:
-        is_status = plan.name is TableName.INSTALLS and field.mapping.enerflo == "status_name"
+        is_status = plan.kind == RecordKind.INSTALLS and field.mapping.enerflo == "status_name"
         if not (is_status or field.mapping.values):
             continue
         if is_status and not connection.exec_driver_sql(f"{_STATUS_NAMES} limit 1", parameters).first():

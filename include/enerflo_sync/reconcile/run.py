@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.gaps import schedule
 from enerflo_sync.gaps.stretches import is_missed
 from enerflo_sync.mirror.witness_report import witness_report
@@ -204,7 +204,7 @@ class _Reconciliation:
         counted: Future[Sizes],
         previous: Previous | None,
         reason: str | None,
-        polled: Mapping[TableName, datetime],
+        polled: Mapping[str, datetime],
         fold: str,
     ) -> tuple[TableReport, Scope]:
         parameters = self._parameters()
@@ -233,24 +233,24 @@ class _Reconciliation:
             samples=samples(self.connection, plan, parameters, by_cause, self.config.reconcile.samples),
             remarks=[
                 *([] if gone is None else [gone.sentence]),
-                *size_remarks(plan, sizes, polled.get(plan.name)),
+                *size_remarks(plan, sizes, polled.get(plan.kind)),
                 *age_remarks(plan, polled),
                 *unread_remarks(self.connection, plan, self.account),
                 *([] if reason is None or previous else [reason or _NOT_SEEN]),
                 *duplicate_remarks(found),
                 *stranger_remarks(self.connection, plan, parameters, fold),
             ],
-            mirror_as_of=polled.get(plan.name),
-            overdue=self._is_overdue(plan.name, polled),
+            mirror_as_of=polled.get(plan.kind),
+            overdue=self._is_overdue(plan.kind, polled),
         )
         return report, Scope.FULL if previous is None else Scope.INCREMENTAL
 
-    def _is_overdue(self, name: TableName, polled: Mapping[TableName, datetime]) -> bool:
+    def _is_overdue(self, kind: str, polled: Mapping[str, datetime]) -> bool:
         """Return whether two polls were due since Enerflo's list was read whole, the second an hour ago.
 
         Milestones that the list does not tell are read some in each poll: what counts is that polls come.
         """
-        listed = polled.get(TableName.INSTALLS if name is TableName.MILESTONES else name)
+        listed = polled.get(RecordKind.INSTALLS if kind == RecordKind.MILESTONES else kind)
         due = schedule.cron(self.config.account(self.account).schedule.poll)
         return listed is not None and is_missed(listed, self.now - LATER, due)
 

@@ -10,13 +10,14 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping, TableName
+from enerflo_sync.crm.mapping import RecordKind, TableMapping
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.levels import Level
 from enerflo_sync.reconcile.observation import Look
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
+from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.schema import differences, reconciliations, watermarks
 
@@ -39,7 +40,7 @@ def store_report(
     report: ReconciliationReport,
     compared_until: datetime,
     live: str,
-    looks: Mapping[TableName, Look],
+    looks: Mapping[str, Look],
     levels: Mapping[str, Level],
 ) -> None:
     """Store a finished report beside its differences.
@@ -159,8 +160,8 @@ def difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool) -> Dif
     return Difference(table, key, field, mask(mine, kind), mask(theirs, kind), cause, masked=hidden)
 
 
-def read_whole(connection: sa.Connection, account: str) -> dict[TableName, datetime]:
-    """Return up to when Enerflo's list of each mapped table was read whole; none that never was.
+def read_whole(connection: sa.Connection, account: str) -> dict[str, datetime]:
+    """Return by kind up to when Enerflo's list of the records was read whole; none that never was.
 
     A list is whole as of the moment at which its reading began. Milestones come with the installs; or by
     reads of one install after the other, some in each poll: then they are as of the oldest of these.
@@ -169,13 +170,12 @@ def read_whole(connection: sa.Connection, account: str) -> dict[TableName, datet
         sa.select(watermarks.c.name, watermarks.c.value).where(watermarks.c.account == account)
     )
     marks: dict[str, datetime] = {row.name: row.value for row in rows}
-    lists = {**MIRROR_TABLES, TableName.MILESTONES: MIRROR_TABLES[TableName.INSTALLS]}
-    whole = {table: marks[name] for table, name in lists.items() if name in marks}
+    whole = {kind: marks[one.name] for kind, (one, _) in KINDS.items() if one.name in marks}
     looks = milestone_looks(connection, account)
-    if TableName.MILESTONES in whole and looks.oldest is not None:
-        whole[TableName.MILESTONES] = min(whole[TableName.MILESTONES], looks.oldest)
+    if RecordKind.MILESTONES in whole and looks.oldest is not None:
+        whole[RecordKind.MILESTONES] = min(whole[RecordKind.MILESTONES], looks.oldest)
     elif looks.never:
-        whole.pop(TableName.MILESTONES, None)
+        whole.pop(RecordKind.MILESTONES, None)
     return whole
 
 

@@ -1,6 +1,7 @@
 """Appointments of customers (REFERENCE §3, §6.4, §9): read where ``poll.resources`` names them.
 
-No CRM table is compared with them. Making one, with a new lead, is the work of the room ``apply``.
+A CRM table can be ``of: appointments``: it is compared with them and written from them. Enerflo's API changes
+no appointment; making one, with a new lead, is the work of the room ``apply``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from enerflo_sync.enerflo.lists import VendorList
 from enerflo_sync.resources.event import EventKind
 from enerflo_sync.resources.fields import INTEGER, Record, first, identity, integer, moment, nested, text
 from enerflo_sync.resources.resource import DirectRead, Part, Resource, Row, itself
-from enerflo_sync.warehouse.schema.columns import mirror_table, required, time
+from enerflo_sync.warehouse.schema.columns import mirror_table, required, time, versions_table
 
 APPOINTMENTS_OF = "appointments_of"
 
@@ -30,8 +31,11 @@ appointments = mirror_table(
         time("starts_at"),
         time("ends_at"),
         Column("length_minutes", Integer),
+        Column("content_hash", Text),
     ],
 )
+
+appointment_versions = versions_table("appointment_versions", "appointment_id")
 
 FIELDS = frozenset(
     """
@@ -82,10 +86,13 @@ APPOINTMENTS = Resource(
                 *("starts_at", "ends_at", "length_minutes"),
             ),
             items=itself,
+            crm_table="appointments",
+            crm_order=60,
         ),
     ),
     read=_read,
     known_fields=FIELDS,
+    versions=appointment_versions,
     order=60,
     listing=VendorList(
         "/api/v1/appointments", Envelope("data", total_key="dataCount", size_param="pageSize")

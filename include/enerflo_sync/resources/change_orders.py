@@ -76,6 +76,7 @@ PARTS = (
         ),
         items=itself,
         crm_table="change_orders",
+        crm_order=50,
     ),
     Part(
         change_order_adders,

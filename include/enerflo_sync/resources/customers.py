@@ -124,6 +124,7 @@ CUSTOMERS = Resource(
             ),
             items=itself,
             crm_table="leads",
+            crm_order=10,
         ),
     ),
     read=_read,

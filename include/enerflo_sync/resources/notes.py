@@ -60,6 +60,7 @@ NOTES = Resource(
             ("note_id", "install_id", "author_id", "body", "created_at", "deleted_at"),
             items=itself,
             crm_table="notes",
+            crm_order=40,
         ),
     ),
     read=_read,

@@ -1,1 +1,1 @@
-"""PostgreSQL: engine, schema migrations, bulk loads, and the counters that processes share."""
+"""PostgreSQL: engine, schema migrations, bulk loads, and state that processes share."""

@@ -1,4 +1,4 @@
-"""One session at a time for a job of an account, by the server's own locks."""
+"""Advisory locks: only one session at a time runs a job of an account."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from enerflo_sync.errors import RetriableError
 
 _TRY = sa.text("select pg_try_advisory_lock(hashtextextended(:name, 0))")
 _WAIT = sa.text("select true from pg_advisory_lock(hashtextextended(:name, 0))")
-# Whoever waits here holds nothing meanwhile. For this transaction, which ends with the lock.
+# A session that waits here holds no other lock. Valid for this transaction, which ends once the lock is
+# granted.
 _PATIENTLY = sa.text(
     "select set_config('lock_timeout', :seconds, true), set_config('statement_timeout', '0', true)"
 )
@@ -20,7 +21,7 @@ _UNLOCK = sa.text("select pg_advisory_unlock(hashtextextended(:name, 0))")
 _TRY_SHARED = sa.text("select pg_try_advisory_lock_shared(hashtextextended(:name, 0))")
 _UNLOCK_SHARED = sa.text("select pg_advisory_unlock_shared(hashtextextended(:name, 0))")
 
-# In ``Connection.info``: how many locks of this module the session holds.
+# Key in ``Connection.info``: number of this module's locks that the session holds.
 _DEPTH = "enerflo_sync_locks"
 
 
@@ -33,15 +34,15 @@ def alone(
     wait: bool = False,
     shared: bool = False,
 ) -> Iterator[None]:
-    """Let no other session do the job for the account meanwhile; the same session may enter again.
+    """Hold the lock on a job of the account; the same session may enter again.
 
-    Best held by the session that does the work: it cannot lose the lock and go on.
+    Let the session that does the work hold it, so that the work cannot continue after the lock is lost.
 
-    :param connection: with no transaction open, neither now nor at the end.
-    :param wait: whether to wait while somebody else does it, half an hour at most.
-    :param shared: let others in that share it too, and nobody who wants it alone; never waits.
-    :raises RetriableError: somebody else does it, and ``wait`` is false.
-    :raises sqlalchemy.exc.DBAPIError: the session was lost that holds another such lock besides.
+    :param connection: must have no open transaction, at the start and at the end.
+    :param wait: wait for another holder, half an hour at most.
+    :param shared: also admit other shared holders, but no exclusive one; never waits.
+    :raises RetriableError: another session holds the lock, and ``wait`` is false.
+    :raises sqlalchemy.exc.DBAPIError: the session was lost, and with it an outer lock.
     """
     name = {"name": f"enerflo-sync/{account}/{job}"}
     if wait:
@@ -59,23 +60,24 @@ def alone(
     try:
         yield
     except BaseException:
-        # The error at hand tells more than that of a session that is lost with it.
+        # The original error is more useful than that of the session lost with it.
         with suppress(sa.exc.DBAPIError):
             _release(connection, name, shared, nested)
         raise
     try:
         _release(connection, name, shared, nested)
     except sa.exc.DBAPIError:
-        # What was to be done alone is done. But whoever goes on within another lock has lost that one, too.
+        # The work of this lock is done. But an enclosing lock was lost with the session, so its work must
+        # stop.
         if nested:
             raise
 
 
 def _release(connection: sa.Connection, name: Mapping[str, str], shared: bool, nested: int) -> None:
-    """Give the lock back. Not left to the end of the session: the server notices that only later.
+    """Release the lock now: at the session's end, the server may notice only later.
 
-    :param nested: how many other locks the session holds.
-    :raises sqlalchemy.exc.DBAPIError: the session is lost; the next statement begins another one.
+    :param nested: number of other locks that the session holds.
+    :raises sqlalchemy.exc.DBAPIError: the session is lost; the next statement opens a new one.
     """
     try:
         connection.rollback()
@@ -83,7 +85,7 @@ def _release(connection: sa.Connection, name: Mapping[str, str], shared: bool, n
         connection.execute(_UNLOCK_SHARED if shared else _UNLOCK, name)
         connection.commit()
     except sa.exc.DBAPIError:
-        # It must not return to the pool with the lock.
+        # The connection must not return to the pool with the lock.
         connection.invalidate()
         connection.rollback()
         raise

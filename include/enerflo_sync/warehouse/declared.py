@@ -1,4 +1,4 @@
-"""Columns that sync.yaml adds to tables of the mirror: made, remembered and dropped."""
+"""Columns that sync.yaml adds to mirror tables: create, remember and drop them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, declared_columns
 
-# The types by the name that the configuration has for them.
+# SQL types by their names in the configuration.
 TYPES: dict[str, sa.types.TypeEngine[Any]] = {
     "text": sa.Text(),
     "integer": sa.BigInteger(),
@@ -34,7 +34,7 @@ class DeclaredColumn:
     :param table: the mirror's table, without its schema.
     :param path: names and list positions within Enerflo's record, outermost first.
     :param type: a key of :data:`TYPES`.
-    :param max_length: of text and json: characters of the longest value that is kept.
+    :param max_length: for text and json: maximum number of characters of a stored value.
     """
 
     table: str
@@ -45,16 +45,16 @@ class DeclaredColumn:
 
     @property
     def place(self) -> str:
-        """Return the column as ``installs.lender``."""
+        """Return the column's name in the form ``installs.lender``."""
         return f"{self.table}.{self.name}"
 
 
 @dataclass
 class Changes:
-    """What a declaration did to the mirror's tables, each column as ``installs.lender``.
+    """Changes to the mirror's tables, each column in the form ``installs.lender``.
 
-    :param to_fill: columns for which not every stored record was read yet.
-    :param kept: columns that are declared no longer, and stay until they are dropped.
+    :param to_fill: columns that were not filled from every stored record yet.
+    :param kept: columns that are no longer declared, and stay until they are dropped.
     """
 
     added: list[str] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Changes:
 
 
 def read_declared(connection: sa.Connection, account: str, tables: Iterable[str]) -> list[DeclaredColumn]:
-    """Return the columns that the warehouse has for an account beside those of the schema, by name."""
+    """Return an account's declared columns in the warehouse, by name."""
     columns = declared_columns.c
     query = (
         sa.select(columns.table_name, columns.column_name, columns.path, columns.type, columns.max_length)
@@ -81,10 +81,10 @@ def read_declared(connection: sa.Connection, account: str, tables: Iterable[str]
 def declare(
     connection: sa.Connection, account: str, wanted: Sequence[DeclaredColumn], *, drop: bool = False
 ) -> Changes:
-    """Bring the mirror's tables to the declared columns, in the caller's transaction.
+    """Change the mirror's tables to match the declared columns, in the caller's transaction.
 
-    :param drop: whether columns that are declared no longer are dropped, unless another account has them.
-    :raises ConfigurationError: a column is there already, with another type or made by somebody else.
+    :param drop: drop columns that are no longer declared, unless another account declares them.
+    :raises ConfigurationError: a column exists already, with another type or without a declaration.
     """
     changes = Changes()
     columns = declared_columns.c
@@ -117,7 +117,7 @@ def declare(
 
 
 def filled(connection: sa.Connection, account: str, done: Iterable[DeclaredColumn]) -> None:
-    """Note that every stored record was read for these columns, unless they are read elsewhere by now."""
+    """Record that these columns were filled from every stored record, unless their path has changed since."""
     columns = declared_columns.c
     for one in done:
         connection.execute(
@@ -134,7 +134,7 @@ def filled(connection: sa.Connection, account: str, done: Iterable[DeclaredColum
 
 
 def filled_by_sweep(connection: sa.Connection, account: str, table: str, began_at: datetime) -> None:
-    """Note that a read of all records of a table has filled the columns that were declared before it."""
+    """Record that a read of a whole table has filled the columns declared before it began."""
     columns = declared_columns.c
     connection.execute(
         sa.update(declared_columns)
@@ -149,10 +149,10 @@ def filled_by_sweep(connection: sa.Connection, account: str, table: str, began_a
 
 
 def require_filled(connection: sa.Connection, account: str, wanted: Iterable[DeclaredColumn]) -> None:
-    """Return when the mirror has every one of these columns, filled from all records that it knows.
+    """Return if the mirror has all these columns, filled from all known records.
 
-    :raises ConfigurationError: one is missing, is read from another path, or not every record was read for
-        it yet, so that its nulls say nothing; the text says what to run.
+    :raises ConfigurationError: a column is missing, is read from another path, or is not filled yet, so that
+        its nulls mean nothing; the text says what to run.
     """
     wanted = list(wanted)
     if not wanted:
@@ -206,7 +206,7 @@ def _make(connection: sa.Connection, one: DeclaredColumn) -> None:
 
 
 def _declared_types(connection: sa.Connection, table: str, name: str) -> list[str]:
-    """Return the types by which accounts declare a column."""
+    """Return the types that accounts declare for a column."""
     columns = declared_columns.c
     query = sa.select(columns.type).distinct().where(columns.table_name == table, columns.column_name == name)
     return list(connection.scalars(query))
@@ -217,7 +217,7 @@ def _remember(connection: sa.Connection, account: str, one: DeclaredColumn) -> N
         "path": list(one.path),
         "type": one.type,
         "max_length": one.max_length,
-        # Reads that began before do not know of it.
+        # Reads that began earlier do not fill this column.
         "declared_at": sa.func.now(),
         "filled_at": None,
     }

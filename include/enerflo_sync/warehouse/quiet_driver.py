@@ -1,9 +1,9 @@
-"""A driver whose errors hold no row: what PostgreSQL says of one stays in the server's own log.
+"""A driver whose errors contain no row: details stay in the server's own log.
 
 PostgreSQL repeats values in an error's text, its DETAIL and its CONTEXT ("COPY staging, line 1, column
-customer_name: …"), and a trigger may say anything. Whoever prints such an error, or one that was raised while
-it was handled, prints personal data. So the text is taken away where the error is made. ``sqlstate`` and
-``diag`` stay for those who decide by them.
+customer_name: …"), and a trigger may say anything. Printing such an error, or one raised while it was
+handled, would print personal data. So the text is removed where the error is created. ``sqlstate`` and
+``diag`` remain for code that decides by them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from enerflo_sync.warehouse.refused import refuses_a_row
 
 
 class QuietConnection(psycopg.Connection[Any]):
-    """A connection whose errors say their SQLSTATE, and the server's words only where no row is in them."""
+    """A connection whose errors have their SQLSTATE, and the server's message only if it contains no row."""
 
     def wait(self, *args: Any, **kwargs: Any) -> Any:
-        """Wait as psycopg does; see the class."""
+        """Wait as psycopg does, and remove row values from an error."""
         try:
             return super().wait(*args, **kwargs)
         except psycopg.Error as error:
@@ -28,13 +28,13 @@ class QuietConnection(psycopg.Connection[Any]):
             raise
 
     def add_notice_handler(self, callback: Callable[[Any], None]) -> None:
-        """Add nothing: SQLAlchemy logs every notice, and a trigger's notice may name a customer."""
+        """Add no handler: SQLAlchemy logs every notice, and a trigger's notice may name a customer."""
 
 
 def safe_words(error: psycopg.Error) -> str:
-    """Return what an error says without any value of a row."""
+    """Return an error's text without any value of a row."""
     if error.sqlstate is None:
-        # The line to the server broke: those words are of the driver's own.
+        # The connection broke, so the text is the driver's own.
         return str(error)
     diag = error.diag
     parts = [f"SQLSTATE {error.sqlstate}"]

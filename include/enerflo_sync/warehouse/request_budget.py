@@ -1,22 +1,22 @@
-"""The request budget of one API key, kept in the warehouse and shared by every process that uses the key.
+"""The request budget of one API key, stored in the warehouse and shared by every process that uses the key.
 
-Two tables (declared in ``warehouse/schema.py``) hold it:
+Two tables (declared in ``warehouse/schema/runs.py``) contain it:
 
 * ``sync.request_slots`` (account, key_fingerprint, slot, used_at, lane): one row per request that the limit
-  allows. A request takes the row that was used longest ago, and only once a whole window has passed since;
-  so in **any** stretch of ``window_seconds`` at most ``limit`` requests are sent, wherever the vendor's own
-  fixed window begins. A process that dies holds nothing: its rows simply grow old.
+  allows. A request takes the least recently used slot, and only a whole window after its last use. So **any**
+  stretch of ``window_seconds`` has at most ``limit`` requests, wherever the vendor's fixed window begins. A
+  process that dies blocks nothing: its slots simply age.
 * ``sync.request_budgets`` (account, key_fingerprint, limit_per_window, remaining, reset_at, blocked_until,
-  updated_at, live_at, live_waits_until): what the vendor said, and when live work last sent or waited.
-  ``blocked_until`` stops everybody after a 429. ``remaining`` is what is left in the vendor's window when
-  something else uses the key too: it is taken from ``x-ratelimit-remaining`` less what was sent since,
-  counted down by each request, and forgotten at ``reset_at``, the latest moment at which that window can
-  end. ``updated_at`` is when it was last told.
+  updated_at, live_at, live_waits_until): what the vendor reported, and when live work last sent or waited.
+  ``blocked_until`` stops every process after a 429. ``remaining`` is what is left in the vendor's window when
+  another program uses the key too: ``x-ratelimit-remaining`` less the requests sent since, decremented by
+  each request, and cleared at ``reset_at``, the latest possible end of that window. ``updated_at`` is the
+  time of the vendor's last report.
 
-Who goes first where several want to send: :mod:`enerflo_sync.warehouse.request_lanes`.
+:mod:`enerflo_sync.warehouse.request_lanes` decides whose request goes first.
 
-Moments are the database's own (``clock_timestamp()``), since the clocks of the machines that share a key
-differ; under any clock but the machine's they are that clock's.
+Times are the database's own (``clock_timestamp()``), since the clocks of the machines that share a key
+differ. Under a clock other than the machine's, they are that clock's.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ _PREPARE = (
     ),
 )
 
-# FOR UPDATE SKIP LOCKED gives every process a slot of its own; the budget row is locked by its update, so
-# `remaining` is counted down one process after the other. Nothing is written unless both are granted. Nobody
-# waits for the disk: what a power cut takes of the last second is few requests, and 429s would say so.
+# FOR UPDATE SKIP LOCKED gives every process a different slot. The update locks the budget row, so processes
+# decrement `remaining` one after the other. Nothing is written unless both are granted. The commit does not
+# wait for the disk: a power cut loses the last second's few requests, and 429s would report an excess.
 _ACQUIRE = """
 /* enerflo-sync request budget: acquire */
 with moment as materialized (
@@ -163,7 +163,7 @@ _LIVE_WAITS = sa.text(
 
 
 class WaitReason(StrEnum):
-    """Why a request had to wait. The last three concern backfills only."""
+    """The reason for a request's wait. The last three concern only backfills."""
 
     PAUSED = "paused"
     USED_ELSEWHERE = "used_elsewhere"
@@ -176,9 +176,9 @@ class WaitReason(StrEnum):
 
 @dataclass(frozen=True)
 class _Acquired:
-    """What a thread's last acquire found.
+    """The result of a thread's last acquire.
 
-    :param remaining: what should be left after this request; None where nobody is steered.
+    :param remaining: expected remaining requests after this one; None if ``remaining`` is not tracked.
     """
 
     used_at: datetime | None
@@ -186,7 +186,7 @@ class _Acquired:
     limit: int
 
     def differs(self, limit: int | None, remaining: int | None) -> bool:
-        """Return whether the vendor's word on its limit, and on what is left of it, is news."""
+        """Return whether the vendor's limit or remaining requests differ from the stored ones."""
         if limit is not None and limit != self.limit:
             return True
         if remaining is None:
@@ -197,17 +197,17 @@ class _Acquired:
 class WarehouseRequestBudget:
     """At most ``limit`` requests in any ``window_seconds``, over all processes that use the key.
 
-    Safe to use from several threads. Each acquire is one short statement in a transaction of its own, on a
-    connection of its own from ``engine``'s pool, so a poll's long transaction never holds it.
+    Safe to use from several threads. Each acquire is one short statement in its own transaction, on its own
+    connection from ``engine``'s pool, so a poll's long transaction never holds the budget.
 
     :param engine: the warehouse, migrated.
     :param key_fingerprint: first 16 hex digits of the key's SHA-256.
     :param limit: requests per window (the vendor's is 300 a minute, REFERENCE.md §2); a lower
-        ``x-ratelimit-limit`` is kept to.
-    :param margin_seconds: added to the window: requests reach the vendor later than they were granted, and
-        not all equally late.
+        ``x-ratelimit-limit`` takes precedence.
+    :param margin_seconds: added to the window, because requests reach the vendor later than they were
+        granted, with varying delay.
     :param max_wait_seconds: an acquire that would block longer raises instead.
-    :param lane: whether live work or a backfill sends: the latter yields.
+    :param lane: live work, or a backfill, which yields to live work.
     """
 
     def __init__(
@@ -241,9 +241,10 @@ class WarehouseRequestBudget:
         self._began: datetime | None = None
 
     def acquire(self) -> None:
-        """Return when one request may be sent; a wait is logged once per reason.
+        """Return when one request may be sent; log a wait once per reason.
 
-        :raises RetriableError: it would block longer than ``max_wait_seconds``, or the warehouse is away.
+        :raises RetriableError: it would block longer than ``max_wait_seconds``, or the warehouse is
+            unreachable.
         :raises ConfigurationError: the tables or the rights on them are missing.
         """
         self._prepare()
@@ -270,7 +271,7 @@ class WarehouseRequestBudget:
             self._clock.sleep(seconds)
 
     def _try(self) -> sa.RowMapping | None:
-        """Return what holds a request up, or None once a slot was taken for it."""
+        """Return the reasons that delay a request, or None if a slot was taken for it."""
         values = {**self._with_now(), "lane": str(self._lane)}
         if self._lane is Lane.LIVE:
             with self._engine.connect() as connection:
@@ -282,7 +283,7 @@ class WarehouseRequestBudget:
             return waits if held else self._take(connection, values)
 
     def _take(self, connection: sa.Connection, values: dict[str, object]) -> sa.RowMapping | None:
-        # By the driver itself: this is asked before each request.
+        # Call the driver directly: this statement runs before each request.
         row = driver_connection(connection).execute(_ACQUIRE, values).fetchone()
         if row is None:
             return connection.execute(_WAITS, values).mappings().one()
@@ -302,13 +303,12 @@ class WarehouseRequestBudget:
         retry_after: float | None,
         throttled: bool,
     ) -> None:
-        """Take in what the answer to this thread's last acquired request said; see ``RequestBudget``.
+        """Record what the answer to this thread's last acquired request said; see ``RequestBudget``.
 
-        Written only where it can change what others may send: on a 429, when the vendor's limit is another
-        than is known, when less than half of the limit is left, or, while the key is being steered, when
-        the vendor counts otherwise than we do.
+        Writes only what can affect later requests: a 429, a changed limit, less than half of the limit left,
+        or, while ``remaining`` is tracked, a count that differs from ours.
 
-        :raises RetriableError: the warehouse is away.
+        :raises RetriableError: the warehouse is unreachable.
         """
         acquired: _Acquired = getattr(self._of_thread, "acquired", _Acquired(None, None, self._limit))
         sent_at = acquired.used_at
@@ -333,7 +333,7 @@ class WarehouseRequestBudget:
             connection.execute(_OBSERVE, self._with_now() | news)
 
     def _window_began(self, remaining: int | None, sent_at: datetime | None) -> datetime | None:
-        """Return the earliest request that this process knows to lie in the vendor's present window."""
+        """Return this process's earliest request that is known to be in the vendor's present window."""
         with self._lock:
             if remaining is None or sent_at is None:
                 return self._began
@@ -358,7 +358,7 @@ class WarehouseRequestBudget:
 
 
 def _longest(waits: sa.RowMapping) -> tuple[WaitReason, float]:
-    """Return what holds a request longest; all of it must be over before one is sent."""
+    """Return the longest of the waits; all of them must be over before a request is sent."""
     seconds, reason = max((waits[reason] or 0.0, reason) for reason in WaitReason if reason in waits)
-    # A wait of nothing: another process took the slot or holds the row, look again at once.
+    # A zero wait: another process took the slot or has locked the row, so retry at once.
     return (reason, seconds + 0.001) if seconds > 0 else (WaitReason.CONTENDED, 0.005)

@@ -1,16 +1,16 @@
-"""Who of those that share a key's request budget goes first: live work before backfills.
+"""Priorities within a key's request budget: live work before backfills.
 
-A **live** request takes the next free slot, whoever else waits. A **backfill** request is granted only while
+A **live** request takes the next free slot, whoever else waits. A **backfill** request is granted only if
 
 * no live request waits for a slot (``sync.request_budgets.live_waits_until``);
-* the window holds fewer backfill requests than the lane's share: half of the limit where live work sent or
+* the window has fewer backfill requests than the lane's share: half of the limit if live work sent or
   waited for a request within the last window (``live_at``), otherwise all but a reserve;
-* the window holds no more requests in all than leave the reserve free: a live request that comes out of the
-  blue finds a slot at once, however long a backfill has had the key for itself;
-* it is its turn: backfill requests are spread over the window, so that after a live burst has used the
-  reserve, a slot grows old every few hundred milliseconds, and none of those goes to the backfill.
+* the window's total leaves the reserve free, so that an unexpected live request finds a slot at once,
+  however long a backfill has used the key alone;
+* the even spacing of backfill requests over the window permits it. When a live burst has used the reserve, a
+  slot becomes free every few hundred milliseconds, and the backfill takes none of those.
 
-Where the vendor's own ``remaining`` steers, the same reserve of it is left alone.
+While the vendor's own ``remaining`` is tracked, the backfill leaves the same reserve of it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-# The share of the limit that backfills leave free while they have the key for themselves: with the margin of
-# the window, more of it would leave them less than 95 % of the vendor's minute.
+# Share of the limit that a backfill alone leaves free. Together with the window's margin, a larger share
+# would leave the backfill less than 95 % of the vendor's minute.
 RESERVED = 1 / 100
-# What backfills may use while live work ran within the last window.
+# Share of the limit for backfills while live work ran within the last window.
 BESIDE_LIVE = 0.5
-# The stretch, as a share of the window, in which a backfill may send no more than its part of the share.
+# Interval, as a share of the window, in which a backfill may use at most its proportional part.
 TURN = 1 / 30
-# How long after the moment at which a live request hopes to get its slot it still counts as waiting.
+# How long a live request counts as waiting after its expected start.
 GRACE_SECONDS = 1.0
 
 
 class Lane(StrEnum):
-    """In which lane of a key's budget a client sends."""
+    """The lane of a key's budget in which a client sends."""
 
     LIVE = "live"
     BACKFILL = "backfill"
 
 
-# Backfills ask one after the other, so that no two of them count the same free place. Live work never asks.
+# Backfills ask one at a time, so that no two of them count the same free slot. Live work never takes this
+# lock.
 ONE_BY_ONE = sa.text(
     """
     /* enerflo-sync request budget: backfills one by one */
@@ -46,7 +47,7 @@ ONE_BY_ONE = sa.text(
     """
 )
 
-# The n-th newest of the slots in question has to be older than its stretch before one more may be used.
+# The n-th newest slot of each kind must be older than its interval before another slot may be used.
 LANE_WAITS = sa.text(
     """
     /* enerflo-sync request budget: may a backfill send */
@@ -90,11 +91,11 @@ LANE_WAITS = sa.text(
 
 
 def reserve_of(limit: int) -> int:
-    """Return how many requests of a window backfills leave free at least."""
+    """Return the minimum number of requests per window that backfills leave free."""
     return max(1, math.ceil(limit * RESERVED))
 
 
 def backfill_rate(limit: int, window_seconds: float, *, beside_live: bool) -> float:
-    """Return how many requests a second a backfill gets in the long run."""
+    """Return the requests per second that a backfill gets in the long run."""
     share = max(1, math.floor(limit * BESIDE_LIVE)) if beside_live else max(1, limit - reserve_of(limit))
     return share / window_seconds

@@ -1,4 +1,4 @@
-"""How the request budgets of an account stand, and the way to open one that is blocked."""
+"""The state of an account's request budgets, and a way to unblock one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ select b.key_fingerprint, b.limit_per_window, b.remaining, b.reset_at, b.blocked
 from sync.request_budgets b where b.account = :account order by b.key_fingerprint
 """)
 
-# The slots stay: they are what we sent ourselves, and free themselves within a minute.
+# Keep the slots: they record our own requests, and become free within a minute.
 _RESET = sa.text("""
 /* enerflo-sync budget: forget what the vendor's answers said */
 update sync.request_budgets
@@ -33,9 +33,9 @@ class Standing(msgspec.Struct, frozen=True):
     """One key's budget.
 
     :param key_fingerprint: first 16 hex digits of the key's SHA-256.
-    :param remaining: what the vendor said is left until ``reset_at``; None where it said nothing.
-    :param blocked_until: nobody with this key sends before, since the vendor answered 429.
-    :param blocked_seconds: how long nobody sends from now on, by the server's clock; 0 where somebody may.
+    :param remaining: requests left until ``reset_at`` by the vendor's answers; None if they do not say.
+    :param blocked_until: no process sends with this key before then, since the vendor answered 429.
+    :param blocked_seconds: remaining seconds of the block by the server's clock; 0 without one.
     """
 
     key_fingerprint: str
@@ -49,15 +49,15 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 def standing(connection: sa.Connection, account: str) -> list[Standing]:
-    """Return the budgets of an account's keys: one per key that was ever used."""
+    """Return the budgets of an account's keys: one per key ever used."""
     rows = connection.execute(_STANDING, {"account": account}).mappings()
     return [Standing(**{**row, "blocked_seconds": row["blocked_seconds"] or 0.0}) for row in rows]
 
 
 def reset(connection: sa.Connection, account: str, key_fingerprint: str | None = None) -> int:
-    """Forget what the vendor's answers said about a key, in the caller's transaction.
+    """Delete what the vendor's answers said about a key, in the caller's transaction.
 
-    :param key_fingerprint: every key of the account where None.
-    :return: how many budgets that were.
+    :param key_fingerprint: None means every key of the account.
+    :return: number of budgets reset.
     """
     return connection.execute(_RESET, {"account": account, "key": key_fingerprint}).rowcount

@@ -1,4 +1,4 @@
-"""Which version of the tables the warehouse has, told without loading the migrations."""
+"""The version of the warehouse's tables, found without loading the migrations."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.schema import SYNC_SCHEMA, VERSION_TABLE
 
-# The revision that this version of the code expects. Said here, since every job asks: to look it up, Alembic
-# loads all migrations.
-LATEST_REVISION = "0022"
+# The revision that this code expects. A constant, because every job compares it, and Alembic would load all
+# migrations to look it up.
+LATEST_REVISION = "0023"
 
 
 def current_revision(connection: sa.Connection) -> str | None:
-    """Return the revision the warehouse is at, ``None`` when nothing was ever migrated."""
+    """Return the warehouse's revision; ``None`` if it was never migrated."""
     table = f"{SYNC_SCHEMA}.{VERSION_TABLE}"
     if connection.scalar(sa.text("select to_regclass(:table)"), {"table": table}) is None:
         return None
@@ -23,9 +23,9 @@ def current_revision(connection: sa.Connection) -> str | None:
 
 
 def require_migrated(engine: sa.Engine) -> None:
-    """Return when the warehouse has this version's tables.
+    """Return if the warehouse has this version's tables.
 
-    :raises ConfigurationError: it has not; the text says which command to run.
+    :raises ConfigurationError: it does not; the text says which command to run.
     """
     with warehouse_errors("a look at the schema version"), engine.connect() as connection:
         found = current_revision(connection)

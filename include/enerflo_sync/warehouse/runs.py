@@ -1,4 +1,4 @@
-"""Run records: what each job read and did, kept where the data is (``sync.runs``)."""
+"""Run records: what each job read and did (``sync.runs``)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from enerflo_sync.warehouse.schema import api_calls, runs
 
-# A run of the same id that begins within this time after another one is its retry.
+# A run with the same id that begins within this time is a retry.
 SAME_RUN = timedelta(days=1)
 
 
 class RunState(StrEnum):
-    """How a run ended. Partial: something was put aside or left out, and the report says what."""
+    """The outcome of a run. Partial: something was quarantined or skipped, and the report says what."""
 
     OK = "ok"
     PARTIAL = "partial"
@@ -28,8 +28,8 @@ class RunState(StrEnum):
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """What one run did: ``read = applied + unchanged + quarantined + skipped``.
 
-    ``reasons`` counts why, by group (quarantined, skipped, notice, incomplete); ``resources`` has the same
-    figures per resource; ``requests`` is what the vendor counted against the key.
+    ``reasons`` counts reasons by group (quarantined, skipped, notice, incomplete); ``resources`` has the same
+    figures per resource; ``requests`` is the number that the vendor counted against the key.
     """
 
     run_id: str
@@ -49,7 +49,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needs_a_person(self) -> bool:
-        """Return whether something waits for a person: quarantined input, or a part that was not read."""
+        """Return whether a person is needed: for quarantined input, or a part that was not read."""
         return self.state is not RunState.OK
 
 
@@ -63,7 +63,7 @@ def start_run(
 ) -> None:
     """Record that a run began. Until :func:`finish_run` it counts as failed, so a kill needs no clean-up.
 
-    :param skew: by how much the worker's clock is ahead of the database's, where they were compared.
+    :param skew: how far the worker's clock is ahead of the database's, if compared.
     """
     ahead = None if skew is None else skew.total_seconds()
     values = {
@@ -75,8 +75,8 @@ def start_run(
         "clock_ahead_seconds": ahead,
     }
     statement = insert(runs).values(values)
-    # A retried Airflow task carries the run id of its first try. What that one stored carries the time from
-    # then on, so the run began with it; one that is run again days later is another run.
+    # A retried Airflow task has the run id of its first try, whose stored data dates from that start. So the
+    # retry keeps the first start. A run with the same id days later is another run.
     began = sa.case(
         (runs.c.started_at > statement.excluded.started_at - SAME_RUN, runs.c.started_at),
         else_=statement.excluded.started_at,
@@ -96,7 +96,7 @@ def start_run(
 
 
 def finish_run(connection: sa.Connection, report: RunReport) -> None:
-    """Record how a run ended, not when it began; the table refuses a run whose counts do not add up."""
+    """Record a run's outcome; the table refuses counts that do not add up."""
     values = msgspec.to_builtins(report, builtin_types=(datetime,))
     values["state"] = str(report.state)
     connection.execute(
@@ -114,12 +114,12 @@ select job, run_id, clock_ahead_seconds from sync.runs
 where account = :account and started_at > :since and abs(clock_ahead_seconds) > :seconds
 order by abs(clock_ahead_seconds) desc, started_at desc limit 1
 """)
-# A difference that a person is told of: clocks that a machine keeps in order are nearer to each other.
+# A larger difference is reported to people; synchronised clocks are closer than this.
 SKEW_SECONDS = 5.0
 
 
 def clock_remark(connection: sa.Connection, account: str, since: datetime) -> str:
-    """Return what to know of the worker whose clock was furthest off since a moment; empty where none was."""
+    """Return a remark on the worker whose clock differed most since a moment; empty if none did."""
     row = connection.execute(
         _WRONG_CLOCK, {"account": account, "since": since, "seconds": SKEW_SECONDS}
     ).first()
@@ -127,7 +127,7 @@ def clock_remark(connection: sa.Connection, account: str, since: datetime) -> st
 
 
 def skew_text(seconds: float) -> str:
-    """Return what a difference between a worker's clock and the database's means."""
+    """Describe a difference between a worker's clock and the database's."""
     where = "ahead of" if seconds > 0 else "behind"
     return (
         f"the worker's clock was {abs(seconds):,.0f} s {where} the database's."
@@ -136,7 +136,7 @@ def skew_text(seconds: float) -> str:
 
 
 def newest_run(connection: sa.Connection, account: str, job: str) -> sa.Row[Any] | None:
-    """Return the newest run of a job that ended ok or partial, or None."""
+    """Return the newest run of a job that ended ok or partial; None without one."""
     return connection.execute(
         sa.select(runs)
         .where(runs.c.account == account, runs.c.job == job, runs.c.state != "failed")
@@ -148,7 +148,7 @@ def newest_run(connection: sa.Connection, account: str, job: str) -> sa.Row[Any]
 def add_api_calls(
     connection: sa.Connection, account: str, hour: datetime, calls: Mapping[str, Mapping[str, float]]
 ) -> None:
-    """Add a run's calls to the counters of its hour, by endpoint (no ids in it, so a few rows an hour)."""
+    """Add a run's calls to the counters of its hour, by endpoint (without ids, so a few rows per hour)."""
     if not calls:
         return
     rows = [

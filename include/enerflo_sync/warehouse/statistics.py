@@ -1,21 +1,21 @@
-"""The server's statistics of a table of which a large part was written a moment ago."""
+"""Refresh the server's statistics of a table right after a large part of it was written."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-# Below it no plan of the server's goes wrong; above it one that takes a table for empty never ends.
+# Up to this many rows, any plan is fast; with more, a plan that assumes an empty table may take forever.
 FEW_ROWS = 1_000
 _KNOWN = sa.text("select greatest(reltuples, 0) from pg_class where oid = cast(:name as regclass)")
 
 
 def note_growth(connection: sa.Connection, table: str, rows: int) -> None:
-    """Have the server look at a table of which a tenth is new to it, in the caller's transaction.
+    """Analyze a table if a tenth of it is new, in the caller's transaction.
 
-    Autovacuum does it too, but comes too late for the statement that goes on at once.
+    Autovacuum does so too, but too late for the next statement.
 
     :param table: with its schema.
-    :param rows: how many were written.
+    :param rows: number of rows written.
     """
     if rows < FEW_ROWS:
         return

@@ -1,4 +1,4 @@
-"""How long a session waits for a lock, and how long a statement may run, by job: one table."""
+"""A session's timeouts for locks and statements, by job."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import psycopg
 MINUTE = 60
 HOUR = 60 * MINUTE
 
-# Start-up options that name this setting keep their own: a team's in the URL, a simulation's.
+# If a connection's start-up options contain this setting (in a team's URL, in a simulation), they take
+# precedence.
 _OWN = "lock_timeout"
 _SET = "select set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)"
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Bounds of one session, in seconds.
+    """Timeouts of one session, in seconds.
 
-    :param lock: how long a statement waits for a lock of somebody else. Meanwhile it holds its own.
+    :param lock: how long a statement waits for another session's lock, while it holds its own locks.
     :param statement: how long a statement runs.
     """
 
@@ -30,11 +31,11 @@ class Timeouts:
     statement: int
 
 
-# A person waits, or a lock of a moment.
+# A person waits, or the lock is brief.
 _SHORT = Timeouts(10, 5 * MINUTE)
-# Pages of records, some hundred rows in a transaction.
+# Pages of records: some hundred rows per transaction.
 _PAGES = Timeouts(30, 30 * MINUTE)
-# Whole tables, of which a million rows are no surprise.
+# Whole tables, possibly with a million rows.
 _WHOLE = Timeouts(30, 6 * HOUR)
 
 DEFAULT = _PAGES
@@ -53,9 +54,10 @@ BY_JOB: Mapping[str, Timeouts] = {
         ("reconcile", "plan", "what-if", "rebuild", "quality", "gaps", "verify"),
         _WHOLE,
     ),
-    # People of the CRM wait for the rows that an apply holds: it gives up soon, and nothing is half-done.
+    # An apply's locks make the CRM's users wait, so it gives up soon; its transaction leaves nothing
+    # half-done.
     **dict.fromkeys(("apply", "undo"), Timeouts(5, HOUR)),
-    # A reader that comes while a migration waits for a lock waits behind it.
+    # While a migration waits for a lock, later readers queue behind it.
     "migrate": Timeouts(2, 6 * HOUR),
 }
 
@@ -64,7 +66,7 @@ _job: ContextVar[str] = ContextVar("job", default="")
 
 @contextmanager
 def job_of_sessions(name: str) -> Iterator[None]:
-    """Let sessions that this thread takes meanwhile have the bounds of a job, or the default ones."""
+    """Give sessions that this thread takes within the block the timeouts of a job, or the default ones."""
     token = _job.set(name)
     try:
         yield
@@ -73,10 +75,10 @@ def job_of_sessions(name: str) -> Iterator[None]:
 
 
 def set_timeouts(driver: psycopg.Connection[Any], known: dict[Any, Any]) -> None:
-    """Give a session the bounds of the job that takes it, where it has others.
+    """Set a session's timeouts to those of the job that takes it, if they differ.
 
-    :param driver: with no transaction open.
-    :param known: what is remembered of the session.
+    :param driver: must have no open transaction.
+    :param known: the remembered state of the session.
     """
     if "timeouts" not in known:
         options = driver.info.get_parameters().get("options", "")

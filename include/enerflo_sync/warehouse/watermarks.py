@@ -1,4 +1,4 @@
-"""How far each incremental read has come. A watermark moves in the transaction of the data it covers."""
+"""How far each incremental read has come. A watermark moves in the transaction of the data that it covers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from enerflo_sync.warehouse.schema import watermarks
 
 
 def read_watermark(connection: sa.Connection, account: str, name: str) -> datetime | None:
-    """Return the moment up to which ``name`` has been read whole, None when it never was."""
+    """Return the moment up to which ``name`` was read completely; None if it never was."""
     return connection.scalar(
         sa.select(watermarks.c.value).where(watermarks.c.account == account, watermarks.c.name == name)
     )
@@ -20,7 +20,7 @@ def read_watermark(connection: sa.Connection, account: str, name: str) -> dateti
 def move_watermark(
     connection: sa.Connection, account: str, name: str, value: datetime, *, run_id: str, now: datetime
 ) -> None:
-    """Move the watermark to ``value`` if that is later than where it stands; it never moves back."""
+    """Move the watermark forward to ``value``; a watermark never moves back."""
     statement = insert(watermarks).values(
         account=account, name=name, value=value, recorded_at=now, run_id=run_id
     )
@@ -35,7 +35,7 @@ def move_watermark(
 
 
 def forget_watermark(connection: sa.Connection, account: str, name: str) -> None:
-    """Forget how far ``name`` was read, so that the next run reads it whole."""
+    """Delete the watermark of ``name``, so that the next run reads it completely."""
     connection.execute(
         sa.delete(watermarks).where(watermarks.c.account == account, watermarks.c.name == name)
     )

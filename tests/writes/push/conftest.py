@@ -24,7 +24,6 @@ from enerflo_sync.agreed.outcomes import Applying
 from enerflo_sync.apply.enerflo.push import PushReport, push
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.resources.change_orders import ComponentKeys
@@ -194,7 +193,7 @@ class Outbox:
                     connection,
                     Applying("default", self.plan_hash, run_id, "Jane Doe"),
                     self.config,
-                    {TableName(one.name): one for one in found if one.name not in without},
+                    {one.name: one for one in found if one.name not in without},
                     clock=self.company.clock,
                     component_keys=ComponentKeys(),
                     **more,

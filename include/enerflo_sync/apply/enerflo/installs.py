@@ -13,7 +13,6 @@ from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
 from enerflo_sync.crm.config import CompletedNeeds
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.enerflo.installs import read_install, update_install
 from enerflo_sync.enerflo.milestones import update_milestone
 from enerflo_sync.errors import BadRecordError, RetriableError
@@ -96,10 +95,10 @@ def _wanted(run: PushRun, change: Change) -> Wanted | Verdict:
 
     :raises BadRecordError: its value cannot be sent.
     """
-    comparison = run.comparisons[TableName(change.table)]
+    comparison = run.comparisons[change.table]
     mapping = comparison.mapping.fields.get(change.field or "")
     column = mapping.enerflo if mapping is not None else ""
-    is_install = change.table == TableName.INSTALLS
+    is_install = comparison.is_installs
     settable = ("status_name",) if is_install else DATE_COLUMNS
     if change.op != "update" or mapping is None or column not in settable:
         what = change.field if change.op == "update" else f"{change.op}s one of {change.table}"
@@ -208,7 +207,7 @@ def _look(
 def _judged(
     run: PushRun, one: Wanted, present: Mapping[int | None, Mapping[str, Any]], request: WriteRequest
 ) -> Verdict | None:
-    change, comparison = one.change, run.comparisons[TableName(one.change.table)]
+    change, comparison = one.change, run.comparisons[one.change.table]
     if one.milestone not in present:
         return Verdict([change], Decision.PARKED, "not there: the install has no such milestone.")
     row, field = present[one.milestone], change.field or ""
@@ -227,7 +226,7 @@ def _is_kept(run: PushRun, one: Wanted, row: Mapping[str, Any], request: WriteRe
     if one.milestone is None:
         # The status is the one that was asked for, whatever it is called on the install.
         return bool(row["status_id"] == one.value)
-    change, comparison = one.change, run.comparisons[TableName(one.change.table)]
+    change, comparison = one.change, run.comparisons[one.change.table]
     found, sent = as_moment(row[one.column]), as_moment(one.value)
     if found is None or sent is None or not request.may_be_there:
         return False

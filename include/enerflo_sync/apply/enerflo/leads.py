@@ -19,7 +19,6 @@ from enerflo_sync.apply.enerflo.customers import (
 from enerflo_sync.apply.enerflo.installs import ELSEWHERE
 from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.enerflo.customers import update_customer
 from enerflo_sync.enerflo.leads import add_lead
 from enerflo_sync.errors import BadRecordError
@@ -45,7 +44,7 @@ def push_lead(run: PushRun, changes: Sequence[Change]) -> None:
     if changes[0].op == "update":
         _update(run, changes)
         return
-    comparison, appointment = run.comparisons[TableName.LEADS], run.config.writes.appointment
+    comparison, appointment = run.comparisons[changes[0].table], run.config.writes.appointment
     starts = [
         change
         for change in changes
@@ -167,7 +166,7 @@ def _kept(run: PushRun, comparison: Comparison, customer: Customer, request: Wri
 
 
 def _update(run: PushRun, changes: Sequence[Change]) -> None:
-    comparison = run.comparisons[TableName.LEADS]
+    comparison = run.comparisons[changes[0].table]
     wanted: dict[str, str | None] = {}
     good = []
     for change in changes:

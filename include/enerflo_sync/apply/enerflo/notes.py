@@ -18,7 +18,7 @@ import msgspec
 from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.names import quoted
 from enerflo_sync.crm.templates import filled
 from enerflo_sync.enerflo.notes import add_note
@@ -70,20 +70,23 @@ class Draft:
 
 
 def install_of_notes(
-    comparisons: Mapping[TableName, Comparison], changes: Sequence[Change]
-) -> dict[str, str]:
-    """Return the install on which each new note belongs, by the text of the note's key."""
-    comparison = comparisons.get(TableName.NOTES)
-    column = comparison.mapping.install_column if comparison is not None else None
+    comparisons: Mapping[str, Comparison], changes: Sequence[Change]
+) -> dict[tuple[str, str], str]:
+    """Return the install on which each new note belongs, by its table and the text of its key."""
+    columns = {
+        name: comparison.mapping.install_column
+        for name, comparison in comparisons.items()
+        if comparison.kind == RecordKind.NOTES
+    }
     return {
-        key_text(change): str(change.after)
+        (change.table, key_text(change)): str(change.after)
         for change in changes
-        if change.table == TableName.NOTES and change.op == "insert" and change.field == column
+        if change.table in columns and change.op == "insert" and change.field == columns[change.table]
     }
 
 
 def push_notes(run: PushRun, install: str, changes: Sequence[Change]) -> None:
-    """Write the new notes of one install."""
+    """Write the new notes that one table of the CRM has of an install."""
     run.leave_moved(changes)
     by_key: dict[str, list[Change]] = {}
     for change in run.open(changes):
@@ -96,7 +99,7 @@ def push_notes(run: PushRun, install: str, changes: Sequence[Change]) -> None:
 
 def _draft(run: PushRun, install: str, changes: Sequence[Change]) -> Draft | None:
     """Return one note to be written; None where it was ended at once."""
-    comparison, key = run.comparisons[TableName.NOTES], changes[0].key
+    comparison, key = run.comparisons[changes[0].table], changes[0].key
     with run.connection.begin():
         state = link_state(run.connection, comparison, key)
     if state is not LinkState.OPEN:
@@ -124,6 +127,7 @@ class _Looking:
         # Notes that stood there before this run sent anything.
         self._before: set[int] = set()
         self._looked = False
+        self._notes = run.comparisons[next(iter(by_position.values())).changes[0].table]
 
     def writer(self, draft: Draft) -> Callable[[Sequence[Change]], object]:
         """Return what sends a draft."""
@@ -198,7 +202,7 @@ class _Looking:
         claimed = {id(draft) for draft, _, _ in claims}
         # What a plan took for Enerflo's own, while the CRM's row was gone, may be ours as well.
         again = [(draft, request) for draft, request in sent if draft.sent_at and id(draft) not in claimed]
-        imported = _imported(self._run, self._install) if again else []
+        imported = _imported(self._run, self._notes, self._install) if again else []
         for draft, request in again:
             if any(self._is_since(draft, request, note) for note in imported):
                 claimed.add(id(draft))
@@ -230,7 +234,7 @@ class _Looking:
         run.bring_in(lambda reads: reads.read(Need(NOTES_OF, self._install), [asking]))
         if not self._looked:
             self._looked, self._before = True, _known(run, self._install)
-        return _unclaimed(run, self._install)
+        return _unclaimed(run, self._notes, self._install)
 
 
 def _accepted_note(
@@ -259,7 +263,7 @@ def _accepted_note(
 
 def _found(run: PushRun, draft: Draft, request: WriteRequest, note: Mapping[str, Any]) -> Verdict:
     """Return that a draft is this note, which its row learns, and how Enerflo keeps its text."""
-    comparison = run.comparisons[TableName.NOTES]
+    comparison = run.comparisons[draft.changes[0].table]
     changes = run.open(draft.changes)
     fields = comparison.mapping.fields
     body = note.get("body")
@@ -288,9 +292,8 @@ def _known(run: PushRun, install: str) -> set[int]:
         return set(ids.scalars())
 
 
-def _unclaimed(run: PushRun, install: str) -> list[dict[str, Any]]:
-    """Return the install's notes that no row of the CRM names, oldest first."""
-    comparison = run.comparisons[TableName.NOTES]
+def _unclaimed(run: PushRun, comparison: Comparison, install: str) -> list[dict[str, Any]]:
+    """Return the install's notes that no row of the CRM's table names, oldest first."""
     named = " and ".join(
         f"t.{quoted(column)}::text = e.{quoted(mirror)}::text"
         for column, mirror in link_columns(comparison).items()
@@ -307,17 +310,17 @@ def _unclaimed(run: PushRun, install: str) -> list[dict[str, Any]]:
         return list(rows.scalars())
 
 
-def _imported(run: PushRun, install: str) -> list[dict[str, Any]]:
-    """Return the install's notes of which a plan made rows of the CRM."""
+def _imported(run: PushRun, comparison: Comparison, install: str) -> list[dict[str, Any]]:
+    """Return the install's notes of which a plan made rows of the CRM's table."""
     with run.connection.begin():
         rows = run.connection.exec_driver_sql(
             "/* enerflo-sync push: notes of which rows of the CRM were made */"
             " select to_jsonb(e.*) from enerflo.notes e"
             " where e.account = %(account)s and e.install_id = %(install)s and exists ("
-            "  select from sync.plan_changes p where p.account = e.account and p.table_name = 'notes'"
+            "  select from sync.plan_changes p where p.account = e.account and p.table_name = %(table)s"
             "  and p.op = 'insert' and p.direction = 'to_crm' and p.state = 'applied'"
             "  and p.enerflo_key = jsonb_build_object('note_id', e.note_id))",
-            {"account": run.account, "install": int(install)},
+            {"account": run.account, "install": int(install), "table": comparison.name},
         )
         return list(rows.scalars())
 

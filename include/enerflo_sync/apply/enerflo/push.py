@@ -21,7 +21,7 @@ from enerflo_sync.apply.enerflo.report import PushReport
 from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import TableName
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import (
@@ -53,7 +53,7 @@ def push(
     connection: sa.Connection,
     applying: Applying,
     config: SyncConfig,
-    comparisons: Mapping[TableName, Comparison],
+    comparisons: Mapping[str, Comparison],
     *,
     clock: Clock,
     component_keys: ComponentKeys,
@@ -117,12 +117,15 @@ def _park(run: PushRun, changes: Sequence[Change], reason: str) -> None:
 
 def _tasks(run: PushRun, changes: Sequence[Change]) -> list[tuple[Task, list[Change]]]:
     """Return what is to be done record by record, in the plan's order."""
-    groups: dict[tuple[str, str], list[Change]] = {}
+    # Two tables may have rows of the same key; what they change of one install goes together.
+    groups: dict[tuple[str, str, str], list[Change]] = {}
     installs = install_of_notes(run.comparisons, changes)
     for change in changes:
-        groups.setdefault(_record_of(run, change, installs), []).append(change)
+        kind, record = _record_of(run, change, installs)
+        table = "" if kind == "install" else change.table
+        groups.setdefault((kind, record, table), []).append(change)
     tasks: list[tuple[Task, list[Change]]] = []
-    for (kind, record), group in groups.items():
+    for (kind, record, _), group in groups.items():
         match kind:
             case "install":
                 tasks.append((partial(push_install, run, int(record), group), group))
@@ -135,22 +138,23 @@ def _tasks(run: PushRun, changes: Sequence[Change]) -> list[tuple[Task, list[Cha
     return tasks
 
 
-def _record_of(run: PushRun, change: Change, installs: Mapping[str, str]) -> tuple[str, str]:
+def _record_of(run: PushRun, change: Change, installs: Mapping[tuple[str, str], str]) -> tuple[str, str]:
     """Return which record a change belongs to, and by whom it is written."""
     known = change.enerflo_key or {}
     if change.table not in run.comparisons:
         return "refused", f"the table {change.table} is not mapped."
-    match change.table, change.op:
-        case TableName.INSTALLS | TableName.MILESTONES, "update" if "install_id" in known:
+    kind = run.comparisons[change.table].kind
+    match kind, change.op:
+        case RecordKind.INSTALLS | RecordKind.MILESTONES, "update" if "install_id" in known:
             return "install", str(known["install_id"])
-        case TableName.NOTES, "insert":
-            return "notes", installs.get(key_text(change), "")
-        case TableName.LEADS, "insert":
+        case RecordKind.NOTES, "insert":
+            return "notes", installs.get((change.table, key_text(change)), "")
+        case RecordKind.LEADS, "insert":
             # Apart from its updates: of a lead that is there its appointment may still be due.
             return "new lead", key_text(change)
-        case TableName.LEADS, "update" if "customer_id" in known:
+        case RecordKind.LEADS, "update" if "customer_id" in known:
             return "lead", key_text(change)
-    if change.op == "update" and change.table in (TableName.INSTALLS, TableName.MILESTONES, TableName.LEADS):
+    if change.op == "update" and kind in (RecordKind.INSTALLS, RecordKind.MILESTONES, RecordKind.LEADS):
         return "refused", f"the change of {change.table} names no record of Enerflo."
     return "refused", f"Enerflo has no call that {change.op}s a record of {change.table}."
 

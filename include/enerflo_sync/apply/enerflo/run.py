@@ -20,7 +20,6 @@ from enerflo_sync.apply.enerflo.report import PushReport
 from enerflo_sync.apply.enerflo.source import Sources
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import TableName
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import BadRecordError, NotFoundError
@@ -77,7 +76,7 @@ class PushRun:
         connection: sa.Connection,
         applying: Applying,
         config: SyncConfig,
-        comparisons: Mapping[TableName, Comparison],
+        comparisons: Mapping[str, Comparison],
         clock: Clock,
         component_keys: ComponentKeys,
     ) -> None:
@@ -197,7 +196,7 @@ class PushRun:
             mark_sent(self.connection, self.applying, left, self.clock.now())
             if left:
                 again = self._were_sent(left)
-                note_sending(self.connection, self.account, _records(left), again=again)
+                note_sending(self.connection, self.account, self._records(left), again=again)
             self._sent.update(change.position for change in left)
         self._finish_moved(changes, moved)
         if not left:
@@ -284,7 +283,7 @@ class PushRun:
         if verdict.decision is Decision.APPLIED:
             self._agree(verdict.changes)
             if self._were_sent(verdict.changes):
-                note_written(self.connection, self.account, _records(verdict.changes, verdict.link))
+                note_written(self.connection, self.account, self._records(verdict.changes, verdict.link))
 
     def _link(self, link: Link) -> bool:
         with noting_row(self.connection, link.comparison, self.account, link.key):
@@ -306,14 +305,19 @@ class PushRun:
             if change.rule != LAST_MILESTONE:
                 by_table.setdefault(change.table, []).append(change.position)
         for table, positions in by_table.items():
-            comparison = self.comparisons[TableName(table)]
+            comparison = self.comparisons[table]
             plan_hash = self.applying.plan_hash
             by = AgreedBy.UNDO if changes[0].rule == AgreedBy.UNDO else AgreedBy.PUSH
             agree_written(self.connection, comparison, self.account, plan_hash, positions, by, self._read_at)
 
-
-def _records(changes: Sequence[Change], link: Link | None = None) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the tables and mirror keys of the records that changes are about, or of the one they made."""
-    if link is not None:
-        return [(changes[0].table, link.record)]
-    return [(change.table, change.enerflo_key) for change in changes if change.enerflo_key is not None]
+    def _records(
+        self, changes: Sequence[Change], link: Link | None = None
+    ) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return the kinds and mirror keys of the records that changes are about, or of the one they made."""
+        if link is not None:
+            return [(link.comparison.kind, link.record)]
+        return [
+            (self.comparisons[change.table].kind, change.enerflo_key)
+            for change in changes
+            if change.enerflo_key is not None
+        ]

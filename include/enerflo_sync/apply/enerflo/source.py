@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.outcomes import Applying
 from enerflo_sync.agreed.written import typed_key
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import Direction, TableName
+from enerflo_sync.crm.mapping import Direction, RecordKind
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.outbox.changes import Change, key_text
 from enerflo_sync.outbox.links import link_columns
@@ -55,7 +55,7 @@ _MILESTONES = sa.text("""
 /* enerflo-sync push: the milestones by which a plan completes an install */
 select position, table_name, key, enerflo_key, op, field, before, after, rule, sent_at, source_value
 from sync.plan_changes
-where account = :account and plan_hash = :plan_hash and table_name = 'milestones' and op = 'update'
+where account = :account and plan_hash = :plan_hash and table_name = :table and op = 'update'
   and direction = 'to_enerflo' and field = :field and after = cast(:after as jsonb)
   and (enerflo_key ->> 'install_id') = :install
 """)
@@ -72,7 +72,7 @@ class Sources:
         connection: sa.Connection,
         applying: Applying,
         config: SyncConfig,
-        comparisons: Mapping[TableName, Comparison],
+        comparisons: Mapping[str, Comparison],
     ) -> None:
         self._connection = connection
         self._applying = applying
@@ -96,7 +96,7 @@ class Sources:
             if change.rule != UNDO and change.table in self._comparisons:
                 rows.setdefault((change.table, change.op, key_text(change)), []).append(change)
         for (table, op, _), some in rows.items():
-            comparison = self._comparisons[TableName(table)]
+            comparison = self._comparisons[table]
             if op == "insert":
                 reason = self._moved_record(comparison, some[0], record)
                 found |= {change.position: reason for change in some if reason is not None}
@@ -122,14 +122,16 @@ class Sources:
 
     def _of_milestone(self, change: Change) -> str | None:
         """Return why an install is not to be completed: the milestone that completes it moved."""
-        milestones = self._comparisons.get(TableName.MILESTONES)
-        if milestones is None:
-            return None
+        tables = [one for one in self._comparisons.values() if one.kind == RecordKind.MILESTONES]
+        return next((why for one in tables if (why := self._of_table(one, change)) is not None), None)
+
+    def _of_table(self, milestones: Comparison, change: Change) -> str | None:
         fields = milestones.mapping.fields.items()
         completed = next((name for name, field in fields if field.enerflo == "completed_at"), None)
         named = {
             "account": self._applying.account,
             "plan_hash": self._applying.plan_hash,
+            "table": milestones.name,
             "field": completed,
             "after": json.dumps(change.source_value),
             "install": str((change.enerflo_key or {}).get("install_id")),
@@ -175,10 +177,10 @@ class Sources:
             return None, GONE
         return rows[0], REPEATED if len(rows) > 1 or rows[0]["twins"] > 1 else None
 
-    def _statement_of(self, table: TableName) -> str:
+    def _statement_of(self, table: str) -> str:
         plan = self._comparisons[table]
         keys = plan.mapping.key_columns
-        sent = [name for name in sent_columns(plan.name, self._config) if name in plan.live.columns]
+        sent = [name for name in sent_columns(plan.kind, self._config) if name in plan.live.columns]
         links = [f"t.{quoted(name)} is not null" for name in link_columns(plan)]
         same_key = f"select from ({crm_side(plan)}) d where {plan.on('d', 'o')} limit 2"
         repeated = f"(select count(*) from ({same_key}) d)"  # noqa: S608 - the same

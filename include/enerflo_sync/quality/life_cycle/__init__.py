@@ -1,1 +1,1 @@
-"""The life-cycle of installs: the declared graph of its steps, and the histories that do not fit it."""
+"""The life cycle of installs: the declared graph of its steps, and the histories that violate it."""

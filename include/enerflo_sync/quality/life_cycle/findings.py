@@ -1,4 +1,4 @@
-"""What does not fit in the histories of ``life_now``: found by SQL, and kept with what became of it."""
+"""Find violations in the histories of ``life_now`` by SQL, and store findings with their outcome."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from enerflo_sync.quality.life_cycle.ways import bit
 
 @dataclass(frozen=True)
 class Changes:
-    """How many findings are new, and how many are gone."""
+    """Numbers of new and of resolved findings."""
 
     found: int
     resolved: int
@@ -24,11 +24,11 @@ class Changes:
 
 _FORM = 'YYYY-MM-DD HH24:MI "UTC"'
 
-# What comes before a completed step, the nearest on each way: what the install does not have is looked
-# through, and what may be skipped and never was completed. A step that may be opened again counts from when
-# it was completed first. ``at`` is null where it never was.
+# The nearest steps before a completed step, on each way through the graph. Steps that the install does not
+# have are skipped, as are optional steps that were never completed. A step that may be reopened counts from
+# its first completion. ``at`` is null if it was never completed.
 _BEFORE = """
-/* enerflo-sync life-cycle: completed steps with an earlier one that is later, or not completed */
+/* enerflo-sync life-cycle: completed steps whose earlier step is later, or not completed */
 create temporary table life_before on commit drop as
 select distinct n.install_id, w.step, w.words, n.completed[w.step] as completed_at, x.at
 from pg_temp.life_now n
@@ -101,7 +101,7 @@ create temporary table life_found (install_id bigint, step text, check_id text, 
   severity text, reason text, expected jsonb, found jsonb) on commit drop
 """
 
-# Of several milestones that mean the step the open one is named, else the last that was completed.
+# If several milestones mean the step, name the open one, otherwise the last completed one.
 _FIND = Template("""
 /* enerflo-sync life-cycle: $check */
 insert into life_found
@@ -126,9 +126,9 @@ where f.account = %(account)s and f.install_id = n.install_id and f.resolved_at 
   where g.install_id = f.install_id and g.step = f.step and g.check_id = f.check_id)
 """
 
-# The newest finding has the highest id; of those of one run, what comes first in life_cycle.yaml.
+# The newest finding gets the highest id; within one run, the order of life_cycle.yaml decides.
 _KEEP = """
-/* enerflo-sync life-cycle: findings that are new or still so */
+/* enerflo-sync life-cycle: new and persisting findings */
 insert into sync.life_cycle_findings as f (account, install_id, step, milestone_id, check_id, severity,
   expected, found, reason, since, checked_at, run_id)
 select %(account)s, install_id, step, milestone_id, check_id, severity, expected, found, reason, %(now)s,
@@ -151,7 +151,7 @@ where account = %(account)s and resolved_at is null and finding_id > %(last)s
 def keep_findings(
     connection: sa.Connection, life_cycle: LifeCycle, account: str, run_id: str, now: datetime
 ) -> Changes:
-    """Find what does not fit in ``life_now``, and keep it, in the caller's transaction."""
+    """Find violations in ``life_now``, and store them, in the caller's transaction."""
     steps = enumerate(life_cycle.steps.values(), 1)
     values: dict[str, Any] = {
         "account": account,

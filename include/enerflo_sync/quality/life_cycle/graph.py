@@ -1,6 +1,6 @@
-"""The declared life-cycle: which steps an install goes through, in which order, and how long each may take.
+"""The declared life cycle: an install's steps, their order, and the maximum duration of each.
 
-A data team changes ``include/config/life_cycle.yaml``; the code knows the checks.
+A data team edits ``include/config/life_cycle.yaml``; the checks are code.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from enerflo_sync.quality.life_cycle.ways import MOST_WAYS, TangledError, levels
 from enerflo_sync.quality.suite import Severity
 
 LIFE_CYCLE_FILE = Declared("life-cycle", "life_cycle.yaml", "ENERFLO_LIFE_CYCLE")
-# A step is a bit of a bigint.
+# Each step is one bit of a bigint.
 MOST_STEPS = 60
 _STEP = re.compile(r"[a-z][a-z0-9_]{0,62}")
-# Raised when a release judges otherwise, so that its first run judges every install again.
+# Incremented when a release judges differently, so that its first run judges every install again.
 JUDGEMENT_VERSION = 1
 
 _Lax = Field(strict=False)
 
 
 class CheckId(StrEnum):
-    """What can be wrong with a history, in the order in which people are told."""
+    """Kinds of violations, in the order of reports."""
 
     OUT_OF_ORDER = "step_out_of_order"
     SKIPPED = "step_skipped"
@@ -46,7 +46,7 @@ class CheckId(StrEnum):
 
 
 class StepOptions(Options):
-    """One step of the life-cycle."""
+    """One step of the life cycle."""
 
     titles: list[str] = Field(description="Titles of the milestones that mean it.", min_length=1)
     after: list[str] = Field([], description="Steps that must be completed before it is.")
@@ -58,7 +58,7 @@ class StepOptions(Options):
 
 
 class HistoryCheck(Options):
-    """What people are told of a history that does not fit."""
+    """The wording for one kind of violation."""
 
     sentence: str = Field(description="What holds for an install that passes.", min_length=1)
     severity: Annotated[Severity, _Lax] = Field(Severity.WARN, description="warn: it is shown.")
@@ -83,18 +83,18 @@ class LifeCycle(Options):
 
     @property
     def file(self) -> Path:
-        """Return the path that the life-cycle was read from."""
+        """Return the path from which the life cycle was read."""
         return self._file
 
     @cached_property
     def after(self) -> Mapping[str, list[str]]:
-        """Return each step with the steps that must be completed before it is."""
+        """Return, per step, the steps that must be completed before it."""
         return {name: step.after for name, step in self.steps.items()}
 
     def hash(self, statuses: StatusNames) -> str:
-        """Return the sha-256 of what decides whether a history fits; wording does not change it.
+        """Return the sha-256 of what decides whether a history is valid; wording does not change it.
 
-        :param statuses: says which installs are voided and completed.
+        :param statuses: decides which installs are voided and completed.
         """
         content = {
             "judgement": JUDGEMENT_VERSION,
@@ -107,15 +107,16 @@ class LifeCycle(Options):
 
 
 def folded(title: str) -> str:
-    """Return a title as it is compared: without case, and with one blank between words."""
+    """Return a title normalised for comparison: case-folded, with single blanks."""
     return " ".join(title.lower().split())
 
 
 def load_life_cycle(path: Path, environ: Mapping[str, str]) -> LifeCycle:
-    """Return the life-cycle in ``path``.
+    """Return the life cycle in ``path``.
 
-    :raises ConfigurationError: it cannot be read or holds mistakes; an :class:`InvalidConfigurationError`
-        then lists all of them with file, line, found, expected and the nearest valid name.
+    :raises ConfigurationError: the file cannot be read or has mistakes; an
+        :class:`InvalidConfigurationError` then lists all of them with file, line, found, expected and the
+        nearest valid name.
     """
     life_cycle, source, problems = LIFE_CYCLE_FILE.read(path, environ, LifeCycle)
     problems += _step_problems(source, life_cycle)

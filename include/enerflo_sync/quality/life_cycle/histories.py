@@ -1,8 +1,7 @@
-"""The histories of the installs that may have changed, one row each, with the steps as bits and as positions.
+"""Histories of possibly changed installs, one row each, with the steps as bits and as array positions.
 
-Two temporary tables: ``life_now`` with a row for each install that is looked at, and ``life_dwell`` with a
-row for each of their steps that is under way or took too long. ``life_steps`` and ``life_ways`` hold what is
-declared.
+Two temporary tables: ``life_now`` has a row per install to judge, and ``life_dwell`` a row for each of their
+steps that is in progress or took too long. ``life_steps`` and ``life_ways`` contain the declared graph.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ union
 select install_id, true from sync.life_cycle_installs where account = %(account)s
 """
 
-# A tombstone does not move observed_at.
+# A tombstone does not change observed_at.
 _MOVED = """
-/* enerflo-sync life-cycle: installs that moved, and those of which a limit has run out */
+/* enerflo-sync life-cycle: installs that changed or passed a time limit */
 create temporary table life_to_judge on commit drop as
 select install_id, bool_or(due) as anyway from (
   select install_id, false as due from enerflo.milestones
@@ -47,7 +46,7 @@ select install_id, bool_or(due) as anyway from (
 ) k group by 1
 """
 
-# titles: as milestones have them.
+# titles: as in the milestones.
 _STEPS = """
 create temporary table life_steps on commit drop as
 select s.*, array(select k.title from pg_temp.life_titles k where k.step = s.step) as titles
@@ -62,7 +61,8 @@ from jsonb_to_recordset(cast(%(ways)s as jsonb)) as w (step integer, before inte
 join pg_temp.life_steps s on s.step = w.step join pg_temp.life_steps b on b.step = w.before
 """
 
-# Few titles, many milestones: each is folded once, and looked up in an array, which is faster than any join.
+# There are few titles but many milestones, so each title is folded once and looked up in an array, which is
+# faster than any join.
 _TITLES = Template("""
 /* enerflo-sync life-cycle: which step each title means */
 create temporary table life_titles on commit drop as
@@ -82,10 +82,10 @@ select coalesce(array_agg(title), '{}') as titles, coalesce(array_agg(step), '{}
 from pg_temp.life_titles
 """
 
-# completed: by position, null where the install has no such step, infinity where it is open. A step that was
-# ever seen completed is not in ``never``, and ``first`` says when it was completed first.
+# completed: per position, null if the install has no such step, infinity if it is open. A step that was ever
+# seen completed is not in ``never``; ``first`` is its first completion.
 _NOW = Template("""
-/* enerflo-sync life-cycle: histories that are new, or of which a limit has run out */
+/* enerflo-sync life-cycle: histories that are new or passed a time limit */
 create temporary table life_now on commit drop as
 select t.install_id, a.completed, a.first, a.started, a.present, a.open, a.never, a.reopened,
   a.completed_ids, a.completed_ats, a.unknown_ids, a.digest # f.of_status as digest,
@@ -129,10 +129,10 @@ where (t.anyway or p.digest is distinct from a.digest # f.of_status)
   and (p.install_id is not null or not f.gone)
 """)
 
-# From the start; where there is none, from the completion of what comes before, once all of it is completed.
-# A step that may be skipped is done with when a later one is completed.
+# A step's duration counts from its start; without one, from the completion of all steps before it. An
+# optional step ends when a later step is completed.
 _DWELL = """
-/* enerflo-sync life-cycle: steps that are under way, or took too long */
+/* enerflo-sync life-cycle: steps in progress, or longer than allowed */
 create temporary table life_dwell on commit drop as
 select n.install_id, s.step, s.name, s.allowed, n.open & s.bit <> 0 as open, b.begun, d.due_at,
   n.completed[s.step] as completed_at
@@ -159,11 +159,11 @@ def make_histories(
     since: datetime | None,
     now: datetime,
 ) -> int:
-    """Derive the histories that may have changed, in the caller's transaction; return how many are judged.
+    """Derive the possibly changed histories, in the caller's transaction; return the number to judge.
 
-    With none the temporary tables may not exist.
+    If it is 0, the temporary tables may not exist.
 
-    :param since: the mirror's time from which changes count; None for all installs.
+    :param since: lower bound of the mirror's time for changes; None for all installs.
     """
     values = {"account": account, "since": since, "now": now, **_declared(life_cycle)}
     for kind, given in (
@@ -190,7 +190,7 @@ def make_histories(
 
 
 def days_words(count: float) -> str:
-    """Return a number of days as people read it."""
+    """Return a number of days in words."""
     return f"{count:g} day{'' if count == 1 else 's'}"
 
 

@@ -1,4 +1,4 @@
-"""The life-cycle as one step of the job: judge the installs that moved or are due, keep what is found."""
+"""The life cycle as one step of the job: judge installs that changed or are due, store the findings."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def judge_life_cycle(
     run_id: str,
     full: bool,
 ) -> Judged:
-    """Judge the histories that moved, or of which a limit has run out, in the caller's transaction.
+    """Judge histories that changed or passed a time limit, in the caller's transaction.
 
-    The result is the one of judging all: what is found follows from an install's own milestones, its status,
-    what was ever seen completed of it, the configuration, and the time.
+    The result equals that of judging all: findings depend only on an install's own milestones, its status,
+    its steps once seen completed, the configuration, and the time.
 
     :param full: judge all installs.
     """

@@ -1,4 +1,4 @@
-"""What is kept of each install, so that the next run looks only at what moved, or is due by then."""
+"""State stored per install, so that the next run judges only installs that changed or are due."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ where (p.digest, p.state, p.steps, p.next_due_at, p.completed_ids, p.completed_a
 
 
 def keep_state(connection: sa.Connection, life_cycle: LifeCycle, account: str, now: datetime) -> None:
-    """Keep what is known of the installs in ``life_now``, in the caller's transaction."""
+    """Store the state of the installs in ``life_now``, in the caller's transaction."""
     values = {"account": account, "now": now, "overdue": CheckId.OVERDUE in life_cycle.checks}
     connection.exec_driver_sql(_FORGET, values)
     connection.exec_driver_sql(_KEEP, values)

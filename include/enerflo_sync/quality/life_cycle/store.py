@@ -1,4 +1,4 @@
-"""Runs of the life-cycle, kept and read: how the account stood after each, and what stands now."""
+"""Store and read runs of the life cycle: the account's state after each run, and at present."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from enerflo_sync.warehouse.schema import life_cycle_runs
 _RESOLVED_SHOWN = 50
 _TITLES_SHOWN = 20
 
-# Installs that stand alike, in one pass over all; there are few kinds.
+# Groups of installs in equal states, in one pass over all installs; there are few groups.
 _ALIKE = sa.text("""
-/* enerflo-sync life-cycle: installs that stand alike */
+/* enerflo-sync life-cycle: installs in equal states */
 create temporary table life_alike on commit drop as
 select state, steps, unknown_ids, count(*) as installs, min(install_id) as one_of
 from sync.life_cycle_installs where account = :account group by 1, 2, 3
@@ -96,7 +96,7 @@ where account = :account order by started_at desc, finished_at desc limit 1
 
 @dataclass(frozen=True)
 class Judged:
-    """What one run did: installs judged, findings that are new, and those that are gone."""
+    """The result of one run: installs judged, new findings, and resolved findings."""
 
     looked_at: int
     found: int
@@ -104,7 +104,7 @@ class Judged:
 
 
 def newest_config(connection: sa.Connection, account: str) -> str | None:
-    """Return the hash of the configuration of the newest run, None where there was none."""
+    """Return the configuration hash of the newest run; None without any run."""
     newest = connection.execute(_NEWEST, {"account": account}).first()
     return newest.config_hash if newest else None
 
@@ -119,7 +119,7 @@ def keep_run(
     started_at: datetime,
     finished_at: datetime,
 ) -> None:
-    """Keep one run with how the account stands after it; again under the same id replaces it."""
+    """Store one run and the account's state after it; replaces an earlier row with the same id."""
     named: dict[str, Any] = {"account": account}
     connection.execute(_ALIKE, named)
     states = connection.execute(_STATES).one()
@@ -146,10 +146,10 @@ def keep_run(
 def read_life_cycle(
     connection: sa.Connection, life_cycle: LifeCycle, account: str, judged: Judged | None, *, most: int
 ) -> LifeCycleReport | None:
-    """Return how the histories stand, as they were judged last; None where no install has a milestone.
+    """Return the result of the last judgement; None if no install has a milestone.
 
-    :param judged: what this run did, where there was one.
-    :param most: how many findings are told.
+    :param judged: the result of this run, if there is one.
+    :param most: maximum number of findings in the report.
     """
     newest = connection.execute(_NEWEST, {"account": account}).first()
     if newest is None:

@@ -1,7 +1,7 @@
-"""Ways back through the graph: which steps come before one, and what may stand in between.
+"""Ways back through the graph: which steps come before a step, and which steps may be in between.
 
-A step is a bit. A way from a step to an earlier one counts for an install when nothing stands on it: when
-each step in between is one that the install does not have, or has left out.
+A step is a bit. A way from a step to an earlier one applies to an install if it is empty: the install does
+not have, or has skipped, each step in between.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# More would make each install as dear to judge as the graph is tangled.
+# A bound on the cost per install of a tangled graph.
 MOST_WAYS = 2_000
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way from ``step`` back to ``before`` over the steps of the mask ``via``; positions count from 1."""
+    """A way from ``step`` back to ``before`` over the steps in the mask ``via``; positions count from 1."""
 
     step: int
     before: int
@@ -27,14 +27,14 @@ class TangledError(ValueError):
 
 
 def bit(position: int) -> int:
-    """Return the bit of the step at a position that counts from 1."""
+    """Return the bit of the step at a 1-based position."""
     return 1 << (position - 1)
 
 
 def levels(after: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Return for each step that can be reached how many steps come before it at least, 0 for a first one.
+    """Return, per reachable step, the minimum number of steps before it; 0 for a first step.
 
-    A step in a circle, or behind one, cannot be reached.
+    A step in a cycle, or after one, is unreachable.
     """
     found: dict[str, int] = {}
     while True:
@@ -49,12 +49,12 @@ def levels(after: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def ways(after: Mapping[str, Sequence[str]]) -> list[Way]:
-    """Return all ways of a graph without circles, but for those that say nothing more than a shorter one.
+    """Return all ways of an acyclic graph, except those that a shorter way implies.
 
     :raises TangledError: there are too many.
     """
     positions = {step: at for at, step in enumerate(after, 1)}
-    # By step: what comes before it, and the masks of what stands in between.
+    # Per step: its earlier steps, and the masks of the steps in between.
     masks: dict[str, dict[str, set[int]]] = {}
     count = 0
     for step in sorted(after, key=levels(after).__getitem__):

@@ -1,1 +1,1 @@
-"""The result of the checks for people: as text, and as a page."""
+"""The checks' result for people: as text, and as a page."""

@@ -1,4 +1,4 @@
-"""The page of the checks: what is held and why, each check with its rate, life-cycles, rates over time."""
+"""The page of the checks: held orders and reasons, pass rates now and over time, life cycles."""
 
 from __future__ import annotations
 

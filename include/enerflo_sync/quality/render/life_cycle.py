@@ -1,4 +1,4 @@
-"""The life-cycle for people: a verdict, what is not covered, and the geometry of the picture of its steps."""
+"""The life cycle for people: a verdict, milestones not covered, and the layout of the steps' picture."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from enerflo_sync.reconcile.render.wording import count_of, number, visible
 
 _SHOWN = 10
 _TITLES = 5
-# Of the picture, in pixels; text needs the room whatever the page is.
+# Sizes in the picture, in pixels; text needs this room at any page width.
 BOX_WIDTH, BOX_HEIGHT = 152, 66
 _GAP_X, _GAP_Y = 28, 16
 
 
 @dataclass(frozen=True)
 class Box:
-    """One step in the picture, from its upper left corner."""
+    """One step in the picture, by its upper left corner."""
 
     count: StepCount
     x: int
@@ -27,7 +27,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Picture:
-    """The steps from left to right, and the curves from each to what comes after it, as SVG paths."""
+    """The steps from left to right, and SVG paths from each to its next steps."""
 
     width: int
     height: int
@@ -36,13 +36,13 @@ class Picture:
 
 
 def verdict(report: LifeCycleReport) -> str:
-    """Return the headline: how many findings there are, at how many installs were judged."""
+    """Return the headline: the number of findings and of judged installs."""
     of_all = f"{count_of(report.installs, 'install')} judged"
     return f"{count_of(report.total, 'finding') if report.total else 'No finding'}, {of_all}."
 
 
 def not_covered(report: LifeCycleReport) -> str:
-    """Return what life_cycle.yaml does not name; empty where it names everything."""
+    """Return the milestones that life_cycle.yaml does not name; empty if there are none."""
     if not report.not_judged:
         return ""
     told = [
@@ -56,18 +56,18 @@ def not_covered(report: LifeCycleReport) -> str:
 
 
 def step_words(name: str) -> str:
-    """Return a step's name as people read it."""
+    """Return a step's name in words."""
     return name.replace("_", " ")
 
 
 def finding_words(finding: Finding) -> str:
-    """Return which step of which install it is about."""
+    """Return the step and install of a finding in words."""
     title = f" ({visible(finding.title)})" if finding.title else ""
     return f"install {finding.install_id}, {step_words(finding.step)}{title}"
 
 
 def life_cycle_lines(report: LifeCycleReport) -> Iterator[str]:
-    """Yield the whole part as lines of text."""
+    """Yield the life cycle's part of the result as lines of text."""
     yield f"Life-cycle of installs: {verdict(report)}"
     if report.looked_at is not None:
         news = f"{number(report.new or 0)} new, {number(report.gone or 0)} gone"
@@ -87,7 +87,7 @@ def life_cycle_lines(report: LifeCycleReport) -> Iterator[str]:
 
 
 def picture(steps: Sequence[StepCount]) -> Picture:
-    """Return the steps laid out by what comes before them, at least."""
+    """Return the layout, with each step placed by its minimum number of earlier steps."""
     columns: dict[int, list[StepCount]] = defaultdict(list)
     for count in steps:
         columns[count.level].append(count)

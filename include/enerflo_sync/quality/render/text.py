@@ -1,4 +1,4 @@
-"""The result of the checks for a terminal: verdict, held orders, every check in figures, life-cycles."""
+"""The checks' result for a terminal: verdict, held orders, figures of every check, life cycles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STATES = {
 
 
 def verdict(report: QualityReport) -> str:
-    """Return the headline: how many orders are held, of how many."""
+    """Return the headline: the number of held orders and of all orders."""
     if not report.orders:
         return "There is no change order yet."
     of_all = f"of {count_of(report.orders, 'change order')}"
@@ -30,12 +30,12 @@ def verdict(report: QualityReport) -> str:
 
 
 def quality_text(report: QualityReport) -> str:
-    """Return the whole result as lines of text."""
+    """Return the complete result as lines of text."""
     return "\n".join(_lines(report)) + "\n"
 
 
 def state_words(order: FailedOrder) -> str:
-    """Return what became of a failing order."""
+    """Return a failing order's state in words."""
     words = _STATES[order.state]
     if order.state == "released":
         return f"let through by {order.decided_by}: {order.decision_reason}"
@@ -43,7 +43,7 @@ def state_words(order: FailedOrder) -> str:
 
 
 def value_words(value: object) -> str:
-    """Return an expected or found value as people read it."""
+    """Return an expected or found value in words."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):

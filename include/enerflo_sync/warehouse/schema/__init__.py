@@ -1,7 +1,7 @@
-"""The warehouse tables of this project, declared once; the migrations are tested against this package.
+"""Declarations of this project's warehouse tables; tests compare the migrations with this package.
 
-Names are a contract with analysts: columns are added, never renamed (design §5). Which rooms write a table
-stands in ``tests/warehouse/test_who_writes.py``.
+Names are a contract with analysts: columns are added, never renamed (design §5).
+``tests/warehouse/test_who_writes.py`` lists which rooms write a table.
 """
 
 from __future__ import annotations

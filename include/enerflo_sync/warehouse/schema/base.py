@@ -1,4 +1,4 @@
-"""What both sides last agreed on, and what of it was our own doing."""
+"""Agreed values of both sides, and our own writes."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ agreed = sync_table(
     # The CRM table's key columns.
     required("key", JSONB),
     required("field"),
-    # The value as Enerflo has it, and as the CRM writes it where that is something else (JSON null included).
+    # The value in Enerflo's form, and in the CRM's form if that differs (JSON null included).
     Column("value", JSONB(none_as_null=True)),
     Column("crm_value", JSONB(none_as_null=True)),
     time("agreed_at", nullable=False),
-    # comparison: found equal; push: written by us and read back; undo: left apart on purpose.
+    # comparison: found equal; push: written by us and read back; undo: intentionally left different.
     required("agreed_by"),
-    # The field holds the other side's id: by it a row that was deleted from the CRM is known.
+    # The field holds the other side's id, which identifies a row deleted from the CRM.
     Column("is_link", Boolean, nullable=False, server_default="false"),
-    # Apart from ``value``, which changes often and stands in no index for that.
+    # A copy apart from ``value``, which changes often and is therefore not indexed.
     Column("link", JSONB, Computed("case when is_link then value end", persisted=True)),
-    # The mirror's key of the record that the pair is about. Null where the CRM's key is that record's id;
-    # where it is not, null is unknown, and such a pair is no base.
+    # The mirror's key of the pair's record. Null if the CRM's key is that record's id. If it is not, null
+    # means unknown, and the pair is no base for a decision.
     Column("enerflo_key", JSONB(none_as_null=True)),
     PrimaryKeyConstraint("account", "table_name", "key", "field"),
     Index("agreed_link", "account", "table_name", "link", postgresql_where="link is not null"),
     filled=90,
 )
 
-# Fields of CRM rows that were one of several of their record or key: they have no base until they are equal.
+# Fields of CRM rows that shared a record or key with other rows: they have no base until they are equal.
 agreed_twins = sync_table(
     "agreed_twins",
     required("table_name"),
@@ -49,19 +49,19 @@ agreed_twins = sync_table(
     PrimaryKeyConstraint("account", "table_name", "key", "field"),
 )
 
-# By which columns of the CRM the pairs of a table are stored; each with its type and its mirror column.
+# The CRM columns that identify the pairs of a table; each with its type and its mirror column.
 agreed_keys = sync_table(
     "agreed_keys",
     required("table_name"),
     required("columns", JSONB),
-    # What they were before they changed, since when, and of how many rows the pairs are not found any more.
+    # The columns before a change, when they changed, and how many rows' pairs can no longer be found.
     Column("columns_before", JSONB(none_as_null=True)),
     time("changed_at"),
     Column("rows_lost", BigInteger),
     PrimaryKeyConstraint("account", "table_name"),
 )
 
-# What our own last write left as a record's time of change, and when anybody else had changed it before.
+# A record's time of change after our own last write, and the last change before it by anybody else.
 own_writes = sync_table(
     "own_writes",
     # crm: the CRM's table and key; enerflo: the mirror's.
@@ -69,11 +69,12 @@ own_writes = sync_table(
     required("table_name"),
     required("key", JSONB),
     time("left_at"),
-    # Enerflo says whole seconds: what was first seen after this is somebody else's, of whatever second.
+    # Enerflo's times have whole seconds: content first seen after this is somebody else's, even in the same
+    # second.
     time("left_seen_at"),
-    # Null: nobody else ever did.
+    # Null: nobody else ever changed it.
     time("others_at"),
-    # The same as ``others_at`` as of a request of which the end is not known yet.
+    # Like ``others_at``, for a request whose outcome is still unknown.
     time("sent_others_at"),
     PrimaryKeyConstraint("account", "side", "table_name", "key"),
     CheckConstraint("side in ('crm', 'enerflo')", name="own_writes_side"),

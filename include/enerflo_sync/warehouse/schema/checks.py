@@ -1,4 +1,4 @@
-"""Checks of change orders, and of the life-cycle of installs."""
+"""Checks of change orders, and of the life cycle of installs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from enerflo_sync.warehouse.schema.columns import required, sync_table, text, time
 
-# The flat relation of change orders with what they are checked against, as they were checked last; null where
-# a fact does not apply. Great Expectations validates this table. What each column says: docs/checks.md.
+# Change orders with all values that they are checked against, as of their last check; null if a fact does not
+# apply. Great Expectations validates this table. docs/checks.md describes each column.
 change_order_facts = sync_table(
     "change_order_facts",
     required("change_order_id", BigInteger),
@@ -51,11 +51,11 @@ change_order_facts = sync_table(
     Column("components_unknown", Text),
     Column("contradicts", BigInteger),
     Column("voided_took_effect", Boolean),
-    # Of all facts and the suite: equal means "do not check again".
+    # Hash of all facts and the suite: equal means "do not check again".
     required("digest", BigInteger),
-    # The mirror's own time of the content that was checked: another one was not checked yet.
+    # The mirror's time of the checked content; content with another time is unchecked.
     time("observed_at", nullable=False),
-    # The ids of the checks that it fails, and the quarantine item that holds it, where one does.
+    # The ids of the checks that it fails, and the quarantine item that holds it, if any.
     Column("failing", ARRAY(Text), nullable=False, server_default="{}"),
     Column("item_id", Text),
     required("run_id"),
@@ -65,7 +65,7 @@ change_order_facts = sync_table(
     Index("change_order_facts_run", "account", "run_id"),
 )
 
-# What a check found of one change order in the run that looked at it: failures, and what passes again.
+# Results of a change order's checks in one run: failures, and checks that pass again.
 quality_results = sync_table(
     "quality_results",
     required("run_id"),
@@ -75,45 +75,45 @@ quality_results = sync_table(
     Column("passed", Boolean, nullable=False),
     Column("expected", JSONB(none_as_null=True)),
     Column("found", JSONB(none_as_null=True)),
-    # For a person: what is wrong with an order that fails it.
+    # For a person: what is wrong with an order that fails the check.
     required("reason"),
     time("checked_at", nullable=False),
     PrimaryKeyConstraint("account", "run_id", "change_order_id", "check_id"),
     Index("quality_results_order", "account", "change_order_id", "checked_at"),
 )
 
-# One row for each run of the checks that had something to check; the newest says where the next takes up.
+# One row per run that had orders to check; the next run starts from the newest row.
 quality_runs = sync_table(
     "quality_runs",
     required("run_id"),
     time("started_at", nullable=False),
     time("finished_at", nullable=False),
     required("suite_hash"),
-    # Orders checked in this run; live ones in all, and how many of them were held at its end.
+    # Orders checked in this run; all live orders, and how many of them were held at its end.
     *(Column(name, BigInteger, nullable=False) for name in ("checked", "orders", "held")),
-    # By check: how many of all live orders it concerns, and how many of them fail it.
+    # By check: the number of live orders to which it applies, and of those that fail it.
     Column("checks", JSONB, nullable=False, server_default="{}"),
-    # The run in which Great Expectations counted the orders that this one judged; null while nobody has.
+    # The run in which Great Expectations counted the orders that this run judged; null until then.
     Column("validated_by", Text),
-    # How many rows it counted in this run, and its own result; null where it was not asked.
+    # Rows that Great Expectations counted in this run, and its result; null if it did not run.
     Column("validated", BigInteger),
     Column("expectations", JSONB(none_as_null=True)),
     PrimaryKeyConstraint("account", "run_id"),
     Index("quality_runs_time", "account", "started_at"),
 )
 
-# What the life-cycle knows of each install with milestones, so that a run looks only at what moved.
+# The life cycle's state of each install with milestones, so that a run judges only those that changed.
 life_cycle_installs = sync_table(
     "life_cycle_installs",
     required("install_id", BigInteger),
-    # Of its status and milestones: equal means "do not judge again before next_due_at".
+    # Hash of its status and milestones: equal means "do not judge again before next_due_at".
     required("digest", BigInteger),
-    # judged, voided, or not_covered: it has no milestone that life_cycle.yaml names.
+    # judged, voided, or not_covered: life_cycle.yaml names none of its milestones.
     required("state"),
-    # The steps that are under way, and when the next of them is overdue.
+    # The steps in progress, and when the next of them becomes overdue.
     Column("steps", ARRAY(Text), nullable=False, server_default="{}"),
     time("next_due_at"),
-    # Milestones that were ever seen completed, by definition, and when they first were.
+    # Milestones ever seen completed, by definition, and the time of their first completion.
     Column("completed_ids", ARRAY(BigInteger), nullable=False, server_default="{}"),
     Column("completed_ats", ARRAY(DateTime(timezone=True)), nullable=False, server_default="{}"),
     # Milestones that life_cycle.yaml does not name.
@@ -123,12 +123,12 @@ life_cycle_installs = sync_table(
     Index("life_cycle_installs_due", "account", "next_due_at", postgresql_where="next_due_at is not null"),
 )
 
-# Impossible and overdue histories of installs, with those that are settled.
+# Impossible and overdue histories of installs, resolved ones included.
 life_cycle_findings = sync_table(
     "life_cycle_findings",
     Column("finding_id", BigInteger, Identity(always=True), nullable=False),
     required("install_id", BigInteger),
-    # The step's name in life_cycle.yaml, and the milestone that means it there.
+    # The step's name in life_cycle.yaml, and the milestone that stands for it.
     required("step"),
     required("milestone_id", BigInteger),
     required("check_id"),
@@ -136,7 +136,7 @@ life_cycle_findings = sync_table(
     Column("expected", JSONB(none_as_null=True)),
     Column("found", JSONB(none_as_null=True)),
     required("reason"),
-    # When a run found it first, looked at it last, and found it gone.
+    # When a run first found it, last checked it, and found it resolved.
     time("since", nullable=False),
     time("checked_at", nullable=False),
     time("resolved_at"),
@@ -157,22 +157,23 @@ life_cycle_findings = sync_table(
     ),
 )
 
-# One row for each run that judged an install: how the account stood after it.
+# One row per run that judged an install: the account's state after it.
 life_cycle_runs = sync_table(
     "life_cycle_runs",
     required("run_id"),
     time("started_at", nullable=False),
     time("finished_at", nullable=False),
-    # Of life_cycle.yaml and of what voided and completed mean: another one has every install judged again.
+    # Hash of life_cycle.yaml and the meaning of voided and completed; a change causes every install to be
+    # judged.
     required("config_hash"),
-    # Installs judged in this run, findings that are new, and those that are gone.
+    # Installs judged in this run, new findings, and resolved ones.
     *(Column(name, BigInteger, nullable=False) for name in ("looked_at", "found", "resolved")),
     # Installs with a milestone that life_cycle.yaml names, and those without one.
     *(Column(name, BigInteger, nullable=False) for name in ("installs", "not_covered")),
-    # By check: open findings and installs that have one; by step: installs under way in it, and overdue.
+    # By check: open findings and their installs; by step: installs with it in progress, and overdue.
     Column("checks", JSONB, nullable=False, server_default="{}"),
     Column("steps", JSONB, nullable=False, server_default="{}"),
-    # Milestones that it does not name, those of most installs first: [{title, installs}].
+    # Milestones that life_cycle.yaml does not name, the most frequent first: [{title, installs}].
     Column("unknown", JSONB, nullable=False, server_default="[]"),
     PrimaryKeyConstraint("account", "run_id"),
     Index("life_cycle_runs_time", "account", "started_at"),

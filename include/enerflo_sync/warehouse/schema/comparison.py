@@ -1,4 +1,4 @@
-"""Reconciliations, and what is known of the CRM's rows."""
+"""Reconciliations, and observations of the CRM's rows."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ reconciliations = sync_table(
     required("reconciliation_id"),
     time("started_at", nullable=False),
     time("finished_at"),
-    # full or incremental; an incremental one stands on the same configuration as the one before.
+    # full or incremental; an incremental one requires the configuration of the previous one.
     required("scope"),
     required("config_hash"),
-    # Where the next incremental comparison takes up, by the database's clock.
+    # Start of the next incremental comparison, by the database's clock.
     time("compared_until", nullable=False),
     Column("differences", BigInteger, nullable=False, server_default="0"),
     Column("unexplained", BigInteger, nullable=False, server_default="0"),
@@ -44,19 +44,19 @@ differences = sync_table(
     PrimaryKeyConstraint("account", "reconciliation_id", "table_name", "difference_id"),
 )
 
-# What was last seen of the CRM's rows, where the mapping names no column to go by: of tables whose rows tell
-# their transaction only the rows that moved within a month, of others all.
+# Observed CRM rows of tables whose mapping names no column with a time of change. If the table's rows carry
+# their transaction id, only rows changed within a month, otherwise all rows.
 crm_rows = sync_table(
     "crm_rows",
     required("table_name"),
-    # The row's key where that is one whole number by which it is matched. Else the hash of its key and of the
-    # columns by which it is matched: a relinked row is another one.
+    # The row's key if that is one whole number by which the row is matched. Otherwise the hash of its key and
+    # of the columns by which it is matched, so that a relinked row is another one.
     Column("identity", BigInteger, nullable=False),
-    # Hash of everything that is compared or decides.
+    # Hash of all columns that are compared or that affect a decision.
     Column("row_hash", BigInteger, nullable=False),
     # The columns by which the row is matched, as text.
     Column("link", ARRAY(Text), nullable=False),
-    # When this content was first seen, and when the row was first missed, by the database's clock.
+    # When this content was first seen, and when the row was first missing, by the database's clock.
     time("seen_at", nullable=False),
     time("gone_at"),
     PrimaryKeyConstraint("account", "table_name", "identity"),
@@ -64,18 +64,18 @@ crm_rows = sync_table(
     Index("crm_rows_gone", "account", "table_name", "gone_at", postgresql_where="gone_at is not null"),
 )
 
-# How far each job has seen each CRM table.
+# How far each job has observed each CRM table.
 crm_looks = sync_table(
     "crm_looks",
     required("table_name"),
-    # observation: the last refresh of crm_rows; agree/<mapping>: the last look for pairs of equal values.
+    # observation: the last refresh of crm_rows; agree/<mapping>: the last search for pairs of equal values.
     required("looker"),
     time("seen_until", nullable=False),
-    # Transaction id: what this and later transactions wrote may have been out of sight; null: nothing was.
+    # Transaction id: writes of this and later transactions may have been invisible; null: none were.
     Column("from_xid", BigInteger),
-    # Rows that are not in crm_rows have not changed since; null where crm_rows has all of them.
+    # Rows missing from crm_rows have not changed since; null if crm_rows has all rows.
     time("unchanged_since"),
-    # Digest of what the hashes cover: another one says nothing of a row's age.
+    # Digest of what the hashes cover; under another digest, a row's age is unknown.
     required("signature"),
     PrimaryKeyConstraint("account", "table_name", "looker"),
 )

@@ -1,4 +1,4 @@
-"""Webhook events, and the files that they came in."""
+"""Webhook events, and their files."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from enerflo_sync.warehouse.schema.columns import required, sync_table, time
 
 webhook_events = sync_table(
     "webhook_events",
-    # The first half of content_hash: the same content is the same event, whoever delivered it how often.
+    # The first half of content_hash: equal content is the same event, however often and by whomever
+    # delivered.
     required("event_id"),
     required("event"),
     Column("install_id", BigInteger),
-    # The v2 deal's uuid; what v1 calls deal_id is the survey's number.
+    # The v2 deal's uuid; v1 uses the name deal_id for the survey's number.
     Column("deal_id", Text),
     required("content_hash"),
     time("received_at", nullable=False),
     required("source_uri"),
     required("state"),
     time("applied_at"),
-    # When the read began whose answer serves the event: what is told after that is not in it.
+    # When the read that serves the event began; later changes are not in its answer.
     time("read_at"),
     Column("copies", BigInteger, nullable=False, server_default="1"),
-    # Which record of the mirror it concerns: installs/123, deals/<uuid>, customers/45, customers/<uuid>.
+    # The mirror's record that it concerns: installs/123, deals/<uuid>, customers/45, customers/<uuid>.
     Column("record", Text),
-    # Why it is ignored or quarantined, or what the last attempt to read the record met.
+    # Why it is ignored or quarantined, or the result of the last attempt to read the record.
     Column("reason", Text),
     Column("attempts", Integer, nullable=False, server_default="0"),
     time("next_attempt_at"),
-    # The event as it came, canonical JSON; json and not jsonb, which costs three times as much to store.
+    # The original event as canonical JSON; json and not jsonb, which costs three times as much to store.
     required("body", JSON),
     PrimaryKeyConstraint("account", "event_id"),
     CheckConstraint(
@@ -48,12 +49,12 @@ webhook_events = sync_table(
     Index("webhook_events_day", "account", "received_at", "event"),
 )
 
-# Files whose events are committed and which are still to be moved: empty but for crashes and refused moves.
+# Files to move whose events are committed: empty except after crashes and failed moves.
 webhook_moves = sync_table(
     "webhook_moves",
     required("move_id"),
     time("taken_at", nullable=False),
-    # By the file's address in the drop: the digest of what was read, and its address in the archive.
+    # By the file's address in the drop: the digest of its content, and its address in the archive.
     required("files", JSONB),
     PrimaryKeyConstraint("account", "move_id"),
 )

@@ -1,4 +1,4 @@
-"""The mirror of Enerflo, and what was seen of it: written by the rooms `mirror` and `inbox`."""
+"""The mirror of Enerflo, and observations of it: written by the rooms `mirror` and `inbox`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from enerflo_sync.warehouse.schema.columns import (
     sync_table,
     text,
     time,
+    versions_table,
 )
 
 installs = mirror_table(
@@ -46,8 +47,8 @@ installs = mirror_table(
         time("created_at"),
         time("updated_at"),
         Column("content_hash", Text),
-        # When the whole record was last read directly, because the list does not tell its milestones;
-        # in 1970 when that is due or could not be done, null where the list tells everything.
+        # When the record was last read directly because the list omits its milestones; a time in 1970 if a
+        # read is due or failed, null if the list contains everything.
         time("detail_read_at"),
     ],
 )
@@ -58,26 +59,14 @@ Index(
     postgresql_where=installs.c.detail_read_at.is_not(None),
 )
 
-install_versions = Table(
-    "install_versions",
-    metadata,
-    required("account"),
-    required("install_id", BigInteger),
-    required("content_hash"),
-    required("raw", JSONB),
-    time("first_seen_at", nullable=False),
-    required("observed_by"),
-    required("evidence"),
-    PrimaryKeyConstraint("account", "install_id", "content_hash"),
-    schema=MIRROR_SCHEMA,
-)
+install_versions = versions_table("install_versions", "install_id")
 
 submissions = Table(
     "submissions",
     metadata,
     required("account"),
     required("deal_id"),
-    # Of all that a payload says of deal, customer, proposal and design: one signed version is one row.
+    # Hash of the payload's deal, customer, proposal and design: one row per signed version.
     required("content_hash"),
     required("event"),
     Column("install_id", BigInteger),
@@ -90,7 +79,7 @@ submissions = Table(
     time("first_seen_at", nullable=False),
     required("observed_by"),
     required("evidence"),
-    # Where in the payload each value was found, by column.
+    # By column, the path of the value in the payload.
     Column("sources", JSONB, nullable=False, server_default="{}"),
     PrimaryKeyConstraint("account", "deal_id", "content_hash"),
     schema=MIRROR_SCHEMA,
@@ -132,11 +121,11 @@ change_orders = mirror_table(
         Column("panel_count_new", Integer),
         *text("battery_old", "battery_new"),
         Column("total_change", Numeric),
-        # The new side's adders as the CRM has them: [{name, cost, quantity}].
+        # The new side's adders in the CRM's form: [{name, cost, quantity}].
         Column("adders", JSONB),
-        # Components of change_values that nobody reads, as they came.
+        # Components of change_values that no reader knows, unchanged.
         Column("unknown_components", JSONB),
-        # The order's own time of its last change: which of two payloads is the later one.
+        # The order's own time of its last change, which orders two payloads.
         time("updated_at"),
     ],
 )
@@ -168,7 +157,7 @@ install_statuses = mirror_table(
     "install_statuses", [required("status_id", BigInteger)], [Column("name", Text)]
 )
 
-# Columns that sync.yaml adds to tables of the mirror: from which path of Enerflo's records each is filled.
+# Columns that sync.yaml adds to mirror tables, and the path of Enerflo's records that fills each.
 declared_columns = sync_table(
     "declared_columns",
     required("table_name"),
@@ -178,7 +167,7 @@ declared_columns = sync_table(
     required("type"),
     Column("max_length", Integer, nullable=False),
     time("declared_at", nullable=False),
-    # When all records that are stored had been read for it; null until then.
+    # When it had been filled from all stored records; null until then.
     time("filled_at"),
     PrimaryKeyConstraint("account", "table_name", "column_name"),
 )
@@ -201,10 +190,10 @@ quarantine = sync_table(
     time("last_seen_at", nullable=False),
     Column("count", BigInteger, nullable=False),
     required("state"),
-    # Which record it is about, where that is known: the mirror table and its key.
+    # The record's mirror table and key, if known.
     Column("table_name", Text),
     Column("key", JSONB(none_as_null=True)),
-    # The rejected bytes themselves: bytea, since text and jsonb refuse NUL.
+    # The rejected bytes: bytea, since text and jsonb refuse NUL.
     Column("payload", LargeBinary),
     # Who dismissed or replayed it, when, and why.
     Column("decided_by", Text),
@@ -217,12 +206,12 @@ quarantine = sync_table(
 
 witnesses = sync_table(
     "witnesses",
-    # The record of the mirror, installs/123, and the digest of what it said after the change.
+    # The mirror's record, installs/123, and the digest of its content after the change.
     required("record"),
     required("content_hash"),
     # The event that Enerflo should send for such a change.
     required("event"),
-    # The source's own time of the change, where it says one.
+    # The source's own time of the change, if it has one.
     time("changed_at"),
     time("poll_seen_at"),
     # When the webhook arrived, not when its record was read.

@@ -1,4 +1,4 @@
-"""What people were told."""
+"""Messages to people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy import (
 
 from enerflo_sync.warehouse.schema.columns import required, sync_table, time
 
-# What people are told: one row for each message on each route.
+# One row per message and route.
 notifications = sync_table(
     "notifications",
     Column("notification_id", BigInteger, Identity(always=True), nullable=False),
@@ -24,23 +24,23 @@ notifications = sync_table(
     required("route"),
     required("subject"),
     required("text"),
-    # Where more of it is shown.
+    # The page with more about it.
     required("page"),
     required("page_id"),
-    # How many facts it tells of.
+    # Number of facts in it.
     Column("count", BigInteger, nullable=False),
     required("state"),
     time("created_at", nullable=False),
     time("sent_at"),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    # Why the last attempt failed; no word of the other side's.
+    # Why the last attempt failed, without the other side's text.
     Column("error", Text),
     PrimaryKeyConstraint("account", "notification_id"),
     CheckConstraint("state in ('pending', 'sent', 'failed')", name="notifications_state"),
     Index("notifications_pending", "account", "notification_id", postgresql_where="state = 'pending'"),
 )
 
-# What was told and still holds, so that it is not told again: a row for each fact.
+# Facts that were reported and still hold, so that they are not reported again.
 told = sync_table(
     "told",
     required("event"),

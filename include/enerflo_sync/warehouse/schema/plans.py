@@ -1,4 +1,4 @@
-"""Plans, what people said about them, and the ledger of all decisions."""
+"""Plans, people's decisions about them, and the ledger of all decisions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from enerflo_sync.warehouse.schema.columns import required, sync_table, text, time
 
-# Who had personal data shown unmasked, and of what: quarantine/<item id>.
+# Who revealed which personal data: quarantine/<item id>.
 reveals = sync_table(
     "reveals",
     time("at", nullable=False),
@@ -44,14 +44,14 @@ plans = sync_table(
     Column("decision_reason", Text),
     required("mode"),
     required("config_hash"),
-    # By table the digest of what `writes` in sync.yaml says of its requests; null in plans of older versions.
+    # By table, the digest of the `writes` options in sync.yaml; null in plans of older versions.
     Column("writes_hashes", JSONB(none_as_null=True)),
-    # What the plan stands on: a reconciliation, or the plan that is undone.
+    # The plan's basis: a reconciliation, or the plan that it undoes.
     Column("stands_on", Text),
     # Counts by group, for lists of plans.
     Column("summary", JSONB, nullable=False, server_default="{}"),
     time("applied_at"),
-    # Of the plans of one round: 1 is the part that the rules let through, or the only plan; 2 waits.
+    # Plans of one round: 1 is the part that the rules allow, or the only plan; 2 waits for approval.
     Column("part", Integer, nullable=False, server_default="1"),
     PrimaryKeyConstraint("account", "plan_hash"),
     CheckConstraint(
@@ -66,39 +66,39 @@ plan_changes = sync_table(
     Column("position", BigInteger, nullable=False),
     required("table_name"),
     required("key", JSONB),
-    # The mirror's key, by column: which record of Enerflo it is, where it has one.
+    # The mirror's key by column, which identifies Enerflo's record, if there is one.
     Column("enerflo_key", JSONB(none_as_null=True)),
     required("op"),
     # Null for a row that is deleted.
     Column("field", Text),
     Column("before", JSONB(none_as_null=True)),
     Column("after", JSONB(none_as_null=True)),
-    # The winning side's own value; ``after`` is the same in the other side's words.
+    # The winning side's own value; ``after`` is the same value in the other side's form.
     Column("source_value", JSONB(none_as_null=True)),
     required("direction"),
     required("policy"),
     required("cause"),
-    # The rule that decided, and the facts that it was decided from.
+    # The rule that decided, and the facts that it used.
     required("rule"),
     Column("facts", JSONB, nullable=False, server_default="[]"),
-    # When the winning value was said, and when both sides last agreed.
+    # Time of the winning value, and of the last agreement of both sides.
     time("changed_at"),
     time("observed_at"),
     time("agreed_at"),
-    # Where the row of ``agreed`` stood then, as a ctid: looked at first, and believed only if it is that row.
+    # The ctid of the ``agreed`` row at planning: tried first, and used only if it is still that row.
     Column("agreed_row", Text),
     required("state"),
     # Why it is moved, parked or refused.
     Column("reason", Text),
     time("sent_at"),
     time("done_at"),
-    # When Enerflo accepted the request, and the id that its answer gave the new record.
+    # When Enerflo accepted the request, and the new record's id in its answer.
     time("accepted_at"),
     Column("accepted_id", BigInteger),
-    # Digest of the whole CRM row: of a deletion as the plan saw it, of an insert (on the record's first
-    # change) as it stood when all was written.
+    # Digest of the whole CRM row: for a deletion, as the plan saw it; for an insert (on the record's first
+    # change), after all its writes.
     Column("row_digest", Text),
-    # The whole CRM row that was deleted, each column as text; no output shows it.
+    # The complete deleted CRM row, each column as text; never printed.
     Column("deleted_row", JSONB(none_as_null=True)),
     PrimaryKeyConstraint("account", "plan_hash", "position"),
     # left_out: not in the part that a person approved, until that part is applied.
@@ -109,13 +109,13 @@ plan_changes = sync_table(
     CheckConstraint("op in ('insert', 'update', 'delete')", name="plan_changes_op"),
     CheckConstraint("direction in ('to_crm', 'to_enerflo')", name="plan_changes_direction"),
     Index("plan_changes_record", "key", postgresql_using="hash"),
-    # Requests whose end is not known, or was not what they asked for: few.
+    # Requests with an unknown or unexpected outcome; there are few.
     Index(
         "plan_changes_sent",
         *("account", "table_name"),
         postgresql_where="sent_at is not null and state <> 'applied'",
     ),
-    # Each is updated once, when it ends.
+    # Each row is updated once, with its outcome.
     filled=50,
 )
 
@@ -131,13 +131,13 @@ plan_undecided = sync_table(
     Column("crm_value", JSONB(none_as_null=True)),
     required("cause"),
     required("reason"),
-    # Where it is no question: the refusal that keeps the change out of the plan.
+    # If a refusal keeps the change out of the plan: that refusal.
     Column("refusal_id", BigInteger),
     PrimaryKeyConstraint("account", "plan_hash", "position"),
 )
 
-# What a person refused, one row for each change (for a new row: one for all its fields). While ``ended_at``
-# is empty no plan contains the change.
+# A person's refusals, one row per change (for a new row: one for all its fields). While ``ended_at`` is
+# empty, no plan contains the change.
 refusals = sync_table(
     "refusals",
     Column("refusal_id", BigInteger, Identity(always=True), nullable=False),
@@ -148,7 +148,7 @@ refusals = sync_table(
     # Null for a row that is created or deleted.
     Column("field", Text),
     required("direction"),
-    # As in ``plan_changes``; of a new row ``after`` holds all values by field.
+    # As in ``plan_changes``; for a new row, ``after`` has all values by field.
     Column("before", JSONB(none_as_null=True)),
     Column("after", JSONB(none_as_null=True)),
     Column("source_value", JSONB(none_as_null=True)),
@@ -156,7 +156,7 @@ refusals = sync_table(
     required("decided_by"),
     time("decided_at", nullable=False),
     Column("reason", Text),
-    # When, by whom and why it ended: a value changed, or a person opened the change again.
+    # When, by whom and why it ended: a value changed, or a person reopened the change.
     time("ended_at"),
     *text("ended_by", "end_reason"),
     PrimaryKeyConstraint("account", "refusal_id"),
@@ -174,7 +174,7 @@ ledger = sync_table(
     Column("old_value", JSONB(none_as_null=True)),
     Column("new_value", JSONB(none_as_null=True)),
     Column("losing_value", JSONB(none_as_null=True)),
-    # How Enerflo keeps what it was sent, where that is another spelling of ``new_value``.
+    # How Enerflo stores the value sent, if it spells ``new_value`` differently.
     Column("kept_value", JSONB(none_as_null=True)),
     required("direction"),
     required("policy"),
@@ -183,29 +183,29 @@ ledger = sync_table(
     Column("facts", JSONB, nullable=False, server_default="[]"),
     required("plan_hash"),
     required("decision"),
-    # Why it was not applied, or how an applied one was settled.
+    # Why it was not applied, or how an applied change ended.
     Column("reason", Text),
     required("decided_by"),
-    # By what the winning value is known: a version of the record, a webhook event, the CRM's row.
+    # Evidence for the winning value: a version of the record, a webhook event, the CRM's row.
     Column("evidence", Text),
     required("run_id"),
-    # The source's time of the value, when we saw it, and when we stored the decision.
+    # The source's time of the value, when we observed it, and when we recorded the decision.
     time("changed_at"),
     time("observed_at"),
     time("recorded_at", nullable=False),
     PrimaryKeyConstraint("account", "ledger_id"),
-    # Held back from the CRM by a check, and let through by a person.
+    # held: a check keeps it from the CRM; released: a person permitted it.
     CheckConstraint(
         "decision in ('applied', 'moved', 'refused', 'parked', 'held', 'released', 'superseded')",
         name="ledger_decision",
     ),
     Index("ledger_record", "key", postgresql_using="hash"),
-    # Rows are only added, by and by: what a range of pages holds of times is all that need be known.
+    # Rows are only appended in time order, so the time range per range of pages suffices.
     Index("ledger_time", "recorded_at", postgresql_using="brin"),
     Index("ledger_parked", "account", "recorded_at", postgresql_where="decision = 'parked'"),
 )
 
-# Parked changes that a person wants tried again: the next plan does not hold these rows of the ledger back.
+# Parked changes that a person wants to retry: these ledger rows no longer hold back the next plan.
 retries = sync_table(
     "retries",
     Column("ledger_id", BigInteger, nullable=False),

@@ -1,4 +1,4 @@
-"""Runs of jobs, how far each has read, and the requests that they share."""
+"""Runs of jobs, their watermarks, and the request budgets that they share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ runs = sync_table(
     required("job"),
     time("started_at", nullable=False),
     time("finished_at"),
-    # A run is born failed and becomes ok or partial when it ends, so a killed one needs no clean-up.
+    # A run starts as failed and becomes ok or partial at its end, so a killed run needs no clean-up.
     required("state"),
     *(Column(name, BigInteger, nullable=False, server_default="0") for name in ("read", "applied")),
     *(Column(name, BigInteger, nullable=False, server_default="0") for name in ("unchanged", "quarantined")),
@@ -39,7 +39,7 @@ runs = sync_table(
     Column("requests", BigInteger, nullable=False, server_default="0"),
     Column("reasons", JSONB, nullable=False, server_default="{}"),
     Column("resources", JSONB, nullable=False, server_default="{}"),
-    # By how much the worker's clock was ahead of the database's; null where nobody compared them.
+    # How far the worker's clock was ahead of the database's; null if not compared.
     Column("clock_ahead_seconds", Float),
     PrimaryKeyConstraint("account", "run_id"),
     CheckConstraint("state in ('ok', 'partial', 'failed')", name="runs_state"),
@@ -69,7 +69,7 @@ request_budgets = sync_table(
     time("reset_at"),
     time("blocked_until"),
     time("updated_at"),
-    # When live work last sent or waited for a request, and until when one waits at least.
+    # When live work last sent or waited for a request, and until when at least one waits.
     time("live_at"),
     time("live_waits_until"),
     PrimaryKeyConstraint("account", "key_fingerprint"),
@@ -80,7 +80,7 @@ request_slots = sync_table(
     required("key_fingerprint"),
     required("slot", Integer),
     time("used_at", nullable=False),
-    # Who used it last: live work, or a backfill.
+    # Lane of its last use: live work, or a backfill.
     Column("lane", Text, nullable=False, server_default="live"),
     PrimaryKeyConstraint("account", "key_fingerprint", "slot"),
     CheckConstraint("lane in ('live', 'backfill')", name="request_slots_lane"),

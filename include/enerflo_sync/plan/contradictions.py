@@ -1,0 +1,80 @@
+"""Rows of two tables that are one record of Enerflo and say different things: a person decides.
+
+Whatever one of them wrote, the other would write its own value over it, in the same plan or in the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.mapping import Direction, Mode, SourceOfTruth
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.judge import crm_value_for_enerflo
+from enerflo_sync.reconcile.mismatched import crm_side
+from enerflo_sync.reconcile.values import Field
+
+# A value of the other table that Enerflo has already is sent again only where the CRM always wins there.
+_ASK = Template("""
+/* enerflo-sync plan $name: values of which $other says something else */
+update pg_temp.decided d set outcome = 'review', after = null, reason = $reason
+from ($crm_side) o
+where d.table_name = $table and d.field = $field and d.op = 'update' and d.outcome = 'to_enerflo'
+  and $same_record and $value is distinct from d.after
+  and ($wins or exists (
+    select from pg_temp.decided x
+    where x.table_name = $other_table and x.field = $other_field and x.op = 'update'
+      and x.enerflo_key = d.enerflo_key and x.outcome in ('to_enerflo', 'review')))
+""")
+_TO_ENERFLO = {Direction.BOTH, Direction.TO_ENERFLO}
+
+
+def ask_where_tables_contradict(
+    connection: sa.Connection, plans: Sequence[Comparison], values: Mapping[str, Any]
+) -> None:
+    """Leave to a person in ``decided`` what would go to Enerflo from one table and back from another.
+
+    Where no two tables of one kind write the same column, nothing is looked at.
+    """
+    for plan, field, other, theirs in _pairs(plans):
+        same = [
+            f"o.p{n} = (d.enerflo_key ->> {literal(name)})::bigint"
+            for n, name in enumerate(plan.mirror_key, 1)
+        ]
+        statement = _ASK.substitute(
+            name=plan.name,
+            other=other.name,
+            reason=literal(f"the table {other.name} says something else of the same record"),
+            crm_side=crm_side(other),
+            table=literal(plan.name),
+            field=literal(field.name),
+            same_record=" and ".join(same),
+            value=crm_value_for_enerflo(other, theirs),
+            wins=str(theirs.mapping.source_of_truth is SourceOfTruth.CRM).lower(),
+            other_table=literal(other.name),
+            other_field=literal(theirs.name),
+        )
+        connection.exec_driver_sql(statement, dict(values))
+
+
+def _pairs(plans: Sequence[Comparison]) -> Iterator[tuple[Comparison, Field, Comparison, Field]]:
+    """Yield each field that may go to Enerflo, with that of another table which may go to the same column."""
+    sent = [
+        (plan, field)
+        for plan in plans
+        if plan.mode is Mode.REPORT or "to_enerflo" in plan.mode.writes
+        for field in plan.fields
+        if field.mapping.direction in _TO_ENERFLO and not plan.mapping.create_only
+    ]
+    for plan, field in sent:
+        for other, theirs in sent:
+            if (
+                other is not plan
+                and other.kind == plan.kind
+                and theirs.mapping.enerflo == field.mapping.enerflo
+            ):
+                yield plan, field, other, theirs
