@@ -128,7 +128,7 @@ def ledger(
     """Return the ledger, one row for each decision about a field, in the order of the decisions.
 
     :param since: only what was recorded then or later.
-    :param decision: applied, moved, refused, parked, held, released or superseded.
+    :param decision: applied, handed_over, moved, refused, parked, held, released or superseded.
     """
     _ready(account)
     shows = _revealed(account, reveal, "ledger")

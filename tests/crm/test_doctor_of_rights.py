@@ -127,10 +127,11 @@ def test_a_copy_is_recognised_by_the_columns_of_its_tool(
     warehouse: sa.Engine, clerk: str, tmp_path: Path, columns: str, tool: str, arrival: str | None
 ) -> None:
     found = check(warehouse, tmp_path, CONFIG, f'alter table crm."Odd %% name" add {columns}')
-    (warning,) = [one for one in found if one.severity is Severity.WARNING]
-    assert f"a copy that {tool} keeps" in warning.found
-    assert "the next copy overwrites it" in warning.next_step
+    (error,) = [one for one in found if one.severity is not Severity.HINT]
+    assert "a copy of the CRM's table" in error.found
+    assert "write_to: changes" in error.next_step
     hints = {one.what: one.next_step for one in found if one.severity is Severity.HINT}
+    assert all(f"a copy that {tool} keeps" in one.found for one in found if one.severity is Severity.HINT)
     assert (arrival is not None) == ("tables.installs.arrived_at" in hints)
     if arrival is not None:
         assert f"Write arrived_at: {arrival}" in hints["tables.installs.arrived_at"]

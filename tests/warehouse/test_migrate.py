@@ -36,9 +36,14 @@ def test_the_migrations_make_exactly_the_declared_tables(empty_warehouse_url: st
         tables = connection.scalar(
             sa.text(
                 "select count(*) from information_schema.tables where table_schema in ('enerflo', 'sync')"
+                " and table_type = 'BASE TABLE'"
             )
         )
+        views = connection.scalars(
+            sa.text("select viewname from pg_views where schemaname in ('enerflo', 'sync')")
+        ).all()
     assert tables == len(metadata.tables) + 1
+    assert views == ["crm_changes_open"]
 
 
 def test_the_migrations_leave_the_declared_room_in_pages(warehouse: sa.Engine) -> None:

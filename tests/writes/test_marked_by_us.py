@@ -35,7 +35,8 @@ def started(desk: Desk) -> Started:
         desk.switched_on(
             "both",
             ("in_flight_minutes: 30", "in_flight_minutes: 0"),
-            (old, new.replace("MARK", mark)),
+            # A column of a copy tool makes the table a copy, unless it is declared to be written.
+            (old, new.replace("MARK", mark) + "    write_to: table\n"),
         )
         assert run_apply(desk.context, desk.plan().plan_hash, approved_by="Me").waiting == 0
         return desk

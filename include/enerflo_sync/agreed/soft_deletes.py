@@ -79,8 +79,11 @@ where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name =
 
 
 def mark_of(connection: sa.Connection, plan: Comparison) -> str | None:
-    """Return the column that we set to delete a row of the table; None: rows are deleted, or not ours."""
-    if not plan.mapping.deleted_when:
+    """Return the column that we set to delete a row of the table; None: rows are deleted, or not ours.
+
+    Where changes are handed over (``write_to``), the CRM itself is told to delete.
+    """
+    if not plan.mapping.deleted_when or plan.hands_over:
         return None
     return own_mark(plan.mapping, plan.live, writable_columns(connection, plan.live))
 

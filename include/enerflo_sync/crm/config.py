@@ -339,11 +339,7 @@ class SyncConfig(Options):
 
         Comments, the order of options and written-out defaults do not change it.
         """
-        # A table that is of its own name's kind has the hash of a time before there was any other.
-        tables = {
-            name: table.model_dump(mode="json", exclude={"of"} if table.kind(name) == name else None)
-            for name, table in self.tables_for(account).items()
-        }
+        tables = {name: table.content(name) for name, table in self.tables_for(account).items()}
         content: dict[str, Any] = {
             "comparison": COMPARISON_VERSION,
             "statuses": self.statuses.model_dump(mode="json"),

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.live.copies import copy_columns
+from enerflo_sync.crm.copied_tables import noticed_of_copies
+from enerflo_sync.crm.live.copies import copy_hints
 from enerflo_sync.crm.live.rights import present_role
 from enerflo_sync.crm.live.writing import writing_notices
 from enerflo_sync.crm.mapping import NOT_NULL, FieldType, RecordKind, Side, TableMapping
@@ -107,9 +108,13 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
         if table is not None and not any(finding.severity is Severity.ERROR for finding in found):
             desk = _Desk(config, account, name, path)
             findings += _uniqueness(connection, mapping, table, desk)
-            findings += [desk.finding(Severity.HINT, *one) for one in copy_columns(mapping, table)]
-            if "to_crm" in config.mode_of(account, name).writes:
-                mode = config.mode_of(account, name)
+            mode = config.mode_of(account, name)
+            writes = "to_crm" in mode.writes
+            findings += [desk.finding(Severity.HINT, *one) for one in copy_hints(mapping, table)]
+            for one in noticed_of_copies(connection, mapping, table, writes=writes):
+                severity = Severity.ERROR if one.stops else Severity.HINT
+                findings.append(desk.finding(severity, *one[1:]))
+            if writes and mapping.handed_to is None:
                 notices = writing_notices(connection, mapping, table, mode)
                 findings += [desk.finding(Severity.WARNING, *one) for one in notices]
             findings += _sent(config, name, mapping, table, path)

@@ -20,6 +20,7 @@ from enerflo_sync.plan.new_key import mirror_text, new_key, taken
 from enerflo_sync.reconcile.causes import cause_of
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm, judged
+from enerflo_sync.reconcile.report import Cause
 
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
 CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
@@ -125,7 +126,7 @@ def decide_rows(
         "table": literal(plan.name),
         "columns": _COLUMNS,
         "judged": judged(plan),
-        "cause": cause_of(plan),
+        "cause": cause_of(plan, Cause.ON_ITS_WAY),
     }
     on_row = " and ".join(
         f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)
@@ -193,7 +194,7 @@ def _deletion(plan: Comparison, mark: str | None) -> tuple[str, str]:
     """
     if Side.CRM not in plan.mapping.delete_in:
         return "keep", "'the CRM''s rows are not deleted here (delete_in)'"
-    if plan.mapping.deleted_when and mark is None:
+    if plan.mapping.deleted_when and mark is None and not plan.hands_over:
         return "review", literal(NO_MARK)
     return "to_crm", "null"
 

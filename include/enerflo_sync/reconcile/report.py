@@ -17,6 +17,7 @@ class Cause(StrEnum):
 
     QUARANTINED = "quarantined"
     DUPLICATE_IDENTITY = "duplicate_identity"
+    ON_ITS_WAY = "on_its_way"
     DELETED_IN_ENERFLO = "deleted_in_enerflo"
     GONE_AT_ONCE = "gone_at_once"
     DELETED_IN_CRM = "deleted_in_crm"

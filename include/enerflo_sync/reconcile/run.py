@@ -46,6 +46,7 @@ from enerflo_sync.reconcile.mismatched import (
     wanted_mismatched_statement,
 )
 from enerflo_sync.reconcile.observation import OBSERVATION, observe, still_holds
+from enerflo_sync.reconcile.on_its_way import late_remarks
 from enerflo_sync.reconcile.remarks import (
     LATER,
     age_remarks,
@@ -238,6 +239,7 @@ class _Reconciliation:
                 *unread_remarks(self.connection, plan, self.account),
                 *([] if reason is None or previous else [reason or _NOT_SEEN]),
                 *duplicate_remarks(found),
+                *late_remarks(self.connection, plan, parameters),
                 *stranger_remarks(self.connection, plan, parameters, fold),
             ],
             mirror_as_of=polled.get(plan.kind),

@@ -65,22 +65,7 @@ def tool_of(table: LiveTable) -> CopyTool | None:
     return next((tool for tool in TOOLS if any(mark in table.columns for mark in tool.marks)), None)
 
 
-def copy_overwrites(table: LiveTable) -> Iterator[Notice]:
-    """Yield that a table whose mode writes it is a copy: the next copy overwrites what is written."""
-    tool = tool_of(table)
-    if tool is None:
-        return
-    mark = next(mark for mark in tool.marks if mark in table.columns)
-    yield Notice(
-        ("crm_table",),
-        f"a copy that {tool.name} keeps (column {mark}), in a mode that writes it",
-        "a table that the CRM itself reads",
-        "What is written here never reaches the CRM, and the next copy overwrites it."
-        " Set mode: report or enerflo for this table, or map the table that the CRM reads.",
-    )
-
-
-def copy_columns(mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
+def copy_hints(mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
     """Yield the tool's columns that the mapping could name and does not: arrival, and deletion."""
     tool = tool_of(table)
     if tool is None:

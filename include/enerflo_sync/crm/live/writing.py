@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import LiveTable, writable_columns
-from enerflo_sync.crm.live.copies import copy_overwrites
 from enerflo_sync.crm.live.notice import Notice
 from enerflo_sync.crm.live.rights import missing_rights, unfilled_columns, writes_of
 from enerflo_sync.crm.mapping import Direction, Mode, Side, TableMapping
@@ -27,7 +26,6 @@ def writing_notices(
     unwritable = list(_unwritable(mapping, table, writable))
     yield from unwritable
     yield from _no_own_mark(mapping, table, writable)
-    yield from copy_overwrites(table)
     # A right to write does not help where nothing can be written.
     if not any(notice.place == ("crm_table",) for notice in unwritable):
         writes = writes_of(mapping, table, mode)
