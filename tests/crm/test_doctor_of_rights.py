@@ -145,3 +145,19 @@ def test_our_own_tables_are_never_proposed(warehouse: sa.Engine, clerk: str, tmp
         (finding,) = check(warehouse, tmp_path, CONFIG.replace('crm."Odd % name"', near))
         assert "enerflo." not in finding.next_step
         assert "sync." not in finding.next_step
+
+
+def test_where_rows_are_marked_the_mark_is_to_be_updated_and_nothing_is_deleted(
+    warehouse: sa.Engine, clerk: str, tmp_path: Path
+) -> None:
+    marked = CONFIG.replace(
+        "    delete_in: [crm]\n", "    delete_in: [crm]\n    deleted_when: {gone: true}\n"
+    )
+    add = 'alter table crm."Odd %% name" add gone boolean'
+    found = told(warehouse, tmp_path, marked, add, role=clerk)
+    assert [one.found for one in found if "right" in one.found] == [
+        "no right to update rows",
+        "no right to insert rows",
+        "no right to use the sequence Odd % name_id_seq",
+    ]
+    assert '"gone"' in found[0].next_step

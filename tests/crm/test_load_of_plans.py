@@ -70,12 +70,12 @@ def test_the_later_side_is_no_rule_of_a_table_that_does_not_say_when_its_rows_ch
     )
 
 
-def test_rows_are_marked_or_deleted_but_not_both(tmp_path: Path) -> None:
+def test_rows_may_be_marked_instead_of_deleted(tmp_path: Path) -> None:
     text = CONFIG.replace("    fields:\n", "    deleted_when: {IsDeleted: true}\n    fields:\n", 1)
     table = load(tmp_path, text).tables_for("default")["leads"]
     assert table.deleted_when == {"IsDeleted": True}
-    found = mistakes(tmp_path, text.replace("    fields:\n", "    delete_in: [crm]\n    fields:\n", 1))
-    assert found[0].startswith("11: tables.leads.delete_in: found crm, with deleted_when beside it, expected")
+    both = text.replace("    fields:\n", "    delete_in: [crm]\n    fields:\n", 1)
+    assert load(tmp_path, both).tables_for("default")["leads"].deleted_when == {"IsDeleted": True}
 
 
 def test_changed_rows_are_found_by_one_column(tmp_path: Path) -> None:

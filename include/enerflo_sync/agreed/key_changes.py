@@ -71,7 +71,7 @@ _BY_RECORD = Template("""select a.key as old_key, $new_key as new_key, a.record
   from (select distinct key, $record_of_pair as record from sync.agreed a
         where a.account = %(account)s and a.table_name = $table) a
   join $mirror e on e.account = %(account)s and $on""")
-_BY_ROW = Template("""select a.key as old_key, $new_key as new_key, a.record
+_BY_ROW = Template("""select distinct a.key as old_key, $new_key as new_key, a.record
   from (select distinct key, $record_of_pair as record from sync.agreed a
         where a.account = %(account)s and a.table_name = $table) a
   join $crm t on $on

@@ -113,7 +113,7 @@ def note_made(
 
 def _parts(plan: Comparison, **others: str) -> dict[str, str]:
     changed = plan.changed_at("t")
-    named = {"name": plan.name, "table": literal(plan.name), "crm": plan.crm, "changed": changed}
+    named = {"name": plan.name, "table": literal(plan.name), "crm": plan.crm_rows, "changed": changed}
     return {**named, "seen_at": seen_at(plan, "t"), **others}
 
 
@@ -130,7 +130,7 @@ def noting_row(
     changed = plan.changed_at("t")
     others = f"case when {changed} is not null then least({changed}, {seen_at(plan, 't')}, now()) end"
     times = f"{changed} as changed_at, {others} as others_at"
-    row = f"select %(key)s::jsonb as key, {times} from {plan.crm} t"  # noqa: S608 - quoted names
+    row = f"select %(key)s::jsonb as key, {times} from {plan.crm_rows} t"  # noqa: S608 - quoted names
     named = {"account": account, "key": json.dumps(key)}
     connection.exec_driver_sql(f"drop table if exists {into}")
     statement = f"/* enerflo-sync push */ create temporary table {into} on commit drop as {row}"

@@ -68,8 +68,8 @@ _RESTORE = Template("""
 _DELETE = Template("""
   delete from $crm t using due p
   where $on and $counts and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
-    and $due_still
-  returning p.id, $whole as deleted_row
+    and $due_still and p.after is null
+  returning p.id, $whole as deleted_row, false as not_kept
 """)
 
 
@@ -87,8 +87,12 @@ def row_digest(plan: Comparison, alias: str) -> str:
     Columns without a value do not count: a column that is added to the table later changes no digest unless
     it has a default.
     """
-    row = f"jsonb_strip_nulls({whole_row(plan, alias)})::text"
-    return f"encode(sha256(convert_to({row}, 'UTF8')), 'hex')"
+    return digest_of(whole_row(plan, alias))
+
+
+def digest_of(row: str) -> str:
+    """Return the digest of a CRM row of which ``row`` has each column as text, as one jsonb object."""
+    return f"encode(sha256(convert_to(jsonb_strip_nulls({row})::text, 'UTF8')), 'hex')"
 
 
 def may_take_link(plan: Comparison, column: str, change: str) -> str:
@@ -108,12 +112,12 @@ def may_take_link(plan: Comparison, column: str, change: str) -> str:
 
 
 def one_of_its_key(plan: Comparison) -> str:
-    """Return the condition that no other CRM row has the key of the row ``t``."""
+    """Return the condition that no other living CRM row has the key of the row ``t``."""
     keys = plan.mapping.key_columns
     if plan.live.unique_by(keys):
         return "true"
     same = " and ".join(f"s.{quoted(name)} = t.{quoted(name)}" for name in keys)
-    return f"(select count(*) from {plan.crm} s where {same}) = 1"  # noqa: S608 - names of the mapping
+    return f"(select count(*) from {plan.crm_rows} s where {same}) = 1"  # noqa: S608 - names of the mapping
 
 
 def delete_statement(plan: Comparison, *, undone: bool) -> str:

@@ -150,9 +150,13 @@ def touched(plan: Comparison) -> tuple[str, str] | None:
     if plan.updated_at is None:
         return None
     live = plan.live.columns[plan.updated_at]
-    now = (
-        "now()"
-        if live.kind is Kind.TIMESTAMPTZ
-        else f"(now() at time zone {literal(plan.mapping.time_zone)})"
-    )
-    return quoted(plan.updated_at), f"{now}::date" if live.kind is Kind.DATE else now
+    return quoted(plan.updated_at), present_moment(live, plan.mapping.time_zone)
+
+
+def present_moment(live: LiveColumn, zone: str) -> str:
+    """Return the transaction's time in the type of a column of times.
+
+    :param zone: of times without one.
+    """
+    now = "now()" if live.kind is Kind.TIMESTAMPTZ else f"(now() at time zone {literal(zone)})"
+    return f"{now}::date" if live.kind is Kind.DATE else now

@@ -7,7 +7,7 @@ change how it ended, in the plan and in the ledger.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
@@ -22,11 +22,8 @@ from enerflo_sync.agreed.agree import AgreedBy, agree_column, agree_written, col
 from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
 from enerflo_sync.agreed.own_writes import note_made, noting_updates
 from enerflo_sync.agreed.refusals import refuses_a_row, why_refused
-from enerflo_sync.agreed.whole_rows import (
-    delete_statement,
-    note_new_rows,
-    restore_statement,
-)
+from enerflo_sync.agreed.soft_deletes import note_marked_rows, removal_statement, return_statement
+from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.agreed.written import of_key
 from enerflo_sync.apply.crm_statements import insert_statement, update_statement
 from enerflo_sync.crm.names import literal
@@ -124,7 +121,9 @@ _CHANGES_MADE = """
 """
 
 _ROWS_DELETED = """
-  select id, m.id is not null as done, false as not_kept, m.deleted_row from due left join made m using (id)
+  select id, m.id is not null as done, coalesce(m.not_kept, false) as not_kept,
+         case when not m.not_kept then m.deleted_row end as deleted_row
+  from due left join made m using (id)
 """
 
 _RECORDS_MADE = """
@@ -197,8 +196,9 @@ def apply_to_crm(
         # Which row it was nobody says at the end: each is checked with the statement that writes it.
         driver.execute(_CHECK)
         ended = make()
-    counts, made_in = ended
-    note_new_rows(connection, plans, made_in, values)
+    counts, changed = ended
+    note_new_rows(connection, plans, changed["insert"], values)
+    note_marked_rows(connection, plans, changed["delete"], values)
     return counts
 
 
@@ -208,8 +208,8 @@ def _make(
     values: Mapping[str, Any],
     by: AgreedBy,
     tick: Callable[[int], None],
-) -> tuple[Counter[str], set[str]]:
-    """Make the changes page by page; return how they ended, and the tables in which rows were made.
+) -> tuple[Counter[str], dict[str, set[str]]]:
+    """Make the changes page by page; return how they ended, and by operation the tables that were changed.
 
     What the rows say then is remembered once all is written and checked: until then a table's own trigger may
     write another value, one that is deferred as late as at the check.
@@ -229,7 +229,11 @@ def _make(
         driver_connection(connection).execute(_CHECK)
     for job in jobs:
         job.remember()
-    return counts, {job.plan.name for job in jobs if job.op == "insert" and job.counts[Decision.APPLIED]}
+    changed: dict[str, set[str]] = defaultdict(set)
+    for job in jobs:
+        if job.counts[Decision.APPLIED]:
+            changed[job.op].add(job.plan.name)
+    return counts, changed
 
 
 def _page(connection: sa.Connection, values: Mapping[str, Any], after: int) -> Sequence[Any]:
@@ -319,11 +323,11 @@ class _Job:
             case "update":
                 return update_statement(self.plan, fields[0])
             case "insert" if self._by is AgreedBy.UNDO:
-                return restore_statement(self._connection, self.plan, self._values)
+                return return_statement(self._connection, self.plan, self._values)
             case "insert":
                 return insert_statement(self.plan, fields)
             case _:
-                return delete_statement(self.plan, undone=self._by is AgreedBy.UNDO)
+                return removal_statement(self._connection, self.plan, undone=self._by is AgreedBy.UNDO)
 
     def _some(self, write: str, park: str, of_group: dict[str, Any], first: int, last: int) -> None:
         """Make the changes between two positions; where the table refuses one, look for it by halves."""

@@ -62,7 +62,7 @@ select state as decision, count(*) as number, array_agg(position) as positions f
 """)  # noqa: S608 - constants
 
 _UPDATED = Template("""select p.id, null::jsonb as deleted_row from due p join $crm t on $on
-  where p.rule <> $withdraw and $living
+  where p.rule <> $withdraw and $counts
     and nullif($now, 'null') is not distinct from nullif(p.before, 'null') and $same_record$alone""")
 
 _INSERTED = Template("""select p.id, null::jsonb as deleted_row from due p
@@ -73,7 +73,7 @@ _UNLINKED = Template("""and not exists (
       where e.account = %(account)s and $of_record)""")
 
 _DELETED = Template("""select p.id, $whole as deleted_row from due p join $crm t on $on
-  where p.rule <> $withdraw and $living and $row = p.before and $digest = p.row_digest and $one_of_its_key
+  where p.rule <> $withdraw and $counts and $row = p.before and $digest = p.row_digest and $one_of_its_key
     and $same_record and $due_still""")
 
 
@@ -161,7 +161,7 @@ def _statement(plan: Comparison, op: str, field: str | None, *, undone: bool) ->
 def _made(plan: Comparison, op: str, field: str | None, *, undone: bool) -> str:
     """Return the select of the changes of ``due`` that still fit what the copy, or Enerflo, says."""
     common = {"crm": plan.crm, "on": of_key(plan, "p.key"), "withdraw": literal(WITHDRAW)}
-    common["living"] = plan.living("t")
+    common["counts"] = plan.counts("t")
     same_record = names_record(plan, "t", "p.enerflo_key")
     if op == "update" and field is not None:
         link = field in plan.mapping.join_columns

@@ -132,12 +132,6 @@ def table_problems(
             "true, with arrived_at beside it" if mapping.arrived_at else "true, without updated_at",
             "one column by which changed rows are found: updated_at, or arrived_at",
         )
-    if mapping.deleted_when and Side.CRM in mapping.delete_in:
-        yield source.problem(
-            (*place, "delete_in"),
-            "crm, with deleted_when beside it",
-            "one of the two: a row is not marked as deleted yet instead of deleted",
-        )
 
 
 def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:

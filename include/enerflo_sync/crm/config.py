@@ -16,6 +16,7 @@ from enerflo_sync.crm.columns import Columns
 from enerflo_sync.crm.mapping import Mode, TableMapping, TableOverride
 from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.problems import Problem, listed, nearest
+from enerflo_sync.crm.reconcile_options import ReconcileOptions
 from enerflo_sync.crm.routes import NotifyOptions
 from enerflo_sync.crm.schedule import AirflowConnections, Schedule
 from enerflo_sync.errors import ConfigurationError
@@ -132,18 +133,6 @@ class WebhookOptions(Options):
     )
     ignored_events: list[str] = Field(
         [], description="Further event names that are known to you and need no action."
-    )
-
-
-class ReconcileOptions(Options):
-    """How differences are judged and kept."""
-
-    in_flight_minutes: int = Field(30, ge=0, description="A difference younger than this is in_flight.")
-    unexplained_budget: int = Field(0, ge=0, description="Unexplained differences that are allowed.")
-    samples: int = Field(20, ge=0, le=1000, description="Differences per table shown in a report.")
-    keep_days: int = Field(90, ge=1, description="Days after which stored differences are deleted.")
-    lookback_minutes: int = Field(
-        15, ge=0, description="How far an incremental run goes back before the one it stands on."
     )
 
 

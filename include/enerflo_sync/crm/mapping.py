@@ -256,7 +256,8 @@ class TableMapping(Options):
     deleted_when: dict[str, bool | int | str] = Field(
         default_factory=dict,
         description="{CRM column: value, or not_null}: a CRM row with any of them is marked as deleted, and "
-        "counts as a row that is not there. It is never written.",
+        "counts as a row that is not there. It is never written. Where delete_in lets us delete, the first of"
+        " them that is no copy tool's (_fivetran_deleted) is set instead.",
     )
     on_insert: dict[str, str | list[str]] = Field(
         default_factory=dict,

@@ -172,6 +172,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     :param enerflo_key: the mirror's key; None where Enerflo has no such record.
     :param in_enerflo: whether Enerflo has it, ``deleted_at`` since when not any more.
     :param crm_rows: how many rows of the CRM have the key.
+    :param crm_marked: the CRM has its row marked as deleted (deleted_when), which counts as none.
     :param as_of: None for the present.
     :param steps: what was decided about the row as a whole.
     :param outside_where: the CRM has a row of it that does not meet ``where``, and none that does.
@@ -193,6 +194,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     waiting: Sequence[Waiting]
     masked: bool = False
     outside_where: bool = False
+    crm_marked: bool = False
 
 
 def masked_explanation(explanation: Explanation, config: SyncConfig) -> Explanation:

@@ -87,6 +87,8 @@ def _whereabouts(explanation: Explanation) -> Iterator[str]:
                 f"Its row of {explanation.crm_table} is outside where, the mapping's condition: it does not"
                 " count, and no other row is made in its place."
             )
+        case 0 if explanation.crm_marked:
+            yield f"{explanation.crm_table} has its row marked as deleted (deleted_when): it counts as none."
         case 0:
             yield f"{explanation.crm_table} has no row of it."
         case 1:
@@ -268,6 +270,8 @@ def _done(step: Step, target: str) -> str:
     match step.op:
         case "insert":
             return f"Created in {target}{read_back} with {_value(step.new_value)}"
+        case "delete" if isinstance(step.new_value, dict):
+            return f"The row was marked as deleted in {target} ({', '.join(map(visible, step.new_value))})"
         case "delete":
             return f"The row was deleted from {target}"
     value = (

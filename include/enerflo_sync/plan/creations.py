@@ -8,11 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.soft_deletes import mark_of, marks, shown_row
 from enerflo_sync.agreed.undone import CREATION_UNDONE, DELETION_UNDONE, creation_undone, deletion_undone
 from enerflo_sync.agreed.whole_rows import row_digest
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, RecordKind, Side
-from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.templates import columns_of, template_sql
 from enerflo_sync.plan.adopt import adopted_table
 from enerflo_sync.plan.new_key import mirror_text, new_key, taken
@@ -25,6 +26,11 @@ from enerflo_sync.reconcile.report import Cause
 CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
 
 OUTSIDE = "its row in the CRM stands outside the table''s where"
+# Why a row is left to a person whose record Enerflo deleted.
+NO_MARK = (
+    "Enerflo deleted its record, and no column of deleted_when is ours to write: mark its row in the CRM as"
+    " deleted by hand"
+)
 
 _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_value, policy, cause, rule,
   reason, changed_at, observed_at"""
@@ -100,11 +106,13 @@ where o.reason is not null or coalesce(f.value, 'null') <> 'null'
 _DELETES = Template("""
 /* enerflo-sync plan $name: rows whose record Enerflo deleted */
 insert into pg_temp.decided ($columns, before, row_digest)
-select case when $undone then 'keep' else $outcome end, $table, o.key, o.enerflo_key, 'delete',
-       null, null, null, 'enerflo', 'deleted_in_enerflo', 'delete',
+select r.outcome, $table, o.key, o.enerflo_key, 'delete', null,
+       case when r.outcome = 'to_crm' then $marks end, case when r.outcome = 'review' then o.key end,
+       'enerflo', 'deleted_in_enerflo', 'delete',
        case when $undone then '$deletion_undone' else $reason end, o.observed_at, o.observed_at,
-       $row, $digest
+       case when r.outcome <> 'review' then $row end, case when r.outcome = 'to_crm' then $digest end
 from $judged join $crm t on $on_row
+cross join lateral (select case when $undone then 'keep' else '$outcome' end as outcome offset 0) r
 where o.tombstone and o.in_crm and not o.quarantined
 """)
 
@@ -168,21 +176,35 @@ def decide_rows(
         ),
         values,
     )
-    may_delete = Side.CRM in plan.mapping.delete_in
+    mark = mark_of(connection, plan) if Side.CRM in plan.mapping.delete_in else None
+    outcome, reason = _deletion(plan, mark)
     connection.exec_driver_sql(
         _DELETES.substitute(
             common,
-            outcome="'to_crm'" if may_delete else "'keep'",
+            outcome=outcome,
             undone=deletion_undone(plan),
             deletion_undone=DELETION_UNDONE,
-            reason="null" if may_delete else "'the CRM''s rows are not deleted here (delete_in)'",
-            row=jsonb_object((field.name, field.crm.shown) for field in plan.fields),
-            digest=row_digest(plan, "t") if may_delete else "null",
-            crm=plan.crm,
+            reason=reason,
+            marks=marks(plan, mark),
+            row=shown_row(plan, mark),
+            digest=row_digest(plan, "t"),
+            crm=plan.crm_rows,
             on_row=on_row,
         ),
         values,
     )
+
+
+def _deletion(plan: Comparison, mark: str | None) -> tuple[str, str]:
+    """Return what becomes of a row whose record Enerflo deleted, and the reason as SQL.
+
+    :param mark: the column that is set instead of a deletion, where the CRM marks its deleted rows.
+    """
+    if Side.CRM not in plan.mapping.delete_in:
+        return "keep", "'the CRM''s rows are not deleted here (delete_in)'"
+    if plan.mapping.deleted_when and mark is None and not plan.hands_over:
+        return "review", literal(NO_MARK)
+    return "to_crm", "null"
 
 
 def _yes(value: bool) -> str:

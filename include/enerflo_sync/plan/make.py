@@ -26,6 +26,7 @@ from enerflo_sync.plan.completion import LAST_MILESTONE, complete_installs
 from enerflo_sync.plan.contradictions import ask_where_tables_contradict
 from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, prepare
+from enerflo_sync.plan.gone_at_once import leave_gone
 from enerflo_sync.plan.held import hold_checked, note_held
 from enerflo_sync.plan.late_appointments import plan_late_appointments
 from enerflo_sync.plan.on_its_way import keep_on_its_way, require_no_copy_is_written
@@ -39,6 +40,7 @@ from enerflo_sync.plan.split import mark_waiting, rules_hash, why_waiting
 from enerflo_sync.plan.store import store_plan
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import cause_parameters
+from enerflo_sync.reconcile.levels import tables_in_doubt
 from enerflo_sync.reconcile.live import case_folding, live_comparisons, require_rows
 from enerflo_sync.reconcile.observation import OBSERVATION, observe
 from enerflo_sync.warehouse.alone import alone
@@ -234,10 +236,12 @@ def decide_all(
     now = transaction_time(connection)
     causes = cause_parameters(config.statuses, now, config.reconcile.in_flight_minutes)
     values: dict[str, Any] = {"account": account, **causes}
+    in_doubt = tables_in_doubt(connection, account, reconciliation_id)
     connection.exec_driver_sql(MAKE_DECIDED)
     for done, plan in enumerate(plans):
         tick(str(plan.name), done, len(plans))
         prepare(connection, plan, reconciliation_id, account)
+        leave_gone(connection, plan, in_doubt.get(plan.name))
         decide_updates(connection, plan, values)
         adopt(connection, plan, config, values)
         decide_rows(connection, plan, config, values)

@@ -32,7 +32,10 @@ _MOST_TIMES = 10_000
 _GROUPS = """
 /* enerflo-sync plan: counts by group */
 with fields as (
-  select table_name, direction, op, field, count(*) as changes, min(position) as first
+  select table_name, direction, op,
+         -- The column that marks a row, where that is how it is deleted.
+         case when op = 'delete' then (select min(k) from jsonb_object_keys(after) k) else field end as field,
+         count(*) as changes, min(position) as first
   from pg_temp.planned group by 1, 2, 3, 4
 ), rows as (
   select table_name, direction, op, count(*) as rows

@@ -6,19 +6,22 @@ from string import Template
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.soft_deletes import left_alone, mark_of, marks, shown_row
 from enerflo_sync.agreed.whole_rows import one_of_its_key, row_digest
 from enerflo_sync.agreed.written import as_written, names_record, of_key, shown
 from enerflo_sync.crm.mapping import Direction
-from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.plan.undoing import COLUMNS, UNDO, UNDONE, WRITTEN_LATER, said_in_enerflo
 from enerflo_sync.reconcile.compare import Comparison
 
 _MOVED = "the CRM says something else than the plan wrote: it moved since"
+_MARKED = "a row of the CRM that is marked as deleted has its key"
 _GONE = "its row is gone from the CRM"
 _RELINKED = "its row names another record of Enerflo by now"
 _BARRED = "the column of the CRM may not be written any more (direction)"
 _TWICE = "more than one row of the CRM has its key"
 _NOT_KNOWN = "an older version made the row and did not note its other columns: somebody may have filled them"
+_NOT_MARKED = "the column that marked the row as deleted is not ours to write any more (deleted_when)"
 _NOT_KEPT = "an older version deleted the row and kept only its mapped columns"
 
 _UPDATES = Template(f"""
@@ -45,7 +48,7 @@ _INSERTS = Template(f"""
 /* enerflo-sync undo $name: rows that were made in the CRM */
 insert into pg_temp.decided ({COLUMNS}, row_digest)
 select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key, u.enerflo_key, 'delete',
-       null, case when r.reason is null then $row else $said end, null,
+       null, case when r.reason is null then $row else $said end, case when r.reason is null then $marks end,
        case when r.reason is not null and t.$known is not null then u.key end, u.policy, '{UNDONE}',
        '{UNDO}', r.reason, u.recorded_at, u.row_digest
 from (
@@ -73,10 +76,16 @@ select case when r.reason is null then 'to_crm' else 'review' end, $table, u.key
        '{UNDONE}', '{UNDO}', r.reason, u.recorded_at
 from pg_temp.undoing u
 cross join lateral (
-  select h.here, case when h.here then 'its row is in the CRM again'
+  select h.lives as here, case when h.lives then 'its row is in the CRM again'
     when u.written_later then '{WRITTEN_LATER}'
+    when u.new_value is not null and not h.there then '{_GONE}'
+    when u.new_value is not null and not ($same_mark) then '{_NOT_MARKED}'
+    when u.new_value is not null and not ($left_alone) then '{_MOVED}'
+    when u.new_value is null and h.there then '{_MARKED}'
     when not u.row_kept then '{_NOT_KEPT}' end as reason
-  from (select exists (select from $crm t where $on) as here) h) r
+  from (
+    select exists (select from $rows t where $on) as lives,
+           exists (select from $crm t where $on) as there) h) r
 cross join lateral (
   select null as field, null::jsonb as value where r.reason is not null
   $fields
@@ -111,21 +120,24 @@ def undo_in_crm(connection: sa.Connection, plan: Comparison, account: str) -> No
             barred="true" if mapping is not None and mapping.direction is Direction.TO_ENERFLO else "false",
         )
         connection.exec_driver_sql(statement, values)
-    row = jsonb_object((field.name, shown(plan, field.name, "t")) for field in plan.fields)
+    mark = mark_of(connection, plan)
     inserts = _INSERTS.substitute(
         common,
-        row=row,
+        row=shown_row(plan, mark),
+        marks=marks(plan, mark),
         digest=row_digest(plan, "t"),
         one_of_its_key=one_of_its_key(plan),
         said=said_in_enerflo(plan, None, "u.enerflo_key"),
     )
     connection.exec_driver_sql(inserts, values)
-    restored = _restored(plan)
+    restored = _restored(plan, mark)
     deletes = _DELETES.substitute(
         common,
         said=said_in_enerflo(plan, None, "u.enerflo_key"),
         fields="\n  ".join(restored.values()),
         first=literal(next(iter(restored))),
+        same_mark="false" if mark is None else f"jsonb_exists(u.new_value, {literal(mark)})",
+        left_alone=left_alone(plan, "u.key", "u.kept_digest"),
         keys=f"array[{', '.join(literal(name) for name in plan.mapping.key_columns)}]",
     )
     connection.exec_driver_sql(deletes, values)
@@ -139,10 +151,10 @@ def _written_fields(connection: sa.Connection, plan: Comparison) -> list[str]:
     return list(connection.execute(query, {"table": str(plan.name)}).scalars())
 
 
-def _restored(plan: Comparison) -> dict[str, str]:
+def _restored(plan: Comparison, mark: str | None) -> dict[str, str]:
     """Return the selects of what a plan shows of a row that comes back: mapped columns, and Enerflo's id.
 
-    The row itself is restored whole, from what the undone plan kept of it.
+    The row itself is restored whole, from what the undone plan kept of it; or ``mark`` is taken away from it.
     """
     keys = set(plan.mapping.key_columns)
     selects = {
@@ -153,6 +165,8 @@ def _restored(plan: Comparison) -> dict[str, str]:
     for column, mirror in plan.mapping.join_columns.items():
         if column not in keys and mirror in plan.mirror_key:
             selects.setdefault(column, f"u.enerflo_key -> {literal(mirror)}")
+    if mark is not None:
+        selects.setdefault(mark, f"case when u.new_value is not null then u.old_value -> {literal(mark)} end")
     return {
         column: f"union all select {literal(column)}, {value} where r.reason is null"
         for column, value in selects.items()

@@ -7,6 +7,7 @@ from string import Template
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.whole_rows import digest_of
 from enerflo_sync.crm.mapping import Side
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
@@ -27,13 +28,14 @@ WRITTEN_LATER = "a later plan wrote it since: undo that plan"
 
 # The time of the ledger's row tells one undo apart from the same one made before. What a later plan wrote
 # stands by that plan, also where it is the same value.
-MAKE_UNDOING = """
+MAKE_UNDOING = f"""
 /* enerflo-sync undo: what the plan applied */
 create temporary table undoing on commit drop as
 select l.table_name, l.key, l.op, l.field, nullif(l.old_value, 'null') as old_value,
        nullif(l.new_value, 'null') as new_value, nullif(l.kept_value, 'null') as kept_value, l.direction,
        l.policy, l.rule, l.reason as how, l.recorded_at, c.enerflo_key,
-       c.row_digest, c.deleted_row is not null as row_kept, exists (
+       c.row_digest, c.deleted_row is not null as row_kept, {digest_of("c.deleted_row")} as kept_digest,
+       exists (
          select from sync.ledger n
          where n.account = l.account and n.table_name = l.table_name and n.key = l.key
            and n.direction = l.direction and n.decision = 'applied' and n.ledger_id > l.ledger_id
@@ -49,7 +51,7 @@ join sync.ledger l on l.account = c.account and l.table_name = c.table_name and 
   and l.plan_hash = c.plan_hash and l.op = c.op and l.direction = c.direction
   and l.field is not distinct from c.field and l.decision = 'applied'
 where c.account = %(account)s and c.plan_hash = %(plan_hash)s and c.state = 'applied'
-"""
+"""  # noqa: S608 - a constant
 
 _UNMAPPED = sa.text(f"""
 /* enerflo-sync undo: what the mapping does not know any more */

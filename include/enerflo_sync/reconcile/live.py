@@ -18,7 +18,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, plan_comparison
 from enerflo_sync.warehouse.declared import DeclaredColumn, require_filled
 
-__all__ = ["case_folding", "live_comparisons", "require_rows"]
+__all__ = ["case_folding", "further_comparisons", "live_comparisons", "require_rows"]
 
 
 def _mapped_columns(config: SyncConfig, account: str, *, all_tables: bool) -> list[DeclaredColumn]:
@@ -82,3 +82,22 @@ def _require_none(problems: Sequence[Finding]) -> None:
             "\n".join(f"{problem} {problem.next_step}" for problem in problems),
             next_step="enerflo-sync doctor shows the whole mapping against the live tables.",
         )
+
+
+def further_comparisons(
+    connection: sa.Connection, config: SyncConfig, account: str, fold: str
+) -> list[Comparison]:
+    """Return the comparison of each table that plans take up and no reconciliation compares.
+
+    A mapping that does not fit its live table is left out: the plan says so.
+    """
+    found = []
+    for name, mapping in config.tables_for(account).items():
+        if mapping.reconcile:
+            continue
+        live, findings = check_table(connection, config, account, name, config.file, to_plan=False)
+        if live is not None and not any(one.severity is Severity.ERROR for one in findings):
+            proven = keys_proven(connection, mapping, live, fold)
+            mode = config.mode_of(account, name)
+            found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven))
+    return found

@@ -27,7 +27,7 @@ _RECORD = Template("""
 select count(*) over () as rows, o.*, to_jsonb(array[$mine]::jsonb[]) as mine,
        to_jsonb(array[$theirs]::jsonb[]) as theirs, to_jsonb(array[$equal]) as equal,
        $crm_key as crm_key, $join_key as join_key, $enerflo_key as enerflo_key, $named_key as named_key,
-       $outside as outside
+       $outside as outside, o.crm_here is not true and $marked as marked
 from (
   select m.*, c.here as crm_here, $changed_at as changed_at, $crm_columns from $sides
 ) o where o.here or o.crm_here limit 1
@@ -70,6 +70,7 @@ class FoundRecord:
     :param named_key: the key of Enerflo that either side names, also where the mirror has no such record.
     :param install: the install that it is or belongs to.
     :param outside: the CRM has a row of it that does not meet ``where``, and none that does.
+    :param marked: its row is marked as deleted, and counts as a row that is not there.
     """
 
     comparison: Comparison
@@ -87,6 +88,7 @@ class FoundRecord:
     observed_by: str | None = None
     changed_at: datetime | None = None
     outside: bool = False
+    marked: bool = False
 
     @property
     def key_texts(self) -> list[str]:
@@ -302,6 +304,7 @@ class _Search:
             observed_by=self._observed_by(row["enerflo_key"]) if known else None,
             changed_at=row["changed_at"],
             outside=not in_crm and bool(row["outside"]),
+            marked=bool(row["marked"]),
         )
 
     def _observed_by(self, key: Mapping[str, Any]) -> str | None:
@@ -330,6 +333,7 @@ def _record_statement(plan: Comparison, sides: str) -> str:
         mine=", ".join(field.enerflo.shown for field in fields),
         theirs=", ".join(field.crm.shown for field in fields),
         equal=", ".join(field.equal for field in fields),
+        marked=plan.marked_deleted("o"),
         crm_key=plan.crm_key(f"o.k{n}" for n, _ in keys),
         join_key=stored_join_key(plan.joins, "o"),
         outside=plan.stands_outside("o"),

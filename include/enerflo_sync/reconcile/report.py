@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -19,6 +19,7 @@ class Cause(StrEnum):
     DUPLICATE_IDENTITY = "duplicate_identity"
     ON_ITS_WAY = "on_its_way"
     DELETED_IN_ENERFLO = "deleted_in_enerflo"
+    GONE_AT_ONCE = "gone_at_once"
     DELETED_IN_CRM = "deleted_in_crm"
     VOIDED = "voided"
     MISSING_IN_CRM = "missing_in_crm"
@@ -94,6 +95,31 @@ class TableReport(msgspec.Struct, frozen=True):
     unlinked: int = 0
 
 
+class GoneAtOnce(msgspec.Struct, frozen=True):
+    """Rows of a CRM table that went, or were marked as deleted, all at once: no deletion is believed yet.
+
+    :param gone: how many rows less the table has than were believed last.
+    :param rows: how many it has; rows that are marked as deleted are not among them.
+    :param since: when the table was seen with its rows for the last time.
+    :param marked: how many rows are marked as deleted by now; None where the mapping knows no mark.
+    """
+
+    table_name: str
+    crm_table: str
+    gone: int
+    rows: int
+    since: datetime
+    marked: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Return what happened, for a report and for a plan."""
+        return (
+            f"{self.gone:,} rows of {self.table_name} are gone or marked as deleted since"
+            f" {self.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC: a copy that is being re-synced?"
+        )
+
+
 class TrendPoint(msgspec.Struct, frozen=True):
     """One earlier reconciliation, for the picture over time."""
 
@@ -124,6 +150,8 @@ class ReconciliationReport(msgspec.Struct, frozen=True):
     # When every row was compared last, and sentences about the report as a whole.
     last_full_at: datetime | None = None
     remarks: Sequence[str] = ()
+    # Tables whose rows went all at once; also those that are not compared (reconcile: false).
+    gone_at_once: Sequence[GoneAtOnce] = ()
 
     @property
     def differences(self) -> int:

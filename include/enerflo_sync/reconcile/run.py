@@ -38,7 +38,8 @@ from enerflo_sync.reconcile.incremental import (
     wanted_parameters,
     wanted_statement,
 )
-from enerflo_sync.reconcile.live import case_folding, live_comparisons, require_rows
+from enerflo_sync.reconcile.levels import LevelLook, hold_back, read_levels
+from enerflo_sync.reconcile.live import case_folding, further_comparisons, live_comparisons, require_rows
 from enerflo_sync.reconcile.mismatched import (
     mismatched_statement,
     twice_statement,
@@ -136,7 +137,9 @@ class _Reconciliation:
         plans = live_comparisons(self.connection, self.config, self.account, fold)
         require_rows(self.connection, self.config, self.account, plans)
         live = _digest(plans, settings.in_flight_minutes)
+        further = further_comparisons(self.connection, self.config, self.account, fold)
         forget_attempt(self.connection, self.account, self.reconciliation_id)
+        self._levels = self._look_at_levels()
         basis = Basis(None)
         if not full:
             basis = find_basis(
@@ -153,7 +156,8 @@ class _Reconciliation:
         # Before another session of ours has a transaction: open ones tell whose rows may be out of sight.
         looks = {plan.name: observe(self.connection, plan, self.account, self.now) for plan in plans}
         unkept = [plan.name for plan in plans if not plan.keeps_hashes and previous[plan.name]]
-        with counted_aside(self.snapshot, self.connection, plans, self.account, keys_of=unkept) as sizes:
+        counted = [*plans, *further]
+        with counted_aside(self.snapshot, self.connection, counted, self.account, keys_of=unkept) as sizes:
             for done, plan in enumerate(plans):
                 progress(str(plan.name), done, len(plans))
                 table, kind = self._compare(
@@ -161,6 +165,8 @@ class _Reconciliation:
                 )
                 tables.append(table)
                 scopes.add(kind)
+            for plan in further:
+                self._levels.look(plan, sizes[plan.name].result().crm)
         progress("", len(plans), len(plans))
         witnesses = witness_report(self.connection, self.account, self.now)
         scope = Scope.INCREMENTAL if Scope.INCREMENTAL in scopes else Scope.FULL
@@ -179,10 +185,16 @@ class _Reconciliation:
             witnesses=witnesses if witnesses.webhooks_since else None,
             last_full_at=self.now if scope is Scope.FULL else last_full_at(self.connection, self.account),
             remarks=[remark] if remark else [],
+            gone_at_once=self._levels.gone,
         )
         report = _with_trend(report, trend(self.connection, self.account))
-        store_report(self.connection, report, self.now, live, looks)
+        store_report(self.connection, report, self.now, live, looks, self._levels.levels)
         return report
+
+    def _look_at_levels(self) -> LevelLook:
+        before = read_levels(self.connection, self.account, self.reconciliation_id)
+        guard = self.config.reconcile.shrink_guard_percent
+        return LevelLook(self.connection, self.account, before, self.now, guard)
 
     def _standing(self, plan: Comparison, basis: Basis) -> Previous | None:
         """Return the run that the table's comparison can stand on; None where all has to be compared."""
@@ -204,8 +216,11 @@ class _Reconciliation:
             found = self._store_differences(plan, parameters, wanted_only=False)
         else:
             found = self._look_at_what_moved(plan, previous, counted)
-        by_cause, by_field = by_cause_and_field(self.connection, plan, parameters)
         sizes = counted.result()
+        gone = self._levels.look(plan, sizes.crm)
+        if gone is not None:
+            hold_back(self.connection, plan, parameters)
+        by_cause, by_field = by_cause_and_field(self.connection, plan, parameters)
         report = TableReport(
             table_name=str(plan.name),
             crm_table=full_name(plan.mapping),
@@ -220,6 +235,7 @@ class _Reconciliation:
             by_field=by_field,
             samples=samples(self.connection, plan, parameters, by_cause, self.config.reconcile.samples),
             remarks=[
+                *([] if gone is None else [gone.sentence]),
                 *size_remarks(plan, sizes, polled.get(plan.kind)),
                 *age_remarks(plan, polled),
                 *unread_remarks(self.connection, plan, self.account),

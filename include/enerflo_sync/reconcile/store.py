@@ -15,6 +15,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.fit.hints import difference_hint
+from enerflo_sync.reconcile.levels import Level
 from enerflo_sync.reconcile.observation import Look
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
 from enerflo_sync.resources.registry import KINDS
@@ -41,14 +42,17 @@ def store_report(
     compared_until: datetime,
     live: str,
     looks: Mapping[str, Look],
+    levels: Mapping[str, Level],
 ) -> None:
     """Store a finished report beside its differences.
 
     :param live: digest of the live types that were compared, for the next incremental run.
     :param looks: how far the CRM's tables were seen, for the same.
+    :param levels: how many rows the CRM's tables have, for the next run's look at that.
     """
     content = msgspec.to_builtins(report, str_keys=True)
     content |= {"live": live, "looks": msgspec.to_builtins(looks, str_keys=True)}
+    content["levels"] = msgspec.to_builtins(levels)
     connection.execute(
         sa.insert(reconciliations).values(
             account=report.account,

@@ -30,7 +30,7 @@ EXPECTED = {
     "every_cause": (
         Verdict.OVER_BUDGET,
         Tone.BAD,
-        "1,853,020,188,851,841 of 2,084,647,712,458,393 differences are unexplained, 0 allowed",
+        "16,677,181,699,666,569 of 18,761,829,412,124,962 differences are unexplained, 0 allowed",
     ),
 }
 

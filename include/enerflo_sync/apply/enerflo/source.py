@@ -196,7 +196,7 @@ class Sources:
             sent=jsonb_object((name, f"to_jsonb(t.{quoted(name)})") for name in sent),
             due=due(plan),
             linked=" or ".join(links) or "false",
-            crm=plan.crm,
+            crm=plan.crm_rows,
             same_row=" and ".join(f"t.{quoted(name)} = o.k{n}" for n, name in enumerate(keys, 1)),
             on_key=" and ".join(
                 f"o.k{n} = {typed_key(plan, '%(key)s::jsonb', name)}" for n, name in enumerate(keys, 1)

@@ -109,7 +109,7 @@ def _written(
             yield f"grant {right} ({', '.join(pasted(column) for column in columns)}) {on}"
     if writes.deletes:
         yield f"grant delete {on}"
-    elif writes.inserts:
+    elif writes.inserts and writes.mark is None:
         yield f"-- Only an undo of new rows needs this: grant delete {_comment(on)}"
     for sequence in sequences_of(connection, table, writes):
         yield f"grant usage on sequence {pasted(sequence.schema, sequence.name)} to {pasted(role)};"

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import LiveTable
 from enerflo_sync.crm.live.notice import Notice
 from enerflo_sync.crm.mapping import Direction, Mode, Side, SourceOfTruth, TableMapping
+from enerflo_sync.crm.marks import own_mark
 from enerflo_sync.crm.names import pasted
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
 
@@ -67,11 +68,15 @@ order by 1
 
 @dataclass(frozen=True)
 class Writes:
-    """What a mode writes of a CRM table: columns by update and in new rows, and whether it deletes."""
+    """What a mode writes of a CRM table: columns by update and in new rows, and whether it deletes.
+
+    :param mark: the column by which rows are deleted, and new rows taken back; None where rows are deleted.
+    """
 
     updates: Sequence[str] = ()
     inserts: Sequence[str] = ()
     deletes: bool = False
+    mark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class SequenceUse:
 
 
 def writes_of(mapping: TableMapping, table: LiveTable, mode: Mode) -> Writes:
-    """Return what plans of a mode may write of a table; an undo of new rows deletes them besides."""
+    """Return what plans of a mode may write of a table; an undo of new rows deletes or marks them besides."""
     if "to_crm" not in mode.writes:
         return Writes()
     to_crm = {Direction.BOTH, Direction.TO_CRM}
@@ -95,10 +100,14 @@ def writes_of(mapping: TableMapping, table: LiveTable, mode: Mode) -> Writes:
     updates = [*links, *(() if mapping.create_only else changed)]
     inserts = [*mapping.key_columns, *mapping.join_columns, *fields, *mapping.on_insert]
     touched = [mapping.updated_at] if mapping.updated_at else []
+    mark = own_mark(mapping, table, frozenset(table.columns))
+    if mark is not None and Side.CRM in (*mapping.delete_in, *mapping.create_in):
+        updates.append(mark)
     return Writes(
         _there(table, [*updates, *touched] if updates else []),
         _there(table, [*inserts, *touched]) if Side.CRM in mapping.create_in else (),
-        Side.CRM in mapping.delete_in,
+        Side.CRM in mapping.delete_in and not mapping.deleted_when,
+        mark,
     )
 
 

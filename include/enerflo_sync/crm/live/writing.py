@@ -10,6 +10,7 @@ from enerflo_sync.crm.catalog import LiveTable, writable_columns
 from enerflo_sync.crm.live.notice import Notice
 from enerflo_sync.crm.live.rights import missing_rights, unfilled_columns, writes_of
 from enerflo_sync.crm.mapping import Direction, Mode, Side, TableMapping
+from enerflo_sync.crm.marks import own_mark
 
 _STEPS = {
     "fields": "The column stays as in report mode; direction: to_enerflo or none says so.",
@@ -21,13 +22,26 @@ def writing_notices(
     connection: sa.Connection, mapping: TableMapping, table: LiveTable, mode: Mode
 ) -> Iterator[Notice]:
     """Yield what a table does not take or allow of what plans of a mode would write; each is a warning."""
-    unwritable = list(_unwritable(mapping, table, writable_columns(connection, table)))
+    writable = writable_columns(connection, table)
+    unwritable = list(_unwritable(mapping, table, writable))
     yield from unwritable
+    yield from _no_own_mark(mapping, table, writable)
     # A right to write does not help where nothing can be written.
     if not any(notice.place == ("crm_table",) for notice in unwritable):
         writes = writes_of(mapping, table, mode)
         yield from missing_rights(connection, table, writes)
         yield from unfilled_columns(connection, table, writes)
+
+
+def _no_own_mark(mapping: TableMapping, table: LiveTable, writable: frozenset[str]) -> Iterator[Notice]:
+    """Yield that rows are to be deleted in a table of which no mark is ours to set."""
+    if mapping.deleted_when and Side.CRM in mapping.delete_in and own_mark(mapping, table, writable) is None:
+        yield Notice(
+            ("delete_in",),
+            f"crm, and no column of deleted_when that is ours to set ({', '.join(mapping.deleted_when)})",
+            "one with a value, or a time that is not_null, which no copy tool keeps for itself",
+            "Add the column by which people delete a row; until then each such row is left to a person.",
+        )
 
 
 def _unwritable(mapping: TableMapping, table: LiveTable, writable: Collection[str]) -> Iterator[Notice]:

@@ -138,6 +138,8 @@ def _on_their_way(plan: PlanReport) -> str:
 def group_title(group: Group) -> str:
     """Return what a group does: ``Change 12 installs in the CRM``."""
     noun = group.table_name.removesuffix("s").replace("_", " ")
+    if group.op == "delete" and group.fields:
+        return f"Mark {count_of(group.rows, noun)} as deleted {_SIDES[group.direction]}"
     return f"{_VERBS[group.op]} {count_of(group.rows, noun)} {_SIDES[group.direction]}"
 
 

@@ -60,6 +60,14 @@ CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
             "Merge or remove the surplus rows until the key names one row.",
             Urgency.DECIDE,
         ),
+        Cause.GONE_AT_ONCE: CauseText(
+            "Gone at once",
+            "The CRM has no row of this record, and lost so many rows of the table at once that a copy may be"
+            " about to be loaded again: nobody is taken to have deleted it yet.",
+            "Look whether the table is being re-synced, and let that finish; a reconciliation that finds the "
+            "table so for an hour takes its missing rows for deleted.",
+            Urgency.DECIDE,
+        ),
         Cause.DELETED_IN_CRM: CauseText(
             "Deleted in the CRM",
             "The CRM had this row when both sides last agreed and has it no longer, or marks it as deleted; "

@@ -23,6 +23,8 @@ class Verdict(StrEnum):
 
     NEVER_POLLED = "never_polled"
     NOTHING_TO_COMPARE = "nothing_to_compare"
+    # A table lost many of its rows at once: they may be deleted, or about to be loaded again.
+    GONE_AT_ONCE = "gone_at_once"
     OVER_BUDGET = "over_budget"
     # A table has rows, and none of them stands on both sides: an empty side, or keys that never meet.
     NOTHING_MATCHED = "nothing_matched"
@@ -42,6 +44,7 @@ _FEWEST_ROWS = 20
 _TONES = {
     Verdict.NEVER_POLLED: Tone.UNSURE,
     Verdict.NOTHING_TO_COMPARE: Tone.UNSURE,
+    Verdict.GONE_AT_ONCE: Tone.UNSURE,
     Verdict.OVER_BUDGET: Tone.BAD,
     Verdict.NOTHING_MATCHED: Tone.UNSURE,
     Verdict.FEW_MATCHED: Tone.UNSURE,
@@ -71,6 +74,8 @@ def verdict_of(report: ReconciliationReport) -> Verdict:
     """Return what the report allows to be said; good news needs a poll in time and rows that met."""
     if report.mirror_as_of is None:
         return Verdict.NEVER_POLLED
+    if report.gone_at_once:
+        return Verdict.GONE_AT_ONCE
     if not compared_rows(report):
         return Verdict.NOTHING_TO_COMPARE
     if report.unexplained > report.budget:
@@ -113,8 +118,12 @@ def were_compared(report: ReconciliationReport) -> bool:
 
 
 def is_all_clear(report: ReconciliationReport) -> bool:
-    """Return whether nothing waits for a person: Enerflo was read in time, rows met, and the budget holds."""
-    return report.within_budget and were_compared(report) and not report.overdue_tables
+    """Return whether nothing waits for a person.
+
+    Enerflo was read in time, rows met, no table lost many rows at once, and the budget holds.
+    """
+    surprised = report.overdue_tables or report.gone_at_once
+    return report.within_budget and were_compared(report) and not surprised
 
 
 def verdict_text(report: ReconciliationReport) -> VerdictText:
@@ -138,6 +147,8 @@ def _in_words(report: ReconciliationReport) -> VerdictText:
             )
         case Verdict.NOTHING_TO_COMPARE:
             return VerdictText(verdict, "There was nothing to compare", _nothing(report), _CHECK_SET_UP)
+        case Verdict.GONE_AT_ONCE:
+            return _gone_at_once(report)
         case Verdict.NOTHING_MATCHED:
             return _nothing_matched(report)
         case Verdict.FEW_MATCHED:
@@ -211,6 +222,23 @@ def _nothing_matched(report: ReconciliationReport) -> VerdictText:
         f"{sizes}. {_compared(report)}; {_share_unexplained(report)}.",
         _CHECK_SET_UP,
     )
+
+
+def _gone_at_once(report: ReconciliationReport) -> VerdictText:
+    first, *others = sorted(report.gone_at_once, key=lambda one: -one.gone)
+    more = "".join(f" {one.sentence}" for one in others)
+    return VerdictText(
+        Verdict.GONE_AT_ONCE,
+        first.sentence,
+        f"{_compared(report)}; {_share_unexplained(report)}.{more} A plan concludes nothing from missing rows"
+        f" of {_listed(report)} until a look finds them so for an hour.",
+        "Let a copy that is being loaded finish, then reconcile again. Where somebody deleted the rows:"
+        " reconcile again an hour after this look, and they count as deleted.",
+    )
+
+
+def _listed(report: ReconciliationReport) -> str:
+    return " and ".join(one.table_name for one in report.gone_at_once)
 
 
 def _few_matched(report: ReconciliationReport) -> VerdictText:

@@ -1,0 +1,197 @@
+"""How many rows each CRM table had, so that rows which go all at once are not taken for deletions by people.
+
+A copy of a CRM marks all rows as deleted while it is loaded again, or is emptied and filled anew: a look at
+that moment finds half the company deleted. So each reconciliation notes how many living rows a table has.
+Where these fall suddenly, deletions by people are believed by evidence: the table has to stay at its new
+level for an hour. A level that moves on starts the hour anew, and rows that come back were never gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from string import Template
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.report import Cause, GoneAtOnce
+
+# Fewer rows than this people delete in a minute.
+FEWEST_ROWS = 10
+# For so long a table has to stay as it is. What falls within the same time falls at once.
+PROOF = timedelta(hours=1)
+
+# What of the mapping decides how many rows are counted.
+_COUNTED_BY = ("crm_table", "where", "deleted_when")
+
+_LAST = sa.text("""
+/* enerflo-sync reconcile: how many rows the CRM's tables had */
+select report->'levels' from sync.reconciliations
+where account = :account and reconciliation_id <> :reconciliation_id and finished_at is not null
+order by compared_until desc, started_at desc limit 1
+""")
+
+# The ledger is asked only where rows are missing: it has no index by this.
+_OWN_DELETIONS = sa.text("""
+/* enerflo-sync reconcile: rows that our own plans deleted */
+select count(*) from sync.ledger
+where account = :account and table_name = :table and op = 'delete' and direction = 'to_crm'
+  and decision = 'applied' and recorded_at > :since
+""")
+
+_MARKED = Template(
+    "/* enerflo-sync reconcile $name: rows marked as deleted */ select count(*) from $crm t $which"
+)
+
+_HOLD = Template(f"""
+/* enerflo-sync reconcile $name: rows that went all at once are no deletions yet */
+update sync.differences set cause = '{Cause.GONE_AT_ONCE}'
+where account = %(account)s and reconciliation_id = %(reconciliation_id)s and table_name = $table
+  and field is null and crm_value is null
+  and cause in ('{Cause.DELETED_IN_CRM}', '{Cause.VOIDED}', '{Cause.MISSING_IN_CRM}')
+""")  # noqa: S608 - constants
+
+_IN_DOUBT = sa.text("""
+/* enerflo-sync plan: tables whose rows went all at once */
+select report->'gone_at_once' from sync.reconciliations
+where account = :account and finished_at is not null
+  and (cast(:reconciliation_id as text) is null or reconciliation_id = :reconciliation_id)
+order by compared_until desc, started_at desc limit 1
+""")
+
+
+class Level(msgspec.Struct, frozen=True):
+    """How many living rows a CRM table has, and how many are believed.
+
+    :param signature: digest of what is counted: counts of other rows are not compared.
+    :param believed: the table's rows as of ``believed_at``, from which it is told how many went.
+    :param held: the level at which the table stays since ``held_since``; None where nothing is in doubt.
+    """
+
+    signature: str
+    rows: int
+    believed: int
+    believed_at: datetime
+    held: int | None = None
+    held_since: datetime | None = None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Return whether rows went that are not believed to be deleted."""
+        return self.held is not None
+
+
+def next_level(
+    before: Level | None, signature: str, rows: int, now: datetime, guard_percent: int, own_deletions: int = 0
+) -> Level:
+    """Return the table's level after a look that finds ``rows`` living rows at ``now``.
+
+    :param before: the level of the look before; None where there was none.
+    :param own_deletions: rows that plans deleted since ``before.believed_at``.
+    """
+    settled = Level(signature, rows, rows, now)
+    if before is None or before.signature != signature:
+        return settled
+    if not is_sudden(before.believed - own_deletions, rows, guard_percent):
+        # A little less is believed in the end, but counts as gone at once with what goes within the hour.
+        falls = not before.in_doubt and rows < before.believed and now - before.believed_at < PROOF
+        return msgspec.structs.replace(before, rows=rows) if falls else settled
+    if before.held is None or before.held_since is None:
+        return msgspec.structs.replace(before, rows=rows, held=rows, held_since=now)
+    less, more = sorted((before.held, rows))
+    if is_sudden(more, less, guard_percent):
+        return msgspec.structs.replace(before, rows=rows, held=rows, held_since=now)
+    return settled if now - before.held_since >= PROOF else msgspec.structs.replace(before, rows=rows)
+
+
+def is_sudden(before: int, rows: int, guard_percent: int) -> bool:
+    """Return whether so many rows less are no deletions by people."""
+    gone = before - rows
+    return gone >= FEWEST_ROWS and gone > before * guard_percent / 100
+
+
+@dataclass
+class LevelLook:
+    """A reconciliation's look at how many rows the CRM's tables have, in its transaction.
+
+    :param before: what the look before left, by table.
+    """
+
+    connection: sa.Connection
+    account: str
+    before: Mapping[str, Level]
+    now: datetime
+    guard_percent: int
+    levels: dict[str, Level] = field(default_factory=dict)
+    gone: list[GoneAtOnce] = field(default_factory=list)
+
+    def look(self, plan: Comparison, rows: int) -> GoneAtOnce | None:
+        """Note how many living rows a table has; return what is not believed of it, None where all is."""
+        name, before = str(plan.name), self.before.get(str(plan.name))
+        counted = partial(next_level, before, _signature(plan), rows, self.now, self.guard_percent)
+        level, own = counted(), 0
+        if before is not None and level.in_doubt:
+            own = self._own_deletions(name, before.believed_at)
+            level = counted(own)
+        self.levels[name] = level
+        if not level.in_doubt:
+            return None
+        found = GoneAtOnce(
+            table_name=name,
+            crm_table=full_name(plan.mapping),
+            gone=level.believed - own - rows,
+            rows=rows,
+            since=level.believed_at,
+            marked=self._marked(plan) if plan.mapping.deleted_when else None,
+        )
+        self.gone.append(found)
+        return found
+
+    def _own_deletions(self, name: str, since: datetime) -> int:
+        named = {"account": self.account, "table": name, "since": since}
+        return int(self.connection.execute(_OWN_DELETIONS, named).scalar_one())
+
+    def _marked(self, plan: Comparison) -> int:
+        which = f"where not ({plan.living('t')})"
+        statement = _MARKED.substitute(name=plan.name, crm=plan.crm, which=which)
+        return int(self.connection.exec_driver_sql(statement, {}).scalar_one())
+
+
+def _signature(plan: Comparison) -> str:
+    counted = plan.mapping.model_dump(mode="json", include=set(_COUNTED_BY))
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_levels(connection: sa.Connection, account: str, reconciliation_id: str) -> dict[str, Level]:
+    """Return the levels that the account's last reconciliation left, by table.
+
+    :param reconciliation_id: of the present one, which may be tried for the second time.
+    """
+    named = {"account": account, "reconciliation_id": reconciliation_id}
+    return msgspec.convert(connection.scalar(_LAST, named) or {}, dict[str, Level])
+
+
+def hold_back(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> None:
+    """Give the records that a table in doubt lacks, among the stored differences, the cause that says so.
+
+    :param parameters: ``account`` and ``reconciliation_id``.
+    """
+    statement = _HOLD.substitute(name=plan.name, table=literal(plan.name))
+    connection.exec_driver_sql(statement, parameters)
+
+
+def tables_in_doubt(
+    connection: sa.Connection, account: str, reconciliation_id: str | None
+) -> dict[str, GoneAtOnce]:
+    """Return what a reconciliation did not believe, by table; the last one where None is named."""
+    named = {"account": account, "reconciliation_id": reconciliation_id}
+    found = msgspec.convert(connection.scalar(_IN_DOUBT, named) or [], list[GoneAtOnce], strict=False)
+    return {one.table_name: one for one in found}
