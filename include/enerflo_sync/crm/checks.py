@@ -15,6 +15,7 @@ from enerflo_sync.crm.mapping import (
     MIRROR_TABLES,
     FieldMapping,
     FieldType,
+    RecordKind,
     Side,
     SourceOfTruth,
     TableMapping,
@@ -23,6 +24,7 @@ from enerflo_sync.crm.names import relation
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.source import Place, Source
 from enerflo_sync.crm.templates import columns_of
+from enerflo_sync.crm.wide import layout_problems
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _ACCOUNT_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -109,17 +111,20 @@ def table_problems(
         )
     yield from _key_problems(mapping, source, place)
     yield from _zone_problems(mapping.time_zone, source, (*place, "time_zone"))
+    yield from layout_problems(kind, mapping, source, place)
     known = mirror_columns(kind, declared)
+    named = mirror_columns(RecordKind.INSTALLS, {}) if mapping.is_wide else known
     keys = [
         (("key", crm), mirror)
         for crm, mirror in (mapping.key.items() if isinstance(mapping.key, dict) else ())
     ]
     joins = [(("join", crm), mirror) for crm, mirror in (mapping.join or {}).items()]
     for where, mirror in [*keys, *joins]:
-        if mirror not in known:
-            yield _unknown_column(source, (*place, *where), kind, mirror, known)
+        if mirror not in named:
+            of_key = RecordKind.INSTALLS if mapping.is_wide else kind
+            yield _unknown_column(source, (*place, *where), of_key, mirror, named)
     for column, field in mapping.fields.items():
-        here = (*place, "fields", column)
+        here = (*place, mapping.section, column)
         if field.enerflo not in known:
             yield _unknown_column(source, (*here, "enerflo"), kind, field.enerflo, known)
         else:
@@ -192,7 +197,7 @@ def _time_problems(mapping: TableMapping, source: Source, place: Place) -> Itera
                 "updated_at: the CRM's column with the row's last change, beside the fields;"
                 " or enerflo, crm or review"
             )
-            where = (*place, "fields", column, "source_of_truth")
+            where = (*place, mapping.section, column, "source_of_truth")
             yield source.problem(where, "newest in a table without updated_at", expected)
 
 

@@ -350,9 +350,13 @@ class SyncConfig(Options):
 
         Comments, the order of options and written-out defaults do not change it.
         """
-        # A table that is of its own name's kind has the hash of a time before there was any other.
+        # A table of its own name's kind, and a long one, have the hash of a time before there was any other.
         tables = {
-            name: table.model_dump(mode="json", exclude={"of"} if table.kind(name) == name else None)
+            name: table.model_dump(
+                mode="json",
+                exclude=({"of"} if table.kind(name) == name else set())
+                | (set() if table.is_wide else {"layout", "columns"}),
+            )
             for name, table in self.tables_for(account).items()
         }
         content: dict[str, Any] = {

@@ -16,6 +16,7 @@ from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, RecordKind,
 from enerflo_sync.crm.names import literal, quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
+from enerflo_sync.crm.wide import unknown_milestones
 from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
 
@@ -146,7 +147,11 @@ def check_table(
         ]
     planned = _planned_columns(mapping, table, desk) if to_plan else ()
     deleted = _deleted_when(mapping, table, desk)
-    return table, [*_columns(mapping, table, desk), *deleted, *planned, *_updated_at(mapping, table, desk)]
+    unknown = [
+        desk.finding(Severity.ERROR, *finding) for finding in unknown_milestones(connection, mapping, account)
+    ]
+    columns = _columns(mapping, table, desk)
+    return table, [*columns, *unknown, *deleted, *planned, *_updated_at(mapping, table, desk)]
 
 
 def _unread(config: SyncConfig, kind: str, desk: _Desk) -> Iterator[Finding]:
@@ -164,7 +169,8 @@ def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[F
     keys = [(("key", column), column, KEY_KINDS) for column in mapping.key]
     joins = [(("join", column), column, KEY_KINDS) for column in mapping.join or {}]
     fields = [
-        (("fields", column), column, COMPARABLE[field.type]) for column, field in mapping.fields.items()
+        ((mapping.section, column), column, COMPARABLE[field.type])
+        for column, field in mapping.fields.items()
     ]
     for place, column, kinds in [*keys, *joins, *fields]:
         live = table.columns.get(column)
@@ -305,13 +311,13 @@ def _unwritable(
         yield desk.finding(Severity.WARNING, ("crm_table",), found, expected, step)
         return
     to_crm = {Direction.BOTH, Direction.TO_CRM}
-    written = [("fields", name) for name, field in mapping.fields.items() if field.direction in to_crm]
+    written = [(mapping.section, name) for name, field in mapping.fields.items() if field.direction in to_crm]
     if Side.CRM in mapping.create_in:
         written += [(option, name) for option in ("key", "on_insert") for name in getattr(mapping, option)]
     for option, column in written:
         if column not in writable:
             found, expected = f"column {column}, which takes no value", "one that is not generated"
-            step = "Set direction: to_enerflo or none." if option == "fields" else "Map another one."
+            step = "Set direction: to_enerflo or none." if option == mapping.section else "Map another one."
             yield desk.finding(Severity.WARNING, (option, column), found, expected, step)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model, model_validator
 
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.masking import PersonalData, kind_of_column
@@ -103,6 +103,13 @@ class SourceOfTruth(StrEnum):
     REVIEW = "review"
 
 
+class Layout(StrEnum):
+    """How a CRM table holds milestones: a row for each, or a row for each install with columns for them."""
+
+    LONG = "long"
+    WIDE = "wide"
+
+
 class Side(StrEnum):
     """One of the two sides that are kept in agreement."""
 
@@ -172,6 +179,20 @@ class FieldMapping(Options):
         if self.personal_data is None:
             return self._declared_kind or kind_of_column(self.enerflo)
         return self.personal_data or PersonalData.NONE
+
+
+class WideColumn(FieldMapping):
+    """One column of a wide CRM table, and the field of one milestone that it corresponds to."""
+
+    milestone: Annotated[int, Field(ge=1)] | Annotated[str, Field(min_length=1)] = Field(
+        description="The milestone, by its title (case and outer blanks do not count) or by its id, which a"
+        " new title at Enerflo leaves as it is."
+    )
+
+    @property
+    def called(self) -> str:
+        """Return how a sentence names the milestone."""
+        return f"milestone {self.milestone!r}" if isinstance(self.milestone, str) else f"id {self.milestone}"
 
 
 class TableMapping(Options):
@@ -247,12 +268,47 @@ class TableMapping(Options):
         description="{CRM column: mirror column} by which a CRM row that names no record of Enerflo yet "
         "recognises its own.",
     )
+    layout: Annotated[Layout, _Lax] = Field(
+        Layout.LONG,
+        description="Of milestones: long has a row for each, wide a row for each install and columns for the"
+        " milestones (columns). Rows of a wide table are neither created nor deleted.",
+    )
     fields: dict[str, FieldMapping] = Field(
-        description="The compared columns, by the name they have in the CRM table.", min_length=1
+        default_factory=dict,
+        description="The compared columns, by the name they have in the CRM table.",
+        min_length=1,
+    )
+    columns: dict[str, WideColumn] = Field(
+        default_factory=dict,
+        description="layout wide: the compared columns in place of fields, each with its milestone.",
+        min_length=1,
     )
 
     # The declared columns of the mirror's table (``columns``), each with its type and its class.
     _declared: dict[str, tuple[sa.types.TypeEngine[Any], PersonalData]] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _compare_wide_columns(self) -> Self:
+        """Let the columns of a wide table be compared as the fields of any other; no row is ever made."""
+        if self.is_wide and "fields" not in self.model_fields_set:
+            self.__dict__["fields"] = dict(self.columns)
+        if self.is_wide and "create_in" not in self.model_fields_set:
+            self.__dict__["create_in"] = ()
+        return self
+
+    @property
+    def is_wide(self) -> bool:
+        """Return whether a row is an install, and its columns are fields of its milestones."""
+        return self.layout is Layout.WIDE
+
+    @property
+    def section(self) -> str:
+        """Return the option that holds the compared columns."""
+        return "columns" if self.is_wide else "fields"
+
+    def key_kind(self, name: str) -> str:
+        """Return the kind of the records that a row's key names: of a wide table the installs."""
+        return RecordKind.INSTALLS if self.is_wide else self.kind(name)
 
     def kind(self, name: str) -> str:
         """Return the kind of records that the rows are, of the table that ``sync.yaml`` calls ``name``."""
@@ -290,6 +346,8 @@ class TableMapping(Options):
         """Return the mirror's columns that the mapping names, wherever it does."""
         made = (name for texts in self.on_insert.values() for name in columns_of(texts))
         fields = (field.enerflo for field in self.fields.values())
+        if self.is_wide:
+            return frozenset(fields)
         return frozenset((*self.join_columns.values(), *fields, *self.adopt.values(), *made))
 
     @property
@@ -334,8 +392,10 @@ def _partial(model: type[Options], name: str, **others: Any) -> type[Options]:
 
 
 FieldOverride = _partial(FieldMapping, "FieldOverride")
+WideColumnOverride = _partial(WideColumn, "WideColumnOverride")
 TableOverride = _partial(
     TableMapping,
     "TableOverride",
     fields=dict[str, FieldOverride | None] | None,  # type: ignore[valid-type]
+    columns=dict[str, WideColumnOverride | None] | None,  # type: ignore[valid-type]
 )

@@ -6,17 +6,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from enerflo_sync.crm.mapping import RecordKind, mirror_type
+from enerflo_sync.crm.mapping import RecordKind, WideColumn, mirror_type
+from enerflo_sync.crm.wide import names_milestone
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.explain.explanation import Evidence
 from enerflo_sync.mirror.declared import with_declared
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.record import FoundRecord
+from enerflo_sync.reconcile.values import Field
 from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.registry import BY_NAME, KINDS
 from enerflo_sync.resources.resource import DirectRead, Resource
@@ -69,7 +72,8 @@ def read_versions(connection: sa.Connection, record: FoundRecord, account: str) 
         _VERSIONS, {"account": account, "install": key["install_id"], "most": MOST_VERSIONS}
     ).all()
     resource = with_declared(connection, INSTALLS, account)
-    told = [(row, _mirror_row(resource, plan.kind, key, row.raw)) for row in reversed(rows)]
+    row_of = partial(_wide_row, plan.fields) if plan.is_wide else partial(_mirror_row, plan.kind, key)
+    told = [(row, row_of(resource, row.raw)) for row in reversed(rows)]
     known = [(row, values) for row, values in told if values is not None]
     shown = _shown(connection, plan, [values for _, values in known])
     return [
@@ -78,13 +82,27 @@ def read_versions(connection: sa.Connection, record: FoundRecord, account: str) 
     ]
 
 
-def _mirror_row(resource: Resource, kind: str, key: Mapping[str, Any], raw: Any) -> dict[str, Any] | None:
+def _mirror_row(kind: str, key: Mapping[str, Any], resource: Resource, raw: Any) -> dict[str, Any] | None:
     at = 0 if kind == RecordKind.INSTALLS else 1
     try:
         rows = resource.rows_by_column(raw)[at]
     except BadRecordError:
         return None
     return next((row for row in rows if all(row[name] == value for name, value in key.items())), None)
+
+
+def _wide_row(fields: Sequence[Field], resource: Resource, raw: Any) -> dict[str, Any] | None:
+    """Return the row of a wide table by the columns of the mirror's relation."""
+    try:
+        milestones = resource.rows_by_column(raw)[1]
+    except BadRecordError:
+        return None
+    values: dict[str, Any] = {}
+    for field in fields:
+        wanted = field.mapping.milestone if isinstance(field.mapping, WideColumn) else 0
+        found = [row for row in milestones if names_milestone(wanted, row["milestone_id"], row["title"])]
+        values[field.mirror_column] = found[0][field.mapping.enerflo] if len(found) == 1 else None
+    return values
 
 
 def _shown(
@@ -100,7 +118,7 @@ def _shown(
     )
     shown = ", ".join(field.enerflo.shown for field in plan.fields)
     records = [
-        {"n": at, **{f"e{n}": row[field.mapping.enerflo] for n, field in enumerate(plan.fields, 1)}}
+        {"n": at, **{f"e{n}": row[field.mirror_column] for n, field in enumerate(plan.fields, 1)}}
         for at, row in enumerate(rows)
     ]
     statement = (

@@ -17,6 +17,7 @@ from enerflo_sync.crm.catalog import Kind, LiveTable
 from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, RecordKind, TableMapping, mirror_type
 from enerflo_sync.crm.names import jsonb_object, quoted, relation
 from enerflo_sync.reconcile.values import Field, crm_raw, field_sql, is_marked, mirror_kind, moment
+from enerflo_sync.reconcile.wide import ambiguous, install_rows, milestones_of, observed_at
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _HASHES = {
@@ -77,6 +78,11 @@ class Comparison:
         return self.kind == RecordKind.INSTALLS
 
     @property
+    def is_wide(self) -> bool:
+        """Return whether the rows are installs, whose columns are fields of their milestones."""
+        return self.mapping.is_wide
+
+    @property
     def unique(self) -> bool:
         """Return whether no two rows of either side can have the same join key."""
         return self.crm_unique and self.mirror_unique
@@ -112,8 +118,25 @@ class Comparison:
 
     @property
     def mirror(self) -> str:
-        """Return the mirror table as it is written in SQL."""
+        """Return the mirror's records as a relation to read from; of a wide table the installs.
+
+        It has the columns of the key, the times, and :attr:`Field.mirror_column` of each field.
+        """
+        if self.is_wide:
+            return install_rows(self.fields)
         return quoted(MIRROR_SCHEMA, MIRROR_TABLES[self.kind])
+
+    @property
+    def mirror_source(self) -> str:
+        """Return what a select of all fields reads from: the mirror's rows ``e``, and what is joined."""
+        if self.is_wide:
+            return f"enerflo.installs e cross join lateral {milestones_of(self.fields, 'e')} w"
+        return f"{self.mirror} e"
+
+    @property
+    def observed_at(self) -> str:
+        """Return when the content of a row of :attr:`mirror_source` was first seen."""
+        return observed_at("w", "e") if self.is_wide else "e.observed_at"
 
     @property
     def crm(self) -> str:
@@ -246,9 +269,11 @@ def plan_comparison(
     :param mode: which side of the table may be written.
     """
     kind = mapping.kind(name)
-    declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[kind]}"]
+    # Of a wide table a record is an install, and only the fields are the milestones'.
+    of_key = mapping.key_kind(name)
+    declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[of_key]}"]
     joins = [
-        _join_column(crm, mirror, mirror_type(kind, mapping, mirror), live.columns[crm].kind)
+        _join_column(crm, mirror, mirror_type(of_key, mapping, mirror), live.columns[crm].kind)
         for crm, mirror in mapping.join_columns.items()
     ]
     fields = [
@@ -259,6 +284,8 @@ def plan_comparison(
             (f"c{n}", live.columns[column]),
             table_zone=mapping.time_zone,
             fold=fold,
+            mirror_column=f"w{n}" if mapping.is_wide else field.enerflo,
+            ambiguous=ambiguous(n) if mapping.is_wide else "",
         )
         for n, (column, field) in enumerate(mapping.fields.items(), 1)
     ]
