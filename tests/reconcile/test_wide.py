@@ -46,9 +46,7 @@ def wide(sides: TwoSides, tmp_path: Path) -> TwoSides:
     sides.statuses("Sold", "Voided")
     for install in (1, 2):
         sides.mirror("installs", install_id=install, status_name="Sold", status_id=1)
-        sides.mirror(
-            "milestones", install_id=install, milestone_id=5, title=" permitting", completed_at=DONE
-        )
+        sides.mirror("milestones", install_id=install, milestone_id=5, title=" permitting", completed_at=DONE)
         sides.mirror("milestones", install_id=install, milestone_id=9, title="PTO", due_at=DONE)
         row(sides, install)
     return sides
@@ -105,6 +103,11 @@ def test_a_milestone_that_an_install_does_not_have_is_missing_where_the_crm_has_
     )
     expected = [(1, "Permit_Date__c", "missing_in_enerflo"), (2, "PTO_Due__c", "missing_in_enerflo")]
     assert found(wide, NOW + timedelta(days=1)) == expected
+    (table,) = wide.reconcile(NOW + timedelta(days=1)).tables
+    assert (
+        "Permit_Date__c: missing milestone: 1 install(s) have no milestone 'Permitting' at Enerflo, and a"
+        " value in the CRM; nothing is written there." in table.remarks
+    )
     # A milestone and a column that both lack a value agree.
     wide.sql('update crm."Opportunity" set "Permit_Date__c" = null, "PTO_Due__c" = null, updated_at = :now',
              now=NOW + timedelta(days=1))  # fmt: skip
@@ -126,6 +129,8 @@ def test_a_milestone_that_is_deleted_moves_its_row(wide: TwoSides) -> None:
 def test_a_title_that_an_install_has_twice_is_told_even_where_one_of_them_agrees(wide: TwoSides) -> None:
     wide.mirror("milestones", install_id=1, milestone_id=6, title="Permitting", completed_at=DONE)
     assert found(wide) == [(1, "Permit_Date__c", "duplicate_identity")]
+    (table,) = wide.reconcile().tables
+    assert any("1 install(s) have more than one milestone 'Permitting'" in text for text in table.remarks)
     # Of two milestones one that is gone does not count.
     wide.sql("update enerflo.milestones set deleted_at = :now where milestone_id = 6", now=NOW)
     assert found(wide, NOW + timedelta(days=1)) == []
@@ -179,10 +184,12 @@ def test_a_title_that_no_install_has_is_said_with_its_line(wide: TwoSides, tmp_p
     with pytest.raises(ConfigurationError) as error:
         wide.reconcile()
     text = str(error.value)
-    assert "sync.yaml:12: tables.permits.columns.Permit_Date__c.milestone: found milestone 'Permiting'" in text
+    assert (
+        "sync.yaml:12: tables.permits.columns.Permit_Date__c.milestone: found milestone 'Permiting'" in text
+    )
     assert "expected one of PTO, permitting" in text
     assert "Did you mean permitting?" in text
-    assert "sync.yaml:13: tables.permits.columns.PTO_Due__c.milestone: found id 8" in text
+    assert "sync.yaml:13: tables.permits.columns.PTO_Due__c.milestone: found milestone 8" in text
     assert "9 (PTO)" in text
 
 

@@ -192,7 +192,7 @@ class WideColumn(FieldMapping):
     @property
     def called(self) -> str:
         """Return how a sentence names the milestone."""
-        return f"milestone {self.milestone!r}" if isinstance(self.milestone, str) else f"id {self.milestone}"
+        return f"milestone {self.milestone!r}"
 
 
 class TableMapping(Options):
