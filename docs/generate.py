@@ -38,6 +38,7 @@ def tables_page() -> str:
 
 def resources_page() -> str:
     """Return the catalogue of what is read of Enerflo, as each resource declares it."""
+    from enerflo_sync.resources.installs import INSTALLS
     from enerflo_sync.resources.registry import ALL
 
     lines = [
@@ -55,9 +56,9 @@ def resources_page() -> str:
     for one in ALL:
         name = one.name if one.by_default else f"{one.name} (where `poll.resources` names it)"
         keys = [f"{read.subject}" + (f" ({read.owner})" if read.owner else "") for read in one.reads]
-        stored = "versions" if one.keeps_versions else "payloads" if one.payloads else ""
+        stored = "versions" if one.versions is not None else "payloads" if one.payloads else ""
         marks = [mark for mark in (one.listing and one.name, one.swept) if mark]
-        by = "its own list" if one.keeps_versions else one.backfilled_by or ""
+        by = "its own list" if one is INSTALLS else one.backfilled_by or ""
         cells = [name, f"`{one.listing.path}`" if one.listing else "one answer"]
         cells += [", ".join(kind.name for kind in one.events), ", ".join(keys)]
         cells += [", ".join(str(part.table.name) for part in one.parts), ", ".join(marks), by, stored]

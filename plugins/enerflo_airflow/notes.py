@@ -152,6 +152,10 @@ def apply_note(report: ApplyReport) -> str:
     """Return the outcomes of a plan's changes, and why some were not made."""
     counts = [f"{getattr(report, name):,} {name}" for name in ("applied", "moved", "parked", "waiting")]
     lines = [" · ".join([*counts, f"decided by {report.decided_by}"])]
+    if report.handed_over:
+        lines.append(
+            f"{report.handed_over:,} handed over for the CRM, on their way until its copy shows them"
+        )
     if report.left_open:
         lines.append(f"{report.left_open:,} stay open, since nobody decided about them yet")
     for state in ("moved", "parked", "refused"):

@@ -293,7 +293,7 @@ class ApplyPlanOperator(BaseOperator):
         note = apply_note(report)
         self.log.info("applied plan_hash=%s %s", report.plan_hash, note)
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
-        counts = ("applied", "moved", "parked", "refused", "waiting")
+        counts = ("applied", "handed_over", "moved", "parked", "refused", "waiting")
         result = {
             "account": report.account,
             "plan_hash": report.plan_hash,

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.rebuild import from_versions, run
-from enerflo_sync.rebuild.from_versions import InstallVersions
+from enerflo_sync.rebuild.from_versions import StoredVersions
 from enerflo_sync.rebuild.source import Chunk, Portion
 from enerflo_sync.warehouse.alone import alone
 from tests.inbox.conftest import Inbox
@@ -91,9 +91,9 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, what: Any, *, seen: bool = True) 
     :param seen: after the chunk has begun to look at the mirror, or before, when versions were read ahead.
     """
     begun: list[int] = []
-    work = InstallVersions.work
+    work = StoredVersions.work
 
-    def overtaken(self: InstallVersions, portion: Portion, *, refuse: bool = False) -> Chunk:
+    def overtaken(self: StoredVersions, portion: Portion, *, refuse: bool = False) -> Chunk:
         begun.append(portion.keys[0])
         if len(begun) == 1:
             if seen:
@@ -102,7 +102,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, what: Any, *, seen: bool = True) 
             what()
         return work(self, portion, refuse=refuse)
 
-    monkeypatch.setattr(InstallVersions, "work", overtaken)
+    monkeypatch.setattr(StoredVersions, "work", overtaken)
     return begun
 
 

@@ -22,7 +22,7 @@ def test_the_published_names_are_those_of_the_declarations() -> None:
     assert {str(part) for part in ALL_PARTS} == {"installs", "notes", "change_orders"}
     assert {str(part) for part in Part} - {str(part) for part in ALL_PARTS} == {"appointments"}
     assert list(map(str, RebuildTable)) == [
-        *("installs", "milestones", "submissions", "customers", "change_orders"),
+        *("installs", "milestones", "appointments", "submissions", "customers", "change_orders"),
     ]
     assert {"deals", "installs", "customers", "notes_of", "change_orders_of"} <= set(READS)
 
@@ -51,6 +51,12 @@ def test_what_a_declaration_names_is_there() -> None:
         for read in one.reads:
             owner = one if read.owner is None else BY_NAME[read.owner]
             assert (read.column or owner.id_column) in owner.table.c, read.subject
+        if one.versions is not None:
+            wanted = ("account", one.id_column, "content_hash")
+            assert tuple(one.versions.primary_key.columns.keys()) == wanted, one.name
+            assert "content_hash" in one.table.c, one.name
+            # The catalogue makes a record of an object of such a row.
+            assert all(part.fields or part.items is None for part in one.parts[1:]), one.name
         if one.witnessed is not None:
             assert set(one.witnessed.changed_at) <= set(one.table.c.keys()), one.name
             assert {one.witnessed.created, one.witnessed.changed} - {None} <= set(KINDS), one.name

@@ -36,9 +36,14 @@ def test_the_migrations_make_exactly_the_declared_tables(empty_warehouse_url: st
         tables = connection.scalar(
             sa.text(
                 "select count(*) from information_schema.tables where table_schema in ('enerflo', 'sync')"
+                " and table_type = 'BASE TABLE'"
             )
         )
+        views = connection.scalars(
+            sa.text("select viewname from pg_views where schemaname in ('enerflo', 'sync')")
+        ).all()
     assert tables == len(metadata.tables) + 1
+    assert views == ["crm_changes_open"]
 
 
 def test_the_migrations_leave_the_declared_room_in_pages(warehouse: sa.Engine) -> None:
@@ -130,6 +135,23 @@ def test_what_a_person_rejected_before_stands_refused_after_the_migration(empty_
         ("a-person", "installs", install, "update", "status", "In progress", "On Hold", *named),
         ("a-person", "notes", note, "insert", None, None, {"body": "Call Ann", "author": "Bob"}, *named),
     ]
+
+
+def test_appointments_that_are_there_already_are_read_anew_for_their_versions(
+    empty_warehouse_url: str,
+) -> None:
+    engine = warehouse_engine(empty_warehouse_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"create schema {SYNC_SCHEMA}"))
+        command.upgrade(alembic_config(connection), "0022")
+        connection.exec_driver_sql(
+            "insert into enerflo.appointments (account, appointment_id, observed_at, observed_by, raw_hash)"
+            " values ('default', 7, now(), 'poll', 'x')"
+        )
+    migrate(engine)
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("select raw_hash, content_hash from enerflo.appointments").all()
+    assert [tuple(row) for row in found] == [(None, None)]
 
 
 def test_migrating_again_changes_nothing(empty_warehouse_url: str) -> None:

@@ -14,13 +14,13 @@ TABLES = {table.fullname for table in metadata.tables.values()}
 # The tables of each room. Those of the mirror that are missing here are written by one statement for all tables
 # (enerflo_sync.warehouse.bulk), which names none.
 OF_ROOMS = {
-    "mirror": "enerflo.installs enerflo.install_versions sync.companies_seen sync.witnesses sync.quarantine",
+    "mirror": "enerflo.installs sync.companies_seen sync.witnesses sync.quarantine",
     "inbox": "enerflo.submissions sync.webhook_events sync.webhook_moves",
     "warehouse": "sync.runs sync.watermarks sync.api_calls sync.request_budgets sync.request_slots"
     " sync.declared_columns",
     "backfill": "sync.backfills sync.backfill_chunks sync.backfill_pages",
     "reconcile": "sync.reconciliations sync.differences sync.crm_rows sync.crm_looks",
-    "agreed": "sync.agreed sync.agreed_twins sync.agreed_keys sync.own_writes sync.ledger",
+    "agreed": "sync.agreed sync.agreed_twins sync.agreed_keys sync.own_writes sync.ledger sync.crm_changes",
     "plan": "sync.plans sync.plan_changes sync.plan_undecided sync.refusals sync.retries",
     "explain": "sync.reveals",
     "quality": "sync.change_order_facts sync.quality_results sync.quality_runs sync.life_cycle_installs"
@@ -45,7 +45,6 @@ BESIDE = {
     ("apply", "sync.plans"): "that a plan was applied, or waits again: for its rest, or for a person",
     ("apply", "sync.plan_changes"): "that what a person left out of a part waits again",
     ("plan", "sync.ledger"): "changes that ended unmade: refused, superseded, held back",
-    ("rebuild", "enerflo.installs"): "derives the mirror again from what is stored",
     ("rebuild", "enerflo.submissions"): "derives the mirror again from what is stored",
 }
 _WRITES = re.compile(

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from enerflo_sandbox.appointments import FIRST_ID
+from enerflo_sandbox.state import AppointmentState
 from enerflo_sync.backfill.request import BackfillRequest, Kind
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.errors import ConfigurationError
@@ -20,6 +22,7 @@ from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.rebuild import run_rebuild
 from enerflo_sync.jobs.reconcile import run_reconcile
+from enerflo_sync.mirror.poll_resources import PollResource
 from enerflo_sync.warehouse.declared import filled_by_sweep
 from tests.writes.conftest import Desk
 
@@ -155,6 +158,30 @@ def test_records_without_stored_versions_are_read_again_by_the_next_poll(agreed:
     assert set(values(agreed, "written_on", "notes").values()) == {None}
     run_poll(agreed.context)
     assert None not in values(agreed, "written_on", "notes").values()
+    assert run_columns(agreed.context).next_poll == []
+
+
+def test_columns_of_appointments_are_filled_at_once_from_their_versions(agreed: Desk) -> None:
+    customer = next(agreed.world.truth.customers()).customer_id
+    agreed.world.appointments.append(AppointmentState(FIRST_ID, customer, 3, 1_772_000_000, 1_772_003_600))
+    run_poll(agreed.context, resources=frozenset({PollResource("appointments")}))
+    declared(agreed, "appointments", minutes="{path: length_minutes, type: integer}")
+    report = run_columns(agreed.context)
+    assert (report.filled, report.next_poll) == (["appointments.minutes"], [])
+    assert report.rows == {"appointments": 1}
+    assert agreed.sql("select minutes from enerflo.appointments") == [{"minutes": 60}]
+
+
+def test_where_a_record_has_no_stored_version_the_next_poll_fills_the_column(agreed: Desk) -> None:
+    install_id = agreed.a_site().install_id
+    agreed.sql("delete from enerflo.install_versions where install_id = :i", i=install_id)
+    declared(agreed, lender=PATHS["lender"])
+    report = run_columns(agreed.context)
+    assert (report.filled, report.next_poll) == ([], ["installs.lender"])
+    assert values(agreed, "lender")[install_id,] is None
+    run_poll(agreed.context)
+    assert values(agreed, "lender") == said(agreed, "loan.lender")
+    assert values(agreed, "lender")[install_id,] is not None
     assert run_columns(agreed.context).next_poll == []
 
 

@@ -16,6 +16,7 @@ class Decision(StrEnum):
     """How one change ended (``sync.ledger.decision``; the same words are states of a change)."""
 
     APPLIED = "applied"
+    HANDED_OVER = "handed_over"
     MOVED = "moved"
     PARKED = "parked"
     REFUSED = "refused"
@@ -40,9 +41,9 @@ class Applying:
 # returns.
 RECORD_OUTCOMES = """recorded as (
   update sync.plan_changes c set state = e.decision, reason = e.reason, done_at = %(now)s,
-    deleted_row = e.deleted_row
+    deleted_row = coalesce(e.deleted_row, c.deleted_row)
   from ended e where c.ctid = e.id
-    and (c.state in ('planned', 'sent') or %(superseded_too)s and c.state = 'superseded')
+    and (c.state in ('planned', 'sent', 'handed_over') or %(superseded_too)s and c.state = 'superseded')
   returning c.*
 ), noted as (
   insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, losing_value,

@@ -23,6 +23,7 @@ from enerflo_sync.agreed.written import (
     zone_of,
 )
 from enerflo_sync.crm.catalog import insertable_columns
+from enerflo_sync.crm.copies import copy_columns
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 
@@ -73,7 +74,9 @@ _DELETE = Template("""
 
 def whole_row(plan: Comparison, alias: str) -> str:
     """Return a CRM row with every column that may be read, each as text, as one jsonb object."""
-    readable = (name for name, column in plan.live.columns.items() if column.readable)
+    # A copy tool's own columns say of a row when it was copied, and nothing about its content.
+    others = set(copy_columns(plan.live.columns)) if plan.hands_over else set()
+    readable = (name for name, column in plan.live.columns.items() if column.readable and name not in others)
     return jsonb_object((name, f"{alias}.{quoted(name)}::text") for name in readable)
 
 

@@ -15,6 +15,7 @@ from enerflo_sync.agreed.agree import AgreedBy
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.apply.crm import apply_to_crm
 from enerflo_sync.apply.enerflo.push import push
+from enerflo_sync.apply.handed_over import hand_over
 from enerflo_sync.apply.still_free import why_a_person_is_needed
 from enerflo_sync.clock import Clock
 from enerflo_sync.crm.config import SyncConfig
@@ -92,6 +93,7 @@ class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
     """How the changes of a plan ended, by all its applications; ``waiting`` are neither made nor given up.
 
     ``left_open`` are those that nobody decided about yet: they were no part of what was approved.
+    ``handed_over`` are on their way to a CRM whose table is only a copy: applied once the copy shows them.
     ``reasons`` counts by state and reason why changes were not made; ``stopped`` says why the rest waits.
     ``already`` says that it had been applied before, at ``applied_at``: nothing was done now.
     """
@@ -112,6 +114,7 @@ class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
     applied_at: datetime | None = None
     already: bool = False
     message: str = ""
+    handed_over: int = 0
 
     @property
     def needs_a_person(self) -> bool:
@@ -263,17 +266,22 @@ def _apply(
         left = _refuse_not_switched_on(connection, config, applying)
         tally = Tally(read=sum(left.values()))
         by = AgreedBy.UNDO if plan.kind == "undo" else AgreedBy.PUSH
-        counts = apply_to_crm(
+        evidence = f"{plan.kind}:{plan.stands_on}"
+        undone = plan.stands_on if plan.kind == "undo" else None
+        handed = hand_over(
+            connection, applying, plans, undone=undone, evidence=evidence, file=str(config.file)
+        )
+        counts = handed + apply_to_crm(
             connection,
             applying,
             plans,
-            evidence=f"{plan.kind}:{plan.stands_on}",
+            evidence=evidence,
             by=by,
             progress=tick,
-            total=left["to_crm"],
+            total=left["to_crm"] - sum(handed.values()),
         )
     applied = counts[Decision.APPLIED]
-    others = {str(name): counts[name] for name in (Decision.MOVED, Decision.PARKED)}
+    others = {str(n): counts[n] for n in (Decision.HANDED_OVER, Decision.MOVED, Decision.PARKED)}
     if left["to_enerflo"]:
         sent = push(
             client(),
@@ -357,6 +365,7 @@ def _report(
         decided_by=plan.decided_by,
         run_id=run_id,
         applied=states["applied"],
+        handed_over=states["handed_over"],
         moved=states["moved"],
         parked=states["parked"],
         refused=states["refused"],

@@ -56,6 +56,7 @@ class Unfilled(msgspec.Struct, frozen=True, kw_only=True):
 class FieldCatalogue(msgspec.Struct, frozen=True, kw_only=True):
     """The paths in the stored records of one table.
 
+    :param resource: what the versions are of; of milestones installs.
     :param records: number of current records read; ``versions`` also counts earlier contents.
     :param unreadable: number of versions that could not be read.
     :param fields: by path.
@@ -66,6 +67,7 @@ class FieldCatalogue(msgspec.Struct, frozen=True, kw_only=True):
 
     account: str
     table: str
+    resource: str
     records: int
     versions: int
     unreadable: int

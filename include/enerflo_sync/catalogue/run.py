@@ -1,9 +1,10 @@
-"""Build the catalogue from the stored versions of installs, reading each version once."""
+"""Build the catalogue from the stored versions of records, reading each version once."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from string import Template
@@ -16,36 +17,36 @@ from enerflo_sync.catalogue.paths import Path, kind_of, leaves, masked_example, 
 from enerflo_sync.catalogue.report import FieldCatalogue, FieldEntry, Unfilled
 from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.problems import nearest
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.mirror.declared import extended
 from enerflo_sync.mirror.poll import Progress
-from enerflo_sync.resources.installs import INSTALLS
-from enerflo_sync.resources.resource import Resource
+from enerflo_sync.resources.fields import Record
+from enerflo_sync.resources.registry import STORED
+from enerflo_sync.resources.resource import Part, Resource
 from enerflo_sync.warehouse.declared import DeclaredColumn
 
 MONTH = timedelta(days=30)
 # Versions in memory at once.
 _CHUNK = 200
 
-_COUNT = sa.text("""
-/* enerflo-sync fields: how many versions */
-select count(*) from enerflo.install_versions where account = :account
+_COUNT = Template("""
+/* enerflo-sync fields: how many versions of $name */
+select count(*) from $versions where account = :account
 """)
 
-# A version is valid until the next version of its install.
-_VERSIONS = sa.text("""
+# A version is valid until the next version of its record.
+_VERSIONS = Template("""
 /* enerflo-sync fields: versions, with the end of their validity */
 select v.raw::text as raw, v.first_seen_at,
   lead(v.first_seen_at) over (
-    partition by v.install_id order by v.first_seen_at, v.content_hash) as replaced_at,
-  i.install_id is not null as is_current, g.deleted_at
-from enerflo.install_versions v
-left join enerflo.installs g on g.account = v.account and g.install_id = v.install_id
-left join enerflo.installs i on i.account = v.account and i.install_id = v.install_id
+    partition by v.$id order by v.first_seen_at, v.content_hash) as replaced_at,
+  i.$id is not null as is_current, g.deleted_at
+from $versions v
+left join $table g on g.account = v.account and g.$id = v.$id
+left join $table i on i.account = v.account and i.$id = v.$id
   and i.content_hash = v.content_hash and i.deleted_at is null
-where v.account = :account order by v.install_id, v.first_seen_at, v.content_hash
+where v.account = :account order by v.$id, v.first_seen_at, v.content_hash
 """)
 
 
@@ -78,9 +79,9 @@ select exists (select from enerflo.$table where account = :account)
   and not exists (select from enerflo.$table where account = :account and $column is not null)
 """)
 
-_SOME = sa.text("""
-/* enerflo-sync doctor: some of the newest versions */
-select raw from enerflo.install_versions where account = :account order by first_seen_at desc limit 200
+_SOME = Template("""
+/* enerflo-sync doctor: some of the newest versions of $name */
+select raw from $versions where account = :account order by first_seen_at desc limit 200
 """)
 
 
@@ -89,54 +90,63 @@ def empty_columns(
 ) -> list[Unfilled]:
     """Return the declared columns that exist in the mirror but are empty in every row.
 
-    For a column of installs, adds the most similar path among those of some new installs.
+    Adds the most similar path among those of some new records, if their versions are stored.
     """
     found = []
     for one in columns:
         statement = _EMPTY.substitute(table=one.table, column=one.name)
         if connection.scalar(sa.text(statement), {"account": account}):
             path = ".".join(one.path)
-            told = _some_paths(connection, account) if one.table == "installs" else []
+            told = _some_paths(connection, account, one.table) if one.table in STORED else []
             found.append(Unfilled(column=one.place, path=path, nearest=nearest(path, told) or None))
     return found
 
 
-def _some_paths(connection: sa.Connection, account: str) -> list[str]:
-    records = connection.scalars(_SOME, {"account": account})
-    return sorted(
-        {".".join(path) for record in records for path, value in leaves(record) if value is not None}
-    )
+def _some_paths(connection: sa.Connection, account: str, table_name: str) -> list[str]:
+    resource, part = STORED[table_name]
+    records = connection.scalars(sa.text(_SOME.substitute(resource.names)), {"account": account})
+    told = set()
+    for record in records:
+        with suppress(BadRecordError):
+            for one in _objects(resource, part, record):
+                told |= {".".join(path) for path, value in leaves(one) if value is not None}
+    return sorted(told)
+
+
+def _objects(resource: Resource, part: Part, record: Record) -> list[Record]:
+    """Return the objects of a record from which the rows of a part come, without those of other parts.
+
+    :raises BadRecordError: they cannot be told.
+    """
+    objects = list(part.items(record)) if part.items is not None else []
+    others = {name for other in resource.parts if other is not part for name in other.fields}
+    return [{k: v for k, v in one.items() if k not in others} for one in objects] if others else objects
 
 
 def read_catalogue(
     connection: sa.Connection,
     account: str,
     config: SyncConfig,
-    table: RecordKind,
+    table: str,
     now: datetime,
     progress: Progress | None = None,
 ) -> FieldCatalogue:
-    """Return the catalogue of installs or milestones from stored versions, without requests to Enerflo.
+    """Return the catalogue of a table's rows from stored versions, without requests to Enerflo.
 
-    :param table: installs or milestones; no raw copy of other records is stored.
+    :param table: a key of :data:`~enerflo_sync.resources.registry.STORED`; no raw copy of other records is
+        stored.
     :param now: appeared and vanished cover the :data:`MONTH` before it.
     """
-    part = next(part for part in INSTALLS.parts if part.table.name == table)
-    items = part.items
-    assert items is not None  # noqa: S101 - both parts of an install have them
+    resource, part = STORED[table]
     found = _Catalogue()
-    total = connection.scalar(_COUNT, {"account": account}) or 0
-    for row in _versions(connection, account):
+    total = connection.scalar(sa.text(_COUNT.substitute(resource.names)), {"account": account}) or 0
+    for row in _versions(connection, resource, account):
         found.versions += 1
         try:
-            record = msgspec.json.decode(row.raw)
-            objects = items(record)
+            objects = _objects(resource, part, msgspec.json.decode(row.raw))
         except (msgspec.DecodeError, BadRecordError, RecursionError):
             found.unreadable += 1
             continue
-        if table == RecordKind.INSTALLS:
-            # The children have their own table.
-            objects = [{k: v for k, v in one.items() if k not in _CHILDREN} for one in objects]
         until = None if row.is_current else row.replaced_at or row.deleted_at or row.first_seen_at
         for one in objects:
             _take(found, one, row.first_seen_at, until)
@@ -148,12 +158,9 @@ def read_catalogue(
     return _report(found, account, config, table, columns, now)
 
 
-_CHILDREN = frozenset({"all_milestones", "milestones"})
-
-
-def _versions(connection: sa.Connection, account: str) -> Iterator[sa.Row[Any]]:
+def _versions(connection: sa.Connection, resource: Resource, account: str) -> Iterator[sa.Row[Any]]:
     options = connection.execution_options(stream_results=True, yield_per=_CHUNK)
-    yield from options.execute(_VERSIONS, {"account": account})
+    yield from options.execute(sa.text(_VERSIONS.substitute(resource.names)), {"account": account})
 
 
 def _take(found: _Catalogue, record: Any, first: datetime, until: datetime | None) -> None:
@@ -183,13 +190,14 @@ def _report(
     found: _Catalogue,
     account: str,
     config: SyncConfig,
-    table: RecordKind,
+    table: str,
     columns: list[DeclaredColumn],
     now: datetime,
 ) -> FieldCatalogue:
     since = now - MONTH
-    mapped = _mapped(config, account, table)
-    feeds = _feeds(found, table, columns)
+    resource, part = STORED[table]
+    mapped = _mapped(config, account, part)
+    feeds = _feeds(found, resource, part, columns)
     entries = [
         FieldEntry(
             path=".".join(path),
@@ -208,7 +216,8 @@ def _report(
     is_old_enough = found.oldest is not None and found.oldest < since
     return FieldCatalogue(
         account=account,
-        table=str(table),
+        table=table,
+        resource=resource.name,
         records=found.records,
         versions=found.versions,
         unreadable=found.unreadable,
@@ -233,11 +242,11 @@ def _holds(told: Iterable[str], path: str) -> bool:
     return any(one.startswith(f"{path}.") for one in told)
 
 
-def _mapped(config: SyncConfig, account: str, table: RecordKind) -> Mapping[str, list[str]]:
+def _mapped(config: SyncConfig, account: str, part: Part) -> Mapping[str, list[str]]:
     """Return, by mirror column, the CRM columns that are compared with it."""
     found: dict[str, list[str]] = {}
     for name, mapping in config.tables_for(account).items():
-        if mapping.kind(name) != table:
+        if mapping.kind(name) != part.crm_table:
             continue
         for column, mirror in mapping.join_columns.items():
             found.setdefault(mirror, []).append(f"{mapping.crm_table}.{column}")
@@ -246,22 +255,27 @@ def _mapped(config: SyncConfig, account: str, table: RecordKind) -> Mapping[str,
     return found
 
 
-def _feeds(found: _Catalogue, table: RecordKind, columns: list[DeclaredColumn]) -> Mapping[Path, list[str]]:
+def _feeds(
+    found: _Catalogue, resource: Resource, part: Part, columns: list[DeclaredColumn]
+) -> Mapping[Path, list[str]]:
     """Return, by path, the mirror columns that depend on it: change its value, and read again."""
-    resource = extended(INSTALLS, columns) if columns else INSTALLS
+    at = resource.parts.index(part)
+    if columns:
+        resource = extended(resource, columns)
     feeds: dict[Path, list[str]] = {}
     for path, record in found.samples.items():
         other = msgspec.json.decode(msgspec.json.encode(record))
         _change(other, path)
-        before, after = _row(resource, table, record), _row(resource, table, other)
+        before, after = _row(resource, at, record), _row(resource, at, other)
         if before is not None and after is not None:
             feeds[path] = [name for name in before if before[name] != after.get(name)]
     return feeds
 
 
-def _row(resource: Resource, table: RecordKind, item: Any) -> dict[str, Any] | None:
-    record = item if table is RecordKind.INSTALLS else {"id": 1, "all_milestones": [item]}
-    at = [part.table.name for part in resource.parts].index(table)
+def _row(resource: Resource, at: int, item: Any) -> dict[str, Any] | None:
+    """Return the row of the part ``at`` that comes from an object, in a record with nothing else."""
+    fields = resource.parts[at].fields
+    record = {resource.id_field: 1, fields[0]: [item]} if fields else item
     try:
         rows = resource.rows_by_column(record)[at]
     except BadRecordError:

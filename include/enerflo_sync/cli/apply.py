@@ -126,6 +126,12 @@ def _print(report: ApplyReport) -> None:
     console.print(
         f"{count_of(report.applied, 'change')} applied, decided by {report.decided_by}.", markup=False
     )
+    if report.handed_over:
+        console.print(
+            f"  {number(report.handed_over)} handed over for the CRM (sync.crm_changes): on their way until"
+            " the copy shows them.",
+            markup=False,
+        )
     for state, what in (
         ("moved", "left alone, since the value moved; the next plan has it"),
         ("parked", "could not be made"),

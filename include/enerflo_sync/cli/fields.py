@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -14,23 +14,28 @@ from rich.text import Text
 from enerflo_sync.catalogue.report import FieldCatalogue, FieldEntry, yaml_line
 from enerflo_sync.cli.bars import progress_bars
 from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
-from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.fields import run_fields
 from enerflo_sync.reconcile.render.wording import count_of, utc, visible
+from enerflo_sync.resources.installs import INSTALLS
+from enerflo_sync.resources.registry import STORED
+
+if TYPE_CHECKING:
+
+    class Stored(StrEnum):
+        """A key of :data:`enerflo_sync.resources.registry.STORED`."""
+else:
+    Stored = StrEnum("Stored", {name.upper(): name for name in STORED})
+    Stored.__doc__ = "The tables whose records have every content stored."
 
 
-class Stored(StrEnum):
-    """The tables whose records have every content stored."""
-
-    INSTALLS = "installs"
-    MILESTONES = "milestones"
+_USUAL = Stored(INSTALLS.name)
 
 
 def command(
     table: Annotated[
         Stored, typer.Argument(help="Whose records; of other tables no raw copy is stored.")
-    ] = Stored.INSTALLS,
+    ] = _USUAL,
     account: Account = "default",
     every: Annotated[
         bool, typer.Option("--all", help="List paths that no current record fills, too.")
@@ -39,13 +44,13 @@ def command(
 ) -> None:
     """Show every path that Enerflo sends: its types, how many records fill it, and where it is used.
 
-    Reads the stored versions of installs, without a request. Examples show only a value's form: letters as a,
+    Reads the stored versions of records, without a request. Examples show only a value's form: letters as a,
     digits as 9. Paths that appeared or vanished within a month are listed with the line for columns in
     sync.yaml that would declare them. Exit code 1 when a declared column has a path that no record has.
     """
     context = open_account(account, os.environ)
     with progress_bars() as tick:
-        catalogue = run_fields(context, RecordKind(table.value), progress=tick)
+        catalogue = run_fields(context, table.value, progress=tick)
     if as_json:
         document = msgspec.to_builtins(catalogue)
         for entry, raw in zip(catalogue.fields, document["fields"], strict=True):
@@ -60,7 +65,7 @@ def command(
 def _lines(catalogue: FieldCatalogue, *, every: bool) -> Iterator[str]:
     yield (
         f"{count_of(catalogue.records, 'current record')} of {catalogue.table},"
-        f" {count_of(catalogue.versions, 'stored version')} of installs read."
+        f" {count_of(catalogue.versions, 'stored version')} of {catalogue.resource} read."
     )
     if catalogue.unreadable:
         yield f"{count_of(catalogue.unreadable, 'version')} could not be read and is not counted."

@@ -43,12 +43,13 @@ def command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Derive the mirror again from the raw versions of installs and the stored webhook events.
+    """Derive the mirror again from the raw versions of its records and the stored webhook events.
 
     For a damaged mirror, or after an update that reads records differently: the usual readers, without a
-    request to Enerflo. Installs and milestones come from each install's current version; submissions from
-    their events; customers and change orders only if a payload contained them, since Enerflo's answers about
-    them are not stored. Differences are shown with samples, personal data masked.
+    request to Enerflo. Installs with their milestones, and appointments, come from each record's current
+    version; submissions from their events; customers and change orders only if a payload contained them,
+    since Enerflo's answers about them are not stored. Differences are shown with samples, personal data
+    masked.
 
     With --apply they are written, in chunks: killed at any point, the same command continues. Polls may run
     meanwhile. Deletions stay deletions. Exit code 1 when a difference was not written, or when a stored

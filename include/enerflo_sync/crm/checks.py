@@ -109,6 +109,7 @@ def table_problems(
         yield source.problem(
             (*place, "crm_table"), f"the text '{mapping.crm_table}'", "schema.table, as in crm.installs"
         )
+    yield from _outbox_problems(mapping, source, place)
     yield from _key_problems(mapping, source, place)
     yield from _zone_problems(mapping.time_zone, source, (*place, "time_zone"))
     yield from layout_problems(kind, mapping, source, place)
@@ -176,6 +177,22 @@ def account_problems(config: SyncConfig, source: Source) -> Iterator[Problem]:
                     listed(config.accounts),
                     nearest(wanted, config.accounts),
                 )
+
+
+def _outbox_problems(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
+    """Yield a name of the table that takes the changes which is none, or is the copy itself."""
+    if mapping.handed_to is None:
+        return
+    named = mapping.handed_to.changes
+    where = (*place, "write_to", "changes") if mapping.write_to != "changes" else (*place, "write_to")
+    try:
+        same = relation(named) == relation(mapping.crm_table)
+    except ValueError:
+        yield source.problem(where, f"the text '{named}'", "schema.table, as in sales.crm_changes")
+        return
+    if same:
+        expected = "another table than the copy: the next copy would overwrite it"
+        yield source.problem(where, f"{named}, the table of crm_table", expected)
 
 
 def _key_problems(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:

@@ -350,15 +350,7 @@ class SyncConfig(Options):
 
         Comments, the order of options and written-out defaults do not change it.
         """
-        # A table of its own name's kind, and a long one, have the hash of a time before there was any other.
-        tables = {
-            name: table.model_dump(
-                mode="json",
-                exclude=({"of"} if table.kind(name) == name else set())
-                | (set() if table.is_wide else {"layout", "columns"}),
-            )
-            for name, table in self.tables_for(account).items()
-        }
+        tables = {name: table.content(name) for name, table in self.tables_for(account).items()}
         content: dict[str, Any] = {
             "comparison": COMPARISON_VERSION,
             "statuses": self.statuses.model_dump(mode="json"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model, model_validator
 
+from enerflo_sync.crm.copies import ChangesTo, WriteTo
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.masking import PersonalData, kind_of_column
 from enerflo_sync.resources.registry import KINDS
@@ -227,6 +228,11 @@ class TableMapping(Options):
         "Changed rows are then found by its index, without a look at all rows.",
     )
     time_zone: str = Field("UTC", description="Zone of CRM times that have none, as in America/Denver.")
+    write_to: WriteTo = Field(
+        "table",
+        description="Where changes of the CRM go: into the table, or, where it is only a copy, into an outbox"
+        " that a reverse ETL tool reads (changes, or {changes: schema.table} for one of yours).",
+    )
     reconcile: bool = Field(True, description="Whether the reconciliation compares this table.")
     mode: Annotated[Mode | None, _Lax] = Field(
         None, description="Which side may be written; the account's mode where absent."
@@ -359,6 +365,25 @@ class TableMapping(Options):
             if "null_overwrites" in field.model_fields_set
         ]
         return [*([("void_in",)] if "void_in" in self.model_fields_set else []), *sorted(fields)]
+
+    @property
+    def handed_to(self) -> ChangesTo | None:
+        """Return where changes are handed over; None where the table itself is written."""
+        if self.write_to == "table":
+            return None
+        return ChangesTo.model_validate({}) if self.write_to == "changes" else self.write_to
+
+    def content(self, name: str) -> dict[str, Any]:
+        """Return what the mapping of the table ``name`` says, for its hash, without what goes without saying.
+
+        So a table that is of its own name's kind, and written itself, has the hash that it always had.
+        """
+        unsaid = [
+            *(["of"] if self.kind(name) == name else []),
+            *([] if self.is_wide else ["layout", "columns"]),
+        ]
+        said = self.model_dump(mode="json", exclude={"write_to", *unsaid})
+        return said if self.handed_to is None else said | {"write_to": self.handed_to.model_dump(mode="json")}
 
     @property
     def joined_by_key(self) -> bool:

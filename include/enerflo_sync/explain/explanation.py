@@ -29,6 +29,7 @@ class WaitingKind(StrEnum):
     UNDECIDED = "undecided"
     REFUSED = "refused"
     QUARANTINED = "quarantined"
+    ON_ITS_WAY = "on_its_way"
     IN_FLIGHT = "in_flight"
     NOT_WRITTEN = "not_written"
     LEFT_APART = "left_apart"

@@ -229,6 +229,10 @@ def _what_came_of_it(step: Step) -> str:
             how = f" ({step.reason})" if step.reason else ""
             kept = "" if step.kept_value is None else f" Enerflo keeps it as {_value(step.kept_value)}."
             return f"{done}{how} {where}.{kept}"
+        case "handed_over":
+            return f"{_handed_over(step)} {where}."
+        case "superseded" if step.run_id == "copy":
+            return f"It was handed over, and is not to be written any more: {step.reason} ({where})."
         case "moved":
             return f"Not written to {target}: {step.reason or 'it had moved'} ({where})."
         case "held":
@@ -243,6 +247,15 @@ def _what_came_of_it(step: Step) -> str:
             )
         case decision:
             return f"Not written to {target}, {decision}: {step.reason or 'no reason is known'} ({where})."
+
+
+def _handed_over(step: Step) -> str:
+    match step.op:
+        case "insert":
+            return f"The new row's value {_value(step.new_value)} was handed over for the CRM"
+        case "delete":
+            return "The row's deletion was handed over for the CRM"
+    return f"{_value(step.new_value)} was handed over for the CRM"
 
 
 def _done(step: Step, target: str) -> str:
@@ -272,6 +285,9 @@ def _waiting(one: Waiting) -> str:
         case WaitingKind.QUARANTINED:
             item = f"enerflo-sync quarantine show {(one.reference or '')[:12]}"
             return f"Waiting for a person: {one.why}; see {item}."
+        case WaitingKind.ON_ITS_WAY:
+            value = "" if one.field is None else f" {_value(one.after)},"
+            return f"On its way to the CRM:{value} {one.why}."
         case WaitingKind.IN_FLIGHT:
             return f"The sides differ, and {one.why}: the next plan may settle it."
         case WaitingKind.LEFT_APART:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from string import Template
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from enerflo_sync.crm.mapping import RecordKind, WideColumn, mirror_type
+from enerflo_sync.crm.mapping import WideColumn, mirror_type
 from enerflo_sync.crm.wide import names_milestone
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.explain.explanation import Evidence
@@ -20,17 +21,16 @@ from enerflo_sync.mirror.declared import with_declared
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.record import FoundRecord
 from enerflo_sync.reconcile.values import Field
-from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.registry import BY_NAME, KINDS
 from enerflo_sync.resources.resource import DirectRead, Resource
 
 # Older ones are not looked at: a bound for memory.
 MOST_VERSIONS = 200
 
-_VERSIONS = sa.text("""
-/* enerflo-sync explain: versions of an install, newest first */
-select content_hash, raw, first_seen_at, observed_by, evidence from enerflo.install_versions
-where account = :account and install_id = :install order by first_seen_at desc limit :most
+_VERSIONS = Template("""
+/* enerflo-sync explain: versions of one of $name, newest first */
+select content_hash, raw, first_seen_at, observed_by, evidence from $versions
+where account = :account and $id = :id order by first_seen_at desc limit :most
 """)
 
 _WITNESS = sa.text("""
@@ -51,7 +51,7 @@ order by source_uri = :reference desc nulls last, received_at desc limit 1
 
 @dataclass(frozen=True)
 class Version:
-    """What Enerflo said of a record when one version of its install was first seen."""
+    """What Enerflo said of a record when one version of it, or of its owner, was first seen."""
 
     content_hash: str
     first_seen_at: datetime
@@ -61,19 +61,21 @@ class Version:
 
 
 def read_versions(connection: sa.Connection, record: FoundRecord, account: str) -> list[Version]:
-    """Return the known versions of an install or a milestone, oldest first; none of other records.
+    """Return the known versions of a record, oldest first; none where versions are not kept.
 
-    A version that this release cannot read, or that says nothing of the milestone, is left out.
+    A version that this release cannot read, or that says nothing of the record (of a milestone an install's),
+    is left out.
     """
     plan, key = record.comparison, record.enerflo_key
-    if plan.kind not in {RecordKind.INSTALLS, RecordKind.MILESTONES} or key is None:
+    resource, part = KINDS[plan.kind]
+    if resource.versions is None or key is None:
         return []
-    rows = connection.execute(
-        _VERSIONS, {"account": account, "install": key["install_id"], "most": MOST_VERSIONS}
-    ).all()
-    resource = with_declared(connection, INSTALLS, account)
-    row_of = partial(_wide_row, plan.fields) if plan.is_wide else partial(_mirror_row, plan.kind, key)
-    told = [(row, row_of(resource, row.raw)) for row in reversed(rows)]
+    at = resource.parts.index(part)
+    values = {"account": account, "id": key[resource.id_column], "most": MOST_VERSIONS}
+    rows = connection.execute(sa.text(_VERSIONS.substitute(resource.names)), values).all()
+    resource = with_declared(connection, resource, account)
+    row_of = partial(_wide_row, plan.fields) if plan.is_wide else partial(_mirror_row, key)
+    told = [(row, row_of(resource, at, row.raw)) for row in reversed(rows)]
     known = [(row, values) for row, values in told if values is not None]
     shown = _shown(connection, plan, [values for _, values in known])
     return [
@@ -82,8 +84,7 @@ def read_versions(connection: sa.Connection, record: FoundRecord, account: str) 
     ]
 
 
-def _mirror_row(kind: str, key: Mapping[str, Any], resource: Resource, raw: Any) -> dict[str, Any] | None:
-    at = 0 if kind == RecordKind.INSTALLS else 1
+def _mirror_row(key: Mapping[str, Any], resource: Resource, at: int, raw: Any) -> dict[str, Any] | None:
     try:
         rows = resource.rows_by_column(raw)[at]
     except BadRecordError:
@@ -91,10 +92,10 @@ def _mirror_row(kind: str, key: Mapping[str, Any], resource: Resource, raw: Any)
     return next((row for row in rows if all(row[name] == value for name, value in key.items())), None)
 
 
-def _wide_row(fields: Sequence[Field], resource: Resource, raw: Any) -> dict[str, Any] | None:
+def _wide_row(fields: Sequence[Field], resource: Resource, at: int, raw: Any) -> dict[str, Any] | None:
     """Return the row of a wide table by the columns of the mirror's relation."""
     try:
-        milestones = resource.rows_by_column(raw)[1]
+        milestones = resource.rows_by_column(raw)[at]
     except BadRecordError:
         return None
     values: dict[str, Any] = {}
@@ -162,9 +163,11 @@ class Witness:
         """Return who saw a version first, with the webhook that told it and the other witness."""
         if version.content_hash not in self._known:
             found = self._told(version.observed_by, version.first_seen_at, version.evidence)
+            resource, _ = KINDS[self._record.comparison.kind]
+            key = self._record.enerflo_key or {}
             values = {
                 "account": self._account,
-                "record": f"installs/{self._record.install}",
+                "record": f"{resource.table.name}/{key.get(resource.id_column)}",
                 "content_hash": version.content_hash,
             }
             seen = self._connection.execute(_WITNESS, values).first()

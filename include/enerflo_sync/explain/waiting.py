@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,6 +52,17 @@ where r.account = :account and r.table_name = :table
 order by r.refusal_id
 """).bindparams(sa.bindparam("enerflo_key", type_=sa.Text))
 
+# Of a record that the CRM lacks by its id at Enerflo.
+_ON_ITS_WAY = sa.text("""
+/* enerflo-sync explain: what of a record was handed over and has not arrived */
+select w.op, w."column" as field, w.copy_value as before, w.after, w.plan_hash, w.kind, w.made_at,
+       w.acknowledged_at, coalesce(w.acknowledged_at, w.made_at) <= now() - :late as late
+from sync.crm_changes w
+where w.account = :account and w.table_name = :table and w.ended_at is null and w.state = 'open'
+  and (w.key = any(cast(cast(:keys as text[]) as jsonb[])) or w.enerflo_key = cast(:enerflo_key as jsonb))
+order by w.number
+""").bindparams(sa.bindparam("enerflo_key", type_=sa.Text), sa.bindparam("late", type_=sa.Interval))
+
 _QUARANTINED = sa.text("""
 /* enerflo-sync explain: a record's items in quarantine */
 select item_id, reason, kind from sync.quarantine q
@@ -93,6 +104,7 @@ def read_waiting(
         )
     found += [_planned(row) for row in connection.execute(_PLANNED, named)]
     enerflo_key = json.dumps(record.enerflo_key) if record.enerflo_key else None
+    found += _on_its_way(connection, {**named, "enerflo_key": enerflo_key}, record)
     refused = connection.execute(_REFUSED, {**named, "enerflo_key": enerflo_key}).all()
     found += [_refused(row) for row in refused if row.stands and not _is_equal(record, row.field)]
     decided = {(row.plan_hash, row.field) for row in refused}
@@ -138,6 +150,39 @@ def _planned(row: Any) -> Waiting:
     )
 
 
+def _on_its_way(
+    connection: sa.Connection, named: Mapping[str, Any], record: FoundRecord
+) -> Iterator[Waiting]:
+    handed_to = record.comparison.mapping.handed_to
+    if handed_to is None:
+        return
+    late = timedelta(hours=handed_to.late_hours)
+    whole: set[str] = set()
+    for row in connection.execute(_ON_ITS_WAY, {**named, "late": late}):
+        if row.op != "update" and row.op in whole:
+            continue
+        whole.add(row.op)
+        seen = "the CRM's copy does not show it yet"
+        if row.op == "update" and _is_equal(record, row.field):
+            seen = "the CRM's copy shows what Enerflo says, and the next plan notes it"
+        taken = "" if row.acknowledged_at is None else f", taken over on {_moment(row.acknowledged_at)}"
+        is_late = f"; it is late (more than {handed_to.late_hours:g} hours)" if row.late else ""
+        yield Waiting(
+            kind=WaitingKind.ON_ITS_WAY,
+            field=row.field if row.op == "update" else None,
+            why=f"handed over on {_moment(row.made_at)} by plan {row.plan_hash[:12]}{taken}, and"
+            f" {seen}{is_late}",
+            reference=row.plan_hash,
+            before=row.before,
+            after=row.after,
+            direction="to_crm",
+        )
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def _refused(row: Any) -> Waiting:
     return Waiting(
         kind=WaitingKind.REFUSED,
@@ -159,7 +204,7 @@ def _not_written(record: FoundRecord, steps: Sequence[Step]) -> Iterator[Waiting
     last = {step.field: step for step in steps}
     for field, step in last.items():
         # What is held stands in quarantine, and is told there.
-        told = step.decision in {"applied", "held", "released", "superseded"}
+        told = step.decision in {"applied", "handed_over", "held", "released", "superseded"}
         if told or (record.equal or {}).get(field or "", False):
             continue
         yield Waiting(

@@ -306,12 +306,11 @@ class Reads:
 
     def _take(self, resource: Resource, records: Records, seen: Observation) -> Batch:
         intake = self._intake(resource)
-        if resource is INSTALLS and len(records) == 1:
-            return intake.take_own_answer(self._connection, records[0], seen)
-        return intake.take(self._connection, records, seen)
+        take = intake.take if resource.versions is None else intake.take_own_answers
+        return take(self._connection, records, seen)
 
     def _take_or_refuse(self, resource: Resource, records: Records, seen: Observation) -> Batch:
-        intake, own = self._intake(resource), resource is INSTALLS
+        intake, own = self._intake(resource), resource.versions is not None
         (batch,) = intake.take_or_refuse(self._connection, records, seen, own_answer=own)
         return batch
 

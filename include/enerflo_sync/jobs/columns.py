@@ -10,15 +10,13 @@ from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.rebuild import run_rebuild
 from enerflo_sync.mirror.details import all_due
 from enerflo_sync.mirror.poll import Progress
+from enerflo_sync.rebuild.from_versions import NO_VERSION
 from enerflo_sync.rebuild.tables import RebuildTable
-from enerflo_sync.resources.registry import ALL
+from enerflo_sync.resources.registry import ALL, STORED
 from enerflo_sync.warehouse.declared import DeclaredColumn, declare, filled
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.migrate import in_turn
 from enerflo_sync.warehouse.watermarks import forget_watermark
-
-# Every content of these tables is stored. Other tables have no raw copy, so the next poll reads them again.
-_STORED = tuple(part.table.name for one in ALL if one.keeps_versions for part in one.parts)
 
 
 @dataclass(frozen=True)
@@ -46,16 +44,18 @@ def run_columns(
 ) -> ColumnsReport:
     """Create the account's declared columns, and fill the unfilled ones, without requests to Enerflo.
 
-    If it is killed, the next run continues. Installs and milestones are derived again from the stored
-    versions (:func:`enerflo_sync.jobs.rebuild.run_rebuild`).
+    If it is killed, the next run continues. Tables with stored versions are derived again from these
+    (:func:`enerflo_sync.jobs.rebuild.run_rebuild`). The next poll fills the other tables, and a table in
+    which a record has no stored version.
 
     :param drop: drop columns that are no longer declared.
     """
     account, wanted = context.account, declared(context.config.columns)
     changes = in_turn(context.engine, lambda connection: declare(connection, account, wanted, drop=drop))
-    now = [one for one in changes.to_fill if one.table in _STORED]
-    later = [one for one in changes.to_fill if one.table not in _STORED]
-    rows = _fill(context, now, progress) if now else {}
+    stored = [one for one in changes.to_fill if one.table in STORED]
+    rows, left = _fill(context, stored, progress) if stored else ({}, set())
+    now = [one for one in stored if one.table not in left]
+    later = [one for one in changes.to_fill if one not in now]
     with warehouse_errors("migrate"), context.engine.begin() as connection:
         filled(connection, account, now)
         for resource in ALL:
@@ -76,7 +76,10 @@ def run_columns(
 
 def _fill(
     context: AccountContext, columns: list[DeclaredColumn], progress: Progress | None
-) -> dict[str, int]:
-    tables = [RebuildTable(name) for name in _STORED if any(one.table == name for one in columns)]
+) -> tuple[dict[str, int], set[str]]:
+    """Return how many rows were written, by table, and the tables of records of which no version is kept."""
+    tables = [RebuildTable(name) for name in STORED if any(one.table == name for one in columns)]
     report = run_rebuild(context, tables=tables, write=True, fills=True, progress=progress)
-    return {table.table_name: table.new + table.changed + table.gone for table in report.tables}
+    written = {table.table_name: table.new + table.changed + table.gone for table in report.tables}
+    left = {name for name, reasons in report.left.items() if reasons.get(NO_VERSION)}
+    return written, left

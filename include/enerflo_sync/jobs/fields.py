@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from enerflo_sync.catalogue.report import FieldCatalogue
 from enerflo_sync.catalogue.run import read_catalogue
-from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.mirror.poll import Progress
+from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
 
 def run_fields(
-    context: AccountContext, table: RecordKind = RecordKind.INSTALLS, *, progress: Progress | None = None
+    context: AccountContext, table: str = INSTALLS.name, *, progress: Progress | None = None
 ) -> FieldCatalogue:
     """Return the catalogue of stored records (:func:`enerflo_sync.catalogue.run.read_catalogue`)."""
     require_migrated(context.engine)

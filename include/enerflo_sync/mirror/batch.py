@@ -65,7 +65,7 @@ class Batch:
     versions: list[Row] = field(default_factory=list)
     # ``rows`` and ``versions``, encoded for COPY.
     blocks: list[Block] = field(default_factory=list)
-    # The batch's only record is a direct read that returns fields which the list omits.
+    # Direct reads of records whose list omits fields or has another form.
     own_answer: bool = False
 
     def goes_with(self, other: Batch) -> bool:

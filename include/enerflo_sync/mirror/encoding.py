@@ -12,8 +12,15 @@ from enerflo_sync.mirror.batch import Batch
 from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import encode, encode_binary
 
+# Of the columns that :func:`version_columns` names.
 VERSION_TYPES = ("text", "bigint", "text", "jsonb", "timestamptz", "text", "text")
 _VERSION_ID = 1
+
+
+def version_columns(resource: Resource) -> tuple[str, ...]:
+    """Return the columns of a batch's raw versions, in their order."""
+    when = ("first_seen_at", "observed_by", "evidence")
+    return ("account", resource.id_column, "content_hash", "raw", *when)
 
 
 def encode_batch(

@@ -16,30 +16,22 @@ from enerflo_sync.mirror import quarantine
 from enerflo_sync.mirror.after_merge import merge_part, remember_bytes
 from enerflo_sync.mirror.batch import SEEN, Batch, Observation
 from enerflo_sync.mirror.declared import AsDeclared
-from enerflo_sync.mirror.encoding import encode_batch
+from enerflo_sync.mirror.encoding import encode_batch, version_columns
 from enerflo_sync.mirror.lag import Lag, is_overtaken, listed_since
-from enerflo_sync.mirror.own_answer import merge_own_answer, tells_more_than_its_list
+from enerflo_sync.mirror.own_answer import is_listed_otherwise, merge_own_answers, tells_more_than_its_list
 from enerflo_sync.mirror.quarantine import Rejected
 from enerflo_sync.mirror.spelled_otherwise import spelled_otherwise
 from enerflo_sync.mirror.tally import NAMELESS, Tally
 from enerflo_sync.mirror.witnesses import Witnesses
 from enerflo_sync.resources.fingerprint import content_hash, decode, same_bytes, stable_bytes
 from enerflo_sync.resources.resource import Resource, Row
-from enerflo_sync.warehouse.bulk import (
-    Block,
-    append,
-    driver_connection,
-    merge,
-    send_new,
-)
+from enerflo_sync.warehouse.bulk import Block, append, driver_connection, merge, send_new
 from enerflo_sync.warehouse.refused import refuses_a_row
-from enerflo_sync.warehouse.schema import install_versions
 
 log = logging.getLogger(__name__)
 
 # An implausible size for a record: it is quarantined unparsed, so that memory stays bounded.
 RECORD_LIMIT = 1_000_000
-VERSION_COLUMNS = ("account", "install_id", "content_hash", "raw", "first_seen_at", "observed_by", "evidence")
 
 
 class Intake:
@@ -53,6 +45,7 @@ class Intake:
         self._as_declared = AsDeclared(resource)
         self._open: set[int] | None = None
         self._witnesses = Witnesses(resource)
+        self._version_columns = version_columns(resource)
 
     def take(
         self, connection: sa.Connection, records: Iterable[bytes | memoryview], observation: Observation
@@ -78,6 +71,20 @@ class Intake:
         )
         return self.store(connection, batch)
 
+    def take_own_answers(
+        self, connection: sa.Connection, records: Sequence[bytes | memoryview], observation: Observation
+    ) -> Batch:
+        """Bring in records that were read directly, in the caller's transaction.
+
+        As :meth:`take_own_answer` where there is one. Several are merged as it is where their list has a form
+        of its own.
+        """
+        if len(records) == 1:
+            return self.take_own_answer(connection, records[0], observation)
+        batch = self.prepare(connection, records, observation)
+        batch.own_answer = is_listed_otherwise(self.resource)
+        return self.store(connection, batch)
+
     def take_or_refuse(
         self,
         connection: sa.Connection,
@@ -88,12 +95,12 @@ class Intake:
     ) -> list[Batch]:
         """Load ``records`` in the caller's transaction; quarantine any record that the warehouse refuses.
 
-        :param own_answer: the only record comes from a direct read (:meth:`take_own_answer`).
+        :param own_answer: the records come from a direct read (:meth:`take_own_answers`).
         """
         try:
             with connection.begin_nested():
                 if own_answer:
-                    return [self.take_own_answer(connection, records[0], observation)]
+                    return [self.take_own_answers(connection, records, observation)]
                 return [self.take(connection, records, observation)]
         except psycopg.Error as error:
             if not refuses_a_row(error):
@@ -102,7 +109,11 @@ class Intake:
         self._open = None
         if len(records) == 1:
             return [self.refuse(connection, records[0], observation)]
-        return [one for raw in records for one in self.take_or_refuse(connection, [raw], observation)]
+        return [
+            one
+            for raw in records
+            for one in self.take_or_refuse(connection, [raw], observation, own_answer=own_answer)
+        ]
 
     def store(self, connection: sa.Connection, batch: Batch) -> Batch:
         """Write a prepared batch and return it with its tally completed.
@@ -132,9 +143,9 @@ class Intake:
         If one version exists already or is refused, none is inserted here, and :meth:`store` inserts them
         all.
         """
-        versions = batch.blocks[-1]
         try:
-            if versions.rows and send_new(connection, [(install_versions, VERSION_COLUMNS, versions)]):
+            versions = self._versions(batch)
+            if versions and send_new(connection, versions):
                 batch.blocks[-1] = Block(b"", 0, binary=True)
         except psycopg.Error as error:
             if not refuses_a_row(error):
@@ -209,8 +220,8 @@ class Intake:
             if (digest_before := known.get(record_id)) and not same_bytes(digest_before, digest)
         }
         said_before = set[int]()
-        if before and resource.keeps_versions:
-            said_before = spelled_otherwise(connection, observation.account, before)
+        if before and resource.versions is not None:
+            said_before = spelled_otherwise(connection, resource, observation.account, before)
         tally.unchanged += len(by_id) - len(moved) + len(said_before)
         batch.good += [record_id for record_id in by_id if record_id not in moved or record_id in said_before]
         standing = [record_id for record_id in moved if listed and record_id in known]
@@ -274,7 +285,7 @@ class Intake:
             self._notice(batch, record, stable, data)
         if contents[0] is None or contents[0][0][0] != record_id:
             raise BadRecordError("two_ids", field=resource.id_field)
-        version = content_hash(data) if resource.keeps_versions else None
+        version = None if resource.versions is None else content_hash(data)
         if lag.holds(record_id, contents[0][0], digest, version):
             return True
         self._add(batch, record_id, contents, digest, data, version)
@@ -330,30 +341,37 @@ class Intake:
 
     def _write(self, connection: sa.Connection, batch: Batch) -> int:
         own, *contained = batch.resource.parts
-        columns = (*own.columns, *SEEN, "raw_hash", *(("content_hash",) * self.resource.keeps_versions))
-        own_block, *contents, versions = batch.blocks
-        rows = [(own.table, columns, own_block), (install_versions, VERSION_COLUMNS, versions)]
+        digests = ("raw_hash",) if self.resource.versions is None else ("raw_hash", "content_hash")
+        columns = (*own.columns, *SEEN, *digests)
+        own_block, *contents, _ = batch.blocks
+        versions = self._versions(batch)
+        rows = [(own.table, columns, own_block), *versions]
         for part, block in zip(contained, contents, strict=True):
             rows.append((part.table, (*part.columns, *SEEN), block))
         if batch.all_new and send_new(connection, rows):
             return own_block.rows
         if batch.own_answer:
-            merged = merge_own_answer(connection, batch.resource, columns, own_block)
+            merged = merge_own_answers(connection, batch.resource, columns, own_block)
         else:
             merged = merge(connection, own.table, columns, own_block)
             if merged.written < own_block.rows:
                 remember_bytes(connection, batch.resource)
-        if versions.rows:
-            append(connection, install_versions, VERSION_COLUMNS, versions)
+        for table, names, block in versions:
+            append(connection, table, names, block)
         untold = set(batch.untold)
         told = {record_id: at for record_id, at in batch.changed.items() if record_id not in untold}
         of_parts = 0
         for part, block in zip(contained, contents, strict=True):
             of_parts += merge_part(connection, batch.resource, part, block, told, batch.observation.account)
         if batch.own_answer:
-            # Its own row may be unchanged although its child rows changed.
-            return min(1, merged.written + of_parts)
+            # A record's own row may be unchanged although its child rows changed.
+            return min(own_block.rows, merged.written + of_parts)
         return merged.written
+
+    def _versions(self, batch: Batch) -> list[tuple[sa.Table, Sequence[str], Block]]:
+        """Return the raw versions of a batch that are not stored yet, with their table; none without any."""
+        table, versions = self.resource.versions, batch.blocks[-1]
+        return [(table, self._version_columns, versions)] if table is not None and versions.rows else []
 
     def _bear_witness(self, connection: sa.Connection, batch: Batch) -> None:
         """Record who saw the changes; a webhook also confirms changes that the poll loaded earlier."""

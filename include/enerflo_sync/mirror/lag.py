@@ -32,27 +32,27 @@ LONGEST = timedelta(days=1)
 # Values of ``observed_by`` for direct reads.
 _DIRECT = ("push", "webhook")
 
-_REPLACED = """
-/* enerflo-sync: whether a version of an install was replaced by a later one */
+_REPLACED = Template("""
+/* enerflo-sync: whether a version of $name was replaced by a later one */
 select exists (
-  select from enerflo.install_versions v
-  where v.account = %(account)s and v.install_id = %(id)s and v.content_hash = %(version)s
+  select from $versions v
+  where v.account = %(account)s and v.$id = %(id)s and v.content_hash = %(version)s
     and v.first_seen_at < %(observed_at)s)
-"""
+""")
 
 
 # Force primary-key lookups, independent of statistics. Rows stay locked until the page is stored.
 _OBSERVED = Template("""
 /* enerflo-sync: $name that changed since their page was prepared */
 select k.* from unnest(%(ids)s::bigint[]) as u(id) cross join lateral (
-  select $column, observed_at from $table
-  where account = %(account)s and $column = u.id offset 0 for no key update) as k
+  select $id, observed_at from $table
+  where account = %(account)s and $id = u.id offset 0 for no key update) as k
 """)
 
 _LISTED = Template("""
 /* enerflo-sync: $name that a list brought since they were asked for directly */
 select observed_at, updated_at from $table
-where account = %(account)s and $column = %(id)s and observed_at > %(asked_at)s
+where account = %(account)s and $id = %(id)s and observed_at > %(asked_at)s
   and observed_by not in ('push', 'webhook') and absent_since is null and updated_at is not null
 for no key update
 """)
@@ -104,7 +104,7 @@ class Lag:
             return False
         if standing.deleted_at is not None and standing.absent_since is not None:
             # A direct read found it deleted; a list that repeats the old version is no evidence against that.
-            same = digest == standing.digest and self._resource.keeps_versions
+            same = digest == standing.digest and self._resource.versions is not None
             return same and self._asked_at - standing.deleted_at < LONGEST
         if self._asked_at - standing.observed_at >= LONGEST or standing.updated_at is None:
             return False
@@ -122,12 +122,13 @@ class Lag:
             "version": version,
             "observed_at": standing.observed_at,
         }
-        row = driver_connection(self._connection).execute(_REPLACED, values).fetchone()
+        statement = _REPLACED.substitute(self._resource.names)
+        row = driver_connection(self._connection).execute(statement, values).fetchone()
         return bool(row and row[0])
 
     def _read(self, ids: Collection[int]) -> Mapping[int, Standing]:
         table, column = self._resource.table, self._resource.id_column
-        version = "content_hash" if self._resource.keeps_versions else "null"
+        version = "null" if self._resource.versions is None else "content_hash"
         cursor = driver_connection(self._connection).execute(
             f"/* enerflo-sync: standing {table.name} */"  # noqa: S608 - names of the declared schema
             f" select k.* from unnest(%(ids)s::bigint[]) as u(id) cross join lateral ("
@@ -156,7 +157,7 @@ def is_overtaken(
     :param observed: per changed record, ``observed_at`` of its row when the page was prepared.
     """
     cursor = driver_connection(connection).execute(
-        _statement(_OBSERVED, resource), {"ids": list(observed), "account": account}
+        _OBSERVED.substitute(resource.names), {"ids": list(observed), "account": account}
     )
     return any(observed[record_id] != at for record_id, at in cursor.fetchall())
 
@@ -174,10 +175,5 @@ def listed_since(
         return None
     said = parse_time(own[0][columns.index("updated_at")])
     values = {"account": seen.account, "id": resource.record_id(raw), "asked_at": seen.observed_at}
-    found = driver_connection(connection).execute(_statement(_LISTED, resource), values).fetchone()
+    found = driver_connection(connection).execute(_LISTED.substitute(resource.names), values).fetchone()
     return found[0] if found is not None and said is not None and found[1] < said else None
-
-
-def _statement(template: Template, resource: Resource) -> str:
-    table = resource.table
-    return template.substitute(name=table.name, table=table.fullname, column=resource.id_column)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,9 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.handing_over import hand_over_link
+from enerflo_sync.agreed.outcomes import Applying
 from enerflo_sync.agreed.written import touched
-from enerflo_sync.crm.names import quoted
-from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.on_its_way import names_array
 
 Key = Mapping[str, Any]
 
@@ -46,12 +50,14 @@ def link_columns(comparison: Comparison) -> dict[str, str]:
 def link_state(connection: sa.Connection, comparison: Comparison, key: Key) -> LinkState:
     """Return whether the CRM row still waits for its record, in the caller's transaction."""
     links = " or ".join(f"t.{quoted(name)} is not null" for name in link_columns(comparison)) or "false"
+    if comparison.hands_over:
+        links = f"({links} or exists ({_handed_over(comparison)}))"
     living = comparison.living("t")
     found = connection.exec_driver_sql(
         f"/* enerflo-sync push: does a CRM row name a record */"  # noqa: S608 - names of the mapping
         f" select {links} as linked, {living} as living from {comparison.crm} t where {_of_key(comparison)}"
         " order by 2 desc, 1",
-        _values(comparison, key),
+        _values(comparison, key) | {"key": json.dumps(dict(key))},
     ).first()
     if found is None or (found.linked and not found.living):
         return LinkState.GONE
@@ -61,23 +67,32 @@ def link_state(connection: sa.Connection, comparison: Comparison, key: Key) -> L
 
 
 def linked_id(connection: sa.Connection, comparison: Comparison, key: Key, mirror_column: str) -> int | None:
-    """Return the id of Enerflo that the CRM row names, in the caller's transaction."""
+    """Return the id of Enerflo that the CRM row names, in the caller's transaction.
+
+    Where the table is only a copy an id that was handed over for the row counts.
+    """
     column = next((n for n, m in comparison.mapping.join_columns.items() if m == mirror_column), None)
     if column is None:
         return None
+    said = f"t.{quoted(column)}::text"
+    if comparison.hands_over:
+        said = f"coalesce({said}, ({_handed_over(comparison, literal(column))}))"
     found = connection.exec_driver_sql(
         f"/* enerflo-sync push: which record a CRM row names */"  # noqa: S608 - names of the mapping
-        f" select t.{quoted(column)}::text from {comparison.crm_rows} t where {_of_key(comparison)}",
-        _values(comparison, key),
+        f" select {said} from {comparison.crm_rows} t where {_of_key(comparison)}",
+        _values(comparison, key) | {"key": json.dumps(dict(key))},
     ).scalar()
     return int(found) if found is not None and str(found).isdigit() else None
 
 
-def write_link(connection: sa.Connection, link: Link) -> bool:
+def write_link(connection: sa.Connection, link: Link, applying: Applying) -> bool:
     """Write Enerflo's id into the CRM row that has none yet; return whether the row names the record now.
 
     In the caller's transaction. The row takes no record that another row names, whether or not an index says
-    so. Its time of change moves along where one is mapped.
+    so. Its time of change moves along where one is mapped. Where the table is only a copy the id is handed
+    over, and the row counts as one that names the record.
+
+    :param applying: the application of the plan that created the record.
 
     :raises sqlalchemy.exc.IntegrityError: the CRM does not take it: another row names the same record.
     """
@@ -85,6 +100,8 @@ def write_link(connection: sa.Connection, link: Link) -> bool:
     columns = link_columns(comparison)
     if not columns:
         return True
+    if comparison.hands_over:
+        return _hand_over(connection, link, applying)
     values = _values(comparison, link.key) | _link_values(link)
     sets, open_ = [], []
     for n, column in enumerate(columns):
@@ -104,14 +121,50 @@ def write_link(connection: sa.Connection, link: Link) -> bool:
     return done.rowcount > 0 and link_state(connection, comparison, link.key) is not LinkState.OPEN
 
 
+def _hand_over(connection: sa.Connection, link: Link, applying: Applying) -> bool:
+    state = link_state(connection, link.comparison, link.key)
+    if state is not LinkState.OPEN or is_taken(connection, link):
+        return state is LinkState.LINKED
+    record = {name: link.record[name] for name in link.comparison.mirror_key}
+    texts = json.dumps(dict(link.key)), json.dumps(record)
+    links = {column: str(link.record[mirror]) for column, mirror in link_columns(link.comparison).items()}
+    hand_over_link(connection, link.comparison, applying, texts, links)
+    return True
+
+
 def is_taken(connection: sa.Connection, link: Link) -> bool:
-    """Return whether a CRM row names a link's record already, in the caller's transaction."""
+    """Return whether another CRM row names a link's record already, in the caller's transaction.
+
+    Where the table is only a copy, so does a row for which the record's id is on its way.
+    """
+    comparison, columns = link.comparison, list(link_columns(link.comparison))
+    on_its_way = "false"
+    if comparison.hands_over and columns:
+        on_its_way = (
+            "exists (select from sync.crm_changes w where w.key <> %(key)s::jsonb and w.op = 'update'"
+            f" and w.crm_table = {literal(full_name(comparison.mapping))} and w.ended_at is null"
+            f" and w.state = 'open' and w.\"column\" = {literal(columns[0])}"
+            " and w.after #>> '{}' = %(link0)s)"
+        )
+    named = f"exists (select from {comparison.crm_rows} s where {_same_link(comparison)})"
     found = connection.exec_driver_sql(
-        "/* enerflo-sync push: does a CRM row name this record */"  # noqa: S608 - names of the mapping
-        f" select exists (select from {link.comparison.crm_rows} s where {_same_link(link.comparison)})",
-        _link_values(link),
+        f"/* enerflo-sync push: does a CRM row name this record */ select {on_its_way} or {named}",
+        _link_values(link) | {"key": json.dumps(dict(link.key))},
     )
     return bool(found.scalar_one())
+
+
+def _handed_over(comparison: Comparison, column: str = "") -> str:
+    """Return the select of the ids that were handed over for a CRM row and are on their way.
+
+    :param column: the CRM column that takes it, as SQL; any of them where empty.
+    """
+    names = f"array[{column}]" if column else names_array(list(link_columns(comparison)))
+    return (
+        "select w.after #>> '{}' from sync.crm_changes w"  # noqa: S608 - names of the mapping
+        f" where w.key = %(key)s::jsonb and w.crm_table = {literal(full_name(comparison.mapping))}"
+        f" and w.op = 'update' and w.ended_at is null and w.state = 'open' and w.\"column\" = any({names})"
+    )
 
 
 def _same_link(comparison: Comparison) -> str:

@@ -19,6 +19,7 @@ from enerflo_sync.plan.new_key import mirror_text, new_key, taken
 from enerflo_sync.reconcile.causes import cause_of
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm, judged
+from enerflo_sync.reconcile.report import Cause
 
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
 CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
@@ -116,7 +117,7 @@ def decide_rows(
         "table": literal(plan.name),
         "columns": _COLUMNS,
         "judged": judged(plan),
-        "cause": cause_of(plan),
+        "cause": cause_of(plan, Cause.ON_ITS_WAY),
     }
     on_row = " and ".join(
         f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)

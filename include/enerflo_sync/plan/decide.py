@@ -39,7 +39,7 @@ create temporary table {DECIDED} (
 """
 
 # A cause of the moment says nothing about whether a change is due.
-_NOT_ASKED = (Cause.IN_FLIGHT, Cause.PLANNED)
+_NOT_ASKED = (Cause.ON_ITS_WAY, Cause.IN_FLIGHT, Cause.PLANNED)
 
 _KEYS = Template("""
 /* enerflo-sync plan $name: keys that differ */

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import agree_moved, looked_before
+from enerflo_sync.agreed.arrivals import settle_handed_over
 from enerflo_sync.agreed.key_changes import follow_keys
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Mode, RecordKind
@@ -27,6 +28,7 @@ from enerflo_sync.plan.creations import decide_rows
 from enerflo_sync.plan.decide import MAKE_DECIDED, decide_updates, prepare
 from enerflo_sync.plan.held import hold_checked, note_held
 from enerflo_sync.plan.late_appointments import plan_late_appointments
+from enerflo_sync.plan.on_its_way import keep_on_its_way, require_no_copy_is_written
 from enerflo_sync.plan.parked import hold_parked, writes_hashes
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.refused import keep_out_refused
@@ -129,6 +131,7 @@ def make_plans(
             for plan in plans:
                 observe(connection, plan, account, transaction_time(connection))
             agree_on_sent(connection, plans, account)
+            settle_handed_over(connection, plans, account)
         with (
             _agreeing(engine, plans, config, account, reconciliation_id) as agreed,
             connection.begin(),
@@ -136,6 +139,7 @@ def make_plans(
             decide_all(connection, plans, config, account, reconciliation_id, tick)
             hold_parked(connection, config, account)
             make_planned(connection, plans)
+            require_no_copy_is_written(connection, plans, str(config.file))
             hashes = _store(connection, config, account, reconciliation_id)
             for plan_hash in hashes:
                 carry_sent(
@@ -242,6 +246,7 @@ def decide_all(
     ask_where_tables_contradict(connection, plans, values)
     complete_installs(connection, plans, config, values)
     connection.exec_driver_sql(_SAME)
+    keep_on_its_way(connection, plans, account)
     hold_checked(connection, account)
     keep_out_refused(connection, plans, account, config.hash(account))
     keep_not_switched_on(connection, plans)

@@ -23,7 +23,8 @@ def new_key(plan: Comparison) -> str:
         return "o.key"
     made = {column: plan.mapping.on_insert.get(column) for column in plan.mapping.key_columns}
     if None in made.values():
-        return "null::jsonb"
+        # The CRM itself makes the key of a row that is handed over: the record's id tells which row it is.
+        return "o.key" if plan.hands_over else "null::jsonb"
     parts = {
         column: _part(plan.live.columns[column], template_sql(text or "", mirror_text))
         for column, text in made.items()

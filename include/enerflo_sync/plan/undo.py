@@ -11,10 +11,12 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from enerflo_sync.agreed.arrivals import settle_handed_over
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.plan.approval import approval_reasons
 from enerflo_sync.plan.decide import MAKE_DECIDED
 from enerflo_sync.plan.make import keep_not_switched_on, make_planned
+from enerflo_sync.plan.on_its_way import require_no_copy_is_written, withdraw_handed_over
 from enerflo_sync.plan.parked import writes_hashes
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.report import PlanReport
@@ -48,10 +50,12 @@ def make_undo(engine: sa.Engine, config: SyncConfig, account: str, plan_hash: st
         undone = read_plan(connection, account, plan_hash)
         fold = case_folding(connection)
         plans = live_comparisons(connection, config, account, fold, all_tables=True)
+        settle_handed_over(connection, plans, account)
         _reverse(connection, plans, account, undone.plan_hash)
         leave_unvoided(connection, plans, account, config.statuses.voided)
         keep_not_switched_on(connection, plans)
         make_planned(connection, plans)
+        require_no_copy_is_written(connection, plans, str(config.file))
         found = store_plan(
             connection,
             account,
@@ -75,4 +79,5 @@ def _reverse(connection: sa.Connection, plans: Sequence[Comparison], account: st
     leave_unmapped(connection, plans)
     for plan in plans:
         undo_in_crm(connection, plan, account)
+        withdraw_handed_over(connection, plan, account, plan_hash)
         undo_in_enerflo(connection, plan, account)

@@ -13,6 +13,8 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import kind_parameters
 
 UNDO = "undo"
+# The rule of a change that takes back one which was handed over, before a tool took it over.
+WITHDRAW = "withdraw"
 # The cause of an undo's changes: no rule of sync.yaml asks for them.
 UNDONE = "undone"
 
@@ -36,6 +38,11 @@ select l.table_name, l.key, l.op, l.field, nullif(l.old_value, 'null') as old_va
          where n.account = l.account and n.table_name = l.table_name and n.key = l.key
            and n.direction = l.direction and n.decision = 'applied' and n.ledger_id > l.ledger_id
            and n.plan_hash <> l.plan_hash and (n.op <> 'update' or l.op = 'update' and n.field = l.field)
+       ) or l.direction = 'to_crm' and exists (
+         select from sync.crm_changes w
+         where w.account = l.account and w.table_name = l.table_name and w.key = l.key and w.ended_at is null
+           and w.state = 'open' and w.plan_hash <> l.plan_hash
+           and (w.op <> 'update' or l.op = 'update' and w."column" = l.field)
        ) as written_later
 from sync.plan_changes c
 join sync.ledger l on l.account = c.account and l.table_name = c.table_name and l.key = c.key

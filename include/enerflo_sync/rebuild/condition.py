@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.resources.resource import Resource
 from enerflo_sync.warehouse.schema import installs
 
 COLUMNS = tuple(column.name for column in installs.columns if column.name not in ("account", "raw_hash"))
@@ -34,6 +35,21 @@ class Condition:
     """
 
     sql: str
+
+    def of(self, resource: Resource) -> str:
+        """Return the condition on the row ``i`` of a resource's own table: those of the installs that fit.
+
+        False where no column of the row is one of installs: nobody knows which of them belong to those.
+        """
+        if resource.table is installs:
+            return self.sql
+        shared = resource.backfilled_by or resource.id_column
+        if shared not in installs.c:
+            return "false"
+        return (
+            f"i.{shared} in (select i.{shared} from enerflo.installs i"  # noqa: S608 - names of the schema
+            f" where i.account = %(account)s and {self.sql})"
+        )
 
     def check(self, connection: sa.Connection) -> None:
         """Let PostgreSQL read the condition, in a transaction that may write nothing.

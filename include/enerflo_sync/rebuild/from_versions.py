@@ -1,9 +1,10 @@
-"""Installs and milestones from the raw versions that every new content of an install left behind."""
+"""Records from the raw versions that each of their contents left behind (:attr:`Resource.versions`)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from string import Template
 from typing import Any
 
 import msgspec
@@ -16,73 +17,71 @@ from enerflo_sync.rebuild.condition import Condition
 from enerflo_sync.rebuild.records import Derived, Records
 from enerflo_sync.rebuild.shape import id_array
 from enerflo_sync.rebuild.source import Chunk, Portion
-from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.resource import Resource, Row
 from enerflo_sync.warehouse.bulk import driver_connection
 
 # Records whose bytes are in memory at once, twice so many with those that are read ahead.
 CHUNK = 500
 
-# An install that stands in the mirror, or left a version behind, or both.
+# A record that stands in the mirror, or left a version behind, or both.
 _PAGE = """
-/* enerflo-sync rebuild: next installs */
-select install_id from (
-  (select install_id from enerflo.installs
-   where account = %(account)s and install_id > %(after)s order by 1 limit %(most)s)
+/* enerflo-sync rebuild: next $name */
+select id from (
+  (select $id as id from $table
+   where account = %(account)s and $id > %(after)s order by 1 limit %(most)s)
   union
-  (select distinct install_id from enerflo.install_versions
-   where account = %(account)s and install_id > %(after)s order by 1 limit %(most)s)
+  (select distinct $id from $versions
+   where account = %(account)s and $id > %(after)s order by 1 limit %(most)s)
 ) u order by 1 limit %(most)s
 """
 
 _PAGE_WHERE = """
-/* enerflo-sync rebuild: next installs that fit --where */
-select i.install_id from enerflo.installs i
-where i.account = %(account)s and i.install_id > %(after)s and {condition} order by 1 limit %(most)s
+/* enerflo-sync rebuild: next $name that fit --where */
+select i.$id from $table i
+where i.account = %(account)s and i.$id > %(after)s and $condition order by 1 limit %(most)s
 """
 
 _COUNT = """
-/* enerflo-sync rebuild: how many installs */
-select count(*) from enerflo.installs i where i.account = %(account)s and {condition}
+/* enerflo-sync rebuild: how many $name */
+select count(*) from $table i where i.account = %(account)s and $condition
 """
 
 _VERSIONS = """
-/* enerflo-sync rebuild: versions that installs stand on */
-select u.id, i.install_id is not null, i.content_hash, v.content_hash, v.raw::text, v.observed_by, v.evidence
+/* enerflo-sync rebuild: versions that $name stand on */
+select u.id, i.$id is not null, i.content_hash, v.content_hash, v.raw::text, v.observed_by, v.evidence
 from unnest(%(ids)s::bigint[]) u(id)
-left join enerflo.installs i on i.account = %(account)s and i.install_id = u.id
-left join enerflo.install_versions v
-  on v.account = i.account and v.install_id = i.install_id and v.content_hash = i.content_hash
+left join $table i on i.account = %(account)s and i.$id = u.id
+left join $versions v
+  on v.account = i.account and v.$id = i.$id and v.content_hash = i.content_hash
 """
 
 # Of those without a row, and of those whose row names a version that is not kept.
 _NEWEST = """
-/* enerflo-sync rebuild: newest versions of installs */
+/* enerflo-sync rebuild: newest versions of $name */
 select u.id, n.content_hash, n.raw::text, n.observed_by, n.evidence
 from unnest(%(ids)s::bigint[]) u(id)
 cross join lateral (
-  select w.content_hash, w.raw, w.observed_by, w.evidence from enerflo.install_versions w
-  where w.account = %(account)s and w.install_id = u.id
+  select w.content_hash, w.raw, w.observed_by, w.evidence from $versions w
+  where w.account = %(account)s and w.$id = u.id
   order by w.first_seen_at desc, w.content_hash limit 1
 ) n
 """
 
 _STANDING = """
-/* enerflo-sync rebuild: what installs stand on now */
-select u.id, i.install_id is not null, i.content_hash, i.deleted_at,
-  coalesce(i.detail_read_at > i.observed_at, false)
+/* enerflo-sync rebuild: what $name stand on now */
+select u.id, i.$id is not null, i.content_hash, i.deleted_at, $read_later
 from unnest(%(ids)s::bigint[]) u(id)
-left join enerflo.installs i on i.account = %(account)s and i.install_id = u.id
+left join $table i on i.account = %(account)s and i.$id = u.id
 """
 
 NO_VERSION = "no raw version is kept of it"
 DELETED = "deleted, and its last version cannot be read"
-UNTOLD = "the version does not tell the milestones"
-READ_LATER = "milestones read from the install itself, of which no raw copy is kept"
+UNTOLD = "the version does not tell the {name}"
+READ_LATER = "{name} read from the record itself, of which no raw copy is kept"
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
-    """What one install's version says, and by what that version was chosen.
+    """What one record's version says, and by what that version was chosen.
 
     :param known: whether the mirror has its row; ``points_at`` is the version that the row names.
     :param version: None where none is kept.
@@ -90,7 +89,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     :param trouble: why not; ``data`` are the bytes in question.
     """
 
-    install_id: int
+    record_id: int
     known: bool
     points_at: str | None
     version: str | None = None
@@ -101,23 +100,24 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     data: bytes = b""
 
 
-class InstallVersions:
-    """The installs of one account, by their raw versions.
+class StoredVersions:
+    """The records of one resource and account, by their raw versions.
 
-    A version never changes. So the next ones are read while the last ones are compared; whether an install
+    A version never changes. So the next ones are read while the last ones are compared; whether a record
     still stands on the version that was read for it is looked up in the transaction that compares.
 
-    :param tables: names of the tables to derive: ``installs``, ``milestones``.
-    :param condition: which installs of the mirror; all, and those that only left versions, where None.
+    :param resource: its versions are kept.
+    :param tables: names of the tables to derive, of those that the resource fills.
+    :param condition: which installs of the mirror, with what belongs to them; all records, and those that
+        only left versions, where None.
     :param at: when the rebuild began.
     """
-
-    name = str(INSTALLS.table.name)
 
     def __init__(
         self,
         connection: sa.Connection,
         account: str,
+        resource: Resource,
         tables: Collection[str],
         condition: Condition | None,
         at: datetime,
@@ -125,23 +125,32 @@ class InstallVersions:
         write: bool,
         fills: bool = False,
     ) -> None:
+        self.name = str(resource.table.name)
         self._connection = connection
         self._account = account
-        self._condition = condition
-        self._resource = with_declared(connection, INSTALLS, account)
+        self._is_partial = condition is not None
+        has_details = "detail_read_at" in resource.table.c
+        self._names = {
+            **resource.names,
+            "condition": condition.of(resource) if condition else "true",
+            "read_later": "coalesce(i.detail_read_at > i.observed_at, false)" if has_details else "false",
+        }
+        self._resource = with_declared(connection, resource, account)
         self._records = Records(connection, account, self._resource, tables, at, write=write, fills=fills)
 
+    def _statement(self, template: str) -> str:
+        return Template(template).substitute(self._names)
+
     def begin(self) -> int:
-        """Return how many installs fit."""
-        condition = self._condition.sql if self._condition else "true"
+        """Return how many records fit."""
         found = driver_connection(self._connection).execute(
-            _COUNT.format(condition=condition), {"account": self._account}
+            self._statement(_COUNT), {"account": self._account}
         )
         return int((found.fetchone() or (0,))[0])
 
     def portions(self) -> Iterator[Portion]:
-        """Yield the installs, ascending by id, with what their versions say; on a connection of its own."""
-        page = _PAGE_WHERE.format(condition=self._condition.sql) if self._condition else _PAGE
+        """Yield the records, ascending by id, with what their versions say; on a connection of its own."""
+        page = self._statement(_PAGE_WHERE if self._is_partial else _PAGE)
         after = 0
         with self._connection.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as ahead:
             while True:
@@ -149,28 +158,28 @@ class InstallVersions:
                 found = driver_connection(ahead).execute(page, values).fetchall()
                 if not found:
                     return
-                ids = [install_id for (install_id,) in found]
+                ids = [record_id for (record_id,) in found]
                 yield Portion(ids, self._read(ahead, ids))
                 after = ids[-1]
 
     def work(self, portion: Portion, *, refuse: BadRecordError | None = None) -> Chunk:
-        """Derive some installs; see :class:`enerflo_sync.rebuild.source.Source`."""
+        """Derive some records; see :class:`enerflo_sync.rebuild.source.Source`."""
         chunk = Chunk(len(portion.keys))
         values = {"account": self._account, "ids": id_array(portion.keys)}
-        standing = driver_connection(self._connection).execute(_STANDING, values).fetchall()
+        standing = driver_connection(self._connection).execute(self._statement(_STANDING), values).fetchall()
         readings: dict[int, Reading] = portion.ready or {}
         stale = [
-            install_id
-            for install_id, known, points_at, *_ in standing
-            if (found := readings.get(install_id)) is None
+            record_id
+            for record_id, known, points_at, *_ in standing
+            if (found := readings.get(record_id)) is None
             or (found.known, found.points_at) != (known, points_at)
         ]
         if stale:
             readings = readings | self._read(self._connection, stale, refuse=refuse)
         derived = [
             one
-            for install_id, _, _, dead_since, read_later in standing
-            if (one := self._derive(readings[install_id], dead_since, read_later, chunk)) is not None
+            for record_id, _, _, dead_since, read_later in standing
+            if (one := self._derive(readings[record_id], dead_since, read_later, chunk)) is not None
         ]
         chunk.outcomes = self._records.take(derived)
         return chunk
@@ -179,11 +188,12 @@ class InstallVersions:
         self, connection: sa.Connection, ids: Sequence[int], *, refuse: BadRecordError | None = None
     ) -> dict[int, Reading]:
         driver = driver_connection(connection)
-        rows = driver.execute(_VERSIONS, {"account": self._account, "ids": id_array(ids)}).fetchall()
+        values = {"account": self._account, "ids": id_array(ids)}
+        rows = driver.execute(self._statement(_VERSIONS), values).fetchall()
         lost = [row[0] for row in rows if row[3] is None]
         if lost:
-            found = driver.execute(_NEWEST, {"account": self._account, "ids": id_array(lost)}).fetchall()
-            newest = {row[0]: row[1:] for row in found}
+            values["ids"] = id_array(lost)
+            newest = {row[0]: row[1:] for row in driver.execute(self._statement(_NEWEST), values).fetchall()}
             rows = [row if row[3] is not None else (*row[:3], *newest.get(row[0], row[3:])) for row in rows]
         return {row[0]: _reading(self._resource, row, refuse=refuse) for row in rows}
 
@@ -199,17 +209,25 @@ class InstallVersions:
                 # Nothing is left that could be corrected.
                 chunk.leave(self.name, DELETED)
             else:
-                chunk.rejected.append(_rejected(reading))
+                chunk.rejected.append(self._rejected(reading))
             return None
-        if contents[1] is None or read_later:
-            chunk.leave("milestones", UNTOLD if contents[1] is None else READ_LATER)
-            contents = contents[0], None
+        own, *parts = contents
+        for part, rows in zip(self._resource.parts[1:], parts, strict=True):
+            if rows is None or read_later:
+                name = str(part.table.name)
+                chunk.leave(name, (UNTOLD if rows is None else READ_LATER).format(name=name))
+        contents = own, *((None,) * len(parts) if read_later else parts)
         return Derived(
-            reading.install_id, contents, reading.observed_by, reading.version, reading.known, dead_since
+            reading.record_id, contents, reading.observed_by, reading.version, reading.known, dead_since
         )
 
+    def _rejected(self, reading: Reading) -> Rejected:
+        trouble = reading.trouble or BadRecordError("")
+        key: dict[str, Any] = {self._resource.id_column: reading.record_id}
+        return Rejected("record", trouble.what, trouble.field, reading.data, reading.evidence, self.name, key)
+
     def left(self, known: int) -> Mapping[tuple[str, str], int]:
-        """Return nothing: each install of the mirror is in a portion."""
+        """Return nothing: each record of the mirror is in a portion."""
         return {}
 
 
@@ -218,26 +236,18 @@ def _reading(resource: Resource, row: Row, *, refuse: BadRecordError | None) -> 
 
     :param refuse: why its rows cannot be written.
     """
-    install_id, known, points_at, version, raw, observed_by, evidence = row
+    record_id, known, points_at, version, raw, observed_by, evidence = row
     if version is None:
-        return Reading(install_id, known, points_at)
+        return Reading(record_id, known, points_at)
     data = raw.encode()
     try:
         if refuse is not None:
             raise refuse
         contents = resource.rows_of(data)
-        if contents[0] is None or contents[0][0][0] != install_id:
-            raise BadRecordError("two_ids", field=INSTALLS.id_field)
+        if contents[0] is None or contents[0][0][0] != record_id:
+            raise BadRecordError("two_ids", field=resource.id_field)
     except Exception as error:
         # Without its traceback, which would keep the whole portion.
         bad = bad_record(error).with_traceback(None)
-        return Reading(install_id, known, points_at, version, observed_by, evidence, None, bad, data)
-    return Reading(install_id, known, points_at, version, observed_by, evidence, contents)
-
-
-def _rejected(reading: Reading) -> Rejected:
-    trouble = reading.trouble or BadRecordError("")
-    key: dict[str, Any] = {INSTALLS.id_column: reading.install_id}
-    return Rejected(
-        "record", trouble.what, trouble.field, reading.data, reading.evidence, INSTALLS.table.name, key
-    )
+        return Reading(record_id, known, points_at, version, observed_by, evidence, None, bad, data)
+    return Reading(record_id, known, points_at, version, observed_by, evidence, contents)

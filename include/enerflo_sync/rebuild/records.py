@@ -70,7 +70,7 @@ class Records:
         self._at = str(at)
         self._write = write
         own, *parts = resource.parts
-        self._own = _shape(own, fills=fills, versioned=resource.keeps_versions)
+        self._own = _shape(own, fills=fills, versioned=resource.versions is not None)
         self._parts = [_shape(part, fills=fills) for part in parts]
         self._tables = tables
         self._leaves_out = [at for at, name in enumerate(own.columns) if name == "deleted_at"]
@@ -99,7 +99,7 @@ class Records:
             merge_staged(
                 self._connection, shape, staged, outcome, write=self._write, all_new=_all_new(unlike)
             )
-            if self._write and shape.versioned and outcome.new:
+            if self._write and "detail_read_at" in shape.table.c and outcome.new:
                 untold = [one.record_id for one, _ in unlike if not one.known and None in one.contents]
                 mark_due(self._connection, self._account, untold)
         return outcome

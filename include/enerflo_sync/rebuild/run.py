@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Collection
 from contextlib import ExitStack, closing
 from datetime import datetime
+from string import Template
 
 import psycopg
 import sqlalchemy as sa
@@ -26,12 +27,11 @@ from enerflo_sync.mirror.tally import Tally
 from enerflo_sync.rebuild.condition import Condition
 from enerflo_sync.rebuild.from_designs import SignedDesigns
 from enerflo_sync.rebuild.from_payloads import PayloadRecords
-from enerflo_sync.rebuild.from_versions import InstallVersions
+from enerflo_sync.rebuild.from_versions import StoredVersions
 from enerflo_sync.rebuild.report import Differences, RebuildReport, TableOutcome
 from enerflo_sync.rebuild.source import REFUSED, Chunk, Portion, Source
 from enerflo_sync.rebuild.tables import RebuildTable
 from enerflo_sync.resources.change_orders import ComponentKeys
-from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.resources.registry import ALL
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.bulk import driver_connection
@@ -55,11 +55,11 @@ _IN_THE_WAY = (
     psycopg.errors.DeadlockDetected,
 )
 
-_FORGET_BYTES = """
-/* enerflo-sync rebuild: let the next poll look at these installs again */
-update enerflo.installs set raw_hash = null
-where account = %(account)s and install_id = any(%(ids)s::bigint[]) and raw_hash is not null
-"""
+_FORGET_BYTES = Template("""
+/* enerflo-sync rebuild: let the next poll look at these $name again */
+update $table set raw_hash = null
+where account = %(account)s and $id = any(%(ids)s::bigint[]) and raw_hash is not null
+""")
 
 
 def rebuild(
@@ -139,20 +139,20 @@ def _sources(
     write: bool,
     fills: bool,
 ) -> list[Source]:
+    wanted = {str(one) for one in tables}
+    resources = [one.with_keys(keys) if one.with_keys is not None else one for one in ALL]
     sources: list[Source] = []
-    of_installs = {str(one) for one in tables} & {part.table.name for part in INSTALLS.parts}
-    if of_installs:
-        sources.append(
-            InstallVersions(connection, account, of_installs, condition, at, write=write, fills=fills)
-        )
+    for one in resources:
+        some = wanted & {str(part.table.name) for part in one.parts}
+        if one.versions is not None and some:
+            sources.append(
+                StoredVersions(connection, account, one, some, condition, at, write=write, fills=fills)
+            )
     if submissions.name in tables:
         sources.append(SignedDesigns(connection, account, condition, write=write))
-    for one in ALL:
-        if one.payloads is not None and one.name in tables:
-            resource = one.with_keys(keys) if one.with_keys is not None else one
-            sources.append(
-                PayloadRecords(connection, account, resource, one.payloads, condition, at, write=write)
-            )
+    for one in resources:
+        if one.versions is None and one.payloads is not None and one.name in wanted:
+            sources.append(PayloadRecords(connection, account, one, one.payloads, condition, at, write=write))
     return sources
 
 
@@ -234,15 +234,14 @@ class _Rebuild:
         )
 
     def _quarantine(self, chunk: Chunk) -> None:
-        """Put what cannot be read in quarantine, and let the next poll look at such installs again."""
+        """Put what cannot be read in quarantine, and let the next poll read such records again."""
         add_to_quarantine(self._connection, self._account, chunk.rejected, self._at)
-        ids = [
-            item.key[INSTALLS.id_column]
-            for item in chunk.rejected
-            if item.key and item.table_name == INSTALLS.table.name
-        ]
-        values = {"account": self._account, "ids": ids}
-        driver_connection(self._connection).execute(_FORGET_BYTES, values)
+        for one in ALL:
+            rejected = [item for item in chunk.rejected if item.table_name == one.table.name]
+            if one.versions is not None and rejected:
+                ids = [item.key[one.id_column] for item in rejected if item.key]
+                statement = _FORGET_BYTES.substitute(one.names)
+                driver_connection(self._connection).execute(statement, {"account": self._account, "ids": ids})
 
     def _count(self, source: Source, chunk: Chunk) -> None:
         for outcome in chunk.outcomes:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from enerflo_sync.resources.registry import ALL
+from enerflo_sync.resources.registry import ALL, STORED
 from enerflo_sync.warehouse.schema import submissions
 
 # Of these every version is stored, or payloads hold them.
 _TABLES = (
-    *(str(part.table.name) for one in ALL if one.keeps_versions for part in one.parts),
+    *STORED,
     submissions.name,
-    *(one.name for one in ALL if one.payloads is not None),
+    *(one.name for one in ALL if one.versions is None and one.payloads is not None),
 )
 
 if TYPE_CHECKING:

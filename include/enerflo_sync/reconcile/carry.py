@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined, voided
+from enerflo_sync.reconcile.on_its_way import handed_over_keys
 from enerflo_sync.reconcile.report import Cause
 
 # Causes that stay until one of the two rows moves, its install is voided or it falls into quarantine, a plan
@@ -59,6 +60,7 @@ _UNSETTLED = Template("""
     or exists (
       select from sync.agreed a where a.account = %(account)s and a.table_name = $table and a.key = d.key
         and a.agreed_at > %(since)s)
+    or $handed_over
 """)
 
 _VOIDED = Template("""d.owner in (
@@ -81,6 +83,7 @@ def unsettled_keys(plan: Comparison) -> str:
         table=literal(plan.name),
         quarantined=quarantined(plan, "d"),
         pending=pending_changes(plan, "p.key"),
+        handed_over=handed_over_keys(plan),
         voided=_VOIDED.substitute(voided=voided("i", "status")) if of_install else "false",
     )
 

@@ -11,6 +11,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
 from enerflo_sync.reconcile.judge import judged
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
+from enerflo_sync.reconcile.on_its_way import on_its_way
 from enerflo_sync.reconcile.report import Cause
 
 AGREED_APART = next(n for n, rule in enumerate(WINNER_RULES) if rule.name == "agreed_apart")
@@ -22,6 +23,7 @@ _KEEPING = ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.out
 RULES: Sequence[tuple[Cause, str]] = (
     (Cause.QUARANTINED, "o.quarantined"),
     (Cause.DUPLICATE_IDENTITY, "x.was_twin and not f.equal or x.milestone_twice"),
+    (Cause.ON_ITS_WAY, "$on_its_way"),
     (Cause.DELETED_IN_ENERFLO, "o.tombstone"),
     (Cause.DELETED_IN_CRM, "o.was_agreed"),
     (Cause.VOIDED, "o.voided"),
@@ -43,11 +45,17 @@ def cause_of(plan: Comparison, *without: Cause) -> str:
 
     :param without: causes that a statement does not ask for.
     """
-    cases = " ".join(f"when {condition} then '{cause}'" for cause, condition in RULES if cause not in without)
-    pending = pending_changes(plan, "p.key, p.field")
-    return Template(f"case {cases} else '{Cause.UNEXPLAINED}' end").substitute(
-        pending=pending, declared=_declared(plan)
-    )
+    asked = {cause: condition for cause, condition in RULES if cause not in without}
+    if not plan.hands_over:
+        asked.pop(Cause.ON_ITS_WAY, None)
+    cases = [f"when {condition} then '{cause}'" for cause, condition in asked.items()]
+    parts = {"pending": pending_changes(plan, "p.key, p.field"), "declared": _declared(plan)}
+    if Cause.ON_ITS_WAY in asked:
+        parts["on_its_way"] = on_its_way(plan)
+        # What should have arrived by now is explained by nothing else.
+        cases.insert(list(asked).index(Cause.ON_ITS_WAY) + 1, f"when $late then '{Cause.UNEXPLAINED}'")
+        parts["late"] = on_its_way(plan, late=True)
+    return Template(f"case {' '.join(cases)} else '{Cause.UNEXPLAINED}' end").substitute(parts)
 
 
 def _declared(plan: Comparison) -> str:

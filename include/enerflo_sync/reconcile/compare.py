@@ -73,6 +73,11 @@ class Comparison:
         return self.moved_by is None and self.live.heap is None
 
     @property
+    def hands_over(self) -> bool:
+        """Return whether changes of the CRM are handed over, since the table is only a copy (write_to)."""
+        return self.mapping.handed_to is not None
+
+    @property
     def is_installs(self) -> bool:
         """Return whether the rows are installs, and not something that belongs to one."""
         return self.kind == RecordKind.INSTALLS

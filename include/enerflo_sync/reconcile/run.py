@@ -45,6 +45,7 @@ from enerflo_sync.reconcile.mismatched import (
     wanted_mismatched_statement,
 )
 from enerflo_sync.reconcile.observation import OBSERVATION, observe, still_holds
+from enerflo_sync.reconcile.on_its_way import late_remarks
 from enerflo_sync.reconcile.remarks import (
     LATER,
     age_remarks,
@@ -224,6 +225,7 @@ class _Reconciliation:
                 *([] if reason is None or previous else [reason or _NOT_SEEN]),
                 *duplicate_remarks(found),
                 *milestone_remarks(self.connection, plan, parameters),
+                *late_remarks(self.connection, plan, parameters),
                 *stranger_remarks(self.connection, plan, parameters, fold),
             ],
             mirror_as_of=polled.get(plan.kind),

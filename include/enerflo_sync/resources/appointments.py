@@ -16,7 +16,7 @@ from enerflo_sync.enerflo.lists import VendorList
 from enerflo_sync.resources.event import EventKind
 from enerflo_sync.resources.fields import INTEGER, Record, first, identity, integer, moment, nested, text
 from enerflo_sync.resources.resource import DirectRead, Part, Resource, Row, itself
-from enerflo_sync.warehouse.schema.columns import mirror_table, required, time
+from enerflo_sync.warehouse.schema.columns import mirror_table, required, time, versions_table
 
 APPOINTMENTS_OF = "appointments_of"
 
@@ -31,8 +31,11 @@ appointments = mirror_table(
         time("starts_at"),
         time("ends_at"),
         Column("length_minutes", Integer),
+        Column("content_hash", Text),
     ],
 )
+
+appointment_versions = versions_table("appointment_versions", "appointment_id")
 
 FIELDS = frozenset(
     """
@@ -89,6 +92,7 @@ APPOINTMENTS = Resource(
     ),
     read=_read,
     known_fields=FIELDS,
+    versions=appointment_versions,
     order=60,
     listing=VendorList(
         "/api/v1/appointments", Envelope("data", total_key="dataCount", size_param="pageSize")

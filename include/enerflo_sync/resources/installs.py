@@ -24,7 +24,7 @@ from enerflo_sync.resources.fields import (
 from enerflo_sync.resources.limits import MOST_KILOWATTS, MOST_MONEY, MOST_PANELS
 from enerflo_sync.resources.resource import DirectRead, Part, Resource, Row, Witnessed, itself
 from enerflo_sync.resources.usual_install import read_usual, usual_reader
-from enerflo_sync.warehouse.schema import change_orders, installs, milestones, notes
+from enerflo_sync.warehouse.schema import change_orders, install_versions, installs, milestones, notes
 
 BY_ID, BY_DEAL = "installs", "deals"
 # Newest ids first. There is no documented filter by change time, so a poll reads every page (REFERENCE §3).
@@ -208,13 +208,14 @@ INSTALLS = Resource(
             items=lambda record: list((_milestones(record) or {}).values()),
             crm_table="milestones",
             crm_order=30,
+            fields=("all_milestones", "milestones"),
         ),
     ),
     read=_read,
     read_usual=partial(read_usual, usual_reader(FIELDS)),
     known_fields=FIELDS,
     dependents=(Part(notes, owner="install_id"), Part(change_orders, owner="install_id")),
-    keeps_versions=True,
+    versions=install_versions,
     listing=INSTALL_LIST,
     # A deal's read also tells its install.
     reads=(DirectRead(BY_DEAL, column="deal_id"), DirectRead(BY_ID)),

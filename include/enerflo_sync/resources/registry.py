@@ -23,6 +23,8 @@ ALL: tuple[Resource, ...] = tuple(
 BY_NAME = {one.name: one for one in ALL}
 # By the subject of a direct read: what it reads, and how.
 READS = {read.subject: (one, read) for one in ALL for read in one.reads}
+# By a table of the mirror: the resource whose stored versions tell its rows, and what part of it they are.
+STORED = {str(part.table.name): (one, part) for one in ALL if one.versions is not None for part in one.parts}
 # By kind, in the order of reports and plans: the resource and the part of it that a CRM's table can be of.
 KINDS: dict[str, tuple[Resource, Part]] = {
     kind: (one, part)

@@ -39,6 +39,8 @@ class Part:
     :param crm_table: the kind of these rows: what a CRM's table in ``sync.yaml`` is ``of``; None where no
         CRM table can be compared with them.
     :param crm_order: the place of such tables in reports and plans; rows that others belong to come first.
+    :param fields: the record's fields that hold the objects of these rows, the usual one first; none for the
+        record's own row.
     """
 
     table: sa.Table
@@ -48,6 +50,7 @@ class Part:
     crm_table: str | None = None
     crm_order: int = 100
     declared: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,9 @@ class Resource:
     :param read_usual: gives what ``read`` would, from the bytes of a record in its usual form, or None.
     :param dependents: rows of other resources that cannot outlive the record.
     :param reader: ends each digest of a record's bytes, so that what another reader read is read again.
-    :param keeps_versions: whether every distinct content goes to ``install_versions``.
+    :param versions: the table that keeps every distinct content of the records, as Enerflo sent it
+        (:func:`enerflo_sync.warehouse.schema.columns.versions_table`); the record's own table then has a
+        column ``content_hash``. None where only the rows are kept.
     :param listing: its list, which a poll walks; a walk of all of it moves the watermark of this name. None
         where ``read_all`` gives all records in one answer, of which no watermark is kept.
     :param reads: how events and people have it read directly, the read that serves others first.
@@ -144,7 +149,7 @@ class Resource:
     read_usual: Callable[[bytes], Sequence[Sequence[Row]] | None] | None = None
     dependents: tuple[Part, ...] = ()
     reader: bytes = b""
-    keeps_versions: bool = False
+    versions: sa.Table | None = None
     listing: VendorList | None = None
     read_all: Callable[[EnerfloClient], Sequence[msgspec.Raw]] | None = None
     reads: tuple[DirectRead, ...] = ()
@@ -175,6 +180,12 @@ class Resource:
     def id_column(self) -> str:
         """Return the column of that table which holds the record's id."""
         return next(column.name for column in self.table.primary_key.columns if column.name != "account")
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Return what a template of SQL calls ``name``, ``table``, ``id`` and, where kept, ``versions``."""
+        names = {"name": str(self.table.name), "table": self.table.fullname, "id": self.id_column}
+        return names if self.versions is None else names | {"versions": self.versions.fullname}
 
     @property
     def is_read_by_key(self) -> bool:

@@ -30,7 +30,7 @@ EXPECTED = {
     "every_cause": (
         Verdict.OVER_BUDGET,
         Tone.BAD,
-        "205,891,132,094,649 of 231,627,523,606,552 differences are unexplained, 0 allowed",
+        "1,853,020,188,851,841 of 2,084,647,712,458,393 differences are unexplained, 0 allowed",
     ),
 }
 

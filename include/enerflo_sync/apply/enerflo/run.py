@@ -287,7 +287,7 @@ class PushRun:
 
     def _link(self, link: Link) -> bool:
         with noting_row(self.connection, link.comparison, self.account, link.key):
-            if write_link(self.connection, link):
+            if write_link(self.connection, link, self.applying):
                 return True
         # A trigger may pass over the row: of a row without the id the same record would be made again.
         if link_state(self.connection, link.comparison, link.key) is LinkState.OPEN:

@@ -63,7 +63,8 @@ def render_plans(
 
 def _tone(plan: PlanReport) -> Tone:
     if plan.state is PlanState.APPLIED:
-        unmade = sum(plan.states.get(state, 0) for state in ("moved", "parked", "refused"))
+        not_there = ("handed_over", "moved", "parked", "refused")
+        unmade = sum(plan.states.get(state, 0) for state in not_there)
         if not plan.change_count:
             unmade = len(plan.undecided) + len(plan.refused)
         return Tone.UNSURE if unmade else Tone.GOOD

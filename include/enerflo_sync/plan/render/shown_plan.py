@@ -123,11 +123,16 @@ def state_words(plan: PlanReport) -> str:
     return {
         PlanState.OPEN: "may be applied",
         PlanState.APPROVED: f"approved{who}, not applied whole yet",
-        PlanState.APPLIED: f"applied, approved{who}",
+        PlanState.APPLIED: f"applied, approved{who}{_on_their_way(plan)}",
         PlanState.REJECTED: f"rejected{who}",
         PlanState.EXPIRED: "expired: its time ran out",
         PlanState.SUPERSEDED: "superseded: a later plan took its place",
     }[plan.state]
+
+
+def _on_their_way(plan: PlanReport) -> str:
+    number = plan.states.get("handed_over", 0)
+    return f"; {count_of(number, 'change')} on the way to the CRM (sync.crm_changes)" if number else ""
 
 
 def group_title(group: Group) -> str:

@@ -102,6 +102,12 @@ CAUSES: Final[Mapping[Cause, CauseText]] = MappingProxyType(
             "or change the CRM's value by hand.",
             Urgency.CARRY_OVER,
         ),
+        Cause.ON_ITS_WAY: CauseText(
+            "On its way",
+            "A change was handed over (sync.crm_changes), and the CRM's copy does not show it yet.",
+            "Nothing; a change that takes longer than late_hours (write_to) becomes unexplained.",
+            Urgency.NONE,
+        ),
         Cause.PLANNED: CauseText(
             "Planned",
             "A plan that waits to be applied covers the difference; in report mode no plan is applied.",

@@ -36,6 +36,7 @@ from enerflo_sync.warehouse.schema.mirror import (
 )
 from enerflo_sync.warehouse.schema.notifications import notifications, told
 from enerflo_sync.warehouse.schema.plans import (
+    crm_changes,
     ledger,
     plan_changes,
     plan_undecided,
@@ -61,6 +62,7 @@ __all__ = [
     "change_order_facts",
     "change_orders",
     "companies_seen",
+    "crm_changes",
     "crm_looks",
     "crm_rows",
     "customers",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     DateTime,
     Index,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
 
@@ -49,6 +51,26 @@ def mirror_table(name: str, key: list[Column[Any]], columns: list[Column[Any]]) 
         PrimaryKeyConstraint("account", *(column.name for column in key)),
         Index(f"{name}_observed", "account", "observed_at"),
         Index(f"{name}_gone", "account", "deleted_at", postgresql_where="deleted_at is not null"),
+        schema=MIRROR_SCHEMA,
+    )
+
+
+def versions_table(name: str, id_column: str) -> Table:
+    """Declare one table of raw versions: every distinct content of a kind of record, as Enerflo sent it.
+
+    A row never changes. The record's own table names its present version in a column ``content_hash``.
+    """
+    return Table(
+        name,
+        metadata,
+        required("account"),
+        required(id_column, BigInteger),
+        required("content_hash"),
+        required("raw", JSONB),
+        time("first_seen_at", nullable=False),
+        required("observed_by"),
+        required("evidence"),
+        PrimaryKeyConstraint("account", id_column, "content_hash"),
         schema=MIRROR_SCHEMA,
     )
 

@@ -27,6 +27,7 @@ from enerflo_sync.warehouse.schema.columns import (
     sync_table,
     text,
     time,
+    versions_table,
 )
 
 installs = mirror_table(
@@ -58,19 +59,7 @@ Index(
     postgresql_where=installs.c.detail_read_at.is_not(None),
 )
 
-install_versions = Table(
-    "install_versions",
-    metadata,
-    required("account"),
-    required("install_id", BigInteger),
-    required("content_hash"),
-    required("raw", JSONB),
-    time("first_seen_at", nullable=False),
-    required("observed_by"),
-    required("evidence"),
-    PrimaryKeyConstraint("account", "install_id", "content_hash"),
-    schema=MIRROR_SCHEMA,
-)
+install_versions = versions_table("install_versions", "install_id")
 
 submissions = Table(
     "submissions",

@@ -101,9 +101,11 @@ plan_changes = sync_table(
     # The complete deleted CRM row, each column as text; never printed.
     Column("deleted_row", JSONB(none_as_null=True)),
     PrimaryKeyConstraint("account", "plan_hash", "position"),
-    # left_out: not in the part that a person approved, until that part is applied.
+    # left_out: not in the part that a person approved, until that part is applied. handed_over: it is on its
+    # way by ``crm_changes``, and is applied when the copy shows it.
     CheckConstraint(
-        "state in ('planned', 'sent', 'applied', 'moved', 'parked', 'refused', 'left_out', 'superseded')",
+        "state in ('planned', 'sent', 'applied', 'handed_over', 'moved', 'parked', 'refused', 'left_out',"
+        " 'superseded')",
         name="plan_changes_state",
     ),
     CheckConstraint("op in ('insert', 'update', 'delete')", name="plan_changes_op"),
@@ -196,7 +198,8 @@ ledger = sync_table(
     PrimaryKeyConstraint("account", "ledger_id"),
     # held: a check keeps it from the CRM; released: a person permitted it.
     CheckConstraint(
-        "decision in ('applied', 'moved', 'refused', 'parked', 'held', 'released', 'superseded')",
+        "decision in ('applied', 'handed_over', 'moved', 'refused', 'parked', 'held', 'released',"
+        " 'superseded')",
         name="ledger_decision",
     ),
     Index("ledger_record", "key", postgresql_using="hash"),
@@ -212,4 +215,48 @@ retries = sync_table(
     time("requested_at", nullable=False),
     required("requested_by"),
     PrimaryKeyConstraint("account", "ledger_id"),
+)
+
+# Where the CRM's table is only a copy (write_to: changes): one row for each approved change of a column, for
+# a tool that carries it to the CRM. Rows are added; later only the acknowledgement and the state are set.
+crm_changes = sync_table(
+    "crm_changes",
+    # Stable and unique: of the account, the plan and the change's place in it.
+    required("change_id"),
+    Column("number", BigInteger, Identity(always=True), nullable=False),
+    required("table_name"),
+    # The mapped table, as sync.yaml names it.
+    required("crm_table"),
+    required("key", JSONB),
+    Column("enerflo_key", JSONB(none_as_null=True)),
+    required("op"),
+    # Null for a row that is deleted.
+    Column("column", Text),
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
+    required("plan_hash"),
+    # Null where it is the id of a record that was created at Enerflo, for its CRM row.
+    Column("position", BigInteger),
+    # sync, undo of another plan, or link: an id of Enerflo for a CRM row.
+    required("kind"),
+    required("approved_by"),
+    time("made_at", nullable=False),
+    # Set by the tool that took the change over.
+    time("acknowledged_at"),
+    required("state"),
+    # Why it is superseded or withdrawn, and since when the state holds.
+    Column("reason", Text),
+    time("state_at", nullable=False),
+    # What the copy shows until the change arrives.
+    Column("copy_value", JSONB(none_as_null=True)),
+    # From then on the copy is not looked at for it any more.
+    time("ended_at"),
+    PrimaryKeyConstraint("account", "change_id"),
+    CheckConstraint("state in ('open', 'arrived', 'superseded', 'withdrawn')", name="crm_changes_state"),
+    CheckConstraint("op in ('insert', 'update', 'delete')", name="crm_changes_op"),
+    CheckConstraint("kind in ('sync', 'undo', 'link')", name="crm_changes_kind"),
+    Index("crm_changes_followed", "account", "table_name", "number", postgresql_where="ended_at is null"),
+    Index("crm_changes_row", "key", postgresql_using="hash", postgresql_where="ended_at is null"),
+    Index("crm_changes_record", "enerflo_key", postgresql_using="hash", postgresql_where="ended_at is null"),
+    Index("crm_changes_plan", "account", "plan_hash"),
 )

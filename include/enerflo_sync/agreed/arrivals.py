@@ -1,0 +1,271 @@
+"""What became of changes that were handed over: the CRM's copy shows them, or says something else.
+
+A change that the copy shows is applied, and what both sides say then is agreed on, as after a write of ours.
+A change whose place another one took may still come through: a tool may have taken it over before. That is no
+edit by a person either, and the copy is looked at for it as long as it is not late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.agree import AgreedBy, agree_written
+from enerflo_sync.agreed.handing_over import deliver, note_not_made, take_over_acknowledgements
+from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
+from enerflo_sync.agreed.whole_rows import note_new_rows
+from enerflo_sync.agreed.written import typed_key
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
+from enerflo_sync.reconcile.on_its_way import SINCE
+from enerflo_sync.reconcile.values import NUMBER_TEXT, Field
+from enerflo_sync.warehouse.engine import transaction_time
+
+SEEN = "it was handed over, and the CRM's copy shows it"
+# A change of a table that is written itself by now is looked for as long as one by default.
+_DEFAULT_HOURS = 24.0
+
+_FOLLOWED = sa.text("""
+/* enerflo-sync plan: tables with changes that were handed over and are looked for */
+select distinct table_name from sync.crm_changes where account = :account and ended_at is null
+""")
+
+# ``seen`` says what the copy shows of each change: null where nothing is known of it yet.
+_LOOK = Template("""
+/* enerflo-sync plan $name: what the CRM's copy shows of changes that were handed over */
+create temporary table $looked on commit drop as
+select o.number, o.plan_hash, o.position, o.key, o."column", o.op, o.kind, o.state, o.approved_by,
+  case when o.twins > 1 then null
+    when o.op = 'delete' then case when o.in_crm is null then 'arrived'
+      when o.state = 'open' and o.kind <> 'undo' and o.lives then 'Enerflo has the record again' end
+    when o.in_crm is null then case
+      when o.state = 'open' and o.op = 'update' then 'its row is gone from the CRM''s copy'
+      when o.state = 'open' and o.kind <> 'undo' and o.lives is not true
+        then 'Enerflo deleted the record meanwhile' end
+    when o.shows then 'arrived'
+    when o.state <> 'open' then null
+    when o.op = 'insert' then 'the CRM''s copy has the row, and shows another value'
+    when not o.linked then 'its row names another record of Enerflo by now'
+    when not o.as_copied then 'the CRM''s copy shows another value'
+    when o.kind = 'sync' and o.lives is not true then 'Enerflo deleted the record meanwhile'
+    when o.kind = 'sync' and o.equal then 'Enerflo says again what the CRM''s copy shows' end as seen
+from (
+  select o.*, $linked as linked, case o."column" $shows else true end as shows,
+         case o."column" $as_copied else true end as as_copied, case o."column" $equal else false end as equal
+  from (
+    select w.*, $columns, m.lives, c.here as in_crm, count(*) over (partition by w.number) as twins
+    from sync.crm_changes w left join ($mirror_side) m on $of_record left join ($crm_side) c on $of_row
+    where w.account = %(account)s and w.table_name = $table and w.ended_at is null and w.op <> 'insert'
+    union all
+    select w.*, $columns, m.lives, c.here as in_crm, count(*) over (partition by w.number) as twins
+    from sync.crm_changes w left join ($mirror_side) m on $of_record left join ($crm_side) c on $of_new_row
+    where w.account = %(account)s and w.table_name = $table and w.ended_at is null and w.op = 'insert'
+  ) o
+) o
+""")
+
+_NEWER_THAN = """n.key = a.key and n.op = 'update' and a.op = 'update' and n."column" = a."column"
+      and n.number > a.number"""
+
+# Of several changes of one column that say the same the newest one arrived. What is older than a change that
+# arrived is not looked for any more, and what is newer is on its way from there.
+_SETTLE = Template("""
+/* enerflo-sync plan $name: what became of changes that were handed over */
+with arrived as (
+  select key, op, "column", max(number) as number from $looked where seen = 'arrived' group by 1, 2, 3
+), ended as (
+  update sync.crm_changes w set state = l.state, reason = l.reason, state_at = %(now)s, ended_at = l.ended_at
+  from (
+    select number, 'arrived' as state, null as reason, %(now)s::timestamptz as ended_at from arrived
+    union all
+    select number, 'superseded', seen, null::timestamptz from $looked n where seen <> 'arrived'
+      and not exists (select from arrived a where $newer_than)
+  ) l where w.account = %(account)s and w.number = l.number
+  returning w.number
+), older as (
+  update sync.crm_changes w set ended_at = %(now)s,
+    state = case when w.state = 'open' then 'superseded' else w.state end,
+    reason = case when w.state = 'open' then 'a later change arrived' else w.reason end,
+    state_at = case when w.state = 'open' then %(now)s else w.state_at end
+  from arrived a
+  where w.account = %(account)s and w.table_name = $table and w.key = a.key and w.op = a.op
+    and w."column" is not distinct from a."column" and w.number < a.number and w.ended_at is null
+), newer as (
+  update sync.crm_changes w set copy_value = o.after
+  from $looked n join arrived a on $newer_than
+  join sync.crm_changes o on o.account = %(account)s and o.number = a.number
+  where w.account = %(account)s and w.number = n.number
+)
+select l.plan_hash, l.kind, l.approved_by, array_agg(l.position order by l.position) as positions,
+       (array_agg(l.key order by l.number))[1]::text as key, bool_or(l.op = 'insert') as made
+from $looked l join arrived a using (number)
+group by l.plan_hash, l.kind, l.approved_by, case when l.kind = 'link' then l.key end
+""")
+
+_FORGET = Template("""
+/* enerflo-sync plan $name: changes that do not come through any more */
+update sync.crm_changes w set ended_at = %(now)s
+where w.account = %(account)s and w.table_name = $table and w.ended_at is null and w.state <> 'open'
+  and greatest(w.state_at, $since) <= %(now)s::timestamptz - %(hours)s
+""")
+
+_CREATED = sa.text("""
+select position from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and table_name = :table and op = 'insert'
+  and direction = 'to_enerflo' and state = 'applied' and key = cast(:key as jsonb)
+""")
+
+
+def settle_handed_over(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
+    """Look for what was handed over in the CRM's copies, in the caller's transaction.
+
+    What the copy shows is applied, in plan and ledger, and agreed on. What cannot arrive any more, since the
+    copy or Enerflo says something else by now, is superseded and decided anew by the next plan. Where nothing
+    was handed over nothing is looked at.
+    """
+    tables = set(connection.execute(_FOLLOWED, {"account": account}).scalars())
+    for plan in plans:
+        if plan.name in tables:
+            take_over_acknowledgements(connection, plan, account)
+            _settle(connection, plan, account)
+    if tables:
+        note_not_made(connection, account, "copy")
+        deliver(connection, plans, account)
+
+
+def _settle(connection: sa.Connection, plan: Comparison, account: str) -> None:
+    now = transaction_time(connection)
+    values: dict[str, Any] = {"account": account, "now": now}
+    looked = f"pg_temp.looked_{plan.name}"
+    connection.exec_driver_sql(f"drop table if exists {looked}")
+    connection.exec_driver_sql(_look(plan, looked), values)
+    named = {"name": str(plan.name), "table": literal(plan.name), "looked": looked}
+    named["newer_than"] = _NEWER_THAN
+    for row in connection.exec_driver_sql(_SETTLE.substitute(named), values).all():
+        applying = Applying(account, row.plan_hash, "copy", row.approved_by)
+        if row.kind == "link":
+            _agree_on_link(connection, plan, applying, row.key)
+            continue
+        _apply(connection, plan, applying, row, values)
+    hours = plan.mapping.handed_to.late_hours if plan.mapping.handed_to is not None else _DEFAULT_HOURS
+    forget = _FORGET.substitute(named, since=SINCE)
+    connection.exec_driver_sql(forget, {**values, "hours": timedelta(hours=hours)})
+
+
+def _apply(
+    connection: sa.Connection, plan: Comparison, applying: Applying, row: Any, values: Mapping[str, Any]
+) -> None:
+    record_outcome(
+        connection,
+        applying,
+        row.positions,
+        Decision.APPLIED,
+        values["now"],
+        reason=SEEN,
+        evidence=f"copy:{full_name(plan.mapping)}",
+        superseded_too=True,
+    )
+    by = AgreedBy.UNDO if row.kind == "undo" else AgreedBy.PUSH
+    agree_written(connection, plan, applying.account, applying.plan_hash, row.positions, by)
+    if row.made:
+        made = {**values, "plan_hash": applying.plan_hash}
+        note_new_rows(connection, {plan.name: plan}, [plan.name], made)
+
+
+def _agree_on_link(connection: sa.Connection, plan: Comparison, applying: Applying, key: str) -> None:
+    """Remember what both sides say of a record that was created at Enerflo, now that its row names it."""
+    named = {
+        "account": applying.account,
+        "plan_hash": applying.plan_hash,
+        "table": str(plan.name),
+        "key": key,
+    }
+    positions = connection.execute(_CREATED, named).scalars().all()
+    if positions:
+        read_at = transaction_time(connection)
+        agree_written(
+            connection, plan, applying.account, applying.plan_hash, positions, AgreedBy.PUSH, read_at
+        )
+
+
+def _look(plan: Comparison, looked: str) -> str:
+    numbers, joins = range(1, len(plan.fields) + 1), range(1, len(plan.joins) + 1)
+    links = {join.crm_name: f"to_jsonb(o.cj{n})" for n, join in enumerate(plan.joins, 1)}
+    fields = {field.name: field for field in plan.fields}
+    links = {name: value for name, value in links.items() if name not in fields}
+    same_link = " and ".join(f"c.j{n} = m.j{n}" for n in joins)
+    return _LOOK.substitute(
+        name=plan.name,
+        looked=looked,
+        table=literal(plan.name),
+        columns=", ".join(
+            [
+                *(f"m.e{n}" for n in numbers),
+                *(f"c.c{n}" for n in numbers),
+                *(f"m.j{n} as mj{n}, c.j{n} as cj{n}" for n in joins),
+            ]
+        ),
+        mirror_side=mirror_side(plan),
+        crm_side=crm_side(plan),
+        of_record=" and ".join(
+            f"m.p{n} = (w.enerflo_key ->> {literal(column)})::bigint"
+            for n, column in enumerate(plan.mirror_key, 1)
+        ),
+        of_row=_of_key(plan),
+        # A row that the CRM makes may have a key of the CRM's own.
+        of_new_row=_of_key(plan) if plan.mapping.joined_by_key else same_link,
+        linked="true" if plan.key_is_record else _is_linked(plan),
+        shows=_cases(fields, links, lambda field: _shows(plan, field, "o.after"), "{} = o.after"),
+        as_copied=_cases(
+            fields,
+            links,
+            lambda field: _shows(plan, field, "o.copy_value"),
+            "{} is not distinct from o.copy_value",
+        ),
+        equal=_cases(fields, {}, lambda field: f"o.lives and {field.equal}", "false"),
+    )
+
+
+def _of_key(plan: Comparison) -> str:
+    return " and ".join(
+        f"c.k{n} = {typed_key(plan, 'w.key', column)}" for n, column in enumerate(plan.mapping.key_columns, 1)
+    )
+
+
+def _is_linked(plan: Comparison) -> str:
+    """Return whether the CRM row of ``o`` names its record, or is to take its id."""
+    same = " and ".join(f"o.cj{n} = o.mj{n}" for n, _ in enumerate(plan.joins, 1))
+    links = ", ".join(literal(join.crm_name) for join in plan.joins)
+    return f'coalesce({same} or o."column" in ({links}), o.lives is not true)'
+
+
+def _cases(
+    fields: Mapping[str, Field], links: Mapping[str, str], of_field: Callable[[Field], str], of_link: str
+) -> str:
+    cases = [f"when {literal(name)} then {of_field(field)}" for name, field in fields.items()]
+    cases += [
+        f"when {literal(name)} then coalesce({of_link.format(one)}, false)" for name, one in links.items()
+    ]
+    return " ".join(cases) or "when null then false"
+
+
+def _shows(plan: Comparison, field: Field, value: str) -> str:
+    """Return whether the copy says a JSON value of a field: as declared, or as its column rounds it."""
+    same = field.same_shown(field.crm.shown, value, in_crm=True)
+    live = plan.live.columns[field.name]
+    text = f"({value} #>> '{{}}')"
+    if live.kind is Kind.INTEGER or (live.kind is Kind.DECIMAL and "," in live.type):
+        places = live.type.rpartition(",")[2].rstrip(") ") if live.kind is Kind.DECIMAL else "0"
+        rounded = f"round((case when {text} ~ {literal(NUMBER_TEXT)} then {text}::numeric end), {places})"
+        return f"({same} or coalesce(c{_number(plan, field)}::numeric = {rounded}, false))"
+    return same
+
+
+def _number(plan: Comparison, field: Field) -> int:
+    return list(plan.fields).index(field) + 1

@@ -1,0 +1,215 @@
+"""``sync.crm_changes``: approved changes of a CRM whose table is only a copy, for a tool that carries them.
+
+A row is added for each change, once. Later only the tool's acknowledgement and the state are set: ``open``
+until the copy shows the change (``arrived``), until another value takes its place or the copy says something
+else (``superseded``), or until it is undone before anybody took it over (``withdrawn``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from string import Template
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
+from enerflo_sync.crm.catalog import live_table
+from enerflo_sync.crm.copies import NEEDED_COLUMNS, OUR_CHANGES
+from enerflo_sync.crm.names import literal, quoted, relation
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.warehouse.engine import transaction_time
+
+LATER_CHANGE = "a later change took its place"
+WITHDRAWN = "it was undone before a tool took it over"
+
+_CHANGE_ID = "left(encode(sha256(convert_to(concat_ws('|', {}), 'UTF8')), 'hex'), 32)"
+
+# For a statement with ``RECORD_OUTCOMES``, whose ``recorded`` are changes that ended: those that are handed
+# over now, and the older ones whose place they take. Takes ``kind``, ``decided_by`` and ``now``.
+HAND_OVER = Template(f"""older as (
+  update sync.crm_changes w set state = 'superseded', reason = '{LATER_CHANGE}', state_at = %(now)s
+  from recorded r
+  where r.state = '{Decision.HANDED_OVER}' and w.account = r.account and w.table_name = r.table_name
+    and w.key = r.key and w.ended_at is null and w.state = 'open'
+    and (r.op = 'delete' or w."column" is not distinct from r.field)
+), handed as (
+  insert into sync.crm_changes (account, change_id, table_name, crm_table, key, enerflo_key, op, "column",
+    before, after, plan_hash, position, kind, approved_by, made_at, state, state_at, copy_value)
+  select account, {_CHANGE_ID.format("account, plan_hash, position")}, table_name, $crm_table, key,
+    enerflo_key, op, field, nullif(before, 'null'), nullif(after, 'null'), plan_hash, position, %(kind)s,
+    %(decided_by)s, %(now)s, 'open', %(now)s, case when op = 'update' then nullif(before, 'null') end
+  from recorded where state = '{Decision.HANDED_OVER}'
+)""")  # noqa: S608 - constants
+
+# For a statement whose ``due`` are changes of an undo. Of a new row all columns are withdrawn, or none. Takes
+# ``undone``, the plan that is undone, and ``now``.
+TAKE_BACK = Template(f"""withdrawn as (
+  update sync.crm_changes w set state = 'withdrawn', reason = '{WITHDRAWN}', state_at = %(now)s
+  from due p
+  where p.rule = $rule and w.account = %(account)s and w.plan_hash = %(undone)s
+    and w.table_name = $table and w.key = p.key and $of_change and w.state = 'open'
+    and w.acknowledged_at is null and not exists (
+      select from sync.crm_changes v
+      where v.account = w.account and v.plan_hash = w.plan_hash and v.table_name = w.table_name
+        and v.key = w.key and v.op = w.op and w.op = 'insert'
+        and (v.state <> 'open' or v.acknowledged_at is not null))
+  returning p.id
+)""")  # noqa: S608 - a constant
+_TAKEN_BACK = {
+    "update": "w.op = 'update' and w.\"column\" = p.field",
+    "delete": "w.op = 'insert'",
+    "insert": "w.op = 'delete'",
+}
+
+_OF_LINK = "%(account)s::text, %(plan_hash)s::text, $table, %(key)s::text, %(column)s::text"
+_LINK = Template(f"""
+/* enerflo-sync push: Enerflo's id is handed over for the CRM's row */
+insert into sync.crm_changes (account, change_id, table_name, crm_table, key, enerflo_key, op, "column",
+  after, plan_hash, kind, approved_by, made_at, state, state_at)
+select %(account)s::text, {_CHANGE_ID.format(_OF_LINK)},
+  $table, $crm_table, %(key)s::jsonb, %(record)s::jsonb, 'update', %(column)s::text,
+  to_jsonb(%(value)s::text::$type),
+  %(plan_hash)s::text, 'link', %(decided_by)s::text, now(), 'open', now()
+on conflict (account, change_id) do nothing
+""")
+
+# Changes of plans that stand as handed over, and will not be made.
+_NOT_MADE = sa.text("""
+/* enerflo-sync apply: changes that were handed over and are not to be made any more */
+select w.plan_hash, w.approved_by, w.reason, array_agg(w.position order by w.position) as positions
+from sync.crm_changes w join sync.plan_changes c using (account, plan_hash, position)
+where w.account = :account and w.state in ('superseded', 'withdrawn') and w.state_at = :now
+  and c.state = 'handed_over'
+group by 1, 2, 3 order by 1, 2, 3
+""")
+
+_COLUMNS = sa.text("""
+select a.attname from pg_catalog.pg_attribute a
+where a.attrelid = 'sync.crm_changes'::regclass and a.attnum > 0 and not a.attisdropped
+""")
+
+_OURS_ONLY = {"number", "position", "copy_value", "ended_at", "acknowledged_at"}
+_DELIVER = Template("""
+/* enerflo-sync apply $name: changes for a table of the team's own */
+insert into $outlet ($columns) select $values from sync.crm_changes w
+where w.account = %(account)s and w.table_name = $table and w.made_at = %(now)s and w.state = 'open'
+""")
+_SAY_STATE = Template("""
+/* enerflo-sync apply $name: what became of changes, in a table of the team's own */
+update $outlet x set state = w.state::$type from sync.crm_changes w
+where w.account = %(account)s and w.table_name = $table and w.change_id = x.change_id::text
+  and w.state_at = %(now)s and x.state::text is distinct from w.state
+""")
+_TAKE_OVER = Template("""
+/* enerflo-sync plan $name: acknowledgements in a table of the team's own */
+update sync.crm_changes w set acknowledged_at = x.acknowledged_at::timestamptz from $outlet x
+where w.account = %(account)s and w.table_name = $table and w.change_id = x.change_id::text
+  and w.ended_at is null and w.acknowledged_at is null and x.acknowledged_at is not null
+""")
+
+
+def hand_over_sql(plan: Comparison) -> str:
+    """Return :data:`HAND_OVER` for one table."""
+    return HAND_OVER.substitute(crm_table=literal(full_name(plan.mapping)))
+
+
+def take_back_sql(plan: Comparison, op: str, rule: str) -> str:
+    """Return :data:`TAKE_BACK` for one operation of an undo.
+
+    :param rule: the rule of changes that withdraw what was handed over.
+    """
+    return TAKE_BACK.substitute(table=literal(plan.name), of_change=_TAKEN_BACK[op], rule=literal(rule))
+
+
+def hand_over_link(
+    connection: sa.Connection,
+    plan: Comparison,
+    applying: Applying,
+    texts: tuple[str, str],
+    links: Mapping[str, str],
+) -> None:
+    """Hand over the id of a record that was created at Enerflo, for its CRM row, in the caller's transaction.
+
+    :param texts: the CRM row's key and the mirror's key of the record, as JSON.
+    :param links: the CRM columns that take the id, each with its value.
+    """
+    for column, value in links.items():
+        live = plan.live.columns[column]
+        statement = _LINK.substitute(
+            table=literal(plan.name), crm_table=literal(full_name(plan.mapping)), type=live.sql_type
+        )
+        values = {
+            "account": applying.account,
+            "plan_hash": applying.plan_hash,
+            "decided_by": applying.decided_by,
+            "key": texts[0],
+            "record": texts[1],
+            "column": column,
+            "value": value,
+        }
+        connection.exec_driver_sql(statement, values)
+    deliver(connection, [plan], applying.account)
+
+
+def note_not_made(connection: sa.Connection, account: str, run_id: str) -> None:
+    """Say in plans and ledger which handed over changes will not be made, as of this transaction."""
+    now = transaction_time(connection)
+    for row in connection.execute(_NOT_MADE, {"account": account, "now": now}).all():
+        applying = Applying(account, row.plan_hash, run_id, row.approved_by)
+        record_outcome(connection, applying, row.positions, Decision.SUPERSEDED, now, reason=row.reason)
+
+
+def deliver(connection: sa.Connection, plans: Iterable[Comparison], account: str) -> None:
+    """Bring what was handed over in this transaction, and what became of it, to a table of the team's own."""
+    ours = set(connection.execute(_COLUMNS).scalars()) - _OURS_ONLY
+    values = {"account": account, "now": transaction_time(connection)}
+    for plan in plans:
+        outlet, columns = _outlet(connection, plan)
+        if outlet is None:
+            continue
+        named = {"name": str(plan.name), "table": literal(plan.name), "outlet": outlet}
+        common = [name for name in columns if name in ours]
+        statement = _DELIVER.substitute(
+            named,
+            columns=", ".join(quoted(name) for name in common),
+            values=", ".join(_given(name, columns[name]) for name in common),
+        )
+        connection.exec_driver_sql(statement, values)
+        if "state" in columns:
+            connection.exec_driver_sql(_SAY_STATE.substitute(named, type=columns["state"]), values)
+
+
+def take_over_acknowledgements(connection: sa.Connection, plan: Comparison, account: str) -> None:
+    """Bring the acknowledgements of a table of the team's own to ``sync.crm_changes``."""
+    outlet, columns = _outlet(connection, plan)
+    if outlet is not None and "acknowledged_at" in columns:
+        statement = _TAKE_OVER.substitute(name=str(plan.name), table=literal(plan.name), outlet=outlet)
+        connection.exec_driver_sql(statement, {"account": account})
+
+
+def _given(name: str, kind: str) -> str:
+    """Return one of our columns in the type that a team's own table has; a value there is a plain text."""
+    as_text = name in {"before", "after"} and not kind.startswith("json")
+    return f"(w.{quoted(name)} #>> '{{}}')::{kind}" if as_text else f"w.{quoted(name)}::{kind}"
+
+
+def _outlet(connection: sa.Connection, plan: Comparison) -> tuple[str | None, dict[str, str]]:
+    """Return the team's own table and the types of its columns; None where it is ours.
+
+    :raises ConfigurationError: it is not there, or lacks a column that is needed.
+    """
+    to = plan.mapping.handed_to
+    if to is None or relation(to.changes) == relation(OUR_CHANGES):
+        return None, {}
+    schema, name = relation(to.changes)
+    table = live_table(connection, schema, name)
+    columns = {} if table is None else {one.name: one.sql_type for one in table.columns.values()}
+    if missing := [name for name in NEEDED_COLUMNS if name not in columns]:
+        found = "it does not exist" if table is None else f"it has no column {', '.join(missing)}"
+        raise ConfigurationError(
+            f"{found}: no change can be handed over there.",
+            where=f"{to.changes}, the write_to of {plan.name}",
+            next_step=f"Run: create table {to.changes} (like {OUR_CHANGES});",
+        )
+    return quoted(schema, name), columns

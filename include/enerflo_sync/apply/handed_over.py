@@ -1,0 +1,196 @@
+"""A plan's changes of a CRM whose table is only a copy: handed over, each against the value it expects there.
+
+The table is not touched. A row of ``sync.crm_changes`` is added for each change, in one transaction with the
+plan and the ledger: what a killed apply did not commit is handed over by the next one, and nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from string import Template
+
+import psycopg
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.agree import AgreedBy, agree_written
+from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.handing_over import deliver, hand_over_sql, note_not_made, take_back_sql
+from enerflo_sync.agreed.outcomes import RECORD_OUTCOMES, Applying, Decision, outcome_values
+from enerflo_sync.agreed.whole_rows import may_take_link, one_of_its_key, row_digest, whole_row
+from enerflo_sync.agreed.written import alone_of_key, names_record, of_key, record_lives, shown
+from enerflo_sync.crm.copies import copy_columns
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.plan.on_its_way import require_not_copied
+from enerflo_sync.plan.undoing import WITHDRAW
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.warehouse.bulk import driver_connection
+from enerflo_sync.warehouse.engine import transaction_time
+from enerflo_sync.warehouse.refused import refuses_a_row
+
+_MOVED = "the CRM's copy says something else than when the plan was made"
+_TAKEN_OVER = "it arrived, or a tool took it over, since its undo was planned: undo it again"
+
+_GROUPS = sa.text("""
+/* enerflo-sync apply: what there is to hand over */
+select op, field, min(position) as first from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and table_name = :table and direction = 'to_crm'
+  and state = 'planned'
+group by op, field order by first
+""")
+
+_HAND_OVER = Template(f"""
+/* enerflo-sync apply $name: changes that are handed over */
+with due as materialized (
+  select p.ctid as id, p.position, p.key, p.enerflo_key, p.field, p.before, p.after, p.row_digest, p.rule
+  from sync.plan_changes p
+  where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.direction = 'to_crm'
+    and p.state = 'planned' and p.table_name = $table and p.op = %(op)s
+    and (%(op)s = 'insert' or p.field is not distinct from %(field)s::text)
+), $take_back, made as (
+  $made
+  union select id, null::jsonb from withdrawn
+), ended as (
+  select id, case when m.id is null then 'moved' when d.rule = '{WITHDRAW}' then 'applied'
+           else '{Decision.HANDED_OVER}' end as decision,
+         case when m.id is not null then null when d.rule = '{WITHDRAW}' then $taken_over
+           else $moved end as reason, m.deleted_row
+  from due d left join made m using (id)
+), {RECORD_OUTCOMES}, $hand_over
+select state as decision, count(*) as number, array_agg(position) as positions from recorded group by 1
+""")  # noqa: S608 - constants
+
+_UPDATED = Template("""select p.id, null::jsonb as deleted_row from due p join $crm t on $on
+  where p.rule <> $withdraw and $living
+    and nullif($now, 'null') is not distinct from nullif(p.before, 'null') and $same_record$alone""")
+
+_INSERTED = Template("""select p.id, null::jsonb as deleted_row from due p
+  where p.rule <> $withdraw and not exists (select from $crm t where $on) $lives $unlinked""")
+
+_UNLINKED = Template("""and not exists (
+      select from $mirror e join $crm_rows t on $same
+      where e.account = %(account)s and $of_record)""")
+
+_DELETED = Template("""select p.id, $whole as deleted_row from due p join $crm t on $on
+  where p.rule <> $withdraw and $living and $row = p.before and $digest = p.row_digest and $one_of_its_key
+    and $same_record and $due_still""")
+
+
+def hand_over(
+    connection: sa.Connection,
+    applying: Applying,
+    plans: Mapping[str, Comparison],
+    *,
+    undone: str | None,
+    evidence: str,
+    file: str,
+) -> Counter[str]:
+    """Hand over the plan's changes of copied tables in the caller's transaction, and count how they ended.
+
+    First it is looked what became of earlier ones. A change of an undo that withdraws one takes it back where
+    no tool took it over.
+
+    :param undone: the plan that is undone by this one.
+    :param evidence: what the ledger names as the source of the values.
+    :param file: of the mapping.
+    :raises ConfigurationError: the table of the team's own (write_to) does not take a change; or a table that
+        is to be written is a copy by now, of which nothing is declared.
+    """
+    copies = [plan for plan in plans.values() if plan.hands_over]
+    counts: Counter[str] = Counter()
+    for plan in plans.values():
+        if not plan.hands_over and copy_columns(plan.live.columns) and _groups(connection, plan, applying):
+            require_not_copied(plan, file)
+    if not copies:
+        return counts
+    settle_handed_over(connection, copies, applying.account)
+    values = outcome_values(applying, transaction_time(connection), evidence)
+    values |= {"undone": undone, "kind": "sync" if undone is None else "undo"}
+    for plan in copies:
+        withdrawn: list[int] = []
+        for op, field in _groups(connection, plan, applying):
+            statement = _statement(plan, op, field, undone=undone is not None)
+            of_group = {**values, "op": op, "field": field}
+            for decision, number, positions in driver_connection(connection).execute(statement, of_group):
+                counts[decision] += number
+                if decision == Decision.APPLIED:
+                    withdrawn += positions
+        if withdrawn:
+            agree_written(connection, plan, applying.account, applying.plan_hash, withdrawn, AgreedBy.UNDO)
+    note_not_made(connection, applying.account, applying.run_id)
+    _deliver(connection, copies, applying.account)
+    return counts
+
+
+def _deliver(connection: sa.Connection, copies: Iterable[Comparison], account: str) -> None:
+    for plan in copies:
+        try:
+            deliver(connection, [plan], account)
+        except sa.exc.DBAPIError as error:
+            if not isinstance(error.orig, psycopg.Error) or not refuses_a_row(error.orig):
+                raise
+            to = plan.mapping.handed_to
+            kind = type(error.orig).__name__
+            raise ConfigurationError(
+                f"it does not take a change ({kind}, {error.orig.sqlstate}); nothing was handed over.",
+                where=f"{to.changes if to is not None else ''}, the write_to of {plan.name}",
+                next_step="Give it the columns of sync.crm_changes, in the same types or as text.",
+            ) from None
+
+
+def _groups(connection: sa.Connection, plan: Comparison, applying: Applying) -> list[tuple[str, str | None]]:
+    """Return the operations there are, those of updates by column: new rows are handed over together."""
+    named = {"account": applying.account, "plan_hash": applying.plan_hash, "table": str(plan.name)}
+    rows = connection.execute(_GROUPS, named).all()
+    return list(dict.fromkeys((row.op, None if row.op == "insert" else row.field) for row in rows))
+
+
+def _statement(plan: Comparison, op: str, field: str | None, *, undone: bool) -> str:
+    return _HAND_OVER.substitute(
+        name=plan.name,
+        table=literal(plan.name),
+        take_back=take_back_sql(plan, op, WITHDRAW),
+        made=_made(plan, op, field, undone=undone),
+        moved=literal(_MOVED),
+        taken_over=literal(_TAKEN_OVER),
+        hand_over=hand_over_sql(plan),
+    )
+
+
+def _made(plan: Comparison, op: str, field: str | None, *, undone: bool) -> str:
+    """Return the select of the changes of ``due`` that still fit what the copy, or Enerflo, says."""
+    common = {"crm": plan.crm, "on": of_key(plan, "p.key"), "withdraw": literal(WITHDRAW)}
+    common["living"] = plan.living("t")
+    same_record = names_record(plan, "t", "p.enerflo_key")
+    if op == "update" and field is not None:
+        link = field in plan.mapping.join_columns
+        return _UPDATED.substitute(
+            common,
+            now=shown(plan, field, "t"),
+            same_record=may_take_link(plan, field, "p") if link else same_record,
+            alone=alone_of_key(plan),
+        )
+    if op == "insert":
+        lives = f"and {record_lives(plan, 'p.enerflo_key')}"
+        return _INSERTED.substitute(common, lives="" if undone else lives, unlinked=_unlinked(plan))
+    return _DELETED.substitute(
+        common,
+        whole=whole_row(plan, "t"),
+        row=jsonb_object((one.name, shown(plan, one.name, "t")) for one in plan.fields),
+        digest=row_digest(plan, "t"),
+        one_of_its_key=one_of_its_key(plan),
+        same_record=same_record,
+        due_still="true" if undone else f"not {record_lives(plan, 'p.enerflo_key')}",
+    )
+
+
+def _unlinked(plan: Comparison) -> str:
+    """Return ``and …``: no row of the CRM names the record by now."""
+    if plan.mapping.joined_by_key:
+        return ""
+    same = [f"({join.crm})::{join.type} = ({join.mirror})::{join.type}" for join in plan.joins]
+    record = [f"e.{quoted(name)} = (p.enerflo_key ->> {literal(name)})::bigint" for name in plan.mirror_key]
+    return _UNLINKED.substitute(
+        mirror=plan.mirror, crm_rows=plan.crm_rows, same=" and ".join(same), of_record=" and ".join(record)
+    )

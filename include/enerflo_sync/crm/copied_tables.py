@@ -1,0 +1,71 @@
+"""What the doctor says of a CRM table that is a copy, and of the table that takes its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import LiveTable, live_table, relation_names, writable_columns
+from enerflo_sync.crm.copies import NEEDED_COLUMNS, OUR_CHANGES, copy_columns
+from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.crm.names import quoted, relation
+from enerflo_sync.crm.problems import listed, nearest
+
+
+class Noticed(NamedTuple):
+    """One thing that is noticed: whether it stops plans, where, and what to do."""
+
+    stops: bool
+    place: tuple[str, ...]
+    found: str
+    expected: str
+    next_step: str
+
+
+def noticed_of_copies(
+    connection: sa.Connection, mapping: TableMapping, table: LiveTable, *, writes: bool
+) -> Iterator[Noticed]:
+    """Yield what is to be said of a table that seems to be a copy, and of where its changes are handed over.
+
+    :param writes: whether the mode lets rows of the CRM be written.
+    """
+    columns = copy_columns(table.columns)
+    if columns and "write_to" not in mapping.model_fields_set:
+        yield Noticed(
+            writes,
+            ("crm_table",),
+            f"{', '.join(columns[:4])} in {table.schema}.{table.name}: a copy of the CRM's table",
+            "write_to, which says where changes go",
+            "A value that is written into a copy never reaches the CRM. Write write_to: changes, or write_to:"
+            " table to write it all the same.",
+        )
+    if mapping.handed_to is None or relation(mapping.handed_to.changes) == relation(OUR_CHANGES):
+        return
+    schema, name = relation(mapping.handed_to.changes)
+    place = ("write_to", "changes")
+    outlet = live_table(connection, schema, name)
+    if outlet is None:
+        near = nearest(f"{schema}.{name}", relation_names(connection))
+        step = (
+            f"Did you mean {near}?"
+            if near
+            else f"Run: create table {quoted(schema, name)} (like {OUR_CHANGES});"
+        )
+        yield Noticed(
+            True, place, f"no table {schema}.{name} in the database", "an existing table or view", step
+        )
+        return
+    missing = [column for column in NEEDED_COLUMNS if column not in outlet.columns]
+    if missing:
+        yield Noticed(
+            True,
+            place,
+            f"no column {', '.join(missing)} in {schema}.{name}",
+            f"at least {listed(NEEDED_COLUMNS)}",
+            f"Add them, in the types of {OUR_CHANGES} or as text.",
+        )
+    elif not set(NEEDED_COLUMNS) <= writable_columns(connection, outlet):
+        step = "Map a table, or give the view INSTEAD OF triggers."
+        yield Noticed(True, place, f"{schema}.{name}, which takes no rows", "one that does", step)

@@ -1,0 +1,46 @@
+"""CRM tables that are copies: which columns show it, and where changes go that the table itself cannot take.
+
+A value that is written into a copied table is overwritten by the next copy and never reaches the CRM.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# The table that our migration makes for changes that are handed over.
+OUR_CHANGES: Final = "sync.crm_changes"
+
+# Columns without which nobody could tell from a team's own table what to do.
+NEEDED_COLUMNS: Final = ("change_id", "op", "key", "column", "after")
+
+# Columns that copy tools add: Fivetran, Airbyte, Stitch and Singer, dlt, Hevo.
+_OF_TOOLS = re.compile(r"_(fivetran|airbyte|sdc|dlt|_hevo_)_\w+", re.IGNORECASE)
+
+
+class ChangesTo(BaseModel):
+    """Where approved changes are handed over, and how long they may be on their way."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    changes: str = Field(
+        OUR_CHANGES,
+        description="A table or view of yours, as schema.table, that gets the same rows as sync.crm_changes.",
+    )
+    late_hours: float = Field(
+        24,
+        gt=0,
+        le=24 * 90,
+        description="After so many hours a change that the copy does not show is late: unexplained.",
+    )
+
+
+WriteTo = Literal["table", "changes"] | ChangesTo
+
+
+def copy_columns(names: Iterable[str]) -> list[str]:
+    """Return the columns that a copy tool added to a table, in their order."""
+    return [name for name in names if _OF_TOOLS.fullmatch(name)]

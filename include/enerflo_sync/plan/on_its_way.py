@@ -1,0 +1,142 @@
+"""Changes that were handed over and that the CRM's copy does not show yet: no plan has them again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import Template
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.copies import copy_columns
+from enerflo_sync.crm.names import literal
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.plan.undoing import COLUMNS, UNDONE, WITHDRAW
+from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.on_its_way import link_names, names_array
+
+ON_ITS_WAY = "it was handed over, and the CRM''s copy does not show it yet"
+LINK_ON_ITS_WAY = "the id of its record was handed over, and the CRM''s copy does not show it yet"
+_ACKNOWLEDGED = "a tool took it over, and the CRM''s copy does not show it yet: undo it when it has arrived"
+
+# Apart, since each finds what it needs by another column.
+_KEEP = Template("""
+/* enerflo-sync plan $name: what is on its way is not planned again */
+update pg_temp.decided d set outcome = 'keep', reason = '$reason' from sync.crm_changes w
+where d.table_name = $table and w.account = %(account)s and w.table_name = $table and w.ended_at is null
+  and w.state = 'open' and $which
+""")
+_SAME_VALUE = "w.after is not distinct from nullif(d.after, 'null')"
+_KEPT = (
+    (
+        ON_ITS_WAY,
+        f"d.outcome = 'to_crm' and d.op = 'update' and w.op = 'update' and w.key = d.key"
+        f' and w."column" = d.field and {_SAME_VALUE}',
+    ),
+    (ON_ITS_WAY, "d.outcome = 'to_crm' and d.op = 'delete' and w.op = 'delete' and w.key = d.key"),
+    (
+        ON_ITS_WAY,
+        f"d.outcome = 'to_crm' and d.op = 'insert' and w.op = 'insert' and w.enerflo_key = d.enerflo_key"
+        f' and w."column" = d.field and {_SAME_VALUE}',
+    ),
+    (
+        LINK_ON_ITS_WAY,
+        "d.outcome in ('to_crm', 'review') and d.op = 'insert' and w.kind = 'link'"
+        " and w.enerflo_key = d.enerflo_key",
+    ),
+)
+_KEPT_LINKS = (
+    "d.outcome in ('to_enerflo', 'review') and d.op = 'insert' and w.op = 'update' and w.key = d.key"
+)
+
+_WRITTEN_COPIES = """
+/* enerflo-sync plan: tables of the CRM that a plan writes */
+select distinct table_name, case when direction = 'to_crm' then 'to_crm' else 'link' end as how
+from pg_temp.planned where direction = 'to_crm' or op = 'insert'
+"""
+
+# Of a plan that is undone: what was handed over and has not arrived.
+_WITHDRAW = Template(f"""
+/* enerflo-sync undo $name: changes that were handed over and have not arrived */
+insert into pg_temp.decided ({COLUMNS})
+select case when x.taken then 'review' else 'to_crm' end, $table, x.key, x.enerflo_key, x.op, f.field,
+       f.before, case when not x.taken then f.after end, f.after, x.policy, '{UNDONE}', '{WITHDRAW}',
+       case when x.taken then '{_ACKNOWLEDGED}' end, x.made_at
+from (
+  select w.key, w.enerflo_key, 'update' as op, w."column" as field, w.after as before, w.copy_value as after,
+         c.policy, w.made_at, w.acknowledged_at is not null as taken
+  from $changes and w.op = 'update'
+  union all
+  select w.key, w.enerflo_key, 'delete', null, jsonb_object_agg(w."column", w.after), null, min(c.policy),
+         min(w.made_at), bool_or(w.acknowledged_at is not null)
+  from $changes and w.op = 'insert' group by w.key, w.enerflo_key
+  union all
+  select w.key, w.enerflo_key, 'insert', null, null, w.before, c.policy, w.made_at,
+         w.acknowledged_at is not null
+  from $changes and w.op = 'delete'
+) x
+cross join lateral (
+  select x.field, x.before, x.after where x.op <> 'insert' or x.taken
+  union all
+  select s.key, null, s.value from jsonb_each(jsonb_strip_nulls(x.after)) s
+  where x.op = 'insert' and not x.taken
+) f
+""")  # noqa: S608 - constants
+_CHANGES = Template("""sync.crm_changes w join sync.plan_changes c using (account, plan_hash, position)
+  where w.account = %(account)s and w.plan_hash = %(plan_hash)s and w.table_name = $table
+    and w.state = 'open'""")
+
+
+def keep_on_its_way(connection: sa.Connection, plans: Sequence[Comparison], account: str) -> None:
+    """Leave alone in ``decided`` what was handed over already and is on its way."""
+    for plan in plans:
+        if not plan.hands_over:
+            continue
+        kept = list(_KEPT)
+        if links := link_names(plan):
+            kept.append((LINK_ON_ITS_WAY, f'{_KEPT_LINKS} and w."column" = any({names_array(links)})'))
+        for reason, which in kept:
+            statement = _KEEP.substitute(name=plan.name, table=literal(plan.name), reason=reason, which=which)
+            connection.exec_driver_sql(statement, {"account": account})
+
+
+def withdraw_handed_over(connection: sa.Connection, plan: Comparison, account: str, plan_hash: str) -> None:
+    """Decide that what a plan handed over, and nobody took over yet, is taken back.
+
+    What a tool acknowledged and the copy does not show is left to a person.
+    """
+    table = literal(plan.name)
+    statement = _WITHDRAW.substitute(name=plan.name, table=table, changes=_CHANGES.substitute(table=table))
+    connection.exec_driver_sql(statement, {"account": account, "plan_hash": plan_hash})
+
+
+def require_no_copy_is_written(connection: sa.Connection, plans: Sequence[Comparison], where: str) -> None:
+    """Return where no change of ``planned`` writes a copy of a CRM's table of which nothing is declared.
+
+    :param where: the file of the mapping.
+    :raises ConfigurationError: one does; the text names the columns that show it.
+    """
+    written = {(row.table_name, row.how) for row in connection.exec_driver_sql(_WRITTEN_COPIES)}
+    for plan in plans:
+        to_crm = (str(plan.name), "to_crm") in written and "to_crm" in plan.mode.writes
+        linked = (str(plan.name), "link") in written and "to_enerflo" in plan.mode.writes
+        if to_crm or (linked and link_names(plan)):
+            require_not_copied(plan, where)
+
+
+def require_not_copied(plan: Comparison, where: str) -> None:
+    """Return where a CRM table may be written: it is no copy, or ``write_to`` says what to do with one.
+
+    :raises ConfigurationError: it seems to be a copy, and ``write_to`` is not written out.
+    """
+    columns = copy_columns(plan.live.columns)
+    if not columns or "write_to" in plan.mapping.model_fields_set:
+        return
+    shown = ", ".join(columns[:3])
+    raise ConfigurationError(
+        f"{full_name(plan.mapping)} seems to be a copy of the CRM's table (column{'s' * (len(columns) > 1)}"
+        f" {shown}): a value that is written there never reaches the CRM, and the next copy overwrites it."
+        " Nothing is planned.",
+        where=f"{where}, tables.{plan.name}",
+        next_step="Write write_to: changes there (docs/crm.md), or write_to: table to write the table all the"
+        " same.",
+    )

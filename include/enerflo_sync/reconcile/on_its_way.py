@@ -1,0 +1,130 @@
+"""Changes that were handed over (``write_to: changes``) and that the CRM's copy does not show yet.
+
+A tool carries them to the CRM, and the next copy brings them back. Until then both sides differ as they are
+meant to; a change that takes longer than ``late_hours`` is late, and its difference is unexplained.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.names import literal
+from enerflo_sync.reconcile.compare import Comparison
+
+# ``w``: a change that was handed over. It says since when by the tool's acknowledgement, or by itself.
+SINCE = "coalesce(w.acknowledged_at, w.made_at)"
+
+# A field of a row that both sides have: Enerflo still says what was handed over, and the copy what it said
+# then. Or the copy shows the change already, and Enerflo says something else by now.
+_FIELD = Template("""exists (select from sync.crm_changes w
+      where w.key = o.key and w.account = %(account)s and w.table_name = $table and w.ended_at is null
+        and w.state = 'open' and w.op = 'update' and w."column" = f.field and $when
+        and (w.after is not distinct from f.to_crm_value and $as_copied or $arrived))""")
+
+# A record that the CRM lacks, or a row whose record Enerflo deleted.
+_RECORD = Template("""exists (select from sync.crm_changes w
+      where w.enerflo_key = o.enerflo_key and w.account = %(account)s and w.table_name = $table
+        and w.ended_at is null and w.state = 'open' and $when
+        and (o.in_enerflo and (w.op = 'insert' or w.kind = 'link')
+          or o.tombstone and o.in_crm and w.op = 'delete' and w.key = o.key))""")
+
+# A row of the CRM that waits for the id of the record that was created of it.
+_LINK = Template("""exists (select from sync.crm_changes w
+      where w.key = o.key and w.account = %(account)s and w.table_name = $table and w.ended_at is null
+        and w.state = 'open' and w.op = 'update' and w."column" = any($links) and $when)""")
+
+_KEYS = Template("""d.key in (
+      select w.key from sync.crm_changes w
+      where w.account = %(account)s and w.table_name = $table
+        and (w.ended_at is null or w.ended_at > %(since)s))""")
+
+_LATE = Template("""
+/* enerflo-sync reconcile $name: changes that were handed over and are late */
+select count(*) as number, min(w.made_at) as oldest,
+       (array_agg(w.plan_hash order by w.made_at, w.number))[1] as plan_hash,
+       count(*) filter (where w.acknowledged_at is not null) as taken
+from sync.crm_changes w
+where w.account = %(account)s and w.table_name = $table and w.ended_at is null and w.state = 'open' and $late
+""")
+
+
+def on_its_way(plan: Comparison, *, late: bool = False) -> str:
+    """Return the condition that a difference is on its way to the CRM, of what ``judged`` yields.
+
+    Takes ``account`` and ``now``.
+
+    :param late: that it is so for longer than it may be.
+    """
+    table = literal(plan.name)
+    when = _is_late(plan) if late else f"not ({_is_late(plan)})"
+    as_copied, arrived = (_shows(plan, f"w.{value}") for value in ("copy_value", "after"))
+    field = _FIELD.substitute(table=table, when=when, as_copied=as_copied, arrived=arrived)
+    record = _RECORD.substitute(table=table, when=when)
+    one_sided = [f"(o.in_enerflo is distinct from o.in_crm) and {record}"]
+    if links := link_names(plan):
+        waits = _LINK.substitute(table=table, when=when, links=names_array(links))
+        one_sided.append(f"o.in_crm and not o.in_enerflo and {waits}")
+    return f"case when f.field is not null then not f.equal and {field} else {' or '.join(one_sided)} end"
+
+
+def handed_over_keys(plan: Comparison) -> str:
+    """Return the condition that a stored difference ``d`` is about a row with something on its way.
+
+    Takes ``account`` and ``since``.
+    """
+    return _KEYS.substitute(table=literal(plan.name)) if plan.hands_over else "false"
+
+
+def late_remarks(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> list[str]:
+    """Return how many changes are late that were handed over; takes ``account`` and ``now``."""
+    if not plan.hands_over:
+        return []
+    query = _LATE.substitute(name=plan.name, table=literal(plan.name), late=_is_late(plan))
+    row = connection.exec_driver_sql(query, parameters).one()
+    if not row.number:
+        return []
+    many = row.number > 1
+    said = f"{row.number:,} changes are late: they were" if many else "1 change is late: it was"
+    taken = (
+        f" {row.taken:,} of them were acknowledged." if row.taken else " No tool acknowledged any of them."
+    )
+    return [
+        f"{said} handed over more than {_hours(plan):g} hours ago, and the CRM's copy does not show"
+        f" {'them' if many else 'it'} yet (the oldest since {_moment(row.oldest)}, plan"
+        f" {row.plan_hash[:12]}).{taken}"
+    ]
+
+
+def link_names(plan: Comparison) -> list[str]:
+    """Return the CRM columns beside the key that name the record of Enerflo."""
+    return [name for name in plan.mapping.join_columns if name not in plan.mapping.key_columns]
+
+
+def names_array(names: list[str]) -> str:
+    """Return names as an SQL array of texts."""
+    return f"array[{', '.join(literal(name) for name in names)}]::text[]"
+
+
+def _shows(plan: Comparison, value: str) -> str:
+    """Return whether the CRM says of ``f.field`` a JSON value, as it is declared."""
+    cases = " ".join(
+        f"when {literal(field.name)} then {field.same_shown('f.theirs', value, in_crm=True)}"
+        for field in plan.fields
+    )
+    return f"(f.theirs is not distinct from {value} or case f.field {cases} else false end)"
+
+
+def _is_late(plan: Comparison) -> str:
+    return f"{SINCE} <= %(now)s::timestamptz - interval '{_hours(plan)!r} hours'"
+
+
+def _hours(plan: Comparison) -> float:
+    return float(plan.mapping.handed_to.late_hours) if plan.mapping.handed_to is not None else 0.0
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,233 @@
+"""New rows, deleted rows and the ids of created records, where the CRM's table is only a copy."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.jobs.reconcile import run_reconcile
+from enerflo_sync.jobs.undo import run_undo
+from tests.writes.conftest import Desk
+from tests.writes.sending import in_crm, note, posts
+from tests.writes.test_changes import AT_ONCE, HANDED, approved, copied, handed
+
+__all__ = ["copied"]
+
+NOTES = ("    crm_table: crm.notes\n", "    crm_table: crm.notes\n    write_to: changes\n")
+LEADS = ("    crm_table: crm.leads\n", "    crm_table: crm.leads\n    write_to: changes\n")
+DELETED_TOO = ("    write_to: changes\n", "    write_to: changes\n    delete_in: [crm]\n")
+
+
+def copied_as_said(desk: Desk, table: str, key: str) -> None:
+    """Copy the CRM's rows anew, after a tool made there what was handed over of new rows and links."""
+    rows: dict[str, dict[str, Any]] = {}
+    for row in handed(desk):
+        one = rows.setdefault(json.dumps(row["key"]), {**row["key"]})
+        if row["op"] == "delete":
+            desk.sql(f"delete from crm.{table} where {key} = :key", key=row["key"][key])
+            rows.pop(json.dumps(row["key"]))
+        else:
+            one[row["column"]] = row["after"]
+    for one in rows.values():
+        names = ", ".join(one)
+        made = f"jsonb_populate_record(null::crm.{table}, cast(:row as jsonb))"
+        sets = ", ".join(f"{name} = made.{name}" for name in one)
+        row = json.dumps(one)
+        there = desk.sql(
+            f"update crm.{table} t set {sets}, updated_at = now() from {made} made where t.{key} = made.{key}"
+            " returning 1 as one",
+            row=row,
+        )
+        if not there:
+            desk.sql(
+                f"insert into crm.{table} ({names}, updated_at) select {names}, now() from {made}", row=row
+            )
+
+
+def causes(desk: Desk, table: str) -> dict[str, int]:
+    (found,) = (one for one in run_reconcile(desk.context).tables if one.table_name == table)
+    return {str(cause): number for cause, number in found.by_cause.items() if number}
+
+
+def new_install(desk: Desk) -> int:
+    desk.world.create_install()
+    run_poll(desk.context)
+    return int(
+        desk.one(
+            "select install_id from enerflo.installs where install_id not in"
+            " (select enerflo_install_id from crm.installs)"
+        )
+    )
+
+
+def test_a_new_row_is_handed_over_column_by_column_and_is_there_with_the_copy(copied: Desk) -> None:
+    install = new_install(copied)
+    plan, report = approved(copied)
+    rows = [row for row in handed(copied) if row["table_name"] == "installs"]
+    assert {row["op"] for row in rows} == {"insert"}
+    assert {"status", "panel_count"} <= {row["column"] for row in rows}
+    assert report.handed_over == len(rows)
+    assert causes(copied, "installs") == {"on_its_way": 1}
+    assert not copied.changes(copied.plan(), table_name="installs")
+    copied_as_said(copied, "installs", "enerflo_install_id")
+    assert causes(copied, "installs") == {}
+    copied.settled()
+    assert {row["state"] for row in handed(copied, every=True)} == {"arrived"}
+    undo = run_undo(copied.context, plan.plan_hash)
+    (change,) = copied.changes(undo, table_name="installs")
+    assert (change.op, change.key) == ("delete", {"enerflo_install_id": install})
+    run_apply(copied.context, undo.plan_hash, approved_by="Pat")
+    (gone,) = handed(copied)
+    assert (gone["op"], gone["column"], gone["kind"]) == ("delete", None, "undo")
+    copied_as_said(copied, "installs", "enerflo_install_id")
+    assert not copied.changes(copied.plan(), table_name="installs")
+    assert handed(copied) == []
+
+
+def test_a_new_row_of_which_a_value_moves_on_is_not_made_twice(copied: Desk) -> None:
+    install = new_install(copied)
+    approved(copied)
+    before = len(handed(copied))
+    copied.world.resubmit_install(install, panel_count=44)
+    run_poll(copied.context)
+    plan, _report = approved(copied)
+    assert [(change.op, change.field) for change in copied.changes(plan)] == [("insert", "panel_count")]
+    assert len(handed(copied)) == before
+    (old,) = (row for row in handed(copied, every=True) if row["state"] == "superseded")
+    assert old["column"] == "panel_count"
+    copied_as_said(copied, "installs", "enerflo_install_id")
+    assert copied.crm("installs", enerflo_install_id=install)["panel_count"] == 44
+    copied.settled()
+
+
+def test_a_new_row_that_is_undone_before_it_is_taken_over_is_not_made(copied: Desk) -> None:
+    new_install(copied)
+    plan, _ = approved(copied)
+    undo = run_undo(copied.context, plan.plan_hash)
+    (change,) = copied.changes(undo, table_name="installs")
+    assert (change.op, change.rule) == ("delete", "withdraw")
+    report = run_apply(copied.context, undo.plan_hash, approved_by="Pat")
+    assert (report.applied, report.moved) == (undo.change_count, 0)
+    assert {row["state"] for row in handed(copied, every=True)} == {"withdrawn"}
+    assert not copied.changes(copied.plan(), table_name="installs")
+
+
+def test_a_deletion_is_handed_over_and_undone(copied: Desk) -> None:
+    copied.switched_on("both", HANDED, DELETED_TOO, AT_ONCE)
+    copied.carried()
+    install = copied.a_site().install_id
+    copied.world.delete_install(install)
+    copied.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=install)
+    plan, _report = approved(copied)
+    (row,) = (one for one in handed(copied) if one["table_name"] == "installs")
+    assert (row["op"], row["column"], row["key"]) == ("delete", None, {"enerflo_install_id": install})
+    assert causes(copied, "installs") == {"on_its_way": 1}
+    assert not copied.changes(copied.plan(), table_name="installs")
+    undo = run_undo(copied.context, plan.plan_hash)
+    assert {change.rule for change in copied.changes(undo, table_name="installs")} == {"withdraw"}
+    run_apply(copied.context, undo.plan_hash, approved_by="Pat")
+    assert [one for one in handed(copied) if one["table_name"] == "installs"] == []
+    assert not copied.changes(copied.plan(), table_name="installs")
+
+
+def test_a_deletion_that_the_copy_shows_has_arrived(copied: Desk) -> None:
+    copied.switched_on("both", HANDED, DELETED_TOO, AT_ONCE)
+    copied.carried()
+    install = copied.a_site().install_id
+    copied.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=install)
+    _plan, _ = approved(copied)
+    copied_as_said(copied, "installs", "enerflo_install_id")
+    assert not copied.changes(copied.plan(), table_name="installs")
+    assert handed(copied) == []
+    assert not copied.sql(
+        "select from sync.agreed where key = cast(:k as jsonb)", k=json.dumps({"enerflo_install_id": install})
+    )
+
+
+def test_a_note_of_the_crm_is_sent_once_and_takes_its_id_by_the_copy(agreed: Desk) -> None:
+    agreed.switched_on("both", NOTES, AT_ONCE)
+    agreed.carried()
+    install = agreed.a_site().install_id
+    note(agreed, "N1", install, "Called back")
+    _, report = approved(agreed)
+    assert report.applied > 0
+    assert len(posts(agreed)) == 1
+    assert [row["enerflo_note_id"] for row in in_crm(agreed, install) if row["note_id"] == "N1"] == [None]
+    (link,) = handed(agreed)
+    assert (link["kind"], link["column"], link["key"]) == ("link", "enerflo_note_id", {"note_id": "N1"})
+    for _ in range(2):
+        assert set(causes(agreed, "notes")) == {"on_its_way"}
+        run_poll(agreed.context)
+        plan = agreed.plan()
+        assert plan.change_count == 0
+        assert not agreed.undecided(plan)
+    assert len(posts(agreed)) == 1
+    copied_as_said(agreed, "notes", "note_id")
+    agreed.settled()
+    assert [row["state"] for row in handed(agreed, every=True)] == ["arrived"]
+
+
+def test_a_note_of_enerflo_is_made_by_what_is_handed_over(agreed: Desk) -> None:
+    agreed.switched_on("both", NOTES, AT_ONCE)
+    agreed.carried()
+    install = agreed.a_site().install_id
+    agreed.world.add_note(install, "Called back")
+    run_poll(agreed.context)
+    approved(agreed)
+    assert set(causes(agreed, "notes")) == {"on_its_way"}
+    copied_as_said(agreed, "notes", "note_id")
+    assert [row["body"] for row in in_crm(agreed, install)].count("Called back") == 1
+    agreed.settled()
+    assert {row["state"] for row in handed(agreed, every=True)} == {"arrived"}
+
+
+def test_a_lead_is_delivered_once_while_its_id_is_on_its_way(agreed: Desk) -> None:
+    agreed.switched_on("both", LEADS, AT_ONCE)
+    agreed.carried()
+    assert not handed(agreed)
+    sent = len(posts(agreed))
+    agreed.sql(
+        "insert into crm.leads (lead_id, first_name, last_name, email, mobile, address, city, state, zip, status,"
+        " updated_at) values ('L-new', 'Ada', 'Byron', 'ada@example.com', '+15125550111', '12 Main St', 'Austin',"
+        " 'TX', '78701', 'qualified', now())"
+    )
+    approved(agreed)
+    assert len(posts(agreed)) == sent + 1
+    (link,) = handed(agreed)
+    assert (link["kind"], link["column"]) == ("link", "enerflo_customer_id")
+    for _ in range(2):
+        run_poll(agreed.context)
+        plan = agreed.plan()
+        assert plan.change_count == 0
+        assert not agreed.undecided(plan)
+    copied_as_said(agreed, "leads", "lead_id")
+    agreed.settled()
+    assert agreed.crm("leads", lead_id="L-new")["enerflo_customer_id"] == link["after"]
+
+
+def test_the_crm_itself_may_make_the_key_of_a_row_that_is_handed_over(agreed: Desk) -> None:
+    agreed.switched_on(
+        "both",
+        NOTES,
+        AT_ONCE,
+        ('    on_insert: {note_id: "enerflo-{note_id}", author:', "    on_insert: {author:"),
+    )
+    agreed.carried()
+    install = agreed.a_site().install_id
+    agreed.world.add_note(install, "Called back")
+    run_poll(agreed.context)
+    approved(agreed)
+    rows = handed(agreed)
+    number = agreed.one("select note_id from enerflo.notes where body = 'Called back'")
+    assert {json.dumps(row["key"]) for row in rows} == {json.dumps({"enerflo_note_id": number})}
+    assert set(causes(agreed, "notes")) == {"on_its_way"}
+    assert agreed.plan().change_count == 0
+    values = {row["column"]: row["after"] for row in rows} | {"note_id": "a0X000001"}
+    agreed.sql(
+        "insert into crm.notes select (jsonb_populate_record(null::crm.notes, cast(:row as jsonb))).*",
+        row=json.dumps(values | {"updated_at": "2026-01-01T00:00:00Z"}),
+    )
+    agreed.settled()
+    assert {row["state"] for row in handed(agreed, every=True)} == {"arrived"}
