@@ -6,21 +6,36 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model, model_validator
+from pydantic import Field, PrivateAttr, create_model, model_validator
 
 from enerflo_sync.crm.copies import ChangesTo, WriteTo
+from enerflo_sync.crm.fields import (
+    Direction,
+    FieldMapping,
+    FieldType,
+    NullRule,
+    Precision,
+    SourceOfTruth,
+    WideColumn,
+)
+from enerflo_sync.crm.options import Key, KeyColumn, KeyPair, Options, mirror_columns_of
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.masking import PersonalData, kind_of_column
 from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
+# What other modules take from here, of a table's fields.
+__all__ = [
+    "Direction",
+    "FieldMapping",
+    "FieldType",
+    "NullRule",
+    "Precision",
+    "SourceOfTruth",
+    "WideColumn",
+]
+
 _Lax = Field(strict=False)
-
-
-class Options(BaseModel):
-    """Base of every section: an unknown option is an error, and nothing is converted silently."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class RecordKind(StrEnum):
@@ -66,44 +81,6 @@ _WRITES = {
 }
 
 
-class FieldType(StrEnum):
-    """The domain in which two values are compared."""
-
-    TEXT = "text"
-    NUMBER = "number"
-    INTEGER = "integer"
-    TIMESTAMP = "timestamp"
-    DATE = "date"
-    BOOLEAN = "boolean"
-    JSON = "json"
-
-
-class Precision(StrEnum):
-    """The unit to which times are cut before they are compared."""
-
-    MICROSECOND = "microsecond"
-    SECOND = "second"
-    MINUTE = "minute"
-    DAY = "day"
-
-
-class NullRule(StrEnum):
-    """What NULL is equal to: only itself, the empty text as well, or anything."""
-
-    DISTINCT = "distinct"
-    EMPTY_IS_NULL = "empty_is_null"
-    IGNORE = "ignore"
-
-
-class SourceOfTruth(StrEnum):
-    """Which side's value stands when the two differ (design §8)."""
-
-    ENERFLO = "enerflo"
-    CRM = "crm"
-    NEWEST = "newest"
-    REVIEW = "review"
-
-
 class Layout(StrEnum):
     """How a CRM table holds milestones: a row for each, or a row for each install with columns for them."""
 
@@ -118,82 +95,11 @@ class Side(StrEnum):
     ENERFLO = "enerflo"
 
 
-class Direction(StrEnum):
-    """In which directions a field's value may be written."""
+class Unlinked(StrEnum):
+    """What becomes of CRM rows without a key."""
 
-    BOTH = "both"
-    TO_CRM = "to_crm"
-    TO_ENERFLO = "to_enerflo"
-    NONE = "none"
-
-
-class FieldMapping(Options):
-    """One column of the CRM table, the mirror column it corresponds to, and how they are compared."""
-
-    enerflo: str = Field(description="The mirror's column that holds Enerflo's value.")
-    type: Annotated[FieldType, _Lax] = Field(description="The domain in which the two values are compared.")
-    tolerance: float | None = Field(
-        None, ge=0, description="number: the largest difference, in the field's unit, that counts as equal."
-    )
-    tolerance_percent: float | None = Field(
-        None, ge=0, description="number: the same in percent of Enerflo's value; the larger of both counts."
-    )
-    precision: Annotated[Precision, _Lax] = Field(
-        Precision.SECOND, description="timestamp: times are cut to this unit before they are compared."
-    )
-    time_zone: str | None = Field(
-        None, description="Zone of CRM times without one, and of a day's limits; the table's where absent."
-    )
-    trim: bool = Field(False, description="text: white space at both ends does not count.")
-    fold_case: bool = Field(False, description="text: upper and lower case are the same.")
-    null: Annotated[NullRule, _Lax] = Field(
-        NullRule.DISTINCT,
-        description="What NULL equals: itself (distinct), also the empty text (empty_is_null), or anything "
-        "(ignore).",
-    )
-    source_of_truth: Annotated[SourceOfTruth, _Lax] = Field(
-        SourceOfTruth.REVIEW, description="Which side's value stands when they differ."
-    )
-    null_overwrites: bool = Field(
-        False, description="Whether a null on the winning side takes the other side's value away."
-    )
-    direction: Annotated[Direction, _Lax] = Field(
-        Direction.BOTH, description="Where the field may be written at all, whoever's value stands."
-    )
-    protected: bool = Field(False, description="A plan that changes this field waits for a person.")
-    personal_data: Annotated[PersonalData, _Lax] | Literal[False] | None = Field(
-        None,
-        description="The class of personal data: how the value is masked in every output. Absent: as the "
-        "mirror's column; false: shown as it is.",
-    )
-    values: dict[str, str] = Field(
-        default_factory=dict,
-        description="{Enerflo's value: the CRM's value}. A value that is not listed stands for itself.",
-    )
-
-    # What ``columns`` says of the mirror's column, where that is a declared one.
-    _declared_kind: PersonalData | None = PrivateAttr(None)
-
-    @property
-    def personal_kind(self) -> PersonalData:
-        """Return how values are masked in every output: as declared, else as the mirror's column is."""
-        if self.personal_data is None:
-            return self._declared_kind or kind_of_column(self.enerflo)
-        return self.personal_data or PersonalData.NONE
-
-
-class WideColumn(FieldMapping):
-    """One column of a wide CRM table, and the field of one milestone that it corresponds to."""
-
-    milestone: Annotated[int, Field(ge=1)] | Annotated[str, Field(min_length=1)] = Field(
-        description="The milestone, by its title (case and outer blanks do not count) or by its id, which a"
-        " new title at Enerflo leaves as it is."
-    )
-
-    @property
-    def called(self) -> str:
-        """Return how a sentence names the milestone."""
-        return f"milestone {self.milestone!r}"
+    REPORT = "report"
+    IGNORE = "ignore"
 
 
 class TableMapping(Options):
@@ -206,12 +112,25 @@ class TableMapping(Options):
     crm_table: str = Field(
         description='The table as schema.table. A name with a dot in it stands in double quotes: "a.b".c'
     )
-    key: dict[str, str] | list[str] = Field(
-        description="The CRM table's key. Either {crm column: mirror column}, or a list of CRM columns when "
-        "rows are matched by others (join)."
+    where: str | None = Field(
+        None,
+        description="A condition in SQL over the table's own columns, of which the same row always makes the "
+        "same. Rows that do not meet it do not exist for this table.",
     )
-    join: dict[str, str] | None = Field(
-        None, description="{crm column: mirror column} by which rows are matched, where that is not the key."
+    key: Key = Field(
+        description="The CRM table's key. Either {crm column: mirror column}, or a list of CRM columns when "
+        "rows are matched by others (join). A mirror column may have options: {enerflo: install_id, type: "
+        "integer, trim: true}."
+    )
+    join: dict[str, KeyPair] | None = Field(
+        None,
+        description="{crm column: mirror column} by which rows are matched, where that is not the key; with "
+        "options as in key.",
+    )
+    unlinked: Annotated[Unlinked, _Lax] = Field(
+        Unlinked.REPORT,
+        description="CRM rows without a key: report shows each as one that Enerflo lacks, ignore only counts "
+        "them.",
     )
     updated_at: str | None = Field(
         None,
@@ -269,10 +188,10 @@ class TableMapping(Options):
         description="{CRM column: text} of new CRM rows only. {name} takes a column of the mirror, {a|b} the "
         "first that is not null; of a list, the first text whose columns are all there.",
     )
-    adopt: dict[str, str] = Field(
+    adopt: dict[str, KeyPair] = Field(
         default_factory=dict,
         description="{CRM column: mirror column} by which a CRM row that names no record of Enerflo yet "
-        "recognises its own.",
+        "recognises its own; with options as in key.",
     )
     layout: Annotated[Layout, _Lax] = Field(
         Layout.LONG,
@@ -328,12 +247,26 @@ class TableMapping(Options):
     @property
     def join_columns(self) -> dict[str, str]:
         """Return the CRM columns by which rows are matched, each with its mirror column."""
-        return self.join or (dict(self.key) if isinstance(self.key, dict) else {})
+        return mirror_columns_of(self._joins)
+
+    @property
+    def _joins(self) -> dict[str, KeyPair]:
+        return self.join or (self.key if isinstance(self.key, dict) else {})
+
+    def key_options(self, column: str) -> KeyColumn | None:
+        """Return how the values of a column of key or join are compared; None: as they stand."""
+        pair = self._joins.get(column)
+        return pair if isinstance(pair, KeyColumn) else None
+
+    @property
+    def adopt_columns(self) -> dict[str, str]:
+        """Return the CRM columns by which a row recognises its record, each with its mirror column."""
+        return mirror_columns_of(self.adopt)
 
     @property
     def personal_kinds(self) -> dict[str, PersonalData]:
         """Return how the values of each mapped CRM column are masked: fields, and keys that are none."""
-        keys = self.adopt | self.join_columns
+        keys = self.adopt_columns | self.join_columns
         return {
             **{column: self._kind_of(mirror) for column, mirror in keys.items()},
             **{column: field.personal_kind for column, field in self.fields.items()},
@@ -354,7 +287,7 @@ class TableMapping(Options):
         fields = (field.enerflo for field in self.fields.values())
         if self.is_wide:
             return frozenset(fields)
-        return frozenset((*self.join_columns.values(), *fields, *self.adopt.values(), *made))
+        return frozenset((*self.join_columns.values(), *fields, *self.adopt_columns.values(), *made))
 
     @property
     def declared_rules(self) -> list[tuple[str, ...]]:
@@ -378,11 +311,10 @@ class TableMapping(Options):
 
         So a table that is of its own name's kind, and written itself, has the hash that it always had.
         """
-        unsaid = [
-            *(["of"] if self.kind(name) == name else []),
-            *([] if self.is_wide else ["layout", "columns"]),
-        ]
-        said = self.model_dump(mode="json", exclude={"write_to", *unsaid})
+        usual = {"where": self.where is None, "unlinked": self.unlinked is Unlinked.REPORT}
+        usual |= {"of": self.kind(name) == name, "write_to": True}
+        usual |= dict.fromkeys(("layout", "columns"), not self.is_wide)
+        said = self.model_dump(mode="json", exclude={option for option, unsaid in usual.items() if unsaid})
         return said if self.handed_to is None else said | {"write_to": self.handed_to.model_dump(mode="json")}
 
     @property

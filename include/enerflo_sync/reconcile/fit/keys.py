@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.mapping import mirror_type
 from enerflo_sync.crm.names import quoted
-from enerflo_sync.reconcile.compare import Comparison, JoinColumn
+from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.fit.sample import Sample
+from enerflo_sync.reconcile.join_columns import JoinColumn
 from enerflo_sync.reconcile.values import BLANK, mirror_kind
 
 _COUNTS = Template("""
@@ -148,7 +149,7 @@ def key_proposal(
     kinds = {
         join.crm_name: mirror_kind(mirror_type(plan.kind, plan.mapping, join.mirror_name))
         for join in plan.joins
-        if join.type == "text" and join.crm_kind is Kind.TEXT
+        if join.type == "text" and join.live.kind is Kind.TEXT
     }
     readings: list[Mapping[str, Any]] = []
     if Kind.INTEGER in kinds.values():
