@@ -11,6 +11,7 @@ import pytest
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import AccountContext, Credentials
 from enerflo_sync.jobs.explain import run_explain
+from enerflo_sync.reconcile.fit.preview import table_fits
 
 if TYPE_CHECKING:
     from tests.reconcile.conftest import TwoSides
@@ -215,3 +216,25 @@ def test_a_row_is_explained(wide: TwoSides, tmp_path: Path) -> None:
         )
         assert pto.same
     context.close()
+
+
+def test_the_key_may_be_a_text_that_is_read_as_a_number(wide: TwoSides, tmp_path: Path) -> None:
+    typed = "{Install_Id__c: {enerflo: install_id, type: integer, trim: true}}"
+    wide.with_config(CONFIG.replace("{Install_Id__c: install_id}", typed), tmp_path)
+    wide.sql('alter table crm."Opportunity" alter "Install_Id__c" type text')
+    wide.sql(
+        'update crm."Opportunity" set "Install_Id__c" = \' 000\' || "Install_Id__c", "Permit_Date__c" = null'
+    )
+    report = wide.reconcile()
+    assert wide.causes(report) == [
+        ("permits", {"Install_Id__c": f" 000{n}"}, "Permit_Date__c", "unexplained") for n in (1, 2)
+    ]
+
+
+def test_the_doctor_says_how_its_values_fit(wide: TwoSides) -> None:
+    # Each row says the day in UTC, where the mapping says Denver.
+    wide.sql('update crm."Opportunity" set "Permit_Date__c" = \'2025-03-06\'')
+    with wide.engine.connect() as connection, connection.begin():
+        (fit,) = table_fits(connection, wide.config, "default", Path("sync.yaml"))
+    assert fit.keys is not None
+    assert (fit.table, fit.keys.enerflo, fit.keys.crm, fit.keys.both) == ("permits", 2, 2, 2)

@@ -127,7 +127,12 @@ class Comparison:
         """
         if self.is_wide:
             return install_rows(self.fields)
-        return quoted(MIRROR_SCHEMA, MIRROR_TABLES[self.kind])
+        return self.mirror_table
+
+    @property
+    def mirror_table(self) -> str:
+        """Return the mirror's table that has a row for each record, as it is written in SQL."""
+        return quoted(MIRROR_SCHEMA, MIRROR_TABLES[self.mapping.key_kind(self.kind)])
 
     @property
     def mirror_source(self) -> str:

@@ -147,7 +147,7 @@ def key_proposal(
     One query for each reading, of text columns only: other types are compared as numbers already.
     """
     kinds = {
-        join.crm_name: mirror_kind(mirror_type(plan.kind, plan.mapping, join.mirror_name))
+        join.crm_name: mirror_kind(mirror_type(plan.mapping.key_kind(plan.name), plan.mapping, join.mirror_name))
         for join in plan.joins
         if join.type == "text" and join.live.kind is Kind.TEXT
     }
