@@ -58,6 +58,12 @@ def row(sides: TwoSides, install: int, **columns: Any) -> None:
     sides.crm('"Opportunity"', **usual | columns)
 
 
+def context_of(sides: TwoSides, folder: Path) -> AccountContext:
+    url = sides.engine.url.render_as_string(hide_password=False)
+    credentials = Credentials(lambda: "", lambda: "", lambda: url)
+    return AccountContext("default", sides.config, folder / "sync.yaml", credentials)
+
+
 def found(sides: TwoSides, now: datetime = NOW, **options: Any) -> list[tuple[Any, ...]]:
     return [
         (key["Install_Id__c"], field, cause)
@@ -127,11 +133,20 @@ def test_a_milestone_that_is_deleted_moves_its_row(wide: TwoSides) -> None:
     assert [one[2:] for one in wide.causes(later)] == [("PTO_Due__c", "missing_in_enerflo")]
 
 
-def test_a_title_that_an_install_has_twice_is_told_even_where_one_of_them_agrees(wide: TwoSides) -> None:
+def test_a_title_that_an_install_has_twice_is_told_even_where_one_of_them_agrees(
+    wide: TwoSides, tmp_path: Path
+) -> None:
     wide.mirror("milestones", install_id=1, milestone_id=6, title="Permitting", completed_at=DONE)
     assert found(wide) == [(1, "Permit_Date__c", "duplicate_identity")]
     (table,) = wide.reconcile().tables
     assert any("1 install(s) have more than one milestone 'Permitting'" in text for text in table.remarks)
+    # Also where the CRM has no value: nobody knows whether the two agree.
+    wide.sql('update crm."Opportunity" set "Permit_Date__c" = null where "Install_Id__c" = 1')
+    assert found(wide) == [(1, "Permit_Date__c", "duplicate_identity")]
+    context = context_of(wide, tmp_path)
+    assert [one.same for one in run_explain(context, "permits", "1").fields] == [False, True]
+    context.close()
+    wide.sql('update crm."Opportunity" set "Permit_Date__c" = \'2025-03-05\' where "Install_Id__c" = 1')
     # Of two milestones one that is gone does not count.
     wide.sql("update enerflo.milestones set deleted_at = :now where milestone_id = 6", now=NOW)
     assert found(wide, NOW + timedelta(days=1)) == []
@@ -202,9 +217,7 @@ def test_while_no_milestone_was_read_nothing_is_said_of_titles(wide: TwoSides) -
 def test_a_row_is_explained(wide: TwoSides, tmp_path: Path) -> None:
     wide.sql('update crm."Opportunity" set "Permit_Date__c" = \'2025-04-01\' where "Install_Id__c" = 1')
     wide.reconcile()
-    url = wide.engine.url.render_as_string(hide_password=False)
-    credentials = Credentials(lambda: "", lambda: "", lambda: url)
-    context = AccountContext("default", wide.config, tmp_path / "sync.yaml", credentials)
+    context = context_of(wide, tmp_path)
     for key in ("1", "enerflo:1"):
         found = run_explain(context, "permits", key)
         permit, pto = found.fields
@@ -237,4 +250,4 @@ def test_the_doctor_says_how_its_values_fit(wide: TwoSides) -> None:
     with wide.engine.connect() as connection, connection.begin():
         (fit,) = table_fits(connection, wide.config, "default", Path("sync.yaml"))
     assert fit.keys is not None
-    assert (fit.table, fit.keys.enerflo, fit.keys.crm, fit.keys.both) == ("permits", 2, 2, 2)
+    assert (fit.table, fit.keys.enerflo, fit.keys.crm, fit.keys.matched) == ("permits", 2, 2, 2)

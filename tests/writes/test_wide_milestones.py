@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -52,7 +53,8 @@ def wide(desk: Desk) -> Desk:
     # One install has no row.
     desk.sql(
         'insert into crm."Opportunity" ("Install_Id__c", updated_at) select install_id, \'2020-01-01\''
-        " from enerflo.installs where install_id <> (select max(install_id) from enerflo.installs)"
+        " from enerflo.installs where install_id <> (select max(install_id)"
+        " from enerflo.installs where status_name = 'In progress')"
     )
     desk.carried()
     return desk
@@ -209,6 +211,8 @@ def test_another_milestone_that_changed_later_does_not_make_enerflo_the_later_si
     wide.world.set_milestone(site, PERMITTING, {"due": MIDNIGHT})
     run_poll(wide.context)
     edited(wide, site, "Permit_Due__c", MIDNIGHT + timedelta(days=1))
+    # Enerflo's times are whole seconds.
+    time.sleep(1.1)
     wide.world.set_milestone(site, PTO, {"completed": MIDNIGHT})
     run_poll(wide.context)
     assert ("permits", "to_enerflo", "Permit_Due__c") in due(planned(wide))
@@ -317,6 +321,7 @@ def test_a_title_that_was_changed_at_enerflo_is_no_other_milestones(wide: Desk, 
     # The other installs have it still: this one's is missing, and its value in the CRM stays.
     then = wide.plan()
     assert [one for one in due(wide.changes(then)) if one[0] == "permits"] == []
+    assert any(reason.startswith("missing milestone: ") for reason in then.kept)
     assert said(wide, site, "Permit_Due__c") == MIDNIGHT
     assert wide.one(
         "select count(*) from sync.differences where table_name = 'permits' and cause = 'missing_in_enerflo'"
@@ -356,3 +361,9 @@ def test_tables_that_contradict_each_other_are_a_question(wide: Desk) -> None:
         ("milestones", "to_enerflo", "due_at"),
         ("permits", "to_enerflo", "Permit_Due__c"),
     ]
+    # Nor where the CRM is the source of truth for the column.
+    crm = TABLE.replace(
+        "due_at, type: timestamp, source_of_truth: newest", "due_at, type: timestamp, source_of_truth: crm"
+    )
+    wide.switched_on("both", QUICK, (END, END + crm))
+    assert ("milestones", "to_enerflo", "due_at") in due(planned(wide))

@@ -146,8 +146,9 @@ def key_proposal(
 
     One query for each reading, of text columns only: other types are compared as numbers already.
     """
+    of_key = plan.mapping.key_kind(plan.name)
     kinds = {
-        join.crm_name: mirror_kind(mirror_type(plan.mapping.key_kind(plan.name), plan.mapping, join.mirror_name))
+        join.crm_name: mirror_kind(mirror_type(of_key, plan.mapping, join.mirror_name))
         for join in plan.joins
         if join.type == "text" and join.live.kind is Kind.TEXT
     }
