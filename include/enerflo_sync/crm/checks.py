@@ -15,6 +15,7 @@ from enerflo_sync.crm.mapping import (
     MIRROR_TABLES,
     FieldMapping,
     FieldType,
+    RecordKind,
     Side,
     SourceOfTruth,
     TableMapping,
@@ -26,6 +27,7 @@ from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.source import Place, Source
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.crm.where import word_problem
+from enerflo_sync.crm.wide import layout_problems
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _ACCOUNT_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -113,12 +115,14 @@ def table_problems(
     yield from _outbox_problems(mapping, source, place)
     yield from _key_problems(mapping, source, place)
     yield from _zone_problems(mapping.time_zone, source, (*place, "time_zone"))
+    yield from layout_problems(kind, mapping, source, place)
     known = mirror_columns(kind, declared)
     if mapping.where is not None and (problem := word_problem(mapping.where)):
         yield source.problem((*place, "where"), *problem)
-    yield from _pair_problems(kind, mapping, source, place, known)
+    named = mirror_columns(RecordKind.INSTALLS, {}) if mapping.is_wide else known
+    yield from _pair_problems(mapping.key_kind(kind), mapping, source, place, named)
     for column, field in mapping.fields.items():
-        here = (*place, "fields", column)
+        here = (*place, mapping.section, column)
         if field.enerflo not in known:
             yield _unknown_column(source, (*here, "enerflo"), kind, field.enerflo, known)
         else:
@@ -250,7 +254,7 @@ def _time_problems(mapping: TableMapping, source: Source, place: Place) -> Itera
                 "updated_at: the CRM's column with the row's last change, beside the fields;"
                 " or enerflo, crm or review"
             )
-            where = (*place, "fields", column, "source_of_truth")
+            where = (*place, mapping.section, column, "source_of_truth")
             yield source.problem(where, "newest in a table without updated_at", expected)
 
 

@@ -62,6 +62,8 @@ FACTS = (
     "enerflo_writable",
     "crm_barred",
     "enerflo_barred",
+    "milestone_twice",
+    "milestone_missing",
 )
 
 # Whose value it is, were nothing in the way.
@@ -112,6 +114,18 @@ WINNER_RULES: Sequence[Rule] = (
 
 # What may be in the way of the winner, whose side is the fact ``to_crm`` or ``to_enerflo``.
 BLOCKING_RULES: Sequence[Rule] = (
+    Rule(
+        "milestone_twice",
+        "milestone_twice",
+        Outcome.REVIEW,
+        "the install has more than one milestone of this title: rename one at Enerflo, or map its id",
+    ),
+    Rule(
+        "milestone_missing",
+        "milestone_missing",
+        Outcome.KEEP,
+        "missing milestone: the install has none of this title or id at Enerflo",
+    ),
     Rule(
         "null_kept",
         "to_crm and enerflo_null and not crm_null and not null_overwrites",

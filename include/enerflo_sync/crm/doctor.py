@@ -30,6 +30,7 @@ from enerflo_sync.crm.mapping import NOT_NULL, FieldType, RecordKind, Side, Tabl
 from enerflo_sync.crm.names import pasted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
+from enerflo_sync.crm.wide import unknown_milestones
 from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
 
@@ -185,6 +186,9 @@ def check_table(
     planned = _planned_columns(mapping, table, desk) if to_plan else ()
     deleted = _deleted_when(mapping, table, desk)
     chosen = [desk.noticed(one) for one in misfits(connection, mapping, table)]
+    chosen += [
+        desk.finding(Severity.ERROR, *finding) for finding in unknown_milestones(connection, mapping, account)
+    ]
     columns = _columns(mapping, table, desk)
     return table, [*columns, *chosen, *deleted, *planned, *_updated_at(mapping, table, desk)]
 
@@ -204,7 +208,8 @@ def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[F
     keys = [(("key", column), column, KEY_KINDS) for column in mapping.key]
     joins = [(("join", column), column, KEY_KINDS) for column in mapping.join or {}]
     fields = [
-        (("fields", column), column, COMPARABLE[field.type]) for column, field in mapping.fields.items()
+        ((mapping.section, column), column, COMPARABLE[field.type])
+        for column, field in mapping.fields.items()
     ]
     for place, column, kinds in [*keys, *joins, *fields]:
         live = table.columns.get(column)

@@ -132,16 +132,20 @@ def _table_problems(
 
 def _merged(base: dict[str, Any], override: BaseModel) -> dict[str, Any]:
     own = override.model_dump(exclude_unset=True)
-    fields = dict(base.get("fields", {}))
-    for name, options in (own.pop("fields", None) or {}).items():
-        if options is None:
-            fields.pop(name, None)
-        else:
-            fields[name] = fields.get(name, {}) | options
+    compared: dict[str, dict[str, Any]] = {}
+    for section in ("fields", "columns"):
+        fields = dict(base.get(section, {}))
+        for name, options in (own.pop(section, None) or {}).items():
+            if options is None:
+                fields.pop(name, None)
+            else:
+                fields[name] = fields.get(name, {}) | options
+        if fields or section in base:
+            compared[section] = fields
     # A key of another form replaces the whole way in which rows are matched.
     if "key" in own and "join" not in own:
         base = {option: value for option, value in base.items() if option != "join"}
-    return base | own | {"fields": fields}
+    return base | own | compared
 
 
 def _problems_of_sound_tables(source: Source) -> Iterator[Problem]:

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import sqlalchemy as sa
-from pydantic import Field, PrivateAttr, create_model
+from pydantic import Field, PrivateAttr, create_model, model_validator
 
 from enerflo_sync.crm.copies import ChangesTo, WriteTo
+from enerflo_sync.crm.fields import (
+    Direction,
+    FieldMapping,
+    FieldType,
+    NullRule,
+    Precision,
+    SourceOfTruth,
+    WideColumn,
+)
 from enerflo_sync.crm.options import Key, KeyColumn, KeyPair, Options, mirror_columns_of
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.masking import PersonalData, kind_of_column
 from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
+
+# What other modules take from here, of a table's fields.
+__all__ = [
+    "Direction",
+    "FieldMapping",
+    "FieldType",
+    "NullRule",
+    "Precision",
+    "SourceOfTruth",
+    "WideColumn",
+]
 
 _Lax = Field(strict=False)
 
@@ -61,42 +81,11 @@ _WRITES = {
 }
 
 
-class FieldType(StrEnum):
-    """The domain in which two values are compared."""
+class Layout(StrEnum):
+    """How a CRM table holds milestones: a row for each, or a row for each install with columns for them."""
 
-    TEXT = "text"
-    NUMBER = "number"
-    INTEGER = "integer"
-    TIMESTAMP = "timestamp"
-    DATE = "date"
-    BOOLEAN = "boolean"
-    JSON = "json"
-
-
-class Precision(StrEnum):
-    """The unit to which times are cut before they are compared."""
-
-    MICROSECOND = "microsecond"
-    SECOND = "second"
-    MINUTE = "minute"
-    DAY = "day"
-
-
-class NullRule(StrEnum):
-    """What NULL is equal to: only itself, the empty text as well, or anything."""
-
-    DISTINCT = "distinct"
-    EMPTY_IS_NULL = "empty_is_null"
-    IGNORE = "ignore"
-
-
-class SourceOfTruth(StrEnum):
-    """Which side's value stands when the two differ (design §8)."""
-
-    ENERFLO = "enerflo"
-    CRM = "crm"
-    NEWEST = "newest"
-    REVIEW = "review"
+    LONG = "long"
+    WIDE = "wide"
 
 
 class Side(StrEnum):
@@ -106,75 +95,11 @@ class Side(StrEnum):
     ENERFLO = "enerflo"
 
 
-class Direction(StrEnum):
-    """In which directions a field's value may be written."""
-
-    BOTH = "both"
-    TO_CRM = "to_crm"
-    TO_ENERFLO = "to_enerflo"
-    NONE = "none"
-
-
 class Unlinked(StrEnum):
     """What becomes of CRM rows without a key."""
 
     REPORT = "report"
     IGNORE = "ignore"
-
-
-class FieldMapping(Options):
-    """One column of the CRM table, the mirror column it corresponds to, and how they are compared."""
-
-    enerflo: str = Field(description="The mirror's column that holds Enerflo's value.")
-    type: Annotated[FieldType, _Lax] = Field(description="The domain in which the two values are compared.")
-    tolerance: float | None = Field(
-        None, ge=0, description="number: the largest difference, in the field's unit, that counts as equal."
-    )
-    tolerance_percent: float | None = Field(
-        None, ge=0, description="number: the same in percent of Enerflo's value; the larger of both counts."
-    )
-    precision: Annotated[Precision, _Lax] = Field(
-        Precision.SECOND, description="timestamp: times are cut to this unit before they are compared."
-    )
-    time_zone: str | None = Field(
-        None, description="Zone of CRM times without one, and of a day's limits; the table's where absent."
-    )
-    trim: bool = Field(False, description="text: white space at both ends does not count.")
-    fold_case: bool = Field(False, description="text: upper and lower case are the same.")
-    null: Annotated[NullRule, _Lax] = Field(
-        NullRule.DISTINCT,
-        description="What NULL equals: itself (distinct), also the empty text (empty_is_null), or anything "
-        "(ignore).",
-    )
-    source_of_truth: Annotated[SourceOfTruth, _Lax] = Field(
-        SourceOfTruth.REVIEW, description="Which side's value stands when they differ."
-    )
-    null_overwrites: bool = Field(
-        False, description="Whether a null on the winning side takes the other side's value away."
-    )
-    direction: Annotated[Direction, _Lax] = Field(
-        Direction.BOTH, description="Where the field may be written at all, whoever's value stands."
-    )
-    protected: bool = Field(False, description="A plan that changes this field waits for a person.")
-    personal_data: Annotated[PersonalData, _Lax] | Literal[False] | None = Field(
-        None,
-        description="The class of personal data: how the value is masked in every output. Absent: as the "
-        "mirror's column; false: shown as it is.",
-    )
-    values: dict[str, str] = Field(
-        default_factory=dict,
-        description="{Enerflo's value: the CRM's value}. A value that is not listed stands for itself.",
-    )
-
-    # What ``columns`` says of the mirror's column, where that is a declared one.
-    _declared_kind: PersonalData | None = PrivateAttr(None)
-
-    @property
-    def personal_kind(self) -> PersonalData:
-        """Return how values are masked in every output: as declared, else as the mirror's column is."""
-        if self.personal_data is None:
-            return self._declared_kind or kind_of_column(self.enerflo)
-        return self.personal_data or PersonalData.NONE
 
 
 class TableMapping(Options):
@@ -269,12 +194,47 @@ class TableMapping(Options):
         description="{CRM column: mirror column} by which a CRM row that names no record of Enerflo yet "
         "recognises its own; with options as in key.",
     )
+    layout: Annotated[Layout, _Lax] = Field(
+        Layout.LONG,
+        description="Of milestones: long has a row for each, wide a row for each install and columns for the"
+        " milestones (columns). Rows of a wide table are neither created nor deleted.",
+    )
     fields: dict[str, FieldMapping] = Field(
-        description="The compared columns, by the name they have in the CRM table.", min_length=1
+        default_factory=dict,
+        description="The compared columns, by the name they have in the CRM table.",
+        min_length=1,
+    )
+    columns: dict[str, WideColumn] = Field(
+        default_factory=dict,
+        description="layout wide: the compared columns in place of fields, each with its milestone.",
+        min_length=1,
     )
 
     # The declared columns of the mirror's table (``columns``), each with its type and its class.
     _declared: dict[str, tuple[sa.types.TypeEngine[Any], PersonalData]] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _compare_wide_columns(self) -> Self:
+        """Let the columns of a wide table be compared as the fields of any other; no row is ever made."""
+        if self.is_wide and "fields" not in self.model_fields_set:
+            self.__dict__["fields"] = dict(self.columns)
+        if self.is_wide and "create_in" not in self.model_fields_set:
+            self.__dict__["create_in"] = ()
+        return self
+
+    @property
+    def is_wide(self) -> bool:
+        """Return whether a row is an install, and its columns are fields of its milestones."""
+        return self.layout is Layout.WIDE
+
+    @property
+    def section(self) -> str:
+        """Return the option that holds the compared columns."""
+        return "columns" if self.is_wide else "fields"
+
+    def key_kind(self, name: str) -> str:
+        """Return the kind of the records that a row's key names: of a wide table the installs."""
+        return RecordKind.INSTALLS if self.is_wide else self.kind(name)
 
     def kind(self, name: str) -> str:
         """Return the kind of records that the rows are, of the table that ``sync.yaml`` calls ``name``."""
@@ -326,6 +286,8 @@ class TableMapping(Options):
         """Return the mirror's columns that the mapping names, wherever it does."""
         made = (name for texts in self.on_insert.values() for name in columns_of(texts))
         fields = (field.enerflo for field in self.fields.values())
+        if self.is_wide:
+            return frozenset(fields)
         return frozenset((*self.join_columns.values(), *fields, *self.adopt_columns.values(), *made))
 
     @property
@@ -352,6 +314,7 @@ class TableMapping(Options):
         """
         usual = {"where": self.where is None, "unlinked": self.unlinked is Unlinked.REPORT}
         usual |= {"of": self.kind(name) == name, "write_to": True}
+        usual |= dict.fromkeys(("layout", "columns"), not self.is_wide)
         said = self.model_dump(mode="json", exclude={option for option, unsaid in usual.items() if unsaid})
         return said if self.handed_to is None else said | {"write_to": self.handed_to.model_dump(mode="json")}
 
@@ -387,8 +350,10 @@ def _partial(model: type[Options], name: str, **others: Any) -> type[Options]:
 
 
 FieldOverride = _partial(FieldMapping, "FieldOverride")
+WideColumnOverride = _partial(WideColumn, "WideColumnOverride")
 TableOverride = _partial(
     TableMapping,
     "TableOverride",
     fields=dict[str, FieldOverride | None] | None,  # type: ignore[valid-type]
+    columns=dict[str, WideColumnOverride | None] | None,  # type: ignore[valid-type]
 )

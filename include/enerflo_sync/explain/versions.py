@@ -6,18 +6,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from string import Template
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from enerflo_sync.crm.mapping import mirror_type
+from enerflo_sync.crm.mapping import WideColumn, mirror_type
+from enerflo_sync.crm.wide import names_milestone
 from enerflo_sync.errors import BadRecordError
 from enerflo_sync.explain.explanation import Evidence
 from enerflo_sync.mirror.declared import with_declared
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.record import FoundRecord
+from enerflo_sync.reconcile.values import Field
 from enerflo_sync.resources.registry import BY_NAME, KINDS
 from enerflo_sync.resources.resource import DirectRead, Resource
 
@@ -71,7 +74,8 @@ def read_versions(connection: sa.Connection, record: FoundRecord, account: str) 
     values = {"account": account, "id": key[resource.id_column], "most": MOST_VERSIONS}
     rows = connection.execute(sa.text(_VERSIONS.substitute(resource.names)), values).all()
     resource = with_declared(connection, resource, account)
-    told = [(row, _mirror_row(resource, at, key, row.raw)) for row in reversed(rows)]
+    row_of = partial(_wide_row, plan.fields) if plan.is_wide else partial(_mirror_row, key)
+    told = [(row, row_of(resource, at, row.raw)) for row in reversed(rows)]
     known = [(row, values) for row, values in told if values is not None]
     shown = _shown(connection, plan, [values for _, values in known])
     return [
@@ -80,12 +84,26 @@ def read_versions(connection: sa.Connection, record: FoundRecord, account: str) 
     ]
 
 
-def _mirror_row(resource: Resource, at: int, key: Mapping[str, Any], raw: Any) -> dict[str, Any] | None:
+def _mirror_row(key: Mapping[str, Any], resource: Resource, at: int, raw: Any) -> dict[str, Any] | None:
     try:
         rows = resource.rows_by_column(raw)[at]
     except BadRecordError:
         return None
     return next((row for row in rows if all(row[name] == value for name, value in key.items())), None)
+
+
+def _wide_row(fields: Sequence[Field], resource: Resource, at: int, raw: Any) -> dict[str, Any] | None:
+    """Return the row of a wide table by the columns of the mirror's relation."""
+    try:
+        milestones = resource.rows_by_column(raw)[at]
+    except BadRecordError:
+        return None
+    values: dict[str, Any] = {}
+    for field in fields:
+        wanted = field.mapping.milestone if isinstance(field.mapping, WideColumn) else 0
+        found = [row for row in milestones if names_milestone(wanted, row["milestone_id"], row["title"])]
+        values[field.mirror_column] = found[0][field.mapping.enerflo] if len(found) == 1 else None
+    return values
 
 
 def _shown(
@@ -101,7 +119,7 @@ def _shown(
     )
     shown = ", ".join(field.enerflo.shown for field in plan.fields)
     records = [
-        {"n": at, **{f"e{n}": row[field.mapping.enerflo] for n, field in enumerate(plan.fields, 1)}}
+        {"n": at, **{f"e{n}": row[field.mirror_column] for n, field in enumerate(plan.fields, 1)}}
         for at, row in enumerate(rows)
     ]
     statement = (

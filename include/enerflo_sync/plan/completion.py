@@ -163,9 +163,13 @@ def _is_here(plan: Comparison) -> str:
 
 
 def _columns(plans: Sequence[Comparison], kind: str, mirror: str) -> list[tuple[str, str]]:
-    """Return the tables of a kind, each with its CRM column of a column of the mirror."""
-    found = [(plan.name, _column(plan, mirror)) for plan in plans if plan.kind == kind]
-    return [(name, column) for name, column in found if column is not None]
+    """Return the tables of a kind, each with its CRM column of a column of the mirror; wide ones with all."""
+    found = []
+    for plan in plans:
+        columns = [name for name, field in plan.mapping.fields.items() if field.enerflo == mirror]
+        if plan.kind == kind:
+            found += [(plan.name, name) for name in (columns if plan.is_wide else columns[:1])]
+    return found
 
 
 def _listed(columns: Sequence[tuple[str, str]]) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.mapping import Direction, Mode, SourceOfTruth
+from enerflo_sync.crm.mapping import Direction, FieldMapping, Mode, SourceOfTruth, WideColumn
 from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.wide import is_milestone, same_milestone
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo
 from enerflo_sync.reconcile.mismatched import crm_side
@@ -30,6 +31,11 @@ where d.table_name = $table and d.field = $field and d.op = 'update' and d.outco
     where x.table_name = $other_table and x.field = $other_field and x.op = 'update'
       and x.enerflo_key = d.enerflo_key and x.outcome in ('to_enerflo', 'review')))
 """)
+# Of a wide table a row is an install, and the column says which of its milestones it is about.
+_ITS_MILESTONE = Template("""exists (
+      select from enerflo.milestones m where m.account = %(account)s and m.deleted_at is null
+        and m.install_id = (d.enerflo_key ->> 'install_id')::bigint
+        and m.milestone_id = (d.enerflo_key ->> 'milestone_id')::bigint and $named)""")
 _TO_ENERFLO = {Direction.BOTH, Direction.TO_ENERFLO}
 
 
@@ -43,8 +49,10 @@ def ask_where_tables_contradict(
     for plan, field, other, theirs in _pairs(plans):
         same = [
             f"o.p{n} = (d.enerflo_key ->> {literal(name)})::bigint"
-            for n, name in enumerate(plan.mirror_key, 1)
+            for n, name in enumerate(other.mirror_key, 1)
         ]
+        if isinstance(theirs.mapping, WideColumn):
+            same.append(_ITS_MILESTONE.substitute(named=is_milestone(theirs.mapping.milestone, "m")))
         statement = _ASK.substitute(
             name=plan.name,
             other=other.name,
@@ -73,8 +81,17 @@ def _pairs(plans: Sequence[Comparison]) -> Iterator[tuple[Comparison, Field, Com
     for plan, field in sent:
         for other, theirs in sent:
             if (
-                other is not plan
-                and other.kind == plan.kind
+                other.kind == plan.kind
                 and theirs.mapping.enerflo == field.mapping.enerflo
+                and (other is not plan or theirs is not field)
+                and (other is not plan or plan.is_wide)
+                and _may_be_one(field.mapping, theirs.mapping)
             ):
                 yield plan, field, other, theirs
+
+
+def _may_be_one(field: FieldMapping, theirs: FieldMapping) -> bool:
+    """Return whether two fields may be about one milestone: two columns of wide tables may not be."""
+    if isinstance(field, WideColumn) and isinstance(theirs, WideColumn):
+        return same_milestone(field, theirs) is not False
+    return True

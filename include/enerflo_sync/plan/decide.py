@@ -55,15 +55,15 @@ _UPDATES = Template("""
 /* enerflo-sync plan $name: fields of rows that both sides have */
 insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, before, after, source_value,
   policy, cause, rule, facts, reason, changed_at, observed_at, agreed_at, agreed_row)
-select r.outcome, $table, o.key, o.enerflo_key, 'update', f.field,
+select r.outcome, $table, o.key, $enerflo_key, 'update', f.field,
        case when r.outcome = 'to_crm' then f.theirs else f.mine end,
        case when r.outcome = 'to_crm' then f.to_crm_value
             when r.outcome = 'to_enerflo' then f.to_enerflo_value end,
        case when r.outcome = 'to_crm' then f.mine else f.theirs end,
        $policy, $cause, coalesce(($blocking_names)[d.blocking + 1], ($winner_names)[d.winner + 1]),
        $facts, r.reason,
-       case when y.to_crm then o.said_at else o.changed_at end,
-       case when y.to_crm then o.observed_at else %(now)s end, a.agreed_at, a.ctid::text
+       case when y.to_crm then $said_at else o.changed_at end,
+       case when y.to_crm then $observed_at else %(now)s end, a.agreed_at, a.ctid::text
 from $judged
 cross join lateral (
   select case
@@ -194,6 +194,9 @@ def decide_updates(connection: sa.Connection, plan: Comparison, values: dict[str
             cause=cause_of(plan, *_NOT_ASKED),
             facts=held_facts("x"),
             judged=judged(plan),
+            enerflo_key=_written_key(plan),
+            said_at="least(o.said_at, f.seen_at)" if plan.is_wide else "o.said_at",
+            observed_at="f.seen_at" if plan.is_wide else "o.observed_at",
             unknown_status=f"when y.to_enerflo and d.blocking is null and {unknown}"
             " then 'the company has no status of this name'"
             if unknown
@@ -204,6 +207,14 @@ def decide_updates(connection: sa.Connection, plan: Comparison, values: dict[str
         ),
         values,
     )
+
+
+def _written_key(plan: Comparison) -> str:
+    """Return the key of the record that a change is about: of a wide table the milestone that is written."""
+    if not plan.is_wide:
+        return "o.enerflo_key"
+    named = "o.enerflo_key || jsonb_build_object('milestone_id', f.milestone)"
+    return f"case when r.outcome = 'to_crm' or f.milestone is null then o.enerflo_key else {named} end"
 
 
 def held_facts(alias: str) -> str:

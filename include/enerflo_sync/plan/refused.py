@@ -259,7 +259,13 @@ def _both_sides(plan: Comparison) -> dict[str, str]:
             f"c.k{n} = {typed_key(plan, 'r.key', column)}"
             for n, column in enumerate(plan.mapping.key_columns, 1)
         ),
-        "values": ", ".join([*(f"m.e{n}" for n in numbers), *(f"c.c{n}" for n in numbers)]),
+        "values": ", ".join(
+            [
+                *(f"m.e{n}" for n in numbers),
+                *(f"c.c{n}" for n in numbers),
+                *(f"m.mc{n}" for n in numbers if plan.is_wide),
+            ]
+        ),
         "equal": " ".join(f"when {literal(field.name)} then {field.equal}" for field in plan.fields),
         "and_moved": _AND_MOVED.substitute(as_before=_as_before(plan)) if plan.is_installs else "",
     }

@@ -71,7 +71,7 @@ def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: S
         row = _mirrored(connection, plan, account, one) if mapping is not None else None
         if mapping is None or row is None:
             continue
-        present = row[mapping.enerflo]
+        present = row[next(field.mirror_column for field in plan.fields if field.name == one.field)]
         is_same = _is_same(values, plan, one, present)
         if is_same or _is_kept(values, plan, one, present):
             of_plan = found.setdefault((one.plan_hash, one.decided_by), {})

@@ -118,7 +118,7 @@ def _present(connection: sa.Connection, plan: Comparison, field: str, account: s
         " u.written_later, v.now, v.lives"
         " from pg_temp.undoing u left join lateral ("
         f"   select {one.enerflo.shown} as now, lives from ("
-        f"     select e.{quoted(one.mapping.enerflo)} as e{n}, e.deleted_at is null as lives"
+        f"     select e.{quoted(one.mirror_column)} as e{n}, e.deleted_at is null as lives"
         f"     from {plan.mirror} e where e.account = %(account)s and {on}) m) v on true"
         " where u.table_name = %(table)s and u.direction = 'to_enerflo' and u.op = 'update'"
         " and u.field = %(field)s"

@@ -78,7 +78,7 @@ def said_in_enerflo(plan: Comparison, field: str | None, key: str) -> str:
     column, value = quoted(plan.mirror_key[0]), key
     for n, one in enumerate(plan.fields, 1):
         if one.name == field:
-            column, value = f"{quoted(one.mapping.enerflo)} as e{n}", one.enerflo.shown
+            column, value = f"{quoted(one.mirror_column)} as e{n}", one.enerflo.shown
     joined = plan.mapping.join_columns.get(field or "")
     if joined is not None and value == key:
         column, value = f"{quoted(joined)} as said", "to_jsonb(said)"

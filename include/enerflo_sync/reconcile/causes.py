@@ -23,13 +23,13 @@ _KEEPING = ", ".join(str(n) for n, rule in enumerate(BLOCKING_RULES) if rule.out
 # of their own.
 RULES: Sequence[tuple[Cause, str]] = (
     (Cause.QUARANTINED, "o.quarantined"),
-    (Cause.DUPLICATE_IDENTITY, "x.was_twin and not f.equal"),
+    (Cause.DUPLICATE_IDENTITY, "x.was_twin and not f.equal or x.milestone_twice"),
     (Cause.ON_ITS_WAY, "$on_its_way"),
     (Cause.DELETED_IN_ENERFLO, "o.tombstone"),
     (Cause.DELETED_IN_CRM, "o.was_agreed"),
     (Cause.VOIDED, "o.voided"),
     (Cause.MISSING_IN_CRM, "not o.in_crm and not o.stands_outside"),
-    (Cause.MISSING_IN_ENERFLO, "not o.in_enerflo"),
+    (Cause.MISSING_IN_ENERFLO, "not o.in_enerflo or x.milestone_missing"),
     (Cause.EQUAL_AFTER_NORMALISATION, f"f.equal or (d.winner = {AGREED_APART} and a.agreed_by = 'push')"),
     (Cause.IN_FLIGHT, "o.young and not o.stands_outside"),
     (Cause.PLANNED, "(o.key, f.field) in ($pending and p.op = 'update')"),

@@ -16,6 +16,7 @@ from enerflo_sync.crm.names import jsonb_object, quoted, relation
 from enerflo_sync.crm.where import met_by, rows_where
 from enerflo_sync.reconcile.join_columns import JoinColumn, join_column
 from enerflo_sync.reconcile.values import Field, crm_raw, field_sql, is_marked, mirror_kind, moment
+from enerflo_sync.reconcile.wide import ambiguous, install_rows, milestones_of, observed_at
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _HASHES = {
@@ -64,6 +65,11 @@ class Comparison:
     def is_installs(self) -> bool:
         """Return whether the rows are installs, and not something that belongs to one."""
         return self.kind == RecordKind.INSTALLS
+
+    @property
+    def is_wide(self) -> bool:
+        """Return whether the rows are installs, whose columns are fields of their milestones."""
+        return self.mapping.is_wide
 
     @property
     def unique(self) -> bool:
@@ -115,8 +121,30 @@ class Comparison:
 
     @property
     def mirror(self) -> str:
-        """Return the mirror table as it is written in SQL."""
-        return quoted(MIRROR_SCHEMA, MIRROR_TABLES[self.kind])
+        """Return the mirror's records as a relation to read from; of a wide table the installs.
+
+        It has the columns of the key, the times, and :attr:`Field.mirror_column` of each field.
+        """
+        if self.is_wide:
+            return install_rows(self.fields)
+        return self.mirror_table
+
+    @property
+    def mirror_table(self) -> str:
+        """Return the mirror's table that has a row for each record, as it is written in SQL."""
+        return quoted(MIRROR_SCHEMA, MIRROR_TABLES[self.mapping.key_kind(self.kind)])
+
+    @property
+    def mirror_source(self) -> str:
+        """Return what a select of all fields reads from: the mirror's rows ``e``, and what is joined."""
+        if self.is_wide:
+            return f"enerflo.installs e cross join lateral {milestones_of(self.fields, 'e')} w"
+        return f"{self.mirror} e"
+
+    @property
+    def observed_at(self) -> str:
+        """Return when the content of a row of :attr:`mirror_source` was first seen."""
+        return observed_at("w", "e") if self.is_wide else "e.observed_at"
 
     @property
     def crm(self) -> str:
@@ -262,12 +290,14 @@ def plan_comparison(
     :param proven: an index proves that no two rows of the CRM have one key, however that is spelled.
     """
     kind = mapping.kind(name)
-    declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[kind]}"]
+    # Of a wide table a record is an install, and only the fields are the milestones'.
+    of_key = mapping.key_kind(name)
+    declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[of_key]}"]
     joins = [
         join_column(
             crm,
             mirror,
-            mirror_type(kind, mapping, mirror),
+            mirror_type(of_key, mapping, mirror),
             live.columns[crm],
             mapping.key_options(crm),
             fold,
@@ -282,6 +312,8 @@ def plan_comparison(
             (f"c{n}", live.columns[column]),
             table_zone=mapping.time_zone,
             fold=fold,
+            mirror_column=f"w{n}" if mapping.is_wide else field.enerflo,
+            ambiguous=ambiguous(n) if mapping.is_wide else "",
         )
         for n, (column, field) in enumerate(mapping.fields.items(), 1)
     ]

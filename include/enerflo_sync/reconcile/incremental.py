@@ -28,6 +28,7 @@ from enerflo_sync.reconcile.counts import Sizes
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.observation import WRITTEN_SINCE as _WRITTEN_SINCE
 from enerflo_sync.reconcile.observation import Look, since_look
+from enerflo_sync.reconcile.wide import install_moved
 
 # A run that writes for longer than this without an end is taken for dead.
 LONGEST_RUN = timedelta(days=1)
@@ -155,7 +156,7 @@ def moved_rows_statements(plan: Comparison) -> list[str]:
     Those of the CRM's side only where the rows themselves tell it.
     """
     rows = {"mirror": mirror_side(plan)}
-    moved = {"mirror": _MIRROR_MOVED}
+    moved = {"mirror": _mirror_moved(plan)}
     if not plan.keeps_hashes:
         rows["crm"] = f"{crm_side(plan)} where {plan.crm_key_known}"
         moved["crm"] = _crm_moved(plan)
@@ -235,7 +236,7 @@ def moved_statement(plan: Comparison, into: str) -> str:
         theirs=_kept_keys(plan) if plan.keeps_hashes else _column_keys(plan),
         mirror=plan.mirror,
         rows=plan.mirror_rows,
-        mirror_moved=_MIRROR_MOVED,
+        mirror_moved=_mirror_moved(plan),
     )
     return _WANTED.substitute(name=plan.name, wanted=into, joins=plan.join_names(), moved=moved, before="")
 
@@ -264,6 +265,12 @@ def differing_keys(plan: Comparison) -> str:
 
 # Written so that the indexes on the columns serve both conditions.
 _MIRROR_MOVED = "e.observed_at > %(since)s or e.deleted_at > %(since)s"
+
+
+def _mirror_moved(plan: Comparison) -> str:
+    """Return the condition that a row ``e`` of the mirror moved."""
+    return install_moved("e", _MIRROR_MOVED) if plan.is_wide else _MIRROR_MOVED
+
 
 # The earliest time that a clock of the zone shows after ``since``: in the hours after, clocks may go back.
 _SINCE_BY_CLOCK = Template("""least(%(since)s::timestamptz at time zone $zone,

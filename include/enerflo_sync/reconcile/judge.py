@@ -25,6 +25,7 @@ from enerflo_sync.reconcile.conditions import (
     young,
 )
 from enerflo_sync.reconcile.values import BLANK, Field, domain_of, mirror_kind
+from enerflo_sync.reconcile.wide import facts_of_milestone
 
 _CONSTANTS = (
     *POLICIES,
@@ -34,11 +35,14 @@ _CONSTANTS = (
     "enerflo_allowed",
     "enerflo_writable",
 )
+_OF_MILESTONE = ("milestone_twice", "milestone_missing")
 _BLANK_FIELD = (
     ("field", "null::text"),
     *((name, "null::jsonb") for name in ("mine", "theirs", "to_crm_value", "to_enerflo_value")),
     *((name, "false") for name in ("equal", "unreadable", "enerflo_null", "crm_null")),
-    *((name, "false") for name in ("crm_barred", "enerflo_barred", *_CONSTANTS)),
+    *((name, "false") for name in ("crm_barred", "enerflo_barred", *_OF_MILESTONE, *_CONSTANTS)),
+    ("milestone", "null::bigint"),
+    ("seen_at", "o.observed_at"),
 )
 
 # What is equal as declared is no edit. Two halves of a pair that were equal may yet drift apart, each within
@@ -74,19 +78,22 @@ _JUDGED = Template("""(
   ) v
   cross join lateral (
     select $constants, f.enerflo_null, f.crm_null, f.crm_barred, f.enerflo_barred,
+           f.milestone_twice, f.milestone_missing,
            a.account is not null as base_known,
            coalesce(a.agreed_by <> 'comparison', false) as base_kept,
-           coalesce(a.agreed_by = 'comparison' and o.changed_in_enerflo < a.agreed_at, false) as agreed_late,
+           coalesce(a.agreed_by = 'comparison' and $in_enerflo_then < a.agreed_at, false) as agreed_late,
            n.account is not null as was_twin,
            n.account is null and a.account is null and $replaced as row_replaced,
            coalesce($mine_moved, false) as enerflo_moved, coalesce($theirs_moved, false) as crm_moved,
-           coalesce(o.changed_in_crm > o.changed_in_enerflo, false) as crm_later offset 0
+           coalesce(o.changed_in_crm > $in_enerflo_then, false) as crm_later offset 0
   ) x
   cross join lateral (select $winner as winner offset 0) w
   cross join lateral (
     select x.*, w.winner in ($to_crm) as to_crm, w.winner in ($to_enerflo) as to_enerflo
   ) y
   cross join lateral (select w.winner, $blocking as blocking offset 0) d""")
+
+CHANGED = "o.changed_in_enerflo"
 
 _OWN_SPELLING = """coalesce((
       select min(s.name) from enerflo.install_statuses s where s.account = %(account)s
@@ -135,6 +142,8 @@ def judged(plan: Comparison) -> str:
         outside=_stands_outside(plan),
         in_crm=changed_in_crm(plan),
         in_enerflo=changed_in_enerflo(plan),
+        # Of a wide table each field was seen by itself.
+        in_enerflo_then=f"least({CHANGED}, f.seen_at)" if plan.is_wide else CHANGED,
         own_writes=own_writes(plan),
         was_agreed=_was_agreed(plan),
         mismatched=plan.mismatched,
@@ -258,7 +267,13 @@ def _field(plan: Comparison, field: Field) -> str:
         "crm_null": _is_null(field, field.crm.shown),
         "crm_barred": "false",
         "enerflo_barred": "false",
+        "milestone_twice": "false",
+        "milestone_missing": "false",
+        "milestone": "null::bigint",
+        "seen_at": "o.observed_at",
     }
+    if plan.is_wide:
+        values |= facts_of_milestone(plan.fields.index(field) + 1, field.equal)
     if plan.is_installs and field.mapping.enerflo == "status_name":
         if Side.CRM not in plan.mapping.void_in:
             values["crm_barred"] = "o.voided"

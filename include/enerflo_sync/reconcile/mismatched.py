@@ -10,10 +10,11 @@ from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.values import WHOLE_TEXT
+from enerflo_sync.reconcile.wide import OF_MILESTONE
 
 # Without a cast where there is none to make, so that the primary keys' order serves the join.
-_MIRROR_SIDE = """select $join, $values, $key, $owner$status, e.observed_at, $said_at, $own_time as own_time,
-    e.deleted_at is null as lives, true as here from $mirror e where $rows"""
+_MIRROR_SIDE = """select $join, $values, $key, $owner$status, $observed_at as observed_at, $said_at,
+    $own_time as own_time, e.deleted_at is null as lives, true as here from $source where $rows"""
 _CRM_SIDE = """select $join, $values, $key, $owner, $changed as changed_at, true as here from $crm t"""
 
 # A tombstone says nothing of a join key that a live record has too, nor one that was deleted later.
@@ -172,7 +173,8 @@ def _mismatched_parts(plan: Comparison) -> dict[str, str]:
     )
     if plan.may_be_loose and not plan.compares_loose:
         one_sided += f" and (m.here is true or {' and '.join(f'c.j{n} is not null' for n in numbers)})"
-    differing = f"m.lives and c.here and row({mine}) is distinct from row({theirs})"
+    several = "".join(f" or {field.ambiguous}" for field in plan.fields if field.ambiguous)
+    differing = f"m.lives and c.here and (row({mine}) is distinct from row({theirs}){several})"
     return {
         "name": plan.name,
         "mismatched": plan.mismatched,
@@ -197,6 +199,7 @@ def _columns(plan: Comparison) -> str:
             f"coalesce(m.owner, {_read_once(plan, 'install_id') or 'c.owner'}) as owner",
             *(f"m.e{n}" for n in fields),
             *(f"c.c{n}" for n in fields),
+            *(f"m.{name}{n}" for n in fields if plan.is_wide for name in OF_MILESTONE),
             "coalesce(m.lives, false) as in_enerflo",
             "coalesce(c.here, false) as in_crm",
             "coalesce(not m.lives, false) as tombstone",
@@ -221,21 +224,25 @@ def mirror_side(plan: Comparison) -> str:
     """Return the select of the mirror's rows, tombstones too: ``j1…``, ``e1…``, ``p1…``, ``lives``."""
     owner = "e.install_id" if plan.mirror_has_install else "null::bigint"
     own_time = _SAID_AT.get(plan.kind)
-    said_at = f"least(e.{own_time}, e.observed_at)" if own_time else "e.observed_at"
+    said_at = f"least(e.{own_time}, e.observed_at)" if own_time else plan.observed_at
     return Template(_MIRROR_SIDE).substitute(
         join=", ".join(
             f"{j.mirror if j.type == 'bigint' else f'{j.mirror}::{j.type}'} as j{n}"
             for n, j in enumerate(plan.joins, 1)
         ),
         values=", ".join(
-            f"e.{quoted(field.mapping.enerflo)} as e{n}" for n, field in enumerate(plan.fields, 1)
+            f"w.e{n}, {', '.join(f'w.{name}{n}' for name in OF_MILESTONE)}"
+            if plan.is_wide
+            else f"e.{quoted(field.mirror_column)} as e{n}"
+            for n, field in enumerate(plan.fields, 1)
         ),
+        observed_at=plan.observed_at,
         key=", ".join(f"e.{quoted(column)} as p{n}" for n, column in enumerate(plan.mirror_key, 1)),
         owner=f"{owner} as owner",
         said_at=f"{said_at} as said_at",
         own_time=f"e.{own_time}" if own_time else "null::timestamptz",
         status="".join(f", e.{column} as {name}" for name, column in _STATUS.items() if plan.is_installs),
-        mirror=plan.mirror,
+        source=plan.mirror_source,
         rows=plan.mirror_rows,
     )
 

@@ -311,7 +311,7 @@ class _Search:
         plan = self.comparison
         statement = _OBSERVED.substitute(
             name=plan.name,
-            mirror=f"enerflo.{MIRROR_TABLES[plan.kind]}",
+            mirror=plan.mirror,
             on=" and ".join(f"e.{name} = %({name})s" for name in plan.mirror_key),
         )
         found: str | None = self.connection.exec_driver_sql(

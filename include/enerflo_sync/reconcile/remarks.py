@@ -9,12 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.crm.mapping import RecordKind
+from enerflo_sync.crm.mapping import RecordKind, WideColumn
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.masking import PersonalData, mask, shape
 from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.counts import Sizes
+from enerflo_sync.reconcile.report import Cause
 from enerflo_sync.reconcile.values import Field, normal_text
 
 STRANGERS_SHOWN = 10
@@ -182,3 +183,32 @@ def _stranger_sentence(field: Field, found: Sequence[tuple[str, int]], is_status
     more = f" and {len(found) - STRANGERS_SHOWN} more" if len(found) > STRANGERS_SHOWN else ""
     known = "that is no status of the company" if is_status else "that the mapping's values do not list"
     return f"{field.name}: the CRM holds a value {known}: {', '.join(shown)}{more}."
+
+
+_UNCLEAR = sa.text("""
+/* enerflo-sync reconcile: columns of a wide table whose milestone is missing, or there more than once */
+select field, cause, count(*) as rows from sync.differences
+where account = :account and reconciliation_id = :reconciliation_id and table_name = :table
+  and field is not null and cause in ('duplicate_identity', 'missing_in_enerflo')
+group by 1, 2 order by 1, 2
+""")
+
+
+def milestone_remarks(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]) -> list[str]:
+    """Return a sentence per column of a wide table whose milestone some installs lack, or have twice."""
+    if not plan.is_wide:
+        return []
+    rows = connection.execute(_UNCLEAR, {**parameters, "table": plan.name})
+    return [
+        f"{row.field}: {row.rows:,} install(s) have more than one {_called(plan, row.field)};"
+        " nothing is written there until one is renamed at Enerflo, or the column names an id."
+        if row.cause == Cause.DUPLICATE_IDENTITY
+        else f"{row.field}: missing milestone: {row.rows:,} install(s) have no {_called(plan, row.field)}"
+        " at Enerflo, and a value in the CRM; nothing is written there."
+        for row in rows
+    ]
+
+
+def _called(plan: Comparison, field: str) -> str:
+    mapping = plan.mapping.fields[field]
+    return mapping.called if isinstance(mapping, WideColumn) else "milestone"

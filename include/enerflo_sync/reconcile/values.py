@@ -39,6 +39,8 @@ class Field:
     """A field's SQL. ``equal`` is the declared comparison; the operands differ where it need be asked.
 
     :param pairs: Enerflo's and the CRM's expressions that are all alike exactly when nothing differs.
+    :param mirror_column: the column of the mirror's relation that holds Enerflo's raw value.
+    :param ambiguous: the condition that Enerflo has more than one value; then nothing is equal.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Field:
     zone: str = "UTC"
     fold: str = ""
     domain: FieldType = FieldType.TEXT
+    mirror_column: str = ""
+    ambiguous: str = ""
 
     def same_shown(self, left: str, right: str, *, in_crm: bool = False) -> str:
         """Return whether two JSON values of one side, as they are shown, are equal as declared.
@@ -77,7 +81,8 @@ class Field:
     @property
     def differs(self) -> str:
         """Return the condition under which the two sides are not exactly alike in the domain."""
-        return " or ".join(f"{mine} is distinct from {theirs}" for mine, theirs in self.pairs)
+        several = [self.ambiguous] if self.ambiguous else []
+        return " or ".join([*(f"{mine} is distinct from {theirs}" for mine, theirs in self.pairs), *several])
 
 
 _NOTHING = "null::text"
@@ -104,6 +109,8 @@ def field_sql(
     *,
     table_zone: str,
     fold: str,
+    mirror_column: str = "",
+    ambiguous: str = "",
 ) -> Field:
     """Return the SQL of one field.
 
@@ -118,7 +125,9 @@ def field_sql(
     mine = _operand(enerflo[0], enerflo[1], domain, zone, mapping.values)
     theirs = _operand(theirs_raw, crm[1].kind, domain, zone, {})
     equal = _equal(mapping, domain, enerflo, (theirs_raw, crm[1].kind), zone, fold)
-    return Field(name, mapping, mine, theirs, equal, zone, fold, domain)
+    if ambiguous:
+        equal = f"(not {ambiguous} and {equal})"
+    return Field(name, mapping, mine, theirs, equal, zone, fold, domain, mirror_column, ambiguous)
 
 
 def shown_in_crm(mapping: FieldMapping, raw: str, live: LiveColumn, table_zone: str) -> str:

@@ -13,6 +13,8 @@ from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
 from enerflo_sync.crm.config import CompletedNeeds
+from enerflo_sync.crm.mapping import WideColumn
+from enerflo_sync.crm.wide import names_milestone
 from enerflo_sync.enerflo.installs import read_install, update_install
 from enerflo_sync.enerflo.milestones import update_milestone
 from enerflo_sync.errors import BadRecordError, RetriableError
@@ -107,6 +109,8 @@ def _wanted(run: PushRun, change: Change) -> Wanted | Verdict:
         return _wanted_status(run, change)
     moment = sent_time(change.after, mapping.time_zone or comparison.mapping.time_zone)
     assert change.enerflo_key is not None  # noqa: S101 - grouped by it
+    if "milestone_id" not in change.enerflo_key:
+        return Verdict([change], Decision.PARKED, "the plan does not say which milestone it is about.")
     return Wanted(change, column, moment, moment, int(change.enerflo_key["milestone_id"]))
 
 
@@ -212,6 +216,10 @@ def _judged(
         return Verdict([change], Decision.PARKED, "not there: the install has no such milestone.")
     row, field = present[one.milestone], change.field or ""
     value = row[one.column]
+    mapped = comparison.mapping.fields.get(field)
+    title = mapped.milestone if isinstance(mapped, WideColumn) else None
+    if isinstance(title, str) and not request.may_be_there and (why := _other_milestone(title, one, present)):
+        return Verdict([change], Decision.PARKED, why)
     if any(run.same(comparison, field, value, goal) for goal in (change.after, one.shown)):
         return Verdict([change], Decision.APPLIED, request.how)
     if _is_kept(run, one, row, request):
@@ -219,6 +227,23 @@ def _judged(
     if not run.same(comparison, field, value, change.before):
         return Verdict([change], Decision.MOVED, ELSEWHERE)
     return None
+
+
+def _other_milestone(title: str, one: Wanted, present: Mapping[int | None, Mapping[str, Any]]) -> str | None:
+    """Return why a change is not sent: by now the title names another milestone, or several.
+
+    What was sent already is judged by its milestone alone.
+    """
+    named = [
+        number for number, row in present.items() if number and names_milestone(title, number, row["title"])
+    ]
+    if named == [one.milestone]:
+        return None
+    if len(named) > 1:
+        return (
+            f"the install has {len(named)} milestones called {title!r} by now: nobody knows which is meant."
+        )
+    return f"the install's milestone {one.milestone} is not called {title!r} any more."
 
 
 def _is_kept(run: PushRun, one: Wanted, row: Mapping[str, Any], request: WriteRequest) -> bool:

@@ -56,9 +56,9 @@ _MILESTONES = sa.text("""
 select position, table_name, key, enerflo_key, op, field, before, after, rule, sent_at, source_value
 from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and table_name = :table and op = 'update'
-  and direction = 'to_enerflo' and field = :field and after = cast(:after as jsonb)
+  and direction = 'to_enerflo' and field = any(:fields) and after = cast(:after as jsonb)
   and (enerflo_key ->> 'install_id') = :install
-""")
+""").bindparams(sa.bindparam("fields", type_=sa.ARRAY(sa.Text)))
 
 
 class Sources:
@@ -127,12 +127,12 @@ class Sources:
 
     def _of_table(self, milestones: Comparison, change: Change) -> str | None:
         fields = milestones.mapping.fields.items()
-        completed = next((name for name, field in fields if field.enerflo == "completed_at"), None)
+        completed = [name for name, field in fields if field.enerflo == "completed_at"]
         named = {
             "account": self._applying.account,
             "plan_hash": self._applying.plan_hash,
             "table": milestones.name,
-            "field": completed,
+            "fields": completed,
             "after": json.dumps(change.source_value),
             "install": str((change.enerflo_key or {}).get("install_id")),
         }

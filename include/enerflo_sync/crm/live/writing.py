@@ -12,8 +12,10 @@ from enerflo_sync.crm.live.rights import missing_rights, unfilled_columns, write
 from enerflo_sync.crm.mapping import Direction, Mode, Side, TableMapping
 from enerflo_sync.crm.marks import own_mark
 
+_LEFT = "The column stays as in report mode; direction: to_enerflo or none says so."
 _STEPS = {
-    "fields": "The column stays as in report mode; direction: to_enerflo or none says so.",
+    "fields": _LEFT,
+    "columns": _LEFT,
     "updated_at": "The table stays as in report mode: map a column that takes the time of a change.",
 }
 
@@ -56,7 +58,7 @@ def _unwritable(mapping: TableMapping, table: LiveTable, writable: Collection[st
         )
         return
     to_crm = {Direction.BOTH, Direction.TO_CRM}
-    written = [("fields", name) for name, field in mapping.fields.items() if field.direction in to_crm]
+    written = [(mapping.section, name) for name, field in mapping.fields.items() if field.direction in to_crm]
     if Side.CRM in mapping.create_in:
         written += [(option, name) for option in ("key", "on_insert") for name in getattr(mapping, option)]
     if mapping.updated_at is not None and mapping.updated_at in table.columns:

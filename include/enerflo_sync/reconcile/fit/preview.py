@@ -158,7 +158,7 @@ def _field_findings(
         zones = partial(fitting_zones, connection, plan, one, account, sample, ZONES)
         advice = field_advice(one, fits[one.name], kind, zones)
         if advice is not None:
-            place = ("fields", one.name)
+            place = (plan.mapping.section, one.name)
             found = f"{sample.words}{advice.found}"
             step = _step(advice)
             yield _finding(

@@ -53,7 +53,7 @@ class Sample:
 def sample_of(connection: sa.Connection, plan: Comparison) -> Sample:
     """Return the sample that keeps the preview of a table at about :data:`ROWS` rows."""
     most = 0
-    for table in (plan.mirror, plan.crm):
+    for table in (plan.mirror_table, plan.crm):
         counted = connection.exec_driver_sql(_ROWS.format(table=table), {"limit": ROWS + 1}).scalar_one()
         if counted > ROWS:
             named = {"table": table.replace("%%", "%")}

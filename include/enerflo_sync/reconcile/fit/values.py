@@ -19,6 +19,7 @@ from enerflo_sync.reconcile.fit.hints import Hint, field_hint_sql
 from enerflo_sync.reconcile.fit.sample import Sample
 from enerflo_sync.reconcile.mismatched import crm_side, current_side
 from enerflo_sync.reconcile.values import BLANK, NAIVE_TEXT, Field, mirror_kind
+from enerflo_sync.reconcile.wide import OF_MILESTONE
 
 # A label stands for another where so many rows, and so large a share of them, say so.
 LABEL_ROWS = 5
@@ -128,6 +129,7 @@ def matched_rows(plan: Comparison, sample: Sample) -> str:
     values = [
         f"{side}.{name}{n}" for n, _ in enumerate(plan.fields, 1) for side, name in (("m", "e"), ("c", "c"))
     ]
+    values += [f"m.{name}{n}" for n, _ in enumerate(plan.fields, 1) if plan.is_wide for name in OF_MILESTONE]
     key = ", ".join(f"m.j{n}::text" for n, _ in enumerate(plan.joins, 1))
     names = ", ".join(f"c.j{n}" for n, _ in enumerate(plan.joins, 1))
     return _MATCHED.substitute(
