@@ -173,6 +173,25 @@ def test_a_note_of_the_crm_is_sent_once_and_takes_its_id_by_the_copy(agreed: Des
     assert [row["state"] for row in handed(agreed, every=True)] == ["arrived"]
 
 
+def test_a_note_that_is_edited_while_its_id_is_on_its_way_is_neither_sent_nor_made_again(
+    agreed: Desk,
+) -> None:
+    agreed.switched_on("both", NOTES, AT_ONCE)
+    agreed.carried()
+    install = agreed.a_site().install_id
+    note(agreed, "N1", install, "Called back")
+    approved(agreed)
+    (link,) = handed(agreed)
+    # Nothing but the id says any more that the two are one.
+    agreed.world.edit_note(link["after"], "Wants another inverter")
+    run_poll(agreed.context)
+    plan = agreed.plan()
+    assert plan.change_count == 0
+    assert not agreed.undecided(plan)
+    assert {reason for reason in plan.kept if "id of its record" in reason}
+    assert len(posts(agreed)) == 1
+
+
 def test_a_note_of_enerflo_is_made_by_what_is_handed_over(agreed: Desk) -> None:
     agreed.switched_on("both", NOTES, AT_ONCE)
     agreed.carried()
