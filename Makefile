@@ -17,9 +17,9 @@ help: ## list the targets
 demo: sync ## run the main job for real: sandbox, PostgreSQL, Airflow, and the report's address
 	$(RUN)/enerflo-sync demo $(DEMO)
 
-# One worker more than the two cores: many tests wait for a server, a clock or a kill.
-test: sync ## run every test, WORKERS=3 at a time (browser tests need Chromium)
-	$(RUN)/pytest -n $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder $(TESTS)
+# Twice as many workers as cores: many tests wait for a server, a clock or a kill, and one waits in the demo for long.
+test: sync ## run every test, WORKERS=4 at a time (browser tests need Chromium)
+	$(RUN)/pytest -n $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 simulate: sync ## run SEEDS=n seeds of the deterministic simulation, FROM=0 on, HOURS=24 simulated hours each
 	$(RUN)/python -m tests.simulation --from $(or $(FROM),0) --seeds $(or $(SEEDS),100) --hours $(or $(HOURS),24) $(SIMULATE)

@@ -69,11 +69,17 @@ def embedded_for_tests() -> Iterator[str]:
             _run(url, *(f"alter system set {name} = off" for name in settings), "select pg_reload_conf()")
             _make_migrated(url)
             yield url
+            _admin(url).dispose()
+
+
+@cache
+def _admin(url: str) -> sa.Engine:
+    """Return what makes and drops databases; its connection stays open: another one costs more than a drop."""
+    return sa.create_engine(url, isolation_level="AUTOCOMMIT", pool_size=1, pool_pre_ping=True)
 
 
 def _run(url: str, *statements: str) -> None:
-    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.pool.NullPool)
-    with admin.connect() as connection:
+    with _admin(url).connect() as connection:
         for statement in statements:
             connection.execute(sa.text(statement))
 
@@ -92,8 +98,7 @@ def _with_database(url: str, name: str) -> str:
 @cache
 def _copied_as(url: str) -> str:
     """Copy databases as files, as servers before 15 always do: to log every page takes three times as long."""
-    admin = sa.create_engine(url, poolclass=sa.pool.NullPool)
-    with admin.connect() as connection:
+    with _admin(url).connect() as connection:
         version = connection.scalar(sa.text("select current_setting('server_version_num')::int"))
     return " strategy file_copy" if version >= 150000 else ""
 

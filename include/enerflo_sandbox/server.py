@@ -138,7 +138,11 @@ class SandboxServer:
     def __init__(self, api: SandboxApi, host: str = "127.0.0.1", port: int = 0) -> None:
         self.api = api
         self._listener = _Listener((host, port), api, api.clock)
-        self._thread = threading.Thread(target=self._listener.serve_forever, name="sandbox", daemon=True)
+        # How often the listener looks whether it is to stop: a server takes so long to close.
+        looks = {"poll_interval": 0.02}
+        self._thread = threading.Thread(
+            target=self._listener.serve_forever, kwargs=looks, name="sandbox", daemon=True
+        )
 
     @property
     def url(self) -> str:

@@ -104,11 +104,12 @@ def differences(
     columns = {
         **{"reconciliation_id": _TEXT, "table_name": _TEXT, "key": _AS_IT_IS, "field": _TEXT},
         **{"enerflo_value": _AS_IT_IS, "crm_value": _AS_IT_IS, "cause": _TEXT, "masked": _YES_NO},
+        "hint": _TEXT,
     }
     rows = (
         (
             *(report.reconciliation_id, one.table_name, one.key, one.field),
-            *(one.enerflo_value, one.crm_value, str(one.cause), one.masked),
+            *(one.enerflo_value, one.crm_value, str(one.cause), one.masked, one.hint),
         )
         for one in found
     )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -272,3 +273,13 @@ def test_the_company_answers_while_a_receiver_is_slow() -> None:
         assert session.get(f"{base}/api/v3/authcheck", timeout=5).status_code == 200
         free.set()
         step.join()
+
+
+def test_a_server_closes_without_a_pause() -> None:
+    """Some thousand tests close one: with the 0.5 s of the standard library, ten would take three seconds at least."""
+    api = SandboxApi(World(1, seed=1))
+    began = time.monotonic()
+    for _ in range(10):
+        with SandboxServer(api):
+            pass
+    assert time.monotonic() - began < 3

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from enerflo_sandbox import truth
 from tests.simulation.agreement import Agreement
+from tests.simulation.declared import LentRow
 from tests.simulation.divergence import Divergence
 from tests.simulation.files import archived, content_of
 from tests.simulation.world import SimulatedDay
@@ -58,6 +59,8 @@ class Check:
         # So that there is something to be told that no poll has seen.
         day.world.step(1, LAST_CHANGES)
         day.calm_down()
+        if day.columns is not None and day.migrate() is None:
+            raise Divergence(f"a quiet migration did not succeed: {day.story[-1]}")
         if day.plan.both_ways:
             self._come_to_rest()
         day.clock.advance(PATIENCE_SECONDS)
@@ -187,7 +190,7 @@ class Check:
 
     def _mirror(self) -> None:
         """Each table equals the company's truth, row by row and column by column."""
-        for table, kind in MIRROR.items():
+        for table, kind in self._kinds().items():
             columns = ", ".join(kind._fields)
             where = "true" if table == "notes" else "deleted_at is null"
             found = self.rows(f"select {columns} from enerflo.{table} where {where}")
@@ -197,6 +200,10 @@ class Check:
                 known = {row[0] for row in expected}
                 found = [row for row in found if row[0] in known or row[-1] is None]
             self._same(f"rows of {table}", sorted(expected, key=_key), sorted(found, key=_key))
+
+    def _kinds(self) -> dict[str, type[Any]]:
+        """Return what a row of each table is; of installs with the declared column, where there is one."""
+        return MIRROR if self.day.columns is None else {**MIRROR, "installs": LentRow}
 
     def _truth(self, table: str) -> Iterator[Any]:
         facts = self.day.world.truth

@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 from enerflo_sync.clock import Clock, DatabaseClock
+from enerflo_sync.rebuild import run as rebuild
 
 # How far a worker's clock is from the database's, either way.
 _OFF = (timedelta(minutes=4), timedelta(minutes=20), timedelta(hours=3), timedelta(days=1))
@@ -118,8 +119,10 @@ def one_thread(seed: int) -> Iterator[None]:
     """Let what the engine does beside itself happen in one order, which the seed decides."""
     OneThread.rng = random.Random(f"{seed}/threads")
     names = ("enerflo_sync.plan.make", "enerflo_sync.reconcile.counts")
+    read_ahead = rebuild.read_ahead
     with (
         mock.patch(f"{names[0]}.ThreadPoolExecutor", OneThread),
         mock.patch(f"{names[1]}.ThreadPoolExecutor", OneThread),
+        mock.patch.object(rebuild, "read_ahead", lambda items, _depth: read_ahead(items, 0)),
     ):
         yield

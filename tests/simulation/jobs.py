@@ -13,11 +13,13 @@ import psycopg
 from enerflo_sandbox.faults import FaultKind, Faults
 from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sync.apply.run import ApplyReport, apply_plan
+from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.inbox.hydrate import HydrateOptions
 from enerflo_sync.inbox.ingest import IngestOptions, ingest
+from enerflo_sync.jobs.columns import ColumnsReport
 from enerflo_sync.mirror.calls import CallCounter
 from enerflo_sync.mirror.poll import PollOptions, poll
 from enerflo_sync.plan.decided_plan import WHOLE, reject_plan
@@ -26,10 +28,11 @@ from enerflo_sync.plan.parts import Part, Rest
 from enerflo_sync.plan.reopen import Refusal, WhichRefusals, reopen
 from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.reconcile.run import reconcile
-from enerflo_sync.warehouse.runs import RunReport
+from enerflo_sync.warehouse.runs import RunReport, RunState
 from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.calls import session_of
 from tests.simulation.clocks import Clocks
+from tests.simulation.columns import Columns
 from tests.simulation.files import WatchedDrop
 from tests.simulation.plan import Plan
 from tests.simulation.process import Boundary, End, Killed, Process
@@ -64,6 +67,7 @@ class Jobs:
     keys: Keys
     half: HalfOfTheInstalls
     promises: Promises
+    columns: Columns | None
     warehouses: tuple[Warehouse, Warehouse]
 
     def __init__(self, seed: int, crm: psycopg.Connection[Any]) -> None:
@@ -82,6 +86,9 @@ class Jobs:
         self, *, full: bool = False, end_at: int | None = None, end: End = End.KILLED
     ) -> RunReport | None:
         """Run a poll; return its report, None where it was killed or failed."""
+
+        column = self.promises.column
+        before = {} if column is None else column.there_is()
 
         def job(process: Process, warehouse: Warehouse) -> RunReport:
             calls = CallCounter()
@@ -103,7 +110,10 @@ class Jobs:
                 ),
             )
 
-        return self._run("poll", job, end_at, end)
+        report: RunReport | None = self._run("poll", job, end_at, end)
+        if column is not None and report is not None and report.state is RunState.OK:
+            column.has_brought(before)
+        return report
 
     def ingest(self, *, end_at: int | None = None, end: End = End.KILLED) -> RunReport | None:
         """Run an ingest; return its report, None where it was killed or failed."""
@@ -129,11 +139,25 @@ class Jobs:
     def _drop_of(self, process: Process) -> WatchedDrop:
         raise NotImplementedError
 
+    def configuration(self) -> SyncConfig:
+        """Return what sync.yaml says now."""
+        return self.shape.configuration(None if self.columns is None else self.columns.path)
+
+    def migrate(self) -> ColumnsReport | None:
+        """Let sync.yaml declare its column, and migrate; None where that was killed or failed."""
+        columns = self.columns
+        assert columns is not None
+        columns.edit()
+        job: Job = lambda *within: columns.migrate(*within, self._rng)  # noqa: E731
+        report: ColumnsReport | None = self._run("migrate", job, None, End.KILLED)
+        columns.waits = columns.waits and report is None
+        return report
+
     def make_plan(self, *, end_at: int | None = None, end: End = End.KILLED) -> PlanReport | None:
         """Reconcile and plan; return the plan, None where that was killed or failed."""
 
         def job(_process: Process, warehouse: Warehouse) -> PlanReport:
-            config = self.shape.configuration()
+            config = self.configuration()
             report = reconcile(warehouse.engine, config, ACCOUNT)
             return make_plan(warehouse.engine, config, ACCOUNT, report.reconciliation_id)
 
@@ -168,7 +192,7 @@ class Jobs:
             return apply_plan(
                 warehouse.engine,
                 lambda: self._client(process, calls),
-                self.shape.configuration(),
+                self.configuration(),
                 ACCOUNT,
                 plan_hash,
                 approved_by=APPROVER,
@@ -223,7 +247,7 @@ class Jobs:
                     who="Ann",
                     reason="not now",
                     now=process.clock.now(),
-                    config=self.shape.configuration(),
+                    config=self.configuration(),
                     part=chosen.part,
                 )
 
@@ -248,7 +272,7 @@ class Jobs:
 
         def job(_process: Process, warehouse: Warehouse) -> Sequence[Refusal]:
             with warehouse.engine.begin() as connection:
-                return reopen(connection, self.shape.configuration(), ACCOUNT, which, by="Bob")
+                return reopen(connection, self.configuration(), ACCOUNT, which, by="Bob")
 
         for opened in self._run("reopen", job, None, End.KILLED) or ():
             self.promises.refusals.reopen(opened)

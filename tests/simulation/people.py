@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from enerflo_sync.clock import Clock
+from tests.simulation.declared import COLUMN
 from tests.simulation.desk import Desk
 
 
@@ -66,6 +67,7 @@ class People:
     :param odd: texts hold what Enerflo may spell its own way.
     :param days: milestones have days in text.
     :param marks: rows that are deleted stay, with a mark.
+    :param lender: installs have a lender, which a declared column of the mirror has, too.
     :ivar notes: the keys of the rows of each note, by the number that its text has.
     :ivar leads: the keys of the leads that were made.
     """
@@ -79,6 +81,7 @@ class People:
         odd: bool = False,
         days: bool = False,
         marks: bool = False,
+        lender: bool = False,
     ) -> None:
         self.notes: dict[int, list[str]] = {}
         self.leads: set[str] = set()
@@ -88,6 +91,7 @@ class People:
         self._odd = odd
         self._days = days
         self._marks = marks
+        self._lender = lender
         self._rng = random.Random(f"{seed}/people")
         self._acts = {
             Edit.STATUS: self._status,
@@ -217,6 +221,7 @@ class People:
                 ("contract_amount", n / 2),
                 ("customer_name", f"Nobody {n}"),
                 ("panel_type", None),
+                *([(COLUMN, f"A bank {n}"), (COLUMN, None)] if self._lender else []),
             )
         )
         if row is not None:

@@ -57,7 +57,8 @@ def hydration_skipped(patch: pytest.MonkeyPatch) -> None:
 
     def trusting(self: Any, need: Any, pending: Any) -> None:
         with self._connection.begin():
-            mark_applied(self._connection, self._account, pending.served(need), self._clock.now())
+            now = self._clock.now()
+            mark_applied(self._connection, self._account, pending.served(need), now, now)
 
     patch.setattr(hydrate.Hydration, "_serve", trusting)
 
@@ -185,8 +186,8 @@ def part_is_the_whole(patch: pytest.MonkeyPatch) -> None:
     """Whoever approves a part approves all of the plan."""
     choose = decided_plan.choose
 
-    def all_of_it(*args: Any) -> tuple[list[int], list[int]]:
-        chosen, others = choose(*args)
+    def all_of_it(*args: Any, **named: Any) -> tuple[list[int], list[int]]:
+        chosen, others = choose(*args, **named)
         return sorted([*chosen, *others]), []
 
     patch.setattr(decided_plan, "choose", all_of_it)

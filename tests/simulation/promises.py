@@ -10,6 +10,7 @@ import psycopg
 from enerflo_sandbox.changes import Change, Origin
 from enerflo_sandbox.other_company import ID_SHIFT
 from enerflo_sync.clock import Clock
+from tests.simulation.declared import FilledColumn
 from tests.simulation.divergence import Divergence
 from tests.simulation.lineage import Lineage
 from tests.simulation.newest import Newest
@@ -53,6 +54,7 @@ class Promises:
     :param clock: the server's clock.
     :param sources: the CRM's rows are looked at behind each request, too.
     :param newest: it is looked after that the later change stands.
+    :ivar column: looks at the declared column, where there is one.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Promises:
         newest: bool = False,
     ) -> None:
         self.watch = Watch(connection)
+        self.column: FilledColumn | None = None
         self._connection = connection
         self._api = api
         self._shape = shape
@@ -109,10 +112,13 @@ class Promises:
     def stored(self, table: str, record: Record) -> Row | None:
         """Return what the mirror has of a record in the CRM's columns, None where there is none."""
         declared = self._shape.tables[table]
-        columns = ", ".join(f"'{column}', {name}" for column, name in declared.fields.items())
+        # A declared column is not there until it is made.
+        columns = ", ".join(
+            f"'{column}', to_jsonb(t) -> '{name}'" for column, name in declared.fields.items()
+        )
         where = " and ".join(f"{name} = %s" for name in declared.joins.values())
         row = self._connection.execute(
-            f"select jsonb_build_object({columns}) from enerflo.{declared.truth}"
+            f"select jsonb_build_object({columns}) from enerflo.{declared.truth} t"
             f" where {where} and deleted_at is null".encode(),
             record,
         ).fetchone()
@@ -150,6 +156,8 @@ class Promises:
         self._mirror()
         self._stamps()
         self._old_key()
+        for text in self.column.wrong() if self.column is not None else ():
+            self.watch.breaks(text)
         if self.watch.broken:
             raise Divergence("\n".join(["broken while the day ran:", *self.watch.broken[:SHOWN]]))
 

@@ -16,6 +16,8 @@ from tests.simulation.divergence import Divergence
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.world import SimulatedDay
 
+LET_OUT = "an error that no job should let out"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -35,6 +37,11 @@ class Outcome:
     story: list[str]
     both_ways: bool = False
     troubles: tuple[str, ...] = ()
+
+    @property
+    def is_found(self) -> bool:
+        """Return whether a promise is broken; a job that let an error out may not have come so far."""
+        return self.problem is not None and not self.problem.startswith(LET_OUT)
 
     @property
     def command(self) -> str:
@@ -62,7 +69,7 @@ def run_seed(seed: int, hours: float, database: Database, plan: Plan | None = No
             problem = str(found)
         except Exception:
             # A job may fail, but only with an error of the engine's own.
-            problem = f"an error that no job should let out:\n{traceback.format_exc()}"
+            problem = f"{LET_OUT}:\n{traceback.format_exc()}"
     finally:
         day.desk.forget()
         shutil.rmtree(folder)

@@ -21,6 +21,7 @@ import yaml
 
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
+from tests.simulation.declared import COLUMN, MAX_LENGTH
 from tests.simulation.troubles import Trouble
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
@@ -82,7 +83,7 @@ _TABLES = {
     ),
 }
 BY_ENERFLO = {
-    "installs": {*_TABLES["installs"].fields} - {"status"},
+    "installs": {*_TABLES["installs"].fields, COLUMN} - {"status"},
     "milestones": {"title"},
     "change_orders": {*_TABLES["change_orders"].fields},
 }
@@ -101,6 +102,7 @@ class Shape:
     :param unique: no two rows have the same id of Enerflo.
     :param marks: rows that were deleted stay, with ``is_deleted``.
     :param hashed: the tables have row-level security, so that changed rows are found by kept hashes.
+    :param lender: installs have a column that is mapped from a column which sync.yaml declares.
     :param policies: ``source_of_truth`` by table and column, where it is not the shipped one.
     """
 
@@ -112,16 +114,19 @@ class Shape:
     unique: bool = True
     marks: bool = False
     hashed: bool = False
+    lender: bool = False
     policies: Mapping[tuple[str, str], str] = field(default_factory=dict, hash=False)
 
     @property
     def tables(self) -> dict[str, Table]:
         """Return the CRM's tables by name."""
-        if not self.own_keys:
+        if not self.own_keys and not self.lender:
             return _TABLES
+        keys = _OWN_KEYS if self.own_keys else {}
+        more = {"installs": {COLUMN: COLUMN}} if self.lender else {}
         return {
-            name: Table(_OWN_KEYS.get(name, table.key), table.joins, table.fields, table.truth)
-            for name, table in _TABLES.items()
+            name: Table(keys.get(name, t.key), t.joins, {**t.fields, **more.get(name, {})}, t.truth)
+            for name, t in _TABLES.items()
         }
 
     @property
@@ -196,6 +201,8 @@ class Shape:
             found += [
                 f"alter table crm.{name} add is_deleted boolean not null default false" for name in _TABLES
             ]
+        if self.lender:
+            found.append(f"alter table crm.installs add column {COLUMN} text")
         if self.hashed:
             found += [f"alter table crm.{name} enable row level security" for name in _TABLES]
         if self.unique and not self.own_keys:
@@ -204,12 +211,21 @@ class Shape:
             found.append("create index on crm.installs (enerflo_install_id)")
         return found
 
-    def configuration(self) -> SyncConfig:
-        """Return the shipped configuration for this CRM, with writing switched on in both directions."""
-        return _configuration(self, tuple(sorted(self.policies.items())))
+    def configuration(self, path: str | None = None) -> SyncConfig:
+        """Return the shipped configuration for this CRM, with writing switched on in both directions.
 
-    def _edit(self, config: dict[str, Any]) -> None:
+        :param path: from where the declared column is read; none is declared where None.
+        """
+        return _configuration(self, tuple(sorted(self.policies.items())), path)
+
+    def _edit(self, config: dict[str, Any], path: str | None) -> None:
         tables = config["tables"]
+        if path is not None:
+            column = {"path": path, "type": "text", "max_length": MAX_LENGTH, "personal_data": False}
+            config["columns"] = {"installs": {COLUMN: column}}
+            if self.lender:
+                mapped = {"enerflo": COLUMN, "type": "text", "source_of_truth": "enerflo"}
+                tables["installs"]["fields"][COLUMN] = mapped
         if self.marks:
             for name in _TABLES:
                 tables[name]["deleted_when"] = {"is_deleted": True}
@@ -231,14 +247,14 @@ class Shape:
 
 
 @cache
-def _configuration(shape: Shape, _policies: Any) -> SyncConfig:
+def _configuration(shape: Shape, _policies: Any, path: str | None) -> SyncConfig:
     config = yaml.safe_load(SHIPPED.read_text())
     config["accounts"]["default"]["mode"] = "both"
-    shape._edit(config)
+    shape._edit(config, path)
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "sync.yaml"
-        path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-        return load_config(path, {})
+        file = Path(folder) / "sync.yaml"
+        file.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        return load_config(file, {})
 
 
 def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
@@ -259,6 +275,7 @@ def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
         unique=Trouble.TWINS not in troubles,
         marks=Trouble.SOFT_DELETED in troubles,
         hashed=rng.random() < 0.3,
+        lender=Trouble.DECLARED_COLUMN in troubles,
         policies=policies if own_keys else {},
     )
 

@@ -39,6 +39,9 @@ class Trouble(StrEnum):
     DAY_COLUMNS = "day_columns"
     TEXT_KEYS = "text_keys"
     OWN_KEYS = "own_keys"
+    # sync.yaml declares a column of installs and maps it while jobs run, and reads it from another path later;
+    # Enerflo has something else there now and then, of another type, or nothing.
+    DECLARED_COLUMN = "declared_column"
 
 
 ALL = frozenset(Trouble)

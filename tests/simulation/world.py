@@ -18,7 +18,9 @@ from enerflo_sandbox.world import World
 from enerflo_sync.inbox.local_drop import LocalDrop
 from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.clocks import Clocks
+from tests.simulation.columns import Columns
 from tests.simulation.database import Database
+from tests.simulation.declared import FilledColumn, Lending, LendingWorld
 from tests.simulation.desk import Desk
 from tests.simulation.files import Postbox, WatchedDrop
 from tests.simulation.jobs import Jobs
@@ -50,7 +52,13 @@ class SimulatedDay(Jobs):
         self.plan, self.shape = plan, plan.shape
         self.clock = VirtualClock(START)
         self.clocks = Clocks(self.clock, seed, plan.rate(Trouble.SKEWED_CLOCKS))
-        self.world = World(plan.installs, seed, START, clock=self.clock)
+        self.columns, self.lending = None, None
+        if Trouble.DECLARED_COLUMN in plan.troubles:
+            self.world = LendingWorld(plan.installs, seed, START, clock=self.clock)
+            self.columns = Columns(self.world, self.shape, seed)
+            self.lending = Lending(self.world, seed, plan.rate(Trouble.DECLARED_COLUMN))
+        else:
+            self.world = World(plan.installs, seed, START, clock=self.clock)
         self.updated: dict[tuple[str, int], list[datetime]] = {}
         self.world.listeners.append(self._note_update)
         self.drop = folder / "drop"
@@ -80,6 +88,12 @@ class SimulatedDay(Jobs):
             sources=meddled,
             newest=newest,
         )
+        if isinstance(self.world, LendingWorld):
+            self.promises.column = FilledColumn(
+                database.people,
+                self.world,
+                lists_lag=bool(plan.troubles.keys() & {Trouble.LAGGING_LIST, Trouble.HALF_SEEN}),
+            )
         late = plan.rate(Trouble.LATE_ROWS)
         self.desk = Desk(
             database.people,
@@ -92,7 +106,13 @@ class SimulatedDay(Jobs):
         )
         odd = Trouble.RESPELLING in plan.troubles
         self.people = People(
-            self.desk, self.clock, seed, odd=odd, days=self.shape.dates == "text", marks=self.shape.marks
+            self.desk,
+            self.clock,
+            seed,
+            odd=odd,
+            days=self.shape.dates == "text",
+            marks=self.shape.marks,
+            lender=self.shape.lender,
         )
         self.meddling = Meddling(self.desk, self.shape, seed)
         self._meddles = random.Random(f"{seed}/when meddled")
@@ -144,6 +164,8 @@ class SimulatedDay(Jobs):
     def live(self, minutes: float, events: int) -> None:
         """Let time pass with changes of the company, and what is due of its webhooks arrive."""
         self.world.step(minutes, events, self.plan.kinds or None)
+        if self.lending is not None:
+            self.lending.now_and_then()
         if self.plan.both_ways:
             for _ in range(int(self._rng.expovariate(1 / self.plan.edits) + 0.5)):
                 self.people.work(self.plan.edit_kinds)
@@ -235,7 +257,10 @@ class SimulatedDay(Jobs):
         free = boundary in (Boundary.REQUEST, Boundary.ANSWER) and len(self._running) == 1
         # What the key does not see just now another job would see.
         free = free and not self.half.hidden
-        if free and self._others < MOST_BESIDE and self._fates.random() < self.plan.beside:
+        reads = self._running[0].name.startswith(("poll", "ingest"))
+        if free and reads and self.columns is not None and self.columns.comes_beside():
+            self.migrate()
+        elif free and self._others < MOST_BESIDE and self._fates.random() < self.plan.beside:
             self._others += 1
             # Two ingests of one account take turns by themselves.
             ingests = self._running[0].name.startswith("ingest")
@@ -260,11 +285,15 @@ class SimulatedDay(Jobs):
             if self.plan.both_ways and tick % self.plan.sync_every == 0:
                 jobs += [self.make_plan, self.apply]
             self._rng.shuffle(jobs)
+            if self.columns is not None:
+                self.columns.day_passes(tick / ticks)
             for job in jobs:
                 if self.plan.both_ways:
                     self._meddled = 0
                     self._meddle(0.5)
                 job()
+            if self.columns is not None and self.columns.comes_again():
+                self.migrate()
 
     def _events(self) -> int:
         """Return how many changes a tick has: often none, sometimes many."""

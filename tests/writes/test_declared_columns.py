@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ from enerflo_sync.jobs.ingest import run_ingest
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.jobs.rebuild import run_rebuild
 from enerflo_sync.jobs.reconcile import run_reconcile
+from enerflo_sync.mirror.batch import Observation
+from enerflo_sync.mirror.intake import Intake
 from enerflo_sync.mirror.poll_resources import PollResource
+from enerflo_sync.resources.installs import INSTALLS
 from enerflo_sync.warehouse.declared import filled_by_sweep
 from tests.writes.conftest import Desk
 
@@ -266,6 +270,27 @@ def test_what_began_before_the_declaration_fills_them_too(agreed: Desk, way: str
     found = values(agreed, "title")
     assert found == said(agreed, "status_name")
     assert set(found.values()) == {"On Hold"}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["a new column", "another path"])
+def test_a_declaration_waits_for_records_that_are_being_stored(agreed: Desk, first: bool) -> None:
+    """A new install that another session stores meanwhile is not seen by the fill until it is committed."""
+    if not first:
+        declared(agreed, lender=PATHS["lender"])
+        run_columns(agreed.context)
+    raw = agreed.one("select convert_to(max(raw::text), 'UTF8') from enerflo.install_versions")
+    record = json.loads(bytes(raw)) | {"id": 4_499_999, "utility": {"company": "Sun and Sons"}}
+    seen = Observation("default", datetime.now(UTC), "webhook", "test")
+    declared(agreed, lender="{path: utility.company, type: text}")
+    with ThreadPoolExecutor(1) as pool:
+        with agreed.engine.begin() as connection:
+            intake = Intake(INSTALLS)
+            assert intake.take(connection, [json.dumps(record).encode()], seen).good == [4_499_999]
+            declaring = pool.submit(run_columns, agreed.context)
+            with pytest.raises(TimeoutError):
+                declaring.result(timeout=1)
+        assert declaring.result(timeout=60).filled == ["installs.lender"]
+    assert values(agreed, "lender")[4_499_999,] == "Sun and Sons"
 
 
 def test_a_read_that_began_before_the_declaration_has_not_filled_a_column(agreed: Desk) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from enerflo_sync.crm.doctor import Finding
 from enerflo_sync.errors import EnerfloSyncError
@@ -14,12 +15,14 @@ class Check:
     """The result of one check.
 
     :param failed: the check itself could not run; ``detail`` says why and what to do.
+    :param figures: what it counted, for programs: added to the check's JSON.
     """
 
     name: str
     detail: str
     failed: bool = False
     findings: list[Finding] = field(default_factory=list)
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 def made(name: str, look: Callable[[], str]) -> Check:

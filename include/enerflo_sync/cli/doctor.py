@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -13,12 +14,16 @@ from rich.markup import escape
 from enerflo_sync.catalogue.report import Unfilled
 from enerflo_sync.catalogue.run import empty_columns
 from enerflo_sync.cli.check import Check, made
+from enerflo_sync.cli.match import match_checks
 from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, print_json
 from enerflo_sync.cli.write_check import write_checks
 from enerflo_sync.clock import skew_of
 from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
+from enerflo_sync.crm.live.grants import grants_sql
+from enerflo_sync.crm.live.rights import present_role, unusable_own_tables
 from enerflo_sync.crm.mapping import MIRROR_TABLES
+from enerflo_sync.crm.problems import listed
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext, open_account
@@ -43,14 +48,27 @@ def command(
             " field names under writes are right.",
         ),
     ] = None,
+    grants: Annotated[
+        str | None,
+        typer.Option(
+            "--grants",
+            metavar="ROLE",
+            help="Print the SQL that gives a database role what the account's jobs need in its present modes,"
+            " and nothing more. Nothing is checked or changed.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check everything that a first run needs, and say what to change. Only --write-check writes.
 
-    The checks: configuration, warehouse and tables, API key, the company's statuses, and the mapping against
-    the live CRM tables, with file, line, found and expected.
+    The checks: configuration, warehouse and tables, API key, the company's statuses, the mapping against the
+    live CRM tables (file, line, found, expected), and how the rows of both sides match: which keys meet, and
+    which values differ only in how they are written, with the line of sync.yaml that accepts them.
     """
     context = open_account(account, os.environ)
+    if grants is not None:
+        _print_grants(context, grants, as_json)
+        finish(Exit.DONE)
     checks = list(_checks(context, write_check))
     if as_json:
         print_json({"account": account, "checks": [_as_dict(check) for check in checks]})
@@ -62,6 +80,15 @@ def command(
     finish(Exit.NEEDS_A_PERSON if waiting else Exit.DONE)
 
 
+def _print_grants(context: AccountContext, role: str, as_json: bool) -> None:
+    with warehouse_errors("doctor"), context.engine.connect() as connection:
+        sql = grants_sql(connection, context.config, context.account, role)
+    if as_json:
+        print_json({"account": context.account, "role": role, "sql": sql})
+    else:
+        console.print(sql, end="", markup=False)
+
+
 def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]:
     """Yield each check's result; a failed check skips only those that depend on it."""
     tables = ", ".join(context.config.tables_for(context.account))
@@ -70,8 +97,11 @@ def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]
     server = made("warehouse", lambda: _server(context))
     yield server
     if not server.failed:
-        yield made("tables", lambda: _migrated(context))
+        migrated = _migrated(context)
+        yield migrated
         yield _mapping(context)
+        if not migrated.failed:
+            yield from match_checks(context)
         if context.config.columns:
             yield _columns(context)
     key = made("Enerflo", lambda: _key(context))
@@ -92,10 +122,29 @@ def _server(context: AccountContext) -> str:
     return f"PostgreSQL {version}{clock}"
 
 
-def _migrated(context: AccountContext) -> str:
-    require_migrated(context.engine)
-    with warehouse_errors("doctor"), context.engine.connect() as connection:
-        return f"at revision {current_revision(connection)}"
+def _migrated(context: AccountContext) -> Check:
+    """Check that the warehouse has this version's tables, and that the role may use them."""
+    try:
+        require_migrated(context.engine)
+        with warehouse_errors("doctor"), context.engine.connect() as connection:
+            revision = current_revision(connection)
+            unusable, role = unusable_own_tables(connection), present_role(connection)
+    except EnerfloSyncError as error:
+        return Check("tables", str(error), failed=True)
+    findings = [_no_right(context, unusable, role)] if unusable else []
+    return Check("tables", f"at revision {revision}", findings=findings)
+
+
+def _no_right(context: AccountContext, tables: list[str], role: str) -> Finding:
+    return Finding(
+        Severity.WARNING,
+        str(context.config_path),
+        context.config.line("accounts", context.account),
+        f"accounts.{context.account}",
+        f"a role that may not read and write {listed(tables, limit=3)}",
+        "SELECT, INSERT, UPDATE and DELETE",
+        f"As their owner, run what this prints: enerflo-sync doctor --grants {shlex.quote(role)}",
+    )
 
 
 def _mapping(context: AccountContext) -> Check:
@@ -166,6 +215,7 @@ def _as_dict(check: Check) -> dict[str, object]:
         "ok": not check.failed and not check.findings,
         "detail": check.detail,
         "findings": msgspec.to_builtins(check.findings),
+        **check.figures,
     }
 
 

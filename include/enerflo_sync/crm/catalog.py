@@ -94,7 +94,7 @@ from base b join pg_catalog.pg_type t on t.oid = b.typid where t.typtype <> 'd'
 order by b.attnum
 """)
 
-# Opens the relation, which waits where somebody holds it: only for a person who asks.
+# Opens the relation, which waits where somebody holds it: only for a person who asks, and for a plan.
 _WRITABLE = sa.text("""
 /* enerflo-sync catalog: columns of one relation that take values */
 select a.attname

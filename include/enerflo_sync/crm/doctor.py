@@ -10,11 +10,14 @@ from pathlib import Path
 import msgspec
 import sqlalchemy as sa
 
-from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names, writable_columns
+from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copied_tables import noticed_of_copies
-from enerflo_sync.crm.mapping import NOT_NULL, Direction, FieldType, RecordKind, Side, TableMapping
-from enerflo_sync.crm.names import literal, quoted, relation
+from enerflo_sync.crm.live.copies import copy_hints
+from enerflo_sync.crm.live.rights import present_role
+from enerflo_sync.crm.live.writing import writing_notices
+from enerflo_sync.crm.mapping import NOT_NULL, FieldType, RecordKind, Side, TableMapping
+from enerflo_sync.crm.names import literal, pasted, quoted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.resources.registry import KINDS
@@ -105,12 +108,15 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
         if table is not None and not any(finding.severity is Severity.ERROR for finding in found):
             desk = _Desk(config, account, name, path)
             findings += _uniqueness(connection, mapping, table, desk)
-            writes = "to_crm" in config.mode_of(account, name).writes
+            mode = config.mode_of(account, name)
+            writes = "to_crm" in mode.writes
+            findings += [desk.finding(Severity.HINT, *one) for one in copy_hints(mapping, table)]
             for one in noticed_of_copies(connection, mapping, table, writes=writes):
-                severity = Severity.ERROR if one.stops else Severity.WARNING
+                severity = Severity.ERROR if one.stops else Severity.HINT
                 findings.append(desk.finding(severity, *one[1:]))
             if writes and mapping.handed_to is None:
-                findings += _unwritable(mapping, table, writable_columns(connection, table), desk)
+                notices = writing_notices(connection, mapping, table, mode)
+                findings += [desk.finding(Severity.WARNING, *one) for one in notices]
             findings += _sent(config, name, mapping, table, path)
     findings += _statuses(connection, config, account, path)
     return findings
@@ -141,14 +147,13 @@ def check_table(
         step = f"Did you mean {near}?" if near else "Create it, or write the name that it has."
         return None, [desk.finding(Severity.ERROR, ("crm_table",), found, "an existing table or view", step)]
     if not table.usable or not (table.readable or any(c.readable for c in table.columns.values())):
-        role = connection.scalar(sa.text("select current_user"))
+        role = pasted(present_role(connection))
         found = f"no right to read {mapping.crm_table}"
         step = (
-            f"grant usage on schema {quoted(schema)}, select on {quoted(schema, relname)} to {quoted(role)};"
+            f"Run: grant usage on schema {pasted(schema)} to {role};"
+            f" grant select on {pasted(schema, relname)} to {role};"
         )
-        return table, [
-            desk.finding(Severity.ERROR, ("crm_table",), found, "USAGE and SELECT", f"Run: {step}")
-        ]
+        return table, [desk.finding(Severity.ERROR, ("crm_table",), found, "USAGE and SELECT", step)]
     planned = _planned_columns(mapping, table, desk) if to_plan else ()
     deleted = _deleted_when(mapping, table, desk)
     return table, [*_columns(mapping, table, desk), *deleted, *planned, *_updated_at(mapping, table, desk)]
@@ -217,7 +222,7 @@ def _planned_columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> It
 
 
 def _unreadable_column(place: Sequence[str], column: str, table: LiveTable, desk: _Desk) -> Finding:
-    step = f"Run: grant select ({quoted(column)}) on {quoted(table.schema, table.name)} to the role."
+    step = f"Grant the role select on {pasted(table.schema, table.name)}: enerflo-sync doctor --grants ROLE."
     return desk.finding(Severity.ERROR, place, f"no right to read {column}", "SELECT", step)
 
 
@@ -256,7 +261,7 @@ def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterato
             severity = Severity.ERROR if needed else Severity.WARNING
             yield desk.finding(severity, (option,), found, "a timestamp or a date", step)
         elif trusted and option == by_column and name not in table.first_indexed and not table.view:
-            step = f"create index on {quoted(table.schema, table.name)} ({quoted(name)});"
+            step = f"create index on {pasted(table.schema, table.name)} ({pasted(name)});"
             yield desk.finding(
                 Severity.HINT, (option,), f"no index on {name}", "one, for fast runs", f"Run: {step}"
             )
@@ -298,26 +303,6 @@ def _living(mapping: TableMapping) -> str:
         else:
             conditions += f" and ({quoted(column)}::text = {literal(str(value))}) is not true"
     return conditions
-
-
-def _unwritable(
-    mapping: TableMapping, table: LiveTable, writable: frozenset[str], desk: _Desk
-) -> Iterator[Finding]:
-    """Yield what cannot be written of a table whose mode writes it."""
-    if table.columns and not writable:
-        found, expected = f"{mapping.crm_table}, which takes no updates", "a table or view that does"
-        step = "Map another one, give the view INSTEAD OF triggers, or set a mode that does not write it."
-        yield desk.finding(Severity.WARNING, ("crm_table",), found, expected, step)
-        return
-    to_crm = {Direction.BOTH, Direction.TO_CRM}
-    written = [("fields", name) for name, field in mapping.fields.items() if field.direction in to_crm]
-    if Side.CRM in mapping.create_in:
-        written += [(option, name) for option in ("key", "on_insert") for name in getattr(mapping, option)]
-    for option, column in written:
-        if column not in writable:
-            found, expected = f"column {column}, which takes no value", "one that is not generated"
-            step = "Set direction: to_enerflo or none." if option == "fields" else "Map another one."
-            yield desk.finding(Severity.WARNING, (option, column), found, expected, step)
 
 
 def _sent(

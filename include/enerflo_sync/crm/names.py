@@ -33,6 +33,11 @@ def quoted(*parts: str) -> str:
     return ".".join('"' + part.replace('"', '""').replace("%", "%%") + '"' for part in parts)
 
 
+def pasted(*parts: str) -> str:
+    """Return names as an SQL identifier for a person to paste: a client without parameters runs it."""
+    return quoted(*parts).replace("%%", "%")
+
+
 def literal(text: str) -> str:
     """Return text as an SQL literal for a statement with ``%(name)s`` parameters."""
     body = text.replace("'", "''").replace("%", "%%")

@@ -18,7 +18,7 @@ from enerflo_sync.errors import BadRecordError
 from enerflo_sync.resources.fields import BIGINT, Record, integer, number, text
 from enerflo_sync.resources.fingerprint import raw_hash
 from enerflo_sync.resources.resource import Part, Resource, Row
-from enerflo_sync.warehouse.declared import TYPES, DeclaredColumn, read_declared
+from enerflo_sync.warehouse.declared import TYPES, DeclaredColumn, keep_declared, read_declared
 
 _MOST = 1e30
 _TRUE, _FALSE = (True, 1, "1", "true", "yes"), (False, 0, "0", "false", "no")
@@ -45,7 +45,11 @@ class AsDeclared:
         self._columns: list[DeclaredColumn] = []
 
     def now(self, connection: sa.Connection, account: str) -> Resource:
-        """Return the resource with the current columns; the same object as before if no column changed."""
+        """Return the resource with the current columns; the same object as before if no column changed.
+
+        No column is declared, and none gets another path, until the caller's transaction ends.
+        """
+        keep_declared(connection, account)
         columns = read_declared(connection, account, self._tables)
         if columns != self._columns:
             self._columns = columns

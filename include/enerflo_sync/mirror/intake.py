@@ -158,9 +158,9 @@ class Intake:
         transaction ends.
         """
         account = batch.observation.account
-        if batch.observed and is_overtaken(connection, self.resource, account, batch.observed):
+        if self.resource_now(connection, account) is not batch.resource:
             return True
-        return self.resource_now(connection, account) is not batch.resource
+        return bool(batch.observed) and is_overtaken(connection, self.resource, account, batch.observed)
 
     def leaves_alone(self, batch: Batch) -> bool:
         """Return whether it is already known that storing a polled ``batch`` writes nothing."""

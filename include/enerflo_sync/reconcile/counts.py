@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.fit.hints import difference_hint
 from enerflo_sync.reconcile.report import Cause, Difference, FieldCount
 from enerflo_sync.reconcile.store import difference
 
@@ -39,14 +40,29 @@ where account = :account and reconciliation_id = :reconciliation_id and table_na
 group by field, cause
 """)
 
-_SAMPLES = sa.text("""
+_SAMPLES = Template("""
 /* enerflo-sync reconcile: samples, some of every cause, the gravest first */
-select d.* from unnest(cast(:causes as text[])) with ordinality as c(cause, gravity) cross join lateral (
+select d.*, $hint as hint
+from unnest(%(causes)s::text[]) with ordinality as c(cause, gravity) cross join lateral (
   select table_name, key, field, enerflo_value, crm_value, d.cause from sync.differences d
-  where account = :account and reconciliation_id = :reconciliation_id and table_name = :table
+  where account = %(account)s and reconciliation_id = %(reconciliation_id)s and table_name = %(table)s
     and d.cause = c.cause
-  order by field nulls first, key limit :samples
+  order by field nulls first, key limit %(samples)s
 ) d order by c.gravity, d.field nulls first, d.key
+""")
+
+# Of many differences a part shows what they look like.
+HINTED = 100_000
+_HINTS = Template("""
+/* enerflo-sync reconcile $name: what differences seem to be */
+select field, split_part(hint, ':', 1) as hint, count(*) as differences from (
+  select d.field, $hint as hint from (
+    select * from sync.differences
+    where account = %(account)s and reconciliation_id = %(reconciliation_id)s and table_name = %(table)s
+      and field is not null limit %(hinted)s
+  ) d
+) d where hint is not null
+group by 1, 2 order by 1, 3 desc, 2
 """)
 
 # The cause that a person looks for first, and the harmless last.
@@ -151,8 +167,24 @@ def by_cause_and_field(
         causes[Cause(row.cause)] += row.differences
         if row.field is not None:
             fields[row.field][Cause(row.cause)] = row.differences
-    counted = [FieldCount(name, sum(found.values()), _ordered(found)) for name, found in fields.items()]
+    hints = _hints(connection, plan, parameters) if fields else {}
+    counted = [
+        FieldCount(name, sum(found.values()), _ordered(found), hints.get(name, {}))
+        for name, found in fields.items()
+    ]
     return _ordered(causes), sorted(counted, key=lambda field: (-field.differences, field.field))
+
+
+def _hints(
+    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]
+) -> Mapping[str, Mapping[str, int]]:
+    """Return by field how many of the stored differences each hint is given to."""
+    query = _HINTS.substitute(name=plan.name, hint=difference_hint({plan.name: plan.mapping}, "d"))
+    values = {**parameters, "table": plan.name, "hinted": HINTED}
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in connection.exec_driver_sql(query, values):
+        found[row.field][row.hint] = row.differences
+    return found
 
 
 def _ordered(counts: dict[Cause, int]) -> dict[Cause, int]:
@@ -171,9 +203,9 @@ def samples(
     The same differences give the same samples, whichever run found them.
     """
     causes = [str(cause) for cause in GRAVITY if cause in present]
-    rows = connection.execute(
-        _SAMPLES, {**parameters, "table": plan.name, "samples": limit, "causes": causes}
-    ).mappings()
+    query = _SAMPLES.substitute(hint=difference_hint({plan.name: plan.mapping}, "d"))
+    values = {**parameters, "table": plan.name, "samples": limit, "causes": causes}
+    rows = connection.exec_driver_sql(query, values).mappings()
     groups: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         groups[row["cause"]].append(row)

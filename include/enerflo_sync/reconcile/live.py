@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from enerflo_sync.crm.catalog import writable_columns
 from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.doctor import Severity, check_table
+from enerflo_sync.crm.live.writable import as_writable
 from enerflo_sync.crm.mapping import MIRROR_TABLES
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, plan_comparison
@@ -43,7 +45,8 @@ def live_comparisons(
 ) -> list[Comparison]:
     """Return the comparison of each reconciled table, or of each mapped one, in the order of the contract.
 
-    :param all_tables: for a plan: the columns are checked too that it alone needs.
+    :param all_tables: for a plan: the columns are checked too that it alone needs, and what a table cannot
+        take is not written there.
     :param fold: as :func:`case_folding` returns it.
     :raises ConfigurationError: the mapping does not fit the live tables; the text has every mismatch.
     """
@@ -57,6 +60,8 @@ def live_comparisons(
         problems += errors
         if live is not None and not errors:
             mode = config.mode_of(account, name)
+            if all_tables and "to_crm" in mode.writes:
+                mapping = as_writable(mapping, writable_columns(connection, live))
             found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode))
     if problems:
         raise ConfigurationError(

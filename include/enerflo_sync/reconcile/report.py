@@ -46,7 +46,8 @@ class Difference(msgspec.Struct, frozen=True):
 
     ``key`` holds the CRM table's key columns. Values are JSON values: text, numbers as text where they
     are decimals, times as ISO 8601 in UTC. ``masked`` says that personal data in them was replaced; a
-    key's parts are masked by themselves.
+    key's parts are masked by themselves. ``hint`` says which spelling the two values seem to differ by (case,
+    rounded, constant_offset …); it explains nothing, and the cause stays what it is.
     """
 
     table_name: str
@@ -56,14 +57,16 @@ class Difference(msgspec.Struct, frozen=True):
     crm_value: Any
     cause: Cause
     masked: bool = False
+    hint: str | None = None
 
 
 class FieldCount(msgspec.Struct, frozen=True):
-    """How many rows differ in one field, and why."""
+    """How many rows differ in one field, and why; ``hints`` counts those that seem to be mere spelling."""
 
     field: str
     differences: int
     by_cause: Mapping[Cause, int]
+    hints: Mapping[str, int] = {}
 
 
 class TableReport(msgspec.Struct, frozen=True):

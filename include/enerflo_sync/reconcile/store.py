@@ -14,6 +14,7 @@ from enerflo_sync.crm.mapping import RecordKind, TableMapping
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.mirror.details import milestone_looks
+from enerflo_sync.reconcile.fit.hints import difference_hint
 from enerflo_sync.reconcile.observation import Look
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
 from enerflo_sync.resources.registry import KINDS
@@ -101,7 +102,10 @@ def read_differences(
     Values of fields with a class of personal data are masked unless ``reveal``, in keys too; a field that
     the mapping no longer has is masked whole, since nobody can say what it held.
     """
-    query = sa.select(differences).where(
+    tables = config.tables_for(account)
+    # The text is made for statements with parameters of the driver's own.
+    hint = sa.literal_column(difference_hint(tables, "sync.differences").replace("%%", "%"), sa.Text())
+    query = sa.select(differences, hint.label("hint")).where(
         differences.c.account == account, differences.c.reconciliation_id == reconciliation_id
     )
     if table_name is not None:
@@ -109,7 +113,7 @@ def read_differences(
     if cause is not None:
         query = query.where(differences.c.cause == str(cause))
     query = query.order_by(differences.c.table_name, differences.c.key, differences.c.field.nulls_first())
-    classes = personal_data_classes(config.tables_for(account))
+    classes = personal_data_classes(tables)
     with warehouse_errors("a look at differences"), engine.connect() as connection:
         rows = connection.execution_options(stream_results=True, max_row_buffer=1000).execute(query)
         for row in rows.mappings():
@@ -145,15 +149,16 @@ def difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool) -> Dif
     """Return one stored row as a difference, masked by its fields' classes unless ``reveal``."""
     table, field, key = row["table_name"], row["field"], row["key"]
     mine, theirs, cause = row["enerflo_value"], row["crm_value"], Cause(row["cause"])
+    hint = row["hint"] and row["hint"].partition(":")[0]
     if reveal:
-        return Difference(table, key, field, mine, theirs, cause)
+        return Difference(table, key, field, mine, theirs, cause, hint=hint)
     key = masked_key(table, key, classes)
     if field is None:
         mine, theirs = (masked_record(table, value, classes) for value in (mine, theirs))
         return Difference(table, key, None, mine, theirs, cause)
     kind = classes.get((table, field), PersonalData.FREE_TEXT)
     hidden = kind is not PersonalData.NONE
-    return Difference(table, key, field, mask(mine, kind), mask(theirs, kind), cause, masked=hidden)
+    return Difference(table, key, field, mask(mine, kind), mask(theirs, kind), cause, hidden, hint)
 
 
 def read_whole(connection: sa.Connection, account: str) -> dict[str, datetime]:

@@ -156,6 +156,11 @@ def _operand(raw: str, kind: Kind, domain: FieldType, zone: str, values: dict[st
             return Operand(_translated(value, values), _NOTHING, f"to_jsonb({value})")
 
 
+def value_of_text(text: str, domain: FieldType, zone: str) -> str:
+    """Return an SQL text as a value of the domain; null where it does not convert to it."""
+    return _operand(text, Kind.TEXT, domain, zone, {}).value
+
+
 def _text(raw: str, kind: Kind) -> str:
     if kind is Kind.DECIMAL:
         return f"trim_scale({raw})::text"

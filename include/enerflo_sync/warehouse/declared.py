@@ -26,6 +26,12 @@ TYPES: dict[str, sa.types.TypeEngine[Any]] = {
 }
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
+# Whoever stores records holds this until the transaction ends. A declaration waits for them: rows that were
+# read without its columns, or from another path, are committed before it, and its fill finds them.
+_KEY = "hashtextextended('enerflo-sync/columns/' || :account, 0)"
+_STORING = sa.text(f"select pg_advisory_xact_lock_shared({_KEY})")
+_DECLARING = sa.text(f"select pg_advisory_xact_lock({_KEY})")
+
 
 @dataclass(frozen=True, order=True)
 class DeclaredColumn:
@@ -78,6 +84,11 @@ def read_declared(connection: sa.Connection, account: str, tables: Iterable[str]
     ]
 
 
+def keep_declared(connection: sa.Connection, account: str) -> None:
+    """Let the account's declared columns stay as they are until the caller's transaction ends."""
+    connection.execute(_STORING, {"account": account})
+
+
 def declare(
     connection: sa.Connection, account: str, wanted: Sequence[DeclaredColumn], *, drop: bool = False
 ) -> Changes:
@@ -86,6 +97,7 @@ def declare(
     :param drop: drop columns that are no longer declared, unless another account declares them.
     :raises ConfigurationError: a column exists already, with another type or without a declaration.
     """
+    connection.execute(_DECLARING, {"account": account})
     changes = Changes()
     columns = declared_columns.c
     known = {(one.table_name, one.column_name): one for one in _rows(connection, account)}

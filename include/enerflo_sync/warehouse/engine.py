@@ -109,7 +109,7 @@ def warehouse_errors(where: str) -> Iterator[None]:
 # Advice by SQLSTATE; the server's message names the table, column or right.
 _TO_CHANGE = {
     **dict.fromkeys(("42P01", "3F000", "42703"), "Run enerflo-sync migrate, then enerflo-sync doctor."),
-    "42501": "Grant the role USAGE on the schema and the needed rights on the table.",
+    "42501": "Grant what is missing: enerflo-sync doctor --grants ROLE prints what the role needs.",
     **dict.fromkeys(("55000", "428C9"), "Run enerflo-sync doctor: it names what cannot be written."),
 }
 

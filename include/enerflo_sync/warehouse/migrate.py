@@ -75,7 +75,9 @@ def in_turn(engine: sa.Engine, work: Callable[[sa.Connection], T], *, tries: int
 
 
 def _migrate(connection: sa.Connection) -> tuple[str | None, str]:
-    connection.execute(sa.text(f"create schema if not exists {SYNC_SCHEMA}"))
+    # Not `if not exists`: the server asks for the right to create schemas also where the schema exists.
+    if not connection.scalar(sa.text("select to_regnamespace(:name) is not null"), {"name": SYNC_SCHEMA}):
+        connection.execute(sa.text(f"create schema {SYNC_SCHEMA}"))
     before = current_revision(connection)
     command.upgrade(alembic_config(connection), "head")
     return before, LATEST_REVISION

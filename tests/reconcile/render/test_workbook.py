@@ -35,7 +35,7 @@ def test_the_first_sheet_says_what_the_report_says() -> None:
 def test_each_difference_is_a_row_with_its_key_in_words_and_numbers_as_numbers() -> None:
     found = [*all_differences(typical())]
     header, *rows = sheets(*found)["Differences"]
-    assert header == ("table", "key", "field", "Enerflo", "CRM", "cause", "masked")
+    assert header == ("table", "key", "field", "Enerflo", "CRM", "cause", "masked", "hint")
     assert len(rows) == len(found)
     for row, one in zip(rows, found, strict=True):
         assert row[0] == one.table_name
@@ -43,7 +43,7 @@ def test_each_difference_is_a_row_with_its_key_in_words_and_numbers_as_numbers()
         assert row[2] == (one.field or "whole record")
         for cell, value in zip(row[3:5], (one.enerflo_value, one.crm_value), strict=True):
             assert cell == (value if isinstance(value, int | float | None) else visible(str(value)))
-        assert row[5:] == (one.cause.value, one.masked)
+        assert row[5:] == (one.cause.value, one.masked, one.hint)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "@SUM(A1)", "-1", "https://example.com/x"])

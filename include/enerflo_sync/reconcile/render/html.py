@@ -11,6 +11,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from enerflo_sync.reconcile.render import chart, summary, witness_texts, wording
 from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
+from enerflo_sync.reconcile.render.spelling import hint_label, spelling_sentence
 from enerflo_sync.reconcile.render.verdict import Tone, verdict_text
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, TrendPoint
 from enerflo_sync.steering import shown_in_page
@@ -90,6 +91,8 @@ def render_html(report: ReconciliationReport, links: PageLinks | None = None) ->
         trend=chart.trend_chart(chart.trend_points(report), report.budget),
         field_lines=summary.field_lines,
         table_differences=summary.table_differences,
+        spelling=spelling_sentence,
+        hint_label=hint_label,
         witness_sentence=witness_texts.witness_sentence,
         witness_rows=witness_texts.event_rows,
         shown_values=_shown_values,

@@ -27,6 +27,7 @@ COLUMNS: Final = {
     "crm_value": False,
     "cause": True,
     "masked": True,
+    "hint": False,
 }
 
 _encoder = msgspec.json.Encoder(order="sorted")
@@ -89,6 +90,7 @@ def _rows(report: ReconciliationReport, differences: Iterable[Difference]) -> It
             _json_text(difference.crm_value),
             difference.cause.value,
             difference.masked,
+            difference.hint,
         )
 
 

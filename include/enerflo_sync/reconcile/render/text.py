@@ -12,6 +12,7 @@ from enerflo_sync.mirror.witness_report import WitnessReport
 from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
 from enerflo_sync.reconcile.render.chart import trend_points
 from enerflo_sync.reconcile.render.lines import Line, grid, section, wrapped
+from enerflo_sync.reconcile.render.spelling import hint_label, spelling_sentence
 from enerflo_sync.reconcile.render.summary import (
     causes_of,
     compared_rows,
@@ -146,6 +147,9 @@ def _table(table: TableReport) -> Iterator[Line]:
             text_columns=1,
             last_is_text=True,
         )
+    if spelling := spelling_sentence(table):
+        yield Line("")
+        yield from wrapped(visible(spelling), indent=2)
     if table.samples:
         yield Line("")
         yield from _samples(table)
@@ -169,7 +173,7 @@ def _samples(table: TableReport) -> Iterator[Line]:
                 field,
                 ours + masked,
                 theirs + masked,
-                CAUSES[sample.cause].label,
+                CAUSES[sample.cause].label + (f" ({hint_label(sample.hint)})" if sample.hint else ""),
             ]
         )
     names = key_names(table.samples[0].key)

@@ -21,8 +21,8 @@ SHEET_ROWS: Final = 1_000_000
 CELL_CHARACTERS: Final = 32_000
 _CUT: Final = "… (cut)"
 
-_HEADER: Final = ("table", "key", "field", "Enerflo", "CRM", "cause", "masked")
-_WIDTHS: Final = (16, 26, 24, 36, 36, 20, 9)
+_HEADER: Final = ("table", "key", "field", "Enerflo", "CRM", "cause", "masked", "hint")
+_WIDTHS: Final = (16, 26, 24, 36, 36, 20, 9, 18)
 
 
 def write_workbook(report: ReconciliationReport, differences: Iterable[Difference], out: BinaryIO) -> None:
@@ -93,6 +93,7 @@ def _cells(difference: Difference) -> tuple[Any, ...]:
         difference.crm_value,
         difference.cause.value,
         difference.masked,
+        difference.hint,
     )
 
 

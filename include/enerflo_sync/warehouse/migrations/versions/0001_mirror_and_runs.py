@@ -12,7 +12,8 @@ down_revision = None
 
 def upgrade() -> None:
     """Make the schemas and tables of the first release."""
-    op.execute("create schema if not exists enerflo")
+    # `create schema if not exists` needs the right to create schemas also where an administrator made it.
+    op.execute("do $$ begin if to_regnamespace('enerflo') is null then create schema enerflo; end if; end $$")
 
     op.create_table(
         "change_order_adders",

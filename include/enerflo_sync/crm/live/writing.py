@@ -1,0 +1,55 @@
+"""What would keep plans from writing a CRM table, told before a plan meets it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import LiveTable, writable_columns
+from enerflo_sync.crm.live.notice import Notice
+from enerflo_sync.crm.live.rights import missing_rights, unfilled_columns, writes_of
+from enerflo_sync.crm.mapping import Direction, Mode, Side, TableMapping
+
+_STEPS = {
+    "fields": "The column stays as in report mode; direction: to_enerflo or none says so.",
+    "updated_at": "The table stays as in report mode: map a column that takes the time of a change.",
+}
+
+
+def writing_notices(
+    connection: sa.Connection, mapping: TableMapping, table: LiveTable, mode: Mode
+) -> Iterator[Notice]:
+    """Yield what a table does not take or allow of what plans of a mode would write; each is a warning."""
+    unwritable = list(_unwritable(mapping, table, writable_columns(connection, table)))
+    yield from unwritable
+    # A right to write does not help where nothing can be written.
+    if not any(notice.place == ("crm_table",) for notice in unwritable):
+        writes = writes_of(mapping, table, mode)
+        yield from missing_rights(connection, table, writes)
+        yield from unfilled_columns(connection, table, writes)
+
+
+def _unwritable(mapping: TableMapping, table: LiveTable, writable: Collection[str]) -> Iterator[Notice]:
+    """Yield what plans leave as in report mode since it takes no values."""
+    if table.columns and not writable:
+        yield Notice(
+            ("crm_table",),
+            f"{mapping.crm_table}, which takes no updates",
+            "a table or view that does",
+            "It stays as in report mode, and other tables are written. Map another one, give the view"
+            " INSTEAD OF triggers, or set a mode that does not write it.",
+        )
+        return
+    to_crm = {Direction.BOTH, Direction.TO_CRM}
+    written = [("fields", name) for name, field in mapping.fields.items() if field.direction in to_crm]
+    if Side.CRM in mapping.create_in:
+        written += [(option, name) for option in ("key", "on_insert") for name in getattr(mapping, option)]
+    if mapping.updated_at is not None and mapping.updated_at in table.columns:
+        written.append(("updated_at", mapping.updated_at))
+    for option, column in written:
+        if column not in writable:
+            place = (option,) if option == "updated_at" else (option, column)
+            found, expected = f"column {column}, which takes no value", "one that is not generated"
+            step = _STEPS.get(option, "No row is made in the CRM until another column is mapped.")
+            yield Notice(place, found, expected, step)

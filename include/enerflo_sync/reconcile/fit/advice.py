@@ -1,0 +1,234 @@
+"""What to write in sync.yaml so that two sides that say the same are compared as the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import yaml
+
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.mapping import FieldMapping, FieldType
+from enerflo_sync.reconcile.fit.hints import HINT_TEXTS, Hint
+from enerflo_sync.reconcile.fit.values import LABEL_SHARE, LABELS, FieldFit
+from enerflo_sync.reconcile.values import Field
+
+# Where Enerflo's customers are, then zones of offices elsewhere. The first that fit are named.
+ZONES = (
+    "America/Los_Angeles",
+    "America/Denver",
+    "America/Phoenix",
+    "America/Chicago",
+    "America/New_York",
+    "America/Anchorage",
+    "Pacific/Honolulu",
+    "America/Puerto_Rico",
+    "America/Boise",
+    "America/Detroit",
+    "America/Indiana/Indianapolis",
+    "America/Mexico_City",
+    "America/Toronto",
+    "America/Vancouver",
+    "Europe/London",
+    "Europe/Berlin",
+    "Asia/Kolkata",
+    "Asia/Manila",
+    "Australia/Sydney",
+    "UTC",
+)
+ZONES_SHOWN = 3
+SHOWN_LABELS = 4
+
+# What only another view or column can mend: no option of a field accepts it.
+_BY_VIEW: Mapping[Hint, str] = {
+    Hint.PUNCTUATION: "map a view that takes the punctuation away",
+    Hint.ENTITIES: "map a view that replaces the entities",
+    Hint.TRUNCATED: "make the CRM's column longer, or map another one",
+    Hint.NUMBER_AS_TEXT: "map a view that makes it a number",
+    Hint.FACTOR_100: "map a view that multiplies or divides by 100",
+    Hint.FACTOR_1000: "map a view that multiplies or divides by 1,000",
+}
+
+
+_OF_HINT: Mapping[Hint, dict[str, Any]] = {
+    Hint.EMPTY: {"null": "empty_is_null"},
+    Hint.CASE: {"fold_case": True},
+    Hint.BLANKS: {},
+}
+
+
+class FieldAdvice(msgspec.Struct, frozen=True):
+    """What the differences of one field look like, and the line that would end those of mere spelling.
+
+    :param found: counts and kinds; ``line`` is None where no option helps, and ``further`` says what does.
+    """
+
+    field: str
+    found: str
+    line: str | None
+    further: Sequence[str] = ()
+
+
+def field_advice(
+    one: Field, fit: FieldFit, mirror: Kind, zones: Callable[[], Sequence[str]]
+) -> FieldAdvice | None:
+    """Return what to write for a field; None where no hint and no label is found.
+
+    :param zones: looks up the zones in which the CRM's times would be Enerflo's; asked where a constant
+        offset is all that is between the two sides.
+    """
+    counts = fit.counts()
+    options: dict[str, Any] = {}
+    further: list[str] = []
+    for hint, number in counts.items():
+        if hint is Hint.CONSTANT_OFFSET:
+            _zone(one, fit, number, zones, options, further)
+        else:
+            _option(one.mapping, fit, hint, mirror, options, further)
+    labels = labels_of(fit)
+    if labels:
+        if one.mapping.type is FieldType.BOOLEAN:
+            options["type"] = "text"
+        options["values"] = {**one.mapping.values, **{mine: theirs for mine, theirs, _, _ in labels}}
+        taken = [theirs for _, theirs, _, _ in labels] + list(one.mapping.values.values())
+        twice = sorted({theirs for theirs in taken if taken.count(theirs) > 1})
+        if twice:
+            further.append(
+                f"{', '.join(twice)} would stand for several of Enerflo's values: add direction: to_crm."
+            )
+    if not counts and not labels:
+        return None
+    line = _line(one, options) if options else None
+    return FieldAdvice(one.name, _found(one, fit, counts, labels), line, tuple(dict.fromkeys(further)))
+
+
+def labels_of(fit: FieldFit) -> list[tuple[str, str, int, int]]:
+    """Return the labels that may be proposed; none where there are so many that they are no labels."""
+    best: dict[str, tuple[str, str, int, int]] = {}
+    for label in fit.labels:
+        if label[2] >= LABEL_SHARE * label[3]:
+            best.setdefault(label[0], label)
+    return list(best.values()) if len(best) <= LABELS else []
+
+
+def _found(
+    one: Field, fit: FieldFit, counts: Mapping[Hint, int], labels: Sequence[tuple[str, str, int, int]]
+) -> str:
+    parts = [f"{number:,} by {_text(one, fit, hint)}" for hint, number in counts.items()]
+    told = [f"{n:,} of {total:,} {mine} are {theirs}" for mine, theirs, n, total in labels[:SHOWN_LABELS]]
+    if len(labels) > SHOWN_LABELS:
+        told.append(f"and {len(labels) - SHOWN_LABELS} labels more")
+    return f"{fit.differing:,} rows that differ" + "".join(
+        f", {text}" for text in ["; ".join(parts), "; ".join(told)] if text
+    )
+
+
+def _text(one: Field, fit: FieldFit, hint: Hint) -> str:
+    if hint is not Hint.CONSTANT_OFFSET:
+        return HINT_TEXTS[hint]
+    offsets = [int(detail) for detail in fit.details(hint)]
+    if one.mapping.type is FieldType.DATE:
+        return "one day, as two time zones do"
+    if len(offsets) > 2:
+        return f"whole quarters of an hour, {len(offsets)} different ones"
+    return f"exactly {' or '.join(_hours(offset) for offset in sorted(offsets))} in the CRM"
+
+
+def _hours(minutes: int) -> str:
+    hours, rest = divmod(abs(minutes), 60)
+    text = f"{hours} h" + (f" {rest} min" if rest else "")
+    return f"{text} {'later' if minutes > 0 else 'earlier'}"
+
+
+def _zone(
+    one: Field,
+    fit: FieldFit,
+    number: int,
+    zones: Callable[[], Sequence[str]],
+    options: dict[str, Any],
+    further: list[str],
+) -> None:
+    # Where other rows are equal, another zone would make those differ.
+    if number < LABEL_SHARE * max(fit.compared, fit.differing):
+        further.append("The offset is not that of all rows: look at those that differ.")
+        return
+    fitting = list(zones())
+    if fitting:
+        options["time_zone"] = fitting[0]
+        if len(fitting) > 1:
+            further.append(f"As well would fit {', '.join(fitting[1 : ZONES_SHOWN + 1])}.")
+    else:
+        further.append(
+            "No time_zone makes them equal: map a view that converts the CRM's times, or correct its copy."
+        )
+
+
+def _option(
+    mapping: FieldMapping,
+    fit: FieldFit,
+    hint: Hint,
+    mirror: Kind,
+    options: dict[str, Any],
+    further: list[str],
+) -> None:
+    """Add to ``options`` what makes the differences of one hint equal; the commoner hint came first."""
+    wanted: dict[str, Any] = {}
+    if hint in (Hint.EMPTY, Hint.CASE, Hint.BLANKS):
+        wanted = _OF_HINT[hint]
+        if mapping.type is FieldType.TEXT and (hint is Hint.BLANKS or "trim" in fit.details(hint)):
+            wanted = {"trim": True, **wanted}
+    elif hint is Hint.ROUNDED and mapping.type is FieldType.TIMESTAMP:
+        wanted = {"precision": "minute" if "minute" in fit.details(hint) else "second"}
+    elif hint is Hint.ROUNDED:
+        tolerance = max(float(detail) for detail in fit.details(hint) if detail)
+        wanted = {"tolerance": max(tolerance, mapping.tolerance or 0)}
+        if mapping.type is FieldType.INTEGER:
+            wanted = {"type": "number", **wanted}
+    elif mapping.type is FieldType.TEXT:
+        if hint is Hint.BOOLEAN_SPELLING and mirror is Kind.BOOLEAN:
+            wanted = {"type": "boolean"}
+        elif hint is Hint.NUMBER_AS_TEXT and mirror in {Kind.TEXT, Kind.INTEGER, Kind.DECIMAL}:
+            wanted = {"type": "number"}
+        elif hint in (Hint.SAME_INSTANT, Hint.DAY_ONLY):
+            wanted = {"type": "timestamp" if hint is Hint.SAME_INSTANT else "date"}
+    elif hint is Hint.DAY_ONLY:
+        wanted = {"type": "date"}
+    if not wanted and hint in _BY_VIEW:
+        further.append(f"For {fit.counts()[hint]:,} of them {_BY_VIEW[hint]}.")
+    if "type" in wanted and "type" in options:
+        return
+    options.update(wanted)
+
+
+def _line(one: Field, options: Mapping[str, Any]) -> str:
+    """Return the field's whole line of ``sync.yaml`` with further options; those of another type go."""
+    declared = one.mapping.model_dump(mode="json", exclude_unset=True)
+    merged = {**declared, **options}
+    of_type = {
+        "trim": ("text",),
+        "fold_case": ("text",),
+        "values": ("text",),
+        "tolerance": ("number",),
+        "tolerance_percent": ("number",),
+        "precision": ("timestamp",),
+        "time_zone": ("timestamp", "date"),
+    }
+    kept = {
+        name: value
+        for name, value in merged.items()
+        if name not in of_type or str(merged["type"]) in of_type[name]
+    }
+    return yaml_line({one.name: kept})
+
+
+def yaml_line(value: Mapping[str, Any]) -> str:
+    """Return a map with one entry as one line of YAML."""
+    ((name, inner),) = value.items()
+    key = yaml.safe_dump(name, default_flow_style=True, width=10**6, allow_unicode=True)
+    flow = yaml.safe_dump(
+        inner, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True
+    ).strip()
+    # A key of sync.yaml is text, whatever YAML would make of it.
+    flow = flow.replace("'null': empty_is_null", "null: empty_is_null")
+    return f"{key.strip().removesuffix('...').strip()}: {flow}"

@@ -1,0 +1,177 @@
+"""The doctor's look at both sides of every mapped table: how they fit, and what would make them fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.doctor import Finding, Severity, check_table
+from enerflo_sync.crm.mapping import mirror_type
+from enerflo_sync.reconcile.compare import Comparison, full_name, plan_comparison
+from enerflo_sync.reconcile.fit.advice import ZONES, FieldAdvice, field_advice, yaml_line
+from enerflo_sync.reconcile.fit.keys import KeyFit, KeyProposal, key_fit, key_proposal, written
+from enerflo_sync.reconcile.fit.sample import Sample, sample_of
+from enerflo_sync.reconcile.fit.values import field_fits, fitting_zones
+from enerflo_sync.reconcile.live import case_folding
+from enerflo_sync.reconcile.values import mirror_kind
+
+# One statement of a preview: whoever wants to know more reconciles.
+SECONDS = 30
+
+
+class TableFit(msgspec.Struct, frozen=True):
+    """How the two sides of one table fit. ``keys`` is None where nobody looked; ``why_not`` says why."""
+
+    table: str
+    crm_table: str
+    keys: KeyFit | None
+    why_not: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+def table_fits(connection: sa.Connection, config: SyncConfig, account: str, path: Path) -> Iterator[TableFit]:
+    """Yield how both sides of each mapped table fit: reads only, and a part of the keys where they are many.
+
+    A table that does not fit its mapping is left out: the check of the mapping says why.
+
+    :param connection: in a transaction, of which the preview sets the time that a statement may take.
+    :param path: the file to name in the findings.
+    """
+    connection.exec_driver_sql(f"set local statement_timeout = '{SECONDS}s'")
+    fold = case_folding(connection)
+    for name, mapping in config.tables_for(account).items():
+        live, findings = check_table(connection, config, account, name, path, to_plan=False)
+        if live is None or any(finding.severity is Severity.ERROR for finding in findings):
+            continue
+        mode = config.mode_of(account, name)
+        plan = plan_comparison(name, mapping, live, fold=fold, mode=mode)
+        try:
+            with connection.begin_nested():
+                fit = _table_fit(connection, config, account, path, plan)
+        except DBAPIError as error:
+            if not isinstance(error.orig, psycopg.errors.QueryCanceled):
+                raise
+            why = f"not previewed: one statement took longer than {SECONDS} s. Reconcile to know."
+            fit = TableFit(plan.name, full_name(mapping), None, why)
+        yield fit
+
+
+def _table_fit(
+    connection: sa.Connection, config: SyncConfig, account: str, path: Path, plan: Comparison
+) -> TableFit:
+    name, table = plan.name, full_name(plan.mapping)
+    sample = sample_of(connection, plan)
+    keys = key_fit(connection, plan, account, sample)
+    if not keys.enerflo or not keys.crm:
+        empty = f"{table} is empty" if keys.enerflo else f"the mirror holds no {name} yet: poll first"
+        return TableFit(name, table, None, f"not previewed: {empty}.")
+    findings = [
+        *_key_findings(connection, config, account, path, plan, sample, keys),
+        *_field_findings(connection, config, account, path, plan, sample.of_values),
+    ]
+    return TableFit(name, table, keys, findings=tuple(findings))
+
+
+def _finding(
+    config: SyncConfig,
+    account: str,
+    path: Path,
+    plan: Comparison,
+    severity: Severity,
+    place: tuple[str, ...],
+    *texts: str,
+) -> Finding:
+    line = config.table_line(account, plan.name, *place)
+    return Finding(severity, str(path), line, ".".join(("tables", plan.name, *place)), *texts)
+
+
+def _key_findings(
+    connection: sa.Connection,
+    config: SyncConfig,
+    account: str,
+    path: Path,
+    plan: Comparison,
+    sample: Sample,
+    keys: KeyFit,
+) -> Iterator[Finding]:
+    """Yield the reading of the key by which more rows would meet, where rows of both sides meet nothing."""
+    if not keys.only_enerflo or not (keys.only_crm or keys.without_key):
+        return
+    proposal = key_proposal(connection, plan, account, sample)
+    if proposal is None:
+        return
+    option = "key" if plan.mapping.joined_by_key else "join"
+    yield _finding(
+        config,
+        account,
+        path,
+        plan,
+        Severity.WARNING,
+        (option,),
+        f"{sample.words}{keys.only_crm:,} CRM rows and {keys.only_enerflo:,} of Enerflo's records whose keys"
+        " meet nothing",
+        "keys that meet",
+        _proposed(plan, option, proposal),
+    )
+
+
+def _proposed(plan: Comparison, option: str, proposal: KeyProposal) -> str:
+    readings = list(dict.fromkeys(written(options) for options in proposal.options.values()))
+    columns = {
+        column: {"enerflo": mirror, **proposal.options[column]} if column in proposal.options else mirror
+        for column, mirror in plan.mapping.join_columns.items()
+    }
+    text = f"{proposal.more:,} more would match with {'; '.join(readings)}"
+    if proposal.less:
+        text += f", and {proposal.less:,} no longer"
+    text += f". Write {yaml_line({option: columns})}."
+    if proposal.duplicate_keys:
+        text += (
+            f" Then {proposal.duplicate_rows:,} CRM rows share {proposal.duplicate_keys:,} keys: they are"
+            " reported as duplicate_identity and not compared field by field."
+        )
+    if proposal.ambiguous:
+        text += f" {proposal.ambiguous:,} keys would be those of several of Enerflo's records."
+    return text
+
+
+def _field_findings(
+    connection: sa.Connection,
+    config: SyncConfig,
+    account: str,
+    path: Path,
+    plan: Comparison,
+    sample: Sample,
+) -> Iterator[Finding]:
+    fits = field_fits(connection, plan, account, sample)
+    for one in plan.fields:
+        kind = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
+        zones = partial(fitting_zones, connection, plan, one, account, sample, ZONES)
+        advice = field_advice(one, fits[one.name], kind, zones)
+        if advice is not None:
+            place = ("fields", one.name)
+            found = f"{sample.words}{advice.found}"
+            step = _step(advice)
+            yield _finding(
+                config,
+                account,
+                path,
+                plan,
+                Severity.HINT,
+                place,
+                found,
+                "the same values on both sides",
+                step,
+            )
+
+
+def _step(advice: FieldAdvice) -> str:
+    lines = [f"Where that is no difference to you, write {advice.line}"] if advice.line else []
+    return " ".join([*lines, *advice.further])

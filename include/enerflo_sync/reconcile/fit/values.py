@@ -1,0 +1,221 @@
+"""What stands beside what in the matched rows of one table: hints, labels, and how much was compared."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.mapping import FieldType, mirror_type
+from enerflo_sync.crm.names import literal
+from enerflo_sync.masking import PersonalData
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.fit.hints import Hint, field_hint_sql
+from enerflo_sync.reconcile.fit.sample import Sample
+from enerflo_sync.reconcile.mismatched import crm_side, current_side
+from enerflo_sync.reconcile.values import BLANK, NAIVE_TEXT, Field, mirror_kind
+
+# A label stands for another where so many rows, and so large a share of them, say so.
+LABEL_ROWS = 5
+LABEL_SHARE = 0.95
+# A field with more values than this is no list of labels.
+LABELS = 50
+
+_PAIRS = Template("""
+/* enerflo-sync doctor $name: what stands beside what in matched rows */
+with pairs as materialized ($pairs), d as (
+  $fields
+), g as materialized (
+  select field, a, b, same, count(*) as n from d group by field, a, b, same
+), h as materialized (
+  select g.*, case when not same then $hint end as hint from g
+)
+select 'hint' as what, field, hint as a, null as b, sum(n)::bigint as n, null::bigint as total
+from h where not same group by field, hint
+union all
+select 'label', field, a, b, n, total from (
+  select h.*, sum(n) over (partition by field, a)::bigint as total
+  from h where field = any(%(labels)s::text[])
+) l
+where not same and a is not null and btrim(b) <> '' and n >= $label_rows and n >= $label_share * total
+  and coalesce(hint in ($labelled), true)
+  -- A value that stands for itself elsewhere is one of Enerflo's: that row is late, and no label.
+  and not exists (select from h s where s.field = l.field and s.a = l.b and s.b = l.b)
+union all
+select 'compared', f.name, null, null, f.compared, null from (select $compared from pairs) p
+cross join lateral (values $named) f (name, compared)
+""")
+
+_MATCHED = Template("""
+  select $columns from (select m.* from ($mirror) m where m.lives and $sampled) m
+  join (select c.*$twice_column from ($crm) c) c on $on where true$once
+""")
+
+
+@dataclass
+class FieldFit:
+    """What the matched rows say of one field.
+
+    :param compared: rows in which both sides have a value.
+    :param hints: how many rows differ as each hint with its detail says; None for those that no hint fits.
+    :param labels: (Enerflo's value, the CRM's, rows in which they stand together, rows of Enerflo's value).
+    """
+
+    compared: int = 0
+    hints: dict[str | None, int] = field(default_factory=dict)
+    labels: list[tuple[str, str, int, int]] = field(default_factory=list)
+
+    @property
+    def differing(self) -> int:
+        """Return how many rows differ as the mapping declares."""
+        return sum(self.hints.values())
+
+    def counts(self) -> dict[Hint, int]:
+        """Return the differing rows by hint, most first."""
+        found: dict[Hint, int] = defaultdict(int)
+        for text, number in self.hints.items():
+            if text is not None:
+                found[Hint(text.partition(":")[0])] += number
+        return dict(sorted(found.items(), key=lambda one: -one[1]))
+
+    def details(self, hint: Hint) -> dict[str, int]:
+        """Return the details of one hint with their rows, most first."""
+        found: dict[str, int] = defaultdict(int)
+        for text, number in self.hints.items():
+            name, _, detail = (text or "").partition(":")
+            if name == hint:
+                found[detail] += number
+        return dict(sorted(found.items(), key=lambda one: -one[1]))
+
+
+def field_fits(
+    connection: sa.Connection, plan: Comparison, account: str, sample: Sample
+) -> Mapping[str, FieldFit]:
+    """Return what the matched rows say of each field; rows that share a key are left out."""
+    found: dict[str, FieldFit] = {one.name: FieldFit() for one in plan.fields}
+    labelled = [one.name for one in plan.fields if may_have_labels(plan, one)]
+    statement = _statement(plan, sample, labelled)
+    for row in connection.exec_driver_sql(statement, {"account": account, "labels": labelled}):
+        fit = found[row.field]
+        if row.what == "hint":
+            fit.hints[row.a] = row.n
+        elif row.what == "label":
+            fit.labels.append((row.a, row.b, row.n, row.total))
+        else:
+            fit.compared = row.n
+    for fit in found.values():
+        fit.labels.sort(key=lambda one: (-one[2], one[0]))
+    return found
+
+
+def may_have_labels(plan: Comparison, one: Field) -> bool:
+    """Return whether a field's values may be shown, and be labels: never personal data."""
+    if one.mapping.personal_kind is not PersonalData.NONE:
+        return False
+    kind = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
+    if one.mapping.type is FieldType.BOOLEAN:
+        return plan.live.columns[one.name].kind is Kind.TEXT
+    return one.mapping.type is FieldType.TEXT and kind in {Kind.TEXT, Kind.INTEGER, Kind.BOOLEAN}
+
+
+def matched_rows(plan: Comparison, sample: Sample) -> str:
+    """Return the select of matched rows with their raw values ``e1…`` and ``c1…``; takes ``account``."""
+    values = [
+        f"{side}.{name}{n}" for n, _ in enumerate(plan.fields, 1) for side, name in (("m", "e"), ("c", "c"))
+    ]
+    key = ", ".join(f"m.j{n}::text" for n, _ in enumerate(plan.joins, 1))
+    names = ", ".join(f"c.j{n}" for n, _ in enumerate(plan.joins, 1))
+    return _MATCHED.substitute(
+        columns=", ".join(values),
+        mirror=current_side(plan),
+        crm=crm_side(plan),
+        sampled=sample.among(f"concat_ws('|', {key})"),
+        on=plan.on("m", "c"),
+        twice_column="" if plan.crm_unique else f", count(*) over (partition by {names}) as rows_of_key",
+        once="" if plan.crm_unique else " and c.rows_of_key = 1",
+    )
+
+
+def _statement(plan: Comparison, sample: Sample, labelled: Sequence[str]) -> str:
+    hints = " ".join(
+        f"when {literal(one.name)} then {field_hint_sql(plan.kind, plan.mapping, one.name, 'a', 'b')}"
+        for one in plan.fields
+    )
+    numbered = list(enumerate(plan.fields, 1))
+    return _PAIRS.substitute(
+        name=plan.name,
+        pairs=matched_rows(plan, sample),
+        fields="\n  union all ".join(_texts(one, one.name in labelled) for one in plan.fields),
+        hint=f"(case field {hints} end)",
+        label_rows=LABEL_ROWS,
+        label_share=LABEL_SHARE,
+        labelled=", ".join(literal(one) for one in (Hint.BOOLEAN_SPELLING, Hint.TRUNCATED, Hint.PUNCTUATION)),
+        compared=", ".join(
+            f"count(*) filter (where e{n} is not null and c{n} is not null) as n{n}" for n, _ in numbered
+        ),
+        named=", ".join(f"({literal(one.name)}, p.n{n})" for n, one in numbered),
+    )
+
+
+def _texts(one: Field, all_rows: bool) -> str:
+    """Return the select of a field's values as texts, as ``sync.differences`` has them."""
+    same = f"(not ({one.differs}) or {one.equal})"
+    return (
+        f"select {literal(one.name)} as field, {one.enerflo.shown} #>> '{{}}' as a,"  # noqa: S608 - literals
+        f" {one.crm.shown} #>> '{{}}' as b, {same} as same from pairs"
+        + ("" if all_rows else f" where not {same}")
+    )
+
+
+_ZONES_THAT_FIT = Template("""
+/* enerflo-sync doctor $name: zones in which the CRM's times of one field are Enerflo's */
+select z.zone from (
+  select * from (select $mine as mine, $naive as naive, $without_zone as without_zone from ($pairs) p) s
+  where mine is not null and naive is not null limit 2000
+) s cross join unnest(%(zones)s::text[]) with ordinality as z (zone, place)
+group by z.zone, z.place
+-- In one hour of a year a local time stands for two moments.
+having avg((without_zone and $same)::int) >= 0.99
+order by avg((without_zone and $same)::int) desc, z.place
+""")
+
+
+def fitting_zones(
+    connection: sa.Connection,
+    plan: Comparison,
+    one: Field,
+    account: str,
+    sample: Sample,
+    zones: Sequence[str],
+) -> list[str]:
+    """Return those of ``zones`` in which the CRM's times of a field are Enerflo's, the best first.
+
+    Empty where the CRM's column has a zone of its own: declaring another one changes nothing there.
+    """
+    n = plan.fields.index(one) + 1
+    kind = plan.live.columns[one.name].kind
+    mirror = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
+    if mirror is not Kind.TIMESTAMPTZ or kind is Kind.TIMESTAMPTZ:
+        return []
+    if one.domain is FieldType.DATE:
+        naive, same = one.crm.value, "(mine at time zone z.zone)::date = naive"
+    else:
+        naive = f"({one.crm.value} at time zone {literal(one.zone)})"
+        same = "date_trunc('second', mine) = date_trunc('second', naive at time zone z.zone)"
+    values: dict[str, Any] = {
+        "name": plan.name,
+        "pairs": matched_rows(plan, sample),
+        "mine": f"e{n}",
+        "naive": naive,
+        "same": same,
+        "without_zone": f"btrim(c{n}, {BLANK}) ~ {literal(NAIVE_TEXT)}" if kind is Kind.TEXT else "true",
+    }
+    rows = connection.exec_driver_sql(
+        _ZONES_THAT_FIT.substitute(values), {"account": account, "zones": list(zones)}
+    )
+    return list(rows.scalars())

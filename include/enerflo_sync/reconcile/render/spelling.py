@@ -1,0 +1,28 @@
+"""The differences that seem to be mere spelling, in a sentence."""
+
+from __future__ import annotations
+
+from enerflo_sync.reconcile.fit.hints import HINT_TEXTS, Hint
+from enerflo_sync.reconcile.render.wording import number
+from enerflo_sync.reconcile.report import FieldCount, TableReport
+
+_FIELDS = 8
+
+
+def spelling_sentence(table: TableReport) -> str:
+    """Return which differences of a table seem to be mere spelling; empty where none does."""
+    hinted = [count for count in table.by_field if count.hints]
+    if not hinted:
+        return ""
+    shown = "; ".join(f"{count.field} {_hints(count)}" for count in hinted[:_FIELDS])
+    more = f"; and {len(hinted) - _FIELDS} more fields" if len(hinted) > _FIELDS else ""
+    return f"Perhaps mere spelling: {shown}{more}. enerflo-sync doctor proposes what to write in sync.yaml."
+
+
+def hint_label(hint: str) -> str:
+    """Return a hint as it stands beside a difference's cause."""
+    return hint.replace("_", " ")
+
+
+def _hints(count: FieldCount) -> str:
+    return ", ".join(f"{number(rows)} by {HINT_TEXTS[Hint(hint)]}" for hint, rows in count.hints.items())

@@ -1,0 +1,146 @@
+"""A role with nothing but what ``doctor --grants`` prints runs the jobs of the account's modes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.crm.live.grants import grants_sql
+from enerflo_sync.crm.names import pasted
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.context import AccountContext, Credentials
+from enerflo_sync.jobs.plan import run_plan
+from enerflo_sync.reconcile.run import reconcile
+from enerflo_sync.warehouse.engine import warehouse_engine
+from enerflo_sync.warehouse.migrate import migrate
+from tests.writes.conftest import Desk
+
+ROLE = 'syn"c % Röle'
+TABLES = ("installs", "milestones", "notes", "leads", "change_orders")
+
+
+@pytest.fixture
+def role(desk: Desk) -> Iterator[str]:
+    yield ROLE
+    desk.sql(f"drop owned by {pasted(ROLE)}")
+    desk.sql(f"drop role {pasted(ROLE)}")
+
+
+def paste(desk: Desk, role: str) -> str:
+    """Run what is printed as a person does who pastes it, by a client without parameters; return it."""
+    with desk.engine.connect() as connection:
+        text = grants_sql(connection, desk.context.config, "default", role)
+    url = desk.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as pasted_into:
+        pasted_into.execute(text.encode())
+    return text
+
+
+def as_role(desk: Desk, role: str) -> AccountContext:
+    """Return the account's context as the role itself opens it."""
+    url = desk.engine.url.set(username=role).render_as_string(hide_password=False)
+    settings = Credentials.of(desk.context.settings)
+    context = AccountContext(
+        "default",
+        desk.context.config,
+        desk.context.config_path,
+        Credentials(settings.base_url, settings.api_key, lambda: url),
+    )
+    with context.engine.connect() as connection:
+        assert connection.scalar(sa.text("select current_user")) == role
+    return context
+
+
+def differ(desk: Desk) -> None:
+    """Let both sides differ in a value, a row that the CRM lacks, and one that Enerflo deleted."""
+    first, second, third = (
+        row["id"] for row in desk.sql("select enerflo_install_id as id from crm.installs order by 1 limit 3")
+    )
+    desk.sql("update crm.installs set panel_count = panel_count + 1 where enerflo_install_id = :id", id=first)
+    desk.sql("delete from crm.installs where enerflo_install_id = :id", id=second)
+    desk.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=third)
+    desk.sql("delete from crm.notes where note_id in (select note_id from crm.notes limit 2)")
+
+
+def may(desk: Desk, role: str, table: str, right: str) -> bool:
+    if right == "delete":
+        return bool(desk.one("select has_table_privilege(:role, :table, 'delete')", role=role, table=table))
+    query = f"select has_any_column_privilege(:role, :table, '{right}')"
+    return bool(desk.one(query, role=role, table=table))
+
+
+def test_in_report_mode_it_reads_the_crm_and_writes_nothing_there(desk: Desk, role: str) -> None:
+    differ(desk)
+    paste(desk, role)
+    context = as_role(desk, role)
+    report = reconcile(context.engine, context.config, "default")
+    assert report.differences > 0
+    assert run_plan(context)[0].plan_hash
+    for table in TABLES:
+        assert may(desk, role, f"crm.{table}", "select")
+        assert not any(may(desk, role, f"crm.{table}", right) for right in ("insert", "update", "delete"))
+
+
+def test_in_crm_mode_it_plans_and_applies(desk: Desk, role: str) -> None:
+    desk.switched_on(
+        "crm", ("  installs:\n    crm_table", "  installs:\n    delete_in: [crm]\n    crm_table")
+    )
+    differ(desk)
+    paste(desk, role)
+    paste(desk, role)
+    context = as_role(desk, role)
+    plan = run_plan(context)[0]
+    report = run_apply(context, plan.plan_hash, approved_by="Ann")
+    operations = {change.op for change in desk.changes(plan)}
+    assert operations == {"insert", "update", "delete"}
+    assert report.applied > 5
+    assert report.parked == 0, report.reasons
+    assert may(desk, role, "crm.installs", "delete")
+    assert not may(desk, role, "crm.notes", "delete")
+    # What the mapping never writes is not granted: leads are the CRM's own.
+    assert not desk.one("select has_column_privilege(:role, 'crm.leads', 'email', 'update')", role=role)
+
+
+def test_without_one_of_the_grants_the_same_plan_does_not_go_through(desk: Desk, role: str) -> None:
+    desk.switched_on("crm")
+    differ(desk)
+    paste(desk, role)
+    desk.sql(f"revoke update on crm.installs from {pasted(role)}")
+    context = as_role(desk, role)
+    plan = run_plan(context)[0]
+    with pytest.raises(Exception, match="permission denied for table installs"):
+        run_apply(context, plan.plan_hash, approved_by="Ann")
+
+
+def test_tables_of_a_later_migration_are_granted_too(desk: Desk, role: str) -> None:
+    paste(desk, role)
+    desk.sql("create table sync.later (id bigint primary key)")
+    assert may(desk, role, "sync.later", "insert")
+
+
+def test_an_empty_database_is_migrated_by_the_role_alone(
+    desk: Desk, role: str, empty_warehouse_url: str
+) -> None:
+    """An administrator makes the schemas; the role may create no schema of its own."""
+    admin = warehouse_engine(empty_warehouse_url)
+    with admin.connect() as connection:
+        text = grants_sql(connection, desk.context.config, "default", role)
+        assert "create schema" in text
+    with psycopg.connect(empty_warehouse_url.replace("+psycopg", ""), autocommit=True) as pasted_into:
+        pasted_into.execute(text.encode())
+        pasted_into.execute("revoke create on schema public from public")
+    url = admin.url.set(username=role)
+    engine = warehouse_engine(url.render_as_string(hide_password=False))
+    with engine.connect() as connection:
+        assert not connection.scalar(
+            sa.text("select has_database_privilege(current_user, current_database(), 'create')")
+        )
+    assert migrate(engine)[0] is None
+    with admin.begin() as connection:
+        assert "grant select, insert" not in grants_sql(connection, desk.context.config, "default", role)
+        connection.execute(sa.text(f"drop owned by {pasted(role)} cascade"))
+    engine.dispose()
+    admin.dispose()
