@@ -39,6 +39,15 @@ def kind_of_column(mirror_column: str) -> PersonalData:
     return _BY_COLUMN.get(mirror_column, PersonalData.NONE)
 
 
+def shape(value: str, limit: int = 20) -> str:
+    """Return the form of a text, and nothing of what it says: ``A9-99`` of ``B7-42``; long texts are cut."""
+    kinds = (
+        "9" if one.isdigit() else one if not one.isalpha() else "A" if one.isupper() else "a" for one in value
+    )
+    text = "".join(kinds)
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
 def mask(value: Any, kind: PersonalData) -> Any:
     """Return ``value`` in a form that shows whether two values differ in shape, and not whom they name.
 

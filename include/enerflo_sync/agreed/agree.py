@@ -266,7 +266,7 @@ def agree_column(
 
 
 def _column_parts(comparison: Comparison, column: str) -> dict[str, str]:
-    links = set(comparison.mapping.join_columns) - set(comparison.mapping.key_columns)
+    links = {join.crm_name for join in comparison.links}
     return {
         "name": str(comparison.name),
         "table": literal(comparison.name),
@@ -337,7 +337,7 @@ def _statement(comparison: Comparison, keys: str, *, written: bool = False) -> s
     """
     names = comparison.mapping.key_columns
     columns = [f"c.c{n}" for n, _ in enumerate(comparison.fields, 1)]
-    links = set(comparison.mapping.join_columns) - set(names)
+    links = {join.crm_name for join in comparison.links}
     which = _WRITTEN if written else _NEWS if keys else " where {equal}"
     selects = []
     for name, mine, theirs, equal in _pairs(comparison):
@@ -381,7 +381,7 @@ def _pairs(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:
     The other side's id is a field as well, where the CRM names it in a column beside the key. It is
     remembered as rows are matched by it, whatever the field's own type.
     """
-    links = set(comparison.mapping.join_columns) - set(comparison.mapping.key_columns)
+    links = {join.crm_name for join in comparison.links}
     for field in comparison.fields:
         if field.name not in links:
             yield field.name, field.enerflo.shown, field.crm.shown, field.equal

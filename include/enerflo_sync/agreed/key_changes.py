@@ -18,6 +18,7 @@ from enerflo_sync.agreed.written import names_record
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.join_columns import JoinColumn
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 
 # A column's name, how JSON writes its values, and the mirror's column that it is matched with.
@@ -62,7 +63,7 @@ _MOVED_KEYS = Template("""
 create temporary table moved_keys on commit drop as
 select old_key, new_key, record from (
   select n.*, count(*) over (partition by old_key) as news, count(*) over (partition by new_key) as olds
-  from ($found) n where not exists (
+  from ($found) n where n.new_key = n.old_key or not exists (
     select from sync.agreed b where b.account = %(account)s and b.table_name = $table and b.key = n.new_key)
 ) n where news = 1 and olds = 1
 """)
@@ -142,9 +143,14 @@ def columns_of(plan: Comparison) -> Columns:
         number = kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}
         return [name, "number" if number else str(kind), joins.get(name)]
 
+    def link(join: JoinColumn) -> list[str | None]:
+        if join.options is None:
+            return column(join.crm_name)
+        return [join.crm_name, "number" if join.type == "bigint" else "text", join.mirror_name]
+
     return {
         "key": [column(name) for name in plan.mapping.key_columns],
-        "join": [column(name) for name in joins if name not in plan.mapping.key_columns],
+        "join": [link(join) for join in plan.links],
     }
 
 
@@ -237,10 +243,13 @@ def _found(plan: Comparison, before: Columns, former: Sequence[str]) -> str:
     """
     record = _record_of_pair(plan, before)
     common = {"table": literal(plan.name), "record_of_pair": record, "mirror": plan.mirror, "crm": plan.crm}
-    if plan.mapping.joined_by_key:
+    # A key that may be spelled in several ways is the one of a row, and stays so.
+    if plan.mapping.joined_by_key and not plan.links:
         return _BY_RECORD.substitute(
             common,
-            new_key=jsonb_object((join.crm_name, f"({join.mirror})::{join.type}") for join in plan.joins),
+            new_key=jsonb_object(
+                (join.crm_name, join.as_stored(f"({join.mirror})::{join.type}")) for join in plan.joins
+            ),
             on=" and ".join(
                 f"e.{quoted(name)} = (a.record ->> {literal(name)})::bigint" for name in plan.mirror_key
             ),

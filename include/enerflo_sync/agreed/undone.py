@@ -75,7 +75,7 @@ def deletion_undone(comparison: Comparison) -> str:
 
 def _same_fields(comparison: Comparison) -> str:
     """Return the selects of whether Enerflo says of each field what the pair ``b`` says, as declared."""
-    links = set(comparison.mapping.join_columns) - set(comparison.mapping.key_columns)
+    links = {join.crm_name for join in comparison.links}
     same = {field.name: field.same_shown(field.enerflo.shown, "b.value") for field in comparison.fields}
     for n, join in enumerate(comparison.joins, 1):
         if join.crm_name in links:
@@ -87,7 +87,7 @@ def _same_fields(comparison: Comparison) -> str:
 
 def _fields(comparison: Comparison) -> str:
     """Return the selects of what Enerflo says of each field, and of its id where the CRM names it."""
-    links = set(comparison.mapping.join_columns) - set(comparison.mapping.key_columns)
+    links = {join.crm_name for join in comparison.links}
     selects = [
         f"select {literal(field.name)} as field, {field.enerflo.shown} as mine, false as is_link"
         for field in comparison.fields

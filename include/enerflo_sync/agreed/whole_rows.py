@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.written import (
     column_value,
     names_record,
+    no_row_named,
     of_key,
     record_lives,
     shown,
@@ -66,7 +67,7 @@ _RESTORE = Template("""
 # The whole row is as the plan expects it, with what it does not show: a person's edit is never deleted.
 _DELETE = Template("""
   delete from $crm t using due p
-  where $on and $living and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
+  where $on and $counts and $row = p.before and $digest = p.row_digest and $one_of_its_key and $same_record
     and $due_still
   returning p.id, $whole as deleted_row
 """)
@@ -98,7 +99,10 @@ def may_take_link(plan: Comparison, column: str, change: str) -> str:
     """
     taken = column_value(plan.live.columns[column], f"{change}.after", zone_of(plan, column))
     links = {name: f"t.{quoted(name)}" for name in plan.mapping.join_columns} | {column: taken}
-    same = " and ".join(f"s.{quoted(name)} = {value}" for name, value in links.items())
+    same = " and ".join(
+        f"{join.of_crm(f's.{quoted(join.crm_name)}')} = {join.of_crm(f'({links[join.crm_name]})')}"
+        for join in plan.joins
+    )
     free = f"not exists (select from {plan.crm_rows} s where {same})"
     return f"{row_digest(plan, 't')} = {change}.row_digest and {free}"
 
@@ -122,7 +126,7 @@ def delete_statement(plan: Comparison, *, undone: bool) -> str:
     return _DELETE.substitute(
         crm=plan.crm,
         on=of_key(plan, "p.key"),
-        living=plan.living("t"),
+        counts=plan.counts("t"),
         row=row,
         digest=row_digest(plan, "t"),
         one_of_its_key=one_of_its_key(plan),
@@ -178,16 +182,12 @@ def restore_statement(connection: sa.Connection, plan: Comparison, values: Mappi
     if touch is not None and plan.updated_at not in plan.mapping.fields:
         values_of[touch[0]] = touch[1]
     links = {name: columns.get(name) for name in plan.mapping.join_columns}
-    unlinked = ""
-    if not plan.mapping.joined_by_key and None not in links.values():
-        same = " and ".join(f"t.{quoted(name)} = {value}" for name, value in links.items())
-        unlinked = f" and not exists (select from {plan.crm} t where {same})"
     return _RESTORE.substitute(
         crm=plan.crm,
         table=literal(plan.name),
         columns=", ".join(values_of),
         values=", ".join(values_of.values()),
         on=of_key(plan, "p.key"),
-        unlinked=unlinked,
+        unlinked=no_row_named(plan, links),
         key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from enerflo_sync.crm.catalog import Kind, LiveColumn
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
@@ -81,9 +83,24 @@ def names_record(plan: Comparison, row: str, record_key: str) -> str:
         return "true"
     same = [f"e.{quoted(name)} = ({record_key} ->> {literal(name)})::bigint" for name in plan.mirror_key]
     same += [
-        f"({join.mirror})::{join.type} = ({row}.{quoted(join.crm_name)})::{join.type}" for join in plan.joins
+        f"({join.mirror})::{join.type} = ({join.of_crm(f'{row}.{quoted(join.crm_name)}')})::{join.type}"
+        for join in plan.joins
     ]
     return f"exists (select from {plan.mirror} e where e.account = %(account)s and {' and '.join(same)})"
+
+
+def no_row_named(plan: Comparison, links: Mapping[str, str | None]) -> str:
+    """Return ``and …``: no row of the CRM names the record of a row to be written; or ``""``.
+
+    Where the key is the record's id, and is spelled in one way, the table's key says so.
+
+    :param links: the values of the join columns, as they are written; None where one is not.
+    """
+    spelled = any(join.varies for join in plan.joins)
+    if (plan.mapping.joined_by_key and not spelled) or None in links.values():
+        return ""
+    same = " and ".join(f"{join.crm} = {join.of_crm(f'({links[join.crm_name]})')}" for join in plan.joins)
+    return f" and not exists (select from {plan.crm} t where {same})"
 
 
 def record_lives(plan: Comparison, record_key: str) -> str:

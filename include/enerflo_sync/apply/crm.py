@@ -27,6 +27,7 @@ from enerflo_sync.agreed.whole_rows import (
     note_new_rows,
     restore_statement,
 )
+from enerflo_sync.agreed.written import of_key
 from enerflo_sync.apply.crm_statements import insert_statement, update_statement
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
@@ -42,6 +43,7 @@ _ROOM = "set local work_mem = '32MB'"
 # What is deferred to the end is checked now, and from now on at once.
 _CHECK = "set constraints all immediate"
 _MOVED = "the CRM says something else than when the plan was made"
+OUTSIDE = "the new row would stand outside where: nothing fills the columns that the condition asks for"
 _NOT_KEPT = "the CRM's table keeps the value from before, by a trigger or rule of its own"
 
 _OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.direction = 'to_crm'
@@ -110,6 +112,7 @@ _PARK = Template(f"""
 /* enerflo-sync apply $name: what the table refuses */
 with due as materialized ($due), ended as (
   select id, 'parked' as decision, %(reason)s::text as reason, null::jsonb as deleted_row from due
+  where %(keys)s::text[] is null or key = any(%(keys)s::text[]::jsonb[])
 ), {RECORD_OUTCOMES}
 select state as decision, count(*) as number, 0 as pairs from recorded group by 1
 """)  # noqa: S608 - constants
@@ -133,12 +136,29 @@ _RECORDS_MADE = """
 
 _TOLD_APART = {"insert": _RECORDS_MADE, "update": _CHANGES_MADE, "delete": _ROWS_DELETED}
 
+# Once triggers have run that fill what was left out.
+_MADE_OUTSIDE = Template(f"""
+/* enerflo-sync apply $name: new rows that do not meet where */
+select distinct p.key::text from sync.plan_changes p join $crm t on $on
+where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = $table and p.op = %(op)s
+  and p.position between %(since)s and %(until)s and p.state = '{Decision.APPLIED}' and p.done_at = %(now)s
+  and not $inside
+""")  # noqa: S608 - a constant
+
 _APPLIED = f"""
 /* enerflo-sync apply: changes that were made now */
 select p.position from sync.plan_changes p
 where p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.table_name = %(table)s and p.op = %(op)s
   and p.position between %(first)s and %(until)s and p.state = '{Decision.APPLIED}' and p.done_at = %(now)s
 """  # noqa: S608 - a constant
+
+
+class _OutsideError(Exception):
+    """Rows were made that do not exist for their table."""
+
+    def __init__(self, keys: list[str]) -> None:
+        super().__init__()
+        self.keys = keys
 
 
 def apply_to_crm(
@@ -310,16 +330,37 @@ class _Job:
         values = self._values | of_group | {"first": first, "last": last}
         try:
             with self._connection.begin_nested():
-                self._count(self._driver.execute(write, values))
+                ended = self._driver.execute(write, values)
+                if self.op == "insert" and (outside := self._outside(values)):
+                    raise _OutsideError(outside)
+                self._count(ended)
+        except _OutsideError as error:
+            # Each of them is parked, so that the next attempt leaves it out.
+            self._count(self._driver.execute(park, values | {"reason": OUTSIDE, "keys": error.keys}))
+            self._some(write, park, of_group, first, last)
         except psycopg.Error as error:
             if not refuses_a_row(error):
                 raise
             if first == last:
-                self._count(self._driver.execute(park, values | {"reason": why_refused(error)}))
+                why = {"reason": why_refused(error), "keys": None}
+                self._count(self._driver.execute(park, values | why))
                 return
             middle = (first + last) // 2
             self._some(write, park, of_group, first, middle)
             self._some(write, park, of_group, middle + 1, last)
+
+    def _outside(self, values: Mapping[str, Any]) -> list[str]:
+        """Return the keys of rows that were just made, and that do not meet ``where``."""
+        if self.plan.mapping.where is None:
+            return []
+        statement = _MADE_OUTSIDE.substitute(
+            name=self.plan.name,
+            table=literal(self.plan.name),
+            crm=self.plan.crm,
+            on=of_key(self.plan, "p.key"),
+            inside=self.plan.inside("t"),
+        )
+        return [key for (key,) in self._driver.execute(statement, values)]
 
     def _count(self, ended: psycopg.Cursor[Any]) -> None:
         for decision, number, pairs in ended:

@@ -10,6 +10,7 @@ from enerflo_sync.agreed.written import (
     alone_of_key,
     column_value,
     names_record,
+    no_row_named,
     not_kept,
     of_key,
     record_lives,
@@ -23,7 +24,7 @@ from enerflo_sync.reconcile.compare import Comparison
 
 _UPDATE = Template("""
   update $crm t set $column = $value $touch from due p
-  where $on and $living and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
+  where $on and $counts and nullif($before, 'null') is not distinct from nullif(p.before, 'null')
     and $same_record$alone
   returning p.id, p.key, p.source_value, p.agreed_row, $theirs as theirs, $not_kept as not_kept $record
 """)
@@ -47,7 +48,7 @@ def update_statement(plan: Comparison, column: str) -> str:
         value=column_value(live, "p.after", zone_of(plan, column)),
         touch=f", {touch[0]} = {touch[1]}" if touch and touch[0] != quoted(column) else "",
         on=of_key(plan, "p.key"),
-        living=plan.living("t"),
+        counts=plan.counts("t"),
         alone=alone_of_key(plan),
         before=shown(plan, column, "t"),
         theirs=shown(plan, column, "t"),
@@ -76,10 +77,6 @@ def insert_statement(plan: Comparison, fields: Sequence[str]) -> str:
         columns.setdefault(*touch)
     # By all of them: one column alone may be the same in very many rows.
     links = {name: columns.get(quoted(name)) for name in plan.mapping.join_columns}
-    unlinked = ""
-    if not plan.mapping.joined_by_key and None not in links.values():
-        same = " and ".join(f"t.{quoted(name)} = {value}" for name, value in links.items())
-        unlinked = f" and not exists (select from {plan.crm} t where {same})"
     return _INSERT.substitute(
         crm=plan.crm,
         columns=", ".join(columns),
@@ -87,6 +84,6 @@ def insert_statement(plan: Comparison, fields: Sequence[str]) -> str:
         on=of_key(plan, "p.key"),
         # Of a record that Enerflo deleted since the plan no row is made.
         lives=record_lives(plan, "p.enerflo_key"),
-        unlinked=unlinked,
+        unlinked=no_row_named(plan, links),
         key=plan.crm_key(f"n.{quoted(name)}" for name in plan.mapping.key_columns),
     )

@@ -111,6 +111,7 @@ where n.nspname = :schema and c.relname = :name and a.attnum > 0 and not a.attis
 _INDEXES = sa.text("""
 /* enerflo-sync catalog: indexes of one relation */
 select i.indisunique and i.indpred is null and i.indexprs is null and i.indisvalid as proves_unique,
+       i.indexprs is not null as of_expressions,
        array(select a.attname::text from unnest(i.indkey::int[]) with ordinality as k(attnum, place)
              join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
              where k.place <= i.indnkeyatts order by k.place) as columns
@@ -141,6 +142,11 @@ class LiveColumn(msgspec.Struct, frozen=True):
     base: str
 
     @property
+    def is_plain_text(self) -> bool:
+        """Return whether a value is text as it stands; other kinds are padded, or have rules of their own."""
+        return self.type == "text" or self.type.startswith("character varying")
+
+    @property
     def sql_type(self) -> str:
         """Return the type for a statement with ``%(name)s`` parameters."""
         return self.type.replace("%", "%%")
@@ -155,6 +161,8 @@ class LiveTable(msgspec.Struct, frozen=True):
     ``heap`` stands for what stores it: another table of the same name has another text. None where the
     transaction in a row does not tell when the row changed: views, foreign tables, other kinds of storage,
     and tables with row-level security, whose rows come and go unwritten.
+
+    ``has_expression_index`` is whether an index is on more than columns.
     """
 
     schema: str
@@ -167,6 +175,7 @@ class LiveTable(msgspec.Struct, frozen=True):
     columns: Mapping[str, LiveColumn]
     unique_keys: Sequence[tuple[str, ...]]
     first_indexed: frozenset[str]
+    has_expression_index: bool = False
 
     def unique_by(self, columns: Sequence[str]) -> bool:
         """Return whether an index proves that no two rows share these columns' values."""
@@ -205,6 +214,7 @@ def live_table(connection: sa.Connection, schema: str, name: str) -> LiveTable |
         columns=columns,
         unique_keys=[tuple(index.columns) for index in indexes if index.proves_unique],
         first_indexed=frozenset(index.columns[0] for index in indexes if index.columns),
+        has_expression_index=any(index.of_expressions for index in indexes),
     )
 
 

@@ -18,11 +18,14 @@ from enerflo_sync.crm.mapping import (
     Side,
     SourceOfTruth,
     TableMapping,
+    Unlinked,
 )
 from enerflo_sync.crm.names import relation
+from enerflo_sync.crm.options import KeyColumn, KeyType
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.source import Place, Source
 from enerflo_sync.crm.templates import columns_of
+from enerflo_sync.crm.where import word_problem
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _ACCOUNT_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -111,20 +114,16 @@ def table_problems(
     yield from _key_problems(mapping, source, place)
     yield from _zone_problems(mapping.time_zone, source, (*place, "time_zone"))
     known = mirror_columns(kind, declared)
-    keys = [
-        (("key", crm), mirror)
-        for crm, mirror in (mapping.key.items() if isinstance(mapping.key, dict) else ())
-    ]
-    joins = [(("join", crm), mirror) for crm, mirror in (mapping.join or {}).items()]
-    for where, mirror in [*keys, *joins]:
-        if mirror not in known:
-            yield _unknown_column(source, (*place, *where), kind, mirror, known)
+    if mapping.where is not None and (problem := word_problem(mapping.where)):
+        yield source.problem((*place, "where"), *problem)
+    yield from _pair_problems(kind, mapping, source, place, known)
     for column, field in mapping.fields.items():
         here = (*place, "fields", column)
         if field.enerflo not in known:
             yield _unknown_column(source, (*here, "enerflo"), kind, field.enerflo, known)
         else:
             yield from _field_problems(field, known[field.enerflo], source, here)
+    yield from _unlinked_problems(mapping, source, place)
     yield from _time_problems(mapping, source, place)
     yield from _planned_problems(kind, mapping, source, place, known)
     if mapping.updated_at_set_at_commit and (mapping.updated_at is None or mapping.arrived_at):
@@ -201,6 +200,54 @@ def _key_problems(mapping: TableMapping, source: Source, place: Place) -> Iterat
         yield source.problem((*place, "key"), "both a key that is matched and a join", expected)
 
 
+def _pair_problems(
+    name: str,
+    mapping: TableMapping,
+    source: Source,
+    place: Place,
+    known: dict[str, sa.types.TypeEngine[Any]],
+) -> Iterator[Problem]:
+    """Yield the columns of key, join and adopt that the mirror lacks, or that cannot be compared so."""
+    keys = mapping.key if isinstance(mapping.key, dict) else {}
+    own = known | dict.fromkeys(OWN_COLUMNS, sa.Text())
+    for option, pairs, columns in (
+        ("key", keys, known),
+        ("join", mapping.join or {}, known),
+        ("adopt", mapping.adopt, own),
+    ):
+        for crm, pair in pairs.items():
+            here = (*place, option, crm)
+            mirror = pair.enerflo if isinstance(pair, KeyColumn) else pair
+            if mirror not in columns:
+                where = (*here, "enerflo") if isinstance(pair, KeyColumn) else here
+                yield _unknown_column(source, where, name, mirror, known)
+            elif isinstance(pair, KeyColumn):
+                yield from _key_option_problems(pair, columns[mirror], source, here)
+
+
+def _key_option_problems(
+    pair: KeyColumn, column: sa.types.TypeEngine[Any], source: Source, place: Place
+) -> Iterator[Problem]:
+    if pair.type is not KeyType.INTEGER:
+        return
+    if not isinstance(column, sa.Integer | sa.Numeric | sa.Text):
+        found = f"type integer for the mirror's column {pair.enerflo} ({str(column).lower()})"
+        yield source.problem((*place, "type"), found, "text, or a column of whole numbers")
+    if pair.fold_case:
+        expected = "fold_case only where type is text"
+        yield source.problem((*place, "fold_case"), "fold_case with type integer", expected)
+
+
+def _unlinked_problems(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
+    """Yield the options that take up rows without a key, of a table that ignores those."""
+    if mapping.unlinked is Unlinked.REPORT:
+        return
+    for option, wanted in (("adopt", bool(mapping.adopt)), ("create_in", Side.ENERFLO in mapping.create_in)):
+        if wanted:
+            expected = f"report where rows without a key are taken up ({option})"
+            yield source.problem((*place, "unlinked"), f"ignore, with {option} beside it", expected)
+
+
 def _time_problems(mapping: TableMapping, source: Source, place: Place) -> Iterator[Problem]:
     """Yield the fields that go to the later side of a table that does not say when its rows changed."""
     for column, field in mapping.fields.items():
@@ -222,7 +269,7 @@ def _planned_problems(
 ) -> Iterator[Problem]:
     """Yield the columns of the mirror that a plan is told to take and that are not there."""
     known = mapped | dict.fromkeys(OWN_COLUMNS, sa.Text())
-    named: dict[Place, list[str]] = {("adopt", crm): [mirror] for crm, mirror in mapping.adopt.items()}
+    named: dict[Place, list[str]] = {}
     for column, texts in mapping.on_insert.items():
         try:
             named[("on_insert", column)] = columns_of(texts)

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import sqlalchemy as sa
 from pydantic import Field
 
-from enerflo_sync.crm.mapping import MIRROR_TABLES, KindName, Options
+from enerflo_sync.crm.mapping import MIRROR_TABLES, KindName
+from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.problems import Problem, listed
 from enerflo_sync.crm.source import Source
 from enerflo_sync.masking import PersonalData

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr
 
 from enerflo_sync.crm.columns import Columns
-from enerflo_sync.crm.mapping import Mode, Options, TableMapping, TableOverride
+from enerflo_sync.crm.mapping import Mode, TableMapping, TableOverride
+from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.routes import NotifyOptions
 from enerflo_sync.crm.schedule import AirflowConnections, Schedule

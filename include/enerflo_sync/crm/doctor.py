@@ -11,13 +11,23 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names
+from enerflo_sync.crm.chosen_rows import (
+    Noticed,
+    duplicates,
+    misfits,
+    no_row_left,
+    shared_tables,
+    unfilled,
+    unindexed,
+)
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copied_tables import noticed_of_copies
+from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.live.copies import copy_hints
 from enerflo_sync.crm.live.rights import present_role
 from enerflo_sync.crm.live.writing import writing_notices
 from enerflo_sync.crm.mapping import NOT_NULL, FieldType, RecordKind, Side, TableMapping
-from enerflo_sync.crm.names import literal, pasted, quoted, relation
+from enerflo_sync.crm.names import pasted, relation
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.resources.registry import KINDS
@@ -38,7 +48,6 @@ _MARK_KINDS = {
     int: frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT}),
     str: frozenset({Kind.TEXT, Kind.UUID}),
 }
-_SPELLINGS = {True: ("true", "t", "yes", "y", "on", "1"), False: ("false", "f", "no", "n", "off", "0")}
 KEY_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.UUID})
 
 _MAY_READ_STATUSES = sa.text("""
@@ -77,6 +86,11 @@ class Finding(msgspec.Struct, frozen=True):
         return f"{self.file}:{self.line}: {self.what}: found {self.found}, expected {self.expected}."
 
 
+def finding(config: SyncConfig, account: str, table: str, one: Noticed, path: Path) -> Finding:
+    """Return what was noticed about an option of a table as a finding with its line."""
+    return _Desk(config, account, table, path).noticed(one)
+
+
 class _Desk:
     """Writes findings about one mapped table."""
 
@@ -90,6 +104,9 @@ class _Desk:
         what = ".".join(("tables", self._table, *place))
         return Finding(severity, self._file, line, what, found, expected, next_step)
 
+    def noticed(self, one: Noticed) -> Finding:
+        return self.finding(Severity(one.severity), one.place, one.found, one.expected, one.next_step)
+
 
 def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, path: Path) -> list[Finding]:
     """Return everything in which an account's mapping does not fit the live database; reads only.
@@ -101,19 +118,30 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
     :raises ConfigurationError: there is no account of that name.
     """
     findings: list[Finding] = []
+    fold = case_folding(connection)
     for name, mapping in config.tables_for(account).items():
         table, found = check_table(connection, config, account, name, path)
         findings += found
         findings += _unread(config, mapping.kind(name), _Desk(config, account, name, path))
         if table is not None and not any(finding.severity is Severity.ERROR for finding in found):
             desk = _Desk(config, account, name, path)
-            findings += _uniqueness(connection, mapping, table, desk)
+            if (left := no_row_left(connection, mapping, table)) is not None:
+                findings.append(desk.noticed(left))
+                continue
             mode = config.mode_of(account, name)
             writes = "to_crm" in mode.writes
+            makes_rows = writes and Side.CRM in mapping.create_in
+            chosen = [
+                *duplicates(connection, mapping, table, fold),
+                *shared_tables(config, account, name),
+                *(unfilled(mapping, table) if makes_rows else ()),
+                *unindexed(connection, mapping, table, fold),
+            ]
+            findings += [desk.noticed(one) for one in chosen]
             findings += [desk.finding(Severity.HINT, *one) for one in copy_hints(mapping, table)]
-            for one in noticed_of_copies(connection, mapping, table, writes=writes):
-                severity = Severity.ERROR if one.stops else Severity.HINT
-                findings.append(desk.finding(severity, *one[1:]))
+            for copied in noticed_of_copies(connection, mapping, table, writes=writes):
+                severity = Severity.ERROR if copied.stops else Severity.HINT
+                findings.append(desk.finding(severity, *copied[1:]))
             if writes and mapping.handed_to is None:
                 notices = writing_notices(connection, mapping, table, mode)
                 findings += [desk.finding(Severity.WARNING, *one) for one in notices]
@@ -156,7 +184,9 @@ def check_table(
         return table, [desk.finding(Severity.ERROR, ("crm_table",), found, "USAGE and SELECT", step)]
     planned = _planned_columns(mapping, table, desk) if to_plan else ()
     deleted = _deleted_when(mapping, table, desk)
-    return table, [*_columns(mapping, table, desk), *deleted, *planned, *_updated_at(mapping, table, desk)]
+    chosen = [desk.noticed(one) for one in misfits(connection, mapping, table)]
+    columns = _columns(mapping, table, desk)
+    return table, [*columns, *chosen, *deleted, *planned, *_updated_at(mapping, table, desk)]
 
 
 def _unread(config: SyncConfig, kind: str, desk: _Desk) -> Iterator[Finding]:
@@ -265,44 +295,6 @@ def _updated_at(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterato
             yield desk.finding(
                 Severity.HINT, (option,), f"no index on {name}", "one, for fast runs", f"Run: {step}"
             )
-
-
-def _uniqueness(
-    connection: sa.Connection, mapping: TableMapping, table: LiveTable, desk: _Desk
-) -> Iterator[Finding]:
-    for option, columns in (("key", mapping.key_columns), ("join", tuple(mapping.join or ()))):
-        if not columns or table.unique_by(columns):
-            continue
-        names = ", ".join(quoted(column) for column in columns)
-        known = " and ".join(f"{quoted(column)} is not null" for column in columns) + _living(mapping)
-        query = (
-            f"/* enerflo-sync doctor: duplicates */ select count(*) from (select 1 from "  # noqa: S608
-            f"{quoted(table.schema, table.name)} where {known} group by {names} having count(*) > 1) as d"
-        )
-        duplicates = connection.exec_driver_sql(query, {}).scalar_one()
-        if duplicates:
-            yield desk.finding(
-                Severity.WARNING,
-                (option,),
-                f"{duplicates} values of {', '.join(columns)} that more than one row has",
-                "one row for each",
-                "Those rows are reported as duplicate_identity and not compared field by field.",
-            )
-
-
-def _living(mapping: TableMapping) -> str:
-    """Return the further condition that a row is not marked as deleted: such a row is no duplicate."""
-    conditions = ""
-    for column, value in mapping.deleted_when.items():
-        text = f"lower({quoted(column)}::text)"
-        if value == NOT_NULL:
-            conditions += f" and {quoted(column)} is null"
-        elif isinstance(value, bool):
-            spelled = ", ".join(literal(word) for word in _SPELLINGS[value])
-            conditions += f" and ({text} in ({spelled})) is not true"
-        else:
-            conditions += f" and ({quoted(column)}::text = {literal(str(value))}) is not true"
-    return conditions
 
 
 def _sent(

@@ -274,8 +274,8 @@ def _model_among(annotation: Any) -> Any:
         annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) not in {typing.Union, types.UnionType}:
         return annotation
-    choices = [choice for choice in typing.get_args(annotation) if choice is not type(None)]
-    return _model_among(choices[0])
+    choices = [_model_among(one) for one in typing.get_args(annotation) if one is not type(None)]
+    return next((one for one in choices if hasattr(one, "model_fields")), choices[0])
 
 
 def _distinct(problems: list[Problem]) -> list[Problem]:

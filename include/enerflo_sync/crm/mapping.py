@@ -6,21 +6,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model
+from pydantic import Field, PrivateAttr, create_model
 
 from enerflo_sync.crm.copies import ChangesTo, WriteTo
+from enerflo_sync.crm.options import Key, KeyColumn, KeyPair, Options, mirror_columns_of
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.masking import PersonalData, kind_of_column
 from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
 _Lax = Field(strict=False)
-
-
-class Options(BaseModel):
-    """Base of every section: an unknown option is an error, and nothing is converted silently."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class RecordKind(StrEnum):
@@ -120,6 +115,13 @@ class Direction(StrEnum):
     NONE = "none"
 
 
+class Unlinked(StrEnum):
+    """What becomes of CRM rows without a key."""
+
+    REPORT = "report"
+    IGNORE = "ignore"
+
+
 class FieldMapping(Options):
     """One column of the CRM table, the mirror column it corresponds to, and how they are compared."""
 
@@ -185,12 +187,25 @@ class TableMapping(Options):
     crm_table: str = Field(
         description='The table as schema.table. A name with a dot in it stands in double quotes: "a.b".c'
     )
-    key: dict[str, str] | list[str] = Field(
-        description="The CRM table's key. Either {crm column: mirror column}, or a list of CRM columns when "
-        "rows are matched by others (join)."
+    where: str | None = Field(
+        None,
+        description="A condition in SQL over the table's own columns, of which the same row always makes the "
+        "same. Rows that do not meet it do not exist for this table.",
     )
-    join: dict[str, str] | None = Field(
-        None, description="{crm column: mirror column} by which rows are matched, where that is not the key."
+    key: Key = Field(
+        description="The CRM table's key. Either {crm column: mirror column}, or a list of CRM columns when "
+        "rows are matched by others (join). A mirror column may have options: {enerflo: install_id, type: "
+        "integer, trim: true}."
+    )
+    join: dict[str, KeyPair] | None = Field(
+        None,
+        description="{crm column: mirror column} by which rows are matched, where that is not the key; with "
+        "options as in key.",
+    )
+    unlinked: Annotated[Unlinked, _Lax] = Field(
+        Unlinked.REPORT,
+        description="CRM rows without a key: report shows each as one that Enerflo lacks, ignore only counts "
+        "them.",
     )
     updated_at: str | None = Field(
         None,
@@ -248,10 +263,10 @@ class TableMapping(Options):
         description="{CRM column: text} of new CRM rows only. {name} takes a column of the mirror, {a|b} the "
         "first that is not null; of a list, the first text whose columns are all there.",
     )
-    adopt: dict[str, str] = Field(
+    adopt: dict[str, KeyPair] = Field(
         default_factory=dict,
         description="{CRM column: mirror column} by which a CRM row that names no record of Enerflo yet "
-        "recognises its own.",
+        "recognises its own; with options as in key.",
     )
     fields: dict[str, FieldMapping] = Field(
         description="The compared columns, by the name they have in the CRM table.", min_length=1
@@ -272,12 +287,26 @@ class TableMapping(Options):
     @property
     def join_columns(self) -> dict[str, str]:
         """Return the CRM columns by which rows are matched, each with its mirror column."""
-        return self.join or (dict(self.key) if isinstance(self.key, dict) else {})
+        return mirror_columns_of(self._joins)
+
+    @property
+    def _joins(self) -> dict[str, KeyPair]:
+        return self.join or (self.key if isinstance(self.key, dict) else {})
+
+    def key_options(self, column: str) -> KeyColumn | None:
+        """Return how the values of a column of key or join are compared; None: as they stand."""
+        pair = self._joins.get(column)
+        return pair if isinstance(pair, KeyColumn) else None
+
+    @property
+    def adopt_columns(self) -> dict[str, str]:
+        """Return the CRM columns by which a row recognises its record, each with its mirror column."""
+        return mirror_columns_of(self.adopt)
 
     @property
     def personal_kinds(self) -> dict[str, PersonalData]:
         """Return how the values of each mapped CRM column are masked: fields, and keys that are none."""
-        keys = self.adopt | self.join_columns
+        keys = self.adopt_columns | self.join_columns
         return {
             **{column: self._kind_of(mirror) for column, mirror in keys.items()},
             **{column: field.personal_kind for column, field in self.fields.items()},
@@ -296,7 +325,7 @@ class TableMapping(Options):
         """Return the mirror's columns that the mapping names, wherever it does."""
         made = (name for texts in self.on_insert.values() for name in columns_of(texts))
         fields = (field.enerflo for field in self.fields.values())
-        return frozenset((*self.join_columns.values(), *fields, *self.adopt.values(), *made))
+        return frozenset((*self.join_columns.values(), *fields, *self.adopt_columns.values(), *made))
 
     @property
     def declared_rules(self) -> list[tuple[str, ...]]:
@@ -320,9 +349,9 @@ class TableMapping(Options):
 
         So a table that is of its own name's kind, and written itself, has the hash that it always had.
         """
-        said = self.model_dump(
-            mode="json", exclude={"write_to", *(["of"] if self.kind(name) == name else [])}
-        )
+        usual = {"where": self.where is None, "unlinked": self.unlinked is Unlinked.REPORT}
+        usual |= {"of": self.kind(name) == name, "write_to": True}
+        said = self.model_dump(mode="json", exclude={option for option, unsaid in usual.items() if unsaid})
         return said if self.handed_to is None else said | {"write_to": self.handed_to.model_dump(mode="json")}
 
     @property

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from enerflo_sync.crm.mapping import Options
+from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.masking import PersonalData
 

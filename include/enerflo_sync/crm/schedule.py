@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from enerflo_sync.crm.mapping import Options
+from enerflo_sync.crm.options import Options
 
 
 class AirflowConnections(Options):

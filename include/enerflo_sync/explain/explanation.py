@@ -174,6 +174,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     :param crm_rows: how many rows of the CRM have the key.
     :param as_of: None for the present.
     :param steps: what was decided about the row as a whole.
+    :param outside_where: the CRM has a row of it that does not meet ``where``, and none that does.
     """
 
     account: str
@@ -191,6 +192,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     steps: Sequence[Step]
     waiting: Sequence[Waiting]
     masked: bool = False
+    outside_where: bool = False
 
 
 def masked_explanation(explanation: Explanation, config: SyncConfig) -> Explanation:

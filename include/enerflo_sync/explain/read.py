@@ -106,6 +106,7 @@ def explain(
         in_enerflo=record.in_enerflo,
         deleted_at=_deleted_at(connection, record, account),
         crm_rows=record.crm_rows,
+        outside_where=record.outside,
         fields=[_story(name, known) for name in names],
         steps=[step for step in steps if step.field is None],
         waiting=[one for one in known.waiting if one.field is None],

@@ -82,6 +82,11 @@ def _whereabouts(explanation: Explanation) -> Iterator[str]:
         kept_out = any(one.kind is WaitingKind.QUARANTINED for one in explanation.waiting)
         yield "What Enerflo says of it stands in quarantine." if kept_out else "Enerflo has no record of it."
     match explanation.crm_rows:
+        case 0 if explanation.outside_where:
+            yield (
+                f"Its row of {explanation.crm_table} is outside where, the mapping's condition: it does not"
+                " count, and no other row is made in its place."
+            )
         case 0:
             yield f"{explanation.crm_table} has no row of it."
         case 1:

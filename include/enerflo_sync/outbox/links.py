@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,6 +15,7 @@ from enerflo_sync.agreed.outcomes import Applying
 from enerflo_sync.agreed.written import touched
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison, full_name
+from enerflo_sync.reconcile.join_columns import JoinColumn
 from enerflo_sync.reconcile.on_its_way import names_array
 
 Key = Mapping[str, Any]
@@ -47,15 +48,22 @@ def link_columns(comparison: Comparison) -> dict[str, str]:
     return {name: mirror for name, mirror in comparison.mapping.join_columns.items() if name not in keys}
 
 
+def _links(comparison: Comparison) -> Sequence[JoinColumn]:
+    """Return the pairs of :func:`link_columns`, in their order."""
+    keys = comparison.mapping.key_columns
+    return [join for join in comparison.joins if join.crm_name not in keys]
+
+
 def link_state(connection: sa.Connection, comparison: Comparison, key: Key) -> LinkState:
     """Return whether the CRM row still waits for its record, in the caller's transaction."""
-    links = " or ".join(f"t.{quoted(name)} is not null" for name in link_columns(comparison)) or "false"
+    links = " or ".join(f"not ({join.is_open('t')})" for join in _links(comparison)) or "false"
     if comparison.hands_over:
         links = f"({links} or exists ({_handed_over(comparison)}))"
-    living = comparison.living("t")
+    living, inside = comparison.living("t"), comparison.inside("t")
     found = connection.exec_driver_sql(
         f"/* enerflo-sync push: does a CRM row name a record */"  # noqa: S608 - names of the mapping
-        f" select {links} as linked, {living} as living from {comparison.crm} t where {_of_key(comparison)}"
+        f" select {links} as linked, {living} as living from {comparison.crm} t"
+        f" where {_of_key(comparison)} and {inside}"
         " order by 2 desc, 1",
         _values(comparison, key) | {"key": json.dumps(dict(key))},
     ).first()
@@ -71,12 +79,12 @@ def linked_id(connection: sa.Connection, comparison: Comparison, key: Key, mirro
 
     Where the table is only a copy an id that was handed over for the row counts.
     """
-    column = next((n for n, m in comparison.mapping.join_columns.items() if m == mirror_column), None)
-    if column is None:
+    join = next((one for one in comparison.joins if one.mirror_name == mirror_column), None)
+    if join is None:
         return None
-    said = f"t.{quoted(column)}::text"
+    said = f"({join.crm})::text"
     if comparison.hands_over:
-        said = f"coalesce({said}, ({_handed_over(comparison, literal(column))}))"
+        said = f"coalesce({said}, ({_handed_over(comparison, literal(join.crm_name))}))"
     found = connection.exec_driver_sql(
         f"/* enerflo-sync push: which record a CRM row names */"  # noqa: S608 - names of the mapping
         f" select {said} from {comparison.crm_rows} t where {_of_key(comparison)}",
@@ -103,16 +111,16 @@ def write_link(connection: sa.Connection, link: Link, applying: Applying) -> boo
     if comparison.hands_over:
         return _hand_over(connection, link, applying)
     values = _values(comparison, link.key) | _link_values(link)
-    sets, open_ = [], []
+    sets = []
     for n, column in enumerate(columns):
         sets.append(f"{quoted(column)} = %(link{n})s::{live[column].sql_type}")
-        open_.append(f"t.{quoted(column)} is null")
+    open_ = [join.is_open("t") for join in _links(comparison)]
     if (change := touched(comparison)) is not None:
         sets.append(" = ".join(change))
     done = connection.exec_driver_sql(
         f"/* enerflo-sync push: Enerflo's id into the CRM's row */"  # noqa: S608 - names of the mapping
         f" update {comparison.crm} t set {', '.join(sets)}"
-        f" where {_of_key(comparison)} and {' and '.join([comparison.living('t'), *open_])}"
+        f" where {_of_key(comparison)} and {' and '.join([comparison.counts('t'), *open_])}"
         f" and not exists (select from {comparison.crm_rows} s where {_same_link(comparison)})",
         values,
     )
@@ -170,8 +178,9 @@ def _handed_over(comparison: Comparison, column: str = "") -> str:
 def _same_link(comparison: Comparison) -> str:
     live = comparison.live.columns
     return " and ".join(
-        f"s.{quoted(column)} = %(link{n})s::{live[column].sql_type}"
-        for n, column in enumerate(link_columns(comparison))
+        f"{join.of_crm(f's.{quoted(join.crm_name)}')}"
+        f" = {join.of_crm(f'%(link{n})s::{live[join.crm_name].sql_type}')}"
+        for n, join in enumerate(_links(comparison))
     )
 
 

@@ -13,11 +13,14 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.whole_rows import row_digest
 from enerflo_sync.agreed.written import of_key
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.mapping import RecordKind
+from enerflo_sync.crm.keys import case_folding
+from enerflo_sync.crm.mapping import RecordKind, mirror_type
 from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.options import KeyColumn
 from enerflo_sync.crm.templates import template_sql
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import difference_key
+from enerflo_sync.reconcile.join_columns import join_column
 from enerflo_sync.reconcile.values import BLANK, Field
 
 # Of several that are alike on both sides, the first takes the first, the second the second. Where a row is
@@ -30,7 +33,7 @@ select o.p1, o.key, o.link from (
   select o.*, row_number() over (partition by o.key order by o.p1) as nth_record,
          row_number() over (partition by o.p1 order by o.key) as nth_row
   from (
-  select m.p1, to_jsonb(m.j1) as link, c.key,
+  select m.p1, $link as link, c.key,
          dense_rank() over (partition by c.key order by m.p1) as of_record,
          dense_rank() over (partition by m.p1 order by c.key) as of_row
   from (select o.p1, o.j1, o.owner, $mine from $mismatched o where o.in_enerflo and not o.in_crm $unmarked) m
@@ -40,16 +43,16 @@ select o.p1, o.key, o.link from (
     where o.in_crm and not o.in_enerflo and o.j1 is null
   ) c
   join $crm t on $on_key
-  where $same
+  where $readable and $same
   ) o where o.of_record = o.of_row
 ) o where o.nth_record = 1 and o.nth_row = 1
 """)
 
 _LINK = Template("""
 /* enerflo-sync plan $name: CRM rows that take the id of their record */
-insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, after, source_value,
+insert into pg_temp.decided (outcome, table_name, key, enerflo_key, op, field, before, after, source_value,
   policy, cause, rule, changed_at, observed_at, row_digest)
-select 'to_crm', $table, d.key, jsonb_build_object($p1, d.p1), 'update', $column, d.link, d.link,
+select 'to_crm', $table, d.key, jsonb_build_object($p1, d.p1), 'update', $column, $before, d.link, d.link,
        'enerflo', 'missing_in_crm', 'adopted', e.observed_at, e.observed_at, $digest
 from $adopted d join $mirror e on e.account = %(account)s and e.$p1_name = d.p1
 join $crm t on $of_key
@@ -72,7 +75,7 @@ def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, value
         return
     numbers = range(1, len(plan.fields) + 1)
     keys = plan.mapping.key_columns
-    p1 = plan.mirror_key[0]
+    p1, join = plan.mirror_key[0], plan.joins[0]
     connection.exec_driver_sql(
         _PAIRS.substitute(
             name=plan.name,
@@ -80,14 +83,17 @@ def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, value
             mine=", ".join(f"o.e{n}" for n in numbers),
             theirs=", ".join(f"o.c{n}" for n in numbers),
             mismatched=plan.mismatched,
-            unmarked=f"and not {plan.marked_deleted('o')}",
+            unmarked=f"and not {plan.marked_deleted('o')} and not {plan.stands_outside('o')}",
+            # As Enerflo writes it, and not as it is compared.
+            link="to_jsonb(m.j1)" if join.options is None else f"to_jsonb({join.plain('r')})",
+            readable=f"not {join.is_unreadable('t')}",
             mirror=plan.mirror,
             p1=quoted(p1),
             key=difference_key(plan),
             key_columns=", ".join(f"o.k{n}" for n, _ in enumerate(keys, 1)),
             crm=plan.crm_rows,
             on_key=" and ".join(f"t.{quoted(column)} = c.k{n}" for n, column in enumerate(keys, 1)),
-            same=" and ".join(_same(plan, config)),
+            same=" and ".join(_same(plan, config, case_folding(connection))),
         ),
         values,
     )
@@ -102,18 +108,28 @@ def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, value
             mirror=plan.mirror,
             crm=plan.crm_rows,
             of_key=of_key(plan, "d.key"),
+            # A text without anything in it is no null, and the row is written where it still says so.
+            before="null" if join.options is None else f"to_jsonb(t.{quoted(join.crm_name)})",
             digest=row_digest(plan, "t"),
         ),
         values,
     )
 
 
-def _same(plan: Comparison, config: SyncConfig) -> list[str]:
+def _same(plan: Comparison, config: SyncConfig, fold: str) -> list[str]:
     declared = plan.mapping.adopt
     if declared:
-        return [f"t.{quoted(crm)}::text = r.{quoted(mirror)}::text" for crm, mirror in declared.items()]
+        return [_same_key(plan, crm, pair, fold) for crm, pair in declared.items()]
     owner = ["m.owner = c.owner"] if plan.mirror_has_install else []
     return [*owner, *(_same_field(plan, config, field) for field in plan.fields)]
+
+
+def _same_key(plan: Comparison, crm: str, pair: str | KeyColumn, fold: str) -> str:
+    if isinstance(pair, str):
+        return f"t.{quoted(crm)}::text = r.{quoted(pair)}::text"
+    column = mirror_type(plan.kind, plan.mapping, pair.enerflo)
+    join = join_column(crm, pair.enerflo, column, plan.live.columns[crm], pair, fold)
+    return f"{join.crm} = {join.of_mirror('r')}"
 
 
 def _same_field(plan: Comparison, config: SyncConfig, field: Field) -> str:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.key_changes import key_change_reasons
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.names import literal, quoted, relation
+from enerflo_sync.crm.where import condition
 from enerflo_sync.plan.backfilled import changes_from_backfills
 
 _COUNTS = sa.text("""
@@ -92,9 +93,10 @@ def exceeds_percent(
     tables = config.tables_for(account)
     for name, rows in connection.exec_driver_sql(_ROWS.substitute(among=among)).all():
         table = quoted(*relation(tables[name].crm_table))
+        where = f" where {condition(tables[name].where or 'true')}"
         # Counted no further than tells whether it is too much.
         enough = math.ceil(rows * 100 / rules.percent) if rules.percent else None
-        counted = f"select count(*) from (select from {table} limit %(enough)s) t"  # noqa: S608
+        counted = f"select count(*) from (select from {table}{where} limit %(enough)s) t"  # noqa: S608
         total = connection.exec_driver_sql(counted, {"enough": enough}).scalar_one()
         if rows * 100 > rules.percent * total:
             found[name] = f"{rows * 100 / total:.1f} %" if total else "all"

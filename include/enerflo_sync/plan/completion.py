@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.config import CompletedNeeds, SyncConfig
 from enerflo_sync.crm.mapping import Direction, RecordKind
-from enerflo_sync.crm.names import jsonb_object, literal
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import voided
+from enerflo_sync.reconcile.join_columns import JoinColumn
 
 LAST_MILESTONE = "last_milestone"
 
@@ -110,10 +111,11 @@ def _complete(
     wanted = config.statuses.completed
     connection.exec_driver_sql(
         _COMPLETED.substitute(
-            key=jsonb_object([(join.crm_name, f"({join.mirror})::{join.type}")]),
+            key=_key(plan, join),
             installs=plan.mirror_rows,
             table=literal(plan.name),
-            here=here,
+            # Of an install whose row does not count nothing is sent.
+            here=f"{here} and not {_stands_outside(plan, join)}",
             status=literal(_column(plan, "status_name") or ""),
             statuses=_listed(statuses),
             completed=_listed(completed),
@@ -127,6 +129,24 @@ def _complete(
             "completed_name": wanted.strip().lower() if isinstance(wanted, str) else None,
         },
     )
+
+
+def _stands_outside(plan: Comparison, join: JoinColumn) -> str:
+    if plan.mapping.where is None:
+        return "false"
+    same = f"{join.crm} = ({join.mirror})::{join.type}"
+    return f"exists (select from {plan.rows_outside} t where {same})"
+
+
+def _key(installs: Comparison, join: JoinColumn) -> str:
+    """Return the key of the install ``e``: as its row spells it, where there are several ways."""
+    value = f"({join.mirror})::{join.type}"
+    made = jsonb_object([(join.crm_name, join.as_stored(value))])
+    if not join.varies:
+        return made
+    key = installs.crm_key([f"t.{quoted(join.crm_name)}"])
+    row = f"select {key} from {installs.crm_rows} t where {join.crm} = {value} limit 1"  # noqa: S608 - names
+    return f"coalesce(({row}), {made})"
 
 
 def _may_set(plan: Comparison) -> bool:

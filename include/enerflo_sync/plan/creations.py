@@ -24,6 +24,8 @@ from enerflo_sync.reconcile.report import Cause
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
 CREATABLE = (RecordKind.LEADS, RecordKind.NOTES)
 
+OUTSIDE = "its row in the CRM stands outside the table''s where"
+
 _COLUMNS = """outcome, table_name, key, enerflo_key, op, field, after, source_value, policy, cause, rule,
   reason, changed_at, observed_at"""
 
@@ -35,20 +37,21 @@ insert into pg_temp.decided ($columns, before)
 select case when o.reason is null then 'to_crm' else o.otherwise end, $table,
        case when o.reason is null then o.new_key else o.key end,
        o.enerflo_key, 'insert', f.field, f.value, f.own, f.policy,
-       case when o.taken and not (o.quarantined or o.marked_deleted) then 'duplicate_identity'
-         else o.cause end, 'create', o.reason, o.said_at, o.observed_at,
+       case when not o.taken or o.quarantined or o.marked_deleted or o.stands_outside then o.cause
+         else 'duplicate_identity' end, 'create', o.reason, o.said_at, o.observed_at,
        case when o.reason is not null then o.enerflo_key end
 from (
   select o.*, case
       when o.quarantined then 'its record stands in quarantine'
       when $undone then '$creation_undone'
       when o.marked_deleted then 'its row in the CRM is marked as deleted (deleted_when)'
+      when o.stands_outside then '$outside'
       when o.was_agreed then 'it was deleted from the CRM since both agreed'
       when o.voided then 'a voided install is not created'
       when not $may_create then 'the CRM''s rows are not created here (create_in)'
       when o.new_key is null then 'no key can be made for it (on_insert)'
       when o.taken then 'another row has, or would get, the key that on_insert makes for it' end as reason,
-    case when not o.quarantined and $undone then 'keep'
+    case when not o.quarantined and ($undone or o.stands_outside) then 'keep'
       when (o.voided or not $may_create) and not o.quarantined and not o.was_agreed then 'keep'
       else 'review' end as otherwise
   from (
@@ -77,10 +80,11 @@ from (
   select o.*, $cause as cause, case
       when o.quarantined then 'its record stands in quarantine'
       when not ($loose) then 'Enerflo has no record of this id'
+      when $unreadable then $no_key
       when not $may_create then $not_created
       when not ($due) then 'it is not due yet (create_when)'
       $no_install end as reason,
-    case when not o.quarantined and ($loose) and not ($may_create and ($due)) then 'keep'
+    case when not o.quarantined and ($loose) and not ($unreadable or $may_create and ($due)) then 'keep'
       else 'review' end as otherwise
   from $judged join $crm t on $on_row
   where o.in_crm and not o.in_enerflo and not o.tombstone $not_adopted offset 0
@@ -132,6 +136,7 @@ def decide_rows(
             not_adopted=known.format("d.p1 = o.p1"),
             undone=creation_undone(plan),
             creation_undone=CREATION_UNDONE,
+            outside=OUTSIDE,
             may_create=_yes(Side.CRM in plan.mapping.create_in),
             mirror=plan.mirror,
             on_record=" and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1)),
@@ -149,6 +154,10 @@ def decide_rows(
                 if plan.kind in CREATABLE
                 else f"no call of Enerflo's API creates {plan.kind.replace('_', ' ')}: the row waits for"
                 " its record's id"
+            ),
+            unreadable=" or ".join(join.is_unreadable("t") for join in plan.joins),
+            no_key=literal(
+                f"{' or '.join(join.crm_name for join in plan.joins)} holds no key as it is declared"
             ),
             loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(plan.joins, 1)),
             due=due(plan),
@@ -186,7 +195,9 @@ def _crm_fields(plan: Comparison) -> Iterator[str]:
     for n, join in enumerate(plan.joins, 1):
         if join.crm_name not in taken:
             taken.add(join.crm_name)
-            yield _select(join.crm_name, f"to_jsonb(o.j{n})", f"to_jsonb(o.j{n})", "enerflo")
+            # As Enerflo writes it, and not as it is compared.
+            value = f"to_jsonb(o.j{n})" if join.options is None else f"to_jsonb({join.plain('v')})"
+            yield _select(join.crm_name, value, value, "enerflo")
     for field in plan.fields:
         if field.name in taken or field.mapping.direction not in {Direction.BOTH, Direction.TO_CRM}:
             continue

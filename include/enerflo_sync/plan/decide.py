@@ -17,6 +17,7 @@ from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.causes import DUPLICATE_ROWS, cause_of, duplicate_sides
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.incremental import differing_keys
+from enerflo_sync.reconcile.join_columns import stored_join_key
 from enerflo_sync.reconcile.judge import judged
 from enerflo_sync.reconcile.mismatched import (
     mismatched_statement,
@@ -139,7 +140,7 @@ def _leave_repeated(
     common = {"name": plan.name, "table": literal(plan.name)}
     if not plan.unique:
         connection.exec_driver_sql(twice_statement(plan, wanted_only=wanted_only), values)
-        key = jsonb_object((join.crm_name, f"d.j{n}") for n, join in enumerate(plan.joins, 1))
+        key = stored_join_key(plan.joins, "d")
         statement = _REPEATED.substitute(
             common,
             found=f"with {duplicate_sides(plan)}",

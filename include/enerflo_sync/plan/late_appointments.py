@@ -54,7 +54,8 @@ def plan_late_appointments(
     appointment = config.writes.appointment
     if plan.kind != RecordKind.LEADS or appointment is None or appointment.start not in plan.live.columns:
         return
-    links = [f"t.{quoted(name)} is not null" for name in link_columns(plan)]
+    names = link_columns(plan)
+    links = [f"{join.crm} is not null" for join in plan.joins if join.crm_name in names]
     if not links:
         return
     statement = _LATE.substitute(

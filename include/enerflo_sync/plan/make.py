@@ -39,7 +39,7 @@ from enerflo_sync.plan.split import mark_waiting, rules_hash, why_waiting
 from enerflo_sync.plan.store import store_plan
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import cause_parameters
-from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.reconcile.live import case_folding, live_comparisons, require_rows
 from enerflo_sync.reconcile.observation import OBSERVATION, observe
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import transaction_time, warehouse_errors
@@ -127,6 +127,7 @@ def make_plans(
         with alone(connection, account, OBSERVATION, wait=True), connection.begin():
             fold = case_folding(connection)
             plans = live_comparisons(connection, config, account, fold, all_tables=True)
+            require_rows(connection, config, account, plans)
             follow_keys(connection, plans, account)
             for plan in plans:
                 observe(connection, plan, account, transaction_time(connection))

@@ -19,8 +19,13 @@ def new_key(plan: Comparison) -> str:
 
     Takes ``account``.
     """
-    if plan.mapping.joined_by_key:
+    record = " and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1))
+    if plan.mapping.joined_by_key and not any(join.options for join in plan.joins):
         return "o.key"
+    if plan.mapping.joined_by_key:
+        # As Enerflo writes it, and not as it is compared.
+        key = jsonb_object((join.crm_name, join.plain("v")) for join in plan.joins)
+        return f"(select {key} from {plan.mirror} v where v.account = %(account)s and {record})"  # noqa: S608
     made = {column: plan.mapping.on_insert.get(column) for column in plan.mapping.key_columns}
     if None in made.values():
         # The CRM itself makes the key of a row that is handed over: the record's id tells which row it is.
@@ -29,7 +34,6 @@ def new_key(plan: Comparison) -> str:
         column: _part(plan.live.columns[column], template_sql(text or "", mirror_text))
         for column, text in made.items()
     }
-    record = " and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1))
     values = ", ".join(f"{part} as {quoted(column)}" for column, part in parts.items())
     known = " and ".join(f"made.{quoted(column)} is not null" for column in parts)
     return (

@@ -74,7 +74,7 @@ def undo_in_enerflo(connection: sa.Connection, plan: Comparison, account: str) -
         rows=plan.crm_rows,
         mirror=plan.mirror,
         linked=" and ".join(
-            f"({join.mirror})::{join.type} = (t.{quoted(join.crm_name)})::{join.type}" for join in plan.joins
+            f"({join.mirror})::{join.type} = ({join.crm})::{join.type}" for join in plan.joins
         ),
         on=of_key(plan, "u.key"),
     )

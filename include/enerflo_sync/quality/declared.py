@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from enerflo_sync.crm.load import shape_problems
-from enerflo_sync.crm.mapping import Options
+from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem
 from enerflo_sync.crm.source import Source, read_source
 from enerflo_sync.errors import ConfigurationError

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr
 
 from enerflo_sync.crm.config import StatusNames
-from enerflo_sync.crm.mapping import Options
+from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, listed, nearest
 from enerflo_sync.crm.source import Source
 from enerflo_sync.quality.columns import COLUMNS, ColumnKind

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined, voided
+from enerflo_sync.reconcile.join_columns import JoinColumn
 from enerflo_sync.reconcile.on_its_way import handed_over_keys
 from enerflo_sync.reconcile.report import Cause
 
@@ -46,17 +47,17 @@ def settled_causes(plan: Comparison) -> list[str]:
 def can_carry(plan: Comparison) -> bool:
     """Return whether a difference's key alone says which records, and which install, it is about."""
     owner_known = not plan.mirror_has_install or any(j.mirror_name == "install_id" for j in plan.joins)
-    return plan.mapping.joined_by_key and plan.mirror_unique and not plan.may_be_loose and owner_known
+    return plan.mapping.joined_by_key and plan.mirror_unique and not plan.compares_loose and owner_known
 
 
 _UNSETTLED = Template("""
   union all
   select $joins from (
     select d.*, $ids, $owner as owner from (
-      select $keys, d.key, d.cause from sync.differences d
+      select $keys, d.key, d.field, d.cause from sync.differences d
       where d.account = %(account)s and d.reconciliation_id = %(previous)s and d.table_name = $table
     ) d
-  ) d where d.cause <> all(%(settled)s::text[]) or $quarantined or $voided or d.key in ($pending)
+  ) d where d.cause <> all(%(settled)s::text[]) or $outside or $quarantined or $voided or d.key in ($pending)
     or exists (
       select from sync.agreed a where a.account = %(account)s and a.table_name = $table and a.key = d.key
         and a.agreed_at > %(since)s)
@@ -79,8 +80,10 @@ def unsettled_keys(plan: Comparison) -> str:
         joins=plan.join_names("d"),
         ids=", ".join(f"{known[name]} as p{n}" for n, name in enumerate(plan.mirror_key, 1)),
         owner=known.get("install_id", "null::bigint"),
-        keys=", ".join(f"{_key(join.crm_name, join.type)} as j{n}" for n, join in enumerate(plan.joins, 1)),
+        keys=", ".join(f"{_key(join)} as j{n}" for n, join in enumerate(plan.joins, 1)),
         table=literal(plan.name),
+        # A row outside may go without a trace.
+        outside="false" if plan.mapping.where is None else "d.field is null and d.cause = 'policy'",
         quarantined=quarantined(plan, "d"),
         pending=pending_changes(plan, "p.key"),
         handed_over=handed_over_keys(plan),
@@ -88,8 +91,8 @@ def unsettled_keys(plan: Comparison) -> str:
     )
 
 
-def _key(column: str, kind: str) -> str:
-    return f"(d.key->>{literal(column)})::{kind}"
+def _key(join: JoinColumn) -> str:
+    return join.of_stored(f"d.key->>{literal(join.crm_name)}")
 
 
 _SETTLED_BEFORE = """d.account = %(account)s and d.reconciliation_id = %(previous)s
@@ -102,7 +105,7 @@ select $keys from sync.differences d where {_SETTLED_BEFORE} and d.field is null
 def one_sided_keys(plan: Comparison) -> str:
     """Return the keys of the settled records that stood on one side only when the last run ended."""
     return _ONE_SIDED_KEYS.substitute(
-        keys=", ".join(f"{_key(join.crm_name, join.type)} as j{n}" for n, join in enumerate(plan.joins, 1)),
+        keys=", ".join(f"{_key(join)} as j{n}" for n, join in enumerate(plan.joins, 1)),
         table=literal(plan.name),
     )
 
@@ -133,11 +136,11 @@ def carry(connection: sa.Connection, plan: Comparison, parameters: dict[str, Any
     """Copy the settled differences of unwanted keys and return what kind of rows they are about."""
     query = _CARRY.substitute(
         name=plan.name,
-        keys=", ".join(f"{_key(join.crm_name, join.type)} as j{n}" for n, join in enumerate(plan.joins, 1)),
+        keys=", ".join(f"{_key(join)} as j{n}" for n, join in enumerate(plan.joins, 1)),
         joins=plan.join_names(),
         digest=plan.key_digest([f"j{n}" for n, _ in enumerate(plan.joins, 1)]),
         table=literal(plan.name),
         wanted=plan.wanted,
-        on=" and ".join(f"w.j{n} = {_key(j.crm_name, j.type)}" for n, j in enumerate(plan.joins, 1)),
+        on=" and ".join(f"w.j{n} = {_key(j)}" for n, j in enumerate(plan.joins, 1)),
     )
     return dict(connection.exec_driver_sql(query, parameters).mappings().one())

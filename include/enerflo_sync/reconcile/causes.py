@@ -9,6 +9,7 @@ from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Outcome
 from enerflo_sync.crm.names import jsonb_object, literal
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
+from enerflo_sync.reconcile.join_columns import stored_join_key
 from enerflo_sync.reconcile.judge import judged
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import on_its_way
@@ -27,12 +28,12 @@ RULES: Sequence[tuple[Cause, str]] = (
     (Cause.DELETED_IN_ENERFLO, "o.tombstone"),
     (Cause.DELETED_IN_CRM, "o.was_agreed"),
     (Cause.VOIDED, "o.voided"),
-    (Cause.MISSING_IN_CRM, "not o.in_crm"),
+    (Cause.MISSING_IN_CRM, "not o.in_crm and not o.stands_outside"),
     (Cause.MISSING_IN_ENERFLO, "not o.in_enerflo"),
     (Cause.EQUAL_AFTER_NORMALISATION, f"f.equal or (d.winner = {AGREED_APART} and a.agreed_by = 'push')"),
-    (Cause.IN_FLIGHT, "o.young"),
+    (Cause.IN_FLIGHT, "o.young and not o.stands_outside"),
     (Cause.PLANNED, "(o.key, f.field) in ($pending and p.op = 'update')"),
-    (Cause.POLICY, "$declared"),
+    (Cause.POLICY, "o.stands_outside or $declared"),
     (Cause.LEFT_APART, f"d.blocking in ({_KEEPING}) or d.winner = {AGREED_APART}"),
     (Cause.CONFLICT, "x.enerflo_moved and x.crm_moved"),
     (Cause.EDITED_IN_CRM, "x.crm_moved"),
@@ -165,7 +166,7 @@ def duplicates_statement(plan: Comparison) -> str:
         name=plan.name,
         table=literal(plan.name),
         sides=duplicate_sides(plan),
-        join=jsonb_object((join.crm_name, f"d.j{n}") for n, join in enumerate(plan.joins, 1)),
+        join=stored_join_key(plan.joins, "d"),
         joined=plan.join_names(),
         joined_d=plan.join_names("d"),
         key=", ".join(

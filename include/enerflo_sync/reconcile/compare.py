@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import sqlalchemy as sa
-
-from enerflo_sync.crm.catalog import Kind, LiveTable
-from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, RecordKind, TableMapping, mirror_type
+from enerflo_sync.crm.catalog import LiveTable
+from enerflo_sync.crm.mapping import MIRROR_TABLES, Mode, RecordKind, TableMapping, Unlinked, mirror_type
 from enerflo_sync.crm.names import jsonb_object, quoted, relation
+from enerflo_sync.crm.where import met_by, rows_where
+from enerflo_sync.reconcile.join_columns import JoinColumn, join_column
 from enerflo_sync.reconcile.values import Field, crm_raw, field_sql, is_marked, mirror_kind, moment
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
@@ -25,21 +24,6 @@ _HASHES = {
     "double precision": "hashfloat8extended",
     "text": "hashtextextended",
 }
-
-
-@dataclass(frozen=True)
-class JoinColumn:
-    """One pair of columns by which rows are matched, in SQL type ``type``.
-
-    ``mirror`` and ``crm`` are expressions over the tables' aliases ``e`` and ``t``.
-    """
-
-    mirror_name: str
-    crm_name: str
-    crm_kind: Kind
-    type: str
-    mirror: str
-    crm: str
 
 
 @dataclass(frozen=True)
@@ -89,7 +73,21 @@ class Comparison:
     @property
     def may_be_loose(self) -> bool:
         """Return whether the CRM may hold rows without a join key."""
-        return not all(self.live.columns[join.crm_name].not_null for join in self.joins)
+        return any(join.may_be_null for join in self.joins)
+
+    @property
+    def compares_loose(self) -> bool:
+        """Return whether the CRM may hold rows without a join key that are compared all the same."""
+        return self.may_be_loose and self.mapping.unlinked is Unlinked.REPORT
+
+    @property
+    def links(self) -> Sequence[JoinColumn]:
+        """Return the pairs of columns that tell a row's record beside what its key says by itself.
+
+        A key that may be spelled in several ways says it as a link does.
+        """
+        keys = self.mapping.key_columns
+        return [join for join in self.joins if join.crm_name not in keys or join.varies]
 
     @property
     def mismatched(self) -> str:
@@ -127,19 +125,13 @@ class Comparison:
 
     @property
     def crm_rows(self) -> str:
-        """Return the CRM's rows as a relation to read from: the table without rows marked as deleted.
+        """Return the CRM's rows as a relation to read from: those that meet ``where`` and are not deleted.
 
-        :attr:`crm` is the table itself: what is written, and where a key may be taken by a deleted row.
+        :attr:`crm` is the table itself: what is written, and where a key may be taken by another row.
         """
-        if not self.mapping.deleted_when:
+        if not self.mapping.deleted_when and self.mapping.where is None:
             return self.crm
-        columns = ", ".join(
-            [
-                *([] if self.live.view else ["t.xmin"]),
-                *(f"t.{quoted(name)}" for name, column in self.live.columns.items() if column.readable),
-            ]
-        )
-        return f"(select {columns} from {self.crm} t where {self.living('t')})"  # noqa: S608 - quoted names
+        return rows_where(self.mapping.where, self.live, self.living("t"), xmin=True)
 
     def living(self, alias: str) -> str:
         """Return the condition that a CRM row is not marked as deleted; never null."""
@@ -149,29 +141,46 @@ class Comparison:
         ]
         return " and ".join(marks) or "true"
 
+    def inside(self, alias: str) -> str:
+        """Return the condition that a CRM row meets ``where``; never null."""
+        return "true" if self.mapping.where is None else met_by(self.mapping.where, self.live, alias)
+
+    def counts(self, alias: str) -> str:
+        """Return the condition that a CRM row is among :attr:`crm_rows`; never null."""
+        conditions = [one for one in (self.living(alias), self.inside(alias)) if one != "true"]
+        return " and ".join(conditions) or "true"
+
     def marked_deleted(self, alias: str) -> str:
         """Return the condition that the CRM has a row marked as deleted for the join key of ``alias``."""
         if not self.mapping.deleted_when:
             return "false"
-        same = " and ".join(
-            f"({join.crm})::{join.type} = {alias}.j{n}" for n, join in enumerate(self.joins, 1)
-        )
-        return f"exists (select from {self.crm} t where {same} and not ({self.living('t')}))"
+        return f"exists (select from {self.crm} t where {self._same_key(alias)} and not ({self.living('t')}))"
+
+    @property
+    def rows_outside(self) -> str:
+        """Return the CRM's rows that do not meet ``where`` as a relation to read from."""
+        return rows_where(self.mapping.where, self.live, self.living("t"), outside=True)
+
+    def stands_outside(self, alias: str) -> str:
+        """Return the condition that a row for the join key of ``alias`` stands outside ``where``."""
+        if self.mapping.where is None:
+            return "false"
+        return f"exists (select from {self.rows_outside} t where {self._same_key(alias)})"
+
+    def _same_key(self, alias: str) -> str:
+        pairs = enumerate(self.joins, 1)
+        return " and ".join(f"({join.crm})::{join.type} = {alias}.j{n}" for n, join in pairs)
 
     @property
     def mirror_rows(self) -> str:
         """Return the condition that chooses the account's rows of the mirror ``e`` that can be matched."""
-        known = [
-            f"e.{quoted(j.mirror_name)} is not null"
-            for j in self.joins
-            if j.mirror_name not in self.mirror_key
-        ]
+        known = [f"{j.mirror} is not null" for j in self.joins if j.mirror_name not in self.mirror_key]
         return " and ".join(["e.account = %(account)s", *known])
 
     @property
     def crm_key_known(self) -> str:
         """Return the condition that a CRM row ``t`` can be matched at all."""
-        return " and ".join(f"t.{quoted(j.crm_name)} is not null" for j in self.joins)
+        return " and ".join(f"{j.crm} is not null" for j in self.joins)
 
     def changed_at(self, alias: str) -> str:
         """Return the CRM row's last change as timestamptz; null where the table has none."""
@@ -207,7 +216,8 @@ class Comparison:
     @property
     def key_is_record(self) -> bool:
         """Return whether the CRM's key is the id of Enerflo's record, so that no other can have its pairs."""
-        return self.mapping.joined_by_key and self.mirror_unique
+        one_spelling = not any(join.varies for join in self.joins)
+        return self.mapping.joined_by_key and self.mirror_unique and one_spelling
 
     def record_key(self, alias: str) -> str:
         """Return what a pair of values remembers of its record, as JSON: the mirror's key, ``alias.p1…``.
@@ -243,17 +253,25 @@ class Comparison:
 
 
 def plan_comparison(
-    name: str, mapping: TableMapping, live: LiveTable, *, fold: str, mode: Mode
+    name: str, mapping: TableMapping, live: LiveTable, *, fold: str, mode: Mode, proven: bool = False
 ) -> Comparison:
     """Return the comparison of one table whose mapping was checked against the live catalog.
 
     :param fold: the collation whose case rules apply, quoted, or ``""`` for the database's own.
     :param mode: which side of the table may be written.
+    :param proven: an index proves that no two rows of the CRM have one key, however that is spelled.
     """
     kind = mapping.kind(name)
     declared = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[kind]}"]
     joins = [
-        _join_column(crm, mirror, mirror_type(kind, mapping, mirror), live.columns[crm].kind)
+        join_column(
+            crm,
+            mirror,
+            mirror_type(kind, mapping, mirror),
+            live.columns[crm],
+            mapping.key_options(crm),
+            fold,
+        )
         for crm, mirror in mapping.join_columns.items()
     ]
     fields = [
@@ -278,7 +296,8 @@ def plan_comparison(
         fields=fields,
         mirror_key=mirror_key,
         mirror_has_install="install_id" in declared.c,
-        crm_unique=live.unique_by([join.crm_name for join in joins]),
+        crm_unique=proven
+        or (live.unique_by([join.crm_name for join in joins]) and not any(join.varies for join in joins)),
         mirror_unique=set(mirror_key) <= {join.mirror_name for join in joins},
         updated_at=updated_at,
         mode=mode,
@@ -290,15 +309,6 @@ def plan_comparison(
 def _time_column(name: str | None, live: LiveTable) -> str | None:
     column = live.columns.get(name or "")
     return column.name if column is not None and column.kind.is_time else None
-
-
-def _join_column(crm: str, mirror: str, column: sa.types.TypeEngine[Any], kind: Kind) -> JoinColumn:
-    mine, theirs = f"e.{quoted(mirror)}", f"t.{quoted(crm)}"
-    if mirror_kind(column) is Kind.INTEGER and kind in {Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT}:
-        common = {Kind.INTEGER: "bigint", Kind.DECIMAL: "numeric", Kind.FLOAT: "double precision"}[kind]
-    else:
-        common = "text"
-    return JoinColumn(mirror, crm, kind, common, mine, theirs)
 
 
 def full_name(mapping: TableMapping) -> str:

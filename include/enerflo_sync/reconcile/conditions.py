@@ -9,8 +9,9 @@ from typing import Any
 
 from enerflo_sync.crm.config import StatusNames
 from enerflo_sync.crm.mapping import MIRROR_TABLES, RecordKind
-from enerflo_sync.crm.names import jsonb_object, literal
+from enerflo_sync.crm.names import literal
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.join_columns import stored_join_key
 from enerflo_sync.reconcile.values import WHOLE_TEXT
 
 
@@ -100,7 +101,7 @@ def cause_parameters(statuses: StatusNames, now: datetime, in_flight_minutes: in
 
 def difference_key(plan: Comparison) -> str:
     """Return the jsonb key of a mismatched row: the CRM's key, or the join key without such a row."""
-    mine = jsonb_object((join.crm_name, f"o.j{n}") for n, join in enumerate(plan.joins, 1))
+    mine = stored_join_key(plan.joins, "o")
     theirs = plan.crm_key(f"o.k{n}" for n, _ in enumerate(plan.mapping.key_columns, 1))
     return f"case when o.in_crm then {theirs} else {mine} end"
 

@@ -75,12 +75,18 @@ GRAVITY = [
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many rows either side has. ``…_keys`` are sums of their keys' hashes, or 0 where nobody asks."""
+    """How many rows either side has. ``…_keys`` are sums of their keys' hashes, or 0 where nobody asks.
+
+    :param unlinked: CRM rows without a key, where keys are read in a domain of their own, or such rows do not
+        count. ``unreadable`` are those of them that say something, which is no key.
+    """
 
     enerflo: int
     crm: int
     enerflo_keys: Decimal
     crm_keys: Decimal
+    unlinked: int = 0
+    unreadable: int = 0
 
 
 @contextmanager
@@ -116,27 +122,65 @@ def counted_aside(
 
 _SIZES = Template("""
 /* enerflo-sync reconcile $name: sizes, and digests of the keys */
-select all_rows - gone_rows as enerflo, crm, all_keys - gone_keys as enerflo_keys, crm_keys
+select all_rows - gone_rows as enerflo, all_keys - gone_keys as enerflo_keys, c.*
 from (select count(*) as all_rows, $mirror_keys as all_keys from $mirror e where $rows) a,
      (select count(*) as gone_rows, $mirror_keys as gone_keys from $mirror e
       where $rows and e.deleted_at is not null) g,
-     (select count(*) as crm, $crm_keys as crm_keys from $crm t) c
+     ($crm_sizes) c
 """)
+
+_CRM_SIZES = Template("select count(*) as crm, $crm_keys as crm_keys from $crm t")
+
+# By `offset 0` each key is read once.
+_CRM_SIZES_AS_READ = Template("""select count(*)$counted as crm, $crm_keys as crm_keys,
+         count(*) filter (where not ($known)) as unlinked, count(*) filter (where not readable) as unreadable
+       from (select $keys, $readable as readable from (select $read from $crm t offset 0) t offset 0) t""")
 
 
 def count_rows(
     connection: sa.Connection, plan: Comparison, parameters: dict[str, Any], *, with_keys: bool
 ) -> Sizes:
     """Return how many live records the mirror holds for the account, and how many rows the CRM."""
-    keys = {"mirror_keys": "0::numeric", "crm_keys": "0::numeric"}
+    mirror_keys, crm_sizes = "0::numeric", _crm_sizes(plan, with_keys)
     if with_keys:
-        for side in ("mirror", "crm"):
-            digest = plan.key_digest([f"({getattr(join, side)})::{join.type}" for join in plan.joins])
-            keys[f"{side}_keys"] = f"coalesce(sum({digest}), 0)"
+        digest = plan.key_digest([f"({join.mirror})::{join.type}" for join in plan.joins])
+        mirror_keys = f"coalesce(sum({digest}), 0)"
     statement = _SIZES.substitute(
-        keys, name=plan.name, mirror=plan.mirror, rows=plan.mirror_rows, crm=plan.crm_rows
+        name=plan.name,
+        mirror=plan.mirror,
+        rows=plan.mirror_rows,
+        mirror_keys=mirror_keys,
+        crm_sizes=crm_sizes,
     )
     return Sizes(**connection.exec_driver_sql(statement, parameters).mappings().one())
+
+
+def _crm_sizes(plan: Comparison, with_keys: bool) -> str:
+    """Return the select of how many rows the CRM has, and of its keys' digest."""
+    pairs = list(enumerate(plan.joins, 1))
+    as_read = plan.may_be_loose and (
+        not plan.compares_loose or any(join.options is not None for join in plan.joins)
+    )
+    read = [f"({join.crm})::{join.type}" for join in plan.joins]
+    digest = plan.key_digest([f"t.j{n}" for n, _ in pairs] if as_read else read)
+    crm_keys = f"coalesce(sum({digest}), 0)" if with_keys else "0::numeric"
+    if not as_read:
+        return _CRM_SIZES.substitute(crm=plan.crm_rows, crm_keys=crm_keys)
+    known = " and ".join(f"t.j{n} is not null" for n, _ in pairs)
+    return _CRM_SIZES_AS_READ.substitute(
+        crm=plan.crm_rows,
+        crm_keys=crm_keys,
+        known=known,
+        counted="" if plan.compares_loose else f" filter (where {known})",
+        keys=", ".join(f"t.j{n}" for n, _ in pairs),
+        readable=" and ".join(f"(t.j{n} is not null or t.open{n})" for n, _ in pairs),
+        read=", ".join(
+            [
+                *(f"{value} as j{n}" for (n, _), value in zip(pairs, read, strict=True)),
+                *(f"({join.is_open('t')}) as open{n}" for n, join in pairs),
+            ]
+        ),
+    )
 
 
 def mismatched_counts(connection: sa.Connection, plan: Comparison) -> dict[str, int]:

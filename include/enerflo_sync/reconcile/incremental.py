@@ -192,8 +192,8 @@ def _crm_keys(plan: Comparison, keys: str) -> list[str]:
     if plan.keeps_hashes:
         return [_kept_keys(plan)]
     found = [f"select {keys} from {plan.moved('crm')}"]  # noqa: S608 - names of ours
-    if plan.mapping.deleted_when:
-        found.append(f"{_column_keys(plan)} and not ({plan.living('t')})")
+    if plan.counts("t") != "true":
+        found.append(f"{_column_keys(plan)} and not ({plan.counts('t')})")
     return found
 
 
@@ -244,7 +244,7 @@ def differing_keys(plan: Comparison) -> str:
     """Return ``union all select …`` of the keys that differed in a run; takes ``account``, ``previous``."""
     first = plan.joins[0].crm_name
     before = _BEFORE.substitute(
-        keys=", ".join(f"(d.key->>{literal(j.crm_name)})::{j.type}" for j in plan.joins),
+        keys=", ".join(j.of_stored(f"d.key->>{literal(j.crm_name)}") for j in plan.joins),
         table=literal(plan.name),
         which="" if plan.mapping.joined_by_key else f"and jsonb_exists(d.key, {literal(first)})",
     )

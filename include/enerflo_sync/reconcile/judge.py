@@ -52,7 +52,8 @@ _MOVED = Template("""v.$side or a.agreed_by = 'comparison' and not (v.mine or v.
 # planned and evaluated many times over.
 _JUDGED = Template("""(
     select o.*, $key as key, $enerflo_key as enerflo_key, $quarantined as quarantined,
-           $voided as voided, $young as young, $marked as marked_deleted, $was_agreed as was_agreed,
+           $voided as voided, $young as young, $marked as marked_deleted,
+           $outside as stands_outside, $was_agreed as was_agreed,
            $in_crm as changed_in_crm, $in_enerflo as changed_in_enerflo
     from $mismatched o $owners$own_writes where $compared
   ) o
@@ -131,6 +132,7 @@ def judged(plan: Comparison) -> str:
         voided=voided("o") if plan.is_installs else voided("i") if plan.mirror_has_install else "false",
         young=young("o"),
         marked=_marked_deleted(plan),
+        outside=_stands_outside(plan),
         in_crm=changed_in_crm(plan),
         in_enerflo=changed_in_enerflo(plan),
         own_writes=own_writes(plan),
@@ -157,7 +159,7 @@ def judged(plan: Comparison) -> str:
 
 def _replaced(plan: Comparison) -> str:
     """Return whether the record of ``o`` has a pair of the field ``f`` with another row of the CRM."""
-    links = [n for n, join in enumerate(plan.joins, 1) if join.crm_name not in plan.mapping.key_columns]
+    links = [n for n, join in enumerate(plan.joins, 1) if join in plan.links]
     if plan.key_is_record or not links:
         return "false"
     link = links[-1]
@@ -184,10 +186,10 @@ def once_agreed(plan: Comparison) -> str:
         # Of a pair whose record is unknown the columns alone say it: it is taken for evidence of a deletion,
         # which writes nothing.
         of_table += f" and coalesce(a.enerflo_key = {plan.record_key('o')}, true)"
-    if plan.mapping.joined_by_key:
+    if plan.mapping.joined_by_key and not plan.links:
         return f"{of_table} and a.key = {difference_key(plan)}"
     names = {join.crm_name: f"to_jsonb(o.j{n})" for n, join in enumerate(plan.joins, 1)}
-    links = [name for name in names if name not in plan.mapping.key_columns]
+    links = [join.crm_name for join in plan.links]
     said = [f"a.key -> {literal(name)} = {value}" for name, value in names.items() if name not in links]
     said += [f"a.link = {names[name]} and a.field = {literal(name)}" for name in links[:1]]
     said += [_FURTHER_LINK.substitute(field=literal(name), value=names[name]) for name in links[1:]]
@@ -225,14 +227,22 @@ def _same(plan: Comparison, now: str, then: str, *, in_crm: bool = False) -> str
 def _was_agreed(plan: Comparison) -> str:
     """Return the condition that the CRM once had the row of a record that only Enerflo has now.
 
-    The evidence is a pair of values that both sides agreed on, or a row that is marked as deleted.
+    The evidence is a pair of values that both sides agreed on, or a row that is marked as deleted; a row that
+    left ``where`` was not deleted.
     """
     agreed = f"exists (select from sync.agreed a where {once_agreed(plan)})"
+    if plan.mapping.where is not None:
+        agreed = f"not {plan.stands_outside('o')} and {agreed}"
     return f"(o.in_enerflo and not o.in_crm and ({agreed} or {plan.marked_deleted('o')}))"
 
 
 def _marked_deleted(plan: Comparison) -> str:
     return f"(o.in_enerflo and not o.in_crm and {plan.marked_deleted('o')})"
+
+
+def _stands_outside(plan: Comparison) -> str:
+    outside = f"{plan.stands_outside('o')} and not {plan.marked_deleted('o')}"
+    return "false" if plan.mapping.where is None else f"(o.in_enerflo and not o.in_crm and {outside})"
 
 
 def _field(plan: Comparison, field: Field) -> str:

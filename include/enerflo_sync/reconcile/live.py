@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import writable_columns
+from enerflo_sync.crm.chosen_rows import keys_proven, no_row_left
 from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.doctor import Severity, check_table
+from enerflo_sync.crm.doctor import Finding, Severity, check_table, finding
+from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.live.writable import as_writable
 from enerflo_sync.crm.mapping import MIRROR_TABLES
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison, plan_comparison
 from enerflo_sync.warehouse.declared import DeclaredColumn, require_filled
 
-# Case rules that know more than ASCII, whatever the database's own are; the first that the server has.
-_FOLDS = ("pg_unicode_fast", "pg_c_utf8", "und-x-icu")
-
-
-def case_folding(connection: sa.Connection) -> str:
-    """Return the collation whose case rules apply, quoted; empty where the server has none of the known."""
-    query = sa.text(
-        "select collname from pg_catalog.pg_collation"
-        " where collname = any(:names) and getdatabaseencoding() = 'UTF8'"
-        " order by array_position(cast(:names as text[]), collname::text)"
-    )
-    name = connection.scalar(query, {"names": list(_FOLDS)})
-    return f'"{name}"' if name else ""
+__all__ = ["case_folding", "live_comparisons", "require_rows"]
 
 
 def _mapped_columns(config: SyncConfig, account: str, *, all_tables: bool) -> list[DeclaredColumn]:
@@ -59,13 +51,34 @@ def live_comparisons(
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
         problems += errors
         if live is not None and not errors:
+            proven = keys_proven(connection, mapping, live, fold)
             mode = config.mode_of(account, name)
             if all_tables and "to_crm" in mode.writes:
                 mapping = as_writable(mapping, writable_columns(connection, live))
-            found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode))
+            found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven))
+    _require_none(problems)
+    return found
+
+
+def require_rows(
+    connection: sa.Connection, config: SyncConfig, account: str, plans: Sequence[Comparison]
+) -> None:
+    """Make sure that ``where`` leaves rows of each table that has some, before anything is compared.
+
+    :raises ConfigurationError: it leaves none, and every record of Enerflo would be taken for a missing one.
+    """
+    _require_none(
+        [
+            finding(config, account, plan.name, left, config.file)
+            for plan in plans
+            if (left := no_row_left(connection, plan.mapping, plan.live)) is not None
+        ]
+    )
+
+
+def _require_none(problems: Sequence[Finding]) -> None:
     if problems:
         raise ConfigurationError(
             "\n".join(f"{problem} {problem.next_step}" for problem in problems),
             next_step="enerflo-sync doctor shows the whole mapping against the live tables.",
         )
-    return found

@@ -70,20 +70,51 @@ _TWICE_ON_ONE_SIDE = Template("""select $joins from (
 ) k $wanted group by $joins having count(*) > 1""")
 
 
+# Of rows that a unique index parts, two can only become one key where one of them is spelled otherwise than
+# Enerflo's value.
+_TWICE_AS_SPELLED = Template("""select * from (
+  with odd as materialized (select $keys from $table where ($known) and ($odd))
+  select $joins from odd group by $joins having count(*) > 1
+  union
+  select $odd_joins from odd o join $table on $plainly
+) k $wanted""")
+
+
 def twice_statement(plan: Comparison, *, wanted_only: bool) -> str:
     """Return the statement that fills ``twice``; takes ``account``. What an index proves is left out."""
     wanted = f"join {plan.wanted} w using ({plan.join_names()})" if wanted_only else ""
     common = {"joins": plan.join_names(), "wanted": wanted}
     selects = []
     if not plan.crm_unique:
-        keys, rows = plan.select_join("crm"), plan.crm_key_known
-        selects.append(
-            _TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.crm_rows} t")
-        )
+        keys, rows, table = plan.select_join("crm"), plan.crm_key_known, f"{plan.crm_rows} t"
+        if plan.live.unique_by([join.crm_name for join in plan.joins]):
+            selects.append(_twice_as_spelled(plan, common | {"keys": keys, "table": table}))
+        else:
+            selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=table))
     if not plan.mirror_unique:
         keys, rows = plan.select_join("mirror"), f"{plan.mirror_rows} and e.deleted_at is null"
         selects.append(_TWICE_ON_ONE_SIDE.substitute(common, keys=keys, rows=rows, table=f"{plan.mirror} e"))
     return _TWICE.substitute(name=plan.name, twice=plan.twice, selects="\nunion\n".join(selects))
+
+
+def _twice_as_spelled(plan: Comparison, common: dict[str, str]) -> str:
+    pairs = list(enumerate(plan.joins, 1))
+    spelled = [(n, join) for n, join in pairs if join.varies]
+    plain = [
+        f"t.{quoted(join.crm_name)} = {join.as_stored(f'o.j{n}')}"
+        if join.varies
+        else f"({join.crm})::{join.type} = o.j{n}"
+        for n, join in pairs
+    ]
+    return _TWICE_AS_SPELLED.substitute(
+        common,
+        known=plan.crm_key_known,
+        odd=" or ".join(
+            f"t.{quoted(join.crm_name)} <> {join.as_stored(f'({join.crm})')}" for _, join in spelled
+        ),
+        odd_joins=plan.join_names("o"),
+        plainly=" and ".join(plain),
+    )
 
 
 def mismatched_statement(plan: Comparison) -> str:
@@ -105,7 +136,7 @@ def wanted_mismatched_statement(plan: Comparison, *, keys: str, first: bool, mov
     """
     parts = _mismatched_parts(plan)
     unmatchable = " or ".join(f"c.j{n} is null" for n, _ in enumerate(plan.joins, 1))
-    loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if first and plan.may_be_loose else ""
+    loose = _LOOSE.substitute(parts, unmatchable=unmatchable) if first and plan.compares_loose else ""
     into = (
         f"create temporary table {plan.mismatched} on commit drop as"
         if first
@@ -134,10 +165,13 @@ def _wanted_rows(plan: Comparison, side: str, keys: str, moved: bool) -> str:
 
 def _mismatched_parts(plan: Comparison) -> dict[str, str]:
     alike = [pair for field in plan.fields for pair in field.pairs]
+    numbers = range(1, len(plan.joins) + 1)
     mine, theirs = (", ".join(pair[side] for pair in alike) for side in (0, 1))
     one_sided = (
         "(m.lives is null or not m.lives or c.here is null) and (coalesce(m.lives, false) or c.here is true)"
     )
+    if plan.may_be_loose and not plan.compares_loose:
+        one_sided += f" and (m.here is true or {' and '.join(f'c.j{n} is not null' for n in numbers)})"
     differing = f"m.lives and c.here and row({mine}) is distinct from row({theirs})"
     return {
         "name": plan.name,
@@ -156,8 +190,11 @@ def _columns(plan: Comparison) -> str:
         [
             *(f"coalesce(m.j{n}, c.j{n}) as j{n}" for n, _ in enumerate(plan.joins, 1)),
             *(f"c.k{n}" for n in keys),
-            *(f"coalesce(m.p{n}, c.p{n}) as p{n}" for n, _ in enumerate(plan.mirror_key, 1)),
-            "coalesce(m.owner, c.owner) as owner",
+            *(
+                f"coalesce(m.p{n}, {_read_once(plan, name) or f'c.p{n}'}) as p{n}"
+                for n, name in enumerate(plan.mirror_key, 1)
+            ),
+            f"coalesce(m.owner, {_read_once(plan, 'install_id') or 'c.owner'}) as owner",
             *(f"m.e{n}" for n in fields),
             *(f"c.c{n}" for n in fields),
             "coalesce(m.lives, false) as in_enerflo",
@@ -170,6 +207,14 @@ def _columns(plan: Comparison) -> str:
             "c.changed_at",
         ]
     )
+
+
+def _read_once(plan: Comparison, mirror: str) -> str | None:
+    """Return the CRM's join key that is a column of the mirror's key as well, where to read it takes long."""
+    for n, join in enumerate(plan.joins, 1):
+        if join.mirror_name == mirror and join.options is not None and join.type == "bigint":
+            return f"c.j{n}"
+    return None
 
 
 def mirror_side(plan: Comparison) -> str:
@@ -199,10 +244,9 @@ def current_side(plan: Comparison) -> str:
     """Return :func:`mirror_side` without the tombstones in whose place another record stands."""
     if plan.mirror_unique:
         return mirror_side(plan)
-    columns = [quoted(join.mirror_name) for join in plan.joins]
     return mirror_side(plan) + _NOT_SUPERSEDED.substitute(
         mirror=plan.mirror,
-        same=" and ".join(f"s.{column} = e.{column}" for column in columns),
+        same=" and ".join(f"{join.of_mirror('s')} = {join.mirror}" for join in plan.joins),
         theirs=", ".join(f"s.{quoted(column)}" for column in plan.mirror_key),
         mine=", ".join(f"e.{quoted(column)}" for column in plan.mirror_key),
     )
@@ -237,6 +281,11 @@ def _whole(plan: Comparison, column: str | None) -> str:
     if column is None:
         return "null::bigint"
     raw = f"t.{quoted(column)}"
+    join = next((one for one in plan.joins if one.crm_name == column and one.options is not None), None)
+    if join is not None and join.type == "bigint":
+        return f"({join.crm})::bigint"
+    if join is not None:
+        return f"(case when {join.crm} ~ {literal(WHOLE_TEXT)} then ({join.crm})::bigint end)"
     match plan.live.columns[column].kind:
         case Kind.INTEGER:
             return f"{raw}::bigint"

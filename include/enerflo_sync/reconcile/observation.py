@@ -327,7 +327,8 @@ def _joins(plan: Comparison) -> list[str]:
 
 
 def _row_hash(plan: Comparison) -> str:
-    return _hash(_hashable(plan, name, f"t.{quoted(name)}") for name in _hashed_columns(plan))
+    values = [_hashable(plan, name, f"t.{quoted(name)}") for name in _hashed_columns(plan)]
+    return _hash(values if plan.mapping.where is None else [*values, f"{plan.inside('t')}::text"])
 
 
 def _hashed_columns(plan: Comparison) -> list[str]:

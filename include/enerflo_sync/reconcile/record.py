@@ -13,9 +13,10 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping
-from enerflo_sync.crm.names import jsonb_object
+from enerflo_sync.crm.names import jsonb_object, quoted
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.join_columns import stored_join_key
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 
 _BY_ENERFLO_ID = "enerflo:"
@@ -25,7 +26,8 @@ _RECORD = Template("""
 /* enerflo-sync explain: one record of $name on both sides */
 select count(*) over () as rows, o.*, to_jsonb(array[$mine]::jsonb[]) as mine,
        to_jsonb(array[$theirs]::jsonb[]) as theirs, to_jsonb(array[$equal]) as equal,
-       $crm_key as crm_key, $join_key as join_key, $enerflo_key as enerflo_key, $named_key as named_key
+       $crm_key as crm_key, $join_key as join_key, $enerflo_key as enerflo_key, $named_key as named_key,
+       $outside as outside
 from (
   select m.*, c.here as crm_here, $changed_at as changed_at, $crm_columns from $sides
 ) o where o.here or o.crm_here limit 1
@@ -67,6 +69,7 @@ class FoundRecord:
     :param keys: the keys under which plans and ledger know it; the CRM row's first.
     :param named_key: the key of Enerflo that either side names, also where the mirror has no such record.
     :param install: the install that it is or belongs to.
+    :param outside: the CRM has a row of it that does not meet ``where``, and none that does.
     """
 
     comparison: Comparison
@@ -83,6 +86,7 @@ class FoundRecord:
     observed_at: datetime | None = None
     observed_by: str | None = None
     changed_at: datetime | None = None
+    outside: bool = False
 
     @property
     def key_texts(self) -> list[str]:
@@ -179,11 +183,28 @@ class _Search:
         values = {f"k{n}": part for n, part in enumerate(parts, 1)}
         found = self._look("crm", condition, values)
         if found is None and self.comparison.mapping.joined_by_key:
-            condition = " and ".join(
-                f"m.j{n} = %(k{n})s::{join.type}" for n, join in enumerate(self.comparison.joins, 1)
-            )
-            found = self._look("mirror", condition, values)
+            joins = list(enumerate(self.comparison.joins, 1))
+            same = {
+                side: " and ".join(f"{side}.j{n} = {join.of_stored(f'%(k{n})s')}" for n, join in joins)
+                for side in ("m", "c")
+            }
+            found = self._look("mirror", same["m"], values)
+            if found is None and self.comparison.links:
+                # Spelled otherwise than the row spells it.
+                found = self._look("crm", same["c"], values)
+        if found is None and self._stands_outside(values):
+            return FoundRecord(self.comparison, [self._typed_key(columns, values)], None, None, outside=True)
         return found or self._remembered(self._typed_key(columns, values))
+
+    def _stands_outside(self, values: Mapping[str, str]) -> bool:
+        """Return whether a row of this key is there, and does not meet ``where``."""
+        plan = self.comparison
+        if plan.mapping.where is None:
+            return False
+        names = enumerate(plan.mapping.key_columns, 1)
+        same = " and ".join(f"t.{quoted(name)} = %(k{n})s::{self._crm_type(name)}" for n, name in names)
+        query = f"/* enerflo-sync explain */ select exists (select from {plan.rows_outside} t where {same})"  # noqa: S608
+        return bool(self.connection.exec_driver_sql(query, dict(values)).scalar_one())
 
     def by_record(self, text: str) -> FoundRecord | None:
         names = self.comparison.mirror_key
@@ -280,6 +301,7 @@ class _Search:
             observed_at=row["observed_at"],
             observed_by=self._observed_by(row["enerflo_key"]) if known else None,
             changed_at=row["changed_at"],
+            outside=not in_crm and bool(row["outside"]),
         )
 
     def _observed_by(self, key: Mapping[str, Any]) -> str | None:
@@ -309,7 +331,8 @@ def _record_statement(plan: Comparison, sides: str) -> str:
         theirs=", ".join(field.crm.shown for field in fields),
         equal=", ".join(field.equal for field in fields),
         crm_key=plan.crm_key(f"o.k{n}" for n, _ in keys),
-        join_key=jsonb_object((join.crm_name, f"o.j{n}") for n, join in enumerate(plan.joins, 1)),
+        join_key=stored_join_key(plan.joins, "o"),
+        outside=plan.stands_outside("o"),
         enerflo_key=jsonb_object((name, f"o.p{n}") for n, name in enumerate(plan.mirror_key, 1)),
         named_key=jsonb_object(
             (name, f"coalesce(o.p{n}, o.named{n})") for n, name in enumerate(plan.mirror_key, 1)

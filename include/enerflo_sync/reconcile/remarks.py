@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.crm.mapping import RecordKind
-from enerflo_sync.crm.names import literal
-from enerflo_sync.masking import PersonalData, mask
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.masking import PersonalData, mask, shape
 from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.counts import Sizes
@@ -67,6 +67,59 @@ def duplicate_remarks(mismatched: dict[str, int]) -> list[str]:
         f"{mismatched['twice_rows']:,} CRM rows share {mismatched['twice_keys']:,} keys;"
         " they are not compared field by field."
     ]
+
+
+_UNREADABLE = Template("""
+/* enerflo-sync reconcile $name: two values that are no key */
+select $value as value from $crm t where $unreadable limit 2
+""")
+
+_OUTSIDE = sa.text("""
+/* enerflo-sync reconcile: records whose row stands outside where */
+select count(*) from sync.differences
+where account = :account and reconciliation_id = :reconciliation_id and table_name = :table
+  and field is null and cause = 'policy'
+""")
+
+
+def chosen_remarks(
+    connection: sa.Connection, plan: Comparison, sizes: Sizes, parameters: dict[str, Any]
+) -> list[str]:
+    """Return which CRM rows were left out by what the mapping says of rows and keys."""
+    table, found = full_name(plan.mapping), []
+    if sizes.unlinked and not plan.compares_loose:
+        found.append(f"{sizes.unlinked:,} rows of {table} have no key (unlinked: ignore): they do not count.")
+    if sizes.unreadable:
+        found.append(_unreadable_sentence(connection, plan, sizes.unreadable))
+    if plan.mapping.where is not None:
+        outside = connection.scalar(_OUTSIDE, {**parameters, "table": plan.name})
+        if outside:
+            found.append(
+                f"{outside:,} of Enerflo's {plan.name} have their row of {table} outside where:"
+                " it is not compared, and no other row is made."
+            )
+    return found
+
+
+def _unreadable_sentence(connection: sa.Connection, plan: Comparison, rows: int) -> str:
+    typed = [join for join in plan.joins if join.options is not None]
+    join = next(iter(typed))
+    samples = connection.exec_driver_sql(
+        _UNREADABLE.substitute(
+            name=plan.name,
+            value=f"t.{quoted(join.crm_name)}::text",
+            crm=plan.crm_rows,
+            unreadable=join.is_unreadable("t"),
+        ),
+        {},
+    ).scalars()
+    shapes = ", ".join(shape(one) for one in samples)
+    names = " or ".join(one.crm_name for one in typed)
+    kinds = " or ".join(dict.fromkeys(str(one.options.type) for one in typed if one.options))
+    return (
+        f"{rows:,} rows of {full_name(plan.mapping)} hold no key of type {kinds} in {names}"
+        f"{f', but values of the form {shapes}' if shapes else ''}: they count as rows without a key."
+    )
 
 
 _STRANGERS = Template("""

@@ -90,6 +90,8 @@ class TableReport(msgspec.Struct, frozen=True):
     mirror_as_of: datetime | None = None
     # By schedule.poll two polls were due since then, the second an hour ago, and none read the list whole.
     overdue: bool = False
+    # CRM rows without a key, where the mapping says how keys are read, or that such rows do not count.
+    unlinked: int = 0
 
 
 class TrendPoint(msgspec.Struct, frozen=True):

@@ -38,7 +38,7 @@ from enerflo_sync.reconcile.incremental import (
     wanted_parameters,
     wanted_statement,
 )
-from enerflo_sync.reconcile.live import case_folding, live_comparisons
+from enerflo_sync.reconcile.live import case_folding, live_comparisons, require_rows
 from enerflo_sync.reconcile.mismatched import (
     mismatched_statement,
     twice_statement,
@@ -49,6 +49,7 @@ from enerflo_sync.reconcile.on_its_way import late_remarks
 from enerflo_sync.reconcile.remarks import (
     LATER,
     age_remarks,
+    chosen_remarks,
     duplicate_remarks,
     size_remarks,
     stranger_remarks,
@@ -133,6 +134,7 @@ class _Reconciliation:
         settings = self.config.reconcile
         fold = case_folding(self.connection)
         plans = live_comparisons(self.connection, self.config, self.account, fold)
+        require_rows(self.connection, self.config, self.account, plans)
         live = _digest(plans, settings.in_flight_minutes)
         forget_attempt(self.connection, self.account, self.reconciliation_id)
         basis = Basis(None)
@@ -198,7 +200,7 @@ class _Reconciliation:
     ) -> tuple[TableReport, Scope]:
         parameters = self._parameters()
         if previous is None:
-            self._execute(mismatched_statement(plan), parameters)
+            self._with_room(plan, mismatched_statement(plan), parameters)
             found = self._store_differences(plan, parameters, wanted_only=False)
         else:
             found = self._look_at_what_moved(plan, previous, counted)
@@ -223,11 +225,13 @@ class _Reconciliation:
                 *unread_remarks(self.connection, plan, self.account),
                 *([] if reason is None or previous else [reason or _NOT_SEEN]),
                 *duplicate_remarks(found),
+                *chosen_remarks(self.connection, plan, sizes, parameters),
                 *late_remarks(self.connection, plan, parameters),
                 *stranger_remarks(self.connection, plan, parameters, fold),
             ],
             mirror_as_of=polled.get(plan.kind),
             overdue=self._is_overdue(plan.kind, polled),
+            unlinked=sizes.unlinked,
         )
         return report, Scope.FULL if previous is None else Scope.INCREMENTAL
 
@@ -283,11 +287,28 @@ class _Reconciliation:
         self, plan: Comparison, parameters: dict[str, Any], *, wanted_only: bool
     ) -> dict[str, int]:
         if not plan.unique:
-            self._execute(twice_statement(plan, wanted_only=wanted_only), parameters)
+            twice = twice_statement(plan, wanted_only=wanted_only)
+            repeated = self._with_room(plan, twice, parameters).rowcount
             self._execute(f"analyze {plan.twice}", {})
-            self._execute(duplicates_statement(plan), parameters)
+            # To look for the rows of none takes a look at all.
+            if repeated:
+                self._execute(duplicates_statement(plan), parameters)
         self._execute(differences_statement(plan), parameters)
         return mismatched_counts(self.connection, plan)
+
+    def _with_room(
+        self, plan: Comparison, statement: str, parameters: dict[str, Any]
+    ) -> sa.CursorResult[Any]:
+        """Execute a statement over all rows; of keys that vary with memory for its hashes.
+
+        No order of an index serves a join of those, and with the usual 4 MB it would go over the disk.
+        """
+        if not any(join.varies for join in plan.joins):
+            return self._execute(statement, parameters)
+        self._execute("set local work_mem = '128MB'", {})
+        done = self._execute(statement, parameters)
+        self._execute("reset work_mem", {})
+        return done
 
     def _execute(self, statement: str, parameters: dict[str, Any]) -> sa.CursorResult[Any]:
         return self.connection.exec_driver_sql(statement, parameters)

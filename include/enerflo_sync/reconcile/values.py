@@ -136,8 +136,7 @@ def domain_of(mapping: FieldMapping, live: LiveColumn) -> FieldType:
 
 def crm_raw(raw: str, live: LiveColumn) -> str:
     """Return a CRM column's value, another kind of text as plain text: char(n) loses its padding."""
-    is_plain_text = live.type == "text" or live.type.startswith("character varying")
-    return raw if live.kind is not Kind.TEXT or is_plain_text else f"{raw}::text"
+    return raw if live.kind is not Kind.TEXT or live.is_plain_text else f"{raw}::text"
 
 
 def _operand(raw: str, kind: Kind, domain: FieldType, zone: str, values: dict[str, str]) -> Operand:

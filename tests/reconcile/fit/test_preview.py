@@ -301,3 +301,20 @@ def test_a_preview_that_takes_too_long_is_given_up_and_others_go_on(
     notes = fit_of(sides, "notes").keys
     assert notes is not None
     assert notes.matched == 1
+
+
+def test_the_proposed_key_can_be_pasted_and_then_all_rows_match(untidy: TwoSides, tmp_path: Path) -> None:
+    step = findings(fit_of(untidy))["key"].next_step
+    line = _one_line(step.partition(" Write ")[2])
+    untidy.with_config(CONFIG.replace("key: {Enerflo_Id__c: install_id}", line), tmp_path)
+    fit = fit_of(untidy)
+    assert fit.keys is not None
+    assert (fit.keys.matched, fit.keys.only_enerflo, fit.keys.only_crm) == (300, 0, 0)
+    assert "key" not in findings(fit)
+
+
+def test_a_key_that_is_read_in_part_is_proposed_what_it_lacks(untidy: TwoSides, tmp_path: Path) -> None:
+    typed = "key: {Enerflo_Id__c: {enerflo: install_id, type: integer}}"
+    untidy.with_config(CONFIG.replace("key: {Enerflo_Id__c: install_id}", typed), tmp_path)
+    step = findings(fit_of(untidy))["key"].next_step
+    assert step.startswith("15 more would match with type: integer, trim: true.")

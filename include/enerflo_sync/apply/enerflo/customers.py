@@ -45,7 +45,9 @@ def lead_key(mapping: TableMapping, change: Change) -> str:
 
     No two keys of several columns have the same: the colon between them is quoted within them.
     """
-    named = next((c for c, mirror in mapping.adopt.items() if mirror == "integration_record_id"), None)
+    named = next(
+        (c for c, mirror in mapping.adopt_columns.items() if mirror == "integration_record_id"), None
+    )
     if named is not None and change.key.get(named) is not None:
         return str(change.key[named])
     parts = [change.key[name] for name in mapping.key_columns]
@@ -65,9 +67,8 @@ def is_sole_owner(run: PushRun, comparison: Comparison, change: Change, key: str
     text = " || '-' || ".join(
         f"coalesce(t.{quoted(name)}::text, 'None')" for name in comparison.mapping.key_columns
     )
-    columns = comparison.mapping.join_columns.items()
-    link = next((name for name, mirror in columns if mirror == "customer_id"), None)
-    linked = "false" if link is None else f"t.{quoted(link)}::text = %(customer)s"
+    link = next((join for join in comparison.joins if join.mirror_name == "customer_id"), None)
+    linked = "false" if link is None else f"({link.crm})::text = %(customer)s"
     with run.connection.begin():
         found = run.connection.exec_driver_sql(
             "/* enerflo-sync push: rows that may have given an earlier key */"  # noqa: S608 - names

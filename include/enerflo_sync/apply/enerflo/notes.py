@@ -19,7 +19,6 @@ from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from enerflo_sync.apply.enerflo.write_requests import WriteRequest, deliver
 from enerflo_sync.crm.mapping import RecordKind
-from enerflo_sync.crm.names import quoted
 from enerflo_sync.crm.templates import filled
 from enerflo_sync.enerflo.notes import add_note
 from enerflo_sync.errors import BadRecordError
@@ -295,8 +294,9 @@ def _known(run: PushRun, install: str) -> set[int]:
 def _unclaimed(run: PushRun, comparison: Comparison, install: str) -> list[dict[str, Any]]:
     """Return the install's notes that no row of the CRM's table names, oldest first."""
     named = " and ".join(
-        f"t.{quoted(column)}::text = e.{quoted(mirror)}::text"
-        for column, mirror in link_columns(comparison).items()
+        f"({join.crm})::text = ({join.mirror})::text"
+        for join in comparison.joins
+        if join.crm_name in link_columns(comparison)
     )
     with run.connection.begin():
         rows = run.connection.exec_driver_sql(

@@ -181,7 +181,7 @@ class Sources:
         plan = self._comparisons[table]
         keys = plan.mapping.key_columns
         sent = [name for name in sent_columns(plan.kind, self._config) if name in plan.live.columns]
-        links = [f"t.{quoted(name)} is not null" for name in link_columns(plan)]
+        links = [f"not ({join.is_open('t')})" for join in plan.joins if join.crm_name not in keys]
         same_key = f"select from ({crm_side(plan)}) d where {plan.on('d', 'o')} limit 2"
         repeated = f"(select count(*) from ({same_key}) d)"  # noqa: S608 - the same
         return _ROW.substitute(

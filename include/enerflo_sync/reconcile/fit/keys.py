@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from string import Template
 from typing import Any
 
@@ -11,11 +11,10 @@ import msgspec
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind
-from enerflo_sync.crm.mapping import mirror_type
-from enerflo_sync.crm.names import quoted
-from enerflo_sync.reconcile.compare import Comparison, JoinColumn
+from enerflo_sync.crm.options import KeyColumn
+from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.fit.sample import Sample
-from enerflo_sync.reconcile.values import BLANK, mirror_kind
+from enerflo_sync.reconcile.join_columns import JoinColumn
 
 _COUNTS = Template("""
 /* enerflo-sync doctor $name: how the keys of both sides meet */
@@ -91,23 +90,6 @@ class KeyProposal(msgspec.Struct, frozen=True):
     ambiguous: int
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """How a key column that holds text could be read, in the words of ``sync.yaml``."""
-
-    options: Mapping[str, Any]
-
-    def sql(self, text: str) -> str:
-        """Return an SQL text as this reading has it; null where it cannot be read so."""
-        if self.options.get("trim"):
-            text = f"nullif(btrim({text}, {BLANK}), '')"
-        if self.options.get("type") == "integer":
-            return f"(case when {text} ~ '^[-+]?[0-9]{{1,30}}$' then ({text})::numeric::text end)"
-        if self.options.get("strip_zeros"):
-            text = f"regexp_replace({text}, '^0+(?=.)', '')"
-        return f"lower({text})" if self.options.get("fold_case") else text
-
-
 # Fewest options first: of readings that fit alike the simplest is proposed.
 _OF_NUMBERS = ({"trim": True}, {"type": "integer"}, {"type": "integer", "trim": True})
 _OF_TEXTS = (
@@ -145,19 +127,17 @@ def key_proposal(
 
     One query for each reading, of text columns only: other types are compared as numbers already.
     """
-    kinds = {
-        join.crm_name: mirror_kind(mirror_type(plan.kind, plan.mapping, join.mirror_name))
-        for join in plan.joins
-        if join.type == "text" and join.crm_kind is Kind.TEXT
-    }
+    joins = [join for join in plan.joins if join.live.kind is Kind.TEXT]
     readings: list[Mapping[str, Any]] = []
-    if Kind.INTEGER in kinds.values():
+    if any(join.mirror_kind is Kind.INTEGER for join in joins):
         readings += _OF_NUMBERS
-    if set(kinds.values()) - {Kind.INTEGER}:
+    if any(join.mirror_kind is not Kind.INTEGER for join in joins):
         readings += [reading for reading in _OF_TEXTS if reading not in readings]
     found: list[KeyProposal] = []
     for reading in readings:
-        options = {name: _options_for(kind, reading) for name, kind in kinds.items()}
+        options = {join.crm_name: _options_for(join, reading) for join in joins}
+        if all(options[join.crm_name] == _declared(join) for join in joins):
+            continue
         proposal = _tried(connection, plan, account, sample, options)
         if proposal.more > proposal.less:
             found.append(proposal)
@@ -165,11 +145,20 @@ def key_proposal(
     return max(found, key=lambda one: one.more - one.less, default=None)
 
 
-def _options_for(kind: Kind, reading: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what of a reading a column can have: ids of Enerflo are whole numbers, and have no case."""
-    if kind is Kind.INTEGER:
-        return reading if "fold_case" not in reading and "strip_zeros" not in reading else {"trim": True}
-    return {name: value for name, value in reading.items() if name != "type"}
+def _declared(join: JoinColumn) -> Mapping[str, Any]:
+    """Return the options that a column has in ``sync.yaml``."""
+    if join.options is None:
+        return {}
+    return join.options.model_dump(mode="json", exclude_defaults=True, exclude={"enerflo"})
+
+
+def _options_for(join: JoinColumn, reading: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a column has, and what it can have of a reading: Enerflo's ids are whole numbers."""
+    if join.mirror_kind is Kind.INTEGER:
+        own = reading if "fold_case" not in reading and "strip_zeros" not in reading else {"trim": True}
+    else:
+        own = {name: value for name, value in reading.items() if name != "type"}
+    return {**_declared(join), **own}
 
 
 def _tried(
@@ -191,8 +180,9 @@ def _tried(
 def _otherwise(join: JoinColumn, side: str, options: Mapping[str, Any] | None) -> str:
     if options is None:
         return _text(join, side)
-    raw = f"e.{quoted(join.mirror_name)}" if side == "mine" else f"t.{quoted(join.crm_name)}"
-    return _Reading(options).sql(f"{raw}::text")
+    read = KeyColumn.model_validate({"enerflo": join.mirror_name, **options})
+    otherwise = replace(join, options=read)
+    return f"({otherwise.mirror if side == 'mine' else otherwise.crm})::text"
 
 
 def _parts(plan: Comparison, sample: Sample, sampled_by: str) -> dict[str, str]:

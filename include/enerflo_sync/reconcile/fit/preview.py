@@ -11,15 +11,16 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from enerflo_sync.crm.chosen_rows import keys_proven
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.doctor import Finding, Severity, check_table
+from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.mapping import mirror_type
 from enerflo_sync.reconcile.compare import Comparison, full_name, plan_comparison
 from enerflo_sync.reconcile.fit.advice import ZONES, FieldAdvice, field_advice, yaml_line
 from enerflo_sync.reconcile.fit.keys import KeyFit, KeyProposal, key_fit, key_proposal, written
 from enerflo_sync.reconcile.fit.sample import Sample, sample_of
 from enerflo_sync.reconcile.fit.values import field_fits, fitting_zones
-from enerflo_sync.reconcile.live import case_folding
 from enerflo_sync.reconcile.values import mirror_kind
 
 # One statement of a preview: whoever wants to know more reconciles.
@@ -51,7 +52,8 @@ def table_fits(connection: sa.Connection, config: SyncConfig, account: str, path
         if live is None or any(finding.severity is Severity.ERROR for finding in findings):
             continue
         mode = config.mode_of(account, name)
-        plan = plan_comparison(name, mapping, live, fold=fold, mode=mode)
+        proven = keys_proven(connection, mapping, live, fold)
+        plan = plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven)
         try:
             with connection.begin_nested():
                 fit = _table_fit(connection, config, account, path, plan)

@@ -1,0 +1,222 @@
+"""Which rows of a CRM table count, and how their keys are read: what of it does not fit the live table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import Kind, LiveTable
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.keys import INTEGER_KINDS, is_indexed, key_value, may_meet, proves_unique, sql_type
+from enerflo_sync.crm.mapping import NOT_NULL, TableMapping
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.options import KeyColumn, KeyType
+from enerflo_sync.crm.problems import listed, nearest
+from enerflo_sync.crm.where import condition_problem, excludes_everything, named_columns, rows_where
+
+_SPELLINGS = {True: ("true", "t", "yes", "y", "on", "1"), False: ("false", "f", "no", "n", "off", "0")}
+
+
+class Noticed(NamedTuple):
+    """One thing about an option of a table; ``severity`` as the doctor has it."""
+
+    severity: str
+    place: Sequence[str]
+    found: str
+    expected: str
+    next_step: str
+
+
+def misfits(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Noticed]:
+    """Yield what keeps the table from being compared: a condition or key that its columns do not take."""
+    if mapping.where is not None and (problem := condition_problem(connection, mapping.where, table)):
+        found, expected = problem
+        yield Noticed("error", ("where",), found, expected, _where_step(mapping.where, found, table))
+    for option, column, key in _typed(mapping):
+        live = table.columns.get(column)
+        if live is not None and key.type is KeyType.INTEGER and live.kind not in INTEGER_KINDS:
+            yield Noticed(
+                "error",
+                (option, column, "type"),
+                f"column {column} of type {live.type} for a key of type integer",
+                f"a column of one of these: {listed(sorted(INTEGER_KINDS))}",
+                "Write type: text.",
+            )
+
+
+def _where_step(text: str, found: str, table: LiveTable) -> str:
+    known = {name.lower(): name for name, column in table.columns.items() if column.readable}
+    missing = found.partition('column "')[2].partition('" does not exist')[0]
+    if not missing:
+        return "Correct the condition; enerflo-sync doctor checks it again."
+    if missing.lower() in known:
+        return f"Write the name in double quotes: {quoted(known[missing.lower()])}."
+    near = nearest(missing, table.columns)
+    return f"Did you mean {near}?" if near else f"The table has {listed(known.values(), limit=30)}."
+
+
+def no_row_left(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Noticed | None:
+    """Return that ``where`` excludes all rows of a table that has some; None where it does not."""
+    if mapping.where is None or not excludes_everything(connection, mapping.where, table):
+        return None
+    return Noticed(
+        "error",
+        ("where",),
+        f"a condition that no row of {table.schema}.{table.name} meets",
+        "one that some of its rows meet",
+        "Compare it with the values that the columns hold; every record would be taken for a missing one.",
+    )
+
+
+def unfilled(mapping: TableMapping, table: LiveTable) -> Iterator[Noticed]:
+    """Yield the columns that ``where`` asks of a row, and that nothing fills in a new one."""
+    if mapping.where is not None:
+        filled = {*mapping.key, *mapping.join_columns, *mapping.fields, *mapping.on_insert}
+        named = named_columns(mapping.where, table)
+        empty = [name for name in named if name not in filled]
+        if empty:
+            yield Noticed(
+                "warning",
+                ("where",),
+                f"{listed(empty)}, which nothing fills in a new row",
+                "columns that fields, key or on_insert fill, or that the table fills by itself",
+                "A new row that does not meet the condition is taken back, and its changes are parked.",
+            )
+
+
+def unindexed(
+    connection: sa.Connection, mapping: TableMapping, table: LiveTable, fold: str
+) -> Iterator[Noticed]:
+    """Yield that no index finds single rows by their key as it is compared, where that is not the column."""
+    columns = mapping.join_columns
+    raw = [f"t.{quoted(name)}" for name in columns]
+    keys = key_expressions(mapping, table, fold, "t.")
+    if table.view or [key for key, _ in keys] == raw or is_indexed(connection, rows_where(None, table), keys):
+        return
+    own = ", ".join(f"({key})" for key, _ in key_expressions(mapping, table, fold, ""))
+    yield Noticed(
+        "hint",
+        ("key" if mapping.join is None else "join",),
+        "no index on the key as it is compared",
+        "one, for fast looks at single rows",
+        f"Run: create index on {quoted(table.schema, table.name)} ({own});".replace("%%", "%"),
+    )
+
+
+def key_expressions(
+    mapping: TableMapping, table: LiveTable, fold: str, alias: str = ""
+) -> Sequence[tuple[str, str]]:
+    """Return the columns by which rows are matched as they are compared, each with its SQL type.
+
+    :param alias: stands before each column.
+    """
+    found = []
+    for column in mapping.join_columns:
+        options, live = mapping.key_options(column), table.columns[column]
+        raw = f"{alias}{quoted(column)}"
+        if options is None:
+            found.append((raw, live.sql_type))
+        else:
+            plain = raw if live.is_plain_text or live.kind is not Kind.TEXT else f"{raw}::text"
+            found.append((key_value(plain, live.kind, options, fold), sql_type(options)))
+    return found
+
+
+def keys_proven(connection: sa.Connection, mapping: TableMapping, table: LiveTable, fold: str) -> bool:
+    """Return whether an index proves that no two rows that count have one key, however it is spelled."""
+    if not (table.has_expression_index and may_share_keys(mapping, table)):
+        return False
+    keys = key_expressions(mapping, table, fold, "t.")
+    return proves_unique(connection, rows_where(mapping.where, table), keys)
+
+
+def may_share_keys(mapping: TableMapping, table: LiveTable) -> bool:
+    """Return whether two values that differ in a key column may be one key."""
+    typed = ((column, mapping.key_options(column)) for column in mapping.join_columns)
+    return any(options is not None and may_meet(table.columns[name].kind, options) for name, options in typed)
+
+
+def _typed(mapping: TableMapping) -> Iterator[tuple[str, str, KeyColumn]]:
+    keys = mapping.key if isinstance(mapping.key, dict) else {}
+    for option, pairs in (("key", keys), ("join", mapping.join or {}), ("adopt", mapping.adopt)):
+        for column, pair in pairs.items():
+            if isinstance(pair, KeyColumn):
+                yield option, column, pair
+
+
+def shared_tables(config: SyncConfig, account: str, name: str) -> Iterator[Noticed]:
+    """Yield the other tables, of this or another account, that read the same rows of one CRM table."""
+    mapping = config.tables_for(account)[name]
+    for other in config.accounts:
+        if other != account and not _may_be_one_database(config, account, other):
+            continue
+        for table, theirs in config.tables_for(other).items():
+            itself = (other, table) == (account, name)
+            # Several kinds of records may stand in one table; rows of one kind stand in one mapping.
+            if itself or theirs.crm_table != mapping.crm_table or theirs.kind(table) != mapping.kind(name):
+                continue
+            if mapping.where is not None and theirs.where is not None and mapping.where != theirs.where:
+                continue
+            whose = f"{table} of account {other}" if other != account else table
+            how = "has the same where" if theirs.where and mapping.where else "is not parted from it by where"
+            yield Noticed(
+                "warning",
+                ("where",) if mapping.where else ("crm_table",),
+                f"{mapping.crm_table}, which {whose} reads as well and {how}",
+                "rows of one mapping each",
+                "Give both a where that no row meets twice.",
+            )
+
+
+def _may_be_one_database(config: SyncConfig, account: str, other: str) -> bool:
+    """Return whether two accounts may have one warehouse, as far as the file says."""
+    mine, theirs = config.accounts[account], config.accounts[other]
+    if mine.warehouse_url and theirs.warehouse_url:
+        return mine.warehouse_url == theirs.warehouse_url
+    return mine.airflow.warehouse_connection == theirs.airflow.warehouse_connection
+
+
+def duplicates(
+    connection: sa.Connection, mapping: TableMapping, table: LiveTable, fold: str
+) -> Iterator[Noticed]:
+    """Yield the keys that more than one row has, where no index proves that there are none."""
+    matched = "key" if mapping.join is None else "join"
+    for option, columns in (("key", mapping.key_columns), ("join", tuple(mapping.join or ()))):
+        typed = option == matched and may_share_keys(mapping, table)
+        if not columns or (table.unique_by(columns) and not typed):
+            continue
+        values = [quoted(column) for column in columns]
+        if typed:
+            values = [value for value, _ in key_expressions(mapping, table, fold)]
+        known = " and ".join(f"({value}) is not null" for value in values) + _living(mapping)
+        query = (
+            f"/* enerflo-sync doctor: duplicates */ select count(*) from (select 1 from "  # noqa: S608
+            f"{rows_where(mapping.where, table)} t where {known} group by {', '.join(values)}"
+            " having count(*) > 1) as d"
+        )
+        count = connection.exec_driver_sql(query, {}).scalar_one()
+        if count:
+            yield Noticed(
+                "warning",
+                (option,),
+                f"{count} values of {', '.join(columns)} that more than one row has",
+                "one row for each",
+                "Those rows are reported as duplicate_identity and not compared field by field.",
+            )
+
+
+def _living(mapping: TableMapping) -> str:
+    """Return the further condition that a row is not marked as deleted: such a row is no duplicate."""
+    conditions = ""
+    for column, value in mapping.deleted_when.items():
+        text = f"lower({quoted(column)}::text)"
+        if value == NOT_NULL:
+            conditions += f" and {quoted(column)} is null"
+        elif isinstance(value, bool):
+            spelled = ", ".join(literal(word) for word in _SPELLINGS[value])
+            conditions += f" and ({text} in ({spelled})) is not true"
+        else:
+            conditions += f" and ({quoted(column)}::text = {literal(str(value))}) is not true"
+    return conditions

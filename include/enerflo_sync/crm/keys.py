@@ -1,0 +1,121 @@
+"""Keys as they are compared: the values of either side in one domain, in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.options import KeyColumn, KeyType
+
+# Case rules that know more than ASCII, whatever the database's own are; the first that the server has.
+_FOLDS = ("pg_unicode_fast", "pg_c_utf8", "und-x-icu")
+_BLANK = "E' \\t\\r\\n'"
+
+_WHOLE = "^[-+]?0*[0-9]{1,18}(?:[.]0*)?$"
+
+# Kinds of columns that hold whole numbers of type integer.
+INTEGER_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT})
+
+
+def case_folding(connection: sa.Connection) -> str:
+    """Return the collation whose case rules apply, quoted; empty where the server has none of the known."""
+    query = sa.text(
+        "select collname from pg_catalog.pg_collation"
+        " where collname = any(:names) and getdatabaseencoding() = 'UTF8'"
+        " order by array_position(cast(:names as text[]), collname::text)"
+    )
+    name = connection.scalar(query, {"names": list(_FOLDS)})
+    return f'"{name}"' if name else ""
+
+
+def key_value(raw: str, kind: Kind, options: KeyColumn, fold: str) -> str:
+    """Return a key's value in the domain of ``options``: bigint or text; null where it is no key there.
+
+    :param raw: the expression of the value, of kind ``kind``; text is plain text.
+    :param fold: as :func:`case_folding` returns it.
+    """
+    if options.type is KeyType.INTEGER:
+        return _integer(raw, kind, options)
+    value = _text(raw, kind)
+    if kind is Kind.TEXT and options.trim:
+        value = f"btrim({value}, {_BLANK})"
+    if options.strip_zeros:
+        value = f"regexp_replace({value}, '^0+(?=.)', '')"
+    if options.fold_case:
+        # With the database's own order again, so that it compares with texts of any other source.
+        value = f'(lower({value}{f" collate {fold}" if fold else ""}) collate "default")'
+    return f"nullif({value}, '')"
+
+
+def _text(raw: str, kind: Kind) -> str:
+    if kind is Kind.DECIMAL:
+        return f"trim_scale({raw})::text"
+    return raw if kind is Kind.TEXT else f"{raw}::text"
+
+
+def _integer(raw: str, kind: Kind, options: KeyColumn) -> str:
+    match kind:
+        case Kind.INTEGER:
+            return raw
+        case Kind.DECIMAL | Kind.FLOAT:
+            return f"(case when abs({raw}) < 1e18 and trunc({raw}::numeric) = {raw} then {raw}::bigint end)"
+        case _:
+            # Nearly all keys are digits alone, and a pattern takes ten times as long to say so.
+            texts = [raw, f"btrim({raw}, {_BLANK})"] if options.trim else [raw]
+            digits = " ".join(f"when {_is_digits(text)} then {text}::bigint" for text in texts)
+            text = texts[-1]
+            return f"(case {digits} when {text} ~ {literal(_WHOLE)} then {text}::numeric::bigint end)"
+
+
+def _is_digits(text: str) -> str:
+    return f"btrim({text}, '0123456789') = '' and octet_length({text}) between 1 and 18"
+
+
+def is_blank(raw: str, kind: Kind) -> str:
+    """Return the condition that a key's column holds nothing at all: null, or white space."""
+    return f"nullif(btrim({raw}, {_BLANK}), '') is null" if kind is Kind.TEXT else f"{raw} is null"
+
+
+def may_meet(kind: Kind, options: KeyColumn) -> bool:
+    """Return whether two values that differ in the column may be one key in the domain of ``options``."""
+    changes = options.trim or options.strip_zeros or options.fold_case
+    return kind is Kind.TEXT and (options.type is KeyType.INTEGER or changes)
+
+
+def sql_type(options: KeyColumn) -> str:
+    """Return the SQL type of :func:`key_value`."""
+    return "bigint" if options.type is KeyType.INTEGER else "text"
+
+
+def proves_unique(connection: sa.Connection, rows: str, typed: Sequence[tuple[str, str]]) -> bool:
+    """Return whether an index proves that no two rows share the values of expressions. Reads nothing.
+
+    A left join with what is unique changes nothing, and the planner leaves it out.
+
+    :param rows: the rows as a relation, whose columns the expressions take from the alias ``t``.
+    :param typed: the expressions, each with its SQL type.
+    """
+    values = ", ".join(f"null::{kind} as v{n}" for n, (_, kind) in enumerate(typed))
+    on = " and ".join(f"{one} = v.v{n}" for n, (one, _) in enumerate(typed))
+    query = f"select v.* from (select {values} offset 0) v left join {rows} t on {on}"  # noqa: S608 - names
+    return not any("Join" in line for line in _planned(connection, query))
+
+
+def is_indexed(connection: sa.Connection, rows: str, typed: Sequence[tuple[str, str]]) -> bool:
+    """Return whether an index finds a row by the values of expressions; as :func:`proves_unique`."""
+    where = " and ".join(f"{one} = (select null::{kind} offset 0)" for one, kind in typed)
+    return any("Index Cond" in line for line in _planned(connection, f"select from {rows} t where {where}"))
+
+
+def _planned(connection: sa.Connection, query: str) -> Sequence[str]:
+    """Return the plan of a query, made as if reading whole tables were the last resort."""
+    # No savepoint that is rolled back: it would stay open, and from within it no snapshot is exported.
+    usual = connection.exec_driver_sql("show enable_seqscan").scalar_one()
+    connection.exec_driver_sql("set local enable_seqscan = off")
+    plan = connection.exec_driver_sql(f"/* enerflo-sync keys */ explain (costs off) {query}", {})
+    lines = [str(line) for line in plan.scalars()]
+    connection.exec_driver_sql(f"set local enable_seqscan = {usual}")
+    return lines

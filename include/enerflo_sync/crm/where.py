@@ -1,0 +1,197 @@
+"""``where``: which rows of a CRM table there are, as a condition that the same row always meets or fails.
+
+What the text may say is judged in two steps. By its words alone: one condition, nothing that ends it, asks
+another table or a clock. By the database: whether it is a condition over the table's columns at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import psycopg
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import LiveTable
+from enerflo_sync.crm.names import quoted
+
+# Comments and dollar quotes have no use in a condition, and hide what stands in them.
+_TOKEN = re.compile(
+    r"""(?P<blank>\s+)
+    |(?P<comment>--|/\*)
+    |(?P<escaped>[eE]'(?:[^'\\]|''|\\.)*')
+    |(?P<text>(?:[bBxXnN])?'(?:[^']|'')*')
+    |(?P<name>"(?:[^"]|"")+")
+    |(?P<word>[^\W\d][\w$]*)
+    |(?P<number>\d[\w.]*)
+    |(?P<open>\()|(?P<close>\))
+    |(?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_QUERIES = frozenset({"select", "with", "values", "table", "exists"})
+# What is another thing at another time, or to another role; `now` and others are moments as text, too.
+_CLOCK = frozenset(
+    """
+    current_catalog current_date current_role current_schema current_time current_timestamp current_user
+    localtime localtimestamp session_user system_user user
+    """.split()
+)
+_CLOCK_FUNCTIONS = frozenset(
+    """
+    now transaction_timestamp statement_timestamp clock_timestamp timeofday age current_setting
+    current_database current_query
+    """.split()
+)
+_MOMENTS = frozenset({"now", "today", "tomorrow", "yesterday"})
+
+_EXPECTED = "a condition in SQL over the table's own columns, as in \"RecordTypeName\" = 'Solar'"
+_SAME = "a condition that the same row always meets or always fails"
+
+_FUNCTIONS = sa.text("""
+/* enerflo-sync where: which functions may say something else of the same row */
+select p.proname from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+where p.proname = any(:names) and p.prokind = 'f'
+group by p.proname
+having bool_or(p.provolatile = 'v' or (p.provolatile = 's' and n.nspname <> 'pg_catalog'))
+order by 1
+""")
+
+
+@dataclass(frozen=True)
+class Token:
+    """A part of a condition: its kind, as the pattern names it, and its text."""
+
+    kind: str
+    text: str
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """Yield the parts of a condition, without the space between them."""
+    for match in _TOKEN.finditer(text):
+        if match.lastgroup != "blank":
+            yield Token(str(match.lastgroup), match.group())
+
+
+def word_problem(text: str) -> tuple[str, str] | None:
+    """Return what is found and what is expected where the words alone make no condition of one table."""
+    if not text.strip():
+        return "nothing", _EXPECTED
+    depth = 0
+    for token in tokens(text):
+        depth += (token.kind == "open") - (token.kind == "close")
+        if depth < 0:
+            return "a closing parenthesis that nothing opens", _EXPECTED
+        if token.kind == "comment":
+            return f"a comment ({token.text})", f"{_EXPECTED}; a comment stands behind # in the file"
+        if token.kind == "other" and token.text in ";$'\"\\":
+            return f"the character {token.text}", _EXPECTED
+        word = token.text.lower()
+        if token.kind == "word" and word in _QUERIES:
+            return f"a query ({token.text})", f"{_EXPECTED}, and of no other table"
+        if token.kind == "word" and word in _CLOCK:
+            return token.text, _SAME
+        if token.kind in ("text", "escaped") and _literal(word) in _MOMENTS:
+            return token.text, f"{_SAME}: a moment is written as a date"
+    called = [name for name in _called(text) if name in _CLOCK_FUNCTIONS]
+    if called:
+        return f"{called[0]}()", _SAME
+    return ("a parenthesis that nothing closes", _EXPECTED) if depth else None
+
+
+def _called(text: str) -> list[str]:
+    """Return the names that stand before a parenthesis: functions, and words as in."""
+    found = list(tokens(text))
+    pairs = pairwise(found)
+    return [_plain(one) for one, after in pairs if one.kind in ("word", "name") and after.kind == "open"]
+
+
+def _literal(text: str) -> str:
+    return text.partition("'")[2].rstrip("'").strip()
+
+
+def _plain(token: Token) -> str:
+    if token.kind == "name":
+        return token.text[1:-1].replace('""', '"')
+    return token.text.lower()
+
+
+def named_columns(text: str, table: LiveTable) -> Sequence[str]:
+    """Return the columns of the table that a condition names, in the table's order."""
+    names = {_plain(token) for token in tokens(text) if token.kind in ("word", "name")}
+    return [column for column in table.columns if column in names]
+
+
+def condition(text: str) -> str:
+    """Return the condition for a statement with ``%(name)s`` parameters; its columns are those in scope."""
+    return f"({text.replace('%', '%%')})"
+
+
+def met_by(text: str, table: LiveTable, alias: str) -> str:
+    """Return whether the row ``alias`` meets a condition, as an expression that is never null.
+
+    The condition sees the row's columns alone, whatever else the statement has in scope.
+    """
+    columns = named_columns(text, table)
+    row = ", ".join(f"{alias}.{quoted(name)}" for name in columns) or "null"
+    names = ", ".join(quoted(name) for name in columns) or "none"
+    return f"(select {condition(text)} is true from (values ({row})) t({names}))"  # noqa: S608 - checked
+
+
+def rows_where(
+    text: str | None, table: LiveTable, marks: str = "true", *, outside: bool = False, xmin: bool = False
+) -> str:
+    """Return the table's rows that meet a condition, or do not, as a relation to read from.
+
+    :param marks: a further condition on the row ``t``.
+    :param xmin: with the transaction that wrote each row, where the table has that.
+    """
+    columns = ", ".join(
+        [
+            *(["t.xmin"] if xmin and not table.view else []),
+            *(f"t.{quoted(name)}" for name, column in table.columns.items() if column.readable),
+        ]
+    )
+    which = "true" if text is None else f"{condition(text)}{' is not true' if outside else ''}"
+    return f"(select {columns} from {quoted(table.schema, table.name)} t where {marks} and {which})"  # noqa: S608
+
+
+def condition_problem(connection: sa.Connection, text: str, table: LiveTable) -> tuple[str, str] | None:
+    """Return what is found and what is expected where the database takes a text for no such condition.
+
+    Nothing is read of the table, and nothing is written.
+    """
+    moving = connection.execute(_FUNCTIONS, {"names": _called(text)}).scalars().all()
+    if moving:
+        return f"{moving[0]}(), a function that may say something else of the same row", _SAME
+    columns = ", ".join(f"t.{quoted(name)}" for name, column in table.columns.items() if column.readable)
+    rows = f"select {columns} from {quoted(table.schema, table.name)} t"  # noqa: S608 - quoted names
+    query = f"/* enerflo-sync where */ explain select from ({rows}) t where {condition(text)}"
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql(query, {}).close()
+    except sa.exc.DBAPIError as error:
+        return _said(error), _EXPECTED
+    return None
+
+
+def _said(error: sa.exc.DBAPIError) -> str:
+    cause = error.orig
+    # Of the text: syntax and names, values that do not fit, what a condition cannot do.
+    if not isinstance(cause, psycopg.Error) or (cause.sqlstate or "")[:2] not in {"42", "22", "0A"}:
+        raise error
+    return f"what PostgreSQL does not take: {cause.diag.message_primary or 'an error'}"
+
+
+def excludes_everything(connection: sa.Connection, text: str, table: LiveTable) -> bool:
+    """Return whether a table has rows, and none of them meets the condition."""
+    whole = quoted(table.schema, table.name)
+    met = rows_where(text, table)
+    return bool(
+        connection.exec_driver_sql(
+            f"/* enerflo-sync where: is any row met */ select exists (select from {whole})"  # noqa: S608
+            f" and not exists (select from {met} t)",
+            {},
+        ).scalar_one()
+    )
