@@ -11,7 +11,7 @@ from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.sending import in_crm, note, posts
-from tests.writes.test_changes import AT_ONCE, HANDED, approved, copied, handed
+from tests.writes.test_changes import ALONE, AT_ONCE, HANDED, approved, copied, handed
 
 __all__ = ["copied"]
 
@@ -254,3 +254,34 @@ def test_the_crm_itself_may_make_the_key_of_a_row_that_is_handed_over(agreed: De
     )
     agreed.settled()
     assert {row["state"] for row in handed(agreed, every=True)} == {"arrived"}
+
+
+def test_a_key_that_the_copy_spells_in_its_own_way_is_found_again(copied: Desk) -> None:
+    copied.sql(
+        "alter table crm.installs alter enerflo_install_id type text using lpad(enerflo_install_id::text, 10, '0')"
+    )
+    copied.switched_on(
+        "both",
+        HANDED,
+        ALONE,
+        AT_ONCE,
+        (
+            "    key: {enerflo_install_id: install_id}\n",
+            "    key: {enerflo_install_id: {enerflo: install_id, type: integer}}\n",
+        ),
+    )
+    copied.carried()
+    assert not handed(copied)
+    known = copied.a_site().install_id
+    copied.world.resubmit_install(known, panel_count=40)
+    new = copied.world.create_install()
+    run_poll(copied.context)
+    approved(copied)
+    keys = {row["key"]["enerflo_install_id"] for row in handed(copied)}
+    assert keys == {f"{known:010}", str(new)}
+    assert causes(copied, "installs") == {"on_its_way": 2}
+    assert not copied.changes(copied.plan(), table_name="installs")
+    copied_as_said(copied, "installs", "enerflo_install_id")
+    copied.sql("update crm.installs set enerflo_install_id = lpad(enerflo_install_id, 10, '0')")
+    copied.settled()
+    assert {row["state"] for row in handed(copied, every=True)} == {"arrived"}

@@ -62,18 +62,18 @@ select state as decision, count(*) as number, array_agg(position) as positions f
 """)  # noqa: S608 - constants
 
 _UPDATED = Template("""select p.id, null::jsonb as deleted_row from due p join $crm t on $on
-  where p.rule <> $withdraw and $living
+  where p.rule <> $withdraw and $counts
     and nullif($now, 'null') is not distinct from nullif(p.before, 'null') and $same_record$alone""")
 
 _INSERTED = Template("""select p.id, null::jsonb as deleted_row from due p
   where p.rule <> $withdraw and not exists (select from $crm t where $on) $lives $unlinked""")
 
 _UNLINKED = Template("""and not exists (
-      select from $mirror e join $crm_rows t on $same
+      select from $mirror e join $crm t on $same
       where e.account = %(account)s and $of_record)""")
 
 _DELETED = Template("""select p.id, $whole as deleted_row from due p join $crm t on $on
-  where p.rule <> $withdraw and $living and $row = p.before and $digest = p.row_digest and $one_of_its_key
+  where p.rule <> $withdraw and $counts and $row = p.before and $digest = p.row_digest and $one_of_its_key
     and $same_record and $due_still""")
 
 
@@ -161,7 +161,7 @@ def _statement(plan: Comparison, op: str, field: str | None, *, undone: bool) ->
 def _made(plan: Comparison, op: str, field: str | None, *, undone: bool) -> str:
     """Return the select of the changes of ``due`` that still fit what the copy, or Enerflo, says."""
     common = {"crm": plan.crm, "on": of_key(plan, "p.key"), "withdraw": literal(WITHDRAW)}
-    common["living"] = plan.living("t")
+    common["counts"] = plan.counts("t")
     same_record = names_record(plan, "t", "p.enerflo_key")
     if op == "update" and field is not None:
         link = field in plan.mapping.join_columns
@@ -187,10 +187,10 @@ def _made(plan: Comparison, op: str, field: str | None, *, undone: bool) -> str:
 
 def _unlinked(plan: Comparison) -> str:
     """Return ``and …``: no row of the CRM names the record by now."""
-    if plan.mapping.joined_by_key:
+    if plan.mapping.joined_by_key and not any(join.varies for join in plan.joins):
         return ""
     same = [f"({join.crm})::{join.type} = ({join.mirror})::{join.type}" for join in plan.joins]
     record = [f"e.{quoted(name)} = (p.enerflo_key ->> {literal(name)})::bigint" for name in plan.mirror_key]
     return _UNLINKED.substitute(
-        mirror=plan.mirror, crm_rows=plan.crm_rows, same=" and ".join(same), of_record=" and ".join(record)
+        mirror=plan.mirror, crm=plan.crm, same=" and ".join(same), of_record=" and ".join(record)
     )
