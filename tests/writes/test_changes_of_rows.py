@@ -11,7 +11,7 @@ from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.sending import in_crm, note, posts
-from tests.writes.test_changes import AT_ONCE, HANDED, approved, copied, handed
+from tests.writes.test_changes import ALONE, AT_ONCE, HANDED, approved, copied, handed
 
 __all__ = ["copied"]
 
@@ -92,7 +92,7 @@ def test_a_new_row_of_which_a_value_moves_on_is_not_made_twice(copied: Desk) -> 
     before = len(handed(copied))
     copied.world.resubmit_install(install, panel_count=44)
     run_poll(copied.context)
-    plan, _report = approved(copied)
+    plan, _ = approved(copied)
     assert [(change.op, change.field) for change in copied.changes(plan)] == [("insert", "panel_count")]
     assert len(handed(copied)) == before
     (old,) = (row for row in handed(copied, every=True) if row["state"] == "superseded")
@@ -120,7 +120,11 @@ def test_a_deletion_is_handed_over_and_undone(copied: Desk) -> None:
     install = copied.a_site().install_id
     copied.world.delete_install(install)
     copied.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=install)
-    plan, _report = approved(copied)
+    plan = copied.plan()
+    # The copy comes anew between plan and apply: its load time is no other content.
+    copied.sql("update crm.installs set _fivetran_synced = now() + interval '1 minute'")
+    report = run_apply(copied.context, plan.plan_hash, approved_by="Pat")
+    assert report.moved == 0
     (row,) = (one for one in handed(copied) if one["table_name"] == "installs")
     assert (row["op"], row["column"], row["key"]) == ("delete", None, {"enerflo_install_id": install})
     assert causes(copied, "installs") == {"on_its_way": 1}
@@ -167,6 +171,25 @@ def test_a_note_of_the_crm_is_sent_once_and_takes_its_id_by_the_copy(agreed: Des
     copied_as_said(agreed, "notes", "note_id")
     agreed.settled()
     assert [row["state"] for row in handed(agreed, every=True)] == ["arrived"]
+
+
+def test_a_note_that_is_edited_while_its_id_is_on_its_way_is_neither_sent_nor_made_again(
+    agreed: Desk,
+) -> None:
+    agreed.switched_on("both", NOTES, AT_ONCE)
+    agreed.carried()
+    install = agreed.a_site().install_id
+    note(agreed, "N1", install, "Called back")
+    approved(agreed)
+    (link,) = handed(agreed)
+    # Nothing but the id says any more that the two are one.
+    agreed.world.edit_note(link["after"], "Wants another inverter")
+    run_poll(agreed.context)
+    plan = agreed.plan()
+    assert plan.change_count == 0
+    assert not agreed.undecided(plan)
+    assert {reason for reason in plan.kept if "id of its record" in reason}
+    assert len(posts(agreed)) == 1
 
 
 def test_a_note_of_enerflo_is_made_by_what_is_handed_over(agreed: Desk) -> None:
@@ -231,3 +254,34 @@ def test_the_crm_itself_may_make_the_key_of_a_row_that_is_handed_over(agreed: De
     )
     agreed.settled()
     assert {row["state"] for row in handed(agreed, every=True)} == {"arrived"}
+
+
+def test_a_key_that_the_copy_spells_in_its_own_way_is_found_again(copied: Desk) -> None:
+    copied.sql(
+        "alter table crm.installs alter enerflo_install_id type text using lpad(enerflo_install_id::text, 10, '0')"
+    )
+    copied.switched_on(
+        "both",
+        HANDED,
+        ALONE,
+        AT_ONCE,
+        (
+            "    key: {enerflo_install_id: install_id}\n",
+            "    key: {enerflo_install_id: {enerflo: install_id, type: integer}}\n",
+        ),
+    )
+    copied.carried()
+    assert not handed(copied)
+    known = copied.a_site().install_id
+    copied.world.resubmit_install(known, panel_count=40)
+    new = copied.world.create_install()
+    run_poll(copied.context)
+    approved(copied)
+    keys = {row["key"]["enerflo_install_id"] for row in handed(copied)}
+    assert keys == {f"{known:010}", str(new)}
+    assert causes(copied, "installs") == {"on_its_way": 2}
+    assert not copied.changes(copied.plan(), table_name="installs")
+    copied_as_said(copied, "installs", "enerflo_install_id")
+    copied.sql("update crm.installs set enerflo_install_id = lpad(enerflo_install_id, 10, '0')")
+    copied.settled()
+    assert {row["state"] for row in handed(copied, every=True)} == {"arrived"}

@@ -144,3 +144,25 @@ def test_an_empty_database_is_migrated_by_the_role_alone(
         connection.execute(sa.text(f"drop owned by {pasted(role)} cascade"))
     engine.dispose()
     admin.dispose()
+
+
+def test_a_copy_is_only_read_and_its_changes_are_handed_over(desk: Desk, role: str) -> None:
+    desk.sql("create table crm.outbox (like sync.crm_changes)")
+    desk.switched_on(
+        "crm",
+        (
+            "    crm_table: crm.installs\n",
+            "    crm_table: crm.installs\n    write_to: {changes: crm.outbox}\n",
+        ),
+    )
+    differ(desk)
+    text = paste(desk, role)
+    assert 'grant select, insert, update on "crm"."outbox"' in text
+    assert not any(may(desk, role, "crm.installs", right) for right in ("insert", "update", "delete"))
+    context = as_role(desk, role)
+    plan = run_plan(context)[0]
+    report = run_apply(context, plan.plan_hash, approved_by="Ann")
+    assert report.handed_over > 1
+    assert report.parked == 0, report.reasons
+    handed = desk.one("select count(*) from sync.crm_changes")
+    assert desk.one("select count(*) from crm.outbox") == handed == report.handed_over

@@ -196,9 +196,10 @@ def _agree_on_link(connection: sa.Connection, plan: Comparison, applying: Applyi
 
 def _look(plan: Comparison, looked: str) -> str:
     numbers, joins = range(1, len(plan.fields) + 1), range(1, len(plan.joins) + 1)
-    links = {join.crm_name: f"to_jsonb(o.cj{n})" for n, join in enumerate(plan.joins, 1)}
+    links = {join.crm_name: n for n, join in enumerate(plan.joins, 1)}
     fields = {field.name: field for field in plan.fields}
     links = {name: value for name, value in links.items() if name not in fields}
+    varies = any(join.varies for join in plan.joins)
     same_link = " and ".join(f"c.j{n} = m.j{n}" for n in joins)
     return _LOOK.substitute(
         name=plan.name,
@@ -218,15 +219,15 @@ def _look(plan: Comparison, looked: str) -> str:
             for n, column in enumerate(plan.mirror_key, 1)
         ),
         of_row=_of_key(plan),
-        # A row that the CRM makes may have a key of the CRM's own.
-        of_new_row=_of_key(plan) if plan.mapping.joined_by_key else same_link,
+        # A row that the CRM makes may have a key of the CRM's own, or spell it otherwise.
+        of_new_row=_of_key(plan) if plan.mapping.joined_by_key and not varies else same_link,
         linked="true" if plan.key_is_record else _is_linked(plan),
-        shows=_cases(fields, links, lambda field: _shows(plan, field, "o.after"), "{} = o.after"),
+        shows=_cases(fields, links, lambda field: _shows(plan, field, "o.after"), "o.cj{0} = o.mj{0}"),
         as_copied=_cases(
             fields,
             links,
             lambda field: _shows(plan, field, "o.copy_value"),
-            "{} is not distinct from o.copy_value",
+            "o.cj{0} is null",
         ),
         equal=_cases(fields, {}, lambda field: f"o.lives and {field.equal}", "false"),
     )
@@ -246,7 +247,7 @@ def _is_linked(plan: Comparison) -> str:
 
 
 def _cases(
-    fields: Mapping[str, Field], links: Mapping[str, str], of_field: Callable[[Field], str], of_link: str
+    fields: Mapping[str, Field], links: Mapping[str, int], of_field: Callable[[Field], str], of_link: str
 ) -> str:
     cases = [f"when {literal(name)} then {of_field(field)}" for name, field in fields.items()]
     cases += [

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from string import Template
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
-from enerflo_sync.crm.catalog import live_table
+from enerflo_sync.crm.catalog import live_table, writable_columns
 from enerflo_sync.crm.copies import NEEDED_COLUMNS, OUR_CHANGES
 from enerflo_sync.crm.names import literal, quoted, relation
 from enerflo_sync.errors import ConfigurationError
@@ -89,7 +90,16 @@ select a.attname from pg_catalog.pg_attribute a
 where a.attrelid = 'sync.crm_changes'::regclass and a.attnum > 0 and not a.attisdropped
 """)
 
-_OURS_ONLY = {"number", "position", "copy_value", "ended_at", "acknowledged_at"}
+_OURS_ONLY = {"ended_at", "acknowledged_at"}
+
+
+class _Column(NamedTuple):
+    """One column of a team's own table: its type, and whether a new row may give it a value."""
+
+    type: str
+    takes_values: bool
+
+
 _DELIVER = Template("""
 /* enerflo-sync apply $name: changes for a table of the team's own */
 insert into $outlet ($columns) select $values from sync.crm_changes w
@@ -169,15 +179,15 @@ def deliver(connection: sa.Connection, plans: Iterable[Comparison], account: str
         if outlet is None:
             continue
         named = {"name": str(plan.name), "table": literal(plan.name), "outlet": outlet}
-        common = [name for name in columns if name in ours]
+        common = [name for name, one in columns.items() if name in ours and one.takes_values]
         statement = _DELIVER.substitute(
             named,
             columns=", ".join(quoted(name) for name in common),
-            values=", ".join(_given(name, columns[name]) for name in common),
+            values=", ".join(_given(name, columns[name].type) for name in common),
         )
         connection.exec_driver_sql(statement, values)
         if "state" in columns:
-            connection.exec_driver_sql(_SAY_STATE.substitute(named, type=columns["state"]), values)
+            connection.exec_driver_sql(_SAY_STATE.substitute(named, type=columns["state"].type), values)
 
 
 def take_over_acknowledgements(connection: sa.Connection, plan: Comparison, account: str) -> None:
@@ -194,7 +204,7 @@ def _given(name: str, kind: str) -> str:
     return f"(w.{quoted(name)} #>> '{{}}')::{kind}" if as_text else f"w.{quoted(name)}::{kind}"
 
 
-def _outlet(connection: sa.Connection, plan: Comparison) -> tuple[str | None, dict[str, str]]:
+def _outlet(connection: sa.Connection, plan: Comparison) -> tuple[str | None, dict[str, _Column]]:
     """Return the team's own table and the types of its columns; None where it is ours.
 
     :raises ConfigurationError: it is not there, or lacks a column that is needed.
@@ -204,7 +214,11 @@ def _outlet(connection: sa.Connection, plan: Comparison) -> tuple[str | None, di
         return None, {}
     schema, name = relation(to.changes)
     table = live_table(connection, schema, name)
-    columns = {} if table is None else {one.name: one.sql_type for one in table.columns.values()}
+    taking = writable_columns(connection, table) if table is not None else frozenset[str]()
+    columns = {
+        one.name: _Column(one.sql_type, one.name in taking)
+        for one in (table.columns.values() if table is not None else ())
+    }
     if missing := [name for name in NEEDED_COLUMNS if name not in columns]:
         found = "it does not exist" if table is None else f"it has no column {', '.join(missing)}"
         raise ConfigurationError(

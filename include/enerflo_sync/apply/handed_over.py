@@ -69,7 +69,7 @@ _INSERTED = Template("""select p.id, null::jsonb as deleted_row from due p
   where p.rule <> $withdraw and not exists (select from $crm t where $on) $lives $unlinked""")
 
 _UNLINKED = Template("""and not exists (
-      select from $mirror e join $crm_rows t on $same
+      select from $mirror e join $crm t on $same
       where e.account = %(account)s and $of_record)""")
 
 _DELETED = Template("""select p.id, $whole as deleted_row from due p join $crm t on $on
@@ -187,10 +187,10 @@ def _made(plan: Comparison, op: str, field: str | None, *, undone: bool) -> str:
 
 def _unlinked(plan: Comparison) -> str:
     """Return ``and …``: no row of the CRM names the record by now."""
-    if plan.mapping.joined_by_key:
+    if plan.mapping.joined_by_key and not any(join.varies for join in plan.joins):
         return ""
     same = [f"({join.crm})::{join.type} = ({join.mirror})::{join.type}" for join in plan.joins]
     record = [f"e.{quoted(name)} = (p.enerflo_key ->> {literal(name)})::bigint" for name in plan.mirror_key]
     return _UNLINKED.substitute(
-        mirror=plan.mirror, crm_rows=plan.crm_rows, same=" and ".join(same), of_record=" and ".join(record)
+        mirror=plan.mirror, crm=plan.crm, same=" and ".join(same), of_record=" and ".join(record)
     )

@@ -98,7 +98,20 @@ def _mapped(
     yield f"grant usage on schema {pasted(schema)} to {pasted(role)};"
     yield f"grant select {on}"
     writes = writes_of(mapping, table, mode)
+    yield from _outlet(mapping, mode, role)
     yield from _written(connection, table, writes, on, role)
+
+
+def _outlet(mapping: TableMapping, mode: Mode, role: str) -> Iterator[str]:
+    """Yield what is needed of the team's own table that takes changes; ours is granted with the others."""
+    if mapping.handed_to is None or not mode.writes:
+        return
+    schema, relname = relation(mapping.handed_to.changes)
+    if schema in OWN_SCHEMAS:
+        return
+    yield "-- The table that takes approved changes (write_to), and says which of them a tool took over."
+    yield f"grant usage on schema {pasted(schema)} to {pasted(role)};"
+    yield f"grant select, insert, update on {pasted(schema, relname)} to {pasted(role)};"
 
 
 def _written(

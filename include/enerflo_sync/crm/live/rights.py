@@ -89,8 +89,11 @@ class SequenceUse:
 
 
 def writes_of(mapping: TableMapping, table: LiveTable, mode: Mode) -> Writes:
-    """Return what plans of a mode may write of a table; an undo of new rows deletes or marks them besides."""
-    if "to_crm" not in mode.writes:
+    """Return what plans of a mode may write of a table; an undo of new rows deletes or marks them besides.
+
+    Nothing, where the table is only a copy and changes are handed over (write_to).
+    """
+    if "to_crm" not in mode.writes or mapping.handed_to is not None:
         return Writes()
     to_crm = {Direction.BOTH, Direction.TO_CRM}
     fields = [name for name, field in mapping.fields.items() if field.direction in to_crm]
