@@ -54,7 +54,7 @@ def wide(desk: Desk) -> Desk:
     desk.sql(
         'insert into crm."Opportunity" ("Install_Id__c", updated_at) select install_id, \'2020-01-01\''
         " from enerflo.installs where install_id <> (select max(install_id)"
-        " from enerflo.installs where status_name = 'In progress')"
+        " from enerflo.milestones where milestone_id = 3903 and due_at is not null)"
     )
     desk.carried()
     return desk
