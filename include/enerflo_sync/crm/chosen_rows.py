@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -12,6 +11,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.keys import INTEGER_KINDS, is_indexed, key_value, may_meet, proves_unique, sql_type
 from enerflo_sync.crm.mapping import NOT_NULL, TableMapping
 from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.notice import Notice
 from enerflo_sync.crm.options import KeyColumn, KeyType
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.where import condition_problem, excludes_everything, named_columns, rows_where
@@ -19,25 +19,15 @@ from enerflo_sync.crm.where import condition_problem, excludes_everything, named
 _SPELLINGS = {True: ("true", "t", "yes", "y", "on", "1"), False: ("false", "f", "no", "n", "off", "0")}
 
 
-class Noticed(NamedTuple):
-    """One thing about an option of a table; ``severity`` as the doctor has it."""
-
-    severity: str
-    place: Sequence[str]
-    found: str
-    expected: str
-    next_step: str
-
-
-def misfits(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Noticed]:
+def misfits(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
     """Yield what keeps the table from being compared: a condition or key that its columns do not take."""
     if mapping.where is not None and (problem := condition_problem(connection, mapping.where, table)):
         found, expected = problem
-        yield Noticed("error", ("where",), found, expected, _where_step(mapping.where, found, table))
+        yield Notice("error", ("where",), found, expected, _where_step(mapping.where, found, table))
     for option, column, key in _typed(mapping):
         live = table.columns.get(column)
         if live is not None and key.type is KeyType.INTEGER and live.kind not in INTEGER_KINDS:
-            yield Noticed(
+            yield Notice(
                 "error",
                 (option, column, "type"),
                 f"column {column} of type {live.type} for a key of type integer",
@@ -57,11 +47,11 @@ def _where_step(text: str, found: str, table: LiveTable) -> str:
     return f"Did you mean {near}?" if near else f"The table has {listed(known.values(), limit=30)}."
 
 
-def no_row_left(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Noticed | None:
+def no_row_left(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Notice | None:
     """Return that ``where`` excludes all rows of a table that has some; None where it does not."""
     if mapping.where is None or not excludes_everything(connection, mapping.where, table):
         return None
-    return Noticed(
+    return Notice(
         "error",
         ("where",),
         f"a condition that no row of {table.schema}.{table.name} meets",
@@ -70,14 +60,14 @@ def no_row_left(connection: sa.Connection, mapping: TableMapping, table: LiveTab
     )
 
 
-def unfilled(mapping: TableMapping, table: LiveTable) -> Iterator[Noticed]:
+def unfilled(mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
     """Yield the columns that ``where`` asks of a row, and that nothing fills in a new one."""
     if mapping.where is not None:
         filled = {*mapping.key, *mapping.join_columns, *mapping.fields, *mapping.on_insert}
         named = named_columns(mapping.where, table)
         empty = [name for name in named if name not in filled]
         if empty:
-            yield Noticed(
+            yield Notice(
                 "warning",
                 ("where",),
                 f"{listed(empty)}, which nothing fills in a new row",
@@ -88,7 +78,7 @@ def unfilled(mapping: TableMapping, table: LiveTable) -> Iterator[Noticed]:
 
 def unindexed(
     connection: sa.Connection, mapping: TableMapping, table: LiveTable, fold: str
-) -> Iterator[Noticed]:
+) -> Iterator[Notice]:
     """Yield that no index finds single rows by their key as it is compared, where that is not the column."""
     columns = mapping.join_columns
     raw = [f"t.{quoted(name)}" for name in columns]
@@ -96,7 +86,7 @@ def unindexed(
     if table.view or [key for key, _ in keys] == raw or is_indexed(connection, rows_where(None, table), keys):
         return
     own = ", ".join(f"({key})" for key, _ in key_expressions(mapping, table, fold, ""))
-    yield Noticed(
+    yield Notice(
         "hint",
         ("key" if mapping.join is None else "join",),
         "no index on the key as it is compared",
@@ -146,7 +136,7 @@ def _typed(mapping: TableMapping) -> Iterator[tuple[str, str, KeyColumn]]:
                 yield option, column, pair
 
 
-def shared_tables(config: SyncConfig, account: str, name: str) -> Iterator[Noticed]:
+def shared_tables(config: SyncConfig, account: str, name: str) -> Iterator[Notice]:
     """Yield the other tables, of this or another account, that read the same rows of one CRM table."""
     mapping = config.tables_for(account)[name]
     for other in config.accounts:
@@ -161,7 +151,7 @@ def shared_tables(config: SyncConfig, account: str, name: str) -> Iterator[Notic
                 continue
             whose = f"{table} of account {other}" if other != account else table
             how = "has the same where" if theirs.where and mapping.where else "is not parted from it by where"
-            yield Noticed(
+            yield Notice(
                 "warning",
                 ("where",) if mapping.where else ("crm_table",),
                 f"{mapping.crm_table}, which {whose} reads as well and {how}",
@@ -180,7 +170,7 @@ def _may_be_one_database(config: SyncConfig, account: str, other: str) -> bool:
 
 def duplicates(
     connection: sa.Connection, mapping: TableMapping, table: LiveTable, fold: str
-) -> Iterator[Noticed]:
+) -> Iterator[Notice]:
     """Yield the keys that more than one row has, where no index proves that there are none."""
     matched = "key" if mapping.join is None else "join"
     for option, columns in (("key", mapping.key_columns), ("join", tuple(mapping.join or ()))):
@@ -198,7 +188,7 @@ def duplicates(
         )
         count = connection.exec_driver_sql(query, {}).scalar_one()
         if count:
-            yield Noticed(
+            yield Notice(
                 "warning",
                 (option,),
                 f"{count} values of {', '.join(columns)} that more than one row has",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -11,30 +10,21 @@ from enerflo_sync.crm.catalog import LiveTable, live_table, relation_names, writ
 from enerflo_sync.crm.copies import NEEDED_COLUMNS, OUR_CHANGES, copy_columns
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.crm.names import quoted, relation
+from enerflo_sync.crm.notice import Notice
 from enerflo_sync.crm.problems import listed, nearest
-
-
-class Noticed(NamedTuple):
-    """One thing that is noticed: whether it stops plans, where, and what to do."""
-
-    stops: bool
-    place: tuple[str, ...]
-    found: str
-    expected: str
-    next_step: str
 
 
 def noticed_of_copies(
     connection: sa.Connection, mapping: TableMapping, table: LiveTable, *, writes: bool
-) -> Iterator[Noticed]:
+) -> Iterator[Notice]:
     """Yield what is to be said of a table that seems to be a copy, and of where its changes are handed over.
 
     :param writes: whether the mode lets rows of the CRM be written.
     """
     columns = copy_columns(table.columns)
     if columns and "write_to" not in mapping.model_fields_set:
-        yield Noticed(
-            writes,
+        yield Notice(
+            "error" if writes else "hint",
             ("crm_table",),
             f"{', '.join(columns[:4])} in {table.schema}.{table.name}: a copy of the CRM's table",
             "write_to, which says where changes go",
@@ -53,14 +43,14 @@ def noticed_of_copies(
             if near
             else f"Run: create table {quoted(schema, name)} (like {OUR_CHANGES});"
         )
-        yield Noticed(
-            True, place, f"no table {schema}.{name} in the database", "an existing table or view", step
+        yield Notice(
+            "error", place, f"no table {schema}.{name} in the database", "an existing table or view", step
         )
         return
     missing = [column for column in NEEDED_COLUMNS if column not in outlet.columns]
     if missing:
-        yield Noticed(
-            True,
+        yield Notice(
+            "error",
             place,
             f"no column {', '.join(missing)} in {schema}.{name}",
             f"at least {listed(NEEDED_COLUMNS)}",
@@ -68,4 +58,4 @@ def noticed_of_copies(
         )
     elif not set(NEEDED_COLUMNS) <= writable_columns(connection, outlet):
         step = "Map a table, or give the view INSTEAD OF triggers."
-        yield Noticed(True, place, f"{schema}.{name}, which takes no rows", "one that does", step)
+        yield Notice("error", place, f"{schema}.{name}, which takes no rows", "one that does", step)

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table, relation_names
 from enerflo_sync.crm.chosen_rows import (
-    Noticed,
     duplicates,
     misfits,
     no_row_left,
@@ -28,6 +27,7 @@ from enerflo_sync.crm.live.rights import present_role
 from enerflo_sync.crm.live.writing import writing_notices
 from enerflo_sync.crm.mapping import NOT_NULL, FieldType, RecordKind, Side, TableMapping
 from enerflo_sync.crm.names import pasted, relation
+from enerflo_sync.crm.notice import Notice
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.crm.wide import unknown_milestones
@@ -87,7 +87,7 @@ class Finding(msgspec.Struct, frozen=True):
         return f"{self.file}:{self.line}: {self.what}: found {self.found}, expected {self.expected}."
 
 
-def finding(config: SyncConfig, account: str, table: str, one: Noticed, path: Path) -> Finding:
+def finding(config: SyncConfig, account: str, table: str, one: Notice, path: Path) -> Finding:
     """Return what was noticed about an option of a table as a finding with its line."""
     return _Desk(config, account, table, path).noticed(one)
 
@@ -105,7 +105,7 @@ class _Desk:
         what = ".".join(("tables", self._table, *place))
         return Finding(severity, self._file, line, what, found, expected, next_step)
 
-    def noticed(self, one: Noticed) -> Finding:
+    def noticed(self, one: Notice) -> Finding:
         return self.finding(Severity(one.severity), one.place, one.found, one.expected, one.next_step)
 
 
@@ -139,13 +139,12 @@ def check_mapping(connection: sa.Connection, config: SyncConfig, account: str, p
                 *unindexed(connection, mapping, table, fold),
             ]
             findings += [desk.noticed(one) for one in chosen]
-            findings += [desk.finding(Severity.HINT, *one) for one in copy_hints(mapping, table)]
-            for copied in noticed_of_copies(connection, mapping, table, writes=writes):
-                severity = Severity.ERROR if copied.stops else Severity.HINT
-                findings.append(desk.finding(severity, *copied[1:]))
+            findings += [desk.noticed(one) for one in copy_hints(mapping, table)]
+            copied = noticed_of_copies(connection, mapping, table, writes=writes)
+            findings += [desk.noticed(one) for one in copied]
             if writes and mapping.handed_to is None:
                 notices = writing_notices(connection, mapping, table, mode)
-                findings += [desk.finding(Severity.WARNING, *one) for one in notices]
+                findings += [desk.noticed(one) for one in notices]
             findings += _sent(config, name, mapping, table, path)
     findings += _statuses(connection, config, account, path)
     return findings

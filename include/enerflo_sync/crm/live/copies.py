@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from enerflo_sync.crm.catalog import LiveTable
-from enerflo_sync.crm.live.notice import Notice
 from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.crm.notice import Notice
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def copy_hints(mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
     )
     if arrival is not None and mapping.arrived_at is None:
         yield Notice(
+            "hint",
             ("arrived_at",),
             f"no arrived_at, in a copy that {tool.name} keeps",
             "the column with the time at which the copy got the row",
@@ -84,6 +85,7 @@ def copy_hints(mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
     if marks and not mapping.deleted_when:
         name, mark = next(iter(marks.items()))
         yield Notice(
+            "hint",
             ("deleted_when",),
             f"no deleted_when, in a copy that {tool.name} keeps",
             "the column that marks a deleted row, which stays in the copy",

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import LiveTable
-from enerflo_sync.crm.live.notice import Notice
 from enerflo_sync.crm.mapping import Direction, Mode, Side, SourceOfTruth, TableMapping
 from enerflo_sync.crm.marks import own_mark
 from enerflo_sync.crm.names import pasted
+from enerflo_sync.crm.notice import Notice
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
 
 _RIGHTS = sa.text("""
@@ -154,18 +154,23 @@ def missing_rights(connection: sa.Connection, table: LiveTable, writes: Writes) 
             listed = ", ".join(pasted(name) for name in lacking)
             whole = "" if len(lacking) == len(columns) else f" of {', '.join(lacking)}"
             yield Notice(
+                "warning",
                 ("crm_table",),
                 f"no right to {right} rows{whole}",
                 right.upper(),
                 f"Run: grant {right} ({listed}) {on}",
             )
     if writes.deletes and not (rows and rows[0].may_delete):
-        yield Notice(("delete_in",), "no right to delete rows", "DELETE", f"Run: grant delete {on}")
+        yield Notice(
+            "warning", ("delete_in",), "no right to delete rows", "DELETE", f"Run: grant delete {on}"
+        )
     for sequence in sequences_of(connection, table, writes):
         if not sequence.may_use:
             name = pasted(sequence.schema, sequence.name)
             step = f"Run: grant usage on sequence {name} to {pasted(role)};"
-            yield Notice(("crm_table",), f"no right to use the sequence {sequence.name}", "USAGE", step)
+            yield Notice(
+                "warning", ("crm_table",), f"no right to use the sequence {sequence.name}", "USAGE", step
+            )
 
 
 def unfilled_columns(connection: sa.Connection, table: LiveTable, writes: Writes) -> Iterator[Notice]:
@@ -175,6 +180,7 @@ def unfilled_columns(connection: sa.Connection, table: LiveTable, writes: Writes
     for name in connection.execute(_UNFILLED, {"schema": table.schema, "name": table.name}).scalars():
         if name not in writes.inserts:
             yield Notice(
+                "warning",
                 ("create_in",),
                 f"column {name}, NOT NULL without a default, which no new row would have",
                 "a value in each new row",

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import LiveTable, writable_columns
-from enerflo_sync.crm.live.notice import Notice
 from enerflo_sync.crm.live.rights import missing_rights, unfilled_columns, writes_of
 from enerflo_sync.crm.mapping import Direction, Mode, Side, TableMapping
 from enerflo_sync.crm.marks import own_mark
+from enerflo_sync.crm.notice import Notice
 
 _LEFT = "The column stays as in report mode; direction: to_enerflo or none says so."
 _STEPS = {
@@ -39,6 +39,7 @@ def _no_own_mark(mapping: TableMapping, table: LiveTable, writable: frozenset[st
     """Yield that rows are to be deleted in a table of which no mark is ours to set."""
     if mapping.deleted_when and Side.CRM in mapping.delete_in and own_mark(mapping, table, writable) is None:
         yield Notice(
+            "warning",
             ("delete_in",),
             f"crm, and no column of deleted_when that is ours to set ({', '.join(mapping.deleted_when)})",
             "one with a value, or a time that is not_null, which no copy tool keeps for itself",
@@ -50,6 +51,7 @@ def _unwritable(mapping: TableMapping, table: LiveTable, writable: Collection[st
     """Yield what plans leave as in report mode since it takes no values."""
     if table.columns and not writable:
         yield Notice(
+            "warning",
             ("crm_table",),
             f"{mapping.crm_table}, which takes no updates",
             "a table or view that does",
@@ -68,4 +70,4 @@ def _unwritable(mapping: TableMapping, table: LiveTable, writable: Collection[st
             place = (option,) if option == "updated_at" else (option, column)
             found, expected = f"column {column}, which takes no value", "one that is not generated"
             step = _STEPS.get(option, "No row is made in the CRM until another column is mapped.")
-            yield Notice(place, found, expected, step)
+            yield Notice("warning", place, found, expected, step)
