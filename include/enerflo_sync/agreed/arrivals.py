@@ -209,6 +209,7 @@ def _look(plan: Comparison, looked: str) -> str:
             [
                 *(f"m.e{n}" for n in numbers),
                 *(f"c.c{n}" for n in numbers),
+                *(f"m.mc{n}" for n in numbers if plan.is_wide),
                 *(f"m.j{n} as mj{n}, c.j{n} as cj{n}" for n in joins),
             ]
         ),

@@ -61,7 +61,8 @@ join $crm t on $of_key
 
 def adopted_table(plan: Comparison) -> str:
     """Return the temporary table of adopted rows, ``p1``, ``key`` and ``link``; empty where none can be."""
-    return "" if plan.mapping.joined_by_key else f"pg_temp.adopted_{plan.name}"
+    # A row of a wide table is an install's, which its own table links.
+    return "" if plan.mapping.joined_by_key or plan.is_wide else f"pg_temp.adopted_{plan.name}"
 
 
 def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, values: dict[str, Any]) -> None:
