@@ -18,8 +18,8 @@ _LINKED = ("installs", "milestones", "leads")
 class Lineage:
     """Remembers where each value of a CRM row comes from, and which rows were one of two for their record.
 
-    Two rows count where a whole plan was made beside them: of those that come and go between two plans nobody
-    can know.
+    Two rows count where a whole plan was made beside both: of those that come and go between two plans, or
+    that join others while a plan is made, nobody can know.
 
     :param stands: returns what Enerflo has of a record, None where there is none; ``stored`` what the mirror has.
     """
@@ -40,8 +40,9 @@ class Lineage:
         self._born: dict[tuple[str, Record, str], Record] = {}
         self._rows: dict[tuple[str, Record], list[Row]] = defaultdict(list)
         self._touched: set[tuple[str, Record]] = set()
-        # Of each plan that is being made: the records that have had two rows since it began.
-        self._planning: list[set[tuple[str, Record]]] = []
+        # Of each plan that is being made: the records that have had two rows since it began, and the keys of the
+        # rows that have been among them as long.
+        self._planning: list[dict[tuple[str, Record], set[Record]]] = []
         # The fields of rows that were one of two, by their keys, until both sides say the same.
         self._tainted: dict[tuple[str, Record], set[str]] = {}
 
@@ -75,23 +76,31 @@ class Lineage:
 
     def transaction_ends(self) -> None:
         """Take out the records that one row names by now from those that a plan is made beside."""
-        alone = {one for one in self._touched if len(self._rows[one]) < 2}
-        for shared in self._planning:
-            shared -= alone
+        for one in self._touched:
+            present = {self._key_of(one[0], row) for row in self._rows[one]}
+            for shared in self._planning:
+                if len(self._rows[one]) < 2:
+                    shared.pop(one, None)
+                elif one in shared:
+                    shared[one] &= present
         self._touched.clear()
 
     @contextmanager
     def planning(self) -> Iterator[Callable[[], None]]:
         """Let a plan be made; what is yielded says that it was."""
         self._watch.look()
-        shared = {one for one, rows in self._rows.items() if len(rows) > 1}
+        shared = {
+            one: {self._key_of(one[0], row) for row in rows}
+            for one, rows in self._rows.items()
+            if len(rows) > 1
+        }
         self._planning.append(shared)
 
         def was_made() -> None:
             self._watch.look()
-            for table, link in shared:
-                for row in self._rows[table, link]:
-                    self._tainted[table, self._key_of(table, row)] = set(self._shape.tables[table].fields)
+            for (table, _), keys in shared.items():
+                for key in keys:
+                    self._tainted[table, key] = set(self._shape.tables[table].fields)
 
         try:
             yield was_made
