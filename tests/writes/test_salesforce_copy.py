@@ -138,3 +138,26 @@ def test_its_changes_are_handed_over_and_arrive_with_the_next_copy(copied: Desk)
     states = copied.sql("select state from sync.crm_changes where \"column\" = 'StageName'")
     assert [row["state"] for row in states] == ["arrived"]
     assert ("installs", f"006{stage}", "StageName") not in found(copied, run_reconcile(copied.context))
+
+
+def test_a_day_that_a_person_set_reaches_enerflo_as_denvers_and_nothing_is_written_again(copied: Desk) -> None:
+    mapped(copied, "both")
+    copied.plan()
+    _, permit, _ = planted(copied)
+    copied.sql(
+        'update salesforce."Opportunity" set "LastModifiedDate" = now() at time zone \'UTC\' where "Id" = :id',
+        id=f"006{permit}",
+    )
+    said = 'select "Permit_Approved_Date__c" from salesforce."Opportunity" where "Id" = :id'
+    day = copied.one(said, id=f"006{permit}")
+    run_apply(copied.context, copied.plan().plan_hash, approved_by="Pat")
+    assert (
+        copied.one(
+            "select (completed_at at time zone 'America/Denver')::text from enerflo.milestones"
+            " where install_id = :id and title = 'Permitting'",
+            id=permit,
+        )
+        == f"{day} 00:00:00"
+    )
+    assert copied.changes(copied.plan()) == []
+    assert copied.one(said, id=f"006{permit}") == day

@@ -20,6 +20,7 @@ from enerflo_sync.plan.new_key import mirror_text, new_key, taken
 from enerflo_sync.reconcile.causes import cause_of
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm, judged
+from enerflo_sync.reconcile.near_keys import OTHER_SPELLING, keep_near_keys
 from enerflo_sync.reconcile.report import Cause
 
 # Enerflo's API creates these (REFERENCE.md §6.3, §6.4).
@@ -55,6 +56,7 @@ from (
       when o.was_agreed then 'it was deleted from the CRM since both agreed'
       when o.voided then 'a voided install is not created'
       when not $may_create then 'the CRM''s rows are not created here (create_in)'
+      when $near then $other_spelling
       when o.new_key is null then 'no key can be made for it (on_insert)'
       when o.taken then 'another row has, or would get, the key that on_insert makes for it' end as reason,
     case when not o.quarantined and ($undone or o.stands_outside) then 'keep'
@@ -134,6 +136,7 @@ def decide_rows(
     on_row = " and ".join(
         f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)
     )
+    creates = Side.CRM in plan.mapping.create_in
     adopted = adopted_table(plan)
     known = f"and not exists (select from {adopted} d where {{}})" if adopted else ""
     connection.exec_driver_sql(
@@ -145,7 +148,9 @@ def decide_rows(
             undone=creation_undone(plan),
             creation_undone=CREATION_UNDONE,
             outside=OUTSIDE,
-            may_create=_yes(Side.CRM in plan.mapping.create_in),
+            may_create=_yes(creates),
+            near=keep_near_keys(connection, plan, values["account"]) if creates else "false",
+            other_spelling=literal(OTHER_SPELLING),
             mirror=plan.mirror,
             on_record=" and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1)),
             fields="\n  ".join(_crm_fields(plan)),

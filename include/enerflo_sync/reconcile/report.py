@@ -93,6 +93,8 @@ class TableReport(msgspec.Struct, frozen=True):
     overdue: bool = False
     # CRM rows without a key, where the mapping says how keys are read, or that such rows do not count.
     unlinked: int = 0
+    # Of ``only_enerflo``: records that a CRM row names in another spelling of the key.
+    near_keys: int = 0
 
 
 class GoneAtOnce(msgspec.Struct, frozen=True):

@@ -45,6 +45,7 @@ from enerflo_sync.reconcile.mismatched import (
     twice_statement,
     wanted_mismatched_statement,
 )
+from enerflo_sync.reconcile.near_keys import count_near_keys, may_be_near
 from enerflo_sync.reconcile.observation import OBSERVATION, observe, still_holds
 from enerflo_sync.reconcile.on_its_way import late_remarks
 from enerflo_sync.reconcile.remarks import (
@@ -222,6 +223,8 @@ class _Reconciliation:
         if gone is not None:
             hold_back(self.connection, plan, parameters)
         by_cause, by_field = by_cause_and_field(self.connection, plan, parameters)
+        met_nothing = found["only_enerflo"] and (found["only_crm"] or sizes.unreadable)
+        near = count_near_keys(self.connection, plan, parameters) if met_nothing and may_be_near(plan) else 0
         report = TableReport(
             table_name=str(plan.name),
             crm_table=full_name(plan.mapping),
@@ -250,6 +253,7 @@ class _Reconciliation:
             mirror_as_of=polled.get(plan.kind),
             overdue=self._is_overdue(plan.kind, polled),
             unlinked=sizes.unlinked,
+            near_keys=near,
         )
         return report, Scope.FULL if previous is None else Scope.INCREMENTAL
 

@@ -30,6 +30,8 @@ class Verdict(StrEnum):
     NOTHING_MATCHED = "nothing_matched"
     # Of a table with rows on both sides most have no counterpart.
     FEW_MATCHED = "few_matched"
+    # Records are called missing that rows of the CRM name, in another spelling of the key.
+    KEYS_APART = "keys_apart"
     # Enerflo was not read when it was due: both sides agree on what it said then.
     OVERDUE = "overdue"
     TOLERATED = "tolerated"
@@ -48,6 +50,7 @@ _TONES = {
     Verdict.OVER_BUDGET: Tone.BAD,
     Verdict.NOTHING_MATCHED: Tone.UNSURE,
     Verdict.FEW_MATCHED: Tone.UNSURE,
+    Verdict.KEYS_APART: Tone.UNSURE,
     Verdict.OVERDUE: Tone.UNSURE,
     Verdict.TOLERATED: Tone.GOOD,
     Verdict.EXPLAINED: Tone.GOOD,
@@ -84,6 +87,8 @@ def verdict_of(report: ReconciliationReport) -> Verdict:
         return Verdict.NOTHING_MATCHED
     if hardly_matched_tables(report):
         return Verdict.FEW_MATCHED
+    if any(table.near_keys for table in report.tables):
+        return Verdict.KEYS_APART
     if report.overdue_tables:
         return Verdict.OVERDUE
     if report.unexplained:
@@ -112,9 +117,15 @@ def hardly_matched_tables(report: ReconciliationReport) -> list[TableReport]:
 
 
 def were_compared(report: ReconciliationReport) -> bool:
-    """Return whether rows met: where most rows of two sides never meet, the table's key is wrong."""
+    """Return whether rows met: where most of them never meet, or only by spelling, the key is wrong."""
     never_meet = any(table.enerflo_rows and table.crm_rows for table in unmatched_tables(report))
-    return compared_rows(report) > 0 and not never_meet and not hardly_matched_tables(report)
+    spelled_apart = any(table.near_keys for table in report.tables)
+    return (
+        compared_rows(report) > 0
+        and not never_meet
+        and not hardly_matched_tables(report)
+        and not spelled_apart
+    )
 
 
 def is_all_clear(report: ReconciliationReport) -> bool:
@@ -153,6 +164,8 @@ def _in_words(report: ReconciliationReport) -> VerdictText:
             return _nothing_matched(report)
         case Verdict.FEW_MATCHED:
             return _few_matched(report)
+        case Verdict.KEYS_APART:
+            return _keys_apart(report)
         case Verdict.OVERDUE:
             return VerdictText(
                 verdict,
@@ -254,6 +267,19 @@ def _few_matched(report: ReconciliationReport) -> VerdictText:
         f"{shares}. {_compared(report)}; {_share_unexplained(report)}.",
         "Check that the key of that table in sync.yaml finds the same record on both sides (`enerflo-sync"
         " doctor`), and that the CRM's table holds this account's records.",
+    )
+
+
+def _keys_apart(report: ReconciliationReport) -> VerdictText:
+    tables = [table for table in report.tables if table.near_keys]
+    found = " and ".join(f"{number(t.near_keys)} of {t.table_name}" for t in tables)
+    return VerdictText(
+        Verdict.KEYS_APART,
+        f"Records count as missing that the CRM names in another spelling: {found}",
+        f"Their rows hold the key with blanks, zeros in front or in another case, and meet nothing as it is"
+        f" compared. {_compared(report)}; {_share_unexplained(report)}. A plan makes no second row of them.",
+        "`enerflo-sync doctor` proposes how to read the key of that table in sync.yaml (type, trim,"
+        " strip_zeros, fold_case).",
     )
 
 

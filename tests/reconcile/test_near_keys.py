@@ -1,0 +1,53 @@
+"""Keys that the CRM spells otherwise: what only seems to be missing is no all-clear."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from enerflo_sync.reconcile.render.verdict import Verdict, verdict_of, were_compared
+from tests.reconcile.conftest import NOW, TwoSides
+from tests.reconcile.test_key_spellings import opportunities, row
+
+
+def tidy(sides: TwoSides, *numbers: int) -> None:
+    for number in numbers:
+        row(sides, str(number), number)
+
+
+@pytest.mark.parametrize("options", ["install_id", "{enerflo: install_id, type: integer}"])
+def test_records_that_are_missing_by_spelling_alone_are_no_all_clear(
+    sides: TwoSides, tmp_path: Path, options: str
+) -> None:
+    opportunities(sides, tmp_path, options, "    unlinked: ignore\n")
+    sides.polled()
+    tidy(sides, *range(100, 110))
+    row(sides, " 0001 ", 1)
+    row(sides, "\t2", 2)
+    for now, full in ((NOW, True), (NOW + timedelta(hours=2), False)):
+        report = sides.reconcile(now, full=full)
+        assert report.tables[0].near_keys == 2
+        assert (verdict_of(report), were_compared(report)) == (Verdict.KEYS_APART, False)
+
+
+@pytest.mark.parametrize("key", ["3", "4.5", "n/a", "", None, "10"])
+def test_a_record_that_no_row_names_in_any_spelling_is_just_missing(
+    sides: TwoSides, tmp_path: Path, key: str | None
+) -> None:
+    opportunities(sides, tmp_path, "install_id")
+    tidy(sides, *range(100, 110))
+    row(sides, key)
+    sides.mirror("installs", install_id=1, status_id=1)
+    report = sides.reconcile(NOW)
+    assert (report.tables[0].only_enerflo, report.tables[0].near_keys) == (1, 0)
+    assert were_compared(report)
+
+
+def test_a_row_that_meets_a_record_as_it_stands_names_no_other_one(sides: TwoSides, tmp_path: Path) -> None:
+    opportunities(sides, tmp_path, "{enerflo: install_id, type: text}")
+    tidy(sides, 7)
+    row(sides, "07")
+    report = sides.reconcile(NOW)
+    assert (report.tables[0].matched, report.tables[0].near_keys) == (1, 0)

@@ -1,0 +1,34 @@
+"""A record whose row spells its key otherwise gets no second row."""
+
+from __future__ import annotations
+
+from enerflo_sync.apply.run import ApplyReport
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.reconcile.near_keys import OTHER_SPELLING
+from tests.writes.conftest import Desk
+
+
+def test_no_second_row_is_made_of_what_the_crm_names_in_another_spelling(agreed: Desk) -> None:
+    agreed.switched_on("crm")
+    near, gone = (
+        row["id"] for row in agreed.sql("select enerflo_install_id as id from crm.installs limit 2")
+    )
+    agreed.sql("alter table crm.installs alter enerflo_install_id type text")
+    agreed.sql(
+        "update crm.installs set enerflo_install_id = '00' || :id where enerflo_install_id = :id",
+        id=str(near),
+    )
+    agreed.sql("delete from crm.installs where enerflo_install_id = :id", id=str(gone))
+    agreed.sql("delete from sync.agreed")
+    plan = agreed.plan()
+    made = {change.key["enerflo_install_id"] for change in agreed.changes(plan) if change.op == "insert"}
+    assert made == {str(gone)}
+    (asked,) = [one for one in agreed.undecided(plan) if one.key == {"enerflo_install_id": str(near)}]
+    assert asked.reason == OTHER_SPELLING
+    report: ApplyReport = run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    assert report.applied
+    rows = agreed.sql(
+        "select enerflo_install_id as id from crm.installs where ltrim(enerflo_install_id, '0') = :id",
+        id=str(near),
+    )
+    assert [row["id"] for row in rows] == [f"00{near}"]
