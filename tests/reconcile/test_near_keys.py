@@ -46,8 +46,13 @@ def test_a_record_that_no_row_names_in_any_spelling_is_just_missing(
 
 
 def test_a_row_that_meets_a_record_as_it_stands_names_no_other_one(sides: TwoSides, tmp_path: Path) -> None:
-    opportunities(sides, tmp_path, "{enerflo: install_id, type: text}")
-    tidy(sides, 7)
-    row(sides, "07")
+    opportunities(sides, tmp_path, "deal_id")
+    sides.mirror("installs", install_id=1, status_id=1, deal_id="abc")
+    sides.mirror("installs", install_id=2, status_id=1, deal_id="AbC")
+    row(sides, "abc")
+    row(sides, "xyz")
     report = sides.reconcile(NOW)
-    assert (report.tables[0].matched, report.tables[0].near_keys) == (1, 0)
+    table = report.tables[0]
+    assert (table.matched, table.only_enerflo, table.only_crm, table.near_keys) == (1, 1, 1, 0)
+    row(sides, " ABC")
+    assert sides.reconcile(NOW + timedelta(hours=1), full=True).tables[0].near_keys == 1

@@ -140,7 +140,9 @@ def test_its_changes_are_handed_over_and_arrive_with_the_next_copy(copied: Desk)
     assert ("installs", f"006{stage}", "StageName") not in found(copied, run_reconcile(copied.context))
 
 
-def test_a_day_that_a_person_set_reaches_enerflo_as_denvers_and_nothing_is_written_again(copied: Desk) -> None:
+def test_a_day_that_a_person_set_reaches_enerflo_as_denvers_and_nothing_is_written_again(
+    copied: Desk,
+) -> None:
     mapped(copied, "both")
     copied.plan()
     _, permit, _ = planted(copied)
