@@ -163,7 +163,7 @@ def hand_over_link(
 
 
 def note_not_made(connection: sa.Connection, account: str, run_id: str) -> None:
-    """Say in plans and ledger which handed over changes will not be made, as of this transaction."""
+    """Record in plans and ledger which changes were handed over and will not be made after all."""
     now = transaction_time(connection)
     for row in connection.execute(_NOT_MADE, {"account": account, "now": now}).all():
         applying = Applying(account, row.plan_hash, run_id, row.approved_by)

@@ -36,9 +36,9 @@ class Applying:
     decided_by: str
 
 
-# For a statement whose ``ended (id, decision, reason, deleted_row)`` says how changes ended, by their rows'
-# ctid, and which CRM row was deleted: ``recorded`` is then what ended now. Takes what :func:`outcome_values`
-# returns.
+# Records how changes ended, in a statement that has the CTE ``ended (id, decision, reason, deleted_row)``:
+# ``id`` is the change's ctid, ``deleted_row`` the CRM row that was deleted. The CTE ``recorded`` then has the
+# changes that ended now. The statement's parameters are those of :func:`outcome_values`.
 RECORD_OUTCOMES = """recorded as (
   update sync.plan_changes c set state = e.decision, reason = e.reason, done_at = %(now)s,
     deleted_row = coalesce(e.deleted_row, c.deleted_row)

@@ -1,4 +1,4 @@
-"""Which rows of a CRM table count, and how their keys are read: what of it does not fit the live table."""
+"""Checks of ``where`` and of typed keys against the live table, for the doctor and before a comparison."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def unfilled(mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
 def unindexed(
     connection: sa.Connection, mapping: TableMapping, table: LiveTable, fold: str
 ) -> Iterator[Notice]:
-    """Yield that no index finds single rows by their key as it is compared, where that is not the column."""
+    """Yield a hint where no index finds a single row by its typed key, which is an expression."""
     columns = mapping.join_columns
     raw = [f"t.{quoted(name)}" for name in columns]
     keys = key_expressions(mapping, table, fold, "t.")

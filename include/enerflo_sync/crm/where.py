@@ -1,7 +1,7 @@
-"""``where``: which rows of a CRM table there are, as a condition that the same row always meets or fails.
+"""``where`` in sync.yaml: the condition that a CRM row must meet to count.
 
-What the text may say is judged in two steps. By its words alone: one condition, nothing that ends it, asks
-another table or a clock. By the database: whether it is a condition over the table's columns at all.
+The text is checked twice. Its words must be one condition that asks no other table and no clock, so that the
+same row always meets it or never does. Then PostgreSQL says whether it is one over the table's columns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.catalog import LiveTable
 from enerflo_sync.crm.names import quoted
 
-# Comments and dollar quotes have no use in a condition, and hide what stands in them.
+# Comments and dollar quotes are refused: they could hide a query or a clock from the check of words.
 _TOKEN = re.compile(
     r"""(?P<blank>\s+)
     |(?P<comment>--|/\*)
@@ -31,7 +31,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _QUERIES = frozenset({"select", "with", "values", "table", "exists"})
-# What is another thing at another time, or to another role; `now` and others are moments as text, too.
+# Words whose value depends on the time or on the role. `now` and the like are moments as text, too.
 _CLOCK = frozenset(
     """
     current_catalog current_date current_role current_schema current_time current_timestamp current_user

@@ -109,7 +109,7 @@ def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, value
             mirror=plan.mirror,
             crm=plan.crm_rows,
             of_key=of_key(plan, "d.key"),
-            # A text without anything in it is no null, and the row is written where it still says so.
+            # An empty text is an open key, too: the write expects the value that stands there, not null.
             before="null" if join.options is None else f"to_jsonb(t.{quoted(join.crm_name)})",
             digest=row_digest(plan, "t"),
         ),

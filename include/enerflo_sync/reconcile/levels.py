@@ -29,7 +29,7 @@ FEWEST_ROWS = 10
 # For so long a table has to stay as it is. What falls within the same time falls at once.
 PROOF = timedelta(hours=1)
 
-# What of the mapping decides how many rows are counted.
+# Options of the mapping that decide which rows are counted.
 _COUNTED_BY = ("crm_table", "where", "deleted_when")
 
 _LAST = sa.text("""

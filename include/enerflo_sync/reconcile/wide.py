@@ -33,7 +33,6 @@ _FIELD = Template("""case when count(*) filter (where $which) = 1
       count(*) filter (where $which) as mc$n,
       max(greatest(m.observed_at, m.deleted_at)) filter (where $named) as mo$n""")
 
-# By columns of the target list: what is not asked for is not looked up.
 # Each value is a column of the target list by itself: what a statement does not ask for is not looked up.
 _INSTALLS = Template("""(
     select $own, $columns,
