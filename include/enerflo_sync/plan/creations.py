@@ -55,12 +55,12 @@ from (
       when o.stands_outside then '$outside'
       when o.was_agreed then 'it was deleted from the CRM since both agreed'
       when o.voided then 'a voided install is not created'
-      when not $may_create then 'the CRM''s rows are not created here (create_in)'
       when $near then $other_spelling
+      when not $may_create then 'the CRM''s rows are not created here (create_in)'
       when o.new_key is null then 'no key can be made for it (on_insert)'
       when o.taken then 'another row has, or would get, the key that on_insert makes for it' end as reason,
     case when not o.quarantined and ($undone or o.stands_outside) then 'keep'
-      when (o.voided or not $may_create) and not o.quarantined and not o.was_agreed then 'keep'
+      when (o.voided or not $may_create and not $near) and not o.quarantined and not o.was_agreed then 'keep'
       else 'review' end as otherwise
   from (
     select o.*, k.new_key, $cause as cause, $taken as taken
@@ -136,7 +136,6 @@ def decide_rows(
     on_row = " and ".join(
         f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)
     )
-    creates = Side.CRM in plan.mapping.create_in
     adopted = adopted_table(plan)
     known = f"and not exists (select from {adopted} d where {{}})" if adopted else ""
     connection.exec_driver_sql(
@@ -148,8 +147,8 @@ def decide_rows(
             undone=creation_undone(plan),
             creation_undone=CREATION_UNDONE,
             outside=OUTSIDE,
-            may_create=_yes(creates),
-            near=keep_near_keys(connection, plan, values["account"]) if creates else "false",
+            may_create=_yes(Side.CRM in plan.mapping.create_in),
+            near=keep_near_keys(connection, plan, values["account"]),
             other_spelling=literal(OTHER_SPELLING),
             mirror=plan.mirror,
             on_record=" and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1)),

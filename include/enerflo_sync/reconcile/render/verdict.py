@@ -275,7 +275,7 @@ def _keys_apart(report: ReconciliationReport) -> VerdictText:
     found = " and ".join(f"{number(t.near_keys)} of {t.table_name}" for t in tables)
     return VerdictText(
         Verdict.KEYS_APART,
-        f"Records count as missing that the CRM names in another spelling: {found}",
+        f"Records count as missing that the CRM has under another spelling of the key: {found}",
         f"Their rows hold the key with blanks, zeros in front or in another case, and meet nothing as it is"
         f" compared. {_compared(report)}; {_share_unexplained(report)}. A plan makes no second row of them.",
         "`enerflo-sync doctor` proposes how to read the key of that table in sync.yaml (type, trim,"
