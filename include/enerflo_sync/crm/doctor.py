@@ -32,7 +32,7 @@ from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.crm.wide import unknown_milestones
 from enerflo_sync.resources.registry import KINDS
-from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
+from enerflo_sync.warehouse.schema import OWN_SCHEMAS
 
 COMPARABLE = {
     FieldType.TEXT: frozenset(Kind) - {Kind.OTHER, Kind.JSON, Kind.JSONB},
@@ -166,9 +166,14 @@ def check_table(
     mapping = config.tables_for(account)[name]
     desk = _Desk(config, account, name, path)
     schema, relname = relation(mapping.crm_table)
+    if schema in OWN_SCHEMAS:
+        found = f"{mapping.crm_table}, a table of enerflo-sync itself"
+        step = "Write the CRM's table. What Enerflo sent is compared with it, not with itself."
+        expected = f"a table outside of the schemas {' and '.join(OWN_SCHEMAS)}"
+        return None, [desk.finding(Severity.ERROR, ("crm_table",), found, expected, step)]
     table = live_table(connection, schema, relname)
     if table is None:
-        ours = (f"{MIRROR_SCHEMA}.", f"{SYNC_SCHEMA}.")
+        ours = tuple(f"{one}." for one in OWN_SCHEMAS)
         names = [one for one in relation_names(connection) if not one.startswith(ours)]
         near = nearest(f"{schema}.{relname}", names)
         found = f"no table {mapping.crm_table} in the database"

@@ -61,13 +61,20 @@ _OF_HINT: Mapping[Hint, dict[str, Any]] = {
 class FieldAdvice(msgspec.Struct, frozen=True):
     """What the differences of one field look like, and the line that would end those of mere spelling.
 
-    :param found: counts and kinds; ``line`` is None where no option helps, and ``further`` says what does.
+    :param found: counts and kinds.
+    :param options: the field's whole options with those that help; empty where none does.
+    :param further: what to do besides, or instead.
     """
 
     field: str
     found: str
-    line: str | None
+    options: Mapping[str, Any]
     further: Sequence[str] = ()
+
+    @property
+    def line(self) -> str | None:
+        """Return the field's line of ``sync.yaml``; None where no option helps."""
+        return yaml_line({self.field: self.options}) if self.options else None
 
 
 def field_advice(
@@ -99,8 +106,8 @@ def field_advice(
             )
     if not counts and not labels:
         return None
-    line = _line(one, options) if options else None
-    return FieldAdvice(one.name, _found(one, fit, counts, labels), line, tuple(dict.fromkeys(further)))
+    found = _found(one, fit, counts, labels)
+    return FieldAdvice(one.name, found, _whole(one, options) if options else {}, tuple(dict.fromkeys(further)))
 
 
 def labels_of(fit: FieldFit) -> list[tuple[str, str, int, int]]:
@@ -149,8 +156,10 @@ def _zone(
     options: dict[str, Any],
     further: list[str],
 ) -> None:
-    # Where other rows are equal, another zone would make those differ.
-    if number < LABEL_SHARE * max(fit.compared, fit.differing):
+    # Where other rows are equal, another zone would make those differ. Days of two zones differ only for the
+    # hours about midnight, and the zones that fit do so for all rows.
+    by_day = one.mapping.type is FieldType.DATE
+    if not by_day and number < LABEL_SHARE * max(fit.compared, fit.differing):
         further.append("The offset is not that of all rows: look at those that differ.")
         return
     fitting = list(zones())
@@ -201,8 +210,8 @@ def _option(
     options.update(wanted)
 
 
-def _line(one: Field, options: Mapping[str, Any]) -> str:
-    """Return the field's whole line of ``sync.yaml`` with further options; those of another type go."""
+def _whole(one: Field, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the field's whole options with further ones; those of another type go."""
     declared = one.mapping.model_dump(mode="json", exclude_unset=True)
     merged = {**declared, **options}
     of_type = {
@@ -214,12 +223,11 @@ def _line(one: Field, options: Mapping[str, Any]) -> str:
         "precision": ("timestamp",),
         "time_zone": ("timestamp", "date"),
     }
-    kept = {
+    return {
         name: value
         for name, value in merged.items()
         if name not in of_type or str(merged["type"]) in of_type[name]
     }
-    return yaml_line({one.name: kept})
 
 
 def yaml_line(value: Mapping[str, Any]) -> str:

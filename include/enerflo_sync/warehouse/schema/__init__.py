@@ -16,7 +16,13 @@ from enerflo_sync.warehouse.schema.checks import (
     quality_results,
     quality_runs,
 )
-from enerflo_sync.warehouse.schema.columns import MIRROR_SCHEMA, SYNC_SCHEMA, VERSION_TABLE, metadata
+from enerflo_sync.warehouse.schema.columns import (
+    MIRROR_SCHEMA,
+    OWN_SCHEMAS,
+    SYNC_SCHEMA,
+    VERSION_TABLE,
+    metadata,
+)
 from enerflo_sync.warehouse.schema.comparison import crm_looks, crm_rows, differences, reconciliations
 from enerflo_sync.warehouse.schema.inbox import webhook_events, webhook_moves
 from enerflo_sync.warehouse.schema.mirror import (
@@ -49,6 +55,7 @@ from enerflo_sync.warehouse.schema.runs import api_calls, request_budgets, reque
 
 __all__ = [
     "MIRROR_SCHEMA",
+    "OWN_SCHEMAS",
     "SYNC_SCHEMA",
     "VERSION_TABLE",
     "agreed",
