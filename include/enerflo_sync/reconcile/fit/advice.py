@@ -107,7 +107,8 @@ def field_advice(
     if not counts and not labels:
         return None
     found = _found(one, fit, counts, labels)
-    return FieldAdvice(one.name, found, _whole(one, options) if options else {}, tuple(dict.fromkeys(further)))
+    whole = _whole(one, options) if options else {}
+    return FieldAdvice(one.name, found, whole, tuple(dict.fromkeys(further)))
 
 
 def labels_of(fit: FieldFit) -> list[tuple[str, str, int, int]]:
@@ -237,6 +238,8 @@ def yaml_line(value: Mapping[str, Any]) -> str:
     flow = yaml.safe_dump(
         inner, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True
     ).strip()
+    # So ends a value that is no map and no list.
+    flow = flow.removesuffix("\n...")
     # A key of sync.yaml is text, whatever YAML would make of it.
     flow = flow.replace("'null': empty_is_null", "null: empty_is_null")
     return f"{key.strip().removesuffix('...').strip()}: {flow}"
