@@ -125,8 +125,8 @@ def _alone(met: Mapping[int, int]) -> tuple[list[int], list[int]]:
 def _of_sort(
     candidate: Candidate, met: Mapping[int, int], sort: tuple[list[int], Sort] | None
 ) -> Mapping[int, int]:
-    """Return the rows of one sort, where a record has several rows and the sort tells them apart."""
-    if sort is None or not sort[1].parts:
+    """Return the rows of the sort that nearly all records have a row of; all rows where there is none."""
+    if sort is None:
         return met
     inside = set(sort[0])
     return {place: number for place, number in met.items() if place in inside}

@@ -168,11 +168,12 @@ def _rows(
 
 def key_columns(candidate: Candidate) -> list[str]:
     """Return the columns that name a row, by the table's unique key or, of a view, by its name and values."""
-    keys: list[tuple[str, ...]] = [
-        key for key in candidate.live.unique_keys if set(key) <= set(candidate.names)
-    ]
+    keys = [key for key in candidate.live.unique_keys if set(key) <= set(candidate.names)]
+    columns = candidate.live.columns
+    # An index on a column that may be null leaves rows without a name; a table's own key does not.
+    keys.sort(key=lambda key: (sum(not columns[name].not_null for name in key), len(key)))
     if keys:
-        return list(min(keys, key=lambda key: len(key)))
+        return list(keys[0])
     for name in candidate.names:
         if words_of(name)[-1] in {"id", "key"} and is_unique(candidate.values(name)):
             return [name]

@@ -80,7 +80,7 @@ def _drafted(
         # The condition is a person's to say: it is only suggested.
         options.pop("where", None)
         suggestions += doubtful
-        why |= _told(match, story, section)
+        why |= _told(story, section)
         if story.keys.without_key and match.kind == "installs":
             options["unlinked"] = "ignore"
             why["unlinked"] = f"{story.keys.without_key:,} rows name no record of Enerflo"
@@ -190,22 +190,25 @@ def _why(match: Match) -> dict[str, str]:
     return found
 
 
-def _told(match: Match, story: Refined, section: str) -> dict[str, str]:
+def _told(story: Refined, section: str) -> dict[str, str]:
     keys = story.keys
     place = "join" if "join" in story.options else "key"
     sample = f"of one key in {keys.every:,} " if keys.every > 1 else ""
-    found = {
-        place: f"{sample}{keys.matched:,} rows meet {keys.enerflo - keys.only_enerflo:,} of {keys.enerflo:,}"
-    }
-    return found | {f"{section}.{column}": _field_why(told) for column, told in story.stories.items()}
+    met = f"{sample}{keys.matched:,} rows meet {keys.enerflo - keys.only_enerflo:,} of {keys.enerflo:,}"
+    if keys.duplicate_keys:
+        met += f"; {keys.duplicate_rows:,} rows share {keys.duplicate_keys:,} keys"
+    fields = {f"{section}.{column}": _field_why(told) for column, told in story.stories.items()}
+    return {place: met, **fields}
 
 
 def _field_why(told: FieldStory) -> str:
+    if not told.compared and not told.left:
+        return "as in the rows that were looked at"
     if not told.before:
         equal = max(told.compared - told.left, 0)
         return f"{equal:,} of {told.compared:,} rows say the same"
     left = f"; with this {told.left:,} rows differ" if told.left else ""
-    return " ".join([f"of {told.compared:,} rows: {told.before}{left}", *told.further])
+    return ". ".join([f"of {told.compared:,} rows: {told.before}{left}", *told.further])
 
 
 def _about(match: Match, kind: str) -> str:

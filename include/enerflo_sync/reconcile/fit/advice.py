@@ -231,15 +231,30 @@ def _whole(one: Field, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+class _OneLine(yaml.SafeDumper):
+    """Writes a text with a line break in it on one line, with an escape in double quotes."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Return the node of a text."""
+        style = None if data.isprintable() else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_OneLine.add_representer(str, _OneLine.represent_str)
+
+
 def yaml_line(value: Mapping[str, Any]) -> str:
     """Return a map with one entry as one line of YAML."""
     ((name, inner),) = value.items()
-    key = yaml.safe_dump(name, default_flow_style=True, width=10**6, allow_unicode=True)
-    flow = yaml.safe_dump(
-        inner, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True
-    ).strip()
-    # So ends a value that is no map and no list.
-    flow = flow.removesuffix("\n...")
+    key, flow = _flow(name), _flow(inner)
     # A key of sync.yaml is text, whatever YAML would make of it.
     flow = flow.replace("'null': empty_is_null", "null: empty_is_null")
-    return f"{key.strip().removesuffix('...').strip()}: {flow}"
+    return f"{key}: {flow}"
+
+
+def _flow(value: Any) -> str:
+    text: str = yaml.dump(
+        value, Dumper=_OneLine, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True
+    )
+    # So ends a value that is no map and no list.
+    return text.strip().removesuffix("...").strip()
