@@ -233,6 +233,30 @@ def test_a_table_whose_rows_no_column_names_is_no_table_of_installs(desk: Desk) 
 
 
 def test_the_tables_own_key_names_its_rows_whatever_other_columns_are_unique(desk: Desk) -> None:
-    run(desk, "create unique index a_first on crm.notes (enerflo_note_id)", "cluster crm.notes using a_first")
+    run(
+        desk,
+        "alter table crm.notes drop constraint notes_pkey",
+        "create unique index on crm.notes (enerflo_note_id)",
+        "alter table crm.notes add primary key (note_id)",
+    )
     assert tables(drafted(desk))["notes"]["key"] == ["note_id"]
     assert tables(drafted(desk))["notes"]["join"] == {"enerflo_note_id": "note_id"}
+
+
+def test_installs_that_are_named_by_their_deal_alone_are_found_by_it(desk: Desk) -> None:
+    run(
+        desk,
+        "alter table crm.installs drop column enerflo_install_id cascade",
+        "update crm.installs set deal_id = ' ' || upper(deal_id)",
+        "alter table crm.installs add id text",
+        "update crm.installs set id = 'a' || md5(deal_id)",
+        "alter table crm.installs add primary key (id)",
+    )
+    draft = drafted(desk)
+    installs = tables(draft)["installs"]
+    assert installs["key"] == ["id"]
+    assert installs["join"] == {"deal_id": {"enerflo": "deal_id", "trim": True, "fold_case": True}}
+    assert pairs(installs)["status"] == "status_name"
+    use(desk, draft.text)
+    report = run_reconcile(desk.context)
+    assert [one.only_enerflo for one in report.tables if one.table_name == "installs"] == [0]

@@ -65,7 +65,7 @@ def belonging(match: Match, taken: Collection[str]) -> list[Pairing]:
 
     :param taken: columns of the table that are something else.
     """
-    keys = {KEYS[match.kind][0]} if match.kind in KEYS else set(match.keys.values())
+    keys = {*match.keys.values(), *([KEYS[match.kind][0]] if match.kind in KEYS else [])}
     mirror = {name: kind for name, kind in columns_of_kind(match.kind).items() if name not in keys}
     places = match.places[:_ROWS]
     beside = {name: Column([record[name] for record in match.records[:_ROWS]]) for name in mirror}

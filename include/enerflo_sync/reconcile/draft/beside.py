@@ -86,6 +86,11 @@ def whole(value: str | None) -> int | None:
     return int(text.partition(".")[0]) if _WHOLE.fullmatch(text) else None
 
 
+def folded(value: str | None) -> str:
+    """Return a text without outer blanks and case."""
+    return (value or "").strip().casefold()
+
+
 def _number(value: str | None) -> float | None:
     text = (value or "").strip()
     if not _NUMBER.fullmatch(text):

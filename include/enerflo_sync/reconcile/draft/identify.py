@@ -10,7 +10,7 @@ from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.doctor import KEY_KINDS
 from enerflo_sync.crm.marks import is_of_copy_tool
 from enerflo_sync.crm.names import literal, pasted
-from enerflo_sync.reconcile.draft.beside import whole
+from enerflo_sync.reconcile.draft.beside import folded, whole
 from enerflo_sync.reconcile.draft.look import Candidate, named_key
 from enerflo_sync.reconcile.draft.mirrored import Mirror, Record
 from enerflo_sync.reconcile.draft.words import KEYS, MILESTONE_ID, SORTS, is_called, nearness
@@ -22,6 +22,7 @@ _SHARE = 0.3
 # Of the records that meet so many have a row of the same sort, or the sort does not tell.
 _OF_ONE_SORT = 0.9
 _SORTS = 20
+_TEXTS = frozenset({Kind.TEXT, Kind.UUID})
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,6 @@ class Match:
 
     :param keys: the table's columns by which rows meet records, each with the mirror's column.
     :param places: the rows that alone meet a record, and ``records`` these records; none by names alone.
-    :param without: living rows that meet no record.
     """
 
     candidate: Candidate
@@ -51,7 +51,6 @@ class Match:
     keys: Mapping[str, str]
     places: Sequence[int] = ()
     records: Sequence[Record] = ()
-    without: int = 0
     sort: Sort | None = None
     ids: Sequence[int] = field(default=(), repr=False)
 
@@ -66,12 +65,14 @@ def matches(candidate: Candidate, mirror: Mirror) -> Iterator[Match]:
             known = mirror.records(kind, ids)
             column = _column_of(kind, numbers, known, mirror.counts[kind])
             if column is not None:
-                found = _match(candidate, kind, column, numbers[column], known)
+                found = _match(candidate, kind, {column: KEYS[kind][0]}, numbers[column], known)
                 installs = found if kind == "installs" else installs
                 if len(found.places) >= min(FEWEST, mirror.counts[kind]):
                     yield found
     if installs is not None:
         yield from _milestones(candidate, next(iter(installs.keys)), numbers, mirror)
+    elif mirror.counts["installs"]:
+        yield from _by_deal(candidate, mirror)
 
 
 def _may_be_key(candidate: Candidate, name: str) -> bool:
@@ -97,8 +98,34 @@ def _column_of(
     return max(found, key=lambda name: found[name], default=None)
 
 
+def _by_deal(candidate: Candidate, mirror: Mirror) -> Iterator[Match]:
+    """Yield that a table's rows are installs, which a column names by the id of the deal."""
+    texts = [name for name in candidate.names if candidate.live.columns[name].kind in _TEXTS]
+    values = {name: [folded(value) for value in candidate.values(name)] for name in texts}
+    deals = mirror.deals({value for of in values.values() for value in of if value})
+    known = {int(record["install_id"] or 0): record for record in deals.values()}
+    numbers = {
+        name: {place: _install(deals.get(str(of[place]))) for place in candidate.living if of[place]}
+        for name, of in values.items()
+    }
+    column = _column_of("installs", numbers, known, mirror.counts["installs"])
+    if column is not None:
+        found = _match(candidate, "installs", {column: "deal_id"}, numbers[column], known)
+        if len(found.places) >= min(FEWEST, mirror.counts["installs"]):
+            yield found
+
+
+def _install(record: Record | None) -> int:
+    """Return a record's install; of no record a number that no install has."""
+    return -1 if record is None else int(record["install_id"] or 0)
+
+
 def _match(
-    candidate: Candidate, kind: str, column: str, numbers: Mapping[int, int], known: Mapping[int, Record]
+    candidate: Candidate,
+    kind: str,
+    keys: Mapping[str, str],
+    numbers: Mapping[int, int],
+    known: Mapping[int, Record],
 ) -> Match:
     met = {place: number for place, number in numbers.items() if number in known}
     sort = _sort(candidate, met)
@@ -106,10 +133,9 @@ def _match(
     return Match(
         candidate,
         kind,
-        {column: KEYS[kind][0]},
+        keys,
         places,
         [known[one] for one in ids],
-        len(candidate.living) - len(met),
         sort[1] if sort is not None else None,
         ids,
     )
@@ -175,8 +201,7 @@ def _milestones(
     if len(alone) >= FEWEST:
         keys = {install: "install_id", column: "milestone_id"}
         records = [known[pair] for pair in alone.values()]
-        without = len(candidate.living) - len(found[column])
-        yield Match(candidate, "milestones", keys, list(alone), records, without)
+        yield Match(candidate, "milestones", keys, list(alone), records)
 
 
 def by_names(candidate: Candidate) -> Iterator[Match]:

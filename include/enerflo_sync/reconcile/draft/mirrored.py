@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from string import Template
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -66,6 +67,11 @@ class Mirror:
         found = self._rows(kind, columns_of_kind(kind), f"{quoted(key)} = any(%(ids)s)", ids)
         return {int(row[key] or 0): row for row in found}
 
+    def deals(self, texts: Collection[str]) -> dict[str, Record]:
+        """Return the installs whose deal, in small letters, is among ``texts``, by that text."""
+        found = self._rows("installs", columns_of_kind("installs"), "lower(deal_id) = any(%(ids)s)", texts)
+        return {(row["deal_id"] or "").lower(): row for row in found}
+
     def milestones(self, installs: Collection[int]) -> dict[tuple[int, int], Record]:
         """Return the milestones of some installs, by the ids of both."""
         found = self._rows("milestones", columns_of_kind("milestones"), "install_id = any(%(ids)s)", installs)
@@ -87,7 +93,7 @@ class Mirror:
         statement = _COUNT.substitute(table=quoted(MIRROR_SCHEMA, MIRROR_TABLES[kind]))
         return int(self._connection.exec_driver_sql(statement, {"account": self._account}).scalar_one())
 
-    def _rows(self, kind: str, columns: Iterable[str], condition: str, ids: Collection[int]) -> list[Record]:
+    def _rows(self, kind: str, columns: Iterable[str], condition: str, ids: Collection[Any]) -> list[Record]:
         if not self.counts[kind]:
             return []
         values = ", ".join(f"{quoted(name)}::text as {quoted(name)}" for name in columns)
