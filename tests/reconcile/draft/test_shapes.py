@@ -260,3 +260,16 @@ def test_installs_that_are_named_by_their_deal_alone_are_found_by_it(desk: Desk)
     use(desk, draft.text)
     report = run_reconcile(desk.context)
     assert [one.only_enerflo for one in report.tables if one.table_name == "installs"] == [0]
+
+
+def test_a_table_without_rows_and_a_kind_without_records_are_drafted_by_their_names(desk: Desk) -> None:
+    desk.sql("truncate crm.leads")
+    desk.sql("delete from enerflo.change_orders")
+    draft = drafted(desk)
+    made = tables(draft)
+    assert list(made) == ["installs", "milestones", "notes", "leads", "change_orders"]
+    about = {one.name: one.about for one in draft.tables}
+    for name in ("leads", "change_orders"):
+        assert about[name] == f"crm.{name}: {name} by the names of its columns alone."
+        assert pairs(made[name])
+    assert "40 rows" in about["installs"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from enerflo_sync.crm.catalog import Kind
@@ -204,17 +204,20 @@ def _milestones(
         yield Match(candidate, "milestones", keys, list(alone), records)
 
 
-def by_names(candidate: Candidate) -> Iterator[Match]:
-    """Yield the kinds of records that a table's columns are named after, where the mirror tells nothing."""
+def by_names(candidate: Candidate, kinds: Collection[str]) -> Iterator[Match]:
+    """Yield the first of some kinds of records that a table's columns are named after: no values tell it."""
     install = _named(candidate, "installs")
     milestone = next((name for name in candidate.names if is_called(name, MILESTONE_ID)), None)
     if install is not None and milestone is not None:
-        yield Match(candidate, "milestones", {install: "install_id", milestone: "milestone_id"})
+        if "milestones" in kinds:
+            yield Match(candidate, "milestones", {install: "install_id", milestone: "milestone_id"})
         return
+    # A note names its install as well.
     for kind, (key, _) in reversed(list(KEYS.items())):
         name = _named(candidate, kind)
         if name is not None:
-            yield Match(candidate, kind, {name: key})
+            if kind in kinds:
+                yield Match(candidate, kind, {name: key})
             return
 
 

@@ -31,20 +31,17 @@ _OF_KIND: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def draft_table(
-    connection: sa.Connection, account: str, match: Match, fold: str, name: str
-) -> DraftedTable | None:
+def draft_table(connection: sa.Connection, account: str, match: Match, fold: str) -> DraftedTable | None:
     """Return the mapping of a table of records; None where no column of it belongs to a field of Enerflo."""
-    return _drafted(connection, account, match, belonging(match, _taken(match)), fold, name, {})
+    return _drafted(connection, account, match, belonging(match, _taken(match)), fold, {})
 
 
 def draft_wide(
-    connection: sa.Connection, account: str, match: Match, mirror: Mirror, fold: str, name: str
+    connection: sa.Connection, account: str, match: Match, mirror: Mirror, fold: str
 ) -> DraftedTable | None:
     """Return the mapping of milestones that stand in columns of installs' rows; None where none do."""
-    taken = _taken(match)
-    shape = {"layout": "wide"} if name == "milestones" else {"of": "milestones", "layout": "wide"}
-    return _drafted(connection, account, match, wide_columns(match, mirror, taken), fold, name, shape)
+    pairings = wide_columns(match, mirror, _taken(match))
+    return _drafted(connection, account, match, pairings, fold, {"layout": "wide"})
 
 
 def _taken(match: Match) -> set[str]:
@@ -61,7 +58,6 @@ def _drafted(
     match: Match,
     pairings: list[Pairing],
     fold: str,
-    name: str,
     shape: Mapping[str, str],
 ) -> DraftedTable | None:
     sure = {one.column: one for one in pairings if not one.why_not}
@@ -75,8 +71,8 @@ def _drafted(
     why = _why(match)
     if match.places:
         parted = {"where": match.sort.condition} if match.sort is not None and match.sort.parts else {}
-        story = refined(connection, account, name, options | parted, match.candidate.live, fold)
-        options, doubtful = _settled(story, section, sure)
+        story = refined(connection, account, kind, options | parted, match.candidate.live, fold)
+        options, doubtful = _settled(story, section)
         # The condition is a person's to say: it is only suggested.
         options.pop("where", None)
         suggestions += doubtful
@@ -90,7 +86,7 @@ def _drafted(
     if not options[section]:
         return None
     options[section] = _with_truth(kind, options, section)
-    return DraftedTable(name, kind, _about(match, kind), _ordered(options), why, suggestions)
+    return DraftedTable(kind, kind, _about(match, kind), _ordered(options), why, suggestions)
 
 
 def _rows(match: Match) -> dict[str, Any]:
@@ -149,9 +145,7 @@ def _trusting(match: Match, options: dict[str, Any]) -> dict[str, Any]:
     return {**options, place: keys}
 
 
-def _settled(
-    story: Refined, section: str, sure: Mapping[str, Pairing]
-) -> tuple[dict[str, Any], list[Suggestion]]:
+def _settled(story: Refined, section: str) -> tuple[dict[str, Any], list[Suggestion]]:
     """Return the options without the fields of which most rows still differ, and these as suggestions."""
     fields, doubtful = {}, []
     for column, options in story.options[section].items():
@@ -241,7 +235,9 @@ def _shipped_tables() -> Mapping[str, TableMapping]:
 
 def _with_truth(kind: str, options: Mapping[str, Any], section: str) -> dict[str, Any]:
     """Return the fields with the side whose value stands, as the shipped file has it for Enerflo's column."""
-    fields = _shipped_tables()[kind].fields.values()
+    # In a checkout the shipped file is the team's own, and may have other tables.
+    table = _shipped_tables().get(kind)
+    fields = table.fields.values() if table is not None else ()
     usual = {field.enerflo: str(field.source_of_truth) for field in fields}
     found = {}
     for column, one in options[section].items():
