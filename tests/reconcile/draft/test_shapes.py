@@ -273,3 +273,18 @@ def test_a_table_without_rows_and_a_kind_without_records_are_drafted_by_their_na
         assert about[name] == f"crm.{name}: {name} by the names of its columns alone."
         assert pairs(made[name])
     assert "40 rows" in about["installs"]
+
+
+def test_a_mark_that_living_records_have_is_only_suggested(desk: Desk) -> None:
+    """Here archived means that the installation is done."""
+    desk.sql("alter table crm.installs add archived boolean")
+    desk.sql("update crm.installs set archived = status = 'Completed'")
+    draft = drafted(desk)
+    completed = desk.one("select count(*) from crm.installs where archived")
+    assert "deleted_when" not in tables(draft)["installs"]
+    line = (
+        f"# deleted_when: {{archived: true}}  # {completed} living records of Enerflo have only rows that are"
+    )
+    assert line in draft.text
+    use(desk, draft.text)
+    assert found(desk, run_reconcile(desk.context)) == set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +23,8 @@ from enerflo_sync.shipped import shipped
 
 # Where more rows differ with all options, the two columns hold something else.
 _MOST_DIFFER = 0.5
+# Living records of which only rows that are marked as deleted are there: more of them, and the mark is none.
+_FEW = 0.1
 # Options of a kind of records that a first mapping has, whatever the warehouse looks like.
 _OF_KIND: Mapping[str, Mapping[str, Any]] = {
     "notes": {"create_only": True},
@@ -70,12 +72,11 @@ def _drafted(
     suggestions = _suggested(match, pairings)
     why = _why(match)
     if match.places:
-        parted = {"where": match.sort.condition} if match.sort is not None and match.sort.parts else {}
-        story = refined(connection, account, kind, options | parted, match.candidate.live, fold)
-        options, doubtful = _settled(story, section)
+        story, of_marks = _compared(connection, account, match, kind, options, fold)
+        options, of_fields = _settled(story, section)
         # The condition is a person's to say: it is only suggested.
         options.pop("where", None)
-        suggestions += doubtful
+        suggestions += [*of_marks, *of_fields]
         why |= _told(story, section)
         if story.keys.without_key and match.kind == "installs":
             options["unlinked"] = "ignore"
@@ -87,6 +88,41 @@ def _drafted(
         return None
     options[section] = _with_truth(kind, options, section)
     return DraftedTable(kind, kind, _about(match, kind), _ordered(options), why, suggestions)
+
+
+def _compared(
+    connection: sa.Connection,
+    account: str,
+    match: Match,
+    kind: str,
+    options: dict[str, Any],
+    fold: str,
+) -> tuple[Refined, list[Suggestion]]:
+    """Return how the table is compared, and its marks as a suggestion where living records have them."""
+    parted = {"where": match.sort.condition} if match.sort is not None and match.sort.parts else {}
+    compared = partial(refined, connection, account, kind, live=match.candidate.live, fold=fold)
+    story = compared(options | parted)
+    if (alive := _without_doubtful_marks(story)) is not None:
+        again = compared(alive)
+        if again.keys.only_enerflo <= _FEW * story.keys.only_enerflo:
+            return again, [_doubtful_marks(story, again)]
+    return story, []
+
+
+def _without_doubtful_marks(story: Refined) -> dict[str, Any] | None:
+    """Return the options without marks that only their name tells; None where few records miss a row."""
+    marks = story.options.get("deleted_when", {})
+    sure = {column: mark for column, mark in marks.items() if is_of_copy_tool(column)}
+    if sure == marks or story.keys.only_enerflo <= _FEW * story.keys.enerflo:
+        return None
+    options = {name: value for name, value in story.options.items() if name != "deleted_when"}
+    return options | ({"deleted_when": sure} if sure else {})
+
+
+def _doubtful_marks(story: Refined, again: Refined) -> Suggestion:
+    lost = story.keys.only_enerflo - again.keys.only_enerflo
+    why = f"{lost:,} living records of Enerflo have only rows that are marked so: is that a deletion?"
+    return Suggestion({"deleted_when": story.options["deleted_when"]}, why)
 
 
 def _rows(match: Match) -> dict[str, Any]:
