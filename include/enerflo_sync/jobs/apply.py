@@ -34,6 +34,7 @@ def run_apply(
         plan_hash,
         approved_by=approved_by,
         part=part,
+        crm=context.crm,
         clock=context.clock,
         rng=context.rng,
         calls=context.calls,
