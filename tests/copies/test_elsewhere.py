@@ -16,7 +16,7 @@ from enerflo_sync.jobs.undo import run_undo
 from enerflo_sync.reconcile.report import ReconciliationReport
 from tests.copies.conftest import CRM, Elsewhere
 from tests.writes.conftest import Desk
-from tests.writes.test_changes import ALONE, AT_ONCE, another_status, counted
+from tests.writes.test_changes import ALONE, AT_ONCE, counted
 
 INSTALLS = "    crm_table: crm.installs\n"
 
@@ -56,17 +56,23 @@ def test_only_what_changed_is_read_again(away: Desk, elsewhere: Elsewhere) -> No
     # An edit that nothing dates.
     install = away.a_site().install_id
     elsewhere.sql("update crm.installs set panel_count = 77 where enerflo_install_id = :id", id=install)
-    elsewhere.sql("delete from crm.notes where note_id = (select min(note_id) from (select * from crm.notes) n)")
+    elsewhere.sql(
+        "delete from crm.notes where note_id = (select min(note_id) from (select * from crm.notes) n)"
+    )
     again = {one.table_name: one for one in run_copy(away.context)}
     assert 0 < again["installs"].rows_read < 10
     assert again["milestones"].rows_read == 0
-    kept = away.one('select panel_count from crm_copies."default.installs" where enerflo_install_id = :id', id=install)
+    kept = away.one(
+        'select panel_count from crm_copies."default.installs" where enerflo_install_id = :id', id=install
+    )
     assert kept == 77
     assert away.one('select count(*) from crm_copies."default.notes"') == again["notes"].rows
     assert again["notes"].rows == next(one.rows for one in first if one.table_name == "notes") - 1
 
 
-def test_a_change_of_enerflo_reaches_the_other_database(away: Desk, elsewhere: Elsewhere, install: int) -> None:
+def test_a_change_of_enerflo_reaches_the_other_database(
+    away: Desk, elsewhere: Elsewhere, install: int
+) -> None:
     report = approved(away)
     assert (report.applied, report.handed_over, report.moved, report.parked) == (1, 0, 0, 0)
     assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40
@@ -74,7 +80,9 @@ def test_a_change_of_enerflo_reaches_the_other_database(away: Desk, elsewhere: E
     away.settled()
 
 
-def test_an_edit_of_the_other_database_reaches_enerflo(away: Desk, elsewhere: Elsewhere, install: int) -> None:
+def test_an_edit_of_the_other_database_reaches_enerflo(
+    away: Desk, elsewhere: Elsewhere, install: int
+) -> None:
     approved(away)
     status = elsewhere.one("installs", enerflo_install_id=install)["status"]
     other = next(s for s in ("On Hold", "In progress") if s != status)
@@ -182,12 +190,85 @@ def test_an_undo_brings_the_value_back(away: Desk, elsewhere: Elsewhere, install
 
 
 def test_rows_outside_where_do_not_exist(away: Desk, elsewhere: Elsewhere, install: int) -> None:
-    other = another_status
-    assert other is not None
-    where = f"{INSTALLS}    where: \"enerflo_install_id <> {install}\"\n"
+    where = f'{INSTALLS}    where: "enerflo_install_id <> {install}"\n'
     away.switched_on("both", CRM, ALONE, AT_ONCE, (INSTALLS, where))
     report = run_reconcile(away.context)
     assert "installs" not in differing(report) or differing(report)["installs"].keys() == {"policy"}
     plan = away.plan()
     assert not away.changes(plan, table_name="installs")
     assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] != 40
+
+
+def test_an_edit_between_plan_and_apply_is_not_sent_to_enerflo(
+    away: Desk, elsewhere: Elsewhere, install: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approved(away)
+    _status(away, elsewhere, install, "On Hold")
+    plan = away.plan()
+    assert away.changes(plan, direction="to_enerflo")
+    # It comes after the copies were brought up to date for the apply.
+    monkeypatch.setattr("enerflo_sync.jobs.apply.run_copy", lambda *_, **__: [])
+    _status(away, elsewhere, install, "In progress")
+    received = len(away.world.received)
+    report = run_apply(away.context, plan.plan_hash, approved_by="Pat")
+    assert (report.applied, report.moved) == (0, 1)
+    assert len(away.world.received) == received
+
+
+def _status(desk: Desk, elsewhere: Elsewhere, install: int, status: str) -> None:
+    now = elsewhere.given(desk.sql("select now() as now")[0]["now"])
+    elsewhere.sql(
+        "update crm.installs set status = :status, updated_at = :now where enerflo_install_id = :id",
+        status=status,
+        now=now,
+        id=install,
+    )
+
+
+def test_a_lead_of_the_other_database_learns_enerflos_id(away: Desk, elsewhere: Elsewhere) -> None:
+    away.switched_on("both", CRM, AT_ONCE)
+    away.carried()
+    elsewhere.sql(
+        "insert into crm.leads (lead_id, first_name, last_name, mobile, address, city, state, zip, status,"
+        " updated_at) values ('L1', 'Jo', 'Doe', '5125550100', '12 Main St', 'Boston', 'MA', '02139',"
+        " 'qualified', :now)",
+        now=elsewhere.given(away.sql("select now() as now")[0]["now"]),
+    )
+    away.carried()
+    known = away.one("select customer_id from enerflo.customers where integration_record_id = 'L1'")
+    assert elsewhere.one("leads", lead_id="L1")["enerflo_customer_id"] == known
+    away.settled()
+
+
+def test_a_row_that_enerflo_deleted_is_marked_in_the_other_database(away: Desk, elsewhere: Elsewhere) -> None:
+    elsewhere.sql(f"alter table crm.notes add {elsewhere.quoted('is_deleted')} {elsewhere.types['bool']}")
+    away.switched_on(
+        "both",
+        CRM,
+        AT_ONCE,
+        (
+            "    create_only: true\n",
+            "    create_only: true\n    delete_in: [crm]\n    deleted_when: {is_deleted: true}\n",
+        ),
+    )
+    away.carried()
+    note = int(away.one('select min(enerflo_note_id) from crm_copies."default.notes"'))
+    away.world.delete_note(note)
+    run_poll(away.context, full=True)
+    assert approved(away).applied == 1
+    assert elsewhere.one("notes", enerflo_note_id=note)["is_deleted"] in (1, True)
+    away.settled()
+
+
+def test_without_a_mark_no_row_is_deleted_there(away: Desk, elsewhere: Elsewhere) -> None:
+    away.switched_on(
+        "both", CRM, AT_ONCE, ("    create_only: true\n", "    create_only: true\n    delete_in: [crm]\n")
+    )
+    away.carried()
+    note = int(away.one('select min(enerflo_note_id) from crm_copies."default.notes"'))
+    away.world.delete_note(note)
+    run_poll(away.context, full=True)
+    report = approved(away)
+    assert report.parked == 1
+    assert "deleted_when" in next(iter(report.reasons["parked"]))
+    assert elsewhere.one("notes", enerflo_note_id=note)

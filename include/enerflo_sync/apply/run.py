@@ -20,6 +20,7 @@ from enerflo_sync.apply.still_free import why_a_person_is_needed
 from enerflo_sync.clock import Clock
 from enerflo_sync.copies.carry import carry_changes
 from enerflo_sync.copies.database import CrmConnections
+from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Mode, RecordKind
 from enerflo_sync.enerflo.client import EnerfloClient
@@ -298,6 +299,7 @@ def _apply(
             plans,
             clock=clock,
             component_keys=ComponentKeys(**config.change_orders.model_dump()),
+            fresh=FreshRows(crm, config, plan.account) if crm is not None else None,
             progress=lambda name, done, total: tick(name, done, total or 0),
         )
         applied += sent.applied
@@ -305,6 +307,9 @@ def _apply(
             others[name] = others.get(name, 0) + getattr(sent, name)
         if sent.stopped:
             stopped.append(sent.stopped)
+        if crm is not None:
+            # The ids of records that were made at Enerflo, for the CRM's rows.
+            carry_changes(connection, crm, config, plans.values(), plan.account, applying.run_id)
     tally.applied = applied
     tally.skipped = tally.read - applied
     for name, count in others.items():

@@ -2,9 +2,9 @@
 
 An approved change is handed over to ``sync.crm_changes`` first, in one transaction with plan and ledger
 (:mod:`enerflo_sync.apply.handed_over`). Then it is written here, on the condition that the row's digest is
-still the one of our copy, and the row is read back into the copy. The copy is the witness of what arrived, so
-a kill at any point loses nothing: what was written shows in the next copy, and its digest is another one then,
-so that it is not written twice.
+still the one of our copy, and the row is read back into the copy. The copy is the witness of what arrived. So
+a kill at any point loses nothing: what was written shows in the next copy, and is not written twice, since
+its digest is another one then.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from contextlib import ExitStack
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.arrivals import settle_handed_over
-from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
+from enerflo_sync.agreed.handing_over import end_unmade, note_taken
+from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.agreed.own_writes import noting_updates
 from enerflo_sync.copies.copy_table import KEYS_READ, CopyTable
 from enerflo_sync.copies.database import CrmConnections
@@ -27,7 +28,6 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copies import KEY_HASH
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.alone import alone
-from enerflo_sync.warehouse.engine import transaction_time
 
 # A row that another column of which moved meanwhile is tried again as it is by now.
 _ATTEMPTS = 3
@@ -42,21 +42,10 @@ select plan_hash, min(position) as first, max(position) as until from sync.crm_c
 where account = %(account)s and number = any(%(numbers)s) and op = 'update' and position is not null
 group by plan_hash
 """
-_END = """
-/* enerflo-sync carry: changes that are not made */
-update sync.crm_changes set state = 'superseded', reason = %(reason)s, state_at = %(now)s, ended_at = %(now)s
-where account = %(account)s and number = any(%(numbers)s) and ended_at is null and state = 'open'
-returning plan_hash, approved_by, position
-"""
 _LEFT = """
 /* enerflo-sync carry: changes that could not be written */
 select number, op from sync.crm_changes
 where account = %(account)s and table_name = %(table)s and ended_at is null and state = 'open'
-"""
-_TAKEN = """
-/* enerflo-sync carry: changes that we take to the CRM */
-update sync.crm_changes set acknowledged_at = %(now)s
-where account = %(account)s and number = any(%(numbers)s) and acknowledged_at is null
 """
 
 
@@ -95,9 +84,8 @@ def _carry(
     for _ in range(_ATTEMPTS):
         with connection.begin():
             writes, moved = due_writes(connection, plan, account)
-            _end(connection, account, run_id, moved, Decision.MOVED, _MOVED)
-            values = {"account": account, "numbers": numbers_of(writes), "now": transaction_time(connection)}
-            connection.exec_driver_sql(_TAKEN, values)
+            end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
+            note_taken(connection, account, numbers_of(writes))
             if not writes:
                 settle_handed_over(connection, [plan], account)
         if not writes:
@@ -112,16 +100,16 @@ def _carry(
                 _take_back(connection, plan, account, remote, writer, writes)
                 for place_of, reason in refused.items():
                     numbers = writes[place_of].numbers
-                    _end(connection, account, run_id, numbers, Decision.PARKED, reason)
+                    end_unmade(connection, account, run_id, numbers, Decision.PARKED, reason)
                 _, moved = due_writes(connection, plan, account)
-                _end(connection, account, run_id, moved, Decision.MOVED, _MOVED)
+                end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
                 settle_handed_over(connection, [plan], account)
     with connection.begin():
         left = connection.exec_driver_sql(_LEFT, {"account": account, "table": str(plan.name)}).all()
         deletions = [row.number for row in left if row.op == "delete"]
         others = [row.number for row in left if row.op != "delete"]
-        _end(connection, account, run_id, deletions, Decision.PARKED, _NOT_DELETED)
-        _end(connection, account, run_id, others, Decision.MOVED, _MOVED)
+        end_unmade(connection, account, run_id, deletions, Decision.PARKED, _NOT_DELETED)
+        end_unmade(connection, account, run_id, others, Decision.MOVED, _MOVED)
 
 
 def _take_back(
@@ -139,30 +127,6 @@ def _take_back(
         for span in connection.exec_driver_sql(_SPANS, values).all():
             named = {"account": account, "plan_hash": span.plan_hash}
             noting.enter_context(noting_updates(connection, plan, named, span.first, span.until))
-        CopyTable(connection, plan.mapping.relation, remote).merge(
-            writer.read_back(writes),
-            f"(c.{KEY_HASH} = any(%(keys)s::bigint[]) or {KEYS_READ})",
-            {"keys": keys},
-        )
-
-
-def _end(
-    connection: sa.Connection,
-    account: str,
-    run_id: str,
-    numbers: Sequence[int],
-    decision: Decision,
-    reason: str,
-) -> None:
-    """Record that changes are not made, and why."""
-    if not numbers:
-        return
-    now = transaction_time(connection)
-    values = {"account": account, "numbers": list(numbers), "reason": reason, "now": now}
-    ended: dict[tuple[str, str], list[int]] = {}
-    for row in connection.exec_driver_sql(_END, values):
-        if row.position is not None:
-            ended.setdefault((row.plan_hash, row.approved_by), []).append(row.position)
-    for (plan_hash, approved_by), positions in ended.items():
-        applying = Applying(account, plan_hash, run_id, approved_by)
-        record_outcome(connection, applying, positions, decision, now, reason=reason)
+        which = f"(c.{KEY_HASH} = any(%(keys)s::bigint[]) or {KEYS_READ})"
+        copy = CopyTable(connection, plan.mapping.relation, remote)
+        copy.merge(writer.read_back(writes), which, {"keys": keys})

@@ -19,7 +19,7 @@ from enerflo_sync.warehouse.bulk import driver_connection
 
 _STAGE = "pg_temp.crm_copy_stage"
 # Of the rows ``c`` of a copy: those whose key is among the ones that were just read.
-KEYS_READ = f"c.{KEY_HASH} in (select {KEY_HASH} from {_STAGE})"
+KEYS_READ = f"c.{KEY_HASH} in (select {KEY_HASH} from {_STAGE})"  # noqa: S608 - constants
 
 _CREATE = Template("create table $copy ($columns)")
 _BUCKETS = Template(f"""
@@ -29,10 +29,8 @@ from $copy group by 1
 """)  # noqa: S608 - constants
 
 # Of rows that share both digests each copy counts.
-_NUMBERED = Template(
-    f"select $id {ROW_HASH}, {KEY_HASH}, row_number() over (partition by {ROW_HASH}, {KEY_HASH}) as nth"
-    " from $rows t"
-)
+_NTH = f"row_number() over (partition by {ROW_HASH}, {KEY_HASH}) as nth"
+_NUMBERED = Template(f"select $id {ROW_HASH}, {KEY_HASH}, {_NTH} from $rows t")  # noqa: S608 - constants
 _SAME = f"s.{ROW_HASH} = t.{ROW_HASH} and s.{KEY_HASH} = t.{KEY_HASH} and s.nth = t.nth"
 _DELETE = Template(f"""
 /* enerflo-sync copy: rows that the CRM does not have like this any more */
@@ -43,7 +41,7 @@ delete from $copy c using (
 _INSERT = Template(f"""
 /* enerflo-sync copy: rows that are new, or say something else */
 insert into $copy select $columns from (
-  select n.*, row_number() over (partition by {ROW_HASH}, {KEY_HASH}) as nth from {_STAGE} n
+  select n.*, {_NTH} from {_STAGE} n
 ) t where not exists (select from ($old) s where {_SAME})
 """)  # noqa: S608 - constants
 
@@ -87,7 +85,7 @@ class CopyTable:
         return {row.bucket: (row.number, row.total) for row in rows}
 
     def merge(self, parts: Iterable[Sequence[Sequence[Any]]], which: str, values: Mapping[str, Any]) -> int:
-        """Replace the rows of ``c`` that a condition names by others, where they differ; return how many came."""
+        """Replace the rows ``c`` of a condition by others where they differ; return how many came."""
         self._do(f"drop table if exists {_STAGE}")
         self._do(f"create temporary table crm_copy_stage (like {self.name}) on commit drop")
         number = self._copy_in(_STAGE, parts, None)

@@ -8,7 +8,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.written import as_written, column_value, of_key, present_moment, shown, typed_key, zone_of
+from enerflo_sync.agreed.written import (
+    as_written,
+    column_value,
+    of_key,
+    present_moment,
+    shown,
+    typed_key,
+    zone_of,
+)
 from enerflo_sync.crm.catalog import LiveColumn
 from enerflo_sync.crm.copies import KEY_HASH, ROW_HASH
 from enerflo_sync.crm.mapping import NOT_NULL
@@ -40,9 +48,7 @@ class RowWrite:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-def due_writes(
-    connection: sa.Connection, plan: Comparison, account: str
-) -> tuple[list[RowWrite], list[int]]:
+def due_writes(connection: sa.Connection, plan: Comparison, account: str) -> tuple[list[RowWrite], list[int]]:
     """Return the rows that open changes of a table are about, as the copy has them now.
 
     And the numbers of the changes whose column says neither what the plan saw in it nor what it is to say. A

@@ -79,10 +79,9 @@ def refresh_copies(
     tick = progress or (lambda _name, _done, _total: None)
     reports = []
     with warehouse_errors("copy"), engine.connect() as connection, alone(connection, account, JOB, wait=True):
-        for name in config.tables_for(account):
-            with crm.connected(f"reading {config.tables_for(account)[name].crm_table}") as theirs:
-                with connection.begin():
-                    reports.append(_refresh(connection, theirs, crm, config, account, name, tick))
+        for name, mapping in config.tables_for(account).items():
+            with crm.connected(f"reading {mapping.crm_table}") as theirs, connection.begin():
+                reports.append(_refresh(connection, theirs, crm, config, account, name, tick))
     return reports
 
 

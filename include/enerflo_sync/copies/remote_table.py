@@ -67,7 +67,7 @@ class RemoteTable:
         return f"case when ({condition}) then '{_INSIDE}' else '{_OUTSIDE}' end"
 
     def select(self, condition: str = "") -> str:
-        """Return the query of rows: the columns, then row digest, key digest, and whether it meets ``where``."""
+        """Return the query of rows: columns, digests of row and key, and whether the row meets ``where``."""
         values = [self.dialect.selected(one) for one in self.columns]
         names = ", ".join([*values, self.row_hash, self.key_hash, self._inside])
         return f"select {names} from {self.table} {condition}"  # noqa: S608 - quoted names
@@ -124,7 +124,7 @@ def remote_table(
 
 
 def _as_mapped(column: RemoteColumn, mapping: TableMapping) -> RemoteColumn:
-    """Return a column with the type in which the mapping compares it, where its own database has no such type."""
+    """Return a column with the type in which the mapping compares it, if its own database has no such."""
     field = mapping.fields.get(column.name)
     is_json = field is not None and field.type is FieldType.JSON
     return replace(column, type=JSON) if is_json and column.type == "text" else column

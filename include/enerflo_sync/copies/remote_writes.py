@@ -109,7 +109,8 @@ class RemoteWriter:
         """Yield the rows of these keys as they stand there now, as they go into the copy."""
         for first in range(0, len(writes), _TOGETHER):
             some = writes[first : first + _TOGETHER]
-            conditions, values = [], {}
+            conditions: list[str] = []
+            values: dict[str, Any] = {}
             for n, write in enumerate(some):
                 conditions.append(f"({self._of_key(f'n{n}_')})")
                 values |= self._key_parameters(write.key, f"n{n}_")

@@ -98,7 +98,7 @@ class AccountConfig(Options):
         raise ConfigurationError(
             f"the environment variable {variable} is not set." if variable else "it has no value.",
             where=f"{self._where}: accounts.{self._name}.{option}",
-            next_step=f"Set {variable or option.upper().replace('.', '_')}, or give {option} a value in the file.",
+            next_step=f"Set {variable or option.upper().replace('.', '_')}, or give {option} a value there.",
         )
 
 

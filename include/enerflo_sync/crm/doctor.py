@@ -21,6 +21,7 @@ from enerflo_sync.crm.chosen_rows import (
 )
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copied_tables import noticed_of_copies
+from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.live.copies import copy_hints
 from enerflo_sync.crm.live.rights import present_role
@@ -168,7 +169,7 @@ def check_table(
     schema, relname = mapping.relation
     table = live_table(connection, schema, relname)
     if table is None:
-        ours = (f"{MIRROR_SCHEMA}.", f"{SYNC_SCHEMA}.")
+        ours = (f"{MIRROR_SCHEMA}.", f"{SYNC_SCHEMA}.", f"{COPIES_SCHEMA}.")
         names = [one for one in relation_names(connection) if not one.startswith(ours)]
         near = nearest(f"{schema}.{relname}", names)
         found = f"no table {mapping.crm_table} in the database"

@@ -1,4 +1,4 @@
-"""The section ``accounts.*.crm`` of sync.yaml: a CRM whose tables are in a database other than the warehouse."""
+"""The section ``accounts.*.crm`` of sync.yaml: a CRM whose tables are in another database."""
 
 from __future__ import annotations
 

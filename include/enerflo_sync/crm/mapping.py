@@ -318,7 +318,7 @@ class TableMapping(Options):
 
     @property
     def condition(self) -> str | None:
-        """Return ``where`` for :attr:`relation`: the CRM's own database worked it out for each row of a copy."""
+        """Return ``where`` for :attr:`relation`: of a copy the CRM's own database worked it out."""
         return self.where if self._kept_in is None or self.where is None else quoted(INSIDE)
 
     def kept_in(self, copy: tuple[str, str]) -> Self:

@@ -90,9 +90,8 @@ class AccountContext:
         """Return the way to the CRM's own database; None where the warehouse holds the CRM's tables."""
         if self.settings.crm is None:
             return None
-        return CrmConnections(
-            self.credentials.crm_engine or (lambda: crm_engine(self.settings.need_crm_url()))
-        )
+        named = self.credentials.crm_engine
+        return CrmConnections(named or (lambda: crm_engine(self.settings.need_crm_url())))
 
     @cached_property
     def calls(self) -> CallCounter:

@@ -19,7 +19,8 @@ def run_reconcile(
 ) -> ReconciliationReport:
     """Compare the mirror with the CRM's tables and store the result.
 
-    Brings the copies of CRM tables in another database up to date first. Compares all rows if ``full`` is set or ``schedule.full_reconcile`` is due. Never reads Enerflo.
+    Brings the copies of CRM tables in another database up to date first. Compares all rows if ``full`` is
+    set or ``schedule.full_reconcile`` is due. Never reads Enerflo.
 
     :raises ConfigurationError: the mapping does not fit the live tables.
     """

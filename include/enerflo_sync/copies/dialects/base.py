@@ -106,7 +106,7 @@ class Dialect(ABC):
         """Return a whole number of at most 60 bits, of texts any of which may be null."""
 
     def typed(self, parameter: str, column: RemoteColumn) -> str:
-        """Return a parameter in a list of selected values, where only its place in an insert tells the type."""
+        """Return a parameter among selected values, whose type only its place in the insert tells."""
         return parameter
 
     def total(self, number: str) -> str:

@@ -30,7 +30,7 @@ class DuckDB(Dialect):
         "uuid": "uuid",
     }
 
-    columns_query = f"{Dialect.columns_query}".replace("where ", "where table_catalog = current_database() and ")
+    columns_query = Dialect.columns_query.replace("where ", "where table_catalog = current_database() and ")
 
     def qualified(self, connection: sa.Connection, schema: str, table: str) -> str:
         """Return the table with its database: of crm.duckdb the name crm alone would mean two things."""

@@ -34,8 +34,8 @@ class MySQL(Dialect):
         "uuid": "uuid",
     }
     columns_query = """
-    select column_name as name, data_type as declared, column_type as whole, character_maximum_length as length,
-      numeric_precision as digits, numeric_scale as places
+    select column_name as name, data_type as declared, column_type as whole,
+      character_maximum_length as length, numeric_precision as digits, numeric_scale as places
     from information_schema.columns where table_schema = :schema and table_name = :table
     order by ordinal_position
     """
@@ -80,5 +80,5 @@ class MySQL(Dialect):
 
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether the number of an error is one about a row's values."""
-        arguments = getattr(error.orig, "args", ())
-        return bool(arguments) and arguments[0] in _OF_A_ROW
+        arguments: tuple[object, ...] = getattr(error.orig, "args", ())
+        return len(arguments) > 0 and arguments[0] in _OF_A_ROW

@@ -10,10 +10,7 @@ down_revision = "0024"
 
 
 def upgrade() -> None:
-    """Make the schema for the copies, and the table that says how old each is."""
-    made = sa.text("select exists (select from pg_catalog.pg_namespace where nspname = 'crm_copies')")
-    if not op.get_bind().execute(made).scalar_one():
-        op.execute("create schema crm_copies")
+    """Make the table that says how old each copy is; the copies' schema is made with the first of them."""
     op.create_table(
         "crm_copies",
         sa.Column("account", sa.Text(), nullable=False),
@@ -32,4 +29,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the table and the copies."""
     op.drop_table("crm_copies", schema="sync")
-    op.execute("drop schema crm_copies cascade")
+    op.execute("drop schema if exists crm_copies cascade")
