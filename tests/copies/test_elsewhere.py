@@ -133,9 +133,14 @@ class _Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("after_write", [False, True])
+@pytest.mark.parametrize(("after_write", "edit"), [(False, None), (True, None), (True, 39)])
 def test_a_kill_while_carrying_loses_nothing_and_writes_nothing_twice(
-    away: Desk, elsewhere: Elsewhere, install: int, monkeypatch: pytest.MonkeyPatch, after_write: bool
+    away: Desk,
+    elsewhere: Elsewhere,
+    install: int,
+    monkeypatch: pytest.MonkeyPatch,
+    after_write: bool,
+    edit: int | None,
 ) -> None:
     written: list[str] = []
     whole = RemoteWriter.write
@@ -151,14 +156,18 @@ def test_a_kill_while_carrying_loses_nothing_and_writes_nothing_twice(
         patch.setattr(RemoteWriter, "write", dies)
         with pytest.raises(_Killed):
             run_apply(away.context, plan.plan_hash, approved_by="Pat")
-    assert written == ["update"]
-    # A person edits the row before anybody looks again.
-    if after_write:
+        assert written == ["update"]
+    if edit is not None:
+        # A person edits the row before anybody looks again.
         elsewhere.sql("update crm.installs set panel_count = 39 where enerflo_install_id = :id", id=install)
+    monkeypatch.setattr(
+        RemoteWriter, "write", lambda self, writes: written.extend("!") or whole(self, writes)
+    )
     report = run_apply(away.context, plan.plan_hash, approved_by="Pat")
-    value = elsewhere.one("installs", enerflo_install_id=install)["panel_count"]
-    assert value == (39 if after_write else 40)
-    assert (report.applied, report.moved) == ((0, 1) if after_write else (1, 0))
+    assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == (edit or 40)
+    assert report.applied == (0 if edit else 1)
+    assert written == (["update"] if after_write else ["update", "!"])
+    assert [change.state for change in away.changes(plan)] == ["superseded" if edit else "applied"]
 
 
 def test_what_the_other_database_refuses_is_parked_and_stops_nothing_else(
