@@ -21,12 +21,13 @@ from enerflo_sync.crm.chosen_rows import (
 )
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copied_tables import noticed_of_copies
+from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.live.copies import copy_hints
 from enerflo_sync.crm.live.rights import present_role
 from enerflo_sync.crm.live.writing import writing_notices
 from enerflo_sync.crm.mapping import NOT_NULL, FieldType, RecordKind, Side, TableMapping
-from enerflo_sync.crm.names import pasted, relation
+from enerflo_sync.crm.names import pasted
 from enerflo_sync.crm.notice import Notice
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
@@ -49,6 +50,8 @@ _MARK_KINDS = {
     int: frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT}),
     str: frozenset({Kind.TEXT, Kind.UUID}),
 }
+# The schemas whose tables are ours: no CRM's table is in them, but copies that we keep ourselves.
+_OURS = (*OWN_SCHEMAS, COPIES_SCHEMA)
 KEY_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.UUID})
 
 _MAY_READ_STATUSES = sa.text("""
@@ -165,15 +168,15 @@ def check_table(
     """
     mapping = config.tables_for(account)[name]
     desk = _Desk(config, account, name, path)
-    schema, relname = relation(mapping.crm_table)
-    if schema in OWN_SCHEMAS:
+    schema, relname = mapping.relation
+    if schema in _OURS and not mapping.is_kept:
         found = f"{mapping.crm_table}, a table of enerflo-sync itself"
         step = "Write the CRM's table. What Enerflo sent is compared with it, not with itself."
-        expected = f"a table outside of the schemas {' and '.join(OWN_SCHEMAS)}"
+        expected = f"a table outside of the schemas {', '.join(_OURS)}"
         return None, [desk.finding(Severity.ERROR, ("crm_table",), found, expected, step)]
     table = live_table(connection, schema, relname)
     if table is None:
-        ours = tuple(f"{one}." for one in OWN_SCHEMAS)
+        ours = tuple(f"{one}." for one in _OURS)
         names = [one for one in relation_names(connection) if not one.startswith(ours)]
         near = nearest(f"{schema}.{relname}", names)
         found = f"no table {mapping.crm_table} in the database"

@@ -10,6 +10,7 @@ from string import Template
 import sqlalchemy as sa
 
 from enerflo_sync.crm.catalog import Kind, LiveTable, live_table
+from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.crm.live.copies import CopyTool, tool_of
 from enerflo_sync.crm.names import quoted
 from enerflo_sync.reconcile.draft.beside import Column
@@ -123,7 +124,7 @@ class Readable:
 
 def readable_tables(connection: sa.Connection) -> list[Readable]:
     """Return the tables that may hold Enerflo's records, those with the most telling names first."""
-    found = connection.execute(_READABLE, {"ours": list(OWN_SCHEMAS)}).mappings().all()
+    found = connection.execute(_READABLE, {"ours": [*OWN_SCHEMAS, COPIES_SCHEMA]}).mappings().all()
     telling = sorted(found, key=lambda one: -_telling(one["columns"]))[:TABLES]
     return [
         Readable(

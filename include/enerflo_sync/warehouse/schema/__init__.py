@@ -23,7 +23,13 @@ from enerflo_sync.warehouse.schema.columns import (
     VERSION_TABLE,
     metadata,
 )
-from enerflo_sync.warehouse.schema.comparison import crm_looks, crm_rows, differences, reconciliations
+from enerflo_sync.warehouse.schema.comparison import (
+    crm_copies,
+    crm_looks,
+    crm_rows,
+    differences,
+    reconciliations,
+)
 from enerflo_sync.warehouse.schema.inbox import webhook_events, webhook_moves
 from enerflo_sync.warehouse.schema.mirror import (
     change_order_adders,
@@ -70,6 +76,7 @@ __all__ = [
     "change_orders",
     "companies_seen",
     "crm_changes",
+    "crm_copies",
     "crm_looks",
     "crm_rows",
     "customers",
