@@ -179,6 +179,10 @@ def check_table(
         ours = tuple(f"{one}." for one in _OURS)
         names = [one for one in relation_names(connection) if not one.startswith(ours)]
         near = nearest(f"{schema}.{relname}", names)
+        if mapping.is_kept:
+            step = "Run enerflo-sync reconcile, which makes it."
+            found = f"no copy of {mapping.crm_table}, which is in another database"
+            return None, [desk.finding(Severity.ERROR, ("crm_table",), found, "a copy", step)]
         found = f"no table {mapping.crm_table} in the database"
         step = f"Did you mean {near}?" if near else "Create it, or write the name that it has."
         return None, [desk.finding(Severity.ERROR, ("crm_table",), found, "an existing table or view", step)]
