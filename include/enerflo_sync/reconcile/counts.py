@@ -247,6 +247,8 @@ def samples(
     The same differences give the same samples, whichever run found them.
     """
     causes = [str(cause) for cause in GRAVITY if cause in present]
+    if not causes:
+        return []
     query = _SAMPLES.substitute(hint=difference_hint({plan.name: plan.mapping}, "d"))
     values = {**parameters, "table": plan.name, "samples": limit, "causes": causes}
     rows = connection.exec_driver_sql(query, values).mappings()
