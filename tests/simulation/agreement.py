@@ -274,7 +274,9 @@ class Agreement:
                 "select l.table_name, l.key, l.field, l.decision from sync.ledger l where not exists ("
                 " select from sync.plan_changes c where c.plan_hash = l.plan_hash and c.table_name = l.table_name"
                 " and c.key = l.key and c.op = l.op and c.field is not distinct from l.field"
-                " and c.state = l.decision)"
+                # What was sent before a later plan took its place is found at Enerflo afterwards.
+                " and (c.state = l.decision"
+                "   or l.decision = 'superseded' and c.state = 'applied' and c.sent_at is not null))"
             ),
         )
 

@@ -151,6 +151,15 @@ class PushRun:
                 raise BadRecordError(batch.rejected[0].described)
         return answer
 
+    def judges_by(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Remember which versions of the mirror's rows the verdicts rest on.
+
+        A poll may read the record while this run does, and the mirror has its time of reading then. Where it
+        says the same as our own read, it is what came of our write all the same.
+        """
+        times = [datetime.fromisoformat(row["observed_at"]) for row in rows if row.get("observed_at")]
+        self._read_at = max([*times, *([self._read_at] if self._read_at is not None else [])], default=None)
+
     def leave_moved(self, changes: Sequence[Change], record: Mapping[str, Any] | None = None) -> None:
         """End what the CRM does not say any more, before Enerflo is asked.
 
