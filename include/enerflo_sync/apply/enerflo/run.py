@@ -19,6 +19,7 @@ from enerflo_sync.apply.enerflo.attempt import Attempt, Outcome, attempted
 from enerflo_sync.apply.enerflo.report import PushReport
 from enerflo_sync.apply.enerflo.source import Sources
 from enerflo_sync.clock import Clock
+from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
@@ -79,6 +80,7 @@ class PushRun:
         comparisons: Mapping[str, Comparison],
         clock: Clock,
         component_keys: ComponentKeys,
+        fresh: FreshRows | None = None,
     ) -> None:
         self.client = client
         self.connection = connection
@@ -92,7 +94,7 @@ class PushRun:
         self._ended: dict[int, Decision] = {}
         self._sent: set[int] = set()
         self._read_at: datetime | None = None
-        self._sources = Sources(connection, applying, config, comparisons)
+        self._sources = Sources(connection, applying, config, comparisons, fresh)
         # Changes of which an earlier request of this run may still arrive.
         self._in_doubt: set[int] = set()
         self._company = CompanyGuard(client, connection.engine, applying.account)
