@@ -32,6 +32,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    monkeypatch.delenv("WAREHOUSE_URL", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -18,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_sync.copies.database import crm_engine, dialect_of
+from tests.conftest import fresh_database
 from tests.writes.conftest import Desk, agreed, agreed_warehouse, desk, polled_warehouse
 
 __all__ = ["agreed", "agreed_warehouse", "desk", "polled_warehouse"]
@@ -162,6 +163,21 @@ class DuckDB(Elsewhere):
         self.sql("create schema crm")
 
 
+class OtherPostgreSQL(Elsewhere):
+    """Another database of the run's PostgreSQL server."""
+
+    narrowed = "alter table crm.{table} add check ({column} < 128)"
+    types = {name: name for name in ("int8", "int4", "numeric", "text", "timestamptz", "bool")} | {
+        **{name: name for name in ("timestamp", "date", "jsonb", "float8")},
+    }
+
+    def quoted(self, name: str) -> str:
+        return f'"{name}"'
+
+    def make_schema(self) -> None:
+        self.sql("create schema crm")
+
+
 @pytest.fixture(scope="session")
 def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a MariaDB server of the run's own; skipped, loudly, where Debian's is not installed."""
@@ -216,9 +232,15 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     raise AssertionError("MariaDB does not start")
 
 
-@pytest.fixture(params=["mariadb", "duckdb"])
-def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Elsewhere]:
+@pytest.fixture(params=["mariadb", "duckdb", "postgresql"])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path, postgres_url: str) -> Iterator[Elsewhere]:
     """An empty database of each kind."""
+    if request.param == "postgresql":
+        with fresh_database(postgres_url, "template0") as address:
+            other = OtherPostgreSQL(address)
+            yield other
+            other.engine.dispose()
+        return
     if request.param == "mariadb":
         found: Elsewhere = MariaDB(request.getfixturevalue("mariadb_server"))
     else:

@@ -281,3 +281,20 @@ def test_without_a_mark_no_row_is_deleted_there(away: Desk, elsewhere: Elsewhere
     assert report.parked == 1
     assert "deleted_when" in next(iter(report.reasons["parked"]))
     assert elsewhere.one("notes", enerflo_note_id=note)
+
+
+def test_a_new_row_that_would_stand_outside_where_is_taken_back(away: Desk, elsewhere: Elsewhere) -> None:
+    install = away.a_site().install_id
+    elsewhere.sql("delete from crm.installs where enerflo_install_id = :id", id=install)
+    away.sql("delete from sync.agreed where table_name = 'installs'")
+    where = f'{INSTALLS}    where: "enerflo_install_id <> {install}"\n'
+    away.switched_on("both", CRM, AT_ONCE, (INSTALLS, where))
+    report = approved(away)
+    assert any("outside where" in reason for reason in report.reasons["parked"])
+    assert not elsewhere.sql("select * from crm.installs where enerflo_install_id = :id", id=install)
+
+
+def test_the_report_says_as_of_when_the_copy_is(away: Desk) -> None:
+    report = run_reconcile(away.context)
+    (table,) = [one for one in report.tables if one.table_name == "installs"]
+    assert any("crm.installs is in another database" in remark for remark in table.remarks)

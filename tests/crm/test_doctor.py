@@ -106,6 +106,14 @@ def test_a_mismatch_is_named_with_line_and_next_step(
     assert step in finding.next_step
 
 
+@pytest.mark.parametrize("table", ["enerflo.installs", "sync.crm_changes", "crm_copies.mine"])
+def test_a_table_of_our_own_is_no_crm_table(crm: sa.Engine, tmp_path: Path, table: str) -> None:
+    (finding,) = check(crm, tmp_path, CONFIG.replace("crm_table: crm.installs", f"crm_table: {table}"))
+    assert (finding.severity, finding.line, finding.what) == (Severity.ERROR, 5, "tables.installs.crm_table")
+    assert finding.found == f"{table}, a table of enerflo-sync itself"
+    assert finding.expected == "a table outside of the schemas enerflo, sync, crm_copies"
+
+
 def test_a_key_without_an_index_that_holds_no_duplicates_is_fine(crm: sa.Engine, tmp_path: Path) -> None:
     drop = "alter table crm.installs drop constraint installs_pkey"
     assert check(crm, tmp_path, CONFIG, drop, "insert into crm.installs values (1), (2)") == []

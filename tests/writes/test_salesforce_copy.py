@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.reconcile import run_reconcile
-from enerflo_sync.reconcile.report import ReconciliationReport
 from tests.writes.conftest import Desk
+from tests.writes.copies import code, found, mapped, run
 
-PAGE = Path(__file__).parents[2] / "docs" / "crm.md"
+TABLES = code("A Fivetran copy of Salesforce", "yaml")
 
 _TABLE = """
 create schema salesforce;
@@ -52,16 +49,8 @@ insert into salesforce."Opportunity" values ('lead1', 'Solar', false, false, now
 @pytest.fixture
 def copied(agreed: Desk) -> Desk:
     """An account whose installs stand in a Fivetran copy of Salesforce, mapped as the page says."""
-    for statement in (_TABLE, _ROWS, *_ASIDE.split(";\n")):
-        agreed.sql(statement.replace("::", r"\:\:"))
+    run(agreed, _TABLE, _ROWS, *_ASIDE.split(";\n"))
     return agreed
-
-
-def mapped(desk: Desk, mode: str) -> None:
-    section = PAGE.read_text().split("## A Fivetran copy of Salesforce\n")[1].split("\n## ")[0]
-    (tables,) = re.findall(r"```yaml\n(tables:\n.*?)```", section, flags=re.S)
-    shipped = (Path(__file__).parents[2] / "include" / "config" / "sync.yaml").read_text()
-    desk.switched_on(mode, (shipped[shipped.index("\ntables:\n") + 1 :], tables))
 
 
 def planted(desk: Desk) -> list[int]:
@@ -86,17 +75,8 @@ def planted(desk: Desk) -> list[int]:
     return [stage, permit, gone]
 
 
-def found(desk: Desk, report: ReconciliationReport) -> set[tuple[str, str, str | None]]:
-    rows = desk.sql(
-        "select table_name, key, field from sync.differences where reconciliation_id = :id"
-        " and cause <> 'equal_after_normalisation'",
-        id=report.reconciliation_id,
-    )
-    return {(row["table_name"], next(iter(row["key"].values())), row["field"]) for row in rows}
-
-
 def test_the_first_report_of_an_untidy_copy_finds_what_was_planted_and_nothing_else(copied: Desk) -> None:
-    mapped(copied, "report")
+    mapped(copied, "report", TABLES)
     installs = copied.one("select count(*) from enerflo.installs where deleted_at is null")
     report = run_reconcile(copied.context)
     assert found(copied, report) == set()
@@ -118,7 +98,7 @@ def test_the_first_report_of_an_untidy_copy_finds_what_was_planted_and_nothing_e
 
 
 def test_its_changes_are_handed_over_and_arrive_with_the_next_copy(copied: Desk) -> None:
-    mapped(copied, "crm")
+    mapped(copied, "crm", TABLES)
     stage, _, _ = planted(copied)
     before = copied.sql('select * from salesforce."Opportunity" order by "Id"')
     for _ in range(2):
@@ -143,7 +123,7 @@ def test_its_changes_are_handed_over_and_arrive_with_the_next_copy(copied: Desk)
 def test_a_day_that_a_person_set_reaches_enerflo_as_denvers_and_nothing_is_written_again(
     copied: Desk,
 ) -> None:
-    mapped(copied, "both")
+    mapped(copied, "both", TABLES)
     copied.plan()
     _, permit, _ = planted(copied)
     copied.sql(

@@ -27,6 +27,7 @@ from enerflo_sync.agreed.whole_rows import note_new_rows
 from enerflo_sync.agreed.written import of_key
 from enerflo_sync.apply.crm_statements import insert_statement, update_statement
 from enerflo_sync.crm.names import literal
+from enerflo_sync.crm.where import NEW_OUTSIDE
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
@@ -40,7 +41,6 @@ _ROOM = "set local work_mem = '32MB'"
 # What is deferred to the end is checked now, and from now on at once.
 _CHECK = "set constraints all immediate"
 _MOVED = "the CRM says something else than when the plan was made"
-OUTSIDE = "the new row would stand outside where: nothing fills the columns that the condition asks for"
 _NOT_KEPT = "the CRM's table keeps the value from before, by a trigger or rule of its own"
 
 _OF_PLAN = """p.account = %(account)s and p.plan_hash = %(plan_hash)s and p.direction = 'to_crm'
@@ -340,7 +340,7 @@ class _Job:
                 self._count(ended)
         except _OutsideError as error:
             # Each of them is parked, so that the next attempt leaves it out.
-            self._count(self._driver.execute(park, values | {"reason": OUTSIDE, "keys": error.keys}))
+            self._count(self._driver.execute(park, values | {"reason": NEW_OUTSIDE, "keys": error.keys}))
             self._some(write, park, of_group, first, last)
         except psycopg.Error as error:
             if not refuses_a_row(error):

@@ -1,4 +1,4 @@
-"""``enerflo-sync init``: write a commented sync.yaml to start with."""
+"""``enerflo-sync init``: write a commented sync.yaml to start with, its tables drafted from a warehouse."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Annotated
 import typer
 
 from enerflo_sync.cli.output import Json, console, print_json
-from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.errors import ConfigurationError, EnerfloSyncError
+from enerflo_sync.reconcile.draft.draft import Draft, draft, not_drafted
+from enerflo_sync.reconcile.draft.drafted import DraftedTable
 from enerflo_sync.shipped import CONFIG_VARIABLE, find_config, shipped
+from enerflo_sync.warehouse.engine import warehouse_engine, warehouse_errors
 
 # Editors find the schema beside the file, and complete and validate by it.
 _FILES = ("sync.yaml", "sync.schema.json")
@@ -19,8 +22,23 @@ _FILES = ("sync.yaml", "sync.schema.json")
 Folder = Annotated[Path, typer.Argument(help="The folder; created if missing.")]
 
 
-def command(folder: Folder = Path(), as_json: Json = False) -> None:
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--warehouse-url",
+        metavar="URL",
+        help="Draft the tables from this warehouse: postgresql://user:password@host:5432/database. Without it"
+        " WAREHOUSE_URL counts, if set. It is only read, and its address is not written into the file.",
+    ),
+]
+
+
+def command(folder: Folder = Path(), warehouse_url: Address = None, as_json: Json = False) -> None:
     """Write a commented sync.yaml, and the schema by which editors validate it.
+
+    With a warehouse its tables are drafted: which of them hold Enerflo's records, and how each column is
+    compared, each line with its reason. What is not sure is a comment. Poll first: without Enerflo's records
+    only names can tell.
 
     It starts in report mode, which writes to neither side. An existing file is never replaced.
     """
@@ -29,22 +47,71 @@ def command(folder: Folder = Path(), as_json: Json = False) -> None:
         raise ConfigurationError(
             "the file is there already.", where=str(there), next_step="Edit it, or name another folder."
         )
+    drafted = _drafted(warehouse_url)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in paths:
             shutil.copyfile(shipped(path.name), path)
+        if drafted is not None:
+            paths[0].write_text(drafted.text, encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(
             f"the file cannot be written ({error.strerror}).",
             where=str(folder),
             next_step="Name a folder that you may write.",
         ) from None
+    _tell(paths, drafted, as_json)
+
+
+def _drafted(warehouse_url: str | None) -> Draft | None:
+    """Return the draft of the warehouse that is named; None without one.
+
+    A warehouse that only the environment names, and that cannot be read, is a remark: the file is wanted.
+    """
+    url = warehouse_url or os.environ.get("WAREHOUSE_URL")
+    if not url:
+        return None
+    try:
+        engine = warehouse_engine(url, application="enerflo-sync init")
+        try:
+            with warehouse_errors("init"), engine.connect() as connection, connection.begin():
+                connection.exec_driver_sql("set transaction read only")
+                return draft(connection)
+        finally:
+            engine.dispose()
+    except EnerfloSyncError as error:
+        if warehouse_url:
+            raise
+        return not_drafted(str(error))
+
+
+def _tell(paths: list[Path], drafted: Draft | None, as_json: bool) -> None:
     config = paths[0]
     is_found = find_config(os.environ).resolve() == config.resolve()
+    tables = drafted.tables if drafted is not None else ()
+    remarks = drafted.remarks if drafted is not None else ()
     if as_json:
-        print_json({"written": [str(path) for path in paths], "is_found": is_found})
+        told = {} if drafted is None else {"tables": [_as_dict(one) for one in tables], "remarks": remarks}
+        print_json({"written": [str(path) for path in paths], "is_found": is_found, **told})
         return
-    console.print(f"Wrote {config}: say in it where your CRM's tables are.")
+    if tables:
+        console.print(f"Wrote {config}, with tables drafted from the warehouse: check each line.")
+        for one in tables:
+            console.print(f"  {one.name}: {one.about}", markup=False)
+    else:
+        console.print(f"Wrote {config}: say in it where your CRM's tables are.")
+    for remark in remarks:
+        console.print(f"  {remark}", markup=False)
     if not is_found:
         console.print(f"Let it be found: export {CONFIG_VARIABLE}={config.resolve()}")
     console.print("Then check it: enerflo-sync doctor")
+
+
+def _as_dict(table: DraftedTable) -> dict[str, object]:
+    return {
+        "table": table.name,
+        "of": table.kind,
+        "options": dict(table.options),
+        "suggestions": [dict(one.option) for one in table.suggestions],
+        "refused": table.refused or None,
+    }

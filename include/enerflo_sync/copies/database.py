@@ -72,7 +72,7 @@ def dialect_of(name: str) -> Dialect:
         raise ConfigurationError(
             f"{name} is no database that CRM tables can be read from.",
             where="accounts.*.crm.url",
-            next_step=f"Known are {listed(DIALECTS)}; in PostgreSQL the warehouse itself may hold them.",
+            next_step=f"Known are {listed(DIALECTS)}.",
         )
     return DIALECTS[name]
 
@@ -84,6 +84,7 @@ def crm_engine(url: str) -> sa.Engine:
     """
     name, separator, rest = url.strip().partition("://")
     backend = name.partition("+")[0].lower()
+    backend = "postgresql" if backend == "postgres" else backend
     dialect = dialect_of(backend) if separator else None
     if dialect is None:
         raise ConfigurationError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,8 @@ from enerflo_sync.errors import ConfigurationError
 
 # Raised when a release reads or digests rows in another way, so that each copy is made anew.
 _VERSION = 1
-_INSIDE, _OUTSIDE = "inside", "outside"
+# As the copy takes a boolean that is given as text.
+INSIDE, _OUTSIDE = "true", "false"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class RemoteTable:
     def row_hash(self) -> str:
         """Return the digest of a row's columns, and of whether it meets ``where``."""
         texts = [self.dialect.as_text(one) for one in self.columns]
-        return self.dialect.digest([*texts, self._inside] if self.where is not None else texts)
+        return self.dialect.digest([*texts, self.inside] if self.where is not None else texts)
 
     @property
     def key_hash(self) -> str:
@@ -60,16 +61,17 @@ class RemoteTable:
         return self.dialect.digest([self.dialect.as_text(one) for one in self.key])
 
     @property
-    def _inside(self) -> str:
+    def inside(self) -> str:
+        """Return whether a row meets ``where``, as text."""
         if self.where is None:
-            return f"'{_INSIDE}'"
+            return f"'{INSIDE}'"
         condition = self.where.replace(":", "\\:")
-        return f"case when ({condition}) then '{_INSIDE}' else '{_OUTSIDE}' end"
+        return f"case when ({condition}) then '{INSIDE}' else '{_OUTSIDE}' end"
 
     def select(self, condition: str = "") -> str:
         """Return the query of rows: columns, digests of row and key, and whether the row meets ``where``."""
         values = [self.dialect.selected(one) for one in self.columns]
-        names = ", ".join([*values, self.row_hash, self.key_hash, self._inside])
+        names = ", ".join([*values, self.row_hash, self.key_hash, self.inside])
         return f"select {names} from {self.table} {condition}"  # noqa: S608 - quoted names
 
     def bucket(self, buckets: int) -> str:
@@ -78,15 +80,15 @@ class RemoteTable:
 
     def rows(
         self, connection: sa.Connection, condition: str = "", values: Mapping[str, Any] | None = None
-    ) -> Iterator[list[tuple[Any, ...]]]:
+    ) -> Iterator[Sequence[Sequence[Any]]]:
         """Yield rows as they go into the copy, a part at a time."""
+        conversions = [
+            (n, conversion)
+            for n, column in enumerate(self.columns)
+            if (conversion := self.dialect.conversion(column)) is not None
+        ]
         for part in self.dialect.rows(connection, self.select(condition), values or {}):
-            yield [self._converted(row) for row in part]
-
-    def _converted(self, row: Sequence[Any]) -> tuple[Any, ...]:
-        *values, row_hash, key_hash, inside = row
-        converted = (self.dialect.value(*pair) for pair in zip(self.columns, values, strict=True))
-        return (*converted, int(row_hash), int(key_hash), inside == _INSIDE)
+            yield [_converted(row, conversions) for row in part] if conversions else part
 
 
 def remote_table(
@@ -128,3 +130,11 @@ def _as_mapped(column: RemoteColumn, mapping: TableMapping) -> RemoteColumn:
     field = mapping.fields.get(column.name)
     is_json = field is not None and field.type is FieldType.JSON
     return replace(column, type=JSON) if is_json and column.type == "text" else column
+
+
+def _converted(row: Sequence[Any], conversions: Sequence[tuple[int, Callable[[Any], Any]]]) -> list[Any]:
+    values = list(row)
+    for n, conversion in conversions:
+        if values[n] is not None:
+            values[n] = conversion(values[n])
+    return values

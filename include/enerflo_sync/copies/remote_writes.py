@@ -9,14 +9,18 @@ import sqlalchemy as sa
 
 from enerflo_sync.copies.dialects.base import RemoteColumn
 from enerflo_sync.copies.due import RowWrite
-from enerflo_sync.copies.remote_table import RemoteTable
+from enerflo_sync.copies.remote_table import INSIDE, RemoteTable
+from enerflo_sync.crm.where import NEW_OUTSIDE
 
 # Rows in one transaction there, and in one statement that reads them back.
 _TOGETHER = 200
 
 
+_SEVERAL = "the CRM has several rows of this key"
+
+
 class _RefusedError(Exception):
-    """A row of a transaction is refused: which one is found out one by one."""
+    """A row of a transaction is refused, and why, where not the database says it."""
 
 
 class RemoteWriter:
@@ -56,7 +60,7 @@ class RemoteWriter:
             self._connection.rollback()
             if not self._remote.dialect.refuses_a_row(error):
                 raise
-            raise _RefusedError from None
+            raise _RefusedError(type(error).__name__) from None
 
     def _alone(self, write: RowWrite) -> str | None:
         try:
@@ -70,8 +74,8 @@ class RemoteWriter:
             number = next((str(one) for one in getattr(error.orig, "args", ()) if isinstance(one, int)), "")
             kind = f"{type(error.orig).__name__} {number}".strip()
             return f"{self._remote.dialect.title} refuses the row ({kind})"
-        except _RefusedError:
-            return "the CRM has several rows of this key"
+        except _RefusedError as error:
+            return str(error)
         return None
 
     def _execute(self, write: RowWrite) -> None:
@@ -84,7 +88,18 @@ class RemoteWriter:
         result = self._connection.execute(sa.text(statement), parameters)
         if result.rowcount > 1:
             self._connection.rollback()
-            raise _RefusedError
+            raise _RefusedError(_SEVERAL)
+        if write.op == "insert" and result.rowcount == 1 and self._stands_outside(write):
+            self._connection.rollback()
+            raise _RefusedError(NEW_OUTSIDE)
+
+    def _stands_outside(self, write: RowWrite) -> bool:
+        """Return whether a row that was just made does not meet ``where``, once defaults and triggers ran."""
+        if self._remote.where is None:
+            return False
+        query = f"select {self._remote.inside} from {self._remote.table} where {self._of_key()}"  # noqa: S608
+        found = self._connection.execute(sa.text(query), self._key_parameters(write.key))
+        return bool(found.scalar_one() != INSIDE)
 
     def _update(self, write: RowWrite) -> str:
         remote = self._remote
@@ -105,7 +120,7 @@ class RemoteWriter:
             f" where not exists (select 1 from {remote.table} where {self._of_key()})"
         )
 
-    def read_back(self, writes: Sequence[RowWrite]) -> Iterator[list[tuple[Any, ...]]]:
+    def read_back(self, writes: Sequence[RowWrite]) -> Iterator[Sequence[Sequence[Any]]]:
         """Yield the rows of these keys as they stand there now, as they go into the copy."""
         for first in range(0, len(writes), _TOGETHER):
             some = writes[first : first + _TOGETHER]

@@ -33,7 +33,7 @@ from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.crm.wide import unknown_milestones
 from enerflo_sync.resources.registry import KINDS
-from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
+from enerflo_sync.warehouse.schema import OWN_SCHEMAS
 
 COMPARABLE = {
     FieldType.TEXT: frozenset(Kind) - {Kind.OTHER, Kind.JSON, Kind.JSONB},
@@ -50,6 +50,8 @@ _MARK_KINDS = {
     int: frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT}),
     str: frozenset({Kind.TEXT, Kind.UUID}),
 }
+# The schemas whose tables are ours: no CRM's table is in them, but copies that we keep ourselves.
+_OURS = (*OWN_SCHEMAS, COPIES_SCHEMA)
 KEY_KINDS = frozenset({Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT, Kind.TEXT, Kind.UUID})
 
 _MAY_READ_STATUSES = sa.text("""
@@ -167,11 +169,20 @@ def check_table(
     mapping = config.tables_for(account)[name]
     desk = _Desk(config, account, name, path)
     schema, relname = mapping.relation
+    if schema in _OURS and not mapping.is_kept:
+        found = f"{mapping.crm_table}, a table of enerflo-sync itself"
+        step = "Write the CRM's table. What Enerflo sent is compared with it, not with itself."
+        expected = f"a table outside of the schemas {', '.join(_OURS)}"
+        return None, [desk.finding(Severity.ERROR, ("crm_table",), found, expected, step)]
     table = live_table(connection, schema, relname)
     if table is None:
-        ours = (f"{MIRROR_SCHEMA}.", f"{SYNC_SCHEMA}.", f"{COPIES_SCHEMA}.")
+        ours = tuple(f"{one}." for one in _OURS)
         names = [one for one in relation_names(connection) if not one.startswith(ours)]
         near = nearest(f"{schema}.{relname}", names)
+        if mapping.is_kept:
+            step = "Run enerflo-sync reconcile, which makes it."
+            found = f"no copy of {mapping.crm_table}, which is in another database"
+            return None, [desk.finding(Severity.ERROR, ("crm_table",), found, "a copy", step)]
         found = f"no table {mapping.crm_table} in the database"
         step = f"Did you mean {near}?" if near else "Create it, or write the name that it has."
         return None, [desk.finding(Severity.ERROR, ("crm_table",), found, "an existing table or view", step)]

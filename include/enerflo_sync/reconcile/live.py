@@ -37,8 +37,8 @@ def live_comparisons(
 ) -> list[Comparison]:
     """Return the comparison of each reconciled table, or of each mapped one, in the order of the contract.
 
-    :param all_tables: for a plan: the columns are checked too that it alone needs, and what a table cannot
-        take is not written there.
+    :param all_tables: for a plan: the columns are checked too that it alone needs, and what a table that is
+        written itself cannot take is not written there.
     :param fold: as :func:`case_folding` returns it.
     :raises ConfigurationError: the mapping does not fit the live tables; the text has every mismatch.
     """
@@ -53,7 +53,8 @@ def live_comparisons(
         if live is not None and not errors:
             proven = keys_proven(connection, mapping, live, fold)
             mode = config.mode_of(account, name)
-            if all_tables and "to_crm" in mode.writes:
+            # What is handed over is written by the CRM itself, whatever our own table or view would take.
+            if all_tables and "to_crm" in mode.writes and mapping.handed_to is None:
                 mapping = as_writable(mapping, writable_columns(connection, live))
             found.append(plan_comparison(name, mapping, live, fold=fold, mode=mode, proven=proven))
     _require_none(problems)

@@ -75,6 +75,11 @@ _UNREADABLE = Template("""
 select $value as value from $crm t where $unreadable limit 2
 """)
 
+_COPY = sa.text("""
+/* enerflo-sync reconcile: as of when the copy of a CRM table is */
+select read_at, rows, rows_read from sync.crm_copies where account = :account and table_name = :table
+""")
+
 _OUTSIDE = sa.text("""
 /* enerflo-sync reconcile: records whose row stands outside where */
 select count(*) from sync.differences
@@ -88,6 +93,13 @@ def chosen_remarks(
 ) -> list[str]:
     """Return which CRM rows were left out by what the mapping says of rows and keys."""
     table, found = full_name(plan.mapping), []
+    if plan.mapping.is_kept:
+        copy = connection.execute(_COPY, {**parameters, "table": plan.name}).one()
+        found.append(
+            f"{table} is in another database: compared is what it said at"
+            f" {copy.read_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({copy.rows:,} rows, of which"
+            f" {copy.rows_read:,} were read again)."
+        )
     if sizes.unlinked and not plan.compares_loose:
         found.append(f"{sizes.unlinked:,} rows of {table} have no key (unlinked: ignore): they do not count.")
     if sizes.unreadable:

@@ -318,3 +318,26 @@ def test_a_key_that_is_read_in_part_is_proposed_what_it_lacks(untidy: TwoSides, 
     untidy.with_config(CONFIG.replace("key: {Enerflo_Id__c: install_id}", typed), tmp_path)
     step = findings(fit_of(untidy))["key"].next_step
     assert step.startswith("15 more would match with type: integer, trim: true.")
+
+
+def test_the_zone_of_days_is_found_although_most_days_are_those_of_any_zone(
+    untidy: TwoSides, tmp_path: Path
+) -> None:
+    """Enerflo's times at all hours: a quarter of them is of the next day in UTC, one in 25 in Los Angeles."""
+    untidy.sql(
+        "update enerflo.installs set created_at = timestamptz '2025-01-06' + install_id * interval '25 hours'"
+    )
+    untidy.sql("""alter table salesforce."Opportunity" alter "Created__c" type date using null""")
+    untidy.sql(
+        """update salesforce."Opportunity" o set "Created__c" = (e.created_at at time zone 'America/Denver')::date
+      from enerflo.installs e where trim(o."Enerflo_Id__c")::int = e.install_id""".replace("::", r"\:\:")
+    )
+    # Some days differ in truth.
+    untidy.sql(
+        """update salesforce."Opportunity" set "Created__c" = "Created__c" - 40 where trim("Enerflo_Id__c") like '%90'"""
+    )
+    text = CONFIG.replace("created_at, type: timestamp", "created_at, type: date")
+    untidy.with_config(text, tmp_path)
+    step = findings(fit_of(untidy))["fields.Created__c"].next_step
+    assert "time_zone: America/Denver}" in step
+    assert "Los_Angeles" not in step

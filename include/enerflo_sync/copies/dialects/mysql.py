@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +11,9 @@ from enerflo_sync.copies.dialects.base import Dialect, RemoteColumn
 
 # A trigger that refuses a row (SIGNAL), a constraint of a row, a value out of range or of the wrong form.
 _OF_A_ROW = {1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 3819, 4025}
+
+# What the driver returns as bytes.
+_BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit"}
 
 
 class MySQL(Dialect):
@@ -68,17 +71,26 @@ class MySQL(Dialect):
         """Return the exact sum of a whole number over a group, as text."""
         return f"cast(sum({number}) as char)"
 
-    def value(self, column: RemoteColumn, value: Any) -> Any:
-        """Return 0 and 1 as booleans, a time as one in UTC; a date of zeros is none."""
-        if column.type == "boolean" and value is not None:
-            return bool(value)
-        if column.type in ("date", "timestamp", "timestamptz") and isinstance(value, str):
-            return None
-        if isinstance(value, bytes):
-            return value.decode("utf-8", "replace")
-        return super().value(column, value)
+    def conversion(self, column: RemoteColumn) -> Callable[[Any], Any] | None:
+        """Return what makes booleans of 0 and 1, nothing of a date of zeros, and texts of bytes."""
+        if column.type == "boolean":
+            return bool
+        if column.type in ("date", "timestamp", "timestamptz"):
+            return _no_zeros
+        if column.declared.lower() in _BYTES:
+            return _as_text
+        return super().conversion(column)
 
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether the number of an error is one about a row's values."""
         arguments: tuple[object, ...] = getattr(error.orig, "args", ())
         return len(arguments) > 0 and arguments[0] in _OF_A_ROW
+
+
+def _no_zeros(value: Any) -> Any:
+    # The driver returns a date as text where it is none, as 0000-00-00.
+    return None if isinstance(value, str) else value
+
+
+def _as_text(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -5,5 +5,8 @@ from __future__ import annotations
 from enerflo_sync.copies.dialects.base import Dialect
 from enerflo_sync.copies.dialects.duckdb import DuckDB
 from enerflo_sync.copies.dialects.mysql import MySQL
+from enerflo_sync.copies.dialects.postgresql import PostgreSQL
 
-DIALECTS: dict[str, Dialect] = {name: dialect for dialect in (MySQL(), DuckDB()) for name in dialect.names}
+DIALECTS: dict[str, Dialect] = {
+    name: dialect for dialect in (PostgreSQL(), MySQL(), DuckDB()) for name in dialect.names
+}

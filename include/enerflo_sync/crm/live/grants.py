@@ -11,9 +11,8 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.live.rights import Writes, sequences_of, writes_of
 from enerflo_sync.crm.mapping import Mode, TableMapping
 from enerflo_sync.crm.names import pasted, relation
-from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, SYNC_SCHEMA
+from enerflo_sync.warehouse.schema import OWN_SCHEMAS
 
-OWN_SCHEMAS = (MIRROR_SCHEMA, SYNC_SCHEMA)
 _ROWS = "select, insert, update, delete"
 
 _HERE = sa.text("""

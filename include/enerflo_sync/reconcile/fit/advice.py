@@ -61,13 +61,20 @@ _OF_HINT: Mapping[Hint, dict[str, Any]] = {
 class FieldAdvice(msgspec.Struct, frozen=True):
     """What the differences of one field look like, and the line that would end those of mere spelling.
 
-    :param found: counts and kinds; ``line`` is None where no option helps, and ``further`` says what does.
+    :param found: counts and kinds.
+    :param options: the field's whole options with those that help; empty where none does.
+    :param further: what to do besides, or instead.
     """
 
     field: str
     found: str
-    line: str | None
+    options: Mapping[str, Any]
     further: Sequence[str] = ()
+
+    @property
+    def line(self) -> str | None:
+        """Return the field's line of ``sync.yaml``; None where no option helps."""
+        return yaml_line({self.field: self.options}) if self.options else None
 
 
 def field_advice(
@@ -99,8 +106,9 @@ def field_advice(
             )
     if not counts and not labels:
         return None
-    line = _line(one, options) if options else None
-    return FieldAdvice(one.name, _found(one, fit, counts, labels), line, tuple(dict.fromkeys(further)))
+    found = _found(one, fit, counts, labels)
+    whole = _whole(one, options) if options else {}
+    return FieldAdvice(one.name, found, whole, tuple(dict.fromkeys(further)))
 
 
 def labels_of(fit: FieldFit) -> list[tuple[str, str, int, int]]:
@@ -149,8 +157,10 @@ def _zone(
     options: dict[str, Any],
     further: list[str],
 ) -> None:
-    # Where other rows are equal, another zone would make those differ.
-    if number < LABEL_SHARE * max(fit.compared, fit.differing):
+    # Where other rows are equal, another zone would make those differ. Days of two zones differ only for the
+    # hours about midnight, and the zones that fit do so for all rows.
+    by_day = one.mapping.type is FieldType.DATE
+    if not by_day and number < LABEL_SHARE * max(fit.compared, fit.differing):
         further.append("The offset is not that of all rows: look at those that differ.")
         return
     fitting = list(zones())
@@ -201,8 +211,8 @@ def _option(
     options.update(wanted)
 
 
-def _line(one: Field, options: Mapping[str, Any]) -> str:
-    """Return the field's whole line of ``sync.yaml`` with further options; those of another type go."""
+def _whole(one: Field, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the field's whole options with further ones; those of another type go."""
     declared = one.mapping.model_dump(mode="json", exclude_unset=True)
     merged = {**declared, **options}
     of_type = {
@@ -214,21 +224,37 @@ def _line(one: Field, options: Mapping[str, Any]) -> str:
         "precision": ("timestamp",),
         "time_zone": ("timestamp", "date"),
     }
-    kept = {
+    return {
         name: value
         for name, value in merged.items()
         if name not in of_type or str(merged["type"]) in of_type[name]
     }
-    return yaml_line({one.name: kept})
+
+
+class _OneLine(yaml.SafeDumper):
+    """Writes a text with a line break in it on one line, with an escape in double quotes."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Return the node of a text."""
+        style = None if data.isprintable() else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_OneLine.add_representer(str, _OneLine.represent_str)
 
 
 def yaml_line(value: Mapping[str, Any]) -> str:
     """Return a map with one entry as one line of YAML."""
     ((name, inner),) = value.items()
-    key = yaml.safe_dump(name, default_flow_style=True, width=10**6, allow_unicode=True)
-    flow = yaml.safe_dump(
-        inner, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True
-    ).strip()
+    key, flow = _flow(name), _flow(inner)
     # A key of sync.yaml is text, whatever YAML would make of it.
     flow = flow.replace("'null': empty_is_null", "null: empty_is_null")
-    return f"{key.strip().removesuffix('...').strip()}: {flow}"
+    return f"{key}: {flow}"
+
+
+def _flow(value: Any) -> str:
+    text: str = yaml.dump(
+        value, Dumper=_OneLine, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True
+    )
+    # So ends a value that is no map and no list.
+    return text.strip().removesuffix("...").strip()

@@ -176,14 +176,18 @@ def _texts(one: Field, all_rows: bool) -> str:
 
 _ZONES_THAT_FIT = Template("""
 /* enerflo-sync doctor $name: zones in which the CRM's times of one field are Enerflo's */
-select z.zone from (
-  select * from (select $mine as mine, $naive as naive, $without_zone as without_zone from ($pairs) p) s
-  where mine is not null and naive is not null limit 2000
-) s cross join unnest(%(zones)s::text[]) with ordinality as z (zone, place)
-group by z.zone, z.place
--- In one hour of a year a local time stands for two moments.
-having avg((without_zone and $same)::int) >= 0.99
-order by avg((without_zone and $same)::int) desc, z.place
+select zone from (
+  select z.zone, z.place, avg((without_zone and $same)::int) as share,
+         max(avg((without_zone and $same)::int)) over () as best
+  from (
+    select * from (select $mine as mine, $naive as naive, $without_zone as without_zone from ($pairs) p) s
+    where mine is not null and naive is not null limit 2000
+  ) s cross join unnest(%(zones)s::text[]) with ordinality as z (zone, place)
+  group by z.zone, z.place
+) z
+-- Some rows differ in truth. In one hour of a year a local time stands for two moments.
+where share >= $label_share and share >= best - 0.01
+order by share desc, place
 """)
 
 
@@ -212,6 +216,7 @@ def fitting_zones(
     values: dict[str, Any] = {
         "name": plan.name,
         "pairs": matched_rows(plan, sample),
+        "label_share": LABEL_SHARE,
         "mine": f"e{n}",
         "naive": naive,
         "same": same,

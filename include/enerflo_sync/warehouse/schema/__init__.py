@@ -16,7 +16,13 @@ from enerflo_sync.warehouse.schema.checks import (
     quality_results,
     quality_runs,
 )
-from enerflo_sync.warehouse.schema.columns import MIRROR_SCHEMA, SYNC_SCHEMA, VERSION_TABLE, metadata
+from enerflo_sync.warehouse.schema.columns import (
+    MIRROR_SCHEMA,
+    OWN_SCHEMAS,
+    SYNC_SCHEMA,
+    VERSION_TABLE,
+    metadata,
+)
 from enerflo_sync.warehouse.schema.comparison import (
     crm_copies,
     crm_looks,
@@ -55,6 +61,7 @@ from enerflo_sync.warehouse.schema.runs import api_calls, request_budgets, reque
 
 __all__ = [
     "MIRROR_SCHEMA",
+    "OWN_SCHEMAS",
     "SYNC_SCHEMA",
     "VERSION_TABLE",
     "agreed",

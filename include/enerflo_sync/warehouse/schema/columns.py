@@ -21,6 +21,8 @@ metadata = MetaData()
 
 MIRROR_SCHEMA = "enerflo"
 SYNC_SCHEMA = "sync"
+# No CRM table is in one of them.
+OWN_SCHEMAS = (MIRROR_SCHEMA, SYNC_SCHEMA)
 VERSION_TABLE = "enerflo_sync_schema_version"
 
 

@@ -1,0 +1,200 @@
+"""``enerflo-sync init`` with a warehouse: a sync.yaml whose tables are drafted from what is there."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
+from enerflo_sync.crm.keys import case_folding
+from enerflo_sync.crm.load import load_config
+from enerflo_sync.crm.problems import InvalidConfigurationError, Problem
+from enerflo_sync.reconcile.draft.drafted import DraftedTable, one_line
+from enerflo_sync.reconcile.draft.identify import Match, by_names, matches
+from enerflo_sync.reconcile.draft.look import candidate_of, readable_tables
+from enerflo_sync.reconcile.draft.mirrored import Mirror
+from enerflo_sync.reconcile.draft.tables import draft_table, draft_wide
+from enerflo_sync.reconcile.fit.preview import SECONDS
+from enerflo_sync.shipped import shipped
+
+_BEGIN = re.compile(r"^tables:.*", re.MULTILINE | re.DOTALL)
+_KINDS = ("installs", "milestones", "notes", "leads", "change_orders")
+_ONLY_NAMES = "The mirror holds no install yet: only names and types of columns were looked at."
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A drafted file.
+
+    :param text: the whole of sync.yaml; the shipped one where no table was recognised.
+    :param remarks: what a person should know of it, in sentences.
+    """
+
+    text: str
+    tables: Sequence[DraftedTable] = ()
+    remarks: Sequence[str] = ()
+
+
+def draft(connection: sa.Connection) -> Draft:
+    """Return a sync.yaml for the warehouse; reads only.
+
+    :param connection: in a transaction, of which the draft sets the time that a statement may take.
+    """
+    connection.exec_driver_sql(f"set local statement_timeout = '{SECONDS}s'")
+    # In a checkout the shipped file is the team's own, with accounts of its own.
+    account = next(iter(load_config(shipped("sync.yaml"), {}).accounts))
+    drafter = _Drafter(connection, account)
+    tables = drafter.tables()
+    whole = shipped("sync.yaml").read_text(encoding="utf-8")
+    if not tables:
+        return Draft(whole, remarks=("No table was recognised: its tables are the demo's.", *drafter.remarks))
+    if drafter.mirror.is_empty:
+        drafter.remarks.insert(0, _ONLY_NAMES)
+    tables = drafter.without_errors(whole, tables)
+    return Draft(_text(whole, tables, drafter.remarks), tables, tuple(drafter.remarks))
+
+
+def not_drafted(reason: str) -> Draft:
+    """Return the shipped file, with the reason why nothing was drafted."""
+    whole = shipped("sync.yaml").read_text(encoding="utf-8")
+    return Draft(whole, remarks=(f"No table was drafted: {reason}",))
+
+
+class _Drafter:
+    """Drafts the tables of one account, and notes what a person should know of them."""
+
+    def __init__(self, connection: sa.Connection, account: str) -> None:
+        self._connection, self._account = connection, account
+        self._fold = case_folding(connection)
+        self.mirror = Mirror(connection, account)
+        self.remarks: list[str] = []
+
+    def tables(self) -> list[DraftedTable]:
+        """Return the best table of each kind; a further one of a kind is a remark."""
+        found = list(self._matches())
+        drafted: dict[str, DraftedTable] = {}
+        used: set[str] = set()
+        for match, table in self._drafts(found):
+            if match.candidate.crm_table in used:
+                continue
+            if match.kind in drafted:
+                first = drafted[match.kind].options["crm_table"]
+                said = f"{match.candidate.crm_table} holds {match.kind}, too; {first} fits better."
+                self.remarks.append(said)
+                continue
+            drafted[match.kind] = table
+            used.add(match.candidate.crm_table)
+        if "milestones" not in drafted and (wide := self._wide(found)) is not None:
+            drafted["milestones"] = wide
+        return [drafted[kind] for kind in _KINDS if kind in drafted]
+
+    def without_errors(self, whole: str, tables: list[DraftedTable]) -> list[DraftedTable]:
+        """Return the tables; one with which the file does not load, or the doctor errs, as a suggestion."""
+        while wrong := self._errors(_text(whole, tables, ())):
+            kept = [table.without(wrong[table.name]) if table.name in wrong else table for table in tables]
+            if kept == tables:
+                break
+            self.remarks += [f"{name} stands behind #: {reason}" for name, reason in wrong.items()]
+            tables = kept
+        return tables
+
+    def _matches(self) -> Iterator[Match]:
+        unread = {kind for kind in _KINDS if not self.mirror.counts[kind]}
+        for table in readable_tables(self._connection):
+            with self._skipping(f"{table.schema}.{table.name}"):
+                candidate = candidate_of(self._connection, table)
+                if candidate is not None and candidate.rows and not self.mirror.is_empty:
+                    yield from matches(candidate, self.mirror)
+                    yield from by_names(candidate, unread)
+                elif candidate is not None:
+                    yield from by_names(candidate, _KINDS)
+
+    def _drafts(self, found: Sequence[Match]) -> list[tuple[Match, DraftedTable]]:
+        """Return every match with its mapping, the one with most rows and fields first."""
+        drafts = []
+        for match in found:
+            with self._skipping(match.candidate.crm_table):
+                table = draft_table(self._connection, self._account, match, self._fold)
+                if table is not None:
+                    drafts.append((match, table))
+        return sorted(drafts, key=lambda one: -_weight(*one))
+
+    def _wide(self, found: Sequence[Match]) -> DraftedTable | None:
+        """Return the table of installs that has most milestones in its columns; None where none has any."""
+        best: DraftedTable | None = None
+        for match in found:
+            if match.kind == "installs" and match.places:
+                with self._skipping(match.candidate.crm_table):
+                    table = draft_wide(self._connection, self._account, match, self.mirror, self._fold)
+                    if table is not None and (best is None or _columns(table) > _columns(best)):
+                        best = table
+        return best
+
+    def _errors(self, text: str) -> Mapping[str, str]:
+        """Return what is wrong with drafted tables, by their names."""
+        with tempfile.TemporaryDirectory(prefix="enerflo-draft-") as folder:
+            path = Path(folder) / "sync.yaml"
+            path.write_text(text, encoding="utf-8")
+            try:
+                config = load_config(path, {})
+            except InvalidConfigurationError as error:
+                places = [(one.place, _wrong(one)) for one in error.problems]
+            else:
+                findings: list[Finding] = []
+                with self._skipping("One of the tables"):
+                    findings = check_mapping(self._connection, config, self._account, path)
+                places = [(one.what, _wrong(one)) for one in findings if one.severity is Severity.ERROR]
+        return {place.split(".")[1]: reason for place, reason in places if place.startswith("tables.")}
+
+    @contextmanager
+    def _skipping(self, table: str) -> Iterator[None]:
+        """Let a table whose rows cannot be read be a remark: a view may fail, and be slow."""
+        try:
+            with self._connection.begin_nested():
+                yield
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            if isinstance(error.orig, psycopg.errors.QueryCanceled):
+                why = f"one statement took longer than {SECONDS} s"
+            else:
+                why = f"its rows cannot be read (SQLSTATE {getattr(error.orig, 'sqlstate', None)})"
+            self.remarks.append(f"{table} was not looked at: {why}.")
+
+
+def _weight(match: Match, table: DraftedTable) -> int:
+    return max(len(match.places), 1) * (1 + _columns(table))
+
+
+def _columns(table: DraftedTable) -> int:
+    return len(table.options[table.section])
+
+
+def _wrong(one: Problem | Finding) -> str:
+    return f"found {one.found}, expected {one.expected}."
+
+
+def _text(whole: str, tables: Sequence[DraftedTable], remarks: Sequence[str]) -> str:
+    """Return the shipped file with drafted tables; its comments and other options stay."""
+    begin = _BEGIN.search(whole)
+    before = whole[: begin.start()] if begin is not None else f"{whole}\n"
+    lines = [
+        "# Drafted by enerflo-sync init from the warehouse: by names of columns, and by values that stand",
+        "# beside Enerflo's. What stands behind # is a suggestion. Check all of it with enerflo-sync doctor.",
+        *(f"# {one_line(remark)}" for remark in remarks),
+    ]
+    missing = [kind for kind in _KINDS if kind not in {table.kind for table in tables}]
+    if missing:
+        lines.append(f"# No table of these was recognised: {', '.join(missing)}.")
+    drafted = [line for table in tables for line in (*table.lines(), "")]
+    counts = any(not table.refused for table in tables)
+    head = "tables:" if counts else "tables: {}"
+    return before + "\n".join([*lines, head, *drafted]).rstrip() + "\n"

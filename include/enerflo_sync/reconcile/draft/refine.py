@@ -1,0 +1,114 @@
+"""How a drafted table is compared: its key and fields with the options that the doctor would propose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.crm.catalog import LiveTable
+from enerflo_sync.crm.mapping import Mode, TableMapping, mirror_type
+from enerflo_sync.reconcile.compare import Comparison, plan_comparison
+from enerflo_sync.reconcile.fit.advice import ZONES, FieldAdvice, field_advice
+from enerflo_sync.reconcile.fit.keys import KeyFit, KeyProposal, key_fit, key_proposal
+from enerflo_sync.reconcile.fit.sample import Sample, sample_of
+from enerflo_sync.reconcile.fit.values import FieldFit, field_fits, fitting_zones
+from enerflo_sync.reconcile.values import mirror_kind
+
+# An option may show what the next one is about: labels of texts that were padded.
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class FieldStory:
+    """What all matched rows say of one field.
+
+    :param before: the differences as the two sides stand, in words; empty where no option was proposed.
+    :param left: how many rows differ with the options, of ``compared``.
+    :param further: what to do besides.
+    """
+
+    compared: int
+    left: int
+    before: str = ""
+    further: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A table's options with what was proposed, and the story of its key and of each field."""
+
+    options: dict[str, Any]
+    keys: KeyFit
+    stories: Mapping[str, FieldStory] = field(default_factory=dict)
+
+
+def refined(
+    connection: sa.Connection, account: str, name: str, options: dict[str, Any], live: LiveTable, fold: str
+) -> Refined:
+    """Return a table's options with those that make its keys meet and its formatting differences equal.
+
+    :param options: a table of ``sync.yaml`` that names crm_table, key and columns, without options.
+    :param live: the table that it names.
+    """
+    section = "columns" if options.get("layout") == "wide" else "fields"
+    plan = _planned(name, options, live, fold)
+    sample = sample_of(connection, plan)
+    keys = key_fit(connection, plan, account, sample)
+    if keys.only_enerflo and (keys.only_crm or keys.without_key):
+        proposal = key_proposal(connection, plan, account, sample)
+        if proposal is not None:
+            options = _keyed(options, proposal)
+            plan = _planned(name, options, live, fold)
+            keys = key_fit(connection, plan, account, sample)
+    first: dict[str, FieldAdvice] = {}
+    for _ in range(_ROUNDS):
+        fits = field_fits(connection, plan, account, sample.of_values)
+        advice = _advice(connection, plan, account, sample.of_values, fits)
+        better = {one.field: dict(one.options) for one in advice.values() if one.options}
+        first = advice | first
+        if not better:
+            break
+        options = {**options, section: {**options[section], **better}}
+        plan = _planned(name, options, live, fold)
+    stories = {name: _story(fit, first.get(name), advice.get(name)) for name, fit in fits.items()}
+    return Refined(options, keys, stories)
+
+
+def _planned(name: str, options: Mapping[str, Any], live: LiveTable, fold: str) -> Comparison:
+    mapping = TableMapping.model_validate(options)
+    return plan_comparison(name, mapping, live, fold=fold, mode=Mode.REPORT)
+
+
+def _keyed(options: dict[str, Any], proposal: KeyProposal) -> dict[str, Any]:
+    place = "join" if "join" in options else "key"
+    columns = {
+        column: {"enerflo": mirror, **proposal.options[column]} if proposal.options.get(column) else mirror
+        for column, mirror in options[place].items()
+    }
+    return {**options, place: columns}
+
+
+def _advice(
+    connection: sa.Connection,
+    plan: Comparison,
+    account: str,
+    sample: Sample,
+    fits: Mapping[str, FieldFit],
+) -> dict[str, FieldAdvice]:
+    found = {}
+    for one in plan.fields:
+        kind = mirror_kind(mirror_type(plan.kind, plan.mapping, one.mapping.enerflo))
+        zones = partial(fitting_zones, connection, plan, one, account, sample, ZONES)
+        advice = field_advice(one, fits[one.name], kind, zones)
+        if advice is not None:
+            found[one.name] = advice
+    return found
+
+
+def _story(fit: FieldFit, first: FieldAdvice | None, last: FieldAdvice | None) -> FieldStory:
+    before = first.found if first is not None else ""
+    return FieldStory(fit.compared, fit.differing, before, tuple(last.further) if last is not None else ())

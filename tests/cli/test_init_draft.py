@@ -1,0 +1,94 @@
+"""``enerflo-sync init`` beside a warehouse: the drafted file, what is said of it, and warehouses that are down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from enerflo_sync.cli import main
+from enerflo_sync.crm.load import load_config
+from enerflo_sync.shipped import CONFIG_VARIABLE, shipped
+from tests.writes.conftest import Desk, desk, polled_warehouse
+
+__all__ = ["desk", "polled_warehouse"]
+
+Run = Callable[..., tuple[int, str]]
+NOBODY = "postgresql://nobody:secret@127.0.0.1:1/none"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
+    monkeypatch.delenv("WAREHOUSE_URL", raising=False)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def command(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["enerflo-sync", "init", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return code if isinstance(code, int) else 0, "".join(capsys.readouterr())
+
+    return command
+
+
+def address(desk: Desk) -> str:
+    return desk.engine.url.render_as_string(hide_password=False)
+
+
+def test_the_warehouse_of_the_option_is_drafted_and_its_address_is_not_written(desk: Desk, run: Run) -> None:
+    code, output = run("--warehouse-url", address(desk))
+    assert code == 0, output
+    assert "with tables drafted from the warehouse: check each line." in output
+    assert "installs: crm.installs: installs, 40 rows" in output
+    text = Path("sync.yaml").read_text()
+    assert "warehouse_url: ${WAREHOUSE_URL}" in text
+    assert address(desk) not in text
+    assert str(desk.engine.url.database) not in text
+    config = load_config(Path("sync.yaml"), {})
+    assert config.accounts["default"].mode == "report"
+    assert list(config.tables) == ["installs", "milestones", "notes", "leads", "change_orders"]
+    assert Path("sync.schema.json").is_file()
+
+
+def test_without_the_option_the_environments_warehouse_counts_and_json_has_every_table(
+    desk: Desk, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", address(desk))
+    code, output = run("--json")
+    assert code == 0
+    told = json.loads(output)
+    assert told["written"] == ["sync.yaml", "sync.schema.json"]
+    assert told["is_found"] is True
+    assert told["remarks"] == []
+    (installs,) = [one for one in told["tables"] if one["of"] == "installs"]
+    assert installs["options"]["key"] == {"enerflo_install_id": "install_id"}
+    assert installs["refused"] is None
+
+
+def test_a_warehouse_of_the_option_that_is_down_is_an_error_before_anything_is_written(run: Run) -> None:
+    code, output = run("--warehouse-url", NOBODY)
+    assert code == 2
+    assert "secret" not in output
+    assert list(Path().iterdir()) == []
+
+
+def test_a_warehouse_of_the_environment_that_is_down_leaves_the_shipped_file_and_is_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE_URL", NOBODY)
+    code, output = run()
+    assert code == 0
+    assert "No table was drafted: " in output
+    assert "secret" not in output
+    assert Path("sync.yaml").read_text() == shipped("sync.yaml").read_text()
+
+
+def test_an_address_that_is_none_says_how_to_write_it(run: Run) -> None:
+    code, output = run("--warehouse-url", "mysql://somewhere")
+    assert code == 2
+    assert "Write it as postgresql://user:password@host:5432/database." in " ".join(output.split())
