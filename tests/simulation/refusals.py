@@ -162,8 +162,23 @@ class Refusals:
             one.table == table
             and (one.column is None or one.column == column)
             and ((key is not None and one.key == key) or (record is not None and one.record == record))
-            for one in [*self.active, *(one for one in self._brought_back if not self._moved(one))]
+            for one in [*self.active, *filter(self._is_as_refused, self._brought_back)]
         )
+
+    def _is_as_refused(self, one: Refused) -> bool:
+        """Return whether Enerflo says again what it said when a change was refused.
+
+        A declared column that had no value then may have come into the mapping since, and counts as none.
+        """
+        theirs = self._stands(one.table, one.record or ())
+        if (
+            one.column is not None
+            or theirs is None
+            or one.theirs is None
+            or one.theirs.get(COLUMN) is not None
+        ):
+            return not self._moved(one)
+        return {**theirs, COLUMN: None} == {**one.theirs, COLUMN: None}
 
     # -- what opens a refusal again ---------------------------------------------------------------------------
 
