@@ -6,6 +6,9 @@ UV ?= $(shell command -v uv || echo .uv/bin/uv)
 export UV_PYTHON_DOWNLOADS = never
 # The machine's own certificates, as pip uses them: behind a company's proxy uv's built-in list is not enough.
 export UV_SYSTEM_CERTS = true
+# Containers often forbid byte code. Without it every process compiles all that it imports, and pytest rewrites
+# every test for each of its workers.
+unexport PYTHONDONTWRITEBYTECODE
 SYNC = $(UV) sync --quiet --frozen --all-extras --no-extra gcs --no-extra azure --group dev
 RUN = .venv/bin
 

@@ -7,6 +7,7 @@ room: a database is made in 0.03 s there, in 0.3 s on a disk.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import tempfile
@@ -42,6 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return _LONGEST.index(folder) if folder in _LONGEST else len(_LONGEST)
 
     items.sort(key=turn)
+
+
+def pytest_collection_finish() -> None:
+    """Leave the modules and tests of a run to no further garbage collection: each one looks at them all."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -46,6 +46,8 @@ def environment(
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        # Most of what a demo at rest costs is parsing: a file takes half a second, twice a minute by default.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
@@ -81,7 +83,7 @@ class AirflowApi:
         token = self.session.get(f"{self.url}/auth/token", timeout=10)
         self.session.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
 
-    def wait_for_dags(self, *dag_ids: str, seconds: float = 90) -> None:
+    def wait_for_dags(self, *dag_ids: str, seconds: float = 180) -> None:
         """Return when all DAGs are parsed."""
 
         def parsed() -> bool:
@@ -92,8 +94,9 @@ class AirflowApi:
         self._wait(f"the DAGs {', '.join(dag_ids)} did not appear", parsed, seconds)
 
     def wait_for_parse(self, dag_id: str, seconds: float = 90) -> None:
-        """Return when a DAG's file has been parsed again."""
+        """Ask for a parse of a DAG's file, and return when it has been parsed again."""
         began = datetime.now(UTC)
+        self._call("PUT", f"/parseDagFile/{self._call('GET', f'/dags/{dag_id}')['file_token']}")
 
         def parsed() -> bool:
             when = self._call("GET", f"/dags/{dag_id}")["last_parsed_time"]

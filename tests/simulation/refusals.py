@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from tests.simulation.declared import COLUMN
 from tests.simulation.people import text_of_note
 from tests.simulation.shapes import Row, Shape, whole
 from tests.simulation.watch import Watch, Written
@@ -55,6 +56,8 @@ class Refusals:
         stands: Callable[[str, Record], Row | None],
     ) -> None:
         self.active: list[Refused] = []
+        # Those that the company's own change opened again; its value may come back.
+        self._brought_back: list[Refused] = []
         # What an approval leaves out, by the hash of the plan that is being applied.
         self._left_out: tuple[str, list[Refused]] = ("", [])
         self._connection = connection
@@ -107,9 +110,12 @@ class Refusals:
     def _is_made_of(self, whole: Refused, values: dict[str | None, Any]) -> bool:
         """Return whether a new row still has the values that a plan has of it, or is to be deleted."""
         source = (whole.theirs if whole.direction == "to_crm" else whole.row) or {}
+        # What was declared, or filled, since the plan was made is no change of what it says.
+        compared = [
+            name for name in self._shape.tables[whole.table].fields if name != COLUMN or name in values
+        ]
         return whole.op == "delete" or all(
-            self._same(whole.table, column, source.get(column), values.get(column))
-            for column in self._shape.tables[whole.table].fields
+            self._same(whole.table, column, source.get(column), values.get(column)) for column in compared
         )
 
     def _refused(
@@ -156,13 +162,17 @@ class Refusals:
             one.table == table
             and (one.column is None or one.column == column)
             and ((key is not None and one.key == key) or (record is not None and one.record == record))
-            for one in self.active
+            for one in [*self.active, *(one for one in self._brought_back if not self._moved(one))]
         )
 
     # -- what opens a refusal again ---------------------------------------------------------------------------
 
     def company_changed(self) -> None:
-        """Forget refusals of changes whose value at Enerflo is another one now."""
+        """Forget refusals of changes whose value at Enerflo is another one now.
+
+        If the value comes back before a job has seen the other one, the change is still the refused one.
+        """
+        self._brought_back += [one for one in self.active if one.record is not None and self._moved(one)]
         self._keep(lambda one: one.record is None or not self._moved(one))
 
     def _keep(self, still: Callable[[Refused], bool]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 from tests.simulation.database import Database
@@ -26,18 +28,18 @@ LONGER = {
 }
 # The seeds that found a defect when the search was last made from seed 0; a test tries them first.
 FOUND_BY = {
-    "archive_before_commit": 7,
-    "base_of_the_key_alone": 1,
+    "archive_before_commit": 10,
+    "base_of_the_key_alone": 10,
     "copies_counted_again": 10,
     "marked_after_the_request": 2,
     "marked_rows_live": 4,
-    "newest_by_first_sight": 16,
+    "newest_by_first_sight": 3,
     "no_compare_and_set": 2,
     "no_second_look": 2,
     "note_sent_again": 1,
     "old_key_refuses_the_change": 1,
-    "older_over_newer": 2,
-    "other_side_agreed_unseen": 3,
+    "older_over_newer": 13,
+    "other_side_agreed_unseen": 1,
     "part_is_the_whole": 1,
     "short_page_is_whole": 1,
     "stamped_by_the_worker": 3,
@@ -56,5 +58,8 @@ def test_a_planted_defect_is_found(database: Database, plant: Plant, plan: Plan,
         outcomes = (run_seed(seed, hours, database, plan) for seed in seeds)
         found = next((one for one in outcomes if one.is_found), None)
     assert found is not None, f"{plant.__name__}: not found within {within} seeds"
+    if found.seed != seeds[0]:
+        # Every run searches for minutes what the list would say.
+        warnings.warn(f"write into FOUND_BY: {plant.__name__}: {found.seed}", stacklevel=1)
     healthy = run_seed(found.seed, hours, database, plan)
     assert healthy.problem is None, "without the defect the same seed must pass"

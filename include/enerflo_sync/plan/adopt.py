@@ -65,15 +65,15 @@ def adopted_table(plan: Comparison) -> str:
     return "" if plan.mapping.joined_by_key or plan.is_wide else f"pg_temp.adopted_{plan.name}"
 
 
-def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, values: dict[str, Any]) -> None:
-    """Find the rows to adopt, and decide that each takes its record's id.
+def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, values: dict[str, Any]) -> bool:
+    """Find the rows to adopt, decide that each takes its record's id; return whether such rows are possible.
 
     By the declared columns (``adopt``), or where none are, by all mapped fields; a note's text also as we
     write it.
     """
     adopted = adopted_table(plan)
     if not adopted:
-        return
+        return False
     numbers = range(1, len(plan.fields) + 1)
     keys = plan.mapping.key_columns
     p1, join = plan.mirror_key[0], plan.joins[0]
@@ -115,6 +115,7 @@ def adopt(connection: sa.Connection, plan: Comparison, config: SyncConfig, value
         ),
         values,
     )
+    return True
 
 
 def _same(plan: Comparison, config: SyncConfig, fold: str) -> list[str]:

@@ -17,6 +17,7 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.templates import columns_of, template_sql
 from enerflo_sync.plan.adopt import adopted_table
 from enerflo_sync.plan.new_key import mirror_text, new_key, taken
+from enerflo_sync.plan.row_kinds import RowKinds
 from enerflo_sync.reconcile.causes import cause_of
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo, enerflo_value_for_crm, judged
@@ -120,11 +121,19 @@ where o.tombstone and o.in_crm and not o.quarantined
 
 
 def decide_rows(
-    connection: sa.Connection, plan: Comparison, config: SyncConfig, values: dict[str, Any]
+    connection: sa.Connection,
+    plan: Comparison,
+    config: SyncConfig,
+    values: dict[str, Any],
+    kinds: RowKinds,
+    *,
+    adopted: bool,
 ) -> None:
     """Decide about every row that stands on one side only.
 
     :param values: ``account`` and the parameters of the conditions.
+    :param kinds: of the rows that ``mismatched`` has; what decides about others is not asked.
+    :param adopted: whether the table of adopted rows was made, which are left out.
     """
     common = {
         "name": plan.name,
@@ -133,69 +142,76 @@ def decide_rows(
         "judged": judged(plan),
         "cause": cause_of(plan, Cause.ON_ITS_WAY),
     }
-    on_row = " and ".join(
-        f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)
+    known = f"and not exists (select from {adopted_table(plan)} d where {{}})" if adopted else ""
+    if kinds.only_enerflo:
+        statement = _into_crm(plan, common, known, keep_near_keys(connection, plan, values["account"]))
+        connection.exec_driver_sql(statement, values)
+    if kinds.only_crm:
+        connection.exec_driver_sql(_into_enerflo(plan, config, common, known), values)
+    if kinds.deleted:
+        mark = mark_of(connection, plan) if Side.CRM in plan.mapping.delete_in else None
+        connection.exec_driver_sql(_deletes(plan, common, mark), values)
+
+
+def _into_crm(plan: Comparison, common: dict[str, Any], known: str, near: str) -> str:
+    return _INTO_CRM.substitute(
+        common,
+        new_key=new_key(plan),
+        taken=taken(plan),
+        not_adopted=known.format("d.p1 = o.p1"),
+        undone=creation_undone(plan),
+        creation_undone=CREATION_UNDONE,
+        outside=OUTSIDE,
+        may_create=_yes(Side.CRM in plan.mapping.create_in),
+        near=near,
+        other_spelling=literal(OTHER_SPELLING),
+        mirror=plan.mirror,
+        on_record=" and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1)),
+        fields="\n  ".join(_crm_fields(plan)),
     )
-    adopted = adopted_table(plan)
-    known = f"and not exists (select from {adopted} d where {{}})" if adopted else ""
-    connection.exec_driver_sql(
-        _INTO_CRM.substitute(
-            common,
-            new_key=new_key(plan),
-            taken=taken(plan),
-            not_adopted=known.format("d.p1 = o.p1"),
-            undone=creation_undone(plan),
-            creation_undone=CREATION_UNDONE,
-            outside=OUTSIDE,
-            may_create=_yes(Side.CRM in plan.mapping.create_in),
-            near=keep_near_keys(connection, plan, values["account"]),
-            other_spelling=literal(OTHER_SPELLING),
-            mirror=plan.mirror,
-            on_record=" and ".join(f"v.{quoted(name)} = o.p{n}" for n, name in enumerate(plan.mirror_key, 1)),
-            fields="\n  ".join(_crm_fields(plan)),
+
+
+def _into_enerflo(plan: Comparison, config: SyncConfig, common: dict[str, Any], known: str) -> str:
+    return _INTO_ENERFLO.substitute(
+        common,
+        not_adopted=known.format("d.key = o.key"),
+        may_create=_yes(Side.ENERFLO in plan.mapping.create_in and plan.kind in CREATABLE),
+        not_created=literal(
+            "Enerflo's records are not created here (create_in)"
+            if plan.kind in CREATABLE
+            else f"no call of Enerflo's API creates {plan.kind.replace('_', ' ')}: the row waits for"
+            " its record's id"
         ),
-        values,
+        unreadable=" or ".join(join.is_unreadable("t") for join in plan.joins),
+        no_key=literal(f"{' or '.join(join.crm_name for join in plan.joins)} holds no key as it is declared"),
+        loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(plan.joins, 1)),
+        due=due(plan),
+        no_install=_no_install(plan),
+        crm=plan.crm_rows,
+        on_row=_on_row(plan),
+        fields="\n  ".join(_enerflo_fields(plan, config)),
     )
-    connection.exec_driver_sql(
-        _INTO_ENERFLO.substitute(
-            common,
-            not_adopted=known.format("d.key = o.key"),
-            may_create=_yes(Side.ENERFLO in plan.mapping.create_in and plan.kind in CREATABLE),
-            not_created=literal(
-                "Enerflo's records are not created here (create_in)"
-                if plan.kind in CREATABLE
-                else f"no call of Enerflo's API creates {plan.kind.replace('_', ' ')}: the row waits for"
-                " its record's id"
-            ),
-            unreadable=" or ".join(join.is_unreadable("t") for join in plan.joins),
-            no_key=literal(
-                f"{' or '.join(join.crm_name for join in plan.joins)} holds no key as it is declared"
-            ),
-            loose=" or ".join(f"o.j{n} is null" for n, _ in enumerate(plan.joins, 1)),
-            due=due(plan),
-            no_install=_no_install(plan),
-            crm=plan.crm_rows,
-            on_row=on_row,
-            fields="\n  ".join(_enerflo_fields(plan, config)),
-        ),
-        values,
-    )
-    mark = mark_of(connection, plan) if Side.CRM in plan.mapping.delete_in else None
+
+
+def _deletes(plan: Comparison, common: dict[str, Any], mark: str | None) -> str:
     outcome, reason = _deletion(plan, mark)
-    connection.exec_driver_sql(
-        _DELETES.substitute(
-            common,
-            outcome=outcome,
-            undone=deletion_undone(plan),
-            deletion_undone=DELETION_UNDONE,
-            reason=reason,
-            marks=marks(plan, mark),
-            row=shown_row(plan, mark),
-            digest=row_digest(plan, "t"),
-            crm=plan.crm_rows,
-            on_row=on_row,
-        ),
-        values,
+    return _DELETES.substitute(
+        common,
+        outcome=outcome,
+        undone=deletion_undone(plan),
+        deletion_undone=DELETION_UNDONE,
+        reason=reason,
+        marks=marks(plan, mark),
+        row=shown_row(plan, mark),
+        digest=row_digest(plan, "t"),
+        crm=plan.crm_rows,
+        on_row=_on_row(plan),
+    )
+
+
+def _on_row(plan: Comparison) -> str:
+    return " and ".join(
+        f"t.{quoted(column)} = o.k{n}" for n, column in enumerate(plan.mapping.key_columns, 1)
     )
 
 

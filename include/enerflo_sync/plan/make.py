@@ -34,6 +34,7 @@ from enerflo_sync.plan.parked import hold_parked, writes_hashes
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.refused import keep_out_refused
 from enerflo_sync.plan.report import PlanReport
+from enerflo_sync.plan.row_kinds import row_kinds
 from enerflo_sync.plan.sent_notes import ask_about_sent_notes, keep_sent_notes
 from enerflo_sync.plan.sent_updates import agree_on_sent
 from enerflo_sync.plan.split import mark_waiting, rules_hash, why_waiting
@@ -242,9 +243,12 @@ def decide_all(
         tick(str(plan.name), done, len(plans))
         prepare(connection, plan, reconciliation_id, account)
         leave_gone(connection, plan, in_doubt.get(plan.name))
-        decide_updates(connection, plan, values)
-        adopt(connection, plan, config, values)
-        decide_rows(connection, plan, config, values)
+        kinds = row_kinds(connection, plan)
+        if kinds.on_both:
+            decide_updates(connection, plan, values)
+        may_adopt = kinds.only_enerflo and kinds.only_crm
+        adopted = may_adopt and adopt(connection, plan, config, values)
+        decide_rows(connection, plan, config, values, kinds, adopted=adopted)
         keep_sent_notes(connection, plan, config, account)
         plan_late_appointments(connection, plan, config, account)
     tick("", len(plans), len(plans))

@@ -211,7 +211,8 @@ def by_cause_and_field(
         causes[Cause(row.cause)] += row.differences
         if row.field is not None:
             fields[row.field][Cause(row.cause)] = row.differences
-    hints = _hints(connection, plan, parameters) if fields else {}
+    asked = {name for name, found in fields.items() if found.keys() - {Cause.EQUAL_AFTER_NORMALISATION}}
+    hints = _hints(connection, plan, parameters, asked) if asked else {}
     counted = [
         FieldCount(name, sum(found.values()), _ordered(found), hints.get(name, {}))
         for name, found in fields.items()
@@ -220,10 +221,11 @@ def by_cause_and_field(
 
 
 def _hints(
-    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any]
+    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any], fields: Collection[str]
 ) -> Mapping[str, Mapping[str, int]]:
     """Return by field how many of the stored differences each hint is given to."""
-    query = _HINTS.substitute(name=plan.name, hint=difference_hint({plan.name: plan.mapping}, "d"))
+    hint = difference_hint({plan.name: plan.mapping}, "d", fields=fields)
+    query = _HINTS.substitute(name=plan.name, hint=hint)
     values = {**parameters, "table": plan.name, "hinted": HINTED}
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for row in connection.exec_driver_sql(query, values):
@@ -240,14 +242,20 @@ def samples(
     plan: Comparison,
     parameters: dict[str, Any],
     present: Collection[Cause],
+    fields: Collection[FieldCount],
     limit: int,
 ) -> list[Difference]:
     """Return up to ``limit`` differences, masked: some of every cause there is, the gravest first.
 
     The same differences give the same samples, whichever run found them.
+
+    :param present: the causes that there are, and ``fields`` the fields that differ.
     """
     causes = [str(cause) for cause in GRAVITY if cause in present]
-    query = _SAMPLES.substitute(hint=difference_hint({plan.name: plan.mapping}, "d"))
+    if not causes:
+        return []
+    differing = [one.field for one in fields if one.by_cause.keys() - {Cause.EQUAL_AFTER_NORMALISATION}]
+    query = _SAMPLES.substitute(hint=difference_hint({plan.name: plan.mapping}, "d", fields=differing))
     values = {**parameters, "table": plan.name, "samples": limit, "causes": causes}
     rows = connection.exec_driver_sql(query, values).mappings()
     groups: dict[str, list[Any]] = defaultdict(list)

@@ -127,6 +127,21 @@ def test_a_report_counts_hints_by_field_and_gives_each_difference_its_own(spelle
     assert {(one.field, one.key["enerflo_install_id"]): one.hint for one in stored} == hints
 
 
+def test_hints_are_asked_of_the_fields_that_differ_alone(sides: TwoSides) -> None:
+    sides.install(1, crm_customer_name=" jane doe ", crm_status="Completed")
+    sides.polled()
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "what differences seem to be" in statement or "reconcile: samples" in statement:
+            asked.append(statement)
+
+    sa.event.listen(sides.engine, "before_cursor_execute", note)
+    assert {one.field for one in sides.reconcile().tables[0].by_field} == {"customer_name", "status"}
+    fields = sides.config.tables["installs"].fields
+    assert [{name for name in fields if f"when '{name}' then" in text} for text in asked] == [{"status"}] * 2
+
+
 def test_a_hint_explains_nothing(spelled: TwoSides) -> None:
     report = spelled.reconcile()
     assert report.unexplained == 5

@@ -6,7 +6,7 @@ doctor and the reconciliation's report give one difference the same hint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -243,22 +243,28 @@ _DAYS: _Cases = (
 )
 
 
-def difference_hint(tables: Mapping[str, TableMapping], row: str) -> str:
+def difference_hint(
+    tables: Mapping[str, TableMapping], row: str, *, fields: Collection[str] | None = None
+) -> str:
     """Return the hint of a row of ``sync.differences``, with its detail; null where no hint fits.
 
     What is equal as declared needs none, and a record that one side lacks has none.
 
     :param tables: the mappings, by the tables' names, of which the rows are.
     :param row: the alias of the row.
+    :param fields: of which alone the rows are: a statement with the rules of every field takes long to plan.
     """
     cases = []
     for name, mapping in tables.items():
+        asked = [column for column in mapping.fields if fields is None or column in fields]
+        if not asked:
+            continue
         mine, theirs = (f"({row}.{side} #>> '{{}}')" for side in ("enerflo_value", "crm_value"))
-        fields = " ".join(
+        hints = " ".join(
             f"when {literal(column)} then {field_hint_sql(mapping.kind(name), mapping, column, mine, theirs)}"
-            for column in mapping.fields
+            for column in asked
         )
-        cases.append(f"when {literal(name)} then (case {row}.field {fields} end)")
+        cases.append(f"when {literal(name)} then (case {row}.field {hints} end)")
     if not cases:
         return "null::text"
     hint = f"(case {row}.table_name {' '.join(cases)} end)"

@@ -1,0 +1,90 @@
+"""A statement that judges rows is only sent where there are rows of its kind: planning it takes longest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tests.writes.conftest import Desk
+
+JUDGING = re.compile(
+    r"/\* enerflo-sync (?P<of>plan|reconcile) (?P<table>\w+): (?P<what>differences with their causes"
+    r"|fields of rows that both sides have|rows that the CRM lacks|rows that Enerflo lacks"
+    r"|rows whose record Enerflo deleted|CRM rows that are a record of Enerflo without saying so) \*/"
+)
+
+
+@contextmanager
+def judged(desk: Desk) -> Iterator[list[tuple[str, str, str]]]:
+    """Yield the statements that judge rows, as they are sent: of which job, which table, and what about."""
+    sent: list[tuple[str, str, str]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if found := JUDGING.search(statement):
+            sent.append((found["of"], found["table"], found["what"]))
+
+    sa.event.listen(desk.engine, "before_cursor_execute", note)
+    yield sent
+    sa.event.remove(desk.engine, "before_cursor_execute", note)
+
+
+@pytest.fixture
+def alike(agreed: Desk) -> Desk:
+    """An account whose two sides have the same rows: no lead waits in the CRM to be qualified."""
+    agreed.sql("delete from crm.leads where enerflo_customer_id is null")
+    return agreed
+
+
+def test_where_nothing_differs_no_row_is_judged(alike: Desk) -> None:
+    with judged(alike) as sent:
+        plan = alike.plan()
+    assert plan.change_count == 0
+    assert sent == []
+
+
+EDITED = (
+    "update crm.installs set panel_count = panel_count + 1, updated_at = now() where enerflo_install_id = :i"
+)
+LACKING = "delete from crm.milestones where enerflo_install_id = :i"
+NOTE = (
+    "insert into crm.notes (note_id, enerflo_install_id, author, body, updated_at)"
+    " values ('n1', :i, 'Ann', 'Call back', now())"
+)
+
+
+@pytest.mark.parametrize(
+    ("edit", "table", "what"),
+    [
+        (EDITED, "installs", "fields of rows that both sides have"),
+        (LACKING, "milestones", "rows that the CRM lacks"),
+        (NOTE, "notes", "rows that Enerflo lacks"),
+    ],
+)
+def test_one_kind_of_rows_that_differ_takes_one_statement(
+    alike: Desk, edit: str, table: str, what: str
+) -> None:
+    alike.sql(edit, i=alike.a_site().install_id)
+    with judged(alike) as sent:
+        plan = alike.plan()
+    assert {change.table_name for change in [*alike.changes(plan), *alike.undecided(plan)]} == {table}
+    assert sent == [("reconcile", table, "differences with their causes"), ("plan", table, what)]
+
+
+def test_rows_of_both_kinds_are_compared_with_each_other(alike: Desk) -> None:
+    install = alike.a_site()
+    alike.sql(NOTE, i=install.install_id)
+    alike.sql(
+        "delete from crm.notes where note_id = (select min(note_id) from crm.notes where note_id <> 'n1')"
+    )
+    with judged(alike) as sent:
+        alike.plan()
+    assert [what for of, table, what in sent if (of, table) == ("plan", "notes")] == [
+        "CRM rows that are a record of Enerflo without saying so",
+        "rows that the CRM lacks",
+        "rows that Enerflo lacks",
+    ]
