@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from enerflo_sync.crm.catalog import Kind
@@ -138,7 +138,7 @@ def _chosen(found: Iterable[Pairing]) -> list[Pairing]:
         if one.column not in columns and one.column not in doubtful:
             why_not = _why_not(one, fields)
             if why_not:
-                doubtful[one.column] = _doubted(one, why_not)
+                doubtful[one.column] = replace(one, why_not=why_not)
     return [*sure, *list(doubtful.values())[:_SHOWN]]
 
 
@@ -177,10 +177,6 @@ def _why_not(one: Pairing, fields: dict[tuple[str | None, str], str]) -> str:
     if one.by_name >= _SURE and one.place not in fields:
         return f"it is named so, but {counted}" if agreement.both else "it is named so, but has no values"
     return ""
-
-
-def _doubted(one: Pairing, why_not: str) -> Pairing:
-    return Pairing(one.column, one.mirror, one.type, one.agreement, one.by_name, one.milestone, why_not)
 
 
 def is_personal(mirror: str) -> bool:
