@@ -50,12 +50,45 @@ create table simulation.crm_written (
     n bigserial primary key, table_name text, op text, before jsonb, after jsonb, writer text,
     tx bigint default txid_current()
 );
+create table simulation.office_written (
+    n bigserial primary key, table_name text, before jsonb, after jsonb, writer text
+);
+create function simulation.note_office() returns trigger language plpgsql as $$
+begin
+    insert into simulation.office_written (table_name, before, after, writer)
+    values (tg_table_name, case when tg_op <> 'INSERT' then to_jsonb(old) end,
+            case when tg_op <> 'DELETE' then to_jsonb(new) end, current_setting('application_name'));
+    return null;
+end $$;
 create function simulation.note_crm() returns trigger language plpgsql as $$
 begin
     insert into simulation.crm_written (table_name, op, before, after, writer)
     values (tg_table_name, lower(tg_op), case when tg_op <> 'INSERT' then to_jsonb(old) end,
             case when tg_op <> 'DELETE' then to_jsonb(new) end, current_setting('application_name'));
     return null;
+end $$;
+-- A copy without a key: an edit makes a row of its own, and what was there stays as a deleted row.
+create function simulation.keep_version() returns trigger language plpgsql as $$
+declare
+    lives boolean;
+    same text;
+begin
+    if current_setting('application_name') <> 'people' or new is not distinct from old then
+        return new;
+    elsif old.is_deleted and new.is_deleted then
+        return null;
+    elsif old.is_deleted then
+        select string_agg(format('t.%I is not distinct from ($1).%I', name, name), ' and ')
+            into same from unnest(tg_argv) name;
+        execute format('select exists (select from %s t where not is_deleted and %s)', tg_relid::regclass, same)
+            into lives using old;
+        return case when lives then null else new end;
+    elsif not new.is_deleted then
+        execute format('insert into %1$s select (jsonb_populate_record(null::%1$s, $1)).*', tg_relid::regclass)
+            using to_jsonb(old) || jsonb_build_object('is_deleted', true, 'copy_row',
+                nextval(pg_get_serial_sequence(tg_relid::regclass::text, 'copy_row')));
+    end if;
+    return new;
 end $$;
 -- The CRM has its own way to write a phone number, whoever gives it one.
 create function simulation.spell() returns trigger language plpgsql as $$
@@ -70,9 +103,15 @@ _WATCH_CRM = """
 create constraint trigger note after insert or update or delete on crm.{} deferrable initially deferred
     for each row execute function simulation.note_crm()
 """
-_INTERNAL = "update pg_trigger set tgisinternal = true where tgname = 'note'"
+# What the jobs see is a copy of what people work in.
+_OFFICE = """
+create table office.{0} (like crm.{0} including all);
+create trigger note after insert or update or delete on office.{0}
+    for each row execute function simulation.note_office()
+"""
+_INTERNAL = "update pg_trigger set tgisinternal = true where tgname in ('note', 'keep_version')"
 _SPELL = """
-create trigger spell before insert or update on crm.leads for each row execute function simulation.spell()
+create trigger spell before insert or update on {}.leads for each row execute function simulation.spell()
 """
 PEOPLE = "people"
 SHIPPED_SHAPE = Shape()
@@ -115,7 +154,7 @@ class Database:
             warehouse.engine.connect().close()
         self._tables = [f"{table.schema}.{table.name}" for table in metadata.sorted_tables]
         self._tables += [f"crm.{name}" for name in crm_ddl.CRM_TABLES]
-        self._tables += ["simulation.written", "simulation.crm_written"]
+        self._tables += ["simulation.written", "simulation.crm_written", "simulation.office_written"]
 
     def _connect_people(self, *, autocommit: bool) -> psycopg.Connection[Any]:
         plain = sa.make_url(self.url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -138,7 +177,8 @@ class Database:
         with self.plain.begin() as connection:
             # PostgreSQL counts a dropped column for ever, up to 1,600: seeds without it drop nothing.
             connection.exec_driver_sql(f"alter table enerflo.installs drop column if exists {COLUMN}")
-            connection.exec_driver_sql(f"truncate {', '.join(self._tables)} restart identity")
+            real = [f"office.{name}" for name in crm_ddl.CRM_TABLES] if shape.copied else []
+            connection.exec_driver_sql(f"truncate {', '.join([*self._tables, *real])} restart identity")
 
     def _build(self, shape: Shape) -> None:
         """Make the CRM's tables anew."""
@@ -146,10 +186,14 @@ class Database:
         _run(
             self.url,
             "drop schema if exists crm cascade",
-            *(crm_ddl.CREATE_CRM, crm_ddl.INDEX_CRM, *shape.statements(), _SPELL),
+            "drop schema if exists office cascade",
+            *(crm_ddl.CREATE_CRM, crm_ddl.INDEX_CRM, *shape.statements(), _SPELL.format("crm")),
             *(_WATCH_CRM.format(name) for name in crm_ddl.CRM_TABLES),
             _INTERNAL,
         )
+        if shape.copied:
+            _run(self.url, "create schema office", *(_OFFICE.format(name) for name in crm_ddl.CRM_TABLES))
+            _run(self.url, _SPELL.format("office"))
         self._shape = shape
 
     def close(self) -> None:

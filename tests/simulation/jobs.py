@@ -161,10 +161,10 @@ class Jobs:
             report = reconcile(warehouse.engine, config, ACCOUNT)
             return make_plan(warehouse.engine, config, ACCOUNT, report.reconciliation_id)
 
-        with self.promises.lineage.planning() as was_made:
+        with self.promises.planning() as was_made:
             plan = self._run("plan", job, end_at, end)
             if plan is not None:
-                was_made()
+                was_made(plan.plan_hash)
         return plan
 
     def apply(self, *, end_at: int | None = None, end: End = End.KILLED) -> ApplyReport | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +12,14 @@ import psycopg
 from enerflo_sandbox.changes import Change, Origin
 from enerflo_sandbox.other_company import ID_SHIFT
 from enerflo_sync.clock import Clock
+from tests.simulation.copied import Courier
 from tests.simulation.declared import FilledColumn
 from tests.simulation.divergence import Divergence
+from tests.simulation.handed import HandedOver
 from tests.simulation.lineage import Lineage
 from tests.simulation.newest import Newest
 from tests.simulation.refusals import Refusals
+from tests.simulation.resync import Resyncs
 from tests.simulation.shapes import Row, Shape
 from tests.simulation.sources import Sources
 from tests.simulation.watch import Watch, Written
@@ -54,7 +59,8 @@ class Promises:
     :param clock: the server's clock.
     :param sources: the CRM's rows are looked at behind each request, too.
     :param newest: it is looked after that the later change stands.
-    :ivar column: looks at the declared column, where there is one.
+    :ivar column: looks at the declared column, where there is one, and ``resyncs`` at rows that went at once,
+        ``handed`` at changes that are handed over.
     """
 
     def __init__(
@@ -70,6 +76,8 @@ class Promises:
     ) -> None:
         self.watch = Watch(connection)
         self.column: FilledColumn | None = None
+        self.resyncs: Resyncs | None = None
+        self.handed: HandedOver | None = None
         self._connection = connection
         self._api = api
         self._shape = shape
@@ -91,6 +99,27 @@ class Promises:
             self.watch.listeners.append(later.written)
             api.arrivals.append(later.arrived)
             api.world.listeners.append(lambda change: (self.watch.look(), later.changed(change)))
+
+    def are_handed_over(self, courier: Courier) -> None:
+        """Look from now on after changes that a courier carries."""
+        self.handed = HandedOver(
+            self._connection, self._shape, self.watch, self.refusals, courier, self.stands
+        )
+        self.watch.listeners.append(self.handed.written)
+        self._api.arrivals.append(self.handed.arrived)
+
+    @contextmanager
+    def planning(self) -> Iterator[Callable[[str], None]]:
+        """Let a plan be made; what is yielded is told its hash, where it was."""
+        with ExitStack() as stack:
+            looked_after = [self.lineage, *([self.resyncs] if self.resyncs is not None else [])]
+            looks = [stack.enter_context(one.planning()) for one in looked_after]
+
+            def was_made(plan_hash: str) -> None:
+                for look in looks:
+                    look(plan_hash)
+
+            yield was_made
 
     def stands(self, table: str, record: Record) -> Row | None:
         """Return what Enerflo has of a record in the CRM's columns, None where there is none."""
@@ -152,6 +181,8 @@ class Promises:
         :raises Divergence: a promise is broken.
         """
         self.watch.look(nobody_writes=nobody_writes)
+        if self.handed is not None:
+            self.handed.look()
         self.lineage.agree()
         self._mirror()
         self._stamps()

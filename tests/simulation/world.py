@@ -19,6 +19,7 @@ from enerflo_sync.inbox.local_drop import LocalDrop
 from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.clocks import Clocks
 from tests.simulation.columns import Columns
+from tests.simulation.copied import Courier
 from tests.simulation.database import Database
 from tests.simulation.declared import FilledColumn, Lending, LendingWorld
 from tests.simulation.desk import Desk
@@ -29,6 +30,7 @@ from tests.simulation.people import People
 from tests.simulation.plan import Plan
 from tests.simulation.process import Boundary, Process
 from tests.simulation.promises import Promises
+from tests.simulation.resync import Resyncs
 from tests.simulation.troubles import Trouble
 from tests.simulation.writes import WritesApi
 
@@ -78,7 +80,8 @@ class SimulatedDay(Jobs):
             warehouse.clock = self.clock
         self.ever_bad: set[int] = set()
         meddled = Trouble.MEDDLING in plan.troubles
-        newest = Trouble.BOTH_CHANGE in plan.troubles
+        # What a courier writes is dated with its own time: which change is the later one is not known.
+        newest = Trouble.BOTH_CHANGE in plan.troubles and not self.shape.copied
         self.promises = Promises(
             database.people,
             self.api,
@@ -102,6 +105,7 @@ class SimulatedDay(Jobs):
             random.Random(f"{seed}/desk"),
             late=0.7 * late,
             slow=0.2 * late,
+            schema="office" if self.shape.copied else "crm",
             done=self.promises.watch.look,
         )
         odd = Trouble.RESPELLING in plan.troubles
@@ -114,6 +118,21 @@ class SimulatedDay(Jobs):
             marks=self.shape.marks,
             lender=self.shape.lender,
         )
+        copies = Desk(
+            database.people,
+            database.slow_people,
+            self.clock,
+            random.Random(f"{seed}/copies"),
+            done=self.promises.watch.look,
+        )
+        self.courier = None
+        if self.shape.copied and plan.both_ways:
+            rate = plan.rate(Trouble.HANDED_OVER)
+            self.courier = Courier(copies, self.shape, self.clock, seed, rate)
+            self.promises.are_handed_over(self.courier)
+        if Trouble.RESYNCED in plan.troubles and plan.both_ways:
+            rate = plan.rate(Trouble.RESYNCED)
+            self.promises.resyncs = Resyncs(copies, self.shape, self.clock, self.promises.watch, seed, rate)
         self.meddling = Meddling(self.desk, self.shape, seed)
         self._meddles = random.Random(f"{seed}/when meddled")
         self._stirs = self._others = self._meddled = 0
@@ -170,9 +189,26 @@ class SimulatedDay(Jobs):
             for _ in range(int(self._rng.expovariate(1 / self.plan.edits) + 0.5)):
                 self.people.work(self.plan.edit_kinds)
             self._work_oddly()
+            if self.promises.resyncs is not None:
+                self.promises.resyncs.now_and_then()
+            self.copies_follow()
         if self.plan.spoilt and self._rng.random() < self.plan.spoilt:
             self._spoil()
         self.emitter.deliver_due()
+
+    def copies_follow(self, *, at_once: bool = False) -> None:
+        """Let a courier carry what was handed over, and the copy follow the CRM.
+
+        :param at_once: all of it.
+        """
+        if self.courier is None:
+            return
+        resyncs = self.promises.resyncs
+        self.courier.held = {one.table for one in resyncs.gone} if resyncs is not None else set()
+        if at_once:
+            self.courier.end()
+        else:
+            self.courier.now_and_then()
 
     def _work_oddly(self) -> None:
         """Let links change, and twins come and go."""
@@ -307,5 +343,8 @@ class SimulatedDay(Jobs):
         self.api.lag_list(0)
         self.keys.configure()
         self.desk.close_due(all_of_it=True)
+        if self.promises.resyncs is not None:
+            self.promises.resyncs.end()
+        self.copies_follow(at_once=True)
         self.mend()
         self.emitter.drain()
