@@ -86,6 +86,8 @@ class Check:
                 day.api, day.people, day.promises
             )
             self._late_ones_are_said()
+            for what, found in day.wide.check(self.rows, self.last_plan) if day.wide is not None else ():
+                self._same(what, [], found)
 
     def _come_to_rest(self) -> None:
         """Plan and apply until a plan leaves nothing to do."""

@@ -19,6 +19,7 @@ from enerflo_sync.warehouse.schema import metadata
 from tests.simulation.declared import COLUMN
 from tests.simulation.shapes import Shape
 from tests.simulation.statements import Warehouse
+from tests.simulation.versions import KEPT_VERSION
 
 # What was written to the installs, write by write: the mirror keeps no history of its own rows.
 _HISTORY = """
@@ -66,29 +67,6 @@ begin
     values (tg_table_name, lower(tg_op), case when tg_op <> 'INSERT' then to_jsonb(old) end,
             case when tg_op <> 'DELETE' then to_jsonb(new) end, current_setting('application_name'));
     return null;
-end $$;
--- A copy without a key: an edit makes a row of its own, and what was there stays as a deleted row.
-create function simulation.keep_version() returns trigger language plpgsql as $$
-declare
-    lives boolean;
-    same text;
-begin
-    if current_setting('application_name') <> 'people' or new is not distinct from old then
-        return new;
-    elsif old.is_deleted and new.is_deleted then
-        return null;
-    elsif old.is_deleted then
-        select string_agg(format('t.%I is not distinct from ($1).%I', name, name), ' and ')
-            into same from unnest(tg_argv) name;
-        execute format('select exists (select from %s t where not is_deleted and %s)', tg_relid::regclass, same)
-            into lives using old;
-        return case when lives then null else new end;
-    elsif not new.is_deleted then
-        execute format('insert into %1$s select (jsonb_populate_record(null::%1$s, $1)).*', tg_relid::regclass)
-            using to_jsonb(old) || jsonb_build_object('is_deleted', true, 'copy_row',
-                nextval(pg_get_serial_sequence(tg_relid::regclass::text, 'copy_row')));
-    end if;
-    return new;
 end $$;
 -- The CRM has its own way to write a phone number, whoever gives it one.
 create function simulation.spell() returns trigger language plpgsql as $$
@@ -143,7 +121,7 @@ class Database:
         self.url = sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
         self.plain = warehouse_engine(self.url, application="simulation-check")
         migrate(self.plain)
-        _run(self.url, _HISTORY, _TIME, _CRM_HISTORY)
+        _run(self.url, _HISTORY, _TIME, _CRM_HISTORY, KEPT_VERSION)
         # Nobody waits for a row that a job holds: the people of the CRM try again later.
         self.people = self._connect_people(autocommit=True)
         self.slow_people = self._connect_people(autocommit=False)
@@ -177,8 +155,9 @@ class Database:
         with self.plain.begin() as connection:
             # PostgreSQL counts a dropped column for ever, up to 1,600: seeds without it drop nothing.
             connection.exec_driver_sql(f"alter table enerflo.installs drop column if exists {COLUMN}")
-            real = [f"office.{name}" for name in crm_ddl.CRM_TABLES] if shape.copied else []
-            connection.exec_driver_sql(f"truncate {', '.join([*self._tables, *real])} restart identity")
+            more = [f"office.{name}" for name in crm_ddl.CRM_TABLES] if shape.copied else []
+            more += ["crm.permits"] if shape.wide_table == "permits" else []
+            connection.exec_driver_sql(f"truncate {', '.join([*self._tables, *more])} restart identity")
 
     def _build(self, shape: Shape) -> None:
         """Make the CRM's tables anew."""
@@ -189,6 +168,7 @@ class Database:
             "drop schema if exists office cascade",
             *(crm_ddl.CREATE_CRM, crm_ddl.INDEX_CRM, *shape.statements(), _SPELL.format("crm")),
             *(_WATCH_CRM.format(name) for name in crm_ddl.CRM_TABLES),
+            *([_WATCH_CRM.format("permits")] if shape.wide_table == "permits" else []),
             _INTERNAL,
         )
         if shape.copied:

@@ -40,8 +40,9 @@ where table_name = %(table)s and after is not null
 """
 _LAST_WRITER = """
 select writer from simulation.office_written
-where table_name = %(table)s and after is not null
-  and after @> %(key)s::jsonb and (before -> %(column)s) is distinct from (after -> %(column)s)
+where table_name = %(table)s and after is not null and after @> %(key)s::jsonb
+  and ((before -> %(column)s) is distinct from (after -> %(column)s)
+    or writer = 'people' and (before -> %(link)s) is distinct from (after -> %(link)s))
 order by n desc limit 1
 """
 
@@ -156,6 +157,8 @@ class HandedOver:
         if (write.table, json.dumps(key, sort_keys=True), column) in self._courier.too_late:
             return
         named = {"table": write.table, "key": json.dumps(key), "column": column}
+        # A row that a person gave another record says all of it.
+        named["link"] = [*self._shape.tables[write.table].joins][-1]
         last = self._connection.execute(_LAST_WRITER, named).fetchone()
         if last is not None and last[0] == "courier":
             self._watch.breaks(f"{write.words}: {column} is what the courier brought, and nobody's edit")

@@ -22,7 +22,9 @@ from tests.simulation.refusals import Refusals
 from tests.simulation.resync import Resyncs
 from tests.simulation.shapes import Row, Shape
 from tests.simulation.sources import Sources
+from tests.simulation.spelled import Spelled
 from tests.simulation.watch import Watch, Written
+from tests.simulation.wide import Wide
 from tests.simulation.writes import WritesApi
 
 Record = tuple[Any, ...]
@@ -78,6 +80,7 @@ class Promises:
         self.column: FilledColumn | None = None
         self.resyncs: Resyncs | None = None
         self.handed: HandedOver | None = None
+        self.spelled: Spelled | None = None
         self._connection = connection
         self._api = api
         self._shape = shape
@@ -85,11 +88,12 @@ class Promises:
         self._clock = clock
         self.lineage = Lineage(shape, self.watch, self.stands, self.stored)
         self.refusals = Refusals(connection, shape, self.watch, self.stands)
+        self.sources = Sources(connection, shape, self.watch, self.stands)
         self.watch.listeners += [self.lineage.written, self.refusals.written, self._written]
         self.watch.transactions.append(self.lineage.transaction_ends)
         api.arrivals += [
             lambda _: self.watch.look(),
-            *([Sources(connection, shape, self.watch, self.stands).arrived] if sources else []),
+            *([self.sources.arrived] if sources else []),
             self.lineage.arrived,
             self.refusals.arrived,
         ]
@@ -99,6 +103,13 @@ class Promises:
             self.watch.listeners.append(later.written)
             api.arrivals.append(later.arrived)
             api.world.listeners.append(lambda change: (self.watch.look(), later.changed(change)))
+
+    def are_wide(self, wide: Wide) -> None:
+        """Look from now on after milestones that stand in columns of one row."""
+        self.sources.wide = wide
+        self.watch.listeners.append(wide.written)
+        self._api.arrivals.append(wide.arrived)
+        self._api.world.listeners.append(wide.changed)
 
     def are_handed_over(self, courier: Courier) -> None:
         """Look from now on after changes that a courier carries."""
@@ -112,8 +123,8 @@ class Promises:
     def planning(self) -> Iterator[Callable[[str], None]]:
         """Let a plan be made; what is yielded is told its hash, where it was."""
         with ExitStack() as stack:
-            looked_after = [self.lineage, *([self.resyncs] if self.resyncs is not None else [])]
-            looks = [stack.enter_context(one.planning()) for one in looked_after]
+            looked_after = (self.lineage, self.resyncs, self.spelled)
+            looks = [stack.enter_context(one.planning()) for one in looked_after if one is not None]
 
             def was_made(plan_hash: str) -> None:
                 for look in looks:
@@ -161,6 +172,8 @@ class Promises:
     def _written(self, written: Written) -> None:
         """A job does not bring Enerflo's spelling of the CRM's own value into the CRM."""
         if written.by_people or written.op != "update" or written.before is None or written.after is None:
+            return
+        if written.table not in self._shape.tables:
             return
         record = self._shape.join_of(written.table, written.after)
         for column, before in written.before.items():

@@ -23,6 +23,8 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.load import load_config
 from tests.simulation.declared import COLUMN, MAX_LENGTH
 from tests.simulation.troubles import Trouble
+from tests.simulation.versions import KEEP_VERSIONS, WITHOUT_KEYS
+from tests.simulation.wide_columns import WIDE_COLUMNS, wide_mapping
 
 SHIPPED = Path(__file__).parents[2] / "include" / "config" / "sync.yaml"
 DATES = ("started_at", "due_at", "completed_at")
@@ -87,20 +89,8 @@ BY_ENERFLO = {
     "milestones": {"title"},
     "change_orders": {*_TABLES["change_orders"].fields},
 }
-# As a copy tool makes a table of a source that has no key.
-_WITHOUT_KEYS = """
-do $$ declare one record; begin
-    for one in select conname, conrelid::regclass as of from pg_constraint
-        where contype in ('p', 'u') and connamespace = 'crm'::regnamespace
-    loop execute format('alter table %s drop constraint %I', one.of, one.conname); end loop;
-    for one in select indexrelid::regclass as name from pg_index i join pg_class c on c.oid = i.indexrelid
-        where i.indisunique and c.relnamespace = 'crm'::regnamespace
-    loop execute format('drop index %s', one.name); end loop;
-end $$
-"""
-_KEEP_VERSIONS = """
-create trigger keep_version before update on crm.{} for each row execute function simulation.keep_version({})
-"""
+# Rows of this type stand outside ``where``.
+OTHER_TYPE = "Roofing"
 # After so long a change that was handed over is late.
 LATE_HOURS = 2
 _OWN_KEYS = {"installs": ("job_id",), "milestones": ("step_id",)}
@@ -120,6 +110,10 @@ class Shape:
     :param versions: an edit by people leaves the row of before behind, marked as deleted; no key is unique.
     :param numbered: each row has a number of the copy's own, ``copy_row``.
     :param copied: the jobs see a copy, and hand over what they would write (``write_to: changes``).
+    :param spelled: how people may spell an install's id: ``near``, where it is compared as it stands, or ``typed``,
+        where the mapping says that it is a whole number; as Enerflo does where empty.
+    :param chosen: only rows of a type count (``where``).
+    :param wide_table: the table that has milestones in columns: ``permits`` or ``installs``; none where empty.
     :param hashed: the tables have row-level security, so that changed rows are found by kept hashes.
     :param lender: installs have a column that is mapped from a column which sync.yaml declares.
     :param policies: ``source_of_truth`` by table and column, where it is not the shipped one.
@@ -135,6 +129,9 @@ class Shape:
     versions: bool = False
     numbered: bool = False
     copied: bool = False
+    wide_table: str = ""
+    spelled: str = ""
+    chosen: bool = False
     hashed: bool = False
     lender: bool = False
     policies: Mapping[tuple[str, str], str] = field(default_factory=dict, hash=False)
@@ -153,8 +150,11 @@ class Shape:
 
     @property
     def living(self) -> str:
-        """Return the condition that a row ``t`` of the CRM is not marked as deleted."""
-        return "not t.is_deleted" if self.marks else "true"
+        """Return the condition that a row ``t`` of the CRM is neither marked as deleted nor outside."""
+        marks = ["not t.is_deleted"] if self.marks else []
+        # By JSON, since not all tables have the column.
+        outside = [f"to_jsonb(t) ->> 'record_type' is distinct from '{OTHER_TYPE}'"] if self.chosen else []
+        return " and ".join((*marks, *outside)) or "true"
 
     def policy(self, table: str, column: str) -> str:
         """Return whose value stands where the two sides differ."""
@@ -188,7 +188,8 @@ class Shape:
 
     def join_of(self, name: str, row: Row) -> tuple[Any, ...]:
         """Return which record of Enerflo a CRM row names."""
-        return tuple(whole(row[column]) for column in self.tables[name].joins)
+        read = whole if self.spelled != "near" else as_it_stands
+        return tuple(read(row[column]) for column in self.tables[name].joins)
 
     def key_of(self, name: str, row: Row) -> Row:
         """Return the key of a CRM row."""
@@ -230,11 +231,23 @@ class Shape:
             ]
         if self.lender:
             found.append(f"alter table crm.installs add column {COLUMN} text")
+        if self.chosen:
+            found += [
+                f"alter table crm.{name} add record_type text not null default 'Solar'"
+                for name in ("installs", "milestones")
+            ]
+        if self.wide_table:
+            columns = [f"{name} {one.type}" for name, one in WIDE_COLUMNS.items()]
+            if self.wide_table == "permits":
+                found.append(
+                    "create table crm.permits (enerflo_install_id bigint primary key, updated_at timestamptz)"
+                )
+            found.append(f"alter table crm.{self.wide_table} add {', add '.join(columns)}")
         if self.hashed:
             found += [f"alter table crm.{name} enable row level security" for name in _TABLES]
         if self.versions:
-            found.append(_WITHOUT_KEYS)
-            found += [_KEEP_VERSIONS.format(name, ", ".join(self.tables[name].key)) for name in _TABLES]
+            found.append(WITHOUT_KEYS)
+            found += [KEEP_VERSIONS.format(name, ", ".join(self.tables[name].key)) for name in _TABLES]
         if self.unique and not self.own_keys and not self.versions:
             found.append("alter table crm.installs add primary key (enerflo_install_id)")
         else:
@@ -271,6 +284,16 @@ class Shape:
                 milestones["fields"][name]["type"] = self.declared
                 if self.declared == "date":
                     milestones["fields"][name].pop("precision", None)
+        if self.chosen:
+            for name in ("installs", "milestones"):
+                tables[name]["where"] = "record_type = 'Solar'"
+        if self.spelled == "typed":
+            for name in ("installs", "milestones"):
+                read = {"enerflo": "install_id", "type": "integer", "trim": True}
+                tables[name]["key"] = {**tables[name]["key"], "enerflo_install_id": read}
+        if self.wide_table:
+            marks = tables["installs"].get("deleted_when") if self.wide_table == "installs" else None
+            tables["permits"] = wide_mapping(self.wide_table, marks)
         if self.own_keys:
             for name, text in (("installs", "J{install_id}"), ("milestones", "S{install_id}-{milestone_id}")):
                 (column,) = _OWN_KEYS[name]
@@ -299,13 +322,19 @@ def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
     policies = dict.fromkeys(reviewed, "review") if rng.random() < 0.6 else {}
     by_days = Trouble.DAY_COLUMNS in troubles
     copied = Trouble.HANDED_OVER in troubles
+    # The courier and the wide columns name rows by their keys as they stand.
+    spelled = "near" if Trouble.NEAR_KEYS in troubles else "typed" if Trouble.TYPED_KEYS in troubles else ""
+    spelled = "" if copied or Trouble.WIDE in troubles else spelled
+    wide_table = random.Random(f"{seed}/shape of a wide table").choice(("permits", "installs"))
     marked = random.Random(f"{seed}/shape of a copy").random() < 0.7
     own_keys = Trouble.OWN_KEYS in troubles
     return Shape(
         dates=dates if by_days else "timestamptz",
         declared=declared if by_days else "timestamp",
         zone=zone if by_days else "UTC",
-        text_keys=Trouble.TEXT_KEYS in troubles,
+        text_keys=Trouble.TEXT_KEYS in troubles or bool(spelled),
+        spelled=spelled,
+        chosen=Trouble.CHOSEN_ROWS in troubles and not copied,
         own_keys=own_keys,
         unique=Trouble.TWINS not in troubles,
         marks=bool(troubles.keys() & {Trouble.SOFT_DELETED, Trouble.OLD_VERSIONS})
@@ -313,6 +342,10 @@ def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
         # The same copy cannot follow a table with keys, and keep each older version.
         versions=Trouble.OLD_VERSIONS in troubles and not copied,
         copied=copied,
+        # What a person refuses is looked after by tables with a row for each record.
+        wide_table=""
+        if Trouble.WIDE not in troubles or own_keys or copied or Trouble.REFUSALS in troubles
+        else wide_table,
         numbered=bool(troubles.keys() & {Trouble.RESYNCED, Trouble.OLD_VERSIONS}),
         hashed=rng.random() < 0.3,
         lender=Trouble.DECLARED_COLUMN in troubles,
@@ -344,6 +377,12 @@ def plain(column: str, value: Any) -> Any:
     if column == "zip":
         return folded.zfill(5)
     return folded or None
+
+
+def as_it_stands(value: Any) -> Any:
+    """Return an id as a number where it is written as one; another spelling is another id."""
+    number = whole(value)
+    return number if str(number) == value else value
 
 
 def whole(value: Any) -> Any:

@@ -31,7 +31,10 @@ from tests.simulation.plan import Plan
 from tests.simulation.process import Boundary, Process
 from tests.simulation.promises import Promises
 from tests.simulation.resync import Resyncs
+from tests.simulation.spelled import Spelled
+from tests.simulation.titles import Renaming, TitledWorld
 from tests.simulation.troubles import Trouble
+from tests.simulation.wide import Wide
 from tests.simulation.writes import WritesApi
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -54,11 +57,14 @@ class SimulatedDay(Jobs):
         self.plan, self.shape = plan, plan.shape
         self.clock = VirtualClock(START)
         self.clocks = Clocks(self.clock, seed, plan.rate(Trouble.SKEWED_CLOCKS))
-        self.columns, self.lending = None, None
+        self.columns, self.lending, self.renaming = None, None, None
         if Trouble.DECLARED_COLUMN in plan.troubles:
             self.world = LendingWorld(plan.installs, seed, START, clock=self.clock)
             self.columns = Columns(self.world, self.shape, seed)
             self.lending = Lending(self.world, seed, plan.rate(Trouble.DECLARED_COLUMN))
+        elif self.shape.wide_table:
+            self.world = TitledWorld(plan.installs, seed, START, clock=self.clock)
+            self.renaming = Renaming(self.world, seed, plan.rate(Trouble.WIDE))
         else:
             self.world = World(plan.installs, seed, START, clock=self.clock)
         self.updated: dict[tuple[str, int], list[datetime]] = {}
@@ -81,7 +87,7 @@ class SimulatedDay(Jobs):
         self.ever_bad: set[int] = set()
         meddled = Trouble.MEDDLING in plan.troubles
         # What a courier writes is dated with its own time: which change is the later one is not known.
-        newest = Trouble.BOTH_CHANGE in plan.troubles and not self.shape.copied
+        newest = Trouble.BOTH_CHANGE in plan.troubles and not (self.shape.copied or self.shape.wide_table)
         self.promises = Promises(
             database.people,
             self.api,
@@ -118,6 +124,11 @@ class SimulatedDay(Jobs):
             marks=self.shape.marks,
             lender=self.shape.lender,
         )
+        if (self.shape.spelled or self.shape.chosen) and plan.both_ways:
+            self.promises.spelled = Spelled(
+                self.desk, database.people, self.shape, self.promises.watch, self.world, seed
+            )
+            self.promises.watch.listeners.append(self.promises.spelled.written)
         copies = Desk(
             database.people,
             database.slow_people,
@@ -125,7 +136,12 @@ class SimulatedDay(Jobs):
             random.Random(f"{seed}/copies"),
             done=self.promises.watch.look,
         )
-        self.courier = None
+        self.courier = self.wide = None
+        if self.shape.wide_table:
+            self.wide = Wide(
+                self.desk, self.shape, self.clock, self.promises.watch, self.world, self.api, seed
+            )
+            self.promises.are_wide(self.wide)
         if self.shape.copied and plan.both_ways:
             rate = plan.rate(Trouble.HANDED_OVER)
             self.courier = Courier(copies, self.shape, self.clock, seed, rate)
@@ -191,6 +207,14 @@ class SimulatedDay(Jobs):
             self._work_oddly()
             if self.promises.resyncs is not None:
                 self.promises.resyncs.now_and_then()
+            if self.promises.spelled is not None:
+                kinds = (Trouble.NEAR_KEYS, Trouble.TYPED_KEYS, Trouble.CHOSEN_ROWS)
+                self.promises.spelled.work(max(map(self.plan.rate, kinds)))
+            if self.wide is not None:
+                self.wide.work(self.plan.rate(Trouble.WIDE))
+            # A title that changes between the read before a write and the write is nobody's to see.
+            if self.renaming is not None and not self._running:
+                self.renaming.now_and_then()
             self.copies_follow()
         if self.plan.spoilt and self._rng.random() < self.plan.spoilt:
             self._spoil()
@@ -346,5 +370,7 @@ class SimulatedDay(Jobs):
         if self.promises.resyncs is not None:
             self.promises.resyncs.end()
         self.copies_follow(at_once=True)
+        if self.renaming is not None:
+            self.renaming.end()
         self.mend()
         self.emitter.drain()
