@@ -1,6 +1,4 @@
-"""Planted defects of a CRM that is a copy: rows that go at once, older versions, changes that are handed over;
-and of milestones in columns.
-"""
+"""Planted defects of a CRM that is a copy: rows that go at once, older versions, changes that are handed over."""
 
 from __future__ import annotations
 
@@ -12,9 +10,8 @@ import pytest
 from enerflo_sandbox.changes import ChangeKind
 from enerflo_sync.agreed import arrivals
 from enerflo_sync.apply import crm_statements
-from enerflo_sync.apply.enerflo import installs
 from enerflo_sync.plan import make as plan_of_sync
-from enerflo_sync.reconcile import compare, levels, wide
+from enerflo_sync.reconcile import levels
 from tests.simulation.people import Edit
 from tests.simulation.plan import Plan
 from tests.simulation.planted import BOTH_WAYS, Plant
@@ -80,32 +77,6 @@ def planned_while_on_its_way(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(plan_of_sync, "keep_on_its_way", lambda *_: None)
 
 
-def any_of_two_titles(patch: pytest.MonkeyPatch) -> None:
-    """Of two milestones of one title a wide column is compared with any."""
-    for name in ("_FIELD", "_VALUE"):
-        template = getattr(wide, name).template
-        some = template.replace("= 1", ">= 1")
-        assert some != template
-        patch.setattr(wide, name, Template(some))
-    patch.setattr(compare, "ambiguous", lambda _n: "false")
-
-
-def title_not_read_again(patch: pytest.MonkeyPatch) -> None:
-    """Nobody looks at a milestone's title again before a wide column's change is sent."""
-    patch.setattr(installs, "_other_milestone", lambda *_: None)
-
-
-_WIDE = replace(
-    BOTH_WAYS,
-    installs=5,
-    tick=15,
-    events=1.0,
-    edits=0.3,
-    kinds=(ChangeKind.MILESTONE_CHANGED,),
-    edit_kinds=(Edit.MILESTONE,),
-    shape=Shape(wide_table="permits"),
-    troubles={Trouble.WIDE: 1.0},
-)
 _HANDED_OVER = replace(
     BOTH_WAYS,
     tick=10,
@@ -141,6 +112,4 @@ OF_COPIES: tuple[tuple[Plant, Plan, int], ...] = (
     (acknowledged_is_arrived, _HANDED_OVER, 50),
     (older_change_is_an_edit, _HANDED_OVER, 50),
     (planned_while_on_its_way, _HANDED_OVER, 50),
-    (any_of_two_titles, _WIDE, 50),
-    (title_not_read_again, _WIDE, 50),
 )

@@ -334,7 +334,8 @@ def shape_of(seed: int, troubles: Mapping[Trouble, float]) -> Shape:
         zone=zone if by_days else "UTC",
         text_keys=Trouble.TEXT_KEYS in troubles or bool(spelled),
         spelled=spelled,
-        chosen=Trouble.CHOSEN_ROWS in troubles and not copied,
+        # A copy that is loaded again would leave no row that meets the condition.
+        chosen=Trouble.CHOSEN_ROWS in troubles and not copied and Trouble.RESYNCED not in troubles,
         own_keys=own_keys,
         unique=Trouble.TWINS not in troubles,
         marks=bool(troubles.keys() & {Trouble.SOFT_DELETED, Trouble.OLD_VERSIONS})

@@ -10,6 +10,7 @@ from tests.simulation.planted import PLANTED, Plant, planted
 from tests.simulation.planted_access import OF_ACCESS
 from tests.simulation.planted_columns import OF_COLUMNS
 from tests.simulation.planted_copies import OF_COPIES
+from tests.simulation.planted_keys import OF_KEYS
 from tests.simulation.planted_sides import OF_SIDES
 from tests.simulation.run import run_seed
 
@@ -45,7 +46,7 @@ FOUND_BY = {
     "superseded_is_applied": 12,
     "twins_believed": 1,
 }
-ALL = (*PLANTED, *OF_SIDES, *OF_ACCESS, *OF_COLUMNS, *OF_COPIES)
+ALL = (*PLANTED, *OF_SIDES, *OF_ACCESS, *OF_COLUMNS, *OF_COPIES, *OF_KEYS)
 
 
 @pytest.mark.timeout(600)

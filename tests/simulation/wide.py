@@ -64,6 +64,8 @@ class Wide:
         self._said: dict[Cell, set[Any]] = defaultdict(set)
         self._long: dict[tuple[int, int, str], set[Any]] = defaultdict(set)
         self._overwritten: list[_Overwritten] = []
+        for row in world.truth.installs():
+            self._note(row.install_id)
 
     # -- what people do -------------------------------------------------------------------------------------
 
