@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from urllib.parse import urlsplit
 
 import requests
+import sqlalchemy as sa
+from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.providers.http.hooks.http import HttpHook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook, Connection
@@ -203,9 +205,28 @@ def account_of(account: str, config: SyncConfig, path: Path, *, reads_enerflo: b
             base_url=lambda: hook.base_url,
             api_key=lambda: hook.api_key,
             warehouse_url=lambda: warehouse_url(connections.warehouse_connection),
+            crm_engine=lambda: crm_engine_of(config, account),
         ),
         session=hook.get_conn() if reads_enerflo else requests.Session(),
     )
+
+
+def crm_engine_of(config: SyncConfig, account: str) -> sa.Engine:
+    """Return an engine on the CRM's own database, by the Airflow connection that the account names.
+
+    :raises ConfigurationError: the connection is not defined, or its hook has no SQLAlchemy engine.
+    """
+    named = config.account(account).crm
+    conn_id = named.connection if named is not None else "crm_default"
+    hook = _connection(conn_id, "the CRM's database").get_hook()
+    if not isinstance(hook, DbApiHook):
+        raise ConfigurationError(
+            f"the connection's type {hook.conn_type if hasattr(hook, 'conn_type') else ''} is no database.",
+            where=f"Airflow connection {conn_id}",
+            next_step="Use a connection of a database's type, as mysql, snowflake or duckdb.",
+        )
+    engine: sa.Engine = hook.get_sqlalchemy_engine({"hide_parameters": True, "pool_pre_ping": True})
+    return engine
 
 
 def warehouse_url(conn_id: str) -> str:

@@ -306,7 +306,10 @@ class Agreement:
             [],
             self._rows(
                 "select c.table_name, c.key, c.field, c.state, l.n from (select account, plan_hash, table_name,"
-                "   key, op, field, state from sync.plan_changes where state not in ('planned', 'sent', 'superseded')) c"
+                "   key, op, field, c.state from sync.plan_changes c join sync.plans p using (account, plan_hash)"
+                "   where c.state not in ('planned', 'sent', 'superseded')"
+                # What a person left out of a part, of a plan whose place a later one took: nobody decided it.
+                "     and not (c.state = 'left_out' and p.state in ('superseded', 'expired'))) c"
                 " left join (select account, plan_hash, table_name, key, op, field, decision, count(*) as n"
                 "   from sync.ledger group by 1, 2, 3, 4, 5, 6, 7) l"
                 "   on (l.account, l.plan_hash, l.table_name, l.key, l.op, l.decision)"
@@ -324,7 +327,9 @@ class Agreement:
                 " where l.decision not in ('handed_over', 'superseded') and not exists ("
                 " select from sync.plan_changes c where c.plan_hash = l.plan_hash and c.table_name = l.table_name"
                 " and c.key = l.key and c.op = l.op and c.field is not distinct from l.field"
-                " and c.state = l.decision)"
+                # What was sent before a later plan took its place is found at Enerflo afterwards.
+                " and (c.state = l.decision"
+                "   or l.decision = 'superseded' and c.state = 'applied' and c.sent_at is not null))"
             ),
         )
 

@@ -39,17 +39,26 @@ class Newest:
     look now and then, and what was changed and changed back between two looks is no edit.
 
     :param stands: returns what Enerflo has of a record in the CRM's columns, None where there is none.
+    :param stored: returns what the mirror has of it.
     """
 
     def __init__(
-        self, shape: Shape, watch: Watch, clock: Clock, stands: Callable[[str, Record], Row | None]
+        self,
+        shape: Shape,
+        watch: Watch,
+        clock: Clock,
+        stands: Callable[[str, Record], Row | None],
+        stored: Callable[[str, Record], Row | None],
     ) -> None:
         self._shape = shape
         self._watch = watch
         self._clock = clock
         self._stands = stands
+        self._stored = stored
         self._theirs: dict[tuple[str, Record, str], _Edit] = {}
         self._ours: dict[tuple[str, Record, str], _Edit] = {}
+        # Each value that people at Enerflo gave a field since both sides agreed, with the edit that made it.
+        self._given: dict[tuple[str, Record, str], dict[Any, _Edit]] = {}
         self._agreed: dict[tuple[str, Record, str], set[Any]] = {}
         self._install_at: dict[int, datetime] = {}
         self._row_at: dict[tuple[str, Record], datetime] = {}
@@ -73,8 +82,25 @@ class Newest:
             self._values[table, record] = now
             for column in _COLUMNS[table]:
                 if by_company and before is not None and before[column] != now[column]:
-                    self._theirs[table, record, column] = _Edit(change.at, self._clock.now())
+                    self._edited(table, record, column, _Edit(change.at, self._clock.now()))
                 self._agree(table, record, column)
+
+    def _edited(self, table: str, record: Record, column: str, edit: _Edit) -> None:
+        """Take note of an edit at Enerflo.
+
+        If it brings back the value that the mirror still has, no job saw the value between: for a job the
+        field has not changed since it first got that value.
+        """
+        place, plain = (table, record, column), self._shape.plain
+        said = plain(table, column, self._values[table, record][column])
+        known = self._stored(table, record)
+        given = self._given.setdefault(place, {})
+        if known is None or plain(table, column, known[column]) != said:
+            given[said] = edit
+        if said in given:
+            self._theirs[place] = given[said]
+        else:
+            self._theirs.pop(place, None)
 
     def _records(self, change: Change) -> Iterator[tuple[str, Record]]:
         yield "installs", (change.install_id,)
@@ -118,6 +144,7 @@ class Newest:
         for column in _COLUMNS[table]:
             self._ours.pop((table, record, column), None)
             self._theirs.pop((table, record, column), None)
+            self._given.pop((table, record, column), None)
             self._agreed.pop((table, record, column), None)
         if row is not None:
             self._rows[table, record] = row
@@ -134,6 +161,7 @@ class Newest:
         if plain(table, column, mine[column]) == plain(table, column, ours[column]):
             self._ours.pop((table, record, column), None)
             self._theirs.pop((table, record, column), None)
+            self._given.pop((table, record, column), None)
             self._add_agreed(table, record, column, mine)
 
     def _add_agreed(self, table: str, record: Record, column: str, row: Row) -> None:

@@ -99,7 +99,7 @@ class Promises:
         ]
         api.world.listeners.append(self._changed)
         if newest:
-            later = Newest(shape, self.watch, clock, self.stands)
+            later = Newest(shape, self.watch, clock, self.stands, self.stored)
             self.watch.listeners.append(later.written)
             api.arrivals.append(later.arrived)
             api.world.listeners.append(lambda change: (self.watch.look(), later.changed(change)))

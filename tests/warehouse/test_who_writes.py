@@ -21,6 +21,7 @@ OF_ROOMS = {
     "backfill": "sync.backfills sync.backfill_chunks sync.backfill_pages",
     "reconcile": "sync.reconciliations sync.differences sync.crm_rows sync.crm_looks",
     "agreed": "sync.agreed sync.agreed_twins sync.agreed_keys sync.own_writes sync.ledger sync.crm_changes",
+    "copies": "sync.crm_copies",
     "plan": "sync.plans sync.plan_changes sync.plan_undecided sync.refusals sync.retries",
     "explain": "sync.reveals",
     "quality": "sync.change_order_facts sync.quality_results sync.quality_runs sync.life_cycle_installs"

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.apply.enerflo import customers
+from enerflo_sync.jobs.poll import run_poll
 from tests.writes.conftest import Desk
 from tests.writes.sending import (
     a_round,
@@ -76,3 +78,27 @@ def test_what_goes_along_with_a_leads_change_is_as_enerflo_has_it(agreed: Desk) 
     desk.carried()
     assert of_lead(desk).mobile == "5125550177"
     assert of_lead(desk).last_name == "O'N"
+
+
+def test_a_poll_that_reads_a_lead_while_it_is_read_back_makes_its_spelling_nobodys_edit(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = agreed
+    spelling(desk, "html")
+    desk.sql(
+        "insert into crm.leads (lead_id, first_name, last_name, mobile, address, city, state, zip, status,"
+        " deal_type_id, updated_at) values ('L1', 'Al & Jo', 'Doe', '+1 (512) 555-0100', '1 A St', 'Austin',"
+        " 'Texas', '78701', 'qualified', 7, now())"
+    )
+    whole = customers._as_answer
+
+    def polled_meanwhile(raw: bytes, reads: object) -> object:
+        run_poll(desk.context)
+        return whole(raw, reads)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(customers, "_as_answer", polled_meanwhile)
+        a_round(desk)
+    plan = desk.plan()
+    assert not desk.changes(plan, table_name="leads", key={"lead_id": "L1"})
+    assert desk.agreed("leads", "first_name", lead_id="L1") is not None

@@ -7,7 +7,7 @@ else (``superseded``), or until it is undone before anybody took it over (``with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from string import Template
 from typing import NamedTuple
 
@@ -89,6 +89,19 @@ _COLUMNS = sa.text("""
 select a.attname from pg_catalog.pg_attribute a
 where a.attrelid = 'sync.crm_changes'::regclass and a.attnum > 0 and not a.attisdropped
 """)
+
+# Changes that we carry to the CRM's own database ourselves (enerflo_sync.copies).
+_TAKEN = """
+/* enerflo-sync carry: changes that we take to the CRM */
+update sync.crm_changes set acknowledged_at = %(now)s
+where account = %(account)s and number = any(%(numbers)s) and acknowledged_at is null
+"""
+_UNMADE = """
+/* enerflo-sync carry: changes that are not made */
+update sync.crm_changes set state = 'superseded', reason = %(reason)s, state_at = %(now)s, ended_at = %(now)s
+where account = %(account)s and number = any(%(numbers)s) and ended_at is null and state = 'open'
+returning plan_hash, approved_by, position
+"""
 
 _OURS_ONLY = {"ended_at", "acknowledged_at"}
 
@@ -227,3 +240,31 @@ def _outlet(connection: sa.Connection, plan: Comparison) -> tuple[str | None, di
             next_step=f"Run: create table {to.changes} (like {OUR_CHANGES});",
         )
     return quoted(schema, name), columns
+
+
+def note_taken(connection: sa.Connection, account: str, numbers: Sequence[int]) -> None:
+    """Acknowledge changes that we are about to write in the CRM's own database."""
+    values = {"account": account, "numbers": list(numbers), "now": transaction_time(connection)}
+    connection.exec_driver_sql(_TAKEN, values)
+
+
+def end_unmade(
+    connection: sa.Connection,
+    account: str,
+    run_id: str,
+    numbers: Sequence[int],
+    decision: Decision,
+    reason: str,
+) -> None:
+    """Record that open changes are not made in the CRM's own database, and why."""
+    if not numbers:
+        return
+    now = transaction_time(connection)
+    values = {"account": account, "numbers": list(numbers), "reason": reason, "now": now}
+    ended: dict[tuple[str, str], list[int]] = {}
+    for row in connection.exec_driver_sql(_UNMADE, values):
+        if row.position is not None:
+            ended.setdefault((row.plan_hash, row.approved_by), []).append(row.position)
+    for (plan_hash, approved_by), positions in ended.items():
+        applying = Applying(account, plan_hash, run_id, approved_by)
+        record_outcome(connection, applying, positions, decision, now, reason=reason)

@@ -355,7 +355,7 @@ class _Job:
 
     def _outside(self, values: Mapping[str, Any]) -> list[str]:
         """Return the keys of rows that were just made, and that do not meet ``where``."""
-        if self.plan.mapping.where is None:
+        if self.plan.mapping.condition is None:
             return []
         statement = _MADE_OUTSIDE.substitute(
             name=self.plan.name,

@@ -18,6 +18,9 @@ from enerflo_sync.apply.enerflo.push import push
 from enerflo_sync.apply.handed_over import hand_over
 from enerflo_sync.apply.still_free import why_a_person_is_needed
 from enerflo_sync.clock import Clock
+from enerflo_sync.copies.carry import carry_changes
+from enerflo_sync.copies.database import CrmConnections
+from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Mode, RecordKind
 from enerflo_sync.enerflo.client import EnerfloClient
@@ -137,6 +140,7 @@ def apply_plan(
     *,
     approved_by: str | None,
     part: Part = WHOLE,
+    crm: CrmConnections | None = None,
     clock: Clock,
     rng: random.Random,
     calls: CallCounter,
@@ -149,6 +153,7 @@ def apply_plan(
 
     :param client: opens the account's client; asked for only where something goes to Enerflo.
     :param approved_by: the person who approves a plan that waits for one.
+    :param crm: the CRM's own database, where its tables are not in the warehouse.
     :param part: which of its changes; the rest stays open, or is refused by the same person.
     :raises ConfigurationError: nothing may be written (mode), or the plan may not be applied: it expired, was
         rejected, needs an approval, or the mapping changed since it was made.
@@ -169,7 +174,7 @@ def apply_plan(
         applying = Applying(account, plan.plan_hash, run.run_id, plan.decided_by or BY_RULE)
         stopped: list[str] = []
         with run.recording(calls):
-            _apply(connection, run, client, config, plan, applying, clock, progress, stopped)
+            _apply(connection, run, client, crm, config, plan, applying, clock, progress, stopped)
             with connection.begin():
                 outcomes = _outcomes(connection, plan)
                 plan = _ended(connection, plan, outcomes)
@@ -250,6 +255,7 @@ def _apply(
     connection: sa.Connection,
     run: Run,
     client: Callable[[], EnerfloClient],
+    crm: CrmConnections | None,
     config: SyncConfig,
     plan: PlanReport,
     applying: Applying,
@@ -280,6 +286,8 @@ def _apply(
             progress=tick,
             total=left["to_crm"] - sum(handed.values()),
         )
+    if crm is not None:
+        carry_changes(connection, crm, config, plans.values(), plan.account, applying.run_id)
     applied = counts[Decision.APPLIED]
     others = {str(n): counts[n] for n in (Decision.HANDED_OVER, Decision.MOVED, Decision.PARKED)}
     if left["to_enerflo"]:
@@ -291,6 +299,7 @@ def _apply(
             plans,
             clock=clock,
             component_keys=ComponentKeys(**config.change_orders.model_dump()),
+            fresh=FreshRows(crm, config, plan.account) if crm is not None else None,
             progress=lambda name, done, total: tick(name, done, total or 0),
         )
         applied += sent.applied
@@ -298,6 +307,9 @@ def _apply(
             others[name] = others.get(name, 0) + getattr(sent, name)
         if sent.stopped:
             stopped.append(sent.stopped)
+        if crm is not None:
+            # The ids of records that were made at Enerflo, for the CRM's rows.
+            carry_changes(connection, crm, config, plans.values(), plan.account, applying.run_id)
     tally.applied = applied
     tally.skipped = tally.read - applied
     for name, count in others.items():

@@ -27,6 +27,7 @@ from enerflo_sync.crm.problems import listed
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext, open_account
+from enerflo_sync.jobs.copy import run_copy
 from enerflo_sync.warehouse.declared import require_filled
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
 from enerflo_sync.warehouse.revision import current_revision, require_migrated
@@ -99,9 +100,13 @@ def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]
     if not server.failed:
         migrated = _migrated(context)
         yield migrated
-        yield _mapping(context)
-        if not migrated.failed:
-            yield from match_checks(context)
+        copied = made("CRM database", lambda: _copied(context)) if context.crm is not None else None
+        if copied is not None:
+            yield copied
+        if copied is None or not copied.failed:
+            yield _mapping(context)
+            if not migrated.failed:
+                yield from match_checks(context)
         if context.config.columns:
             yield _columns(context)
     key = made("Enerflo", lambda: _key(context))
@@ -120,6 +125,14 @@ def _server(context: AccountContext) -> str:
     seconds = 0.0 if skew is None else skew.total_seconds()
     clock = f"; {skew_text(seconds)}" if abs(seconds) > SKEW_SECONDS else ""
     return f"PostgreSQL {version}{clock}"
+
+
+def _copied(context: AccountContext) -> str:
+    """Bring the copies up to date, and return what was read."""
+    reports = run_copy(context)
+    rows, read = (sum(getattr(one, name) for one in reports) for name in ("rows", "rows_read"))
+    title = context.crm.dialect.title if context.crm is not None else ""
+    return f"{title}: {rows:,} rows in {len(reports)} tables, {read:,} of them read"
 
 
 def _migrated(context: AccountContext) -> Check:

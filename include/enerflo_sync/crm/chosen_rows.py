@@ -21,9 +21,9 @@ _SPELLINGS = {True: ("true", "t", "yes", "y", "on", "1"), False: ("false", "f", 
 
 def misfits(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
     """Yield what keeps the table from being compared: a condition or key that its columns do not take."""
-    if mapping.where is not None and (problem := condition_problem(connection, mapping.where, table)):
+    if mapping.condition is not None and (problem := condition_problem(connection, mapping.condition, table)):
         found, expected = problem
-        yield Notice("error", ("where",), found, expected, _where_step(mapping.where, found, table))
+        yield Notice("error", ("where",), found, expected, _where_step(mapping.condition, found, table))
     for option, column, key in _typed(mapping):
         live = table.columns.get(column)
         if live is not None and key.type is KeyType.INTEGER and live.kind not in INTEGER_KINDS:
@@ -49,7 +49,7 @@ def _where_step(text: str, found: str, table: LiveTable) -> str:
 
 def no_row_left(connection: sa.Connection, mapping: TableMapping, table: LiveTable) -> Notice | None:
     """Return that ``where`` excludes all rows of a table that has some; None where it does not."""
-    if mapping.where is None or not excludes_everything(connection, mapping.where, table):
+    if mapping.condition is None or not excludes_everything(connection, mapping.condition, table):
         return None
     return Notice(
         "error",
@@ -62,9 +62,9 @@ def no_row_left(connection: sa.Connection, mapping: TableMapping, table: LiveTab
 
 def unfilled(mapping: TableMapping, table: LiveTable) -> Iterator[Notice]:
     """Yield the columns that ``where`` asks of a row, and that nothing fills in a new one."""
-    if mapping.where is not None:
+    if mapping.condition is not None:
         filled = {*mapping.key, *mapping.join_columns, *mapping.fields, *mapping.on_insert}
-        named = named_columns(mapping.where, table)
+        named = named_columns(mapping.condition, table)
         empty = [name for name in named if name not in filled]
         if empty:
             yield Notice(
@@ -119,7 +119,7 @@ def keys_proven(connection: sa.Connection, mapping: TableMapping, table: LiveTab
     if not (table.has_expression_index and may_share_keys(mapping, table)):
         return False
     keys = key_expressions(mapping, table, fold, "t.")
-    return proves_unique(connection, rows_where(mapping.where, table), keys)
+    return proves_unique(connection, rows_where(mapping.condition, table), keys)
 
 
 def may_share_keys(mapping: TableMapping, table: LiveTable) -> bool:
@@ -163,6 +163,8 @@ def shared_tables(config: SyncConfig, account: str, name: str) -> Iterator[Notic
 def _may_be_one_database(config: SyncConfig, account: str, other: str) -> bool:
     """Return whether two accounts may have one warehouse, as far as the file says."""
     mine, theirs = config.accounts[account], config.accounts[other]
+    if mine.crm is not None or theirs.crm is not None:
+        return mine.crm == theirs.crm
     if mine.warehouse_url and theirs.warehouse_url:
         return mine.warehouse_url == theirs.warehouse_url
     return mine.airflow.warehouse_connection == theirs.airflow.warehouse_connection

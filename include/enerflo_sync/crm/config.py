@@ -8,11 +8,12 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import Field, PrivateAttr
 
 from enerflo_sync.crm.columns import Columns
+from enerflo_sync.crm.elsewhere import CrmDatabase
 from enerflo_sync.crm.mapping import Mode, TableMapping, TableOverride
 from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.problems import Problem, listed, nearest
@@ -32,7 +33,9 @@ _NAMED: Any = {"propertyNames": {"pattern": f"^{TABLE_NAME.pattern}$"}}
 COMPARISON_VERSION = 2
 
 # Options that may refer to a variable which is not set, as long as nothing asks for them.
-LAZY_OPTIONS = re.compile(r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|webhook_(drop|archive)_uri)")
+LAZY_OPTIONS = re.compile(
+    r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|webhook_(drop|archive)_uri|crm\.url)"
+)
 
 
 class AccountConfig(Options):
@@ -53,6 +56,9 @@ class AccountConfig(Options):
     )
     schedule: Schedule = Field(
         default_factory=lambda: Schedule.model_validate({}), description="When the jobs start."
+    )
+    crm: CrmDatabase | None = Field(
+        None, description="The database of the CRM's tables; the warehouse itself where absent."
     )
     mode: Annotated[Mode, _Lax] = Field(
         Mode.REPORT, description="Which side may be written: report (none), crm, enerflo or both."
@@ -78,13 +84,21 @@ class AccountConfig(Options):
         :raises ConfigurationError: it is absent or empty, or its environment variable is not set.
         """
         value: str | None = getattr(self, option)
-        if value:
-            return value
+        return value or self._missing(option)
+
+    def need_crm_url(self) -> str:
+        """Return the address of the CRM's own database.
+
+        :raises ConfigurationError: it is absent or empty, or its environment variable is not set.
+        """
+        return (self.crm.url if self.crm is not None else None) or self._missing("crm.url")
+
+    def _missing(self, option: str) -> NoReturn:
         variable = self._unset.get(option)
         raise ConfigurationError(
             f"the environment variable {variable} is not set." if variable else "it has no value.",
             where=f"{self._where}: accounts.{self._name}.{option}",
-            next_step=f"Set {variable or option.upper()}, or give {option} a value in the file.",
+            next_step=f"Set {variable or option.upper().replace('.', '_')}, or give {option} a value there.",
         )
 
 

@@ -14,6 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 # The table that our migration makes for changes that are handed over.
 OUR_CHANGES: Final = "sync.crm_changes"
 
+# The schema of our copies of tables that are in another database, and the columns that we add to each:
+# digests of the row and of its key, as the CRM's database works them out, and whether it meets ``where``.
+COPIES_SCHEMA: Final = "crm_copies"
+ROW_HASH: Final = "_enerflo_row_hash"
+KEY_HASH: Final = "_enerflo_key_hash"
+INSIDE: Final = "_enerflo_inside"
+
 # Columns without which nobody could tell from a team's own table what to do.
 NEEDED_COLUMNS: Final = ("change_id", "op", "key", "column", "after")
 

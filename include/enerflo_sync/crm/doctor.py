@@ -21,12 +21,13 @@ from enerflo_sync.crm.chosen_rows import (
 )
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copied_tables import noticed_of_copies
+from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.live.copies import copy_hints
 from enerflo_sync.crm.live.rights import present_role
 from enerflo_sync.crm.live.writing import writing_notices
 from enerflo_sync.crm.mapping import NOT_NULL, FieldType, RecordKind, Side, TableMapping
-from enerflo_sync.crm.names import pasted, relation
+from enerflo_sync.crm.names import pasted
 from enerflo_sync.crm.notice import Notice
 from enerflo_sync.crm.problems import listed, nearest
 from enerflo_sync.crm.templates import columns_of
@@ -165,10 +166,10 @@ def check_table(
     """
     mapping = config.tables_for(account)[name]
     desk = _Desk(config, account, name, path)
-    schema, relname = relation(mapping.crm_table)
+    schema, relname = mapping.relation
     table = live_table(connection, schema, relname)
     if table is None:
-        ours = (f"{MIRROR_SCHEMA}.", f"{SYNC_SCHEMA}.")
+        ours = (f"{MIRROR_SCHEMA}.", f"{SYNC_SCHEMA}.", f"{COPIES_SCHEMA}.")
         names = [one for one in relation_names(connection) if not one.startswith(ours)]
         near = nearest(f"{schema}.{relname}", names)
         found = f"no table {mapping.crm_table} in the database"

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from enerflo_sync.crm.checks import account_problems, name_problems, table_problems
 from enerflo_sync.crm.columns import ColumnDeclaration, column_problems
 from enerflo_sync.crm.config import LAZY_OPTIONS, SyncConfig
+from enerflo_sync.crm.elsewhere import copy_of
 from enerflo_sync.crm.mapping import MIRROR_TABLES, TableMapping
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem, listed, nearest
 from enerflo_sync.crm.source import Place, Source, read_source
@@ -68,14 +69,20 @@ def _remember(config: SyncConfig, source: Source, tables: dict[str, dict[str, Ta
     config._file = source.file
     config._lines = source.lines
     config._tables = tables
-    for mapped in tables.values():
+    for account_name, mapped in tables.items():
         for table, mapping in mapped.items():
             _tell_of_columns(mapping, config.columns.get(mapping.kind(table), {}))
+        if config.accounts[account_name].crm is not None:
+            tables[account_name] = {
+                table: mapping.kept_in(copy_of(account_name, table)) for table, mapping in mapped.items()
+            }
     for name, account in config.accounts.items():
         account._name = name
         account._where = f"{source.file}:{source.line(('accounts', name))}"
         account._unset = {
-            place[2]: variable for place, variable in source.unset.items() if place[:2] == ("accounts", name)
+            ".".join(place[2:]): variable
+            for place, variable in source.unset.items()
+            if place[:2] == ("accounts", name)
         }
 
 

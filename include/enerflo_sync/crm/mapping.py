@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import sqlalchemy as sa
 from pydantic import Field, PrivateAttr, create_model, model_validator
 
-from enerflo_sync.crm.copies import ChangesTo, WriteTo
+from enerflo_sync.crm.copies import INSIDE, ChangesTo, WriteTo
 from enerflo_sync.crm.fields import (
     Direction,
     FieldMapping,
@@ -18,6 +18,7 @@ from enerflo_sync.crm.fields import (
     SourceOfTruth,
     WideColumn,
 )
+from enerflo_sync.crm.names import quoted, relation
 from enerflo_sync.crm.options import Key, KeyColumn, KeyPair, Options, mirror_columns_of
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.masking import PersonalData, kind_of_column
@@ -212,6 +213,8 @@ class TableMapping(Options):
 
     # The declared columns of the mirror's table (``columns``), each with its type and its class.
     _declared: dict[str, tuple[sa.types.TypeEngine[Any], PersonalData]] = PrivateAttr(default_factory=dict)
+    # Our copy of the CRM's table, where that is in another database (accounts.*.crm).
+    _kept_in: tuple[str, str] | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _compare_wide_columns(self) -> Self:
@@ -244,6 +247,14 @@ class TableMapping(Options):
     def key_columns(self) -> tuple[str, ...]:
         """Return the CRM columns that name a row."""
         return tuple(self.key)
+
+    @property
+    def crm_columns(self) -> tuple[str, ...]:
+        """Return every column of the CRM table that the mapping names, each once."""
+        times = [name for name in (self.updated_at, self.arrived_at) if name is not None]
+        named = (*self.key_columns, *self._joins, *self.adopt, *self.fields, *times)
+        others = (*self.deleted_when, *self.create_when, *self.on_insert)
+        return tuple(dict.fromkeys((*named, *others)))
 
     @property
     def join_columns(self) -> dict[str, str]:
@@ -301,8 +312,36 @@ class TableMapping(Options):
         return [*([("void_in",)] if "void_in" in self.model_fields_set else []), *sorted(fields)]
 
     @property
+    def relation(self) -> tuple[str, str]:
+        """Return schema and name of the table that is read: the CRM's own, or our copy of it."""
+        return self._kept_in or relation(self.crm_table)
+
+    @property
+    def condition(self) -> str | None:
+        """Return ``where`` for :attr:`relation`: of a copy the CRM's own database worked it out."""
+        return self.where if self._kept_in is None or self.where is None else quoted(INSIDE)
+
+    def kept_in(self, copy: tuple[str, str]) -> Self:
+        """Return the mapping of a table in another database, which is read from our copy of it."""
+        kept = self.model_copy()
+        kept._kept_in = copy
+        return kept
+
+    @property
+    def is_kept(self) -> bool:
+        """Return whether the CRM's table is in another database, and read from our copy of it."""
+        return self._kept_in is not None
+
+    @property
+    def is_carried(self) -> bool:
+        """Return whether we carry changes to the CRM's own database, where they are handed over first."""
+        return self.is_kept and self.write_to == "table"
+
+    @property
     def handed_to(self) -> ChangesTo | None:
         """Return where changes are handed over; None where the table itself is written."""
+        if self.is_carried:
+            return ChangesTo.model_validate({})
         if self.write_to == "table":
             return None
         return ChangesTo.model_validate({}) if self.write_to == "changes" else self.write_to
@@ -316,6 +355,8 @@ class TableMapping(Options):
         usual |= {"of": self.kind(name) == name, "write_to": True}
         usual |= dict.fromkeys(("layout", "columns"), not self.is_wide)
         said = self.model_dump(mode="json", exclude={option for option, unsaid in usual.items() if unsaid})
+        if self.is_kept:
+            said["is_kept"] = True
         return said if self.handed_to is None else said | {"write_to": self.handed_to.model_dump(mode="json")}
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from enerflo_sync.apply.run import ApplyReport, apply_plan
 from enerflo_sync.apply.verify import Verification, verify_plan
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.copy import run_copy
 from enerflo_sync.plan.decided_plan import WHOLE
 from enerflo_sync.plan.parts import Part
 from enerflo_sync.plan.reads import read_plan
@@ -26,6 +27,8 @@ def run_apply(
 ) -> ApplyReport:
     """Apply a plan (:func:`enerflo_sync.apply.run.apply_plan`)."""
     require_migrated(context.engine)
+    # What is sent to Enerflo rests on what the CRM says now.
+    run_copy(context, progress=progress)
     return apply_plan(
         context.engine,
         lambda: context.client,
@@ -34,6 +37,7 @@ def run_apply(
         plan_hash,
         approved_by=approved_by,
         part=part,
+        crm=context.crm,
         clock=context.clock,
         rng=context.rng,
         calls=context.calls,

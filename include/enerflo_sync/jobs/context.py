@@ -14,6 +14,7 @@ import requests
 import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock, DatabaseClock, SystemClock
+from enerflo_sync.copies.database import CrmConnections, crm_engine
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.enerflo.client import EnerfloClient
@@ -37,6 +38,7 @@ class Credentials:
     base_url: Callable[[], str] = field(repr=False)
     api_key: Callable[[], str] = field(repr=False)
     warehouse_url: Callable[[], str] = field(repr=False)
+    crm_engine: Callable[[], sa.Engine] | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, settings: AccountConfig) -> Credentials:
@@ -45,6 +47,7 @@ class Credentials:
             base_url=lambda: settings.need("base_url"),
             api_key=lambda: settings.need("api_key"),
             warehouse_url=lambda: settings.need("warehouse_url"),
+            crm_engine=lambda: crm_engine(settings.need_crm_url()),
         )
 
 
@@ -83,6 +86,14 @@ class AccountContext:
         return warehouse_engine(self.credentials.warehouse_url())
 
     @cached_property
+    def crm(self) -> CrmConnections | None:
+        """Return the way to the CRM's own database; None where the warehouse holds the CRM's tables."""
+        if self.settings.crm is None:
+            return None
+        named = self.credentials.crm_engine
+        return CrmConnections(named or (lambda: crm_engine(self.settings.need_crm_url())))
+
+    @cached_property
     def calls(self) -> CallCounter:
         """Return the counter of this context's HTTP calls."""
         return CallCounter()
@@ -115,6 +126,8 @@ class AccountContext:
         self.session.close()
         if "engine" in self.__dict__:
             self.engine.dispose()
+        if self.__dict__.get("crm") is not None:
+            self.__dict__["crm"].close()
 
     @property
     def writes_anything(self) -> bool:

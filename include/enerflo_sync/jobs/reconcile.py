@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from enerflo_sync.gaps import schedule
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.copy import run_copy
 from enerflo_sync.reconcile.report import ReconciliationReport
 from enerflo_sync.reconcile.run import reconcile
 from enerflo_sync.reconcile.store import last_full_at
@@ -18,11 +19,13 @@ def run_reconcile(
 ) -> ReconciliationReport:
     """Compare the mirror with the CRM's tables and store the result.
 
-    Compares all rows if ``full`` is set or ``schedule.full_reconcile`` is due. Never reads Enerflo.
+    Brings the copies of CRM tables in another database up to date first. Compares all rows if ``full`` is
+    set or ``schedule.full_reconcile`` is due. Never reads Enerflo.
 
     :raises ConfigurationError: the mapping does not fit the live tables.
     """
     require_migrated(context.engine)
+    run_copy(context, progress=progress)
     with warehouse_errors("reconcile"):
         full = full or _full_is_due(context)
         return reconcile(context.engine, context.config, context.account, full=full, progress=progress)

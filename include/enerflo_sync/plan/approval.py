@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.key_changes import key_change_reasons
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.names import literal, quoted, relation
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.where import condition
 from enerflo_sync.plan.backfilled import changes_from_backfills
 
@@ -92,7 +92,7 @@ def exceeds_percent(
     found = {}
     tables = config.tables_for(account)
     for name, rows in connection.exec_driver_sql(_ROWS.substitute(among=among)).all():
-        table = quoted(*relation(tables[name].crm_table))
+        table = quoted(*tables[name].relation)
         where = f" where {condition(tables[name].where or 'true')}"
         # Counted no further than tells whether it is too much.
         enough = math.ceil(rows * 100 / rules.percent) if rules.percent else None

@@ -132,7 +132,7 @@ def _complete(
 
 
 def _stands_outside(plan: Comparison, join: JoinColumn) -> str:
-    if plan.mapping.where is None:
+    if plan.mapping.condition is None:
         return "false"
     same = f"{join.crm} = ({join.mirror})::{join.type}"
     return f"exists (select from {plan.rows_outside} t where {same})"

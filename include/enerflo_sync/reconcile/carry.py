@@ -83,7 +83,7 @@ def unsettled_keys(plan: Comparison) -> str:
         keys=", ".join(f"{_key(join)} as j{n}" for n, join in enumerate(plan.joins, 1)),
         table=literal(plan.name),
         # A row outside may go without a trace.
-        outside="false" if plan.mapping.where is None else "d.field is null and d.cause = 'policy'",
+        outside="false" if plan.mapping.condition is None else "d.field is null and d.cause = 'policy'",
         quarantined=quarantined(plan, "d"),
         pending=pending_changes(plan, "p.key"),
         handed_over=handed_over_keys(plan),

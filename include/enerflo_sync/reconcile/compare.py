@@ -157,9 +157,9 @@ class Comparison:
 
         :attr:`crm` is the table itself: what is written, and where a key may be taken by another row.
         """
-        if not self.mapping.deleted_when and self.mapping.where is None:
+        if not self.mapping.deleted_when and self.mapping.condition is None:
             return self.crm
-        return rows_where(self.mapping.where, self.live, self.living("t"), xmin=True)
+        return rows_where(self.mapping.condition, self.live, self.living("t"), xmin=True)
 
     def living(self, alias: str) -> str:
         """Return the condition that a CRM row is not marked as deleted; never null."""
@@ -171,7 +171,7 @@ class Comparison:
 
     def inside(self, alias: str) -> str:
         """Return the condition that a CRM row meets ``where``; never null."""
-        return "true" if self.mapping.where is None else met_by(self.mapping.where, self.live, alias)
+        return "true" if self.mapping.condition is None else met_by(self.mapping.condition, self.live, alias)
 
     def counts(self, alias: str) -> str:
         """Return the condition that a CRM row is among :attr:`crm_rows`; never null."""
@@ -187,11 +187,11 @@ class Comparison:
     @property
     def rows_outside(self) -> str:
         """Return the CRM's rows that do not meet ``where`` as a relation to read from."""
-        return rows_where(self.mapping.where, self.live, self.living("t"), outside=True)
+        return rows_where(self.mapping.condition, self.live, self.living("t"), outside=True)
 
     def stands_outside(self, alias: str) -> str:
         """Return the condition that a row for the join key of ``alias`` stands outside ``where``."""
-        if self.mapping.where is None:
+        if self.mapping.condition is None:
             return "false"
         return f"exists (select from {self.rows_outside} t where {self._same_key(alias)})"
 

@@ -240,7 +240,7 @@ def _was_agreed(plan: Comparison) -> str:
     left ``where`` was not deleted.
     """
     agreed = f"exists (select from sync.agreed a where {once_agreed(plan)})"
-    if plan.mapping.where is not None:
+    if plan.mapping.condition is not None:
         agreed = f"not {plan.stands_outside('o')} and {agreed}"
     return f"(o.in_enerflo and not o.in_crm and ({agreed} or {plan.marked_deleted('o')}))"
 
@@ -251,7 +251,7 @@ def _marked_deleted(plan: Comparison) -> str:
 
 def _stands_outside(plan: Comparison) -> str:
     outside = f"{plan.stands_outside('o')} and not {plan.marked_deleted('o')}"
-    return "false" if plan.mapping.where is None else f"(o.in_enerflo and not o.in_crm and {outside})"
+    return "false" if plan.mapping.condition is None else f"(o.in_enerflo and not o.in_crm and {outside})"
 
 
 def _field(plan: Comparison, field: Field) -> str:

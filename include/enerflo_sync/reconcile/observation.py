@@ -328,7 +328,7 @@ def _joins(plan: Comparison) -> list[str]:
 
 def _row_hash(plan: Comparison) -> str:
     values = [_hashable(plan, name, f"t.{quoted(name)}") for name in _hashed_columns(plan)]
-    return _hash(values if plan.mapping.where is None else [*values, f"{plan.inside('t')}::text"])
+    return _hash(values if plan.mapping.condition is None else [*values, f"{plan.inside('t')}::text"])
 
 
 def _hashed_columns(plan: Comparison) -> list[str]:

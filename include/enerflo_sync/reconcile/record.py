@@ -201,7 +201,7 @@ class _Search:
     def _stands_outside(self, values: Mapping[str, str]) -> bool:
         """Return whether a row of this key is there, and does not meet ``where``."""
         plan = self.comparison
-        if plan.mapping.where is None:
+        if plan.mapping.condition is None:
             return False
         names = enumerate(plan.mapping.key_columns, 1)
         same = " and ".join(f"t.{quoted(name)} = %(k{n})s::{self._crm_type(name)}" for n, name in names)

@@ -92,7 +92,7 @@ def chosen_remarks(
         found.append(f"{sizes.unlinked:,} rows of {table} have no key (unlinked: ignore): they do not count.")
     if sizes.unreadable:
         found.append(_unreadable_sentence(connection, plan, sizes.unreadable))
-    if plan.mapping.where is not None:
+    if plan.mapping.condition is not None:
         outside = connection.scalar(_OUTSIDE, {**parameters, "table": plan.name})
         if outside:
             found.append(

@@ -51,7 +51,7 @@ BY_JOB: Mapping[str, Timeouts] = {
     ),
     **dict.fromkeys(("poll", "ingest", "replay", "backfill", "push"), _PAGES),
     **dict.fromkeys(
-        ("reconcile", "plan", "what-if", "rebuild", "quality", "gaps", "verify"),
+        ("reconcile", "plan", "copy", "what-if", "rebuild", "quality", "gaps", "verify"),
         _WHOLE,
     ),
     # An apply's locks make the CRM's users wait, so it gives up soon; its transaction leaves nothing

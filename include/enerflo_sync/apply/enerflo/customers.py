@@ -144,4 +144,5 @@ def _present(run: PushRun, customer_id: int) -> dict[str, Any] | None:
     with run.connection.begin():
         values = {"account": run.account, "customer": customer_id}
         found: dict[str, Any] | None = run.connection.scalar(_ROW, values)
+        run.judges_by([found] if found is not None else [])
         return found

@@ -201,6 +201,7 @@ def _look(
     with run.connection.begin():
         rows = run.connection.execute(_PRESENT, {"account": run.account, "install": install_id})
         present = {row.milestone_id: row.row for row in rows}
+        run.judges_by(present.values())
         for request in requests:
             for change in run.open(request.changes):
                 verdict = _judged(run, wanted[change.position], present, request)

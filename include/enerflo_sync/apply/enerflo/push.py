@@ -20,6 +20,7 @@ from enerflo_sync.apply.enerflo.notes import install_of_notes, push_notes
 from enerflo_sync.apply.enerflo.report import PushReport
 from enerflo_sync.apply.enerflo.run import PushRun, Verdict
 from enerflo_sync.clock import Clock
+from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.enerflo.client import EnerfloClient
@@ -57,6 +58,7 @@ def push(
     *,
     clock: Clock,
     component_keys: ComponentKeys,
+    fresh: FreshRows | None = None,
     progress: Progress | None = None,
 ) -> PushReport:
     """Make the changes of a plan toward Enerflo and return how each ended.
@@ -66,6 +68,7 @@ def push(
 
     :param connection: with no transaction open; none is left open while a request is under way.
     :param comparisons: of the tables that the plan changes.
+    :param fresh: reads rows again that are in another database, before a request rests on them.
     :param progress: told ``("push", changes ended or passed, all of them)``.
     :raises AuthenticationError: the key is not accepted; everything that was not written waits.
     :raises ConfigurationError: Enerflo's address is wrong, or a right on a table is missing.
@@ -74,7 +77,7 @@ def push(
     with warehouse_errors("push"), alone(connection, applying.account):
         with connection.begin():
             changes = open_changes(connection, applying)
-        run = PushRun(client, connection, applying, config, comparisons, clock, component_keys)
+        run = PushRun(client, connection, applying, config, comparisons, clock, component_keys, fresh)
         done, in_a_row = 0, 0
         for task, of_record in _tasks(run, changes):
             if in_a_row >= GIVE_UP_AFTER:

@@ -19,6 +19,7 @@ from enerflo_sync.apply.enerflo.attempt import Attempt, Outcome, attempted
 from enerflo_sync.apply.enerflo.report import PushReport
 from enerflo_sync.apply.enerflo.source import Sources
 from enerflo_sync.clock import Clock
+from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.enerflo.client import EnerfloClient
 from enerflo_sync.enerflo.failures import AuthenticationError
@@ -79,6 +80,7 @@ class PushRun:
         comparisons: Mapping[str, Comparison],
         clock: Clock,
         component_keys: ComponentKeys,
+        fresh: FreshRows | None = None,
     ) -> None:
         self.client = client
         self.connection = connection
@@ -92,7 +94,7 @@ class PushRun:
         self._ended: dict[int, Decision] = {}
         self._sent: set[int] = set()
         self._read_at: datetime | None = None
-        self._sources = Sources(connection, applying, config, comparisons)
+        self._sources = Sources(connection, applying, config, comparisons, fresh)
         # Changes of which an earlier request of this run may still arrive.
         self._in_doubt: set[int] = set()
         self._company = CompanyGuard(client, connection.engine, applying.account)
@@ -150,6 +152,15 @@ class PushRun:
             if resource is own and batch.rejected:
                 raise BadRecordError(batch.rejected[0].described)
         return answer
+
+    def judges_by(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Remember which versions of the mirror's rows the verdicts rest on.
+
+        A poll may read the record while this run does, and the mirror has its time of reading then. Where it
+        says the same as our own read, it is what came of our write all the same.
+        """
+        times = [datetime.fromisoformat(row["observed_at"]) for row in rows if row.get("observed_at")]
+        self._read_at = max([*times, *([self._read_at] if self._read_at is not None else [])], default=None)
 
     def leave_moved(self, changes: Sequence[Change], record: Mapping[str, Any] | None = None) -> None:
         """End what the CRM does not say any more, before Enerflo is asked.

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.outcomes import Applying
 from enerflo_sync.agreed.written import typed_key
+from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, RecordKind
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
@@ -65,6 +66,8 @@ class Sources:
     """Tells of a plan's changes which do not hold any more. In the caller's transaction.
 
     Rows are read as the reconciliation reads them: one that counts as deleted there is gone here.
+
+    :param fresh: reads rows again that are in another database, and of which we have a copy.
     """
 
     def __init__(
@@ -73,8 +76,10 @@ class Sources:
         applying: Applying,
         config: SyncConfig,
         comparisons: Mapping[str, Comparison],
+        fresh: FreshRows | None = None,
     ) -> None:
         self._connection = connection
+        self._fresh = fresh
         self._applying = applying
         self._config = config
         self._comparisons = comparisons
@@ -97,6 +102,8 @@ class Sources:
                 rows.setdefault((change.table, change.op, key_text(change)), []).append(change)
         for (table, op, _), some in rows.items():
             comparison = self._comparisons[table]
+            if self._fresh is not None:
+                self._fresh.read(self._connection, comparison, [some[0].key])
             if op == "insert":
                 reason = self._moved_record(comparison, some[0], record)
                 found |= {change.position: reason for change in some if reason is not None}

@@ -88,9 +88,15 @@ def _own(here: sa.RowMapping, role: str) -> Iterator[str]:
 def _mapped(
     connection: sa.Connection, name: str, mapping: TableMapping, mode: Mode, role: str
 ) -> Iterator[str]:
-    schema, relname = relation(mapping.crm_table)
+    schema, relname = mapping.relation
     table = live_table(connection, schema, relname)
     yield f"-- {name}, mode {mode}."
+    if mapping.is_kept:
+        yield "-- Its copy. In the CRM's own database the role needs SELECT, and what mode crm writes."
+        yield f"grant usage, create on schema {pasted(schema)} to {pasted(role)};"
+        if table is not None:
+            yield f"alter table {pasted(schema, relname)} owner to {pasted(role)};"
+        return
     if table is None:
         yield f"-- There is no {_comment(mapping.crm_table)} yet: create it, then run doctor --grants again."
         return

@@ -17,7 +17,13 @@ from enerflo_sync.warehouse.schema.checks import (
     quality_runs,
 )
 from enerflo_sync.warehouse.schema.columns import MIRROR_SCHEMA, SYNC_SCHEMA, VERSION_TABLE, metadata
-from enerflo_sync.warehouse.schema.comparison import crm_looks, crm_rows, differences, reconciliations
+from enerflo_sync.warehouse.schema.comparison import (
+    crm_copies,
+    crm_looks,
+    crm_rows,
+    differences,
+    reconciliations,
+)
 from enerflo_sync.warehouse.schema.inbox import webhook_events, webhook_moves
 from enerflo_sync.warehouse.schema.mirror import (
     change_order_adders,
@@ -63,6 +69,7 @@ __all__ = [
     "change_orders",
     "companies_seen",
     "crm_changes",
+    "crm_copies",
     "crm_looks",
     "crm_rows",
     "customers",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    Double,
     Identity,
     Index,
     PrimaryKeyConstraint,
@@ -78,4 +79,20 @@ crm_looks = sync_table(
     # Digest of what the hashes cover; under another digest, a row's age is unknown.
     required("signature"),
     PrimaryKeyConstraint("account", "table_name", "looker"),
+)
+
+# Copies of CRM tables that are in another database; their rows stand in the schema crm_copies.
+crm_copies = sync_table(
+    "crm_copies",
+    required("table_name"),
+    required("crm_table"),
+    # Digest of what the copy's content depends on besides the rows: columns, types, where.
+    required("signature"),
+    # As of when the copy holds what the CRM said.
+    time("read_at", nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    # Rows that were moved to bring the copy up to date, and how long that took, in seconds.
+    Column("rows_read", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),
+    PrimaryKeyConstraint("account", "table_name"),
 )

@@ -1,0 +1,132 @@
+"""Carrying approved changes to the CRM's own database.
+
+An approved change is handed over to ``sync.crm_changes`` first, in one transaction with plan and ledger
+(:mod:`enerflo_sync.apply.handed_over`). Then it is written here, on the condition that the row's digest is
+still the one of our copy, and the row is read back into the copy. The copy is the witness of what arrived. So
+a kill at any point loses nothing: what was written shows in the next copy, and is not written twice, since
+its digest is another one then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.arrivals import settle_handed_over
+from enerflo_sync.agreed.handing_over import end_unmade, note_taken
+from enerflo_sync.agreed.outcomes import Decision
+from enerflo_sync.agreed.own_writes import noting_updates
+from enerflo_sync.copies.copy_table import KEYS_READ, CopyTable
+from enerflo_sync.copies.database import CrmConnections
+from enerflo_sync.copies.due import RowWrite, due_writes, numbers_of
+from enerflo_sync.copies.refresh import JOB
+from enerflo_sync.copies.remote_table import RemoteTable, remote_table
+from enerflo_sync.copies.remote_writes import RemoteWriter
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.copies import KEY_HASH
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.warehouse.alone import alone
+
+# A row that another column of which moved meanwhile is tried again as it is by now.
+_ATTEMPTS = 3
+_MOVED = "the CRM's row says something else than when the plan was made"
+_NOT_DELETED = (
+    "a row in another database is only deleted by a mark (deleted_when): delete it there, or declare one"
+)
+
+_SPANS = """
+/* enerflo-sync carry: which changes of which plans are written */
+select plan_hash, min(position) as first, max(position) as until from sync.crm_changes
+where account = %(account)s and number = any(%(numbers)s) and op = 'update' and position is not null
+group by plan_hash
+"""
+_LEFT = """
+/* enerflo-sync carry: changes that could not be written */
+select number, op from sync.crm_changes
+where account = %(account)s and table_name = %(table)s and ended_at is null and state = 'open'
+"""
+
+
+def carry_changes(
+    connection: sa.Connection,
+    crm: CrmConnections,
+    config: SyncConfig,
+    plans: Iterable[Comparison],
+    account: str,
+    run_id: str,
+) -> None:
+    """Write the open changes of tables in another database there, and settle what became of each.
+
+    Commits as it goes. Afterwards no change of these tables is open: it arrived, or was moved or parked.
+
+    :param connection: to the warehouse; has no open transaction.
+    :raises RetriableError: the CRM's database is away; what is not written yet stays open.
+    :raises ConfigurationError: it refuses to be written at all.
+    """
+    carried = [plan for plan in plans if plan.mapping.is_carried]
+    if not carried:
+        return
+    with alone(connection, account, JOB, wait=True):
+        for plan in carried:
+            _carry(connection, crm, config, plan, account, run_id)
+
+
+def _carry(
+    connection: sa.Connection,
+    crm: CrmConnections,
+    config: SyncConfig,
+    plan: Comparison,
+    account: str,
+    run_id: str,
+) -> None:
+    for _ in range(_ATTEMPTS):
+        with connection.begin():
+            writes, moved = due_writes(connection, plan, account)
+            end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
+            note_taken(connection, account, numbers_of(writes))
+            if not writes:
+                settle_handed_over(connection, [plan], account)
+        if not writes:
+            break
+        with crm.connected(f"writing {plan.mapping.crm_table}") as theirs:
+            place = f"{config.file}:{config.table_line(account, plan.name, 'crm_table')}"
+            remote = remote_table(theirs, crm.dialect, plan.name, plan.mapping, place)
+            theirs.commit()
+            writer = RemoteWriter(theirs, remote)
+            refused = writer.write(writes)
+            with connection.begin():
+                _take_back(connection, plan, account, remote, writer, writes)
+                for place_of, reason in refused.items():
+                    numbers = writes[place_of].numbers
+                    end_unmade(connection, account, run_id, numbers, Decision.PARKED, reason)
+                _, moved = due_writes(connection, plan, account)
+                end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
+                settle_handed_over(connection, [plan], account)
+    with connection.begin():
+        left = connection.exec_driver_sql(_LEFT, {"account": account, "table": str(plan.name)}).all()
+        deletions = [row.number for row in left if row.op == "delete"]
+        others = [row.number for row in left if row.op != "delete"]
+        end_unmade(connection, account, run_id, deletions, Decision.PARKED, _NOT_DELETED)
+        end_unmade(connection, account, run_id, others, Decision.MOVED, _MOVED)
+
+
+def _take_back(
+    connection: sa.Connection,
+    plan: Comparison,
+    account: str,
+    remote: RemoteTable,
+    writer: RemoteWriter,
+    writes: Sequence[RowWrite],
+) -> None:
+    """Bring the rows that were written into the copy, and remember what we left as their time of change."""
+    values: Mapping[str, object] = {"account": account, "numbers": numbers_of(writes)}
+    keys = [write.key_hash for write in writes if write.key_hash is not None]
+    with ExitStack() as noting:
+        for span in connection.exec_driver_sql(_SPANS, values).all():
+            named = {"account": account, "plan_hash": span.plan_hash}
+            noting.enter_context(noting_updates(connection, plan, named, span.first, span.until))
+        which = f"(c.{KEY_HASH} = any(%(keys)s::bigint[]) or {KEYS_READ})"
+        copy = CopyTable(connection, plan.mapping.relation, remote)
+        copy.merge(writer.read_back(writes), which, {"keys": keys})

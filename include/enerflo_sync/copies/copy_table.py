@@ -1,0 +1,122 @@
+"""The copy of a CRM table in the warehouse: made, filled, and brought up to date where rows differ.
+
+A row that did not change is not written again, so what finds changed rows in the warehouse
+(:mod:`enerflo_sync.reconcile.observation`) finds the same rows here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from string import Template
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.copies.remote_table import RemoteTable
+from enerflo_sync.crm.copies import COPIES_SCHEMA, INSIDE, KEY_HASH, ROW_HASH
+from enerflo_sync.crm.names import pasted, quoted
+from enerflo_sync.warehouse.bulk import driver_connection
+
+_STAGE = "pg_temp.crm_copy_stage"
+# Of the rows ``c`` of a copy: those whose key is among the ones that were just read.
+KEYS_READ = f"c.{KEY_HASH} in (select {KEY_HASH} from {_STAGE})"  # noqa: S608 - constants
+
+_CREATE = Template("create table $copy ($columns)")
+_BUCKETS = Template(f"""
+/* enerflo-sync copy: sums of row digests by key */
+select {KEY_HASH} %% %(buckets)s as bucket, count(*) as number, sum({ROW_HASH})::text as total
+from $copy group by 1
+""")  # noqa: S608 - constants
+
+# Of rows that share both digests each copy counts.
+_NTH = f"row_number() over (partition by {ROW_HASH}, {KEY_HASH}) as nth"
+_NUMBERED = Template(f"select $id {ROW_HASH}, {KEY_HASH}, {_NTH} from $rows t")  # noqa: S608 - constants
+_SAME = f"s.{ROW_HASH} = t.{ROW_HASH} and s.{KEY_HASH} = t.{KEY_HASH} and s.nth = t.nth"
+_DELETE = Template(f"""
+/* enerflo-sync copy: rows that the CRM does not have like this any more */
+delete from $copy c using (
+  select t.id from ($old) t where not exists (select from ($new) s where {_SAME})
+) gone where c.ctid = gone.id
+""")  # noqa: S608 - constants
+_INSERT = Template(f"""
+/* enerflo-sync copy: rows that are new, or say something else */
+insert into $copy select $columns from (
+  select n.*, {_NTH} from {_STAGE} n
+) t where not exists (select from ($old) s where {_SAME})
+""")  # noqa: S608 - constants
+
+
+class CopyTable:
+    """The copy of one table. Every method works in the caller's transaction."""
+
+    def __init__(self, connection: sa.Connection, place: tuple[str, str], remote: RemoteTable) -> None:
+        self._connection = connection
+        self._place = place
+        self._remote = remote
+        self.name = quoted(*place)
+
+    def exists(self) -> bool:
+        """Return whether the table is there."""
+        found = self._connection.execute(sa.text("select to_regclass(:name)"), {"name": pasted(*self._place)})
+        return found.scalar_one() is not None
+
+    def make(self) -> None:
+        """Make the table anew, empty."""
+        schema = quoted(COPIES_SCHEMA)
+        present = sa.text("select exists (select from pg_catalog.pg_namespace where nspname = :name)")
+        if not self._connection.execute(present, {"name": COPIES_SCHEMA}).scalar_one():
+            self._do(f"create schema {schema}")
+        self._do(f"drop table if exists {self.name}")
+        own = [f"{ROW_HASH} bigint not null", f"{KEY_HASH} bigint not null", f"{INSIDE} boolean not null"]
+        columns = ", ".join([*(f"{quoted(one.name)} {one.type}" for one in self._remote.columns), *own])
+        self._do(_CREATE.substitute(copy=self.name, columns=columns))
+
+    def load(self, parts: Iterable[Sequence[Sequence[Any]]], tick: Any) -> int:
+        """Fill the empty table and return how many rows it got."""
+        number = self._copy_in(self.name, parts, tick)
+        keys = ", ".join(quoted(one.name) for one in self._remote.key)
+        self._do(f"create index on {self.name} ({keys})")
+        self._do(f"analyze {self.name}")
+        return number
+
+    def buckets(self, buckets: int) -> dict[int, tuple[int, str]]:
+        """Return for each bucket of keys how many rows it has and the sum of their digests."""
+        rows = self._connection.exec_driver_sql(_BUCKETS.substitute(copy=self.name), {"buckets": buckets})
+        return {row.bucket: (row.number, row.total) for row in rows}
+
+    def merge(self, parts: Iterable[Sequence[Sequence[Any]]], which: str, values: Mapping[str, Any]) -> int:
+        """Replace the rows ``c`` of a condition by others where they differ; return how many came."""
+        self._do(f"drop table if exists {_STAGE}")
+        self._do(f"create temporary table crm_copy_stage (like {self.name}) on commit drop")
+        number = self._copy_in(_STAGE, parts, None)
+        rows = f"(select c.ctid, c.* from {self.name} c where {which})"  # noqa: S608 - our own condition
+        named = {
+            "copy": self.name,
+            "columns": self._columns,
+            "old": _NUMBERED.substitute(id="t.ctid as id,", rows=rows),
+            "new": _NUMBERED.substitute(id="", rows=_STAGE),
+        }
+        self._connection.exec_driver_sql(_DELETE.substitute(named), values)
+        self._connection.exec_driver_sql(_INSERT.substitute(named), values)
+        return number
+
+    def _do(self, statement: str) -> None:
+        # With parameters, though there are none: only then is a doubled percent sign in a name one.
+        self._connection.exec_driver_sql(statement, {})
+
+    @property
+    def _columns(self) -> str:
+        names = [one.name for one in self._remote.columns]
+        return ", ".join([*(quoted(name) for name in names), ROW_HASH, KEY_HASH, INSIDE])
+
+    def _copy_in(self, table: str, parts: Iterable[Sequence[Sequence[Any]]], tick: Any) -> int:
+        number = 0
+        statement = f"copy {table} ({self._columns}) from stdin".replace("%%", "%")
+        with driver_connection(self._connection).cursor() as cursor, cursor.copy(statement) as copy:
+            for part in parts:
+                for row in part:
+                    copy.write_row(row)
+                number += len(part)
+                if tick is not None:
+                    tick(number)
+        return number

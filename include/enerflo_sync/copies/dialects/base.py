@@ -1,0 +1,154 @@
+"""What the copies need to know of a database: how it names, types and digests what it holds.
+
+A digest is made by the CRM's own database and compared only with an earlier digest of the same database. So
+no two databases have to write a value in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+
+from enerflo_sync.errors import ConfigurationError
+
+# The type in our copy of what is compared as JSON, whatever its own database keeps it in.
+JSON = "jsonb"
+# Rows that are fetched at a time.
+FETCHED = 5_000
+
+
+@dataclass(frozen=True)
+class RemoteColumn:
+    """One column of a CRM table in another database.
+
+    :param type: the type that it has in our copy, as PostgreSQL writes it.
+    :param declared: its type as its own database writes it.
+    """
+
+    name: str
+    type: str
+    declared: str
+
+
+class Dialect(ABC):
+    """One kind of database.
+
+    :cvar names: of SQLAlchemy's dialects that it serves.
+    :cvar drivers: the form of URL that is opened for each, where that is not the one that people write.
+    :cvar title: as people call it.
+    :cvar extra: the extra of this package that installs its driver.
+    :cvar quote: around a name.
+    :cvar types: for each of its types, in lower case, the type in our copy.
+    """
+
+    names: ClassVar[Sequence[str]]
+    drivers: ClassVar[Mapping[str, str]] = {}
+    title: ClassVar[str]
+    extra: ClassVar[str]
+    types: ClassVar[Mapping[str, str]]
+    quote: ClassVar[str] = '"'
+
+    # Stands in a select of values alone.
+    from_nothing: ClassVar[str] = ""
+
+    # Every database of these has the view of the SQL standard, each with columns of its own besides.
+    columns_query: ClassVar[str] = """
+    select column_name as name, data_type as declared, character_maximum_length as length,
+      numeric_precision as digits, numeric_scale as places
+    from information_schema.columns where table_schema = :schema and table_name = :table
+    order by ordinal_position
+    """
+
+    def quoted(self, *names: str) -> str:
+        """Return names as an identifier of a statement in :func:`sqlalchemy.text`."""
+        mark = self.quote
+        joined = ".".join(mark + name.replace(mark, mark * 2) + mark for name in names)
+        # A colon would begin a parameter.
+        return joined.replace(":", "\\:")
+
+    def qualified(self, connection: sa.Connection, schema: str, table: str) -> str:
+        """Return a table as an identifier that means no other one."""
+        return self.quoted(schema, table)
+
+    def begin(self, connection: sa.Connection) -> None:  # noqa: B027 - most need nothing
+        """Set what the session needs so that values come and go unchanged: the zone UTC, strict types."""
+
+    def columns(self, connection: sa.Connection, schema: str, table: str) -> list[RemoteColumn]:
+        """Return the columns of a table or view in their order; none where it is not there."""
+        found = connection.execute(sa.text(self.columns_query), {"schema": schema, "table": table})
+        rows = [{str(key).lower(): value for key, value in row.items()} for row in found.mappings()]
+        return [RemoteColumn(row["name"], self.type_of(row), str(row["declared"])) for row in rows]
+
+    def type_of(self, row: Mapping[str, Any]) -> str:
+        """Return the type that a column gets in our copy; a type that is not known is read as text."""
+        known = self.types.get(str(row["declared"]).lower().partition("(")[0].strip(), "text")
+        if known == "numeric" and row["digits"] is not None:
+            return f"numeric({int(row['digits'])},{int(row['places'] or 0)})"
+        if known == "varchar" and row["length"] is not None and 0 < int(row["length"]) <= 10_485_760:
+            return f"varchar({int(row['length'])})"
+        return "text" if known == "varchar" else known
+
+    def selected(self, column: RemoteColumn) -> str:
+        """Return the expression that reads a column, as a value that psycopg writes in the copy's type."""
+        return self.quoted(column.name)
+
+    @abstractmethod
+    def as_text(self, column: RemoteColumn) -> str:
+        """Return an expression of a column's value as text that is another one for each other value."""
+
+    @abstractmethod
+    def digest(self, texts: Sequence[str]) -> str:
+        """Return a whole number of at most 60 bits, of texts any of which may be null."""
+
+    def typed(self, parameter: str, column: RemoteColumn) -> str:
+        """Return a parameter among selected values, whose type only its place in the insert tells."""
+        return parameter
+
+    def total(self, number: str) -> str:
+        """Return the exact sum of a whole number over a group, as text."""
+        return f"cast(sum({number}) as varchar)"
+
+    def remainder(self, number: str, divisor: int) -> str:
+        """Return the remainder of a division of whole numbers."""
+        return f"mod({number}, {divisor})"
+
+    def rows(
+        self, connection: sa.Connection, query: str, values: Mapping[str, Any]
+    ) -> Iterator[Sequence[Sequence[Any]]]:
+        """Yield the rows of a query, a part at a time, without holding all of them."""
+        streamed = connection.execution_options(stream_results=True, max_row_buffer=FETCHED)
+        with streamed.execute(sa.text(query), values) as result:
+            yield from result.partitions(FETCHED)
+
+    def value(self, column: RemoteColumn, value: Any) -> Any:
+        """Return a value that was read as psycopg is to write it; a text that is no JSON is a JSON text."""
+        if column.type != JSON or value is None:
+            return value
+        text = value if isinstance(value, str) else json.dumps(value)
+        try:
+            json.loads(text)
+        except ValueError:
+            return json.dumps(text)
+        return text
+
+    def parameter(self, column: RemoteColumn, value: Any) -> Any:
+        """Return a value of the copy as the database's own driver takes it."""
+        return json.dumps(value) if column.type == JSON and value is not None else value
+
+    def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether an error is about the values of one row, and not about the statement or the way."""
+        return isinstance(error, sa.exc.IntegrityError | sa.exc.DataError)
+
+
+def driver_missing(dialect: Dialect, error: ImportError) -> ConfigurationError:
+    """Return the error for a database whose driver is not installed."""
+    return ConfigurationError(
+        f"the driver of {dialect.title} is not installed ({error.name or error}).",
+        where="accounts.*.crm",
+        next_step=f'Install it: pip install "enerflo-sync[{dialect.extra}]".',
+    )

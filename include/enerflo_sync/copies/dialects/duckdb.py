@@ -1,0 +1,66 @@
+"""DuckDB, by its own driver behind duckdb-engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.copies.dialects.base import JSON, Dialect, RemoteColumn
+
+
+class DuckDB(Dialect):
+    """DuckDB: a file that one process writes at a time."""
+
+    names = ("duckdb",)
+    title = "DuckDB"
+    extra = "duckdb"
+    types = {  # noqa: RUF012 - a constant
+        **dict.fromkeys(("tinyint", "smallint", "integer", "bigint"), "bigint"),
+        **dict.fromkeys(("utinyint", "usmallint", "uinteger"), "bigint"),
+        **dict.fromkeys(("ubigint", "hugeint", "uhugeint"), "numeric"),
+        "decimal": "numeric",
+        **dict.fromkeys(("float", "double"), "double precision"),
+        "varchar": "text",
+        "boolean": "boolean",
+        "date": "date",
+        **dict.fromkeys(("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"), "timestamp"),
+        "timestamp with time zone": "timestamptz",
+        "uuid": "uuid",
+    }
+
+    columns_query = Dialect.columns_query.replace("where ", "where table_catalog = current_database() and ")
+
+    def qualified(self, connection: sa.Connection, schema: str, table: str) -> str:
+        """Return the table with its database: of crm.duckdb the name crm alone would mean two things."""
+        database = connection.execute(sa.text("select current_database()")).scalar_one()
+        return self.quoted(database, schema, table)
+
+    def begin(self, connection: sa.Connection) -> None:
+        """Read and write moments in UTC."""
+        connection.exec_driver_sql("set timezone = 'UTC'")
+
+    def selected(self, column: RemoteColumn) -> str:
+        """Return the column; what our copy keeps as text is read as text."""
+        name = self.quoted(column.name)
+        return f"cast({name} as varchar)" if column.type in ("text", JSON) else name
+
+    def as_text(self, column: RemoteColumn) -> str:
+        """Return the value as DuckDB writes it."""
+        return f"cast({self.quoted(column.name)} as varchar)"
+
+    def digest(self, texts: Sequence[str]) -> str:
+        """Return 60 bits of the md5 over the texts, each with its length in front."""
+        parts = " || '|' || ".join(f"coalesce(length({text}) || '.' || {text}, '-')" for text in texts)
+        return f"cast(md5_number_lower({parts}) & 1152921504606846975 as bigint)"
+
+    def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether a constraint or a conversion refused the values."""
+        kind = type(error.orig).__name__
+        return super().refuses_a_row(error) or kind in {"ConstraintException", "ConversionException"}
+
+    def parameter(self, column: RemoteColumn, value: Any) -> Any:
+        """Return the value; an id is given as text."""
+        given = super().parameter(column, value)
+        return str(given) if column.type == "uuid" and given is not None else given

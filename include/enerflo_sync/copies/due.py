@@ -1,0 +1,144 @@
+"""Changes that are to be carried to the CRM's own database, as writes of whole rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.written import (
+    as_written,
+    column_value,
+    of_key,
+    present_moment,
+    shown,
+    typed_key,
+    zone_of,
+)
+from enerflo_sync.crm.catalog import LiveColumn
+from enerflo_sync.crm.copies import KEY_HASH, ROW_HASH
+from enerflo_sync.crm.mapping import NOT_NULL
+from enerflo_sync.crm.marks import own_mark
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.reconcile.compare import Comparison
+
+_OPEN = "w.account = %(account)s and w.table_name = %(table)s and w.ended_at is null and w.state = 'open'"
+_GROUPS = f"""
+/* enerflo-sync carry: columns that are to be carried */
+select distinct w.op, w."column" as name from sync.crm_changes w where {_OPEN} order by 1, 2
+"""  # noqa: S608 - a constant
+
+
+@dataclass
+class RowWrite:
+    """One row that is written: made, changed, or marked as deleted.
+
+    :param numbers: of ``sync.crm_changes`` that the row is made of.
+    :param key: the row's key, in the copy's types.
+    :param row_hash: the digest that the row must have; None for a row that is made.
+    """
+
+    op: str
+    numbers: list[int]
+    key: tuple[Any, ...]
+    row_hash: int | None
+    key_hash: int | None
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def due_writes(connection: sa.Connection, plan: Comparison, account: str) -> tuple[list[RowWrite], list[int]]:
+    """Return the rows that open changes of a table are about, as the copy has them now.
+
+    And the numbers of the changes whose column says neither what the plan saw in it nor what it is to say. A
+    column that says that already is not written again.
+
+    A row that the copy does not have any more, or has twice, is not among them, nor one that is to be deleted
+    where nothing marks a deleted row.
+    """
+    values = {"account": account, "table": str(plan.name)}
+    writes: dict[tuple[str, Any], RowWrite] = {}
+    moved: list[int] = []
+    for op, name in connection.exec_driver_sql(_GROUPS, values).all():
+        if op == "delete":
+            mark = marking_value(plan)
+            if mark is None:
+                continue
+            (name, value), says = mark, "'before'"
+        else:
+            if name not in plan.live.columns:
+                continue
+            value = column_value(plan.live.columns[name], "w.after", zone_of(plan, name))
+            says = _says(plan, name)
+        query = _new_rows(plan, value) if op == "insert" else _rows_there(plan, value, says)
+        chosen = {**values, "op": op, "column": None if op == "delete" else name}
+        for row in connection.exec_driver_sql(query, chosen):
+            if row.says != "before":
+                if row.says != "after":
+                    moved.append(row.number)
+                continue
+            key = tuple(row[6:])
+            write = writes.setdefault((op, row.key), RowWrite(op, [], key, row.row_hash, row.key_hash))
+            write.numbers.append(row.number)
+            write.values[name] = row.value
+    for write in writes.values():
+        if write.op == "insert":
+            pairs = zip(plan.mapping.key_columns, write.key, strict=True)
+            write.values = dict(pairs) | write.values
+    return list(writes.values()), moved
+
+
+def marking_value(plan: Comparison) -> tuple[str, str] | None:
+    """Return the column that marks a row as deleted and its value as SQL; None where nothing does."""
+    columns = frozenset(plan.live.columns)
+    name = own_mark(plan.mapping, plan.live, columns) if plan.mapping.deleted_when else None
+    if name is None:
+        return None
+    live: LiveColumn = plan.live.columns[name]
+    said = plan.mapping.deleted_when[name]
+    if said == NOT_NULL:
+        return name, present_moment(live, zone_of(plan, name))
+    text = str(said).lower() if isinstance(said, bool) else str(said)
+    return name, f"{literal(text)}::{live.sql_type}"
+
+
+def _says(plan: Comparison, name: str) -> str:
+    """Return whether a row ``t`` says what the plan saw (before), what it is to say (after), or else."""
+    now = f"nullif({shown(plan, name, 't')}, 'null')"
+    after = f"nullif({as_written(plan, name, 'w.after')}, 'null')"
+    return (
+        f"case when {now} is not distinct from nullif(w.copy_value, 'null') then 'before'"
+        f" when {now} is not distinct from {after} then 'after' else 'else' end"
+    )
+
+
+def _rows_there(plan: Comparison, value: str, says: str) -> str:
+    """Return the query of changes of rows that the copy has once."""
+    keys = ", ".join(f"t.{quoted(name)}" for name in plan.mapping.key_columns)
+    return f"""
+    /* enerflo-sync carry {plan.name}: rows that are to be changed */
+    select w.number, w.key::text as key, {says} as says, {value} as value,
+      t.{ROW_HASH} as row_hash, t.{KEY_HASH} as key_hash, {keys}
+    from sync.crm_changes w join {plan.crm} t on {of_key(plan, "w.key")} and {plan.counts("t")}
+    where {_OPEN} and w.op = %(op)s and w."column" is not distinct from %(column)s::text
+      and (select count(*) from {plan.crm} t where {of_key(plan, "w.key")} and {plan.counts("t")}) = 1
+    order by w.number
+    """  # noqa: S608 - quoted names
+
+
+def _new_rows(plan: Comparison, value: str) -> str:
+    keys = ", ".join(typed_key(plan, "w.key", name) for name in plan.mapping.key_columns)
+    return f"""
+    /* enerflo-sync carry {plan.name}: rows that are to be made */
+    select w.number, w.key::text as key, 'before' as says, {value} as value,
+      null::bigint as row_hash, null::bigint as key_hash, {keys}
+    from sync.crm_changes w
+    where {_OPEN} and w.op = %(op)s and w."column" = %(column)s::text
+    order by w.number
+    """  # noqa: S608 - quoted names
+
+
+def numbers_of(writes: Sequence[RowWrite]) -> list[int]:
+    """Return the numbers of the changes that rows are made of."""
+    return [number for write in writes for number in write.numbers]

@@ -1,0 +1,153 @@
+"""Bringing the copies of an account's CRM tables up to date.
+
+The CRM's database adds up a digest of each row by buckets of keys. Only buckets whose sum is another one than
+in our copy are read. So an edit is found whatever ``updated_at`` says, and rows that did not change are not
+moved. Each row comes with its own digest, so a row that changes while it is read is right at the next look.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.copies.copy_table import CopyTable
+from enerflo_sync.copies.database import CrmConnections
+from enerflo_sync.copies.remote_table import RemoteTable, remote_table
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.copies import KEY_HASH
+from enerflo_sync.warehouse.alone import alone
+from enerflo_sync.warehouse.engine import server_time, warehouse_errors
+
+Progress = Callable[[str, int, int], None]
+
+# Of the lock under which an account's copies are written.
+JOB = "copy of the CRM"
+# Rows in a bucket: a changed row moves so many.
+_ROWS_A_BUCKET = 16
+_MOST_BUCKETS = 1 << 17
+# More buckets than these are not named in one statement.
+_MOST_NAMED = 15_000
+# How often a table is read again that changes while it is read.
+_ROUNDS = 3
+
+_KNOWN = sa.text("""
+/* enerflo-sync copy: what is known of a copy */
+select signature, rows from sync.crm_copies where account = :account and table_name = :table
+""")
+_NOTE = sa.text("""
+/* enerflo-sync copy: a copy is up to date */
+insert into sync.crm_copies (account, table_name, crm_table, signature, read_at, rows, rows_read, seconds)
+values (:account, :table, :crm_table, :signature, :read_at, :rows, :rows_read, :seconds)
+on conflict (account, table_name) do update set crm_table = excluded.crm_table,
+  signature = excluded.signature, read_at = excluded.read_at, rows = excluded.rows,
+  rows_read = excluded.rows_read, seconds = excluded.seconds
+""")
+
+
+class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What bringing one copy up to date took.
+
+    :param read_at: as of when the copy holds what the CRM said, by the warehouse's clock.
+    :param rows_read: the rows that were moved; ``rows`` are those that the copy has.
+    """
+
+    table_name: str
+    crm_table: str
+    read_at: datetime
+    rows: int
+    rows_read: int
+    seconds: float
+
+
+def refresh_copies(
+    engine: sa.Engine,
+    crm: CrmConnections,
+    config: SyncConfig,
+    account: str,
+    *,
+    progress: Progress | None = None,
+) -> list[CopyReport]:
+    """Bring the copy of each mapped table up to date, each in a transaction of its own.
+
+    :raises ConfigurationError: a table or column is not there, or where is no condition.
+    :raises RetriableError: a database is away; the copies are as they were.
+    """
+    tick = progress or (lambda _name, _done, _total: None)
+    reports = []
+    with warehouse_errors("copy"), engine.connect() as connection, alone(connection, account, JOB, wait=True):
+        for name, mapping in config.tables_for(account).items():
+            with crm.connected(f"reading {mapping.crm_table}") as theirs, connection.begin():
+                reports.append(_refresh(connection, theirs, crm, config, account, name, tick))
+    return reports
+
+
+def _refresh(
+    connection: sa.Connection,
+    theirs: sa.Connection,
+    crm: CrmConnections,
+    config: SyncConfig,
+    account: str,
+    name: str,
+    tick: Progress,
+) -> CopyReport:
+    began, mapping = time.monotonic(), config.tables_for(account)[name]
+    place = f"{config.file}:{config.table_line(account, name, 'crm_table')}"
+    remote = remote_table(theirs, crm.dialect, name, mapping, place)
+    copy = CopyTable(connection, mapping.relation, remote)
+    known = connection.execute(_KNOWN, {"account": account, "table": name}).one_or_none()
+    read_at, moved = server_time(connection), 0
+    told = f"copy of {mapping.crm_table}"
+    if known is None or known.signature != remote.signature or not copy.exists():
+        copy.make()
+        moved += copy.load(remote.rows(theirs), lambda done: tick(told, done, 0))
+    rows = 0
+    for _ in range(_ROUNDS):
+        read_at = server_time(connection)
+        rows, read, steady = _read_what_differs(theirs, copy, remote)
+        moved += read
+        if steady:
+            break
+    report = CopyReport(
+        table_name=name,
+        crm_table=mapping.crm_table,
+        read_at=read_at,
+        rows=rows,
+        rows_read=moved,
+        seconds=round(time.monotonic() - began, 3),
+    )
+    named = {"account": account, "table": name, "signature": remote.signature}
+    values = msgspec.structs.asdict(report)
+    connection.execute(_NOTE, named | {key: values[key] for key in values if key != "table_name"})
+    return report
+
+
+def _read_what_differs(theirs: sa.Connection, copy: CopyTable, remote: RemoteTable) -> tuple[int, int, bool]:
+    """Return how many rows the CRM has, how many were read, and whether few enough differed."""
+    total = theirs.execute(sa.text(f"select count(*) from {remote.table}")).scalar_one()  # noqa: S608
+    buckets = 64
+    while buckets < _MOST_BUCKETS and buckets * _ROWS_A_BUCKET < total:
+        buckets *= 2
+    bucket, digest = remote.bucket(buckets), remote.dialect.total(remote.row_hash)
+    query = f"select {bucket}, count(*), {digest} from {remote.table} group by {bucket}"  # noqa: S608
+    there = {int(row[0]): (int(row[1]), str(row[2])) for row in theirs.execute(sa.text(query))}
+    here = copy.buckets(buckets)
+    differ = sorted(
+        one for one in there.keys() | here.keys() if there.get(one, (0, "0")) != here.get(one, (0, "0"))
+    )
+    rows = sum(number for number, _ in there.values())
+    if not differ:
+        return rows, 0, True
+    if len(differ) > _MOST_NAMED:
+        read = copy.merge(remote.rows(theirs), "true", {})
+    else:
+        named = ", ".join(str(one) for one in differ)
+        read = copy.merge(
+            remote.rows(theirs, f"where {bucket} in ({named})"),
+            f"c.{KEY_HASH} %% %(buckets)s = any(%(differ)s::bigint[])",
+            {"buckets": buckets, "differ": differ},
+        )
+    return rows, read, len(differ) * 10 < buckets

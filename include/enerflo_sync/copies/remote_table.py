@@ -1,0 +1,130 @@
+"""One CRM table in its own database: which columns are read, and how a row is told from another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.copies.dialects.base import JSON, Dialect, RemoteColumn
+from enerflo_sync.crm.mapping import FieldType, TableMapping
+from enerflo_sync.crm.names import relation
+from enerflo_sync.crm.problems import listed, nearest
+from enerflo_sync.errors import ConfigurationError
+
+# Raised when a release reads or digests rows in another way, so that each copy is made anew.
+_VERSION = 1
+_INSIDE, _OUTSIDE = "inside", "outside"
+
+
+@dataclass(frozen=True)
+class RemoteTable:
+    """A CRM table that is copied.
+
+    :param table: as an identifier of its database.
+    :param columns: those that the mapping names, in its order.
+    :param where: the mapping's condition, which the database itself works out.
+    """
+
+    dialect: Dialect
+    table: str
+    columns: Sequence[RemoteColumn]
+    key: Sequence[RemoteColumn]
+    where: str | None
+
+    @property
+    def signature(self) -> str:
+        """Return a digest of what the copy's content depends on besides the rows."""
+        content = [
+            _VERSION,
+            self.dialect.title,
+            [self.table, self.where],
+            [[one.name, one.type, one.declared] for one in self.columns],
+            [one.name for one in self.key],
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    @property
+    def row_hash(self) -> str:
+        """Return the digest of a row's columns, and of whether it meets ``where``."""
+        texts = [self.dialect.as_text(one) for one in self.columns]
+        return self.dialect.digest([*texts, self._inside] if self.where is not None else texts)
+
+    @property
+    def key_hash(self) -> str:
+        """Return the digest of a row's key."""
+        return self.dialect.digest([self.dialect.as_text(one) for one in self.key])
+
+    @property
+    def _inside(self) -> str:
+        if self.where is None:
+            return f"'{_INSIDE}'"
+        condition = self.where.replace(":", "\\:")
+        return f"case when ({condition}) then '{_INSIDE}' else '{_OUTSIDE}' end"
+
+    def select(self, condition: str = "") -> str:
+        """Return the query of rows: columns, digests of row and key, and whether the row meets ``where``."""
+        values = [self.dialect.selected(one) for one in self.columns]
+        names = ", ".join([*values, self.row_hash, self.key_hash, self._inside])
+        return f"select {names} from {self.table} {condition}"  # noqa: S608 - quoted names
+
+    def bucket(self, buckets: int) -> str:
+        """Return which of so many buckets a row's key falls into."""
+        return self.dialect.remainder(self.key_hash, buckets)
+
+    def rows(
+        self, connection: sa.Connection, condition: str = "", values: Mapping[str, Any] | None = None
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield rows as they go into the copy, a part at a time."""
+        for part in self.dialect.rows(connection, self.select(condition), values or {}):
+            yield [self._converted(row) for row in part]
+
+    def _converted(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        *values, row_hash, key_hash, inside = row
+        converted = (self.dialect.value(*pair) for pair in zip(self.columns, values, strict=True))
+        return (*converted, int(row_hash), int(key_hash), inside == _INSIDE)
+
+
+def remote_table(
+    connection: sa.Connection, dialect: Dialect, name: str, mapping: TableMapping, where: str
+) -> RemoteTable:
+    """Return a mapped table as its own database has it now.
+
+    :param name: what ``sync.yaml`` calls it.
+    :param where: file and line of the mapping.
+    :raises ConfigurationError: the table or a column is not there.
+    """
+    schema, table = relation(mapping.crm_table)
+    found = {one.name: one for one in dialect.columns(connection, schema, table)}
+    if not found:
+        raise ConfigurationError(
+            f"{dialect.title} has no table {schema}.{table}, or the role may not see it.",
+            where=f"{where}: tables.{name}.crm_table",
+            next_step="Write it as schema.table (of MySQL: database.table), and grant SELECT on it.",
+        )
+    missing = [column for column in mapping.crm_columns if column not in found]
+    if missing:
+        near = nearest(missing[0], found)
+        raise ConfigurationError(
+            f"{schema}.{table} has no column {listed(missing)}.",
+            where=f"{where}: tables.{name}",
+            next_step=f"Did you mean {near}?" if near else f"It has {listed(found, limit=30)}.",
+        )
+    return RemoteTable(
+        dialect,
+        dialect.qualified(connection, schema, table),
+        [_as_mapped(found[column], mapping) for column in mapping.crm_columns],
+        [found[column] for column in mapping.key_columns],
+        mapping.where,
+    )
+
+
+def _as_mapped(column: RemoteColumn, mapping: TableMapping) -> RemoteColumn:
+    """Return a column with the type in which the mapping compares it, if its own database has no such."""
+    field = mapping.fields.get(column.name)
+    is_json = field is not None and field.type is FieldType.JSON
+    return replace(column, type=JSON) if is_json and column.type == "text" else column

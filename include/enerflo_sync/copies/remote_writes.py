@@ -1,0 +1,134 @@
+"""Writing rows in the CRM's own database, each on the condition that it is as our copy has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from enerflo_sync.copies.dialects.base import RemoteColumn
+from enerflo_sync.copies.due import RowWrite
+from enerflo_sync.copies.remote_table import RemoteTable
+
+# Rows in one transaction there, and in one statement that reads them back.
+_TOGETHER = 200
+
+
+class _RefusedError(Exception):
+    """A row of a transaction is refused: which one is found out one by one."""
+
+
+class RemoteWriter:
+    """Writes rows of one table.
+
+    :param connection: to the CRM's database; has no open transaction.
+    """
+
+    def __init__(self, connection: sa.Connection, remote: RemoteTable) -> None:
+        self._connection = connection
+        self._remote = remote
+        self._columns = {one.name: one for one in remote.columns}
+
+    def write(self, writes: Sequence[RowWrite]) -> dict[int, str]:
+        """Write rows and commit; return why rows were refused, by their place in ``writes``.
+
+        A row whose digest is another one by now is left as it is: reading it back tells.
+        """
+        refused: dict[int, str] = {}
+        for first in range(0, len(writes), _TOGETHER):
+            places = range(first, min(first + _TOGETHER, len(writes)))
+            try:
+                self._together([writes[place] for place in places])
+            except _RefusedError:
+                for place in places:
+                    reason = self._alone(writes[place])
+                    if reason is not None:
+                        refused[place] = reason
+        return refused
+
+    def _together(self, writes: Sequence[RowWrite]) -> None:
+        try:
+            for write in writes:
+                self._execute(write)
+            self._connection.commit()
+        except sa.exc.DBAPIError as error:
+            self._connection.rollback()
+            if not self._remote.dialect.refuses_a_row(error):
+                raise
+            raise _RefusedError from None
+
+    def _alone(self, write: RowWrite) -> str | None:
+        try:
+            self._execute(write)
+            self._connection.commit()
+        except sa.exc.DBAPIError as error:
+            self._connection.rollback()
+            if not self._remote.dialect.refuses_a_row(error):
+                raise
+            # The driver's text may hold the row's values.
+            number = next((str(one) for one in getattr(error.orig, "args", ()) if isinstance(one, int)), "")
+            kind = f"{type(error.orig).__name__} {number}".strip()
+            return f"{self._remote.dialect.title} refuses the row ({kind})"
+        except _RefusedError:
+            return "the CRM has several rows of this key"
+        return None
+
+    def _execute(self, write: RowWrite) -> None:
+        statement = self._insert(write) if write.op == "insert" else self._update(write)
+        names, values = list(write.values), list(write.values.values())
+        parameters = {f"v{n}": self._given(name, values[n]) for n, name in enumerate(names)}
+        parameters |= self._key_parameters(write.key)
+        if write.row_hash is not None:
+            parameters["row_hash"] = write.row_hash
+        result = self._connection.execute(sa.text(statement), parameters)
+        if result.rowcount > 1:
+            self._connection.rollback()
+            raise _RefusedError
+
+    def _update(self, write: RowWrite) -> str:
+        remote = self._remote
+        sets = ", ".join(f"{self._name(name)} = :v{n}" for n, name in enumerate(write.values))
+        return (
+            f"update {remote.table} set {sets} where {self._of_key()}"  # noqa: S608 - quoted names
+            f" and {remote.row_hash} = :row_hash"
+        )
+
+    def _insert(self, write: RowWrite) -> str:
+        remote = self._remote
+        names = ", ".join(self._name(name) for name in write.values)
+        values = ", ".join(
+            remote.dialect.typed(f":v{n}", self._columns[name]) for n, name in enumerate(write.values)
+        )
+        return (
+            f"insert into {remote.table} ({names}) select {values}{remote.dialect.from_nothing}"  # noqa: S608
+            f" where not exists (select 1 from {remote.table} where {self._of_key()})"
+        )
+
+    def read_back(self, writes: Sequence[RowWrite]) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of these keys as they stand there now, as they go into the copy."""
+        for first in range(0, len(writes), _TOGETHER):
+            some = writes[first : first + _TOGETHER]
+            conditions: list[str] = []
+            values: dict[str, Any] = {}
+            for n, write in enumerate(some):
+                conditions.append(f"({self._of_key(f'n{n}_')})")
+                values |= self._key_parameters(write.key, f"n{n}_")
+            yield from self._remote.rows(self._connection, f"where {' or '.join(conditions)}", values)
+
+    def _of_key(self, prefix: str = "") -> str:
+        pairs = (f"{self._name(one.name)} = :{prefix}k{n}" for n, one in enumerate(self._remote.key))
+        return " and ".join(pairs)
+
+    def _key_parameters(self, key: Sequence[Any], prefix: str = "") -> Mapping[str, Any]:
+        return {
+            f"{prefix}k{n}": self._given(one.name, value)
+            for n, (one, value) in enumerate(zip(self._remote.key, key, strict=True))
+        }
+
+    def _given(self, name: str, value: Any) -> Any:
+        column: RemoteColumn = self._columns[name]
+        return self._remote.dialect.parameter(column, value)
+
+    def _name(self, name: str) -> str:
+        return self._remote.dialect.quoted(name)

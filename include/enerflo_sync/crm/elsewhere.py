@@ -1,0 +1,33 @@
+"""The section ``accounts.*.crm`` of sync.yaml: a CRM whose tables are in another database."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from pydantic import Field
+
+from enerflo_sync.crm.copies import COPIES_SCHEMA
+from enerflo_sync.crm.options import Options
+
+# The longest name that PostgreSQL keeps whole.
+_LONGEST: Final = 63
+
+
+class CrmDatabase(Options):
+    """The database that holds the account's CRM tables, where that is not the warehouse."""
+
+    url: str | None = Field(
+        None,
+        description="Its SQLAlchemy URL, as a variable: ${CRM_URL}; mysql://user:password@host/database,"
+        " duckdb:///file, snowflake://… Inside Airflow its connection stands in.",
+    )
+    connection: str = Field("crm_default", description="Id of its Airflow connection.")
+
+
+def copy_of(account: str, table: str) -> tuple[str, str]:
+    """Return schema and name of our copy of a CRM table that ``sync.yaml`` calls ``table``."""
+    name = f"{account}.{table}"
+    if len(name.encode()) > _LONGEST:
+        name = f"{hashlib.sha256(name.encode()).hexdigest()[:20]}.{table}"
+    return COPIES_SCHEMA, name

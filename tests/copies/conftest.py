@@ -1,0 +1,241 @@
+"""The CRM of a desk in a database of its own: a MariaDB server that is started for the run, or a DuckDB file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.copies.database import crm_engine, dialect_of
+from tests.writes.conftest import Desk, agreed, agreed_warehouse, desk, polled_warehouse
+
+__all__ = ["agreed", "agreed_warehouse", "desk", "polled_warehouse"]
+
+TABLES = ("installs", "milestones", "notes", "change_orders", "leads")
+CRM = (
+    "    airflow: {enerflo_connection",
+    '    crm: {url: "${CRM_URL}"}\n    airflow: {enerflo_connection',
+)
+_numbers = itertools.count(1)
+
+
+class Elsewhere(ABC):
+    """A database that is not the warehouse, with the CRM's tables in its schema ``crm``."""
+
+    types: dict[str, str]
+    narrowed: str
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = crm_engine(url)
+
+    def begin(self, connection: sa.Connection) -> None:
+        dialect_of(self.engine.dialect.name).begin(connection)
+
+    @abstractmethod
+    def quoted(self, name: str) -> str:
+        """Return a name as the database quotes it."""
+
+    @abstractmethod
+    def make_schema(self) -> None:
+        """Make the schema crm."""
+
+    def sql(self, statement: str, **values: Any) -> list[Any]:
+        with self.engine.begin() as connection:
+            self.begin(connection)
+            result = connection.execute(sa.text(statement), values)
+            return list(result.mappings()) if result.returns_rows else []
+
+    def narrow(self, table: str, column: str) -> None:
+        """Let a column take whole numbers to 127 alone."""
+        self.sql(self.narrowed.format(table=table, column=self.quoted(column)))
+
+    def one(self, table: str, **key: Any) -> Any:
+        where = " and ".join(f"{self.quoted(name)} = :{name}" for name in key)
+        (row,) = self.sql(f"select * from crm.{table} where {where}", **key)
+        return row
+
+    def take_over(self, warehouse: sa.Engine) -> None:
+        """Move the CRM's tables here from the warehouse, in which none is left."""
+        self.make_schema()
+        with warehouse.begin() as connection:
+            for table in TABLES:
+                self._take(connection, table)
+            connection.exec_driver_sql("drop schema crm cascade")
+
+    def _take(self, connection: sa.Connection, table: str) -> None:
+        columns = connection.execute(
+            sa.text(
+                "select column_name as name, udt_name as type from information_schema.columns"
+                " where table_schema = 'crm' and table_name = :table order by ordinal_position"
+            ),
+            {"table": table},
+        ).all()
+        keys = list(
+            connection.execute(
+                sa.text(
+                    "select a.attname from pg_index i join pg_attribute a on a.attrelid = i.indrelid"
+                    " and a.attnum = any(i.indkey) where i.indrelid = cast(:table as regclass) and i.indisprimary"
+                ),
+                {"table": f"crm.{table}"},
+            ).scalars()
+        )
+        declared = [f"{self.quoted(name)} {self.types[kind]}" for name, kind in columns]
+        if keys:
+            declared.append(f"primary key ({', '.join(map(self.quoted, keys))})")
+        rows = [dict(row) for row in connection.exec_driver_sql(f"select * from crm.{table}").mappings()]
+        with self.engine.begin() as theirs:
+            self.begin(theirs)
+            theirs.execute(sa.text(f"create table crm.{table} ({', '.join(declared)})"))
+            if rows:
+                names = [name for name, _ in columns]
+                into = ", ".join(map(self.quoted, names))
+                places = ", ".join(f":{name}" for name in names)
+                given = [{name: self.given(value) for name, value in row.items()} for row in rows]
+                theirs.execute(sa.text(f"insert into crm.{table} ({into}) values ({places})"), given)
+
+    def given(self, value: Any) -> Any:
+        return json.dumps(value, default=str) if isinstance(value, dict | list) else value
+
+
+class MariaDB(Elsewhere):
+    """A database of the run's MariaDB server."""
+
+    narrowed = "alter table crm.{table} modify {column} tinyint"
+    types = {  # noqa: RUF012
+        "int8": "bigint",
+        "int4": "int",
+        "numeric": "decimal(20,6)",
+        "text": "varchar(500)",
+        "timestamptz": "timestamp(6) null",
+        "timestamp": "datetime(6)",
+        "date": "date",
+        "bool": "tinyint(1)",
+        "jsonb": "json",
+        "float8": "double",
+    }
+
+    def quoted(self, name: str) -> str:
+        return f"`{name}`"
+
+    def make_schema(self) -> None:
+        self.sql("drop database if exists crm")
+        self.sql("create database crm character set utf8mb4")
+
+    def given(self, value: Any) -> Any:
+        value = value.replace(tzinfo=None) if isinstance(value, datetime) else value
+        return super().given(value)
+
+
+class DuckDB(Elsewhere):
+    """A file of DuckDB."""
+
+    narrowed = "alter table crm.{table} alter {column} type tinyint"
+    types = {  # noqa: RUF012
+        "int8": "bigint",
+        "int4": "integer",
+        "numeric": "decimal(20,6)",
+        "text": "varchar",
+        "timestamptz": "timestamptz",
+        "timestamp": "timestamp",
+        "date": "date",
+        "bool": "boolean",
+        "jsonb": "json",
+        "float8": "double",
+    }
+
+    def quoted(self, name: str) -> str:
+        return f'"{name}"'
+
+    def make_schema(self) -> None:
+        self.sql("create schema crm")
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a MariaDB server of the run's own; skipped, loudly, where Debian's is not installed."""
+    if shutil.which("mariadbd") is None:
+        if os.environ.get("CI"):
+            pytest.fail("mariadbd is missing: .ci/run installs mariadb-server")
+        pytest.skip("no mariadbd here: install mariadb-server to run the tests of a CRM in MariaDB")
+    # The path of a socket is short.
+    folder = Path(tmp_path_factory.mktemp("m"))
+    data, socket = folder / "data", Path(f"/tmp/enerflo-mariadb-{os.getpid()}.sock")  # noqa: S108
+    user = ["--user=root"] if os.geteuid() == 0 else []
+    subprocess.run(
+        [
+            *("mariadb-install-db", "--no-defaults", f"--datadir={data}", *user),
+            *("--auth-root-authentication-method=normal", "--skip-test-db"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    log = (folder / "log").open("wb")
+    server = subprocess.Popen(
+        [
+            *("mariadbd", "--no-defaults", f"--datadir={data}", f"--socket={socket}", *user),
+            *("--skip-networking", f"--pid-file={folder / 'pid'}", "--innodb-flush-log-at-trx-commit=0"),
+            *("--skip-log-bin", "--innodb-buffer-pool-size=64M", "--default-time-zone=+05:00"),
+        ],
+        stdout=log,
+        stderr=log,
+    )
+    url = f"mysql://root@localhost/mysql?unix_socket={socket}"
+    try:
+        _wait_for(url, server)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+        log.close()
+        socket.unlink(missing_ok=True)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    engine = crm_engine(url)
+    for _ in range(300):
+        assert server.poll() is None
+        try:
+            engine.connect().close()
+        except sa.exc.OperationalError:
+            time.sleep(0.1)
+        else:
+            engine.dispose()
+            return
+    raise AssertionError("MariaDB does not start")
+
+
+@pytest.fixture(params=["mariadb", "duckdb"])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Elsewhere]:
+    """An empty database of each kind."""
+    if request.param == "mariadb":
+        found: Elsewhere = MariaDB(request.getfixturevalue("mariadb_server"))
+    else:
+        found = DuckDB(f"duckdb:///{tmp_path / 'shop.duckdb'}")
+    yield found
+    found.engine.dispose()
+
+
+@pytest.fixture
+def away(agreed: Desk, elsewhere: Elsewhere) -> Desk:
+    """An account whose two sides agree, and whose CRM is in another database; both sides may be written."""
+    elsewhere.take_over(agreed.engine)
+    agreed.environ["CRM_URL"] = elsewhere.url
+    agreed.context.credentials = agreed.context.credentials.__class__(
+        agreed.context.credentials.base_url,
+        agreed.context.credentials.api_key,
+        agreed.context.credentials.warehouse_url,
+    )
+    agreed.switched_on("both", CRM)
+    return agreed
