@@ -292,6 +292,7 @@ class Agreement:
     # -- (f) plans and their changes ------------------------------------------------------------------------
 
     def _plans(self) -> None:
+        told = "'handed_over', 'superseded'" if self._shape.copied else "'handed_over'"
         self._same(
             "changes that stay under way",
             [],
@@ -324,7 +325,7 @@ class Agreement:
             self._rows(
                 "select l.table_name, l.key, l.field, l.decision from sync.ledger l"
                 # What was handed over is told by a row, and what became of it by one more.
-                " where l.decision not in ('handed_over', 'superseded') and not exists ("
+                f" where l.decision not in ({told}) and not exists ("
                 " select from sync.plan_changes c where c.plan_hash = l.plan_hash and c.table_name = l.table_name"
                 " and c.key = l.key and c.op = l.op and c.field is not distinct from l.field"
                 # What was sent before a later plan took its place is found at Enerflo afterwards.

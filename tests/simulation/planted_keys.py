@@ -42,7 +42,7 @@ _WIDE = replace(
     installs=3,
     tick=10,
     events=0.5,
-    edits=0.1,
+    edits=0.01,
     kinds=(ChangeKind.MILESTONE_CHANGED,),
     edit_kinds=(Edit.MILESTONE,),
     shape=Shape(wide_table="permits"),

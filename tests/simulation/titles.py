@@ -18,11 +18,11 @@ TITLES = tuple(one.title for one in c.MILESTONES)
 # What the mapping names is called otherwise, or another milestone is called so, too.
 _RENAMED = (
     (1, "Building permit"),
+    (1, "Engineering"),
     (1, " permitting"),
     (2, "Permitting"),
     (3, "PERMITTING "),
-    (0, "Plans"),
-    (2, "Utility"),
+    (4, "interconnection"),
 )
 
 
