@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.simulation.people import People, number_of_note
 from tests.simulation.promises import Promises
-from tests.simulation.shapes import BY_ENERFLO, Row, Shape
+from tests.simulation.shapes import BY_ENERFLO, OTHER_TYPE, Row, Shape
 from tests.simulation.writes import WritesApi
 
 Rows = Callable[[str], list[tuple[Any, ...]]]
@@ -34,6 +34,7 @@ class Agreement:
         self._same = same
         self._truth = truth
         self._crm = {name: self._table(name) for name in self._tables}
+        self._outside = {name: self._records_outside(name) for name in self._tables}
         self._enerflo = {name: self._records(name) for name in self._tables}
         self._listed = self._listed_places()
         # The keys of rows that once named a record of Enerflo.
@@ -41,6 +42,7 @@ class Agreement:
             (name, value): key
             for name, key, value in rows("select table_name, key, value from sync.agreed where is_link")
         }
+        self._on_their_way = self._handed_over() if shape.copied else set()
         voided = self._enerflo["installs"].values()
         self._voided = {row["install_id"] for row in voided if row["status_name"] == "Voided"}
 
@@ -69,6 +71,11 @@ class Agreement:
             )
         ]
 
+    def _records_outside(self, name: str) -> set[tuple[Any, ...]]:
+        """Return the records of rows that ``where`` leaves out."""
+        query = f"select to_jsonb(t) from crm.{name} t where to_jsonb(t) ->> 'record_type' = '{OTHER_TYPE}'"
+        return {self._join(name, row) for (row,) in self._rows(query)}
+
     def _records(self, name: str) -> dict[tuple[Any, ...], Row]:
         columns = list(self._tables[name].joins.values())
         found = [row._asdict() for row in self._truth(self._tables[name].truth)]
@@ -85,6 +92,33 @@ class Agreement:
                 f" from sync.plan_changes where plan_hash = '{self._plan}' and state in ('parked', 'refused')"
             )
         }
+
+    def _handed_over(self) -> set[tuple[str, str, str | None]]:
+        """Return the places of what was handed over and never arrived: a courier lost it, or brought it too early.
+
+        :raises Divergence: one that the copy shows is not noted.
+        """
+        found: set[tuple[str, str, str | None]] = set()
+        shown = []
+        for name, key, record, op, column, after in self._rows(
+            'select table_name, key, enerflo_key, op, "column", after from sync.crm_changes'
+            " where state = 'open' and ended_at is null"
+        ):
+            found.add((name, _text(key), column if op == "update" else None))
+            if record is not None:
+                found.add((name, _text(self._shape.link_of(name, tuple(record.values()))), None))
+            rows = [row for row in self._crm[name] if self._key(name, row) == key]
+            plain = self._plain
+            if op == "update" and len(rows) == 1 and record is not None:
+                is_its = self._join(name, rows[0]) == tuple(record.values())
+                if is_its and plain(name, column, rows[0][column]) == plain(name, column, after):
+                    shown.append((name, key, column, after))
+        self._same("changes that the copy shows, and that count as on their way", [], shown)
+        return found
+
+    def _is_on_its_way(self, name: str, key: Row | None, field: str | None = None) -> bool:
+        text = _text(key or {})
+        return (name, text, None) in self._on_their_way or (name, text, field) in self._on_their_way
 
     def _is_listed(self, table: str, key: Row, field: str | None = None) -> bool:
         text = _text(key)
@@ -121,6 +155,8 @@ class Agreement:
                 if self._refusals.holds(name, None, join):
                     continue
                 key, link = self._gone.get((name, join[0])), self._shape.link_of(name, join)
+                if self._is_on_its_way(name, link) or join in self._outside[name]:
+                    continue
                 if not (key and self._is_listed(name, key)) and not self._is_listed(name, link):
                     found.append((name, join))
         return found
@@ -141,8 +177,13 @@ class Agreement:
             if self._join(name, row) == (None,)
             and (name == "notes" or row["status"] == "qualified")
             and not self._is_listed(name, self._key(name, row))
+            and not self._has_a_link_on_its_way(name, row)
             and not self._refusals.holds(name, row, None)
         ]
+
+    def _has_a_link_on_its_way(self, name: str, row: Row) -> bool:
+        key = self._key(name, row)
+        return any(self._is_on_its_way(name, key, column) for column in self._tables[name].joins)
 
     def _apart(self) -> Iterator[Any]:
         """Yield fields of records that both sides have, that differ though policy says that they agree."""
@@ -171,6 +212,7 @@ class Agreement:
             self._is_listed(name, self._key(name, row), column)
             or self._is_listed(name, self._shape.link_of(name, join))
             or self._refusals.holds(name, row, join, column)
+            or (name, _text(self._key(name, row)), column) in self._on_their_way
         )
 
     def _is_kept_as(self, name: str, join: tuple[Any, ...], column: str, mine: Any, ours: Any) -> bool:
@@ -188,8 +230,8 @@ class Agreement:
         if name == "leads":
             return ours is None
         if name == "notes":
-            # Created, and never changed later.
-            return column == "body"
+            # Created, and never changed later; of a copy, people may have moved the note while it was sent.
+            return column == "body" or self._shape.copied
         return mine is None or ours is None or (column == "status" and ours == "voided")
 
     # -- (c) nothing was written twice ----------------------------------------------------------------------
@@ -214,7 +256,13 @@ class Agreement:
         for one in lived:
             number = number_of_note(str(one.values.get("body"))) if one.table == "notes" else None
             keys = self._people.notes.get(-1 if number is None else number, [])
-            waiting = [key for key in keys if key in rows and rows[key]["enerflo_note_id"] is None]
+            waiting = [
+                key
+                for key in keys
+                if key in rows
+                and rows[key]["enerflo_note_id"] is None
+                and not self._has_a_link_on_its_way("notes", rows[key])
+            ]
             if waiting and named.get(one.note_id) not in keys:
                 lost.append((one.note_id, waiting, named.get(one.note_id)))
         self._same("notes that Enerflo accepted and their CRM rows do not name", [], lost)
@@ -244,6 +292,7 @@ class Agreement:
     # -- (f) plans and their changes ------------------------------------------------------------------------
 
     def _plans(self) -> None:
+        told = "'handed_over', 'superseded'" if self._shape.copied else "'handed_over'"
         self._same(
             "changes that stay under way",
             [],
@@ -274,7 +323,9 @@ class Agreement:
             "rows of the ledger without a change",
             [],
             self._rows(
-                "select l.table_name, l.key, l.field, l.decision from sync.ledger l where not exists ("
+                "select l.table_name, l.key, l.field, l.decision from sync.ledger l"
+                # What was handed over is told by a row, and what became of it by one more.
+                f" where l.decision not in ({told}) and not exists ("
                 " select from sync.plan_changes c where c.plan_hash = l.plan_hash and c.table_name = l.table_name"
                 " and c.key = l.key and c.op = l.op and c.field is not distinct from l.field"
                 # What was sent before a later plan took its place is found at Enerflo afterwards.
@@ -292,7 +343,7 @@ class Agreement:
             "select table_name, key, op, field, old_value, new_value from sync.ledger"
             " where decision = 'applied' and direction = 'to_crm'"
         ):
-            if op == "update" and column in self._tables[name].fields:
+            if op == "update" and name in self._tables and column in self._tables[name].fields:
                 known[
                     name, _text(key), column, self._plain(name, column, old), self._plain(name, column, new)
                 ] += 1
@@ -301,7 +352,7 @@ class Agreement:
             "select table_name, before, after from simulation.crm_written"
             " where op = 'update' and writer = 'simulation' order by n"
         ):
-            for column in self._tables[name].fields:
+            for column in self._tables[name].fields if name in self._tables else ():
                 old, new = self._plain(name, column, before[column]), self._plain(name, column, after[column])
                 if old != new:
                     found[name, _text(self._key(name, after)), column, old, new] += 1
@@ -316,7 +367,7 @@ class Agreement:
         ):
             if op == "delete":
                 rows.pop((name, _text(key)), None)
-            elif column in self._tables[name].fields:
+            elif name in self._tables and column in self._tables[name].fields:
                 rows[name, _text(key)][column] = new
         alike = {
             (name, _text(key), field)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from tests.simulation.agreement import Agreement
 from tests.simulation.declared import LentRow
 from tests.simulation.divergence import Divergence
 from tests.simulation.files import archived, content_of
+from tests.simulation.shapes import LATE_HOURS
 from tests.simulation.world import SimulatedDay
 
 SHOWN = 6
@@ -78,22 +80,32 @@ class Check:
         self._succeeded("poll", day.poll())
         self._same("a quiet ingest and poll write no row", before, self._digest())
         if day.plan.both_ways:
+            day.copies_follow(at_once=True)
             self._nothing_to_do()
             Agreement(self.rows, self._same, self._truth, self.last_plan, day.shape).check(
                 day.api, day.people, day.promises
             )
+            self._late_ones_are_said()
+            for what, found in day.wide.check(self.rows, self.last_plan) if day.wide is not None else ():
+                self._same(what, [], found)
 
     def _come_to_rest(self) -> None:
         """Plan and apply until a plan leaves nothing to do."""
         day = self.day
-        for _ in range(MOST_ROUNDS):
+        resyncs = day.promises.resyncs
+        # Nothing is concluded from rows that went at once before the table has stayed so for an hour.
+        least = 3 if resyncs is not None and resyncs.gone else 1
+        for done in range(1, MOST_ROUNDS + 1):
             day.clock.advance(PATIENCE_SECONDS)
+            day.copies_follow(at_once=True)
             day.emitter.drain()
             self._succeeded("ingest", day.ingest())
             self._succeeded("poll", day.poll(full=True))
             self.last_plan = self._planned()
             if day.waiting_plan() is None:
-                return
+                if done >= least:
+                    return
+                continue
             # A round makes two plans at most: what the rules let through, and what waits for a person.
             for _ in range(2):
                 if day.waiting_plan() is not None and day.apply() is None:
@@ -119,6 +131,24 @@ class Check:
         self.last_plan = self._planned()
         left = [row for row in self._still_changing() if row[7] not in ("parked", "refused")]
         self._same("changes of a further plan", [], left)
+
+    def _late_ones_are_said(self) -> None:
+        """What was handed over and did not arrive in time is no all-clear."""
+        late = self.rows(
+            'select table_name, key, "column", coalesce(acknowledged_at, made_at) from sync.crm_changes'
+            " where state = 'open' and ended_at is null and op = 'update' and kind = 'sync'"
+        )
+        limit = self.day.clock.now() - timedelta(hours=LATE_HOURS)
+        due = sorted({row[0] for row in late if row[3] < limit})
+        (report,) = self.rows("select report from sync.reconciliations order by started_at desc limit 1")
+        said = {
+            table["table_name"]
+            for table in report[0]["tables"]
+            if any("late" in remark for remark in table["remarks"])
+        }
+        self._same(
+            "tables whose late changes the report does not tell", [], [one for one in due if one not in said]
+        )
 
     # -- parts ----------------------------------------------------------------------------------------------
 

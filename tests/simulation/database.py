@@ -19,6 +19,7 @@ from enerflo_sync.warehouse.schema import metadata
 from tests.simulation.declared import COLUMN
 from tests.simulation.shapes import Shape
 from tests.simulation.statements import Warehouse
+from tests.simulation.versions import KEPT_VERSION
 
 # What was written to the installs, write by write: the mirror keeps no history of its own rows.
 _HISTORY = """
@@ -50,6 +51,16 @@ create table simulation.crm_written (
     n bigserial primary key, table_name text, op text, before jsonb, after jsonb, writer text,
     tx bigint default txid_current()
 );
+create table simulation.office_written (
+    n bigserial primary key, table_name text, before jsonb, after jsonb, writer text
+);
+create function simulation.note_office() returns trigger language plpgsql as $$
+begin
+    insert into simulation.office_written (table_name, before, after, writer)
+    values (tg_table_name, case when tg_op <> 'INSERT' then to_jsonb(old) end,
+            case when tg_op <> 'DELETE' then to_jsonb(new) end, current_setting('application_name'));
+    return null;
+end $$;
 create function simulation.note_crm() returns trigger language plpgsql as $$
 begin
     insert into simulation.crm_written (table_name, op, before, after, writer)
@@ -70,9 +81,15 @@ _WATCH_CRM = """
 create constraint trigger note after insert or update or delete on crm.{} deferrable initially deferred
     for each row execute function simulation.note_crm()
 """
-_INTERNAL = "update pg_trigger set tgisinternal = true where tgname = 'note'"
+# What the jobs see is a copy of what people work in.
+_OFFICE = """
+create table office.{0} (like crm.{0} including all);
+create trigger note after insert or update or delete on office.{0}
+    for each row execute function simulation.note_office()
+"""
+_INTERNAL = "update pg_trigger set tgisinternal = true where tgname in ('note', 'keep_version')"
 _SPELL = """
-create trigger spell before insert or update on crm.leads for each row execute function simulation.spell()
+create trigger spell before insert or update on {}.leads for each row execute function simulation.spell()
 """
 PEOPLE = "people"
 SHIPPED_SHAPE = Shape()
@@ -104,7 +121,7 @@ class Database:
         self.url = sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
         self.plain = warehouse_engine(self.url, application="simulation-check")
         migrate(self.plain)
-        _run(self.url, _HISTORY, _TIME, _CRM_HISTORY)
+        _run(self.url, _HISTORY, _TIME, _CRM_HISTORY, KEPT_VERSION)
         # Nobody waits for a row that a job holds: the people of the CRM try again later.
         self.people = self._connect_people(autocommit=True)
         self.slow_people = self._connect_people(autocommit=False)
@@ -115,7 +132,7 @@ class Database:
             warehouse.engine.connect().close()
         self._tables = [f"{table.schema}.{table.name}" for table in metadata.sorted_tables]
         self._tables += [f"crm.{name}" for name in crm_ddl.CRM_TABLES]
-        self._tables += ["simulation.written", "simulation.crm_written"]
+        self._tables += ["simulation.written", "simulation.crm_written", "simulation.office_written"]
 
     def _connect_people(self, *, autocommit: bool) -> psycopg.Connection[Any]:
         plain = sa.make_url(self.url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -138,7 +155,9 @@ class Database:
         with self.plain.begin() as connection:
             # PostgreSQL counts a dropped column for ever, up to 1,600: seeds without it drop nothing.
             connection.exec_driver_sql(f"alter table enerflo.installs drop column if exists {COLUMN}")
-            connection.exec_driver_sql(f"truncate {', '.join(self._tables)} restart identity")
+            more = [f"office.{name}" for name in crm_ddl.CRM_TABLES] if shape.copied else []
+            more += ["crm.permits"] if shape.wide_table == "permits" else []
+            connection.exec_driver_sql(f"truncate {', '.join([*self._tables, *more])} restart identity")
 
     def _build(self, shape: Shape) -> None:
         """Make the CRM's tables anew."""
@@ -146,10 +165,15 @@ class Database:
         _run(
             self.url,
             "drop schema if exists crm cascade",
-            *(crm_ddl.CREATE_CRM, crm_ddl.INDEX_CRM, *shape.statements(), _SPELL),
+            "drop schema if exists office cascade",
+            *(crm_ddl.CREATE_CRM, crm_ddl.INDEX_CRM, *shape.statements(), _SPELL.format("crm")),
             *(_WATCH_CRM.format(name) for name in crm_ddl.CRM_TABLES),
+            *([_WATCH_CRM.format("permits")] if shape.wide_table == "permits" else []),
             _INTERNAL,
         )
+        if shape.copied:
+            _run(self.url, "create schema office", *(_OFFICE.format(name) for name in crm_ddl.CRM_TABLES))
+            _run(self.url, _SPELL.format("office"))
         self._shape = shape
 
     def close(self) -> None:

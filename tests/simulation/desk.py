@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +15,7 @@ from enerflo_sync.clock import Clock
 
 # A slow transaction stays open for so many minutes, mostly for longer than a lookback.
 _OPEN_MINUTES = (5, 20, 45, 120)
+_CRM = re.compile(r"\bcrm\.")
 
 
 class Desk:
@@ -20,6 +23,7 @@ class Desk:
 
     :param late: the share of statements that date what they write in the past, as a copy does that lags.
     :param slow: the share of edits that are committed only some time after they were made.
+    :param schema: where people work, where that is not ``crm``.
     :param done: called after each statement that is committed.
     """
 
@@ -32,6 +36,7 @@ class Desk:
         *,
         late: float = 0.0,
         slow: float = 0.0,
+        schema: str = "crm",
         done: Callable[[], None] = lambda: None,
     ) -> None:
         self._quick = self._connection = connection
@@ -40,6 +45,7 @@ class Desk:
         self._rng = rng
         self._late = late
         self._slow = slow
+        self._schema = schema
         self._done = done
         self._commit_at: datetime | None = None
 
@@ -59,11 +65,27 @@ class Desk:
         :raises psycopg.errors.LockNotAvailable: somebody else holds the row.
         """
         with self._connection.cursor() as cursor:
-            cursor.execute(statement.encode(), {"now": self.now, **values})
+            cursor.execute(_CRM.sub(f"{self._schema}.", statement).encode(), {"now": self.now, **values})
             rows = cursor.fetchall() if cursor.description else []
         if self._connection is self._quick:
             self._done()
         return rows
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let statements be committed together."""
+        with self._quick.transaction():
+            yield
+        self._done()
+
+    @contextmanager
+    def writing_as(self, name: str) -> Iterator[None]:
+        """Let rows be written by somebody else, as the history of rows has it."""
+        self.run("select set_config('application_name', %(name)s, false)", name=name)
+        try:
+            yield
+        finally:
+            self.run("select set_config('application_name', 'people', false)")
 
     def some(self, table: str, columns: str, where: str = "true") -> Any:
         """Return one row's ``columns``, None where there is none."""
@@ -87,6 +109,10 @@ class Desk:
             self._commit_at = self._clock.now() + timedelta(minutes=minutes)
         else:
             self._slow_connection.rollback()
+
+    def at_once(self, act: Callable[[], None]) -> bool:
+        """Let a tool do something in transactions of their own; return False where a row is held."""
+        return self._try(act)
 
     def _try(self, act: Callable[[], None]) -> bool:
         try:

@@ -159,12 +159,14 @@ class Jobs:
         def job(_process: Process, warehouse: Warehouse) -> PlanReport:
             config = self.configuration()
             report = reconcile(warehouse.engine, config, ACCOUNT)
+            if self.promises.spelled is not None:
+                self.promises.spelled.report = report
             return make_plan(warehouse.engine, config, ACCOUNT, report.reconciliation_id)
 
-        with self.promises.lineage.planning() as was_made:
+        with self.promises.planning() as was_made:
             plan = self._run("plan", job, end_at, end)
             if plan is not None:
-                was_made()
+                was_made(plan.plan_hash)
         return plan
 
     def apply(self, *, end_at: int | None = None, end: End = End.KILLED) -> ApplyReport | None:
@@ -286,13 +288,14 @@ class Jobs:
 
     def _sent(self, table: str) -> tuple[UnderWay, ...]:
         """Return the changes of a table that the outbox says, committed, to be under way."""
+        tables = [table, "permits"] if table == "milestones" else [table]
         query = (
             "select plan_hash, position, field, enerflo_key from sync.plan_changes"
-            " where state = 'sent' and table_name = %s"
+            " where state = 'sent' and table_name = any(%s)"
         )
         return tuple(
             UnderWay(plan, position, column, tuple((key or {}).values()))
-            for plan, position, column, key in self._crm.execute(query, [table])
+            for plan, position, column, key in self._crm.execute(query, [tables])
         )
 
     def _process(self) -> Process:

@@ -86,7 +86,7 @@ class Lineage:
         self._touched.clear()
 
     @contextmanager
-    def planning(self) -> Iterator[Callable[[], None]]:
+    def planning(self) -> Iterator[Callable[[str], None]]:
         """Let a plan be made; what is yielded says that it was."""
         self._watch.look()
         shared = {
@@ -96,7 +96,7 @@ class Lineage:
         }
         self._planning.append(shared)
 
-        def was_made() -> None:
+        def was_made(_plan_hash: str) -> None:
             self._watch.look()
             for (table, _), keys in shared.items():
                 for key in keys:

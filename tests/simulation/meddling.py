@@ -40,7 +40,10 @@ class Meddling:
         self._desk.edit(lambda: self._change(table, key, op, column, direction))
 
     def _change(self, table: str, key: dict[str, Any], op: str, column: str | None, direction: str) -> None:
-        if self._rng.random() < 0.15:
+        if table == "permits":
+            sets = f"{column} = {column} - interval '1 day', updated_at = %(now)s"
+            self._write(f"update crm.{self._shape.wide_table} set {sets}", key)
+        elif self._rng.random() < 0.15:
             self._write(f"delete from crm.{table}", key)
         elif table == "notes" and op == "insert" and direction == "to_enerflo":
             self._note(key)

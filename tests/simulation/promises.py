@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -10,14 +12,19 @@ import psycopg
 from enerflo_sandbox.changes import Change, Origin
 from enerflo_sandbox.other_company import ID_SHIFT
 from enerflo_sync.clock import Clock
+from tests.simulation.copied import Courier
 from tests.simulation.declared import FilledColumn
 from tests.simulation.divergence import Divergence
+from tests.simulation.handed import HandedOver
 from tests.simulation.lineage import Lineage
 from tests.simulation.newest import Newest
 from tests.simulation.refusals import Refusals
+from tests.simulation.resync import Resyncs
 from tests.simulation.shapes import Row, Shape
 from tests.simulation.sources import Sources
+from tests.simulation.spelled import Spelled
 from tests.simulation.watch import Watch, Written
+from tests.simulation.wide import Wide
 from tests.simulation.writes import WritesApi
 
 Record = tuple[Any, ...]
@@ -54,7 +61,8 @@ class Promises:
     :param clock: the server's clock.
     :param sources: the CRM's rows are looked at behind each request, too.
     :param newest: it is looked after that the later change stands.
-    :ivar column: looks at the declared column, where there is one.
+    :ivar column: looks at the declared column, where there is one, and ``resyncs`` at rows that went at once,
+        ``handed`` at changes that are handed over.
     """
 
     def __init__(
@@ -70,6 +78,9 @@ class Promises:
     ) -> None:
         self.watch = Watch(connection)
         self.column: FilledColumn | None = None
+        self.resyncs: Resyncs | None = None
+        self.handed: HandedOver | None = None
+        self.spelled: Spelled | None = None
         self._connection = connection
         self._api = api
         self._shape = shape
@@ -77,11 +88,12 @@ class Promises:
         self._clock = clock
         self.lineage = Lineage(shape, self.watch, self.stands, self.stored)
         self.refusals = Refusals(connection, shape, self.watch, self.stands)
+        self.sources = Sources(connection, shape, self.watch, self.stands)
         self.watch.listeners += [self.lineage.written, self.refusals.written, self._written]
         self.watch.transactions.append(self.lineage.transaction_ends)
         api.arrivals += [
             lambda _: self.watch.look(),
-            *([Sources(connection, shape, self.watch, self.stands).arrived] if sources else []),
+            *([self.sources.arrived] if sources else []),
             self.lineage.arrived,
             self.refusals.arrived,
         ]
@@ -91,6 +103,34 @@ class Promises:
             self.watch.listeners.append(later.written)
             api.arrivals.append(later.arrived)
             api.world.listeners.append(lambda change: (self.watch.look(), later.changed(change)))
+
+    def are_wide(self, wide: Wide) -> None:
+        """Look from now on after milestones that stand in columns of one row."""
+        self.sources.wide = wide
+        self.watch.listeners.append(wide.written)
+        self._api.arrivals.append(wide.arrived)
+        self._api.world.listeners.append(wide.changed)
+
+    def are_handed_over(self, courier: Courier) -> None:
+        """Look from now on after changes that a courier carries."""
+        self.handed = HandedOver(
+            self._connection, self._shape, self.watch, self.refusals, courier, self.stands
+        )
+        self.watch.listeners.append(self.handed.written)
+        self._api.arrivals.append(self.handed.arrived)
+
+    @contextmanager
+    def planning(self) -> Iterator[Callable[[str], None]]:
+        """Let a plan be made; what is yielded is told its hash, where it was."""
+        with ExitStack() as stack:
+            looked_after = (self.lineage, self.resyncs, self.spelled)
+            looks = [stack.enter_context(one.planning()) for one in looked_after if one is not None]
+
+            def was_made(plan_hash: str) -> None:
+                for look in looks:
+                    look(plan_hash)
+
+            yield was_made
 
     def stands(self, table: str, record: Record) -> Row | None:
         """Return what Enerflo has of a record in the CRM's columns, None where there is none."""
@@ -133,6 +173,8 @@ class Promises:
         """A job does not bring Enerflo's spelling of the CRM's own value into the CRM."""
         if written.by_people or written.op != "update" or written.before is None or written.after is None:
             return
+        if written.table not in self._shape.tables:
+            return
         record = self._shape.join_of(written.table, written.after)
         for column, before in written.before.items():
             sent, stored = self._api.kept.get((written.table, record, column), (None, None))
@@ -152,6 +194,8 @@ class Promises:
         :raises Divergence: a promise is broken.
         """
         self.watch.look(nobody_writes=nobody_writes)
+        if self.handed is not None:
+            self.handed.look()
         self.lineage.agree()
         self._mirror()
         self._stamps()

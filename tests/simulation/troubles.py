@@ -33,6 +33,21 @@ class Trouble(StrEnum):
     TWINS = "twins"
     # The CRM keeps rows that were deleted, with a mark; people mark rows, and bring them back.
     SOFT_DELETED = "soft_deleted"
+    # The CRM's tables are a copy that is loaded again: many rows go at once, deleted or marked, and come back later;
+    # a copy without primary key, which keeps each older version as a row that is marked as deleted.
+    RESYNCED = "resynced"
+    OLD_VERSIONS = "old_versions"
+    # The CRM's tables are a copy that lags; a slow courier carries what is handed over, loses some, and brings some
+    # twice or in another order.
+    HANDED_OVER = "handed_over"
+    # Some milestones stand in columns of one row, too, beside those in rows of their own; installs call their
+    # milestones otherwise.
+    WIDE = "wide"
+    # Rows name an install in another spelling: where keys are compared as they stand, and where the mapping says
+    # that they are whole numbers; rows leave what ``where`` chooses, and come back.
+    NEAR_KEYS = "near_keys"
+    TYPED_KEYS = "typed_keys"
+    CHOSEN_ROWS = "chosen_rows"
     # A person says no to a plan.
     REFUSALS = "refusals"
     # The CRM has another shape: milestones by the day, ids as text, keys of its own beside the links.

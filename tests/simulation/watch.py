@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from tests.simulation.shapes import Row
+from tests.simulation.shapes import OTHER_TYPE, Row
 
 PEOPLE = "people"
 # Ends and begins of transactions whose rows a request may rest on: the one that marks it as sent, and the one
@@ -69,7 +69,7 @@ class Watch:
             self._last = max(self._last, written.n)
             if written.was_marked and not written.by_people:
                 self.breaks(
-                    f"a row of crm.{written.table} that is marked as deleted was written: {written.op}"
+                    f"a row of crm.{written.table} that is marked as deleted, or outside, was written: {written.op}"
                 )
             if written.is_seen:
                 for listener in self.listeners:
@@ -103,11 +103,13 @@ class Watch:
         self.broken.append(text)
 
 
+def _is_away(row: Row | None) -> bool:
+    return row is not None and (bool(row.get("is_deleted")) or row.get("record_type") == OTHER_TYPE)
+
+
 def _of_living(written: Written) -> Written:
     """Return what happened as it is for somebody to whom rows marked as deleted are not there."""
-    before, after = (
-        None if row and row.get("is_deleted") else row for row in (written.before, written.after)
-    )
+    before, after = (None if _is_away(row) else row for row in (written.before, written.after))
     if (before, after) == (written.before, written.after):
         return written
     op = "insert" if before is None else "delete" if after is None else "update"

@@ -19,6 +19,7 @@ from enerflo_sync.inbox.local_drop import LocalDrop
 from tests.simulation.access import HalfOfTheInstalls, Keys
 from tests.simulation.clocks import Clocks
 from tests.simulation.columns import Columns
+from tests.simulation.copied import Courier
 from tests.simulation.database import Database
 from tests.simulation.declared import FilledColumn, Lending, LendingWorld
 from tests.simulation.desk import Desk
@@ -29,7 +30,11 @@ from tests.simulation.people import People
 from tests.simulation.plan import Plan
 from tests.simulation.process import Boundary, Process
 from tests.simulation.promises import Promises
+from tests.simulation.resync import Resyncs
+from tests.simulation.spelled import Spelled
+from tests.simulation.titles import Renaming, TitledWorld
 from tests.simulation.troubles import Trouble
+from tests.simulation.wide import Wide
 from tests.simulation.writes import WritesApi
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -52,11 +57,14 @@ class SimulatedDay(Jobs):
         self.plan, self.shape = plan, plan.shape
         self.clock = VirtualClock(START)
         self.clocks = Clocks(self.clock, seed, plan.rate(Trouble.SKEWED_CLOCKS))
-        self.columns, self.lending = None, None
+        self.columns, self.lending, self.renaming = None, None, None
         if Trouble.DECLARED_COLUMN in plan.troubles:
             self.world = LendingWorld(plan.installs, seed, START, clock=self.clock)
             self.columns = Columns(self.world, self.shape, seed)
             self.lending = Lending(self.world, seed, plan.rate(Trouble.DECLARED_COLUMN))
+        elif self.shape.wide_table:
+            self.world = TitledWorld(plan.installs, seed, START, clock=self.clock)
+            self.renaming = Renaming(self.world, seed, plan.rate(Trouble.WIDE))
         else:
             self.world = World(plan.installs, seed, START, clock=self.clock)
         self.updated: dict[tuple[str, int], list[datetime]] = {}
@@ -78,7 +86,8 @@ class SimulatedDay(Jobs):
             warehouse.clock = self.clock
         self.ever_bad: set[int] = set()
         meddled = Trouble.MEDDLING in plan.troubles
-        newest = Trouble.BOTH_CHANGE in plan.troubles
+        # What a courier writes is dated with its own time: which change is the later one is not known.
+        newest = Trouble.BOTH_CHANGE in plan.troubles and not (self.shape.copied or self.shape.wide_table)
         self.promises = Promises(
             database.people,
             self.api,
@@ -102,6 +111,7 @@ class SimulatedDay(Jobs):
             random.Random(f"{seed}/desk"),
             late=0.7 * late,
             slow=0.2 * late,
+            schema="office" if self.shape.copied else "crm",
             done=self.promises.watch.look,
         )
         odd = Trouble.RESPELLING in plan.troubles
@@ -114,6 +124,31 @@ class SimulatedDay(Jobs):
             marks=self.shape.marks,
             lender=self.shape.lender,
         )
+        if (self.shape.spelled or self.shape.chosen) and plan.both_ways:
+            self.promises.spelled = Spelled(
+                self.desk, database.people, self.shape, self.promises.watch, self.world, seed
+            )
+            self.promises.watch.listeners.append(self.promises.spelled.written)
+        copies = Desk(
+            database.people,
+            database.slow_people,
+            self.clock,
+            random.Random(f"{seed}/copies"),
+            done=self.promises.watch.look,
+        )
+        self.courier = self.wide = None
+        if self.shape.wide_table:
+            self.wide = Wide(
+                self.desk, self.shape, self.clock, self.promises.watch, self.world, self.api, seed
+            )
+            self.promises.are_wide(self.wide)
+        if self.shape.copied and plan.both_ways:
+            rate = plan.rate(Trouble.HANDED_OVER)
+            self.courier = Courier(copies, self.shape, self.clock, seed, rate)
+            self.promises.are_handed_over(self.courier)
+        if Trouble.RESYNCED in plan.troubles and plan.both_ways:
+            rate = plan.rate(Trouble.RESYNCED)
+            self.promises.resyncs = Resyncs(copies, self.shape, self.clock, self.promises.watch, seed, rate)
         self.meddling = Meddling(self.desk, self.shape, seed)
         self._meddles = random.Random(f"{seed}/when meddled")
         self._stirs = self._others = self._meddled = 0
@@ -170,9 +205,34 @@ class SimulatedDay(Jobs):
             for _ in range(int(self._rng.expovariate(1 / self.plan.edits) + 0.5)):
                 self.people.work(self.plan.edit_kinds)
             self._work_oddly()
+            if self.promises.resyncs is not None:
+                self.promises.resyncs.now_and_then()
+            if self.promises.spelled is not None:
+                kinds = (Trouble.NEAR_KEYS, Trouble.TYPED_KEYS, Trouble.CHOSEN_ROWS)
+                self.promises.spelled.work(max(map(self.plan.rate, kinds)))
+            if self.wide is not None:
+                self.wide.work(self.plan.rate(Trouble.WIDE))
+            # A title that changes between the read before a write and the write is nobody's to see.
+            if self.renaming is not None and not self._running:
+                self.renaming.now_and_then()
+            self.copies_follow()
         if self.plan.spoilt and self._rng.random() < self.plan.spoilt:
             self._spoil()
         self.emitter.deliver_due()
+
+    def copies_follow(self, *, at_once: bool = False) -> None:
+        """Let a courier carry what was handed over, and the copy follow the CRM.
+
+        :param at_once: all of it.
+        """
+        if self.courier is None:
+            return
+        resyncs = self.promises.resyncs
+        self.courier.held = {one.table for one in resyncs.gone} if resyncs is not None else set()
+        if at_once:
+            self.courier.end()
+        else:
+            self.courier.now_and_then()
 
     def _work_oddly(self) -> None:
         """Let links change, and twins come and go."""
@@ -307,5 +367,10 @@ class SimulatedDay(Jobs):
         self.api.lag_list(0)
         self.keys.configure()
         self.desk.close_due(all_of_it=True)
+        if self.promises.resyncs is not None:
+            self.promises.resyncs.end()
+        self.copies_follow(at_once=True)
+        if self.renaming is not None:
+            self.renaming.end()
         self.mend()
         self.emitter.drain()

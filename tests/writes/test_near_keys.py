@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from enerflo_sync.apply.run import ApplyReport
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.reconcile.near_keys import OTHER_SPELLING
@@ -32,3 +34,32 @@ def test_no_second_row_is_made_of_what_the_crm_names_in_another_spelling(agreed:
         id=str(near),
     )
     assert [row["id"] for row in rows] == [f"00{near}"]
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_a_row_that_somebody_makes_after_the_plan_in_another_spelling_gets_no_second_one(
+    agreed: Desk, handed_over: bool
+) -> None:
+    table = "    crm_table: crm.installs\n"
+    agreed.switched_on("crm", *([(table, f"{table}    write_to: changes\n")] if handed_over else []))
+    by_hand, lacking = (
+        str(row["id"]) for row in agreed.sql("select enerflo_install_id as id from crm.installs limit 2")
+    )
+    agreed.sql("alter table crm.installs alter enerflo_install_id type text")
+    agreed.sql(
+        "delete from crm.installs where enerflo_install_id in (:one, :other)", one=by_hand, other=lacking
+    )
+    agreed.sql("delete from sync.agreed")
+    plan = agreed.plan()
+    agreed.sql(
+        "insert into crm.installs (enerflo_install_id, updated_at) values (:id, now())", id=f"00{by_hand}"
+    )
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    ended = {
+        change.key["enerflo_install_id"]: change.state
+        for change in agreed.changes(plan, table_name="installs", op="insert")
+    }
+    made = "handed_over" if handed_over else "applied"
+    assert (ended[by_hand], ended[lacking]) == ("moved", made)
+    (asked,) = [one for one in agreed.undecided(agreed.plan()) if one.key == {"enerflo_install_id": by_hand}]
+    assert asked.reason == OTHER_SPELLING

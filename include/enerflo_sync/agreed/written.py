@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enerflo_sync.crm.catalog import Kind, LiveColumn
 from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.near_keys import no_near_row
 from enerflo_sync.reconcile.values import shown_in_crm
 
 
@@ -92,15 +93,18 @@ def names_record(plan: Comparison, row: str, record_key: str) -> str:
 def no_row_named(plan: Comparison, links: Mapping[str, str | None]) -> str:
     """Return ``and …``: no row of the CRM names the record of a row to be written; or ``""``.
 
-    Where the key is the record's id, and is spelled in one way, the table's key says so.
+    Where the key is the record's id, and is spelled in one way, the table's key says so. A row that names the
+    record in another spelling than declared is no row of it, and yet no second row is made beside it.
 
     :param links: the values of the join columns, as they are written; None where one is not.
     """
+    written = {name: value for name, value in links.items() if value is not None}
+    near = f" {no_near_row(plan, written)}"
     spelled = any(join.varies for join in plan.joins)
-    if (plan.mapping.joined_by_key and not spelled) or None in links.values():
-        return ""
-    same = " and ".join(f"{join.crm} = {join.of_crm(f'({links[join.crm_name]})')}" for join in plan.joins)
-    return f" and not exists (select from {plan.crm} t where {same})"
+    if (plan.mapping.joined_by_key and not spelled) or len(written) < len(links):
+        return near
+    same = " and ".join(f"{join.crm} = {join.of_crm(f'({written[join.crm_name]})')}" for join in plan.joins)
+    return f" and not exists (select from {plan.crm} t where {same}){near}"
 
 
 def record_lives(plan: Comparison, record_key: str) -> str:

@@ -25,6 +25,7 @@ from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.plan.on_its_way import require_not_copied
 from enerflo_sync.plan.undoing import WITHDRAW
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.near_keys import no_near_row
 from enerflo_sync.warehouse.bulk import driver_connection
 from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.refused import refuses_a_row
@@ -186,11 +187,18 @@ def _made(plan: Comparison, op: str, field: str | None, *, undone: bool) -> str:
 
 
 def _unlinked(plan: Comparison) -> str:
-    """Return ``and …``: no row of the CRM names the record by now."""
+    """Return ``and …``: no row of the CRM names the record by now, nor in another spelling."""
+    of_key = {
+        join.crm_name: f"p.enerflo_key ->> {literal(join.mirror_name)}"
+        for join in plan.joins
+        if join.mirror_name in plan.mirror_key
+    }
+    near = f" {no_near_row(plan, of_key)}"
     if plan.mapping.joined_by_key and not any(join.varies for join in plan.joins):
-        return ""
+        return near
     same = [f"({join.crm})::{join.type} = ({join.mirror})::{join.type}" for join in plan.joins]
     record = [f"e.{quoted(name)} = (p.enerflo_key ->> {literal(name)})::bigint" for name in plan.mirror_key]
-    return _UNLINKED.substitute(
+    unlinked = _UNLINKED.substitute(
         mirror=plan.mirror, crm=plan.crm, same=" and ".join(same), of_record=" and ".join(record)
     )
+    return unlinked + near

@@ -7,6 +7,7 @@ that met nothing are compared once more, without what is mere spelling.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from string import Template
 from typing import Any
 
@@ -34,6 +35,10 @@ select count(*) from ($rows) n
 _MISSING = Template("""select $names from sync.differences d
   where d.account = %(account)s and d.reconciliation_id = %(reconciliation_id)s and d.table_name = $table
     and d.field is null and d.crm_value is null""")
+
+_NONE_NEAR = Template("""and not exists (
+    select from (select $typed from $crm t where ($spelled) and $near offset 0) c
+    where not exists (select from $mirror e where $mirror_rows and e.deleted_at is null and $meets))""")
 
 _KEEP = Template("""
 /* enerflo-sync plan $name: missing records that the CRM names in another spelling */
@@ -75,19 +80,40 @@ def keep_near_keys(connection: sa.Connection, plan: Comparison, account: str) ->
     return f"exists (select from {near} n where {same})"
 
 
+def no_near_row(plan: Comparison, links: Mapping[str, str]) -> str:
+    """Return ``and …``: no row of the CRM names a record in another spelling by now; takes ``account``.
+
+    For a row that is to be made: somebody may have made it by hand since the plan.
+
+    :param links: the record's value of each join column, as an expression.
+    """
+    if not may_be_near(plan) or links.keys() != {join.crm_name for join in plan.joins}:
+        return ""
+    near = (f"{_normal(f'({links[join.crm_name]})::text')} = {_normal(_text(join))}" for join in plan.joins)
+    return _NONE_NEAR.substitute(_common(plan), near=" and ".join(near))
+
+
 def _near(plan: Comparison, missing: str) -> str:
     numbered = list(enumerate(plan.joins, 1))
     return _NEAR.substitute(
+        _common(plan),
         missing=missing,
         missing_names=", ".join(f"c.m{n}" for n, _ in numbered),
-        typed=plan.select_join("crm"),
-        crm=plan.crm_rows,
         near=" and ".join(f"{_normal(f'x.m{n}')} = {_normal(_text(join))}" for n, join in numbered),
-        spelled=" or ".join(_is_spelled(join) for join in plan.joins if join.live.kind is Kind.TEXT),
-        mirror=plan.mirror,
-        mirror_rows=plan.mirror_rows,
-        meets=" and ".join(f"({join.mirror})::{join.type} = c.j{n}" for n, join in numbered),
     )
+
+
+def _common(plan: Comparison) -> dict[str, str]:
+    return {
+        "typed": plan.select_join("crm"),
+        "crm": plan.crm_rows,
+        "spelled": " or ".join(_is_spelled(join) for join in plan.joins if join.live.kind is Kind.TEXT),
+        "mirror": plan.mirror,
+        "mirror_rows": plan.mirror_rows,
+        "meets": " and ".join(
+            f"({join.mirror})::{join.type} = c.j{n}" for n, join in enumerate(plan.joins, 1)
+        ),
+    }
 
 
 def _normal(text: str) -> str:
