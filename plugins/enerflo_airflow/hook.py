@@ -221,11 +221,18 @@ def crm_engine_of(config: SyncConfig, account: str) -> sa.Engine:
     hook = _connection(conn_id, "the CRM's database").get_hook()
     if not isinstance(hook, DbApiHook):
         raise ConfigurationError(
-            f"the connection's type {hook.conn_type if hasattr(hook, 'conn_type') else ''} is no database.",
+            "the connection's type is no database.",
             where=f"Airflow connection {conn_id}",
             next_step="Use a connection of a database's type, as mysql, snowflake or duckdb.",
         )
-    engine: sa.Engine = hook.get_sqlalchemy_engine({"hide_parameters": True, "pool_pre_ping": True})
+    try:
+        engine: sa.Engine = hook.get_sqlalchemy_engine({"hide_parameters": True, "pool_pre_ping": True})
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the driver of the connection's type is not installed ({error.name or error}).",
+            where=f"Airflow connection {conn_id}",
+            next_step="Install it beside the provider of that type.",
+        ) from None
     return engine
 
 

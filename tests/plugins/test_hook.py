@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 import requests
 import sqlalchemy as sa
-from enerflo_airflow.hook import EnerfloHook, open_account, warehouse_url
+from enerflo_airflow.accounts import sync_config
+from enerflo_airflow.hook import EnerfloHook, crm_engine_of, open_account, warehouse_url
 
 from enerflo_sandbox.faults import FaultKind, Faults, ScriptedFault
 from enerflo_sandbox.server import SandboxServer
+from enerflo_sync.copies.database import CrmConnections
+from enerflo_sync.crm.elsewhere import CrmDatabase
 from enerflo_sync.enerflo.envelopes import Envelope
 from enerflo_sync.enerflo.failures import AuthenticationError
 from enerflo_sync.errors import ConfigurationError, RetriableError
@@ -207,3 +210,23 @@ def test_a_list_that_is_not_read_whole_is_no_list(connected: Setting, company: S
             list(EnerfloHook().get_records("/api/v3/installs", per_page=25))
     finally:
         company.api.faults = Faults()
+
+
+def test_the_crms_own_database_is_opened_by_its_connection(
+    connected: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = sync_config()
+    account = config.account("default")
+    monkeypatch.setattr(account, "__dict__", {**account.__dict__, "crm": CrmDatabase()})
+    monkeypatch.setenv("AIRFLOW_CONN_CRM_DEFAULT", warehouse_connection(connected.warehouse_url))
+    crm = CrmConnections(lambda: crm_engine_of(config, "default"))
+    with crm.connected("looking") as connection:
+        assert connection.scalar(sa.text("select count(*) from crm.installs"))
+    assert crm.dialect.title == "PostgreSQL"
+    crm.close()
+    monkeypatch.setenv("AIRFLOW_CONN_CRM_DEFAULT", json.dumps({"conn_type": "enerflo", "host": "x"}))
+    with pytest.raises(ConfigurationError, match=r"crm_default.*no database"):
+        crm_engine_of(config, "default")
+    monkeypatch.delenv("AIRFLOW_CONN_CRM_DEFAULT")
+    with pytest.raises(ConfigurationError, match=r"crm_default.*not defined"):
+        crm_engine_of(config, "default")

@@ -89,6 +89,8 @@ class CopyTable:
         self._do(f"drop table if exists {_STAGE}")
         self._do(f"create temporary table crm_copy_stage (like {self.name}) on commit drop")
         number = self._copy_in(_STAGE, parts, None)
+        # Another job may merge as well: each statement below sees what that one left. Readers go on.
+        self._do(f"lock table {self.name} in share row exclusive mode")
         rows = f"(select c.ctid, c.* from {self.name} c where {which})"  # noqa: S608 - our own condition
         named = {
             "copy": self.name,
