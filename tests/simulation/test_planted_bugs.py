@@ -58,6 +58,7 @@ FOUND_BY = {
     "older_change_is_an_edit": 1,
     "older_over_newer": 13,
     "older_versions_are_twins": 1,
+    "one_spelling_of_a_number": 5,
     "other_side_agreed_unseen": 1,
     "part_is_the_whole": 1,
     "short_page_is_whole": 1,
