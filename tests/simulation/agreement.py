@@ -328,9 +328,9 @@ class Agreement:
                 f" where l.decision not in ({told}) and not exists ("
                 " select from sync.plan_changes c where c.plan_hash = l.plan_hash and c.table_name = l.table_name"
                 " and c.key = l.key and c.op = l.op and c.field is not distinct from l.field"
-                # What was sent before a later plan took its place is found at Enerflo afterwards.
+                # What was sent is found at Enerflo after a later plan took its place, or after it was parked unread.
                 " and (c.state = l.decision"
-                "   or l.decision = 'superseded' and c.state = 'applied' and c.sent_at is not null))"
+                "   or l.decision in ('superseded', 'parked') and c.state = 'applied' and c.sent_at is not null))"
             ),
         )
 

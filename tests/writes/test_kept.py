@@ -9,6 +9,8 @@ import sqlalchemy as sa
 
 from enerflo_sandbox.exchange import Request, Response
 from enerflo_sandbox.spelling import Spelling
+from enerflo_sync.apply.enerflo.run import PushRun
+from enerflo_sync.enerflo.failures import PermissionRefusedError
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.explain.text import story_sentences
 from enerflo_sync.jobs.apply import run_apply
@@ -291,3 +293,36 @@ def test_a_lagging_list_does_not_make_a_second_note(agreed: Desk) -> None:
     desk.world.notes.of_install = real  # type: ignore[method-assign]
     desk.settled()
     assert len(posts(desk)) == 1
+
+
+@pytest.mark.parametrize("days", [True, False])
+def test_what_was_accepted_and_could_not_be_read_back_is_agreed_on_when_a_poll_reads_it(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch, days: bool
+) -> None:
+    desk, install_id = agreed, agreed.a_site().install_id
+    desk.switched_on("both", ("in_flight_minutes: 30", "in_flight_minutes: 0"))
+    assert desk.api is not None
+    desk.api.spelling = Spelling(days=days, zone="UTC")
+    milestone = last_milestone(desk, install_id)
+    desk.sql(
+        "update crm.milestones set due_at = '2026-05-20 14:22:01Z', updated_at = now()"
+        " where enerflo_install_id = :i and milestone_id = :m",
+        i=install_id,
+        m=milestone,
+    )
+    bring_in = PushRun.bring_in
+
+    def refused(run: PushRun, *args: Any, **names: Any) -> Any:
+        if desk.world.received:
+            raise PermissionRefusedError("Access not permitted.", where="GET /api/v3/installs/1")
+        return bring_in(run, *args, **names)
+
+    plan = desk.plan()
+    with monkeypatch.context() as patched:
+        patched.setattr(PushRun, "bring_in", refused)
+        assert run_apply(desk.context, plan.plan_hash, approved_by="Pat").parked == 1
+    assert [a_round(desk) for _ in range(2)] == [0, 0]
+    assert [change.state for change in desk.changes(plan)] == ["applied"]
+    now = desk.crm("milestones", enerflo_install_id=install_id, milestone_id=milestone)["due_at"]
+    assert now.isoformat() == "2026-05-20T14:22:01+00:00"
+    assert len(desk.world.received) == 1

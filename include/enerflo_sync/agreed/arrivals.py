@@ -169,7 +169,7 @@ def _apply(
         values["now"],
         reason=SEEN,
         evidence=f"copy:{full_name(plan.mapping)}",
-        superseded_too=True,
+        found_after=True,
     )
     by = AgreedBy.UNDO if row.kind == "undo" else AgreedBy.PUSH
     agree_written(connection, plan, applying.account, applying.plan_hash, row.positions, by)

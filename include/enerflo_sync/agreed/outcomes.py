@@ -43,7 +43,8 @@ RECORD_OUTCOMES = """recorded as (
   update sync.plan_changes c set state = e.decision, reason = e.reason, done_at = %(now)s,
     deleted_row = coalesce(e.deleted_row, c.deleted_row)
   from ended e where c.ctid = e.id
-    and (c.state in ('planned', 'sent', 'handed_over') or %(superseded_too)s and c.state = 'superseded')
+    and (c.state in ('planned', 'sent', 'handed_over')
+      or %(found_after)s and c.state in ('superseded', 'parked'))
   returning c.*
 ), noted as (
   insert into sync.ledger (account, table_name, key, op, field, old_value, new_value, losing_value,
@@ -79,7 +80,7 @@ def outcome_values(applying: Applying, now: datetime, evidence: str | None) -> d
         "evidence": evidence,
         "now": now,
         "kept": None,
-        "superseded_too": False,
+        "found_after": False,
     }
 
 
@@ -93,20 +94,21 @@ def record_outcome(
     reason: str | None = None,
     evidence: str | None = None,
     kept: Mapping[int, Any] | None = None,
-    superseded_too: bool = False,
+    found_after: bool = False,
 ) -> int:
     """Record how changes ended and return how many did now: one that had ended before is left as it is.
 
     :param reason: why a change was not made, or how one that was made was found to be.
     :param evidence: by what the winning value, or the confirmation, can be looked up.
     :param kept: by position, how Enerflo keeps a value that it spells otherwise.
-    :param superseded_too: what a later plan took the place of ends once more, as what became of it is known.
+    :param found_after: what a later plan took the place of, or what was parked as nobody could read what came
+        of it, ends once more: it is known by now.
     """
     if not positions:
         return 0
     values = outcome_values(applying, now, evidence)
     values |= {"positions": list(positions), "decision": str(decision), "reason": reason}
-    values["superseded_too"] = superseded_too
+    values["found_after"] = found_after
     if kept:
         values["kept"] = json.dumps({str(position): value for position, value in kept.items()})
     number: int = connection.exec_driver_sql(_RECORD_OUTCOME, values).scalar_one()

@@ -1,9 +1,10 @@
 """Updates whose request went out and whose end nobody saw: what Enerflo made of our value is ours.
 
 A push that ends between a request and the look at its record (a kill, a key that is refused, a lost
-database) leaves its change ``sent``, and the plan that is made next takes the place of that one. Where the
-mirror shows our value by now, as it was sent or as Enerflo keeps it, both spellings become the agreed pair:
-otherwise Enerflo's spelling would count as somebody's change, and overwrite the CRM's value.
+database) leaves its change ``sent``, and the plan that is made next takes the place of that one. Where
+Enerflo refused to show the record, the change was parked, and tried again after a day. Where the mirror shows
+our value by now, as it was sent or as Enerflo keeps it, both spellings become the agreed pair: otherwise
+Enerflo's spelling would count as somebody's change, and overwrite the CRM's value.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from enerflo_sync.outbox.kept import is_coarser, is_day_of
 from enerflo_sync.outbox.lead_fields import comparable, is_respelled_field
 from enerflo_sync.outbox.reasons import FOUND_AFTER
 from enerflo_sync.outbox.values import EnerfloValues
+from enerflo_sync.plan.parked import TRIED_AGAIN_AFTER
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.engine import transaction_time
 
@@ -35,13 +37,13 @@ select c.* from (
   from sync.plan_changes c join sync.plans p using (account, plan_hash)
   where c.account = :account and c.table_name = :table and c.op = 'update'
     and c.direction = 'to_enerflo' and c.sent_at is not null and c.state <> 'applied'
-    and c.state in ('sent', 'superseded')
+    and (c.state in ('sent', 'superseded') or c.state = 'parked' and c.done_at > now() - :a_day)
   order by c.key, c.field, c.sent_at desc
 ) c
 where not exists (
   select from sync.agreed a where a.account = :account and a.table_name = :table and a.key = c.key
     and a.field = c.field and a.agreed_at >= c.sent_at)
-""")
+""").bindparams(sa.bindparam("a_day", type_=sa.Interval))
 
 _FOUND = """
 /* enerflo-sync plan {name}: what the mirror has of records since a request went out */
@@ -57,8 +59,9 @@ def agree_on_sent(connection: sa.Connection, plans: Sequence[Comparison], accoun
 
     :param connection: no other plan or apply of the account is running.
     """
+    named = {"account": account, "a_day": TRIED_AGAIN_AFTER}
     for plan in plans:
-        sent = connection.execute(_SENT, {"account": account, "table": str(plan.name)}).all()
+        sent = connection.execute(_SENT, named | {"table": str(plan.name)}).all()
         if sent:
             _agree_on(connection, plan, account, sent)
 
@@ -91,7 +94,7 @@ def _agree_on(connection: sa.Connection, plan: Comparison, account: str, sent: S
             now,
             reason=FOUND_AFTER,
             kept=kept,
-            superseded_too=True,
+            found_after=True,
         )
         agree_written(connection, plan, account, plan_hash, [*positions], AgreedBy.PUSH, now)
 
