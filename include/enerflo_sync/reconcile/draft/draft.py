@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
 from enerflo_sync.crm.keys import case_folding
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.crm.problems import InvalidConfigurationError, Problem
 from enerflo_sync.reconcile.draft.drafted import DraftedTable, one_line
 from enerflo_sync.reconcile.draft.identify import Match, by_names, matches
@@ -26,7 +27,14 @@ from enerflo_sync.reconcile.fit.preview import SECONDS
 from enerflo_sync.shipped import shipped
 
 _BEGIN = re.compile(r"^tables:.*", re.MULTILINE | re.DOTALL)
-_KINDS = ("installs", "milestones", "notes", "leads", "change_orders")
+# In the order of the file.
+_KINDS = (
+    RecordKind.INSTALLS,
+    RecordKind.MILESTONES,
+    RecordKind.NOTES,
+    RecordKind.LEADS,
+    RecordKind.CHANGE_ORDERS,
+)
 _ONLY_NAMES = "The mirror holds no install yet: only names and types of columns were looked at."
 
 
