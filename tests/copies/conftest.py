@@ -36,6 +36,7 @@ class Elsewhere(ABC):
 
     types: dict[str, str]
     narrowed: str
+    short = "varchar(20)"
 
     def __init__(self, url: str) -> None:
         self.url = url

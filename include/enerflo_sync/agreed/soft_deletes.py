@@ -115,7 +115,7 @@ def removal_statement(connection: sa.Connection, plan: Comparison, *, undone: bo
     return _MARK.substitute(
         crm=plan.crm,
         column=quoted(column),
-        value=_marking_value(plan, column),
+        value=marking_value(plan, column),
         touch=_touch(plan, column),
         on=of_key(plan, "p.key"),
         counts=plan.counts("t"),
@@ -194,7 +194,8 @@ def note_marked_rows(
         connection.exec_driver_sql(statement, dict(values))
 
 
-def _marking_value(plan: Comparison, column: str) -> str:
+def marking_value(plan: Comparison, column: str) -> str:
+    """Return the value of ``deleted_when`` in the type of a column that marks a row as deleted."""
     live, value = plan.live.columns[column], plan.mapping.deleted_when[column]
     if value == NOT_NULL:
         return present_moment(live, zone_of(plan, column))

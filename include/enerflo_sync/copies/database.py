@@ -111,6 +111,13 @@ def _explained(error: sa.exc.DBAPIError, dialect: Dialect, doing: str) -> Config
     kind = type(error.orig).__name__
     number = next((str(one) for one in getattr(error.orig, "args", ()) if isinstance(one, int)), "")
     said = f"{kind} {number}".strip()
+    refused = dialect.refusal(error)
+    if refused is not None:
+        return ConfigurationError(
+            f"{dialect.title} {refused} while {doing} ({said}).",
+            where=WHERE,
+            next_step="Check user, password, database and rights of accounts.*.crm, or of its connection.",
+        )
     if isinstance(error, sa.exc.ProgrammingError | sa.exc.NotSupportedError):
         return ConfigurationError(
             f"{dialect.title} does not take a statement while {doing} ({said}).",

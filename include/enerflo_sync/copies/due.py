@@ -8,20 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.written import (
-    as_written,
-    column_value,
-    of_key,
-    present_moment,
-    shown,
-    typed_key,
-    zone_of,
-)
-from enerflo_sync.crm.catalog import LiveColumn
+from enerflo_sync.agreed.soft_deletes import marking_value
+from enerflo_sync.agreed.written import as_written, column_value, of_key, shown, typed_key, zone_of
 from enerflo_sync.crm.copies import KEY_HASH, ROW_HASH
-from enerflo_sync.crm.mapping import NOT_NULL
 from enerflo_sync.crm.marks import own_mark
-from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.names import quoted
 from enerflo_sync.reconcile.compare import Comparison
 
 _OPEN = "w.account = %(account)s and w.table_name = %(table)s and w.ended_at is null and w.state = 'open'"
@@ -62,7 +53,7 @@ def due_writes(connection: sa.Connection, plan: Comparison, account: str) -> tup
     moved: list[int] = []
     for op, name in connection.exec_driver_sql(_GROUPS, values).all():
         if op == "delete":
-            mark = marking_value(plan)
+            mark = _mark(plan)
             if mark is None:
                 continue
             (name, value), says = mark, "'before'"
@@ -89,18 +80,10 @@ def due_writes(connection: sa.Connection, plan: Comparison, account: str) -> tup
     return list(writes.values()), moved
 
 
-def marking_value(plan: Comparison) -> tuple[str, str] | None:
+def _mark(plan: Comparison) -> tuple[str, str] | None:
     """Return the column that marks a row as deleted and its value as SQL; None where nothing does."""
-    columns = frozenset(plan.live.columns)
-    name = own_mark(plan.mapping, plan.live, columns) if plan.mapping.deleted_when else None
-    if name is None:
-        return None
-    live: LiveColumn = plan.live.columns[name]
-    said = plan.mapping.deleted_when[name]
-    if said == NOT_NULL:
-        return name, present_moment(live, zone_of(plan, name))
-    text = str(said).lower() if isinstance(said, bool) else str(said)
-    return name, f"{literal(text)}::{live.sql_type}"
+    name = own_mark(plan.mapping, plan.live, frozenset(plan.live.columns))
+    return None if name is None else (name, marking_value(plan, name))
 
 
 def _says(plan: Comparison, name: str) -> str:

@@ -19,6 +19,7 @@ from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.remote_table import RemoteTable, remote_table
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copies import KEY_HASH
+from enerflo_sync.errors import RetriableError
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, warehouse_errors
 
@@ -111,6 +112,13 @@ def _refresh(
         moved += read
         if steady:
             break
+    else:
+        raise RetriableError(
+            f"{mapping.crm_table} changes faster than it is read: a tenth of it was another one each time."
+            " Nothing of it was compared.",
+            where=place,
+            next_step="Run it again when nobody loads it. A view must say the same of an unchanged row.",
+        )
     report = CopyReport(
         table_name=name,
         crm_table=mapping.crm_table,

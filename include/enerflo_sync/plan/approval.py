@@ -93,7 +93,7 @@ def exceeds_percent(
     tables = config.tables_for(account)
     for name, rows in connection.exec_driver_sql(_ROWS.substitute(among=among)).all():
         table = quoted(*tables[name].relation)
-        where = f" where {condition(tables[name].where or 'true')}"
+        where = f" where {condition(tables[name].condition or 'true')}"
         # Counted no further than tells whether it is too much.
         enough = math.ceil(rows * 100 / rules.percent) if rules.percent else None
         counted = f"select count(*) from (select from {table}{where} limit %(enough)s) t"  # noqa: S608

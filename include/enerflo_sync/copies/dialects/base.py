@@ -16,6 +16,10 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError
 
+# What databases refuse, as it is said.
+LOGIN = "refuses the login or does not know the database"
+RIGHT = "refuses a right"
+
 # The type in our copy of what is compared as JSON, whatever its own database keeps it in.
 JSON = "jsonb"
 # Rows that are fetched at a time.
@@ -27,7 +31,7 @@ class RemoteColumn:
     """One column of a CRM table in another database.
 
     :param type: the type that it has in our copy, as PostgreSQL writes it.
-    :param declared: its type as its own database writes it.
+    :param declared: its type as its own database takes it in a cast.
     """
 
     name: str
@@ -97,6 +101,10 @@ class Dialect(ABC):
         """Return the expression that reads a column, as a value that psycopg writes in the copy's type."""
         return self.quoted(column.name)
 
+    def refusal(self, error: sa.exc.DBAPIError) -> str | None:
+        """Return what the database refuses, if an error is about a login or a right; None otherwise."""
+        return None
+
     @abstractmethod
     def as_text(self, column: RemoteColumn) -> str:
         """Return an expression of a column's value as text that is another one for each other value."""
@@ -121,8 +129,8 @@ class Dialect(ABC):
         self, connection: sa.Connection, query: str, values: Mapping[str, Any]
     ) -> Iterator[Sequence[Sequence[Any]]]:
         """Yield the rows of a query, a part at a time, without holding all of them."""
-        streamed = connection.execution_options(stream_results=True, max_row_buffer=FETCHED)
-        with streamed.execute(sa.text(query), values) as result:
+        streamed = sa.text(query).execution_options(stream_results=True, max_row_buffer=FETCHED)
+        with connection.execute(streamed, values) as result:
             yield from result.partitions(FETCHED)
 
     def conversion(self, column: RemoteColumn) -> Callable[[Any], Any] | None:

@@ -42,9 +42,9 @@ class DuckDB(Dialect):
         connection.exec_driver_sql("set timezone = 'UTC'")
 
     def selected(self, column: RemoteColumn) -> str:
-        """Return the column; what our copy keeps as text is read as text."""
-        name = self.quoted(column.name)
-        return f"cast({name} as varchar)" if column.type in ("text", JSON) else name
+        """Return the value as text: Python has no time without end, and PostgreSQL no zero byte in a text."""
+        text = self.as_text(column)
+        return f"replace({text}, chr(0), '')" if column.type in ("text", JSON) else text
 
     def as_text(self, column: RemoteColumn) -> str:
         """Return the value as DuckDB writes it."""

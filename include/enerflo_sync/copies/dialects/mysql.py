@@ -7,13 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import Dialect, RemoteColumn
+from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, Dialect, RemoteColumn
 
 # A trigger that refuses a row (SIGNAL), a constraint of a row, a value out of range or of the wrong form.
 _OF_A_ROW = {1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 3819, 4025}
-
-# What the driver returns as bytes.
-_BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit"}
+# Access denied by the server, or to a database, table, column or routine; an unknown database.
+_LOGIN = {1045, 1049}
+_RIGHTS = {1044, 1142, 1143, 1227, 1370}
 
 
 class MySQL(Dialect):
@@ -52,15 +52,25 @@ class MySQL(Dialect):
     def type_of(self, row: Mapping[str, Any]) -> str:
         """Return the type in our copy: tinyint(1) is MySQL's boolean, and an unsigned bigint is a numeric."""
         whole = str(row["whole"]).lower()
-        if whole.startswith("tinyint(1)"):
+        if whole.startswith(("tinyint(1)", "bit(1)")):
             return "boolean"
         if whole.startswith("bigint") and "unsigned" in whole:
             return "numeric(20,0)"
         return super().type_of(row)
 
+    def selected(self, column: RemoteColumn) -> str:
+        """Return the column; a text without zero bytes, which PostgreSQL does not have."""
+        if column.type == "text" or column.type.startswith("varchar") or column.type == JSON:
+            return f"replace({self.as_text(column)}, char(0 using utf8mb4), '')"
+        return self._value(column)
+
     def as_text(self, column: RemoteColumn) -> str:
         """Return the value as utf8mb4, in which every text of the table can be written."""
-        return f"convert({self.quoted(column.name)} using utf8mb4)"
+        return f"convert({self._value(column)} using utf8mb4)"
+
+    def _value(self, column: RemoteColumn) -> str:
+        # As a number: a bit would come as a byte.
+        return f"({self.quoted(column.name)} + 0)" if column.declared == "bit" else self.quoted(column.name)
 
     def digest(self, texts: Sequence[str]) -> str:
         """Return 60 bits of the md5 over the texts, each with its length in front."""
@@ -72,25 +82,28 @@ class MySQL(Dialect):
         return f"cast(sum({number}) as char)"
 
     def conversion(self, column: RemoteColumn) -> Callable[[Any], Any] | None:
-        """Return what makes booleans of 0 and 1, nothing of a date of zeros, and texts of bytes."""
+        """Return what makes booleans of 0 and 1, and nothing of a date of zeros."""
         if column.type == "boolean":
             return bool
         if column.type in ("date", "timestamp", "timestamptz"):
             return _no_zeros
-        if column.declared.lower() in _BYTES:
-            return _as_text
         return super().conversion(column)
 
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether the number of an error is one about a row's values."""
-        arguments: tuple[object, ...] = getattr(error.orig, "args", ())
-        return len(arguments) > 0 and arguments[0] in _OF_A_ROW
+        return _number(error) in _OF_A_ROW
+
+    def refusal(self, error: sa.exc.DBAPIError) -> str | None:
+        """Return what is refused, by the error's number."""
+        number = _number(error)
+        return LOGIN if number in _LOGIN else RIGHT if number in _RIGHTS else None
+
+
+def _number(error: sa.exc.DBAPIError) -> object:
+    arguments: tuple[object, ...] = getattr(error.orig, "args", ())
+    return arguments[0] if arguments else None
 
 
 def _no_zeros(value: Any) -> Any:
     # The driver returns a date as text where it is none, as 0000-00-00.
     return None if isinstance(value, str) else value
-
-
-def _as_text(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import Dialect, RemoteColumn
+from enerflo_sync.copies.dialects.base import LOGIN, RIGHT, Dialect, RemoteColumn
 from enerflo_sync.warehouse.refused import refuses_a_row
 
 
@@ -21,7 +22,7 @@ class PostgreSQL(Dialect):
         **dict.fromkeys(("smallint", "integer", "bigint"), "bigint"),
         "numeric": "numeric",
         **dict.fromkeys(("real", "double precision"), "double precision"),
-        **dict.fromkeys(("character varying", "character"), "varchar"),
+        "character varying": "varchar",
         "boolean": "boolean",
         "date": "date",
         "timestamp without time zone": "timestamp",
@@ -29,6 +30,18 @@ class PostgreSQL(Dialect):
         "uuid": "uuid",
         **dict.fromkeys(("json", "jsonb"), "jsonb"),
     }
+
+    # A cast to `character` would keep one letter, and one to `USER-DEFINED` is none: the catalog's own names.
+    columns_query = """
+    select column_name as name, data_type as kind, quote_ident(udt_schema) || '.' || quote_ident(udt_name)
+      as declared, character_maximum_length as length, numeric_precision as digits, numeric_scale as places
+    from information_schema.columns where table_schema = :schema and table_name = :table
+    order by ordinal_position
+    """
+
+    def type_of(self, row: Mapping[str, Any]) -> str:
+        """Return the type that a column gets in our copy."""
+        return super().type_of({**row, "declared": row["kind"]})
 
     def begin(self, connection: sa.Connection) -> None:
         """Write times and numbers in one way, whatever the role's own settings."""
@@ -38,9 +51,8 @@ class PostgreSQL(Dialect):
         )
 
     def selected(self, column: RemoteColumn) -> str:
-        """Return the column; what has a type of the database's own is read as text."""
-        name = self.quoted(column.name)
-        return name if column.type not in ("text", "jsonb") else f"cast({name} as text)"
+        """Return the value as text: Python has no time without end."""
+        return self.as_text(column)
 
     def as_text(self, column: RemoteColumn) -> str:
         """Return the value as PostgreSQL writes it."""
@@ -52,9 +64,17 @@ class PostgreSQL(Dialect):
         return f"cast(cast('x' || left(md5({parts}), 15) as bit(60)) as bigint)"
 
     def typed(self, parameter: str, column: RemoteColumn) -> str:
-        """Return the parameter in the column's own type; a length is left to the column, which refuses."""
+        """Return the parameter in the column's own type; its length is checked by the column itself."""
         return f"cast({parameter} as {column.declared})"
 
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether PostgreSQL refused the values of a row."""
         return error.orig is not None and refuses_a_row(error.orig)  # type: ignore[arg-type]
+
+    def refusal(self, error: sa.exc.DBAPIError) -> str | None:
+        """Return what is refused, by SQLSTATE; a refused connection has only the server's message."""
+        state = getattr(error.orig, "sqlstate", None) or ""
+        words = "" if state else str(error.orig)
+        if state.startswith(("28", "3D")) or "authentication failed" in words or "does not exist" in words:
+            return LOGIN
+        return RIGHT if state == "42501" else None

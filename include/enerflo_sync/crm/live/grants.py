@@ -92,6 +92,7 @@ def _mapped(
     yield f"-- {name}, mode {mode}."
     if mapping.is_kept:
         yield "-- Its copy. In the CRM's own database the role needs SELECT, and what mode crm writes."
+        yield f"create schema if not exists {pasted(schema)};"
         yield f"grant usage, create on schema {pasted(schema)} to {pasted(role)};"
         if table is not None:
             yield f"alter table {pasted(schema, relname)} owner to {pasted(role)};"

@@ -1,0 +1,175 @@
+"""Tables as they really are in other databases: types, texts, flags, rights and conditions of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from enerflo_sync.errors import ConfigurationError, RetriableError
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.copy import run_copy
+from enerflo_sync.jobs.poll import run_poll
+from tests.copies.conftest import CRM, Elsewhere, MariaDB, OtherPostgreSQL
+from tests.copies.test_elsewhere import INSTALLS, approved, install
+from tests.writes.conftest import Desk
+from tests.writes.sending import posts
+from tests.writes.test_changes import ALONE, AT_ONCE
+
+__all__ = ["install"]
+DELETES = "    create_only: true\n    delete_in: [crm]\n    deleted_when: {is_deleted: true}\n"
+
+
+def only(elsewhere: Elsewhere, *kinds: type[Elsewhere]) -> None:
+    if not isinstance(elsewhere, kinds):
+        pytest.skip(f"a world of {' and '.join(kind.__name__ for kind in kinds)}")
+
+
+def test_a_condition_over_columns_that_are_not_mapped_lets_plans_be_judged(
+    away: Desk, elsewhere: Elsewhere, install: int
+) -> None:
+    elsewhere.sql(f"alter table crm.installs add {elsewhere.quoted('kind')} {elsewhere.short}")
+    elsewhere.sql("update crm.installs set kind = 'solar'")
+    where = f"{INSTALLS}    where: \"kind = 'solar'\"\n"
+    away.switched_on("both", CRM, ALONE, AT_ONCE, (INSTALLS, where))
+    assert approved(away).applied == 1
+    assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40
+
+
+def test_a_new_row_is_whole_in_columns_of_fixed_length_and_of_listed_words(
+    away: Desk, elsewhere: Elsewhere
+) -> None:
+    only(elsewhere, OtherPostgreSQL, MariaDB)
+    statuses = [row["name"] for row in away.sql("select distinct status_name as name from enerflo.installs")]
+    words = ", ".join("'" + one.replace("'", "''") + "'" for one in statuses)
+    if isinstance(elsewhere, OtherPostgreSQL):
+        elsewhere.sql(f"create type crm.state as enum ({words})")
+        elsewhere.sql("alter table crm.installs alter status type crm.state using cast(status as crm.state)")
+        elsewhere.sql("alter table crm.installs alter panel_type type char(60)")
+    else:
+        elsewhere.sql(f"alter table crm.installs modify status enum ({words}), modify panel_type char(60)")
+    away.switched_on("both", CRM, AT_ONCE)
+    away.carried()
+    install = away.a_site().install_id
+    before = elsewhere.one("installs", enerflo_install_id=install)
+    elsewhere.sql("delete from crm.installs where enerflo_install_id = :id", id=install)
+    away.sql("delete from sync.agreed where table_name = 'installs'")
+    approved(away)
+    after = elsewhere.one("installs", enerflo_install_id=install)
+    assert (after["status"], after["panel_type"]) == (before["status"], before["panel_type"])
+    away.settled()
+
+
+def test_texts_and_times_that_the_warehouse_cannot_hold_stop_nothing(
+    away: Desk, elsewhere: Elsewhere, install: int
+) -> None:
+    """A zero byte in a text, a time without end, a date of zeros: each is one value of one row."""
+    if isinstance(elsewhere, OtherPostgreSQL):
+        elsewhere.sql("update crm.notes set updated_at = 'infinity'")
+    elif isinstance(elsewhere, MariaDB):
+        elsewhere.sql("alter table crm.notes modify updated_at datetime(6)")
+        with elsewhere.engine.begin() as connection:
+            connection.exec_driver_sql("set sql_mode = ''")
+            connection.exec_driver_sql("update crm.notes set updated_at = '0000-00-00', author = 'a\\0b'")
+    else:
+        elsewhere.sql("update crm.notes set updated_at = 'infinity', author = 'a' || chr(0) || 'b'")
+    assert {one.table_name for one in run_copy(away.context)} >= {"notes", "installs"}
+    assert approved(away).applied == 1
+    assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40
+
+
+@pytest.mark.parametrize("flag", ["whole number", "bit"])
+def test_a_flag_of_any_type_marks_a_deleted_row(away: Desk, elsewhere: Elsewhere, flag: str) -> None:
+    kind = "bit(1)" if flag == "bit" else elsewhere.types["int4"]
+    if flag == "bit":
+        only(elsewhere, MariaDB)
+    elsewhere.sql(f"alter table crm.notes add {elsewhere.quoted('is_deleted')} {kind}")
+    away.switched_on("both", CRM, AT_ONCE, ("    create_only: true\n", DELETES))
+    away.carried()
+    rows = away.one('select count(*) from crm_copies."default.notes"')
+    note_id = int(away.one('select min(enerflo_note_id) from crm_copies."default.notes"'))
+    away.world.delete_note(note_id)
+    run_poll(away.context, full=True)
+    assert approved(away).applied == 1
+    assert elsewhere.one("notes", enerflo_note_id=note_id)["is_deleted"] in (1, True, b"\x01")
+    assert away.one('select count(*) from crm_copies."default.notes"') == rows
+    away.settled()
+
+
+def test_a_note_whose_id_the_other_database_refuses_is_not_sent_again(
+    away: Desk, elsewhere: Elsewhere
+) -> None:
+    only(elsewhere, MariaDB, OtherPostgreSQL)
+    away.switched_on("both", CRM, AT_ONCE)
+    away.carried()
+    if isinstance(elsewhere, MariaDB):
+        elsewhere.sql(
+            "create trigger crm.closed before update on crm.notes for each row if new.enerflo_note_id is not"
+            " null then signal sqlstate '45000' set message_text = 'no'; end if"
+        )
+    else:
+        elsewhere.sql("alter table crm.notes add check (note_id <> 'N1' or enerflo_note_id is null)")
+    install = away.a_site().install_id
+    elsewhere.sql(
+        "insert into crm.notes (note_id, enerflo_install_id, author, body, updated_at)"
+        " values ('N1', :i, 'Ann', 'Call back', :now)",
+        i=install,
+        now=elsewhere.given(away.sql("select now() as now")[0]["now"]),
+    )
+    run_poll(away.context)
+    away.carried()
+    assert len(posts(away)) == 1
+    for _ in range(2):
+        run_poll(away.context)
+        away.sql("update sync.ledger set recorded_at = recorded_at - interval '2 days'")
+        away.carried()
+    assert len(posts(away)) == 1
+    rows = elsewhere.sql("select note_id from crm.notes where body = 'Call back'")
+    assert [row["note_id"] for row in rows] == ["N1"]
+
+
+def test_a_table_that_never_stands_still_is_not_compared(away: Desk, elsewhere: Elsewhere) -> None:
+    columns = ["enerflo_install_id", "deal_id", "customer_name", "status", "system_size_kw", "panel_type"]
+    columns += ["panel_count", "battery_configuration", "updated_at"]
+    random = "rand()" if isinstance(elsewhere, MariaDB) else "random()"
+    elsewhere.sql(
+        f"create view crm.moving as select {', '.join(columns)}, {random} as contract_amount from crm.installs"
+    )
+    away.switched_on("both", CRM, (INSTALLS, "    crm_table: crm.moving\n"))
+    with pytest.raises(RetriableError, match=r"crm\.moving.*changes faster"):
+        run_copy(away.context)
+    assert away.sql("select * from sync.crm_copies where table_name = 'installs'") == []
+
+
+def test_a_login_that_is_refused_and_a_right_that_is_missing_are_said(
+    away: Desk, elsewhere: Elsewhere
+) -> None:
+    only(elsewhere, MariaDB, OtherPostgreSQL)
+    if isinstance(elsewhere, MariaDB):
+        elsewhere.sql("create or replace user reader@localhost identified by 'right'")
+        elsewhere.sql("grant select on crm.* to reader@localhost")
+        away.environ["CRM_URL"] = elsewhere.url.replace("root@", "reader:wrong@")
+    else:
+        away.environ["CRM_URL"] = (
+            elsewhere.url.rpartition("/")[0] + "/nowhere?" + elsewhere.url.partition("?")[2]
+        )
+    away.switched_on("both", CRM)
+    away.context.__dict__.pop("crm", None)
+    with pytest.raises(ConfigurationError, match="refuses the login or does not know the database") as caught:
+        run_copy(away.context)
+    assert "wrong" not in str(caught.value)
+
+
+def test_what_a_role_may_not_write_is_said_and_waits(away: Desk, elsewhere: Elsewhere, install: int) -> None:
+    only(elsewhere, MariaDB)
+    elsewhere.sql("create or replace user reader@localhost identified by 'right'")
+    elsewhere.sql("grant select on crm.* to reader@localhost")
+    away.environ["CRM_URL"] = elsewhere.url.replace("root@", "reader:right@").replace("/mysql?", "/crm?")
+    away.switched_on("both", CRM, ALONE, AT_ONCE)
+    away.context.__dict__.pop("crm", None)
+    plan = away.plan()
+    with pytest.raises(ConfigurationError, match=r"refuses a right while writing crm\.installs"):
+        approved(away)
+    elsewhere.sql("grant update on crm.* to reader@localhost")
+    # Rights on a whole database count for new connections.
+    away.context.close()
+    assert run_apply(away.context, plan.plan_hash, approved_by="Pat").applied == 1
+    assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40
