@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
 
-    from enerflo_sync.apply.run import ApplyReport
+    from enerflo_sync.apply.report import ApplyReport
     from enerflo_sync.inbox.replay_report import ReplayReport
     from enerflo_sync.plan.report import PlanReport
     from enerflo_sync.quality.report import QualityReport

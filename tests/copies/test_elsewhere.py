@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from enerflo_sync.apply.run import ApplyReport
+from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.copies.carry import RemoteWriter
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.copy import run_copy
@@ -75,6 +75,8 @@ def test_a_change_of_enerflo_reaches_the_other_database(
 ) -> None:
     report = approved(away)
     assert (report.applied, report.handed_over, report.moved, report.parked) == (1, 0, 0, 0)
+    (run,) = away.sql("select read, applied, skipped from sync.runs where run_id = :run", run=report.run_id)
+    assert (run["read"], run["applied"], run["skipped"]) == (1, 1, 0)
     assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40
     assert away.agreed("installs", "panel_count", enerflo_install_id=install) == 40
     away.settled()

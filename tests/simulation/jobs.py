@@ -12,7 +12,8 @@ import psycopg
 
 from enerflo_sandbox.faults import FaultKind, Faults
 from enerflo_sandbox.virtual_clock import VirtualClock
-from enerflo_sync.apply.run import ApplyReport, apply_plan
+from enerflo_sync.apply.report import ApplyReport
+from enerflo_sync.apply.run import apply_plan
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient

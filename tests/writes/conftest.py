@@ -22,7 +22,7 @@ from enerflo_sandbox.payloads import events_of
 from enerflo_sandbox.server import SandboxServer
 from enerflo_sandbox.state import ChangeOrderState, InstallState
 from enerflo_sandbox.world import World
-from enerflo_sync.apply.run import ApplyReport
+from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.jobs.apply import run_apply

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.apply.run import ApplyReport
+from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.explain.text import render_explanation
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.approval import run_reject

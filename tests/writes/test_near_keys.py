@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from enerflo_sync.apply.run import ApplyReport
+from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.reconcile.near_keys import OTHER_SPELLING
 from tests.writes.conftest import Desk

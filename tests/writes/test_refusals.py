@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from enerflo_sync.apply.run import ApplyReport
+from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
 from tests.writes.conftest import Desk

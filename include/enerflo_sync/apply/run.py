@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -16,6 +14,14 @@ from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
 from enerflo_sync.apply.crm import apply_to_crm
 from enerflo_sync.apply.enerflo.push import push
 from enerflo_sync.apply.handed_over import hand_over
+from enerflo_sync.apply.report import (
+    NOT_SWITCHED_ON,
+    ApplyReport,
+    Outcomes,
+    ended_since,
+    outcomes_of,
+    report_of,
+)
 from enerflo_sync.apply.still_free import why_a_person_is_needed
 from enerflo_sync.clock import Clock
 from enerflo_sync.copies.carry import carry_changes
@@ -38,7 +44,7 @@ from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
 from enerflo_sync.resources.change_orders import ComponentKeys
 from enerflo_sync.warehouse.alone import alone
-from enerflo_sync.warehouse.engine import server_time, warehouse_errors
+from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
 
 Progress = Callable[[str, int, int], None]
 
@@ -54,13 +60,6 @@ _OF_TABLE = sa.text("""
 select position from sync.plan_changes
 where account = :account and plan_hash = :plan_hash and state in ('planned', 'sent')
   and table_name = :table and direction = :direction
-""")
-
-_OUTCOMES = sa.text("""
-/* enerflo-sync apply: how the changes stand, and why */
-select state, reason, count(*) as number from sync.plan_changes
-where account = :account and plan_hash = :plan_hash
-group by state, reason order by number desc, reason
 """)
 
 _ENDED = sa.text("""
@@ -85,50 +84,6 @@ update sync.plans
 set state = 'open', decided_by = null, decided_at = null, needs_approval = true, reasons = :reasons
 where account = :account and plan_hash = :plan_hash
 """).bindparams(sa.bindparam("reasons", type_=JSONB))
-
-_NOT_SWITCHED_ON = "not switched on"
-
-# A plan's changes by state and reason, most first.
-Outcomes = Sequence[tuple[str, str | None, int]]
-
-
-class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How the changes of a plan ended, by all its applications; ``waiting`` are neither made nor given up.
-
-    ``left_open`` are those that nobody decided about yet: they were no part of what was approved.
-    ``handed_over`` are on their way to a CRM whose table is only a copy: applied once the copy shows them.
-    ``reasons`` counts by state and reason why changes were not made; ``stopped`` says why the rest waits.
-    ``already`` says that it had been applied before, at ``applied_at``: nothing was done now.
-    """
-
-    plan_hash: str
-    account: str
-    state: PlanState
-    decided_by: str | None
-    run_id: str
-    applied: int
-    moved: int
-    parked: int
-    refused: int
-    waiting: int
-    reasons: Mapping[str, Mapping[str, int]]
-    stopped: str | None = None
-    left_open: int = 0
-    applied_at: datetime | None = None
-    already: bool = False
-    message: str = ""
-    handed_over: int = 0
-
-    @property
-    def needs_a_person(self) -> bool:
-        """Return whether anything of the plan was not made, and this application was the one to make it.
-
-        What a person refused waits for nobody any more.
-        """
-        refused = self.reasons.get(Decision.REFUSED, {})
-        not_allowed = any(reason.startswith(_NOT_SWITCHED_ON) for reason in refused)
-        unmade = self.moved or self.parked or not_allowed or self.waiting or self.left_open
-        return bool(unmade) and not self.already
 
 
 def apply_plan(
@@ -165,8 +120,8 @@ def apply_plan(
             plan = read_plan(connection, account, plan_hash, counted=False)
         if plan.state is PlanState.APPLIED:
             with connection.begin():
-                outcomes = _outcomes(connection, plan)
-            return _report(plan, outcomes, run.run_id, None, already=True)
+                outcomes = outcomes_of(connection, plan)
+            return report_of(plan, outcomes, run.run_id, None, already=True)
         with connection.begin():
             plan, reasons = _allowed(connection, config, plan, approved_by, part)
         if reasons:
@@ -176,9 +131,9 @@ def apply_plan(
         with run.recording(calls):
             _apply(connection, run, client, crm, config, plan, applying, clock, progress, stopped)
             with connection.begin():
-                outcomes = _outcomes(connection, plan)
+                outcomes = outcomes_of(connection, plan)
                 plan = _ended(connection, plan, outcomes)
-        return _report(plan, outcomes, run.run_id, stopped[0] if stopped else None)
+        return report_of(plan, outcomes, run.run_id, stopped[0] if stopped else None)
 
 
 def _needs_a_person_now(connection: sa.Connection, config: SyncConfig, plan: PlanReport) -> Sequence[str]:
@@ -286,8 +241,11 @@ def _apply(
             progress=tick,
             total=left["to_crm"] - sum(handed.values()),
         )
+        since = transaction_time(connection)
     if crm is not None:
         carry_changes(connection, crm, config, plans.values(), plan.account, applying.run_id)
+        with connection.begin():
+            counts = ended_since(connection, plan, since)
     applied = counts[Decision.APPLIED]
     others = {str(n): counts[n] for n in (Decision.HANDED_OVER, Decision.MOVED, Decision.PARKED)}
     if left["to_enerflo"]:
@@ -334,18 +292,13 @@ def _refuse_not_switched_on(
         if direction in mode.writes:
             left[direction] += number
         else:
-            reason = f"{_NOT_SWITCHED_ON} (mode {mode})"
+            reason = f"{NOT_SWITCHED_ON} (mode {mode})"
             which = {**named, "table": table, "direction": direction}
             positions = connection.execute(_OF_TABLE, which).scalars().all()
             record_outcome(
                 connection, applying, positions, Decision.REFUSED, server_time(connection), reason=reason
             )
     return left
-
-
-def _outcomes(connection: sa.Connection, plan: PlanReport) -> Outcomes:
-    named = {"account": plan.account, "plan_hash": plan.plan_hash}
-    return [(row.state, row.reason, row.number) for row in connection.execute(_OUTCOMES, named)]
 
 
 def _ended(connection: sa.Connection, plan: PlanReport, outcomes: Outcomes) -> PlanReport:
@@ -359,39 +312,3 @@ def _ended(connection: sa.Connection, plan: PlanReport, outcomes: Outcomes) -> P
     now = server_time(connection)
     connection.execute(_ENDED, {**named, "now": now})
     return msgspec.structs.replace(plan, state=PlanState.APPLIED, applied_at=now)
-
-
-def _report(
-    plan: PlanReport, outcomes: Outcomes, run_id: str, stopped: str | None, *, already: bool = False
-) -> ApplyReport:
-    states: Counter[str] = Counter()
-    reasons: dict[str, dict[str, int]] = {}
-    for state, reason, number in outcomes:
-        states[state] += number
-        if state in {Decision.MOVED, Decision.PARKED, Decision.REFUSED}:
-            reasons.setdefault(state, {})[reason or "unknown"] = number
-    return ApplyReport(
-        plan_hash=plan.plan_hash,
-        account=plan.account,
-        state=plan.state,
-        decided_by=plan.decided_by,
-        run_id=run_id,
-        applied=states["applied"],
-        handed_over=states["handed_over"],
-        moved=states["moved"],
-        parked=states["parked"],
-        refused=states["refused"],
-        waiting=states["planned"] + states["sent"],
-        reasons=reasons,
-        stopped=stopped,
-        left_open=states["left_out"],
-        applied_at=plan.applied_at,
-        already=already,
-        message=_already(plan) if already else "",
-    )
-
-
-def _already(plan: PlanReport) -> str:
-    if plan.applied_at is None:
-        return "There was nothing to apply."
-    return f"Plan {plan.plan_hash[:12]} was applied at {plan.applied_at:%Y-%m-%d %H:%M:%S} UTC already."

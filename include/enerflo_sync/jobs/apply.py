@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from enerflo_sync.apply.run import ApplyReport, apply_plan
+from enerflo_sync.apply.report import ApplyReport
+from enerflo_sync.apply.run import apply_plan
 from enerflo_sync.apply.verify import Verification, verify_plan
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.jobs.copy import run_copy

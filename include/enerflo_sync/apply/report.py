@@ -1,0 +1,120 @@
+"""How the changes of a plan ended, as an apply reports it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+
+from enerflo_sync.agreed.outcomes import Decision
+from enerflo_sync.plan.report import PlanReport, PlanState
+
+_OUTCOMES = sa.text("""
+/* enerflo-sync apply: how the changes stand, and why */
+select state, reason, count(*) as number from sync.plan_changes
+where account = :account and plan_hash = :plan_hash
+group by state, reason order by number desc, reason
+""")
+
+_ENDED_SINCE = sa.text("""
+/* enerflo-sync apply: how changes of the CRM ended now */
+select state, count(*) as number from sync.plan_changes
+where account = :account and plan_hash = :plan_hash and direction = 'to_crm' and done_at >= :since
+group by state
+""")
+
+NOT_SWITCHED_ON = "not switched on"
+
+# A plan's changes by state and reason, most first.
+Outcomes = Sequence[tuple[str, str | None, int]]
+
+
+class ApplyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How the changes of a plan ended, by all its applications; ``waiting`` are neither made nor given up.
+
+    ``left_open`` are those that nobody decided about yet: they were no part of what was approved.
+    ``handed_over`` are on their way to a CRM whose table is only a copy: applied once the copy shows them.
+    ``reasons`` counts by state and reason why changes were not made; ``stopped`` says why the rest waits.
+    ``already`` says that it had been applied before, at ``applied_at``: nothing was done now.
+    """
+
+    plan_hash: str
+    account: str
+    state: PlanState
+    decided_by: str | None
+    run_id: str
+    applied: int
+    moved: int
+    parked: int
+    refused: int
+    waiting: int
+    reasons: Mapping[str, Mapping[str, int]]
+    stopped: str | None = None
+    left_open: int = 0
+    applied_at: datetime | None = None
+    already: bool = False
+    message: str = ""
+    handed_over: int = 0
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Return whether anything of the plan was not made, and this application was the one to make it.
+
+        What a person refused waits for nobody any more.
+        """
+        refused = self.reasons.get(Decision.REFUSED, {})
+        not_allowed = any(reason.startswith(NOT_SWITCHED_ON) for reason in refused)
+        unmade = self.moved or self.parked or not_allowed or self.waiting or self.left_open
+        return bool(unmade) and not self.already
+
+
+def ended_since(connection: sa.Connection, plan: PlanReport, since: datetime) -> Counter[str]:
+    """Return how the plan's changes of the CRM ended that were handed over, and carried or not, by now."""
+    named = {"account": plan.account, "plan_hash": plan.plan_hash, "since": since}
+    return Counter({row.state: row.number for row in connection.execute(_ENDED_SINCE, named)})
+
+
+def outcomes_of(connection: sa.Connection, plan: PlanReport) -> Outcomes:
+    """Return how all changes of a plan stand, and why."""
+    named = {"account": plan.account, "plan_hash": plan.plan_hash}
+    return [(row.state, row.reason, row.number) for row in connection.execute(_OUTCOMES, named)]
+
+
+def report_of(
+    plan: PlanReport, outcomes: Outcomes, run_id: str, stopped: str | None, *, already: bool = False
+) -> ApplyReport:
+    """Return an apply's report of the changes as they stand now."""
+    states: Counter[str] = Counter()
+    reasons: dict[str, dict[str, int]] = {}
+    for state, reason, number in outcomes:
+        states[state] += number
+        if state in {Decision.MOVED, Decision.PARKED, Decision.REFUSED}:
+            reasons.setdefault(state, {})[reason or "unknown"] = number
+    return ApplyReport(
+        plan_hash=plan.plan_hash,
+        account=plan.account,
+        state=plan.state,
+        decided_by=plan.decided_by,
+        run_id=run_id,
+        applied=states["applied"],
+        handed_over=states["handed_over"],
+        moved=states["moved"],
+        parked=states["parked"],
+        refused=states["refused"],
+        waiting=states["planned"] + states["sent"],
+        reasons=reasons,
+        stopped=stopped,
+        left_open=states["left_out"],
+        applied_at=plan.applied_at,
+        already=already,
+        message=_already(plan) if already else "",
+    )
+
+
+def _already(plan: PlanReport) -> str:
+    if plan.applied_at is None:
+        return "There was nothing to apply."
+    return f"Plan {plan.plan_hash[:12]} was applied at {plan.applied_at:%Y-%m-%d %H:%M:%S} UTC already."
