@@ -18,14 +18,13 @@ from enerflo_sync.agreed.arrivals import settle_handed_over
 from enerflo_sync.agreed.handing_over import end_unmade, note_taken
 from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.agreed.own_writes import noting_updates
-from enerflo_sync.copies.copy_table import KEYS_READ, CopyTable
+from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.due import RowWrite, due_writes, numbers_of
 from enerflo_sync.copies.refresh import JOB
 from enerflo_sync.copies.remote_table import RemoteTable, remote_table
 from enerflo_sync.copies.remote_writes import RemoteWriter
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.crm.copies import KEY_HASH
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.warehouse.alone import alone
 
@@ -91,8 +90,7 @@ def _carry(
         if not writes:
             break
         with crm.connected(f"writing {plan.mapping.crm_table}") as theirs:
-            place = f"{config.file}:{config.table_line(account, plan.name, 'crm_table')}"
-            remote = remote_table(theirs, crm.dialect, plan.name, plan.mapping, place)
+            remote = remote_table(theirs, crm.dialect, config, account, plan.name)
             theirs.commit()
             writer = RemoteWriter(theirs, remote)
             refused = writer.write(writes)
@@ -122,11 +120,10 @@ def _take_back(
 ) -> None:
     """Bring the rows that were written into the copy, and remember what we left as their time of change."""
     values: Mapping[str, object] = {"account": account, "numbers": numbers_of(writes)}
-    keys = [write.key_hash for write in writes if write.key_hash is not None]
     with ExitStack() as noting:
         for span in connection.exec_driver_sql(_SPANS, values).all():
             named = {"account": account, "plan_hash": span.plan_hash}
             noting.enter_context(noting_updates(connection, plan, named, span.first, span.until))
-        which = f"(c.{KEY_HASH} = any(%(keys)s::bigint[]) or {KEYS_READ})"
+        known = [write.key_hash for write in writes if write.key_hash is not None]
         copy = CopyTable(connection, plan.mapping.relation, remote)
-        copy.merge(writer.read_back(writes), which, {"keys": keys})
+        copy.merge_keys(writer.read_back([write.key for write in writes]), known)

@@ -18,8 +18,8 @@ from enerflo_sync.crm.names import pasted, quoted
 from enerflo_sync.warehouse.bulk import driver_connection
 
 _STAGE = "pg_temp.crm_copy_stage"
-# Of the rows ``c`` of a copy: those whose key is among the ones that were just read.
-KEYS_READ = f"c.{KEY_HASH} in (select {KEY_HASH} from {_STAGE})"  # noqa: S608 - constants
+# Of the rows ``c`` of a copy: those of the keys that were asked for, and those whose key was just read.
+_OF_KEYS = f"(c.{KEY_HASH} = any(%(known)s::bigint[]) or c.{KEY_HASH} in (select {KEY_HASH} from {_STAGE}))"  # noqa: S608 - constants
 
 _CREATE = Template("create table $copy ($columns)")
 _BUCKETS = Template(f"""
@@ -101,6 +101,13 @@ class CopyTable:
         self._connection.exec_driver_sql(_DELETE.substitute(named), values)
         self._connection.exec_driver_sql(_INSERT.substitute(named), values)
         return number
+
+    def merge_keys(self, parts: Iterable[Sequence[Sequence[Any]]], known: Sequence[int]) -> None:
+        """Replace the rows of some keys by those that were read of them.
+
+        :param known: digests of the keys of rows that the copy has; their rows may be gone.
+        """
+        self.merge(parts, _OF_KEYS, {"known": list(known)})
 
     def _do(self, statement: str) -> None:
         # With parameters, though there are none: only then is a doubled percent sign in a name one.

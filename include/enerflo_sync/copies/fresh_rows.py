@@ -9,9 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.written import of_key, typed_key
-from enerflo_sync.copies.copy_table import KEYS_READ, CopyTable
+from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.database import CrmConnections
-from enerflo_sync.copies.due import RowWrite
 from enerflo_sync.copies.remote_table import RemoteTable, remote_table
 from enerflo_sync.copies.remote_writes import RemoteWriter
 from enerflo_sync.crm.config import SyncConfig
@@ -35,25 +34,21 @@ class FreshRows:
         """
         if not plan.mapping.is_kept or not keys:
             return
+        values = {"keys": [json.dumps(key) for key in keys]}
         columns = ", ".join(typed_key(plan, "k.key", name) for name in plan.mapping.key_columns)
-        rows = connection.exec_driver_sql(
+        asked = connection.exec_driver_sql(
             f"/* enerflo-sync copy: keys */ select {columns} from unnest(%(keys)s::jsonb[]) k(key)",  # noqa: S608
-            {"keys": [json.dumps(key) for key in keys]},
+            values,
         ).all()
-        asked = [RowWrite("read", [], tuple(row), None, None) for row in rows]
-        with self._crm.connected(f"reading {plan.mapping.crm_table}") as theirs:
-            remote = self._tables.get(plan.name)
-            if remote is None:
-                line = self._config.table_line(self._account, plan.name, "crm_table")
-                place = f"{self._config.file}:{line}"
-                remote = remote_table(theirs, self._crm.dialect, plan.name, plan.mapping, place)
-                self._tables[plan.name] = remote
-            copy = CopyTable(connection, plan.mapping.relation, remote)
-            found = [row for part in RemoteWriter(theirs, remote).read_back(asked) for row in part]
         known = connection.exec_driver_sql(
             f"/* enerflo-sync copy: rows of keys */ select t.{KEY_HASH} from {plan.crm} t"  # noqa: S608
             f" join unnest(%(keys)s::jsonb[]) k(key) on {of_key(plan, 'k.key')}",
-            {"keys": [json.dumps(key) for key in keys]},
+            values,
         ).scalars()
-        which = f"(c.{KEY_HASH} = any(%(hashes)s::bigint[]) or {KEYS_READ})"
-        copy.merge([found], which, {"hashes": list(known)})
+        with self._crm.connected(f"reading {plan.mapping.crm_table}") as theirs:
+            remote = self._tables.get(plan.name)
+            if remote is None:
+                remote = remote_table(theirs, self._crm.dialect, self._config, self._account, plan.name)
+                self._tables[plan.name] = remote
+            found = list(RemoteWriter(theirs, remote).read_back(asked))
+        CopyTable(connection, plan.mapping.relation, remote).merge_keys(found, list(known))

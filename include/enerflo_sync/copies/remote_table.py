@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.copies.dialects.base import JSON, Dialect, RemoteColumn
+from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import FieldType, TableMapping
 from enerflo_sync.crm.names import relation
 from enerflo_sync.crm.problems import listed, nearest
@@ -92,14 +93,15 @@ class RemoteTable:
 
 
 def remote_table(
-    connection: sa.Connection, dialect: Dialect, name: str, mapping: TableMapping, where: str
+    connection: sa.Connection, dialect: Dialect, config: SyncConfig, account: str, name: str
 ) -> RemoteTable:
     """Return a mapped table as its own database has it now.
 
     :param name: what ``sync.yaml`` calls it.
-    :param where: file and line of the mapping.
     :raises ConfigurationError: the table or a column is not there.
     """
+    mapping = config.tables_for(account)[name]
+    where = f"{config.file}:{config.table_line(account, name, 'crm_table')}"
     schema, table = relation(mapping.crm_table)
     found = {one.name: one for one in dialect.columns(connection, schema, table)}
     if not found:

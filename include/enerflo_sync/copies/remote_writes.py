@@ -120,15 +120,14 @@ class RemoteWriter:
             f" where not exists (select 1 from {remote.table} where {self._of_key()})"
         )
 
-    def read_back(self, writes: Sequence[RowWrite]) -> Iterator[Sequence[Sequence[Any]]]:
+    def read_back(self, keys: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
         """Yield the rows of these keys as they stand there now, as they go into the copy."""
-        for first in range(0, len(writes), _TOGETHER):
-            some = writes[first : first + _TOGETHER]
+        for first in range(0, len(keys), _TOGETHER):
             conditions: list[str] = []
             values: dict[str, Any] = {}
-            for n, write in enumerate(some):
+            for n, key in enumerate(keys[first : first + _TOGETHER]):
                 conditions.append(f"({self._of_key(f'n{n}_')})")
-                values |= self._key_parameters(write.key, f"n{n}_")
+                values |= self._key_parameters(key, f"n{n}_")
             yield from self._remote.rows(self._connection, f"where {' or '.join(conditions)}", values)
 
     def _of_key(self, prefix: str = "") -> str:
