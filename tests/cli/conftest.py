@@ -69,3 +69,20 @@ def run(environment: None, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.
         return Result(code if isinstance(code, int) else 0, out.decode(errors="replace"), err.decode())
 
     return command
+
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def init_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """``enerflo-sync init`` with further words: its exit code and all that it printed."""
+
+    def command(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["enerflo-sync", "init", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return code if isinstance(code, int) else 0, "".join(capsys.readouterr())
+
+    return command

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from enerflo_sync import shipped as module
-from enerflo_sync.cli import main
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.shipped import CONFIG_VARIABLE, find_config, named_config, shipped
-
-Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def command(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["enerflo-sync", "init", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code
-        return code if isinstance(code, int) else 0, "".join(capsys.readouterr())
-
-    return command
+from tests.cli.conftest import Run
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +22,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_writes_a_file_that_is_valid_and_found_in_its_folder(run: Run, elsewhere: Path) -> None:
-    code, output = run()
+def test_it_writes_a_file_that_is_valid_and_found_in_its_folder(init_command: Run, elsewhere: Path) -> None:
+    code, output = init_command()
     assert code == 0, output
     assert find_config({}) == Path("sync.yaml")
     assert load_config(Path("sync.yaml"), {}).accounts["default"].mode == "report"
@@ -46,31 +31,31 @@ def test_it_writes_a_file_that_is_valid_and_found_in_its_folder(run: Run, elsewh
     assert CONFIG_VARIABLE not in output
 
 
-def test_of_another_folder_it_says_how_the_file_is_found(run: Run, elsewhere: Path) -> None:
-    code, output = run("team/conf")
+def test_of_another_folder_it_says_how_the_file_is_found(init_command: Run, elsewhere: Path) -> None:
+    code, output = init_command("team/conf")
     assert code == 0, output
     assert f"export {CONFIG_VARIABLE}={elsewhere / 'team/conf/sync.yaml'}" in output
 
 
-def test_json_says_what_was_written(run: Run, elsewhere: Path) -> None:
-    code, output = run("--json")
+def test_json_says_what_was_written(init_command: Run, elsewhere: Path) -> None:
+    code, output = init_command("--json")
     assert code == 0
     assert json.loads(output) == {"written": ["sync.yaml", "sync.schema.json"], "is_found": True}
 
 
 @pytest.mark.parametrize("name", ["sync.yaml", "sync.schema.json"])
-def test_a_file_that_is_there_stays_as_it_is(run: Run, elsewhere: Path, name: str) -> None:
+def test_a_file_that_is_there_stays_as_it_is(init_command: Run, elsewhere: Path, name: str) -> None:
     (elsewhere / name).write_text("mine")
-    code, output = run()
+    code, output = init_command()
     assert code == 2
     assert f"{name}: the file is there already. Edit it, or name another folder." in " ".join(output.split())
     assert {path.name for path in elsewhere.iterdir()} == {name}
     assert (elsewhere / name).read_text() == "mine"
 
 
-def test_a_folder_that_cannot_be_made(run: Run, elsewhere: Path) -> None:
+def test_a_folder_that_cannot_be_made(init_command: Run, elsewhere: Path) -> None:
     (elsewhere / "file").write_text("")
-    code, output = run("file/conf")
+    code, output = init_command("file/conf")
     assert code == 2
     assert "Name a folder that you may write." in " ".join(output.split())
 
@@ -95,7 +80,7 @@ def test_an_installed_package_has_the_files_within_itself(
 
 
 def test_variables_that_are_not_set_are_taken_from_a_file_of_the_working_folder(
-    run: Run, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+    init_command: Run, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As monkeypatch knows them, they are gone after the test.
     for name in ("SOME_KEY", "OTHER_KEY"):
@@ -103,6 +88,6 @@ def test_variables_that_are_not_set_are_taken_from_a_file_of_the_working_folder(
     monkeypatch.delenv("SOME_KEY")
     monkeypatch.setenv("OTHER_KEY", "of the environment")
     (elsewhere / ".env").write_text("SOME_KEY=of the file\nOTHER_KEY=of the file\n")
-    assert run()[0] == 0
+    assert init_command()[0] == 0
     assert os.environ["SOME_KEY"] == "of the file"
     assert os.environ["OTHER_KEY"] == "of the environment"

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from enerflo_sync.cli import main
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.shipped import CONFIG_VARIABLE, shipped
+from tests.cli.conftest import Run
 from tests.writes.conftest import Desk, desk, polled_warehouse
 
 __all__ = ["desk", "polled_warehouse"]
 
-Run = Callable[..., tuple[int, str]]
 NOBODY = "postgresql://nobody:secret@127.0.0.1:1/none"
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch, init_command: Run, tmp_path: Path) -> Run:
     monkeypatch.delenv(CONFIG_VARIABLE, raising=False)
     monkeypatch.delenv("WAREHOUSE_URL", raising=False)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-
-    def command(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["enerflo-sync", "init", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code
-        return code if isinstance(code, int) else 0, "".join(capsys.readouterr())
-
-    return command
+    return init_command
 
 
 def address(desk: Desk) -> str:
