@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
 import pytest
 
+from enerflo_sync.copies.due import RowWrite
+from enerflo_sync.copies.remote_writes import RemoteWriter
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.copy import run_copy
 from enerflo_sync.jobs.poll import run_poll
+from enerflo_sync.plan.parts import Part
 from tests.copies.conftest import CRM, Elsewhere, MariaDB, OtherPostgreSQL
 from tests.copies.test_elsewhere import INSTALLS, approved, install
 from tests.writes.conftest import Desk
 from tests.writes.sending import posts
-from tests.writes.test_changes import ALONE, AT_ONCE
+from tests.writes.test_changes import ALONE, AT_ONCE, counted
 
 __all__ = ["install"]
 DELETES = "    create_only: true\n    delete_in: [crm]\n    deleted_when: {is_deleted: true}\n"
@@ -173,3 +179,48 @@ def test_what_a_role_may_not_write_is_said_and_waits(away: Desk, elsewhere: Else
     away.context.close()
     assert run_apply(away.context, plan.plan_hash, approved_by="Pat").applied == 1
     assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 40
+
+
+def test_a_row_that_moves_in_the_moment_before_it_is_written_is_left_alone(
+    away: Desk, elsewhere: Elsewhere, install: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that was read before says that the row is as planned: only the write itself can tell."""
+    whole = RemoteWriter.write
+    edits = ["update crm.installs set panel_count = 41 where enerflo_install_id = :id"]
+
+    def edited_before(self: RemoteWriter, writes: Sequence[RowWrite]) -> dict[int, str]:
+        if edits:
+            elsewhere.sql(edits.pop(), id=install)
+        return whole(self, writes)
+
+    # DuckDB's file is one process's, so the edit and the write share it.
+    monkeypatch.setattr(RemoteWriter, "write", edited_before)
+    report = approved(away)
+    assert edits == []
+    assert (report.applied, report.moved) == (0, 1)
+    assert elsewhere.one("installs", enerflo_install_id=install)["panel_count"] == 41
+
+
+def test_our_own_write_makes_no_other_field_of_the_row_the_later_one(
+    away: Desk, elsewhere: Elsewhere, install: int
+) -> None:
+    """The database itself moves updated_at with each write."""
+    only(elsewhere, MariaDB)
+    elsewhere.sql(
+        "alter table crm.installs modify updated_at timestamp(6) null on update current_timestamp(6)"
+    )
+    away.carried()
+    counted(away, install, 50)
+    elsewhere.sql(
+        "update crm.installs set status = 'On Hold', updated_at = now(6) - interval 1 hour"
+        " where enerflo_install_id = :id",
+        id=install,
+    )
+    plan = away.plan()
+    away.world.set_status(install, 323)
+    time.sleep(1.5)
+    part = Part(only=["installs.panel_count"])
+    assert run_apply(away.context, plan.plan_hash, approved_by="Pat", part=part).applied == 1
+    run_poll(away.context)
+    (change,) = away.changes(away.plan(), table_name="installs", field="status")
+    assert (change.direction, change.rule) == ("to_crm", "later_time")
