@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.copies.database import crm_engine, dialect_of
 from tests.conftest import fresh_database
+from tests.copies.rows import Rows
 from tests.writes.conftest import Desk, agreed, agreed_warehouse, desk, polled_warehouse
 
 __all__ = ["agreed", "agreed_warehouse", "desk", "polled_warehouse"]
@@ -264,3 +265,9 @@ def away(agreed: Desk, elsewhere: Elsewhere) -> Desk:
     )
     agreed.switched_on("both", CRM)
     return agreed
+
+
+@pytest.fixture
+def rows(warehouse: sa.Engine, elsewhere: Elsewhere, tmp_path: Path) -> Rows:
+    """One small table in a database of each kind."""
+    return Rows(warehouse, elsewhere, tmp_path)
