@@ -53,9 +53,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=45, help="tests of how many seconds for each mutant")
     parser.add_argument("--only", nargs="*", default=None, metavar="NAME", help="these mutants")
-    parser.add_argument(
-        "--without", default=None, metavar="WORD", help="no test of whose name this is a part"
-    )
+    parser.add_argument("--tests", nargs="*", metavar="FILE", help="with these files of tests alone")
     parser.add_argument("--list", action="store_true", help="list the mutants and run nothing")
     options = parser.parse_args()
     known = equivalent()
