@@ -108,6 +108,10 @@ class Elsewhere(ABC):
                 given = [{name: self.given(value) for name, value in row.items()} for row in rows]
                 theirs.execute(sa.text(f"insert into crm.{table} ({into}) values ({places})"), given)
 
+    def numbers(self, last: int) -> str:
+        """Return a relation whose column ``n`` has the numbers from 1 on."""
+        return f"(select unnest(generate_series(1, {last})) as n) numbers"
+
     def given(self, value: Any) -> Any:
         return json.dumps(value, default=str) if isinstance(value, dict | list) else value
 
@@ -178,6 +182,9 @@ class OtherPostgreSQL(Elsewhere):
 
     def make_schema(self) -> None:
         self.sql("create schema crm")
+
+    def numbers(self, last: int) -> str:
+        return f"generate_series(1, {last}) numbers(n)"
 
 
 @pytest.fixture(scope="session")

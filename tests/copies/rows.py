@@ -37,6 +37,8 @@ tables:
 """
 MARKED = "    deleted_when: {gone: true}\n"
 COLUMNS = ("own", "install", "milestone", "title", "sequence", "gone", "kind", "updated_at")
+# Those that the mapping names, and so the copy has.
+MAPPED = tuple(name for name in COLUMNS if name != "kind")
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 COPY = 'crm_copies."default.milestones"'
 
@@ -103,9 +105,23 @@ class Rows:
             return list(result.mappings()) if result.returns_rows else []
 
     def copied(self) -> list[tuple[Any, ...]]:
-        """Return the copy's rows without our own columns, in order."""
-        found = self.sql(f"select {', '.join(COLUMNS)} from {COPY}")
+        """Return the copy's rows, and whether each is inside where, in order."""
+        found = self.sql(f"select {', '.join(MAPPED)}, _enerflo_inside from {COPY}")
         return sorted((tuple(row.values()) for row in found), key=repr)
+
+    def own(self) -> Path:
+        """Return a configuration of the same table in the warehouse itself."""
+        path = self._folder / "own.yaml"
+        path.write_text(CONFIG.replace(', crm: {url: "${CRM_URL}"}', ""))
+        return path
+
+    def many(self, number: int) -> None:
+        """Put rows k1, k2, … into the other database."""
+        self.elsewhere.sql(
+            "insert into crm.rows (own, install, milestone, title, gone, updated_at)"
+            f" select 'k' || n, n, n, 'Title ' || n, false, :at from {self.elsewhere.numbers(number)}",
+            at=LONG_AGO,
+        )
 
     def record(self, own: str) -> dict[str, int]:
         """Return the key of Enerflo's record that a row is: a number of the row's own name."""

@@ -70,7 +70,17 @@ def test_each_change_ends_by_what_its_row_says_there(rows: Rows, monkeypatch: py
     rows.configured(NEWEST)
     applied = ("applied", "arrived", None, True)
     wanted: dict[int, Any] = {}
-    for own in ("plain", "edited", "other", "twice moved", "thrice moved", "refused", "link", "other plan"):
+    for own in (
+        "plain",
+        "edited",
+        "other",
+        "twice moved",
+        "thrice moved",
+        "refused",
+        "link",
+        "other plan",
+        "vanished",
+    ):
         rows.both(own)
     for own in ("plain", "other", "twice moved"):
         wanted[rows.change(own)] = applied
@@ -86,6 +96,7 @@ def test_each_change_ends_by_what_its_row_says_there(rows: Rows, monkeypatch: py
     wanted[rows.change("else")] = ("moved", "superseded", MOVED, False)
     gone = "its row is gone from the CRM's copy"
     wanted[rows.change("nowhere")] = ("superseded", "superseded", gone, False)
+    wanted[rows.change("vanished")] = ("superseded", "superseded", gone, True)
     rows.both("twin")
     rows.row("twin", title="Old")
     wanted[rows.change("twin")] = ("moved", "superseded", MOVED, False)
@@ -100,6 +111,7 @@ def test_each_change_ends_by_what_its_row_says_there(rows: Rows, monkeypatch: py
     rows.refresh()
 
     def edit(attempt: int) -> dict[str, str]:
+        rows.elsewhere.sql("delete from crm.rows where own = 'vanished'")
         first = {"edited": "title = 'Mine'", "other": "sequence = 2"} if attempt == 1 else {}
         twice = {"twice moved": f"sequence = {attempt + 1}"} if attempt < 3 else {}
         return first | twice | {"thrice moved": f"sequence = {attempt + 1}"}
@@ -112,7 +124,7 @@ def test_each_change_ends_by_what_its_row_says_there(rows: Rows, monkeypatch: py
     assert "refuses the row" in str(reason)
     assert {number: found.pop(number)[1] for number in strangers} == dict.fromkeys(strangers, "open")
     assert found == wanted
-    assert [len(one) for one in attempts] == [10, 3, 2]
+    assert [len(one) for one in attempts] == [11, 3, 2]
     titles = {own: there(rows, own)[0] for own in ("plain", "other", "twice moved", "link", "new", "again")}
     assert titles == dict.fromkeys(titles, "New")
     assert (there(rows, "edited")[0], there(rows, "thrice moved")[0]) == ("Mine", "Old")
@@ -129,6 +141,18 @@ def test_each_change_ends_by_what_its_row_says_there(rows: Rows, monkeypatch: py
     noted = rows.sql("select key ->> 'own' as own, left_at, others_at from sync.own_writes")
     assert {row["own"]: (row["left_at"], row["others_at"]) for row in noted} == {
         own: (WRITTEN, others) for own, others in ours.items()
+    }
+
+
+def test_where_nothing_is_left_to_write_what_the_copy_shows_counts(rows: Rows) -> None:
+    rows.both("again", title="New")
+    rows.both("else", title="Else")
+    again, edited = rows.change("again"), rows.change("else")
+    rows.refresh()
+    carried(rows)
+    assert ended(rows) == {
+        again: ("applied", "arrived", None, False),
+        edited: ("moved", "superseded", MOVED, False),
     }
 
 

@@ -33,7 +33,10 @@ _PLANS = (*_TABLES, "tests/writes", "tests/reconcile")
 _COMPARE = (*_TABLES, "tests/reconcile", "tests/writes")
 _POLLS = ("tests/mirror",)
 _COPY_MODULES = (*("carry", "due", "remote_writes", "fresh_rows", "refresh", "copy_table", "remote_table"),)
-_COPIES = ("tests/copies/test_carry_rows.py", "tests/copies/test_due_rows.py", "tests/copies")
+_COPIES = (
+    *(f"tests/copies/test_{name}_rows.py" for name in ("carry", "due", "remote", "refresh")),
+    "tests/copies",
+)
 _HANDED = (
     *(
         "tests/writes/test_changes.py",
