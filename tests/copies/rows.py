@@ -35,6 +35,7 @@ tables:
       title: {enerflo: title, type: text}
       sequence: {enerflo: sequence, type: integer}
 """
+WHERE = "    where: \"kind <> 'out'\"\n"
 MARKED = "    deleted_when: {gone: true}\n"
 COLUMNS = ("own", "install", "milestone", "title", "sequence", "gone", "kind", "updated_at")
 # Those that the mapping names, and so the copy has.

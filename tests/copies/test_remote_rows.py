@@ -17,7 +17,7 @@ from enerflo_sync.copies.remote_writes import RemoteWriter
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison
-from tests.copies.rows import COPY, Rows
+from tests.copies.rows import COPY, WHERE, Rows
 
 pytestmark = pytest.mark.parametrize("elsewhere", ["duckdb", "postgresql"], indirect=True)
 
@@ -94,6 +94,16 @@ def test_of_rows_that_are_written_together_each_ends_by_itself(
     for row in rows.elsewhere.sql("select own, title, sequence from crm.rows"):
         found.setdefault(row["own"], []).append((row["title"], row["sequence"]))
     assert found == expected
+
+
+def test_without_where_every_new_row_is_made(rows: Rows) -> None:
+    rows.configured((WHERE, ""))
+    rows.many(1)
+    rows.refresh()
+    with writer(rows) as remote:
+        written = remote.write([an_insert("made", title="New"), an_insert("k1", title="New")])
+    assert (written.changed, written.refused) == ({0}, {})
+    assert len(rows.elsewhere.sql("select * from crm.rows where title = 'New'")) == 1
 
 
 @pytest.mark.parametrize("when", ["before the first row", "before a row by itself"])
