@@ -101,9 +101,10 @@ class HandedRows:
     def change(self, number: int, **other: Any) -> int:
         """Hand over a change of a plan that waits for it, and return its number.
 
-        :param other: of the row of ``sync.crm_changes``; ``column``, ``op`` and the plan are the plan's too.
+        :param other: of the row of ``sync.crm_changes``; what both tables have is the plan's, too.
         """
-        both = {k: v for k, v in other.items() if k in ("plan_hash", "op", "key", "enerflo_key", "after")}
+        shared = ("account", "plan_hash", "table_name", "op", "key", "enerflo_key", "after")
+        both = {name: other[name] for name in shared if name in other}
         field = {"field": other["column"]} if "column" in other else {}
         planned = self.planned(number, **both | field)
         row = {
