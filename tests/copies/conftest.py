@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.copies.database import crm_engine, dialect_of
 from tests.conftest import fresh_database
+from tests.copies.rows import Rows
 from tests.writes.conftest import Desk, agreed, agreed_warehouse, desk, polled_warehouse
 
 __all__ = ["agreed", "agreed_warehouse", "desk", "polled_warehouse"]
@@ -108,6 +109,10 @@ class Elsewhere(ABC):
                 given = [{name: self.given(value) for name, value in row.items()} for row in rows]
                 theirs.execute(sa.text(f"insert into crm.{table} ({into}) values ({places})"), given)
 
+    def numbers(self, last: int) -> str:
+        """Return a relation whose column ``n`` has the numbers from 1 on."""
+        return f"(select unnest(generate_series(1, {last})) as n) numbers"
+
     def given(self, value: Any) -> Any:
         return json.dumps(value, default=str) if isinstance(value, dict | list) else value
 
@@ -185,6 +190,9 @@ class OtherPostgreSQL(Elsewhere):
 
     def make_schema(self) -> None:
         self.sql("create schema crm")
+
+    def numbers(self, last: int) -> str:
+        return f"generate_series(1, {last}) numbers(n)"
 
 
 @pytest.fixture(scope="session")
@@ -282,3 +290,9 @@ def away(agreed: Desk, elsewhere: Elsewhere) -> Desk:
     )
     agreed.switched_on("both", CRM)
     return agreed
+
+
+@pytest.fixture
+def rows(warehouse: sa.Engine, elsewhere: Elsewhere, tmp_path: Path) -> Rows:
+    """One small table in a database of each kind."""
+    return Rows(warehouse, elsewhere, tmp_path)
