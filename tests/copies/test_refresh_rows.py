@@ -208,7 +208,11 @@ def test_a_copy_is_made_anew_where_its_mapping_changed_or_it_is_not_there(rows: 
     [
         (("crm.rows", "crm.rowz"), ["no table crm.rowz", "schema.table", "tables.milestones.crm_table"]),
         (("title: {", "titel: {"), ["no column titel", "Did you mean title?", "tables.milestones"]),
-        (("title: {", "zzzzzzzz: {"), ["no column zzzzzzzz", "It has", "milestone"]),
+        (
+            ("title: {", "titel: {enerflo: title, type: text}\n      zzzzzzzz: {"),
+            ["no column titel, zzzzzzzz", "Did you mean title?"],
+        ),
+        (("title: {", "zzzzzzzz: {"), ["no column zzzzzzzz.", "Write one of ", "milestone"]),
     ],
 )
 def test_a_table_or_column_that_is_not_there_is_said(
@@ -218,3 +222,28 @@ def test_a_table_or_column_that_is_not_there_is_said(
     with pytest.raises(ConfigurationError) as caught:
         rows.refresh()
     assert [word for word in words if word not in str(caught.value)] == []
+
+
+# Orders have a field that is compared as JSON.
+ORDERS = [
+    ("key: [own]", "of: change_orders\n    key: {milestone: change_order_id}"),
+    ("    join: {install: install_id, milestone: milestone_id}\n", ""),
+    ("title: {enerflo: title, type: text}", "title: {enerflo: adders, type: json}"),
+    ("sequence: {enerflo: sequence, type: integer}", "sequence: {enerflo: adders, type: json}"),
+]
+
+
+@in_both
+def test_what_is_compared_as_json_is_json_in_the_copy_whatever_keeps_it_there(rows: Rows) -> None:
+    rows.configured(*ORDERS)
+    texts = {1: '{"a": [1, null]}', 2: "no json", 3: "7", 4: None}
+    for n, text in texts.items():
+        rows.row(f"k{n}", milestone=n, title=text)
+    rows.refresh()
+    found = rows.sql(f"select milestone, title, pg_typeof(title)::text as type from {COPY}")
+    values = {row["milestone"]: row["title"] for row in found}
+    assert values == {1: {"a": [1, None]}, 2: "no json", 3: 7, 4: None}
+    assert {row["type"] for row in found} == {"jsonb"}
+    # A number is compared as it is, as JSON too.
+    assert rows.sql(f"select distinct pg_typeof(sequence)::text as type from {COPY}") == [{"type": "bigint"}]
+    assert rows.refresh().rows_read == 0

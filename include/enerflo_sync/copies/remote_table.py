@@ -114,9 +114,9 @@ def remote_table(
     if missing:
         near = nearest(missing[0], found)
         raise ConfigurationError(
-            f"{schema}.{table} has no column {listed(missing)}.",
+            f"{schema}.{table} has no column {', '.join(missing)}.",
             where=f"{where}: tables.{name}",
-            next_step=f"Did you mean {near}?" if near else f"It has {listed(found, limit=30)}.",
+            next_step=f"Did you mean {near}?" if near else f"Write {listed(found, limit=30)}.",
         )
     return RemoteTable(
         dialect,
