@@ -113,7 +113,13 @@ TARGETS = (
             "tests/writes/test_near_keys.py",
         ),
     ),
-    Target("reconcile/levels.py", ("tests/reconcile/test_levels.py", "tests/writes/test_gone_at_once.py")),
-    Target("plan/row_kinds.py", ("tests/writes/test_row_kinds.py", *_TABLES)),
+    Target(
+        "reconcile/levels.py",
+        (
+            *("tests/reconcile/test_level_rows.py", "tests/reconcile/test_levels.py"),
+            "tests/writes/test_gone_at_once.py",
+        ),
+    ),
+    Target("plan/row_kinds.py", ("tests/writes/test_row_kinds_rows.py", "tests/writes/test_row_kinds.py")),
     *(Target(f"reconcile/draft/{name}.py", ("tests/reconcile/draft",)) for name in _DRAFT_MODULES),
 )
