@@ -10,7 +10,8 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from datetime import datetime
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,10 @@ class Elsewhere(ABC):
     def given(self, value: Any) -> Any:
         return json.dumps(value, default=str) if isinstance(value, dict | list) else value
 
+    def taken(self, value: Any) -> Any:
+        """Return a value that was read as PostgreSQL's driver would give it."""
+        return value
+
 
 class MariaDB(Elsewhere):
     """A database of the run's MariaDB server."""
@@ -143,6 +148,9 @@ class MariaDB(Elsewhere):
     def given(self, value: Any) -> Any:
         value = value.replace(tzinfo=None) if isinstance(value, datetime) else value
         return super().given(value)
+
+    def taken(self, value: Any) -> Any:
+        return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
 
 
 class DuckDB(Elsewhere):
@@ -243,21 +251,28 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     raise AssertionError("MariaDB does not start")
 
 
-@pytest.fixture(params=["mariadb", "duckdb", "postgresql"])
-def elsewhere(request: pytest.FixtureRequest, tmp_path: Path, postgres_url: str) -> Iterator[Elsewhere]:
-    """An empty database of each kind."""
-    if request.param == "postgresql":
+@contextmanager
+def opened(kind: str, request: pytest.FixtureRequest, folder: Path, postgres_url: str) -> Iterator[Elsewhere]:
+    """Yield an empty database of a kind."""
+    if kind == "postgresql":
         with fresh_database(postgres_url, "template0") as address:
             other = OtherPostgreSQL(address)
             yield other
             other.engine.dispose()
         return
-    if request.param == "mariadb":
+    if kind == "mariadb":
         found: Elsewhere = MariaDB(request.getfixturevalue("mariadb_server"))
     else:
-        found = DuckDB(f"duckdb:///{tmp_path / 'shop.duckdb'}")
+        found = DuckDB(f"duckdb:///{folder / 'shop.duckdb'}")
     yield found
     found.engine.dispose()
+
+
+@pytest.fixture(params=["mariadb", "duckdb", "postgresql"])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path, postgres_url: str) -> Iterator[Elsewhere]:
+    """An empty database of each kind."""
+    with opened(request.param, request, tmp_path, postgres_url) as found:
+        yield found
 
 
 @pytest.fixture
