@@ -156,18 +156,22 @@ def test_of_changes_of_one_column_the_newest_that_the_copy_shows_ends_the_older_
 def test_what_is_no_change_of_this_table_or_ended_is_left_alone(rows: HandedRows) -> None:
     rows.mirror(1, title=AFTER)
     rows.copy(1, title=AFTER)
-    strangers = [
-        rows.change(1, account="other"),
-        rows.change(1, table_name="notes"),
-        rows.change(1, ended_at=LONG_AGO),
-        rows.change(1, account="other", state="superseded", made_at=LONG_AGO),
-        rows.change(1, table_name="notes", state="superseded", made_at=LONG_AGO),
+    others: list[dict[str, Any]] = [
+        *({"account": "other"}, {"table_name": "notes"}, {"ended_at": LONG_AGO}),
+        {"account": "other", "state": "superseded", "made_at": LONG_AGO},
+        {"table_name": "notes", "state": "superseded", "made_at": LONG_AGO},
     ]
+    # Before ours and after it, of a change and of a new row.
+    strangers = [rows.change(1, **other) for other in others]
     ours = rows.change(1)
+    strangers += [rows.change(1, **other) for other in others]
+    strangers += [rows.change(1, **{"op": "insert"} | other) for other in others]
+    made = rows.change(1, op="insert")
+    strangers += [rows.change(1, **{"op": "insert"} | other) for other in others]
     before = rows.changes()
     found = settle(rows)
     assert {number: found[number] for number in strangers} == {number: before[number] for number in strangers}
-    assert found[ours]["state"] == "arrived"
+    assert (found[ours]["state"], found[made]["state"]) == ("arrived", "arrived")
 
 
 @pytest.mark.parametrize(("write_to", "hours"), [("changes", 24), ("{late_hours: 2}", 2), ("table", 24)])
