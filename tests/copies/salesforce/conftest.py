@@ -1,0 +1,112 @@
+"""A desk whose installs stand in a Fivetran copy of Salesforce, beside the company there that it is a copy of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from enerflo_sync.apply.report import ApplyReport
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.plan.report import PlanReport
+from tests.copies.salesforce.fake import CLIENT, SECRET, Company, WaitingClock, serving
+from tests.writes.conftest import Desk, agreed, agreed_warehouse, desk, polled_warehouse
+from tests.writes.copies import mapped, run
+from tests.writes.test_salesforce_copy import _ROWS, _TABLE, TABLES
+
+__all__ = ["agreed", "agreed_warehouse", "desk", "polled_warehouse"]
+
+ACCOUNT = (
+    "    airflow: {enerflo_connection",
+    '    salesforce: {url: "${SF_URL}", client_id: "${SF_ID}", client_secret: "${SF_SECRET}"}\n'
+    "    airflow: {enerflo_connection",
+)
+# The tests are about one table; the page has the columns of milestones in another one.
+INSTALLS = TABLES[: TABLES.index("\n  permits:")]
+TO = INSTALLS.replace("write_to: changes", "write_to: salesforce\n    salesforce: {object: Opportunity}")
+AT_ONCE = ("in_flight_minutes: 30", "in_flight_minutes: 0")
+
+
+@dataclass
+class Office:
+    """Both: the desk, and the company at Salesforce."""
+
+    desk: Desk
+    company: Company
+    clock: WaitingClock
+
+    def mapped(self, tables: str, mode: str = "both", account: tuple[str, str] = ACCOUNT) -> None:
+        """Use these tables, and open the way to Salesforce anew."""
+        mapped(self.desk, mode, tables, account, AT_ONCE)
+        self.desk.context.__dict__.pop("salesforce", None)
+
+    def copy(self, *names: str) -> None:
+        """Bring records into the copy as a copy job does."""
+        for record in self.company.records.values():
+            self.desk.sql('delete from salesforce."Opportunity" where "Id" = :id', id=record["Id"])
+            self.desk.sql(
+                'insert into salesforce."Opportunity" values (:Id, :RecordTypeName, :IsDeleted, false, now(),'
+                " :Enerflo_Install_Id__c, :Name, :StageName, :System_Size__c, :Amount,"
+                " cast(:LastModifiedDate as timestamptz) at time zone 'UTC', :Permit_Approved_Date__c)",
+                **record,
+            )
+
+    def install(self, number: int = 0) -> int:
+        """Return one of the installs, which all are linked."""
+        rows = self.desk.sql(
+            "select i.install_id from enerflo.installs i where i.deleted_at is null"
+            " and i.status_name not in ('Voided', 'Completed') order by 1"
+        )
+        return int(rows[number]["install_id"])
+
+    def moves(self, install: int, size: str = "9.99") -> str:
+        """Let Enerflo say another size of an install; return the record's id."""
+        self.desk.sql(
+            "update enerflo.installs set system_size_kw = :size where install_id = :id",
+            size=Decimal(size),
+            id=install,
+        )
+        return id_of(install)
+
+    def applied(self) -> tuple[PlanReport, ApplyReport]:
+        """Plan, approve, and apply."""
+        plan = self.desk.plan()
+        return plan, run_apply(self.desk.context, plan.plan_hash, approved_by="Pat")
+
+    def handed(self) -> list[Any]:
+        return self.desk.sql("select * from sync.crm_changes order by number")
+
+    def states(self) -> list[tuple[str, bool, str | None]]:
+        """Return of each change that was handed over its state, whether we took it there, and why not."""
+        return [(row["state"], row["acknowledged_at"] is not None, row["reason"]) for row in self.handed()]
+
+
+def id_of(install: int) -> str:
+    return f"006{install:012d}AAQ"
+
+
+@pytest.fixture
+def office(agreed: Desk) -> Iterator[Office]:
+    """A desk and a company that agree, and a mapping that writes to Salesforce."""
+    run(agreed, _TABLE, _ROWS)
+    agreed.sql(
+        "update salesforce.\"Opportunity\" set \"Id\" = '006' || lpad(substr(\"Id\", 4), 12, '0') || 'AAQ'"
+    )
+    company = Company()
+    for row in agreed.sql('select * from salesforce."Opportunity" order by "Id"'):
+        values = {name: row[name] for name in ("Id", "RecordTypeName", "Name", "StageName", "IsDeleted")}
+        number = str(row["Enerflo_Install_Id__c"])
+        figures = {name: float(row[name]) for name in ("System_Size__c", "Amount") if row[name] is not None}
+        company.put(**values, **figures, Enerflo_Install_Id__c=number)
+    clock = WaitingClock(company)
+    with serving(company) as url:
+        agreed.environ |= {"SF_URL": url, "SF_ID": CLIENT, "SF_SECRET": SECRET}
+        agreed.context.clock = clock
+        found = Office(agreed, company, clock)
+        found.mapped(TO)
+        found.applied()
+        assert company.writes == []
+        yield found
