@@ -28,9 +28,11 @@ from enerflo_sync.agreed.written import (
 from enerflo_sync.copies.salesforce.api import ObjectInfo, Record
 from enerflo_sync.copies.salesforce.changes import OPEN, RecordChanges
 from enerflo_sync.crm.catalog import Kind
-from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.crm.mapping import FieldType
+from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.crm.where import named_columns
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.values import Field, value_of_text
 
 BEFORE, AFTER, ELSE, UNLINKED, UNREADABLE = "before", "after", "else", "unlinked", "unreadable"
 
@@ -51,7 +53,7 @@ _OUR_EARLIER = Template("""exists (
       where o.account = w.account and o.table_name = w.table_name and o.key = w.key and o.op = 'update'
         and o."column" = w."column" and o.number < w.number and o.ended_at is null
         and (o.acknowledged_at is not null or o.sent_as_of is not null)
-        and $now is not distinct from nullif($after, 'null'))""")
+        and $same)""")
 _CHANGES = Template(f"""
 /* enerflo-sync carry $name: changes, and what Salesforce says instead */
 select w.number, t._record_id as id, w.sent_as_of, $value as value, $says as says
@@ -243,19 +245,40 @@ class Judge:
         plan = self._plan
         linked = f"(w.kind = 'link' or {names_record(plan, 't', 'w.enerflo_key')}) and {plan.counts('t')}"
         if op == "delete":
-            row = jsonb_object((one.name, shown(plan, one.name, "t")) for one in plan.fields)
-            same = f"when {row} = w.before then 'before'"
+            pairs = ((one.name, f"w.before -> {literal(one.name)}") for one in plan.fields)
+            same = " and ".join(self._unmoved(field, f"nullif({before}, 'null')") for field, before in pairs)
+            same = f"when {same} then 'before'"
             return f"case when not ({linked}) then 'unlinked' {same} else 'else' end"
         assert name is not None  # noqa: S101 - a defect of ours
-        now = f"nullif({shown(plan, name, 't')}, 'null')"
-        after = f"nullif({as_written(plan, name, 'w.after')}, 'null')"
+        made = self._shows(name)
         if op == "insert":
-            return f"case when {now} is not distinct from {after} then 'after' else 'else' end"
+            return f"case when {made} then 'after' else 'else' end"
         if name in plan.mapping.join_columns:
             linked = plan.counts("t")
-        earlier = _OUR_EARLIER.substitute(now=now, after=as_written(plan, name, "o.after"))
+        before = self._unmoved(name, "nullif(w.copy_value, 'null')")
+        ours = self._unmoved(name, f"nullif({as_written(plan, name, 'o.after')}, 'null')")
+        earlier = _OUR_EARLIER.substitute(same=ours)
         return (
-            f"case when not ({linked}) then 'unlinked' when {now} is not distinct from {after} then 'after'"
-            f" when {now} is not distinct from nullif(w.copy_value, 'null') or {earlier} then 'before'"
-            " else 'else' end"
+            f"case when not ({linked}) then 'unlinked' when {made} then 'after'"
+            f" when {before} or {earlier} then 'before' else 'else' end"
         )
+
+    def _shows(self, name: str) -> str:
+        """Return whether the record says what a change is to write, as declared: Salesforce may round it."""
+        now, after = shown(self._plan, name, "t"), as_written(self._plan, name, "w.after")
+        if (field := self._field(name)) is not None:
+            return field.same_shown(f"nullif({now}, 'null')", f"nullif({after}, 'null')", in_crm=True)
+        return f"nullif({now}, 'null') is not distinct from nullif({after}, 'null')"
+
+    def _unmoved(self, name: str, value: str) -> str:
+        """Return whether the record says a value: the same number, moment or text, without any tolerance."""
+        now = f"nullif({shown(self._plan, name, 't')}, 'null')"
+        exactly = f"{now} is not distinct from {value}"
+        field = self._field(name)
+        if field is None or field.domain is FieldType.JSON:
+            return f"({exactly})"
+        here, there = (value_of_text(f"({one} #>> '{{}}')", field.domain, field.zone) for one in (now, value))
+        return f"({exactly} or coalesce({here} = {there}, false))"
+
+    def _field(self, name: str) -> Field | None:
+        return next((one for one in self._plan.fields if one.name == name), None)
