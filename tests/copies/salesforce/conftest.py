@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -88,10 +89,10 @@ def id_of(install: int) -> str:
     return f"006{install:012d}AAQ"
 
 
-@pytest.fixture
-def office(agreed: Desk) -> Iterator[Office]:
-    """A desk and a company that agree, and a mapping that writes to Salesforce."""
-    run(agreed, _TABLE, _ROWS)
+@contextmanager
+def opened(agreed: Desk, *others: str) -> Iterator[Office]:
+    """Yield an office; ``others`` are statements that change the copy before both sides agree."""
+    run(agreed, _TABLE, _ROWS, *others)
     agreed.sql(
         "update salesforce.\"Opportunity\" set \"Id\" = '006' || lpad(substr(\"Id\", 4), 12, '0') || 'AAQ'"
     )
@@ -109,4 +110,11 @@ def office(agreed: Desk) -> Iterator[Office]:
         found.mapped(TO)
         found.applied()
         assert company.writes == []
+        yield found
+
+
+@pytest.fixture
+def office(agreed: Desk) -> Iterator[Office]:
+    """A desk and a company that agree, and a mapping that writes to Salesforce."""
+    with opened(agreed) as found:
         yield found
