@@ -132,11 +132,11 @@ def test_a_record_is_not_deleted_where_nothing_says_so(office: Office) -> None:
     assert "delete: true" in str(report.reasons["parked"])
 
 
-@pytest.mark.parametrize("field", ["Name", "Enerflo_Install_Id__c"])
+@pytest.mark.parametrize("field", ["Name", "Enerflo_Install_Id__c", "Permit_Approved_Date__c"])
 def test_a_record_that_moved_is_not_deleted(office: Office, field: str) -> None:
     id_ = gone(office, ALLOWED)
     plan = office.desk.plan()
-    office.company.records[id_][field] = "1"
+    office.company.edit(id_, **{field: "2026-01-01"})
     report = run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
     assert (report.moved, office.company.writes) == (1, [])
 

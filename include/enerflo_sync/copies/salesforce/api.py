@@ -22,6 +22,7 @@ class FieldInfo:
     """A field of an object as Salesforce describes it to our user.
 
     :param finds_one: an external id that no two records share.
+    :param required: a new record needs a value for it, and Salesforce gives it none.
     """
 
     name: str
@@ -29,6 +30,7 @@ class FieldInfo:
     updateable: bool
     createable: bool
     finds_one: bool
+    required: bool
 
 
 @dataclass(frozen=True)
@@ -167,4 +169,5 @@ def _field(said: Mapping[str, Any]) -> FieldInfo:
         bool(said.get("updateable")),
         bool(said.get("createable")),
         unique,
+        bool(said.get("createable")) and said.get("nillable") is False and not said.get("defaultedOnCreate"),
     )

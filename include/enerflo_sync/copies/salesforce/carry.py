@@ -41,7 +41,7 @@ def carry_to_salesforce(
     :param connection: to the warehouse; has no open transaction.
     :param session: opens the way to Salesforce; asked for only where something is open.
     :raises RetriableError: Salesforce is away; what is not settled yet stays open.
-    :raises ConfigurationError: the login, the object, or its id column is wrong.
+    :raises ConfigurationError: the login or the object is wrong.
     """
     mine = [plan for plan in plans if plan.mapping.to_salesforce is not None]
     if not mine:

@@ -25,7 +25,7 @@ from enerflo_sync.agreed.written import (
     shown,
     zone_of,
 )
-from enerflo_sync.copies.salesforce.api import ObjectInfo, Record
+from enerflo_sync.copies.salesforce.api import MODIFIED, ObjectInfo, Record
 from enerflo_sync.copies.salesforce.changes import OPEN, RecordChanges
 from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.mapping import FieldType
@@ -40,7 +40,8 @@ BEFORE, AFTER, ELSE, UNLINKED, UNREADABLE = "before", "after", "else", "unlinked
 _TAKE = Template("""
 /* enerflo-sync carry $name: the copy's rows of records that were read */
 create temporary table $now on commit drop as
-select r.id as _record_id, $columns from unnest(%(ids)s::text[]) r(id) $join join $crm t on $on
+select r.id as _record_id, $modified as _modified, $columns
+from unnest(%(ids)s::text[]) r(id) $join join $crm t on $on
 """)
 _OVERLAY = Template("""
 /* enerflo-sync carry $name: what Salesforce says of them now */
@@ -100,8 +101,12 @@ class Judge:
         self._fields = {
             name: to.field_of(name)
             for name in self._columns
-            if name in asked and to.field_of(name) in info.fields
+            # The copy may have an id without its checksum, and changes name the row by it.
+            if name in asked and name != to.id and to.field_of(name) in info.fields
         }
+
+        # The copy's column of the record's last modification, where it has one.
+        self._modified = next((name for name, field in self._fields.items() if field == MODIFIED), None)
 
     @property
     def fields(self) -> list[str]:
@@ -194,6 +199,7 @@ class Judge:
         columns = ", ".join(f"t.{quoted(name)}" for name in self._columns)
         on = "false" if new else f"t.{quoted(self._to.id)}::text = r.id and {plan.counts('t')}"
         named = {"name": plan.name, "now": self._now, "columns": columns, "crm": plan.crm, "on": on}
+        named["modified"] = f"t.{quoted(self._modified)}" if self._modified is not None else "null"
         ids = {"ids": list(records)}
         take = _TAKE.substitute(named, join="left" if new else "")
         self._connection.exec_driver_sql(take, ids)
@@ -247,6 +253,9 @@ class Judge:
         if op == "delete":
             pairs = ((one.name, f"w.before -> {literal(one.name)}") for one in plan.fields)
             same = " and ".join(self._unmoved(field, f"nullif({before}, 'null')") for field, before in pairs)
+            if self._modified is not None:
+                # Fields that are not mapped go with the record as well.
+                same += f" and t._modified is not distinct from t.{quoted(self._modified)}"
             same = f"when {same} then 'before'"
             return f"case when not ({linked}) then 'unlinked' {same} else 'else' end"
         assert name is not None  # noqa: S101 - a defect of ours

@@ -16,6 +16,11 @@ _BOOLEANS: Final = {"true": True, "t": True, "1": True, "false": False, "f": Fal
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 
 
+def is_written(kind: str) -> bool:
+    """Return whether values of a field's type are ever sent."""
+    return kind in _TEXTS or kind in _NUMBERS or kind in {"boolean", "date", "datetime"}
+
+
 class NotSpelledError(Exception):
     """A value does not fit a field's type: the text names both types, and never the value."""
 

@@ -72,12 +72,6 @@ class TableCarrier:
         to = plan.mapping.to_salesforce
         assert to is not None  # noqa: S101 - a defect of ours
         where = f"{config.file}:{config.table_line(account, plan.name, 'salesforce')}"
-        if to.id not in plan.live.columns:
-            raise ConfigurationError(
-                f"the copy has no column {to.id}, which is to hold the ids of Salesforce's records.",
-                where=f"{where}: tables.{plan.name}.salesforce.id",
-                next_step="Write the column's name as salesforce: {id: …}.",
-            )
         self._connection, self._plan, self._to = connection, plan, to
         self._account, self._run_id, self._clock = account, run_id, clock
         self._api = SalesforceObjectApi(session, to.object)
