@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from enerflo_sync.cli import main
 from enerflo_sync.cli.salesforce_check import goes_to_salesforce, salesforce_check
 from enerflo_sync.crm.doctor import check_mapping
 from enerflo_sync.crm.load import load_config
@@ -224,3 +225,28 @@ def test_a_configuration_without_salesforce_has_the_hash_that_it_had(tmp_path: P
     content = load_config(shipped, {}).tables_for("default")["installs"].content("installs")
     assert "salesforce" not in content
     assert "write_to" not in content
+
+
+def test_the_command_says_what_went_and_what_stays_open(
+    office: Office, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    office.moves(office.install())
+    office.company.limit, office.company.used = 100, 100
+    office.applied()
+    for name, value in office.desk.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ENERFLO_SYNC_CONFIG", str(office.desk.context.config_path))
+    monkeypatch.setenv("WAREHOUSE_URL", office.desk.engine.url.render_as_string(hide_password=False))
+    monkeypatch.setattr("sys.argv", ["enerflo-sync", "carry"])
+    said = []
+    for used in (100, 0):
+        office.company.used = used
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said.append((ended.value.code, capsys.readouterr().out))
+    (code, first), last = said
+    assert code == 1
+    assert "0 changes taken to Salesforce." in first
+    assert "1 stay open." in first
+    assert "used up" in first
+    assert last == (0, "1 change taken to Salesforce.\n")
