@@ -51,11 +51,11 @@ TAKE_BACK = Template(f"""withdrawn as (
   from due p
   where p.rule = $rule and w.account = %(account)s and w.plan_hash = %(undone)s
     and w.table_name = $table and w.key = p.key and $of_change and w.state = 'open'
-    and w.acknowledged_at is null and not exists (
+    and w.acknowledged_at is null and w.sent_as_of is null and not exists (
       select from sync.crm_changes v
       where v.account = w.account and v.plan_hash = w.plan_hash and v.table_name = w.table_name
         and v.key = w.key and v.op = w.op and w.op = 'insert'
-        and (v.state <> 'open' or v.acknowledged_at is not null))
+        and (v.state <> 'open' or v.acknowledged_at is not null or v.sent_as_of is not null))
   returning p.id
 )""")  # noqa: S608 - a constant
 _TAKEN_BACK = {

@@ -99,7 +99,7 @@ def opened(agreed: Desk, *others: str) -> Iterator[Office]:
     company = Company()
     for row in agreed.sql('select * from salesforce."Opportunity" order by "Id"'):
         values = {name: row[name] for name in ("Id", "RecordTypeName", "Name", "StageName", "IsDeleted")}
-        number = str(row["Enerflo_Install_Id__c"])
+        number = row["Enerflo_Install_Id__c"]
         figures = {name: float(row[name]) for name in ("System_Size__c", "Amount") if row[name] is not None}
         company.put(**values, **figures, Enerflo_Install_Id__c=number)
     clock = WaitingClock(company)

@@ -245,10 +245,11 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815
 
     def _answer(self, status: int, said: Any) -> None:
+        usage = f"api-usage={self.company.used}/{self.company.limit}"
         content = b"" if said is None else json.dumps(said).encode()
         self.send_response_only(status)
         self.send_header("Date", format_datetime(self.company.now(), usegmt=True))
-        self.send_header("Sforce-Limit-Info", f"api-usage={self.company.used}/{self.company.limit}")
+        self.send_header("Sforce-Limit-Info", f"per-app-api-usage=1/250(appName=ours); {usage}")
         self.send_header("Content-Type", "application/json;charset=UTF-8")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from enerflo_sync.copies.salesforce.session import NoAnswerError
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.undo import run_undo
 from tests.copies.salesforce.conftest import TO, Office, id_of
 from tests.copies.salesforce.fake import refused
 
@@ -107,7 +108,7 @@ def test_a_record_that_never_stands_still_is_left_alone(office: Office) -> None:
     office.company.before = lambda method, path: office.company.edit(id_, Name="Restless")
     report = run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
     assert report.moved == 1
-    assert "modified each time" in str(report.reasons)
+    assert "modified or locked at each attempt" in str(report.reasons)
     assert office.company.writes == []
 
 
@@ -256,8 +257,6 @@ def test_a_later_change_takes_the_place_of_one_that_the_copy_does_not_show_yet(o
 
 
 def test_an_undo_writes_the_value_back_by_the_same_way(office: Office) -> None:
-    from enerflo_sync.jobs.undo import run_undo
-
     id_ = office.moves(office.install())
     before = office.company.records[id_][SIZE]
     plan, _ = office.applied()
@@ -266,6 +265,20 @@ def test_an_undo_writes_the_value_back_by_the_same_way(office: Office) -> None:
     undo = run_undo(office.desk.context, plan.plan_hash)
     run_apply(office.desk.context, undo.plan_hash, approved_by="Pat")
     assert office.company.records[id_][SIZE] == pytest.approx(float(before))
+
+
+def test_an_undo_does_not_overtake_a_request_whose_answer_was_lost(office: Office) -> None:
+    id_ = office.moves(office.install())
+    plan = office.desk.plan()
+    killed_at(office, "changes that we take to the CRM")
+    with pytest.raises(SystemExit):
+        run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    revived(office)
+    undo = run_undo(office.desk.context, plan.plan_hash)
+    # Nobody may withdraw what Salesforce has by now: a person is asked.
+    assert undo.change_count == 0
+    assert [one.field for one in office.desk.undecided(undo)] == [SIZE]
+    assert office.company.records[id_][SIZE] == 9.99
 
 
 # The day's requests.

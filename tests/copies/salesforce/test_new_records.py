@@ -107,6 +107,37 @@ def test_a_record_that_salesforce_refuses_is_parked_as_a_whole(lacking: Office) 
     assert {row["state"] for row in lacking.handed()} == {"superseded"}
 
 
+def test_values_that_do_not_fit_the_copy_are_parked_and_stop_nothing(lacking: Office) -> None:
+    odd = "Amount: {enerflo: contract_amount, type: number, tolerance: 0.5,"
+    assert odd in MADE
+    lacking.mapped(MADE.replace(odd, "Amount: {enerflo: status_name, type: text,"))
+    _, report = lacking.applied()
+    assert lacking.company.writes == []
+    assert report.moved == report.handed_over == 0
+    (reason,) = report.reasons["parked"]
+    assert "does not fit the type of the copy's column" in reason
+
+
+def test_a_record_that_recognises_its_install_is_told_its_id(agreed: Desk) -> None:
+    first = '(select min("Id") from salesforce."Opportunity")'
+    nameless = f'update salesforce."Opportunity" set "Enerflo_Install_Id__c" = null where "Id" = {first}'
+    with opened(agreed, nameless) as office:
+        (id_,) = (
+            one["Id"] for one in office.company.records.values() if one["Enerflo_Install_Id__c"] is None
+        )
+        office.mapped(
+            TO.replace(
+                "unlinked: ignore", "adopt: {Name: {enerflo: customer_name, fold_case: true, trim: true}}"
+            )
+        )
+        plan, report = office.applied()
+        assert (report.parked, report.moved) == (0, 0)
+        assert office.company.writes == [("PATCH", id_, {"Enerflo_Install_Id__c": str(int(id_[3:15]))})]
+        office.copy()
+        assert office.desk.plan().change_count == 0
+        assert {change.state for change in office.desk.changes(plan)} == {"applied"}
+
+
 def gone(office: Office, tables: str) -> str:
     """Let Enerflo delete an install; return the record's id."""
     office.mapped(tables)

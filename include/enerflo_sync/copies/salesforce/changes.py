@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from string import Template
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,14 +18,14 @@ OPEN = (
     " and w.acknowledged_at is null"
 )
 # A row that the copy has twice, or not at all, has no id: the next copy tells.
-_OPEN_CHANGES = f"""
+_OPEN_CHANGES = Template(f"""
 /* enerflo-sync carry: changes that are to go to Salesforce */
 select w.number, w.op, w.key::text as key, w.key as key_values, w."column" as name,
   case when w.op <> 'insert' then (
     select case when count(*) = 1 then min(t.$id::text) end from $crm t where $on and $counts
   ) end as id
 from sync.crm_changes w where {OPEN} and (w.kind = 'link' or %(to_crm)s) order by w.number
-"""  # noqa: S608 - constants
+""")  # noqa: S608 - constants
 
 
 @dataclass
@@ -56,8 +57,9 @@ def open_changes(connection: sa.Connection, plan: Comparison, account: str) -> l
     to = plan.mapping.to_salesforce
     if to is None or not plan.mode.writes:
         return []
-    statement = _OPEN_CHANGES.replace("$id", quoted(to.id)).replace("$crm", plan.crm)
-    statement = statement.replace("$on", of_key(plan, "w.key")).replace("$counts", plan.counts("t"))
+    statement = _OPEN_CHANGES.substitute(
+        id=quoted(to.id), crm=plan.crm, on=of_key(plan, "w.key"), counts=plan.counts("t")
+    )
     values = {"account": account, "table": str(plan.name), "to_crm": "to_crm" in plan.mode.writes}
     found: dict[tuple[str, str], RecordChanges] = {}
     for row in connection.exec_driver_sql(statement, values):

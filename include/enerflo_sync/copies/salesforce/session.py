@@ -24,7 +24,7 @@ WHERE = "Salesforce"
 _TIMEOUT = (10.0, 120.0)
 # Seconds between the tries of a request that changes nothing.
 _WAITS = (1.0, 4.0, 10.0)
-_USAGE = re.compile(r"\bapi-usage=(\d+)/(\d+)")
+_USAGE = re.compile(r"(?<![\w-])api-usage=(\d+)/(\d+)")
 _CODE = re.compile(r"[A-Z][A-Z_]{2,80}")
 _LIMIT = "REQUEST_LIMIT_EXCEEDED"
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from enerflo_sync.agreed.handing_over import end_unmade, note_sending, note_taken
 from enerflo_sync.agreed.outcomes import Decision
@@ -31,18 +32,18 @@ _WAIT = 2.0
 _SETTLED = timedelta(seconds=2)
 # Refusals that say nothing about the values.
 _PASSING = frozenset({"UNABLE_TO_LOCK_ROW", "REQUEST_RUNNING_TOO_LONG", "SERVER_UNAVAILABLE"})
-_GONE = frozenset({"NOT_FOUND", "ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"})
+_GONE = frozenset({"NOT_FOUND", "ENTITY_IS_DELETED"})
 _DUPLICATE = "DUPLICATE_VALUE"
 
 _MOVED = "Salesforce's record says something else than when the plan was made"
 _OTHER_RECORD = "Salesforce's record names another record of Enerflo by now, or does not count any more"
 _NO_RECORD = "Salesforce has no such record any more, or our user may not see it"
-_RESTLESS = "Salesforce's record was modified each time that it was read, so nothing was sent"
+_RESTLESS = "Salesforce's record was modified or locked at each attempt, so nothing was written"
 _IN_DOUBT = (
     "the answer to a request with the change was lost, and the record was modified since: look at it there,"
     " since nobody can tell whether the change was made and taken back"
 )
-_UNREADABLE = "Salesforce's record has a value that does not fit the type of the copy's column"
+_UNREADABLE = "a value of Salesforce's record, or of the change, does not fit the type of the copy's column"
 _EXISTS = "Salesforce has a record of this external id by now, and it says something else"
 _NOT_DELETED = (
     "records of Salesforce are deleted only with salesforce: {delete: true} and a column of IsDeleted in"
@@ -239,6 +240,8 @@ class TableCarrier:
         self._note_not_sent(numbers)
         if answer.status == 412 or answer.codes & _PASSING:
             return False
+        if record.op == "delete" and answer.status == 404:
+            return False
         if answer.codes & _GONE or answer.status == 404:
             self._end(record, numbers, Decision.MOVED, _NO_RECORD)
         else:
@@ -264,12 +267,16 @@ class TableCarrier:
             except NoAnswerError as error:
                 lost = error
                 continue
+            except (DailyLimitError, ConfigurationError):
+                self._note_not_sent(record.numbers)
+                raise
             if answer is None:
                 return
             lost = None
             if answer.status < 300:
                 self._take(record, record.numbers)
                 return
+            self._note_not_sent(record.numbers)
             if not (_DUPLICATE in answer.codes or answer.codes & _PASSING):
                 self._end(record, record.numbers, Decision.PARKED, _refused(answer))
                 return
@@ -279,9 +286,15 @@ class TableCarrier:
         self._end(record, record.numbers, Decision.PARKED, f"Salesforce refuses the record ({_DUPLICATE})")
 
     def _create(self, record: RecordChanges, field: str, key: Any) -> Answer | None:
-        with self._connection.begin():
-            counts = self._judge.would_count(record, field)
-            written = self._judge.values(record.columns)
+        try:
+            with self._connection.begin():
+                counts = self._judge.would_count(record, field)
+                written = self._judge.values(record.columns)
+        except DBAPIError as error:
+            if not (getattr(error.orig, "sqlstate", None) or "").startswith("22"):
+                raise
+            self._end(record, record.numbers, Decision.PARKED, _UNREADABLE)
+            return None
         if not counts:
             self._end(record, record.numbers, Decision.PARKED, NEW_OUTSIDE)
             return None
@@ -293,6 +306,8 @@ class TableCarrier:
         except NotSpelledError as error:
             self._end(record, record.numbers, Decision.PARKED, f"{self._to.object}: {error}")
             return None
+        with self._connection.begin():
+            note_sending(self._connection, self._account, record.numbers, self._clock.now())
         return self._api.create(values | {field: key})
 
     def _compare_made(self, record: RecordChanges, found: Record) -> None:
