@@ -18,11 +18,11 @@ from enerflo_sync.copies.salesforce.api import SalesforceObjectApi
 from enerflo_sync.copies.salesforce.session import SalesforceSession
 from enerflo_sync.errors import ConfigurationError
 from tests.airflow_fixtures import Setting, warehouse_connection
-from tests.copies.salesforce.conftest import Office, office
+from tests.copies.salesforce.conftest import Office, office, office_warehouse
 from tests.copies.salesforce.fake import CLIENT, SECRET, Company, WaitingClock, serving
-from tests.writes.conftest import agreed, agreed_warehouse, polled_warehouse
+from tests.writes.conftest import agreed_warehouse, polled_warehouse
 
-__all__ = ["agreed", "agreed_warehouse", "office", "polled_warehouse"]
+__all__ = ["agreed_warehouse", "office", "office_warehouse", "polled_warehouse"]
 
 NAME = "AIRFLOW_CONN_SALESFORCE_DEFAULT"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +16,9 @@ import pytest
 from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.plan.report import PlanReport
+from tests.conftest import copy_database
 from tests.copies.salesforce.fake import CLIENT, SECRET, Company, WaitingClock, serving
-from tests.writes.conftest import Desk, agreed, agreed_warehouse, desk, polled_warehouse
+from tests.writes.conftest import Desk, agreed, agreed_warehouse, desk, desk_on, polled_warehouse
 from tests.writes.copies import mapped, run
 from tests.writes.test_salesforce_copy import _ROWS, _TABLE, TABLES
 
@@ -29,6 +33,9 @@ ACCOUNT = (
 INSTALLS = TABLES[: TABLES.index("\n  permits:")]
 TO = INSTALLS.replace("write_to: changes", "write_to: salesforce\n    salesforce: {object: Opportunity}")
 AT_ONCE = ("in_flight_minutes: 30", "in_flight_minutes: 0")
+
+
+_numbers = itertools.count(1)
 
 
 @dataclass
@@ -89,32 +96,56 @@ def id_of(install: int) -> str:
     return f"006{install:012d}AAQ"
 
 
-@contextmanager
-def opened(agreed: Desk, *others: str) -> Iterator[Office]:
-    """Yield an office; ``others`` are statements that change the copy before both sides agree."""
-    run(agreed, _TABLE, _ROWS, *others)
-    agreed.sql(
+def copied(desk: Desk, *others: str) -> None:
+    """Make the copy, let ``others`` change it, and let both sides agree."""
+    run(desk, _TABLE, _ROWS, *others)
+    desk.sql(
         "update salesforce.\"Opportunity\" set \"Id\" = '006' || lpad(substr(\"Id\", 4), 12, '0') || 'AAQ'"
     )
+    mapped(desk, "both", TO, ACCOUNT, AT_ONCE)
+    run_apply(desk.context, desk.plan().plan_hash, approved_by="Pat")
+
+
+@contextmanager
+def staffed(desk: Desk) -> Iterator[Office]:
+    """Yield the office of a desk, with the company at Salesforce that its copy is one of."""
     company = Company()
-    for row in agreed.sql('select * from salesforce."Opportunity" order by "Id"'):
+    for row in desk.sql('select * from salesforce."Opportunity" order by "Id"'):
         values = {name: row[name] for name in ("Id", "RecordTypeName", "Name", "StageName", "IsDeleted")}
-        number = row["Enerflo_Install_Id__c"]
         figures = {name: float(row[name]) for name in ("System_Size__c", "Amount") if row[name] is not None}
-        company.put(**values, **figures, Enerflo_Install_Id__c=number)
+        company.put(**values, **figures, Enerflo_Install_Id__c=row["Enerflo_Install_Id__c"])
     clock = WaitingClock(company)
     with serving(company) as url:
-        agreed.environ |= {"SF_URL": url, "SF_ID": CLIENT, "SF_SECRET": SECRET}
-        agreed.context.clock = clock
-        found = Office(agreed, company, clock)
+        desk.environ |= {"SF_URL": url, "SF_ID": CLIENT, "SF_SECRET": SECRET}
+        desk.context.clock = clock
+        found = Office(desk, company, clock)
         found.mapped(TO)
-        found.applied()
-        assert company.writes == []
         yield found
 
 
+@contextmanager
+def opened(desk: Desk, *others: str) -> Iterator[Office]:
+    """Yield an office of which ``others`` are statements that change the copy before both sides agree."""
+    copied(desk, *others)
+    with staffed(desk) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def office_warehouse(
+    postgres_url: str, agreed_warehouse: str, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A database of an office whose two sides agree, to be copied."""
+    name = f"office_{os.getpid()}_{next(_numbers)}"
+    with desk_on(postgres_url, agreed_warehouse, tmp_path_factory.mktemp("office")) as desk:
+        copied(desk)
+        desk.engine.dispose()
+        copy_database(postgres_url, name, str(desk.engine.url.database))
+    return name
+
+
 @pytest.fixture
-def office(agreed: Desk) -> Iterator[Office]:
+def office(postgres_url: str, office_warehouse: str, tmp_path: Path) -> Iterator[Office]:
     """A desk and a company that agree, and a mapping that writes to Salesforce."""
-    with opened(agreed) as found:
+    with desk_on(postgres_url, office_warehouse, tmp_path) as desk, staffed(desk) as found:
         yield found

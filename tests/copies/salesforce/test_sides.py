@@ -167,7 +167,7 @@ def test_options_that_do_not_fit_each_other_are_told_with_their_line(
 def test_where_changes_go_is_part_of_what_a_plan_was_approved_for(office: Office) -> None:
     office.moves(office.install())
     plan = office.desk.plan()
-    office.mapped(TO.replace("object: Opportunity", "object: Opportunity, late_hours: 48"))
+    office.mapped(TO.replace("object: Opportunity", "object: Opportunity, fields: {Other: Other__c}"))
     with pytest.raises(ConfigurationError, match="the mapping changed"):
         run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
 
