@@ -16,11 +16,13 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.providers.http.hooks.http import HttpHook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook, Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from enerflo_airflow.accounts import DEFAULT_ACCOUNT, config_path, sync_config
 from enerflo_airflow.records import ListOptions, Record, frame_of, pages_of, records_of
 from enerflo_sync.clock import SystemClock
+from enerflo_sync.copies.database import crm_engine
+from enerflo_sync.copies.dialects.registry import DIALECTS
 from enerflo_sync.copies.salesforce.login import SalesforceLogin
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.enerflo.budget import UnlimitedBudget
@@ -216,11 +218,23 @@ def account_of(account: str, config: SyncConfig, path: Path, *, reads_enerflo: b
 def crm_engine_of(config: SyncConfig, account: str) -> sa.Engine:
     """Return an engine on the CRM's own database, by the Airflow connection that the account names.
 
+    A type that the engine knows needs no provider: MySQL's would need a C library where PyMySQL does.
+
     :raises ConfigurationError: the connection is not defined, or its hook has no SQLAlchemy engine.
     """
     named = config.account(account).crm
     conn_id = named.connection if named is not None else "crm_default"
-    hook = _connection(conn_id, "the CRM's database").get_hook()
+    connection = _connection(conn_id, "the CRM's database")
+    try:
+        hook = connection.get_hook()
+    except AirflowException as error:
+        if connection.conn_type in DIALECTS:
+            return crm_engine(_crm_url(connection))
+        raise ConfigurationError(
+            f"no provider of the type {connection.conn_type} is installed.",
+            where=f"Airflow connection {conn_id}",
+            next_step=f"Install it, or use one of the types that need none: {', '.join(DIALECTS)}.",
+        ) from error
     if not isinstance(hook, DbApiHook):
         raise ConfigurationError(
             "the connection's type is no database.",
@@ -272,6 +286,23 @@ def salesforce_login_of(config: SyncConfig, account: str) -> SalesforceLogin:
         named.api_version,
         named.keep_free_percent,
     )
+
+
+def _crm_url(connection: Connection) -> str:
+    """Return the URL of a connection of which no provider is installed; a file stands in schema or host."""
+    host, database = connection.host, connection.schema
+    if DIALECTS[connection.conn_type].is_file:
+        host, database = None, database or host
+    url = sa.URL.create(
+        connection.conn_type,
+        username=connection.login or None,
+        password=connection.password or None,
+        host=host or None,
+        port=connection.port,
+        database=database,
+        query={name: str(value) for name, value in connection.extra_dejson.items()},
+    )
+    return url.render_as_string(hide_password=False)
 
 
 def warehouse_url(conn_id: str) -> str:

@@ -46,6 +46,7 @@ class Dialect(ABC):
     :cvar drivers: the form of URL that is opened for each, where that is not the one that people write.
     :cvar title: as people call it.
     :cvar extra: the extra of this package that installs its driver.
+    :cvar is_file: whether the database is a file, which one process has open at a time.
     :cvar quote: around a name.
     :cvar types: for each of its types, in lower case, the type in our copy.
     """
@@ -55,6 +56,7 @@ class Dialect(ABC):
     title: ClassVar[str]
     extra: ClassVar[str]
     types: ClassVar[Mapping[str, str]]
+    is_file: ClassVar[bool] = False
     quote: ClassVar[str] = '"'
 
     # Stands in a select of values alone.
@@ -100,6 +102,10 @@ class Dialect(ABC):
     def selected(self, column: RemoteColumn) -> str:
         """Return the expression that reads a column, as a value that psycopg writes in the copy's type."""
         return self.quoted(column.name)
+
+    def is_taken(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether a file is not opened because another process has it open."""
+        return False
 
     def refusal(self, error: sa.exc.DBAPIError) -> str | None:
         """Return what the database refuses, if an error is about a login or a right; None otherwise."""
