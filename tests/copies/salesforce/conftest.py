@@ -32,6 +32,13 @@ ACCOUNT = (
 # The tests are about one table; the page has the columns of milestones in another one.
 INSTALLS = TABLES[: TABLES.index("\n  permits:")]
 TO = INSTALLS.replace("write_to: changes", "write_to: salesforce\n    salesforce: {object: Opportunity}")
+# With the permits' table, whose rows are the same records.
+BOTH = TABLES.replace(
+    "write_to: changes", "write_to: salesforce\n    salesforce: {object: Opportunity}"
+).replace(
+    "time_zone: America/Denver, source_of_truth: newest",
+    "time_zone: America/Denver, source_of_truth: enerflo",
+)
 AT_ONCE = ("in_flight_minutes: 30", "in_flight_minutes: 0")
 
 
@@ -113,6 +120,8 @@ def staffed(desk: Desk) -> Iterator[Office]:
     for row in desk.sql('select * from salesforce."Opportunity" order by "Id"'):
         values = {name: row[name] for name in ("Id", "RecordTypeName", "Name", "StageName", "IsDeleted")}
         figures = {name: float(row[name]) for name in ("System_Size__c", "Amount") if row[name] is not None}
+        day = row["Permit_Approved_Date__c"]
+        values["Permit_Approved_Date__c"] = None if day is None else day.isoformat()
         company.put(**values, **figures, Enerflo_Install_Id__c=row["Enerflo_Install_Id__c"])
     clock = WaitingClock(company)
     with serving(company) as url:

@@ -12,7 +12,7 @@ from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.carry import run_carry
 from enerflo_sync.jobs.undo import run_undo
-from tests.copies.salesforce.conftest import TO, Office
+from tests.copies.salesforce.conftest import BOTH, TO, Office
 from tests.copies.salesforce.fake import refused
 
 SIZE = "System_Size__c"
@@ -255,6 +255,34 @@ def test_a_later_change_takes_the_place_of_one_that_the_copy_does_not_show_yet(o
     office.copy()
     assert office.desk.plan().change_count == 0
     assert office.company.records[id_][SIZE] == 7.77
+
+
+def test_two_tables_of_one_object_write_the_same_record_one_after_the_other(office: Office) -> None:
+    (install,) = (
+        row["install_id"]
+        for row in office.desk.sql(
+            "select i.install_id from enerflo.installs i join enerflo.milestones m using (account, install_id)"
+            " where m.title = 'Permitting' and m.completed_at is not null and m.deleted_at is null"
+            " and i.deleted_at is null and i.status_name <> 'Voided' order by 1 limit 1"
+        )
+    )
+    office.mapped(BOTH)
+    id_ = office.moves(install)
+    office.desk.sql(
+        "update enerflo.milestones set completed_at = '2026-03-02T05:00:00Z'"
+        " where install_id = :id and title = 'Permitting'",
+        id=install,
+    )
+    _, report = office.applied()
+    assert (report.parked, report.moved, report.handed_over) == (0, 0, 2)
+    # 05:00 UTC is the evening before in Denver.
+    assert office.company.writes == [
+        ("PATCH", id_, {SIZE: 9.99}),
+        ("PATCH", id_, {"Permit_Approved_Date__c": "2026-03-01"}),
+    ]
+    office.copy()
+    assert office.desk.plan().change_count == 0
+    assert [state for state, _, _ in office.states()] == ["arrived", "arrived"]
 
 
 def test_what_salesforce_took_is_not_looked_at_again(office: Office) -> None:
