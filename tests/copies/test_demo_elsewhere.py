@@ -16,9 +16,9 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_demo.crm import CALLED_BACK, CrmPlace, DemoCrm, open_crm, require_installed
+from enerflo_demo.crm_elsewhere import move_crm
 from enerflo_demo.mariadb import mariadb_url, private_mariadb
 from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
-from enerflo_sandbox.crm_elsewhere import move_crm
 from enerflo_sandbox.crm_tables import CrmTables, make_crm_tables
 from enerflo_sandbox.server import SandboxServer
 from enerflo_sandbox.world import World
