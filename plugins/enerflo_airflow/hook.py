@@ -23,6 +23,7 @@ from enerflo_airflow.records import ListOptions, Record, frame_of, pages_of, rec
 from enerflo_sync.clock import SystemClock
 from enerflo_sync.copies.database import crm_engine
 from enerflo_sync.copies.dialects.registry import DIALECTS
+from enerflo_sync.copies.salesforce.login import SalesforceLogin
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient, Timeout
@@ -208,6 +209,7 @@ def account_of(account: str, config: SyncConfig, path: Path, *, reads_enerflo: b
             api_key=lambda: hook.api_key,
             warehouse_url=lambda: warehouse_url(connections.warehouse_connection),
             crm_engine=lambda: crm_engine_of(config, account),
+            salesforce=lambda: salesforce_login_of(config, account),
         ),
         session=hook.get_conn() if reads_enerflo else requests.Session(),
     )
@@ -248,6 +250,42 @@ def crm_engine_of(config: SyncConfig, account: str) -> sa.Engine:
             next_step="Install it beside the provider of that type.",
         ) from None
     return engine
+
+
+def salesforce_login_of(config: SyncConfig, account: str) -> SalesforceLogin:
+    """Return the login at Salesforce of the Airflow connection that the account names.
+
+    Its type does not matter: host is the company's own address (My Domain), login an app's consumer key, and
+    password its consumer secret. A connection of the Salesforce provider may have them as extras. Without a
+    secret the extra ``session_id`` is an access token.
+
+    :raises ConfigurationError: the connection is not defined, or has no address.
+    """
+    named = config.account(account).salesforce
+    connection = _connection(named.connection, "HTTP")
+    where = f"Airflow connection {named.connection}"
+    extras = {name: str(value).strip() for name, value in connection.extra_dejson.items() if value}
+    address = connection.host or extras.get("instance_url") or extras.get("instance") or ""
+    if not address:
+        raise ConfigurationError(
+            "the connection has no host.",
+            where=where,
+            next_step="Write the company's own address (Setup, My Domain): company.my.salesforce.com.",
+        )
+    if "://" not in address:
+        scheme = connection.schema if connection.schema in ("http", "https") else "https"
+        port = f":{connection.port}" if connection.port else ""
+        address = f"{scheme}://{address}{port}"
+    key, secret = extras.get("consumer_key") or extras.get("client_id"), extras.get("consumer_secret")
+    return SalesforceLogin(
+        address,
+        where,
+        key or connection.login or "",
+        secret or extras.get("client_secret") or connection.password or "",
+        extras.get("session_id", ""),
+        named.api_version,
+        named.keep_free_percent,
+    )
 
 
 def _crm_url(connection: Connection) -> str:

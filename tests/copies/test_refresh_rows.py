@@ -220,6 +220,60 @@ def test_a_table_or_column_that_is_not_there_is_said(
     assert [word for word in words if word not in str(caught.value)] == []
 
 
+@in_duckdb
+def test_the_old_copy_is_read_while_it_is_made_anew(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows.row("k1", title="Old")
+    rows.refresh()
+    rows.row("k2", title="New")
+    rows.configured(("      sequence: {enerflo: sequence, type: integer}\n", ""))
+    seen: list[int] = []
+    looked = CopyTable.buckets
+
+    def buckets(copy: CopyTable, number: int) -> dict[int, tuple[int, str]]:
+        with rows.engine.begin() as connection:
+            connection.exec_driver_sql("set local lock_timeout = '5s'")
+            seen.append(connection.exec_driver_sql(f"select count(*) from {COPY}").scalar_one())
+        return looked(copy, number)
+
+    monkeypatch.setattr(CopyTable, "buckets", buckets)
+    rows.refresh()
+    assert seen == [1]
+    assert rows.sql(f"select count(*) as number from {COPY}")[0]["number"] == 2
+    tables = rows.sql(
+        "select relname from pg_class where relnamespace = 'crm_copies'::regnamespace and relkind = 'r'"
+    )
+    assert [row["relname"] for row in tables] == ["default.milestones"]
+
+
+@in_duckdb
+@pytest.mark.parametrize(("days", "left"), [(6, True), (8, False)])
+def test_a_copy_of_a_table_that_is_mapped_no_more_goes_after_a_week(
+    rows: Rows, days: int, left: bool
+) -> None:
+    rows.row("k1")
+    rows.refresh()
+    # Of another name, of another account, and one that is mapped.
+    rows.sql('create table crm_copies."default.a:b%s" ()')
+    rows.sql('create table crm_copies."other.a:b%s" ()')
+    rows.sql(
+        "insert into sync.crm_copies (account, table_name, crm_table, signature, read_at, rows, rows_read, seconds)"
+        " select account, 'a:b%s', 'crm.b', '-', now() - make_interval(days => :days), 0, 0, 0"
+        " from unnest(array['default', 'other']) account",
+        days=days,
+    )
+    rows.sql(
+        "update sync.crm_copies set read_at = now() - interval '30 days' where table_name = 'milestones'"
+    )
+    rows.refresh()
+    tables = rows.sql(
+        "select relname from pg_class where relnamespace = 'crm_copies'::regnamespace and relkind = 'r'"
+    )
+    wanted = {"default.milestones", "other.a:b%s", *(["default.a:b%s"] if left else [])}
+    assert {row["relname"] for row in tables} == wanted
+    noted = rows.sql("select account, table_name from sync.crm_copies")
+    assert {f"{row['account']}.{row['table_name']}" for row in noted} == wanted
+
+
 # Orders have a field that is compared as JSON.
 ORDERS = [
     ("key: [own]", "of: change_orders\n    key: {milestone: change_order_id}"),
