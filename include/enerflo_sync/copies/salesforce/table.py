@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -23,6 +24,8 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.where import NEW_OUTSIDE
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison
+
+logger = logging.getLogger(__name__)
 
 # How often a record is read again that moved, or whose answer was lost.
 _ATTEMPTS = 5
@@ -90,6 +93,8 @@ class TableCarrier:
         there = [one for one in waiting if one.numbers and one.op != "insert" and one.id is not None]
         for first in range(0, len(there), TOGETHER):
             self._carry_there(there[first : first + TOGETHER])
+            done = min(first + TOGETHER, len(there))
+            logger.info("carried table=%s records=%d of=%d", self._plan.name, done, len(there))
         for record in waiting:
             if record.op == "insert" and record.numbers:
                 self._make(record)
