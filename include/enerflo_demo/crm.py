@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_demo.airflow import connection
+from enerflo_demo.crm_elsewhere import move_crm
 from enerflo_demo.mariadb import mariadb_url, private_mariadb, require_mariadb
-from enerflo_sandbox.crm_elsewhere import move_crm
 from enerflo_sync.copies.database import CrmConnections, crm_engine
 from enerflo_sync.errors import ConfigurationError
 

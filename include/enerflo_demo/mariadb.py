@@ -30,13 +30,16 @@ def private_mariadb(home: Path) -> Iterator[Path]:
     """
     require_mariadb()
     data, log = home / "mariadb", home / "mariadb.log"
-    # MariaDB runs as root only where it is told to.
-    options = ["--no-defaults", f"--datadir={data}", *(["--user=root"] if os.geteuid() == 0 else [])]
-    install = ["--skip-test-db", "--auth-root-authentication-method=normal"]
-    run(_INSTALLER, [_program(_INSTALLER), *options, *install], os.environ, log)
     # The path of a socket is short, and a checkout's folder may not be.
     with tempfile.TemporaryDirectory(prefix="enerflo-crm-") as folder:
         socket = Path(folder) / "s"
+        # A server that starts removes the temporary tables of any other in the same folder.
+        options = ["--no-defaults", f"--datadir={data}", f"--tmpdir={folder}"]
+        if os.geteuid() == 0:
+            # MariaDB runs as root only where it is told to.
+            options.append("--user=root")
+        install = ["--skip-test-db", "--auth-root-authentication-method=normal"]
+        run(_INSTALLER, [_program(_INSTALLER), *options, *install], os.environ, log)
         places = [f"--socket={socket}", f"--pid-file={folder}/pid"]
         limits = ["--skip-networking", "--innodb-buffer-pool-size=64M"]
         server = Background("MariaDB", [_program(_SERVER), *options, *places, *limits], os.environ, log)

@@ -108,7 +108,7 @@ class Demo:
             self.engine = warehouse_engine(self.warehouse_url)
             migrate(self.engine)
         with _step(
-            f"a solar company with {self.installs:,} installs at Enerflo, and its CRM tables ({self.place})"
+            f"a solar company with {self.installs:,} installs at Enerflo, and its CRM in {self.place.label}"
         ):
             world = World(self.installs, self.seed, clock=SystemClock(), per_cause=DEFAULT_PER_CAUSE)
             self.orders = Orders(world)

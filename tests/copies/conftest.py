@@ -208,6 +208,9 @@ def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = Path(tmp_path_factory.mktemp("m"))
     data, socket = folder / "data", Path(f"/tmp/enerflo-mariadb-{os.getpid()}.sock")  # noqa: S108
     user = ["--user=root"] if os.geteuid() == 0 else []
+    # A server that starts removes the temporary tables of any other in the same folder.
+    (folder / "tmp").mkdir()
+    user.append(f"--tmpdir={folder / 'tmp'}")
     subprocess.run(
         [
             *("mariadb-install-db", "--no-defaults", f"--datadir={data}", *user),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -15,11 +16,14 @@ import pytest
 import sqlalchemy as sa
 
 from enerflo_demo.crm import CALLED_BACK, CrmPlace, DemoCrm, open_crm, require_installed
+from enerflo_demo.crm_elsewhere import move_crm
+from enerflo_demo.mariadb import mariadb_url, private_mariadb
 from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sandbox.crm_tables import CrmTables, make_crm_tables
 from enerflo_sandbox.server import SandboxServer
 from enerflo_sandbox.world import World
 from enerflo_sync.clock import SystemClock
+from enerflo_sync.copies.database import crm_engine
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.apply import run_apply
@@ -122,3 +126,52 @@ def test_the_same_differences_are_found_as_with_the_crm_in_the_warehouse_and_the
         )
     assert any(row.note_id == noted and "HOA" in row.body for row in shop.world.truth.notes(deleted=False))
     assert shop.carried() == 0
+
+
+def test_tables_that_are_there_already_are_not_written_over(postgres_url: str, tmp_path: Path) -> None:
+    theirs = crm_engine(f"duckdb:///{tmp_path / 'shop.duckdb'}")
+    with theirs.begin() as connection:
+        connection.execute(sa.text("create schema crm"))
+        connection.execute(sa.text("create table crm.notes (mine bigint)"))
+    with fresh_database(postgres_url, "template0") as address:
+        make_crm_tables(World(30, 7), address)
+        engine = warehouse_engine(address)
+        with pytest.raises(ConfigurationError, match=r"tables of these names: notes"):
+            move_crm(engine, theirs)
+        with engine.connect() as connection:
+            assert connection.scalar(sa.text("select count(*) from crm.notes"))
+        move_crm(engine, theirs, replace=True)
+        with engine.connect() as connection:
+            left = connection.scalar(sa.text("select count(*) from pg_tables where schemaname = 'crm'"))
+        engine.dispose()
+    with theirs.connect() as connection:
+        assert connection.scalar(sa.text("select count(body) from crm.notes"))
+    assert left == 0
+
+
+def test_a_mariadb_that_is_not_installed_is_said_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(
+        ConfigurationError, match=r"no mariadbd.*apt-get install mariadb-server.*--crm duckdb"
+    ):
+        require_installed(CrmPlace.MARIADB)
+
+
+def test_the_private_mariadb_ends_and_only_this_user_reaches_its_socket(tmp_path: Path) -> None:
+    try:
+        require_installed(CrmPlace.MARIADB)
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    with private_mariadb(tmp_path) as socket:
+        assert socket.parent.stat().st_mode & 0o077 == 0
+        server = int((socket.parent / "pid").read_text())
+        os.kill(server, 0)
+        engine = crm_engine(mariadb_url(socket))
+        with engine.connect() as connection:
+            assert connection.scalar(sa.text("select @@skip_networking")) == 1
+        engine.dispose()
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+    assert not socket.parent.exists()

@@ -106,8 +106,20 @@ TARGETS = (
     Target("agreed/handing_over.py", ("tests/writes/test_handing_over_rows.py", *_HANDED)),
     Target("apply/handed_over.py", ("tests/writes/test_handing_over_rows.py", *_HANDED)),
     Target("apply/report.py", ("tests/writes/test_apply_report_rows.py", "tests/writes/test_apply.py")),
-    Target("reconcile/near_keys.py", ("tests/reconcile/test_near_keys.py", "tests/writes/test_near_keys.py")),
-    Target("reconcile/levels.py", ("tests/reconcile/test_levels.py", "tests/writes/test_gone_at_once.py")),
-    Target("plan/row_kinds.py", ("tests/writes/test_row_kinds.py", *_TABLES)),
+    Target(
+        "reconcile/near_keys.py",
+        (
+            *("tests/reconcile/test_near_key_rows.py", "tests/reconcile/test_near_keys.py"),
+            "tests/writes/test_near_keys.py",
+        ),
+    ),
+    Target(
+        "reconcile/levels.py",
+        (
+            *("tests/reconcile/test_level_rows.py", "tests/reconcile/test_levels.py"),
+            "tests/writes/test_gone_at_once.py",
+        ),
+    ),
+    Target("plan/row_kinds.py", ("tests/writes/test_row_kinds_rows.py", "tests/writes/test_row_kinds.py")),
     *(Target(f"reconcile/draft/{name}.py", ("tests/reconcile/draft",)) for name in _DRAFT_MODULES),
 )

@@ -156,27 +156,30 @@ def test_of_changes_of_one_column_the_newest_that_the_copy_shows_ends_the_older_
 def test_what_is_no_change_of_this_table_or_ended_is_left_alone(rows: HandedRows) -> None:
     rows.mirror(1, title=AFTER)
     rows.copy(1, title=AFTER)
-    strangers = [
-        rows.change(1, account="other"),
-        rows.change(1, table_name="notes"),
-        rows.change(1, ended_at=LONG_AGO),
-        rows.change(1, account="other", state="superseded", made_at=LONG_AGO),
-        rows.change(1, table_name="notes", state="superseded", made_at=LONG_AGO),
+    others: list[dict[str, Any]] = [
+        *({"account": "other"}, {"table_name": "notes"}, {"ended_at": LONG_AGO}),
+        {"account": "other", "state": "superseded", "made_at": LONG_AGO},
+        {"table_name": "notes", "state": "superseded", "made_at": LONG_AGO},
     ]
+    # Before ours and after it, of a change and of a new row.
+    strangers = [rows.change(1, **other) for other in others]
     ours = rows.change(1)
+    strangers += [rows.change(1, **other) for other in others]
+    strangers += [rows.change(1, **{"op": "insert"} | other) for other in others]
+    made = rows.change(1, op="insert")
+    strangers += [rows.change(1, **{"op": "insert"} | other) for other in others]
     before = rows.changes()
     found = settle(rows)
     assert {number: found[number] for number in strangers} == {number: before[number] for number in strangers}
-    assert found[ours]["state"] == "arrived"
+    assert (found[ours]["state"], found[made]["state"]) == ("arrived", "arrived")
 
 
-@pytest.mark.parametrize("hours", [24, 2])
+@pytest.mark.parametrize(("write_to", "hours"), [("changes", 24), ("{late_hours: 2}", 2), ("table", 24)])
 def test_what_ended_otherwise_is_looked_for_as_long_as_it_is_not_late(
-    warehouse: sa.Engine, tmp_path: Path, hours: int
+    warehouse: sa.Engine, tmp_path: Path, write_to: str, hours: int
 ) -> None:
     with warehouse.begin() as connection:
-        to = "changes" if hours == 24 else f"{{late_hours: {hours}}}"
-        rows = HandedRows(connection, tmp_path, True, to)
+        rows = HandedRows(connection, tmp_path, True, write_to)
         late = timedelta(hours=hours)
         wanted = {}
         times = (rows.now - late, rows.now - late + timedelta(seconds=1))
@@ -192,25 +195,50 @@ def test_what_ended_otherwise_is_looked_for_as_long_as_it_is_not_late(
         assert {number: found[number]["ended_at"] for number in wanted} == wanted
 
 
-def test_a_value_counts_as_shown_as_the_columns_type_rounds_it(rows: HandedRows) -> None:
+@pytest.mark.parametrize(
+    ("kind", "rounded"),
+    [
+        ("bigint", {2.4: 2, "2.4": 2, 2.5: 3, None: None}),
+        ("numeric(6, 0)", {2.4: 2, "2.4": 2, 2.5: 3, None: None}),
+        ("numeric(6, 1)", {2.4: 2.4, "2.4": 2.4, 2.5: 2.5, None: None}),
+        ("numeric", {2.4: 2.4, "2.4": 2.4, 2.5: 2.5, None: None}),
+    ],
+)
+def test_a_value_counts_as_shown_as_the_columns_type_rounds_it(
+    rows: HandedRows, kind: str, rounded: dict[Any, float | None]
+) -> None:
+    rows.sql(f"alter table crm.rows alter sequence type {kind}")
     wanted = {}
-    cases = product((2, 3, None), (2.4, 2.5, "2.4", "n/a", None), (1, 2, None))
+    cases = product((2, 3, 2.4, None), (2.4, 2.5, "2.4", "n/a", None), (1, 2, None))
     for n, (shown, after, saw) in enumerate(cases, 1):
+        if shown == 2.4 and kind == "bigint":
+            continue
         rows.mirror(n, sequence=9)
         rows.copy(n, sequence=shown)
+        stands = 2 if shown == 2.4 and rounded[2.4] == 2 else shown
         number = rows.change(n, column="sequence", after=after, copy_value=saw)
-        rounded = {2.4: 2, "2.4": 2, 2.5: 3, None: None}.get(after, "n/a")
-        wanted[number] = "arrived" if shown == rounded else "open" if shown == saw else "superseded"
+        arrived = stands == rounded.get(after, "n/a")
+        wanted[number] = "arrived" if arrived else "open" if stands == saw else "superseded"
     found = settle(rows)
     assert {number: found[number]["state"] for number in wanted} == wanted
+
+
+def test_a_new_rows_column_that_is_not_compared_arrives_with_the_row(rows: HandedRows) -> None:
+    for n in (1, 2):
+        rows.mirror(n, title=AFTER)
+    rows.copy(1, title=ELSE)
+    some = [rows.change(n, op="insert", column="own", after=f"k{n}", copy_value=None) for n in (1, 2)]
+    found = settle(rows)
+    assert [found[number]["state"] for number in some] == ["arrived", "open"]
 
 
 def test_an_id_arrives_with_the_row_that_names_the_record(warehouse: sa.Engine, tmp_path: Path) -> None:
     with warehouse.begin() as connection:
         rows = HandedRows(connection, tmp_path, True)
         wanted, agreed = {}, set()
-        for n, (named, lives, created) in enumerate(
-            product(("nothing", "it", "another"), (True, False), (True, False)), 1
+        # Two of each kind: a plan may have many.
+        for n, (named, lives, created, _) in enumerate(
+            product(("nothing", "it", "another"), (True, False), (True, False), (1, 2)), 1
         ):
             rows.mirror(n, title="T", deleted_at=None if lives else LONG_AGO)
             milestone = {"nothing": None, "it": n, "another": 10_000 + n}[named]
@@ -221,6 +249,13 @@ def test_an_id_arrives_with_the_row_that_names_the_record(warehouse: sa.Engine, 
             wanted[number] = {"nothing": "open", "it": "arrived", "another": "superseded"}[named]
             if named == "it" and created and lives:
                 agreed.add(f"k{n}")
+        # A plan of one such record.
+        rows.mirror(99, title="T")
+        rows.copy(99, title="T")
+        rows.planned(99, op="insert", direction="to_enerflo", state="applied", plan_hash="q")
+        link = {"column": "milestone", "after": 99, "copy_value": None, "kind": "link", "position": None}
+        wanted[rows.change(99, plan_hash="q", **link)] = "arrived"
+        agreed.add("k99")
         found = settle(rows)
         assert {number: found[number]["state"] for number in wanted} == wanted
         told = rows.sql("select distinct key ->> 'own' as own from sync.agreed")

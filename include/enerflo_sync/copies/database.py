@@ -87,7 +87,7 @@ def dialect_of(name: str) -> Dialect:
         raise ConfigurationError(
             f"{name} is no database that CRM tables can be read from.",
             where="accounts.*.crm.url",
-            next_step=f"Known are {listed(DIALECTS)}.",
+            next_step=f"Use {listed(DIALECTS)}.",
         )
     return DIALECTS[name]
 

@@ -115,9 +115,9 @@ def remote_table(
     if missing:
         near = nearest(missing[0], found)
         raise ConfigurationError(
-            f"{schema}.{table} has no column {listed(missing)}.",
+            f"{schema}.{table} has no column {', '.join(missing)}.",
             where=f"{where}: tables.{name}",
-            next_step=f"Did you mean {near}?" if near else f"It has {listed(found, limit=30)}.",
+            next_step=f"Did you mean {near}?" if near else f"Write {listed(found, limit=30)}.",
         )
     # A new record of Enerflo is made of more than the mapped columns, where the table has them.
     sent = [column for column in sent_columns(mapping.kind(name), config) if column in found]

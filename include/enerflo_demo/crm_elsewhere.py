@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from enerflo_sandbox.crm_ddl import CRM_TABLES
-from enerflo_sync.copies.database import dialect_of
 from enerflo_sync.errors import ConfigurationError
 
 SCHEMA = "crm"
@@ -30,7 +29,8 @@ def move_crm(warehouse: sa.Engine, crm: sa.Engine, *, replace: bool = False) -> 
     found.reflect(warehouse, schema=SCHEMA, only=CRM_TABLES)
     tables = [_translated(found.tables[f"{SCHEMA}.{name}"]) for name in CRM_TABLES]
     with warehouse.begin() as ours, crm.begin() as theirs:
-        dialect_of(crm.dialect.name).begin(theirs)
+        if _is_mysql(theirs):
+            theirs.execute(sa.text("set time_zone = '+00:00'"))
         _make(theirs, tables, replace)
         for table in tables:
             _fill(ours, theirs, table)
@@ -60,14 +60,14 @@ def _type_of(column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
 
 
 def _make(theirs: sa.Connection, tables: list[sa.Table], replace: bool) -> None:
-    letters = " character set utf8mb4" if theirs.dialect.name in ("mysql", "mariadb") else ""
+    letters = " character set utf8mb4" if _is_mysql(theirs) else ""
     theirs.execute(sa.text(f"create schema if not exists {SCHEMA}{letters}"))
     taken = [table.name for table in tables if sa.inspect(theirs).has_table(table.name, schema=SCHEMA)]
     if taken and not replace:
         raise ConfigurationError(
             f"the CRM's database has tables of these names: {', '.join(taken)}.",
             where=f"schema {SCHEMA}",
-            next_step="Use another database, or --replace to drop those named like the sandbox's own.",
+            next_step="Use another database, or replace=True to drop those named like the sandbox's own.",
         )
     for table in tables:
         if table.name in taken:
@@ -76,7 +76,7 @@ def _make(theirs: sa.Connection, tables: list[sa.Table], replace: bool) -> None:
 
 
 def _fill(ours: sa.Connection, theirs: sa.Connection, table: sa.Table) -> None:
-    zoneless = theirs.dialect.name in ("mysql", "mariadb")
+    zoneless = _is_mysql(theirs)
     rows = ours.execute(sa.select(sa.text("*")).select_from(sa.text(f"{SCHEMA}.{table.name}"))).mappings()
     for part in rows.partitions(_TOGETHER):
         given = [{name: _given(value, zoneless) for name, value in row.items()} for row in part]
@@ -86,3 +86,7 @@ def _fill(ours: sa.Connection, theirs: sa.Connection, table: sa.Table) -> None:
 def _given(value: object, zoneless: bool) -> object:
     """Return a value for a session in UTC, whose driver may take no zone."""
     return value.astimezone(UTC).replace(tzinfo=None) if zoneless and isinstance(value, datetime) else value
+
+
+def _is_mysql(theirs: sa.Connection) -> bool:
+    return theirs.dialect.name in ("mysql", "mariadb")
