@@ -30,8 +30,6 @@ JOB = "copy of the CRM"
 # Rows in a bucket: a changed row moves so many.
 _ROWS_A_BUCKET = 16
 _MOST_BUCKETS = 1 << 17
-# More buckets than these are not named in one statement.
-_MOST_NAMED = 15_000
 # How often a table is read again that changes while it is read.
 _ROUNDS = 3
 
@@ -149,7 +147,7 @@ def _read_what_differs(theirs: sa.Connection, copy: CopyTable, remote: RemoteTab
     rows = sum(number for number, _ in there.values())
     if not differ:
         return rows, 0, True
-    if len(differ) > _MOST_NAMED:
+    if len(differ) > remote.dialect.most_named:
         read = copy.merge(remote.rows(theirs), "true", {})
     else:
         named = ", ".join(str(one) for one in differ)

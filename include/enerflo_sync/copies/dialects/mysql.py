@@ -39,7 +39,7 @@ class MySQL(Dialect):
     columns_query = """
     select column_name as name, data_type as declared, column_type as whole,
       character_maximum_length as length, numeric_precision as digits, numeric_scale as places
-    from information_schema.columns where table_schema = :schema and table_name = :table
+    from information_schema.columns where table_schema = :in_schema and table_name = :of_table
     order by ordinal_position
     """
 
@@ -70,7 +70,7 @@ class MySQL(Dialect):
 
     def _value(self, column: RemoteColumn) -> str:
         # As a number: a bit would come as a byte.
-        return f"({self.quoted(column.name)} + 0)" if column.declared == "bit" else self.quoted(column.name)
+        return f"({self.quoted(column.own)} + 0)" if column.declared == "bit" else self.quoted(column.own)
 
     def digest(self, texts: Sequence[str]) -> str:
         """Return 60 bits of the md5 over the texts, each with its length in front."""
