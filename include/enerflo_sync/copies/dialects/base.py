@@ -22,6 +22,8 @@ RIGHT = "refuses a right"
 
 # The type in our copy of what is compared as JSON, whatever its own database keeps it in.
 JSON = "jsonb"
+# Digits of a decimal in our copy.
+WIDE = 100
 # Rows that are fetched at a time.
 FETCHED = 5_000
 
@@ -64,6 +66,7 @@ class Dialect(ABC):
     :cvar takes_back: whether a transaction can be rolled back.
     :cvar empty_is_null: whether it keeps an empty text as null.
     :cvar most_named: of numbers in one list of a statement.
+    :cvar whole_digits: of a decimal without places that is read as a whole number of 64 bits.
     :cvar quote: around a name.
     :cvar types: for each of its types, in lower case, the type in our copy.
     """
@@ -79,6 +82,7 @@ class Dialect(ABC):
     takes_back: ClassVar[bool] = True
     empty_is_null: ClassVar[bool] = False
     most_named: ClassVar[int] = 15_000
+    whole_digits: ClassVar[int] = 18
 
     # Stands in a select of values alone.
     from_nothing: ClassVar[str] = ""
@@ -135,7 +139,11 @@ class Dialect(ABC):
         """Return the type that a column gets in our copy; a type that is not known is read as text."""
         known = self.types.get(str(row["declared"]).lower().partition("(")[0].strip(), "text")
         if known == "numeric" and row["digits"] is not None:
-            return f"numeric({int(row['digits'])},{int(row['places'] or 0)})"
+            digits, places = int(row["digits"]), int(row["places"] or 0)
+            if places == 0 and digits <= self.whole_digits:
+                return "bigint"
+            # Wider than there, so that a value of Enerflo that is too large is refused there, and stops nothing here.
+            return f"numeric({max(digits, WIDE)},{places})" if places >= 0 else "numeric"
         if known == "varchar" and row["length"] is not None and 0 < int(row["length"]) <= 10_485_760:
             return f"varchar({int(row['length'])})"
         return "text" if known == "varchar" else known
@@ -184,7 +192,9 @@ class Dialect(ABC):
         self, connection: sa.Connection, query: str, values: Mapping[str, Any]
     ) -> Iterator[Sequence[Sequence[Any]]]:
         """Yield the rows of a query, a part at a time, without holding all of them."""
-        streamed = self.statement(query, values).execution_options(stream_results=True, max_row_buffer=FETCHED)
+        streamed = self.statement(query, values).execution_options(
+            stream_results=True, max_row_buffer=FETCHED
+        )
         with connection.execute(streamed, values) as result:
             yield from result.partitions(FETCHED)
 

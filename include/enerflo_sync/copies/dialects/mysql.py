@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, Dialect, RemoteColumn
+from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, WIDE, Dialect, RemoteColumn
 
 # A trigger that refuses a row (SIGNAL), a constraint of a row, a value out of range or of the wrong form.
 _OF_A_ROW = {1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 3819, 4025}
@@ -55,7 +55,7 @@ class MySQL(Dialect):
         if whole.startswith(("tinyint(1)", "bit(1)")):
             return "boolean"
         if whole.startswith("bigint") and "unsigned" in whole:
-            return "numeric(20,0)"
+            return f"numeric({WIDE},0)"
         return super().type_of(row)
 
     def selected(self, column: RemoteColumn) -> str:

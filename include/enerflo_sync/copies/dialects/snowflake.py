@@ -38,6 +38,8 @@ class Snowflake(Dialect):
         **dict.fromkeys(("timestamp_ltz", "timestamp_tz"), "timestamptz"),
         **dict.fromkeys(_HALF_STRUCTURED, JSON),
     }
+    # Its type of whole numbers is number(38,0).
+    whole_digits = 38
     # One query, for Snowflake answers any about its catalog slowly.
     columns_query = """
     select column_name as name, data_type as declared, character_maximum_length as length,
