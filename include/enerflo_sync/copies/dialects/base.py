@@ -128,7 +128,8 @@ class Dialect(ABC):
 
     def column_rows(self, connection: sa.Connection, schema: str, table: str) -> list[dict[str, Any]]:
         """Return what the database's catalog says of the columns of a table."""
-        found = connection.execute(sa.text(self.columns_query), {"in_schema": schema, "of_table": table})
+        values = {"in_schema": schema, "of_table": table}
+        found = connection.execute(self.statement(self.columns_query, values), values)
         return [{str(key).lower(): value for key, value in row.items()} for row in found.mappings()]
 
     def declared_of(self, row: Mapping[str, Any]) -> str:
@@ -142,7 +143,7 @@ class Dialect(ABC):
             digits, places = int(row["digits"]), int(row["places"] or 0)
             if places == 0 and digits <= self.whole_digits:
                 return "bigint"
-            # Wider than there, so that a value of Enerflo that is too large is refused there, and stops nothing here.
+            # Wider than there: a value of Enerflo that is too large is refused there, and stops nothing here.
             return f"numeric({max(digits, WIDE)},{places})" if places >= 0 else "numeric"
         if known == "varchar" and row["length"] is not None and 0 < int(row["length"]) <= 10_485_760:
             return f"varchar({int(row['length'])})"
