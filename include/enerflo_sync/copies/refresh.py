@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.remote_table import RemoteTable, remote_table
+from enerflo_sync.copies.trust import require_empty_texts
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copies import KEY_HASH
 from enerflo_sync.errors import RetriableError
@@ -75,6 +76,7 @@ def refresh_copies(
     :raises ConfigurationError: a table or column is not there, or where is no condition.
     :raises RetriableError: a database is away; the copies are as they were.
     """
+    require_empty_texts(crm.dialect, config, account)
     tick = progress or (lambda _name, _done, _total: None)
     reports = []
     with warehouse_errors("copy"), engine.connect() as connection, alone(connection, account, JOB, wait=True):
