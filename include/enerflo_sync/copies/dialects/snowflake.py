@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -55,8 +54,6 @@ class Snowflake(Dialect):
 
     def begin(self, connection: sa.Connection) -> None:
         """Read and write moments in UTC, and each value as text in one form."""
-        # Its driver logs each statement with the values in it.
-        logging.getLogger("snowflake.connector").setLevel(logging.WARNING)
         connection.exec_driver_sql(_UTC)
 
     def declared_of(self, row: Mapping[str, Any]) -> str:
