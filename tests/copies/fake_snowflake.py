@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["fakesnow[server]>=0.12,<0.13", "snowflake-connector-python<5"]
+# dependencies = ["fakesnow[server]>=0.12,<0.13", "snowflake-connector-python<5", "sqlglot[c]"]
 # ///
 """Serve fakesnow, a Snowflake made of DuckDB, on the port that is named: the tests' driver talks to it over HTTP.
 
