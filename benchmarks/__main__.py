@@ -14,6 +14,8 @@ from benchmarks.check_sections import check_section
 from benchmarks.checks import ChecksBench
 from benchmarks.company import running_company
 from benchmarks.compares import CompareBench, CompareRuns
+from benchmarks.copies import CopyBench
+from benchmarks.copy_section import copy_section
 from benchmarks.inbox import InboxBench
 from benchmarks.latency import measure_latency
 from benchmarks.loads import LoadBench, Say, Stage
@@ -58,6 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
         compared = None
         if options.section in {"reconcile", "all"}:
             compared = _compares(warehouse, options, report, say)
+        if options.section in {"copies", "all"}:
+            copied = CopyBench(warehouse, options.rows, say).run(options.repeat)
+            report.failures += copied.failures
+            report.sections.append(copy_section(copied, options.rows))
         if options.section in {"plan", "all"}:
             _plans(warehouse, options, report, say)
         if options.section in {"checks", "all"}:
@@ -161,7 +167,7 @@ def _backfills(warehouse: Warehouse, options: argparse.Namespace, report: Report
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__)
-    sections = ["poll", "repoll", "reconcile", "plan", "checks", "memory", "inbox"]
+    sections = ["poll", "repoll", "reconcile", "copies", "plan", "checks", "memory", "inbox"]
     sections += ["rebuild", "backfill", "latency", "all"]
     parser.add_argument("section", nargs="?", default="all", choices=sections)
     parser.add_argument("--installs", type=int, default=10_000, help="installs of the company (10,000)")

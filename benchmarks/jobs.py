@@ -34,6 +34,17 @@ class CompareJob(msgspec.Struct, frozen=True, tag=True):
     full: bool = True
 
 
+class CopyJob(msgspec.Struct, frozen=True, tag=True):
+    """Find what differs in a CRM table in another database.
+
+    :param crm_url: as ``accounts.*.crm.url`` names the database.
+    """
+
+    database_url: str
+    crm_url: str
+    config_path: str
+
+
 class InboxJob(msgspec.Struct, frozen=True, tag=True):
     """Take every file of a folder into ``sync.webhook_events`` and move it to the archive.
 
@@ -120,4 +131,15 @@ class LiveJob(msgspec.Struct, frozen=True, tag=True):
     pause: float
 
 
-Job = LoadJob | CompareJob | InboxJob | PlanJob | ApplyJob | ChecksJob | RebuildJob | BackfillJob | LiveJob
+Job = (
+    LoadJob
+    | CompareJob
+    | CopyJob
+    | InboxJob
+    | PlanJob
+    | ApplyJob
+    | ChecksJob
+    | RebuildJob
+    | BackfillJob
+    | LiveJob
+)

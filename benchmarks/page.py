@@ -160,6 +160,9 @@ READING = """
   last. Beside it, statuses are polled one poll after the other, and each request's wait for its slot of the
   shared budget is timed, with no backfill and with one; the kill is a SIGKILL when the polls end. What a
   month's search takes is all that the estimate of such a window asks for, its sample included.
+- A CRM in another database is a table of the same rows in a MariaDB server of the run's own (a buffer pool
+  of 1 GB), or in a DuckDB file, which the client itself opens. The bulk read fetches the same columns through
+  SQLAlchemy and keeps nothing. After each second look, rows and a sum of the copy are compared with those.
 - The inbox's files are hard links to files written once, in cache, so that each way begins with the same;
   afterwards events, copies, ids and bodies in the table, the drop and the archive are counted. A wake-up is
   an `ingest` of an empty drop that also looks for days to delete from the archive.

@@ -162,6 +162,12 @@ def plant(warehouse: Warehouse, rows: int) -> None:
         "create schema peers",
         f"create table {LEFT} as select {KEY}, {columns} from enerflo.installs",
         f"alter table {LEFT} add primary key ({KEY})",
+        # Of a number without places reladiff compares whole numbers alone.
+        *(
+            f"alter table {LEFT} alter {name} type numeric(20,6)"
+            for name, kind in _TYPES.items()
+            if kind == "numeric"
+        ),
         """insert into sync.runs (account, run_id, job, started_at, finished_at, state)
            values ('default', 'poll-generated', 'poll', timestamptz '2025-01-01 00:00:00+00',
                    timestamptz '2025-01-01 00:01:00+00', 'ok')""",

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from enerflo_demo.airflow import AirflowApi
 from enerflo_sync.cli.output import console
 from enerflo_sync.errors import ConfigurationError
@@ -17,28 +15,6 @@ from enerflo_sync.errors import ConfigurationError
 SYNC = "enerflo_sync"
 APPROVE = "enerflo_approve"
 ASK = "ask_a_person"
-CALLED_BACK = "demo-note-1"
-
-# What the CRM's users do: an install on hold, a note, a lead that becomes qualified.
-_AT_WORK = """
-with chosen as (
-  select c.enerflo_install_id as id from crm.installs c
-  join enerflo.installs e on e.account = 'default' and e.install_id = c.enerflo_install_id
-  where e.status_name = 'In progress' and c.status = e.status_name and e.deleted_at is null
-    and not exists (select from sandbox.planted_differences p
-                    where (p.key ->> 'enerflo_install_id')::bigint = c.enerflo_install_id)
-  order by c.enerflo_install_id limit 1
-), held as (
-  update crm.installs c set status = 'On Hold', updated_at = now() from chosen where c.enerflo_install_id = id
-), said as (
-  insert into crm.notes (note_id, enerflo_install_id, author, body, created_at, updated_at)
-  select :note, id, 'Ann Smith', 'Customer asked to wait for the HOA.', now(), now() from chosen
-), qualified as (
-  update crm.leads set status = 'qualified', updated_at = now()
-  where lead_id = (select min(lead_id) from crm.leads where enerflo_customer_id is null)
-)
-select id from chosen
-"""
 
 
 class BothWays:
@@ -47,8 +23,8 @@ class BothWays:
     :param configuration: the demo's sync.yaml, which its Airflow reads.
     """
 
-    def __init__(self, api: AirflowApi, engine: sa.Engine, configuration: Path) -> None:
-        self.api, self.engine, self._configuration = api, engine, configuration
+    def __init__(self, api: AirflowApi, configuration: Path) -> None:
+        self.api, self._configuration = api, configuration
 
     def configure(self, *edits: tuple[str, str]) -> None:
         """Replace texts of the demo's sync.yaml, each of which is in it.
@@ -68,12 +44,6 @@ class BothWays:
         self.api.wait_for_run(SYNC, run_id)
         found: Mapping[str, Any] = self.api.xcom(SYNC, run_id, "make_plan")
         return found
-
-    def people_work(self) -> int:
-        """Let the CRM's users do three things, and return the install that two of them are about."""
-        with self.engine.begin() as warehouse:
-            install_id: int = warehouse.execute(sa.text(_AT_WORK), {"note": CALLED_BACK}).scalar_one()
-        return install_id
 
     def ask(self, seconds: float = 180) -> str:
         """Start the DAG and return the run that waits for a person, of the DAG that asks.

@@ -7,13 +7,17 @@ from typing import Annotated
 import typer
 
 from enerflo_demo import run_demo
+from enerflo_demo.crm import CrmPlace
 
 
 def command(
     port: Annotated[int, typer.Option(help="Port of the Airflow UI.")] = 8080,
     installs: Annotated[int, typer.Option(help="Size of the simulated company.")] = 2_000,
     seed: Annotated[int, typer.Option(help="Which company.")] = 7,
+    crm: Annotated[
+        CrmPlace, typer.Option(help="Where the CRM's tables are; mariadb starts a private server.")
+    ] = CrmPlace.WAREHOUSE,
     once: Annotated[bool, typer.Option("--once", help="Stop everything after the report is there.")] = False,
 ) -> None:
     """Run the main job for real: a simulated company, PostgreSQL, Airflow and its DAGs, then the report."""
-    run_demo(port=port, installs=installs, seed=seed, once=once)
+    run_demo(port=port, installs=installs, seed=seed, once=once, place=crm)

@@ -93,6 +93,8 @@ class Background:
             while time.monotonic() < deadline:
                 self._process.poll()
                 if not _alive(group):
+                    # It may have ended since it was asked for above.
+                    self._process.poll()
                     return
                 time.sleep(0.1)
 

@@ -18,6 +18,7 @@ from rich.status import Status
 
 from enerflo_demo.airflow import AirflowApi, connection, environment
 from enerflo_demo.both_ways import APPROVE, SYNC, BothWays, plan_page
+from enerflo_demo.crm import CrmPlace, open_crm, require_installed
 from enerflo_demo.orders import CHANGE_ORDERS, ORDERS_PAGE, Orders
 from enerflo_demo.processes import Background, ends_as_by_ctrl_c, require_free, run
 from enerflo_sandbox.cli import DEFAULT_PER_CAUSE
@@ -47,14 +48,6 @@ POLL, WEBHOOKS, RECONCILE = "enerflo_poll", "enerflo_webhooks", "enerflo_reconci
 CHANGES = 12
 WEBHOOK_SECONDS = 180
 
-# The CRM's users are at work on these rows at this very moment.
-_EDITED_NOW = """
-update crm.installs i set updated_at = now()
-from sandbox.planted_differences p
-where p.table_name = 'installs' and p.cause = 'in_flight'
-  and (p.key->>'enerflo_install_id')::bigint = i.enerflo_install_id
-"""
-
 _TAKEN_IN = """
 select count(*) as events, coalesce(sum(copies), 0) as copies,
        count(*) filter (where state = 'applied') as applied,
@@ -74,9 +67,16 @@ class Demo:
     """Everything that runs, and where to find it."""
 
     def __init__(
-        self, stack: ExitStack, *, port: int, installs: int, seed: int, home: Path | None = None
+        self,
+        stack: ExitStack,
+        *,
+        port: int,
+        installs: int,
+        seed: int,
+        place: CrmPlace = CrmPlace.WAREHOUSE,
+        home: Path | None = None,
     ) -> None:
-        self.port, self.installs, self.seed = port, installs, seed
+        self.port, self.installs, self.seed, self.place = port, installs, seed, place
         self.repository = _repository()
         self.home = home or self.repository / HOME
         self.drop = self.home / "webhooks" / "drop"
@@ -98,6 +98,7 @@ class Demo:
     def prepare(self) -> None:
         """Start an empty folder, PostgreSQL, the company, and the CRM tables with planted differences."""
         require_free(self.port)
+        require_installed(self.place)
         shutil.rmtree(self.home, ignore_errors=True)
         self.drop.mkdir(parents=True)
         with _step("PostgreSQL (embedded) and its tables"):
@@ -106,11 +107,14 @@ class Demo:
             self.airflow_url = _make_database(postgres, "airflow").replace("+psycopg:", "+psycopg2:")
             self.engine = warehouse_engine(self.warehouse_url)
             migrate(self.engine)
-        with _step(f"a solar company with {self.installs:,} installs at Enerflo, and its CRM tables"):
+        with _step(
+            f"a solar company with {self.installs:,} installs at Enerflo, and its CRM in {self.place.label}"
+        ):
             world = World(self.installs, self.seed, clock=SystemClock(), per_cause=DEFAULT_PER_CAUSE)
             self.orders = Orders(world)
             self.sandbox_url = self._start_sandbox()
             self.made = make_crm_tables(world, self.warehouse_url)
+            self.crm = open_crm(self.place, self.engine, self.home, self._stack)
         console.print(
             f"  {len(self.made.planted)} differences are planted between the two,"
             f" and {self.orders.bad} change orders that fail a check."
@@ -149,6 +153,7 @@ class Demo:
             "WEBHOOK_DROP_URI": str(self.drop),
             "AIRFLOW_CONN_ENERFLO_DEFAULT": connection("enerflo", host=self.sandbox_url, password=KEY),
             "AIRFLOW_CONN_ENERFLO_WAREHOUSE": _warehouse_connection(self.warehouse_url),
+            **self.crm.environ(),
         }
         with _step("Airflow"):
             run(
@@ -161,7 +166,7 @@ class Demo:
             self.api = AirflowApi(f"http://127.0.0.1:{self.port}", airflow.check)
             self.api.wait_until_healthy()
             self.api.wait_for_dags(POLL, WEBHOOKS, RECONCILE, CHANGE_ORDERS, SYNC, APPROVE)
-            self.way_back = BothWays(self.api, self.engine, configuration)
+            self.way_back = BothWays(self.api, configuration)
 
     def first_poll(self) -> None:
         """Switch the DAGs on: the poll starts by itself, and its change of the mirror the reconciliation."""
@@ -188,8 +193,7 @@ class Demo:
         if wait > 0:
             with _step(f"waiting {wait:.0f} s until nothing of the first load is in flight"):
                 time.sleep(wait)
-        with self.engine.begin() as warehouse:
-            warehouse.execute(sa.text(_EDITED_NOW))
+        self.crm.edit_in_flight()
 
     def second_poll(self) -> str:
         """Poll and reconcile once more; return the id of the report."""
@@ -240,7 +244,7 @@ class Demo:
             self.api.unpause(APPROVE)
             back.show(back.plan_only())
         back.configure(("mode: report", "mode: both"))
-        self.install_on_hold = back.people_work()
+        self.install_on_hold = self.crm.people_work()
         with _step("mode both; people put an install on hold, write a note and qualify a lead: a plan"):
             run_id = back.ask()
             self.plan_hash: str = back.planned(run_id)["plan_hash"]
@@ -282,7 +286,8 @@ class Demo:
         if not found:
             raise ConfigurationError("reconcile.in_flight_minutes is gone.", where="include/config/sync.yaml")
         path = self.home / "sync.yaml"
-        path.write_text(f"{before}in_flight_minutes: {IN_FLIGHT_MINUTES}\n{after.partition(chr(10))[2]}")
+        text = f"{before}in_flight_minutes: {IN_FLIGHT_MINUTES}\n{after.partition(chr(10))[2]}"
+        path.write_text(self.crm.configured(text))
         return path
 
     def _background(self, name: str, command: list[str], environ: Mapping[str, str]) -> Background:
@@ -294,15 +299,16 @@ class Demo:
         return self.home / f"{name.replace(' ', '-')}.log"
 
 
-def run_demo(*, port: int, installs: int, seed: int, once: bool) -> None:
+def run_demo(*, port: int, installs: int, seed: int, once: bool, place: CrmPlace) -> None:
     """Tell the whole story, print the report and its address, and keep everything running until Ctrl-C.
 
     :param once: stop when the report is there.
+    :param place: where the CRM's tables are.
     :raises ConfigurationError: a part is missing or did not start; the text says which log to read.
     """
     began = time.monotonic()
     with ends_as_by_ctrl_c(), ExitStack() as stack:
-        demo = Demo(stack, port=port, installs=installs, seed=seed)
+        demo = Demo(stack, port=port, installs=installs, seed=seed, place=place)
         reconciliation_id = demo.tell()
         report = load_report(demo.engine, "default", reconciliation_id)
         print_text(report, console)
@@ -318,6 +324,8 @@ def run_demo(*, port: int, installs: int, seed: int, once: bool) -> None:
         )
         console.print(f"The change orders:            http://127.0.0.1:{port}{FRAME}{ORDERS_PAGE}")
         console.print(f"The warehouse:                {demo.warehouse_url}")
+        if place is not CrmPlace.WAREHOUSE:
+            console.print(f"The CRM:                      {demo.crm.address}")
         _explain(demo)
         if not once:
             console.print("Everything runs until you press Ctrl-C.")

@@ -16,11 +16,14 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.providers.http.hooks.http import HttpHook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook, Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from enerflo_airflow.accounts import DEFAULT_ACCOUNT, config_path, sync_config
 from enerflo_airflow.records import ListOptions, Record, frame_of, pages_of, records_of
 from enerflo_sync.clock import SystemClock
+from enerflo_sync.copies.database import crm_engine
+from enerflo_sync.copies.dialects.registry import DIALECTS
+from enerflo_sync.copies.salesforce.login import SalesforceLogin
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.enerflo.budget import UnlimitedBudget
 from enerflo_sync.enerflo.client import EnerfloClient, Timeout
@@ -206,6 +209,7 @@ def account_of(account: str, config: SyncConfig, path: Path, *, reads_enerflo: b
             api_key=lambda: hook.api_key,
             warehouse_url=lambda: warehouse_url(connections.warehouse_connection),
             crm_engine=lambda: crm_engine_of(config, account),
+            salesforce=lambda: salesforce_login_of(config, account),
         ),
         session=hook.get_conn() if reads_enerflo else requests.Session(),
     )
@@ -214,11 +218,23 @@ def account_of(account: str, config: SyncConfig, path: Path, *, reads_enerflo: b
 def crm_engine_of(config: SyncConfig, account: str) -> sa.Engine:
     """Return an engine on the CRM's own database, by the Airflow connection that the account names.
 
+    A type that the engine knows needs no provider: MySQL's would need a C library where PyMySQL does.
+
     :raises ConfigurationError: the connection is not defined, or its hook has no SQLAlchemy engine.
     """
     named = config.account(account).crm
     conn_id = named.connection if named is not None else "crm_default"
-    hook = _connection(conn_id, "the CRM's database").get_hook()
+    connection = _connection(conn_id, "the CRM's database")
+    try:
+        hook = connection.get_hook()
+    except AirflowException as error:
+        if connection.conn_type in DIALECTS:
+            return crm_engine(_crm_url(connection))
+        raise ConfigurationError(
+            f"no provider of the type {connection.conn_type} is installed.",
+            where=f"Airflow connection {conn_id}",
+            next_step=f"Install it, or use one of the types that need none: {', '.join(DIALECTS)}.",
+        ) from error
     if not isinstance(hook, DbApiHook):
         raise ConfigurationError(
             "the connection's type is no database.",
@@ -234,6 +250,59 @@ def crm_engine_of(config: SyncConfig, account: str) -> sa.Engine:
             next_step="Install it beside the provider of that type.",
         ) from None
     return engine
+
+
+def salesforce_login_of(config: SyncConfig, account: str) -> SalesforceLogin:
+    """Return the login at Salesforce of the Airflow connection that the account names.
+
+    Its type does not matter: host is the company's own address (My Domain), login an app's consumer key, and
+    password its consumer secret. A connection of the Salesforce provider may have them as extras. Without a
+    secret the extra ``session_id`` is an access token.
+
+    :raises ConfigurationError: the connection is not defined, or has no address.
+    """
+    named = config.account(account).salesforce
+    connection = _connection(named.connection, "HTTP")
+    where = f"Airflow connection {named.connection}"
+    extras = {name: str(value).strip() for name, value in connection.extra_dejson.items() if value}
+    address = connection.host or extras.get("instance_url") or extras.get("instance") or ""
+    if not address:
+        raise ConfigurationError(
+            "the connection has no host.",
+            where=where,
+            next_step="Write the company's own address (Setup, My Domain): company.my.salesforce.com.",
+        )
+    if "://" not in address:
+        scheme = connection.schema if connection.schema in ("http", "https") else "https"
+        port = f":{connection.port}" if connection.port else ""
+        address = f"{scheme}://{address}{port}"
+    key, secret = extras.get("consumer_key") or extras.get("client_id"), extras.get("consumer_secret")
+    return SalesforceLogin(
+        address,
+        where,
+        key or connection.login or "",
+        secret or extras.get("client_secret") or connection.password or "",
+        extras.get("session_id", ""),
+        named.api_version,
+        named.keep_free_percent,
+    )
+
+
+def _crm_url(connection: Connection) -> str:
+    """Return the URL of a connection of which no provider is installed; a file stands in schema or host."""
+    host, database = connection.host, connection.schema
+    if DIALECTS[connection.conn_type].is_file:
+        host, database = None, database or host
+    url = sa.URL.create(
+        connection.conn_type,
+        username=connection.login or None,
+        password=connection.password or None,
+        host=host or None,
+        port=connection.port,
+        database=database,
+        query={name: str(value) for name, value in connection.extra_dejson.items()},
+    )
+    return url.render_as_string(hide_password=False)
 
 
 def warehouse_url(conn_id: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
 
+    from enerflo_sync.apply.carry import CarryReport
     from enerflo_sync.apply.report import ApplyReport
     from enerflo_sync.inbox.replay_report import ReplayReport
     from enerflo_sync.plan.report import PlanReport
@@ -163,6 +164,13 @@ def apply_note(report: ApplyReport) -> str:
     if report.stopped:
         lines.append(report.stopped)
     return "\n".join(lines)
+
+
+@_as_shown
+def carry_note(report: CarryReport) -> str:
+    """Return what became of changes that were open for Salesforce."""
+    counts = " · ".join(f"{getattr(report, name):,} {name}" for name in ("taken", "unmade", "open"))
+    return "\n".join([f"to Salesforce: {counts}", *([report.stopped] if report.stopped else [])])
 
 
 @_as_shown

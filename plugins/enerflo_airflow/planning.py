@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from enerflo_airflow.accounts import account_name
 from enerflo_airflow.approval_form import FORM, answered_form, chosen_part
 from enerflo_airflow.links import PlanLink, ReportLink, plan_address
-from enerflo_airflow.notes import NOTE_KEY, apply_note, plan_note, reconciliation_note
+from enerflo_airflow.notes import NOTE_KEY, apply_note, carry_note, plan_note, reconciliation_note
 from enerflo_airflow.operators import engine_run_id, flag, noted_failure
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.plan.parts import Part
@@ -284,6 +284,7 @@ class ApplyPlanOperator(BaseOperator):
         from enerflo_sync.jobs.apply import run_apply
 
         if not self.plan_hash:
+            self._carry(context)
             raise AirflowSkipException("There is nothing that may be applied without a person.")
         with (
             noted_failure(context),
@@ -309,6 +310,18 @@ class ApplyPlanOperator(BaseOperator):
                 next_step=report.stopped or "They are tried again.",
             )
         return result
+
+    def _carry(self, context: Context) -> None:
+        """Bring what an earlier apply left open to Salesforce, where the account writes there."""
+        from enerflo_airflow.hook import open_account
+        from enerflo_sync.jobs.carry import run_carry
+
+        with noted_failure(context), closing(open_account(str(self.account))) as opened:
+            report = run_carry(opened)
+        if report is not None and (report.taken or report.unmade or report.open):
+            note = carry_note(report)
+            self.log.info("carried account=%s %s", report.account, note)
+            context["ti"].xcom_push(key=NOTE_KEY, value=note)
 
 
 class VerifyPlanOperator(BaseOperator):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from benchmarks import compares, inbox, loads, plans, rebuilds, rows
+from benchmarks import compares, inbox, loads, plans, rebuilds, rows, shops
 from benchmarks.company import Company, running_company
 from benchmarks.compares import CompareBench, Comparer
+from benchmarks.copies import BULK, OURS_AGAIN, OURS_FIRST, CopyBench, Way
+from benchmarks.copy_section import copy_section
 from benchmarks.inbox import InboxBench, Taker
+from benchmarks.jobs import CopyJob
 from benchmarks.latency import LatencyRuns, percentile
 from benchmarks.loads import LoadBench, Loader, Stage
 from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
@@ -24,6 +28,7 @@ from benchmarks.rebuild_section import rebuild_section
 from benchmarks.rebuilds import measure_rebuilds
 from benchmarks.results import Report, WrongResultError, at_least, at_most
 from benchmarks.sections import compare_section, inbox_section, latency_section, load_section, memory_section
+from benchmarks.shops import StartShop
 from benchmarks.warehouse import Warehouse
 
 INSTALLS = 200
@@ -325,3 +330,34 @@ def test_a_rebuild_that_leaves_rows_out_is_a_failure(
     result = measure_rebuilds(bench_warehouse, 100, 1, 1, quiet)
     assert "rows: found (0" in result.failures[0]
     assert result.of(forgetful) == []
+
+
+@pytest.mark.parametrize("shop", [shops.mariadb, shops.duckdb], ids=["mariadb", "duckdb"])
+def test_a_table_in_another_database_is_copied_and_looked_at_again(
+    bench_warehouse: Warehouse, shop: StartShop
+) -> None:
+    if shop is shops.mariadb and shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        pytest.skip("NOT TESTED: install mariadb-server to measure a CRM in MariaDB")
+    ways = (OURS_FIRST, BULK, OURS_AGAIN)
+    result = CopyBench(bench_warehouse, ROWS, quiet, ways, [shop]).run(1)
+    assert result.failures == []
+    section = copy_section(result, ROWS)
+    assert [row[6] for row in section.rows][:2] == ["1,998", ""]
+    moved = int(section.rows[2][6])
+    # The edited rows, and what shares their buckets.
+    assert ROWS / 1000 <= moved <= 50 * ROWS / 1000
+    assert [target.reached for target in section.targets if "reladiff" in target.what] == [None]
+
+
+def test_a_copy_that_is_not_what_the_crm_has_is_not_believed(
+    bench_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = CopyBench._measure
+
+    def unseen(bench: CopyBench, shop: shops.Shop, way: Way, job: CopyJob) -> dict[str, int]:
+        return {} if way is OURS_AGAIN else measured(bench, shop, way, job)
+
+    monkeypatch.setattr(CopyBench, "_measure", unseen)
+    result = CopyBench(bench_warehouse, ROWS, quiet, (OURS_FIRST, BULK, OURS_AGAIN), [shops.duckdb]).run(1)
+    (failure,) = result.failures
+    assert failure.startswith("duckdb: ours, re-check, 0.1 % changed: rows and panels: found")

@@ -11,7 +11,8 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from datetime import datetime
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.copies.database import crm_engine, dialect_of
 from tests.conftest import fresh_database
+from tests.copies.rows import Rows
 from tests.writes.conftest import Desk, agreed, agreed_warehouse, desk, polled_warehouse
 
 __all__ = ["agreed", "agreed_warehouse", "desk", "polled_warehouse"]
@@ -117,8 +119,16 @@ class Elsewhere(ABC):
                 given = [{name: self.given(value) for name, value in row.items()} for row in rows]
                 theirs.execute(sa.text(f"insert into crm.{table} ({into}) values ({places})"), given)
 
+    def numbers(self, last: int) -> str:
+        """Return a relation whose column ``n`` has the numbers from 1 on."""
+        return f"(select unnest(generate_series(1, {last})) as n) numbers"
+
     def given(self, value: Any) -> Any:
         return json.dumps(value, default=str) if isinstance(value, dict | list) else value
+
+    def taken(self, value: Any) -> Any:
+        """Return a value that was read as PostgreSQL's driver would give it."""
+        return value
 
 
 class MariaDB(Elsewhere):
@@ -148,6 +158,9 @@ class MariaDB(Elsewhere):
     def given(self, value: Any) -> Any:
         value = value.replace(tzinfo=None) if isinstance(value, datetime) else value
         return super().given(value)
+
+    def taken(self, value: Any) -> Any:
+        return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
 
 
 class DuckDB(Elsewhere):
@@ -187,6 +200,9 @@ class OtherPostgreSQL(Elsewhere):
 
     def make_schema(self) -> None:
         self.sql("create schema crm")
+
+    def numbers(self, last: int) -> str:
+        return f"generate_series(1, {last}) numbers(n)"
 
 
 class Snowflake(Elsewhere):
@@ -281,6 +297,9 @@ def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = Path(tmp_path_factory.mktemp("m"))
     data, socket = folder / "data", Path(f"/tmp/enerflo-mariadb-{os.getpid()}.sock")  # noqa: S108
     user = ["--user=root"] if os.geteuid() == 0 else []
+    # A server that starts removes the temporary tables of any other in the same folder.
+    (folder / "tmp").mkdir()
+    user.append(f"--tmpdir={folder / 'tmp'}")
     subprocess.run(
         [
             *("mariadb-install-db", "--no-defaults", f"--datadir={data}", *user),
@@ -324,24 +343,31 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     raise AssertionError("MariaDB does not start")
 
 
-@pytest.fixture(params=["mariadb", "duckdb", "postgresql", "snowflake"])
-def elsewhere(request: pytest.FixtureRequest, tmp_path: Path, postgres_url: str) -> Iterator[Elsewhere]:
-    """An empty database of each kind."""
-    if request.param == "postgresql":
+@contextmanager
+def opened(kind: str, request: pytest.FixtureRequest, folder: Path, postgres_url: str) -> Iterator[Elsewhere]:
+    """Yield an empty database of a kind."""
+    if kind == "postgresql":
         with fresh_database(postgres_url, "template0") as address:
             other = OtherPostgreSQL(address)
             yield other
             other.engine.dispose()
         return
-    if request.param == "mariadb":
+    if kind == "mariadb":
         found: Elsewhere = MariaDB(request.getfixturevalue("mariadb_server"))
-    elif request.param == "snowflake":
+    elif kind == "snowflake":
         port = request.getfixturevalue("fakesnow_port")
         found = Snowflake(f"snowflake://user:password@account/shop{next(_numbers)}/crm#{port}")
     else:
-        found = DuckDB(f"duckdb:///{tmp_path / 'shop.duckdb'}")
+        found = DuckDB(f"duckdb:///{folder / 'shop.duckdb'}")
     yield found
     found.engine.dispose()
+
+
+@pytest.fixture(params=["mariadb", "duckdb", "postgresql", "snowflake"])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path, postgres_url: str) -> Iterator[Elsewhere]:
+    """An empty database of each kind."""
+    with opened(request.param, request, tmp_path, postgres_url) as found:
+        yield found
 
 
 @pytest.fixture
@@ -357,3 +383,9 @@ def away(agreed: Desk, elsewhere: Elsewhere) -> Desk:
     )
     agreed.switched_on("both", CRM)
     return agreed
+
+
+@pytest.fixture
+def rows(warehouse: sa.Engine, elsewhere: Elsewhere, tmp_path: Path) -> Rows:
+    """One small table in a database of each kind."""
+    return Rows(warehouse, elsewhere, tmp_path)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from enerflo_sync.copies.due import RowWrite
-from enerflo_sync.copies.remote_writes import RemoteWriter
+from enerflo_sync.copies.remote_writes import RemoteWriter, Written
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.copy import run_copy
@@ -190,7 +190,7 @@ def test_a_row_that_moves_in_the_moment_before_it_is_written_is_left_alone(
     whole = RemoteWriter.write
     edits = ["update crm.installs set panel_count = 41 where enerflo_install_id = :id"]
 
-    def edited_before(self: RemoteWriter, writes: Sequence[RowWrite]) -> dict[int, str]:
+    def edited_before(self: RemoteWriter, writes: Sequence[RowWrite]) -> Written:
         if edits:
             elsewhere.sql(edits.pop(), id=install)
         return whole(self, writes)

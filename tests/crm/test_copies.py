@@ -85,7 +85,7 @@ def test_a_table_that_cannot_take_changes_is_told(
     [
         (
             "copy",
-            "6: tables.installs.write_to: found the text 'copy', expected one of table, changes or a map of options",
+            "6: tables.installs.write_to: found the text 'copy', expected one of table, changes, salesforce or a map of options",
         ),
         ("{changes: outbox}", "6: tables.installs.write_to.changes: found the text 'outbox'"),
         ("{changes: crm.installs}", "expected another table than the copy"),

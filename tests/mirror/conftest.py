@@ -16,6 +16,7 @@ from enerflo_sandbox.adapter import SandboxAdapter
 from enerflo_sandbox.api import DEFAULT_KEY, SandboxApi
 from enerflo_sandbox.exchange import Request
 from enerflo_sandbox.faults import Faults, parse_script
+from enerflo_sandbox.truth import Truth
 from enerflo_sandbox.virtual_clock import VirtualClock
 from enerflo_sandbox.world import World
 from enerflo_sync.enerflo.budget import RequestBudget, UnlimitedBudget
@@ -99,24 +100,35 @@ class Company:
             return [tuple(row) for row in connection.execute(sa.text(statement), values)]
 
     def mirror(self, table: str, columns: Iterable[str], where: str = "deleted_at is null") -> set[Any]:
-        return set(self.rows(f"select {', '.join(columns)} from enerflo.{table} where {where}"))
+        return mirrored(self.warehouse, table, columns, where)
 
     def assert_mirror_is_true(self) -> None:
-        """The mirror equals what the company knows, row by row and column by column."""
-        truth = self.world.truth
-        for table, rows in [
-            ("installs", truth.installs()),
-            ("milestones", truth.milestones()),
-            ("customers", truth.customers()),
-            ("change_orders", truth.change_orders()),
-            ("change_order_adders", truth.adders()),
-            ("install_statuses", truth.statuses()),
-            ("notes", truth.notes(deleted=False)),
-        ]:
-            expected = [tuple(_stored(row)) for row in rows]
-            columns = expected_columns(table)
-            assert self.mirror(table, columns) == set(expected), table
-            assert expected or table != "installs"
+        assert_mirror_is_true(self.warehouse, self.world.truth)
+
+
+def mirrored(
+    warehouse: sa.Engine, table: str, columns: Iterable[str], where: str = "deleted_at is null"
+) -> set[Any]:
+    query = sa.text(f"select {', '.join(columns)} from enerflo.{table} where {where}")
+    with warehouse.connect() as connection:
+        return {tuple(row) for row in connection.execute(query)}
+
+
+def assert_mirror_is_true(warehouse: sa.Engine, truth: Truth) -> None:
+    """The mirror equals what the company knows, row by row and column by column."""
+    for table, rows in [
+        ("installs", truth.installs()),
+        ("milestones", truth.milestones()),
+        ("customers", truth.customers()),
+        ("change_orders", truth.change_orders()),
+        ("change_order_adders", truth.adders()),
+        ("install_statuses", truth.statuses()),
+        ("notes", truth.notes(deleted=False)),
+    ]:
+        expected = [tuple(_stored(row)) for row in rows]
+        columns = expected_columns(table)
+        assert mirrored(warehouse, table, columns) == set(expected), table
+        assert expected or table != "installs"
 
 
 def expected_columns(table: str) -> list[str]:

@@ -53,6 +53,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=45, help="tests of how many seconds for each mutant")
     parser.add_argument("--only", nargs="*", default=None, metavar="NAME", help="these mutants")
+    parser.add_argument("--tests", nargs="*", metavar="FILE", help="with these files of tests alone")
     parser.add_argument("--list", action="store_true", help="list the mutants and run nothing")
     options = parser.parse_args()
     known = equivalent()
@@ -71,7 +72,7 @@ def main() -> int:
     code = Code({target.module: (ENGINE / target.module).read_text() for target in TARGETS})
     kept = Kept(ROOT / ".mutation" / "reached.json", code)
     with workers(options.workers) as running:
-        files = test_files(name for one in found for name in one.target.tests)
+        files = test_files(options.tests or (name for one in found for name in one.target.tests))
         reach = Reach(code, measure(running, files, kept, list(code.modules)))
         print(f"measured what tests reach in {time.monotonic() - began:.0f} s", flush=True)
         try:

@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import parso
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import MutationVisitor
+from cosmic_ray.operators.boolean_replacer import AddNot
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator, operator_names
 
@@ -33,6 +35,19 @@ _OURS = (
     "core/ReplaceBreakWithContinue", "core/ReplaceContinueWithBreak", "core/NumberReplacer",
     "core/ZeroIterationForLoop",
 )  # fmt: skip
+
+
+class _Negated(AddNot):  # type: ignore[misc]
+    """Puts a condition that assigns a name in parentheses: ``not x := y`` is no Python."""
+
+    def mutate(self, node: Any, index: int) -> Any:
+        """Return the node with its condition negated."""
+        place = 1 if isinstance(node, self.NODE_TYPES) else 2
+        condition = node.children[place]
+        if condition.type != "namedexpr_test":
+            return super().mutate(node, index)
+        node.children[place] = parso.parse(f" not ({condition.get_code(include_prefix=False)})")
+        return node
 
 
 @dataclass(frozen=True)
@@ -59,7 +74,7 @@ def operators() -> dict[str, Operator]:
     if missing:
         raise LookupError(f"cosmic-ray has no operators {missing}")
     ours = {name: get_operator(name)() for name in _OURS}
-    return {**ours, "sql/SwapInSql": SwapInSql(), "sql/DropFact": DropFact()}
+    return {**ours, "core/AddNot": _Negated(), "sql/SwapInSql": SwapInSql(), "sql/DropFact": DropFact()}
 
 
 def mutants(target: Target, engine: Path) -> Iterator[Mutant]:

@@ -202,6 +202,9 @@ class Kept:
             return None
         if any(self._modules.get(name) != digest for name, digest in kept["modules"].items()):
             return None
+        if not self._modules.keys() <= set(kept["noted"]):
+            # Whether it reaches a module that became a target since is not known.
+            return None
         return [Timed(name, seconds, frozenset(reached)) for name, seconds, reached in kept["tests"]]
 
     def keep(self, root: Path, file: str, tests: Sequence[Timed]) -> None:
@@ -209,6 +212,7 @@ class Kept:
         modules = {place.split(":")[0] for one in tests for place in one.reached}
         self._files[file] = {
             "digest": _digest((root / file).read_text()),
+            "noted": sorted(self._modules),
             "modules": {name: self._modules[name] for name in sorted(modules)},
             "tests": [(one.name, one.seconds, sorted(one.reached)) for one in tests],
         }

@@ -32,6 +32,23 @@ _TABLES = tuple(
 _PLANS = (*_TABLES, "tests/writes", "tests/reconcile")
 _COMPARE = (*_TABLES, "tests/reconcile", "tests/writes")
 _POLLS = ("tests/mirror",)
+_COPY_MODULES = (*("carry", "due", "remote_writes", "fresh_rows", "refresh", "copy_table", "remote_table"),)
+_COPIES = (
+    *(f"tests/copies/test_{name}_rows.py" for name in ("carry", "due", "remote", "refresh")),
+    "tests/copies",
+)
+_HANDED = (
+    *(
+        "tests/writes/test_changes.py",
+        "tests/writes/test_changes_of_rows.py",
+        "tests/writes/test_write_to.py",
+    ),
+    *("tests/writes/test_airbyte_copy.py", "tests/writes/test_hubspot_copy.py"),
+    "tests/writes/test_salesforce_copy.py",
+)
+_DRAFT_MODULES = (
+    *("belong", "beside", "draft", "drafted", "identify", "look", "mirrored", "refine", "tables", "words"),
+)
 
 TARGETS = (
     Target(
@@ -84,4 +101,25 @@ TARGETS = (
         "enerflo/pages.py",
         ("tests/enerflo/test_page_pace.py", "tests/enerflo/test_pages.py", "tests/enerflo"),
     ),
+    *(Target(f"copies/{name}.py", _COPIES) for name in _COPY_MODULES),
+    Target("agreed/arrivals.py", ("tests/writes/test_arrival_rows.py", *_HANDED)),
+    Target("agreed/handing_over.py", ("tests/writes/test_handing_over_rows.py", *_HANDED)),
+    Target("apply/handed_over.py", ("tests/writes/test_handing_over_rows.py", *_HANDED)),
+    Target("apply/report.py", ("tests/writes/test_apply_report_rows.py", "tests/writes/test_apply.py")),
+    Target(
+        "reconcile/near_keys.py",
+        (
+            *("tests/reconcile/test_near_key_rows.py", "tests/reconcile/test_near_keys.py"),
+            "tests/writes/test_near_keys.py",
+        ),
+    ),
+    Target(
+        "reconcile/levels.py",
+        (
+            *("tests/reconcile/test_level_rows.py", "tests/reconcile/test_levels.py"),
+            "tests/writes/test_gone_at_once.py",
+        ),
+    ),
+    Target("plan/row_kinds.py", ("tests/writes/test_row_kinds_rows.py", "tests/writes/test_row_kinds.py")),
+    *(Target(f"reconcile/draft/{name}.py", ("tests/reconcile/draft",)) for name in _DRAFT_MODULES),
 )

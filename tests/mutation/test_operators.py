@@ -58,6 +58,12 @@ def test_a_mutant_that_says_the_same_as_another_is_made_once(tmp_path):
     assert [mutant.line for mutant in found] == [2, 3, 3, 4, 4]
 
 
+def test_a_condition_that_assigns_a_name_is_negated_as_a_whole(tmp_path):
+    (tmp_path / "one.py").write_text("def f(a):\n    while b := a.pop():\n        print(b)\n")
+    changed = [mutant.code.splitlines()[1].strip() for mutant in mutants(Target("one.py", ()), tmp_path)]
+    assert changed == ["while not (b := a.pop()):"]
+
+
 def test_every_target_and_its_tests_are_there():
     for target in TARGETS:
         assert (ROOT / "include" / "enerflo_sync" / target.module).is_file()

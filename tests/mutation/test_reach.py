@@ -90,5 +90,8 @@ def test_what_was_measured_holds_until_a_file_or_a_module_changes(tmp_path):
     assert Kept(tmp_path / "k" / "reached.json", CODE).of(tmp_path, "test_a.py") == tests
     other = Code({"one.py": ONE + "\n", "two.py": TWO})
     assert Kept(tmp_path / "k" / "reached.json", other).of(tmp_path, "test_a.py") is None
+    # Whether it reaches a module that became a target since is not known.
+    more = Code({"one.py": ONE, "two.py": TWO, "three.py": "A = 1\n"})
+    assert Kept(tmp_path / "k" / "reached.json", more).of(tmp_path, "test_a.py") is None
     file.write_text("2")
     assert Kept(tmp_path / "k" / "reached.json", CODE).of(tmp_path, "test_a.py") is None

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -229,4 +230,36 @@ def test_the_crms_own_database_is_opened_by_its_connection(
         crm_engine_of(config, "default")
     monkeypatch.delenv("AIRFLOW_CONN_CRM_DEFAULT")
     with pytest.raises(ConfigurationError, match=r"crm_default.*not defined"):
+        crm_engine_of(config, "default")
+
+
+@pytest.mark.parametrize("place", ["schema", "host"])
+def test_a_crm_in_duckdb_is_opened_without_a_provider(
+    connected: Setting, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    """Of MySQL's provider a machine needs a C library: a type that is known is opened by its driver alone."""
+    config = sync_config()
+    account = config.account("default")
+    monkeypatch.setattr(account, "__dict__", {**account.__dict__, "crm": CrmDatabase()})
+    named = {"conn_type": "duckdb", place: str(tmp_path / "shop.duckdb")}
+    monkeypatch.setenv("AIRFLOW_CONN_CRM_DEFAULT", json.dumps(named))
+    with CrmConnections(lambda: crm_engine_of(config, "default")).connected("looking") as connection:
+        assert connection.scalar(sa.text("select current_database()")) == "shop"
+    assert (tmp_path / "shop.duckdb").exists()
+
+
+def test_a_crm_in_mysql_is_opened_without_a_provider_and_an_unknown_type_is_said(
+    connected: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = sync_config()
+    account = config.account("default")
+    monkeypatch.setattr(account, "__dict__", {**account.__dict__, "crm": CrmDatabase()})
+    named = {"conn_type": "mysql", "host": "db.example", "port": 3307, "schema": "crm", "login": "sync"}
+    extra = {"charset": "utf8mb4"}
+    monkeypatch.setenv("AIRFLOW_CONN_CRM_DEFAULT", json.dumps({**named, "password": "a/b@c", "extra": extra}))
+    url = crm_engine_of(config, "default").url
+    assert (url.drivername, url.host, url.port, url.database) == ("mysql+pymysql", "db.example", 3307, "crm")
+    assert (url.username, url.password, dict(url.query)) == ("sync", "a/b@c", extra)
+    monkeypatch.setenv("AIRFLOW_CONN_CRM_DEFAULT", json.dumps({"conn_type": "vertica", "host": "x"}))
+    with pytest.raises(ConfigurationError, match=r"crm_default.*no provider of the type vertica"):
         crm_engine_of(config, "default")

@@ -62,6 +62,10 @@ def test_more_than_the_guard_and_ten_rows_are_sudden(
         ([(0, 100), (15, 85), (30, 70), (45, 70), (90, 70)], "..##."),
         # What goes slowly is what people delete.
         ([(0, 100), (70, 85), (140, 71), (210, 60)], "...."),
+        # An hour later a little less is believed, and as many rows as before are believed anew.
+        ([(0, 100), (60, 85), (75, 70)], "..."),
+        ([(0, 100), (59, 85), (74, 70)], "..#"),
+        ([(0, 100), (30, 100), (70, 85), (85, 75)], "...#"),
         # The first look knows nothing, and a table that grows is in no doubt.
         ([(0, 5), (15, 500), (30, 390)], "..#"),
     ],

@@ -52,8 +52,9 @@ def received(desk: Desk, method: str, path: str) -> list[Any]:
 
 def test_exchange_1_1_a_lead_that_becomes_qualified_is_delivered_with_a_deal(both: Desk) -> None:
     both.sql(
-        "insert into crm.leads values ('L-1', 'Ann', 'Lee', 'ann.lee@x.example', '(512) 555-0123', '1 Main St',"
-        " 'Austin', 'texas', '78701', 'working', 3, null, now())"
+        "insert into crm.leads (lead_id, first_name, last_name, email, mobile, address, city, state, zip, status,"
+        " deal_type_id, updated_at) values ('L-1', 'Ann', 'Lee', 'ann.lee@x.example', '(512) 555-0123',"
+        " '1 Main St', 'Austin', 'texas', '78701', 'working', 3, now())"
     )
     both.settled()
     both.sql("update crm.leads set status = 'qualified', updated_at = now() where lead_id = 'L-1'")

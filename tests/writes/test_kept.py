@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from enerflo_sandbox.exchange import Request, Response
 from enerflo_sandbox.spelling import Spelling
+from enerflo_sync.apply.enerflo import installs
 from enerflo_sync.apply.enerflo.run import PushRun
 from enerflo_sync.enerflo.failures import PermissionRefusedError
 from enerflo_sync.errors import ConfigurationError
@@ -326,3 +327,33 @@ def test_what_was_accepted_and_could_not_be_read_back_is_agreed_on_when_a_poll_r
     now = desk.crm("milestones", enerflo_install_id=install_id, milestone_id=milestone)["due_at"]
     assert now.isoformat() == "2026-05-20T14:22:01+00:00"
     assert len(desk.world.received) == 1
+
+
+def test_a_poll_that_reads_a_milestone_while_it_is_read_back_makes_its_day_nobodys_edit(
+    agreed: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, install_id = agreed, agreed.a_site().install_id
+    assert desk.api is not None
+    desk.api.spelling = Spelling(days=True)
+    milestone = last_milestone(desk, install_id)
+    desk.sql(
+        "update crm.milestones set due_at = '2026-05-20 14:22:01Z', updated_at = now()"
+        " where enerflo_install_id = :i and milestone_id = :m",
+        i=install_id,
+        m=milestone,
+    )
+    whole = installs.same_record
+
+    def polled_meanwhile(*args: Any) -> Any:
+        if desk.world.received:
+            run_poll(desk.context)
+        return whole(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(installs, "same_record", polled_meanwhile)
+        assert a_round(desk) == 1
+    shown = desk.agreed("milestones", "due_at", enerflo_install_id=install_id, milestone_id=milestone)
+    assert shown[:16] == "2026-05-20T00:00"
+    assert a_round(desk) == 0
+    now = desk.crm("milestones", enerflo_install_id=install_id, milestone_id=milestone)["due_at"]
+    assert now.isoformat() == "2026-05-20T14:22:01+00:00"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from enerflo_sync.agreed.own_writes import note_made, note_sending, note_written, noting_row, noting_updates
+from enerflo_sync.agreed.own_writes import note_made, note_sending, note_written, noting_rows, noting_updates
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.live import case_folding, live_comparisons
@@ -171,7 +171,7 @@ def test_one_row_is_noted_like_many(
     connection: sa.Connection, table: Comparison, before: datetime | None
 ) -> None:
     connection.execute(sa.text("update crm.milestones set updated_at = :at"), {"at": before})
-    with noting_row(connection, table, "default", key_of(1)):
+    with noting_rows(connection, table, "default", [json.dumps(key_of(1))]):
         touch_all(connection)
     assert left(connection) == {("default", "crm", "milestones", 1): (AFTER, before)}
 

@@ -8,6 +8,7 @@ else (``superseded``), or until it is undone before anybody took it over (``with
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from string import Template
 from typing import NamedTuple
 
@@ -50,11 +51,11 @@ TAKE_BACK = Template(f"""withdrawn as (
   from due p
   where p.rule = $rule and w.account = %(account)s and w.plan_hash = %(undone)s
     and w.table_name = $table and w.key = p.key and $of_change and w.state = 'open'
-    and w.acknowledged_at is null and not exists (
+    and w.acknowledged_at is null and w.sent_as_of is null and not exists (
       select from sync.crm_changes v
       where v.account = w.account and v.plan_hash = w.plan_hash and v.table_name = w.table_name
         and v.key = w.key and v.op = w.op and w.op = 'insert'
-        and (v.state <> 'open' or v.acknowledged_at is not null))
+        and (v.state <> 'open' or v.acknowledged_at is not null or v.sent_as_of is not null))
   returning p.id
 )""")  # noqa: S608 - a constant
 _TAKEN_BACK = {
@@ -90,7 +91,7 @@ select a.attname from pg_catalog.pg_attribute a
 where a.attrelid = 'sync.crm_changes'::regclass and a.attnum > 0 and not a.attisdropped
 """)
 
-# Changes that we carry to the CRM's own database ourselves (enerflo_sync.copies).
+# Changes that we carry to the CRM ourselves (enerflo_sync.copies).
 _TAKEN = """
 /* enerflo-sync carry: changes that we take to the CRM */
 update sync.crm_changes set acknowledged_at = %(now)s
@@ -102,8 +103,13 @@ update sync.crm_changes set state = 'superseded', reason = %(reason)s, state_at 
 where account = %(account)s and number = any(%(numbers)s) and ended_at is null and state = 'open'
 returning plan_hash, approved_by, position
 """
+_SENDING = """
+/* enerflo-sync carry: a request with changes goes out, or changed nothing */
+update sync.crm_changes set sent_as_of = %(as_of)s::timestamptz
+where account = %(account)s and number = any(%(numbers)s) and acknowledged_at is null
+"""
 
-_OURS_ONLY = {"ended_at", "acknowledged_at"}
+_OURS_ONLY = {"ended_at", "acknowledged_at", "sent_as_of"}
 
 
 class _Column(NamedTuple):
@@ -243,9 +249,20 @@ def _outlet(connection: sa.Connection, plan: Comparison) -> tuple[str | None, di
 
 
 def note_taken(connection: sa.Connection, account: str, numbers: Sequence[int]) -> None:
-    """Acknowledge changes that we are about to write in the CRM's own database."""
+    """Acknowledge changes that we write, or wrote, in the CRM ourselves."""
     values = {"account": account, "numbers": list(numbers), "now": transaction_time(connection)}
     connection.exec_driver_sql(_TAKEN, values)
+
+
+def note_sending(
+    connection: sa.Connection, account: str, numbers: Sequence[int], as_of: datetime | None
+) -> None:
+    """Remember that a request with changes goes out, committed before it does.
+
+    :param as_of: when the CRM's record was last modified; None: the request changed nothing.
+    """
+    values = {"account": account, "numbers": list(numbers), "as_of": as_of}
+    connection.exec_driver_sql(_SENDING, values)
 
 
 def end_unmade(
@@ -256,7 +273,7 @@ def end_unmade(
     decision: Decision,
     reason: str,
 ) -> None:
-    """Record that open changes are not made in the CRM's own database, and why."""
+    """Record that open changes are not made in the CRM, and why."""
     if not numbers:
         return
     now = transaction_time(connection)

@@ -7,8 +7,7 @@ which side changed later, the last time that was somebody else's is needed
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from string import Template
 from typing import Any
@@ -118,11 +117,14 @@ def _parts(plan: Comparison, **others: str) -> dict[str, str]:
 
 
 @contextmanager
-def noting_row(
-    connection: sa.Connection, plan: Comparison, account: str, key: Mapping[str, Any]
+def noting_rows(
+    connection: sa.Connection, plan: Comparison, account: str, keys: Sequence[str]
 ) -> Iterator[None]:
-    """Remember what a write to one CRM row within leaves as the row's time of change."""
-    if not compares_times(plan):
+    """Remember what writes to CRM rows within leave as the rows' time of change.
+
+    :param keys: of the rows, as JSON.
+    """
+    if not keys or not compares_times(plan):
         yield
         return
     into = f"pg_temp.written_before_{plan.name}"
@@ -130,11 +132,14 @@ def noting_row(
     changed = plan.changed_at("t")
     others = f"case when {changed} is not null then least({changed}, {seen_at(plan, 't')}, now()) end"
     times = f"{changed} as changed_at, {others} as others_at"
-    row = f"select %(key)s::jsonb as key, {times} from {plan.crm_rows} t"  # noqa: S608 - quoted names
-    named = {"account": account, "key": json.dumps(key)}
+    of_keys = f"from unnest(%(keys)s::jsonb[]) p(key) join {plan.crm_rows} t on {of_key(plan, 'p.key')}"
+    named = {"account": account, "keys": list(keys)}
     connection.exec_driver_sql(f"drop table if exists {into}")
-    statement = f"/* enerflo-sync push */ create temporary table {into} on commit drop as {row}"
-    connection.exec_driver_sql(f"{statement} where {of_key(plan, '%(key)s::jsonb')}", named)
+    connection.exec_driver_sql(
+        f"/* enerflo-sync apply {plan.name}: when rows were changed before */"
+        f" create temporary table {into} on commit drop as select p.key, {times} {of_keys}",
+        named,
+    )
     yield
     connection.exec_driver_sql(_LEFT.substitute(parts, on=of_key(plan, "b.key")), named)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 import sqlalchemy as sa
@@ -27,6 +27,8 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.copies.carry import carry_changes
 from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.fresh_rows import FreshRows
+from enerflo_sync.copies.salesforce.carry import carry_to_salesforce
+from enerflo_sync.copies.salesforce.session import SalesforceSession
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Mode, RecordKind
 from enerflo_sync.enerflo.client import EnerfloClient
@@ -47,6 +49,8 @@ from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, transaction_time, warehouse_errors
 
 Progress = Callable[[str, int, int], None]
+# Carries what was handed over to a CRM elsewhere; returns whether any of the tables is there.
+Carry = Callable[[Collection[Comparison]], bool]
 
 _BY_TABLE = sa.text("""
 /* enerflo-sync apply: what is left to do */
@@ -96,6 +100,7 @@ def apply_plan(
     approved_by: str | None,
     part: Part = WHOLE,
     crm: CrmConnections | None = None,
+    salesforce: Callable[[], SalesforceSession] | None = None,
     clock: Clock,
     rng: random.Random,
     calls: CallCounter,
@@ -109,6 +114,7 @@ def apply_plan(
     :param client: opens the account's client; asked for only where something goes to Enerflo.
     :param approved_by: the person who approves a plan that waits for one.
     :param crm: the CRM's own database, where its tables are not in the warehouse.
+    :param salesforce: opens the way to Salesforce, for tables whose changes go there.
     :param part: which of its changes; the rest stays open, or is refused by the same person.
     :raises ConfigurationError: nothing may be written (mode), or the plan may not be applied: it expired, was
         rejected, needs an approval, or the mapping changed since it was made.
@@ -129,7 +135,8 @@ def apply_plan(
         applying = Applying(account, plan.plan_hash, run.run_id, plan.decided_by or BY_RULE)
         stopped: list[str] = []
         with run.recording(calls):
-            _apply(connection, run, client, crm, config, plan, applying, clock, progress, stopped)
+            carry = _carrying(connection, crm, salesforce, config, applying, clock, stopped)
+            _apply(connection, run, client, crm, carry, config, plan, applying, clock, progress, stopped)
             with connection.begin():
                 outcomes = outcomes_of(connection, plan)
                 plan = _ended(connection, plan, outcomes)
@@ -211,6 +218,7 @@ def _apply(
     run: Run,
     client: Callable[[], EnerfloClient],
     crm: CrmConnections | None,
+    carry: Carry,
     config: SyncConfig,
     plan: PlanReport,
     applying: Applying,
@@ -242,8 +250,7 @@ def _apply(
             total=left["to_crm"] - sum(handed.values()),
         )
         since = transaction_time(connection)
-    if crm is not None:
-        carry_changes(connection, crm, config, plans.values(), plan.account, applying.run_id)
+    if carry(plans.values()):
         with connection.begin():
             counts = ended_since(connection, plan, since)
     applied = counts[Decision.APPLIED]
@@ -265,15 +272,38 @@ def _apply(
             others[name] = others.get(name, 0) + getattr(sent, name)
         if sent.stopped:
             stopped.append(sent.stopped)
-        if crm is not None:
-            # The ids of records that were made at Enerflo, for the CRM's rows.
-            carry_changes(connection, crm, config, plans.values(), plan.account, applying.run_id)
+        # The ids of records that were made at Enerflo, for the CRM's rows.
+        carry(plans.values())
     tally.applied = applied
     tally.skipped = tally.read - applied
     for name, count in others.items():
         if count:
             tally.because("skipped", name, count)
     run.count("changes", tally)
+
+
+def _carrying(
+    connection: sa.Connection,
+    crm: CrmConnections | None,
+    salesforce: Callable[[], SalesforceSession] | None,
+    config: SyncConfig,
+    applying: Applying,
+    clock: Clock,
+    stopped: list[str],
+) -> Carry:
+    """Return what carries handed over changes to a CRM elsewhere, and says whether any table is there."""
+    account, run_id = applying.account, applying.run_id
+
+    def carry(plans: Collection[Comparison]) -> bool:
+        if crm is not None:
+            carry_changes(connection, crm, config, plans, account, run_id)
+        there = salesforce is not None and any(plan.mapping.to_salesforce for plan in plans)
+        if there and salesforce is not None and not stopped:
+            why = carry_to_salesforce(connection, salesforce, config, plans, account, run_id, clock)
+            stopped.extend([why] if why else [])
+        return crm is not None or there
+
+    return carry
 
 
 def _comparisons(connection: sa.Connection, config: SyncConfig, account: str) -> dict[str, Comparison]:

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reconcile": ("enerflo_sync.cli.reconcile", "Compare the mirror with the CRM's tables."),
     "plan": ("enerflo_sync.cli.plan", "Decide about every difference; write nothing yet."),
     "apply": ("enerflo_sync.cli.apply", "Make exactly the changes of a plan."),
+    "carry": ("enerflo_sync.cli.carry", "Bring approved changes that are open still to Salesforce."),
     "reopen": ("enerflo_sync.cli.reopen", "Allow refused changes to be planned again."),
     "explain": ("enerflo_sync.cli.explain", "Explain why a record's fields have their values."),
     "retry": ("enerflo_sync.cli.retry", "Let the next plan include parked changes again."),

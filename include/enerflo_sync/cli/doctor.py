@@ -17,6 +17,7 @@ from enerflo_sync.catalogue.run import empty_columns
 from enerflo_sync.cli.check import Check, made
 from enerflo_sync.cli.match import match_checks
 from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, print_json
+from enerflo_sync.cli.salesforce_check import goes_to_salesforce, salesforce_check
 from enerflo_sync.cli.write_check import write_checks
 from enerflo_sync.clock import skew_of
 from enerflo_sync.copies.trust import untried
@@ -65,8 +66,9 @@ def command(
     """Check everything that a first run needs, and say what to change. Only --write-check writes.
 
     The checks: configuration, warehouse and tables, API key, the company's statuses, the mapping against the
-    live CRM tables (file, line, found, expected), and how the rows of both sides match: which keys meet, and
-    which values differ only in how they are written, with the line of sync.yaml that accepts them.
+    live CRM tables (file, line, found, expected), the objects at Salesforce where changes go there
+    (write_to), and how the rows of both sides match: which keys meet, and which values differ only in how
+    they are written, with the line of sync.yaml that accepts them.
     """
     context = open_account(account, os.environ)
     if grants is not None:
@@ -111,6 +113,8 @@ def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]
                 yield from match_checks(context)
         if context.config.columns:
             yield _columns(context)
+    if goes_to_salesforce(context):
+        yield salesforce_check(context)
     key = made("Enerflo", lambda: _key(context))
     yield key
     if not key.failed:

@@ -9,15 +9,14 @@ its digest is another one then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 
 from enerflo_sync.agreed.arrivals import settle_handed_over
 from enerflo_sync.agreed.handing_over import end_unmade, note_taken
 from enerflo_sync.agreed.outcomes import Decision
-from enerflo_sync.agreed.own_writes import noting_updates
+from enerflo_sync.agreed.own_writes import noting_rows
 from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.due import RowWrite, due_writes, numbers_of
@@ -35,12 +34,6 @@ _NOT_DELETED = (
     "a row in another database is only deleted by a mark (deleted_when): delete it there, or declare one"
 )
 
-_SPANS = """
-/* enerflo-sync carry: which changes of which plans are written */
-select plan_hash, min(position) as first, max(position) as until from sync.crm_changes
-where account = %(account)s and number = any(%(numbers)s) and op = 'update' and position is not null
-group by plan_hash
-"""
 _LEFT = """
 /* enerflo-sync carry: changes that could not be written */
 select number, op from sync.crm_changes
@@ -93,11 +86,11 @@ def _carry(
             remote = remote_table(theirs, crm.dialect, config, account, plan.name)
             theirs.commit()
             writer = RemoteWriter(theirs, remote)
-            refused = writer.write(writes)
+            written = writer.write(writes)
             with connection.begin():
-                _take_back(connection, plan, account, remote, writer, writes)
-                for place_of, reason in refused.items():
-                    numbers = writes[place_of].numbers
+                _take_back(connection, plan, account, remote, writer, writes, written.changed)
+                for place, reason in written.refused.items():
+                    numbers = writes[place].numbers
                     end_unmade(connection, account, run_id, numbers, Decision.PARKED, reason)
                 _, moved = due_writes(connection, plan, account)
                 end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
@@ -117,13 +110,11 @@ def _take_back(
     remote: RemoteTable,
     writer: RemoteWriter,
     writes: Sequence[RowWrite],
+    changed: Collection[int],
 ) -> None:
-    """Bring the rows that were written into the copy, and remember what we left as their time of change."""
-    values: Mapping[str, object] = {"account": account, "numbers": numbers_of(writes)}
-    with ExitStack() as noting:
-        for span in connection.exec_driver_sql(_SPANS, values).all():
-            named = {"account": account, "plan_hash": span.plan_hash}
-            noting.enter_context(noting_updates(connection, plan, named, span.first, span.until))
-        known = [write.key_hash for write in writes if write.key_hash is not None]
+    """Bring the rows into the copy, and remember the time of change that we left on those that we wrote."""
+    ours = [one.key_text for place, one in enumerate(writes) if place in changed and one.op == "update"]
+    known = [one.key_hash for one in writes if one.key_hash is not None]
+    with noting_rows(connection, plan, account, ours):
         copy = CopyTable(connection, plan.mapping.relation, remote)
-        copy.merge_keys(writer.read_back([write.key for write in writes]), known)
+        copy.merge_keys(writer.read_back([one.key for one in writes]), known)

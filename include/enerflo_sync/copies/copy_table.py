@@ -6,6 +6,7 @@ A row that did not change is not written again, so what finds changed rows in th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from string import Template
 from typing import Any
@@ -61,11 +62,13 @@ class CopyTable:
         return found.scalar_one() is not None
 
     def make(self) -> None:
-        """Make the table anew, empty."""
+        """Make the table anew, empty, beside the one that is there: it is read until :meth:`take_place`."""
         schema = quoted(COPIES_SCHEMA)
         present = sa.text("select exists (select from pg_catalog.pg_namespace where nspname = :name)")
         if not self._connection.execute(present, {"name": COPIES_SCHEMA}).scalar_one():
             self._do(f"create schema {schema}")
+        # A name may be as long as PostgreSQL allows, so nothing is added to it.
+        self.name = quoted(COPIES_SCHEMA, f"new {hashlib.sha256(self._place[1].encode()).hexdigest()[:20]}")
         self._do(f"drop table if exists {self.name}")
         own = [f"{ROW_HASH} bigint not null", f"{KEY_HASH} bigint not null", f"{INSIDE} boolean not null"]
         columns = ", ".join([*(f"{quoted(one.name)} {one.type}" for one in self._remote.columns), *own])
@@ -78,6 +81,14 @@ class CopyTable:
         self._do(f"create index on {self.name} ({keys})")
         self._do(f"analyze {self.name}")
         return number
+
+    def take_place(self) -> None:
+        """Put a table that was made into the place of the old one; nothing where none was made."""
+        place = quoted(*self._place)
+        if self.name != place:
+            self._do(f"drop table if exists {place}")
+            self._do(f"alter table {self.name} rename to {quoted(self._place[1])}")
+            self.name = place
 
     def buckets(self, buckets: int) -> dict[int, tuple[int, str]]:
         """Return for each bucket of keys how many rows it has and the sum of their digests."""

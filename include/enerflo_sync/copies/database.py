@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,9 @@ from enerflo_sync.crm.problems import listed
 from enerflo_sync.errors import ConfigurationError, RetriableError
 
 WHERE = "the CRM's database"
+# How long a file is waited for that another process has open, and how often it is tried.
+_FILE_SECONDS = 60.0
+_LOOK_AGAIN = 0.1
 
 
 class CrmConnections:
@@ -50,12 +54,23 @@ class CrmConnections:
         """
         dialect = self.dialect
         try:
-            with self.engine.connect() as connection:
+            with self._opened() as connection:
                 dialect.begin(connection)
                 yield connection
         except sa.exc.DBAPIError as error:
             # The driver's text may hold a row.
             raise _explained(error, dialect, doing) from None
+
+    def _opened(self) -> sa.Connection:
+        """Return a connection; wait for a file while another process has it open."""
+        until = time.monotonic() + _FILE_SECONDS
+        while True:
+            try:
+                return self.engine.connect()
+            except sa.exc.DBAPIError as error:
+                if not self.dialect.is_taken(error) or time.monotonic() > until:
+                    raise
+                time.sleep(_LOOK_AGAIN)
 
     def close(self) -> None:
         """Release the connections."""
@@ -72,7 +87,7 @@ def dialect_of(name: str) -> Dialect:
         raise ConfigurationError(
             f"{name} is no database that CRM tables can be read from.",
             where="accounts.*.crm.url",
-            next_step=f"Known are {listed(DIALECTS)}.",
+            next_step=f"Use {listed(DIALECTS)}.",
         )
     return DIALECTS[name]
 
@@ -94,8 +109,13 @@ def crm_engine(url: str) -> sa.Engine:
         )
     opened = name if "+" in name else dialect.drivers.get(backend, name)
     try:
-        # A statement's parameters are customers' data.
-        return sa.create_engine(f"{opened}://{rest}", hide_parameters=True, pool_pre_ping=True)
+        # A statement's parameters are customers' data. A file is closed as soon as a job is done with it.
+        return sa.create_engine(
+            f"{opened}://{rest}",
+            hide_parameters=True,
+            pool_pre_ping=True,
+            poolclass=sa.NullPool if dialect.is_file else None,
+        )
     except (ImportError, sa.exc.NoSuchModuleError) as error:
         missing = error if isinstance(error, ImportError) else ImportError(str(error))
         raise driver_missing(dialect, missing) from None

@@ -27,13 +27,14 @@ class RowWrite:
     """One row that is written: made, changed, or marked as deleted.
 
     :param numbers: of ``sync.crm_changes`` that the row is made of.
-    :param key: the row's key, in the copy's types.
+    :param key: the row's key, in the copy's types; ``key_text`` is the same as JSON.
     :param row_hash: the digest that the row must have; None for a row that is made.
     """
 
     op: str
     numbers: list[int]
     key: tuple[Any, ...]
+    key_text: str
     row_hash: int | None
     key_hash: int | None
     values: dict[str, Any] = field(default_factory=dict)
@@ -70,7 +71,9 @@ def due_writes(connection: sa.Connection, plan: Comparison, account: str) -> tup
                     moved.append(row.number)
                 continue
             key = tuple(row[6:])
-            write = writes.setdefault((op, row.key), RowWrite(op, [], key, row.row_hash, row.key_hash))
+            write = writes.setdefault(
+                (op, row.key), RowWrite(op, [], key, row.key, row.row_hash, row.key_hash)
+            )
             write.numbers.append(row.number)
             write.values[name] = row.value
     for write in writes.values():

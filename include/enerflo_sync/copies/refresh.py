@@ -20,6 +20,8 @@ from enerflo_sync.copies.remote_table import RemoteTable, remote_table
 from enerflo_sync.copies.trust import require_empty_texts
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copies import KEY_HASH
+from enerflo_sync.crm.elsewhere import copy_of
+from enerflo_sync.crm.names import quoted
 from enerflo_sync.errors import RetriableError
 from enerflo_sync.warehouse.alone import alone
 from enerflo_sync.warehouse.engine import server_time, warehouse_errors
@@ -48,6 +50,14 @@ on conflict (account, table_name) do update set crm_table = excluded.crm_table,
 """)
 
 
+# Copies hold customers' data. One that another sync.yaml still names is up to date within a day.
+_OLD = sa.text("""
+/* enerflo-sync copy: copies of tables that are mapped no more */
+delete from sync.crm_copies where account = :account and not table_name = any(:tables)
+  and read_at < now() - interval '7 days' returning table_name
+""")
+
+
 class CopyReport(msgspec.Struct, frozen=True, kw_only=True):
     """What bringing one copy up to date took.
 
@@ -73,6 +83,8 @@ def refresh_copies(
 ) -> list[CopyReport]:
     """Bring the copy of each mapped table up to date, each in a transaction of its own.
 
+    Copies of tables that are not mapped any more are dropped after a week.
+
     :raises ConfigurationError: a table or column is not there, or where is no condition.
     :raises RetriableError: a database is away; the copies are as they were.
     """
@@ -83,7 +95,17 @@ def refresh_copies(
         for name, mapping in config.tables_for(account).items():
             with crm.connected(f"reading {mapping.crm_table}") as theirs, connection.begin():
                 reports.append(_refresh(connection, theirs, crm, config, account, name, tick))
+        with connection.begin():
+            _drop_old(connection, config, account)
     return reports
+
+
+def _drop_old(connection: sa.Connection, config: SyncConfig, account: str) -> None:
+    """Drop copies that were not brought up to date for a week, since no table is called so any more."""
+    names = {"account": account, "tables": list(config.tables_for(account))}
+    for name in connection.execute(_OLD, names).scalars().all():
+        place = quoted(*copy_of(account, name)).replace("%%", "%")
+        connection.execute(sa.text(f"drop table if exists {place}".replace(":", "\\:")))
 
 
 def _refresh(
@@ -127,6 +149,7 @@ def _refresh(
         rows_read=moved,
         seconds=round(time.monotonic() - began, 3),
     )
+    copy.take_place()
     named = {"account": account, "table": name, "signature": remote.signature}
     values = msgspec.structs.asdict(report)
     connection.execute(_NOTE, named | {key: values[key] for key in values if key != "table_name"})

@@ -15,6 +15,7 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import FieldType, TableMapping
 from enerflo_sync.crm.names import relation
 from enerflo_sync.crm.problems import listed, nearest
+from enerflo_sync.crm.sent_along import sent_columns
 from enerflo_sync.errors import ConfigurationError
 
 # Raised when a release reads or digests rows in another way, so that each copy is made anew.
@@ -28,7 +29,7 @@ class RemoteTable:
     """A CRM table that is copied.
 
     :param table: as an identifier of its database.
-    :param columns: those that the mapping names, in its order.
+    :param columns: those that the mapping names, in its order, and those that are sent along (``writes``).
     :param where: the mapping's condition, which the database itself works out.
     """
 
@@ -114,20 +115,23 @@ def remote_table(
             where=f"{where}: tables.{name}.crm_table",
             next_step="Write it as schema.table (of MySQL: database.table), and grant SELECT on it.",
         )
-    named = {column: dialect.same_name(column, theirs) for column in mapping.crm_columns}
+    # A new record of Enerflo is made of more than the mapped columns, where the table has them.
+    along = sent_columns(mapping.kind(name), config)
+    named = {column: dialect.same_name(column, theirs) for column in (*mapping.crm_columns, *along)}
     found = {column: replace(theirs[own], name=column) for column, own in named.items() if own is not None}
     missing = [column for column in mapping.crm_columns if column not in found]
     if missing:
         near = nearest(missing[0], theirs)
         raise ConfigurationError(
-            f"{schema}.{table} has no column {listed(missing)}.",
+            f"{schema}.{table} has no column {', '.join(missing)}.",
             where=f"{where}: tables.{name}",
-            next_step=f"Did you mean {near}?" if near else f"It has {listed(theirs, limit=30)}.",
+            next_step=f"Did you mean {near}?" if near else f"Write {listed(theirs, limit=30)}.",
         )
+    sent = [column for column in along if column in found]
     return RemoteTable(
         dialect,
         there.identifier,
-        [_as_mapped(found[column], mapping) for column in mapping.crm_columns],
+        [_as_mapped(found[column], mapping) for column in dict.fromkeys([*mapping.crm_columns, *sent])],
         [found[column] for column in mapping.key_columns],
         mapping.where,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +28,18 @@ class _RefusedError(Exception):
     """A row of a transaction is refused, and why, where not the database says it."""
 
 
+@dataclass
+class Written:
+    """What became of rows, by their place among those that were to be written.
+
+    :param changed: rows that were written; a row whose digest is another one by now is not among them.
+    :param refused: why rows were refused.
+    """
+
+    changed: set[int] = field(default_factory=set)
+    refused: dict[int, str] = field(default_factory=dict)
+
+
 class RemoteWriter:
     """Writes rows of one table.
 
@@ -38,37 +51,36 @@ class RemoteWriter:
         self._remote = remote
         self._columns = {one.name: one for one in remote.columns}
 
-    def write(self, writes: Sequence[RowWrite]) -> dict[int, str]:
-        """Write rows and commit; return why rows were refused, by their place in ``writes``.
+    def write(self, writes: Sequence[RowWrite]) -> Written:
+        """Write rows and commit; return what became of them.
 
         A row whose digest is another one by now is left as it is: reading it back tells.
         """
-        refused: dict[int, str] = {}
-        for first in range(0, len(writes), _TOGETHER):
-            places = range(first, min(first + _TOGETHER, len(writes)))
+        written = Written()
+        together = _TOGETHER if self._remote.dialect.takes_back else 1
+        for first in range(0, len(writes), together):
+            places = range(first, min(first + together, len(writes)))
             try:
-                self._together([writes[place] for place in places])
+                written.changed |= self._together({place: writes[place] for place in places})
             except _RefusedError:
                 for place in places:
-                    reason = self._alone(writes[place])
-                    if reason is not None:
-                        refused[place] = reason
-        return refused
+                    self._alone(place, writes[place], written)
+        return written
 
-    def _together(self, writes: Sequence[RowWrite]) -> None:
+    def _together(self, writes: Mapping[int, RowWrite]) -> set[int]:
         try:
-            for write in writes:
-                self._execute(write)
+            changed = {place for place, write in writes.items() if self._execute(write)}
             self._connection.commit()
         except sa.exc.DBAPIError as error:
             self._connection.rollback()
             if not self._remote.dialect.refuses_a_row(error):
                 raise
             raise _RefusedError(type(error).__name__) from None
+        return changed
 
-    def _alone(self, write: RowWrite) -> str | None:
+    def _alone(self, place: int, write: RowWrite, written: Written) -> None:
         try:
-            self._execute(write)
+            changed = self._execute(write)
             self._connection.commit()
         except sa.exc.DBAPIError as error:
             self._connection.rollback()
@@ -77,12 +89,14 @@ class RemoteWriter:
             # The driver's text may hold the row's values.
             number = next((str(one) for one in getattr(error.orig, "args", ()) if isinstance(one, int)), "")
             kind = f"{type(error.orig).__name__} {number}".strip()
-            return f"{self._remote.dialect.title} refuses the row ({kind})"
+            written.refused[place] = f"{self._remote.dialect.title} refuses the row ({kind})"
         except _RefusedError as error:
-            return str(error)
-        return None
+            written.refused[place] = str(error)
+        else:
+            written.changed |= {place} if changed else set()
 
-    def _execute(self, write: RowWrite) -> None:
+    def _execute(self, write: RowWrite) -> bool:
+        """Write one row; return whether there was one to write."""
         if write.op == "insert" and self._remote.where is not None and not self._remote.dialect.takes_back:
             raise _RefusedError(_UNTRIED)
         statement = self._insert(write) if write.op == "insert" else self._update(write)
@@ -98,6 +112,7 @@ class RemoteWriter:
         if write.op == "insert" and result.rowcount == 1 and self._stands_outside(write):
             self._connection.rollback()
             raise _RefusedError(NEW_OUTSIDE)
+        return result.rowcount != 0
 
     def _stands_outside(self, write: RowWrite) -> bool:
         """Return whether a row that was just made does not meet ``where``, once defaults and triggers ran."""

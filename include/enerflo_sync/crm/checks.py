@@ -24,6 +24,7 @@ from enerflo_sync.crm.mapping import (
 from enerflo_sync.crm.names import relation
 from enerflo_sync.crm.options import KeyColumn, KeyType
 from enerflo_sync.crm.problems import Problem, listed, nearest
+from enerflo_sync.crm.salesforce_checks import salesforce_problems
 from enerflo_sync.crm.source import Place, Source
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.crm.where import word_problem
@@ -113,6 +114,7 @@ def table_problems(
             (*place, "crm_table"), f"the text '{mapping.crm_table}'", "schema.table, as in crm.installs"
         )
     yield from _outbox_problems(mapping, source, place)
+    yield from salesforce_problems(mapping, source, place)
     yield from _key_problems(mapping, source, place)
     yield from _zone_problems(mapping.time_zone, source, (*place, "time_zone"))
     yield from layout_problems(kind, mapping, source, place)
@@ -176,7 +178,7 @@ def _outbox_problems(mapping: TableMapping, source: Source, place: Place) -> Ite
     if mapping.handed_to is None:
         return
     named = mapping.handed_to.changes
-    where = (*place, "write_to", "changes") if mapping.write_to != "changes" else (*place, "write_to")
+    where = (*place, "write_to") if isinstance(mapping.write_to, str) else (*place, "write_to", "changes")
     try:
         same = relation(named) == relation(mapping.crm_table)
     except ValueError:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import Field, PrivateAttr
 
+from enerflo_sync.crm.approvals import ApprovalOptions
 from enerflo_sync.crm.columns import Columns
 from enerflo_sync.crm.elsewhere import CrmDatabase
 from enerflo_sync.crm.mapping import Mode, TableMapping, TableOverride
@@ -19,6 +20,7 @@ from enerflo_sync.crm.options import Options
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.reconcile_options import ReconcileOptions
 from enerflo_sync.crm.routes import NotifyOptions
+from enerflo_sync.crm.salesforce import SECRETS, SalesforceAccount
 from enerflo_sync.crm.schedule import AirflowConnections, Schedule
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.mirror.poll_resources import PollResource
@@ -34,7 +36,9 @@ COMPARISON_VERSION = 2
 
 # Options that may refer to a variable which is not set, as long as nothing asks for them.
 LAZY_OPTIONS = re.compile(
-    r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|webhook_(drop|archive)_uri|crm\.url)"
+    r"accounts\.[^.]+\.(base_url|api_key|warehouse_url|webhook_(drop|archive)_uri|crm\.url|salesforce\.("
+    + "|".join(SECRETS)
+    + "))"
 )
 
 
@@ -59,6 +63,10 @@ class AccountConfig(Options):
     )
     crm: CrmDatabase | None = Field(
         None, description="The database of the CRM's tables; the warehouse itself where absent."
+    )
+    salesforce: SalesforceAccount = Field(
+        default_factory=lambda: SalesforceAccount.model_validate({}),
+        description="The company at Salesforce, for tables with write_to: salesforce.",
     )
     mode: Annotated[Mode, _Lax] = Field(
         Mode.REPORT, description="Which side may be written: report (none), crm, enerflo or both."
@@ -92,6 +100,14 @@ class AccountConfig(Options):
         :raises ConfigurationError: it is absent or empty, or its environment variable is not set.
         """
         return (self.crm.url if self.crm is not None else None) or self._missing("crm.url")
+
+    def need_salesforce(self, option: Literal["url", "client_id", "client_secret"]) -> str:
+        """Return the value of an option of the section ``salesforce``.
+
+        :raises ConfigurationError: it is absent or empty, or its environment variable is not set.
+        """
+        value: str | None = getattr(self.salesforce, option)
+        return value or self._missing(f"salesforce.{option}")
 
     def _missing(self, option: str) -> NoReturn:
         variable = self._unset.get(option)
@@ -234,22 +250,6 @@ class ChangeOrderKeys(Options):
         description="Battery configuration.",
     )
     ignored: list[str] = Field([], description="Keys that are known, and of which nothing is taken.")
-
-
-class ApprovalOptions(Options):
-    """Which plans wait for a person."""
-
-    changes: int = Field(500, ge=0, description="Plans of more changes than this.")
-    percent: float = Field(10, ge=0, le=100, description="Plans that change more of a table; 100: none.")
-    backfill_changes: int = Field(
-        100, ge=0, description="Plans with more changes than this that come from a backfill."
-    )
-    nulling: bool = Field(True, description="Plans that take a value away.")
-    deletions: bool = Field(True, description="Plans that delete a row.")
-    new_mapping: bool = Field(True, description="The first plan of a mapping that changed.")
-    first_to_enerflo: bool = Field(True, description="The first plan that writes anything to Enerflo.")
-    always: bool = Field(False, description="Every plan.")
-    expires_hours: float = Field(24, gt=0, le=24 * 30, description="How long a plan may be applied.")
 
 
 class SyncConfig(Options):

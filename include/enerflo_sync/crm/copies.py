@@ -45,7 +45,7 @@ class ChangesTo(BaseModel):
     )
 
 
-WriteTo = Literal["table", "changes"] | ChangesTo
+WriteTo = Literal["table", "changes", "salesforce"] | ChangesTo
 
 
 def copy_columns(names: Iterable[str]) -> list[str]:

@@ -222,7 +222,9 @@ def _columns(mapping: TableMapping, table: LiveTable, desk: _Desk) -> Iterator[F
         ((mapping.section, column), column, COMPARABLE[field.type])
         for column, field in mapping.fields.items()
     ]
-    for place, column, kinds in [*keys, *joins, *fields]:
+    to = mapping.to_salesforce
+    ids = [(("salesforce",), to.id, KEY_KINDS)] if to is not None else []
+    for place, column, kinds in [*keys, *joins, *fields, *ids]:
         live = table.columns.get(column)
         if live is None:
             yield _missing_column(place, column, table, desk)

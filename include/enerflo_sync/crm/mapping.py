@@ -18,18 +18,21 @@ from enerflo_sync.crm.fields import (
     SourceOfTruth,
     WideColumn,
 )
+from enerflo_sync.crm.modes import Mode
 from enerflo_sync.crm.names import quoted, relation
 from enerflo_sync.crm.options import Key, KeyColumn, KeyPair, Options, mirror_columns_of
+from enerflo_sync.crm.salesforce import SalesforceObject
 from enerflo_sync.crm.templates import columns_of
 from enerflo_sync.masking import PersonalData, kind_of_column
 from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.schema import MIRROR_SCHEMA, metadata
 
-# What other modules take from here, of a table's fields.
+# What other modules take from here, of a table's fields and of its mode.
 __all__ = [
     "Direction",
     "FieldMapping",
     "FieldType",
+    "Mode",
     "NullRule",
     "Precision",
     "SourceOfTruth",
@@ -58,28 +61,6 @@ if TYPE_CHECKING:
     KindName = str
 else:
     KindName = Literal[tuple(MIRROR_TABLES)]
-
-
-class Mode(StrEnum):
-    """Which side may be written."""
-
-    REPORT = "report"
-    CRM = "crm"
-    ENERFLO = "enerflo"
-    BOTH = "both"
-
-    @property
-    def writes(self) -> frozenset[str]:
-        """Return the directions in which rows may be written, of ``to_crm`` and ``to_enerflo``."""
-        return _WRITES[self]
-
-
-_WRITES = {
-    Mode.REPORT: frozenset[str](),
-    Mode.CRM: frozenset({"to_crm"}),
-    Mode.ENERFLO: frozenset({"to_enerflo"}),
-    Mode.BOTH: frozenset({"to_crm", "to_enerflo"}),
-}
 
 
 class Layout(StrEnum):
@@ -151,7 +132,11 @@ class TableMapping(Options):
     write_to: WriteTo = Field(
         "table",
         description="Where changes of the CRM go: into the table, or, where it is only a copy, into an outbox"
-        " that a reverse ETL tool reads (changes, or {changes: schema.table} for one of yours).",
+        " that a reverse ETL tool reads (changes, or {changes: schema.table} for one of yours), or straight"
+        " to the CRM (salesforce).",
+    )
+    salesforce: SalesforceObject | None = Field(
+        None, description="write_to: salesforce: of which object of Salesforce the table is a copy."
     )
     reconcile: bool = Field(True, description="Whether the reconciliation compares this table.")
     mode: Annotated[Mode | None, _Lax] = Field(
@@ -254,6 +239,8 @@ class TableMapping(Options):
         times = [name for name in (self.updated_at, self.arrived_at) if name is not None]
         named = (*self.key_columns, *self._joins, *self.adopt, *self.fields, *times)
         others = (*self.deleted_when, *self.create_when, *self.on_insert)
+        if self.to_salesforce is not None:
+            others = (*others, self.to_salesforce.id)
         return tuple(dict.fromkeys((*named, *others)))
 
     @property
@@ -342,10 +329,18 @@ class TableMapping(Options):
         return self.is_kept and self.write_to == "table"
 
     @property
+    def to_salesforce(self) -> SalesforceObject | None:
+        """Return the object of Salesforce to which we carry changes; None where we do not."""
+        return self.salesforce if self.write_to == "salesforce" else None
+
+    @property
     def handed_to(self) -> ChangesTo | None:
         """Return where changes are handed over; None where the table itself is written."""
         if self.is_carried:
             return ChangesTo.model_validate({})
+        if self.write_to == "salesforce":
+            hours = {} if self.salesforce is None else {"late_hours": self.salesforce.late_hours}
+            return ChangesTo.model_validate(hours)
         if self.write_to == "table":
             return None
         return ChangesTo.model_validate({}) if self.write_to == "changes" else self.write_to
@@ -356,7 +351,7 @@ class TableMapping(Options):
         So a table that is of its own name's kind, and written itself, has the hash that it always had.
         """
         usual = {"where": self.where is None, "unlinked": self.unlinked is Unlinked.REPORT}
-        usual |= {"of": self.kind(name) == name, "write_to": True}
+        usual |= {"of": self.kind(name) == name, "write_to": True, "salesforce": self.to_salesforce is None}
         usual |= dict.fromkeys(("layout", "columns"), not self.is_wide)
         said = self.model_dump(mode="json", exclude={option for option, unsaid in usual.items() if unsaid})
         if self.is_kept:

@@ -40,6 +40,7 @@ def run_apply(
         approved_by=approved_by,
         part=part,
         crm=context.crm,
+        salesforce=lambda: context.salesforce,
         clock=context.clock,
         rng=context.rng,
         calls=context.calls,

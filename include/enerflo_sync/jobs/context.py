@@ -15,6 +15,8 @@ import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock, DatabaseClock, SystemClock
 from enerflo_sync.copies.database import CrmConnections, crm_engine
+from enerflo_sync.copies.salesforce.login import SalesforceLogin
+from enerflo_sync.copies.salesforce.session import SalesforceSession
 from enerflo_sync.crm.config import AccountConfig, SyncConfig
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.enerflo.client import EnerfloClient
@@ -39,6 +41,7 @@ class Credentials:
     api_key: Callable[[], str] = field(repr=False)
     warehouse_url: Callable[[], str] = field(repr=False)
     crm_engine: Callable[[], sa.Engine] | None = field(default=None, repr=False)
+    salesforce: Callable[[], SalesforceLogin] | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, settings: AccountConfig) -> Credentials:
@@ -94,6 +97,16 @@ class AccountContext:
         return CrmConnections(named or (lambda: crm_engine(self.settings.need_crm_url())))
 
     @cached_property
+    def salesforce(self) -> SalesforceSession:
+        """Return the way to Salesforce, without logging in.
+
+        :raises ConfigurationError: its address or login is missing or cannot be used.
+        """
+        named = self.credentials.salesforce
+        login = named() if named is not None else salesforce_login(self.config, self.settings)
+        return SalesforceSession(login, requests.Session(), self.clock)
+
+    @cached_property
     def calls(self) -> CallCounter:
         """Return the counter of this context's HTTP calls."""
         return CallCounter()
@@ -133,6 +146,25 @@ class AccountContext:
     def writes_anything(self) -> bool:
         """Return whether any table of the account has a mode that writes."""
         return self.config.writes_anything(self.account)
+
+
+def salesforce_login(config: SyncConfig, settings: AccountConfig) -> SalesforceLogin:
+    """Return what the section ``salesforce`` of an account names.
+
+    :raises ConfigurationError: an option that it cannot do without has no value.
+    """
+    named = settings.salesforce
+    renewed = not named.token
+    place = ("accounts", settings.name, "salesforce")
+    return SalesforceLogin(
+        settings.need_salesforce("url"),
+        f"{config.file}:{config.line(*place)}: {'.'.join(place)}",
+        settings.need_salesforce("client_id") if renewed else named.client_id or "",
+        settings.need_salesforce("client_secret") if renewed else named.client_secret or "",
+        (named.token or "").strip(),
+        named.api_version,
+        named.keep_free_percent,
+    )
 
 
 def key_fingerprint(api_key: str) -> str:

@@ -14,7 +14,8 @@ from enerflo_sync.agreed.whole_rows import row_digest
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, RecordKind, Side
 from enerflo_sync.crm.names import literal, quoted
-from enerflo_sync.crm.templates import columns_of, template_sql
+from enerflo_sync.crm.sent_along import sent_columns
+from enerflo_sync.crm.templates import template_sql
 from enerflo_sync.plan.adopt import adopted_table
 from enerflo_sync.plan.new_key import mirror_text, new_key, taken
 from enerflo_sync.plan.row_kinds import RowKinds
@@ -276,17 +277,6 @@ def _enerflo_fields(plan: Comparison, config: SyncConfig) -> Iterator[str]:
                 f" to_jsonb(t.{quoted(column)}), 'sent_along'"
                 " where o.reason is null"
             )
-
-
-def sent_columns(kind: str, config: SyncConfig) -> list[str]:
-    """Return the CRM columns that a new record of Enerflo is made of beside the mapped ones."""
-    if kind == RecordKind.NOTES:
-        return columns_of(config.writes.note.text)
-    if kind != RecordKind.LEADS:
-        return []
-    also = [column for text in config.writes.lead.also.values() for column in columns_of(text)]
-    appointment = config.writes.appointment
-    return also if appointment is None else [*also, appointment.start]
 
 
 def due(plan: Comparison) -> str:

@@ -63,15 +63,15 @@ select case when x.taken then 'review' else 'to_crm' end, $table, x.key, x.enerf
        case when x.taken then '{_ACKNOWLEDGED}' end, x.made_at
 from (
   select w.key, w.enerflo_key, 'update' as op, w."column" as field, w.after as before, w.copy_value as after,
-         c.policy, w.made_at, w.acknowledged_at is not null as taken
+         c.policy, w.made_at, coalesce(w.acknowledged_at, w.sent_as_of) is not null as taken
   from $changes and w.op = 'update'
   union all
   select w.key, w.enerflo_key, 'delete', null, jsonb_object_agg(w."column", w.after), null, min(c.policy),
-         min(w.made_at), bool_or(w.acknowledged_at is not null)
+         min(w.made_at), bool_or(coalesce(w.acknowledged_at, w.sent_as_of) is not null)
   from $changes and w.op = 'insert' group by w.key, w.enerflo_key
   union all
   select w.key, w.enerflo_key, 'insert', null, null, w.before, c.policy, w.made_at,
-         w.acknowledged_at is not null
+         coalesce(w.acknowledged_at, w.sent_as_of) is not null
   from $changes and w.op = 'delete'
 ) x
 cross join lateral (

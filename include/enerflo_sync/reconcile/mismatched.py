@@ -107,9 +107,11 @@ def _twice_as_spelled(plan: Comparison, common: dict[str, str]) -> str:
         else f"({join.crm})::{join.type} = o.j{n}"
         for n, join in pairs
     ]
+    # What is compared is not null: to say it again would work out a key's value once more for each row.
+    others = [join for _, join in pairs if len(spelled) > 1 or not join.varies]
     return _TWICE_AS_SPELLED.substitute(
         common,
-        known=plan.crm_key_known,
+        known=" and ".join(f"{join.crm} is not null" for join in others) or "true",
         odd=" or ".join(
             f"t.{quoted(join.crm_name)} <> {join.as_stored(f'({join.crm})')}" for _, join in spelled
         ),

@@ -18,8 +18,8 @@ from enerflo_sync.crm.names import literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.join_columns import JoinColumn
 
-# White space around it, case, zeros in front, and `.0` behind do not count.
-_NORMAL = "regexp_replace(lower(btrim({}, E' \\t\\r\\n')), '^[+]?0+(?=[^.])|[.]0*$', '', 'g')"
+# White space around it, case, a plus and zeros in front, and `.0` behind do not count.
+_NORMAL = "regexp_replace(lower(btrim({}, E' \\t\\r\\n')), '^[+]?0*(?=[^.])|[.]0*$', '', 'g')"
 
 # A row that meets a record as it stands names that one, and no other.
 _NEAR = Template("""

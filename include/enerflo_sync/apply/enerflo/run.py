@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.agreed.agree import AgreedBy, agree_written
 from enerflo_sync.agreed.outcomes import Applying, Decision, record_outcome
-from enerflo_sync.agreed.own_writes import note_sending, note_written, noting_row
+from enerflo_sync.agreed.own_writes import note_sending, note_written, noting_rows
 from enerflo_sync.agreed.refusals import refuses_a_row, why_refused
 from enerflo_sync.apply.enerflo.attempt import Attempt, Outcome, attempted
 from enerflo_sync.apply.enerflo.report import PushReport
@@ -297,7 +298,7 @@ class PushRun:
                 note_written(self.connection, self.account, self._records(verdict.changes, verdict.link))
 
     def _link(self, link: Link) -> bool:
-        with noting_row(self.connection, link.comparison, self.account, link.key):
+        with noting_rows(self.connection, link.comparison, self.account, [json.dumps(link.key)]):
             if write_link(self.connection, link, self.applying):
                 return True
         # A trigger may pass over the row: of a row without the id the same record would be made again.

@@ -16,10 +16,11 @@ from enerflo_sync.copies.fresh_rows import FreshRows
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import Direction, RecordKind
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
+from enerflo_sync.crm.sent_along import sent_columns
 from enerflo_sync.outbox.changes import Change, key_text
 from enerflo_sync.outbox.links import link_columns
 from enerflo_sync.plan.completion import LAST_MILESTONE
-from enerflo_sync.plan.creations import due, sent_columns
+from enerflo_sync.plan.creations import due
 from enerflo_sync.plan.undoing import UNDO
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.judge import crm_value_for_enerflo

@@ -67,6 +67,7 @@ class Dialect(ABC):
     :cvar empty_is_null: whether it keeps an empty text as null.
     :cvar most_named: of numbers in one list of a statement.
     :cvar whole_digits: of a decimal without places that is read as a whole number of 64 bits.
+    :cvar is_file: whether the database is a file, which one process has open at a time.
     :cvar quote: around a name.
     :cvar types: for each of its types, in lower case, the type in our copy.
     """
@@ -76,6 +77,7 @@ class Dialect(ABC):
     title: ClassVar[str]
     extra: ClassVar[str]
     types: ClassVar[Mapping[str, str]]
+    is_file: ClassVar[bool] = False
     quote: ClassVar[str] = '"'
 
     tried: ClassVar[bool] = True
@@ -152,6 +154,10 @@ class Dialect(ABC):
     def selected(self, column: RemoteColumn) -> str:
         """Return the expression that reads a column, as a value that psycopg writes in the copy's type."""
         return self.quoted(column.own)
+
+    def is_taken(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether a file is not opened because another process has it open."""
+        return False
 
     def refusal(self, error: sa.exc.DBAPIError) -> str | None:
         """Return what the database refuses, if an error is about a login or a right; None otherwise."""

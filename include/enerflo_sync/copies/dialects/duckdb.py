@@ -16,6 +16,7 @@ class DuckDB(Dialect):
     names = ("duckdb",)
     title = "DuckDB"
     extra = "duckdb"
+    is_file = True
     types = {  # noqa: RUF012 - a constant
         **dict.fromkeys(("tinyint", "smallint", "integer", "bigint"), "bigint"),
         **dict.fromkeys(("utinyint", "usmallint", "uinteger"), "bigint"),
@@ -54,6 +55,10 @@ class DuckDB(Dialect):
         """Return 60 bits of the md5 over the texts, each with its length in front."""
         parts = " || '|' || ".join(f"coalesce(length({text}) || '.' || {text}, '-')" for text in texts)
         return f"cast(md5_number_lower({parts}) & 1152921504606846975 as bigint)"
+
+    def is_taken(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether the file's lock is another process's."""
+        return "Could not set lock on file" in str(error.orig)
 
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether a constraint or a conversion refused the values."""

@@ -243,6 +243,9 @@ crm_changes = sync_table(
     time("made_at", nullable=False),
     # Set by the tool that took the change over.
     time("acknowledged_at"),
+    # When the CRM's record had last been modified as a request with the change went out. Null once it is
+    # known that the request changed nothing.
+    time("sent_as_of"),
     required("state"),
     # Why it is superseded or withdrawn, and since when the state holds.
     Column("reason", Text),

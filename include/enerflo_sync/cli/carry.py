@@ -1,0 +1,43 @@
+"""``enerflo-sync carry``: bring approved changes that are open still to Salesforce."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from enerflo_sync.apply.carry import CarryReport
+from enerflo_sync.cli.output import Account, Exit, Json, console, finish, print_json
+from enerflo_sync.jobs.carry import run_carry
+from enerflo_sync.jobs.context import open_account
+from enerflo_sync.reconcile.render.wording import count_of, number
+
+
+def command(account: Account = "default", as_json: Json = False) -> None:
+    """Bring approved changes that are open still to Salesforce (write_to: salesforce).
+
+    `apply` does so by itself. Some stay open where Salesforce was away or its day's requests were used up;
+    the next apply goes on with them, and so does this command, without a plan. Exit code 1 when a change is
+    not made or stays open.
+    """
+    report = run_carry(open_account(account, os.environ))
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    elif report is None:
+        console.print("No table of this account goes to Salesforce (write_to: salesforce).")
+    else:
+        console.print("\n".join(carried(report)), markup=False)
+    waits = report is not None and (report.unmade or report.open)
+    finish(Exit.NEEDS_A_PERSON if waits else Exit.DONE)
+
+
+def carried(report: CarryReport) -> list[str]:
+    """Return what became of the changes, in lines."""
+    lines = [f"{count_of(report.taken, 'change')} taken to Salesforce."]
+    if report.unmade:
+        lines.append(f"  {number(report.unmade)} could not be made: the plan's report says why.")
+    if report.open:
+        lines.append(f"  {number(report.open)} stay open.")
+    if report.stopped:
+        lines.append(f"  {report.stopped}")
+    return lines

@@ -1,0 +1,1 @@
+"""Salesforce as the CRM behind a copied table: approved changes are carried there by its REST API."""

@@ -1,0 +1,64 @@
+"""Carrying approved changes of a copied table to Salesforce.
+
+An approved change is handed over to ``sync.crm_changes`` first, in one transaction with plan and ledger. Then
+each record is read at Salesforce, its values are compared with what the changes expect, and only what still
+fits is sent, on the condition that the record was not modified since that read. Before a request goes out it
+is noted as of when; so a lost answer, or a kill, is settled by reading the record. The copy is the witness of
+what arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import sqlalchemy as sa
+
+from enerflo_sync.clock import Clock
+from enerflo_sync.copies.salesforce.changes import open_changes
+from enerflo_sync.copies.salesforce.session import DailyLimitError, SalesforceSession
+from enerflo_sync.copies.salesforce.table import TableCarrier
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.warehouse.alone import alone
+
+JOB = "carrying to Salesforce"
+
+
+def carry_to_salesforce(
+    connection: sa.Connection,
+    session: Callable[[], SalesforceSession],
+    config: SyncConfig,
+    plans: Iterable[Comparison],
+    account: str,
+    run_id: str,
+    clock: Clock,
+) -> str | None:
+    """Carry the open changes of tables with ``write_to: salesforce``; return why some wait, if any do.
+
+    Commits as it goes. May be killed anywhere and run again. Where nothing is open nothing is asked of
+    Salesforce, not even a login.
+
+    :param connection: to the warehouse; has no open transaction.
+    :param session: opens the way to Salesforce; asked for only where something is open.
+    :raises RetriableError: Salesforce is away; what is not settled yet stays open.
+    :raises ConfigurationError: the login or the object is wrong.
+    """
+    mine = [plan for plan in plans if plan.mapping.to_salesforce is not None]
+    if not mine:
+        return None
+    with alone(connection, account, JOB, wait=True):
+        for plan in mine:
+            with connection.begin():
+                waiting = open_changes(connection, plan, account)
+            if not waiting:
+                continue
+            try:
+                carrier = TableCarrier(connection, session(), config, plan, account, run_id, clock)
+                carrier.carry(waiting)
+            except DailyLimitError as error:
+                with connection.begin():
+                    left = sum(len(one.numbers) for one in open_changes(connection, plan, account))
+                return (
+                    f"{error.what} {left:,} changes of {plan.name} stay open: run enerflo-sync carry later."
+                )
+    return None

@@ -1,0 +1,293 @@
+"""What Salesforce says of records now, compared with what their changes expect.
+
+The copy's rows of these records are taken with Salesforce's present values in the place of the copy's, in the
+types of the copy's columns. So they are compared, and meet ``where`` or not, by the mapping's own rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from string import Template
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from enerflo_sync.agreed.written import (
+    as_written,
+    column_value,
+    names_record,
+    of_key,
+    shown,
+    zone_of,
+)
+from enerflo_sync.copies.salesforce.api import MODIFIED, ObjectInfo, Record
+from enerflo_sync.copies.salesforce.changes import OPEN, RecordChanges
+from enerflo_sync.crm.catalog import Kind
+from enerflo_sync.crm.mapping import FieldType
+from enerflo_sync.crm.names import literal, quoted
+from enerflo_sync.crm.where import named_columns
+from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.values import Field, value_of_text
+
+BEFORE, AFTER, ELSE, UNLINKED, UNREADABLE = "before", "after", "else", "unlinked", "unreadable"
+
+# A row of the copy stands in for what Salesforce does not have as a field.
+_TAKE = Template("""
+/* enerflo-sync carry $name: the copy's rows of records that were read */
+create temporary table $now on commit drop as
+select r.id as _record_id, $modified as _modified, $columns
+from unnest(%(ids)s::text[]) r(id) $join join $crm t on $on
+""")
+_OVERLAY = Template("""
+/* enerflo-sync carry $name: what Salesforce says of them now */
+update $now t set $sets from unnest(%(ids)s::text[], %(records)s::jsonb[]) r(id, record)
+where t._record_id = r.id
+""")
+# A change that we wrote before, and that the copy does not show yet, is no edit by a person.
+_OUR_EARLIER = Template("""exists (
+      select from sync.crm_changes o
+      where o.account = w.account and o.table_name = w.table_name and o.key = w.key and o.op = 'update'
+        and o."column" = w."column" and o.number < w.number and o.ended_at is null
+        and (o.acknowledged_at is not null or o.sent_as_of is not null)
+        and $same)""")
+_CHANGES = Template(f"""
+/* enerflo-sync carry $name: changes, and what Salesforce says instead */
+select w.number, t._record_id as id, w.sent_as_of, $value as value, $says as says
+from sync.crm_changes w join $now t on $on and $same
+where {OPEN} and w.number = any(%(numbers)s) and w.op = %(op)s
+  and w."column" is not distinct from %(column)s::text
+""")  # noqa: S608 - constants
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One change beside the record as it is at Salesforce.
+
+    :param value: what the change is to write, in the type of the copy's column.
+    :param sent_as_of: when the record had last been modified as an earlier request with the change went out
+        whose answer was lost; None: there was none.
+    """
+
+    number: int
+    record_id: str
+    column: str | None
+    value: Any
+    says: str
+    sent_as_of: datetime | None
+
+
+class Judge:
+    """Compares records with the changes of one table, in the caller's transaction.
+
+    :param info: the object as Salesforce describes it.
+    """
+
+    def __init__(self, connection: sa.Connection, plan: Comparison, account: str, info: ObjectInfo) -> None:
+        self._connection, self._plan, self._account = connection, plan, account
+        to = plan.mapping.to_salesforce
+        assert to is not None  # noqa: S101 - a defect of ours
+        self._to = to
+        self._now = f"pg_temp.at_salesforce_{plan.name}"
+        self._columns = [name for name, column in plan.live.columns.items() if column.readable]
+        condition = plan.mapping.condition
+        asked = {*plan.mapping.crm_columns, *(named_columns(condition, plan.live) if condition else ())}
+        self._fields = {
+            name: to.field_of(name)
+            for name in self._columns
+            # The copy may have an id without its checksum, and changes name the row by it.
+            if name in asked and name != to.id and to.field_of(name) in info.fields
+        }
+
+        # The copy's column of the record's last modification, where it has one.
+        self._modified = next((name for name, field in self._fields.items() if field == MODIFIED), None)
+
+    @property
+    def fields(self) -> list[str]:
+        """Return the fields that are to be read of each record."""
+        return list(self._fields.values())
+
+    def changes(
+        self, records: Mapping[str, Record], columns: Mapping[tuple[str, str | None], Sequence[int]]
+    ) -> list[Judged]:
+        """Return what the records say of changes; a change whose record the copy does not have is missing.
+
+        :param records: as they were read, by their id as the copy has it.
+        :param columns: numbers of changes by operation (update, delete) and column.
+        """
+        return list(self._apart(records, columns, new=False))
+
+    def new_rows(
+        self, key: str, record: Record, columns: Mapping[tuple[str, str | None], Sequence[int]]
+    ) -> list[Judged]:
+        """Return what a record says of the changes that were to make it.
+
+        :param key: of the changes.
+        """
+        return list(self._apart({key: record}, columns, new=True))
+
+    def values(self, columns: Mapping[str, int]) -> dict[str, Any]:
+        """Return what changes are to write, in the types of the copy's columns."""
+        plan, found = self._plan, {}
+        for name, number in columns.items():
+            value = column_value(plan.live.columns[name], "w.after", zone_of(plan, name))
+            query = (
+                f"/* enerflo-sync carry {plan.name} */ select {value} from sync.crm_changes w"  # noqa: S608
+                " where w.account = %(account)s and w.number = %(number)s"
+            )
+            named = {"account": self._account, "number": number}
+            found[name] = self._connection.exec_driver_sql(query, named).scalar_one()
+        return found
+
+    def would_count(self, record: RecordChanges, external: str) -> bool:
+        """Return whether a record that is to be made meets the table's condition by what we write.
+
+        :param external: the field of its external id.
+        """
+        if self._plan.mapping.condition is None:
+            return True
+        query = (
+            "/* enerflo-sync carry: what a new record is to say */"
+            ' select "column", after from sync.crm_changes where account = %(account)s'
+            " and number = any(%(numbers)s)"
+        )
+        named = {"account": self._account, "numbers": record.numbers}
+        said = {self._to.field_of(row[0]): row[1] for row in self._connection.exec_driver_sql(query, named)}
+        (key,) = record.key_values.values()
+        now = datetime.now(UTC)
+        made = Record("", {**said, external: key}, now, None)
+        with self._overlaid({record.key: made}, new=True):
+            counts = f"select {self._plan.counts('t')} from {self._now} t"  # noqa: S608 - our own names
+            return bool(self._connection.exec_driver_sql(counts, {}).scalar_one())
+
+    def _apart(
+        self,
+        records: Mapping[str, Record],
+        columns: Mapping[tuple[str, str | None], Sequence[int]],
+        *,
+        new: bool,
+    ) -> Iterator[Judged]:
+        """Judge records together; where a value does not fit its column, each alone."""
+        if not records:
+            return
+        try:
+            with self._connection.begin_nested(), self._overlaid(records, new=new):
+                found = list(self._judged(columns, new=new))
+        except DBAPIError as error:
+            if len(records) > 1:
+                for id_, record in records.items():
+                    yield from self._apart({id_: record}, columns, new=new)
+                return
+            state = getattr(error.orig, "sqlstate", None) or ""
+            if not state.startswith("22"):
+                raise
+            (id_,) = records
+            for (_, name), numbers in columns.items():
+                yield from (Judged(number, id_, name, None, UNREADABLE, None) for number in numbers)
+            return
+        yield from found
+
+    @contextmanager
+    def _overlaid(self, records: Mapping[str, Record], *, new: bool) -> Iterator[None]:
+        plan = self._plan
+        columns = ", ".join(f"t.{quoted(name)}" for name in self._columns)
+        on = "false" if new else f"t.{quoted(self._to.id)}::text = r.id and {plan.counts('t')}"
+        named = {"name": plan.name, "now": self._now, "columns": columns, "crm": plan.crm, "on": on}
+        named["modified"] = f"t.{quoted(self._modified)}" if self._modified is not None else "null"
+        ids = {"ids": list(records)}
+        take = _TAKE.substitute(named, join="left" if new else "")
+        self._connection.exec_driver_sql(take, ids)
+        sets = ", ".join(f"{quoted(name)} = {self._said(name)}" for name in self._fields)
+        texts = [_encode(self._as_columns(record.values)).decode() for record in records.values()]
+        overlay = _OVERLAY.substitute(named, sets=sets)
+        self._connection.exec_driver_sql(overlay, {**ids, "records": texts})
+        yield
+        self._connection.exec_driver_sql(f"drop table {self._now}")
+
+    def _said(self, name: str) -> str:
+        plan = self._plan
+        value = f"(r.record -> {literal(self._fields[name])})"
+        return column_value(plan.live.columns[name], value, zone_of(plan, name))
+
+    def _as_columns(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a record's fields; a checkbox as a number where the copy's column is one."""
+        said = {field: values.get(field) for field in self._fields.values()}
+        for name, field in self._fields.items():
+            value = said[field]
+            if isinstance(value, bool) and self._plan.live.columns[name].kind is Kind.INTEGER:
+                said[field] = int(value)
+        return said
+
+    def _judged(
+        self, columns: Mapping[tuple[str, str | None], Sequence[int]], *, new: bool
+    ) -> Iterator[Judged]:
+        plan = self._plan
+        one = f"(select count(*) from {self._now} s where s._record_id = t._record_id) = 1"  # noqa: S608
+        for (op, name), numbers in columns.items():
+            value = "null"
+            if name is not None:
+                value = column_value(plan.live.columns[name], "w.after", zone_of(plan, name))
+            on = "w.key::text = t._record_id" if new else of_key(plan, "w.key")
+            query = _CHANGES.substitute(
+                name=plan.name, value=value, says=self._says(op, name), now=self._now, on=on, same=one
+            )
+            named = {
+                "account": self._account,
+                "table": str(plan.name),
+                "numbers": list(numbers),
+                "op": op,
+                "column": name,
+            }
+            for row in self._connection.exec_driver_sql(query, named):
+                yield Judged(row.number, row.id, name, row.value, row.says, row.sent_as_of)
+
+    def _says(self, op: str, name: str | None) -> str:
+        plan = self._plan
+        linked = f"(w.kind = 'link' or {names_record(plan, 't', 'w.enerflo_key')}) and {plan.counts('t')}"
+        if op == "delete":
+            pairs = ((one.name, f"w.before -> {literal(one.name)}") for one in plan.fields)
+            same = " and ".join(self._unmoved(field, f"nullif({before}, 'null')") for field, before in pairs)
+            if self._modified is not None:
+                # Fields that are not mapped go with the record as well.
+                same += f" and t._modified is not distinct from t.{quoted(self._modified)}"
+            same = f"when {same} then 'before'"
+            return f"case when not ({linked}) then 'unlinked' {same} else 'else' end"
+        assert name is not None  # noqa: S101 - a defect of ours
+        made = self._shows(name)
+        if op == "insert":
+            return f"case when {made} then 'after' else 'else' end"
+        if name in plan.mapping.join_columns:
+            linked = plan.counts("t")
+        before = self._unmoved(name, "nullif(w.copy_value, 'null')")
+        ours = self._unmoved(name, f"nullif({as_written(plan, name, 'o.after')}, 'null')")
+        earlier = _OUR_EARLIER.substitute(same=ours)
+        return (
+            f"case when not ({linked}) then 'unlinked' when {made} then 'after'"
+            f" when {before} or {earlier} then 'before' else 'else' end"
+        )
+
+    def _shows(self, name: str) -> str:
+        """Return whether the record says what a change is to write, as declared: Salesforce may round it."""
+        now, after = shown(self._plan, name, "t"), as_written(self._plan, name, "w.after")
+        if (field := self._field(name)) is not None:
+            return field.same_shown(f"nullif({now}, 'null')", f"nullif({after}, 'null')", in_crm=True)
+        return f"nullif({now}, 'null') is not distinct from nullif({after}, 'null')"
+
+    def _unmoved(self, name: str, value: str) -> str:
+        """Return whether the record says a value: the same number, moment or text, without any tolerance."""
+        now = f"nullif({shown(self._plan, name, 't')}, 'null')"
+        exactly = f"{now} is not distinct from {value}"
+        field = self._field(name)
+        if field is None or field.domain is FieldType.JSON:
+            return f"({exactly})"
+        here, there = (value_of_text(f"({one} #>> '{{}}')", field.domain, field.zone) for one in (now, value))
+        return f"({exactly} or coalesce({here} = {there}, false))"
+
+    def _field(self, name: str) -> Field | None:
+        return next((one for one in self._plan.fields if one.name == name), None)

@@ -1,0 +1,349 @@
+"""Carrying the changes of one table to one object of Salesforce."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from enerflo_sync.agreed.handing_over import end_unmade, note_sending, note_taken
+from enerflo_sync.agreed.outcomes import Decision
+from enerflo_sync.agreed.written import zone_of
+from enerflo_sync.clock import Clock
+from enerflo_sync.copies.salesforce.api import TOGETHER, Record, SalesforceObjectApi
+from enerflo_sync.copies.salesforce.changes import RecordChanges
+from enerflo_sync.copies.salesforce.judge import AFTER, BEFORE, UNREADABLE, Judge, Judged
+from enerflo_sync.copies.salesforce.session import Answer, DailyLimitError, NoAnswerError, SalesforceSession
+from enerflo_sync.copies.salesforce.spelling import NotSpelledError, spelled
+from enerflo_sync.crm.config import SyncConfig
+from enerflo_sync.crm.where import NEW_OUTSIDE
+from enerflo_sync.errors import ConfigurationError
+from enerflo_sync.reconcile.compare import Comparison
+
+# How often a record is read again that moved, or whose answer was lost.
+_ATTEMPTS = 5
+# Seconds between two attempts. Also what passes until an edit has a later second than the one that was read.
+_WAIT = 2.0
+# Salesforce tells the time of a modification, and its own, by seconds.
+_SETTLED = timedelta(seconds=2)
+# Refusals that say nothing about the values.
+_PASSING = frozenset({"UNABLE_TO_LOCK_ROW", "REQUEST_RUNNING_TOO_LONG", "SERVER_UNAVAILABLE"})
+_GONE = frozenset({"NOT_FOUND", "ENTITY_IS_DELETED"})
+_DUPLICATE = "DUPLICATE_VALUE"
+
+_MOVED = "Salesforce's record says something else than when the plan was made"
+_OTHER_RECORD = "Salesforce's record names another record of Enerflo by now, or does not count any more"
+_NO_RECORD = "Salesforce has no such record any more, or our user may not see it"
+_RESTLESS = "Salesforce's record was modified or locked at each attempt, so nothing was written"
+_IN_DOUBT = (
+    "the answer to a request with the change was lost, and the record was modified since: look at it there,"
+    " since nobody can tell whether the change was made and taken back"
+)
+_UNREADABLE = "a value of Salesforce's record, or of the change, does not fit the type of the copy's column"
+_EXISTS = "Salesforce has a record of this external id by now, and it says something else"
+_NOT_DELETED = (
+    "records of Salesforce are deleted only with salesforce: {delete: true} and a column of IsDeleted in"
+    " deleted_when: delete it there"
+)
+_NO_EXTERNAL_ID = (
+    "a record is only made by an external id that is unique, so that a lost answer makes no second one:"
+)
+
+
+class TableCarrier:
+    """Carries the open changes of one table, record by record; commits as it goes.
+
+    :param connection: to the warehouse; has no open transaction.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        session: SalesforceSession,
+        config: SyncConfig,
+        plan: Comparison,
+        account: str,
+        run_id: str,
+        clock: Clock,
+    ) -> None:
+        to = plan.mapping.to_salesforce
+        assert to is not None  # noqa: S101 - a defect of ours
+        where = f"{config.file}:{config.table_line(account, plan.name, 'salesforce')}"
+        self._connection, self._plan, self._to = connection, plan, to
+        self._account, self._run_id, self._clock = account, run_id, clock
+        self._api = SalesforceObjectApi(session, to.object)
+        self._info = self._api.describe(f"{where}: tables.{plan.name}.salesforce.object")
+        self._judge = Judge(connection, plan, account, self._info)
+
+    def carry(self, waiting: Sequence[RecordChanges]) -> None:
+        """Carry changes; afterwards each is taken over by Salesforce, or ended with a reason.
+
+        :raises NoAnswerError: Salesforce is away, or the end of some requests is not known; those stay open.
+        :raises DailyLimitError: no more requests are left; the rest stays open.
+        """
+        for record in waiting:
+            self._park_what_cannot_be(record)
+        there = [one for one in waiting if one.numbers and one.op != "insert" and one.id is not None]
+        for first in range(0, len(there), TOGETHER):
+            self._carry_there(there[first : first + TOGETHER])
+        for record in waiting:
+            if record.op == "insert" and record.numbers:
+                self._make(record)
+
+    def _park_what_cannot_be(self, record: RecordChanges) -> None:
+        """Park changes that Salesforce's description of the object rules out."""
+        if record.op == "delete":
+            if not self._may_delete:
+                self._end(record, record.numbers, Decision.PARKED, _NOT_DELETED)
+            return
+        right = "createable" if record.op == "insert" else "updateable"
+        for column, number in list(record.columns.items()):
+            name = self._to.field_of(column)
+            info = self._info.fields.get(name)
+            if column not in self._plan.live.columns or info is None:
+                reason = f"{self._to.object} has no field {name}, or our user may not see it"
+            elif not getattr(info, right):
+                reason = f"the field {self._to.object}.{name} is not {right} for our user"
+            else:
+                continue
+            # A record without one of its values is not the record that was approved.
+            numbers = record.numbers if record.op == "insert" else [number]
+            self._end(record, numbers, Decision.PARKED, reason)
+        if record.op == "insert" and record.numbers and self._external_id(record) is None:
+            named = ", ".join(self._to.field_of(column) for column in record.key_values)
+            self._end(record, record.numbers, Decision.PARKED, f"{_NO_EXTERNAL_ID} {named} is none")
+
+    @property
+    def _may_delete(self) -> bool:
+        marked = any(self._to.field_of(name) == "IsDeleted" for name in self._plan.mapping.deleted_when)
+        return self._to.delete and marked
+
+    def _external_id(self, record: RecordChanges) -> tuple[str, Any] | None:
+        """Return field and value of the one external id that names a record to be made."""
+        if len(record.key_values) != 1:
+            return None
+        ((column, value),) = record.key_values.items()
+        info = self._info.fields.get(self._to.field_of(column))
+        if info is None or not (info.finds_one and info.createable) or value is None:
+            return None
+        try:
+            return info.name, spelled(value, info.type, "UTC")
+        except NotSpelledError:
+            return None
+
+    # Records that are there.
+
+    def _carry_there(self, records: Sequence[RecordChanges]) -> None:
+        left, tries, losses = list(records), Counter[int](), 0
+        while left:
+            again: list[RecordChanges] = []
+            read = list(self._read(left))
+            for place, (record, found, judged) in enumerate(read):
+                try:
+                    done = self._settle(record, found, judged)
+                except NoAnswerError:
+                    # The others wait as well: each might wait as long for its answer.
+                    losses += 1
+                    if losses == _ATTEMPTS:
+                        raise
+                    again += [one for one, _, _ in read[place:]]
+                    break
+                if done:
+                    losses = 0
+                    continue
+                tries[id(record)] += 1
+                if tries[id(record)] < _ATTEMPTS:
+                    again.append(record)
+                else:
+                    self._end(record, record.numbers, Decision.MOVED, _RESTLESS)
+            left = again
+            if left:
+                self._clock.sleep(_WAIT * (1 + losses))
+
+    def _read(
+        self, records: Sequence[RecordChanges]
+    ) -> Iterator[tuple[RecordChanges, Record | None, Mapping[int, Judged]]]:
+        """Yield each record as Salesforce has it now, and what that says of its changes."""
+        ids = list(dict.fromkeys(str(one.id) for one in records))
+        found = dict(zip(ids, self._api.read(ids, self._judge.fields), strict=True))
+        columns: dict[tuple[str, str | None], list[int]] = {}
+        for one in records:
+            for name, number in one.columns.items():
+                columns.setdefault((one.op, name), []).append(number)
+            if one.op == "delete":
+                columns.setdefault((one.op, None), []).extend(one.numbers)
+        there = {id_: record for id_, record in found.items() if record is not None}
+        with self._connection.begin():
+            judged = {one.number: one for one in self._judge.changes(there, columns)}
+        for one in records:
+            yield one, found[str(one.id)], judged
+
+    def _settle(self, record: RecordChanges, found: Record | None, judged: Mapping[int, Judged]) -> bool:
+        """Send what still fits, and end what does not; return whether nothing of the record is left to do."""
+        if found is None:
+            if record.op == "delete":
+                self._take(record, record.numbers)
+            else:
+                self._end(record, record.numbers, Decision.MOVED, _NO_RECORD)
+            return True
+        due: list[Judged] = []
+        for number in list(record.numbers):
+            one = judged.get(number)
+            if one is None:
+                # The copy does not have the row any more: the next copy tells what becomes of it.
+                record.drop({number})
+            elif one.says == AFTER:
+                self._take(record, [number])
+            elif one.says == UNREADABLE:
+                self._end(record, [number], Decision.PARKED, _UNREADABLE)
+            elif one.says != BEFORE:
+                reason = _MOVED if one.says == "else" else _OTHER_RECORD
+                self._end(record, [number], Decision.MOVED, reason)
+            elif one.sent_as_of is not None and found.modified > one.sent_as_of:
+                self._end(record, [number], Decision.PARKED, _IN_DOUBT)
+            else:
+                due.append(one)
+        if not due:
+            return True
+        # An edit within the second of the last modification would not show in it.
+        if found.read_at is None or found.read_at - found.modified.replace(microsecond=0) < _SETTLED:
+            return False
+        return self._send(record, found, due)
+
+    def _send(self, record: RecordChanges, found: Record, due: Sequence[Judged]) -> bool:
+        numbers = [one.number for one in due]
+        values: dict[str, Any] = {}
+        if record.op != "delete":
+            for one in due:
+                try:
+                    values |= self._spelled(str(one.column), one.value)
+                except NotSpelledError as error:
+                    field = self._to.field_of(str(one.column))
+                    self._end(record, [one.number], Decision.PARKED, f"{self._to.object}.{field}: {error}")
+            numbers = [one for one in numbers if one in record.numbers]
+            if not values:
+                return True
+        with self._connection.begin():
+            note_sending(self._connection, self._account, numbers, found.modified)
+        try:
+            answer = self._api.delete(found) if record.op == "delete" else self._api.update(found, values)
+        except (DailyLimitError, ConfigurationError):
+            self._note_not_sent(numbers)
+            raise
+        if answer.status < 300 or (record.op == "delete" and answer.codes & _GONE):
+            self._take(record, numbers)
+            return True
+        self._note_not_sent(numbers)
+        if answer.status == 412 or answer.codes & _PASSING:
+            return False
+        if record.op == "delete" and answer.status == 404:
+            return False
+        if answer.codes & _GONE or answer.status == 404:
+            self._end(record, numbers, Decision.MOVED, _NO_RECORD)
+        else:
+            self._end(record, numbers, Decision.PARKED, _refused(answer))
+        return True
+
+    # Records that are to be made.
+
+    def _make(self, record: RecordChanges) -> None:
+        external = self._external_id(record)
+        assert external is not None  # noqa: S101 - parked otherwise
+        field, key = external
+        lost: NoAnswerError | None = None
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._clock.sleep(_WAIT)
+            found = self._api.find(field, str(key), self._judge.fields)
+            if found is not None:
+                self._compare_made(record, found)
+                return
+            try:
+                answer = self._create(record, field, key)
+            except NoAnswerError as error:
+                lost = error
+                continue
+            except (DailyLimitError, ConfigurationError):
+                self._note_not_sent(record.numbers)
+                raise
+            if answer is None:
+                return
+            lost = None
+            if answer.status < 300:
+                self._take(record, record.numbers)
+                return
+            self._note_not_sent(record.numbers)
+            if not (_DUPLICATE in answer.codes or answer.codes & _PASSING):
+                self._end(record, record.numbers, Decision.PARKED, _refused(answer))
+                return
+        if lost is not None:
+            raise lost
+        # Salesforce says that another record has one of the values, and has none of this external id.
+        self._end(record, record.numbers, Decision.PARKED, f"Salesforce refuses the record ({_DUPLICATE})")
+
+    def _create(self, record: RecordChanges, field: str, key: Any) -> Answer | None:
+        try:
+            with self._connection.begin():
+                counts = self._judge.would_count(record, field)
+                written = self._judge.values(record.columns)
+        except DBAPIError as error:
+            if not (getattr(error.orig, "sqlstate", None) or "").startswith("22"):
+                raise
+            self._end(record, record.numbers, Decision.PARKED, _UNREADABLE)
+            return None
+        if not counts:
+            self._end(record, record.numbers, Decision.PARKED, NEW_OUTSIDE)
+            return None
+        values: dict[str, Any] = {}
+        try:
+            for column, value in written.items():
+                # What is empty is left to the default of the object.
+                values |= self._spelled(column, value) if value is not None else {}
+        except NotSpelledError as error:
+            self._end(record, record.numbers, Decision.PARKED, f"{self._to.object}: {error}")
+            return None
+        with self._connection.begin():
+            note_sending(self._connection, self._account, record.numbers, self._clock.now())
+        return self._api.create(values | {field: key})
+
+    def _compare_made(self, record: RecordChanges, found: Record) -> None:
+        """Take a record that is there for ours where it says all that ours was to say."""
+        columns: dict[tuple[str, str | None], list[int]] = {
+            ("insert", name): [number] for name, number in record.columns.items()
+        }
+        with self._connection.begin():
+            judged = self._judge.new_rows(record.key, found, columns)
+        said = {one.number for one in judged if one.says == AFTER}
+        if said == set(record.numbers):
+            self._take(record, record.numbers)
+        else:
+            self._end(record, record.numbers, Decision.MOVED, _EXISTS)
+
+    # What becomes of changes.
+
+    def _spelled(self, column: str, value: Any) -> dict[str, Any]:
+        info = self._info.fields[self._to.field_of(column)]
+        return {info.name: spelled(value, info.type, zone_of(self._plan, column))}
+
+    def _take(self, record: RecordChanges, numbers: Sequence[int]) -> None:
+        with self._connection.begin():
+            note_taken(self._connection, self._account, numbers)
+        record.drop(set(numbers))
+
+    def _end(self, record: RecordChanges, numbers: Sequence[int], decision: Decision, reason: str) -> None:
+        with self._connection.begin():
+            end_unmade(self._connection, self._account, self._run_id, numbers, decision, reason)
+        record.drop(set(numbers))
+
+    def _note_not_sent(self, numbers: Sequence[int]) -> None:
+        with self._connection.begin():
+            note_sending(self._connection, self._account, numbers, None)
+
+
+def _refused(answer: Answer) -> str:
+    said = "; ".join(str(one) for one in answer.refusals) or f"HTTP {answer.status}"
+    return f"Salesforce refuses the record ({said})"

@@ -1,0 +1,23 @@
+"""The section ``approval`` of sync.yaml: which plans wait for a person."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from enerflo_sync.crm.options import Options
+
+
+class ApprovalOptions(Options):
+    """Which plans wait for a person."""
+
+    changes: int = Field(500, ge=0, description="Plans of more changes than this.")
+    percent: float = Field(10, ge=0, le=100, description="Plans that change more of a table; 100: none.")
+    backfill_changes: int = Field(
+        100, ge=0, description="Plans with more changes than this that come from a backfill."
+    )
+    nulling: bool = Field(True, description="Plans that take a value away.")
+    deletions: bool = Field(True, description="Plans that delete a row.")
+    new_mapping: bool = Field(True, description="The first plan of a mapping that changed.")
+    first_to_enerflo: bool = Field(True, description="The first plan that writes anything to Enerflo.")
+    always: bool = Field(False, description="Every plan.")
+    expires_hours: float = Field(24, gt=0, le=24 * 30, description="How long a plan may be applied.")

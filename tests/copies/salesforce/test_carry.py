@@ -1,0 +1,426 @@
+"""Approved changes of a copied table go straight to Salesforce, each only where it still fits what stands there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.copies.salesforce.session import NoAnswerError
+from enerflo_sync.errors import ConfigurationError, RetriableError
+from enerflo_sync.jobs.apply import run_apply
+from enerflo_sync.jobs.carry import run_carry
+from enerflo_sync.jobs.undo import run_undo
+from tests.copies.salesforce.conftest import BOTH, TO, Office
+from tests.copies.salesforce.fake import refused
+
+SIZE = "System_Size__c"
+
+
+def test_a_change_goes_to_salesforce_once_and_the_copy_says_that_it_arrived(office: Office) -> None:
+    id_ = office.moves(office.install())
+    plan, report = office.applied()
+    assert (report.handed_over, report.parked, report.moved) == (1, 0, 0)
+    assert office.company.writes == [("PATCH", id_, {SIZE: 9.99})]
+    assert office.company.headers[0]["If-Unmodified-Since"] == "Wed, 01 Jan 2020 00:00:00 GMT"
+    assert office.company.headers[0]["Sforce-Auto-Assign"] == "FALSE"
+    assert office.states() == [("open", True, None)]
+    # It is on its way: neither planned nor sent again.
+    assert office.desk.plan().change_count == 0
+    office.copy()
+    assert office.desk.plan().change_count == 0
+    assert [row["state"] for row in office.handed()] == ["arrived"]
+    assert [change.state for change in office.desk.changes(plan)] == ["applied"]
+    assert len(office.company.writes) == 1
+
+
+def test_nothing_is_asked_of_salesforce_where_nothing_is_open(office: Office) -> None:
+    office.applied()
+    assert (office.company.calls, office.company.logins) == ([], 0)
+
+
+def test_many_records_are_read_together_and_written_one_by_one(office: Office) -> None:
+    for number in range(3):
+        office.moves(office.install(number))
+    office.applied()
+    assert [method for method, _ in office.company.calls] == ["GET", "POST", "PATCH", "PATCH", "PATCH"]
+    assert office.company.logins == 1
+
+
+def test_what_moved_at_salesforce_is_not_overwritten(office: Office) -> None:
+    id_ = office.moves(office.install())
+    plan = office.desk.plan()
+    # The copy does not show it yet.
+    office.company.edit(id_, System_Size__c=5.5)
+    office.company.records[id_]["LastModifiedDate"] = "2021-01-01T00:00:00.000+0000"
+    report = run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    assert (report.moved, report.handed_over) == (1, 0)
+    assert "says something else than when the plan was made" in str(report.reasons)
+    assert office.company.writes == []
+    assert office.company.records[id_][SIZE] == 5.5
+
+
+def test_another_field_that_a_person_edits_is_no_obstacle(office: Office) -> None:
+    id_ = office.moves(office.install())
+    plan = office.desk.plan()
+    office.company.edit(id_, Permit_Approved_Date__c="2026-01-01")
+    run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    assert office.company.records[id_][SIZE] == 9.99
+    assert office.company.records[id_]["Permit_Approved_Date__c"] == "2026-01-01"
+
+
+@pytest.mark.parametrize("field", [SIZE, "Name"])
+def test_an_edit_between_our_read_and_our_write_is_seen(office: Office, field: str) -> None:
+    id_ = office.moves(office.install())
+    plan = office.desk.plan()
+
+    def edited(method: str, path: str) -> None:
+        office.company.before = None
+        office.company.edit(id_, **{field: 4.5 if field == SIZE else "Another name"})
+
+    office.company.before = edited
+    report = run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    record = office.company.records[id_]
+    if field == SIZE:
+        assert (report.moved, record[SIZE], office.company.writes) == (1, 4.5, [])
+    else:
+        # The edited field is none of ours: the change is tried again against the record as it is by now.
+        assert (report.moved, record[SIZE], record["Name"]) == (0, 9.99, "Another name")
+        assert office.states() == [("open", True, None)]
+
+
+def test_a_record_that_was_modified_this_very_second_is_read_again_first(office: Office) -> None:
+    id_ = office.moves(office.install())
+    plan = office.desk.plan()
+    office.company.edit(id_, Name="Just now")
+    run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    # An edit within the same second has the same Last-Modified: the condition would let us write over it.
+    assert office.clock.waited >= 2
+    assert office.company.records[id_][SIZE] == 9.99
+    assert [path for method, path in office.company.calls if method == "POST"].count(
+        "/composite/sobjects/Opportunity"
+    ) >= 2
+
+
+def test_a_record_that_never_stands_still_is_left_alone(office: Office) -> None:
+    id_ = office.moves(office.install())
+    plan = office.desk.plan()
+    office.company.before = lambda method, path: office.company.edit(id_, Name="Restless")
+    report = run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    assert report.moved == 1
+    assert "modified or locked at each attempt" in str(report.reasons)
+    assert office.company.writes == []
+
+
+def test_a_record_that_names_another_install_by_now_is_not_written(office: Office) -> None:
+    id_ = office.moves(office.install())
+    plan = office.desk.plan()
+    office.company.records[id_]["Enerflo_Install_Id__c"] = str(office.install(1))
+    report = run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    assert report.moved == 1
+    assert "another record of Enerflo" in str(report.reasons)
+    assert office.company.writes == []
+
+
+def test_a_record_that_does_not_count_any_more_is_not_written(office: Office) -> None:
+    id_ = office.moves(office.install())
+    plan = office.desk.plan()
+    office.company.records[id_]["RecordTypeName"] = "Roofing"
+    report = run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    assert (report.moved, office.company.writes) == (1, [])
+
+
+def test_a_record_that_was_deleted_is_not_written(office: Office) -> None:
+    id_ = office.moves(office.install())
+    plan = office.desk.plan()
+    office.company.records[id_]["IsDeleted"] = True
+    report = run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    assert report.moved == 1
+    assert "no such record" in str(report.reasons)
+
+
+def test_a_refused_record_is_parked_by_code_and_fields_and_the_others_go_on(office: Office) -> None:
+    refusing, other = office.moves(office.install()), office.moves(office.install(1))
+    office.company.rule = lambda record: (
+        refused(400, "FIELD_CUSTOM_VALIDATION_EXCEPTION", SIZE) if record["Id"] == refusing else None
+    )
+    _, report = office.applied()
+    assert (report.parked, report.handed_over) == (1, 1)
+    (reason,) = report.reasons["parked"]
+    assert reason == f"Salesforce refuses the record (FIELD_CUSTOM_VALIDATION_EXCEPTION: {SIZE})"
+    assert [path for _, path, _ in office.company.writes] == [other]
+
+
+def test_a_field_that_may_not_be_written_is_parked_before_anything_is_sent(office: Office) -> None:
+    install = office.install()
+    id_ = office.moves(install)
+    office.desk.sql(
+        "update enerflo.installs set customer_name = 'A new name' where install_id = :id", id=install
+    )
+    office.company.locked = {SIZE}
+    _, report = office.applied()
+    assert report.reasons["parked"] == {f"the field Opportunity.{SIZE} is not updateable for our user": 1}
+    assert office.company.writes == [("PATCH", id_, {"Name": "A new name"})]
+
+
+@pytest.mark.parametrize("lost", ["lose", "unavailable"])
+def test_a_lost_answer_is_settled_by_reading(office: Office, lost: str) -> None:
+    ids = [office.moves(office.install(number)) for number in range(2)]
+    setattr(office.company, lost, 1)
+    _, report = office.applied()
+    assert report.handed_over == 2
+    assert office.states() == [("open", True, None)] * 2
+    # What was lost was made already, and is not made again.
+    assert sorted(path for _, path, _ in office.company.writes) == sorted(ids)
+
+
+def test_when_salesforce_is_away_the_changes_wait_and_the_same_apply_goes_on(office: Office) -> None:
+    id_ = office.moves(office.install())
+    plan = office.desk.plan()
+    office.company.unavailable = 100
+
+    # Nothing is written by what answers 503 here.
+    def nothing(record: dict[str, Any]) -> Any:
+        return refused(503, "SERVER_UNAVAILABLE")
+
+    office.company.rule = nothing
+    with pytest.raises(NoAnswerError, match="503"):
+        run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    assert office.states() == [("open", False, None)]
+    office.company.unavailable, office.company.rule = 0, None
+    report = run_apply(office.desk.context, plan.plan_hash)
+    assert report.handed_over == 1
+    assert office.company.writes == [("PATCH", id_, {SIZE: 9.99})]
+
+
+def killed_at(office: Office, word: str, after: int = 1) -> None:
+    """Let the process end at the so-many-th statement to the warehouse that has a word."""
+    left = [after]
+
+    def ends(_conn: Any, _cursor: Any, statement: str, *_others: Any) -> None:
+        if word in statement:
+            left[0] -= 1
+            if left[0] == 0:
+                raise SystemExit("killed")
+
+    sa.event.listen(office.desk.engine, "before_cursor_execute", ends)
+    office.desk.__dict__["killing"] = ends
+
+
+def revived(office: Office) -> None:
+    sa.event.remove(office.desk.engine, "before_cursor_execute", office.desk.__dict__["killing"])
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["carry installs: the copy's rows", "a request with changes goes out", "changes that we take to the CRM"],
+)
+def test_a_kill_loses_nothing_and_writes_nothing_twice(office: Office, word: str) -> None:
+    ids = [office.moves(office.install(number)) for number in range(2)]
+    plan = office.desk.plan()
+    killed_at(office, word)
+    with pytest.raises(SystemExit):
+        run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    revived(office)
+    run_apply(office.desk.context, plan.plan_hash)
+    assert sorted(path for _, path, _ in office.company.writes) == sorted(ids)
+    assert office.states() == [("open", True, None)] * 2
+
+
+def test_what_a_person_took_back_after_a_lost_answer_is_not_made_again(office: Office) -> None:
+    id_ = office.moves(office.install())
+    before = office.company.records[id_][SIZE]
+    plan = office.desk.plan()
+    killed_at(office, "changes that we take to the CRM")
+    with pytest.raises(SystemExit):
+        run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    revived(office)
+    office.clock.sleep(60)
+    office.company.edit(id_, System_Size__c=before)
+    report = run_apply(office.desk.context, plan.plan_hash)
+    assert report.parked == 1
+    assert "answer to a request with the change was lost" in str(report.reasons)
+    assert office.company.records[id_][SIZE] == before
+
+
+def test_a_later_change_takes_the_place_of_one_that_the_copy_does_not_show_yet(office: Office) -> None:
+    install = office.install()
+    id_ = office.moves(install)
+    office.applied()
+    office.moves(install, "7.77")
+    _, report = office.applied()
+    assert (report.moved, report.handed_over) == (0, 1)
+    assert [body for _, _, body in office.company.writes] == [{SIZE: 9.99}, {SIZE: 7.77}]
+    office.copy()
+    assert office.desk.plan().change_count == 0
+    assert office.company.records[id_][SIZE] == 7.77
+
+
+def test_two_tables_of_one_object_write_the_same_record_one_after_the_other(office: Office) -> None:
+    (install,) = (
+        row["install_id"]
+        for row in office.desk.sql(
+            "select i.install_id from enerflo.installs i join enerflo.milestones m using (account, install_id)"
+            " where m.title = 'Permitting' and m.completed_at is not null and m.deleted_at is null"
+            " and i.deleted_at is null and i.status_name <> 'Voided' order by 1 limit 1"
+        )
+    )
+    office.mapped(BOTH)
+    id_ = office.moves(install)
+    office.desk.sql(
+        "update enerflo.milestones set completed_at = '2026-03-02T05:00:00Z'"
+        " where install_id = :id and title = 'Permitting'",
+        id=install,
+    )
+    _, report = office.applied()
+    assert (report.parked, report.moved, report.handed_over) == (0, 0, 2)
+    # 05:00 UTC is the evening before in Denver.
+    assert office.company.writes == [
+        ("PATCH", id_, {SIZE: 9.99}),
+        ("PATCH", id_, {"Permit_Approved_Date__c": "2026-03-01"}),
+    ]
+    office.copy()
+    assert office.desk.plan().change_count == 0
+    assert [state for state, _, _ in office.states()] == ["arrived", "arrived"]
+
+
+def test_what_salesforce_took_is_not_looked_at_again(office: Office) -> None:
+    id_ = office.moves(office.install())
+    before = office.company.records[id_][SIZE]
+    office.applied()
+    # Before the next copy a person takes it back: that is an edit, which the copy will bring.
+    office.company.edit(id_, System_Size__c=before)
+    other = office.moves(office.install(1))
+    office.applied()
+    assert [path for _, path, _ in office.company.writes] == [id_, other]
+    assert office.states() == [("open", True, None)] * 2
+    assert office.company.records[id_][SIZE] == before
+
+
+def test_an_undo_writes_the_value_back_by_the_same_way(office: Office) -> None:
+    id_ = office.moves(office.install())
+    before = office.company.records[id_][SIZE]
+    plan, _ = office.applied()
+    office.copy()
+    office.desk.plan()
+    undo = run_undo(office.desk.context, plan.plan_hash)
+    run_apply(office.desk.context, undo.plan_hash, approved_by="Pat")
+    assert office.company.records[id_][SIZE] == pytest.approx(float(before))
+
+
+def test_an_undo_does_not_overtake_a_request_whose_answer_was_lost(office: Office) -> None:
+    id_ = office.moves(office.install())
+    plan = office.desk.plan()
+    killed_at(office, "changes that we take to the CRM")
+    with pytest.raises(SystemExit):
+        run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    revived(office)
+    undo = run_undo(office.desk.context, plan.plan_hash)
+    # Nobody may withdraw what Salesforce has by now: a person is asked.
+    assert undo.change_count == 0
+    assert [one.field for one in office.desk.undecided(undo)] == [SIZE]
+    assert office.company.records[id_][SIZE] == 9.99
+
+
+# The day's requests.
+
+
+def test_near_the_days_limit_we_stop_and_the_rest_stays_open(office: Office) -> None:
+    for number in range(3):
+        office.moves(office.install(number))
+    # A login counts as none here; describe, read and one write fit.
+    office.company.limit, office.company.used = 100, 77
+    _, report = office.applied()
+    assert len(office.company.writes) == 1
+    assert report.stopped is not None
+    assert "20 % of the day's requests to Salesforce are kept for others" in report.stopped
+    assert "2 changes of installs stay open" in report.stopped
+    assert [state[:2] for state in office.states()] == [("open", True), ("open", False), ("open", False)]
+
+
+def test_requests_that_are_used_up_by_others_stop_us_too(office: Office) -> None:
+    office.moves(office.install())
+    office.company.limit, office.company.used = 100, 100
+    _, report = office.applied()
+    assert report.stopped is not None
+    assert "used up" in report.stopped
+    assert office.states() == [("open", False, None)]
+
+
+# The login.
+
+
+def test_a_token_that_ended_is_renewed_once(office: Office) -> None:
+    id_ = office.moves(office.install())
+    office.company.expired = 1
+    office.applied()
+    assert office.company.logins == 2
+    assert office.company.records[id_][SIZE] == 9.99
+
+
+def test_a_token_that_is_never_accepted_is_a_matter_of_configuration(office: Office) -> None:
+    office.moves(office.install())
+    office.company.expired = 2
+    with pytest.raises(ConfigurationError, match=r"does not accept the token \(INVALID_SESSION_ID\)"):
+        office.applied()
+    assert office.states() == [("open", False, None)]
+
+
+def test_a_refused_login_says_where_it_is_written_and_no_secret(office: Office) -> None:
+    office.moves(office.install())
+    office.desk.environ["SF_SECRET"] = "not-the-secret"
+    office.mapped(TO)
+    with pytest.raises(ConfigurationError) as caught:
+        office.applied()
+    said = str(caught.value)
+    assert "refuses the login (invalid_client)" in said
+    assert "accounts.default.salesforce" in said
+    assert "not-the-secret" not in said
+    assert "secret value" not in said
+
+
+def test_a_missing_secret_names_its_variable(office: Office) -> None:
+    office.moves(office.install())
+    del office.desk.environ["SF_SECRET"]
+    office.mapped(TO)
+    with pytest.raises(ConfigurationError, match=r"SF_SECRET is not set.*"):
+        office.applied()
+
+
+def test_an_object_that_is_not_there_is_named(office: Office) -> None:
+    office.moves(office.install())
+    office.mapped(TO.replace("object: Opportunity", "object: Oportunity"))
+    with pytest.raises(ConfigurationError, match="has no object Oportunity"):
+        office.applied()
+
+
+def test_an_address_that_does_not_answer_is_tried_again_and_then_told(office: Office) -> None:
+    office.moves(office.install())
+    office.desk.environ["SF_URL"] = "http://127.0.0.1:1"
+    office.mapped(TO)
+    with pytest.raises(RetriableError, match="refused the connection"):
+        office.applied()
+    assert office.states() == [("open", False, None)]
+
+
+def test_no_value_of_salesforce_is_logged_or_stored(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    office.moves(office.install())
+    office.company.rule = lambda record: refused(400, "FIELD_CUSTOM_VALIDATION_EXCEPTION", SIZE)
+    office.applied()
+    kept = str(office.desk.sql("select * from sync.crm_changes")) + str(office.desk.ledger()) + caplog.text
+    assert "A secret value stands here" not in kept
+    assert "the-consumer-secret" not in kept
+    assert "00D-token" not in kept
+
+
+def test_a_mode_that_writes_nothing_by_now_carries_nothing(office: Office) -> None:
+    office.moves(office.install())
+    office.company.limit, office.company.used = 100, 100
+    office.applied()
+    office.company.used = 0
+    office.mapped(TO, mode="enerflo")
+    run_carry(office.desk.context)
+    assert office.company.writes == []
+    assert office.states() == [("open", False, None)]

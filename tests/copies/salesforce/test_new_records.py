@@ -1,0 +1,180 @@
+"""Records are made at Salesforce once, by an external id, and deleted only where it is said that they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from enerflo_sync.jobs.apply import run_apply
+from tests.copies.salesforce.conftest import TO, Office, id_of, opened
+from tests.copies.salesforce.fake import refused
+from tests.copies.salesforce.test_carry import killed_at, revived
+from tests.writes.conftest import Desk
+
+MADE = TO.replace("create_in: []", "create_in: [crm]\n    on_insert: {RecordTypeName: Solar}")
+OUTSIDE = TO.replace("create_in: []", "create_in: [crm]")
+DELETED = TO.replace("create_in: []", "create_in: []\n    delete_in: [crm]")
+ALLOWED = DELETED.replace("{object: Opportunity}", "{object: Opportunity, delete: true}")
+
+
+@pytest.fixture
+def lacking(agreed: Desk) -> Iterator[Office]:
+    """An office whose company has no record of its first install."""
+    first = "(select min(i.install_id) from enerflo.installs i where i.deleted_at is null"
+    lacks = f"delete from salesforce.\"Opportunity\" where \"Id\" = '006' || {first} and i.status_name <> 'Voided')"
+    with opened(agreed, lacks) as found:
+        yield found
+
+
+def made(office: Office) -> list[tuple[str, str]]:
+    return [(method, body.get("Enerflo_Install_Id__c", "")) for method, _, body in office.company.writes]
+
+
+def test_a_record_is_made_once_with_its_external_id_and_the_copy_brings_it(lacking: Office) -> None:
+    lacking.mapped(MADE)
+    plan, report = lacking.applied()
+    assert report.parked == report.moved == 0
+    (write,) = lacking.company.writes
+    assert write[0] == "POST"
+    assert write[2]["RecordTypeName"] == "Solar"
+    assert write[2]["Enerflo_Install_Id__c"].isdigit()
+    lacking.copy()
+    assert lacking.desk.plan().change_count == 0
+    assert {row["state"] for row in lacking.handed()} == {"arrived"}
+    assert {change.state for change in lacking.desk.changes(plan)} == {"applied"}
+
+
+@pytest.mark.parametrize("how", ["lost", "killed"])
+def test_a_lost_answer_makes_no_second_record(lacking: Office, how: str) -> None:
+    lacking.mapped(MADE)
+    plan = lacking.desk.plan()
+    if how == "lost":
+        lacking.company.lose = 1
+        run_apply(lacking.desk.context, plan.plan_hash, approved_by="Pat")
+    else:
+        killed_at(lacking, "changes that we take to the CRM")
+        with pytest.raises(SystemExit):
+            run_apply(lacking.desk.context, plan.plan_hash, approved_by="Pat")
+        revived(lacking)
+        run_apply(lacking.desk.context, plan.plan_hash)
+    assert len(made(lacking)) == 1
+    assert {(row["state"], row["acknowledged_at"] is not None) for row in lacking.handed()} == {
+        ("open", True)
+    }
+
+
+def test_a_record_that_somebody_else_makes_at_that_moment_is_left_alone(lacking: Office) -> None:
+    lacking.mapped(MADE)
+    plan = lacking.desk.plan()
+    key = str(lacking.desk.changes(plan)[0].key["Enerflo_Install_Id__c"])
+
+    def theirs(method: str, path: str) -> None:
+        lacking.company.before = None
+        lacking.company.put(Name="Theirs", Enerflo_Install_Id__c=key, RecordTypeName="Solar")
+
+    lacking.company.before = theirs
+    report = run_apply(lacking.desk.context, plan.plan_hash, approved_by="Pat")
+    assert lacking.company.writes == []
+    assert report.moved > 0
+    assert "has a record of this external id by now" in str(report.reasons)
+
+
+def test_without_a_unique_external_id_no_record_is_made(lacking: Office) -> None:
+    lacking.company.unique = False
+    lacking.mapped(MADE)
+    _, report = lacking.applied()
+    assert lacking.company.writes == []
+    (reason,) = report.reasons["parked"]
+    assert "only made by an external id that is unique" in reason
+    assert "Enerflo_Install_Id__c" in reason
+
+
+def test_a_record_that_would_not_count_is_not_made(lacking: Office) -> None:
+    lacking.mapped(OUTSIDE)
+    _, report = lacking.applied()
+    assert lacking.company.writes == []
+    assert "outside where" in str(report.reasons["parked"])
+
+
+def test_a_record_that_salesforce_refuses_is_parked_as_a_whole(lacking: Office) -> None:
+    lacking.company.rule = lambda record: refused(400, "REQUIRED_FIELD_MISSING", "CloseDate")
+    lacking.mapped(MADE)
+    _, report = lacking.applied()
+    assert list(report.reasons["parked"]) == [
+        "Salesforce refuses the record (REQUIRED_FIELD_MISSING: CloseDate)"
+    ]
+    assert {row["state"] for row in lacking.handed()} == {"superseded"}
+
+
+def test_values_that_do_not_fit_the_copy_are_parked_and_stop_nothing(lacking: Office) -> None:
+    odd = "Amount: {enerflo: contract_amount, type: number, tolerance: 0.5,"
+    assert odd in MADE
+    lacking.mapped(MADE.replace(odd, "Amount: {enerflo: status_name, type: text,"))
+    _, report = lacking.applied()
+    assert lacking.company.writes == []
+    assert report.moved == report.handed_over == 0
+    (reason,) = report.reasons["parked"]
+    assert "does not fit the type of the copy's column" in reason
+
+
+def test_a_record_that_recognises_its_install_is_told_its_id(agreed: Desk) -> None:
+    first = '(select min("Id") from salesforce."Opportunity")'
+    nameless = f'update salesforce."Opportunity" set "Enerflo_Install_Id__c" = null where "Id" = {first}'
+    with opened(agreed, nameless) as office:
+        (id_,) = (
+            one["Id"] for one in office.company.records.values() if one["Enerflo_Install_Id__c"] is None
+        )
+        office.mapped(
+            TO.replace(
+                "unlinked: ignore", "adopt: {Name: {enerflo: customer_name, fold_case: true, trim: true}}"
+            )
+        )
+        plan, report = office.applied()
+        assert (report.parked, report.moved) == (0, 0)
+        assert office.company.writes == [("PATCH", id_, {"Enerflo_Install_Id__c": str(int(id_[3:15]))})]
+        office.copy()
+        assert office.desk.plan().change_count == 0
+        assert {change.state for change in office.desk.changes(plan)} == {"applied"}
+
+
+def gone(office: Office, tables: str) -> str:
+    """Let Enerflo delete an install; return the record's id."""
+    office.mapped(tables)
+    install = office.install()
+    office.desk.sql("update enerflo.installs set deleted_at = now() where install_id = :id", id=install)
+    return id_of(install)
+
+
+def test_a_record_is_deleted_where_it_may_be(office: Office) -> None:
+    id_ = gone(office, ALLOWED)
+    plan, report = office.applied()
+    assert report.handed_over == 1
+    assert office.company.writes == [("DELETE", id_, {})]
+    office.copy()
+    assert office.desk.plan().change_count == 0
+    assert [change.state for change in office.desk.changes(plan)] == ["applied"]
+
+
+def test_a_record_is_not_deleted_where_nothing_says_so(office: Office) -> None:
+    gone(office, DELETED)
+    _, report = office.applied()
+    assert office.company.writes == []
+    assert "delete: true" in str(report.reasons["parked"])
+
+
+@pytest.mark.parametrize("field", ["Name", "Enerflo_Install_Id__c", "Permit_Approved_Date__c"])
+def test_a_record_that_moved_is_not_deleted(office: Office, field: str) -> None:
+    id_ = gone(office, ALLOWED)
+    plan = office.desk.plan()
+    office.company.edit(id_, **{field: "2026-01-01"})
+    report = run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    assert (report.moved, office.company.writes) == (1, [])
+
+
+def test_a_deletion_whose_answer_was_lost_is_settled_by_reading(office: Office) -> None:
+    id_ = gone(office, ALLOWED)
+    office.company.lose = 1
+    office.applied()
+    assert office.company.writes == [("DELETE", id_, {})]
+    assert office.states() == [("open", True, None)]

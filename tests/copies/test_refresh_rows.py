@@ -1,0 +1,299 @@
+"""A copy holds what the other database says, whatever was done to its rows, and reads little for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from enerflo_sync.copies import refresh
+from enerflo_sync.copies.copy_table import CopyTable
+from enerflo_sync.copies.refresh import refresh_copies
+from enerflo_sync.errors import ConfigurationError, RetriableError
+from tests.copies.rows import COPY, MAPPED, MARKED, Rows
+
+in_both = pytest.mark.parametrize("elsewhere", ["duckdb", "postgresql"], indirect=True)
+in_duckdb = pytest.mark.parametrize("elsewhere", ["duckdb"], indirect=True)
+# DuckDB reads a table as it was when the read began.
+in_postgresql = pytest.mark.parametrize("elsewhere", ["postgresql"], indirect=True)
+
+NUMBER = 300
+# What is done to the row ``{0}``, beside which ``{1}`` stands.
+ALIKE = "insert into crm.rows select * from crm.rows where own = '{0}'"
+EDITS = {
+    "nothing": [],
+    "an edit that nothing dates": ["update crm.rows set title = 'Else' where own = '{0}'"],
+    "a value becomes empty": ["update crm.rows set title = null where own = '{0}'"],
+    "an empty text is no empty value": ["update crm.rows set title = '' where own = '{0}'"],
+    "a row leaves where": ["update crm.rows set kind = 'out' where own = '{0}'"],
+    "a row is deleted": ["delete from crm.rows where own = '{0}'"],
+    "a row is new": ["insert into crm.rows (own, install, milestone) values ('new', 1, 1)"],
+    "a row gets another key": ["update crm.rows set own = '{0}b' where own = '{0}'"],
+    "a row is there twice": [ALIKE],
+    "rows are there two and three times": [ALIKE, ALIKE, ALIKE.replace("{0}", "{1}")],
+    "two rows swap their texts": [
+        "update crm.rows set title = 'A' where own = '{0}'",
+        "update crm.rows set title = 'B' where own = '{1}'",
+        "update crm.rows set title = case title when 'A' then 'B' else 'A' end where own in ('{0}', '{1}')",
+    ],
+    "one of twins is another row": [
+        "delete from crm.rows where own = 'twin'",
+        "insert into crm.rows (own, install, milestone, title) values ('twin', 2, 2, 'Twin')",
+    ],
+}
+
+
+def told(rows: Rows) -> list[tuple[Any, ...]]:
+    """Return the other database's rows as the copy is to have them, in order."""
+    names = ", ".join(rows.elsewhere.quoted(one) for one in MAPPED)
+    found = rows.elsewhere.sql(f"select {names}, coalesce(kind <> 'out', false) as inside from crm.rows")
+    return sorted((tuple(row.values()) for row in found), key=repr)
+
+
+@pytest.fixture
+def many(rows: Rows) -> Rows:
+    rows.many(NUMBER)
+    for _ in range(2):
+        rows.row("twin", title="Twin", milestone=2, install=2)
+    report = rows.refresh()
+    assert (report.rows, report.rows_read) == (NUMBER + 2, NUMBER + 2)
+    assert (report.table_name, report.crm_table) == ("milestones", "crm.rows")
+    assert 0 <= report.seconds < 60
+    assert rows.copied() == told(rows)
+    return rows
+
+
+@in_both
+def test_a_copy_follows_every_edit_and_reads_few_rows_for_it(many: Rows) -> None:
+    # What another account copied says nothing of this one.
+    many.sql(
+        "insert into sync.crm_copies select (jsonb_populate_record(c, jsonb_build_object('account', 'other',"
+        " 'signature', 'theirs'))).* from sync.crm_copies c"
+    )
+    for number, (edit, statements) in enumerate(EDITS.items(), 1):
+        for statement in statements:
+            many.elsewhere.sql(statement.format(f"k{number}", f"k{number + 100}"))
+            report = many.refresh()
+            assert many.copied() == told(many), edit
+            assert report.rows == len(told(many)), edit
+            assert 0 < report.rows_read < 40, edit
+        assert many.refresh().rows_read == 0, edit
+
+
+def of_buckets(rows: Rows, number: int) -> list[str]:
+    """Return a row of each of so many buckets."""
+    found = rows.sql(
+        f"select min(own) as own from {COPY} group by _enerflo_key_hash % 64 order by 1 limit {number}"
+    )
+    return [row["own"] for row in found]
+
+
+def edited_while_read(rows: Rows, monkeypatch: pytest.MonkeyPatch, some: Sequence[str], times: int) -> None:
+    """Edit rows of the other database each time when rows were read, so many times."""
+    edits = iter(range(times))
+
+    def edit() -> None:
+        for n in edits:
+            keys = ", ".join(f"'{own}'" for own in some)
+            rows.elsewhere.sql(f"update crm.rows set title = 'Moved {n}' where own in ({keys})")
+            return
+
+    whole_load, whole_merge = CopyTable.load, CopyTable.merge
+
+    def load(self: CopyTable, parts: Iterable[Any], tick: Any) -> int:
+        number = whole_load(self, parts, tick)
+        edit()
+        return number
+
+    def merge(self: CopyTable, parts: Iterable[Any], which: str, values: Any) -> int:
+        number = whole_merge(self, parts, which, values)
+        edit()
+        return number
+
+    monkeypatch.setattr(CopyTable, "load", load)
+    monkeypatch.setattr(CopyTable, "merge", merge)
+
+
+@in_postgresql
+@pytest.mark.parametrize(("moving", "times"), [(6, 3), (7, 1), (7, 2), (7, 3)])
+def test_a_table_is_read_again_while_a_tenth_of_it_moves_three_times_at_most(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch, moving: int, times: int
+) -> None:
+    rows.many(200)
+    rows.refresh()
+    some = of_buckets(rows, moving)
+    # Whatever is copied anew is read once more.
+    rows.sql(f"drop table {COPY}")
+    edited_while_read(rows, monkeypatch, some, times)
+    if moving == 7 and times == 3:
+        with pytest.raises(RetriableError, match="changes faster than it is read"):
+            rows.refresh()
+        # Nothing of it is kept, and nothing says that it was read.
+        assert rows.sql("select to_regclass(:name) is null as gone", name=COPY)[0]["gone"]
+        return
+    report = rows.refresh()
+    assert report.rows == 200
+    rounds = times if moving == 7 else 1
+    assert report.rows_read >= 200 + rounds * moving
+    copied = dict(
+        rows.sql(f"select title, count(*) as n from {COPY} group by 1 having title like 'Moved%'")[0]
+    )
+    assert copied == {"title": f"Moved {rounds - 1}", "n": moving}
+
+
+@in_duckdb
+@pytest.mark.parametrize("named", [2, 1])
+def test_where_too_many_buckets_differ_to_be_named_the_whole_table_is_read(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch, named: int
+) -> None:
+    rows.many(100)
+    rows.refresh()
+    monkeypatch.setattr(refresh, "_MOST_NAMED", named)
+    for own in of_buckets(rows, 2):
+        rows.elsewhere.sql(f"update crm.rows set title = 'Else' where own = '{own}'")
+    rows.elsewhere.sql("insert into crm.rows (own) values ('new')") if named == 1 else None
+    report = rows.refresh()
+    assert (report.rows_read == 101) if named == 1 else (0 < report.rows_read < 20)
+    assert rows.copied() == told(rows)
+
+
+@in_duckdb
+def test_a_table_of_many_rows_has_buckets_of_a_few(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows.many(100)
+    monkeypatch.setattr(refresh, "_ROWS_A_BUCKET", 1)
+    asked: list[int] = []
+    whole = CopyTable.buckets
+
+    def buckets(self: CopyTable, number: int) -> Any:
+        asked.append(number)
+        return whole(self, number)
+
+    monkeypatch.setattr(CopyTable, "buckets", buckets)
+    rows.refresh()
+    monkeypatch.setattr(refresh, "_MOST_BUCKETS", 64)
+    rows.refresh()
+    assert asked == [128, 64]
+
+
+@in_duckdb
+@pytest.mark.parametrize("why", ["mapping", "copy", "nothing"])
+def test_a_copy_is_made_anew_where_its_mapping_changed_or_it_is_not_there(rows: Rows, why: str) -> None:
+    rows.row("k1", title="Old")
+    rows.row("k2", title="Old", kind="out")
+    rows.refresh()
+    if why == "mapping":
+        rows.configured((MARKED, ""))
+        rows.configured(("      sequence: {enerflo: sequence, type: integer}\n", ""))
+    elif why == "copy":
+        rows.sql(f"drop table {COPY}")
+    steps: list[tuple[str, int, int]] = []
+    (report,) = refresh_copies(
+        rows.engine, rows.crm, rows.config, "default", progress=lambda *step: steps.append(step)
+    )
+    anew = why != "nothing"
+    assert report.rows_read == (2 if anew else 0)
+    assert steps == ([("copy of crm.rows", 2, 0)] if anew else [])
+    found = rows.sql(f"select own, _enerflo_inside as inside from {COPY} order by 1")
+    assert [tuple(row.values()) for row in found] == [("k1", True), ("k2", False)]
+
+
+@in_both
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (("crm.rows", "crm.rowz"), ["no table crm.rowz", "schema.table", "tables.milestones.crm_table"]),
+        (("title: {", "titel: {"), ["no column titel", "Did you mean title?", "tables.milestones"]),
+        (
+            ("title: {", "titel: {enerflo: title, type: text}\n      zzzzzzzz: {"),
+            ["no column titel, zzzzzzzz", "Did you mean title?"],
+        ),
+        (("title: {", "zzzzzzzz: {"), ["no column zzzzzzzz.", "Write one of ", "milestone"]),
+    ],
+)
+def test_a_table_or_column_that_is_not_there_is_said(
+    rows: Rows, edit: tuple[str, str], words: list[str]
+) -> None:
+    rows.configured(edit)
+    with pytest.raises(ConfigurationError) as caught:
+        rows.refresh()
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+@in_duckdb
+def test_the_old_copy_is_read_while_it_is_made_anew(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows.row("k1", title="Old")
+    rows.refresh()
+    rows.row("k2", title="New")
+    rows.configured(("      sequence: {enerflo: sequence, type: integer}\n", ""))
+    seen: list[int] = []
+    looked = CopyTable.buckets
+
+    def buckets(copy: CopyTable, number: int) -> dict[int, tuple[int, str]]:
+        with rows.engine.begin() as connection:
+            connection.exec_driver_sql("set local lock_timeout = '5s'")
+            seen.append(connection.exec_driver_sql(f"select count(*) from {COPY}").scalar_one())
+        return looked(copy, number)
+
+    monkeypatch.setattr(CopyTable, "buckets", buckets)
+    rows.refresh()
+    assert seen == [1]
+    assert rows.sql(f"select count(*) as number from {COPY}")[0]["number"] == 2
+    tables = rows.sql(
+        "select relname from pg_class where relnamespace = 'crm_copies'::regnamespace and relkind = 'r'"
+    )
+    assert [row["relname"] for row in tables] == ["default.milestones"]
+
+
+@in_duckdb
+@pytest.mark.parametrize(("days", "left"), [(6, True), (8, False)])
+def test_a_copy_of_a_table_that_is_mapped_no_more_goes_after_a_week(
+    rows: Rows, days: int, left: bool
+) -> None:
+    rows.row("k1")
+    rows.refresh()
+    # Of another name, of another account, and one that is mapped.
+    rows.sql('create table crm_copies."default.a:b%s" ()')
+    rows.sql('create table crm_copies."other.a:b%s" ()')
+    rows.sql(
+        "insert into sync.crm_copies (account, table_name, crm_table, signature, read_at, rows, rows_read, seconds)"
+        " select account, 'a:b%s', 'crm.b', '-', now() - make_interval(days => :days), 0, 0, 0"
+        " from unnest(array['default', 'other']) account",
+        days=days,
+    )
+    rows.sql(
+        "update sync.crm_copies set read_at = now() - interval '30 days' where table_name = 'milestones'"
+    )
+    rows.refresh()
+    tables = rows.sql(
+        "select relname from pg_class where relnamespace = 'crm_copies'::regnamespace and relkind = 'r'"
+    )
+    wanted = {"default.milestones", "other.a:b%s", *(["default.a:b%s"] if left else [])}
+    assert {row["relname"] for row in tables} == wanted
+    noted = rows.sql("select account, table_name from sync.crm_copies")
+    assert {f"{row['account']}.{row['table_name']}" for row in noted} == wanted
+
+
+# Orders have a field that is compared as JSON.
+ORDERS = [
+    ("key: [own]", "of: change_orders\n    key: {milestone: change_order_id}"),
+    ("    join: {install: install_id, milestone: milestone_id}\n", ""),
+    ("title: {enerflo: title, type: text}", "title: {enerflo: adders, type: json}"),
+    ("sequence: {enerflo: sequence, type: integer}", "sequence: {enerflo: adders, type: json}"),
+]
+
+
+@in_both
+def test_what_is_compared_as_json_is_json_in_the_copy_whatever_keeps_it_there(rows: Rows) -> None:
+    rows.configured(*ORDERS)
+    texts = {1: '{"a": [1, null]}', 2: "no json", 3: "7", 4: None}
+    for n, text in texts.items():
+        rows.row(f"k{n}", milestone=n, title=text)
+    rows.refresh()
+    found = rows.sql(f"select milestone, title, pg_typeof(title)::text as type from {COPY}")
+    values = {row["milestone"]: row["title"] for row in found}
+    assert values == {1: {"a": [1, None]}, 2: "no json", 3: 7, 4: None}
+    assert {row["type"] for row in found} == {"jsonb"}
+    # A number is compared as it is, as JSON too.
+    assert rows.sql(f"select distinct pg_typeof(sequence)::text as type from {COPY}") == [{"type": "bigint"}]
+    assert rows.refresh().rows_read == 0
