@@ -63,3 +63,37 @@ def test_a_row_that_somebody_makes_after_the_plan_in_another_spelling_gets_no_se
     assert (ended[by_hand], ended[lacking]) == ("moved", made)
     (asked,) = [one for one in agreed.undecided(agreed.plan()) if one.key == {"enerflo_install_id": by_hand}]
     assert asked.reason == OTHER_SPELLING
+
+
+@pytest.mark.parametrize("edit", ["panel_type = 'Roof'", "is_deleted = true"], ids=["outside", "marked"])
+@pytest.mark.parametrize("since", [False, True], ids=["before the plan", "since the plan"])
+def test_a_row_that_does_not_count_keeps_its_record_from_being_made_in_any_spelling(
+    agreed: Desk, edit: str, since: bool
+) -> None:
+    agreed.sql("alter table crm.installs add is_deleted boolean not null default false")
+    table = "    crm_table: crm.installs\n"
+    chosen = "    where: \"coalesce(panel_type, '') <> 'Roof'\"\n    deleted_when: {is_deleted: true}\n"
+    agreed.switched_on("crm", (table, table + chosen))
+    near, gone = (
+        str(row["id"]) for row in agreed.sql("select enerflo_install_id as id from crm.installs limit 2")
+    )
+    agreed.sql("alter table crm.installs alter enerflo_install_id type text")
+    agreed.sql("delete from sync.agreed")
+    spelled = f"update crm.installs set enerflo_install_id = '00' || enerflo_install_id, {edit}"
+    agreed.sql("delete from crm.installs where enerflo_install_id = :id", id=gone)
+    if since:
+        agreed.sql(
+            "create table public.aside as select * from crm.installs where enerflo_install_id = :id", id=near
+        )
+        agreed.sql("delete from crm.installs where enerflo_install_id = :id", id=near)
+        plan = agreed.plan()
+        agreed.sql("insert into crm.installs select * from public.aside")
+        agreed.sql(f"{spelled} where enerflo_install_id = :id", id=near)
+    else:
+        agreed.sql(f"{spelled} where enerflo_install_id = :id", id=near)
+        plan = agreed.plan()
+        (asked,) = [one for one in agreed.undecided(plan) if one.key == {"enerflo_install_id": near}]
+        assert asked.reason == OTHER_SPELLING
+    run_apply(agreed.context, plan.plan_hash, approved_by="Pat")
+    ids = [row["id"] for row in agreed.sql("select enerflo_install_id as id from crm.installs")]
+    assert (gone in ids, f"00{near}" in ids, near in ids) == (True, True, False)

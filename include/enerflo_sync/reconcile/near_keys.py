@@ -106,7 +106,8 @@ def _near(plan: Comparison, missing: str) -> str:
 def _common(plan: Comparison) -> dict[str, str]:
     return {
         "typed": plan.select_join("crm"),
-        "crm": plan.crm_rows,
+        # Rows that are marked as deleted, or stand outside where, keep a record from being made as well.
+        "crm": plan.crm,
         "spelled": " or ".join(_is_spelled(join) for join in plan.joins if join.live.kind is Kind.TEXT),
         "mirror": plan.mirror,
         "mirror_rows": plan.mirror_rows,
