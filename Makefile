@@ -22,6 +22,7 @@ demo: sync ## run the main job for real: sandbox, PostgreSQL, Airflow, and the r
 
 # Twice as many workers as cores: many tests wait for a server, a clock or a kill, and one waits in the demo for long.
 test: sync ## run every test, WORKERS=4 at a time (browser tests need Chromium)
+	$(UV) sync --quiet --frozen --script tests/copies/fake_snowflake.py
 	$(RUN)/pytest -n $(or $(WORKERS),4) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 simulate: sync ## run SEEDS=n seeds of the deterministic simulation, FROM=0 on, HOURS=24 simulated hours each

@@ -1,4 +1,4 @@
-"""The CRM of a desk in a database of its own: a MariaDB server that is started for the run, or a DuckDB file."""
+"""The CRM of a desk in a database of its own: a server that is started for the run, or a file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -25,6 +26,7 @@ from tests.writes.conftest import Desk, agreed, agreed_warehouse, desk, polled_w
 
 __all__ = ["agreed", "agreed_warehouse", "desk", "polled_warehouse"]
 
+ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("installs", "milestones", "notes", "change_orders", "leads")
 CRM = (
     "    airflow: {enerflo_connection",
@@ -42,7 +44,11 @@ class Elsewhere(ABC):
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine = crm_engine(url)
+        self.engine = self.opened()
+
+    def opened(self) -> sa.Engine:
+        """Return an engine as the account opens it."""
+        return crm_engine(self.url)
 
     def begin(self, connection: sa.Connection) -> None:
         dialect_of(self.engine.dialect.name).begin(connection)
@@ -67,8 +73,12 @@ class Elsewhere(ABC):
 
     def one(self, table: str, **key: Any) -> Any:
         where = " and ".join(f"{self.quoted(name)} = :{name}" for name in key)
-        (row,) = self.sql(f"select * from crm.{table} where {where}", **key)
+        (row,) = self.sql(f"select {self.shown(table)} from crm.{table} where {where}", **key)
         return row
+
+    def shown(self, table: str) -> str:
+        """Return the columns that a test may look at."""
+        return "*"
 
     def take_over(self, warehouse: sa.Engine) -> None:
         """Move the CRM's tables here from the warehouse, in which none is left."""
@@ -195,6 +205,85 @@ class OtherPostgreSQL(Elsewhere):
         return f"generate_series(1, {last}) numbers(n)"
 
 
+class Snowflake(Elsewhere):
+    """A database of the run's fakesnow."""
+
+    narrowed = "alter table crm.{table} alter column {column} set data type number(2,0)"
+    types = {  # noqa: RUF012
+        "int8": "number(38,0)",
+        "int4": "number(38,0)",
+        "numeric": "number(20,6)",
+        "text": "varchar",
+        "timestamptz": "timestamp_tz",
+        "timestamp": "timestamp_ntz",
+        "date": "date",
+        "bool": "boolean",
+        "jsonb": "varchar",
+        "float8": "float",
+    }
+
+    def opened(self) -> sa.Engine:
+        # The address of another server than Snowflake's own goes beside the URL.
+        url, _, port = self.url.rpartition("#")
+        here = {"protocol": "http", "host": "localhost", "port": int(port), "login_timeout": 20}
+        return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=here)
+
+    def quoted(self, name: str) -> str:
+        return f'"{name.upper()}"'
+
+    def make_schema(self) -> None:
+        self.sql("create schema if not exists crm")
+
+    def shown(self, table: str) -> str:
+        # fakesnow sends a time that is null in a form that Snowflake's driver refuses.
+        columns = self.sql(
+            "select column_name as name from information_schema.columns where table_schema = 'CRM'"
+            " and table_name = upper(:table) and data_type not like 'TIMESTAMP%'",
+            table=table,
+        )
+        return ", ".join(f'"{row["name"]}"' for row in columns)
+
+    def given(self, value: Any) -> Any:
+        return value.isoformat(" ") if isinstance(value, datetime) else super().given(value)
+
+
+@pytest.fixture(scope="session")
+def fakesnow_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a fakesnow of the run's own, which uv starts with packages of its own."""
+    uv = shutil.which("uv", path=f"{os.environ.get('PATH', '')}:{ROOT / '.uv' / 'bin'}")
+    if uv is None:
+        if os.environ.get("CI"):
+            pytest.fail("uv is missing: make test has it")
+        pytest.skip("no uv here: make test runs the tests of a CRM in Snowflake")
+    script = ["--frozen", "--quiet", "--script", str(Path(__file__).with_name("fake_snowflake.py"))]
+    environ = {"UV_SYSTEM_CERTS": "true", "UV_PYTHON_DOWNLOADS": "never"} | os.environ
+    environ.pop("VIRTUAL_ENV", None)
+    environ.pop("PYTHONPATH", None)
+    subprocess.run([uv, "sync", *script], check=True, env=environ)
+    found = subprocess.run(
+        [uv, "python", "find", *script[2:]], check=True, env=environ, capture_output=True, text=True
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (Path(tmp_path_factory.mktemp("fakesnow")) / "log").open("wb")
+    server = subprocess.Popen(
+        [found.stdout.strip(), script[-1], str(port)], stdout=log, stderr=log, env=environ
+    )
+    try:
+        for _ in range(300):
+            assert server.poll() is None, "fakesnow does not start"
+            with socket.socket() as asked:
+                if asked.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(30)
+        log.close()
+
+
 @pytest.fixture(scope="session")
 def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a MariaDB server of the run's own; skipped, loudly, where Debian's is not installed."""
@@ -265,13 +354,18 @@ def opened(kind: str, request: pytest.FixtureRequest, folder: Path, postgres_url
         return
     if kind == "mariadb":
         found: Elsewhere = MariaDB(request.getfixturevalue("mariadb_server"))
+    elif kind == "snowflake":
+        port = request.getfixturevalue("fakesnow_port")
+        found = Snowflake(f"snowflake://user:password@account/shop{next(_numbers)}/crm#{port}")
     else:
         found = DuckDB(f"duckdb:///{folder / 'shop.duckdb'}")
-    yield found
+    # Opening a file costs more than most of what tests do in it.
+    with found.engine.connect():
+        yield found
     found.engine.dispose()
 
 
-@pytest.fixture(params=["mariadb", "duckdb", "postgresql"])
+@pytest.fixture(params=["mariadb", "duckdb", "postgresql", "snowflake"])
 def elsewhere(request: pytest.FixtureRequest, tmp_path: Path, postgres_url: str) -> Iterator[Elsewhere]:
     """An empty database of each kind."""
     with opened(request.param, request, tmp_path, postgres_url) as found:
@@ -287,6 +381,7 @@ def away(agreed: Desk, elsewhere: Elsewhere) -> Desk:
         agreed.context.credentials.base_url,
         agreed.context.credentials.api_key,
         agreed.context.credentials.warehouse_url,
+        elsewhere.opened,
     )
     agreed.switched_on("both", CRM)
     return agreed

@@ -9,6 +9,7 @@ import pytest
 
 from enerflo_sync.copies import refresh
 from enerflo_sync.copies.copy_table import CopyTable
+from enerflo_sync.copies.dialects.duckdb import DuckDB
 from enerflo_sync.copies.refresh import refresh_copies
 from enerflo_sync.errors import ConfigurationError, RetriableError
 from tests.copies.rows import COPY, MAPPED, MARKED, Rows
@@ -149,7 +150,7 @@ def test_where_too_many_buckets_differ_to_be_named_the_whole_table_is_read(
 ) -> None:
     rows.many(100)
     rows.refresh()
-    monkeypatch.setattr(refresh, "_MOST_NAMED", named)
+    monkeypatch.setattr(DuckDB, "most_named", named)
     for own in of_buckets(rows, 2):
         rows.elsewhere.sql(f"update crm.rows set title = 'Else' where own = '{own}'")
     rows.elsewhere.sql("insert into crm.rows (own) values ('new')") if named == 1 else None

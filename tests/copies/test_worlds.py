@@ -14,7 +14,7 @@ from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.copy import run_copy
 from enerflo_sync.jobs.poll import run_poll
 from enerflo_sync.plan.parts import Part
-from tests.copies.conftest import CRM, Elsewhere, MariaDB, OtherPostgreSQL
+from tests.copies.conftest import CRM, Elsewhere, MariaDB, OtherPostgreSQL, Snowflake
 from tests.copies.test_elsewhere import INSTALLS, approved, install
 from tests.writes.conftest import Desk
 from tests.writes.sending import posts
@@ -75,6 +75,8 @@ def test_texts_and_times_that_the_warehouse_cannot_hold_stop_nothing(
         with elsewhere.engine.begin() as connection:
             connection.exec_driver_sql("set sql_mode = ''")
             connection.exec_driver_sql("update crm.notes set updated_at = '0000-00-00', author = 'a\\0b'")
+    elif isinstance(elsewhere, Snowflake):
+        elsewhere.sql("update crm.notes set author = 'a' || chr(0) || 'b'")
     else:
         elsewhere.sql("update crm.notes set updated_at = 'infinity', author = 'a' || chr(0) || 'b'")
     assert {one.table_name for one in run_copy(away.context)} >= {"notes", "installs"}

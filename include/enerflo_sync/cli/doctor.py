@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -19,6 +20,7 @@ from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish
 from enerflo_sync.cli.salesforce_check import goes_to_salesforce, salesforce_check
 from enerflo_sync.cli.write_check import write_checks
 from enerflo_sync.clock import skew_of
+from enerflo_sync.copies.trust import untried
 from enerflo_sync.crm.columns import declared
 from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
 from enerflo_sync.crm.live.grants import grants_sql
@@ -102,7 +104,7 @@ def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]
     if not server.failed:
         migrated = _migrated(context)
         yield migrated
-        copied = made("CRM database", lambda: _copied(context)) if context.crm is not None else None
+        copied = _crm_database(context) if context.crm is not None else None
         if copied is not None:
             yield copied
         if copied is None or not copied.failed:
@@ -129,6 +131,26 @@ def _server(context: AccountContext) -> str:
     seconds = 0.0 if skew is None else skew.total_seconds()
     clock = f"; {skew_text(seconds)}" if abs(seconds) > SKEW_SECONDS else ""
     return f"PostgreSQL {version}{clock}"
+
+
+def _crm_database(context: AccountContext) -> Check:
+    """Bring the copies up to date; say of a database that nobody tried what that means."""
+    check = made("CRM database", lambda: _copied(context))
+    dialect, crm = context.crm.dialect if context.crm is not None else None, context.settings.crm
+    if check.failed or dialect is None or crm is None or dialect.tried:
+        return check
+    one = Finding(
+        Severity.HINT if crm.trust_dialect else Severity.WARNING,
+        str(context.config_path),
+        context.config.line("accounts", context.account, "crm"),
+        f"accounts.{context.account}.crm",
+        f"{dialect.title}, {untried(dialect)}",
+        "a look at its first report",
+        "You trust it to be written (trust_dialect)."
+        if crm.trust_dialect
+        else "Start in mode report. Nothing is written there before you write trust_dialect: true.",
+    )
+    return replace(check, findings=[one])
 
 
 def _copied(context: AccountContext) -> str:

@@ -61,6 +61,17 @@ class CrmConnections:
             # The driver's text may hold a row.
             raise _explained(error, dialect, doing) from None
 
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep a file open over several connections: opening it costs more than most reads of it."""
+        if not self.dialect.is_file:
+            yield
+            return
+        with self.connected("opening it"):
+            kept = self.engine.connect()
+        with kept:
+            yield
+
     def _opened(self) -> sa.Connection:
         """Return a connection; wait for a file while another process has it open."""
         until = time.monotonic() + _FILE_SECONDS
@@ -116,20 +127,21 @@ def crm_engine(url: str) -> sa.Engine:
             pool_pre_ping=True,
             poolclass=sa.NullPool if dialect.is_file else None,
         )
+    except (ImportError, sa.exc.NoSuchModuleError) as error:
+        missing = error if isinstance(error, ImportError) else ImportError(str(error))
+        raise driver_missing(dialect, missing) from None
     except sa.exc.ArgumentError:
         raise ConfigurationError(
             "the address of the CRM's database is no URL.",
             where="accounts.*.crm.url",
             next_step="Write it as mysql://user:password@host:3306/database.",
         ) from None
-    except (ImportError, sa.exc.NoSuchModuleError) as error:
-        missing = error if isinstance(error, ImportError) else ImportError(str(error))
-        raise driver_missing(dialect, missing) from None
 
 
 def _explained(error: sa.exc.DBAPIError, dialect: Dialect, doing: str) -> ConfigurationError | RetriableError:
     kind = type(error.orig).__name__
-    number = next((str(one) for one in getattr(error.orig, "args", ()) if isinstance(one, int)), "")
+    numbers = (getattr(error.orig, "errno", None), *getattr(error.orig, "args", ()))
+    number = next((str(one) for one in numbers if isinstance(one, int)), "")
     said = f"{kind} {number}".strip()
     refused = dialect.refusal(error)
     if refused is not None:

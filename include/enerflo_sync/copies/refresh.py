@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.remote_table import RemoteTable, remote_table
+from enerflo_sync.copies.trust import require_empty_texts
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copies import KEY_HASH
 from enerflo_sync.crm.elsewhere import copy_of
@@ -32,8 +33,6 @@ JOB = "copy of the CRM"
 # Rows in a bucket: a changed row moves so many.
 _ROWS_A_BUCKET = 16
 _MOST_BUCKETS = 1 << 17
-# More buckets than these are not named in one statement.
-_MOST_NAMED = 15_000
 # How often a table is read again that changes while it is read.
 _ROUNDS = 3
 
@@ -89,9 +88,15 @@ def refresh_copies(
     :raises ConfigurationError: a table or column is not there, or where is no condition.
     :raises RetriableError: a database is away; the copies are as they were.
     """
+    require_empty_texts(crm.dialect, config, account)
     tick = progress or (lambda _name, _done, _total: None)
     reports = []
-    with warehouse_errors("copy"), engine.connect() as connection, alone(connection, account, JOB, wait=True):
+    with (
+        warehouse_errors("copy"),
+        engine.connect() as connection,
+        alone(connection, account, JOB, wait=True),
+        crm.kept_open(),
+    ):
         for name, mapping in config.tables_for(account).items():
             with crm.connected(f"reading {mapping.crm_table}") as theirs, connection.begin():
                 reports.append(_refresh(connection, theirs, crm, config, account, name, tick))
@@ -172,7 +177,7 @@ def _read_what_differs(theirs: sa.Connection, copy: CopyTable, remote: RemoteTab
     rows = sum(number for number, _ in there.values())
     if not differ:
         return rows, 0, True
-    if len(differ) > _MOST_NAMED:
+    if len(differ) > remote.dialect.most_named:
         read = copy.merge(remote.rows(theirs), "true", {})
     else:
         named = ", ".join(str(one) for one in differ)

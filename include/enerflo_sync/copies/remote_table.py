@@ -46,7 +46,10 @@ class RemoteTable:
             _VERSION,
             self.dialect.title,
             [self.table, self.where],
-            [[one.name, one.type, one.declared] for one in self.columns],
+            [
+                [one.name, one.type, one.declared, *([] if one.own == one.name else [one.own])]
+                for one in self.columns
+            ],
             [one.name for one in self.key],
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -104,26 +107,30 @@ def remote_table(
     mapping = config.tables_for(account)[name]
     where = f"{config.file}:{config.table_line(account, name, 'crm_table')}"
     schema, table = relation(mapping.crm_table)
-    found = {one.name: one for one in dialect.columns(connection, schema, table)}
-    if not found:
+    there = dialect.relation(connection, schema, table)
+    theirs = {one.own: one for one in there.columns}
+    if not theirs:
         raise ConfigurationError(
             f"{dialect.title} has no table {schema}.{table}, or the role may not see it.",
             where=f"{where}: tables.{name}.crm_table",
             next_step="Write it as schema.table (of MySQL: database.table), and grant SELECT on it.",
         )
+    # A new record of Enerflo is made of more than the mapped columns, where the table has them.
+    along = sent_columns(mapping.kind(name), config)
+    named = {column: dialect.same_name(column, theirs) for column in (*mapping.crm_columns, *along)}
+    found = {column: replace(theirs[own], name=column) for column, own in named.items() if own is not None}
     missing = [column for column in mapping.crm_columns if column not in found]
     if missing:
-        near = nearest(missing[0], found)
+        near = nearest(missing[0], theirs)
         raise ConfigurationError(
             f"{schema}.{table} has no column {', '.join(missing)}.",
             where=f"{where}: tables.{name}",
-            next_step=f"Did you mean {near}?" if near else f"Write {listed(found, limit=30)}.",
+            next_step=f"Did you mean {near}?" if near else f"Write {listed(theirs, limit=30)}.",
         )
-    # A new record of Enerflo is made of more than the mapped columns, where the table has them.
-    sent = [column for column in sent_columns(mapping.kind(name), config) if column in found]
+    sent = [column for column in along if column in found]
     return RemoteTable(
         dialect,
-        dialect.qualified(connection, schema, table),
+        there.identifier,
         [_as_mapped(found[column], mapping) for column in dict.fromkeys([*mapping.crm_columns, *sent])],
         [found[column] for column in mapping.key_columns],
         mapping.where,

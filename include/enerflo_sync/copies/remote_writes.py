@@ -18,6 +18,10 @@ _TOGETHER = 200
 
 
 _SEVERAL = "the CRM has several rows of this key"
+_UNTRIED = (
+    "a new row is made and taken back to see whether it meets where, and this database takes nothing back:"
+    " make it there, or map a view instead of where"
+)
 
 
 class _RefusedError(Exception):
@@ -53,8 +57,9 @@ class RemoteWriter:
         A row whose digest is another one by now is left as it is: reading it back tells.
         """
         written = Written()
-        for first in range(0, len(writes), _TOGETHER):
-            places = range(first, min(first + _TOGETHER, len(writes)))
+        together = _TOGETHER if self._remote.dialect.takes_back else 1
+        for first in range(0, len(writes), together):
+            places = range(first, min(first + together, len(writes)))
             try:
                 written.changed |= self._together({place: writes[place] for place in places})
             except _RefusedError:
@@ -92,13 +97,15 @@ class RemoteWriter:
 
     def _execute(self, write: RowWrite) -> bool:
         """Write one row; return whether there was one to write."""
+        if write.op == "insert" and self._remote.where is not None and not self._remote.dialect.takes_back:
+            raise _RefusedError(_UNTRIED)
         statement = self._insert(write) if write.op == "insert" else self._update(write)
         names, values = list(write.values), list(write.values.values())
         parameters = {f"v{n}": self._given(name, values[n]) for n, name in enumerate(names)}
         parameters |= self._key_parameters(write.key)
         if write.row_hash is not None:
             parameters["row_hash"] = write.row_hash
-        result = self._connection.execute(sa.text(statement), parameters)
+        result = self._connection.execute(self._statement(statement, parameters), parameters)
         if result.rowcount > 1:
             self._connection.rollback()
             raise _RefusedError(_SEVERAL)
@@ -112,15 +119,25 @@ class RemoteWriter:
         if self._remote.where is None:
             return False
         query = f"select {self._remote.inside} from {self._remote.table} where {self._of_key()}"  # noqa: S608
-        found = self._connection.execute(sa.text(query), self._key_parameters(write.key))
+        parameters = self._key_parameters(write.key)
+        found = self._connection.execute(self._statement(query, parameters), parameters)
         return bool(found.scalar_one() != INSIDE)
 
     def _update(self, write: RowWrite) -> str:
         remote = self._remote
-        sets = ", ".join(f"{self._name(name)} = :v{n}" for n, name in enumerate(write.values))
+        dialect = remote.dialect
+        sets = ", ".join(
+            f"{self._name(name)} = {dialect.assigned(f':v{n}', self._columns[name])}"
+            for n, name in enumerate(write.values)
+        )
+        once = (
+            ""
+            if dialect.takes_back
+            else f" and (select count(*) from {remote.table} where {self._of_key()}) = 1"  # noqa: S608
+        )
         return (
             f"update {remote.table} set {sets} where {self._of_key()}"  # noqa: S608 - quoted names
-            f" and {remote.row_hash} = :row_hash"
+            f" and {remote.row_hash} = :row_hash{once}"
         )
 
     def _insert(self, write: RowWrite) -> str:
@@ -145,7 +162,11 @@ class RemoteWriter:
             yield from self._remote.rows(self._connection, f"where {' or '.join(conditions)}", values)
 
     def _of_key(self, prefix: str = "") -> str:
-        pairs = (f"{self._name(one.name)} = :{prefix}k{n}" for n, one in enumerate(self._remote.key))
+        compared = self._remote.dialect.compared
+        pairs = (
+            f"{self._name(one.name)} = {compared(f':{prefix}k{n}', one)}"
+            for n, one in enumerate(self._remote.key)
+        )
         return " and ".join(pairs)
 
     def _key_parameters(self, key: Sequence[Any], prefix: str = "") -> Mapping[str, Any]:
@@ -159,4 +180,7 @@ class RemoteWriter:
         return self._remote.dialect.parameter(column, value)
 
     def _name(self, name: str) -> str:
-        return self._remote.dialect.quoted(name)
+        return self._remote.dialect.quoted(self._columns[name].own)
+
+    def _statement(self, text: str, parameters: Mapping[str, Any]) -> sa.TextClause:
+        return self._remote.dialect.statement(text, parameters)

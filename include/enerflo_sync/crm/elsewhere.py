@@ -23,6 +23,16 @@ class CrmDatabase(Options):
         " duckdb:///file, snowflake://… Inside Airflow its connection stands in.",
     )
     connection: str = Field("crm_default", description="Id of its Airflow connection.")
+    trust_dialect: bool = Field(
+        False,
+        description="Write tables of a database that enerflo-sync was not tried against (BigQuery, Redshift,"
+        " SQL Server, Databricks, Oracle).",
+    )
+    empty_is_null: bool = Field(
+        False,
+        description="Null equals the empty text in each text field, as null: empty_is_null of a field. Oracle"
+        " needs it.",
+    )
 
 
 def copy_of(account: str, table: str) -> tuple[str, str]:

@@ -72,9 +72,11 @@ def _remember(config: SyncConfig, source: Source, tables: dict[str, dict[str, Ta
     for account_name, mapped in tables.items():
         for table, mapping in mapped.items():
             _tell_of_columns(mapping, config.columns.get(mapping.kind(table), {}))
-        if config.accounts[account_name].crm is not None:
+        crm = config.accounts[account_name].crm
+        if crm is not None:
             tables[account_name] = {
-                table: mapping.kept_in(copy_of(account_name, table)) for table, mapping in mapped.items()
+                table: mapping.kept_in(copy_of(account_name, table), empty_is_null=crm.empty_is_null)
+                for table, mapping in mapped.items()
             }
     for name, account in config.accounts.items():
         account._name = name

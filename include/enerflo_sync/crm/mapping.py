@@ -308,9 +308,13 @@ class TableMapping(Options):
         """Return ``where`` for :attr:`relation`: of a copy the CRM's own database worked it out."""
         return self.where if self._kept_in is None or self.where is None else quoted(INSIDE)
 
-    def kept_in(self, copy: tuple[str, str]) -> Self:
-        """Return the mapping of a table in another database, which is read from our copy of it."""
-        kept = self.model_copy()
+    def kept_in(self, copy: tuple[str, str], *, empty_is_null: bool = False) -> Self:
+        """Return the mapping of a table in another database, which is read from our copy of it.
+
+        :param empty_is_null: its text fields take null for the empty text, unless they ignore null.
+        """
+        texts = {name: _empty_is_null(field) for name, field in self.fields.items()} if empty_is_null else {}
+        kept = self.model_copy(update={"fields": texts} if texts else None)
         kept._kept_in = copy
         return kept
 
@@ -364,6 +368,13 @@ class TableMapping(Options):
         """Return the CRM column that says to which install a row belongs, if one is mapped."""
         pairs = [*self.join_columns.items(), *((name, field.enerflo) for name, field in self.fields.items())]
         return next((name for name, mirror in pairs if mirror == "install_id"), None)
+
+
+def _empty_is_null(field: FieldMapping) -> FieldMapping:
+    """Return a text field for which null equals the empty text."""
+    if field.type is not FieldType.TEXT or field.null is not NullRule.DISTINCT:
+        return field
+    return field.model_copy(update={"null": NullRule.EMPTY_IS_NULL})
 
 
 def mirror_type(kind: str, mapping: TableMapping, column: str) -> sa.types.TypeEngine[Any]:

@@ -8,7 +8,7 @@ from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.apply.run import apply_plan
 from enerflo_sync.apply.verify import Verification, verify_plan
 from enerflo_sync.jobs.context import AccountContext
-from enerflo_sync.jobs.copy import run_copy
+from enerflo_sync.jobs.copy import require_trusted, run_copy
 from enerflo_sync.plan.decided_plan import WHOLE
 from enerflo_sync.plan.parts import Part
 from enerflo_sync.plan.reads import read_plan
@@ -28,6 +28,7 @@ def run_apply(
 ) -> ApplyReport:
     """Apply a plan (:func:`enerflo_sync.apply.run.apply_plan`)."""
     require_migrated(context.engine)
+    require_trusted(context)
     # What is sent to Enerflo rests on what the CRM says now.
     run_copy(context, progress=progress)
     return apply_plan(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from enerflo_sync.copies.refresh import CopyReport, refresh_copies
+from enerflo_sync.copies.trust import require_trust
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.warehouse.revision import require_migrated
 
@@ -21,3 +22,12 @@ def run_copy(
         return []
     require_migrated(context.engine)
     return refresh_copies(context.engine, crm, context.config, context.account, progress=progress)
+
+
+def require_trusted(context: AccountContext) -> None:
+    """Refuse to plan or make changes of a database that nobody tried (:mod:`enerflo_sync.copies.trust`).
+
+    :raises ConfigurationError: the mode lets its tables be written, and ``trust_dialect`` is not set.
+    """
+    if context.crm is not None:
+        require_trust(context.crm.dialect, context.config, context.account)

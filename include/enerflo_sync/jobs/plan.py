@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from enerflo_sync.crm.mapping import RecordKind
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.jobs.copy import require_trusted
 from enerflo_sync.jobs.quality import run_quality
 from enerflo_sync.jobs.reconcile import run_reconcile
 from enerflo_sync.plan.make import make_plans
@@ -23,6 +24,7 @@ def run_plan(
     Returns one plan, or two if only some of the changes wait for a person. First checks new change orders
     (:func:`enerflo_sync.jobs.quality.run_quality`). Never reads Enerflo, and writes only its own tables.
     """
+    require_trusted(context)
     if context.config.tables_of(context.account, RecordKind.CHANGE_ORDERS):
         run_quality(context, with_expectations=False, with_life_cycle=False)
     report = run_reconcile(context, progress=progress)

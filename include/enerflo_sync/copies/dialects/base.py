@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,6 +22,8 @@ RIGHT = "refuses a right"
 
 # The type in our copy of what is compared as JSON, whatever its own database keeps it in.
 JSON = "jsonb"
+# Digits of a decimal in our copy.
+WIDE = 100
 # Rows that are fetched at a time.
 FETCHED = 5_000
 
@@ -30,13 +32,27 @@ FETCHED = 5_000
 class RemoteColumn:
     """One column of a CRM table in another database.
 
+    :param name: as the mapping, and so our copy, has it.
     :param type: the type that it has in our copy, as PostgreSQL writes it.
     :param declared: its type as its own database takes it in a cast.
+    :param own: its name as its own database has it.
     """
 
     name: str
     type: str
     declared: str
+    own: str
+
+
+@dataclass(frozen=True)
+class RemoteRelation:
+    """A CRM table or view as its own database has it.
+
+    :param identifier: means this table and no other one in a statement.
+    """
+
+    identifier: str
+    columns: Sequence[RemoteColumn]
 
 
 class Dialect(ABC):
@@ -45,7 +61,12 @@ class Dialect(ABC):
     :cvar names: of SQLAlchemy's dialects that it serves.
     :cvar drivers: the form of URL that is opened for each, where that is not the one that people write.
     :cvar title: as people call it.
-    :cvar extra: the extra of this package that installs its driver.
+    :cvar extra: the extra of this package that installs its driver, or the driver's own package.
+    :cvar tried: whether it is tested by running statements, and not by their text alone.
+    :cvar takes_back: whether a transaction can be rolled back.
+    :cvar empty_is_null: whether it keeps an empty text as null.
+    :cvar most_named: of numbers in one list of a statement.
+    :cvar whole_digits: of a decimal without places that is read as a whole number of 64 bits.
     :cvar is_file: whether the database is a file, which one process has open at a time.
     :cvar quote: around a name.
     :cvar types: for each of its types, in lower case, the type in our copy.
@@ -59,6 +80,12 @@ class Dialect(ABC):
     is_file: ClassVar[bool] = False
     quote: ClassVar[str] = '"'
 
+    tried: ClassVar[bool] = True
+    takes_back: ClassVar[bool] = True
+    empty_is_null: ClassVar[bool] = False
+    most_named: ClassVar[int] = 15_000
+    whole_digits: ClassVar[int] = 18
+
     # Stands in a select of values alone.
     from_nothing: ClassVar[str] = ""
 
@@ -66,7 +93,7 @@ class Dialect(ABC):
     columns_query: ClassVar[str] = """
     select column_name as name, data_type as declared, character_maximum_length as length,
       numeric_precision as digits, numeric_scale as places
-    from information_schema.columns where table_schema = :schema and table_name = :table
+    from information_schema.columns where table_schema = :in_schema and table_name = :of_table
     order by ordinal_position
     """
 
@@ -81,27 +108,52 @@ class Dialect(ABC):
         """Return a table as an identifier that means no other one."""
         return self.quoted(schema, table)
 
+    def same_name(self, written: str, names: Iterable[str]) -> str | None:
+        """Return which of the database's names a name of ``sync.yaml`` means: the same letters."""
+        return written if written in names else None
+
     def begin(self, connection: sa.Connection) -> None:  # noqa: B027 - most need nothing
         """Set what the session needs so that values come and go unchanged: the zone UTC, strict types."""
 
-    def columns(self, connection: sa.Connection, schema: str, table: str) -> list[RemoteColumn]:
-        """Return the columns of a table or view in their order; none where it is not there."""
-        found = connection.execute(sa.text(self.columns_query), {"schema": schema, "table": table})
-        rows = [{str(key).lower(): value for key, value in row.items()} for row in found.mappings()]
-        return [RemoteColumn(row["name"], self.type_of(row), str(row["declared"])) for row in rows]
+    def relation(self, connection: sa.Connection, schema: str, table: str) -> RemoteRelation:
+        """Return a table or view, with its columns in their order; with none where it is not there."""
+        rows = self.column_rows(connection, schema, table)
+        names = {(str(row.get("in_schema", schema)), str(row.get("of_table", table))) for row in rows}
+        # The name as it is written, if it is there like that beside one of other letters.
+        schema, table = (schema, table) if (schema, table) in names else max(names, default=(schema, table))
+        columns = [
+            RemoteColumn(row["name"], self.type_of(row), self.declared_of(row), row["name"])
+            for row in rows
+            if (row.get("in_schema", schema), row.get("of_table", table)) == (schema, table)
+        ]
+        return RemoteRelation(self.qualified(connection, schema, table), columns)
+
+    def column_rows(self, connection: sa.Connection, schema: str, table: str) -> list[dict[str, Any]]:
+        """Return what the database's catalog says of the columns of a table."""
+        values = {"in_schema": schema, "of_table": table}
+        found = connection.execute(self.statement(self.columns_query, values), values)
+        return [{str(key).lower(): value for key, value in row.items()} for row in found.mappings()]
+
+    def declared_of(self, row: Mapping[str, Any]) -> str:
+        """Return a column's type as a cast of its own database takes it."""
+        return str(row["declared"])
 
     def type_of(self, row: Mapping[str, Any]) -> str:
         """Return the type that a column gets in our copy; a type that is not known is read as text."""
         known = self.types.get(str(row["declared"]).lower().partition("(")[0].strip(), "text")
         if known == "numeric" and row["digits"] is not None:
-            return f"numeric({int(row['digits'])},{int(row['places'] or 0)})"
+            digits, places = int(row["digits"]), int(row["places"] or 0)
+            if places == 0 and digits <= self.whole_digits:
+                return "bigint"
+            # Wider than there: a value of Enerflo that is too large is refused there, and stops nothing here.
+            return f"numeric({max(digits, WIDE)},{places})" if places >= 0 else "numeric"
         if known == "varchar" and row["length"] is not None and 0 < int(row["length"]) <= 10_485_760:
             return f"varchar({int(row['length'])})"
         return "text" if known == "varchar" else known
 
     def selected(self, column: RemoteColumn) -> str:
         """Return the expression that reads a column, as a value that psycopg writes in the copy's type."""
-        return self.quoted(column.name)
+        return self.quoted(column.own)
 
     def is_taken(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether a file is not opened because another process has it open."""
@@ -123,6 +175,18 @@ class Dialect(ABC):
         """Return a parameter among selected values, whose type only its place in the insert tells."""
         return parameter
 
+    def assigned(self, parameter: str, column: RemoteColumn) -> str:
+        """Return a parameter that a column is set to."""
+        return parameter
+
+    def compared(self, parameter: str, column: RemoteColumn) -> str:
+        """Return a parameter that a column is compared with."""
+        return parameter
+
+    def statement(self, text: str, parameters: Mapping[str, Any]) -> sa.TextClause:
+        """Return a statement with the types of its parameters, where their values do not tell them."""
+        return sa.text(text)
+
     def total(self, number: str) -> str:
         """Return the exact sum of a whole number over a group, as text."""
         return f"cast(sum({number}) as varchar)"
@@ -135,7 +199,9 @@ class Dialect(ABC):
         self, connection: sa.Connection, query: str, values: Mapping[str, Any]
     ) -> Iterator[Sequence[Sequence[Any]]]:
         """Yield the rows of a query, a part at a time, without holding all of them."""
-        streamed = sa.text(query).execution_options(stream_results=True, max_row_buffer=FETCHED)
+        streamed = self.statement(query, values).execution_options(
+            stream_results=True, max_row_buffer=FETCHED
+        )
         with connection.execute(streamed, values) as result:
             yield from result.partitions(FETCHED)
 
@@ -167,8 +233,9 @@ def _as_json(value: Any) -> str:
 
 def driver_missing(dialect: Dialect, error: ImportError) -> ConfigurationError:
     """Return the error for a database whose driver is not installed."""
+    package = f'"enerflo-sync[{dialect.extra}]"' if dialect.tried else dialect.extra
     return ConfigurationError(
         f"the driver of {dialect.title} is not installed ({error.name or error}).",
         where="accounts.*.crm",
-        next_step=f'Install it: pip install "enerflo-sync[{dialect.extra}]".',
+        next_step=f"Install it: pip install {package}.",
     )

@@ -49,7 +49,7 @@ class DuckDB(Dialect):
 
     def as_text(self, column: RemoteColumn) -> str:
         """Return the value as DuckDB writes it."""
-        return f"cast({self.quoted(column.name)} as varchar)"
+        return f"cast({self.quoted(column.own)} as varchar)"
 
     def digest(self, texts: Sequence[str]) -> str:
         """Return 60 bits of the md5 over the texts, each with its length in front."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, Dialect, RemoteColumn
+from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, WIDE, Dialect, RemoteColumn
 
 # A trigger that refuses a row (SIGNAL), a constraint of a row, a value out of range or of the wrong form.
 _OF_A_ROW = {1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 3819, 4025}
@@ -39,7 +39,7 @@ class MySQL(Dialect):
     columns_query = """
     select column_name as name, data_type as declared, column_type as whole,
       character_maximum_length as length, numeric_precision as digits, numeric_scale as places
-    from information_schema.columns where table_schema = :schema and table_name = :table
+    from information_schema.columns where table_schema = :in_schema and table_name = :of_table
     order by ordinal_position
     """
 
@@ -55,7 +55,7 @@ class MySQL(Dialect):
         if whole.startswith(("tinyint(1)", "bit(1)")):
             return "boolean"
         if whole.startswith("bigint") and "unsigned" in whole:
-            return "numeric(20,0)"
+            return f"numeric({WIDE},0)"
         return super().type_of(row)
 
     def selected(self, column: RemoteColumn) -> str:
@@ -70,7 +70,7 @@ class MySQL(Dialect):
 
     def _value(self, column: RemoteColumn) -> str:
         # As a number: a bit would come as a byte.
-        return f"({self.quoted(column.name)} + 0)" if column.declared == "bit" else self.quoted(column.name)
+        return f"({self.quoted(column.own)} + 0)" if column.declared == "bit" else self.quoted(column.own)
 
     def digest(self, texts: Sequence[str]) -> str:
         """Return 60 bits of the md5 over the texts, each with its length in front."""

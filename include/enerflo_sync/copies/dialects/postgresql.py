@@ -35,7 +35,7 @@ class PostgreSQL(Dialect):
     columns_query = """
     select column_name as name, data_type as kind, quote_ident(udt_schema) || '.' || quote_ident(udt_name)
       as declared, character_maximum_length as length, numeric_precision as digits, numeric_scale as places
-    from information_schema.columns where table_schema = :schema and table_name = :table
+    from information_schema.columns where table_schema = :in_schema and table_name = :of_table
     order by ordinal_position
     """
 
@@ -56,7 +56,7 @@ class PostgreSQL(Dialect):
 
     def as_text(self, column: RemoteColumn) -> str:
         """Return the value as PostgreSQL writes it."""
-        return f"cast({self.quoted(column.name)} as text)"
+        return f"cast({self.quoted(column.own)} as text)"
 
     def digest(self, texts: Sequence[str]) -> str:
         """Return 60 bits of the md5 over the texts, each with its length in front."""
