@@ -360,8 +360,11 @@ def test_a_table_of_the_teams_own_needs_no_more_than_what_tells_a_change(
     with warehouse.begin() as connection:
         rows = HandedRows(connection, tmp_path, True, "{changes: crm.outbox}")
         rows.sql('create table crm.outbox (change_id text, key text, op text, "column" text, after text)')
-        rows.mirror(1, title="New")
-        rows.copy(1, title="Old")
+        for n in (1, 2):
+            rows.mirror(n, title="New")
+            rows.copy(n, title="Old")
+        # One that is looked for, of which nobody can tell here that it was taken over.
+        rows.change(2, made_at=LONG_AGO)
         due(rows, 1)
         assert handed_over(rows) == {"handed_over": 1}
         told = rows.sql('select key, op, "column", after from crm.outbox')
