@@ -81,6 +81,9 @@ def test_what_our_own_plans_deleted_is_no_fall() -> None:
     assert next_level(before, "s", 60, NOW, 20).in_doubt
     assert not next_level(before, "s", 60, NOW, 20, own_deletions=40).in_doubt
     assert next_level(before, "s", 60, NOW, 20, own_deletions=10).in_doubt
+    # Without any of ours it is the fall alone that counts.
+    assert next_level(Level("s", 49, 49, NOW), "s", 39, NOW, 20).in_doubt
+    assert not next_level(Level("s", 50, 50, NOW), "s", 40, NOW, 20).in_doubt
 
 
 def test_counts_of_other_rows_are_not_compared() -> None:

@@ -169,9 +169,11 @@ def test_rows_that_name_a_record_as_it_stands_or_are_none_are_near_to_nothing(
     assert counted == 2
 
 
+@pytest.mark.parametrize("install", ["text", "bigint"])
 def test_a_text_that_is_another_records_own_key_is_no_spelling(
-    connection: sa.Connection, tmp_path: Path
+    connection: sa.Connection, tmp_path: Path, install: str
 ) -> None:
+    connection.exec_driver_sql(f"alter table crm.rows alter install type {install} using null")
     plan = comparison(connection, tmp_path, "title")
     mirrored(connection, 1, 1, title="abc")
     mirrored(connection, 1, 2, title="AbC")

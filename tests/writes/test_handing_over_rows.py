@@ -214,6 +214,9 @@ def test_an_undo_takes_back_what_nobody_took_over(rows: HandedRows) -> None:
     changes = rows.changes()
     assert {number: changes[number]["state"] for number in states} == states
     assert counts["applied"] == 3
+    # Both sides are apart for good where a change was taken back.
+    agreed = rows.sql("select agreed_by, value, crm_value from sync.agreed where field = 'title'")
+    assert ("undo", "Else", "Old") in [tuple(row.values()) for row in agreed]
     gone = [changes[number] for number, state in states.items() if state == "withdrawn"]
     assert {(row["planned"], row["planned_reason"], row["state_at"]) for row in gone} == {
         ("superseded", "it was undone before a tool took it over", rows.now)
@@ -357,8 +360,11 @@ def test_a_table_of_the_teams_own_needs_no_more_than_what_tells_a_change(
     with warehouse.begin() as connection:
         rows = HandedRows(connection, tmp_path, True, "{changes: crm.outbox}")
         rows.sql('create table crm.outbox (change_id text, key text, op text, "column" text, after text)')
-        rows.mirror(1, title="New")
-        rows.copy(1, title="Old")
+        for n in (1, 2):
+            rows.mirror(n, title="New")
+            rows.copy(n, title="Old")
+        # One that is looked for, of which nobody can tell here that it was taken over.
+        rows.change(2, made_at=LONG_AGO)
         due(rows, 1)
         assert handed_over(rows) == {"handed_over": 1}
         told = rows.sql('select key, op, "column", after from crm.outbox')

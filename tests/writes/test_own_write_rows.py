@@ -176,6 +176,19 @@ def test_one_row_is_noted_like_many(
     assert left(connection) == {("default", "crm", "milestones", 1): (AFTER, before)}
 
 
+def test_where_no_field_goes_by_time_nothing_is_noted(connection: sa.Connection, tmp_path: Path) -> None:
+    path = tmp_path / "sync.yaml"
+    path.write_text(CONFIG.replace("source_of_truth: newest", "source_of_truth: enerflo"))
+    (plan,) = live_comparisons(connection, load_config(path, {}), "default", "", all_tables=True)
+    planned(connection, 1)
+    with (
+        noting_rows(connection, plan, "default", [json.dumps(key_of(1))]),
+        noting_updates(connection, plan, PLAN, *PART),
+    ):
+        touch_all(connection)
+    assert left(connection) == {}
+
+
 def test_of_rows_that_a_plan_made_nobody_else_has_changed_any(
     connection: sa.Connection, table: Comparison
 ) -> None:
