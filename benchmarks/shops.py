@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +13,9 @@ import sqlalchemy as sa
 from benchmarks import rows
 from benchmarks.measure import CouldNotMeasureError, cpu_seconds
 from benchmarks.warehouse import Warehouse
+from enerflo_demo.mariadb import mariadb_url, private_mariadb
 from enerflo_sync.copies.database import crm_engine
+from enerflo_sync.errors import ConfigurationError
 
 # As large as the warehouse's shared buffers: the table lies in memory on both sides.
 _BUFFERS = "1G"
@@ -140,49 +138,14 @@ def mariadb(folder: Path) -> Iterator[Shop]:
 
     :raises CouldNotMeasureError: it is not installed, or does not start.
     """
-    # Debian keeps servers where a user's PATH does not look.
-    program = shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if program is None:
-        raise CouldNotMeasureError("mariadbd is missing: install Debian's mariadb-server")
-    data, socket = folder / "data", folder / "socket"
-    user = ["--user=root"] if os.geteuid() == 0 else []
-    install = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db", *user]
-    subprocess.run(
-        [*install, "--auth-root-authentication-method=normal"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    server = subprocess.Popen(
-        [
-            *(program, "--no-defaults", f"--datadir={data}", f"--socket={socket}", *user),
-            *("--skip-networking", "--skip-log-bin", f"--pid-file={folder / 'pid'}"),
-            *(f"--innodb-buffer-pool-size={_BUFFERS}", "--secure-file-priv="),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"mysql://root@localhost/mysql?unix_socket={socket}"
     try:
-        _wait_for(url, server)
-        yield MariaDB(url, folder, server.pid)
-    finally:
-        server.terminate()
-        server.wait(60)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    engine = crm_engine(url)
-    for _ in range(600):
-        if server.poll() is not None:
-            break
-        try:
-            engine.connect().close()
-        except sa.exc.OperationalError:
-            time.sleep(0.1)
-        else:
-            engine.dispose()
-            return
-    raise CouldNotMeasureError("MariaDB does not start")
+        with private_mariadb(
+            folder, f"--innodb-buffer-pool-size={_BUFFERS}", "--secure-file-priv="
+        ) as socket:
+            process = int((socket.parent / "pid").read_text())
+            yield MariaDB(mariadb_url(socket), folder, process)
+    except ConfigurationError as error:
+        raise CouldNotMeasureError(str(error)) from None
 
 
 @contextmanager

@@ -21,10 +21,13 @@ _SERVER, _INSTALLER = "mariadbd", "mariadb-install-db"
 
 
 @contextmanager
-def private_mariadb(home: Path) -> Iterator[Path]:
+def private_mariadb(home: Path, *settings: str) -> Iterator[Path]:
     """Run a MariaDB whose data is in ``home``, and yield its unix socket, which only this user reaches.
 
-    Its user ``root`` has no password. The server ends with the context.
+    Its user ``root`` has no password. The server ends with the context. Its number is in the file ``pid``
+    beside the socket.
+
+    :param settings: further options of the server.
 
     :raises ConfigurationError: MariaDB is not installed, or does not start; the text names its log.
     """
@@ -42,7 +45,9 @@ def private_mariadb(home: Path) -> Iterator[Path]:
         run(_INSTALLER, [_program(_INSTALLER), *options, *install], os.environ, log)
         places = [f"--socket={socket}", f"--pid-file={folder}/pid"]
         limits = ["--skip-networking", "--innodb-buffer-pool-size=64M"]
-        server = Background("MariaDB", [_program(_SERVER), *options, *places, *limits], os.environ, log)
+        server = Background(
+            "MariaDB", [_program(_SERVER), *options, *places, *limits, *settings], os.environ, log
+        )
         try:
             _wait(server, socket)
             yield socket

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_HOST = "enerflo.io"
+# Types of a CRM's database whose driver opens it by host, login and schema alone.
+_WITHOUT_PROVIDER = ("mysql", "mariadb", "duckdb")
 _FALSE_WORDS = frozenset({"false", "f", "no", "n", "off", "0"})
 # A person waits for the Test button, so it gives up sooner than a task.
 _TEST_TIMEOUT = Timeout(connect=5.0, read=10.0, total=15.0)
@@ -228,12 +230,12 @@ def crm_engine_of(config: SyncConfig, account: str) -> sa.Engine:
     try:
         hook = connection.get_hook()
     except AirflowException as error:
-        if connection.conn_type in DIALECTS:
+        if connection.conn_type in _WITHOUT_PROVIDER:
             return crm_engine(_crm_url(connection))
         raise ConfigurationError(
             f"no provider of the type {connection.conn_type} is installed.",
             where=f"Airflow connection {conn_id}",
-            next_step=f"Install it, or use one of the types that need none: {', '.join(DIALECTS)}.",
+            next_step=f"Install it, or use one of the types that need none: {', '.join(_WITHOUT_PROVIDER)}.",
         ) from error
     if not isinstance(hook, DbApiHook):
         raise ConfigurationError(

@@ -359,7 +359,9 @@ def opened(kind: str, request: pytest.FixtureRequest, folder: Path, postgres_url
         found = Snowflake(f"snowflake://user:password@account/shop{next(_numbers)}/crm#{port}")
     else:
         found = DuckDB(f"duckdb:///{folder / 'shop.duckdb'}")
-    yield found
+    # Opening a file costs more than most of what tests do in it.
+    with found.engine.connect():
+        yield found
     found.engine.dispose()
 
 

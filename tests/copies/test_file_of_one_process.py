@@ -75,3 +75,16 @@ def test_a_file_that_stays_open_elsewhere_is_tried_again_later(
         crm.connected("looking"),
     ):
         pass
+
+
+def test_a_file_is_opened_once_for_several_connections_and_then_let_go_of(
+    crm: CrmConnections, file: Path
+) -> None:
+    command = [sys.executable, "-c", HOLDING, str(file)]
+    with crm.kept_open():
+        with crm.connected("looking"):
+            pass
+        other = subprocess.run(command, input="\n", capture_output=True, text=True, check=False)
+        assert "Could not set lock" in other.stderr
+    with held(file):
+        pass

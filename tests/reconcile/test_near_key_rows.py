@@ -178,12 +178,41 @@ def test_a_text_that_is_another_records_own_key_is_no_spelling(
     mirrored(connection, 1, 3, title="ABC", deleted_at="2026-01-01")
     mirrored(connection, 1, 4, title="ABC", account="other")
     named(connection, "1", "abc")
-    for title in ("AbC",):
-        missing(connection, plan, (1, title))
+    missing(connection, plan, (1, "AbC"))
     values = {"account": "default", "reconciliation_id": "r"}
+    no_row = no_near_row(plan, {"install": "e.install_id", "milestone": "e.title"})
+    query = "select e.title from enerflo.milestones e where e.account = 'default' and e.deleted_at is null "
+
+    def free() -> set[str]:
+        return set(connection.exec_driver_sql(query + no_row, values).scalars())
+
     assert count_near_keys(connection, plan, values) == 0
+    assert free() == {"abc", "AbC"}
     named(connection, "1", "ABC")
     assert count_near_keys(connection, plan, values) == 1
+    assert free() == set()
+    # A text of plain digits is another text's spelling, too.
+    mirrored(connection, 1, 5, title="7.0")
+    missing(connection, plan, (1, "7.0"))
+    assert free() == {"7.0"}
+    named(connection, "1", "7")
+    assert count_near_keys(connection, plan, values) == 2
+    assert free() == set()
+
+
+def test_only_records_that_the_crm_lacks_are_near(connection: sa.Connection, tmp_path: Path) -> None:
+    plan = comparison(connection, tmp_path)
+    sides = list(product((True, False), repeat=2))
+    rows = ", ".join(f"('1', '{m}', {mine}, {theirs})" for m, (mine, theirs) in enumerate(sides))
+    connection.exec_driver_sql(
+        f"create temporary table mismatched_{plan.name} (j1 text, j2 text, in_enerflo boolean, in_crm boolean);"
+        f" insert into {plan.mismatched} values {rows}"
+    )
+    for m in range(len(sides)):
+        named(connection, "1", f"0{m}")
+    condition = keep_near_keys(connection, plan, "default")
+    found = connection.exec_driver_sql(f"select j2 from {plan.mismatched} o where {condition}").scalars()
+    assert list(found) == [str(sides.index((True, False)))]
 
 
 def test_only_keys_of_text_have_spellings(connection: sa.Connection, tmp_path: Path) -> None:

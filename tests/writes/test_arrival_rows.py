@@ -276,8 +276,14 @@ def test_what_arrived_is_agreed_on_and_in_the_ledger(rows: HandedRows) -> None:
             )
     rows.mirror(3, title=AFTER)
     rows.copy(3, title=AFTER)
-    rows.change(3, op="insert", copy_value=None)
-    settle(rows)
+    made = rows.change(3, op="insert", copy_value=None)
+    found = settle(rows)
+    # An undo of the new row compares it with what arrived.
+    (digest,) = rows.sql(
+        "select row_digest as d from sync.plan_changes where plan_hash = 'p' and position = :position",
+        position=found[made]["position"],
+    )
+    assert digest["d"] is not None
     ledger = rows.sql(
         "select plan_hash, field, decision, reason, evidence, decided_by, run_id from sync.ledger"
     )

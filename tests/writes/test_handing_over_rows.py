@@ -187,6 +187,7 @@ def test_an_undo_takes_back_what_nobody_took_over(rows: HandedRows) -> None:
     cases: dict[str, tuple[dict[str, Any], bool]] = {
         "open": ({}, True),
         "taken over": (taken, False),
+        "sent by us": ({"sent_as_of": LONG_AGO}, False),
         "superseded": ({"state": "superseded", "reason": "-"}, False),
         "of another plan": ({"plan_hash": "q"}, False),
         "of another table": ({"table_name": "notes"}, False),
@@ -220,7 +221,13 @@ def test_an_undo_takes_back_what_nobody_took_over(rows: HandedRows) -> None:
 
 
 @pytest.mark.parametrize(
-    "second", [{}, {"acknowledged_at": LONG_AGO}, {"state": "superseded", "reason": "-"}]
+    "second",
+    [
+        {},
+        {"acknowledged_at": LONG_AGO},
+        {"sent_as_of": LONG_AGO},
+        {"state": "superseded", "reason": "-"},
+    ],
 )
 def test_of_a_new_row_all_columns_are_taken_back_or_none(rows: HandedRows, second: dict[str, Any]) -> None:
     rows.mirror(1, title="New")
@@ -342,6 +349,20 @@ def test_a_table_of_the_teams_own_has_what_is_handed_over_now_and_how_it_stands(
         assert (of_first["before"], of_first["after"], of_first["key"]) == ("Old", "Newer", '{"own": "k1"}')
         assert (of_first["account"], of_first["team"], of_first["ended_at"]) == ("default", "ours", None)
         assert of_first["acknowledged_at"] is None
+
+
+def test_a_table_of_the_teams_own_needs_no_more_than_what_tells_a_change(
+    warehouse: sa.Engine, tmp_path: Path
+) -> None:
+    with warehouse.begin() as connection:
+        rows = HandedRows(connection, tmp_path, True, "{changes: crm.outbox}")
+        rows.sql('create table crm.outbox (change_id text, key text, op text, "column" text, after text)')
+        rows.mirror(1, title="New")
+        rows.copy(1, title="Old")
+        due(rows, 1)
+        assert handed_over(rows) == {"handed_over": 1}
+        told = rows.sql('select key, op, "column", after from crm.outbox')
+        assert [tuple(row.values()) for row in told] == [('{"own": "k1"}', "update", "title", "New")]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,17 @@ class CrmConnections:
             # The driver's text may hold a row.
             raise _explained(error, dialect, doing) from None
 
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep a file open over several connections: opening it costs more than most reads of it."""
+        if not self.dialect.is_file:
+            yield
+            return
+        with self.connected("opening it"):
+            kept = self.engine.connect()
+        with kept:
+            yield
+
     def _opened(self) -> sa.Connection:
         """Return a connection; wait for a file while another process has it open."""
         until = time.monotonic() + _FILE_SECONDS

@@ -91,7 +91,12 @@ def refresh_copies(
     require_empty_texts(crm.dialect, config, account)
     tick = progress or (lambda _name, _done, _total: None)
     reports = []
-    with warehouse_errors("copy"), engine.connect() as connection, alone(connection, account, JOB, wait=True):
+    with (
+        warehouse_errors("copy"),
+        engine.connect() as connection,
+        alone(connection, account, JOB, wait=True),
+        crm.kept_open(),
+    ):
         for name, mapping in config.tables_for(account).items():
             with crm.connected(f"reading {mapping.crm_table}") as theirs, connection.begin():
                 reports.append(_refresh(connection, theirs, crm, config, account, name, tick))

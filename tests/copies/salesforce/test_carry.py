@@ -244,6 +244,29 @@ def test_what_a_person_took_back_after_a_lost_answer_is_not_made_again(office: O
     assert office.company.records[id_][SIZE] == before
 
 
+def test_a_request_that_lands_late_and_is_taken_back_is_not_made_again(office: Office) -> None:
+    id_ = office.moves(office.install())
+    before = office.company.records[id_][SIZE]
+    asked: list[str] = []
+
+    def late(method: str, path: str) -> None:
+        asked.append(method)
+        if len(asked) == 1:
+            # The first request gets no answer, and is carried out only later.
+            office.company.unavailable, office.company.rule = 1, lambda record: refused(503, "LATE")
+        else:
+            office.company.before = None
+            office.company.rule = None
+            office.company.edit(id_, System_Size__c=9.99)
+            office.company.edit(id_, System_Size__c=before)
+
+    office.company.before = late
+    _, report = office.applied()
+    assert report.parked == 1
+    assert "answer to a request with the change was lost" in str(report.reasons)
+    assert (office.company.writes, office.company.records[id_][SIZE]) == ([], before)
+
+
 def test_a_later_change_takes_the_place_of_one_that_the_copy_does_not_show_yet(office: Office) -> None:
     install = office.install()
     id_ = office.moves(install)

@@ -64,6 +64,16 @@ def test_a_lost_answer_makes_no_second_record(lacking: Office, how: str) -> None
     }
 
 
+def test_an_external_id_is_in_no_log_line(lacking: Office, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    lacking.mapped(MADE)
+    lacking.applied()
+    (write,) = lacking.company.writes
+    lines = [one.getMessage() for one in caplog.records if one.name.startswith("urllib3")]
+    assert any("/sobjects/Opportunity/Enerflo_Install_Id__c/***" in line for line in lines)
+    assert not any(write[2]["Enerflo_Install_Id__c"] in line for line in lines)
+
+
 def test_a_record_that_somebody_else_makes_at_that_moment_is_left_alone(lacking: Office) -> None:
     lacking.mapped(MADE)
     plan = lacking.desk.plan()

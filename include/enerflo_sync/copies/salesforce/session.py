@@ -16,6 +16,7 @@ import requests
 
 from enerflo_sync.clock import Clock
 from enerflo_sync.copies.salesforce.login import SalesforceLogin, base_address
+from enerflo_sync.copies.salesforce.quiet_log import log_no_keys
 from enerflo_sync.enerflo.transport import TRANSPORT_ERRORS, explain, read_environment_once
 from enerflo_sync.errors import ConfigurationError, EnerfloSyncError, RetriableError
 
@@ -85,6 +86,7 @@ class SalesforceSession:
         self._usage: tuple[int, int] | None = None
         self.requests = 0
         read_environment_once(session, self._base)
+        log_no_keys()
 
     @property
     def usage(self) -> tuple[int, int] | None:
@@ -120,11 +122,10 @@ class SalesforceSession:
         self._require_requests_left()
         if not self._token:
             self._log_in()
-        url = f"{self._base}/services/data/{self._login.api_version}{path}"
-        answer = self._once(method, url, body, headers)
+        answer = self._once(method, path, body, headers)
         if answer.status == 401 and self._login.renews:
             self._log_in()
-            answer = self._once(method, url, body, headers)
+            answer = self._once(method, path, body, headers)
         if answer.status == 401:
             raise ConfigurationError(
                 f"Salesforce does not accept the token ({_codes(answer) or answer.status}).",
@@ -154,8 +155,9 @@ class SalesforceSession:
         return DailyLimitError(f"{why}{counted}.", where=WHERE, next_step="Run it again when some are free.")
 
     def _once(
-        self, method: str, url: str, body: Mapping[str, Any] | None, headers: Mapping[str, str] | None
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str] | None
     ) -> Answer:
+        url = f"{self._base}/services/data/{self._login.api_version}{path}"
         sent = {"Authorization": f"Bearer {self._token}", "Accept": "application/json", **(headers or {})}
         data = None
         if body is not None:

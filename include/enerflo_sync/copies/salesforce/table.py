@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -23,6 +24,8 @@ from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.where import NEW_OUTSIDE
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison
+
+logger = logging.getLogger(__name__)
 
 # How often a record is read again that moved, or whose answer was lost.
 _ATTEMPTS = 5
@@ -90,6 +93,8 @@ class TableCarrier:
         there = [one for one in waiting if one.numbers and one.op != "insert" and one.id is not None]
         for first in range(0, len(there), TOGETHER):
             self._carry_there(there[first : first + TOGETHER])
+            done = min(first + TOGETHER, len(there))
+            logger.info("carried table=%s records=%d of=%d", self._plan.name, done, len(there))
         for record in waiting:
             if record.op == "insert" and record.numbers:
                 self._make(record)
@@ -227,17 +232,19 @@ class TableCarrier:
             numbers = [one for one in numbers if one in record.numbers]
             if not values:
                 return True
+        # What an earlier request without an answer did stays unknown, whatever this one is told.
+        first = [one.number for one in due if one.sent_as_of is None]
         with self._connection.begin():
             note_sending(self._connection, self._account, numbers, found.modified)
         try:
             answer = self._api.delete(found) if record.op == "delete" else self._api.update(found, values)
         except (DailyLimitError, ConfigurationError):
-            self._note_not_sent(numbers)
+            self._note_not_sent(first)
             raise
         if answer.status < 300 or (record.op == "delete" and answer.codes & _GONE):
             self._take(record, numbers)
             return True
-        self._note_not_sent(numbers)
+        self._note_not_sent(first)
         if answer.status == 412 or answer.codes & _PASSING:
             return False
         if record.op == "delete" and answer.status == 404:
@@ -255,6 +262,7 @@ class TableCarrier:
         assert external is not None  # noqa: S101 - parked otherwise
         field, key = external
         lost: NoAnswerError | None = None
+        reason = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
                 self._clock.sleep(_WAIT)
@@ -277,13 +285,13 @@ class TableCarrier:
                 self._take(record, record.numbers)
                 return
             self._note_not_sent(record.numbers)
+            reason = _refused(answer)
+            # A record of this external id may be there by now: it is looked for.
             if not (_DUPLICATE in answer.codes or answer.codes & _PASSING):
-                self._end(record, record.numbers, Decision.PARKED, _refused(answer))
-                return
+                break
         if lost is not None:
             raise lost
-        # Salesforce says that another record has one of the values, and has none of this external id.
-        self._end(record, record.numbers, Decision.PARKED, f"Salesforce refuses the record ({_DUPLICATE})")
+        self._end(record, record.numbers, Decision.PARKED, reason)
 
     def _create(self, record: RecordChanges, field: str, key: Any) -> Answer | None:
         try:
