@@ -381,7 +381,8 @@ def away(agreed: Desk, elsewhere: Elsewhere) -> Desk:
         agreed.context.credentials.base_url,
         agreed.context.credentials.api_key,
         agreed.context.credentials.warehouse_url,
-        elsewhere.opened,
+        # The others by their URL, as an account does.
+        elsewhere.opened if isinstance(elsewhere, Snowflake) else None,
     )
     agreed.switched_on("both", CRM)
     return agreed

@@ -117,6 +117,10 @@ class Told:
         self.parameters.append({})
 
     @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        yield
+
+    @contextmanager
     def connected(self, _: str) -> Iterator[Told]:
         self.dialect.begin(self)  # type: ignore[arg-type]
         yield self
