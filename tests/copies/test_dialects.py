@@ -1,7 +1,7 @@
 """Databases that no test run has: the whole text of what is sent to each, and what their answers become.
 
-Each statement of ``statements/*.sql`` was compared with the documentation that the dialect's file names, and is
-parsed here in that dialect. The answers that are played back have the form in which the database writes them;
+Each statement of ``statements/*.sql`` was written by the engine, read by us, and is parsed here in that dialect: no
+server ever ran it. The dialect's file names the documentation to look at. The answers that are played back have the form in which the database writes them;
 the copy that they go into is a real one.
 """
 
@@ -211,7 +211,7 @@ def writes(world: Told, remote: RemoteTable) -> dict[int, str]:
 
 
 def kept(name: str) -> list[str]:
-    """Return the statements of a database that were compared with its documentation."""
+    """Return the statements of a database as they were read by us."""
     return (STATEMENTS / f"{name}.sql").read_text().strip().rstrip(";").split(";\n")
 
 

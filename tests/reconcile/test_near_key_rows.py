@@ -149,9 +149,10 @@ def test_rows_that_name_a_record_as_it_stands_or_are_none_are_near_to_nothing(
     for m in range(1, 8):
         mirrored(connection, 1, m)
         missing(connection, plan, (1, m))
-    named(connection, "1", "01", kind="out")
     named(connection, None, "02")
     named(connection, "01", None)
+    # A row outside where is near to a record, too.
+    named(connection, "1", "01", kind="out")
     # Of these each says what is near to a record, but for the record that it names.
     named(connection, "1", "05")
     mirrored(connection, 1, 50, deleted_at="2026-01-01")
@@ -166,7 +167,7 @@ def test_rows_that_name_a_record_as_it_stands_or_are_none_are_near_to_nothing(
         named(connection, "2", f"0{m}")
         missing(connection, plan, (2, m), **other)
     counted = count_near_keys(connection, plan, {"account": "default", "reconciliation_id": "r"})
-    assert counted == 2
+    assert counted == 3
 
 
 @pytest.mark.parametrize("install", ["text", "bigint"])

@@ -49,7 +49,7 @@ FOUND_BY = {
     "marked_rows_live": 4,
     "near_keys_looked_for_once": 5,
     "near_keys_unseen": 2,
-    "newest_by_first_sight": 3,
+    "newest_by_first_sight": 1,
     "no_compare_and_set": 2,
     "no_second_look": 2,
     "note_sent_again": 1,
