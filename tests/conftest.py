@@ -70,8 +70,7 @@ def embedded_for_tests() -> Iterator[str]:
         # Where root runs the tests, PostgreSQL runs as somebody else, who has to get through.
         Path(folder).chmod(0o755)
         with embedded_postgres(Path(folder) / "data") as url:
-            # These databases live for minutes: nothing of them has to survive a power cut, and none is large
-            # enough to be vacuumed (measured: an eighth of the time of the tests of writes).
+            # These databases live for minutes: nothing of them has to survive a power cut, or to be vacuumed.
             settings = ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
             _run(url, *(f"alter system set {name} = off" for name in settings), "select pg_reload_conf()")
             _make_migrated(url)
