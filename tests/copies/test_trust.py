@@ -55,6 +55,28 @@ def test_the_doctor_says_that_nobody_tried_a_database(
 ) -> None:
     monkeypatch.setattr(DuckDB, "tried", False)
     away.switched_on("report", TRUSTED if trusted else CRM)
+    (found,) = crm_findings(away, monkeypatch, capsys)
+    assert "not tried against a real DuckDB by us" in found["found"]
+    assert found["severity"] == ("hint" if trusted else "warning")
+    assert trusted or found["next_step"].startswith("Start in mode report.")
+
+
+def test_the_doctor_says_what_new_rows_lack_there(
+    away: Desk, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere.sql("alter table crm.installs add branch varchar default 'West'")
+    elsewhere.sql("alter table crm.installs alter branch set not null")
+    elsewhere.sql("alter table crm.installs alter branch drop default")
+    away.switched_on("both", CRM)
+    (found,) = crm_findings(away, monkeypatch, capsys)
+    assert "tables.installs.create_in" in found.values()
+    assert found["found"].startswith("column branch, NOT NULL without a default")
+
+
+def crm_findings(
+    away: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> list[dict[str, str]]:
+    """Return what the doctor says of the CRM's database."""
     environ = {**away.environ, "ENERFLO_SYNC_CONFIG": str(away.context.config_path)}
     for name, value in {
         "ENERFLO_API_KEY": DEFAULT_KEY,
@@ -67,10 +89,10 @@ def test_the_doctor_says_that_nobody_tried_a_database(
     with pytest.raises(SystemExit):
         main()
     checks = json.loads(capsys.readouterr().out)["checks"]
-    (found,) = next(check["findings"] for check in checks if check["name"] == "CRM database")
-    assert "not tried against a real DuckDB by us" in found["found"]
-    assert found["severity"] == ("hint" if trusted else "warning")
-    assert trusted or found["next_step"].startswith("Start in mode report.")
+    found: list[dict[str, str]] = next(
+        check["findings"] for check in checks if check["name"] == "CRM database"
+    )
+    return found
 
 
 def test_an_empty_text_that_the_database_keeps_as_null_is_no_difference(

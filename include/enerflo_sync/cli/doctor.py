@@ -20,9 +20,10 @@ from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish
 from enerflo_sync.cli.salesforce_check import goes_to_salesforce, salesforce_check
 from enerflo_sync.cli.write_check import write_checks
 from enerflo_sync.clock import skew_of
+from enerflo_sync.copies.check import notices_there
 from enerflo_sync.copies.trust import untried
 from enerflo_sync.crm.columns import declared
-from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
+from enerflo_sync.crm.doctor import Finding, Severity, check_mapping, finding
 from enerflo_sync.crm.live.grants import grants_sql
 from enerflo_sync.crm.live.rights import present_role, unusable_own_tables
 from enerflo_sync.crm.mapping import MIRROR_TABLES
@@ -136,9 +137,19 @@ def _server(context: AccountContext) -> str:
 def _crm_database(context: AccountContext) -> Check:
     """Bring the copies up to date; say of a database that nobody tried what that means."""
     check = made("CRM database", lambda: _copied(context))
-    dialect, crm = context.crm.dialect if context.crm is not None else None, context.settings.crm
-    if check.failed or dialect is None or crm is None or dialect.tried:
+    there, crm = context.crm, context.settings.crm
+    if check.failed or there is None or crm is None:
         return check
+    try:
+        found = list(notices_there(there, context.config, context.account))
+    except EnerfloSyncError as error:
+        return Check("CRM database", str(error), failed=True)
+    findings = [
+        finding(context.config, context.account, name, one, context.config_path) for name, one in found
+    ]
+    dialect = there.dialect
+    if dialect.tried:
+        return replace(check, findings=findings)
     one = Finding(
         Severity.HINT if crm.trust_dialect else Severity.WARNING,
         str(context.config_path),
@@ -150,7 +161,7 @@ def _crm_database(context: AccountContext) -> Check:
         if crm.trust_dialect
         else "Start in mode report. Nothing is written there before you write trust_dialect: true.",
     )
-    return replace(check, findings=[one])
+    return replace(check, findings=[one, *findings])
 
 
 def _copied(context: AccountContext) -> str:
@@ -264,8 +275,8 @@ def _print(context: AccountContext, checks: list[Check]) -> None:
         console.print(
             f"{'[red]✗[/]' if bad else '[green]✓[/]'} [bold]{check.name}[/]: {escape(check.detail)}"
         )
-        for finding in check.findings:
-            console.print(f"    {_MARKS[finding.severity]} {escape(f'{finding} {finding.next_step}')}")
+        for one in check.findings:
+            console.print(f"    {_MARKS[one.severity]} {escape(f'{one} {one.next_step}')}")
     failed = [check for check in checks if check.failed]
     if failed:
         errors.print(f"enerflo-sync: {failed[0].name}: {failed[0].detail}", markup=False)

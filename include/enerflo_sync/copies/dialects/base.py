@@ -36,12 +36,14 @@ class RemoteColumn:
     :param type: the type that it has in our copy, as PostgreSQL writes it.
     :param declared: its type as its own database takes it in a cast.
     :param own: its name as its own database has it.
+    :param needed: no new row is taken without a value for it; False where the database was not asked.
     """
 
     name: str
     type: str
     declared: str
     own: str
+    needed: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,9 @@ class Dialect(ABC):
         # The name as it is written, if it is there like that beside one of other letters.
         schema, table = (schema, table) if (schema, table) in names else max(names, default=(schema, table))
         columns = [
-            RemoteColumn(row["name"], self.type_of(row), self.declared_of(row), row["name"])
+            RemoteColumn(
+                row["name"], self.type_of(row), self.declared_of(row), row["name"], bool(row.get("needed"))
+            )
             for row in rows
             if (row.get("in_schema", schema), row.get("of_table", table)) == (schema, table)
         ]

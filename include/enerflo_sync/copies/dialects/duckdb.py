@@ -31,7 +31,9 @@ class DuckDB(Dialect):
         "uuid": "uuid",
     }
 
-    columns_query = Dialect.columns_query.replace("where ", "where table_catalog = current_database() and ")
+    columns_query = Dialect.columns_query.replace(
+        "as places", "as places, is_nullable = 'NO' and column_default is null as needed"
+    ).replace("where ", "where table_catalog = current_database() and ")
 
     def qualified(self, connection: sa.Connection, schema: str, table: str) -> str:
         """Return the table with its database: of crm.duckdb the name crm alone would mean two things."""

@@ -38,7 +38,8 @@ class MySQL(Dialect):
     }
     columns_query = """
     select column_name as name, data_type as declared, column_type as whole,
-      character_maximum_length as length, numeric_precision as digits, numeric_scale as places
+      character_maximum_length as length, numeric_precision as digits, numeric_scale as places,
+      is_nullable = 'NO' and column_default is null and extra = '' as needed
     from information_schema.columns where table_schema = :in_schema and table_name = :of_table
     order by ordinal_position
     """

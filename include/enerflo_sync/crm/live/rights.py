@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -95,23 +95,35 @@ def writes_of(mapping: TableMapping, table: LiveTable, mode: Mode) -> Writes:
     """
     if "to_crm" not in mode.writes or mapping.handed_to is not None:
         return Writes()
-    to_crm = {Direction.BOTH, Direction.TO_CRM}
-    fields = [name for name, field in mapping.fields.items() if field.direction in to_crm]
+    fields = _fields_to_crm(mapping)
     changed = [name for name in fields if mapping.fields[name].source_of_truth is not SourceOfTruth.CRM]
     # A row that names no record yet is told its own, also where rows are only created.
     links = [name for name in mapping.join_columns if name not in mapping.key_columns]
     updates = [*links, *(() if mapping.create_only else changed)]
-    inserts = [*mapping.key_columns, *mapping.join_columns, *fields, *mapping.on_insert]
     touched = [mapping.updated_at] if mapping.updated_at else []
     mark = own_mark(mapping, table, frozenset(table.columns))
     if mark is not None and Side.CRM in (*mapping.delete_in, *mapping.create_in):
         updates.append(mark)
     return Writes(
         _there(table, [*updates, *touched] if updates else []),
-        _there(table, [*inserts, *touched]) if Side.CRM in mapping.create_in else (),
+        _there(table, filled_in_new_rows(mapping)) if Side.CRM in mapping.create_in else (),
         Side.CRM in mapping.delete_in and not mapping.deleted_when,
         mark,
     )
+
+
+def filled_in_new_rows(mapping: TableMapping) -> list[str]:
+    """Return the columns that plans fill in a new row of the CRM."""
+    touched = [mapping.updated_at] if mapping.updated_at else []
+    return [
+        *(*mapping.key_columns, *mapping.join_columns),
+        *(*_fields_to_crm(mapping), *mapping.on_insert, *touched),
+    ]
+
+
+def _fields_to_crm(mapping: TableMapping) -> list[str]:
+    to_crm = {Direction.BOTH, Direction.TO_CRM}
+    return [name for name, field in mapping.fields.items() if field.direction in to_crm]
 
 
 def _there(table: LiveTable, names: Sequence[str]) -> tuple[str, ...]:
@@ -177,8 +189,17 @@ def unfilled_columns(connection: sa.Connection, table: LiveTable, writes: Writes
     """Yield the columns that must not be null and that nothing fills in the rows that plans make."""
     if not writes.inserts:
         return
-    for name in connection.execute(_UNFILLED, {"schema": table.schema, "name": table.name}).scalars():
-        if name not in writes.inserts:
+    needed = connection.execute(_UNFILLED, {"schema": table.schema, "name": table.name}).scalars()
+    yield from unfilled_notices(needed, writes.inserts)
+
+
+def unfilled_notices(needed: Iterable[str], filled: Collection[str]) -> Iterator[Notice]:
+    """Yield the columns that must have a value and are not filled.
+
+    :param needed: columns without which the table takes no new row.
+    """
+    for name in needed:
+        if name not in filled:
             yield Notice(
                 "warning",
                 ("create_in",),
