@@ -50,11 +50,12 @@ on conflict (account, table_name) do update set crm_table = excluded.crm_table,
 """)
 
 
-# Copies hold customers' data. One that another sync.yaml still names is up to date within a day.
+# Copies hold customers' data. Those of the present sync.yaml were just brought up to date, and those that
+# only another one names are so within a day.
 _OLD = sa.text("""
 /* enerflo-sync copy: copies of tables that are mapped no more */
-delete from sync.crm_copies where account = :account and not table_name = any(:tables)
-  and read_at < now() - interval '7 days' returning table_name
+delete from sync.crm_copies where account = :account and read_at < now() - interval '7 days'
+returning table_name
 """)
 
 
@@ -101,14 +102,13 @@ def refresh_copies(
             with crm.connected(f"reading {mapping.crm_table}") as theirs, connection.begin():
                 reports.append(_refresh(connection, theirs, crm, config, account, name, tick))
         with connection.begin():
-            _drop_old(connection, config, account)
+            _drop_old(connection, account)
     return reports
 
 
-def _drop_old(connection: sa.Connection, config: SyncConfig, account: str) -> None:
+def _drop_old(connection: sa.Connection, account: str) -> None:
     """Drop copies that were not brought up to date for a week, since no table is called so any more."""
-    names = {"account": account, "tables": list(config.tables_for(account))}
-    for name in connection.execute(_OLD, names).scalars().all():
+    for name in connection.execute(_OLD, {"account": account}).scalars().all():
         place = quoted(*copy_of(account, name)).replace("%%", "%")
         connection.execute(sa.text(f"drop table if exists {place}".replace(":", "\\:")))
 
