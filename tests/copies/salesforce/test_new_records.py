@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
-from tests.copies.salesforce.conftest import TO, Office, id_of, opened
+from tests.copies.salesforce.conftest import TO, Office, id_of, killed_at, opened, revived
 from tests.copies.salesforce.fake import refused
-from tests.copies.salesforce.test_carry import killed_at, revived
 from tests.writes.conftest import Desk
 
 MADE = TO.replace("create_in: []", "create_in: [crm]\n    on_insert: {RecordTypeName: Solar}")
