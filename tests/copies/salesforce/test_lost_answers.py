@@ -112,3 +112,15 @@ def test_an_undo_does_not_overtake_a_request_whose_answer_was_lost(office: Offic
     assert undo.change_count == 0
     assert [one.field for one in office.desk.undecided(undo)] == [SIZE]
     assert office.company.records[id_][SIZE] == 9.99
+
+
+def test_a_record_that_salesforce_itself_changes_is_written_on_the_condition_of_that_time(
+    office: Office,
+) -> None:
+    id_ = office.moves(office.install())
+    office.company.records[id_]["SystemModstamp"] = "2021-01-01T00:00:00.000+0000"
+    # Which of the two times the condition is compared with, the documentation does not say.
+    office.company.compared = "SystemModstamp"
+    office.applied()
+    assert office.company.headers[0]["If-Unmodified-Since"] == "Fri, 01 Jan 2021 00:00:00 GMT"
+    assert office.company.records[id_][SIZE] == 9.99

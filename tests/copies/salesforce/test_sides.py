@@ -251,3 +251,12 @@ def test_the_command_says_what_went_and_what_stays_open(
     assert "1 stay open." in first
     assert "used up" in first
     assert last == (0, "1 change taken to Salesforce.\n")
+
+
+def test_a_row_with_an_id_that_is_none_is_parked_alone(office: Office) -> None:
+    odd, other = office.moves(office.install()), office.moves(office.install(1))
+    office.desk.sql('update salesforce."Opportunity" set "Id" = :odd where "Id" = :id', odd="old/1", id=odd)
+    _, report = office.applied()
+    assert report.parked == 1
+    assert "15 or 18 letters and digits" in str(report.reasons["parked"])
+    assert [path for _, path, _ in office.company.writes] == [other]

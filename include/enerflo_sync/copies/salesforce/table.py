@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -18,7 +19,13 @@ from enerflo_sync.clock import Clock
 from enerflo_sync.copies.salesforce.api import TOGETHER, Record, SalesforceObjectApi
 from enerflo_sync.copies.salesforce.changes import RecordChanges
 from enerflo_sync.copies.salesforce.judge import AFTER, BEFORE, UNREADABLE, Judge, Judged
-from enerflo_sync.copies.salesforce.session import Answer, DailyLimitError, NoAnswerError, SalesforceSession
+from enerflo_sync.copies.salesforce.session import (
+    Answer,
+    FailedError,
+    NoAnswerError,
+    NotTakenError,
+    SalesforceSession,
+)
 from enerflo_sync.copies.salesforce.spelling import NotSpelledError, spelled
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.where import NEW_OUTSIDE
@@ -37,9 +44,11 @@ _SETTLED = timedelta(seconds=2)
 _PASSING = frozenset({"UNABLE_TO_LOCK_ROW", "REQUEST_RUNNING_TOO_LONG", "SERVER_UNAVAILABLE"})
 _GONE = frozenset({"NOT_FOUND", "ENTITY_IS_DELETED"})
 _DUPLICATE = "DUPLICATE_VALUE"
+_ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 
 _MOVED = "Salesforce's record says something else than when the plan was made"
 _OTHER_RECORD = "Salesforce's record names another record of Enerflo by now, or does not count any more"
+_NO_ID = "the copy's row has no id of Salesforce: 15 or 18 letters and digits are expected"
 _NO_RECORD = "Salesforce has no such record any more, or our user may not see it"
 _RESTLESS = "Salesforce's record was modified or locked at each attempt, so nothing was written"
 _IN_DOUBT = (
@@ -51,6 +60,10 @@ _EXISTS = "Salesforce has a record of this external id by now, and it says somet
 _NOT_DELETED = (
     "records of Salesforce are deleted only with salesforce: {delete: true} and a column of IsDeleted in"
     " deleted_when: delete it there"
+)
+_NO_TIME = (
+    "the copy has no column of LastModifiedDate, so nobody can tell whether fields that are not mapped"
+    " changed since: delete it there"
 )
 _NO_EXTERNAL_ID = (
     "a record is only made by an external id that is unique, so that a lost answer makes no second one:"
@@ -81,12 +94,17 @@ class TableCarrier:
         self._api = SalesforceObjectApi(session, to.object)
         self._info = self._api.describe(f"{where}: tables.{plan.name}.salesforce.object")
         self._judge = Judge(connection, plan, account, self._info)
+        # Records at which Salesforce fails each time, with the error: their changes stay open.
+        self.left: dict[str, NoAnswerError] = {}
+        self._writes = 0
+        # Records at which requests failed since the last one that did not.
+        self._failing: set[int] = set()
 
     def carry(self, waiting: Sequence[RecordChanges]) -> None:
         """Carry changes; afterwards each is taken over by Salesforce, or ended with a reason.
 
         :raises NoAnswerError: Salesforce is away, or the end of some requests is not known; those stay open.
-        :raises DailyLimitError: no more requests are left; the rest stays open.
+        :raises NotTakenError: Salesforce takes no more requests for now; the rest stays open.
         """
         for record in waiting:
             self._park_what_cannot_be(record)
@@ -100,10 +118,15 @@ class TableCarrier:
                 self._make(record)
 
     def _park_what_cannot_be(self, record: RecordChanges) -> None:
-        """Park changes that Salesforce's description of the object rules out."""
+        """Park changes that the id, or Salesforce's description of the object, rules out."""
+        if record.id is not None and not _ID.fullmatch(record.id):
+            self._end(record, record.numbers, Decision.PARKED, _NO_ID)
+            return
         if record.op == "delete":
             if not self._may_delete:
                 self._end(record, record.numbers, Decision.PARKED, _NOT_DELETED)
+            elif not self._judge.knows_modified:
+                self._end(record, record.numbers, Decision.PARKED, _NO_TIME)
             return
         right = "createable" if record.op == "insert" else "updateable"
         for column, number in list(record.columns.items()):
@@ -143,22 +166,22 @@ class TableCarrier:
     # Records that are there.
 
     def _carry_there(self, records: Sequence[RecordChanges]) -> None:
-        left, tries, losses = list(records), Counter[int](), 0
+        left, tries, losses = list(records), Counter[int](), Counter[int]()
         while left:
             again: list[RecordChanges] = []
             read = list(self._read(left))
             for place, (record, found, judged) in enumerate(read):
                 try:
                     done = self._settle(record, found, judged)
-                except NoAnswerError:
-                    # The others wait as well: each might wait as long for its answer.
-                    losses += 1
-                    if losses == _ATTEMPTS:
-                        raise
-                    again += [one for one, _, _ in read[place:]]
+                except NoAnswerError as error:
+                    losses[id(record)] += 1
+                    self._require_others_succeed(record, error, last=losses[id(record)] == _ATTEMPTS)
+                    # The others wait as well: each might wait as long for its answer. They go first then.
+                    again += [one for one, _, _ in read[place + 1 :]]
+                    again += [record] if losses[id(record)] < _ATTEMPTS else []
                     break
                 if done:
-                    losses = 0
+                    self._failing.clear()
                     continue
                 tries[id(record)] += 1
                 if tries[id(record)] < _ATTEMPTS:
@@ -167,7 +190,19 @@ class TableCarrier:
                     self._end(record, record.numbers, Decision.MOVED, _RESTLESS)
             left = again
             if left:
-                self._clock.sleep(_WAIT * (1 + losses))
+                self._clock.sleep(_WAIT * (1 + len(self._failing)))
+
+    def _require_others_succeed(self, record: RecordChanges, error: NoAnswerError, *, last: bool) -> None:
+        """Raise the error if Salesforce is away; a record at which it alone fails is left, and noted.
+
+        :param last: the record is not tried again.
+        """
+        self._failing.add(id(record))
+        alone = isinstance(error, FailedError) or self._writes > 0
+        if len(self._failing) == _ATTEMPTS or (last and not alone):
+            raise error
+        if last:
+            self.left[record.id or "a new record"] = error
 
     def _read(
         self, records: Sequence[RecordChanges]
@@ -238,10 +273,11 @@ class TableCarrier:
             note_sending(self._connection, self._account, numbers, found.modified)
         try:
             answer = self._api.delete(found) if record.op == "delete" else self._api.update(found, values)
-        except (DailyLimitError, ConfigurationError):
+        except (NotTakenError, ConfigurationError):
             self._note_not_sent(first)
             raise
         if answer.status < 300 or (record.op == "delete" and answer.codes & _GONE):
+            self._writes += 1
             self._take(record, numbers)
             return True
         self._note_not_sent(first)
@@ -275,13 +311,14 @@ class TableCarrier:
             except NoAnswerError as error:
                 lost = error
                 continue
-            except (DailyLimitError, ConfigurationError):
+            except (NotTakenError, ConfigurationError):
                 self._note_not_sent(record.numbers)
                 raise
             if answer is None:
                 return
             lost = None
             if answer.status < 300:
+                self._writes += 1
                 self._take(record, record.numbers)
                 return
             self._note_not_sent(record.numbers)
@@ -290,7 +327,8 @@ class TableCarrier:
             if not (_DUPLICATE in answer.codes or answer.codes & _PASSING):
                 break
         if lost is not None:
-            raise lost
+            self._require_others_succeed(record, lost, last=True)
+            return
         self._end(record, record.numbers, Decision.PARKED, reason)
 
     def _create(self, record: RecordChanges, field: str, key: Any) -> Answer | None:
@@ -325,7 +363,10 @@ class TableCarrier:
         }
         with self._connection.begin():
             judged = self._judge.new_rows(record.key, found, columns)
-        said = {one.number for one in judged if one.says == AFTER}
+        # What is empty is left to the default of the object, and says nothing here.
+        said = {
+            one.number for one in judged if one.says == AFTER or (one.value is None and one.says == "else")
+        }
         if said == set(record.numbers):
             self._take(record, record.numbers)
         else:
@@ -341,6 +382,7 @@ class TableCarrier:
         with self._connection.begin():
             note_taken(self._connection, self._account, numbers)
         record.drop(set(numbers))
+        self._failing.clear()
 
     def _end(self, record: RecordChanges, numbers: Sequence[int], decision: Decision, reason: str) -> None:
         with self._connection.begin():
