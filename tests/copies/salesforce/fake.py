@@ -135,6 +135,8 @@ class Company:
         match path.strip("/").split("/"), method:
             case ["sobjects", "Opportunity", "describe"], "GET":
                 return 200, self.describe()
+            case ["query"], "GET":
+                return self.query(parse_qs(parts.query)["q"][0])
             case ["composite", "sobjects", "Opportunity"], "POST":
                 return self.retrieve(body)
             case ["sobjects", "Opportunity"], "POST":
@@ -186,6 +188,16 @@ class Company:
     def by_external_id(self, name: str, value: str, fields: list[str]) -> Answer:
         found = [one for one in self.records.values() if str(one[name]) == value and not one["IsDeleted"]]
         return (200, self.shown(found[0], fields)) if found else refused(404, "NOT_FOUND")
+
+    def query(self, soql: str) -> Answer:
+        asked = re.fullmatch(r"SELECT (\w+) FROM Opportunity WHERE \1 LIKE '%(.*)%' LIMIT (\d+)", soql)
+        if asked is None or re.search(r"(?<!\\)(?:\\\\)*['%_]", asked[2]):
+            return refused(400, "MALFORMED_QUERY")
+        part, name = re.sub(r"\\(.)", r"\1", asked[2]).lower(), asked[1]
+        alive = [one for one in self.records.values() if not one["IsDeleted"]]
+        found = [one for one in alive if part in str(one[name] or "").lower()][: int(asked[3])]
+        records = [self.shown(one, [name]) for one in found]
+        return 200, {"totalSize": len(records), "done": True, "records": records}
 
     def checked(self, record: dict[str, Any], body: dict[str, Any]) -> Answer | None:
         for name, value in body.items():

@@ -89,6 +89,37 @@ def test_a_record_that_somebody_else_makes_at_that_moment_is_left_alone(lacking:
     assert "has a record of this external id by now" in str(report.reasons)
 
 
+@pytest.mark.parametrize("spelled", ["00{}", " {} ", "{}.0", "+{}"])
+def test_no_second_record_is_made_beside_one_in_another_spelling(lacking: Office, spelled: str) -> None:
+    lacking.mapped(MADE)
+    plan = lacking.desk.plan()
+    key = str(lacking.desk.changes(plan)[0].key["Enerflo_Install_Id__c"])
+    # The copy does not have it yet, and for Salesforce it is another external id.
+    lacking.company.put(Name="Theirs", Enerflo_Install_Id__c=spelled.format(key), RecordTypeName="Solar")
+    report = run_apply(lacking.desk.context, plan.plan_hash, approved_by="Pat")
+    assert (report.handed_over, lacking.company.writes) == (0, [])
+    assert "another spelling of the external id" in str(report.reasons)
+
+
+def test_an_external_id_that_another_one_holds_keeps_no_record_from_being_made(lacking: Office) -> None:
+    lacking.mapped(MADE)
+    plan = lacking.desk.plan()
+    key = str(lacking.desk.changes(plan)[0].key["Enerflo_Install_Id__c"])
+    lacking.company.put(Name="Another", Enerflo_Install_Id__c=f"{key}7")
+    run_apply(lacking.desk.context, plan.plan_hash, approved_by="Pat")
+    assert len(made(lacking)) == 1
+
+
+def test_where_too_many_external_ids_are_alike_no_record_is_made(lacking: Office) -> None:
+    lacking.mapped(MADE)
+    plan = lacking.desk.plan()
+    key = str(lacking.desk.changes(plan)[0].key["Enerflo_Install_Id__c"])
+    for number in range(200):
+        lacking.company.put(Id=f"006T{number:011d}AAQ", Enerflo_Install_Id__c=f"{key}x{number}")
+    report = run_apply(lacking.desk.context, plan.plan_hash, approved_by="Pat")
+    assert (report.handed_over, lacking.company.writes) == (0, [])
+
+
 def test_without_a_unique_external_id_no_record_is_made(lacking: Office) -> None:
     lacking.company.unique = False
     lacking.mapped(MADE)

@@ -120,10 +120,13 @@ def test_an_address_that_cannot_be_parsed_with_its_answer_is_not_logged(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
     _ = office.desk.context.salesforce
-    url = "https://company.my.salesforce.com/services/data/v61.0/sobjects/Lead/Mail__c/pat%40example.com?fields=Id"
-    logging.getLogger("urllib3.connection").warning("Failed to parse headers (url=%s): %s", url, "x")
-    (line,) = (one.getMessage() for one in caplog.records if one.name == "urllib3.connection")
-    assert "/sobjects/Lead/Mail__c/***?fields=Id" in line
+    base = "https://company.my.salesforce.com/services/data/v61.0"
+    urls = ["/sobjects/Lead/Mail__c/pat%40example.com?fields=Id", "/query?q=SELECT%20Id%20pat%40example.com"]
+    for url in urls:
+        logging.getLogger("urllib3.connection").warning("Failed to parse headers (url=%s): x", base + url)
+    lines = [one.getMessage() for one in caplog.records if one.name == "urllib3.connection"]
+    assert ["/sobjects/Lead/Mail__c/***?fields=Id" in lines[0], "/query?q=***" in lines[1]] == [True, True]
+    assert "pat%40example.com" not in caplog.text
 
 
 def test_after_the_login_the_address_that_it_names_is_asked(office: Office) -> None:

@@ -17,6 +17,8 @@ MODIFIED = "LastModifiedDate"
 _BY_SYSTEM = "SystemModstamp"
 # Records that one request reads.
 TOGETHER = 200
+# Records that are looked at for keys in another spelling.
+_ALIKE = 200
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,19 @@ class SalesforceObjectApi:
         if answer.status == 404:
             return None
         return self._record(self._expected(answer, 200, dict), answer, names, None)
+
+    def alike(self, field: str, part: str) -> list[str] | None:
+        """Return what a text field says in the records that have a text in it; None: there are too many.
+
+        Salesforce compares without regard to case.
+        """
+        text = "".join(f"\\{one}" if one in "\\'%_" else one for one in part)
+        query = f"SELECT {field} FROM {self._name} WHERE {field} LIKE '%{text}%' LIMIT {_ALIKE}"  # noqa: S608
+        said = self._expected(self._session.read("GET", f"/query?q={quote(query, safe='')}"), 200, dict)
+        records = said.get("records")
+        if not said.get("done") or not isinstance(records, list) or len(records) == _ALIKE:
+            return None
+        return [str(one[field]) for one in records]
 
     def update(self, record: Record, values: Mapping[str, Any]) -> Answer:
         """Set fields of a record if it was not modified since it was read, by seconds.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 
-_KEY = re.compile(r"(/sobjects/\w+/\w+/)[^?\s]+")
+_KEY = re.compile(r"(/sobjects/\w+/\w+/|/query\?q=)[^?\s]+")
 
 
 class _WithoutKeys(logging.Filter):

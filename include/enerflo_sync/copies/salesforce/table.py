@@ -16,6 +16,7 @@ from enerflo_sync.agreed.handing_over import end_unmade, note_sending, note_take
 from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.agreed.written import zone_of
 from enerflo_sync.clock import Clock
+from enerflo_sync.copies.salesforce import reasons
 from enerflo_sync.copies.salesforce.api import TOGETHER, Record, SalesforceObjectApi
 from enerflo_sync.copies.salesforce.changes import RecordChanges
 from enerflo_sync.copies.salesforce.judge import AFTER, BEFORE, UNREADABLE, Judge, Judged
@@ -26,11 +27,12 @@ from enerflo_sync.copies.salesforce.session import (
     NotTakenError,
     SalesforceSession,
 )
-from enerflo_sync.copies.salesforce.spelling import NotSpelledError, spelled
+from enerflo_sync.copies.salesforce.spelling import NotSpelledError, is_text, spelled
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.where import NEW_OUTSIDE
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.near_keys import is_near_any
 
 logger = logging.getLogger(__name__)
 
@@ -45,29 +47,6 @@ _PASSING = frozenset({"UNABLE_TO_LOCK_ROW", "REQUEST_RUNNING_TOO_LONG", "SERVER_
 _GONE = frozenset({"NOT_FOUND", "ENTITY_IS_DELETED"})
 _DUPLICATE = "DUPLICATE_VALUE"
 _ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
-
-_MOVED = "Salesforce's record says something else than when the plan was made"
-_OTHER_RECORD = "Salesforce's record names another record of Enerflo by now, or does not count any more"
-_NO_ID = "the copy's row has no id of Salesforce: 15 or 18 letters and digits are expected"
-_NO_RECORD = "Salesforce has no such record any more, or our user may not see it"
-_RESTLESS = "Salesforce's record was modified or locked at each attempt, so nothing was written"
-_IN_DOUBT = (
-    "the answer to a request with the change was lost, and the record was modified since: look at it there,"
-    " since nobody can tell whether the change was made and taken back"
-)
-_UNREADABLE = "a value of Salesforce's record, or of the change, does not fit the type of the copy's column"
-_EXISTS = "Salesforce has a record of this external id by now, and it says something else"
-_NOT_DELETED = (
-    "records of Salesforce are deleted only with salesforce: {delete: true} and a column of IsDeleted in"
-    " deleted_when: delete it there"
-)
-_NO_TIME = (
-    "the copy has no column of LastModifiedDate, so nobody can tell whether fields that are not mapped"
-    " changed since: delete it there"
-)
-_NO_EXTERNAL_ID = (
-    "a record is only made by an external id that is unique, so that a lost answer makes no second one:"
-)
 
 
 class TableCarrier:
@@ -120,13 +99,13 @@ class TableCarrier:
     def _park_what_cannot_be(self, record: RecordChanges) -> None:
         """Park changes that the id, or Salesforce's description of the object, rules out."""
         if record.id is not None and not _ID.fullmatch(record.id):
-            self._end(record, record.numbers, Decision.PARKED, _NO_ID)
+            self._end(record, record.numbers, Decision.PARKED, reasons.NO_ID)
             return
         if record.op == "delete":
             if not self._may_delete:
-                self._end(record, record.numbers, Decision.PARKED, _NOT_DELETED)
+                self._end(record, record.numbers, Decision.PARKED, reasons.NOT_DELETED)
             elif not self._judge.knows_modified:
-                self._end(record, record.numbers, Decision.PARKED, _NO_TIME)
+                self._end(record, record.numbers, Decision.PARKED, reasons.NO_TIME)
             return
         right = "createable" if record.op == "insert" else "updateable"
         for column, number in list(record.columns.items()):
@@ -143,7 +122,7 @@ class TableCarrier:
             self._end(record, numbers, Decision.PARKED, reason)
         if record.op == "insert" and record.numbers and self._external_id(record) is None:
             named = ", ".join(self._to.field_of(column) for column in record.key_values)
-            self._end(record, record.numbers, Decision.PARKED, f"{_NO_EXTERNAL_ID} {named} is none")
+            self._end(record, record.numbers, Decision.PARKED, f"{reasons.NO_EXTERNAL_ID} {named} is none")
 
     @property
     def _may_delete(self) -> bool:
@@ -187,7 +166,7 @@ class TableCarrier:
                 if tries[id(record)] < _ATTEMPTS:
                     again.append(record)
                 else:
-                    self._end(record, record.numbers, Decision.MOVED, _RESTLESS)
+                    self._end(record, record.numbers, Decision.MOVED, reasons.RESTLESS)
             left = again
             if left:
                 self._clock.sleep(_WAIT * (1 + len(self._failing)))
@@ -228,7 +207,7 @@ class TableCarrier:
             if record.op == "delete":
                 self._take(record, record.numbers)
             else:
-                self._end(record, record.numbers, Decision.MOVED, _NO_RECORD)
+                self._end(record, record.numbers, Decision.MOVED, reasons.NO_RECORD)
             return True
         due: list[Judged] = []
         for number in list(record.numbers):
@@ -239,12 +218,12 @@ class TableCarrier:
             elif one.says == AFTER:
                 self._take(record, [number])
             elif one.says == UNREADABLE:
-                self._end(record, [number], Decision.PARKED, _UNREADABLE)
+                self._end(record, [number], Decision.PARKED, reasons.UNREADABLE)
             elif one.says != BEFORE:
-                reason = _MOVED if one.says == "else" else _OTHER_RECORD
+                reason = reasons.MOVED if one.says == "else" else reasons.OTHER_RECORD
                 self._end(record, [number], Decision.MOVED, reason)
             elif one.sent_as_of is not None and found.modified > one.sent_as_of:
-                self._end(record, [number], Decision.PARKED, _IN_DOUBT)
+                self._end(record, [number], Decision.PARKED, reasons.IN_DOUBT)
             else:
                 due.append(one)
         if not due:
@@ -286,9 +265,9 @@ class TableCarrier:
         if record.op == "delete" and answer.status == 404:
             return False
         if answer.codes & _GONE or answer.status == 404:
-            self._end(record, numbers, Decision.MOVED, _NO_RECORD)
+            self._end(record, numbers, Decision.MOVED, reasons.NO_RECORD)
         else:
-            self._end(record, numbers, Decision.PARKED, _refused(answer))
+            self._end(record, numbers, Decision.PARKED, reasons.refused(answer))
         return True
 
     # Records that are to be made.
@@ -306,6 +285,9 @@ class TableCarrier:
             if found is not None:
                 self._compare_made(record, found)
                 return
+            if not attempt and self._is_spelled_otherwise(field, str(key)):
+                self._end(record, record.numbers, Decision.MOVED, reasons.OTHER_SPELLING)
+                return
             try:
                 answer = self._create(record, field, key)
             except NoAnswerError as error:
@@ -322,7 +304,7 @@ class TableCarrier:
                 self._take(record, record.numbers)
                 return
             self._note_not_sent(record.numbers)
-            reason = _refused(answer)
+            reason = reasons.refused(answer)
             # A record of this external id may be there by now: it is looked for.
             if not (_DUPLICATE in answer.codes or answer.codes & _PASSING):
                 break
@@ -330,6 +312,19 @@ class TableCarrier:
             self._require_others_succeed(record, lost, last=True)
             return
         self._end(record, record.numbers, Decision.PARKED, reason)
+
+    def _is_spelled_otherwise(self, field: str, key: str) -> bool:
+        """Return whether a record that the copy does not have yet may name the one to be made.
+
+        For Salesforce ``01234`` and ``1234`` are two external ids, and it would make the second record.
+        """
+        if not is_text(self._info.fields[field].type):
+            return False
+        others = self._api.alike(field, key.strip().lstrip("+0") or key)
+        if others is None:
+            return True
+        with self._connection.begin():
+            return is_near_any(self._connection, key, others)
 
     def _create(self, record: RecordChanges, field: str, key: Any) -> Answer | None:
         try:
@@ -339,7 +334,7 @@ class TableCarrier:
         except DBAPIError as error:
             if not (getattr(error.orig, "sqlstate", None) or "").startswith("22"):
                 raise
-            self._end(record, record.numbers, Decision.PARKED, _UNREADABLE)
+            self._end(record, record.numbers, Decision.PARKED, reasons.UNREADABLE)
             return None
         if not counts:
             self._end(record, record.numbers, Decision.PARKED, NEW_OUTSIDE)
@@ -363,14 +358,11 @@ class TableCarrier:
         }
         with self._connection.begin():
             judged = self._judge.new_rows(record.key, found, columns)
-        # What is empty is left to the default of the object, and says nothing here.
-        said = {
-            one.number for one in judged if one.says == AFTER or (one.value is None and one.says == "else")
-        }
+        said = {one.number for one in judged if one.says == AFTER}
         if said == set(record.numbers):
             self._take(record, record.numbers)
         else:
-            self._end(record, record.numbers, Decision.MOVED, _EXISTS)
+            self._end(record, record.numbers, Decision.MOVED, reasons.EXISTS)
 
     # What becomes of changes.
 
@@ -392,8 +384,3 @@ class TableCarrier:
     def _note_not_sent(self, numbers: Sequence[int]) -> None:
         with self._connection.begin():
             note_sending(self._connection, self._account, numbers, None)
-
-
-def _refused(answer: Answer) -> str:
-    said = "; ".join(str(one) for one in answer.refusals) or f"HTTP {answer.status}"
-    return f"Salesforce refuses the record ({said})"
