@@ -50,6 +50,7 @@ class Company:
 
     :param rule: returns a refusal of a record as it would stand, or None.
     :param before: called with method and path of a write before it is carried out.
+    :param trigger: changes a record that was written, in the same transaction.
     :param instead: answers a request, which is not carried out then; bytes are a page that is no JSON.
     :param lose: answers that are lost after the write, by number; ``unavailable`` those that are a 503 instead,
         and ``paged`` those in whose place a proxy sends a page.
@@ -65,6 +66,7 @@ class Company:
     unique: bool = True
     rule: Callable[[dict[str, Any]], Answer | None] | None = None
     before: Callable[[str, str], None] | None = None
+    trigger: Callable[[dict[str, Any]], None] | None = None
     instead: Callable[[str, str], Answer | None] | None = None
     lose: int = 0
     unavailable: int = 0
@@ -230,6 +232,8 @@ class Company:
         self.writes.append(("PATCH", id_, body))
         self.headers.append(headers)
         record |= body | self.modified()
+        if self.trigger is not None:
+            self.trigger(record)
         return 204, None
 
     def create(self, body: dict[str, Any]) -> Answer:

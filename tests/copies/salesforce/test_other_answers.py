@@ -139,3 +139,63 @@ def test_after_the_login_the_address_that_it_names_is_asked(office: Office) -> N
     office.moves(office.install(1))
     with pytest.raises(ConfigurationError, match="without encryption"):
         office.applied()
+
+
+def test_what_a_trigger_makes_of_a_value_is_no_arrival(office: Office) -> None:
+    id_ = office.moves(office.install())
+    office.company.trigger = lambda record: record.update({SIZE: 10.0})
+    plan, _ = office.applied()
+    office.copy()
+    office.desk.plan()
+    assert office.states() == [("superseded", True, "the CRM's copy shows another value")]
+    assert [change.state for change in office.desk.changes(plan)] == ["superseded"]
+    assert (office.company.records[id_][SIZE], len(office.company.writes)) == (10.0, 1)
+
+
+def test_a_value_that_a_trigger_takes_back_does_not_arrive(office: Office) -> None:
+    id_ = office.moves(office.install())
+    before = office.company.records[id_][SIZE]
+    office.company.trigger = lambda record: record.update({SIZE: before})
+    office.applied()
+    office.copy()
+    assert office.desk.plan().change_count == 0
+    assert office.states() == [("open", True, None)]
+
+
+@pytest.mark.parametrize(("locked", "writes", "moved"), [(2, 1, 0), (5, 0, 1)])
+def test_a_record_that_is_locked_is_tried_again(office: Office, locked: int, writes: int, moved: int) -> None:
+    office.moves(office.install())
+    left = [refused(400, "UNABLE_TO_LOCK_ROW")] * locked
+    office.company.instead = lambda method, path: left.pop() if method == "PATCH" and left else None
+    _, report = office.applied()
+    assert (len(office.company.writes), report.moved, report.parked) == (writes, moved, 0)
+
+
+def test_a_duplicate_that_a_rule_finds_is_parked_without_the_record_that_it_shows(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    office.moves(office.install())
+    found = {"matchRecords": [{"record": {"Name": "Pat Secret"}, "matchConfidence": 100.0}]}
+    said = [
+        {
+            "duplicateResut": found,
+            "errorCode": "DUPLICATES_DETECTED",
+            "message": "Use Pat Secret",
+            "fields": [],
+        }
+    ]
+    office.company.rule = lambda record: (400, said)
+    _, report = office.applied()
+    assert list(report.reasons["parked"]) == ["Salesforce refuses the record (DUPLICATES_DETECTED)"]
+    assert "Pat Secret" not in str(office.handed()) + str(office.desk.ledger()) + caplog.text
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_an_address_that_moved_is_told_and_not_followed(office: Office, status: int) -> None:
+    office.moves(office.install())
+    office.company.instead = lambda method, path: (status, None) if method == "PATCH" else None
+    with pytest.raises(ConfigurationError, match=f"answers {status}, which sends us to another address"):
+        office.applied()
+    assert office.states() == [("open", False, None)]
+    assert [row["sent_as_of"] for row in office.handed()] == [None]
