@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -15,15 +14,14 @@ from rich.markup import escape
 from enerflo_sync.catalogue.report import Unfilled
 from enerflo_sync.catalogue.run import empty_columns
 from enerflo_sync.cli.check import Check, made
+from enerflo_sync.cli.crm_check import crm_check
 from enerflo_sync.cli.match import match_checks
 from enerflo_sync.cli.output import Account, Exit, Json, console, errors, finish, print_json
 from enerflo_sync.cli.salesforce_check import goes_to_salesforce, salesforce_check
 from enerflo_sync.cli.write_check import write_checks
 from enerflo_sync.clock import skew_of
-from enerflo_sync.copies.check import notices_there
-from enerflo_sync.copies.trust import untried
 from enerflo_sync.crm.columns import declared
-from enerflo_sync.crm.doctor import Finding, Severity, check_mapping, finding
+from enerflo_sync.crm.doctor import Finding, Severity, check_mapping
 from enerflo_sync.crm.live.grants import grants_sql
 from enerflo_sync.crm.live.rights import present_role, unusable_own_tables
 from enerflo_sync.crm.mapping import MIRROR_TABLES
@@ -31,7 +29,6 @@ from enerflo_sync.crm.problems import listed
 from enerflo_sync.enerflo.statuses import read_statuses
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.jobs.context import AccountContext, open_account
-from enerflo_sync.jobs.copy import run_copy
 from enerflo_sync.warehouse.declared import require_filled
 from enerflo_sync.warehouse.engine import check_server, warehouse_errors
 from enerflo_sync.warehouse.revision import current_revision, require_migrated
@@ -105,7 +102,7 @@ def _checks(context: AccountContext, write_check: int | None) -> Iterator[Check]
     if not server.failed:
         migrated = _migrated(context)
         yield migrated
-        copied = _crm_database(context) if context.crm is not None else None
+        copied = crm_check(context) if context.crm is not None else None
         if copied is not None:
             yield copied
         if copied is None or not copied.failed:
@@ -132,44 +129,6 @@ def _server(context: AccountContext) -> str:
     seconds = 0.0 if skew is None else skew.total_seconds()
     clock = f"; {skew_text(seconds)}" if abs(seconds) > SKEW_SECONDS else ""
     return f"PostgreSQL {version}{clock}"
-
-
-def _crm_database(context: AccountContext) -> Check:
-    """Bring the copies up to date; say of a database that nobody tried what that means."""
-    check = made("CRM database", lambda: _copied(context))
-    there, crm = context.crm, context.settings.crm
-    if check.failed or there is None or crm is None:
-        return check
-    try:
-        found = list(notices_there(there, context.config, context.account))
-    except EnerfloSyncError as error:
-        return Check("CRM database", str(error), failed=True)
-    findings = [
-        finding(context.config, context.account, name, one, context.config_path) for name, one in found
-    ]
-    dialect = there.dialect
-    if dialect.tried:
-        return replace(check, findings=findings)
-    one = Finding(
-        Severity.HINT if crm.trust_dialect else Severity.WARNING,
-        str(context.config_path),
-        context.config.line("accounts", context.account, "crm"),
-        f"accounts.{context.account}.crm",
-        f"{dialect.title}, {untried(dialect)}",
-        "a look at its first report",
-        "You trust it to be written (trust_dialect)."
-        if crm.trust_dialect
-        else "Start in mode report. Nothing is written there before you write trust_dialect: true.",
-    )
-    return replace(check, findings=[one, *findings])
-
-
-def _copied(context: AccountContext) -> str:
-    """Bring the copies up to date, and return what was read."""
-    reports = run_copy(context)
-    rows, read = (sum(getattr(one, name) for one in reports) for name in ("rows", "rows_read"))
-    title = context.crm.dialect.title if context.crm is not None else ""
-    return f"{title}: {rows:,} rows in {len(reports)} tables, {read:,} of them read"
 
 
 def _migrated(context: AccountContext) -> Check:
