@@ -15,8 +15,9 @@ from pydantic import Field, PrivateAttr
 from enerflo_sync.crm.approvals import ApprovalOptions
 from enerflo_sync.crm.columns import Columns
 from enerflo_sync.crm.elsewhere import CrmDatabase
-from enerflo_sync.crm.mapping import Mode, TableMapping, TableOverride
+from enerflo_sync.crm.mapping import Mode, TableMapping
 from enerflo_sync.crm.options import Options
+from enerflo_sync.crm.overrides import TableOverride
 from enerflo_sync.crm.problems import Problem, listed, nearest
 from enerflo_sync.crm.reconcile_options import ReconcileOptions
 from enerflo_sync.crm.routes import NotifyOptions

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import sqlalchemy as sa
-from pydantic import Field, PrivateAttr, create_model, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from enerflo_sync.crm.copies import INSIDE, ChangesTo, WriteTo
 from enerflo_sync.crm.fields import (
@@ -381,26 +381,3 @@ def mirror_type(kind: str, mapping: TableMapping, column: str) -> sa.types.TypeE
     """Return the type of a column of the mirror: of the schema, or declared by ``columns``."""
     built_in = metadata.tables[f"{MIRROR_SCHEMA}.{MIRROR_TABLES[kind]}"].c
     return built_in[column].type if column in built_in else mapping._declared[column][0]
-
-
-def _partial(model: type[Options], name: str, **others: Any) -> type[Options]:
-    """Return ``model`` with every option optional, for an account's overrides."""
-    options: dict[str, Any] = {}
-    for option, info in model.model_fields.items():
-        annotation: Any = info.annotation
-        for constraint in info.metadata:
-            annotation = Annotated[annotation, constraint]
-        optional = others.get(option, annotation | None)
-        options[option] = (optional, Field(None, description=info.description))
-    text = f"Options of one account that replace those of the shared {model.__name__}."
-    return create_model(name, __base__=Options, __doc__=text, **options)
-
-
-FieldOverride = _partial(FieldMapping, "FieldOverride")
-WideColumnOverride = _partial(WideColumn, "WideColumnOverride")
-TableOverride = _partial(
-    TableMapping,
-    "TableOverride",
-    fields=dict[str, FieldOverride | None] | None,  # type: ignore[valid-type]
-    columns=dict[str, WideColumnOverride | None] | None,  # type: ignore[valid-type]
-)

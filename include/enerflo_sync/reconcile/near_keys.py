@@ -7,7 +7,7 @@ that met nothing are compared once more, without what is mere spelling.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any
 
@@ -91,6 +91,16 @@ def no_near_row(plan: Comparison, links: Mapping[str, str]) -> str:
         return ""
     near = (f"{_normal(f'({links[join.crm_name]})::text')} = {_normal(_text(join))}" for join in plan.joins)
     return _NONE_NEAR.substitute(_common(plan), near=" and ".join(near))
+
+
+def is_near_any(connection: sa.Connection, key: str, others: Sequence[str]) -> bool:
+    """Return whether one of other texts is a key in another spelling."""
+    query = (
+        f"/* enerflo-sync carry: keys in another spelling */ select exists (select"  # noqa: S608 - constants
+        f" from unnest(%(others)s::text[]) o(key) where {_normal('o.key')} = {_normal('%(key)s::text')})"
+    )
+    named = {"others": list(others), "key": key}
+    return bool(connection.exec_driver_sql(query, named).scalar_one())
 
 
 def _near(plan: Comparison, missing: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from enerflo_sync.apply.report import ApplyReport
 from enerflo_sync.jobs.apply import run_apply
@@ -97,6 +98,24 @@ class Office:
     def states(self) -> list[tuple[str, bool, str | None]]:
         """Return of each change that was handed over its state, whether we took it there, and why not."""
         return [(row["state"], row["acknowledged_at"] is not None, row["reason"]) for row in self.handed()]
+
+
+def killed_at(office: Office, word: str, after: int = 1) -> None:
+    """Let the process end at the so-many-th statement to the warehouse that has a word."""
+    left = [after]
+
+    def ends(_conn: Any, _cursor: Any, statement: str, *_others: Any) -> None:
+        if word in statement:
+            left[0] -= 1
+            if left[0] == 0:
+                raise SystemExit("killed")
+
+    sa.event.listen(office.desk.engine, "before_cursor_execute", ends)
+    office.desk.__dict__["killing"] = ends
+
+
+def revived(office: Office) -> None:
+    sa.event.remove(office.desk.engine, "before_cursor_execute", office.desk.__dict__["killing"])
 
 
 def id_of(install: int) -> str:

@@ -30,8 +30,10 @@ FIELDS = {
     "Permit_Approved_Date__c": "date",
     "RecordTypeName": "string",
     "LastModifiedDate": "datetime",
+    "SystemModstamp": "datetime",
 }
-READ_ONLY = {"Id", "IsDeleted", "LastModifiedDate"}
+READ_ONLY = {"Id", "IsDeleted", "LastModifiedDate", "SystemModstamp"}
+PAGE = b"<html>One moment, please.</html>"
 _DATA = re.compile(r"/services/data/v\d+\.0(?P<rest>/.*)")
 
 Answer = tuple[int, Any]
@@ -48,7 +50,11 @@ class Company:
 
     :param rule: returns a refusal of a record as it would stand, or None.
     :param before: called with method and path of a write before it is carried out.
-    :param lose: answers that are lost after the write, by number; ``unavailable`` those that are a 503 instead.
+    :param trigger: changes a record that was written, in the same transaction.
+    :param instead: answers a request, which is not carried out then; bytes are a page that is no JSON.
+    :param lose: answers that are lost after the write, by number; ``unavailable`` those that are a 503 instead,
+        and ``paged`` those in whose place a proxy sends a page.
+    :param compared: the field that ``If-Unmodified-Since`` is compared with.
     """
 
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -60,8 +66,15 @@ class Company:
     unique: bool = True
     rule: Callable[[dict[str, Any]], Answer | None] | None = None
     before: Callable[[str, str], None] | None = None
+    trigger: Callable[[dict[str, Any]], None] | None = None
+    instead: Callable[[str, str], Answer | None] | None = None
     lose: int = 0
     unavailable: int = 0
+    paged: int = 0
+    compared: str = "LastModifiedDate"
+    moved_to: str | None = None
+    left_out: set[str] = field(default_factory=set)
+    defaults: dict[str, Any] = field(default_factory=dict)
     expired: int = 0
     logins: int = 0
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -80,11 +93,19 @@ class Company:
             "LastModifiedDate": "2020-01-01T00:00:00.000+0000",
         }
         self.records[id_] = blank | values | {"Id": id_}
+        self.records[id_]["SystemModstamp"] = self.records[id_]["LastModifiedDate"]
         return id_
 
     def edit(self, id_: str, **values: Any) -> None:
         """Let a person change a record now."""
-        self.records[id_] |= values | {"LastModifiedDate": self.stamp()}
+        self.records[id_] |= values | self.modified()
+
+    def modified(self) -> dict[str, str]:
+        return dict.fromkeys(("LastModifiedDate", "SystemModstamp"), self.stamp())
+
+    def touch(self, id_: str, **values: Any) -> None:
+        """Let Salesforce itself change a record: a sum over others, or a way back from the recycle bin."""
+        self.records[id_] |= values | {"SystemModstamp": self.stamp()}
 
     def stamp(self) -> str:
         return f"{self.now():%Y-%m-%dT%H:%M:%S}.000+0000"
@@ -98,7 +119,8 @@ class Company:
             return 400, {"error": "invalid_client", "error_description": "invalid client credentials"}
         self.logins += 1
         self._token = f"00D-token-{self.logins}"
-        return 200, {"access_token": self._token, "token_type": "Bearer"}
+        moved = {"instance_url": self.moved_to} if self.moved_to else {}
+        return 200, {"access_token": self._token, "token_type": "Bearer", **moved}
 
     def handle(self, method: str, url: str, headers: dict[str, str], body: Any) -> Answer:
         if headers.get("Authorization") not in {f"Bearer {self._token}", "Bearer given"} or self.expired:
@@ -110,9 +132,13 @@ class Company:
         parts = urlsplit(url)
         path = unquote(found["rest"]) if (found := _DATA.fullmatch(parts.path)) else ""
         self.calls.append((method, path))
+        if self.instead is not None and (said := self.instead(method, path)) is not None:
+            return said
         match path.strip("/").split("/"), method:
             case ["sobjects", "Opportunity", "describe"], "GET":
                 return 200, self.describe()
+            case ["query"], "GET":
+                return self.query(parse_qs(parts.query)["q"][0])
             case ["composite", "sobjects", "Opportunity"], "POST":
                 return self.retrieve(body)
             case ["sobjects", "Opportunity"], "POST":
@@ -142,7 +168,8 @@ class Company:
         return {"name": "Opportunity", **rights, "fields": fields}
 
     def shown(self, record: dict[str, Any], names: list[str]) -> dict[str, Any]:
-        return {"attributes": {"type": "Opportunity"}, **{name: record[name] for name in names}}
+        values = {name: record[name] for name in names if name not in self.left_out}
+        return {"attributes": {"type": "Opportunity"}, **values}
 
     def alive(self, id_: str) -> dict[str, Any] | None:
         full = next((one for one in self.records if one[:15] == id_[:15]), None)
@@ -150,6 +177,8 @@ class Company:
         return record if record is not None and not record["IsDeleted"] else None
 
     def retrieve(self, body: dict[str, list[str]]) -> Answer:
+        if any(re.fullmatch(r"[a-zA-Z0-9]{15}(?:[a-zA-Z0-9]{3})?", one) is None for one in body["ids"]):
+            return refused(400, "MALFORMED_ID")
         if len(body["ids"]) > 200 or (unknown := [one for one in body["fields"] if self.unknown(one)]):
             return refused(400, "INVALID_FIELD" if len(body["ids"]) <= 200 else "EXCEEDED_ID_LIMIT", *unknown)
         found = (self.alive(id_) for id_ in body["ids"])
@@ -161,6 +190,16 @@ class Company:
     def by_external_id(self, name: str, value: str, fields: list[str]) -> Answer:
         found = [one for one in self.records.values() if str(one[name]) == value and not one["IsDeleted"]]
         return (200, self.shown(found[0], fields)) if found else refused(404, "NOT_FOUND")
+
+    def query(self, soql: str) -> Answer:
+        asked = re.fullmatch(r"SELECT (\w+) FROM Opportunity WHERE \1 LIKE '%(.*)%' LIMIT (\d+)", soql)
+        if asked is None or re.search(r"(?<!\\)(?:\\\\)*['%_]", asked[2]):
+            return refused(400, "MALFORMED_QUERY")
+        part, name = re.sub(r"\\(.)", r"\1", asked[2]).lower(), asked[1]
+        alive = [one for one in self.records.values() if not one["IsDeleted"]]
+        found = [one for one in alive if part in str(one[name] or "").lower()][: int(asked[3])]
+        records = [self.shown(one, [name]) for one in found]
+        return 200, {"totalSize": len(records), "done": True, "records": records}
 
     def checked(self, record: dict[str, Any], body: dict[str, Any]) -> Answer | None:
         for name, value in body.items():
@@ -185,14 +224,16 @@ class Company:
         if record is None:
             return refused(404, "NOT_FOUND")
         condition = headers.get("If-Unmodified-Since")
-        modified = datetime.fromisoformat(record["LastModifiedDate"])
+        modified = datetime.fromisoformat(record[self.compared])
         if condition is not None and modified > parsedate_to_datetime(condition):
             return 412, []
         if (refusal := self.checked(record, body)) is not None:
             return refusal
         self.writes.append(("PATCH", id_, body))
         self.headers.append(headers)
-        record |= body | {"LastModifiedDate": self.stamp()}
+        record |= body | self.modified()
+        if self.trigger is not None:
+            self.trigger(record)
         return 204, None
 
     def create(self, body: dict[str, Any]) -> Answer:
@@ -206,7 +247,7 @@ class Company:
         if (refusal := self.checked({}, body)) is not None:
             return refusal
         self.writes.append(("POST", "", body))
-        id_ = self.put(**body, LastModifiedDate=self.stamp())
+        id_ = self.put(**(self.defaults | body), LastModifiedDate=self.stamp())
         return 201, {"id": id_, "success": True, "errors": []}
 
     def delete(self, id_: str) -> Answer:
@@ -216,7 +257,7 @@ class Company:
         if record is None:
             return refused(404, "ENTITY_IS_DELETED")
         self.writes.append(("DELETE", id_, {}))
-        record |= {"IsDeleted": True, "LastModifiedDate": self.stamp()}
+        record |= {"IsDeleted": True, **self.modified()}
         return 204, None
 
 
@@ -237,6 +278,9 @@ class _Handler(BaseHTTPRequestHandler):
             company.lose -= 1
             self.close_connection = True
             return
+        if len(company.writes) > before and company.paged:
+            company.paged -= 1
+            status, said = 200, PAGE
         if self.command in {"PATCH", "DELETE"} and company.unavailable:
             company.unavailable -= 1
             status, said = refused(503, "SERVER_UNAVAILABLE")
@@ -246,7 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, said: Any) -> None:
         usage = f"api-usage={self.company.used}/{self.company.limit}"
-        content = b"" if said is None else json.dumps(said).encode()
+        content = said if isinstance(said, bytes) else b"" if said is None else json.dumps(said).encode()
         self.send_response_only(status)
         self.send_header("Date", format_datetime(self.company.now(), usegmt=True))
         self.send_header("Sforce-Limit-Info", f"per-app-api-usage=1/250(appName=ours); {usage}")

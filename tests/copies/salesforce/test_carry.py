@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-import sqlalchemy as sa
 
-from enerflo_sync.copies.salesforce.session import NoAnswerError
-from enerflo_sync.errors import ConfigurationError, RetriableError
 from enerflo_sync.jobs.apply import run_apply
 from enerflo_sync.jobs.carry import run_carry
 from enerflo_sync.jobs.undo import run_undo
@@ -164,109 +159,6 @@ def test_a_field_that_may_not_be_written_is_parked_before_anything_is_sent(offic
     assert office.company.writes == [("PATCH", id_, {"Name": "A new name"})]
 
 
-@pytest.mark.parametrize("lost", ["lose", "unavailable"])
-def test_a_lost_answer_is_settled_by_reading(office: Office, lost: str) -> None:
-    ids = [office.moves(office.install(number)) for number in range(2)]
-    setattr(office.company, lost, 1)
-    _, report = office.applied()
-    assert report.handed_over == 2
-    assert office.states() == [("open", True, None)] * 2
-    # What was lost was made already, and is not made again.
-    assert sorted(path for _, path, _ in office.company.writes) == sorted(ids)
-
-
-def test_when_salesforce_is_away_the_changes_wait_and_the_same_apply_goes_on(office: Office) -> None:
-    id_ = office.moves(office.install())
-    plan = office.desk.plan()
-    office.company.unavailable = 100
-
-    # Nothing is written by what answers 503 here.
-    def nothing(record: dict[str, Any]) -> Any:
-        return refused(503, "SERVER_UNAVAILABLE")
-
-    office.company.rule = nothing
-    with pytest.raises(NoAnswerError, match="503"):
-        run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
-    assert office.states() == [("open", False, None)]
-    office.company.unavailable, office.company.rule = 0, None
-    report = run_apply(office.desk.context, plan.plan_hash)
-    assert report.handed_over == 1
-    assert office.company.writes == [("PATCH", id_, {SIZE: 9.99})]
-
-
-def killed_at(office: Office, word: str, after: int = 1) -> None:
-    """Let the process end at the so-many-th statement to the warehouse that has a word."""
-    left = [after]
-
-    def ends(_conn: Any, _cursor: Any, statement: str, *_others: Any) -> None:
-        if word in statement:
-            left[0] -= 1
-            if left[0] == 0:
-                raise SystemExit("killed")
-
-    sa.event.listen(office.desk.engine, "before_cursor_execute", ends)
-    office.desk.__dict__["killing"] = ends
-
-
-def revived(office: Office) -> None:
-    sa.event.remove(office.desk.engine, "before_cursor_execute", office.desk.__dict__["killing"])
-
-
-@pytest.mark.parametrize(
-    "word",
-    ["carry installs: the copy's rows", "a request with changes goes out", "changes that we take to the CRM"],
-)
-def test_a_kill_loses_nothing_and_writes_nothing_twice(office: Office, word: str) -> None:
-    ids = [office.moves(office.install(number)) for number in range(2)]
-    plan = office.desk.plan()
-    killed_at(office, word)
-    with pytest.raises(SystemExit):
-        run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
-    revived(office)
-    run_apply(office.desk.context, plan.plan_hash)
-    assert sorted(path for _, path, _ in office.company.writes) == sorted(ids)
-    assert office.states() == [("open", True, None)] * 2
-
-
-def test_what_a_person_took_back_after_a_lost_answer_is_not_made_again(office: Office) -> None:
-    id_ = office.moves(office.install())
-    before = office.company.records[id_][SIZE]
-    plan = office.desk.plan()
-    killed_at(office, "changes that we take to the CRM")
-    with pytest.raises(SystemExit):
-        run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
-    revived(office)
-    office.clock.sleep(60)
-    office.company.edit(id_, System_Size__c=before)
-    report = run_apply(office.desk.context, plan.plan_hash)
-    assert report.parked == 1
-    assert "answer to a request with the change was lost" in str(report.reasons)
-    assert office.company.records[id_][SIZE] == before
-
-
-def test_a_request_that_lands_late_and_is_taken_back_is_not_made_again(office: Office) -> None:
-    id_ = office.moves(office.install())
-    before = office.company.records[id_][SIZE]
-    asked: list[str] = []
-
-    def late(method: str, path: str) -> None:
-        asked.append(method)
-        if len(asked) == 1:
-            # The first request gets no answer, and is carried out only later.
-            office.company.unavailable, office.company.rule = 1, lambda record: refused(503, "LATE")
-        else:
-            office.company.before = None
-            office.company.rule = None
-            office.company.edit(id_, System_Size__c=9.99)
-            office.company.edit(id_, System_Size__c=before)
-
-    office.company.before = late
-    _, report = office.applied()
-    assert report.parked == 1
-    assert "answer to a request with the change was lost" in str(report.reasons)
-    assert (office.company.writes, office.company.records[id_][SIZE]) == ([], before)
-
-
 def test_a_later_change_takes_the_place_of_one_that_the_copy_does_not_show_yet(office: Office) -> None:
     install = office.install()
     id_ = office.moves(install)
@@ -330,101 +222,6 @@ def test_an_undo_writes_the_value_back_by_the_same_way(office: Office) -> None:
     undo = run_undo(office.desk.context, plan.plan_hash)
     run_apply(office.desk.context, undo.plan_hash, approved_by="Pat")
     assert office.company.records[id_][SIZE] == pytest.approx(float(before))
-
-
-def test_an_undo_does_not_overtake_a_request_whose_answer_was_lost(office: Office) -> None:
-    id_ = office.moves(office.install())
-    plan = office.desk.plan()
-    killed_at(office, "changes that we take to the CRM")
-    with pytest.raises(SystemExit):
-        run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
-    revived(office)
-    undo = run_undo(office.desk.context, plan.plan_hash)
-    # Nobody may withdraw what Salesforce has by now: a person is asked.
-    assert undo.change_count == 0
-    assert [one.field for one in office.desk.undecided(undo)] == [SIZE]
-    assert office.company.records[id_][SIZE] == 9.99
-
-
-# The day's requests.
-
-
-def test_near_the_days_limit_we_stop_and_the_rest_stays_open(office: Office) -> None:
-    for number in range(3):
-        office.moves(office.install(number))
-    # A login counts as none here; describe, read and one write fit.
-    office.company.limit, office.company.used = 100, 77
-    _, report = office.applied()
-    assert len(office.company.writes) == 1
-    assert report.stopped is not None
-    assert "20 % of the day's requests to Salesforce are kept for others" in report.stopped
-    assert "2 changes of installs stay open" in report.stopped
-    assert [state[:2] for state in office.states()] == [("open", True), ("open", False), ("open", False)]
-
-
-def test_requests_that_are_used_up_by_others_stop_us_too(office: Office) -> None:
-    office.moves(office.install())
-    office.company.limit, office.company.used = 100, 100
-    _, report = office.applied()
-    assert report.stopped is not None
-    assert "used up" in report.stopped
-    assert office.states() == [("open", False, None)]
-
-
-# The login.
-
-
-def test_a_token_that_ended_is_renewed_once(office: Office) -> None:
-    id_ = office.moves(office.install())
-    office.company.expired = 1
-    office.applied()
-    assert office.company.logins == 2
-    assert office.company.records[id_][SIZE] == 9.99
-
-
-def test_a_token_that_is_never_accepted_is_a_matter_of_configuration(office: Office) -> None:
-    office.moves(office.install())
-    office.company.expired = 2
-    with pytest.raises(ConfigurationError, match=r"does not accept the token \(INVALID_SESSION_ID\)"):
-        office.applied()
-    assert office.states() == [("open", False, None)]
-
-
-def test_a_refused_login_says_where_it_is_written_and_no_secret(office: Office) -> None:
-    office.moves(office.install())
-    office.desk.environ["SF_SECRET"] = "not-the-secret"
-    office.mapped(TO)
-    with pytest.raises(ConfigurationError) as caught:
-        office.applied()
-    said = str(caught.value)
-    assert "refuses the login (invalid_client)" in said
-    assert "accounts.default.salesforce" in said
-    assert "not-the-secret" not in said
-    assert "secret value" not in said
-
-
-def test_a_missing_secret_names_its_variable(office: Office) -> None:
-    office.moves(office.install())
-    del office.desk.environ["SF_SECRET"]
-    office.mapped(TO)
-    with pytest.raises(ConfigurationError, match=r"SF_SECRET is not set.*"):
-        office.applied()
-
-
-def test_an_object_that_is_not_there_is_named(office: Office) -> None:
-    office.moves(office.install())
-    office.mapped(TO.replace("object: Opportunity", "object: Oportunity"))
-    with pytest.raises(ConfigurationError, match="has no object Oportunity"):
-        office.applied()
-
-
-def test_an_address_that_does_not_answer_is_tried_again_and_then_told(office: Office) -> None:
-    office.moves(office.install())
-    office.desk.environ["SF_URL"] = "http://127.0.0.1:1"
-    office.mapped(TO)
-    with pytest.raises(RetriableError, match="refused the connection"):
-        office.applied()
-    assert office.states() == [("open", False, None)]
 
 
 def test_no_value_of_salesforce_is_logged_or_stored(office: Office, caplog: pytest.LogCaptureFixture) -> None:

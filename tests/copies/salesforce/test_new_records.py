@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from enerflo_sync.jobs.apply import run_apply
-from tests.copies.salesforce.conftest import TO, Office, id_of, opened
+from tests.copies.salesforce.conftest import TO, Office, id_of, killed_at, opened, revived
 from tests.copies.salesforce.fake import refused
-from tests.copies.salesforce.test_carry import killed_at, revived
 from tests.writes.conftest import Desk
 
 MADE = TO.replace("create_in: []", "create_in: [crm]\n    on_insert: {RecordTypeName: Solar}")
@@ -88,6 +87,37 @@ def test_a_record_that_somebody_else_makes_at_that_moment_is_left_alone(lacking:
     assert lacking.company.writes == []
     assert report.moved > 0
     assert "has a record of this external id by now" in str(report.reasons)
+
+
+@pytest.mark.parametrize("spelled", ["00{}", " {} ", "{}.0", "+{}"])
+def test_no_second_record_is_made_beside_one_in_another_spelling(lacking: Office, spelled: str) -> None:
+    lacking.mapped(MADE)
+    plan = lacking.desk.plan()
+    key = str(lacking.desk.changes(plan)[0].key["Enerflo_Install_Id__c"])
+    # The copy does not have it yet, and for Salesforce it is another external id.
+    lacking.company.put(Name="Theirs", Enerflo_Install_Id__c=spelled.format(key), RecordTypeName="Solar")
+    report = run_apply(lacking.desk.context, plan.plan_hash, approved_by="Pat")
+    assert (report.handed_over, lacking.company.writes) == (0, [])
+    assert "another spelling of the external id" in str(report.reasons)
+
+
+def test_an_external_id_that_another_one_holds_keeps_no_record_from_being_made(lacking: Office) -> None:
+    lacking.mapped(MADE)
+    plan = lacking.desk.plan()
+    key = str(lacking.desk.changes(plan)[0].key["Enerflo_Install_Id__c"])
+    lacking.company.put(Name="Another", Enerflo_Install_Id__c=f"{key}7")
+    run_apply(lacking.desk.context, plan.plan_hash, approved_by="Pat")
+    assert len(made(lacking)) == 1
+
+
+def test_where_too_many_external_ids_are_alike_no_record_is_made(lacking: Office) -> None:
+    lacking.mapped(MADE)
+    plan = lacking.desk.plan()
+    key = str(lacking.desk.changes(plan)[0].key["Enerflo_Install_Id__c"])
+    for number in range(200):
+        lacking.company.put(Id=f"006T{number:011d}AAQ", Enerflo_Install_Id__c=f"{key}x{number}")
+    report = run_apply(lacking.desk.context, plan.plan_hash, approved_by="Pat")
+    assert (report.handed_over, lacking.company.writes) == (0, [])
 
 
 def test_without_a_unique_external_id_no_record_is_made(lacking: Office) -> None:
@@ -188,3 +218,74 @@ def test_a_deletion_whose_answer_was_lost_is_settled_by_reading(office: Office) 
     office.applied()
     assert office.company.writes == [("DELETE", id_, {})]
     assert office.states() == [("open", True, None)]
+
+
+def test_a_deletion_that_a_person_took_back_after_a_lost_answer_is_not_made_again(office: Office) -> None:
+    id_ = gone(office, ALLOWED)
+    modified = office.company.records[id_]["LastModifiedDate"]
+    plan = office.desk.plan()
+    killed_at(office, "changes that we take to the CRM")
+    with pytest.raises(SystemExit):
+        run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    revived(office)
+    office.clock.sleep(60)
+    # Out of the recycle bin a record comes with the time of its last modification by a person.
+    office.company.touch(id_, IsDeleted=False, LastModifiedDate=modified)
+    office.clock.sleep(60)
+    report = run_apply(office.desk.context, plan.plan_hash)
+    assert report.parked == 1
+    assert office.company.writes == [("DELETE", id_, {})]
+
+
+UNTIMED = ALLOWED.replace("    updated_at: LastModifiedDate\n", "")
+
+
+def test_an_edit_of_any_field_keeps_a_record_also_where_updated_at_is_not_mapped(office: Office) -> None:
+    assert UNTIMED != ALLOWED
+    id_ = gone(office, UNTIMED)
+    plan = office.desk.plan()
+    office.company.edit(id_, Permit_Approved_Date__c="2026-01-01")
+    report = run_apply(office.desk.context, plan.plan_hash, approved_by="Pat")
+    assert (report.moved, office.company.writes) == (1, [])
+
+
+def test_without_the_time_of_its_last_modification_no_record_is_deleted(office: Office) -> None:
+    office.desk.sql('alter table salesforce."Opportunity" drop column "LastModifiedDate"')
+    gone(office, UNTIMED)
+    _, report = office.applied()
+    assert office.company.writes == []
+    assert "no column of LastModifiedDate" in str(report.reasons["parked"])
+
+
+def test_a_record_of_ours_is_known_again_where_the_object_filled_what_was_left_out(lacking: Office) -> None:
+    lacking.mapped(MADE)
+    lacking.desk.sql(
+        "update enerflo.installs set contract_amount = null where install_id = (select"
+        " min(install_id) from enerflo.installs where deleted_at is null and status_name <> 'Voided')"
+    )
+    lacking.company.defaults, lacking.company.lose = {"Amount": 0}, 1
+    _, report = lacking.applied()
+    assert "Amount" not in lacking.company.writes[0][2]
+    assert (report.moved, len(made(lacking))) == (0, 1)
+    assert {(row["state"], row["acknowledged_at"] is not None) for row in lacking.handed()} == {
+        ("open", True)
+    }
+
+
+def test_a_page_in_place_of_an_answer_makes_no_second_record(lacking: Office) -> None:
+    lacking.mapped(MADE)
+    lacking.company.paged = 1
+    lacking.applied()
+    assert len(made(lacking)) == 1
+    assert {row["acknowledged_at"] is not None for row in lacking.handed()} == {True}
+
+
+def test_a_new_record_at_which_salesforce_fails_keeps_no_apply_from_its_end(lacking: Office) -> None:
+    lacking.mapped(MADE)
+    lacking.company.instead = lambda method, path: (
+        refused(500, "UNKNOWN_EXCEPTION") if path == "/sobjects/Opportunity" else None
+    )
+    _, report = lacking.applied()
+    assert report.stopped is not None
+    assert "It was about a new record" in report.stopped
+    assert {row["state"] for row in lacking.handed()} == {"open"}

@@ -154,6 +154,10 @@ def test_a_secret_is_never_sent_unencrypted_to_another_machine(office: Office) -
         (("write_to: salesforce", "write_to: changes"), "an object of Salesforce that nothing writes"),
         (("{object: Opportunity}", "{object: Opportunity, delete: true}"), "true, and no delete_in"),
         (("{object: Opportunity}", '{object: "../Opportunity"}'), "object"),
+        (
+            ("{object: Opportunity}", "{object: Opportunity, fields: {Name: StageName}}"),
+            "the field StageName, which Name and StageName both stand for",
+        ),
     ],
 )
 def test_options_that_do_not_fit_each_other_are_told_with_their_line(
@@ -251,3 +255,27 @@ def test_the_command_says_what_went_and_what_stays_open(
     assert "1 stay open." in first
     assert "used up" in first
     assert last == (0, "1 change taken to Salesforce.\n")
+
+
+def test_a_row_with_an_id_that_is_none_is_parked_alone(office: Office) -> None:
+    odd, other = office.moves(office.install()), office.moves(office.install(1))
+    office.desk.sql('update salesforce."Opportunity" set "Id" = :odd where "Id" = :id', odd="old/1", id=odd)
+    _, report = office.applied()
+    assert report.parked == 1
+    assert "15 or 18 letters and digits" in str(report.reasons["parked"])
+    assert [path for _, path, _ in office.company.writes] == [other]
+
+
+def test_the_doctor_names_a_link_and_a_new_value_without_a_field(office: Office) -> None:
+    office.desk.sql(
+        'alter table salesforce."Opportunity" rename "Enerflo_Install_Id__c" to enerflo_install_id_c'
+    )
+    office.mapped(
+        MADE.replace("Enerflo_Install_Id__c", "enerflo_install_id_c").replace("{Record", "{The_Record")
+    )
+    found = {one.what: one for one in salesforce_check(office.desk.context).findings}
+    link = found["tables.installs.join.enerflo_install_id_c"]
+    assert "no field enerflo_install_id_c in Opportunity, so that only the copy says" in link.found
+    assert "Opportunity.The_RecordTypeName, which our user may not fill" in str(
+        found["tables.installs.on_insert.The_RecordTypeName"].found
+    )

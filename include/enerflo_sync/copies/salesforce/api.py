@@ -9,12 +9,16 @@ from email.utils import format_datetime
 from typing import Any
 from urllib.parse import quote
 
-from enerflo_sync.copies.salesforce.session import WHERE, Answer, SalesforceSession
+from enerflo_sync.copies.salesforce.session import WHERE, Answer, NoAnswerError, SalesforceSession
 from enerflo_sync.errors import ConfigurationError, RetriableError
 
 MODIFIED = "LastModifiedDate"
+# Also moves where Salesforce itself changes a record: a sum over others, a way back from the recycle bin.
+_BY_SYSTEM = "SystemModstamp"
 # Records that one request reads.
 TOGETHER = 200
+# Records that are looked at for keys in another spelling.
+_ALIKE = 200
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class ObjectInfo:
 class Record:
     """A record as it was read.
 
-    :param modified: when it was last modified, by Salesforce's clock.
+    :param modified: when it was last modified, by anybody or by Salesforce itself, by Salesforce's clock.
     :param read_at: Salesforce's time as it answered, in whole seconds; None where it did not say.
     """
 
@@ -65,6 +69,7 @@ class SalesforceObjectApi:
         self._session = session
         self._name = name
         self._path = f"/sobjects/{name}"
+        self._times: tuple[str, ...] = (MODIFIED,)
 
     def describe(self, where: str) -> ObjectInfo:
         """Return the object as our user sees it.
@@ -89,11 +94,13 @@ class SalesforceObjectApi:
                 where=where,
                 next_step="A change could not be tied to it: use write_to: changes for this table.",
             )
+        self._times = tuple(name for name in (MODIFIED, _BY_SYSTEM) if name in fields)
         return info
 
     def read(self, ids: Sequence[str], fields: Iterable[str]) -> list[Record | None]:
         """Return records in the order of their ids, 200 at most; None: gone, or not to be seen."""
-        wanted = {"ids": list(ids), "fields": sorted({*fields, "Id", MODIFIED})}
+        names = self._asked(fields)
+        wanted = {"ids": list(ids), "fields": names}
         answer = self._session.read("POST", f"/composite/sobjects/{self._name}", wanted)
         said = self._expected(answer, 200, list)
         if len(said) != len(ids):
@@ -102,34 +109,47 @@ class SalesforceObjectApi:
                 where=WHERE,
                 next_step="Nothing was written. Run it again.",
             )
-        return [self._record(one, answer, id_) for one, id_ in zip(said, ids, strict=True)]
+        return [self._record(one, answer, names, id_) for one, id_ in zip(said, ids, strict=True)]
 
     def find(self, field: str, value: str, fields: Iterable[str]) -> Record | None:
-        """Return the record that an external id names.
-
-        :raises RetriableError: several do.
-        """
-        names = ",".join(sorted({*fields, "Id", MODIFIED}))
-        path = f"{self._path}/{field}/{quote(value, safe='')}?fields={quote(names, safe=',')}"
+        """Return the record that an external id names, one that no two records share."""
+        names = self._asked(fields)
+        path = f"{self._path}/{field}/{quote(value, safe='')}?fields={quote(','.join(names), safe=',')}"
         answer = self._session.read("GET", path)
         if answer.status == 404:
             return None
-        return self._record(self._expected(answer, 200, dict), answer, None)
+        return self._record(self._expected(answer, 200, dict), answer, names, None)
+
+    def alike(self, field: str, part: str) -> list[str] | None:
+        """Return what a text field says in the records that have a text in it; None: there are too many.
+
+        Salesforce compares without regard to case.
+        """
+        text = "".join(f"\\{one}" if one in "\\'%_" else one for one in part)
+        query = f"SELECT {field} FROM {self._name} WHERE {field} LIKE '%{text}%' LIMIT {_ALIKE}"  # noqa: S608
+        said = self._expected(self._session.read("GET", f"/query?q={quote(query, safe='')}"), 200, dict)
+        records = said.get("records")
+        if not said.get("done") or not isinstance(records, list) or len(records) == _ALIKE:
+            return None
+        return [str(one[field]) for one in records]
 
     def update(self, record: Record, values: Mapping[str, Any]) -> Answer:
-        """Set fields of a record if it was not modified since it was read, by seconds."""
+        """Set fields of a record if it was not modified since it was read, by seconds.
+
+        :return: a refusal, or what says that Salesforce took it. So do the other two.
+        """
         condition = format_datetime(record.modified.replace(microsecond=0), usegmt=True)
         # Assignment rules would give a lead or case another owner at each update, which nobody approved.
         headers = {"If-Unmodified-Since": condition, "Sforce-Auto-Assign": "FALSE"}
-        return self._session.send("PATCH", f"{self._path}/{record.id}", values, headers)
+        return _plain(self._session.send("PATCH", f"{self._path}/{record.id}", values, headers), 204)
 
     def create(self, values: Mapping[str, Any]) -> Answer:
         """Make a record."""
-        return self._session.send("POST", self._path, values)
+        return _plain(self._session.send("POST", self._path, values), 201)
 
     def delete(self, record: Record) -> Answer:
         """Delete a record; Salesforce takes no condition here."""
-        return self._session.send("DELETE", f"{self._path}/{record.id}")
+        return _plain(self._session.send("DELETE", f"{self._path}/{record.id}"), 204)
 
     def _expected(self, answer: Answer, status: int, kind: type) -> Any:
         if answer.status == status and isinstance(answer.body, kind):
@@ -141,19 +161,42 @@ class SalesforceObjectApi:
             next_step="Check the user's rights on the object and its fields, and api_version.",
         )
 
-    def _record(self, said: Any, answer: Answer, asked: str | None) -> Record | None:
+    def _asked(self, fields: Iterable[str]) -> list[str]:
+        return sorted({*fields, "Id", *self._times})
+
+    def _record(self, said: Any, answer: Answer, names: Sequence[str], asked: str | None) -> Record | None:
         if said is None:
             return None
-        id_ = said.get("Id") if isinstance(said, dict) else None
-        modified = said.get(MODIFIED) if isinstance(said, dict) else None
+        values = said if isinstance(said, dict) else {}
+        id_ = values.get("Id")
         # An id of 15 characters is the same one without its checksum.
-        if not isinstance(id_, str) or not isinstance(modified, str) or (asked and id_[:15] != asked[:15]):
+        if not isinstance(id_, str) or (asked and id_[:15] != asked[:15]):
             raise RetriableError(
                 f"Salesforce's answer to a read of {self._name} is about other records than those asked for.",
                 where=WHERE,
                 next_step="Nothing was written. Run it again.",
             )
-        return Record(id_, said, moment(modified), answer.at)
+        # What is not there is not empty.
+        stamps = {name: values[name] for name in self._times if isinstance(values.get(name), str)}
+        if missing := [name for name in names if name not in (stamps if name in self._times else values)]:
+            raise RetriableError(
+                f"Salesforce's answer to a read of {self._name} lacks {', '.join(missing)}.",
+                where=WHERE,
+                next_step="Nothing was written. Check the user's rights on these fields, and run it again.",
+            )
+        return Record(id_, values, max(moment(stamp) for stamp in stamps.values()), answer.at)
+
+
+def _plain(answer: Answer, status: int) -> Answer:
+    """Return the answer to a write; a page of a proxy that says 200 tells nothing of the write."""
+    made = isinstance(answer.body, dict) and answer.body.get("success") is True
+    if answer.status >= 300 or (answer.status == status and (status != 201 or made)):
+        return answer
+    raise NoAnswerError(
+        f"Salesforce answers {answer.status} where a write that was made is answered by {status}.",
+        where=WHERE,
+        next_step="Check proxies between this machine and Salesforce, and run it again.",
+    )
 
 
 def moment(text: str) -> datetime:

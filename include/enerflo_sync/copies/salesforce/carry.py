@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.clock import Clock
 from enerflo_sync.copies.salesforce.changes import open_changes
-from enerflo_sync.copies.salesforce.session import DailyLimitError, SalesforceSession
+from enerflo_sync.copies.salesforce.session import NotTakenError, SalesforceSession
 from enerflo_sync.copies.salesforce.table import TableCarrier
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.reconcile.compare import Comparison
@@ -47,6 +47,7 @@ def carry_to_salesforce(
     if not mine:
         return None
     with alone(connection, account, JOB, wait=True):
+        failed: list[str] = []
         for plan in mine:
             with connection.begin():
                 waiting = open_changes(connection, plan, account)
@@ -55,10 +56,13 @@ def carry_to_salesforce(
             try:
                 carrier = TableCarrier(connection, session(), config, plan, account, run_id, clock)
                 carrier.carry(waiting)
-            except DailyLimitError as error:
+            except NotTakenError as error:
                 with connection.begin():
                     left = sum(len(one.numbers) for one in open_changes(connection, plan, account))
-                return (
-                    f"{error.what} {left:,} changes of {plan.name} stay open: run enerflo-sync carry later."
-                )
-    return None
+                why = f"{error.what} {left:,} changes of {plan.name} stay open: run enerflo-sync carry later."
+                return " ".join([*failed, why])
+            failed += [
+                f"{error.what} It was about {id_}, whose changes of {plan.name} stay open: look at it there."
+                for id_, error in carrier.left.items()
+            ]
+    return " ".join(failed) or None

@@ -23,6 +23,7 @@ def object_notices(mapping: TableMapping, mode: Mode, info: ObjectInfo) -> Itera
     if writes and not info.updateable:
         found = f"{info.name}, whose records our user may not change"
         yield Notice("error", ("salesforce", "object"), found, "the right to edit them", _RIGHT)
+    yield from _links(mapping, to, info)
     yield from _fields(mapping, to, info, writes=writes)
     if writes and Side.CRM in mapping.create_in:
         yield from _new_records(mapping, to, info)
@@ -58,6 +59,18 @@ def _fields(
             yield Notice("warning", place, found, "a text, number, checkbox, day or time", _RIGHT)
 
 
+def _links(mapping: TableMapping, to: SalesforceObject, info: ObjectInfo) -> Iterator[Notice]:
+    """Yield columns that say which record of Enerflo a row is, where Salesforce has no such field."""
+    for column in mapping.join_columns:
+        name = to.field_of(column)
+        if name not in info.fields and column != to.id:
+            found = f"no field {name} in {info.name}, so that only the copy says which record a row is"
+            near = nearest(name, info.fields)
+            step = f"Did you mean {near}? " if near else ""
+            step += "Write it as salesforce: {fields: {column: API name}}, or let our user see it."
+            yield Notice("warning", ("join" if mapping.join else "key", column), found, "a field", step)
+
+
 def _new_records(mapping: TableMapping, to: SalesforceObject, info: ObjectInfo) -> Iterator[Notice]:
     names = [to.field_of(column) for column in mapping.join_columns]
     there = info.fields.get(names[0]) if len(names) == 1 else None
@@ -65,6 +78,12 @@ def _new_records(mapping: TableMapping, to: SalesforceObject, info: ObjectInfo) 
         found = f"crm, and {listed(names)}, by which no record of {info.name} is named alone"
         step = "Make the field an external id that is unique: no record is made until then."
         yield Notice("warning", ("create_in",), found, "one external id that is unique", step)
+    for column in mapping.on_insert:
+        name = to.field_of(column)
+        if name not in info.fields or not info.fields[name].createable:
+            found = f"{info.name}.{name}, which our user may not fill in a new record, or which is not there"
+            step = "Write a field that it may fill: no record is made until then."
+            yield Notice("warning", ("on_insert", column), found, "a field that it may fill", step)
     filled = {to.field_of(column) for column in (*mapping.fields, *mapping.join_columns, *mapping.on_insert)}
     needed = [one.name for one in info.fields.values() if one.required and one.name not in filled]
     if needed:

@@ -102,7 +102,9 @@ class Judge:
             name: to.field_of(name)
             for name in self._columns
             # The copy may have an id without its checksum, and changes name the row by it.
-            if name in asked and name != to.id and to.field_of(name) in info.fields
+            if name != to.id
+            and to.field_of(name) in info.fields
+            and (name in asked or to.field_of(name) == MODIFIED)
         }
 
         # The copy's column of the record's last modification, where it has one.
@@ -112,6 +114,11 @@ class Judge:
     def fields(self) -> list[str]:
         """Return the fields that are to be read of each record."""
         return list(self._fields.values())
+
+    @property
+    def knows_modified(self) -> bool:
+        """Return whether the copy has the time of a record's last modification."""
+        return self._modified is not None
 
     def changes(
         self, records: Mapping[str, Record], columns: Mapping[tuple[str, str | None], Sequence[int]]

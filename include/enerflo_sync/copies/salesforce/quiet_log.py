@@ -1,6 +1,7 @@
 """Remove external ids from the addresses in urllib3's log lines: one may be an e-mail address.
 
-At DEBUG, urllib3 logs each request line, and an external id stands in the path.
+At DEBUG, urllib3 logs each request line, and an external id stands in the path. It also warns of the whole
+address where an answer's headers cannot be parsed.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 
-_KEY = re.compile(r"(/sobjects/\w+/\w+/)[^?\s]+")
+_KEY = re.compile(r"(/sobjects/\w+/\w+/|/query\?q=)[^?\s]+")
 
 
 class _WithoutKeys(logging.Filter):
@@ -27,4 +28,5 @@ _FILTER = _WithoutKeys()
 
 def log_no_keys() -> None:
     """Stop urllib3 in this process from logging external ids; idempotent."""
-    logging.getLogger("urllib3.connectionpool").addFilter(_FILTER)
+    for name in ("urllib3.connectionpool", "urllib3.connection"):
+        logging.getLogger(name).addFilter(_FILTER)

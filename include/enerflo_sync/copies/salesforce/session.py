@@ -26,20 +26,32 @@ _TIMEOUT = (10.0, 120.0)
 # Seconds between the tries of a request that changes nothing.
 _WAITS = (1.0, 4.0, 10.0)
 _USAGE = re.compile(r"(?<![\w-])api-usage=(\d+)/(\d+)")
-_CODE = re.compile(r"[A-Z][A-Z_]{2,80}")
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{2,80}")
 _LIMIT = "REQUEST_LIMIT_EXCEEDED"
+# The company as a whole may be read and not written for a while, as its site moves or is maintained.
+_CLOSED = frozenset({"INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", "API_CURRENTLY_DISABLED"})
+# These say nothing about the record that a request names.
+_OF_COMPANY = frozenset({"API_DISABLED_FOR_ORG", "UNSUPPORTED_API_VERSION", "URL_NOT_RESET", "ORG_LOCKED"})
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 # A number stays what Salesforce wrote: no double in between.
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
-class DailyLimitError(RetriableError):
+class NotTakenError(RetriableError):
+    """Salesforce takes no request for a while; this one was not carried out."""
+
+
+class DailyLimitError(NotTakenError):
     """The day's requests are used up, or only the share is left that is kept for others."""
 
 
 class NoAnswerError(RetriableError):
     """A request has no answer: it may have been carried out, or not."""
+
+
+class FailedError(NoAnswerError):
+    """Salesforce failed at this very request, and says so by a code; others may well succeed."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +128,9 @@ class SalesforceSession:
 
         :param path: what follows ``/services/data/VERSION``.
         :raises NoAnswerError: nobody knows what came of it.
-        :raises DailyLimitError: it was not carried out.
-        :raises ConfigurationError: it was not carried out: the login, the address or TLS is wrong.
+        :raises NotTakenError: it was not carried out.
+        :raises ConfigurationError: it was not carried out: the login, the address or TLS is wrong, or what
+            answers is not Salesforce.
         """
         self._require_requests_left()
         if not self._token:
@@ -133,10 +146,23 @@ class SalesforceSession:
                 next_step="Give client_id and client_secret, which renew it, or a new token.",
             )
         if _LIMIT in answer.codes:
-            raise self._limit("Salesforce refuses requests: those of the day are used up")
+            raise self._limit(
+                "Salesforce refuses requests: those of the day are used up, or too many run at once"
+            )
+        if answer.codes & _CLOSED:
+            raise NotTakenError(
+                f"Salesforce takes no changes at the moment ({_codes(answer)}).",
+                where=WHERE,
+                next_step="Run it again later.",
+            )
         if answer.status >= 500 or answer.status == 429:
-            raise NoAnswerError(
-                f"Salesforce answers {answer.status}.", where=WHERE, next_step="Run it again later."
+            raise _no_answer(answer)
+        if answer.status >= 400 and answer.status != 412 and not answer.codes - _OF_COMPANY:
+            raise ConfigurationError(
+                f"what answers to Salesforce's address says {answer.status}"
+                f" ({_codes(answer) or 'without a reason of Salesforce'}), which is about no record.",
+                where=self._login.where,
+                next_step="Check the address, api_version, and proxies between this machine and Salesforce.",
             )
         return answer
 
@@ -261,6 +287,16 @@ def _date(answer: requests.Response) -> datetime | None:
         return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC)
     except (ValueError, TypeError):
         return None
+
+
+def _no_answer(answer: Answer) -> NoAnswerError:
+    if answer.status == 500 and answer.codes:
+        return FailedError(
+            f"Salesforce fails at a request ({_codes(answer)}).",
+            where=WHERE,
+            next_step="Look at the record there, or run it again later.",
+        )
+    return NoAnswerError(f"Salesforce answers {answer.status}.", where=WHERE, next_step="Run it again later.")
 
 
 def _codes(answer: Answer) -> str:

@@ -21,6 +21,11 @@ def is_written(kind: str) -> bool:
     return kind in _TEXTS or kind in _NUMBERS or kind in {"boolean", "date", "datetime"}
 
 
+def is_text(kind: str) -> bool:
+    """Return whether a field's type is a text, so that one value may be spelled in several ways."""
+    return kind in _TEXTS
+
+
 class NotSpelledError(Exception):
     """A value does not fit a field's type: the text names both types, and never the value."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -15,15 +16,23 @@ from enerflo_sync.agreed.handing_over import end_unmade, note_sending, note_take
 from enerflo_sync.agreed.outcomes import Decision
 from enerflo_sync.agreed.written import zone_of
 from enerflo_sync.clock import Clock
+from enerflo_sync.copies.salesforce import reasons
 from enerflo_sync.copies.salesforce.api import TOGETHER, Record, SalesforceObjectApi
 from enerflo_sync.copies.salesforce.changes import RecordChanges
 from enerflo_sync.copies.salesforce.judge import AFTER, BEFORE, UNREADABLE, Judge, Judged
-from enerflo_sync.copies.salesforce.session import Answer, DailyLimitError, NoAnswerError, SalesforceSession
-from enerflo_sync.copies.salesforce.spelling import NotSpelledError, spelled
+from enerflo_sync.copies.salesforce.session import (
+    Answer,
+    FailedError,
+    NoAnswerError,
+    NotTakenError,
+    SalesforceSession,
+)
+from enerflo_sync.copies.salesforce.spelling import NotSpelledError, is_text, spelled
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.where import NEW_OUTSIDE
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.reconcile.compare import Comparison
+from enerflo_sync.reconcile.near_keys import is_near_any
 
 logger = logging.getLogger(__name__)
 
@@ -37,24 +46,7 @@ _SETTLED = timedelta(seconds=2)
 _PASSING = frozenset({"UNABLE_TO_LOCK_ROW", "REQUEST_RUNNING_TOO_LONG", "SERVER_UNAVAILABLE"})
 _GONE = frozenset({"NOT_FOUND", "ENTITY_IS_DELETED"})
 _DUPLICATE = "DUPLICATE_VALUE"
-
-_MOVED = "Salesforce's record says something else than when the plan was made"
-_OTHER_RECORD = "Salesforce's record names another record of Enerflo by now, or does not count any more"
-_NO_RECORD = "Salesforce has no such record any more, or our user may not see it"
-_RESTLESS = "Salesforce's record was modified or locked at each attempt, so nothing was written"
-_IN_DOUBT = (
-    "the answer to a request with the change was lost, and the record was modified since: look at it there,"
-    " since nobody can tell whether the change was made and taken back"
-)
-_UNREADABLE = "a value of Salesforce's record, or of the change, does not fit the type of the copy's column"
-_EXISTS = "Salesforce has a record of this external id by now, and it says something else"
-_NOT_DELETED = (
-    "records of Salesforce are deleted only with salesforce: {delete: true} and a column of IsDeleted in"
-    " deleted_when: delete it there"
-)
-_NO_EXTERNAL_ID = (
-    "a record is only made by an external id that is unique, so that a lost answer makes no second one:"
-)
+_ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
 
 
 class TableCarrier:
@@ -81,12 +73,17 @@ class TableCarrier:
         self._api = SalesforceObjectApi(session, to.object)
         self._info = self._api.describe(f"{where}: tables.{plan.name}.salesforce.object")
         self._judge = Judge(connection, plan, account, self._info)
+        # Records at which Salesforce fails each time, with the error: their changes stay open.
+        self.left: dict[str, NoAnswerError] = {}
+        self._writes = 0
+        # Records at which requests failed since the last one that did not.
+        self._failing: set[int] = set()
 
     def carry(self, waiting: Sequence[RecordChanges]) -> None:
         """Carry changes; afterwards each is taken over by Salesforce, or ended with a reason.
 
         :raises NoAnswerError: Salesforce is away, or the end of some requests is not known; those stay open.
-        :raises DailyLimitError: no more requests are left; the rest stays open.
+        :raises NotTakenError: Salesforce takes no more requests for now; the rest stays open.
         """
         for record in waiting:
             self._park_what_cannot_be(record)
@@ -100,10 +97,15 @@ class TableCarrier:
                 self._make(record)
 
     def _park_what_cannot_be(self, record: RecordChanges) -> None:
-        """Park changes that Salesforce's description of the object rules out."""
+        """Park changes that the id, or Salesforce's description of the object, rules out."""
+        if record.id is not None and not _ID.fullmatch(record.id):
+            self._end(record, record.numbers, Decision.PARKED, reasons.NO_ID)
+            return
         if record.op == "delete":
             if not self._may_delete:
-                self._end(record, record.numbers, Decision.PARKED, _NOT_DELETED)
+                self._end(record, record.numbers, Decision.PARKED, reasons.NOT_DELETED)
+            elif not self._judge.knows_modified:
+                self._end(record, record.numbers, Decision.PARKED, reasons.NO_TIME)
             return
         right = "createable" if record.op == "insert" else "updateable"
         for column, number in list(record.columns.items()):
@@ -120,7 +122,7 @@ class TableCarrier:
             self._end(record, numbers, Decision.PARKED, reason)
         if record.op == "insert" and record.numbers and self._external_id(record) is None:
             named = ", ".join(self._to.field_of(column) for column in record.key_values)
-            self._end(record, record.numbers, Decision.PARKED, f"{_NO_EXTERNAL_ID} {named} is none")
+            self._end(record, record.numbers, Decision.PARKED, f"{reasons.NO_EXTERNAL_ID} {named} is none")
 
     @property
     def _may_delete(self) -> bool:
@@ -143,31 +145,43 @@ class TableCarrier:
     # Records that are there.
 
     def _carry_there(self, records: Sequence[RecordChanges]) -> None:
-        left, tries, losses = list(records), Counter[int](), 0
+        left, tries, losses = list(records), Counter[int](), Counter[int]()
         while left:
             again: list[RecordChanges] = []
             read = list(self._read(left))
             for place, (record, found, judged) in enumerate(read):
                 try:
                     done = self._settle(record, found, judged)
-                except NoAnswerError:
-                    # The others wait as well: each might wait as long for its answer.
-                    losses += 1
-                    if losses == _ATTEMPTS:
-                        raise
-                    again += [one for one, _, _ in read[place:]]
+                except NoAnswerError as error:
+                    losses[id(record)] += 1
+                    self._require_others_succeed(record, error, last=losses[id(record)] == _ATTEMPTS)
+                    # The others wait as well: each might wait as long for its answer. They go first then.
+                    again += [one for one, _, _ in read[place + 1 :]]
+                    again += [record] if losses[id(record)] < _ATTEMPTS else []
                     break
                 if done:
-                    losses = 0
+                    self._failing.clear()
                     continue
                 tries[id(record)] += 1
                 if tries[id(record)] < _ATTEMPTS:
                     again.append(record)
                 else:
-                    self._end(record, record.numbers, Decision.MOVED, _RESTLESS)
+                    self._end(record, record.numbers, Decision.MOVED, reasons.RESTLESS)
             left = again
             if left:
-                self._clock.sleep(_WAIT * (1 + losses))
+                self._clock.sleep(_WAIT * (1 + len(self._failing)))
+
+    def _require_others_succeed(self, record: RecordChanges, error: NoAnswerError, *, last: bool) -> None:
+        """Raise the error if Salesforce is away; a record at which it alone fails is left, and noted.
+
+        :param last: the record is not tried again.
+        """
+        self._failing.add(id(record))
+        alone = isinstance(error, FailedError) or self._writes > 0
+        if len(self._failing) == _ATTEMPTS or (last and not alone):
+            raise error
+        if last:
+            self.left[record.id or "a new record"] = error
 
     def _read(
         self, records: Sequence[RecordChanges]
@@ -193,7 +207,7 @@ class TableCarrier:
             if record.op == "delete":
                 self._take(record, record.numbers)
             else:
-                self._end(record, record.numbers, Decision.MOVED, _NO_RECORD)
+                self._end(record, record.numbers, Decision.MOVED, reasons.NO_RECORD)
             return True
         due: list[Judged] = []
         for number in list(record.numbers):
@@ -204,12 +218,12 @@ class TableCarrier:
             elif one.says == AFTER:
                 self._take(record, [number])
             elif one.says == UNREADABLE:
-                self._end(record, [number], Decision.PARKED, _UNREADABLE)
+                self._end(record, [number], Decision.PARKED, reasons.UNREADABLE)
             elif one.says != BEFORE:
-                reason = _MOVED if one.says == "else" else _OTHER_RECORD
+                reason = reasons.MOVED if one.says == "else" else reasons.OTHER_RECORD
                 self._end(record, [number], Decision.MOVED, reason)
             elif one.sent_as_of is not None and found.modified > one.sent_as_of:
-                self._end(record, [number], Decision.PARKED, _IN_DOUBT)
+                self._end(record, [number], Decision.PARKED, reasons.IN_DOUBT)
             else:
                 due.append(one)
         if not due:
@@ -238,10 +252,11 @@ class TableCarrier:
             note_sending(self._connection, self._account, numbers, found.modified)
         try:
             answer = self._api.delete(found) if record.op == "delete" else self._api.update(found, values)
-        except (DailyLimitError, ConfigurationError):
+        except (NotTakenError, ConfigurationError):
             self._note_not_sent(first)
             raise
         if answer.status < 300 or (record.op == "delete" and answer.codes & _GONE):
+            self._writes += 1
             self._take(record, numbers)
             return True
         self._note_not_sent(first)
@@ -250,9 +265,9 @@ class TableCarrier:
         if record.op == "delete" and answer.status == 404:
             return False
         if answer.codes & _GONE or answer.status == 404:
-            self._end(record, numbers, Decision.MOVED, _NO_RECORD)
+            self._end(record, numbers, Decision.MOVED, reasons.NO_RECORD)
         else:
-            self._end(record, numbers, Decision.PARKED, _refused(answer))
+            self._end(record, numbers, Decision.PARKED, reasons.refused(answer))
         return True
 
     # Records that are to be made.
@@ -270,28 +285,46 @@ class TableCarrier:
             if found is not None:
                 self._compare_made(record, found)
                 return
+            if not attempt and self._is_spelled_otherwise(field, str(key)):
+                self._end(record, record.numbers, Decision.MOVED, reasons.OTHER_SPELLING)
+                return
             try:
                 answer = self._create(record, field, key)
             except NoAnswerError as error:
                 lost = error
                 continue
-            except (DailyLimitError, ConfigurationError):
+            except (NotTakenError, ConfigurationError):
                 self._note_not_sent(record.numbers)
                 raise
             if answer is None:
                 return
             lost = None
             if answer.status < 300:
+                self._writes += 1
                 self._take(record, record.numbers)
                 return
             self._note_not_sent(record.numbers)
-            reason = _refused(answer)
+            reason = reasons.refused(answer)
             # A record of this external id may be there by now: it is looked for.
             if not (_DUPLICATE in answer.codes or answer.codes & _PASSING):
                 break
         if lost is not None:
-            raise lost
+            self._require_others_succeed(record, lost, last=True)
+            return
         self._end(record, record.numbers, Decision.PARKED, reason)
+
+    def _is_spelled_otherwise(self, field: str, key: str) -> bool:
+        """Return whether a record that the copy does not have yet may name the one to be made.
+
+        For Salesforce ``01234`` and ``1234`` are two external ids, and it would make the second record.
+        """
+        if not is_text(self._info.fields[field].type):
+            return False
+        others = self._api.alike(field, key.strip().lstrip("+0") or key)
+        if others is None:
+            return True
+        with self._connection.begin():
+            return is_near_any(self._connection, key, others)
 
     def _create(self, record: RecordChanges, field: str, key: Any) -> Answer | None:
         try:
@@ -301,7 +334,7 @@ class TableCarrier:
         except DBAPIError as error:
             if not (getattr(error.orig, "sqlstate", None) or "").startswith("22"):
                 raise
-            self._end(record, record.numbers, Decision.PARKED, _UNREADABLE)
+            self._end(record, record.numbers, Decision.PARKED, reasons.UNREADABLE)
             return None
         if not counts:
             self._end(record, record.numbers, Decision.PARKED, NEW_OUTSIDE)
@@ -329,7 +362,7 @@ class TableCarrier:
         if said == set(record.numbers):
             self._take(record, record.numbers)
         else:
-            self._end(record, record.numbers, Decision.MOVED, _EXISTS)
+            self._end(record, record.numbers, Decision.MOVED, reasons.EXISTS)
 
     # What becomes of changes.
 
@@ -341,6 +374,7 @@ class TableCarrier:
         with self._connection.begin():
             note_taken(self._connection, self._account, numbers)
         record.drop(set(numbers))
+        self._failing.clear()
 
     def _end(self, record: RecordChanges, numbers: Sequence[int], decision: Decision, reason: str) -> None:
         with self._connection.begin():
@@ -350,8 +384,3 @@ class TableCarrier:
     def _note_not_sent(self, numbers: Sequence[int]) -> None:
         with self._connection.begin():
             note_sending(self._connection, self._account, numbers, None)
-
-
-def _refused(answer: Answer) -> str:
-    said = "; ".join(str(one) for one in answer.refusals) or f"HTTP {answer.status}"
-    return f"Salesforce refuses the record ({said})"
