@@ -155,6 +155,10 @@ class Dialect(ABC):
             return f"varchar({int(row['length'])})"
         return "text" if known == "varchar" else known
 
+    def as_number(self, column: RemoteColumn) -> RemoteColumn:
+        """Return a column that the mapping compares as a number, with the type that it gets in our copy."""
+        return column
+
     def selected(self, column: RemoteColumn) -> str:
         """Return the expression that reads a column, as a value that psycopg writes in the copy's type."""
         return self.quoted(column.own)
