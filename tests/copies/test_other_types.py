@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from tests.copies.rows import COPY, Rows
+from enerflo_sync.errors import ConfigurationError
+from tests.copies.conftest import MariaDB
+from tests.copies.rows import COLUMNS, COPY, Rows
 from tests.copies.test_carry_rows import carried, ended, there
 from tests.copies.test_remote_rows import an_update, writer
 
@@ -106,3 +109,54 @@ def test_a_decimal_that_is_no_number_or_has_no_last_digits_is_read(rows: Rows, k
     rows.elsewhere.sql(f"update crm.rows set sequence = {value}")
     rows.refresh()
     assert str(copied(rows, "sequence")) == ("NaN" if "NaN" in value else "1200")
+
+
+TIME = (
+    "title: {enerflo: title, type: text}",
+    "title: {enerflo: completed_at, type: timestamp, time_zone: UTC}",
+)
+
+
+@pytest.mark.parametrize("elsewhere", ["mariadb", "postgresql"], indirect=True)
+@pytest.mark.parametrize(("digits", "kept"), [(0, 0), (3, 678000), (6, 678901)])
+def test_a_time_is_cut_to_what_its_column_keeps_and_is_as_it_was_sent(
+    rows: Rows, digits: int, kept: int
+) -> None:
+    rows.configured(TIME)
+    rows.elsewhere.sql("alter table crm.rows drop column title")
+    kind = "datetime" if isinstance(rows.elsewhere, MariaDB) else "timestamp"
+    rows.elsewhere.sql(f"alter table crm.rows add title {kind}({digits})")
+    rows.row("k", milestone=rows.record("k")["milestone_id"])
+    moment = "2026-01-02T03:04:05.678901Z"
+    rows.mirror("k", completed_at=moment)
+    rows.refresh()
+    number = rows.change("k", copy_value=None, before=None, after=moment)
+    carried(rows)
+    assert ended(rows)[number][:2] == ("applied", "arrived")
+    assert there(rows, "k")[0] == datetime(2026, 1, 2, 3, 4, 5, kept)
+
+
+@pytest.mark.parametrize("elsewhere", ["mariadb", "postgresql", "duckdb"], indirect=True)
+@pytest.mark.parametrize("where", ["nope = 1", "nofunc(kind) = 1", "cast(concat('x', kind) as date) > '2026-01-01'"])
+def test_a_condition_that_the_database_cannot_work_out_is_said_as_one(rows: Rows, where: str) -> None:
+    rows.configured(("kind <> 'out'", where))
+    rows.row("k")
+    if isinstance(rows.elsewhere, MariaDB) and "cast" in where:
+        # To MariaDB a text that is no date is no error.
+        assert rows.refresh().rows == 1
+        return
+    with pytest.raises(ConfigurationError, match="does not take a statement while reading crm.rows"):
+        rows.refresh()
+
+
+@in_mariadb
+def test_a_view_that_takes_no_writes_is_said_as_one(rows: Rows) -> None:
+    names = ", ".join(f"max({name}) as {name}" for name in COLUMNS if name != "own")
+    rows.elsewhere.sql(f"create view crm.summed as select own, {names} from crm.rows group by own")
+    rows.configured(("crm.rows", "crm.summed"))
+    rows.both("k")
+    rows.refresh()
+    number = rows.change("k")
+    with pytest.raises(ConfigurationError, match=r"does not take a statement while writing crm\.summed"):
+        carried(rows)
+    assert ended(rows)[number][1] == "open"

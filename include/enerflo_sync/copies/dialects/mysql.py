@@ -17,6 +17,8 @@ _PLACES = {1267, 1369, 1526, 1906, 3105}
 _OF_A_ROW = _VALUES | _PLACES
 # Access denied by the server, or to a database, table, column or routine; an unknown database.
 _LOGIN = {1045, 1049}
+# A name that is not known, or a view that takes no writes: the driver calls these operational, too.
+_STATEMENTS = {1052, 1054, 1111, 1288, 1305, 1348, 1356, 1393, 1394, 1395, 1471}
 _RIGHTS = {1044, 1142, 1143, 1227, 1370}
 _BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
 
@@ -44,6 +46,7 @@ class MySQL(Dialect):
     columns_query = """
     select column_name as name, data_type as declared, column_type as whole,
       character_maximum_length as length, numeric_precision as digits, numeric_scale as places,
+      datetime_precision as fraction,
       is_nullable = 'NO' and column_default is null and extra = '' as needed
     from information_schema.columns where table_schema = :in_schema and table_name = :of_table
     order by ordinal_position
@@ -109,6 +112,10 @@ class MySQL(Dialect):
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether the number of an error is one about a row's values."""
         return _number(error) in _OF_A_ROW
+
+    def refuses_a_statement(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether the number of an error is one about the statement."""
+        return super().refuses_a_statement(error) or _number(error) in _STATEMENTS
 
     def refusal(self, error: sa.exc.DBAPIError) -> str | None:
         """Return what is refused, by the error's number."""

@@ -39,6 +39,7 @@ class PostgreSQL(Dialect):
     columns_query = """
     select column_name as name, data_type as kind, quote_ident(udt_schema) || '.' || quote_ident(udt_name)
       as declared, character_maximum_length as length, numeric_precision as digits, numeric_scale as places,
+      datetime_precision as fraction,
       is_nullable = 'NO' and column_default is null and is_identity = 'NO' and is_generated = 'NEVER'
       as needed
     from information_schema.columns where table_schema = :in_schema and table_name = :of_table
