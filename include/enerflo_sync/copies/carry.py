@@ -33,6 +33,10 @@ _MOVED = "the CRM's row says something else than when the plan was made"
 _NOT_DELETED = (
     "a row in another database is only deleted by a mark (deleted_when): delete it there, or declare one"
 )
+_NOT_KEPT = (
+    "the row was written, and does not say so: a trigger of the CRM's table undoes it, a person did, or the"
+    " row is read from a copy that lags"
+)
 
 _LEFT = """
 /* enerflo-sync carry: changes that could not be written */
@@ -73,9 +77,13 @@ def _carry(
     account: str,
     run_id: str,
 ) -> None:
+    made: set[int] = set()
     for _ in range(_ATTEMPTS):
         with connection.begin():
             writes, moved = due_writes(connection, plan, account)
+            if undone := sorted(made.intersection(numbers_of(writes))):
+                end_unmade(connection, account, run_id, undone, Decision.PARKED, _NOT_KEPT)
+                writes, moved = due_writes(connection, plan, account)
             end_unmade(connection, account, run_id, moved, Decision.MOVED, _MOVED)
             note_taken(connection, account, numbers_of(writes))
             if not writes:
@@ -87,6 +95,7 @@ def _carry(
             theirs.commit()
             writer = RemoteWriter(theirs, remote)
             written = writer.write(writes)
+            made.update(number for place in written.changed for number in writes[place].numbers)
             with connection.begin():
                 _take_back(connection, plan, account, remote, writer, writes, written.changed)
                 for place, reason in written.refused.items():
@@ -97,8 +106,10 @@ def _carry(
                 settle_handed_over(connection, [plan], account)
     with connection.begin():
         left = connection.exec_driver_sql(_LEFT, {"account": account, "table": str(plan.name)}).all()
-        deletions = [row.number for row in left if row.op == "delete"]
-        others = [row.number for row in left if row.op != "delete"]
+        undone = [row.number for row in left if row.number in made]
+        deletions = [row.number for row in left if row.op == "delete" and row.number not in made]
+        others = [row.number for row in left if row.op != "delete" and row.number not in made]
+        end_unmade(connection, account, run_id, undone, Decision.PARKED, _NOT_KEPT)
         end_unmade(connection, account, run_id, deletions, Decision.PARKED, _NOT_DELETED)
         end_unmade(connection, account, run_id, others, Decision.MOVED, _MOVED)
 

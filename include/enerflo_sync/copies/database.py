@@ -150,7 +150,7 @@ def _explained(error: sa.exc.DBAPIError, dialect: Dialect, doing: str) -> Config
             where=WHERE,
             next_step="Check user, password, database and rights of accounts.*.crm, or of its connection.",
         )
-    if isinstance(error, sa.exc.ProgrammingError | sa.exc.NotSupportedError):
+    if dialect.refuses_a_statement(error):
         return ConfigurationError(
             f"{dialect.title} does not take a statement while {doing} ({said}).",
             where=WHERE,

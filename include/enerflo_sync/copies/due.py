@@ -93,9 +93,12 @@ def _says(plan: Comparison, name: str) -> str:
     """Return whether a row ``t`` says what the plan saw (before), what it is to say (after), or else."""
     now = f"nullif({shown(plan, name, 't')}, 'null')"
     after = f"nullif({as_written(plan, name, 'w.after')}, 'null')"
+    field = next((one for one in plan.fields if one.name == name), None)
+    # As the mapping compares them: a column may keep less of a value than was written.
+    alike = "" if field is None else f" or {field.same_shown(now, 'w.after', in_crm=True)}"
     return (
         f"case when {now} is not distinct from nullif(w.copy_value, 'null') then 'before'"
-        f" when {now} is not distinct from {after} then 'after' else 'else' end"
+        f" when {now} is not distinct from {after}{alike} then 'after' else 'else' end"
     )
 
 

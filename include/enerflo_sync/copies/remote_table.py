@@ -19,7 +19,7 @@ from enerflo_sync.crm.sent_along import sent_columns
 from enerflo_sync.errors import ConfigurationError
 
 # Raised when a release reads or digests rows in another way, so that each copy is made anew.
-_VERSION = 1
+_VERSION = 2
 # As the copy takes a boolean that is given as text.
 INSIDE, _OUTSIDE = "true", "false"
 
@@ -131,15 +131,20 @@ def remote_table(
     return RemoteTable(
         dialect,
         there.identifier,
-        [_as_mapped(found[column], mapping) for column in dict.fromkeys([*mapping.crm_columns, *sent])],
+        [
+            _as_mapped(dialect, found[column], mapping)
+            for column in dict.fromkeys([*mapping.crm_columns, *sent])
+        ],
         [found[column] for column in mapping.key_columns],
         mapping.where,
     )
 
 
-def _as_mapped(column: RemoteColumn, mapping: TableMapping) -> RemoteColumn:
+def _as_mapped(dialect: Dialect, column: RemoteColumn, mapping: TableMapping) -> RemoteColumn:
     """Return a column with the type in which the mapping compares it, if its own database has no such."""
     field = mapping.fields.get(column.name)
+    if field is not None and field.type in (FieldType.INTEGER, FieldType.NUMBER):
+        return dialect.as_number(column)
     is_json = field is not None and field.type is FieldType.JSON
     return replace(column, type=JSON) if is_json and column.type == "text" else column
 

@@ -22,6 +22,10 @@ _UNTRIED = (
     "a new row is made and taken back to see whether it meets where, and this database takes nothing back:"
     " make it there, or map a view instead of where"
 )
+_NOT_FOUND = (
+    "the new row is not found by its key once it is made, so it was taken back: a trigger changes the key, or"
+    " the role may not read the row"
+)
 
 
 class _RefusedError(Exception):
@@ -109,19 +113,24 @@ class RemoteWriter:
         if result.rowcount > 1:
             self._connection.rollback()
             raise _RefusedError(_SEVERAL)
-        if write.op == "insert" and result.rowcount == 1 and self._stands_outside(write):
-            self._connection.rollback()
-            raise _RefusedError(NEW_OUTSIDE)
+        if write.op == "insert" and result.rowcount == 1 and self._remote.dialect.takes_back:
+            reason = self._unlike_the_plan(write)
+            if reason is not None:
+                self._connection.rollback()
+                raise _RefusedError(reason)
         return result.rowcount != 0
 
-    def _stands_outside(self, write: RowWrite) -> bool:
-        """Return whether a row that was just made does not meet ``where``, once defaults and triggers ran."""
-        if self._remote.where is None:
-            return False
+    def _unlike_the_plan(self, write: RowWrite) -> str | None:
+        """Return why a row that was just made may not stay, once defaults and triggers ran; None if it may.
+
+        A row that is not found by its key would be made again by each run.
+        """
         query = f"select {self._remote.inside} from {self._remote.table} where {self._of_key()}"  # noqa: S608
         parameters = self._key_parameters(write.key)
-        found = self._connection.execute(self._statement(query, parameters), parameters)
-        return bool(found.scalar_one() != INSIDE)
+        found = [row[0] for row in self._connection.execute(self._statement(query, parameters), parameters)]
+        if not found:
+            return _NOT_FOUND
+        return None if found == [INSIDE] else NEW_OUTSIDE
 
     def _update(self, write: RowWrite) -> str:
         remote = self._remote

@@ -10,6 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -24,6 +25,8 @@ RIGHT = "refuses a right"
 JSON = "jsonb"
 # Digits of a decimal in our copy.
 WIDE = 100
+# Digits of a second in our copy.
+_MICROSECONDS = 6
 # Rows that are fetched at a time.
 FETCHED = 5_000
 
@@ -37,6 +40,7 @@ class RemoteColumn:
     :param declared: its type as its own database takes it in a cast.
     :param own: its name as its own database has it.
     :param needed: no new row is taken without a value for it; False where the database was not asked.
+    :param fraction: digits of a second that it keeps, of times.
     """
 
     name: str
@@ -44,6 +48,7 @@ class RemoteColumn:
     declared: str
     own: str
     needed: bool = False
+    fraction: int = _MICROSECONDS
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,12 @@ class Dialect(ABC):
         schema, table = (schema, table) if (schema, table) in names else max(names, default=(schema, table))
         columns = [
             RemoteColumn(
-                row["name"], self.type_of(row), self.declared_of(row), row["name"], bool(row.get("needed"))
+                row["name"],
+                self.type_of(row),
+                self.declared_of(row),
+                row["name"],
+                bool(row.get("needed")),
+                _MICROSECONDS if row.get("fraction") is None else int(row["fraction"]),
             )
             for row in rows
             if (row.get("in_schema", schema), row.get("of_table", table)) == (schema, table)
@@ -154,6 +164,10 @@ class Dialect(ABC):
         if known == "varchar" and row["length"] is not None and 0 < int(row["length"]) <= 10_485_760:
             return f"varchar({int(row['length'])})"
         return "text" if known == "varchar" else known
+
+    def as_number(self, column: RemoteColumn) -> RemoteColumn:
+        """Return a column that the mapping compares as a number, with the type that it gets in our copy."""
+        return column
 
     def selected(self, column: RemoteColumn) -> str:
         """Return the expression that reads a column, as a value that psycopg writes in the copy's type."""
@@ -217,8 +231,19 @@ class Dialect(ABC):
         return _as_json if column.type == JSON else None
 
     def parameter(self, column: RemoteColumn, value: Any) -> Any:
-        """Return a value of the copy as the database's own driver takes it."""
+        """Return a value of the copy as the database's own driver takes it.
+
+        A time is cut to what the column keeps: some databases would round it up to another second.
+        """
+        if isinstance(value, datetime) and column.fraction < _MICROSECONDS:
+            return value.replace(
+                microsecond=value.microsecond - value.microsecond % 10 ** (_MICROSECONDS - column.fraction)
+            )
         return json.dumps(value) if column.type == JSON and value is not None else value
+
+    def refuses_a_statement(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether an error is about the statement, such as an unknown name, or a value that it converts."""
+        return isinstance(error, sa.exc.ProgrammingError | sa.exc.NotSupportedError | sa.exc.DataError)
 
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether an error is about the values of one row, and not about the statement or the way."""

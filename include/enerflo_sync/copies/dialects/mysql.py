@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,10 +11,16 @@ import sqlalchemy as sa
 from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, WIDE, Dialect, RemoteColumn
 
 # A trigger that refuses a row (SIGNAL), a constraint of a row, a value out of range or of the wrong form.
-_OF_A_ROW = {1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 3819, 4025}
+_VALUES = {1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 1690, 3140, 3819, 4025}
+# Letters that the column's character set lacks, the check of a view, a partition, a generated column.
+_PLACES = {1267, 1369, 1526, 1906, 3105}
+_OF_A_ROW = _VALUES | _PLACES
 # Access denied by the server, or to a database, table, column or routine; an unknown database.
 _LOGIN = {1045, 1049}
+# A name that is not known, or a view that takes no writes: the driver calls these operational, too.
+_STATEMENTS = {1052, 1054, 1111, 1288, 1305, 1348, 1356, 1393, 1394, 1395, 1471}
 _RIGHTS = {1044, 1142, 1143, 1227, 1370}
+_BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
 
 
 class MySQL(Dialect):
@@ -39,6 +46,7 @@ class MySQL(Dialect):
     columns_query = """
     select column_name as name, data_type as declared, column_type as whole,
       character_maximum_length as length, numeric_precision as digits, numeric_scale as places,
+      datetime_precision as fraction,
       is_nullable = 'NO' and column_default is null and extra = '' as needed
     from information_schema.columns where table_schema = :in_schema and table_name = :of_table
     order by ordinal_position
@@ -57,17 +65,28 @@ class MySQL(Dialect):
             return "boolean"
         if whole.startswith("bigint") and "unsigned" in whole:
             return f"numeric({WIDE},0)"
+        if whole.startswith("bit("):
+            # A text would be written as its bytes.
+            return "bigint" if int(row["digits"]) < 64 else f"numeric({WIDE},0)"
         return super().type_of(row)
+
+    def as_number(self, column: RemoteColumn) -> RemoteColumn:
+        """Return a column that is compared as a number: tinyint(1) may hold other numbers than 0 and 1."""
+        return replace(column, type="bigint") if column.type == "boolean" else column
 
     def selected(self, column: RemoteColumn) -> str:
         """Return the column; a text without zero bytes, which PostgreSQL does not have."""
         if column.type == "text" or column.type.startswith("varchar") or column.type == JSON:
-            return f"replace({self.as_text(column)}, char(0 using utf8mb4), '')"
+            return f"replace(convert({self._value(column)} using utf8mb4), char(0 using utf8mb4), '')"
         return self._value(column)
 
     def as_text(self, column: RemoteColumn) -> str:
-        """Return the value as utf8mb4, in which every text of the table can be written."""
-        return f"convert({self._value(column)} using utf8mb4)"
+        """Return the value as utf8mb4, in which every text of the table can be written; bytes as digits."""
+        value = self._value(column)
+        if column.declared in _BYTES:
+            return f"convert(hex({value}) using utf8mb4)"
+        # The text of a float has six digits, which several floats share.
+        return f"convert({f'({value} + 0e0)' if column.declared == 'float' else value} using utf8mb4)"
 
     def _value(self, column: RemoteColumn) -> str:
         # As a number: a bit would come as a byte.
@@ -93,6 +112,10 @@ class MySQL(Dialect):
     def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether the number of an error is one about a row's values."""
         return _number(error) in _OF_A_ROW
+
+    def refuses_a_statement(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether the number of an error is one about the statement."""
+        return super().refuses_a_statement(error) or _number(error) in _STATEMENTS
 
     def refusal(self, error: sa.exc.DBAPIError) -> str | None:
         """Return what is refused, by the error's number."""

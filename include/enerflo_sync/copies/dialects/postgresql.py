@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from enerflo_sync.copies.dialects.base import LOGIN, RIGHT, Dialect, RemoteColumn
 from enerflo_sync.warehouse.refused import refuses_a_row
 
+_MOST_PLACES = 1000
+
 
 class PostgreSQL(Dialect):
     """PostgreSQL, by psycopg."""
@@ -18,6 +20,8 @@ class PostgreSQL(Dialect):
     drivers = {"postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}  # noqa: RUF012 - a constant
     title = "PostgreSQL"
     extra = "postgresql"
+    # A decimal may be no number (NaN), which no whole number is.
+    whole_digits = 0
     types = {  # noqa: RUF012 - a constant
         **dict.fromkeys(("smallint", "integer", "bigint"), "bigint"),
         "numeric": "numeric",
@@ -35,6 +39,7 @@ class PostgreSQL(Dialect):
     columns_query = """
     select column_name as name, data_type as kind, quote_ident(udt_schema) || '.' || quote_ident(udt_name)
       as declared, character_maximum_length as length, numeric_precision as digits, numeric_scale as places,
+      datetime_precision as fraction,
       is_nullable = 'NO' and column_default is null and is_identity = 'NO' and is_generated = 'NEVER'
       as needed
     from information_schema.columns where table_schema = :in_schema and table_name = :of_table
@@ -43,7 +48,9 @@ class PostgreSQL(Dialect):
 
     def type_of(self, row: Mapping[str, Any]) -> str:
         """Return the type that a column gets in our copy."""
-        return super().type_of({**row, "declared": row["kind"]})
+        # The catalog lists places before the point (a scale below 0) as more than any decimal has behind it.
+        unbound = {"digits": None} if (row["places"] or 0) > _MOST_PLACES else {}
+        return super().type_of({**row, **unbound, "declared": row["kind"]})
 
     def begin(self, connection: sa.Connection) -> None:
         """Write times and numbers in one way, whatever the role's own settings."""
