@@ -1,8 +1,8 @@
 """Databases that no test run has: the whole text of what is sent to each, and what their answers become.
 
-Each statement of ``statements/*.sql`` was written by the engine, read by us, and is parsed here in that dialect: no
-server ever ran it. The dialect's file names the documentation to look at. The answers that are played back have the form in which the database writes them;
-the copy that they go into is a real one.
+Each statement of ``statements/*.sql`` was written by the engine, read by us, and is parsed here in that
+dialect: no server ever ran the statement. The dialect's file names the documentation to look at. The answers
+that are played back have the form in which the database writes values; they go into a real copy.
 """
 
 from __future__ import annotations

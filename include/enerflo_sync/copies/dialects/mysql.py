@@ -7,13 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, WIDE, Dialect, RemoteColumn
-
-# A trigger that refuses a row (SIGNAL), a constraint of a row, a value out of range or of the wrong form.
-_OF_A_ROW = {1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 3819, 4025}
-# Access denied by the server, or to a database, table, column or routine; an unknown database.
-_LOGIN = {1045, 1049}
-_RIGHTS = {1044, 1142, 1143, 1227, 1370}
+from enerflo_sync.copies.dialects.base import JSON, WIDE, Dialect, RemoteColumn
 
 
 class MySQL(Dialect):
@@ -25,6 +19,11 @@ class MySQL(Dialect):
     extra = "mysql"
     quote = "`"
     from_nothing = " from dual"
+    # A trigger that refuses a row (SIGNAL), a constraint of a row, a value out of range or of the wrong form.
+    of_a_row = frozenset({1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 3819, 4025})
+    # Access denied by the server, an unknown database; access denied to a database, table, column or routine.
+    logins = frozenset({1045, 1049})
+    rights = frozenset({1044, 1142, 1143, 1227, 1370})
     types = {  # noqa: RUF012 - a constant
         **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "integer", "bigint", "year"), "bigint"),
         "decimal": "numeric",
@@ -61,7 +60,7 @@ class MySQL(Dialect):
 
     def selected(self, column: RemoteColumn) -> str:
         """Return the column; a text without zero bytes, which PostgreSQL does not have."""
-        if column.type == "text" or column.type.startswith("varchar") or column.type == JSON:
+        if column.is_text or column.type == JSON:
             return f"replace({self.as_text(column)}, char(0 using utf8mb4), '')"
         return self._value(column)
 
@@ -90,19 +89,9 @@ class MySQL(Dialect):
             return _no_zeros
         return super().conversion(column)
 
-    def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether the number of an error is one about a row's values."""
-        return _number(error) in _OF_A_ROW
-
-    def refusal(self, error: sa.exc.DBAPIError) -> str | None:
-        """Return what is refused, by the error's number."""
-        number = _number(error)
-        return LOGIN if number in _LOGIN else RIGHT if number in _RIGHTS else None
-
-
-def _number(error: sa.exc.DBAPIError) -> object:
-    arguments: tuple[object, ...] = getattr(error.orig, "args", ())
-    return arguments[0] if arguments else None
+    def codes(self, error: sa.exc.DBAPIError) -> set[object]:
+        """Return the error's number."""
+        return set(getattr(error.orig, "args", ())[:1])
 
 
 def _no_zeros(value: Any) -> Any:
