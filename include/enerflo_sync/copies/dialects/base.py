@@ -270,11 +270,11 @@ def _as_json(value: Any) -> str:
     return text
 
 
-def driver_missing(dialect: Dialect, error: ImportError) -> ConfigurationError:
+def driver_missing(dialect: Dialect, error: ImportError, where: str) -> ConfigurationError:
     """Return the error for a database whose driver is not installed."""
     package = f'"enerflo-sync[{dialect.extra}]"' if dialect.tried else dialect.extra
     return ConfigurationError(
         f"the driver of {dialect.title} is not installed ({error.name or error}).",
-        where="accounts.*.crm",
+        where=where,
         next_step=f"Install it: pip install {package}.",
     )

@@ -15,7 +15,7 @@ class MySQL(Dialect):
 
     names = ("mysql", "mariadb")
     drivers = {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}  # noqa: RUF012 - a constant
-    title = "MySQL and MariaDB"
+    title = "MySQL or MariaDB"
     extra = "mysql"
     quote = "`"
     from_nothing = " from dual"
