@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,34 +13,19 @@ from benchmarks.jobs import CompareJob
 from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
 from benchmarks.results import WrongResultError, expect
 from benchmarks.warehouse import Warehouse
+from benchmarks.ways import Way
 from enerflo_sync.warehouse.engine import SESSION_OPTIONS
 
 Say = Callable[[str], None]
 OURS_DATABASE = "bench_ours_reconcile"
 
 
-@dataclass(frozen=True)
-class Comparer:
-    """One way to compare; ``needs`` is what must be installed for it."""
-
-    name: str
-    module: str
-    needs: tuple[str, ...] = ()
-
-    @property
-    def missing(self) -> list[str]:
-        """Return which of the packages it needs are not installed."""
-        return [name for name in self.needs if importlib.util.find_spec(name) is None]
-
-
-OURS_FULL = Comparer("ours, full", "benchmarks.peers.ours_reconcile")
-OURS_SOON = Comparer("ours, incremental, 0.1 % changed since", "benchmarks.peers.ours_reconcile")
-OURS_LATER = Comparer("ours, incremental, 1 % changed since", "benchmarks.peers.ours_reconcile")
+OURS_FULL = Way("ours, full", "benchmarks.peers.ours_reconcile")
+OURS_SOON = Way("ours, incremental, 0.1 % changed since", "benchmarks.peers.ours_reconcile")
+OURS_LATER = Way("ours, incremental, 1 % changed since", "benchmarks.peers.ours_reconcile")
 INCREMENTAL = {OURS_SOON: 1000, OURS_LATER: 100}
-DATACOMPY = Comparer(
-    "datacompy on pandas, read_sql", "benchmarks.peers.datacompy_pandas", needs=("datacompy",)
-)
-RELADIFF = Comparer("reladiff, join mode", "benchmarks.peers.reladiff_join", needs=("reladiff", "psycopg2"))
+DATACOMPY = Way("datacompy on pandas, read_sql", "benchmarks.peers.datacompy_pandas", needs=("datacompy",))
+RELADIFF = Way("reladiff, join mode", "benchmarks.peers.reladiff_join", needs=("reladiff", "psycopg2"))
 PEERS = (DATACOMPY, RELADIFF)
 
 
@@ -52,9 +36,9 @@ class CompareRuns:
     runs: dict[str, list[Measurement]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
-    def of(self, comparer: Comparer) -> list[Measurement]:
+    def of(self, way: Way) -> list[Measurement]:
         """Return the runs of one way."""
-        return self.runs.get(comparer.name, [])
+        return self.runs.get(way.name, [])
 
 
 class CompareBench:
@@ -63,18 +47,16 @@ class CompareBench:
     :param count: rows a side, a multiple of 1,000.
     """
 
-    def __init__(
-        self, warehouse: Warehouse, count: int, say: Say, peers: tuple[Comparer, ...] = PEERS
-    ) -> None:
+    def __init__(self, warehouse: Warehouse, count: int, say: Say, peers: tuple[Way, ...] = PEERS) -> None:
         self.warehouse = warehouse
         self.count = count
         self.result = CompareRuns()
         self._say = say
-        self._left_out: set[Comparer] = set()
+        self._left_out: set[Way] = set()
         self._peers = peers
         for peer in peers:
             if peer.missing:
-                self._failed(peer, f"not installed: {', '.join(peer.missing)}; run it by make bench")
+                self._failed(peer, peer.not_installed)
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -98,48 +80,48 @@ class CompareBench:
             for peer in self._peers:
                 job = CompareJob(self.warehouse.database_url(rows.DATABASE), "")
                 self._measure(peer, job, rows.Planted.of(self.count))
-            for comparer, per in INCREMENTAL.items():
+            for way, per in INCREMENTAL.items():
                 if OURS_FULL in self._left_out:
-                    self._failed(comparer, "it stands on the full one, which failed")
+                    self._failed(way, "it stands on the full one, which failed")
                     continue
                 self.warehouse.execute(OURS_DATABASE, rows.change_statement(per))
                 planted = rows.Planted.of(self.count, changed_per=per)
-                self._measure(comparer, CompareJob(url, str(config), full=False), planted)
+                self._measure(way, CompareJob(url, str(config), full=False), planted)
 
-    def _measure(self, comparer: Comparer, job: CompareJob, planted: rows.Planted) -> None:
-        if comparer in self._left_out:
+    def _measure(self, way: Way, job: CompareJob, planted: rows.Planted) -> None:
+        if way in self._left_out:
             return
         try:
             self.warehouse.settle()
             # Every way gets the session settings that ours asks for by itself.
             run = run_fresh(
-                comparer.module,
+                way.module,
                 job,
                 server_cpu=self.warehouse.cpu_seconds,
                 environment={"PGOPTIONS": SESSION_OPTIONS},
             )
-            self._check(comparer, run, planted)
+            self._check(way, run, planted)
         except (CouldNotMeasureError, WrongResultError) as error:
-            return self._failed(comparer, str(error))
-        self.result.runs.setdefault(comparer.name, []).append(run)
-        self._say(f"reconcile: {comparer.name}: {run.seconds:.2f} s, {run.peak_rss_mb:.0f} MB")
+            return self._failed(way, str(error))
+        self.result.runs.setdefault(way.name, []).append(run)
+        self._say(f"reconcile: {way.name}: {run.seconds:.2f} s, {run.peak_rss_mb:.0f} MB")
 
-    def _check(self, comparer: Comparer, run: Measurement, planted: rows.Planted) -> None:
+    def _check(self, way: Way, run: Measurement, planted: rows.Planted) -> None:
         for name in ("only_left", "only_right", "differing"):
-            expect(comparer.name, f"rows {name}", run.counts[name], getattr(planted, name))
-        if comparer in PEERS:
+            expect(way.name, f"rows {name}", run.counts[name], getattr(planted, name))
+        if way in PEERS:
             return
-        expect(comparer.name, "differences by cause", run.counts["by_cause"], planted.by_cause)
-        scope = "full" if comparer is OURS_FULL else "incremental"
-        expect(comparer.name, "scope", run.counts["scope"], scope)
+        expect(way.name, "differences by cause", run.counts["by_cause"], planted.by_cause)
+        scope = "full" if way is OURS_FULL else "incremental"
+        expect(way.name, "scope", run.counts["scope"], scope)
         stored = self.warehouse.row(
             OURS_DATABASE,
             "select count(*) from sync.differences where reconciliation_id = (select reconciliation_id"
             " from sync.reconciliations order by compared_until desc limit 1)",
         )
-        expect(comparer.name, "stored differences", stored[0], sum(planted.by_cause.values()))
+        expect(way.name, "stored differences", stored[0], sum(planted.by_cause.values()))
 
-    def _failed(self, comparer: Comparer, why: str) -> None:
-        self._left_out.add(comparer)
-        self.result.failures.append(f"{comparer.name}: {why}")
-        self._say(f"NOT MEASURED: {comparer.name}: {why}")
+    def _failed(self, way: Way, why: str) -> None:
+        self._left_out.add(way)
+        self.result.failures.append(f"{way.name}: {why}")
+        self._say(f"NOT MEASURED: {way.name}: {why}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
 from benchmarks.results import WrongResultError, expect
 from benchmarks.shops import SHOPS, Shop, StartShop
 from benchmarks.warehouse import Warehouse
+from benchmarks.ways import Way
 from enerflo_sync.crm.copies import COPIES_SCHEMA
 from enerflo_sync.warehouse.engine import SESSION_OPTIONS
 
@@ -23,20 +23,6 @@ OURS_DATABASE = "bench_ours_copy"
 # One row in so many is edited before a re-check.
 EDITED_PER = 1000
 CONFIG = rows.CONFIG.replace("${WAREHOUSE_URL}", '${WAREHOUSE_URL}\n    crm: {url: "${CRM_URL}"}')
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to read the table; ``needs`` is what must be installed for it."""
-
-    name: str
-    module: str
-    needs: tuple[str, ...] = ()
-
-    @property
-    def missing(self) -> list[str]:
-        """Return which of the packages it needs are not installed."""
-        return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
 
 OURS_FIRST = Way("ours, first copy", "benchmarks.peers.ours_copy")
@@ -84,7 +70,7 @@ class CopyBench:
         self._ways = [way for way in ways if not way.missing]
         for way in ways:
             if way.missing:
-                self._failed(way.name, f"not installed: {', '.join(way.missing)}; run it by make bench")
+                self._failed(way.name, way.not_installed)
 
     def run(self, repeat: int) -> CopyRuns:
         """Measure every way with every database, ``repeat`` times."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from benchmarks.jobs import LoadJob
 from benchmarks.measure import CouldNotMeasureError, Measurement, run_fresh
 from benchmarks.results import WrongResultError, expect
 from benchmarks.warehouse import Warehouse
+from benchmarks.ways import Way
 
 Say = Callable[[str], None]
 
@@ -29,18 +29,14 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
-class Loader:
+class Loader(Way):
     """One way to bring installs in.
 
-    :param needs: what must be installed for it.
     :param check: a query that gives count, sum of ids and sum of status ids of its table.
     :param page_sizes: those that are tried; the fastest is measured. None is the way's own default.
     """
 
-    name: str
-    module: str
-    check: str | None
-    needs: tuple[str, ...] = ()
+    check: str | None = None
     page_sizes: tuple[int | None, ...] = (None,)
 
     @property
@@ -48,33 +44,28 @@ class Loader:
         """Return a short name for databases and folders."""
         return self.module.rpartition(".")[2]
 
-    @property
-    def missing(self) -> list[str]:
-        """Return which of the packages it needs are not installed."""
-        return [name for name in self.needs if importlib.util.find_spec(name) is None]
-
 
 _SUMS = "select count(*), sum({id}), sum(status_id) from {table}"
 OURS = Loader(
     "ours",
     "benchmarks.peers.ours_poll",
-    _SUMS.format(id="install_id", table="enerflo.installs where deleted_at is null"),
+    check=_SUMS.format(id="install_id", table="enerflo.installs where deleted_at is null"),
 )
 DLT = Loader(
     "dlt rest_api, merge",
     "benchmarks.peers.dlt_rest",
-    _SUMS.format(id="id", table="bench.installs"),
+    check=_SUMS.format(id="id", table="bench.installs"),
     needs=("dlt", "psycopg2"),
     page_sizes=(100, 500),
 )
 HTTP_HOOK = Loader(
     "HttpHook + json_normalize + to_sql",
     "benchmarks.peers.http_hook",
-    _SUMS.format(id="id", table="installs"),
+    check=_SUMS.format(id="id", table="installs"),
     needs=("airflow", "psycopg2"),
     page_sizes=(100, 500),
 )
-FLOOR = Loader("floor: pages fetched and thrown away", "benchmarks.peers.pages_only", None)
+FLOOR = Loader("floor: pages fetched and thrown away", "benchmarks.peers.pages_only")
 LOADERS = (OURS, DLT, HTTP_HOOK, FLOOR)
 
 
@@ -116,7 +107,7 @@ class LoadBench:
         self._databases = [f"bench_{loader.key}" for loader in loaders]
         for loader in loaders:
             if loader.missing:
-                self._failed(loader, f"not installed: {', '.join(loader.missing)}; run it by make bench")
+                self._failed(loader, loader.not_installed)
             else:
                 self._loaders.append(loader)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from benchmarks.compares import DATACOMPY, INCREMENTAL, OURS_FULL, RELADIFF, Comparer, CompareRuns
+from benchmarks.compares import DATACOMPY, INCREMENTAL, OURS_FULL, RELADIFF, CompareRuns
 from benchmarks.figures import cpu, cpu_ratio, figure, memory_target, ratio, three, times
 from benchmarks.inbox import NAIVE, TAKERS, WAKE_UPS, InboxRuns, Taker
 from benchmarks.inbox import OURS as OUR_INBOX
@@ -14,6 +14,7 @@ from benchmarks.loads import DLT, FLOOR, HTTP_HOOK, LOADERS, OURS, Loader, LoadR
 from benchmarks.measure import Measurement, Spread, spread
 from benchmarks.memory import MemoryRuns
 from benchmarks.results import Section, at_least, at_most
+from benchmarks.ways import Way
 
 # "The same" at any number of installs: what the allocator keeps may differ by a few pages of records.
 SAME_WITHIN = 1.2
@@ -113,27 +114,26 @@ def compare_section(result: CompareRuns, rows: int) -> Section:
         _COMPARE_HEADERS,
     )
     full = result.of(OURS_FULL)
-    incremental = [run for comparer in INCREMENTAL for run in result.of(comparer)]
-    for comparer in (OURS_FULL, *INCREMENTAL, DATACOMPY, RELADIFF):
-        runs = result.of(comparer)
+    incremental = [run for way in INCREMENTAL for run in result.of(way)]
+    for way in (OURS_FULL, *INCREMENTAL, DATACOMPY, RELADIFF):
+        runs = result.of(way)
         if runs:
-            section.rows.append(_compare_row(comparer, runs, full))
+            section.rows.append(_compare_row(way, runs, full))
     section.targets = [
         at_least(f"{peer.name}: times our full seconds", wanted, ratio(result.of(peer), full))
         for peer, wanted in _COMPARE_WANTED
     ]
     section.targets += [
-        at_least(f"our full run: times {comparer.name}", 5, ratio(full, result.of(comparer)))
-        for comparer in INCREMENTAL
+        at_least(f"our full run: times {way.name}", 5, ratio(full, result.of(way))) for way in INCREMENTAL
     ]
     section.targets.append(memory_target(full + incremental))
     return section
 
 
-def _compare_row(comparer: Comparer, runs: list[Measurement], full: list[Measurement]) -> list[str]:
-    ours = comparer in (OURS_FULL, *INCREMENTAL)
+def _compare_row(way: Way, runs: list[Measurement], full: list[Measurement]) -> list[str]:
+    ours = way in (OURS_FULL, *INCREMENTAL)
     return [
-        f"**{comparer.name}**" if ours else comparer.name,
+        f"**{way.name}**" if ours else way.name,
         three(spread(runs, "seconds")),
         "" if ours else times(ratio(runs, full)),
         three(spread(runs, "wall_seconds")),
@@ -235,9 +235,9 @@ def memory_section(result: MemoryRuns, compared: CompareRuns | None, rows: int) 
                 str(run.requests),
             ]
         )
-    for comparer in (OURS_FULL, *INCREMENTAL):
-        for run in compared.of(comparer)[:1] if compared else ():
-            name = comparer.name.replace("ours", "reconcile")
+    for way in (OURS_FULL, *INCREMENTAL):
+        for run in compared.of(way)[:1] if compared else ():
+            name = way.name.replace("ours", "reconcile")
             section.rows.append([name, f"{rows:,}", f"{run.peak_rss_mb:.0f}", f"{run.seconds:.1f}", "0"])
     section.targets.append(memory_target(list(result.polls.values())))
     sizes = sorted({installs for installs, _ in result.polls})

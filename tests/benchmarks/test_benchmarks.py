@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks import compares, inbox, loads, plans, rebuilds, rows, shops
 from benchmarks.company import Company, running_company
-from benchmarks.compares import CompareBench, Comparer
-from benchmarks.copies import BULK, OURS_AGAIN, OURS_FIRST, CopyBench, Way
+from benchmarks.compares import CompareBench
+from benchmarks.copies import BULK, OURS_AGAIN, OURS_FIRST, CopyBench
 from benchmarks.copy_section import copy_section
 from benchmarks.inbox import InboxBench, Taker
 from benchmarks.jobs import CopyJob
@@ -29,6 +29,7 @@ from benchmarks.results import Report, WrongResultError, at_least, at_most
 from benchmarks.sections import compare_section, inbox_section, latency_section, load_section, memory_section
 from benchmarks.shops import StartShop
 from benchmarks.warehouse import Warehouse
+from benchmarks.ways import Way
 from enerflo_demo.mariadb import require_mariadb
 from enerflo_sync.errors import ConfigurationError
 
@@ -52,7 +53,7 @@ def quiet(_text: str) -> None:
     return None
 
 
-def skip_without(way: Loader | Comparer) -> None:
+def skip_without(way: Way) -> None:
     if way.missing:
         pytest.skip(
             f"NOT TESTED: {way.name} needs {', '.join(way.missing)}, of the dependency group bench:"
@@ -92,7 +93,7 @@ def test_a_load_that_loses_records_is_not_shown(bench_warehouse: Warehouse, comp
 
 
 @pytest.mark.parametrize("peer", compares.PEERS, ids=lambda peer: peer.module.rpartition(".")[2])
-def test_a_peer_finds_exactly_the_planted_differences(bench_warehouse: Warehouse, peer: Comparer) -> None:
+def test_a_peer_finds_exactly_the_planted_differences(bench_warehouse: Warehouse, peer: Way) -> None:
     skip_without(peer)
     bench = CompareBench(bench_warehouse, ROWS, quiet, peers=(peer,))
     with bench.planted():

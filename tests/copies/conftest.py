@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from enerflo_demo.mariadb import mariadb_url, private_mariadb, require_mariadb
 from enerflo_sync.copies.database import crm_engine, dialect_of
+from enerflo_sync.errors import ConfigurationError
 from tests.conftest import fresh_database
 from tests.copies.rows import Rows
 from tests.writes.conftest import Desk, agreed, agreed_warehouse, desk, polled_warehouse
@@ -287,60 +289,15 @@ def fakesnow_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.fixture(scope="session")
 def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a MariaDB server of the run's own; skipped, loudly, where Debian's is not installed."""
-    # Debian keeps servers where a user's PATH does not look.
-    server_program = shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if server_program is None:
-        if os.environ.get("CI"):
-            pytest.fail("mariadbd is missing: .ci/run installs mariadb-server")
-        pytest.skip("no mariadbd here: install mariadb-server to run the tests of a CRM in MariaDB")
-    # The path of a socket is short.
-    folder = Path(tmp_path_factory.mktemp("m"))
-    data, socket = folder / "data", Path(f"/tmp/enerflo-mariadb-{os.getpid()}.sock")  # noqa: S108
-    user = ["--user=root"] if os.geteuid() == 0 else []
-    # A server that starts removes the temporary tables of any other in the same folder.
-    (folder / "tmp").mkdir()
-    user.append(f"--tmpdir={folder / 'tmp'}")
-    subprocess.run(
-        [
-            *("mariadb-install-db", "--no-defaults", f"--datadir={data}", *user),
-            *("--auth-root-authentication-method=normal", "--skip-test-db"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    log = (folder / "log").open("wb")
-    server = subprocess.Popen(
-        [
-            *(server_program, "--no-defaults", f"--datadir={data}", f"--socket={socket}", *user),
-            *("--skip-networking", f"--pid-file={folder / 'pid'}", "--innodb-flush-log-at-trx-commit=0"),
-            *("--skip-log-bin", "--innodb-buffer-pool-size=64M", "--default-time-zone=+05:00"),
-        ],
-        stdout=log,
-        stderr=log,
-    )
-    url = f"mysql://root@localhost/mysql?unix_socket={socket}"
     try:
-        _wait_for(url, server)
-        yield url
-    finally:
-        server.terminate()
-        server.wait(30)
-        log.close()
-        socket.unlink(missing_ok=True)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    engine = crm_engine(url)
-    for _ in range(300):
-        assert server.poll() is None
-        try:
-            engine.connect().close()
-        except sa.exc.OperationalError:
-            time.sleep(0.1)
-        else:
-            engine.dispose()
-            return
-    raise AssertionError("MariaDB does not start")
+        require_mariadb()
+    except ConfigurationError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"{error} .ci/run does.")
+        pytest.skip(str(error))
+    settings = ("--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", "--default-time-zone=+05:00")
+    with private_mariadb(tmp_path_factory.mktemp("m"), *settings) as socket:
+        yield mariadb_url(socket).replace("/?", "/mysql?")
 
 
 @contextmanager

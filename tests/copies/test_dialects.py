@@ -1,8 +1,8 @@
 """Databases that no test run has: the whole text of what is sent to each, and what their answers become.
 
-Each statement of ``statements/*.sql`` was written by the engine, read by us, and is parsed here in that dialect: no
-server ever ran it. The dialect's file names the documentation to look at. The answers that are played back have the form in which the database writes them;
-the copy that they go into is a real one.
+Each statement of ``statements/*.sql`` was written by the engine, read by us, and is parsed here in that
+dialect: no server ever ran the statement. The dialect's file names the documentation to look at. The answers
+that are played back have the form in which the database writes values; they go into a real copy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sqlglot
 from sqlalchemy.engine.default import DefaultDialect
 
 from enerflo_sync.copies.database import crm_engine, dialect_of
-from enerflo_sync.copies.dialects.base import Dialect, RemoteColumn
+from enerflo_sync.copies.dialects.base import Dialect, RemoteColumn, RemoteRelation
 from enerflo_sync.copies.dialects.registry import DIALECTS
 from enerflo_sync.copies.due import RowWrite
 from enerflo_sync.copies.refresh import refresh_copies
@@ -116,6 +116,9 @@ class Told:
         self.statements.append("rollback")
         self.parameters.append({})
 
+    def relation(self, _: Told, schema: str, table: str, *, again: bool = False) -> RemoteRelation:
+        return self.dialect.relation(self, schema, table)  # type: ignore[arg-type]
+
     @contextmanager
     def kept_open(self) -> Iterator[None]:
         yield
@@ -196,7 +199,7 @@ def told(tmp_path: Path, name: str, where: str = "") -> tuple[Told, RemoteTable]
     path.write_text(CONFIG.format(where=where))
     config = load_config(path, {})
     world = Told(dialect_of(name), config.tables_for("default")["installs"].crm_columns, *WORLDS[name])
-    return world, remote_table(world, world.dialect, config, "default", "installs")  # type: ignore[arg-type]
+    return world, remote_table(world, world, config, "default", "installs")  # type: ignore[arg-type]
 
 
 def writes(world: Told, remote: RemoteTable) -> dict[int, str]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.copies import database
 from enerflo_sync.copies.database import CrmConnections, crm_engine
-from enerflo_sync.errors import RetriableError
+from enerflo_sync.errors import ConfigurationError, RetriableError
 
 HOLDING = """
 import duckdb, sys
@@ -39,7 +39,9 @@ def held(file: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return tmp_path / "shop.duckdb"
+    made = tmp_path / "shop.duckdb"
+    crm_engine(f"duckdb:///{made}").connect().close()
+    return made
 
 
 @pytest.fixture
@@ -71,10 +73,21 @@ def test_a_file_that_stays_open_elsewhere_is_tried_again_later(
     monkeypatch.setattr(database, "_FILE_SECONDS", 0.2)
     with (
         held(file),
-        pytest.raises(RetriableError, match="away or busy, while looking"),
+        pytest.raises(RetriableError, match=r"could not be opened or read while looking.*no other process"),
         crm.connected("looking"),
     ):
         pass
+
+
+def test_a_file_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None:
+    missing = tmp_path / "shpo.duckdb"
+    crm = CrmConnections(lambda: crm_engine(f"duckdb:///{missing}"), "sync.yaml:9: accounts.default.crm")
+    with (
+        pytest.raises(ConfigurationError, match=rf"^sync\.yaml:9: .*there is no file {missing}"),
+        crm.connected("looking"),
+    ):
+        pass
+    assert not missing.exists()
 
 
 def test_a_file_is_opened_once_for_several_connections_and_then_let_go_of(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+import sqlalchemy as sa
+
+from enerflo_sync.cli.crm_check import crm_check
 from enerflo_sync.copies.check import notices_there
 from enerflo_sync.crm.notice import Notice
-from tests.copies.conftest import CRM, DuckDB, Elsewhere, MariaDB, OtherPostgreSQL
-from tests.copies.test_elsewhere import INSTALLS
+from enerflo_sync.jobs.apply import run_apply
+from tests.copies.conftest import CRM, TABLES, DuckDB, Elsewhere, MariaDB, OtherPostgreSQL
+from tests.copies.test_elsewhere import INSTALLS, install
 from tests.copies.test_worlds import only
 from tests.writes.conftest import Desk
+
+__all__ = ["install"]
 
 # Installs are made in the CRM by the shipped mapping.
 KINDS = {
@@ -54,3 +61,23 @@ def test_a_column_that_nothing_fills_is_said(away: Desk, elsewhere: Elsewhere, o
     assert one.place == ("create_in",)
     assert one.found == "column branch, NOT NULL without a default, which no new row would have"
     assert one.next_step.startswith("Add branch to on_insert")
+
+
+def test_the_catalog_is_asked_once_for_each_table_in_a_command(
+    away: Desk, elsewhere: Elsewhere, install: int
+) -> None:
+    only(elsewhere, DuckDB)
+    plan = away.plan()
+    away.context.__dict__.pop("crm")
+    assert away.context.crm is not None
+    asked = 0
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal asked
+        asked += "information_schema.columns" in statement
+
+    sa.event.listen(away.context.crm.engine, "before_cursor_execute", count)
+    assert run_apply(away.context, plan.plan_hash, approved_by="Pat").applied == 1
+    assert asked == len(TABLES)
+    crm_check(away.context)
+    assert asked == 2 * len(TABLES)

@@ -137,7 +137,9 @@ def test_a_time_is_cut_to_what_its_column_keeps_and_is_as_it_was_sent(
 
 
 @pytest.mark.parametrize("elsewhere", ["mariadb", "postgresql", "duckdb"], indirect=True)
-@pytest.mark.parametrize("where", ["nope = 1", "nofunc(kind) = 1", "cast(concat('x', kind) as date) > '2026-01-01'"])
+@pytest.mark.parametrize(
+    "where", ["nope = 1", "nofunc(kind) = 1", "cast(concat('x', kind) as date) > '2026-01-01'"]
+)
 def test_a_condition_that_the_database_cannot_work_out_is_said_as_one(rows: Rows, where: str) -> None:
     rows.configured(("kind <> 'out'", where))
     rows.row("k")
@@ -145,7 +147,7 @@ def test_a_condition_that_the_database_cannot_work_out_is_said_as_one(rows: Rows
         # To MariaDB a text that is no date is no error.
         assert rows.refresh().rows == 1
         return
-    with pytest.raises(ConfigurationError, match="does not take a statement while reading crm.rows"):
+    with pytest.raises(ConfigurationError, match=r"does not take a statement while reading crm\.rows"):
         rows.refresh()
 
 

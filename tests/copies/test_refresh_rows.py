@@ -204,12 +204,19 @@ def test_a_copy_is_made_anew_where_its_mapping_changed_or_it_is_not_there(rows: 
     ("edit", "words"),
     [
         (("crm.rows", "crm.rowz"), ["no table crm.rowz", "schema.table", "tables.milestones.crm_table"]),
-        (("title: {", "titel: {"), ["no column titel", "Did you mean title?", "tables.milestones"]),
+        (
+            ("title: {", "titel: {"),
+            ["no column titel", "Did you mean title?", ":13: tables.milestones.fields.titel: "],
+        ),
         (
             ("title: {", "titel: {enerflo: title, type: text}\n      zzzzzzzz: {"),
             ["no column titel, zzzzzzzz", "Did you mean title?"],
         ),
         (("title: {", "zzzzzzzz: {"), ["no column zzzzzzzz.", "Write one of ", "milestone"]),
+        (("key: [own]", "key: [owner]"), [":7: tables.milestones.key: "]),
+        (("{install: install_id", "{job: install_id"), [":8: tables.milestones.join: "]),
+        (("updated_at: updated_at", "updated_at: edited_at"), [":11: tables.milestones.updated_at: "]),
+        (("{gone: true}", "{away: true}"), ["sync.yaml:5: tables.milestones: "]),
     ],
 )
 def test_a_table_or_column_that_is_not_there_is_said(

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("elsewhere", ["duckdb", "postgresql"], indi
 @contextmanager
 def writer(rows: Rows) -> Iterator[RemoteWriter]:
     with rows.crm.connected("writing") as theirs:
-        remote = remote_table(theirs, rows.crm.dialect, rows.config, "default", "milestones")
+        remote = remote_table(theirs, rows.crm, rows.config, "default", "milestones")
         theirs.commit()
         yield RemoteWriter(theirs, remote)
 

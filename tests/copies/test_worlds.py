@@ -164,6 +164,8 @@ def test_a_login_that_is_refused_and_a_right_that_is_missing_are_said(
     with pytest.raises(ConfigurationError, match="refuses the login or does not know the database") as caught:
         run_copy(away.context)
     assert "wrong" not in str(caught.value)
+    line = away.context.config.line("accounts", "default", "crm")
+    assert str(caught.value).startswith(f"{away.context.config.file}:{line}: accounts.default.crm: ")
 
 
 def test_what_a_role_may_not_write_is_said_and_waits(away: Desk, elsewhere: Elsewhere, install: int) -> None:

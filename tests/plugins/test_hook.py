@@ -243,9 +243,11 @@ def test_a_crm_in_duckdb_is_opened_without_a_provider(
     monkeypatch.setattr(account, "__dict__", {**account.__dict__, "crm": CrmDatabase()})
     named = {"conn_type": "duckdb", place: str(tmp_path / "shop.duckdb")}
     monkeypatch.setenv("AIRFLOW_CONN_CRM_DEFAULT", json.dumps(named))
+    with pytest.raises(ConfigurationError, match=r"there is no file .*shop\.duckdb"):
+        CrmConnections(lambda: crm_engine_of(config, "default")).connected("looking").__enter__()
+    crm_engine_of(config, "default").connect().close()
     with CrmConnections(lambda: crm_engine_of(config, "default")).connected("looking") as connection:
         assert connection.scalar(sa.text("select current_database()")) == "shop"
-    assert (tmp_path / "shop.duckdb").exists()
 
 
 def test_a_crm_in_mysql_is_opened_without_a_provider_and_an_unknown_type_is_said(

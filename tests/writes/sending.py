@@ -44,6 +44,19 @@ def last_milestone(desk: Desk, install_id: int) -> int:
     return int(desk.one(query, i=install_id))
 
 
+def due(desk: Desk, install_id: int, at: str = "2026-05-20 14:22:01Z") -> int:
+    """Let the CRM say another due time of an install's last milestone, and return the milestone."""
+    milestone = last_milestone(desk, install_id)
+    desk.sql(
+        "update crm.milestones set due_at = cast(:at as timestamptz), updated_at = now()"
+        " where enerflo_install_id = :i and milestone_id = :m",
+        at=at,
+        i=install_id,
+        m=milestone,
+    )
+    return milestone
+
+
 def cut_off_after_the_request(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Apply the present plan, and lose the process between its first request and the read after it."""
     bring_in = PushRun.bring_in

@@ -22,6 +22,7 @@ from tests.writes.conftest import Desk
 from tests.writes.sending import (
     TEXT,
     a_round,
+    due,
     in_crm,
     last_milestone,
     lost_after_the_post,
@@ -189,18 +190,7 @@ def test_a_date_that_is_kept_to_the_day_is_applied_and_the_crm_keeps_its_time(
     desk, install_id = agreed, agreed.a_site().install_id
     assert desk.api is not None
     desk.api.spelling = Spelling(days=True, zone=zone, echo=echo)
-    milestone = last_milestone(desk, install_id)
-
-    def due(at: str) -> None:
-        desk.sql(
-            "update crm.milestones set due_at = cast(:at as timestamptz), updated_at = now()"
-            " where enerflo_install_id = :i and milestone_id = :m",
-            at=at,
-            i=install_id,
-            m=milestone,
-        )
-
-    due("2026-05-20 14:22:01Z")
+    milestone = due(desk, install_id)
     assert a_round(desk) == 1
     assert [a_round(desk) for _ in range(2)] == [0, 0]
     (row,) = desk.ledger(table_name="milestones", field="due_at")
@@ -208,7 +198,7 @@ def test_a_date_that_is_kept_to_the_day_is_applied_and_the_crm_keeps_its_time(
         *("applied", "2026-05-20", "2026-05-20T14:22"),
     )
     # Another time of that day: Enerflo's value is then as it was before.
-    due("2026-05-20 17:00:00Z")
+    due(desk, install_id, "2026-05-20 17:00:00Z")
     assert a_round(desk) == 1
     assert [a_round(desk) for _ in range(2)] == [0, 0]
     now = desk.crm("milestones", enerflo_install_id=install_id, milestone_id=milestone)["due_at"]
@@ -236,12 +226,7 @@ def test_what_somebody_else_writes_meanwhile_is_not_taken_for_ours(agreed: Desk)
         return answer
 
     desk.api._write = write  # type: ignore[method-assign]
-    desk.sql(
-        "update crm.milestones set due_at = '2026-05-20 14:22Z', updated_at = now()"
-        " where enerflo_install_id = :i and milestone_id = :m",
-        i=install_id,
-        m=milestone,
-    )
+    due(desk, install_id)
     assert desk.carried().moved == 1
 
 
@@ -266,13 +251,7 @@ def test_an_undo_takes_a_value_back_that_is_kept_otherwise(agreed: Desk) -> None
     desk, install_id = agreed, agreed.a_site().install_id
     assert desk.api is not None
     desk.api.spelling = Spelling(days=True)
-    milestone = last_milestone(desk, install_id)
-    desk.sql(
-        "update crm.milestones set due_at = '2026-05-20 14:22Z', updated_at = now()"
-        " where enerflo_install_id = :i and milestone_id = :m",
-        i=install_id,
-        m=milestone,
-    )
+    due(desk, install_id, "2026-05-20 14:22Z")
     run_poll(desk.context)
     plan = desk.plan()
     run_apply(desk.context, plan.plan_hash, approved_by="Pat")
@@ -304,13 +283,7 @@ def test_what_was_accepted_and_could_not_be_read_back_is_agreed_on_when_a_poll_r
     desk.switched_on("both", ("in_flight_minutes: 30", "in_flight_minutes: 0"))
     assert desk.api is not None
     desk.api.spelling = Spelling(days=days, zone="UTC")
-    milestone = last_milestone(desk, install_id)
-    desk.sql(
-        "update crm.milestones set due_at = '2026-05-20 14:22:01Z', updated_at = now()"
-        " where enerflo_install_id = :i and milestone_id = :m",
-        i=install_id,
-        m=milestone,
-    )
+    milestone = due(desk, install_id)
     bring_in = PushRun.bring_in
 
     def refused(run: PushRun, *args: Any, **names: Any) -> Any:
@@ -335,13 +308,7 @@ def test_a_poll_that_reads_a_milestone_while_it_is_read_back_makes_its_day_nobod
     desk, install_id = agreed, agreed.a_site().install_id
     assert desk.api is not None
     desk.api.spelling = Spelling(days=True)
-    milestone = last_milestone(desk, install_id)
-    desk.sql(
-        "update crm.milestones set due_at = '2026-05-20 14:22:01Z', updated_at = now()"
-        " where enerflo_install_id = :i and milestone_id = :m",
-        i=install_id,
-        m=milestone,
-    )
+    milestone = due(desk, install_id)
     whole = installs.same_record
 
     def polled_meanwhile(*args: Any) -> Any:

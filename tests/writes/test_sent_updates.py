@@ -10,7 +10,7 @@ from enerflo_sync.jobs.undo import run_undo
 from tests.writes.conftest import Desk
 from tests.writes.sending import (
     cut_off_after_the_request,
-    last_milestone,
+    due,
     note,
     posts,
 )
@@ -23,13 +23,7 @@ def test_a_date_that_was_sent_before_a_kill_is_ours_also_for_a_plan_that_is_made
     desk, install_id = agreed, agreed.a_site().install_id
     assert desk.api is not None
     desk.api.spelling = Spelling(days=True)
-    milestone = last_milestone(desk, install_id)
-    desk.sql(
-        "update crm.milestones set due_at = '2026-05-20 14:22:01Z', updated_at = now()"
-        " where enerflo_install_id = :i and milestone_id = :m",
-        i=install_id,
-        m=milestone,
-    )
+    milestone = due(desk, install_id)
     cut_off_after_the_request(desk, monkeypatch)
     if seen_first:
         run_poll(desk.context)
@@ -70,13 +64,7 @@ def test_one_whose_plan_was_superseded_before_anybody_saw_it_is_in_the_ledger_an
     agreed: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk, install_id = agreed, agreed.a_site().install_id
-    milestone = last_milestone(desk, install_id)
-    desk.sql(
-        "update crm.milestones set due_at = '2026-05-20 14:22:01Z', updated_at = now()"
-        " where enerflo_install_id = :i and milestone_id = :m",
-        i=install_id,
-        m=milestone,
-    )
+    due(desk, install_id)
     sent_plan = desk.plan().plan_hash
     cut_off_after_the_request(desk, monkeypatch)
     # Another plan takes its place before Enerflo is read again.

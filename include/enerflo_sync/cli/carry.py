@@ -24,7 +24,11 @@ def command(account: Account = "default", as_json: Json = False) -> None:
     if as_json:
         print_json(msgspec.to_builtins(report))
     elif report is None:
-        console.print("No table of this account goes to Salesforce (write_to: salesforce).")
+        console.print(
+            "No table of this account has write_to: salesforce, so there is nothing to carry. Changes of a"
+            " CRM in another database (accounts.*.crm) are carried by apply.",
+            markup=False,
+        )
     else:
         console.print("\n".join(carried(report)), markup=False)
     waits = report is not None and (report.unmade or report.open)

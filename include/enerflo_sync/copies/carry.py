@@ -91,7 +91,7 @@ def _carry(
         if not writes:
             break
         with crm.connected(f"writing {plan.mapping.crm_table}") as theirs:
-            remote = remote_table(theirs, crm.dialect, config, account, plan.name)
+            remote = remote_table(theirs, crm, config, account, plan.name)
             theirs.commit()
             writer = RemoteWriter(theirs, remote)
             written = writer.write(writes)

@@ -22,7 +22,7 @@ def notices_there(crm: CrmConnections, config: SyncConfig, account: str) -> Iter
         if not (mapping.is_carried and writes and Side.CRM in mapping.create_in):
             continue
         with crm.connected(f"reading {mapping.crm_table}") as theirs:
-            columns = crm.dialect.relation(theirs, *relation(mapping.crm_table)).columns
+            columns = crm.relation(theirs, *relation(mapping.crm_table)).columns
         names = {one.own for one in columns}
         filled = {crm.dialect.same_name(one, names) or one for one in filled_in_new_rows(mapping)}
         needed = [one.own for one in columns if one.needed]

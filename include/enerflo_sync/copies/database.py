@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import Dialect, driver_missing
+from enerflo_sync.copies.dialects.base import Dialect, RemoteRelation, driver_missing
 from enerflo_sync.copies.dialects.registry import DIALECTS
 from enerflo_sync.crm.problems import listed
 from enerflo_sync.errors import ConfigurationError, RetriableError
 
-WHERE = "the CRM's database"
+# Where a person finds the database, if nobody says the line of sync.yaml.
+WHERE = "accounts.*.crm"
 # How long a file is waited for that another process has open, and how often it is tried.
 _FILE_SECONDS = 60.0
 _LOOK_AGAIN = 0.1
@@ -23,11 +25,14 @@ class CrmConnections:
     """Opens connections to the database of an account's CRM tables.
 
     :param engine: makes the engine: from a URL, or from an Airflow connection.
+    :param where: the section of sync.yaml that names the database, for errors.
     """
 
-    def __init__(self, engine: Callable[[], sa.Engine]) -> None:
+    def __init__(self, engine: Callable[[], sa.Engine], where: str = WHERE) -> None:
         self._make = engine
+        self._where = where
         self._engine: sa.Engine | None = None
+        self._relations: dict[tuple[str, str], RemoteRelation] = {}
 
     @property
     def engine(self) -> sa.Engine:
@@ -42,7 +47,20 @@ class CrmConnections:
 
         :raises ConfigurationError: it is none that is known.
         """
-        return dialect_of(self.engine.dialect.name)
+        return dialect_of(self.engine.dialect.name, self._where)
+
+    def relation(
+        self, theirs: sa.Connection, schema: str, table: str, *, again: bool = False
+    ) -> RemoteRelation:
+        """Return a table or view as the database's catalog has it; with no columns where it is not there.
+
+        The catalog is asked once for each table, since some databases answer such questions slowly.
+
+        :param again: ask the catalog also where the answer is known, as each new copy does.
+        """
+        if again or (schema, table) not in self._relations:
+            self._relations[schema, table] = self.dialect.relation(theirs, schema, table)
+        return self._relations[schema, table]
 
     @contextmanager
     def connected(self, doing: str) -> Iterator[sa.Connection]:
@@ -59,7 +77,7 @@ class CrmConnections:
                 yield connection
         except sa.exc.DBAPIError as error:
             # The driver's text may hold a row.
-            raise _explained(error, dialect, doing) from None
+            raise _explained(error, dialect, doing, self._where) from None
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
@@ -74,6 +92,8 @@ class CrmConnections:
 
     def _opened(self) -> sa.Connection:
         """Return a connection; wait for a file while another process has it open."""
+        if self.dialect.is_file:
+            self._require_file()
         until = time.monotonic() + _FILE_SECONDS
         while True:
             try:
@@ -83,13 +103,24 @@ class CrmConnections:
                     raise
                 time.sleep(_LOOK_AGAIN)
 
+    def _require_file(self) -> None:
+        """Refuse a file that is not there: opening its name would make an empty database."""
+        name = self.engine.url.database
+        if name and not name.startswith(":") and "://" not in name and not Path(name).exists():
+            raise ConfigurationError(
+                f"there is no file {name}.",
+                where=self._where,
+                next_step=f"Correct its path: {self.dialect.title}'s URL has three slashes before a path"
+                " that begins in the present folder, and four before one that begins with /.",
+            )
+
     def close(self) -> None:
         """Release the connections."""
         if self._engine is not None:
             self._engine.dispose()
 
 
-def dialect_of(name: str) -> Dialect:
+def dialect_of(name: str, where: str = WHERE) -> Dialect:
     """Return a database's dialect by the name of SQLAlchemy's.
 
     :raises ConfigurationError: there is none of that name.
@@ -97,27 +128,24 @@ def dialect_of(name: str) -> Dialect:
     if name not in DIALECTS:
         raise ConfigurationError(
             f"{name} is no database that CRM tables can be read from.",
-            where="accounts.*.crm.url",
+            where=where,
             next_step=f"Use {listed(DIALECTS)}.",
         )
     return DIALECTS[name]
 
 
-def crm_engine(url: str) -> sa.Engine:
+def crm_engine(url: str, where: str = WHERE) -> sa.Engine:
     """Return an engine on the CRM's database, without connecting.
 
+    :param where: the section of sync.yaml that names the database, for errors.
     :raises ConfigurationError: the text is no URL, its database is not known, or its driver is missing.
     """
     name, separator, rest = url.strip().partition("://")
+    if not separator:
+        raise _no_url(where)
     backend = name.partition("+")[0].lower()
     backend = "postgresql" if backend == "postgres" else backend
-    dialect = dialect_of(backend) if separator else None
-    if dialect is None:
-        raise ConfigurationError(
-            "the address of the CRM's database is no URL.",
-            where="accounts.*.crm.url",
-            next_step="Write it as mysql://user:password@host:3306/database.",
-        )
+    dialect = dialect_of(backend, where)
     opened = name if "+" in name else dialect.drivers.get(backend, name)
     try:
         # A statement's parameters are customers' data. A file is closed as soon as a job is done with it.
@@ -129,35 +157,55 @@ def crm_engine(url: str) -> sa.Engine:
         )
     except (ImportError, sa.exc.NoSuchModuleError) as error:
         missing = error if isinstance(error, ImportError) else ImportError(str(error))
-        raise driver_missing(dialect, missing) from None
-    except sa.exc.ArgumentError:
-        raise ConfigurationError(
-            "the address of the CRM's database is no URL.",
-            where="accounts.*.crm.url",
-            next_step="Write it as mysql://user:password@host:3306/database.",
-        ) from None
+        raise driver_missing(dialect, missing, where) from None
+    except (sa.exc.ArgumentError, ValueError):
+        # A port that is no number is a ValueError.
+        raise _no_url(where) from None
 
 
-def _explained(error: sa.exc.DBAPIError, dialect: Dialect, doing: str) -> ConfigurationError | RetriableError:
-    kind = type(error.orig).__name__
+def _no_url(where: str) -> ConfigurationError:
+    # The text itself may hold a password.
+    return ConfigurationError(
+        "the address of the CRM's database is no URL.",
+        where=where,
+        next_step="Write it as mysql://user:password@host:3306/database, or duckdb:///folder/file.duckdb."
+        " A sign like @, : or / in a password is written as %40, %3A or %2F.",
+    )
+
+
+def error_name(error: sa.exc.DBAPIError) -> str:
+    """Return the driver's kind of an error and its number: the driver's text may hold a row."""
     numbers = (getattr(error.orig, "errno", None), *getattr(error.orig, "args", ()))
     number = next((str(one) for one in numbers if isinstance(one, int)), "")
-    said = f"{kind} {number}".strip()
+    return f"{type(error.orig).__name__} {number}".strip()
+
+
+def _explained(
+    error: sa.exc.DBAPIError, dialect: Dialect, doing: str, where: str
+) -> ConfigurationError | RetriableError:
+    name = error_name(error)
     refused = dialect.refusal(error)
     if refused is not None:
         return ConfigurationError(
-            f"{dialect.title} {refused} while {doing} ({said}).",
-            where=WHERE,
-            next_step="Check user, password, database and rights of accounts.*.crm, or of its connection.",
+            f"{dialect.title} {refused} while {doing} ({name}).",
+            where=where,
+            next_step="Check user, password, database and rights of its url, or of its Airflow connection.",
         )
     if dialect.refuses_a_statement(error):
         return ConfigurationError(
-            f"{dialect.title} does not take a statement while {doing} ({said}).",
-            where=WHERE,
-            next_step="Check where in sync.yaml, the names of table and columns, and the role's rights.",
+            f"{dialect.title} does not take a statement while {doing} ({name}).",
+            where=where,
+            next_step="Check where of the table, the names of table and columns, and the role's rights.",
+        )
+    if dialect.is_file:
+        return RetriableError(
+            f"the file of {dialect.title} could not be opened or read while {doing} ({name}).",
+            where=where,
+            next_step=f"Check that it is a file of {dialect.title}, that this user may read and write it, and"
+            " that no other process keeps it open; then run it again.",
         )
     return RetriableError(
-        f"{dialect.title} was lost, or is away or busy, while {doing} ({said}).",
-        where=WHERE,
-        next_step="Check that it runs and that its address and login are right, then run it again.",
+        f"{dialect.title} cannot be reached, is busy, or closed the connection while {doing} ({name}).",
+        where=where,
+        next_step="Check that it runs and that its address is right, then run it again.",
     )

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from enerflo_sync.agreed.written import of_key, typed_key
 from enerflo_sync.copies.copy_table import CopyTable
 from enerflo_sync.copies.database import CrmConnections
-from enerflo_sync.copies.remote_table import RemoteTable, remote_table
+from enerflo_sync.copies.remote_table import remote_table
 from enerflo_sync.copies.remote_writes import RemoteWriter
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.copies import KEY_HASH
@@ -25,7 +25,6 @@ class FreshRows:
         self._crm = crm
         self._config = config
         self._account = account
-        self._tables: dict[str, RemoteTable] = {}
 
     def read(self, connection: sa.Connection, plan: Comparison, keys: Sequence[Mapping[str, Any]]) -> None:
         """Read the rows of these keys again; does nothing for a table of the warehouse itself.
@@ -46,9 +45,6 @@ class FreshRows:
             values,
         ).scalars()
         with self._crm.connected(f"reading {plan.mapping.crm_table}") as theirs:
-            remote = self._tables.get(plan.name)
-            if remote is None:
-                remote = remote_table(theirs, self._crm.dialect, self._config, self._account, plan.name)
-                self._tables[plan.name] = remote
+            remote = remote_table(theirs, self._crm, self._config, self._account, plan.name)
             found = list(RemoteWriter(theirs, remote).read_back(asked))
         CopyTable(connection, plan.mapping.relation, remote).merge_keys(found, list(known))

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.copies.database import CrmConnections
 from enerflo_sync.copies.dialects.base import JSON, Dialect, RemoteColumn
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import FieldType, TableMapping
@@ -97,35 +98,46 @@ class RemoteTable:
 
 
 def remote_table(
-    connection: sa.Connection, dialect: Dialect, config: SyncConfig, account: str, name: str
+    theirs: sa.Connection,
+    crm: CrmConnections,
+    config: SyncConfig,
+    account: str,
+    name: str,
+    *,
+    again: bool = False,
 ) -> RemoteTable:
-    """Return a mapped table as its own database has it now.
+    """Return a mapped table as its own database has it.
 
-    :param name: what ``sync.yaml`` calls it.
+    :param theirs: a connection of ``crm``.
+    :param name: what ``sync.yaml`` calls the table.
+    :param again: whether the catalog is asked also where the table's columns are known.
     :raises ConfigurationError: the table or a column is not there.
     """
     mapping = config.tables_for(account)[name]
-    where = f"{config.file}:{config.table_line(account, name, 'crm_table')}"
     schema, table = relation(mapping.crm_table)
-    there = dialect.relation(connection, schema, table)
-    theirs = {one.own: one for one in there.columns}
-    if not theirs:
+    dialect, there = crm.dialect, crm.relation(theirs, schema, table, again=again)
+    columns = {one.own: one for one in there.columns}
+    if not columns:
+        of_a_file = "Correct crm_table (schema.table), or the file that accounts.*.crm names."
+        of_a_server = (
+            "Correct crm_table (schema.table; of MySQL database.table), or grant SELECT on the table."
+        )
         raise ConfigurationError(
             f"{dialect.title} has no table {schema}.{table}, or the role may not see it.",
-            where=f"{where}: tables.{name}.crm_table",
-            next_step="Write it as schema.table (of MySQL: database.table), and grant SELECT on it.",
+            where=_place(config, account, name, "crm_table"),
+            next_step=of_a_file if dialect.is_file else of_a_server,
         )
     # A new record of Enerflo is made of more than the mapped columns, where the table has them.
     along = sent_columns(mapping.kind(name), config)
-    named = {column: dialect.same_name(column, theirs) for column in (*mapping.crm_columns, *along)}
-    found = {column: replace(theirs[own], name=column) for column, own in named.items() if own is not None}
+    named = {column: dialect.same_name(column, columns) for column in (*mapping.crm_columns, *along)}
+    found = {column: replace(columns[own], name=column) for column, own in named.items() if own is not None}
     missing = [column for column in mapping.crm_columns if column not in found]
     if missing:
-        near = nearest(missing[0], theirs)
+        near = nearest(missing[0], columns)
         raise ConfigurationError(
             f"{schema}.{table} has no column {', '.join(missing)}.",
-            where=f"{where}: tables.{name}",
-            next_step=f"Did you mean {near}?" if near else f"Write {listed(theirs, limit=30)}.",
+            where=_place(config, account, name, *_option_of(mapping, missing[0])),
+            next_step=f"Did you mean {near}?" if near else f"Write {listed(columns, limit=30)}.",
         )
     sent = [column for column in along if column in found]
     return RemoteTable(
@@ -138,6 +150,26 @@ def remote_table(
         [found[column] for column in mapping.key_columns],
         mapping.where,
     )
+
+
+def _place(config: SyncConfig, account: str, table: str, *option: str) -> str:
+    """Return file, line and name of a table's option, as errors have them."""
+    line = config.table_line(account, table, *option)
+    return f"{config.file}:{line}: {'.'.join(('tables', table, *option))}"
+
+
+def _option_of(mapping: TableMapping, column: str) -> tuple[str, ...]:
+    """Return the option of a table that names a column; none where it is one that names several."""
+    if column in mapping.fields:
+        return mapping.section, column
+    if column in mapping.key_columns:
+        return ("key",)
+    if column in mapping.join_columns:
+        return ("join",)
+    if mapping.to_salesforce is not None and column == mapping.to_salesforce.id:
+        return "salesforce", "id"
+    times = ("updated_at", "arrived_at")
+    return next(((one,) for one in times if getattr(mapping, one) == column), ())
 
 
 def _as_mapped(dialect: Dialect, column: RemoteColumn, mapping: TableMapping) -> RemoteColumn:

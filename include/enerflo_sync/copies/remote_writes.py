@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from enerflo_sync.copies.database import error_name
 from enerflo_sync.copies.dialects.base import RemoteColumn
 from enerflo_sync.copies.due import RowWrite
 from enerflo_sync.copies.remote_table import INSIDE, RemoteTable
@@ -90,10 +91,7 @@ class RemoteWriter:
             self._connection.rollback()
             if not self._remote.dialect.refuses_a_row(error):
                 raise
-            # The driver's text may hold the row's values.
-            number = next((str(one) for one in getattr(error.orig, "args", ()) if isinstance(one, int)), "")
-            kind = f"{type(error.orig).__name__} {number}".strip()
-            written.refused[place] = f"{self._remote.dialect.title} refuses the row ({kind})"
+            written.refused[place] = f"{self._remote.dialect.title} refuses the row ({error_name(error)})"
         except _RefusedError as error:
             written.refused[place] = str(error)
         else:

@@ -50,7 +50,6 @@ class Credentials:
             base_url=lambda: settings.need("base_url"),
             api_key=lambda: settings.need("api_key"),
             warehouse_url=lambda: settings.need("warehouse_url"),
-            crm_engine=lambda: crm_engine(settings.need_crm_url()),
         )
 
 
@@ -93,8 +92,10 @@ class AccountContext:
         """Return the way to the CRM's own database; None where the warehouse holds the CRM's tables."""
         if self.settings.crm is None:
             return None
+        place = ("accounts", self.account, "crm")
+        where = f"{self.config.file}:{self.config.line(*place)}: {'.'.join(place)}"
         named = self.credentials.crm_engine
-        return CrmConnections(named or (lambda: crm_engine(self.settings.need_crm_url())))
+        return CrmConnections(named or (lambda: crm_engine(self.settings.need_crm_url(), where)), where)
 
     @cached_property
     def salesforce(self) -> SalesforceSession:

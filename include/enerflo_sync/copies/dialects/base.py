@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 
 from enerflo_sync.errors import ConfigurationError
 
-# What databases refuse, as it is said.
+# What a database refuses, as the text of an error has it.
 LOGIN = "refuses the login or does not know the database"
 RIGHT = "refuses a right"
 
@@ -50,6 +51,11 @@ class RemoteColumn:
     needed: bool = False
     fraction: int = _MICROSECONDS
 
+    @property
+    def is_text(self) -> bool:
+        """Return whether the column is a text in our copy."""
+        return self.type == "text" or self.type.startswith("varchar")
+
 
 @dataclass(frozen=True)
 class RemoteRelation:
@@ -77,6 +83,10 @@ class Dialect(ABC):
     :cvar is_file: whether the database is a file, which one process has open at a time.
     :cvar quote: around a name.
     :cvar types: for each of its types, in lower case, the type in our copy.
+    :cvar of_a_row: codes of errors about the values of one row (:meth:`codes`).
+    :cvar of_a_statement: codes of errors about a statement that the driver calls otherwise.
+    :cvar logins: codes of errors about a login, or a database that is not known.
+    :cvar rights: codes of errors about a right.
     """
 
     names: ClassVar[Sequence[str]]
@@ -92,6 +102,11 @@ class Dialect(ABC):
     empty_is_null: ClassVar[bool] = False
     most_named: ClassVar[int] = 15_000
     whole_digits: ClassVar[int] = 18
+
+    of_a_row: ClassVar[AbstractSet[object]] = frozenset()
+    of_a_statement: ClassVar[AbstractSet[object]] = frozenset()
+    logins: ClassVar[AbstractSet[object]] = frozenset()
+    rights: ClassVar[AbstractSet[object]] = frozenset()
 
     # Stands in a select of values alone.
     from_nothing: ClassVar[str] = ""
@@ -144,8 +159,13 @@ class Dialect(ABC):
 
     def column_rows(self, connection: sa.Connection, schema: str, table: str) -> list[dict[str, Any]]:
         """Return what the database's catalog says of the columns of a table."""
-        values = {"in_schema": schema, "of_table": table}
-        found = connection.execute(self.statement(self.columns_query, values), values)
+        return self.catalog_rows(connection, self.columns_query, {"in_schema": schema, "of_table": table})
+
+    def catalog_rows(
+        self, connection: sa.Connection, query: str, values: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """Return the rows of a query of the catalog; some databases return its names in upper case."""
+        found = connection.execute(self.statement(query, values), values)
         return [{str(key).lower(): value for key, value in row.items()} for row in found.mappings()]
 
     def declared_of(self, row: Mapping[str, Any]) -> str:
@@ -177,9 +197,26 @@ class Dialect(ABC):
         """Return whether a file is not opened because another process has it open."""
         return False
 
+    def codes(self, error: sa.exc.DBAPIError) -> AbstractSet[object]:
+        """Return what the database or its driver calls an error: number, SQLSTATE, or kind."""
+        return frozenset()
+
     def refusal(self, error: sa.exc.DBAPIError) -> str | None:
         """Return what the database refuses, if an error is about a login or a right; None otherwise."""
-        return None
+        codes = self.codes(error)
+        return RIGHT if codes & self.rights else LOGIN if codes & self.logins else None
+
+    def refuses_a_statement(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether an error is about the statement, as an unknown name, or a value that it converts."""
+        is_known = bool(self.codes(error) & self.of_a_statement)
+        return is_known or isinstance(
+            error, sa.exc.ProgrammingError | sa.exc.NotSupportedError | sa.exc.DataError
+        )
+
+    def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
+        """Return whether an error is about the values of one row, and not about the statement or the way."""
+        is_known = bool(self.codes(error) & self.of_a_row)
+        return is_known or isinstance(error, sa.exc.IntegrityError | sa.exc.DataError)
 
     @abstractmethod
     def as_text(self, column: RemoteColumn) -> str:
@@ -188,6 +225,17 @@ class Dialect(ABC):
     @abstractmethod
     def digest(self, texts: Sequence[str]) -> str:
         """Return a whole number of at most 60 bits, of texts any of which may be null."""
+
+    def length(self, text: str) -> str:
+        """Return the number of letters of a text, as text or as what ``||`` makes text of."""
+        return f"length({text})"
+
+    def joined(self, texts: Sequence[str]) -> str:
+        """Return one text of texts any of which may be null: each with its length in front.
+
+        So no other texts make the same one.
+        """
+        return " || '|' || ".join(f"coalesce({self.length(text)} || '.' || {text}, '-')" for text in texts)
 
     def typed(self, parameter: str, column: RemoteColumn) -> str:
         """Return a parameter among selected values, whose type only its place in the insert tells."""
@@ -241,14 +289,6 @@ class Dialect(ABC):
             )
         return json.dumps(value) if column.type == JSON and value is not None else value
 
-    def refuses_a_statement(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether an error is about the statement, such as an unknown name, or a value that it converts."""
-        return isinstance(error, sa.exc.ProgrammingError | sa.exc.NotSupportedError | sa.exc.DataError)
-
-    def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether an error is about the values of one row, and not about the statement or the way."""
-        return isinstance(error, sa.exc.IntegrityError | sa.exc.DataError)
-
 
 def _as_json(value: Any) -> str:
     """Return a value as JSON; a text that is none is a JSON text."""
@@ -260,11 +300,11 @@ def _as_json(value: Any) -> str:
     return text
 
 
-def driver_missing(dialect: Dialect, error: ImportError) -> ConfigurationError:
+def driver_missing(dialect: Dialect, error: ImportError, where: str) -> ConfigurationError:
     """Return the error for a database whose driver is not installed."""
     package = f'"enerflo-sync[{dialect.extra}]"' if dialect.tried else dialect.extra
     return ConfigurationError(
         f"the driver of {dialect.title} is not installed ({error.name or error}).",
-        where="accounts.*.crm",
+        where=where,
         next_step=f"Install it: pip install {package}.",
     )

@@ -7,13 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, RemoteColumn
-from enerflo_sync.copies.dialects.untried import UntriedDialect
+from enerflo_sync.copies.dialects.base import JSON, RemoteColumn
+from enerflo_sync.copies.dialects.untried import Lakehouse
 
 _NESTED = ("array", "struct", "range")
 
 
-class BigQuery(UntriedDialect):
+class BigQuery(Lakehouse):
     """BigQuery: every statement is a transaction of its own, and is billed by the bytes of its columns.
 
     Facts: cloud.google.com/bigquery/docs/reference/standard-sql: hash_functions, string_functions,
@@ -23,10 +23,10 @@ class BigQuery(UntriedDialect):
     names = ("bigquery",)
     title = "BigQuery"
     extra = "sqlalchemy-bigquery"
-    quote = "`"
-    takes_back = False
-    # A where needs a from.
-    from_nothing = " from (select 1)"
+    # The kinds of the errors 400, 401 and 403 of Google's API.
+    of_a_row = frozenset({"BadRequest"})
+    logins = frozenset({"Unauthorized", "RefreshError"})
+    rights = frozenset({"Forbidden"})
     types = {  # noqa: RUF012 - a constant
         "int64": "bigint",
         **dict.fromkeys(("numeric", "bignumeric"), "numeric"),
@@ -47,13 +47,7 @@ class BigQuery(UntriedDialect):
         from {self.quoted(schema)}.INFORMATION_SCHEMA.COLUMNS where table_name = :of_table
         order by ordinal_position
         """  # noqa: S608 - a quoted name
-        values = {"of_table": table}
-        found = connection.execute(self.statement(query, values), values)
-        return [{str(key).lower(): value for key, value in row.items()} for row in found.mappings()]
-
-    def type_of(self, row: Mapping[str, Any]) -> str:
-        """Return the type in our copy; of ``ARRAY<STRING>`` the word before the bracket tells."""
-        return super().type_of({**row, "declared": str(row["declared"]).partition("<")[0]})
+        return self.catalog_rows(connection, query, {"of_table": table})
 
     def declared_of(self, row: Mapping[str, Any]) -> str:
         """Return the type without a length, which no cast needs."""
@@ -81,10 +75,7 @@ class BigQuery(UntriedDialect):
 
     def digest(self, texts: Sequence[str]) -> str:
         """Return 60 bits of the fingerprint over the texts, each with its length in front."""
-        parts = " || '|' || ".join(
-            f"coalesce(cast(char_length({text}) as string) || '.' || {text}, '-')" for text in texts
-        )
-        return f"(farm_fingerprint({parts}) & 1152921504606846975)"
+        return f"(farm_fingerprint({self.joined(texts)}) & 1152921504606846975)"
 
     def total(self, number: str) -> str:
         """Return the exact sum, which would not fit into 64 bits."""
@@ -96,21 +87,11 @@ class BigQuery(UntriedDialect):
             return f"parse_json({parameter})"
         return super().typed(parameter, column)
 
-    def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether a value is out of range, of the wrong form or null where none may be."""
-        return "BadRequest" in _kinds(error)
-
-    def refusal(self, error: sa.exc.DBAPIError) -> str | None:
-        """Return what is refused, by the kind of Google's error."""
-        kinds = _kinds(error)
-        return LOGIN if kinds & {"Unauthorized", "RefreshError"} else RIGHT if "Forbidden" in kinds else None
-
-
-def _kinds(error: sa.exc.DBAPIError) -> set[str]:
-    """Return the kinds of the driver's error and of what it was made of: 400, 401, 403 of Google's API."""
-    found: set[str] = set()
-    cause: BaseException | None = error.orig
-    while cause is not None:
-        found |= {type(cause).__name__, *(type(one).__name__ for one in cause.args)}
-        cause = cause.__cause__
-    return found
+    def codes(self, error: sa.exc.DBAPIError) -> set[str]:
+        """Return the kinds of the driver's error and of the errors that it was made of."""
+        found: set[str] = set()
+        cause: BaseException | None = error.orig
+        while cause is not None:
+            found |= {type(cause).__name__, *(type(one).__name__ for one in cause.args)}
+            cause = cause.__cause__
+        return found

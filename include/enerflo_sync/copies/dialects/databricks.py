@@ -7,14 +7,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, RemoteColumn
-from enerflo_sync.copies.dialects.untried import UntriedDialect
+from enerflo_sync.copies.dialects.base import JSON, RemoteColumn
+from enerflo_sync.copies.dialects.untried import Lakehouse
 
 _NESTED = ("array", "map", "struct", "variant")
 
 
-class Databricks(UntriedDialect):
-    """Databricks SQL with Unity Catalog: every statement is a transaction of its own.
+class Databricks(Lakehouse):
+    """Databricks SQL with Unity Catalog.
 
     Facts: docs.databricks.com/sql/language-manual: functions/md5, functions/conv, parameters/timezone,
     parameters/ansi_mode, information-schema/columns, delta-update.
@@ -23,9 +23,9 @@ class Databricks(UntriedDialect):
     names = ("databricks",)
     title = "Databricks"
     extra = "databricks-sqlalchemy"
-    quote = "`"
-    takes_back = False
-    from_nothing = " from (select 1)"
+    of_a_row = frozenset({"CAST_INVALID_INPUT", "CONSTRAINT", "OVERFLOW", "OUT_OF_RANGE"})
+    logins = frozenset({"401", "Invalid access token"})
+    rights = frozenset({"PERMISSION_DENIED", "INSUFFICIENT_PERMISSIONS"})
     types = {  # noqa: RUF012 - a constant
         **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), "bigint"),
         "decimal": "numeric",
@@ -48,10 +48,6 @@ class Databricks(UntriedDialect):
         """Read and write moments in UTC; refuse values that do not fit instead of changing them."""
         connection.exec_driver_sql("set time zone 'UTC'")
         connection.exec_driver_sql("set ansi_mode = true")
-
-    def type_of(self, row: Mapping[str, Any]) -> str:
-        """Return the type in our copy; of ``array<string>`` the word before the bracket tells."""
-        return super().type_of({**row, "declared": str(row["declared"]).partition("<")[0]})
 
     def declared_of(self, row: Mapping[str, Any]) -> str:
         """Return the type; a text without a length, which would cut it."""
@@ -76,10 +72,7 @@ class Databricks(UntriedDialect):
 
     def digest(self, texts: Sequence[str]) -> str:
         """Return 60 bits of the md5 over the texts, each with its length in front."""
-        parts = " || '|' || ".join(
-            f"coalesce(cast(char_length({text}) as string) || '.' || {text}, '-')" for text in texts
-        )
-        return f"cast(conv(left(md5({parts}), 15), 16, 10) as bigint)"
+        return f"cast(conv(left(md5({self.joined(texts)}), 15), 16, 10) as bigint)"
 
     def total(self, number: str) -> str:
         """Return the exact sum, which would not fit into 64 bits."""
@@ -93,14 +86,7 @@ class Databricks(UntriedDialect):
             return f"from_json({parameter}, '{column.declared}')".replace(":", "\\:")
         return super().typed(parameter, column)
 
-    def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether a cast, a constraint or a range refused the values."""
-        words = str(error.orig)
-        return any(one in words for one in ("CAST_INVALID_INPUT", "CONSTRAINT", "OVERFLOW", "OUT_OF_RANGE"))
-
-    def refusal(self, error: sa.exc.DBAPIError) -> str | None:
-        """Return what is refused, by the error's class."""
-        words = str(error.orig)
-        if "PERMISSION_DENIED" in words or "INSUFFICIENT_PERMISSIONS" in words:
-            return RIGHT
-        return LOGIN if "401" in words or "Invalid access token" in words else None
+    def codes(self, error: sa.exc.DBAPIError) -> set[str]:
+        """Return the known error classes, or parts of them, that are in the driver's text."""
+        text = str(error.orig)
+        return {str(one) for one in self.of_a_row | self.logins | self.rights if str(one) in text}

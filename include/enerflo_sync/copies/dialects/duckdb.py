@@ -55,8 +55,7 @@ class DuckDB(Dialect):
 
     def digest(self, texts: Sequence[str]) -> str:
         """Return 60 bits of the md5 over the texts, each with its length in front."""
-        parts = " || '|' || ".join(f"coalesce(length({text}) || '.' || {text}, '-')" for text in texts)
-        return f"cast(md5_number_lower({parts}) & 1152921504606846975 as bigint)"
+        return f"cast(md5_number_lower({self.joined(texts)}) & 1152921504606846975 as bigint)"
 
     def is_taken(self, error: sa.exc.DBAPIError) -> bool:
         """Return whether the file's lock is another process's."""

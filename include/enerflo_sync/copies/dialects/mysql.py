@@ -8,18 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, WIDE, Dialect, RemoteColumn
+from enerflo_sync.copies.dialects.base import JSON, WIDE, Dialect, RemoteColumn
 
 # A trigger that refuses a row (SIGNAL), a constraint of a row, a value out of range or of the wrong form.
 _VALUES = {1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1451, 1452, 1644, 1690, 3140, 3819, 4025}
 # Letters that the column's character set lacks, the check of a view, a partition, a generated column.
 _PLACES = {1267, 1369, 1526, 1906, 3105}
-_OF_A_ROW = _VALUES | _PLACES
-# Access denied by the server, or to a database, table, column or routine; an unknown database.
-_LOGIN = {1045, 1049}
-# A name that is not known, or a view that takes no writes: the driver calls these operational, too.
-_STATEMENTS = {1052, 1054, 1111, 1288, 1305, 1348, 1356, 1393, 1394, 1395, 1471}
-_RIGHTS = {1044, 1142, 1143, 1227, 1370}
 _BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
 
 
@@ -28,10 +22,16 @@ class MySQL(Dialect):
 
     names = ("mysql", "mariadb")
     drivers = {"mysql": "mysql+pymysql", "mariadb": "mariadb+pymysql"}  # noqa: RUF012 - a constant
-    title = "MySQL and MariaDB"
+    title = "MySQL or MariaDB"
     extra = "mysql"
     quote = "`"
     from_nothing = " from dual"
+    of_a_row = frozenset(_VALUES | _PLACES)
+    # A name that is not known, or a view that takes no writes: the driver calls these operational.
+    of_a_statement = frozenset({1052, 1054, 1111, 1288, 1305, 1348, 1356, 1393, 1394, 1395, 1471})
+    # Access denied by the server, an unknown database; access denied to a database, table, column or routine.
+    logins = frozenset({1045, 1049})
+    rights = frozenset({1044, 1142, 1143, 1227, 1370})
     types = {  # noqa: RUF012 - a constant
         **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "integer", "bigint", "year"), "bigint"),
         "decimal": "numeric",
@@ -76,7 +76,7 @@ class MySQL(Dialect):
 
     def selected(self, column: RemoteColumn) -> str:
         """Return the column; a text without zero bytes, which PostgreSQL does not have."""
-        if column.type == "text" or column.type.startswith("varchar") or column.type == JSON:
+        if column.is_text or column.type == JSON:
             return f"replace(convert({self._value(column)} using utf8mb4), char(0 using utf8mb4), '')"
         return self._value(column)
 
@@ -109,23 +109,9 @@ class MySQL(Dialect):
             return _no_zeros
         return super().conversion(column)
 
-    def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether the number of an error is one about a row's values."""
-        return _number(error) in _OF_A_ROW
-
-    def refuses_a_statement(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether the number of an error is one about the statement."""
-        return super().refuses_a_statement(error) or _number(error) in _STATEMENTS
-
-    def refusal(self, error: sa.exc.DBAPIError) -> str | None:
-        """Return what is refused, by the error's number."""
-        number = _number(error)
-        return LOGIN if number in _LOGIN else RIGHT if number in _RIGHTS else None
-
-
-def _number(error: sa.exc.DBAPIError) -> object:
-    arguments: tuple[object, ...] = getattr(error.orig, "args", ())
-    return arguments[0] if arguments else None
+    def codes(self, error: sa.exc.DBAPIError) -> set[object]:
+        """Return the error's number."""
+        return set(getattr(error.orig, "args", ())[:1])
 
 
 def _no_zeros(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, RemoteColumn
+from enerflo_sync.copies.dialects.base import JSON, RemoteColumn
 from enerflo_sync.copies.dialects.untried import UntriedDialect, sized
 from enerflo_sync.errors import ConfigurationError
 
@@ -17,8 +17,8 @@ _TEXTS = ("varchar2", "nvarchar2", "char", "nchar")
 _LONG = ("clob", "nclob", "long", "blob", "bfile", "long raw")
 # Null where none may be, a key, a check, a parent or child, too long, out of range, of the wrong form.
 _OF_A_ROW = {1, 1400, 1407, 1438, 1722, 1830, 1839, 1840, 1843, 1847, 1858, 1861, 2290, 2291, 2292, 12899}
-_LOGIN = {1005, 1017, 28000, 28001, 12514, 12505}
-_RIGHTS = {1031, 1045, 41900}
+# The numbers that a trigger may choose from.
+_OF_A_TRIGGER = range(20_000, 21_000)
 
 _FORMATS = """
 alter session set time_zone = 'UTC' nls_date_format = 'YYYY-MM-DD HH24:MI:SS'
@@ -44,6 +44,9 @@ class Oracle(UntriedDialect):
     # Its type of whole numbers is number(38,0).
     whole_digits = 38
     words = ("0", "1")
+    of_a_row = frozenset({*_OF_A_ROW, *_OF_A_TRIGGER})
+    logins = frozenset({1005, 1017, 28000, 28001, 12514, 12505})
+    rights = frozenset({1031, 1045, 41900})
     types = {  # noqa: RUF012 - a constant
         "number": "numeric",
         # Its precision counts bits.
@@ -89,8 +92,7 @@ class Oracle(UntriedDialect):
         if column.declared == "timestamp with local time zone":
             # Shown without its zone, which is the session's.
             return f"{text} || '+00'"
-        is_text = column.type == "text" or column.type.startswith("varchar")
-        return f"replace({text}, chr(0))" if is_text else text
+        return f"replace({text}, chr(0))" if column.is_text else text
 
     def as_text(self, column: RemoteColumn) -> str:
         """Return the value as the session's formats write it.
@@ -143,23 +145,11 @@ class Oracle(UntriedDialect):
         """Return a time with all digits that the session's formats name."""
         return value.isoformat(" ", timespec="microseconds")
 
-    def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether the number of an error is one about a row's values."""
-        number = _number(error)
-        # From 20000 on they are a trigger's own.
-        return number in _OF_A_ROW or 20000 <= number <= 20999
-
-    def refusal(self, error: sa.exc.DBAPIError) -> str | None:
-        """Return what is refused, by the error's number."""
-        number = _number(error)
-        return LOGIN if number in _LOGIN else RIGHT if number in _RIGHTS else None
+    def codes(self, error: sa.exc.DBAPIError) -> set[int]:
+        """Return the number of ``ORA-00942``, as python-oracledb has it."""
+        told = next(iter(getattr(error.orig, "args", ())), None)
+        return {int(getattr(told, "code", 0) or 0)}
 
 
 def _without_digits(row: Mapping[str, Any]) -> str:
     return re.sub(r"\(\d+\)", "", str(row["declared"])).lower()
-
-
-def _number(error: sa.exc.DBAPIError) -> int:
-    """Return the number of ``ORA-00942``, as python-oracledb has it."""
-    told = next(iter(getattr(error.orig, "args", ())), None)
-    return int(getattr(told, "code", 0) or 0)

@@ -69,8 +69,7 @@ class PostgreSQL(Dialect):
 
     def digest(self, texts: Sequence[str]) -> str:
         """Return 60 bits of the md5 over the texts, each with its length in front."""
-        parts = " || '|' || ".join(f"coalesce(length({text}) || '.' || {text}, '-')" for text in texts)
-        return f"cast(cast('x' || left(md5({parts}), 15) as bit(60)) as bigint)"
+        return f"cast(cast('x' || left(md5({self.joined(texts)}), 15) as bit(60)) as bigint)"
 
     def typed(self, parameter: str, column: RemoteColumn) -> str:
         """Return the parameter in the column's own type; its length is checked by the column itself."""

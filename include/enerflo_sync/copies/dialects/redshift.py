@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, RemoteColumn
+from enerflo_sync.copies.dialects.base import JSON, RemoteColumn
 from enerflo_sync.copies.dialects.untried import UntriedDialect, sized
 
 _TEXTS = ("character varying", "varchar", "character", "char", "text", "bpchar", "nvarchar", "nchar")
@@ -37,6 +37,10 @@ class Redshift(UntriedDialect):
         "timestamp with time zone": "timestamptz",
         "super": JSON,
     }
+    # By the class of the SQLSTATE: a value is too long, out of range, of the wrong form, or null.
+    of_a_row = frozenset({"22", "23"})
+    logins = frozenset({"28", "3D"})
+    rights = frozenset({"42501"})
     columns_query = """
     select column_name as name, data_type as declared, character_maximum_length as length,
       numeric_precision as digits, numeric_scale as places
@@ -87,17 +91,8 @@ class Redshift(UntriedDialect):
         """Return the parameter in the column's own type."""
         return f"json_parse({parameter})" if column.type == JSON else super().typed(parameter, column)
 
-    def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether Redshift refused a value: too long, out of range, of the wrong form, null."""
-        return _state(error).startswith(("22", "23")) or super().refuses_a_row(error)
-
-    def refusal(self, error: sa.exc.DBAPIError) -> str | None:
-        """Return what is refused, by SQLSTATE."""
-        state = _state(error)
-        return LOGIN if state.startswith(("28", "3D")) else RIGHT if state == "42501" else None
-
-
-def _state(error: sa.exc.DBAPIError) -> str:
-    """Return the SQLSTATE, as redshift_connector (C) or psycopg2 (pgcode) has it."""
-    told = next((one for one in getattr(error.orig, "args", ()) if isinstance(one, dict)), {})
-    return str(told.get("C") or getattr(error.orig, "pgcode", None) or "")
+    def codes(self, error: sa.exc.DBAPIError) -> set[str]:
+        """Return the SQLSTATE and its class, as redshift_connector (C) or psycopg2 (pgcode) has it."""
+        told = next((one for one in getattr(error.orig, "args", ()) if isinstance(one, dict)), {})
+        state = str(told.get("C") or getattr(error.orig, "pgcode", None) or "")
+        return {state, state[:2]}

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import JSON, LOGIN, RIGHT, Dialect, RemoteColumn
+from enerflo_sync.copies.dialects.base import JSON, Dialect, RemoteColumn
 
 # docs.snowflake.com: sql-reference/identifiers-syntax, parameters, functions/md5_number_lower64.
 _UTC = """
@@ -17,8 +17,6 @@ alter session set timezone = 'UTC', date_output_format = 'YYYY-MM-DD', time_outp
   timestamp_tz_output_format = 'YYYY-MM-DD HH24:MI:SS.FF9TZH:TZM'
 """
 _HALF_STRUCTURED = ("variant", "object", "array", "map")
-# Incorrect user name, password or token; a user that is locked; an account that is not known.
-_LOGINS = {"250001", "390100", "390101", "390102", "390144", "390189"}
 
 
 class Snowflake(Dialect):
@@ -39,6 +37,11 @@ class Snowflake(Dialect):
     }
     # Its type of whole numbers is number(38,0).
     whole_digits = 38
+    # Incorrect user name, password or token; a user that is locked; an account that is not known.
+    logins = frozenset({"250001", "390100", "390101", "390102", "390144", "390189"})
+    rights = frozenset({"42501"})
+    # A value out of range, of the wrong form, too long, or null where none may be.
+    of_a_row = frozenset({"22", "23"})
     # One query, for Snowflake answers any about its catalog slowly.
     columns_query = """
     select column_name as name, data_type as declared, character_maximum_length as length,
@@ -67,8 +70,7 @@ class Snowflake(Dialect):
         if column.type == "double precision":
             return self.quoted(column.own)
         text = self.as_text(column)
-        is_text = column.type == "text" or column.type.startswith("varchar")
-        return f"replace({text}, chr(0), '')" if is_text else text
+        return f"replace({text}, chr(0), '')" if column.is_text else text
 
     def as_text(self, column: RemoteColumn) -> str:
         """Return the value as the session's formats write it."""
@@ -86,8 +88,7 @@ class Snowflake(Dialect):
 
     def digest(self, texts: Sequence[str]) -> str:
         """Return 60 bits of the md5 over the texts, each with its length in front."""
-        parts = " || '|' || ".join(f"coalesce(length({text}) || '.' || {text}, '-')" for text in texts)
-        return f"cast(mod(md5_number_lower64({parts}), 1152921504606846976) as number(38,0))"
+        return f"cast(mod(md5_number_lower64({self.joined(texts)}), 1152921504606846976) as number(38,0))"
 
     def typed(self, parameter: str, column: RemoteColumn) -> str:
         """Return the parameter in the column's own type."""
@@ -100,13 +101,7 @@ class Snowflake(Dialect):
         is_json = column.declared.lower() in _HALF_STRUCTURED
         return f"parse_json({parameter})" if is_json else parameter
 
-    def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether a value is out of range, of the wrong form, too long, or null where none may be."""
-        return str(getattr(error.orig, "sqlstate", None) or "").startswith(("22", "23"))
-
-    def refusal(self, error: sa.exc.DBAPIError) -> str | None:
-        """Return what is refused, by the error's number and SQLSTATE."""
-        number = str(getattr(error.orig, "errno", None) or "")
-        if number in _LOGINS:
-            return LOGIN
-        return RIGHT if getattr(error.orig, "sqlstate", None) == "42501" else None
+    def codes(self, error: sa.exc.DBAPIError) -> set[str]:
+        """Return Snowflake's number, the SQLSTATE, and the SQLSTATE's class."""
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        return {str(getattr(error.orig, "errno", None) or ""), state, state[:2]}

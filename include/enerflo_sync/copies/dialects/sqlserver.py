@@ -8,14 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enerflo_sync.copies.dialects.base import LOGIN, RIGHT, RemoteColumn
+from enerflo_sync.copies.dialects.base import RemoteColumn
 from enerflo_sync.copies.dialects.untried import UntriedDialect, sized
 
 _TEXTS = ("char", "varchar", "nchar", "nvarchar")
-# Null where none may be, a key or a constraint, too long, out of range, of the wrong form, a trigger.
-_OF_A_ROW = {220, 232, 241, 242, 245, 515, 547, 2601, 2627, 2628, 3609, 8114, 8115, 8152, 50000}
-_LOGIN = {4060, 18450, 18451, 18452, 18456, 18486, 18487, 18488}
-_RIGHTS = {229, 230, 262, 300, 916, 921}
 
 
 class SQLServer(UntriedDialect):
@@ -33,6 +29,10 @@ class SQLServer(UntriedDialect):
     # More values in one list exhaust the server.
     most_named = 2_000
     words = ("0", "1")
+    # Null where none may be, a key or a constraint, too long, out of range, of the wrong form, a trigger.
+    of_a_row = frozenset({220, 232, 241, 242, 245, 515, 547, 2601, 2627, 2628, 3609, 8114, 8115, 8152, 50000})
+    logins = frozenset({4060, 18450, 18451, 18452, 18456, 18486, 18487, 18488})
+    rights = frozenset({229, 230, 262, 300, 916, 921})
     types = {  # noqa: RUF012 - a constant
         **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), "bigint"),
         **dict.fromkeys(("decimal", "numeric", "money", "smallmoney"), "numeric"),
@@ -97,23 +97,17 @@ class SQLServer(UntriedDialect):
         """Return a time in the form that no language setting reads in another way."""
         return value.isoformat("T")
 
-    def refuses_a_row(self, error: sa.exc.DBAPIError) -> bool:
-        """Return whether the number of an error is one about a row's values."""
-        return bool(_numbers(error) & _OF_A_ROW) or super().refuses_a_row(error)
-
-    def refusal(self, error: sa.exc.DBAPIError) -> str | None:
-        """Return what is refused, by the error's number."""
-        numbers = _numbers(error)
-        return LOGIN if numbers & _LOGIN else RIGHT if numbers & _RIGHTS else None
-
-
-def _numbers(error: sa.exc.DBAPIError) -> set[int]:
-    """Return the numbers of an error: pymssql's argument, or in an ODBC driver's text as ``(229)``."""
-    arguments = getattr(error.orig, "args", ())
-    flat = [
-        one for argument in arguments for one in (argument if isinstance(argument, tuple) else (argument,))
-    ]
-    numbers = {one for one in flat if isinstance(one, int)}
-    for text in (one for one in flat if isinstance(one, str)):
-        numbers |= {int(part.split(")")[0]) for part in text.split("(")[1:] if part.split(")")[0].isdigit()}
-    return numbers
+    def codes(self, error: sa.exc.DBAPIError) -> set[int]:
+        """Return the numbers of an error: pymssql's argument, or in an ODBC driver's text as ``(229)``."""
+        arguments = getattr(error.orig, "args", ())
+        flat = [
+            one
+            for argument in arguments
+            for one in (argument if isinstance(argument, tuple) else (argument,))
+        ]
+        numbers = {one for one in flat if isinstance(one, int)}
+        for text in (one for one in flat if isinstance(one, str)):
+            numbers |= {
+                int(part.split(")")[0]) for part in text.split("(")[1:] if part.split(")")[0].isdigit()
+            }
+        return numbers

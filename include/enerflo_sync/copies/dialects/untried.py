@@ -74,6 +74,23 @@ class UntriedDialect(Dialect):
         return value.isoformat(" ")
 
 
+class Lakehouse(UntriedDialect):
+    """A database whose every statement is a transaction of its own, and whose types may nest."""
+
+    quote = "`"
+    takes_back = False
+    # A where needs a from.
+    from_nothing = " from (select 1)"
+
+    def type_of(self, row: Mapping[str, Any]) -> str:
+        """Return the type in our copy; of ``array<string>`` the word before the bracket tells."""
+        return super().type_of({**row, "declared": str(row["declared"]).partition("<")[0]})
+
+    def length(self, text: str) -> str:
+        """Return the number of letters of a text, as text."""
+        return f"cast(char_length({text}) as string)"
+
+
 def sized(row: Mapping[str, Any], name: str) -> str:
     """Return a decimal type with its digits, without which a cast would round."""
     if row["digits"] is None:
