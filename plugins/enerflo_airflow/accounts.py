@@ -6,6 +6,7 @@ Reading the file needs no secret and no warehouse, so DAG files may do it during
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from airflow.sdk import Asset
@@ -28,7 +29,22 @@ def sync_config() -> SyncConfig:
     :raises ConfigurationError: the file cannot be read or has mistakes; Airflow shows the text as the DAG
         file's import error.
     """
-    return load_config(config_path(), os.environ)
+    path = config_path()
+    try:
+        content = path.read_bytes()
+    except OSError:
+        # Reading it tells what is wrong.
+        content = b""
+    return _parsed(path, content, tuple(sorted(os.environ.items())))
+
+
+@lru_cache(maxsize=4)
+def _parsed(path: Path, _content: bytes, environ: tuple[tuple[str, str], ...]) -> SyncConfig:
+    """Return the configuration, parsed once for each content and environment.
+
+    Each page, and each DAG file, would parse it again.
+    """
+    return load_config(path, dict(environ))
 
 
 def account_name(job: str, account: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from airflow.configuration import conf
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.execution_time.xcom import XCom
+
+from enerflo_sync.addresses import Addresses, Place
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -20,6 +22,7 @@ UI_ROUTE = "enerflo-reports"
 RUN_UI_ROUTE = "enerflo-report"
 # Tasks whose plan is the subject of their run's later tasks.
 PLAN_TASKS = ("make_plan", "find_plan")
+_TO = Addresses()
 
 
 def base_path() -> str:
@@ -33,15 +36,11 @@ def page_address(path: str) -> str:
     return f"{base}/plugin/{UI_ROUTE}{base}{APP_PREFIX}{path}"
 
 
-def report_path(account: str, reconciliation_id: str | None = None) -> str:
-    """Return the path of a report within the reports app, or of the account's list of reports."""
-    path = f"/reports/{quote(account, safe='')}"
-    return f"{path}/{quote(reconciliation_id, safe='')}" if reconciliation_id else path
-
-
 def ui_address(account: str, reconciliation_id: str | None = None) -> str:
     """Return the address of a report inside the Airflow UI's own frame."""
-    return page_address(report_path(account, reconciliation_id))
+    if reconciliation_id is None:
+        return page_address(_TO.of(Place.REPORTS, account))
+    return page_address(_TO.report(account, reconciliation_id))
 
 
 class ReportLink(BaseOperatorLink):
@@ -57,11 +56,6 @@ class ReportLink(BaseOperatorLink):
         return ui_address(result["account"], result["reconciliation_id"])
 
 
-def quality_path(account: str) -> str:
-    """Return the path of the account's page of change orders within the reports app."""
-    return f"/quality/{quote(account, safe='')}"
-
-
 class QualityLink(BaseOperatorLink):
     """Leads from a task to the page of change orders, inside the Airflow UI."""
 
@@ -72,23 +66,12 @@ class QualityLink(BaseOperatorLink):
         result: Any = XCom.get_value(ti_key=ti_key, key="return_value")
         if not isinstance(result, dict) or "held" not in result:
             return ""
-        return page_address(quality_path(result["account"]))
-
-
-def plan_path(account: str, plan_hash: str | None = None) -> str:
-    """Return the path of a plan within the reports app, or of the account's list of plans."""
-    path = f"/plans/{quote(account, safe='')}"
-    return f"{path}/{quote(plan_hash, safe='')}" if plan_hash else path
-
-
-def explain_path(account: str, table: str, key: str) -> str:
-    """Return the path of the page that explains a record, named as on the command line."""
-    return f"/explain/{quote(account, safe='')}/{quote(table, safe='')}?{urlencode({'key': key})}"
+        return page_address(_TO.of(Place.CHECKS, result["account"]))
 
 
 def plan_address(account: str, plan_hash: str) -> str:
     """Return the address of a plan inside the Airflow UI's own frame."""
-    return page_address(plan_path(account, plan_hash))
+    return page_address(_TO.plan(account, plan_hash))
 
 
 class PlanLink(BaseOperatorLink):

@@ -14,8 +14,9 @@ from airflow.sdk import BaseHook, BaseNotifier, BaseOperator, Context
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 
 from enerflo_airflow.accounts import sync_config
-from enerflo_airflow.links import page_address, plan_path, quality_path, report_path
+from enerflo_airflow.links import page_address
 from enerflo_airflow.notes import NOTE_KEY
+from enerflo_sync.addresses import Addresses, Place
 from enerflo_sync.errors import ConfigurationError, RetriableError
 
 if TYPE_CHECKING:
@@ -163,13 +164,16 @@ def message_link(message: Message) -> str:
     base = urlsplit(conf.get("api", "base_url", fallback="") or "")
     if not base.netloc:
         return ""
+    to, account = Addresses(), message.account
     match str(message.page):
+        case "plans" if message.page_id:
+            path = to.plan(account, message.page_id)
         case "plans":
-            path = plan_path(message.account, message.page_id or None)
+            path = to.of(Place.PLANS, account)
         case "quality":
-            path = quality_path(message.account)
+            path = to.of(Place.CHECKS, account)
         case _:
-            path = report_path(message.account)
+            path = to.of(Place.REPORTS, account)
     return f"{base.scheme}://{base.netloc}{page_address(path)}"
 
 

@@ -1,33 +1,58 @@
-"""Shared parts of all pages: permissions, security headers, an opened warehouse."""
+"""Shared parts of all pages: who is asking and what they may do, security headers, an opened warehouse."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.auth.managers.models.resource_details import (
+    ConnectionDetails,
+    DagAccessEntity,
+    DagDetails,
+)
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from fastapi import Depends, HTTPException, Request
-from fastapi.responses import HTMLResponse
+from fastapi import Depends, Form, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from enerflo_airflow.accounts import account_name, sync_config
 from enerflo_airflow.hook import open_account
+from enerflo_airflow.page_tokens import notice_of, notice_text, token_for, token_is_of
+from enerflo_sync.addresses import Addresses, Place
 from enerflo_sync.jobs.context import AccountContext
+from enerflo_sync.pages.waiting import count_waiting
+from enerflo_sync.reconcile.render.frame import Frame
+from enerflo_sync.reconcile.render.html import page_environment
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.revision import require_migrated
 
-# The page loads nothing from other hosts, and may be framed only by Airflow.
+
+def _script_digest() -> str:
+    """Return the digest of the only script, which follows Airflow's switch between light and dark."""
+    source = page_environment().get_template("theme.js").render()
+    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+
+
+# The page loads nothing from other hosts, may be framed only by Airflow, and posts to itself alone.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-    "frame-ancestors 'self'; base-uri 'none'; form-action 'none'",
+    f"script-src 'sha256-{_script_digest()}'; "
+    "frame-ancestors 'self'; base-uri 'none'; form-action 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
 _PIECE = 1 << 18
+# How long a page's connections are kept for the next page.
+_KEPT_SECONDS = 60.0
 
 
 class Page(HTMLResponse):
@@ -37,6 +62,58 @@ class Page(HTMLResponse):
         super().__init__(content, status_code=status_code, headers=HEADERS)
 
 
+@dataclass(frozen=True)
+class Visit:
+    """One request of a user who may read an account."""
+
+    account: str
+    user: Any
+    request: Request
+
+    @property
+    def name(self) -> str:
+        """Return the user's name, as the ledger has it."""
+        return str(self.user.get_name() or self.user.get_id())
+
+    @property
+    def to(self) -> Addresses:
+        """Return the addresses of the pages, with Airflow's own prefix."""
+        return Addresses(here(self.request))
+
+    @property
+    def may_act(self) -> bool:
+        """Return whether the user may settle things: edit the DAG that plans and writes."""
+        details = DagDetails(id=account_name("sync", self.account))
+        return bool(get_auth_manager().is_authorized_dag(method="PUT", details=details, user=self.user))
+
+    @property
+    def may_reveal(self) -> bool:
+        """Return whether the user may see personal data: edit the account's connection to Enerflo."""
+        named = sync_config().account(self.account).airflow.enerflo_connection
+        details = ConnectionDetails(conn_id=named)
+        return bool(
+            get_auth_manager().is_authorized_connection(method="PUT", details=details, user=self.user)
+        )
+
+    def frame(self, connection: sa.Connection, place: Place | None = None) -> Frame:
+        """Return what stands around a page of the account."""
+        accounts = readable_accounts(self.user)
+        return Frame(
+            to=self.to,
+            account=self.account,
+            accounts=accounts,
+            here=place,
+            waiting=count_waiting(connection, self.account),
+            token=token_for(str(self.user.get_id()), self.account) if self.may_act else "",
+            notice=notice_text(self.request.query_params.get("notice")),
+        )
+
+    def done(self, address: str, notice: str) -> RedirectResponse:
+        """Return the way from a form that was sent back to a page, which says what was done."""
+        sign = "&" if "?" in address else "?"
+        return RedirectResponse(f"{address}{sign}notice={notice_of(notice)}", 303)
+
+
 def may_read(account: str, request: Request, user: GetUserDep) -> str:
     """Return the account if the user may read its reconciliation DAG's runs; otherwise 401 or 403."""
     dag_id = account_name("reconcile", account)
@@ -44,7 +121,25 @@ def may_read(account: str, request: Request, user: GetUserDep) -> str:
     return account
 
 
-ReadableAccount = Annotated[str, Depends(may_read)]
+def visit(account: str, request: Request, user: GetUserDep) -> Visit:
+    """Return the request of a user who may read the account; otherwise 401 or 403."""
+    return Visit(may_read(account, request, user), user, request)
+
+
+def acting_visit(
+    account: str, request: Request, user: GetUserDep, token: Annotated[str, Form()] = ""
+) -> Visit:
+    """Return the request of a user who may act and whose form is one of our pages; otherwise 401 or 403."""
+    found = visit(account, request, user)
+    if not found.may_act:
+        raise HTTPException(403, f"Only who may edit the DAG {account_name('sync', account)} may do this.")
+    if not token_is_of(token, str(user.get_id()), account):
+        raise HTTPException(403, "This form is too old, or not one of these pages. Open the page again.")
+    return found
+
+
+Reading = Annotated[Visit, Depends(visit)]
+Acting = Annotated[Visit, Depends(acting_visit)]
 
 
 def here(request: Request) -> str:
@@ -60,6 +155,43 @@ def user_may_read(account: str, user: Any) -> bool:
     return bool(manager.is_authorized_dag(method="GET", access_entity=entity, details=details, user=user))
 
 
+def readable_accounts(user: Any) -> list[str]:
+    """Return the accounts whose pages the user may read, in the order of sync.yaml."""
+    return [name for name in sync_config().accounts if user_may_read(name, user)]
+
+
+class _Kept:
+    """Accounts that stay open between two pages, so that a page need not connect anew."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[str, tuple[float, AccountContext]] = {}
+
+    def account(self, name: str) -> AccountContext:
+        """Return an account, opened within the last minute by the present sync.yaml."""
+        config = sync_config()
+        with self._lock:
+            since, found = self._open.get(name, (0.0, None))
+            if found is not None and found.config is config and time.monotonic() - since < _KEPT_SECONDS:
+                return found
+            opened = open_account(name)
+            self._open[name] = (time.monotonic(), opened)
+        if found is not None:
+            # Connections that a page still uses are closed when they come back.
+            found.close()
+        return opened
+
+    def forget(self, name: str) -> None:
+        """Close an account, whose next page connects anew."""
+        with self._lock:
+            _, found = self._open.pop(name, (0.0, None))
+        if found is not None:
+            found.close()
+
+
+_kept = _Kept()
+
+
 @contextmanager
 def reading(account: str) -> Iterator[AccountContext]:
     """Open the account's warehouse for one request.
@@ -68,9 +200,14 @@ def reading(account: str) -> Iterator[AccountContext]:
     """
     if account not in sync_config().accounts:
         raise HTTPException(404, f"There is no account {account} in sync.yaml.")
-    with closing(open_account(account)) as opened, warehouse_errors("report pages"):
-        require_migrated(opened.engine)
-        yield opened
+    try:
+        with warehouse_errors("report pages"):
+            opened = _kept.account(account)
+            require_migrated(opened.engine)
+            yield opened
+    except Exception:
+        _kept.forget(account)
+        raise
 
 
 def pieces(spool: Any) -> Iterator[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import re
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from enerflo_sync.addresses import Place
 from enerflo_sync.crm.load import load_config
 from enerflo_sync.jobs.plan import run_plan
 from tests.airflow_environment import ROOT
@@ -46,6 +49,9 @@ def viewer(anonymous: TestClient) -> TestClient:
 
 
 PATHS = [
+    "/enerflo/accounts",
+    "/enerflo/differences/default",
+    "/enerflo/record/default/install/1",
     "/enerflo/reports",
     "/enerflo/reports/default",
     "/enerflo/reports/default/latest",
@@ -104,7 +110,10 @@ def test_a_page_loads_nothing_from_elsewhere_and_stands_in_no_other_frame(
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'self'" in policy
-    assert "<script" not in answer.text
+    (script,) = re.findall(r"<script>(.*?)</script>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in policy
+    assert "form-action 'self'" in policy
     assert answer.headers["cache-control"] == "no-store"
 
 
@@ -180,7 +189,7 @@ def test_an_unknown_report_and_an_unknown_account_are_said_to_be_unknown(
 def test_what_is_asked_for_is_shown_as_text(viewer: TestClient, connected: Setting) -> None:
     answer = viewer.get("/enerflo/reports/default/%3Cscript%3Ealert(1)%3C%2Fscript%3E")
     assert answer.status_code in (404, 200)
-    assert "<script" not in answer.text
+    assert "<script>alert" not in answer.text
 
 
 def test_a_warehouse_that_is_not_migrated_is_said_on_the_page(
@@ -241,18 +250,29 @@ def test_a_plan_is_shown_with_its_samples_and_leads_to_its_records(viewer: TestC
     assert answer.status_code == 200
     assert "Mode report: this is what would be done" in answer.text
     assert planned in answer.text
-    link = re.search(r'href="(/enerflo/explain/default/[^"]+)"', answer.text)
+    link = re.search(r'href="(/enerflo/record/default/[^"]+)"', answer.text)
     assert link is not None
     told = viewer.get(link[1].replace("&amp;", "&"))
     assert told.status_code == 200
     assert "Why it is so" in told.text
 
 
-def test_the_list_of_reports_leads_to_the_other_pages(viewer: TestClient, reconciled: str) -> None:
-    for path in ("reports/default", f"reports/default/{reconciled}"):
+def test_each_page_leads_to_the_others_by_the_bar(viewer: TestClient, reconciled: str) -> None:
+    for path in ("reports/default", f"reports/default/{reconciled}", "differences/default", "plans/default"):
         text = viewer.get(f"/enerflo/{path}").text
-        assert 'href="/enerflo/plans/default"' in text
-        assert 'href="/enerflo/quality/default"' in text
+        for place in Place:
+            assert f'href="/enerflo/{place}/default"' in text
+        assert 'action="/enerflo/search/default"' in text
+
+
+def test_the_address_that_earlier_versions_had_leads_to_the_record(
+    viewer: TestClient, connected: Setting
+) -> None:
+    answer = viewer.get("/enerflo/explain/default/milestone?key=7/5")
+    assert (answer.status_code, answer.headers["location"]) == (
+        308,
+        "/enerflo/record/default/milestone/7%2F5",
+    )
 
 
 def test_the_list_of_plans_leads_to_each(viewer: TestClient, planned: str) -> None:
@@ -266,7 +286,7 @@ def test_a_plan_comes_down_whole_as_json_and_masked(viewer: TestClient, planned:
     assert len(document["changes"]) == document["counts"]["changes"] > 0
 
 
-@pytest.mark.parametrize("path", ["plans/default/0123456789abcdef", "explain/default/install?key=1"])
+@pytest.mark.parametrize("path", ["plans/default/0123456789abcdef", "record/default/install/1"])
 def test_what_is_not_there_is_said_to_be_unknown(viewer: TestClient, planned: str, path: str) -> None:
     answer = viewer.get(f"/enerflo/{path}")
     assert answer.status_code == 404

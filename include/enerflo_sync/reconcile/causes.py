@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from string import Template
 
 from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Outcome
-from enerflo_sync.crm.names import jsonb_object, literal
+from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
 from enerflo_sync.reconcile.join_columns import stored_join_key
@@ -83,11 +83,13 @@ def _numbers(names: Collection[str]) -> str:
 _DIFFERENCES = Template("""
 /* enerflo-sync reconcile $name: differences with their causes */
 insert into sync.differences
-  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause)
+  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since)
 select %(account)s, %(reconciliation_id)s, $table, o.key, f.field,
        case when f.field is not null then f.mine when o.in_enerflo then o.enerflo_key end,
-       case when f.field is not null then f.theirs when o.in_crm then o.key end, $cause
+       case when f.field is not null then f.theirs when o.in_crm then o.key end, $cause,
+       coalesce(s.since, %(moment)s)
 from $judged
+left join $before s on s.key = o.key and s.field is not distinct from f.field
 """)
 
 
@@ -96,11 +98,39 @@ def differences_statement(plan: Comparison) -> str:
 
     The latter has the key of the side that has the record as that side's value, and nothing of the other.
 
-    Takes ``account``, ``reconciliation_id`` and :func:`cause_parameters`.
+    Takes ``account``, ``reconciliation_id``, ``moment`` and :func:`cause_parameters`, and the table that
+    :func:`before_statement` makes.
     """
     return _DIFFERENCES.substitute(
-        name=plan.name, table=literal(plan.name), cause=cause_of(plan), judged=judged(plan)
+        name=plan.name,
+        table=literal(plan.name),
+        cause=cause_of(plan),
+        judged=judged(plan),
+        before=before_table(plan),
     )
+
+
+_BEFORE = Template("""
+/* enerflo-sync reconcile $name: since when it has differed */
+create temporary table $before on commit drop as
+select key, field, min(coalesce(since, %(earlier_at)s)) as since from sync.differences
+where account = %(account)s and reconciliation_id = %(earlier)s and table_name = $table
+group by key, field
+""")
+
+
+def before_table(plan: Comparison) -> str:
+    """Return the name of the temporary table with what differed in the reconciliation before."""
+    return f"pg_temp.{quoted(f'before_{plan.name}')}"
+
+
+def before_statement(plan: Comparison) -> str:
+    """Return the statement that makes the table of what differed before, and since when.
+
+    Takes ``account``, ``earlier``, the id of the reconciliation before, and ``earlier_at``, its moment: of
+    differences that an older version stored nothing earlier is known.
+    """
+    return _BEFORE.substitute(name=plan.name, before=before_table(plan), table=literal(plan.name))
 
 
 # What each side has of the join keys in `twice`: how many rows, and of ten of them the key and the values.
@@ -128,11 +158,12 @@ _DUPLICATES = Template("""
 /* enerflo-sync reconcile $name: join keys that more than one row has */
 with $sides
 insert into sync.differences
-  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause)
+  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since)
 select %(account)s, %(reconciliation_id)s, $table, $join, null, mine.rows, $theirs,
-       case when $quarantined then 'quarantined' else 'duplicate_identity' end
+       case when $quarantined then 'quarantined' else 'duplicate_identity' end, coalesce(s.since, %(moment)s)
 from (select $joined_d, $key, $owner as owner from (select distinct $joined from $twice) d) d
 left join theirs on $on_theirs left join mine on $on_mine
+left join $before s on s.key = $join and s.field is null
 """)
 
 
@@ -175,6 +206,7 @@ def duplicates_statement(plan: Comparison) -> str:
         owner=known.get("install_id") or _owner_in_mirror(plan),
         quarantined=quarantined(plan, "d"),
         theirs=DUPLICATE_ROWS,
+        before=before_table(plan),
         twice=plan.twice,
         on_theirs=plan.on("theirs", "d"),
         on_mine=plan.on("mine", "d"),

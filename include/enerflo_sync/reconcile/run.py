@@ -18,7 +18,12 @@ from enerflo_sync.gaps import schedule
 from enerflo_sync.gaps.stretches import is_missed
 from enerflo_sync.mirror.witness_report import witness_report
 from enerflo_sync.reconcile.carry import can_carry, carry
-from enerflo_sync.reconcile.causes import differences_statement, duplicates_statement
+from enerflo_sync.reconcile.causes import (
+    before_statement,
+    before_table,
+    differences_statement,
+    duplicates_statement,
+)
 from enerflo_sync.reconcile.compare import Comparison, full_name
 from enerflo_sync.reconcile.conditions import cause_parameters
 from enerflo_sync.reconcile.counts import (
@@ -61,6 +66,7 @@ from enerflo_sync.reconcile.remarks import (
 from enerflo_sync.reconcile.report import ReconciliationReport, Scope, TableReport, TrendPoint
 from enerflo_sync.reconcile.store import (
     drop_old_differences,
+    earlier_run,
     forget_attempt,
     last_full_at,
     read_whole,
@@ -152,6 +158,8 @@ class _Reconciliation:
                 live=live,
                 lookback_minutes=settings.lookback_minutes,
             )
+        self._earlier = earlier_run(self.connection, self.account, self.reconciliation_id)
+        self._remembered: set[str] = set()
         polled = read_whole(self.connection, self.account)
         previous = {plan.name: self._standing(plan, basis) for plan in plans}
         tables, scopes = [], set()
@@ -270,7 +278,14 @@ class _Reconciliation:
 
     def _parameters(self) -> dict[str, Any]:
         causes = cause_parameters(self.config.statuses, self.now, self.config.reconcile.in_flight_minutes)
-        return {"account": self.account, "reconciliation_id": self.reconciliation_id, **causes}
+        return {
+            "account": self.account,
+            "reconciliation_id": self.reconciliation_id,
+            "moment": self.now,
+            "earlier": self._earlier[0],
+            "earlier_at": self._earlier[1],
+            **causes,
+        }
 
     def _look_at_what_moved(
         self, plan: Comparison, previous: Previous, counted: Future[Sizes]
@@ -292,6 +307,7 @@ class _Reconciliation:
             attempt.commit()
         else:
             attempt.rollback()
+            self._remembered.discard(plan.name)
             self._execute(lost_statement(plan), parameters)
             self._execute(f"analyze {plan.lost}", {})
             self._execute(wanted_mismatched_statement(plan, keys=plan.lost, first=False), parameters)
@@ -316,12 +332,21 @@ class _Reconciliation:
             self._execute(f"analyze {plan.twice}", {})
             # To look for the rows of none takes a look at all.
             if repeated:
+                self._remember(plan, parameters)
                 self._execute(duplicates_statement(plan), parameters)
         found = mismatched_counts(self.connection, plan)
         # To plan the statement takes longer than to execute it over a few rows.
         if found["only_enerflo"] or found["only_crm"] or found["differing"]:
+            self._remember(plan, parameters)
             self._execute(differences_statement(plan), parameters)
         return found
+
+    def _remember(self, plan: Comparison, parameters: dict[str, Any]) -> None:
+        """Look up once what differed before, with its statistics: without them every pair would be tried."""
+        if plan.name not in self._remembered:
+            self._remembered.add(plan.name)
+            self._execute(before_statement(plan), parameters)
+            self._execute(f"analyze {before_table(plan)}", {})
 
     def _with_room(
         self, plan: Comparison, statement: str, parameters: dict[str, Any]

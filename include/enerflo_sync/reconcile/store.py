@@ -17,6 +17,7 @@ from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.fit.hints import difference_hint
 from enerflo_sync.reconcile.levels import Level
 from enerflo_sync.reconcile.observation import Look
+from enerflo_sync.reconcile.render.stored_verdict import stored_verdict
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
 from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.engine import warehouse_errors
@@ -65,6 +66,7 @@ def store_report(
             differences=report.differences,
             unexplained=report.unexplained,
             report=content,
+            summary=msgspec.to_builtins(stored_verdict(report), str_keys=True),
         )
     )
 
@@ -193,6 +195,24 @@ def last_full_at(connection: sa.Connection, account: str) -> datetime | None:
         )
     )
     return ended
+
+
+def earlier_run(
+    connection: sa.Connection, account: str, reconciliation_id: str
+) -> tuple[str | None, datetime | None]:
+    """Return the id and the moment of the newest finished reconciliation besides one; None where none is."""
+    table = reconciliations.c
+    row = connection.execute(
+        sa.select(table.reconciliation_id, table.compared_until)
+        .where(
+            table.account == account,
+            table.reconciliation_id != reconciliation_id,
+            table.finished_at.is_not(None),
+        )
+        .order_by(table.compared_until.desc(), table.started_at.desc())
+        .limit(1)
+    ).first()
+    return (None, None) if row is None else (row[0], row[1])
 
 
 def trend(connection: sa.Connection, account: str) -> list[TrendPoint]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from enerflo_sync.plan.render.shown_plan import ShownPlan, group_title, headline, question_values, state_words
 from enerflo_sync.plan.report import PlanReport, PlanState
+from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import PageLinks, render_page
 from enerflo_sync.reconcile.render.verdict import Tone
 from enerflo_sync.reconcile.render.wording import ShownValue, ValueKind, key_names, key_values, visible
@@ -18,6 +19,7 @@ def render_plan(
     shown: ShownPlan,
     links: PageLinks | None = None,
     explain: Callable[[str, Mapping[str, object]], str] | None = None,
+    frame: Frame | None = None,
 ) -> str:
     """Return one plan as a page, in the order in which a person decides.
 
@@ -26,6 +28,7 @@ def render_plan(
     return render_page(
         "plan.html.j2",
         _PACKAGE,
+        frame=frame,
         shown=shown,
         plan=shown.plan,
         links=links or PageLinks(),
@@ -42,12 +45,15 @@ def render_plan(
 
 
 def render_plans(
-    plans: Sequence[PlanReport], link: Callable[[str], str], *, account: str, index: str | None = None
+    plans: Sequence[PlanReport],
+    link: Callable[[str], str],
+    *,
+    account: str,
+    frame: Frame | None = None,
 ) -> str:
     """Return the list of an account's plans, newest first.
 
     :param link: gives the address of one plan from its hash.
-    :param index: the address of the list of reconciliations.
     """
     return render_page(
         "plans.html.j2",
@@ -55,7 +61,7 @@ def render_plans(
         plans=plans,
         link=link,
         account=account,
-        links=PageLinks(index=index),
+        frame=frame,
         headline=headline,
         state=state_words,
     )

@@ -11,6 +11,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from enerflo_sync.reconcile.render import chart, summary, witness_texts, wording
 from enerflo_sync.reconcile.render.cause_texts import CAUSES, URGENCY_LABELS
+from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.spelling import hint_label, spelling_sentence
 from enerflo_sync.reconcile.render.verdict import Tone, verdict_text
 from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, TrendPoint
@@ -73,15 +74,23 @@ def page_environment(*packages: str) -> Environment:
     return environment
 
 
-def render_page(template: str, *packages: str, **names: Any) -> str:
-    """Return one page of ``template`` with ``names``; for the pages of other rooms as well."""
-    return page_environment(*packages).get_template(template).render(**names)
+def render_page(template: str, *packages: str, frame: Frame | None = None, **names: Any) -> str:
+    """Return one page of ``template`` with ``names``; for the pages of other rooms as well.
+
+    :param frame: what stands around the page in Airflow; without one it is a page by itself.
+    """
+    names.setdefault("links", PageLinks())
+    text: str = page_environment(*packages).get_template(template).render(frame=frame, **names)
+    return text
 
 
-def render_html(report: ReconciliationReport, links: PageLinks | None = None) -> str:
+def render_html(
+    report: ReconciliationReport, links: PageLinks | None = None, frame: Frame | None = None
+) -> str:
     """Return the report as one HTML page, in the order in which a person decides."""
     return render_page(
         "report.html.j2",
+        frame=frame,
         report=report,
         links=links or PageLinks(),
         verdict=verdict_text(report),
@@ -111,6 +120,7 @@ def render_index(
     *,
     account: str = "default",
     others: Mapping[str, str] | None = None,
+    frame: Frame | None = None,
 ) -> str:
     """Return the page that lists past reports, newest first.
 
@@ -119,9 +129,10 @@ def render_index(
     """
     oldest_first = sorted(reports, key=lambda point: point.finished_at)
     if not oldest_first:
-        return render_no_report(account=account)
+        return render_no_report(account=account, frame=frame)
     return render_page(
         "index.html.j2",
+        frame=frame,
         account=account,
         reports=oldest_first[::-1],
         links=PageLinks(report=link, others=others or {}),
@@ -130,7 +141,13 @@ def render_index(
 
 
 def render_message(
-    title: str, body: str, *, command: str = "", tone: Tone = Tone.UNSURE, links: PageLinks | None = None
+    title: str,
+    body: str,
+    *,
+    command: str = "",
+    tone: Tone = Tone.UNSURE,
+    links: PageLinks | None = None,
+    frame: Frame | None = None,
 ) -> str:
     """Return a page that says one thing: an error, or that there is nothing to show yet.
 
@@ -139,6 +156,7 @@ def render_message(
     """
     return render_page(
         "message.html.j2",
+        frame=frame,
         title=title,
         body=body,
         command=command,
@@ -147,10 +165,13 @@ def render_message(
     )
 
 
-def render_no_report(*, account: str = "default", dag_id: str = "enerflo_reconcile") -> str:
+def render_no_report(
+    *, account: str = "default", dag_id: str = "enerflo_reconcile", frame: Frame | None = None
+) -> str:
     """Return the page of an account that was never reconciled."""
     return render_message(
         "No reconciliation yet",
         f"Nothing has been compared for the account {account}. Run the DAG {dag_id}, or this command:",
         command="enerflo-sync reconcile" + ("" if account == "default" else f" --account {account}"),
+        frame=frame,
     )

@@ -28,6 +28,8 @@ reconciliations = sync_table(
     Column("differences", BigInteger, nullable=False, server_default="0"),
     Column("unexplained", BigInteger, nullable=False, server_default="0"),
     Column("report", JSONB, nullable=False, server_default="{}"),
+    # The verdict with its figures, for pages that list many; null in rows of versions that did not store it.
+    Column("summary", JSONB),
     PrimaryKeyConstraint("account", "reconciliation_id"),
     Index("reconciliations_time", "account", "started_at"),
 )
@@ -42,6 +44,8 @@ differences = sync_table(
     Column("crm_value", JSONB),
     required("cause"),
     Column("difference_id", BigInteger, Identity(always=True), nullable=False),
+    # Since when it was found by each reconciliation; null in rows of versions that did not tell.
+    time("since"),
     PrimaryKeyConstraint("account", "reconciliation_id", "table_name", "difference_id"),
 )
 

@@ -1,13 +1,14 @@
-"""A plan's page links each record to the page that explains it, under its table's own name."""
+"""A plan's page links each record to the page that explains it, under its table's name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from enerflo_airflow.plan_pages import _explain_path
 
+from enerflo_sync.addresses import Addresses
 from enerflo_sync.crm.load import load_config
+from enerflo_sync.pages.records import record_address
 
 CONFIG = """
 version: 1
@@ -29,10 +30,10 @@ tables:
     ("table", "key", "path"),
     [
         # PostgreSQL orders the parts of a stored key by their length.
-        ("milestones", {"milestone_id": 5, "enerflo_install_id": 7}, "/explain/default/milestone?key=7%2F5"),
-        ("permits", {"no": 5, "site": 7}, "/explain/default/permits?key=7%2F5"),
+        ("milestones", {"milestone_id": 5, "enerflo_install_id": 7}, "/record/default/milestones/7%2F5"),
+        ("permits", {"no": 5, "site": 7}, "/record/default/permits/7%2F5"),
         # A table that is not mapped any more.
-        ("notes", {"note_id": "n-1"}, "/explain/default/note?key=n-1"),
+        ("notes", {"note_id": "n-1"}, "/record/default/notes/n-1"),
     ],
 )
 def test_a_record_is_named_as_the_command_line_names_it(
@@ -40,4 +41,4 @@ def test_a_record_is_named_as_the_command_line_names_it(
 ) -> None:
     (tmp_path / "sync.yaml").write_text(CONFIG)
     tables = load_config(tmp_path / "sync.yaml", {}).tables_for("default")
-    assert _explain_path("default", tables, table, key) == path
+    assert record_address(Addresses(), "default", tables, table, key) == path

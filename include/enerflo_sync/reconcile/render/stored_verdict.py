@@ -1,0 +1,50 @@
+"""A reconciliation's verdict as it is stored beside the report, for pages that show many reconciliations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from enerflo_sync.reconcile.render.summary import causes_of, compared_rows
+from enerflo_sync.reconcile.render.verdict import Tone, is_all_clear, verdict_text
+from enerflo_sync.reconcile.report import Cause, ReconciliationReport
+
+
+class StoredVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdict in words, as on the report, and the figures that it rests on.
+
+    :param rows: records that were compared, on both sides or one.
+    :param causes: the differences by cause, what needs a person first, without zeros.
+    """
+
+    tone: Tone
+    headline: str
+    detail: str
+    next_step: str
+    all_clear: bool
+    rows: int
+    differences: int
+    unexplained: int
+    budget: int
+    causes: Mapping[Cause, int]
+    mirror_as_of: datetime | None
+
+
+def stored_verdict(report: ReconciliationReport) -> StoredVerdict:
+    """Return what is stored of a report's verdict."""
+    words = verdict_text(report)
+    return StoredVerdict(
+        tone=words.tone,
+        headline=words.headline,
+        detail=words.detail,
+        next_step=words.next_step,
+        all_clear=is_all_clear(report),
+        rows=compared_rows(report),
+        differences=report.differences,
+        unexplained=report.unexplained,
+        budget=report.budget,
+        causes=causes_of(report),
+        mirror_as_of=report.mirror_as_of,
+    )
