@@ -92,10 +92,3 @@ def _live(world: World, drop: Path) -> None:
         run_quality(account)
         run_reconcile(account)
         run_plan(account)
-
-
-def migrated_warehouse(stack_url: str) -> str:
-    """Return the address of a new, migrated database on the test run's server."""
-    from tests.conftest import copy_database
-
-    return copy_database(stack_url, f"pages_{os.getpid()}", "migrated")

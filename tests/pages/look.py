@@ -13,8 +13,8 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from tests import airflow_environment  # isort: skip
-from tests.conftest import embedded_for_tests
-from tests.pages.company import migrated_warehouse, page_company
+from tests.conftest import copy_database, embedded_for_tests
+from tests.pages.company import page_company
 
 PATHS = (
     "accounts",
@@ -40,7 +40,7 @@ def main(folder: Path, paths: tuple[str, ...]) -> None:
     with (
         embedded_for_tests() as server,
         tempfile.TemporaryDirectory() as home,
-        page_company(migrated_warehouse(server), Path(home)),
+        page_company(copy_database(server, "pages", "migrated"), Path(home)),
         served_pages() as origin,
         sync_playwright() as playwright,
     ):

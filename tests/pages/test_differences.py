@@ -1,0 +1,148 @@
+"""The page of differences: what it shows, how it is filtered, and that each page ends where the next begins."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+
+import pytest
+
+from enerflo_sync.pages import differences
+from tests.pages.conftest import Visitor
+
+pytestmark = pytest.mark.airflow
+PAGE = "differences/default"
+
+
+def keys(text: str) -> list[str]:
+    return re.findall(r'<a class="mono" href="/enerflo/record/default/([^"]+)"', text)
+
+
+def total(text: str) -> int:
+    found = re.search(r"<h1>([\d,]+) differences?</h1>", text)
+    assert found, text
+    return int(found[1].replace(",", ""))
+
+
+def stored(visitor: Visitor, condition: str = "true") -> int:
+    (row,) = visitor.sql(
+        "select count(*) as n from sync.differences d where reconciliation_id = (select reconciliation_id"
+        f" from sync.reconciliations order by compared_until desc limit 1) and {condition}"
+    )
+    return int(row["n"])
+
+
+def test_every_difference_stands_on_exactly_one_page(
+    visitor: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pat = visitor("VIEWER")
+    monkeypatch.setattr(differences, "PAGE", 7)
+    path: str | None = PAGE
+    lines, pages = 0, 0
+    while path:
+        text = pat.text(path)
+        assert total(text) == stored(pat)
+        lines += text.count('data-label="Enerflo says"')
+        pages += 1
+        following = re.search(r'href="/enerflo/([^"]+)" rel="next"', text)
+        path = html.unescape(following[1]) if following else None
+    assert lines == stored(pat) > 20
+    assert pages == -(-lines // 7)
+
+
+@pytest.mark.parametrize(
+    ("query", "condition"),
+    [
+        ("table=installs", "table_name = 'installs'"),
+        ("field=panel_count", "field = 'panel_count'"),
+        ("field=(record)", "field is null"),
+        ("cause=unexplained", "cause = 'unexplained'"),
+        ("table=installs&cause=unexplained&field=status", "field = 'status' and cause = 'unexplained'"),
+        ("age=0", "true"),
+        ("age=1", "since < now() - interval '1 day'"),
+        ("q=crm-draft", "key::text like '%crm-draft%'"),
+        ("q=pending", "field = 'status' and crm_value::text ilike '%pending%'"),
+        ("q=%25", "false"),
+        ("table=nowhere", "false"),
+    ],
+)
+def test_a_filter_shows_and_counts_what_it_says(
+    visitor: Callable[..., Visitor], query: str, condition: str
+) -> None:
+    pat = visitor("VIEWER")
+    text = pat.text(f"{PAGE}?{query}")
+    assert total(text) == stored(pat, condition)
+    assert text.count('data-label="Enerflo says"') == min(total(text), 50)
+
+
+def test_what_differed_before_tells_since_when(visitor: Callable[..., Visitor]) -> None:
+    pat = visitor("VIEWER")
+    pat.sql("update sync.differences set since = now() - interval '8 days' where field = 'panel_count'")
+    text = pat.text(f"{PAGE}?age=7")
+    assert total(text) == stored(pat, "field = 'panel_count'") > 0
+    assert ">8 d</time>" in text
+
+
+def test_nothing_personal_is_found_by_what_it_says(visitor: Callable[..., Visitor]) -> None:
+    pat = visitor("VIEWER")
+    (note,) = pat.sql("select crm_value #>> '{}' as text from sync.differences where field = 'body' limit 1")
+    assert total(pat.text(f"{PAGE}?q={note['text'][:8]}")) == 0
+    assert note["text"] not in pat.text(f"{PAGE}?table=notes")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "cause=nonsense",
+        "hint=nonsense",
+        "age=x",
+        "age=-1",
+        "age=99999",
+        "after=x",
+        "after=[1,2,3]",
+        "after=[1,%22installs%22,99999999999999999999]",
+        "after=" + "[" * 5000,
+        "q=" + "x" * 201,
+    ],
+)
+def test_an_address_that_cannot_be_read_is_said_so(visitor: Callable[..., Visitor], query: str) -> None:
+    answer = visitor("VIEWER").get(f"{PAGE}?{query}")
+    assert answer.status_code == 400
+    assert "This address leads nowhere" in answer.text
+    assert 'href="/enerflo/overview/default"' in answer.text
+
+
+@pytest.mark.parametrize(
+    "query", ["table=%27%3B--", "field=%22%3Cscript%3Ealert(1)", "q=%5C%5C%25", "q=zzzz%00zzzz"]
+)
+def test_what_nobody_has_finds_nothing_and_is_shown_as_text(
+    visitor: Callable[..., Visitor], query: str
+) -> None:
+    text = visitor("VIEWER").text(f"{PAGE}?{query}")
+    assert total(text) == 0
+    assert "Nothing matches" in text
+    assert "<script>alert" not in text
+
+
+def test_a_reconciliation_that_is_not_there_is_said_so(visitor: Callable[..., Visitor]) -> None:
+    answer = visitor("VIEWER").get(f"{PAGE}?run=nope")
+    assert answer.status_code == 404
+    assert "No such reconciliation" in answer.text
+
+
+def test_the_next_page_is_of_the_same_reconciliation_also_when_a_newer_one_ended(
+    visitor: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pat = visitor("VIEWER")
+    monkeypatch.setattr(differences, "PAGE", 5)
+    following = re.search(r'href="/enerflo/([^"]+)" rel="next"', pat.text(PAGE))
+    assert following
+    address = html.unescape(following[1])
+    before = keys(pat.text(address))
+    pat.sql(
+        "insert into sync.reconciliations (account, reconciliation_id, started_at, finished_at, scope,"
+        " config_hash, compared_until, report) select account, 'newer', now(), now(), scope, config_hash, now(),"
+        " report from sync.reconciliations limit 1"
+    )
+    assert keys(pat.text(address)) == before
