@@ -16,7 +16,7 @@ from enerflo_sync.gaps.schedule import cron
 from enerflo_sync.pages.days import DAYS, Day, day_chart, day_of, read_days
 from enerflo_sync.pages.pairs import ShownPair, shown_pair
 from enerflo_sync.pages.records import record_address
-from enerflo_sync.pages.verdicts import NewestVerdict, read_newest
+from enerflo_sync.pages.verdicts import NewestVerdict, advice, read_newest
 from enerflo_sync.plan.reads import read_plans
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
@@ -35,9 +35,9 @@ _WAITING = sa.text("""
 select
   (select count(*) from sync.plans where account = :account and state = 'open' and needs_approval
      and expires_at > now()) as plans,
-  (select count(*) from sync.quarantine where account = :account and state = 'open'
+  (select count(distinct fingerprint) from sync.quarantine where account = :account and state = 'open'
      and kind = 'change_order') as held,
-  (select count(*) from sync.quarantine where account = :account and state = 'open'
+  (select count(distinct fingerprint) from sync.quarantine where account = :account and state = 'open'
      and kind <> 'change_order') as quarantined,
   (select received_at from sync.webhook_events where account = :account
      order by received_at desc limit 1) as webhook_at
@@ -288,6 +288,7 @@ def render_overview(shown: Overview, tables: Mapping[str, TableMapping], dag_id:
         frame=frame,
         shown=shown,
         here=frame.to.of(Place.OVERVIEW, shown.account),
+        advice=advice,
         step=next_step(shown, frame.to),
         chart=day_chart(shown.days, shown.now),
         dag_id=dag_id,

@@ -14,7 +14,7 @@ from enerflo_sync.backfill.report import BackfillReport, backfill_report
 from enerflo_sync.backfill.store import ChunkState, State, load_backfill, load_chunks
 from enerflo_sync.backfill.texts import estimate_lines, report_lines
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.pages.verdicts import verdict_of_row
+from enerflo_sync.pages.verdicts import advice, verdict_of_row
 from enerflo_sync.plan.reads import read_plan
 from enerflo_sync.plan.report import PlanReport
 from enerflo_sync.reconcile.render.frame import Frame
@@ -198,6 +198,7 @@ def render_run(page: RunPage, frame: Frame) -> str:
         frame=frame,
         page=page,
         facts=page.facts,
+        advice=advice,
         job=JOBS[page.facts.job],
         lines=lines,
         overview=frame.to.of(Place.OVERVIEW, account),

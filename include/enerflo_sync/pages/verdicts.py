@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from enerflo_sync.crm.schedule import Schedule
 from enerflo_sync.gaps.schedule import cron
 from enerflo_sync.reconcile.render.stored_verdict import StoredVerdict, stored_verdict
+from enerflo_sync.reconcile.render.summary import in_order
 from enerflo_sync.reconcile.render.verdict import Tone
 from enerflo_sync.reconcile.render.wording import utc
 from enerflo_sync.reconcile.report import ReconciliationReport
@@ -89,8 +90,15 @@ def _newest(row: sa.RowMapping, schedule: Schedule) -> NewestVerdict | None:
 def verdict_of_row(summary: Mapping[str, Any] | None, report: Mapping[str, Any] | None) -> StoredVerdict:
     """Return a stored verdict; rows of versions that stored none have it in their report."""
     if summary is not None:
-        return msgspec.convert(summary, StoredVerdict, strict=False)
+        found = msgspec.convert(summary, StoredVerdict, strict=False)
+        # PostgreSQL keeps the parts of a document by the length of their names.
+        return msgspec.structs.replace(found, causes=in_order(found.causes))
     return stored_verdict(msgspec.convert(report, ReconciliationReport, strict=False))
+
+
+def advice(verdict: StoredVerdict) -> str:
+    """Return the verdict's next step where it can be done from a page without the report's samples."""
+    return "" if verdict.unexplained > verdict.budget else verdict.next_step
 
 
 _RANKS: Sequence[Tone] = (Tone.BAD, Tone.UNSURE, Tone.GOOD)
