@@ -127,6 +127,15 @@ class DayChart:
     top: int
     marks: Mapping[datetime, float]
 
+    def outline(self, cause: Cause) -> str:
+        """Return the parts of a cause over all days as one path of SVG, which is shorter than rectangles."""
+        return "".join(
+            f"M{column.start:g} {part.top:g}h{column.width:g}v{part.height:g}h-{column.width:g}z"
+            for column in self.columns
+            for part in column.parts
+            if part.cause is cause
+        )
+
 
 def day_chart(days: Sequence[Day], until: datetime, length: int = DAYS) -> DayChart | None:
     """Return the chart of the ``length`` days up to ``until``; a day without a run stays empty.
@@ -143,8 +152,8 @@ def day_chart(days: Sequence[Day], until: datetime, length: int = DAYS) -> DayCh
     columns = [
         DayColumn(
             day=day,
-            start=round((day.start - first) / _DAY * slot + slot * 0.12, 3),
-            width=round(slot * 0.76, 3),
+            start=round((day.start - first) / _DAY * slot + slot * 0.12, 2),
+            width=round(slot * 0.76, 2),
             parts=_parts(day.verdict.causes, top),
         )
         for day in shown
@@ -166,5 +175,5 @@ def _parts(causes: Mapping[Cause, int], top: int) -> list[Part]:
         if count := causes.get(cause, 0):
             height = min(max(100 * count / top, _LEAST), bottom)
             bottom -= height
-            parts.append(Part(cause, count, round(bottom, 3), round(height, 3)))
+            parts.append(Part(cause, count, round(bottom, 2), round(height, 2)))
     return parts
