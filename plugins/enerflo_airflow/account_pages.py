@@ -39,11 +39,10 @@ _CARD = """\
 globalThis.AirflowPlugin = () => globalThis.React.createElement("iframe", {
   src: new URL("card", import.meta.url).href,
   title: "Enerflo and CRM",
-  style: {border: "none", width: "100%", height: "120px", display: "block"},
+  style: {border: "none", width: "100%", height: "90px", display: "block", order: 2},
   onLoad: (event) => {
-    const frame = event.target;
-    const page = frame.contentDocument;
-    if (page !== null) frame.style.height = `${page.documentElement.scrollHeight}px`;
+    const main = event.target.contentDocument?.querySelector("main");
+    if (main) event.target.style.height = `${Math.ceil(main.getBoundingClientRect().bottom) + 1}px`;
   },
 });
 """

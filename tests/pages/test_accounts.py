@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from enerflo_airflow import account_lines
 
 from tests.airflow_environment import ROOT
-from tests.airflow_fixtures import warehouse_connection
 from tests.pages.conftest import Visitor
 
 pytestmark = pytest.mark.airflow
