@@ -1,5 +1,10 @@
 """Asks a person about one plan, and writes what was approved of it.
 
+```
+enerflo_sync ──▶ plan ──▶ [enerflo_approve] ─┬─▶ yes: written, compared again
+                                             └─▶ no: remembered, in no later plan
+```
+
 A run is started by `enerflo_sync` for each plan that waits (`approval` in `sync.yaml`), with the hash of the
 plan; the DAG itself has no schedule. While it waits, other runs of `enerflo_sync` plan and write what needs
 nobody.

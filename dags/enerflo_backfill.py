@@ -1,5 +1,9 @@
 """Reads chosen installs again, with milestones, notes and change orders, in a lane that yields to live work.
 
+```
+window ──▶ [enerflo_backfill] ──▶ estimate ──▶ a person ──▶ parts, two at once ──▶ mirror
+```
+
 **By the form:** a window of creation dates, named installs, or everything.
 
 **By Airflow's own backfill** (*Trigger*, *Backfill*, or `airflow backfill create --dag-id enerflo_backfill

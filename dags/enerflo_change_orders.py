@@ -1,5 +1,10 @@
 """Checks change orders, holds those back from the CRM that fail, and judges the life-cycle of installs.
 
+```
+mirror ──▶ [enerflo_change_orders] ─┬─▶ fails: held back in quarantine
+                                    └─▶ passes: enerflo_sync may plan it
+```
+
 The checks are declared in `include/config/change_orders.yaml`: each has a sentence, a limit, a severity and
 a reason, and a data team changes them without code. An order is checked once, and again when it or what it is
 checked against changes (its install, its adders, its other orders, the products that are known).

@@ -1,5 +1,9 @@
 """Brings the mirror tables up to what the account lists in Enerflo now.
 
+```
+Enerflo ──▶ [enerflo_poll] ──▶ mirror ──▶ enerflo_reconcile
+```
+
 Reads statuses, installs with their milestones, customers, change orders and notes into the warehouse's
 schema `enerflo`. Rows that did not change are not written, and nothing is ever written to Enerflo or to
 the CRM.

@@ -1,13 +1,19 @@
 """Compares the mirror with the CRM, and reports every difference with its cause.
 
+```
+mirror ─┐
+        ├─▶ [enerflo_reconcile] ──▶ report ──▶ enerflo_sync
+CRM ────┘
+```
+
 Compares what Enerflo says (the mirror tables, schema `enerflo`) with the CRM's tables that `sync.yaml` maps,
 gives every difference a cause, and stores the report. Reads Enerflo not at all and changes no CRM row.
 
 Runs when a poll changed the mirror, and once a day in any case, since rows of the CRM change too. The first
 run after `schedule.full_reconcile` (weekly) compares every row, the others what changed on either side.
 
-**The report:** the button *Reconciliation report* of the task, the tab *Enerflo report* of the run, or all
-of them under *Browse, Enerflo reports*. The headline is the number of differences that nothing explains;
+**The report:** the button *Reconciliation report* of the task, the tab *Enerflo result* of the run, or all
+of them under *Enerflo* in the navigation. The headline is the number of differences that nothing explains;
 the run's note repeats it. The same in SQL: `sync.reconciliations` and `sync.differences`.
 
 **Failed:** the note says what to change (`enerflo-sync doctor` checks the mapping against the live tables).

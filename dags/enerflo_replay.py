@@ -1,5 +1,9 @@
 """Takes quarantined input in again, by the path on which it failed; started by hand only.
 
+```
+quarantine ──▶ [enerflo_replay] ──▶ mirror ──▶ enerflo_reconcile
+```
+
 Something is put into quarantine when it cannot be used: a payload that is not JSON, an event that nobody
 knows, a record with a wrong type. Once its cause is gone (a new release knows the event, the record was
 mended in Enerflo), replay takes it in as if it had just arrived.

@@ -1,5 +1,10 @@
 """Decides what is to be written on either side, asks a person where the rules say so, writes it, checks it.
 
+```
+report ──▶ [enerflo_sync] ──▶ plan ─┬─▶ written at once ──▶ compared again
+                                    └─▶ enerflo_approve: a person
+```
+
 The way back from a reconciliation: every difference becomes a change, a question for a person, or stays as it
 is by a rule (`source_of_truth` and the other options of a field in `sync.yaml`). The plan is stored under a
 hash of its content, and what is written is what the plan says, each value only where it still finds the one

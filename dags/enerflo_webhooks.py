@@ -1,5 +1,9 @@
 """Brings webhook payloads that were dropped to storage into the mirror, seconds after they arrive.
 
+```
+drop ──▶ [enerflo_webhooks] ──▶ mirror ──▶ enerflo_reconcile
+```
+
 Takes in each event of the files in the account's drop once, reads the records that they are about again, and
 moves the mirror by the same path as the poll. A file goes to the archive beside the drop only after its
 events are committed. Nothing is written to Enerflo or to the CRM.

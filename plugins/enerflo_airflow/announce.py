@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import task
+from airflow.sdk import get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from enerflo_airflow.accounts import mirror_asset
+
+# What the asset's event says of the change: ids and counts.
+_TOLD = ("run_id", "backfill_id", "state", "read", "applied", "new", "changed", "missing", "quarantined")
 
 
 def announce_change(account: str, counts: Any) -> Any:
@@ -27,5 +30,7 @@ def announce_change(account: str, counts: Any) -> Any:
     def announce(counts: dict[str, Any]) -> None:
         if not counts["mirror_changed"]:
             raise AirflowSkipException("The mirror did not change: there is nothing new to reconcile.")
+        context = get_current_context()
+        context["outlet_events"][mirror].extra = {name: counts[name] for name in _TOLD if name in counts}
 
     return announce(counts)

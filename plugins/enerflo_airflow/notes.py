@@ -7,7 +7,7 @@ it when the run ends.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ParamSpec
 
 from airflow.listeners import hookimpl
@@ -48,16 +48,22 @@ def _as_shown(note: Callable[_P, str]) -> Callable[_P, str]:
 @_as_shown
 def poll_note(report: RunReport) -> str:
     """Return a poll's result, and where to look if it is incomplete."""
-    first = [
-        "partial",
-        f"read {report.read:,}",
-        f"applied {report.applied:,}",
-        f"unchanged {report.unchanged:,}",
-        f"{report.quarantined:,} quarantined",
-        f"{report.skipped:,} skipped",
-        f"{report.requests:,} requests",
-    ]
+    first = _gravest_first(
+        {
+            f"read {report.read:,}": 0,
+            f"applied {report.applied:,}": 0,
+            f"unchanged {report.unchanged:,}": 0,
+            f"{report.quarantined:,} quarantined": report.quarantined,
+            f"{report.skipped:,} skipped": report.skipped,
+            f"{report.requests:,} requests": 0,
+        }
+    )
     return _in_lines(report, first)
+
+
+def _gravest_first(parts: Mapping[str, int]) -> list[str]:
+    """Return the parts of a note, first those whose grave count is not zero: a person looks at them."""
+    return sorted(parts, key=lambda words: not parts[words])
 
 
 @_as_shown
@@ -66,16 +72,17 @@ def ingest_note(report: RunReport) -> str:
     events = report.resources.get("events", {})
     notices: Mapping[str, int] = events.get("reasons", {}).get("notice", {})
     waiting = {why: count for why, count in notices.items() if why.startswith(_WAITING)}
-    first = [
-        "partial",
-        f"{events.get('read', 0):,} events",
-        f"{events.get('unchanged', 0):,} of them copies",
-        f"{notices.get('applied', 0):,} applied",
-        f"{sum(waiting.values()):,} waiting",
-        f"{report.quarantined:,} quarantined",
-        f"{events.get('skipped', 0):,} ignored",
-        f"{report.requests:,} requests",
-    ]
+    first = _gravest_first(
+        {
+            f"{events.get('read', 0):,} events": 0,
+            f"{events.get('unchanged', 0):,} of them copies": 0,
+            f"{notices.get('applied', 0):,} applied": 0,
+            f"{sum(waiting.values()):,} waiting": sum(waiting.values()),
+            f"{report.quarantined:,} quarantined": report.quarantined,
+            f"{events.get('skipped', 0):,} ignored": 0,
+            f"{report.requests:,} requests": 0,
+        }
+    )
     note = _in_lines(report, first)
     return "\n".join([note, *(f"{count:,} {why}" for why, count in waiting.items())])
 
@@ -83,7 +90,7 @@ def ingest_note(report: RunReport) -> str:
 def _in_lines(report: RunReport, first: list[str]) -> str:
     """Return a note: the line that lists of runs show, and where to look if the run is partial."""
     partial = report.state == "partial"
-    lines = [" · ".join(first if partial else first[1:])]
+    lines = [" · ".join(["partial", *first] if partial else first)]
     if partial:
         lines.append(f"sync.runs has it under {report.run_id}")
     lines += [f"not read whole: {why}" for why in _group(report.reasons, "incomplete")]
@@ -139,19 +146,23 @@ def plan_note(plan: PlanReport) -> str:
         counts = {"in the CRM": plan.count("to_crm"), "at Enerflo": plan.count("to_enerflo")}
         first = " · ".join(f"{count:,} changes {where}" for where, count in counts.items() if count)
     questions = sum(plan.undecided.values())
-    parts = [f"plan {plan.plan_hash[:12]}", first]
-    parts += ["waits for a person"] if plan.waits_for_approval and plan.mode != "report" else []
+    parts = ["waits for a person"] if plan.waits_for_approval and plan.mode != "report" else []
     parts += [f"{questions:,} left to a person"] if questions else []
+    parts += [first]
     refused = sum(plan.refused.values())
     parts += [f"{refused:,} refused before"] if refused else []
     parts += ["mode report, nothing is written"] if plan.mode == "report" and plan.change_count else []
+    parts += [f"plan {plan.plan_hash[:12]}"]
     return " · ".join(parts)
 
 
 @_as_shown
 def apply_note(report: ApplyReport) -> str:
     """Return the outcomes of a plan's changes, and why some were not made."""
-    counts = [f"{getattr(report, name):,} {name}" for name in ("applied", "moved", "parked", "waiting")]
+    outcomes = {name: getattr(report, name) for name in ("applied", "parked", "moved", "waiting")}
+    counts = _gravest_first(
+        {f"{count:,} {name}": count if name != "applied" else 0 for name, count in outcomes.items()}
+    )
     lines = [" · ".join([*counts, f"decided by {report.decided_by}"])]
     if report.handed_over:
         lines.append(
@@ -231,6 +242,17 @@ def _take_over(dag_run: DagRun, session: Session) -> None:
     if written is not None and written.user_id is not None:
         return
     query = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id, key=NOTE_KEY)
-    notes = [XComModel.deserialize_value(row) for row in session.scalars(query)]
+    notes = [str(XComModel.deserialize_value(row)) for row in session.scalars(query)]
     if notes:
-        dag_run.note = "\n".join(str(note) for note in notes)[:LONGEST_NOTE]
+        dag_run.note = "\n".join(in_order(notes))[:LONGEST_NOTE]
+
+
+# Beginnings of notes that a person reads first, the gravest first.
+_GRAVE = ("failed", "partial", "waits for a person")
+
+
+def in_order(notes: Sequence[str]) -> list[str]:
+    """Return the notes of a run's tasks with the gravest first: lists of runs show the first line alone."""
+    return sorted(
+        notes, key=lambda note: next((at for at, word in enumerate(_GRAVE) if note.startswith(word)), 9)
+    )

@@ -131,6 +131,9 @@ class ReconcileOperator(BaseOperator):
         # Push before a possible failure, so that a failed task also has its note and its link.
         context["ti"].xcom_push(key=NOTE_KEY, value=note)
         context["ti"].xcom_push(key="return_value", value=result)
+        for outlet in self.outlets:
+            # The asset's event says what came out.
+            context["outlet_events"][outlet].extra = result
         if flag(self.fail_over_budget) and not is_all_clear(report):
             raise AirflowFailException(f"Reconciliation {report.reconciliation_id}: {note}.")
         return result

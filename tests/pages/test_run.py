@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 import sqlalchemy as sa
 from airflow.models import DagRun
+from airflow.models.asset import AssetEvent
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
@@ -45,6 +46,11 @@ def test_a_reconciliation_shows_its_verdict_and_leads_to_its_report(visitor: Vis
     assert f"run={row['reconciliation_id']}" in text
     assert "Compare the mirror with the CRM success" in words_of(text)
     assert "http-equiv" not in text
+    with create_session() as session:
+        event = session.scalars(sa.select(AssetEvent).order_by(AssetEvent.id.desc())).first()
+    assert event is not None
+    assert event.extra["reconciliation_id"] == row["reconciliation_id"]
+    assert event.extra["unexplained"] == row["unexplained"]
 
 
 def test_a_run_that_failed_says_why_and_which_task(

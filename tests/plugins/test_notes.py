@@ -6,7 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.models.dagrun import DagRun, DagRunNote
-from enerflo_airflow.notes import ingest_note, poll_note, reconciliation_note, replay_note, take_over_note
+from enerflo_airflow.notes import (
+    in_order,
+    ingest_note,
+    poll_note,
+    reconciliation_note,
+    replay_note,
+    take_over_note,
+)
 
 from enerflo_sync.inbox.replay_report import Outcome, ReplayReport, ReplayResult
 from enerflo_sync.warehouse.runs import RunReport, RunState
@@ -43,6 +50,7 @@ def test_quarantined_records_are_counted_by_reason() -> None:
     reasons = {"quarantined": {"expected_text at status_name": 2, "missing id": 1}}
     note = poll_note(poll_report(state=RunState.PARTIAL, read=3, quarantined=3, reasons=reasons))
     assert "sync.quarantine" in note
+    assert note.startswith("partial · 3 quarantined · read 3 · ")
     assert "2 expected_text at status_name, 1 missing id" in note
 
 
@@ -61,7 +69,7 @@ def test_an_ingest_says_what_became_of_its_events_and_what_waits_why() -> None:
     events = {"read": 12, "applied": 9, "unchanged": 2, "skipped": 1, "reasons": {"notice": notices}}
     first, second = ingest_note(ingest_report(events, read=30, requests=5)).splitlines()
     assert first == (
-        "12 events · 2 of them copies · 7 applied · 2 waiting · 0 quarantined · 1 ignored · 5 requests"
+        "2 waiting · 12 events · 2 of them copies · 7 applied · 0 quarantined · 1 ignored · 5 requests"
     )
     assert second == "2 waiting, Enerflo does not know the record yet"
 
@@ -73,7 +81,7 @@ def test_a_partial_ingest_says_so_first_and_where_the_quarantined_events_are() -
             {"read": 3, "quarantined": 3}, state=RunState.PARTIAL, read=3, quarantined=3, reasons=reasons
         )
     )
-    assert note.startswith("partial · 3 events · ")
+    assert note.startswith("partial · 3 quarantined · 3 events · ")
     assert "quarantined, listed in sync.quarantine with state open: 3 truncated_json" in note
 
 
@@ -108,3 +116,13 @@ def test_runs_of_other_dags_are_left_alone() -> None:
     other.dag_run_note = DagRunNote("theirs")
     take_over_note(other)
     assert other.note == "theirs"
+
+
+def test_the_gravest_note_of_a_runs_tasks_comes_first() -> None:
+    notes = [
+        "told 2 messages",
+        "3 unexplained of 0 allowed",
+        "failed: no such table",
+        "partial · 1 quarantined",
+    ]
+    assert in_order(notes) == ["failed: no such table", "partial · 1 quarantined", *notes[:2]]
