@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from enerflo_airflow.accounts import sync_config
 from enerflo_airflow.page_parts import reading
+from enerflo_sync.crm.schedule import Schedule
 from enerflo_sync.errors import EnerfloSyncError
 from enerflo_sync.pages.accounts import AccountLine
 from enerflo_sync.pages.verdicts import NewestVerdict, read_newest
@@ -32,33 +33,30 @@ def read_lines(accounts: Sequence[str]) -> list[AccountLine]:
     config = sync_config()
     by_connection: dict[str, list[str]] = {}
     for name in accounts:
-        # Whatever the connection says: it names one warehouse.
-        by_connection.setdefault(_warehouse_of(name), []).append(name)
-    asked = {key: _asked(key, names) for key, names in by_connection.items()}
+        # A connection names one warehouse.
+        by_connection.setdefault(config.account(name).airflow.warehouse_connection, []).append(name)
+    asked = {
+        key: _asked(key, {name: config.account(name).schedule for name in names})
+        for key, names in by_connection.items()
+    }
     wait(asked.values(), timeout=SECONDS)
     lines: list[AccountLine] = []
     for key, names in by_connection.items():
-        connection = config.account(names[0]).airflow.warehouse_connection
-        lines += _lines(names, asked[key], connection)
+        lines += _lines(names, asked[key], key)
     return lines
 
 
-def _warehouse_of(account: str) -> str:
-    return sync_config().account(account).airflow.warehouse_connection
-
-
-def _asked(key: str, names: list[str]) -> Future[Mapping[str, NewestVerdict | None]]:
+def _asked(key: str, schedules: Mapping[str, Schedule]) -> Future[Mapping[str, NewestVerdict | None]]:
     """Return the answer of a warehouse, which may be under way since an earlier page."""
     before = _under_way.get(key)
     if before is not None and not before.done():
         return before
-    _under_way[key] = _threads.submit(_read, names)
+    _under_way[key] = _threads.submit(_read, schedules)
     return _under_way[key]
 
 
-def _read(names: list[str]) -> Mapping[str, NewestVerdict | None]:
-    schedules = {name: sync_config().account(name).schedule for name in names}
-    with reading(names[0]) as opened, opened.engine.connect() as connection:
+def _read(schedules: Mapping[str, Schedule]) -> Mapping[str, NewestVerdict | None]:
+    with reading(next(iter(schedules))) as opened, opened.engine.connect() as connection:
         connection.execute(sa.text(f"set local statement_timeout = {int(SECONDS * 1000)}"))
         return read_newest(connection, schedules)
 
