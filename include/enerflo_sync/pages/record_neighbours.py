@@ -151,7 +151,7 @@ class _Reader:
             )
             for row in found
         ]
-        return self._table("Milestones", ("Milestone", "Started", "Due", "Completed", ""), found, rows)
+        return self._table("Milestones", ("Milestone", "Started", "Due", "Completed", "State"), found, rows)
 
     def notes(self, install: int) -> ShortTable:
         found = self._rows(_NOTES, install=install)
@@ -165,7 +165,7 @@ class _Reader:
             )
             for row in found
         ]
-        return self._table("Notes", ("Note", "Created", "Author", "Length", ""), found, rows)
+        return self._table("Notes", ("Note", "Created", "Author", "Length", "State"), found, rows)
 
     def orders(self, install: int) -> ShortTable:
         found = self._rows(_ORDERS, install=install)
@@ -179,7 +179,7 @@ class _Reader:
             )
             for row in found
         ]
-        return self._table("Change orders", ("Order", "Status", "Signed", "Total change", ""), found, rows)
+        return self._table("Change orders", ("Order", "Status", "Signed", "Total change", "State"), found, rows)
 
     def installs(self, customer: int) -> ShortTable:
         found = self._rows(_INSTALLS, customer=customer)
@@ -193,7 +193,7 @@ class _Reader:
             )
             for row in found
         ]
-        return self._table("Installs", ("Install", "Customer", "Status", "Created", ""), found, rows)
+        return self._table("Installs", ("Install", "Customer", "Status", "Created", "State"), found, rows)
 
 
 def _gone(row: Any) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -168,7 +168,7 @@ def _uuid(text: str) -> str | None:
 
 
 # By type: what a text says there, and as what it is compared, so that the index serves.
-_READERS = {
+_READERS: Mapping[str, tuple[Callable[[str], str | None], str]] = {
     **dict.fromkeys(("smallint", "integer", "bigint"), (_whole, "bigint")),
     "numeric": (_whole, "numeric"),
     "uuid": (_uuid, "uuid"),
