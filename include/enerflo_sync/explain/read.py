@@ -133,7 +133,7 @@ def read_known(
         table=table.strip().lower(),
         table_name=str(comparison.name),
         crm_table=comparison.mapping.crm_table,
-        key=record.keys[0],
+        key=_ordered(record.keys[0], comparison.mapping.key_columns),
         enerflo_key=record.enerflo_key,
         mode=str(config.mode_of(account, comparison.name)),
         as_of=as_of,
@@ -147,6 +147,11 @@ def read_known(
         waiting=[one for one in known.waiting if one.field is None],
     )
     return KnownRecord(explanation, record, versions, found)
+
+
+def _ordered(key: Mapping[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """Return a key with its parts in the order in which a command takes them; PostgreSQL stores another."""
+    return {name: key[name] for name in (*columns, *key) if name in key}
 
 
 def _comparison(connection: sa.Connection, config: SyncConfig, account: str, table: str) -> Comparison:

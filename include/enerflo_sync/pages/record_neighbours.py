@@ -179,7 +179,9 @@ class _Reader:
             )
             for row in found
         ]
-        return self._table("Change orders", ("Order", "Status", "Signed", "Total change", "State"), found, rows)
+        return self._table(
+            "Change orders", ("Order", "Status", "Signed", "Total change", "State"), found, rows
+        )
 
     def installs(self, customer: int) -> ShortTable:
         found = self._rows(_INSTALLS, customer=customer)
