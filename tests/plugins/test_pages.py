@@ -63,6 +63,7 @@ PATHS = [
     "/enerflo/plans/default/0123456789abcdef",
     "/enerflo/plans/default/0123456789abcdef/download",
     "/enerflo/explain/default/install?key=1",
+    "/enerflo/search/default?q=1",
     "/enerflo/run?dag_id=enerflo_reconcile&run_id=manual",
 ]
 
