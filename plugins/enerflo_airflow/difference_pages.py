@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from itertools import chain
 from urllib.parse import quote
@@ -12,21 +11,21 @@ from fastapi import APIRouter
 from fastapi.responses import Response, StreamingResponse
 
 from enerflo_airflow.accounts import account_name
-from enerflo_airflow.page_parts import HEADERS, Page, Reading, Visit, pieces, reading
+from enerflo_airflow.page_parts import HEADERS, Page, Reading, Visit, reading
 from enerflo_airflow.report_pages import stored_report
 from enerflo_sync.addresses import Place
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.jobs.context import AccountContext
 from enerflo_sync.pages.differences import DifferenceFilter, read_differences_page, render_differences
 from enerflo_sync.pages.export import read_exported
-from enerflo_sync.reconcile.render import ReportFormat, render_message, render_no_report, write_report
+from enerflo_sync.reconcile.render import ReportFormat, render_message, render_no_report
 from enerflo_sync.reconcile.render.csv_lines import csv_pieces
+from enerflo_sync.reconcile.render.workbook import workbook_pieces
 from enerflo_sync.reconcile.report import ReconciliationReport
 
 differences = APIRouter()
 
-_SPOOL_BYTES = 8 * 1024 * 1024
-_EXPORTS = {"csv": ReportFormat.CSV, "xlsx": ReportFormat.XLSX}
+_EXPORTS = {"csv": csv_pieces, "xlsx": workbook_pieces}
 
 
 @differences.get("/differences/{account}")
@@ -44,7 +43,10 @@ def list_differences(visit: Reading) -> Response:
 
 @differences.get("/differences/{account}/export/{form}")
 def export(visit: Reading, form: str) -> Response:
-    """Send all that the filter of the address means as a file, masked as on the page."""
+    """Send all that the filter of the address means as a file, masked as on the page.
+
+    The file is sent while it is written, so that a browser shows how much of it has come.
+    """
     account = visit.account
     with reading(account) as opened, opened.engine.connect() as connection:
         found = _asked_for(visit, opened, connection)
@@ -56,34 +58,24 @@ def export(visit: Reading, form: str) -> Response:
             )
             frame = visit.frame(connection, Place.DIFFERENCES)
             return Page(render_message("No such file", body, frame=frame), 404)
-        wanted, report = found
-        if form == "xlsx":
-            content = _workbook(opened, connection, report, wanted)
-    if form == "csv":
-        content = _lines(account, report, wanted)
-        # The first piece is made before the answer begins, so that an error is a page.
-        content = chain([next(content)], content)
-    chosen = "differences" if not wanted.query else "differences-chosen"
+    wanted, report = found
+    content = _pieces(account, report, wanted, form)
+    # The first piece is made before the answer begins, so that an error is a page.
+    first = next(content)
+    chosen = "differences-chosen" if wanted.query.keys() - {"run"} else "differences"
     name = f"{chosen}-{account}-{report.started_at:%Y-%m-%d}.{form}"
     headers = {**HEADERS, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
-    return StreamingResponse(content, media_type=_EXPORTS[form].media_type, headers=headers)
+    return StreamingResponse(
+        chain([first], content), media_type=ReportFormat(form).media_type, headers=headers
+    )
 
 
-def _lines(account: str, report: ReconciliationReport, wanted: DifferenceFilter) -> Iterator[bytes]:
-    """Yield the lines while they are read: a download grows from its beginning."""
+def _pieces(
+    account: str, report: ReconciliationReport, wanted: DifferenceFilter, form: str
+) -> Iterator[bytes]:
     with reading(account) as opened, opened.engine.connect() as connection:
         rows = read_exported(connection, opened.config, account, report, wanted)
-        yield from csv_pieces(report, rows, opened.config.tables_for(account))
-
-
-def _workbook(
-    opened: AccountContext, connection: sa.Connection, report: ReconciliationReport, wanted: DifferenceFilter
-) -> Iterator[bytes]:
-    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 - closed after sending
-    rows = read_exported(connection, opened.config, opened.account, report, wanted)
-    write_report(report, ReportFormat.XLSX, spool, rows, opened.config.tables_for(opened.account))
-    spool.seek(0)
-    return pieces(spool)
+        yield from _EXPORTS[form](report, rows, opened.config.tables_for(account))
 
 
 def _asked_for(

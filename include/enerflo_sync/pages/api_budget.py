@@ -64,7 +64,8 @@ class Forecast:
     """The requests of a UTC day: until now, and the rest of it.
 
     :param live: of the rest, what the same hours took yesterday; the mean hour where that is not known.
-    :param backfill: of the rest, what running backfills have left, at the pace that they get beside live work.
+    :param backfill: of the rest, what running backfills have left, at the pace that they get beside live
+        work.
     :param days_limit: what the key may send in a whole day.
     """
 

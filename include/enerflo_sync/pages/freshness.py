@@ -260,6 +260,8 @@ def _ago(span: timedelta) -> str:
 
 
 def _next_step(page: FreshnessPage) -> str:
-    if page.open_holes:
-        return f"`{page.open_holes[0].closes}`, or the button below."
-    return "" if page.gaps.polled else "Switch the DAG of the poll on, or run `enerflo-sync poll`."
+    if not page.open_holes:
+        return "" if page.gaps.polled else "Switch the DAG of the poll on, or run `enerflo-sync poll`."
+    first = page.open_holes[0]
+    what = f"See what closes the {'hole' if page.gaps.open == 1 else 'holes'} below, first `{first.closes}`."
+    return what if closing_job(first) else "Decide in the inbox about what arrived and was not read."

@@ -26,9 +26,9 @@ from enerflo_sync.quality.life_cycle.graph import LifeCycle
 from enerflo_sync.quality.life_cycle.store import read_life_cycle
 from enerflo_sync.quality.render import life_cycle as histories
 from enerflo_sync.quality.render.text import value_words, verdict
-from enerflo_sync.quality.report import LifeCycleReport, QualityReport
+from enerflo_sync.quality.report import CheckCount, LifeCycleReport, QualityReport
 from enerflo_sync.quality.store import read_report
-from enerflo_sync.quality.suite import Suite
+from enerflo_sync.quality.suite import Severity, Suite
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
 from enerflo_sync.reconcile.render.verdict import Tone
@@ -189,6 +189,8 @@ def render_checks(page: ChecksPage, frame: Frame) -> str:
         "verdict": verdict(report),
         "tone": Tone.BAD if report.held else Tone.UNSURE if report.warned else Tone.GOOD,
         "states": STATE_LABELS,
+        "order_checks": sorted(report.checks, key=_gravity),
+        "told": _told(page),
         "value": value_words,
         "life_verdict": histories.verdict,
         "not_covered": histories.not_covered,
@@ -196,8 +198,30 @@ def render_checks(page: ChecksPage, frame: Frame) -> str:
     }
     if page.wanted.listing is Listing.CHECKS and report.life_cycle is not None:
         names |= {
+            "history_checks": sorted(report.life_cycle.checks, key=_gravity),
             "shape": histories.picture(report.life_cycle.steps),
             "box_width": histories.BOX_WIDTH,
             "box_height": histories.BOX_HEIGHT,
         }
     return render_page(_TEMPLATES[page.wanted.listing], "enerflo_sync.pages", frame=frame, **names)
+
+
+def _gravity(check: CheckCount) -> tuple[bool, bool]:
+    return not check.failed, check.severity is Severity.WARN
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a kind of findings means, told once above its list."""
+
+    check: str
+    reason: str
+    todo: str
+
+
+def _told(page: ChecksPage) -> list[_Told]:
+    if page.findings is None or page.life_cycle is None:
+        return []
+    reasons = {one.failing.check: one.failing.reason for one in page.findings.findings}
+    todo = {one.check: one.todo for one in page.life_cycle.checks}
+    return [_Told(check, reason, todo.get(check, "")) for check, reason in reasons.items()]

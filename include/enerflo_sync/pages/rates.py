@@ -11,6 +11,8 @@ import sqlalchemy as sa
 
 DAYS: Final = 30
 _NEWEST: Final = 10
+# Runs of one job that lie closer together are one point.
+_AN_INSTANT: Final = timedelta(minutes=1)
 # The foot of a line; the highest of them that no point is below.
 _FEET: Final = (0.99, 0.95, 0.9, 0.75, 0.5, 0.0)
 
@@ -96,10 +98,16 @@ def rate_lines(rates: Mapping[str, Sequence[RatePoint]]) -> dict[str, RateLine]:
 
 
 def _line(points: Sequence[RatePoint], start: datetime, span: timedelta) -> RateLine:
-    lowest = min(point.rate for point in points)
-    foot = next(foot for foot in _FEET if lowest >= foot)
-    places = []
-    for point in points:
-        x = 100 * ((point.at - start) / span) if span else 100
-        places.append(f"{x:.1f},{20 - 20 * (point.rate - foot) / (1 - foot):.1f}")
-    return RateLine(" ".join(places), places[-1], foot, points)
+    foot = next(foot for foot in _FEET if min(point.rate for point in points) >= foot)
+    places = [
+        f"{100 * ((point.at - start) / span) if span > _AN_INSTANT else 100:.0f},"
+        f"{20 - 20 * (point.rate - foot) / (1 - foot):.1f}"
+        for point in points
+    ]
+    # Of points at one height only the first and the last are corners.
+    corners = [
+        place
+        for at, place in enumerate(places)
+        if at in (0, len(points) - 1) or not points[at - 1].rate == points[at].rate == points[at + 1].rate
+    ]
+    return RateLine(" ".join(corners), places[-1], foot, points)
