@@ -8,7 +8,7 @@ from string import Template
 import sqlalchemy as sa
 
 from enerflo_sync.crm.config import SyncConfig
-from enerflo_sync.pages.differences import DifferenceFilter, conditions_of, driver_text, hint_sql
+from enerflo_sync.pages.differences import DifferenceFilter, conditions_of
 from enerflo_sync.reconcile.report import ReconciliationReport, StoredDifference
 from enerflo_sync.reconcile.store import personal_data_classes, stored_difference
 
@@ -17,7 +17,7 @@ _ROWS_AT_ONCE = 2_000
 # A table's rows stand together: a workbook has a sheet for each.
 _ALL = Template("""
 /* enerflo-sync pages: differences for a file */
-select d.*, $hint as hint from sync.differences d where $where
+select d.* from sync.differences d where $where
 order by d.table_name, d.difference_id
 """)
 
@@ -30,10 +30,9 @@ def read_exported(
     wanted: DifferenceFilter,
 ) -> Iterator[StoredDifference]:
     """Yield what the page counts for a filter, by table, masked as there, in bounded memory."""
-    tables = config.tables_for(account)
-    classes = personal_data_classes(tables)
-    where, values = conditions_of(report, wanted, tables, classes)
-    statement = driver_text(_ALL.substitute(hint=hint_sql(tables, wanted), where=where))
+    classes = personal_data_classes(config.tables_for(account))
+    where, values = conditions_of(report, wanted, classes)
+    statement = sa.text(_ALL.substitute(where=where))
     streaming = connection.execution_options(stream_results=True, yield_per=_ROWS_AT_ONCE)
     for row in streaming.execute(statement, values).mappings():
         yield stored_difference(dict(row), classes)

@@ -116,13 +116,12 @@ _ENERFLOS = "('missing_in_crm', 'deleted_in_crm', 'voided')"
 _CARRY = Template(f"""
 /* enerflo-sync reconcile $name: differences whose rows did not move */
 with settled as materialized (
-  select d.key, d.field, d.enerflo_value, d.crm_value, d.cause, d.since, $keys from sync.differences d
+  select d.key, d.field, d.enerflo_value, d.crm_value, d.cause, d.since, d.hint, $keys from sync.differences d
   where {_SETTLED_BEFORE} and not exists (select from $wanted w where $on)
 ), stored as (
   insert into sync.differences
-    (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since)
-  select %(account)s, %(reconciliation_id)s, $table, key, field, enerflo_value, crm_value, cause,
-    coalesce(since, %(earlier_at)s)
+    (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since, hint)
+  select %(account)s, %(reconciliation_id)s, $table, key, field, enerflo_value, crm_value, cause, since, hint
   from settled
 )
 select count(*) filter (where field is null and cause in {_ENERFLOS}) as only_enerflo,

@@ -9,6 +9,7 @@ from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Outcome
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
+from enerflo_sync.reconcile.fit.hints import difference_hint
 from enerflo_sync.reconcile.join_columns import stored_join_key
 from enerflo_sync.reconcile.judge import judged
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
@@ -83,18 +84,23 @@ def _numbers(names: Collection[str]) -> str:
 _DIFFERENCES = Template("""
 /* enerflo-sync reconcile $name: differences with their causes */
 insert into sync.differences
-  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since)
-select %(account)s, %(reconciliation_id)s, $table, o.key, f.field,
-       case when f.field is not null then f.mine when o.in_enerflo then o.enerflo_key end,
-       case when f.field is not null then f.theirs when o.in_crm then o.key end, $cause,
-       coalesce(s.since, %(moment)s)
-from $judged
-left join $before s on s.key = o.key and s.field is not distinct from f.field
+  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since, hint)
+select d.*, $hint from (
+  select %(account)s, %(reconciliation_id)s, $table as table_name, o.key, f.field,
+         case when f.field is not null then f.mine when o.in_enerflo then o.enerflo_key end as enerflo_value,
+         case when f.field is not null then f.theirs when o.in_crm then o.key end as crm_value,
+         $cause as cause, coalesce(s.since, %(moment)s) as since
+  from $judged
+  left join $before s on s.key = o.key and s.field is not distinct from f.field
+  offset 0
+) d
 """)
 
 
 def differences_statement(plan: Comparison) -> str:
     """Return the statement that stores a row per differing field, and one per record on one side only.
+
+    With each goes its hint: it follows from the two values and the mapping, so later runs carry it along.
 
     The latter has the key of the side that has the record as that side's value, and nothing of the other.
 
@@ -107,6 +113,7 @@ def differences_statement(plan: Comparison) -> str:
         cause=cause_of(plan),
         judged=judged(plan),
         before=before_table(plan),
+        hint=difference_hint({plan.name: plan.mapping}, "d"),
     )
 
 

@@ -245,9 +245,7 @@ class _Reconciliation:
             differing_rows=found["differing"],
             by_cause=by_cause,
             by_field=by_field,
-            samples=samples(
-                self.connection, plan, parameters, by_cause, by_field, self.config.reconcile.samples
-            ),
+            samples=samples(self.connection, plan, parameters, by_cause, self.config.reconcile.samples),
             remarks=[
                 *([] if gone is None else [gone.sentence]),
                 *size_remarks(plan, sizes, polled.get(plan.kind)),

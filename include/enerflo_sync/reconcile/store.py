@@ -14,7 +14,6 @@ from enerflo_sync.crm.mapping import RecordKind, TableMapping
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.mirror.details import milestone_looks
-from enerflo_sync.reconcile.fit.hints import difference_hint
 from enerflo_sync.reconcile.levels import Level
 from enerflo_sync.reconcile.observation import Look
 from enerflo_sync.reconcile.render.stored_verdict import stored_verdict
@@ -116,9 +115,7 @@ def read_differences(
     the mapping no longer has is masked whole, since nobody can say what it held.
     """
     tables = config.tables_for(account)
-    # The text is made for statements with parameters of the driver's own.
-    hint = sa.literal_column(difference_hint(tables, "sync.differences").replace("%%", "%"), sa.Text())
-    query = sa.select(differences, hint.label("hint")).where(
+    query = sa.select(differences).where(
         differences.c.account == account, differences.c.reconciliation_id == reconciliation_id
     )
     if table_name is not None:
