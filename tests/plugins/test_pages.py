@@ -59,6 +59,8 @@ PATHS = [
     "/enerflo/reports/default/some-id/download/csv",
     "/enerflo/reports/nowhere",
     "/enerflo/quality/default",
+    "/enerflo/freshness/default",
+    "/enerflo/differences/default/export/csv",
     "/enerflo/plans/default",
     "/enerflo/plans/default/0123456789abcdef",
     "/enerflo/plans/default/0123456789abcdef/download",

@@ -17,7 +17,14 @@ from enerflo_sync.mirror.details import milestone_looks
 from enerflo_sync.reconcile.levels import Level
 from enerflo_sync.reconcile.observation import Look
 from enerflo_sync.reconcile.render.stored_verdict import stored_verdict
-from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
+from enerflo_sync.reconcile.report import (
+    Cause,
+    Difference,
+    ReconciliationReport,
+    Scope,
+    StoredDifference,
+    TrendPoint,
+)
 from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.schema import differences, reconciliations, watermarks
@@ -101,7 +108,7 @@ def read_differences(
     table_name: str | None = None,
     cause: Cause | None = None,
     reveal: bool = False,
-) -> Iterator[Difference]:
+) -> Iterator[StoredDifference]:
     """Yield a reconciliation's stored differences by table, key and field, in bounded memory.
 
     Values of fields with a class of personal data are masked unless ``reveal``, in keys too; a field that
@@ -120,7 +127,13 @@ def read_differences(
     with warehouse_errors("a look at differences"), engine.connect() as connection:
         rows = connection.execution_options(stream_results=True, max_row_buffer=1000).execute(query)
         for row in rows.mappings():
-            yield difference(dict(row), classes, reveal=reveal)
+            yield stored_difference(dict(row), classes, reveal=reveal)
+
+
+def stored_difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool = False) -> StoredDifference:
+    """Return one stored row with since when it differs, masked as :func:`difference` does."""
+    found = difference(row, classes, reveal=reveal)
+    return StoredDifference(**msgspec.structs.asdict(found), since=row["since"])
 
 
 def personal_data_classes(tables: Mapping[str, TableMapping]) -> Classes:
