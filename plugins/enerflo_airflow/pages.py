@@ -25,6 +25,7 @@ from enerflo_airflow.plan_pages import plans
 from enerflo_airflow.quality_pages import quality
 from enerflo_airflow.record_pages import records
 from enerflo_airflow.report_pages import reports
+from enerflo_airflow.run_pages import run
 from enerflo_airflow.search_pages import searches
 from enerflo_sync.addresses import Addresses
 from enerflo_sync.errors import EnerfloSyncError, RetriableError
@@ -43,6 +44,7 @@ for _router in (
     quality,
     records,
     reports,
+    run,
     searches,
 ):
     app.include_router(_router)
