@@ -73,7 +73,8 @@ def download(visit: Reading, reconciliation_id: str, report_format: ReportFormat
             spool.close()
             return _no_such_report(account, reconciliation_id, Frame(visit.to, account))
         differences = read_differences(opened.engine, opened.config, account, reconciliation_id)
-        write_report(report, report_format, spool, differences)
+        tables = opened.config.tables_for(account)
+        write_report(report, report_format, spool, differences, tables)
     spool.seek(0)
     name = f"reconciliation-{account}-{reconciliation_id}.{report_format.extension}"
     disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}"

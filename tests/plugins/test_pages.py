@@ -61,10 +61,13 @@ PATHS = [
     "/enerflo/reports/default/some-id/download/csv",
     "/enerflo/reports/nowhere",
     "/enerflo/quality/default",
+    "/enerflo/freshness/default",
+    "/enerflo/differences/default/export/csv",
     "/enerflo/plans/default",
     "/enerflo/plans/default/0123456789abcdef",
     "/enerflo/plans/default/0123456789abcdef/download",
     "/enerflo/explain/default/install?key=1",
+    "/enerflo/search/default?q=1",
     "/enerflo/run?dag_id=enerflo_reconcile&run_id=manual",
 ]
 
