@@ -16,6 +16,12 @@ from fastapi.testclient import TestClient
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 ROLES = ("no role", "Viewer", "User", "Op", "Admin")
 
+PLUGINS, TEAM = "readers-of-plugins", "team"
+GIVEN: Mapping[str, list[tuple[str, str]]] = {
+    PLUGINS: [("can_read", "Plugins")],
+    TEAM: [("can_read", "DAG:enerflo_reconcile"), ("can_read", "DAG Runs")],
+}
+
 
 def _token(user: Any) -> str:
     from enerflo_airflow.page_tokens import token_for
@@ -80,6 +86,18 @@ def fab_rights() -> dict[str, dict[str, bool]]:
             stored = security.find_role("Public" if role == "no role" else role)
             security.add_user(name, name, name, f"{name}@example.com", stored, password=name)
             user = security.find_user(username=name)
+            found[role] = rights_of(app, user, get_auth_manager().generate_jwt(user))
+        # What the page tells to do for who sees no menu, and for teams.
+        for role, rights in GIVEN.items():
+            security.add_role(role)
+            for action, resource in rights:
+                permission = security.create_permission(action, resource)
+                security.add_permission_to_role(security.find_role(role), permission)
+            named = [
+                security.find_role(one) for one in (role, "Viewer") if one != "Viewer" or role == PLUGINS
+            ]
+            security.add_user(role, role, role, f"{role}@example.com", named, password=role)
+            user = security.find_user(username=role)
             found[role] = rights_of(app, user, get_auth_manager().generate_jwt(user))
     return found
 

@@ -77,19 +77,16 @@ def test_the_three_oldest_records_of_the_worst_cause_stand_there_with_their_page
     assert 'href="/enerflo/record/default/' in text
 
 
-def test_what_waits_is_what_the_warehouse_has(visitor: Callable[..., Visitor]) -> None:
+def test_what_waits_is_what_the_inbox_lists(visitor: Callable[..., Visitor]) -> None:
     pat = visitor("VIEWER")
-    (expected,) = pat.sql(
-        "select (select count(*) from sync.plans where state = 'open' and needs_approval) as plans,"
-        " (select count(distinct fingerprint) from sync.quarantine where state = 'open' and kind = 'change_order') as held,"
-        " (select count(distinct fingerprint) from sync.quarantine where state = 'open' and kind <> 'change_order') as others"
-    )
-    words = words_of(pat.text(PAGE))
-    assert expected["held"] > 0
-    assert expected["others"] > 0
-    assert f"Plans to decide about {expected['plans']} " in words
-    assert f"Held change orders {expected['held']} " in words
-    assert f"Quarantined {expected['others']} " in words
+    text = pat.text(PAGE)
+    links = re.findall(r'href="/enerflo/(inbox/default\?kind=\w+)"><span class="num">([\d,]+)</span>', text)
+    assert len(links) > 2
+    counts = [int(count.replace(",", "")) for _, count in links]
+    assert f'>Inbox <span class="pill">{sum(counts)}</span>' in text
+    for (address, _), count in zip(links, counts, strict=True):
+        inbox = pat.text(address)
+        assert inbox.count('class="entry"') == min(count, 50)
 
 
 def test_the_strip_tells_how_fresh_the_account_is_and_what_runs_next(

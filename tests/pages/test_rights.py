@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from tests.pages.company import PageCompany
 from tests.pages.conftest import Visitor
-from tests.pages.rights import FAB, RIGHTS, ROLES, rights_of
+from tests.pages.rights import FAB, PLUGINS, RIGHTS, ROLES, TEAM, rights_of
 
 pytestmark = pytest.mark.airflow
 ROOT = Path(__file__).parent.parent.parent
@@ -67,4 +67,7 @@ def test_fabs_roles_may_what_the_page_says(told_company: PageCompany) -> None:
         check=False,
     )
     assert found.returncode == 0, found.stderr[-3000:]
-    assert json.loads(found.stdout.splitlines()[-1]) == told("FAB")
+    rights = json.loads(found.stdout.splitlines()[-1])
+    assert rights.pop(PLUGINS) == {**told("FAB")["Viewer"], list(RIGHTS)[1]: True}
+    assert rights.pop(TEAM) == {right: right == "read the pages" for right in RIGHTS}
+    assert rights == told("FAB")

@@ -17,7 +17,7 @@ from enerflo_sync.pages.days import DAYS, Day, day_chart, day_of, read_days
 from enerflo_sync.pages.pairs import ShownPair, shown_pair
 from enerflo_sync.pages.records import record_address
 from enerflo_sync.pages.verdicts import NewestVerdict, advice, read_newest
-from enerflo_sync.plan.reads import read_plans
+from enerflo_sync.pages.waiting import EntryKind, waiting_by_kind
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
 from enerflo_sync.reconcile.render.verdict import Tone
@@ -28,19 +28,22 @@ from enerflo_sync.warehouse.engine import transaction_time
 from enerflo_sync.warehouse.request_standing import Standing, standing
 
 OLDEST = 3
+# The inbox's entries by kind; those of _ALWAYS are shown also where there is none.
+_KINDS: Mapping[EntryKind, str] = {
+    EntryKind.PLAN: "Plans to decide about",
+    EntryKind.QUARANTINE: "Kinds of quarantined input",
+    EntryKind.HELD: "Held change orders",
+    EntryKind.PARKED: "Writes that were not made",
+    EntryKind.LATE: "Late on the way to the CRM",
+    EntryKind.QUESTION: "Questions for a person",
+    EntryKind.REFUSED: "Refusals that stand",
+}
+_ALWAYS = (EntryKind.PLAN, EntryKind.QUARANTINE, EntryKind.HELD, EntryKind.QUESTION)
 _DAY = timedelta(days=1)
 
-_WAITING = sa.text("""
-/* enerflo-sync pages: what waits for a person, by kind, and the last webhook */
-select
-  (select count(*) from sync.plans where account = :account and state = 'open' and needs_approval
-     and expires_at > now()) as plans,
-  (select count(distinct fingerprint) from sync.quarantine where account = :account and state = 'open'
-     and kind = 'change_order') as held,
-  (select count(distinct fingerprint) from sync.quarantine where account = :account and state = 'open'
-     and kind <> 'change_order') as quarantined,
-  (select received_at from sync.webhook_events where account = :account
-     order by received_at desc limit 1) as webhook_at
+_WEBHOOK = sa.text("""
+/* enerflo-sync pages: when the last webhook arrived */
+select received_at from sync.webhook_events where account = :account order by received_at desc limit 1
 """)
 
 _OLDEST = sa.text("""
@@ -55,19 +58,6 @@ _NEW = sa.text("""
 select count(*) from sync.differences d
 where d.account = :account and d.reconciliation_id = :reconciliation_id and d.since > :since
 """)
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """What waits for a person, by kind; the inbox lists it.
-
-    :param questions: what the newest plan leaves to a person.
-    """
-
-    plans: int = 0
-    held: int = 0
-    quarantined: int = 0
-    questions: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,7 +120,7 @@ class Overview:
     newest: NewestVerdict | None
     worst: Cause | None
     oldest: Sequence[OldRecord]
-    waiting: Waiting
+    waiting: Mapping[EntryKind, int]
     fresh: Freshness
     days: Sequence[Day]
     change: Change | None
@@ -151,8 +141,6 @@ def read_overview(
     now = transaction_time(connection)
     schedule = config.account(account).schedule
     newest = read_newest(connection, {account: schedule})[account]
-    row = connection.execute(_WAITING, {"account": account}).mappings().one()
-    plans = read_plans(connection, account, most=1)
     days = read_days(connection, account, now + _DAY, since=day_of(now) - (DAYS - 1) * _DAY)
     worst = next(iter(newest.verdict.causes), None) if newest else None
     whole = read_whole(connection, account)
@@ -164,12 +152,10 @@ def read_overview(
         newest=newest,
         worst=worst,
         oldest=_oldest(connection, config.tables_for(account), account, newest, worst),
-        waiting=Waiting(
-            row["plans"], row["held"], row["quarantined"], sum(plans[0].undecided.values()) if plans else 0
-        ),
+        waiting=waiting_by_kind(connection, account, config),
         fresh=Freshness(
             read_at=read_at,
-            webhook_at=row["webhook_at"],
+            webhook_at=connection.scalar(_WEBHOOK, {"account": account}),
             budgets=standing(connection, account),
             runs=[(known or {}).get(job) or NextRun(job, cron(when)(now)) for job, when in due.items()],
         ),
@@ -255,20 +241,9 @@ def next_step(shown: Overview, to: Addresses) -> Step | None:
             "Open the unexplained differences",
             address,
         )
-    if waiting.plans:
-        return Step(f"{count_of(waiting.plans, 'plan')} to decide about.", "Open the inbox", inbox)
-    if waiting.held or waiting.quarantined:
-        parts = [
-            count_of(count, noun)
-            for count, noun in (
-                (waiting.held, "held change order"),
-                (waiting.quarantined, "quarantined item"),
-            )
-            if count
-        ]
-        return Step(f"{' and '.join(parts)} to settle.", "Open the inbox", inbox)
-    if waiting.questions:
-        return Step(f"{count_of(waiting.questions, 'question')} for a person.", "Open the inbox", inbox)
+    if waiting:
+        total = count_of(sum(waiting.values()), "thing")
+        return Step(f"{total} to settle, the gravest first.", "Open the inbox", inbox)
     if verdict.unexplained:
         address = to.differences(account, cause=str(Cause.UNEXPLAINED))
         return Step(
@@ -289,6 +264,11 @@ def render_overview(shown: Overview, tables: Mapping[str, TableMapping], dag_id:
         shown=shown,
         here=frame.to.of(Place.OVERVIEW, shown.account),
         advice=advice,
+        waiting=[
+            (label, shown.waiting.get(kind, 0), frame.to.of(Place.INBOX, shown.account, kind=str(kind)))
+            for kind, label in _KINDS.items()
+            if kind in shown.waiting or kind in _ALWAYS
+        ],
         step=next_step(shown, frame.to),
         chart=day_chart(shown.days, shown.now),
         dag_id=dag_id,
