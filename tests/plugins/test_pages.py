@@ -62,6 +62,8 @@ PATHS = [
     "/enerflo/reports/default/some-id/download/csv",
     "/enerflo/reports/nowhere",
     "/enerflo/quality/default",
+    "/enerflo/inbox/default",
+    "/enerflo/inbox/default/some-fingerprint",
     "/enerflo/freshness/default",
     "/enerflo/differences/default/export/csv",
     "/enerflo/plans/default",
