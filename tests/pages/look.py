@@ -19,6 +19,8 @@ from tests.pages.company import page_company
 PATHS = (
     "accounts",
     "overview/default",
+    "overview/default/backfill",
+    "card",
     "inbox/default",
     "differences/default",
     "search/default?q=1",
@@ -26,6 +28,7 @@ PATHS = (
     "quality/default",
     "freshness/default",
     "reports/default",
+    "reports/default?day=2026-01-01",
     "reports/default/latest",
 )
 WIDTHS = {"wide": 1440, "middle": 900, "narrow": 390}
