@@ -8,11 +8,13 @@ downloads.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from urllib.parse import urlencode
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 
 from enerflo_airflow.account_pages import accounts
 from enerflo_airflow.difference_pages import differences
@@ -80,7 +82,11 @@ def refuse(request: Request, error: HTTPException) -> Response:
             else "Your Airflow user may not read the runs of this account's reconciliation DAG."
         )
         return Page(render_message("No access", body, tone=Tone.BAD, frame=_bare(request)), 403)
-    return Page(render_message("Not found", str(error.detail), frame=_bare(request)), error.status_code)
+    body = str(error.detail)
+    if body == HTTPStatus(error.status_code).phrase:
+        # The router's own words, for an address that none of the pages has.
+        body = "No page has this address, or it is one that a form sends something to. Begin at the accounts."
+    return Page(render_message("Not found", body, frame=_bare(request)), error.status_code)
 
 
 def _bare(request: Request) -> Frame:

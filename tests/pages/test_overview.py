@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import re
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -231,3 +233,33 @@ def test_the_page_takes_few_questions_and_holds_nothing_personal(
     shown = words_of(text).casefold()
     for person in people:
         assert not person["email"] or person["email"].casefold() not in shown
+
+
+@pytest.mark.parametrize("account", ["nowhere", "%22%3E%3Cscript%3Ealert(1)", "a%2Fb", "%25", "x" * 10_000])
+@pytest.mark.parametrize("path", ["overview/{}", "overview/{}/backfill", "reports/{}"])
+def test_an_account_that_is_not_there_is_said_so(
+    visitor: Callable[..., Visitor], path: str, account: str
+) -> None:
+    answer = visitor("VIEWER").get(path.format(account))
+    assert answer.status_code == 404
+    assert "Not found" in answer.text or "no account" in answer.text
+    assert "<script>alert" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", [PAGE, f"{PAGE}/backfill", "reports/default", "run?dag_id=enerflo_poll&run_id=x"]
+)
+def test_a_warehouse_that_is_down_is_said_with_a_way_back(
+    visitor: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    pat = visitor("VIEWER")
+    with closing(socket.socket()) as nobody_listens:
+        nobody_listens.bind(("127.0.0.1", 0))
+        port = nobody_listens.getsockname()[1]
+        address = f"postgresql://pat:secret-word@127.0.0.1:{port}/warehouse"
+        monkeypatch.setenv("AIRFLOW_CONN_ENERFLO_WAREHOUSE", address)
+        answer = pat.get(path)
+    assert answer.status_code == (404 if path.startswith("run") else 503)
+    assert "The warehouse cannot be read now" in answer.text or "No such run" in answer.text
+    assert 'href="/enerflo/accounts"' in answer.text
+    assert "secret-word" not in answer.text

@@ -107,6 +107,21 @@ class RunPage:
     chunks_done: int = 0
     may_start: bool = False
 
+    @property
+    def is_verdict(self) -> bool:
+        """Return whether the page opens with a verdict: where the run was made for one, and has it."""
+        return self.facts.job == "reconcile" and self.verdict is not None and not self.facts.is_going
+
+    @property
+    def is_partial(self) -> bool:
+        """Return whether a run that Airflow calls a success left something to a person or a later run."""
+        return self.facts.tone is Tone.GOOD and self.stored is not None and self.stored.state == "partial"
+
+    @property
+    def tone(self) -> Tone:
+        """Return how the page's opening may be coloured."""
+        return Tone.UNSURE if self.is_partial else self.facts.tone
+
 
 def read_run(connection: sa.Connection, facts: RunFacts) -> RunPage:
     """Return what the warehouse has of the run."""
