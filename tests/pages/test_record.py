@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
+from httpx import ASGITransport, AsyncClient, Response
 
 from enerflo_sync.pages import record_history
 from tests.pages.conftest import Visitor
@@ -24,13 +26,31 @@ def path_of(table: str, key: object) -> str:
 
 
 def an_install(visitor: Visitor, condition: str = "true") -> int:
-    """Return an install that differs in its status, which a plan would write."""
+    """Return an install that differs in its status alone, which the plan writes into the CRM."""
     (row,) = visitor.sql(
-        "select (key ->> 'enerflo_install_id')::bigint as install from sync.differences d"
-        " join enerflo.installs i on i.install_id = (key ->> 'enerflo_install_id')::bigint"
-        f" where table_name = 'installs' and field = 'status' and i.deleted_at is null and {condition} limit 1"
+        "select i.install_id from sync.plan_changes d"
+        " join enerflo.installs i on i.install_id = (d.key ->> 'enerflo_install_id')::bigint"
+        " where d.table_name = 'installs' and d.field = 'status' and d.direction = 'to_crm' and d.op = 'update'"
+        " and (select count(*) from sync.plan_changes o where o.table_name = 'installs' and o.key = d.key) = 1"
+        " and (select count(*) from sync.differences o where o.table_name = 'installs' and o.key = d.key"
+        "   and o.reconciliation_id = (select max(reconciliation_id) from sync.reconciliations)) <= 1"
+        f" and i.deleted_at is null and {condition} order by i.install_id limit 1"
     )
-    return int(row["install"])
+    return int(row["install_id"])
+
+
+def served(visitor: Visitor, path: str) -> Response:
+    """Return a page as a server passes its address on: a test's client decodes it twice."""
+
+    async def ask() -> Response:
+        transport = ASGITransport(app=visitor.client.app)
+        cookies = dict(visitor.client.cookies)
+        async with AsyncClient(
+            transport=transport, base_url="http://localhost:8080", cookies=cookies
+        ) as client:
+            return await client.get(f"/enerflo/{path}")
+
+    return asyncio.run(ask())
 
 
 def words(text: str) -> str:
@@ -275,41 +295,36 @@ def test_a_key_of_any_letters_is_found_and_shown_as_text(visitor: Callable[..., 
         " where enerflo_customer_id is null)",
         key=key.strip(),
     )
-    answer = pat.get(path_of("leads", key))
+    answer = served(pat, path_of("leads", key))
     assert answer.status_code == 200, answer.text[-2000:]
     assert f"lead {key.strip()[:100]}" in html.unescape(answer.text)
     assert "<b>x</b>" not in answer.text
 
 
 @pytest.mark.parametrize(
-    ("path", "status"),
+    "path",
     [
-        (path_of("install", "0"), 404),
-        (path_of("install", "x"), 404),
-        (path_of("install", "9" * 30), 404),
-        (path_of("install", "1/2/3"), 404),
-        (path_of("install", "\0"), 404),
-        (path_of("milestone", "1"), 404),
-        (path_of("install", "enerflo:x"), 404),
-        (path_of("install", "enerflo:"), 404),
-        (path_of("install", "x" * 10_000), 404),
-        (path_of("nothing", "1"), 404),
-        (path_of("'; drop", "1"), 404),
-        ("record/default/install/1?before=x", 404),
-        ("record/default/install/1?before=[1,2,3]", 404),
-        ("record/nowhere/install/1", 403),
+        path_of("install", "0"),
+        path_of("install", "x"),
+        path_of("install", "9" * 30),
+        path_of("install", "1/2/3"),
+        path_of("install", "\0"),
+        path_of("milestone", "1"),
+        path_of("install", "enerflo:x"),
+        path_of("install", "enerflo:"),
+        path_of("install", "x" * 10_000),
+        path_of("nothing", "1"),
+        path_of("'; drop", "1"),
+        "record/default/install/1?before=x",
+        "record/default/install/1?before=[1,2,3]",
     ],
 )
-def test_an_address_that_leads_nowhere_is_said_so(
-    visitor: Callable[..., Visitor], path: str, status: int
-) -> None:
+def test_an_address_that_leads_nowhere_is_said_so(visitor: Callable[..., Visitor], path: str) -> None:
     answer = visitor("VIEWER").get(path)
-    assert answer.status_code == status
-    assert "Traceback" not in answer.text
+    assert answer.status_code == 404
     assert len(answer.text) < 60_000
-    if status == 404:
-        assert "No such record" in answer.text
-        assert 'href="/enerflo/overview/default"' in answer.text
+    assert "No such record" in answer.text
+    assert 'href="/enerflo/overview/default"' in answer.text
 
 
 def test_a_record_that_vanished_from_both_sides_is_told_by_what_is_known_of_it(
@@ -347,15 +362,14 @@ def test_the_number_of_statements_does_not_grow_with_the_history(visitor: Callab
     page = path_of("install", row["install_id"])
     before = len(pat.statements(page))
     pat.sql(
-        "insert into enerflo.install_versions select account, install_id, 'more' || n,"
-        " jsonb_set(raw, '{status}', to_jsonb(raw -> 'status')), first_seen_at + n * interval '1 minute', 'webhook',"
+        "insert into enerflo.install_versions select account, install_id, 'more' || n || content_hash,"
+        " raw, first_seen_at + n * interval '1 minute', 'webhook',"
         " 'file' || n from enerflo.install_versions, generate_series(1, 50) n where install_id = :install",
         install=row["install_id"],
     )
     apply_plan(pat)
     assert len(pat.statements(page)) == before
-    print(before)
-    assert before <= 40
+    assert before <= 32
 
 
 @pytest.mark.parametrize("table", ["install", "milestone", "note", "lead", "change-order"])

@@ -84,7 +84,7 @@ def test_an_exact_name_of_a_record_leads_to_it_at_once(visitor: Callable[..., Vi
     )
     assert leads_to(pat, milestone["key"]) == f"milestone {milestone['key']}"
     (note,) = pat.sql(
-        "select enerflo_note_id, note_id from crm.notes join enerflo.notes n on n.note_id = enerflo_note_id limit 1"
+        "select c.enerflo_note_id, c.note_id from crm.notes c join enerflo.notes n on n.note_id = c.enerflo_note_id limit 1"
     )
     assert leads_to(pat, str(note["enerflo_note_id"])) == f"note {note['note_id']}"
     assert leads_to(pat, note["note_id"]) == f"note {note['note_id']}"

@@ -15,7 +15,6 @@ from enerflo_sync.addresses import Addresses
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.explain.explanation import Explanation, FieldMasks, FieldStory, masked_explanation
-from enerflo_sync.explain.items import read_items
 from enerflo_sync.explain.read import KnownRecord, read_known
 from enerflo_sync.explain.text import record_sentences, story_sentences, title
 from enerflo_sync.explain.waiting import FoundDifference
@@ -125,7 +124,6 @@ def read_record_page(
     masks = FieldMasks(config.tables_for(account), name)
     shown = known.explanation if reveal else masked_explanation(known.explanation, config)
     shown = msgspec.structs.replace(shown, table=singular(name))
-    items = read_items(connection, account, known.record, is_open=False)
     neighbours = read_neighbours(connection, config, account, known.record, to)
     return RecordPage(
         account=account,
@@ -136,9 +134,9 @@ def read_record_page(
         sentences=record_sentences(shown),
         lines=_lines(known, shown),
         history=read_history(
-            connection, account, known, items, _names(known, neighbours), None if reveal else masks, position
+            connection, account, known, _names(known, neighbours), None if reveal else masks, position
         ),
-        items=items,
+        items=known.items,
         neighbours=neighbours,
         now=transaction_time(connection),
         revealed=reveal,
