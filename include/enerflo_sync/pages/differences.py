@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import sqlalchemy as sa
 
-from enerflo_sync.addresses import Place
+from enerflo_sync.addresses import WHOLE, Place
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.errors import ConfigurationError
@@ -32,8 +32,6 @@ from enerflo_sync.reconcile.store import Classes, difference, masked_key, person
 from enerflo_sync.warehouse.engine import transaction_time
 
 PAGE = 50
-# Stands for a whole record among the fields that one can choose.
-WHOLE = "(record)"
 # Least ages in days that the page offers.
 AGES = (1, 7, 30)
 _LONGEST = 200
@@ -191,7 +189,7 @@ def read_differences_page(
     """Return one page of a reconciliation's differences, masked, the gravest causes first."""
     tables = config.tables_for(account)
     classes = personal_data_classes(tables)
-    where, values = _conditions(report, wanted, classes)
+    where, values = conditions_of(report, wanted, classes)
     page = where
     if wanted.after is not None:
         page += f" and ({_RANK}, d.table_name, d.difference_id) > (:gravity, :after_table, :after_id)"
@@ -210,7 +208,7 @@ def read_differences_page(
     )
 
 
-def _conditions(
+def conditions_of(
     report: ReconciliationReport,
     wanted: DifferenceFilter,
     classes: Classes,
@@ -314,16 +312,19 @@ def render_differences(page: DifferencesPage, tables: Mapping[str, TableMapping]
         next=None if page.after is None else f"{here}?{urlencode(_next(page))}",
         record_of=lambda record: record_address(frame.to, account, tables, record.table, record.bare_key),
         downloads={
-            f"Export {form.upper()}": f"{here}/export/{form}?{urlencode(page.wanted.query)}"
+            f"Export {form.upper()}": f"{here}/export/{form}?{urlencode(_of_this_run(page).query)}"
             for form in ("xlsx", "csv")
         },
     )
 
 
 def _next(page: DifferencesPage) -> dict[str, str]:
+    return {**_of_this_run(page).query, "after": str(page.after)}
+
+
+def _of_this_run(page: DifferencesPage) -> DifferenceFilter:
     # By the same reconciliation, also when a newer one ends meanwhile.
-    query = replace(page.wanted, run=page.report.reconciliation_id).query
-    return {**query, "after": str(page.after)}
+    return replace(page.wanted, run=page.report.reconciliation_id)
 
 
 def _fields(page: DifferencesPage) -> dict[str, int]:

@@ -228,6 +228,11 @@ quarantine = sync_table(
     CheckConstraint("state in ('open', 'replayed', 'dismissed')", name="quarantine_state"),
     Index("quarantine_open", "account", "table_name", postgresql_where="state = 'open'"),
     Index("quarantine_record", "key", postgresql_using="hash"),
+    Index(
+        "quarantine_groups",
+        *("account", "fingerprint", "first_seen_at"),
+        postgresql_where="state = 'open'",
+    ),
 )
 
 witnesses = sync_table(
