@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, HTTPException, Query
+from fastapi import APIRouter, Depends, Form, HTTPException, Query
 from fastapi.responses import RedirectResponse, Response
 
 from enerflo_airflow.page_parts import Acting, Page, Reading, Visit, reading
@@ -47,13 +47,18 @@ def record(visit: Reading, table: str, key: str, before: str | None = None) -> R
     return _shown(visit, frame, page)
 
 
-@records.post("/record/{account}/reveal")
-def reveal(visit: Reading, table: Text, key: Text, token: Annotated[str, Form()] = "") -> Response:
-    """Show one record with its personal data, and record who saw it. The answer is kept nowhere."""
+def revealing_visit(visit: Reading, token: Annotated[str, Form()] = "") -> Visit:
+    """Return the request of a user who may see personal data and whose form is ours; otherwise 401 or 403."""
     if not visit.may_reveal:
         raise HTTPException(403, "Only who may edit the account's connection to Enerflo may see this.")
     if not token_is_of(token, str(visit.user.get_id()), visit.account):
         raise HTTPException(403, "This form is too old, or not one of these pages. Open the page again.")
+    return visit
+
+
+@records.post("/record/{account}/reveal")
+def reveal(visit: Annotated[Visit, Depends(revealing_visit)], table: Text, key: Text) -> Response:
+    """Show one record with its personal data, and record who saw it. The answer is kept nowhere."""
     with reading(visit.account) as opened, opened.engine.connect() as connection:
         frame = visit.frame(connection)
         try:

@@ -77,6 +77,9 @@ POSTS = [
     "/enerflo/overview/default/reconcile",
     "/enerflo/overview/default/backfill",
     "/enerflo/overview/default/backfill/some-id",
+    "/enerflo/record/default/reveal",
+    "/enerflo/record/default/replay",
+    "/enerflo/record/default/undo",
 ]
 
 
@@ -247,7 +250,7 @@ def test_a_plan_is_shown_with_its_samples_and_leads_to_its_records(viewer: TestC
     assert link is not None
     told = viewer.get(link[1].replace("&amp;", "&"))
     assert told.status_code == 200
-    assert "Why it is so" in told.text
+    assert "What happened" in told.text
 
 
 def test_each_page_leads_to_the_others_by_the_bar(viewer: TestClient, reconciled: str) -> None:
