@@ -192,6 +192,8 @@ def test_an_item_in_quarantine_is_told_and_replayed_by_who_may(visitor: Callable
     )
     page = path_of("install", row["install"])
     assert "In quarantine" in pat.text(page)
+    assert fields(pat.text(page))[0][1] == "in quarantine"
+    assert "one side lacks the record" in pat.text(page)
     assert ">Replay</button>" not in pat.text(page)
     pat = visitor("ADMIN")
     assert ">Replay</button>" in pat.text(page)
