@@ -197,13 +197,13 @@ def test_an_item_in_quarantine_is_told_and_replayed_by_who_may(visitor: Callable
     assert ">Replay</button>" not in pat.text(page)
     pat = visitor("ADMIN")
     assert ">Replay</button>" in pat.text(page)
-    fields = {"table": "install", "key": row["install"], "item": row["item_id"]}
+    form = {"table": "install", "key": row["install"], "item": row["item_id"]}
     pat.sql(
         "update sync.quarantine set state = 'dismissed', decided_by = 'Kim', decided_at = '2026-05-04 03:02Z'"
         " where item_id = :item",
         item=row["item_id"],
     )
-    answer = pat.post("record/default/replay", "record/default/install/" + str(an_install(pat)), **fields)
+    answer = pat.post("record/default/replay", "record/default/install/" + str(an_install(pat)), **form)
     assert answer.status_code == 303
     told = pat.text(answer.headers["location"].removeprefix("/enerflo/"))
     assert "dismissed by Kim on 2026-05-04 03:02 UTC already" in told
