@@ -345,15 +345,19 @@ def test_a_record_that_vanished_from_both_sides_is_told_by_what_is_known_of_it(
 def test_nothing_personal_of_either_side_is_on_the_page(visitor: Callable[..., Visitor]) -> None:
     pat = visitor("ADMIN")
     install = an_install(pat, "(select count(*) from enerflo.notes n where n.install_id = i.install_id) > 0")
+    # A version with another name, which the history tells as a change.
+    pat.sql(
+        "insert into enerflo.install_versions select v.account, v.install_id, 'later',"
+        f" replace(v.raw::text, i.customer_name, '{CANARY} V')::jsonb, now(), 'poll', 'run'"
+        " from enerflo.install_versions v join enerflo.installs i using (account, install_id)"
+        f" where install_id = {install} limit 1"
+    )
     pat.sql(f"update crm.installs set customer_name = '{CANARY} C' where enerflo_install_id = {install}")
     pat.sql(f"update enerflo.installs set customer_name = '{CANARY} E' where install_id = {install}")
     pat.sql(f"update enerflo.notes set body = '{CANARY} body'")
-    pat.sql(
-        "update enerflo.install_versions set raw = replace(raw::text, (raw -> 'customer' ->> 'name'),"
-        f" '{CANARY} V')::jsonb where raw -> 'customer' ->> 'name' <> ''"
-    )
     text = pat.text(path_of("install", install))
     assert CANARY not in text
+    assert [one for one in happenings(text) if "version" in one and "customer_name" in one and "Q… V…" in one]
     (note,) = pat.sql(f"select note_id from enerflo.notes where install_id = {install} limit 1")
     assert CANARY not in pat.text(path_of("note", f"enerflo:{note['note_id']}"))
 
