@@ -15,6 +15,7 @@ from httpx import ASGITransport, AsyncClient, Response
 
 from enerflo_sync.pages import record_history
 from tests.pages.conftest import Visitor
+from tests.pages.known_dags import forget_runs, known, runs_of
 
 pytestmark = pytest.mark.airflow
 
@@ -195,9 +196,22 @@ def test_an_item_in_quarantine_is_told_and_replayed_by_who_may(visitor: Callable
     assert fields(pat.text(page))[0][1] == "in quarantine"
     assert "one side lacks the record" in pat.text(page)
     assert ">Replay</button>" not in pat.text(page)
-    pat = visitor("ADMIN")
+    known("replay")
+    forget_runs("replay")
+    pat = visitor("ADMIN", "kim")
     assert ">Replay</button>" in pat.text(page)
     form = {"table": "install", "key": row["install"], "item": row["item_id"]}
+    first, again = (pat.post("record/default/replay", page, **form) for _ in range(2))
+    (run,) = runs_of("replay")
+    assert (run.triggering_user_name, run.conf["value"], run.conf["action"]) == (
+        "kim",
+        row["item_id"],
+        "replay",
+    )
+    assert "run?dag_id=enerflo_replay&run_id=" in first.headers["location"]
+    assert (
+        first.headers["location"].partition("&notice")[0] == again.headers["location"].partition("&notice")[0]
+    )
     pat.sql(
         "update sync.quarantine set state = 'dismissed', decided_by = 'Kim', decided_at = '2026-05-04 03:02Z'"
         " where item_id = :item",

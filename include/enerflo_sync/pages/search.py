@@ -125,6 +125,9 @@ where account = :account and note_id = :id
 union all
 select 'change_orders', change_order_id, install_id, signed_at, deleted_at from enerflo.change_orders
 where account = :account and change_order_id = :id
+union all
+select 'appointments', appointment_id, null, starts_at, deleted_at from enerflo.appointments
+where account = :account and appointment_id = :id
 """)
 
 _MILESTONE = sa.text("""
@@ -226,7 +229,8 @@ class _Finder:
         yield from self._installs("id", exact=True)
         yield from self._customers("id")
         for one in self._rows(_OTHERS, id=first):
-            words = "" if one.install_id is None else f"of install {one.install_id}"
+            told = ("" if one.install_id is None else f"of install {one.install_id}", _gone(one))
+            words = " · ".join(word for word in told if word)
             address = self._address(one.kind, one.id)
             yield Hit(one.kind, str(one.id), "id", True, words, address, one.at, (one.id,))
 
