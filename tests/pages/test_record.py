@@ -1,91 +1,22 @@
-"""The page of a record: both sides, what happened, what belongs to it, and what one may do from it."""
+"""The page of a record: both sides, what happened, what belongs to it, and addresses that lead nowhere."""
 
 from __future__ import annotations
 
-import asyncio
 import html
 import re
 from collections.abc import Callable
 from contextlib import closing
-from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
-from httpx import ASGITransport, AsyncClient, Response
 
 from enerflo_sync.pages import record_history
 from tests.pages.conftest import Visitor
-from tests.pages.known_dags import forget_runs, known, runs_of
+from tests.pages.told_records import an_install, apply_plan, fields, happenings, path_of, served, words
 
 pytestmark = pytest.mark.airflow
 
 CANARY = "Qcanary"
-
-
-def path_of(table: str, key: object) -> str:
-    return f"record/default/{table}/{quote(str(key), safe='')}"
-
-
-def an_install(visitor: Visitor, condition: str = "true") -> int:
-    """Return an install that differs in its status alone, which the plan writes into the CRM."""
-    (row,) = visitor.sql(
-        "select i.install_id from sync.plan_changes d"
-        " join enerflo.installs i on i.install_id = (d.key ->> 'enerflo_install_id')::bigint"
-        " where d.table_name = 'installs' and d.field = 'status' and d.direction = 'to_crm' and d.op = 'update'"
-        " and (select count(*) from sync.plan_changes o where o.table_name = 'installs' and o.key = d.key) = 1"
-        " and (select count(*) from sync.differences o where o.table_name = 'installs' and o.key = d.key"
-        "   and o.reconciliation_id = (select max(reconciliation_id) from sync.reconciliations)) <= 1"
-        f" and i.deleted_at is null and {condition} order by i.install_id limit 1"
-    )
-    return int(row["install_id"])
-
-
-def served(visitor: Visitor, path: str) -> Response:
-    """Return a page as a server passes its address on: a test's client decodes it twice."""
-
-    async def ask() -> Response:
-        transport = ASGITransport(app=visitor.client.app)
-        cookies = dict(visitor.client.cookies)
-        async with AsyncClient(
-            transport=transport, base_url="http://localhost:8080", cookies=cookies
-        ) as client:
-            return await client.get(f"/enerflo/{path}")
-
-    return asyncio.run(ask())
-
-
-def words(text: str) -> str:
-    """Return what a page says, without its looks."""
-    bare = re.sub(r"<(style|script)>.*?</\1>", " ", text, flags=re.DOTALL)
-    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", bare)))
-
-
-def fields(text: str) -> list[tuple[str, str, str]]:
-    """Return the fields in their order, each with what both sides say."""
-    found = re.findall(
-        r'<th scope="row" class="mono">([^<]+)</th>\s*<td data-label="Enerflo says"><div>(.*?)</div></td>'
-        r'\s*<td data-label="CRM says"><div>(.*?)</div></td>',
-        text,
-        re.DOTALL,
-    )
-    return [(name, *(words(side).strip() for side in sides)) for name, *sides in found]
-
-
-def happenings(text: str) -> list[str]:
-    part = text.partition('id="history"')[2].partition("</table>")[0]
-    return [words(row).strip() for row in re.findall(r"<tr>\s*<td.*?</tr>", part, re.DOTALL)]
-
-
-def apply_plan(visitor: Visitor) -> str:
-    """Apply the open plan, and return its hash."""
-    from enerflo_airflow.hook import open_account
-
-    from enerflo_sync.jobs.apply import run_apply
-
-    (plan,) = visitor.sql("select plan_hash from sync.plans where state = 'open' limit 1")
-    with closing(open_account("default", reads_enerflo=True)) as account:
-        run_apply(account, plan["plan_hash"], approved_by="Sam")
-    return str(plan["plan_hash"])
 
 
 def test_the_fields_that_differ_stand_first_and_the_characters_that_differ_are_marked(
@@ -182,122 +113,6 @@ def test_a_held_order_is_told_beside_its_install(visitor: Callable[..., Visitor]
         " on q.item_id = f.item_id and q.state = 'open' join enerflo.installs using (install_id) limit 1"
     )
     assert f"held: {', '.join(row['failing'])}" in words(pat.text(path_of("install", row["install_id"])))
-
-
-def test_an_item_in_quarantine_is_told_and_replayed_by_who_may(visitor: Callable[..., Visitor]) -> None:
-    pat = visitor("VIEWER")
-    (row,) = pat.sql(
-        "select item_id, key ->> 'install_id' as install from sync.quarantine"
-        " where table_name = 'installs' and state = 'open' and exists (select from crm.installs"
-        " where enerflo_install_id = (key ->> 'install_id')::bigint) limit 1"
-    )
-    page = path_of("install", row["install"])
-    assert "In quarantine" in pat.text(page)
-    assert fields(pat.text(page))[0][1] == "in quarantine"
-    assert "one side lacks the record" in pat.text(page)
-    assert ">Replay</button>" not in pat.text(page)
-    known("replay")
-    forget_runs("replay")
-    pat = visitor("ADMIN", "kim")
-    assert ">Replay</button>" in pat.text(page)
-    form = {"table": "install", "key": row["install"], "item": row["item_id"]}
-    first, again = (pat.post("record/default/replay", page, **form) for _ in range(2))
-    (run,) = runs_of("replay")
-    assert (run.triggering_user_name, run.conf["value"], run.conf["action"]) == (
-        "kim",
-        row["item_id"],
-        "replay",
-    )
-    assert "run?dag_id=enerflo_replay&run_id=" in first.headers["location"]
-    assert (
-        first.headers["location"].partition("&notice")[0] == again.headers["location"].partition("&notice")[0]
-    )
-    pat.sql(
-        "update sync.quarantine set state = 'dismissed', decided_by = 'Kim', decided_at = '2026-05-04 03:02Z'"
-        " where item_id = :item",
-        item=row["item_id"],
-    )
-    answer = pat.post("record/default/replay", "record/default/install/" + str(an_install(pat)), **form)
-    assert answer.status_code == 303
-    told = pat.text(answer.headers["location"].removeprefix("/enerflo/"))
-    assert "dismissed by Kim on 2026-05-04 03:02 UTC already" in told
-    assert "quarantined" in told
-    assert ">Replay</button>" not in told
-
-
-def test_an_undo_makes_the_plan_that_takes_the_write_back_once(visitor: Callable[..., Visitor]) -> None:
-    pat = visitor("ADMIN")
-    install = an_install(pat)
-    plan = apply_plan(pat)
-    page = path_of("install", install)
-    assert "Undo its plan" in pat.text(page)
-    fields = {"table": "install", "key": str(install), "plan": plan}
-    first, second = (pat.post("record/default/undo", page, **fields) for _ in range(2))
-    assert first.status_code == second.status_code == 303
-    assert first.headers["location"].partition("?")[0] == second.headers["location"].partition("?")[0]
-    (undo,) = pat.sql("select plan_hash, stands_on, state, change_count from sync.plans where kind = 'undo'")
-    assert (undo["stands_on"], undo["state"]) == (plan, "open")
-    assert undo["change_count"] > 0
-    assert undo["plan_hash"] in first.headers["location"]
-    assert f"to take {plan[:12]} back" in words(pat.text(page))
-
-
-def test_personal_data_is_revealed_to_who_may_and_it_is_recorded(visitor: Callable[..., Visitor]) -> None:
-    pat = visitor("ADMIN", "ann")
-    install = an_install(pat)
-    pat.sql(f"update enerflo.installs set customer_name = '{CANARY} Smith' where install_id = {install}")
-    page = path_of("install", install)
-    assert CANARY not in pat.text(page)
-    answer = pat.post("record/default/reveal", page, table="install", key=str(install))
-    assert answer.status_code == 200
-    assert f"{CANARY} Smith" in answer.text
-    assert answer.headers["cache-control"] == "no-store"
-    rows = pat.sql("select who, what from sync.reveals")
-    assert [(row["who"], row["what"]) for row in rows] == [("ann", f"install/{install}")]
-    assert CANARY not in pat.text(page)
-
-
-def test_who_may_not_see_personal_data_gets_no_button_and_is_refused(visitor: Callable[..., Visitor]) -> None:
-    install = an_install(visitor("ADMIN"))
-    page = path_of("install", install)
-    token = visitor("ADMIN", "pat").token(page)
-    for role in ("VIEWER", "USER"):
-        pat = visitor(role, "pat")
-        assert "Show personal data" not in pat.text(page)
-        answer = pat.client.post(
-            "/enerflo/record/default/reveal", data={"token": token, "table": "install", "key": str(install)}
-        )
-        assert answer.status_code == 403, role
-    assert pat.sql("select from sync.reveals") == []
-
-
-@pytest.mark.parametrize("act", ["reveal", "undo", "replay"])
-@pytest.mark.parametrize("token", ["", "forged", "9999999999.forged", "another's"])
-def test_a_forged_form_does_nothing(visitor: Callable[..., Visitor], act: str, token: str) -> None:
-    install = an_install(visitor("ADMIN"))
-    if token == "another's":
-        token = visitor("ADMIN", "kim").token(path_of("install", install))
-    pat = visitor("ADMIN", "pat")
-    data = {"token": token, "table": "install", "key": str(install), "plan": "0" * 12, "item": "0" * 12}
-    answer = pat.client.post(f"/enerflo/record/default/{act}", data=data)
-    assert answer.status_code == 403
-    assert "too old, or not one of these pages" in answer.text
-
-
-def test_what_cannot_be_done_is_told_with_a_way_back(visitor: Callable[..., Visitor]) -> None:
-    pat = visitor("ADMIN")
-    install = an_install(pat)
-    page = path_of("install", install)
-    for act, extra, told in (
-        ("undo", {"plan": "0" * 12}, "there is no such plan"),
-        ("replay", {"item": "0" * 12}, "quarantine"),
-        ("reveal", {}, "No such record"),
-    ):
-        key = "0" if act == "reveal" else str(install)
-        answer = pat.post(f"record/default/{act}", page, table="install", key=key, **extra)
-        assert answer.status_code in (400, 404), act
-        assert told in answer.text
-        assert 'href="/enerflo/overview/default"' in answer.text
 
 
 @pytest.mark.parametrize(
