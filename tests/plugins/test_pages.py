@@ -51,6 +51,8 @@ def viewer(anonymous: TestClient) -> TestClient:
 PATHS = [
     "/enerflo/accounts",
     "/enerflo/differences/default",
+    "/enerflo/inbox/default",
+    "/enerflo/inbox/default/0123456789abcdef",
     "/enerflo/record/default/install/1",
     "/enerflo/reports",
     "/enerflo/reports/default",
@@ -84,13 +86,67 @@ def test_a_user_without_access_to_the_dag_is_refused(
     assert "No access" in answer.text
 
 
-def test_every_route_of_the_app_is_covered_by_the_two_tests_above() -> None:
+# What settles something: the addresses to which forms are sent.
+ACTIONS = [
+    "/enerflo/inbox/default/dismiss",
+    "/enerflo/inbox/default/release",
+    "/enerflo/inbox/default/replay",
+    "/enerflo/inbox/default/retry",
+    "/enerflo/plans/default/0123456789abcdef/approve",
+    "/enerflo/plans/default/0123456789abcdef/reject",
+    "/enerflo/plans/default/0123456789abcdef/reopen",
+    "/enerflo/plans/default/0123456789abcdef/undo",
+]
+
+
+def token(user: str, account: str = "default") -> str:
+    from enerflo_airflow.page_tokens import token_for
+
+    return token_for(user, account)
+
+
+@pytest.mark.parametrize("path", ACTIONS)
+@pytest.mark.parametrize(
+    ("role", "form", "status", "words"),
+    [
+        (None, {}, 401, "Sign in to Airflow first"),
+        # A token of their own does not make up for the right.
+        ("VIEWER", {"token": ("someone", "default")}, 403, "Only who may edit the DAG enerflo_sync"),
+        ("ADMIN", {}, 403, "not one of these pages"),
+        ("ADMIN", {"token": ("another", "default")}, 403, "not one of these pages"),
+        ("ADMIN", {"token": ("someone", "another")}, 403, "not one of these pages"),
+    ],
+)
+def test_nothing_is_settled_without_the_right_and_a_form_of_ones_own(
+    anonymous: TestClient,
+    connected: Setting,
+    path: str,
+    role: str | None,
+    form: dict[str, tuple[str, str]],
+    status: int,
+    words: str,
+) -> None:
+    client = anonymous if role is None else as_role(anonymous, role)
+    answer = client.post(path, data={name: token(*of) for name, of in form.items()})
+    assert answer.status_code == status
+    assert words in answer.text
+
+
+def test_a_forged_token_is_refused(anonymous: TestClient, connected: Setting) -> None:
+    until, _, signature = token("someone").partition(".")
+    for forged in (f"{int(until) + 1}.{signature}", f"{until}.{signature[::-1]}", "é", "9" * 500, "."):
+        answer = as_role(anonymous, "ADMIN").post(ACTIONS[0], data={"token": forged})
+        assert (answer.status_code, "not one of these pages" in answer.text) == (403, True)
+
+
+def test_every_route_of_the_app_is_covered_by_the_tests_above() -> None:
     from enerflo_airflow.pages import app
 
-    templates = [re.sub(r"\{[^}]+\}", "[^/?]+", getattr(route, "path", "")) for route in app.routes]
-    assert templates
-    for template in templates:
-        assert any(re.fullmatch(f"/enerflo{template}(\\?.*)?", path) for path in PATHS), template
+    for route in app.routes:
+        template = re.sub(r"\{[^}]+\}", "[^/?]+", getattr(route, "path", ""))
+        known = ACTIONS if "POST" in getattr(route, "methods", ()) else PATHS
+        assert any(re.fullmatch(f"/enerflo{template}(\\?.*)?", path) for path in known), template
+    assert app.routes
 
 
 def test_a_report_is_shown_with_its_downloads(viewer: TestClient, reconciled: str) -> None:

@@ -19,11 +19,23 @@ from enerflo_sync.plan.render.shown_plan import (
     question_values,
 )
 from enerflo_sync.plan.report import Change, Undecided
-from enerflo_sync.reconcile.render.wording import ShownValue, ValueKind, key_values, record_words, visible
+from enerflo_sync.reconcile.render.wording import (
+    ShownValue,
+    ValueKind,
+    key_values,
+    number,
+    record_words,
+    visible,
+)
 
 PAGE: Final = 50
 SAMPLES: Final = 3
+# Counted no further: what is settled together may be any number.
+MOST_COUNTED: Final = 1_000
 _WIDTH: Final = 60
+_FULL: Final = 300
+# A whole record is told by its beginning; its own page has all of it.
+_RECORD_WIDTH: Final = 100
 
 _COLUMNS = (
     "position, table_name, key, op, field, before, after, direction, policy, cause, rule, state, reason"
@@ -138,7 +150,7 @@ class PlanLines:
         """Return samples of each of ``wanted``; the numbers say how many rows of the plan to read."""
         asked = [
             {
-                "number": number,
+                "number": at,
                 "table_name": one.table_name,
                 "direction": one.direction,
                 "op": one.op,
@@ -146,7 +158,7 @@ class PlanLines:
                 "first": one.first,
                 "most": most,
             }
-            for number, (one, most) in enumerate(wanted)
+            for at, (one, most) in enumerate(wanted)
         ]
         found: list[list[sa.RowMapping]] = [[] for _ in wanted]
         for row in self._connection.execute(_SAMPLES, {**self._named, "wanted": asked}).mappings():
@@ -256,7 +268,16 @@ def shown_value(value: object, instead: str = "") -> ShownValue:
         words = instead or "no value"
         return ShownValue(words, words, ValueKind.REMARK)
     if isinstance(value, dict):
-        text = record_words(value)
-    else:
-        text = visible(value if isinstance(value, str) else str(value))
-    return ShownValue(text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…", text)
+        words = _cut(record_words(value), _RECORD_WIDTH)
+        return ShownValue(words, words)
+    text = visible(value if isinstance(value, str) else str(value))
+    return ShownValue(_cut(text, _WIDTH), _cut(text, _FULL))
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[:width]}…"
+
+
+def many_words(found: int) -> str:
+    """Return a number that was counted no further than :data:`MOST_COUNTED` and one."""
+    return number(found) if found <= MOST_COUNTED else f"{number(MOST_COUNTED)}+"
