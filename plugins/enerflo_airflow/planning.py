@@ -144,7 +144,8 @@ class PlanApprovalOperator(ApprovalOperator):
 
     The decision is stored with the plan and, if it is a no, in the ledger; then later tasks are skipped. The
     form can select a part. While it waits, the task regularly checks whether a later plan replaced this one,
-    or somebody decided on the command line. Then it ends without writing.
+    or somebody decided on its page or on the command line: what was approved there goes on to be applied, and
+    everything else ends without writing. Who decided first is who decided.
 
     :param account: name of the account in sync.yaml.
     :param plan: the result of :class:`FindPlanOperator`.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
+import sqlalchemy as sa
 
 from enerflo_sync.pages import plan_lines, plan_lists, plans
 from tests.pages import known_dags
@@ -319,3 +320,33 @@ def test_the_list_of_plans_is_paged_and_filtered(visitor: Visits, monkeypatch: p
             link = re.search(r'href="/enerflo/([^"]+)" rel="next"', text)
             following = html.unescape(link[1]) if link else ""
         assert len(found) == len(set(found)) == number
+
+
+def test_a_reason_is_shown_as_text_and_nothing_personal_at_all(visitor: Visits) -> None:
+    pat = visitor("ADMIN")
+    path = waiting(pat)
+    assert pat.post(f"{path}/reject", path, reason="<script>alert(1)</script>").status_code == 303
+    lists = [f"{path}?list=refused", f"{path}?list=questions", f"{path}?table=notes", f"{path}?table=leads"]
+    text = "".join(pat.text(one) for one in (path, "plans/default", "inbox/default", *lists))
+    assert "&lt;script&gt;alert(1)" in text
+    assert "<script>alert" not in text
+    (known,) = pat.sql(
+        "select array_agg(distinct after #>> '{}') as values from sync.plan_changes where field in ('first_name',"
+        " 'last_name', 'email', 'phone', 'address', 'customer_name', 'body', 'author') and after is not null"
+    )
+    assert len(known["values"]) > 20
+    assert [one for one in known["values"] if len(one) > 5 and one in text] == []
+
+
+def test_a_plan_asks_few_questions_of_the_warehouse(visitor: Visits) -> None:
+    pat = visitor("ADMIN")
+    path = waiting(pat)
+    statements: list[str] = []
+    hear = lambda *told: statements.append(told[2])  # noqa: E731
+    sa.event.listen(sa.Engine, "before_cursor_execute", hear)
+    try:
+        pat.text(path)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", hear)
+    ours = [one for one in statements if "enerflo-sync" in one]
+    assert 3 < len(ours) <= 8, ours
