@@ -21,6 +21,8 @@ from benchmarks.latency import measure_latency
 from benchmarks.loads import LoadBench, Say, Stage
 from benchmarks.memory import MANY_INSTALLS, measure_polls
 from benchmarks.page import document, render
+from benchmarks.page_section import page_section
+from benchmarks.pages import measure_pages
 from benchmarks.plan_sections import plan_section, push_section
 from benchmarks.plans import PlanBench
 from benchmarks.pushes import FEW_CHANGES, MANY_CHANGES, measure_push
@@ -64,6 +66,10 @@ def main(arguments: list[str] | None = None) -> int:
             copied = CopyBench(warehouse, options.rows, say).run(options.repeat)
             report.failures += copied.failures
             report.sections.append(copy_section(copied, options.rows))
+        if options.section in {"pages", "all"}:
+            shown = measure_pages(warehouse, options.rows, options.repeat, say)
+            report.failures += shown.failures
+            report.sections.append(page_section(shown, options.rows))
         if options.section in {"plan", "all"}:
             _plans(warehouse, options, report, say)
         if options.section in {"checks", "all"}:
@@ -167,7 +173,7 @@ def _backfills(warehouse: Warehouse, options: argparse.Namespace, report: Report
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("benchmarks", description=__doc__)
-    sections = ["poll", "repoll", "reconcile", "copies", "plan", "checks", "memory", "inbox"]
+    sections = ["poll", "repoll", "reconcile", "copies", "pages", "plan", "checks", "memory", "inbox"]
     sections += ["rebuild", "backfill", "latency", "all"]
     parser.add_argument("section", nargs="?", default="all", choices=sections)
     parser.add_argument("--installs", type=int, default=10_000, help="installs of the company (10,000)")

@@ -131,6 +131,20 @@ class LiveJob(msgspec.Struct, frozen=True, tag=True):
     pause: float
 
 
+class PagesJob(msgspec.Struct, frozen=True, tag=True):
+    """Answer each address some times.
+
+    :param paths: of our pages; :param airflow: addresses of Airflow's own, answered in the same process.
+    :param requests: of each address that are timed.
+    """
+
+    database_url: str
+    config_path: str
+    paths: tuple[str, ...]
+    airflow: tuple[str, ...]
+    requests: int
+
+
 Job = (
     LoadJob
     | CompareJob
@@ -142,4 +156,5 @@ Job = (
     | RebuildJob
     | BackfillJob
     | LiveJob
+    | PagesJob
 )

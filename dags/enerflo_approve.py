@@ -14,9 +14,9 @@ a no. The same on the plan's page, and on the command line: `enerflo-sync apply 
 **A no is remembered:** what was refused is in no later plan until a value of it changes, or until
 `enerflo-sync reopen`. The run ends green.
 
-**Decided elsewhere:** where somebody approved the plan on its page or the command line, the run goes on within
-five minutes, and its note says who did and when. Where a later plan took the place of this one, or somebody
-rejected it elsewhere, the run ends green by itself.
+**Decided elsewhere:** where somebody approved the plan on its page or the command line, the run goes on
+within five minutes, and its note says who did and when. Where a later plan took the place of this one, or
+somebody rejected it elsewhere, the run ends green by itself.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ OF_EXTRAS = {
     "uvicorn": "receiver",
     "pandas": "pandas",
     "pyarrow": "pandas",
-    "xlsxwriter": "excel",
     "great_expectations": "quality",
     "airflow": "airflow",
 }
@@ -58,10 +57,6 @@ import enerflo_sync.jobs.poll, enerflo_sync.jobs.reconcile, enerflo_sync.jobs.pl
         (
             "from enerflo_sync.reconcile.render.records import write_parquet; write_parquet(None, [], None)",
             "pandas",
-        ),
-        (
-            "from enerflo_sync.reconcile.render.workbook import write_workbook; write_workbook(None, [], None)",
-            "excel",
         ),
         ("from enerflo_sync import frames; frames.installs(None)", "pandas"),
     ],

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query
-from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from fastapi import APIRouter
+from fastapi.responses import Response, StreamingResponse
 
 from enerflo_airflow.page_parts import HEADERS, Page, Reading, pieces, reading
 from enerflo_sync.addresses import Place
 from enerflo_sync.errors import ConfigurationError
-from enerflo_sync.explain.page import render_explanation_page
-from enerflo_sync.jobs.explain import run_explain
 from enerflo_sync.pages.plan_lists import PlanListFilter, read_plan_list, render_plan_list
 from enerflo_sync.pages.plans import PlansFilter, read_plan_page, read_plans_page, render_plan, render_plans
 from enerflo_sync.plan.reads import read_changes, read_plan, read_undecided
@@ -58,26 +55,6 @@ def one_plan(visit: Reading, plan_hash: str) -> Response:
         except ConfigurationError as error:
             return Page(render_message("No such plan", str(error), frame=frame), 404)
     return Page(render_plan(page, tables, frame))
-
-
-@plans.get("/explain/{account}/{table}")
-def explained_before(
-    visit: Reading, table: str, key: Annotated[str, Query(min_length=1, max_length=400)]
-) -> Response:
-    """Lead from the address that earlier versions had to the record's page."""
-    return RedirectResponse(visit.to.record(visit.account, table, key), 308)
-
-
-@plans.get("/record/{account}/{table}/{key:path}")
-def record(visit: Reading, table: str, key: str) -> Response:
-    """Explain a record's values, with personal data masked."""
-    with reading(visit.account) as opened, opened.engine.connect() as connection:
-        frame = visit.frame(connection)
-        try:
-            found = run_explain(opened, table, key)
-        except ConfigurationError as error:
-            return Page(render_message("Nothing to explain", str(error), frame=frame), 404)
-    return Page(render_explanation_page(found, visit.account, frame))
 
 
 @plans.get("/plans/{account}/{plan_hash}/download")

@@ -74,6 +74,7 @@ def reconciled(warehouse: sa.Engine, name: str, **columns: Any) -> None:
         **{"account": "default", "reconciliation_id": name, "scope": "full", "config_hash": "c"},
         **{"started_at": UNTIL, "finished_at": UNTIL, "compared_until": UNTIL, "differences": 0},
         "report": json.dumps({"live": "l"}),
+        "summary": "{}",
         **columns,
     }
     with warehouse.begin() as connection:
@@ -132,6 +133,7 @@ def test_it_stands_on_the_newest(warehouse: sa.Engine, column: str) -> None:
             "the CRM tables' columns changed since the last reconciliation",
         ),
         ({"report": "{}"}, "the CRM tables' columns changed since the last reconciliation"),
+        ({"summary": None}, "the last reconciliation was made by an older version"),
         ({"differences": 2}, "the last reconciliation's differences are no longer stored"),
         ({"differences": 0}, "the last reconciliation's differences are no longer stored"),
     ],

@@ -16,7 +16,7 @@ from enerflo_sync.gaps.report import GapReport, Hole
 from enerflo_sync.jobs.context import open_account
 from enerflo_sync.jobs.gaps import read_gaps
 from enerflo_sync.reconcile.render.lines import Line, grid, wrapped
-from enerflo_sync.reconcile.render.wording import count_of, duration, number, utc, visible
+from enerflo_sync.reconcile.render.wording import duration, number, utc, visible
 
 
 def command(
@@ -52,27 +52,15 @@ def command(
     holes = [hole for hole in report.holes if everything or hole.is_open]
     if as_json:
         document = msgspec.to_builtins(msgspec.structs.replace(report, holes=holes))
-        print_json({"sentence": sentence(report), "open": report.open, **document})
+        print_json({"sentence": report.sentence, "open": report.open, **document})
     else:
         for line in _lines(report, holes):
             console.print(Text(line.text.rstrip(), style=line.style), soft_wrap=True)
     finish(Exit.NEEDS_A_PERSON if report.open else Exit.DONE)
 
 
-def sentence(report: GapReport) -> str:
-    """Return the report's summary in a sentence."""
-    if not report.polled and not report.open:
-        return "No poll ever ran for this account, so there is nothing yet to have holes in."
-    if not report.open:
-        closed, days = len(report.holes), (report.as_of - report.since).days
-        are = "was, and is closed" if closed == 1 else "were, and are closed"
-        past = f" Of the last {days} days {number(closed)} {are}." if closed else ""
-        return "Nothing is open: all that was due was seen." + past
-    return f"{count_of(report.open, 'hole')} {'is' if report.open == 1 else 'are'} open."
-
-
 def _lines(report: GapReport, holes: list[Hole]) -> Iterator[Line]:
-    yield Line(sentence(report), "bold" if report.open else "")
+    yield Line(report.sentence, "bold" if report.open else "")
     if report.silent_since is not None:
         yield from wrapped(
             f"The last webhook came at {utc(report.silent_since)}, and later changes had none:"

@@ -54,11 +54,12 @@ def command(
     differences = None
     if report_format.carries_all_differences:
         differences = read_differences(context.engine, context.config, account, report.reconciliation_id)
+    tables = context.config.tables_for(account)
     if out is None:
         is_data = report_format.carries_all_differences
-        write_report(report, report_format, standard_output(is_data=is_data), differences)
+        write_report(report, report_format, standard_output(is_data=is_data), differences, tables)
         sys.stdout.flush()
     else:
-        write_whole(out, lambda stream: write_report(report, report_format, stream, differences))
+        write_whole(out, lambda stream: write_report(report, report_format, stream, differences, tables))
         errors.print(f"Written to {out}.")
     finish(Exit.DONE if is_all_clear(report) else Exit.NEEDS_A_PERSON)

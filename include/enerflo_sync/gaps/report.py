@@ -91,6 +91,18 @@ class GapReport(msgspec.Struct, frozen=True):
         """Return the number of open holes."""
         return sum(hole.is_open for hole in self.holes)
 
+    @property
+    def sentence(self) -> str:
+        """Return the report's summary in a sentence."""
+        if not self.polled and not self.open:
+            return "No poll ever ran for this account, so there is nothing yet to have holes in."
+        if not self.open:
+            closed, days = len(self.holes), (self.as_of - self.since).days
+            are = "was, and is closed" if closed == 1 else "were, and are closed"
+            past = f" Of the last {days} days {closed:,} {are}." if closed else ""
+            return "Nothing is open: all that was due was seen." + past
+        return f"{self.open:,} {'hole is' if self.open == 1 else 'holes are'} open."
+
 
 def account_option(account: str) -> str:
     """Return a command's option for an account; empty for the default account."""

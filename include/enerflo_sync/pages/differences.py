@@ -13,14 +13,14 @@ from urllib.parse import urlencode
 
 import sqlalchemy as sa
 
-from enerflo_sync.addresses import Place
+from enerflo_sync.addresses import WHOLE, Place
 from enerflo_sync.crm.config import SyncConfig
 from enerflo_sync.crm.mapping import TableMapping
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData
 from enerflo_sync.pages.pairs import ShownPair, shown_pair
 from enerflo_sync.pages.records import record_address
-from enerflo_sync.reconcile.fit.hints import HINT_TEXTS, difference_hint
+from enerflo_sync.reconcile.fit.hints import HINT_TEXTS
 from enerflo_sync.reconcile.render.cause_texts import CAUSE_ORDER, CAUSES
 from enerflo_sync.reconcile.render.frame import Frame
 from enerflo_sync.reconcile.render.html import render_page
@@ -32,8 +32,6 @@ from enerflo_sync.reconcile.store import Classes, difference, masked_key, person
 from enerflo_sync.warehouse.engine import transaction_time
 
 PAGE = 50
-# Stands for a whole record among the fields that one can choose.
-WHOLE = "(record)"
 # Least ages in days that the page offers.
 AGES = (1, 7, 30)
 _LONGEST = 200
@@ -42,13 +40,10 @@ _LONGEST = 200
 _RANK = "array_position(cast(:causes as text[]), d.cause)"
 _POSITION = ("gravity", "table_name", "difference_id")
 
-# The hint is worked out for the page alone, unless it is what one looks for.
 _PAGE = Template("""
 /* enerflo-sync pages: differences */
-select d.*, $hint as hint from (
-  select d.*, $rank as gravity from sync.differences d where $where
-  order by gravity, d.table_name, d.difference_id limit :most
-) d order by d.gravity, d.table_name, d.difference_id
+select d.*, $rank as gravity from sync.differences d where $where
+order by gravity, d.table_name, d.difference_id limit :most
 """)
 
 _COUNT = Template("""
@@ -194,13 +189,13 @@ def read_differences_page(
     """Return one page of a reconciliation's differences, masked, the gravest causes first."""
     tables = config.tables_for(account)
     classes = personal_data_classes(tables)
-    where, values = _conditions(report, wanted, tables, classes)
+    where, values = conditions_of(report, wanted, classes)
     page = where
     if wanted.after is not None:
         page += f" and ({_RANK}, d.table_name, d.difference_id) > (:gravity, :after_table, :after_id)"
         values |= dict(zip(("gravity", "after_table", "after_id"), wanted.after, strict=True))
-    statement = _PAGE.substitute(hint=_hint_sql(tables, wanted), rank=_RANK, where=page)
-    rows = connection.execute(_text(statement), values | {"most": PAGE + 1}).mappings().all()
+    statement = _PAGE.substitute(rank=_RANK, where=page)
+    rows = connection.execute(sa.text(statement), values | {"most": PAGE + 1}).mappings().all()
     shown, more = rows[:PAGE], rows[PAGE:]
     last = shown[-1] if more else None
     return DifferencesPage(
@@ -213,15 +208,9 @@ def read_differences_page(
     )
 
 
-def _text(statement: str) -> sa.TextClause:
-    # Hints are made for statements with the driver's own parameters.
-    return sa.text(statement.replace("%%", "%"))
-
-
-def _conditions(
+def conditions_of(
     report: ReconciliationReport,
     wanted: DifferenceFilter,
-    tables: Mapping[str, TableMapping],
     classes: Classes,
 ) -> tuple[str, dict[str, Any]]:
     """Return the condition of the rows ``d``, and its values."""
@@ -242,7 +231,7 @@ def _conditions(
         conditions.append("coalesce(d.since, :found_at) <= :at - :age")
         values |= {"at": report.started_at, "found_at": report.started_at, "age": timedelta(days=wanted.age)}
     if wanted.hint is not None:
-        conditions.append(f"split_part({_hint_sql(tables, wanted)}, ':', 1) = :hint")
+        conditions.append("split_part(d.hint, ':', 1) = :hint")
         values["hint"] = wanted.hint
     if wanted.q is not None:
         conditions.append(_CONTAINS)
@@ -250,12 +239,6 @@ def _conditions(
         for (table, field), kind in classes.items():
             values["open" if kind is PersonalData.NONE else "personal"].append(f"{table}.{field}")
     return " and ".join(conditions), values
-
-
-def _hint_sql(tables: Mapping[str, TableMapping], wanted: DifferenceFilter) -> str:
-    asked = {name: one for name, one in tables.items() if wanted.table in (None, name)}
-    fields = None if wanted.field is None else [wanted.field]
-    return difference_hint(asked, "d", fields=fields).replace(":", "\\:")
 
 
 def _total(
@@ -275,7 +258,7 @@ def _total(
             for cause, count in line.by_cause.items()
             if wanted.cause in (None, cause)
         )
-    return int(connection.scalar(_text(_COUNT.substitute(where=where)), dict(values)) or 0)
+    return int(connection.scalar(sa.text(_COUNT.substitute(where=where)), dict(values)) or 0)
 
 
 def _records(
@@ -329,16 +312,19 @@ def render_differences(page: DifferencesPage, tables: Mapping[str, TableMapping]
         next=None if page.after is None else f"{here}?{urlencode(_next(page))}",
         record_of=lambda record: record_address(frame.to, account, tables, record.table, record.bare_key),
         downloads={
-            f"Export {form.upper()}": f"{here}/export/{form}?{urlencode(page.wanted.query)}"
+            f"Export {form.upper()}": f"{here}/export/{form}?{urlencode(_of_this_run(page).query)}"
             for form in ("xlsx", "csv")
         },
     )
 
 
 def _next(page: DifferencesPage) -> dict[str, str]:
+    return {**_of_this_run(page).query, "after": str(page.after)}
+
+
+def _of_this_run(page: DifferencesPage) -> DifferenceFilter:
     # By the same reconciliation, also when a newer one ends meanwhile.
-    query = replace(page.wanted, run=page.report.reconciliation_id).query
-    return {**query, "after": str(page.after)}
+    return replace(page.wanted, run=page.report.reconciliation_id)
 
 
 def _fields(page: DifferencesPage) -> dict[str, int]:

@@ -68,6 +68,13 @@ where f.account = :account and f.failing <> '{}' and f.item_id is not null
 
 _HELD = sa.text(f"select count(*) from ({HELD}) h where state = 'open'")  # noqa: S608 - a constant
 
+_LOCK = sa.text("""
+/* enerflo-sync quality: items that a person releases */
+select item_id, state, key, decided_by, decided_at at time zone 'UTC' as decided_at, decision_reason
+from sync.quarantine where account = :account and item_id = any(cast(:items as text[]))
+order by item_id for update
+""")
+
 _LEDGER = sa.text("""
 /* enerflo-sync quality: who let an order through, by each table in which it was held */
 with held as (
@@ -158,10 +165,11 @@ def release(
             )
     for item in _not_held(items):
         raise ConfigurationError(
-            f"the item is of kind {item.kind} and {item.state}; only held change orders are released.",
+            f"the item is of kind {item.kind}; only held change orders are released.",
             where=f"account {account}, quarantine {item.item_id}",
             next_step="Replay or dismiss what is of another kind.",
         )
+    _require_still_held(connection, account, items)
     ids = [item.item_id for item in items]
     for at in range(0, len(ids), _CHUNK):
         decide(connection, account, ids[at : at + _CHUNK], "replayed", by=by, at=now, reason=reason)
@@ -184,4 +192,26 @@ def release(
 
 
 def _not_held(items: Sequence[Any]) -> Iterator[Any]:
-    return (item for item in items if item.kind != KIND or item.state not in ("open", "dismissed"))
+    return (item for item in items if item.kind != KIND)
+
+
+def _require_still_held(connection: sa.Connection, account: str, items: Sequence[Any]) -> None:
+    """Lock the items, so that of two people who release an order the second learns of the first.
+
+    :raises ConfigurationError: an item is closed.
+    """
+    ids = sorted(item.item_id for item in items)
+    for row in connection.execute(_LOCK, {"account": account, "items": ids}):
+        if row.state in ("open", "dismissed"):
+            continue
+        order = f"change order {row.key[ORDER_ID]}"
+        if row.decided_by is None:
+            what = f"{order} is not held any more: it passes, was changed or was deleted."
+        else:
+            at = f"{row.decided_at:%Y-%m-%d %H:%M} UTC"
+            what = f"{order} was let through by {row.decided_by} at {at}: {row.decision_reason}."
+        raise ConfigurationError(
+            what,
+            where=f"account {account}, quarantine {row.item_id}",
+            next_step="Leave it out; nothing else was released.",
+        )

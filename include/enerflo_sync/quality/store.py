@@ -134,7 +134,8 @@ def read_report(
 ) -> QualityReport:
     """Return the state of the account's change orders at the last check."""
     states = connection.execute(_STATES, {"account": account}).one()
-    rows = connection.execute(_ORDERS, {"account": account, "most": most}).mappings()
+    orders = {"account": account, "most": most}
+    rows = connection.execute(_ORDERS, orders).mappings().all() if most else []
     standing = connection.execute(_STANDING, {"account": account}).one_or_none()
     return QualityReport(
         account=account,

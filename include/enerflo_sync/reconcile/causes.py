@@ -9,7 +9,8 @@ from enerflo_sync.crm.decision import BLOCKING_RULES, WINNER_RULES, Outcome
 from enerflo_sync.crm.names import jsonb_object, literal, quoted
 from enerflo_sync.reconcile.compare import Comparison
 from enerflo_sync.reconcile.conditions import joined_ids, pending_changes, quarantined
-from enerflo_sync.reconcile.join_columns import stored_join_key
+from enerflo_sync.reconcile.fit.hints import difference_hint
+from enerflo_sync.reconcile.join_columns import stored_join_key, wanted_difference
 from enerflo_sync.reconcile.judge import judged
 from enerflo_sync.reconcile.mismatched import crm_side, mirror_side
 from enerflo_sync.reconcile.on_its_way import on_its_way
@@ -83,18 +84,23 @@ def _numbers(names: Collection[str]) -> str:
 _DIFFERENCES = Template("""
 /* enerflo-sync reconcile $name: differences with their causes */
 insert into sync.differences
-  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since)
-select %(account)s, %(reconciliation_id)s, $table, o.key, f.field,
-       case when f.field is not null then f.mine when o.in_enerflo then o.enerflo_key end,
-       case when f.field is not null then f.theirs when o.in_crm then o.key end, $cause,
-       coalesce(s.since, %(moment)s)
-from $judged
-left join $before s on s.key = o.key and s.field is not distinct from f.field
+  (account, reconciliation_id, table_name, key, field, enerflo_value, crm_value, cause, since, hint)
+select d.*, $hint from (
+  select %(account)s, %(reconciliation_id)s, $table as table_name, o.key, f.field,
+         case when f.field is not null then f.mine when o.in_enerflo then o.enerflo_key end as enerflo_value,
+         case when f.field is not null then f.theirs when o.in_crm then o.key end as crm_value,
+         $cause as cause, coalesce(s.since, %(moment)s) as since
+  from $judged
+  left join $before s on s.key = o.key and s.field is not distinct from f.field
+  offset 0
+) d
 """)
 
 
 def differences_statement(plan: Comparison) -> str:
     """Return the statement that stores a row per differing field, and one per record on one side only.
+
+    With each goes its hint: it follows from the two values and the mapping, so later runs carry it along.
 
     The latter has the key of the side that has the record as that side's value, and nothing of the other.
 
@@ -107,14 +113,15 @@ def differences_statement(plan: Comparison) -> str:
         cause=cause_of(plan),
         judged=judged(plan),
         before=before_table(plan),
+        hint=difference_hint({plan.name: plan.mapping}, "d"),
     )
 
 
 _BEFORE = Template("""
 /* enerflo-sync reconcile $name: since when it has differed */
 create temporary table $before on commit drop as
-select key, field, min(coalesce(since, %(earlier_at)s)) as since from sync.differences
-where account = %(account)s and reconciliation_id = %(earlier)s and table_name = $table
+select key, field, min(coalesce(since, %(earlier_at)s)) as since from sync.differences d
+where account = %(account)s and reconciliation_id = %(earlier)s and table_name = $table$of_wanted
 group by key, field
 """)
 
@@ -124,13 +131,21 @@ def before_table(plan: Comparison) -> str:
     return f"pg_temp.{quoted(f'before_{plan.name}')}"
 
 
-def before_statement(plan: Comparison) -> str:
+def before_statement(plan: Comparison, *, wanted_only: bool) -> str:
     """Return the statement that makes the table of what differed before, and since when.
 
     Takes ``account``, ``earlier``, the id of the reconciliation before, and ``earlier_at``, its moment: of
     differences that an older version stored nothing earlier is known.
+
+    :param wanted_only: of the wanted keys alone; what the others said is carried along.
     """
-    return _BEFORE.substitute(name=plan.name, before=before_table(plan), table=literal(plan.name))
+    of_wanted = f"\n  and exists (select from {plan.wanted} w where {wanted_difference(plan.joins)})"
+    return _BEFORE.substitute(
+        name=plan.name,
+        before=before_table(plan),
+        table=literal(plan.name),
+        of_wanted=of_wanted if wanted_only else "",
+    )
 
 
 # What each side has of the join keys in `twice`: how many rows, and of ten of them the key and the values.

@@ -14,7 +14,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from enerflo_sync.reconcile.compare import Comparison
-from enerflo_sync.reconcile.fit.hints import difference_hint
 from enerflo_sync.reconcile.report import Cause, Difference, FieldCount
 from enerflo_sync.reconcile.store import difference
 
@@ -35,35 +34,20 @@ _TWICE_ROWS = Template("(select count(*) from $twice d join $crm t on $on)")
 
 _BY_CAUSE = sa.text("""
 /* enerflo-sync reconcile: differences by field and cause */
-select field, cause, count(*) as differences from sync.differences
+select field, cause, split_part(hint, ':', 1) as hint, count(*) as differences from sync.differences
 where account = :account and reconciliation_id = :reconciliation_id and table_name = :table
-group by field, cause
-""")
+group by 1, 2, 3 """)
 
-_SAMPLES = Template("""
+_SAMPLES = """
 /* enerflo-sync reconcile: samples, some of every cause, the gravest first */
-select d.*, $hint as hint
+select d.*
 from unnest(%(causes)s::text[]) with ordinality as c(cause, gravity) cross join lateral (
-  select table_name, key, field, enerflo_value, crm_value, d.cause from sync.differences d
+  select table_name, key, field, enerflo_value, crm_value, d.cause, hint from sync.differences d
   where account = %(account)s and reconciliation_id = %(reconciliation_id)s and table_name = %(table)s
     and d.cause = c.cause
   order by field nulls first, key limit %(samples)s
 ) d order by c.gravity, d.field nulls first, d.key
-""")
-
-# Of many differences a part shows what they look like.
-HINTED = 100_000
-_HINTS = Template("""
-/* enerflo-sync reconcile $name: what differences seem to be */
-select field, split_part(hint, ':', 1) as hint, count(*) as differences from (
-  select d.field, $hint as hint from (
-    select * from sync.differences
-    where account = %(account)s and reconciliation_id = %(reconciliation_id)s and table_name = %(table)s
-      and field is not null limit %(hinted)s
-  ) d
-) d where hint is not null
-group by 1, 2 order by 1, 3 desc, 2
-""")
+"""
 
 # The cause that a person looks for first, and the harmless last.
 GRAVITY = [
@@ -206,31 +190,23 @@ def by_cause_and_field(
 ) -> tuple[dict[Cause, int], list[FieldCount]]:
     """Return the stored differences by cause, and by field (most first) with each field's causes."""
     causes: dict[Cause, int] = defaultdict(int)
-    fields: dict[str, dict[Cause, int]] = defaultdict(dict)
+    fields: dict[str, dict[Cause, int]] = defaultdict(lambda: defaultdict(int))
+    hints: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for row in connection.execute(_BY_CAUSE, {**parameters, "table": plan.name}):
         causes[Cause(row.cause)] += row.differences
         if row.field is not None:
-            fields[row.field][Cause(row.cause)] = row.differences
-    asked = {name for name, found in fields.items() if found.keys() - {Cause.EQUAL_AFTER_NORMALISATION}}
-    hints = _hints(connection, plan, parameters, asked) if asked else {}
+            fields[row.field][Cause(row.cause)] += row.differences
+            if row.hint is not None:
+                hints[row.field][row.hint] += row.differences
     counted = [
-        FieldCount(name, sum(found.values()), _ordered(found), hints.get(name, {}))
+        FieldCount(name, sum(found.values()), _ordered(found), _most_first(hints[name]))
         for name, found in fields.items()
     ]
     return _ordered(causes), sorted(counted, key=lambda field: (-field.differences, field.field))
 
 
-def _hints(
-    connection: sa.Connection, plan: Comparison, parameters: dict[str, Any], fields: Collection[str]
-) -> Mapping[str, Mapping[str, int]]:
-    """Return by field how many of the stored differences each hint is given to."""
-    hint = difference_hint({plan.name: plan.mapping}, "d", fields=fields)
-    query = _HINTS.substitute(name=plan.name, hint=hint)
-    values = {**parameters, "table": plan.name, "hinted": HINTED}
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    for row in connection.exec_driver_sql(query, values):
-        found[row.field][row.hint] = row.differences
-    return found
+def _most_first(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
 
 
 def _ordered(counts: dict[Cause, int]) -> dict[Cause, int]:
@@ -242,22 +218,19 @@ def samples(
     plan: Comparison,
     parameters: dict[str, Any],
     present: Collection[Cause],
-    fields: Collection[FieldCount],
     limit: int,
 ) -> list[Difference]:
     """Return up to ``limit`` differences, masked: some of every cause there is, the gravest first.
 
     The same differences give the same samples, whichever run found them.
 
-    :param present: the causes that there are, and ``fields`` the fields that differ.
+    :param present: the causes that there are.
     """
     causes = [str(cause) for cause in GRAVITY if cause in present]
     if not causes:
         return []
-    differing = [one.field for one in fields if one.by_cause.keys() - {Cause.EQUAL_AFTER_NORMALISATION}]
-    query = _SAMPLES.substitute(hint=difference_hint({plan.name: plan.mapping}, "d", fields=differing))
     values = {**parameters, "table": plan.name, "samples": limit, "causes": causes}
-    rows = connection.exec_driver_sql(query, values).mappings()
+    rows = connection.exec_driver_sql(_SAMPLES, values).mappings()
     groups: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         groups[row["cause"]].append(row)

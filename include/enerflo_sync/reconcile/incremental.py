@@ -55,6 +55,7 @@ class Basis:
 _LATEST = sa.text("""
 /* enerflo-sync reconcile: the run that an incremental one stands on */
 select r.reconciliation_id, r.compared_until, r.config_hash, r.differences, r.report->>'live' as live,
+       r.summary is null as of_older_version,
        r.report->'looks' as looks,
        (select count(*) from sync.differences d
         where d.account = r.account and d.reconciliation_id = r.reconciliation_id) as kept
@@ -88,6 +89,8 @@ def find_basis(
     row = connection.execute(_LATEST, {"account": account, "reconciliation_id": reconciliation_id}).first()
     if row is None:
         return Basis(None, "Compared in full: this is the first reconciliation.")
+    if row.of_older_version:
+        return Basis(None, "Compared in full: the last reconciliation was made by an older version.")
     if row.config_hash != config_hash:
         return Basis(None, "Compared in full: the mapping changed since the last reconciliation.")
     if row.live != live:

@@ -61,6 +61,12 @@ class Difference(msgspec.Struct, frozen=True):
     hint: str | None = None
 
 
+class StoredDifference(Difference, frozen=True):
+    """A difference as it is stored; ``since`` is when a reconciliation found it first, None if not known."""
+
+    since: datetime | None = None
+
+
 class FieldCount(msgspec.Struct, frozen=True):
     """How many rows differ in one field, and why; ``hints`` counts those that seem to be mere spelling."""
 

@@ -14,16 +14,24 @@ from enerflo_sync.crm.mapping import RecordKind, TableMapping
 from enerflo_sync.errors import ConfigurationError
 from enerflo_sync.masking import PersonalData, mask
 from enerflo_sync.mirror.details import milestone_looks
-from enerflo_sync.reconcile.fit.hints import difference_hint
 from enerflo_sync.reconcile.levels import Level
 from enerflo_sync.reconcile.observation import Look
 from enerflo_sync.reconcile.render.stored_verdict import stored_verdict
-from enerflo_sync.reconcile.report import Cause, Difference, ReconciliationReport, Scope, TrendPoint
+from enerflo_sync.reconcile.report import (
+    Cause,
+    Difference,
+    ReconciliationReport,
+    Scope,
+    StoredDifference,
+    TrendPoint,
+)
 from enerflo_sync.resources.registry import KINDS
 from enerflo_sync.warehouse.engine import warehouse_errors
 from enerflo_sync.warehouse.schema import differences, reconciliations, watermarks
 
 TREND_LENGTH = 30
+# The newest is looked for among so many that began last: more do not run at once.
+MOST_AT_ONCE = 10
 
 # The class of a field's personal data by table and field.
 Classes = Mapping[tuple[str, str], PersonalData]
@@ -78,12 +86,15 @@ def load_report(
 
     :raises ConfigurationError: there is none of that id, or none at all yet.
     """
-    query = sa.select(reconciliations.c.report).where(reconciliations.c.account == account)
+    table = reconciliations.c
+    query = sa.select(table.report, table.compared_until, table.started_at).where(table.account == account)
     if reconciliation_id is not None:
-        query = query.where(reconciliations.c.reconciliation_id == reconciliation_id)
-    query = query.order_by(reconciliations.c.compared_until.desc(), reconciliations.c.started_at.desc())
+        query = query.where(table.reconciliation_id == reconciliation_id)
+    # The index is by the beginning.
+    last = query.order_by(table.started_at.desc()).limit(MOST_AT_ONCE).subquery().c
+    newest = sa.select(last.report).order_by(last.compared_until.desc(), last.started_at.desc()).limit(1)
     with warehouse_errors("a look at a report"), engine.connect() as connection:
-        content = connection.scalar(query.limit(1))
+        content = connection.scalar(newest)
     if content is None:
         raise ConfigurationError(
             f"there is no reconciliation {reconciliation_id}." if reconciliation_id else "there is none yet.",
@@ -102,16 +113,14 @@ def read_differences(
     table_name: str | None = None,
     cause: Cause | None = None,
     reveal: bool = False,
-) -> Iterator[Difference]:
+) -> Iterator[StoredDifference]:
     """Yield a reconciliation's stored differences by table, key and field, in bounded memory.
 
     Values of fields with a class of personal data are masked unless ``reveal``, in keys too; a field that
     the mapping no longer has is masked whole, since nobody can say what it held.
     """
     tables = config.tables_for(account)
-    # The text is made for statements with parameters of the driver's own.
-    hint = sa.literal_column(difference_hint(tables, "sync.differences").replace("%%", "%"), sa.Text())
-    query = sa.select(differences, hint.label("hint")).where(
+    query = sa.select(differences).where(
         differences.c.account == account, differences.c.reconciliation_id == reconciliation_id
     )
     if table_name is not None:
@@ -123,7 +132,13 @@ def read_differences(
     with warehouse_errors("a look at differences"), engine.connect() as connection:
         rows = connection.execution_options(stream_results=True, max_row_buffer=1000).execute(query)
         for row in rows.mappings():
-            yield difference(dict(row), classes, reveal=reveal)
+            yield stored_difference(dict(row), classes, reveal=reveal)
+
+
+def stored_difference(row: Mapping[str, Any], classes: Classes, *, reveal: bool = False) -> StoredDifference:
+    """Return one stored row with since when it differs, masked as :func:`difference` does."""
+    found = difference(row, classes, reveal=reveal)
+    return StoredDifference(**msgspec.structs.asdict(found), since=row["since"])
 
 
 def personal_data_classes(tables: Mapping[str, TableMapping]) -> Classes:

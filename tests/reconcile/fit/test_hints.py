@@ -12,7 +12,7 @@ from enerflo_sync.crm.catalog import Kind
 from enerflo_sync.crm.mapping import FieldMapping
 from enerflo_sync.reconcile.fit.hints import HINT_TEXTS, Hint, hint_sql
 from enerflo_sync.reconcile.render import ReportFormat, render
-from enerflo_sync.reconcile.report import Cause
+from enerflo_sync.reconcile.report import Cause, Scope
 from enerflo_sync.reconcile.store import read_differences
 from tests.reconcile.conftest import TwoSides
 
@@ -127,19 +127,19 @@ def test_a_report_counts_hints_by_field_and_gives_each_difference_its_own(spelle
     assert {(one.field, one.key["enerflo_install_id"]): one.hint for one in stored} == hints
 
 
-def test_hints_are_asked_of_the_fields_that_differ_alone(sides: TwoSides) -> None:
-    sides.install(1, crm_customer_name=" jane doe ", crm_status="Completed")
-    sides.polled()
-    asked: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "what differences seem to be" in statement or "reconcile: samples" in statement:
-            asked.append(statement)
-
-    sa.event.listen(sides.engine, "before_cursor_execute", note)
-    assert {one.field for one in sides.reconcile().tables[0].by_field} == {"customer_name", "status"}
-    fields = sides.config.tables["installs"].fields
-    assert [{name for name in fields if f"when '{name}' then" in text} for text in asked] == [{"status"}] * 2
+def test_a_hint_is_worked_out_once_and_carried_along(spelled: TwoSides) -> None:
+    first = spelled.reconcile()
+    spelled.sql("update sync.differences set hint = 'entities:probe' where hint is not null")
+    again = spelled.reconcile()
+    assert again.scope == Scope.INCREMENTAL
+    before, after = (
+        {one.field: dict(one.hints) for one in report.tables[0].by_field} for report in (first, again)
+    )
+    assert {name: sum(found.values()) for name, found in before.items()} == {
+        name: found.get("entities", 0) for name, found in after.items()
+    }
+    assert sum(map(len, after.values())) > 1
+    assert spelled.reconcile(full=True).tables[0].by_field == first.tables[0].by_field
 
 
 def test_a_hint_explains_nothing(spelled: TwoSides) -> None:

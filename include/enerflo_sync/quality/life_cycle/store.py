@@ -67,7 +67,8 @@ select check_id, sum(n)::bigint as findings, count(*) as installs from (
 ) k group by 1
 """)
 
-_FINDINGS = """
+# Ends in a condition, to which others may be added.
+FINDINGS = """
 select f.finding_id, f.install_id, f.step, f.milestone_id, m.title, f.check_id, f.severity, f.reason,
   f.expected, f.found, f.since, f.checked_at, f.resolved_at
 from sync.life_cycle_findings f
@@ -78,13 +79,13 @@ where f.account = :account
 
 _OPEN = sa.text(f"""
 /* enerflo-sync life-cycle: open findings, newest first */
-{_FINDINGS} and f.resolved_at is null
+{FINDINGS} and f.resolved_at is null
 order by f.finding_id desc limit :most
 """)
 
 _GONE = sa.text(f"""
 /* enerflo-sync life-cycle: findings that went last */
-{_FINDINGS} and f.resolved_at is not null
+{FINDINGS} and f.resolved_at is not null
 order by f.resolved_at desc, f.finding_id desc limit :most
 """)
 
@@ -154,8 +155,10 @@ def read_life_cycle(
     newest = connection.execute(_NEWEST, {"account": account}).first()
     if newest is None:
         return None
-    shown = connection.execute(_OPEN, {"account": account, "most": most}).all()
-    gone = connection.execute(_GONE, {"account": account, "most": min(most, _RESOLVED_SHOWN)}).all()
+    values = {"account": account, "most": most}
+    shown = connection.execute(_OPEN, values).all() if most else []
+    values["most"] = min(most, _RESOLVED_SHOWN)
+    gone = connection.execute(_GONE, values).all() if most else []
     return LifeCycleReport(
         file=life_cycle.file.name,
         looked_at=judged.looked_at if judged else None,
@@ -167,8 +170,8 @@ def read_life_cycle(
         total=sum(one["findings"] for one in newest.checks.values()),
         checks=_checks(life_cycle, newest.installs, newest.checks),
         steps=_steps(life_cycle, newest.steps),
-        findings=[_finding(row) for row in shown],
-        resolved=[_finding(row) for row in gone],
+        findings=[finding_of(row) for row in shown],
+        resolved=[finding_of(row) for row in gone],
     )
 
 
@@ -202,7 +205,8 @@ def _steps(life_cycle: LifeCycle, counts: Mapping[str, Any]) -> list[StepCount]:
     ]
 
 
-def _finding(row: Any) -> Finding:
+def finding_of(row: Any) -> Finding:
+    """Return a row of :data:`FINDINGS` as a finding."""
     told = dict(row._mapping)
     failing = FailedCheck(
         check=told.pop("check_id"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import BinaryIO
 
+from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.reconcile.render.csv_lines import write_csv
 from enerflo_sync.reconcile.render.html import render_html
-from enerflo_sync.reconcile.render.records import write_csv, write_parquet
+from enerflo_sync.reconcile.render.records import write_parquet
 from enerflo_sync.reconcile.render.structured import write_json
 from enerflo_sync.reconcile.render.text import render_text
 from enerflo_sync.reconcile.render.workbook import write_workbook
@@ -29,7 +31,7 @@ class ReportFormat(StrEnum):
     @property
     def carries_all_differences(self) -> bool:
         """Return whether the format is the list of all differences, not a report about them."""
-        return self in _WRITERS
+        return self in _OF_DIFFERENCES
 
     @property
     def is_binary(self) -> bool:
@@ -55,11 +57,7 @@ _MEDIA_TYPES = {
     ReportFormat.PARQUET: "application/vnd.apache.parquet",
     ReportFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-_WRITERS = {
-    ReportFormat.CSV: write_csv,
-    ReportFormat.PARQUET: write_parquet,
-    ReportFormat.XLSX: write_workbook,
-}
+_OF_DIFFERENCES = (ReportFormat.CSV, ReportFormat.PARQUET, ReportFormat.XLSX)
 
 
 def write_report(
@@ -67,11 +65,13 @@ def write_report(
     report_format: ReportFormat,
     out: BinaryIO,
     differences: Iterable[Difference] | None = None,
+    mappings: Mapping[str, TableMapping] | None = None,
 ) -> None:
     """Write ``report`` to the binary stream ``out``, which stays open.
 
     :param differences: every difference of the run, read once and never held as a whole. CSV, Parquet and
         Excel need it, JSON adds it as ``difference_rows`` where it is given, text and HTML do not read it.
+    :param mappings: the mapping by table: CSV and Excel tell the install's id by it, and Excel the types.
     :raises ValueError: CSV, Parquet or Excel without ``differences``; the samples in the report are not all.
     """
     if report_format.carries_all_differences and differences is None:
@@ -83,16 +83,21 @@ def write_report(
             out.write(render_html(report).encode())
         case ReportFormat.JSON:
             write_json(report, out, differences)
-        case _:
-            _WRITERS[report_format](report, differences or (), out)
+        case ReportFormat.PARQUET:
+            write_parquet(report, differences or (), out)
+        case ReportFormat.CSV:
+            write_csv(report, differences or (), out, mappings)
+        case ReportFormat.XLSX:
+            write_workbook(report, differences or (), out, mappings)
 
 
 def render(
     report: ReconciliationReport,
     report_format: ReportFormat,
     differences: Iterable[Difference] | None = None,
+    mappings: Mapping[str, TableMapping] | None = None,
 ) -> bytes:
     """Return what :func:`write_report` writes; for outputs that are small enough to hold."""
     buffer = io.BytesIO()
-    write_report(report, report_format, buffer, differences)
+    write_report(report, report_format, buffer, differences, mappings)
     return buffer.getvalue()

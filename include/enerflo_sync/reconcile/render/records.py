@@ -1,9 +1,7 @@
-"""All differences of a run as CSV or Parquet, written in bounded memory."""
+"""All differences of a run as Parquet, written in bounded memory."""
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, Final
@@ -15,8 +13,7 @@ from enerflo_sync.reconcile.report import Difference, ReconciliationReport
 
 ROW_GROUP_ROWS: Final = 20_000
 
-# The columns, and whether each always has a value. A JSON text tells "12" from 12 and "" from nothing, and no
-# spreadsheet takes it for a formula.
+# The columns, and whether each always has a value. A JSON text tells "12" from 12 and "" from nothing.
 COLUMNS: Final = {
     "account": True,
     "reconciliation_id": True,
@@ -33,28 +30,11 @@ COLUMNS: Final = {
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-def write_csv(report: ReconciliationReport, differences: Iterable[Difference], out: BinaryIO) -> None:
-    """Write one line per difference to ``out`` as UTF-8 CSV with a header line.
-
-    ``key``, ``enerflo_value`` and ``crm_value`` are JSON texts; an empty cell is no value, and an empty
-    ``field`` a whole record. A run without differences gives the header alone.
-    """
-    text = io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=False)
-    try:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in _rows(report, differences):
-            writer.writerow(["true" if v is True else "false" if v is False else v for v in row])
-    finally:
-        # The caller opened `out` and closes it; a wrapper that is collected would close it as well.
-        text.detach()
-
-
 def write_parquet(report: ReconciliationReport, differences: Iterable[Difference], out: BinaryIO) -> None:
     """Write one row per difference to ``out`` as Parquet in groups of ``ROW_GROUP_ROWS`` rows.
 
-    Columns as in :func:`write_csv`, with nulls for no value. A run without differences gives an empty
-    table with the same columns.
+    ``key``, ``enerflo_value`` and ``crm_value`` are JSON texts; null is no value, and a null ``field`` a
+    whole record. A run without differences gives an empty table with the same columns.
 
     :raises ConfigurationError: the part that writes Parquet is not installed.
     """

@@ -2,111 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, BinaryIO, Final
 
-from enerflo_sync.extras import needs_extra
+from enerflo_sync.crm.fields import FieldType
+from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.reconcile.render.exported import (
+    VALUE_COLUMNS,
+    WHOLE_RECORD,
+    ExportedTable,
+    exported_key,
+    exported_tables,
+    sides,
+    since_of,
+    words_of,
+)
 from enerflo_sync.reconcile.render.verdict import verdict_text
-from enerflo_sync.reconcile.render.wording import utc, visible
+from enerflo_sync.reconcile.render.wording import utc
+from enerflo_sync.reconcile.render.xlsx import FIRST_DAY, WorkbookStream
 from enerflo_sync.reconcile.report import Difference, ReconciliationReport
-
-if TYPE_CHECKING:
-    from xlsxwriter import Workbook
-    from xlsxwriter.format import Format
-    from xlsxwriter.worksheet import Worksheet
 
 # A sheet of Excel holds 1,048,576 rows, the header among them.
 SHEET_ROWS: Final = 1_000_000
-# A cell holds 32,767 characters; what is longer is cut, and says so.
-CELL_CHARACTERS: Final = 32_000
-_CUT: Final = "… (cut)"
-
-_HEADER: Final = ("table", "key", "field", "Enerflo", "CRM", "cause", "masked", "hint")
-_WIDTHS: Final = (16, 26, 24, 36, 36, 20, 9, 18)
+# Excel keeps so many digits of a number.
+_DIGITS: Final = 15
+_WIDTHS: Final = {"field": 24, "enerflo": 34, "crm": 34, "cause": 18, "cause_label": 22, "since": 19}
+_USUAL_WIDTH: Final = 20
 
 
-def write_workbook(report: ReconciliationReport, differences: Iterable[Difference], out: BinaryIO) -> None:
-    """Write a workbook to ``out``: a sheet ``Report`` with the verdict, and all differences in further ones.
+def write_workbook(
+    report: ReconciliationReport,
+    differences: Iterable[Difference],
+    out: BinaryIO,
+    mappings: Mapping[str, TableMapping] | None = None,
+) -> None:
+    """Write what :func:`workbook_pieces` yields to ``out``."""
+    for piece in workbook_pieces(report, differences, mappings):
+        out.write(piece)
 
-    A row per difference, with the key as it reads (``enerflo_install_id 12``). Numbers are numbers, and all
-    else is text, with what cannot be seen spelled out: no cell is a formula, whatever a value says. Rows go
-    to a temporary file as they come: memory does not grow with them. A sheet has ``SHEET_ROWS`` of them.
 
-    :raises ConfigurationError: the part that writes Excel is not installed.
+def workbook_pieces(
+    report: ReconciliationReport,
+    differences: Iterable[Difference],
+    mappings: Mapping[str, TableMapping] | None = None,
+) -> Iterator[bytes]:
+    """Yield a workbook in pieces as it comes: a sheet ``Report`` with the verdict, and one for each table.
+
+    A row per difference with a column per part of the key. Numbers, times (UTC) and days are such by their
+    field's type; all else is text, with what cannot be seen spelled out. No cell is a formula, nor becomes
+    one when a person edits it. Memory does not grow with the rows. A sheet that is full goes on in the next
+    one.
+
+    :param differences: those of one table stand one after the other.
     """
-    with needs_extra("excel", "XlsxWriter", "--format xlsx"):
-        import xlsxwriter
-    with xlsxwriter.Workbook(out, {"constant_memory": True}) as book:
-        bold = book.add_format({"bold": True})
-        _write_report(book.add_worksheet("Report"), report, bold)
-        sheet: Worksheet | None = None
-        row = 0
-        for difference in differences:
-            if sheet is None or row > SHEET_ROWS:
-                sheet, row = _new_sheet(book, bold), 1
-            for column, value in enumerate(_cells(difference)):
-                _write(sheet, row, column, value)
-            row += 1
-        if sheet is None:
-            _new_sheet(book, bold)
+    tables = exported_tables(report, mappings)
+    book = WorkbookStream()
+    book.sheet("Report", (18, 100))
+    for line in _report_lines(report):
+        book.add(line)
+    table: ExportedTable | None = None
+    keys: list[str] = []
+    for difference in differences:
+        name = difference.table_name
+        if table is None or table.name != name or book.rows > SHEET_ROWS:
+            table = tables.get(name) or ExportedTable(name, {one: one for one in difference.key}, {})
+            keys = _begin(book, table)
+        book.add(_cells(difference, table, keys))
+        if piece := book.take():
+            yield piece
+    if table is None:
+        for table in tables.values():
+            _begin(book, table)
+    yield book.end()
 
 
-def _write_report(sheet: Worksheet, report: ReconciliationReport, bold: Format) -> None:
+def _report_lines(report: ReconciliationReport) -> Iterator[tuple[str, Any]]:
     words = verdict_text(report)
-    lines: list[tuple[str, Any]] = [
-        ("Account", report.account),
-        ("Reconciliation", report.reconciliation_id),
-        ("Compared at", utc(report.started_at)),
-        (
-            "Mirror as of",
-            "never polled completely" if report.mirror_as_of is None else utc(report.mirror_as_of),
-        ),
-        ("Verdict", words.headline),
-        ("", words.detail),
-        ("Differences", report.differences),
-        ("Unexplained", report.unexplained),
-    ]
-    sheet.set_column(0, 0, 18)
-    sheet.set_column(1, 1, 100)
-    for row, (name, value) in enumerate(lines):
-        sheet.write_string(row, 0, name, bold)
-        _write(sheet, row, 1, value)
+    yield "Account", report.account
+    yield "Reconciliation", report.reconciliation_id
+    yield "Compared at", utc(report.started_at)
+    as_of = report.mirror_as_of
+    yield "Mirror as of", "never polled completely" if as_of is None else utc(as_of)
+    yield "Verdict", words.headline
+    yield "", words.detail
+    yield "Differences", report.differences
+    yield "Unexplained", report.unexplained
+    yield "Times", "UTC"
 
 
-def _new_sheet(book: Workbook, bold: Format) -> Worksheet:
-    number = len(book.worksheets())
-    sheet = book.add_worksheet("Differences" if number == 1 else f"Differences {number}")
-    sheet.freeze_panes(1, 0)
-    sheet.autofilter(0, 0, SHEET_ROWS, len(_HEADER) - 1)
-    for column, (name, width) in enumerate(zip(_HEADER, _WIDTHS, strict=True)):
-        sheet.set_column(column, column, width)
-        sheet.write_string(0, column, name, bold)
-    return sheet
+def _begin(book: WorkbookStream, table: ExportedTable) -> list[str]:
+    """Begin the sheet of a table, and return the columns of its key."""
+    keys = list(dict.fromkeys(table.key.values()))
+    header = (*keys, *VALUE_COLUMNS)
+    widths = [_WIDTHS.get(name, _USUAL_WIDTH) for name in header]
+    book.sheet(table.name, widths, header=header, frozen=len(keys))
+    return keys
 
 
-def _cells(difference: Difference) -> tuple[Any, ...]:
-    return (
-        difference.table_name,
-        ", ".join(f"{name} {value}" for name, value in difference.key.items()),
-        "whole record" if difference.field is None else difference.field,
-        difference.enerflo_value,
-        difference.crm_value,
+def _cells(difference: Difference, table: ExportedTable, keys: list[str]) -> list[Any]:
+    key = exported_key(difference, table)
+    mine, theirs = sides(difference)
+    label, hint = words_of(difference)
+    field = difference.field
+    kind = None if field is None or difference.masked else table.types.get(field)
+    return [
+        *(_typed(key.get(name), None) for name in keys),
+        WHOLE_RECORD if field is None else field,
+        _typed(mine, kind),
+        _typed(theirs, kind),
         difference.cause.value,
-        difference.masked,
+        label,
+        since_of(difference),
         difference.hint,
-    )
+        hint or None,
+        difference.masked,
+    ]
 
 
-def _write(sheet: Worksheet, row: int, column: int, value: Any) -> None:
-    match value:
-        case None:
-            return
-        case bool():
-            sheet.write_boolean(row, column, value)
-        case int() | float() if abs(value) < 10**15:
-            sheet.write_number(row, column, value)
-        case _:
-            text = visible(str(value))
-            if len(text) > CELL_CHARACTERS:
-                text = text[:CELL_CHARACTERS] + _CUT
-            sheet.write_string(row, column, text)
+def _typed(value: Any, kind: FieldType | None) -> Any:
+    """Return a text as the number, time or day that its field's type says, where nothing of it is lost."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value if abs(value) < 10**_DIGITS else str(value)
+    if kind is None or not isinstance(value, str):
+        return value
+    try:
+        match kind:
+            case FieldType.NUMBER | FieldType.INTEGER:
+                number = Decimal(value)
+                fits = number.is_finite() and len(number.as_tuple().digits) <= _DIGITS
+                return float(number) if fits and abs(number) < 10**_DIGITS else value
+            case FieldType.TIMESTAMP:
+                moment = datetime.fromisoformat(value)
+                whole = moment.tzinfo is not None and not moment.microsecond
+                return moment if whole and moment.date() > FIRST_DAY else value
+            case FieldType.DATE:
+                day = date.fromisoformat(value)
+                return day if day >= FIRST_DAY else value
+    except (ValueError, InvalidOperation):
+        # A side may say something that is not of the type: it is shown as it is.
+        return value
+    return value

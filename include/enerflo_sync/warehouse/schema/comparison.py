@@ -46,6 +46,8 @@ differences = sync_table(
     Column("difference_id", BigInteger, Identity(always=True), nullable=False),
     # Since when it was found by each reconciliation; null in rows of versions that did not tell.
     time("since"),
+    # Which spelling the two values seem to differ by, with a detail after a colon; null where none fits.
+    Column("hint", Text),
     PrimaryKeyConstraint("account", "reconciliation_id", "table_name", "difference_id"),
 )
 

@@ -1,0 +1,210 @@
+"""Orders that fail checks and findings in life cycles, a page at a time, for the page of the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import groupby
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from enerflo_sync.quality.life_cycle.store import FINDINGS, finding_of
+from enerflo_sync.quality.report import CheckCount, Finding
+from enerflo_sync.quality.suite import Suite
+
+PAGE: Final = 50
+# Checks that change_orders.yaml has no longer come last.
+_LAST: Final = 10_000
+
+
+class OrderState(StrEnum):
+    """What became of an order that fails a check."""
+
+    HELD = "held"
+    WARNED = "warned"
+    RELEASED = "released"
+    DISMISSED = "dismissed"
+
+
+STATE_LABELS: Final[Mapping[OrderState, str]] = {
+    OrderState.HELD: "held back",
+    OrderState.WARNED: "warned only",
+    OrderState.RELEASED: "let through",
+    OrderState.DISMISSED: "dismissed",
+}
+
+
+@dataclass(frozen=True)
+class OrderLine:
+    """One check that one order fails.
+
+    :param item_id: the quarantine item that holds the order; None where nothing does.
+    """
+
+    change_order_id: int
+    install_id: int | None
+    found: Any
+    expected: Any
+    state: OrderState
+    item_id: str | None
+    decided_by: str | None
+    decided_at: datetime | None
+    decision_reason: str | None
+
+    @property
+    def can_be_released(self) -> bool:
+        """Return whether a person may let the order through."""
+        return self.item_id is not None and self.state in (OrderState.HELD, OrderState.DISMISSED)
+
+
+@dataclass(frozen=True)
+class FailedLines:
+    """The orders of a page that fail one check.
+
+    :param count: what the check is and what to do; None for a check that the suite has no longer.
+    :param reason: what is wrong with the orders.
+    """
+
+    check: str
+    severity: str
+    reason: str
+    count: CheckCount | None
+    lines: Sequence[OrderLine]
+
+
+@dataclass(frozen=True)
+class OrdersPage:
+    """One page of orders that fail checks.
+
+    :param orders: how many orders match; :param lines: how many failures they have.
+    :param after: the position of the next page; None on the last one.
+    """
+
+    groups: Sequence[FailedLines]
+    orders: int
+    lines: int
+    after: str | None
+
+    @property
+    def can_release(self) -> bool:
+        """Return whether the page has an order that a person may let through."""
+        return any(line.can_be_released for group in self.groups for line in group.lines)
+
+
+@dataclass(frozen=True)
+class FindingsPage:
+    """One page of findings, the newest first; ``after`` is the position of the next page."""
+
+    findings: Sequence[Finding]
+    after: str | None
+
+
+_STATE = """case when f.item_id is null then 'warned' when q.state = 'open' then 'held'
+  when q.state = 'dismissed' then 'dismissed' else 'released' end"""
+
+_FAILURES = f"""
+  sync.change_order_facts f
+  cross join lateral (
+    select u.check_id, coalesce(array_position(cast(:checks as text[]), u.check_id), {_LAST}) as rank
+    from unnest(f.failing) u (check_id)
+  ) c
+  left join sync.quarantine q on q.account = f.account and q.item_id = f.item_id
+  where f.account = :account and f.failing <> '{{}}'
+    and (cast(:check as text) is null or c.check_id = :check)
+    and (cast(:state as text) is null or {_STATE} = :state)
+"""  # noqa: S608 - constants
+
+_LINES = sa.text(f"""
+/* enerflo-sync pages: orders that fail checks, by check */
+select o.*, r.severity, r.reason, r.expected, r.found from (
+  select f.account, f.run_id, f.change_order_id, f.install_id, f.item_id, c.check_id, c.rank,
+    q.decided_by, q.decided_at, q.decision_reason, {_STATE} as state
+  from {_FAILURES}
+    and (c.rank, c.check_id, f.change_order_id) > (:after_rank, :after_check, :after_order)
+  order by c.rank, c.check_id, f.change_order_id limit :most
+) o
+left join sync.quality_results r on r.account = o.account and r.run_id = o.run_id
+  and r.change_order_id = o.change_order_id and r.check_id = o.check_id and not r.passed
+order by o.rank, o.check_id, o.change_order_id
+""")  # noqa: S608 - constants
+
+_COUNT = sa.text(f"""
+/* enerflo-sync pages: how many orders fail which checks */
+select count(*) as lines, count(distinct f.change_order_id) as orders from {_FAILURES}
+""")  # noqa: S608 - constants
+
+_FOUND = sa.text(f"""
+/* enerflo-sync pages: open findings of a check, newest first */
+{FINDINGS} and f.resolved_at is null and f.finding_id < :before
+  and (cast(:check as text) is null or f.check_id = :check)
+order by f.finding_id desc limit :most
+""")
+
+
+def read_orders(
+    connection: sa.Connection,
+    suite: Suite,
+    account: str,
+    checks: Sequence[CheckCount],
+    *,
+    check: str | None,
+    state: OrderState | None,
+    after: tuple[str, int] | None,
+) -> OrdersPage:
+    """Return a page of the orders that fail, by check in the order of the suite.
+
+    :param after: the check and the order after which the page begins.
+    """
+    names = list(suite.checks)
+    values: dict[str, Any] = {"account": account, "checks": names, "check": check, "state": state}
+    counted = connection.execute(_COUNT, values).one()
+    last_check, last_order = after or ("", 0)
+    rank = names.index(last_check) + 1 if last_check in names else _LAST
+    values |= {
+        "after_rank": rank if after else 0,
+        "after_check": last_check,
+        "after_order": last_order,
+        "most": PAGE + 1,
+    }
+    rows = connection.execute(_LINES, values).all()
+    shown, last = rows[:PAGE], rows[PAGE - 1] if len(rows) > PAGE else None
+    return OrdersPage(
+        groups=list(_groups(shown, {one.check: one for one in checks})),
+        orders=counted.orders,
+        lines=counted.lines,
+        after=None if last is None else f"{last.check_id}/{last.change_order_id}",
+    )
+
+
+def _groups(rows: Sequence[Any], checks: Mapping[str, CheckCount]) -> Iterator[FailedLines]:
+    for check, found in groupby(rows, key=lambda row: row.check_id):
+        several = list(found)
+        yield FailedLines(
+            check=check,
+            severity=several[0].severity or "",
+            reason=several[0].reason or "",
+            count=checks.get(check),
+            lines=[_line(row) for row in several],
+        )
+
+
+def _line(row: Any) -> OrderLine:
+    told = row._mapping
+    names = [name for name in OrderLine.__dataclass_fields__ if name != "state"]
+    return OrderLine(**{name: told[name] for name in names}, state=OrderState(row.state))
+
+
+def read_findings(
+    connection: sa.Connection, account: str, *, check: str | None, before: int | None
+) -> FindingsPage:
+    """Return a page of the open findings, the newest first.
+
+    :param before: the finding after which the page begins.
+    """
+    values = {"account": account, "check": check, "before": before or 2**63 - 1, "most": PAGE + 1}
+    rows = connection.execute(_FOUND, values).all()
+    shown = [finding_of(row) for row in rows[:PAGE]]
+    return FindingsPage(shown, str(shown[-1].finding_id) if len(rows) > PAGE else None)

@@ -1,0 +1,111 @@
+"""What stands in the cells of an exported list of differences, the same as CSV and in a workbook."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from enerflo_sync.crm.fields import FieldType
+from enerflo_sync.crm.mapping import TableMapping
+from enerflo_sync.reconcile.fit.hints import HINT_TEXTS, Hint
+from enerflo_sync.reconcile.render.cause_texts import CAUSES
+from enerflo_sync.reconcile.render.wording import shown_values
+from enerflo_sync.reconcile.report import Difference, ReconciliationReport, StoredDifference
+
+# The column of the install's id at Enerflo, whatever the CRM calls its own.
+INSTALL_ID: Final = "enerflo_install_id"
+WHOLE_RECORD: Final = "whole record"
+# Columns after those of the key.
+VALUE_COLUMNS: Final = (
+    "field",
+    "enerflo",
+    "crm",
+    "cause",
+    "cause_label",
+    "since",
+    "hint",
+    "hint_words",
+    "masked",
+)
+_WIDEST: Final = 1_000_000
+# With the wide forms of the signs, which some spreadsheets read alike.
+_BEGINS_A_FORMULA: Final = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_NUMBER: Final = re.compile(r"[-+]?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class ExportedTable:
+    """How the differences of one mapped table are exported.
+
+    :param key: the columns of the key, each with the name that it is exported by.
+    :param types: the domain in which a field is compared, by field; none for what is only text.
+    """
+
+    name: str
+    key: Mapping[str, str]
+    types: Mapping[str, FieldType]
+
+
+def exported_tables(
+    report: ReconciliationReport, mappings: Mapping[str, TableMapping] | None = None
+) -> dict[str, ExportedTable]:
+    """Return how each table of a report is exported.
+
+    :param mappings: the mapping by table; without one the keys of the report's samples are told as they are,
+        and every value is what it is in JSON.
+    """
+    tables = {}
+    for table in report.tables:
+        mapping = (mappings or {}).get(table.table_name)
+        joined = mapping.join_columns if mapping else {}
+        columns = dict.fromkeys(mapping.key_columns if mapping else ())
+        for sample in table.samples:
+            columns |= dict.fromkeys(sample.key)
+        tables[table.table_name] = ExportedTable(
+            name=table.table_name,
+            key={
+                name: INSTALL_ID if name == INSTALL_ID or joined.get(name) == "install_id" else name
+                for name in columns
+            },
+            types={name: one.type for name, one in mapping.fields.items()} if mapping else {},
+        )
+    return tables
+
+
+def key_columns(tables: Mapping[str, ExportedTable]) -> list[str]:
+    """Return the columns of all tables' keys, the install's first."""
+    further = (name for table in tables.values() for name in table.key.values())
+    return list(dict.fromkeys([INSTALL_ID, *further]))
+
+
+def exported_key(difference: Difference, table: ExportedTable | None) -> dict[str, Any]:
+    """Return the parts of a difference's key by the names that they are exported by."""
+    names = table.key if table else {}
+    return {names.get(name, name): value for name, value in difference.key.items()}
+
+
+def sides(difference: Difference) -> tuple[Any, Any]:
+    """Return what both sides say; of a whole record in words."""
+    if difference.field is not None:
+        return difference.enerflo_value, difference.crm_value
+    mine, theirs = shown_values(difference, _WIDEST)
+    return mine.short, theirs.short
+
+
+def words_of(difference: Difference) -> tuple[str, str]:
+    """Return the cause and the hint of a difference in words."""
+    hint = "" if difference.hint is None else HINT_TEXTS[Hint(difference.hint)]
+    return CAUSES[difference.cause].label, hint
+
+
+def since_of(difference: Difference) -> datetime | None:
+    """Return when a reconciliation found a difference first; None where that is not known."""
+    return difference.since if isinstance(difference, StoredDifference) else None
+
+
+def begins_a_formula(text: str) -> bool:
+    """Return whether a spreadsheet may take a text for a formula; a plain number is none."""
+    return text.startswith(_BEGINS_A_FORMULA) and not _NUMBER.fullmatch(text)
