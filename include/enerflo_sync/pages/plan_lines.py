@@ -35,7 +35,7 @@ MOST_COUNTED: Final = 1_000
 _WIDTH: Final = 60
 _FULL: Final = 300
 # A whole record is told by its beginning; its own page has all of it.
-_RECORD_WIDTH: Final = 100
+_RECORD_WIDTH: Final = 90
 
 _COLUMNS = (
     "position, table_name, key, op, field, before, after, direction, policy, cause, rule, state, reason"
@@ -106,6 +106,7 @@ class PlanLine:
     :param position: of its last change in the plan; :param key: masked.
     :param bare_key: for its address; None where it is personal.
     :param selector: what chooses it in a decision; None where that would hold personal data.
+    :param creates: whether it is a record that is created.
     """
 
     position: int
@@ -119,6 +120,7 @@ class PlanLine:
     state: str
     reason: str | None
     selector: str | None
+    creates: bool
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,7 @@ class PlanLines:
             state=one.state,
             reason=one.reason,
             selector=(f"{selector}.{bare.field}" if bare.op == "update" else selector) if is_open else None,
+            creates=one.op == "insert",
         )
 
     def _questions(self, rows: Sequence[sa.RowMapping]) -> list[QuestionLine]:
