@@ -47,8 +47,11 @@ def viewer(anonymous: TestClient) -> TestClient:
     return as_role(anonymous, "VIEWER")
 
 
+# How pages look is told to everybody who is signed in: the page that refuses one is among them.
+STYLE = "/enerflo/style.css"
 PATHS = [
     "/enerflo/accounts",
+    STYLE,
     "/enerflo/card",
     "/enerflo/card.js",
     "/enerflo/overview/default",
@@ -92,7 +95,7 @@ def test_without_a_login_nothing_is_shown(anonymous: TestClient, connected: Sett
     assert "/api/v2/auth/login?next=" in answer.text
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [path for path in PATHS if path != STYLE])
 def test_a_user_without_access_to_the_dag_is_refused(
     anonymous: TestClient, connected: Setting, path: str
 ) -> None:
@@ -184,6 +187,16 @@ def test_a_page_loads_nothing_from_elsewhere_and_stands_in_no_other_frame(
     assert f"script-src 'sha256-{digest}';" in policy
     assert "form-action 'self'" in policy
     assert answer.headers["cache-control"] == "no-store"
+
+
+def test_how_a_page_looks_is_a_file_that_browsers_keep(viewer: TestClient, reconciled: str) -> None:
+    page = viewer.get(f"/enerflo/reports/default/{reconciled}").text
+    (address,) = re.findall(r'<link rel="stylesheet" href="([^"]+)">', page)
+    answer = viewer.get(address)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
+    assert answer.headers["cache-control"] == "private, max-age=3600"
+    assert ".banner" in answer.text
+    assert "<style>" not in page
 
 
 def test_the_list_leads_to_each_report(viewer: TestClient, reconciled: str) -> None:
