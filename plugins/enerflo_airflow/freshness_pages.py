@@ -57,6 +57,8 @@ def start_backfill(
         first, last = (date.fromisoformat(text) for text in (start, end))
     except ValueError:
         return _refused(visit, "The window is no pair of days, as in 2026-03-01.")
+    if last < first:
+        return _refused(visit, "The window ends before it begins.")
     window = {"choice": "window", "start": first.isoformat(), "end": last.isoformat(), "limit": 0}
     return _followed(visit, "backfill", window)
 
